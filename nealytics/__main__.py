@@ -1,0 +1,3 @@
+from nealytics.cli import main
+
+main()

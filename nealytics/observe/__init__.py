@@ -1,0 +1,1 @@
+"""How Nealytics is watched: its own metrics and logs. (Customers' events are "telemetry", not this.)"""

@@ -1,0 +1,215 @@
+"""Every number Nealytics tells about itself, and how the node's workers add them up.
+
+The table below is the whole list; docs/operating.md repeats it and a test holds the two together.
+Values live in `NodeMemory`, so `/metrics` of any worker answers for the node and a worker's restart
+resets nothing. The text format is prometheus_client's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from nealytics.shared import METRIC_SLOTS_MAX, NodeMemory
+
+# Why an event or a request was not taken. One closed list: it is a label, and the `code` of the answer.
+REFUSED_REASONS = (
+    "invalid_json",
+    "invalid_event",
+    "outside_time_window",
+    "unauthorized",
+    "forbidden",
+    "rate_limited",
+    "body_too_large",
+    "unsupported_encoding",
+    "request_timeout",
+    "log_full",
+    "log_broken",
+)
+
+# From a page-cache write to a stalled disk; fsync on a laptop SSD is near the third bucket.
+_FSYNC_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+_WRITE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_READ_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Spec:
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    label: str = ""
+    values: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    across: Literal["sum", "max"] = "sum"  # what a gauge of several workers means together
+
+
+# The first six names are those of the C# engine: its dashboards and alerts keep working.
+SPECS = (
+    Spec("nealytics_events_ingested_total", "counter", "Events accepted: on disk and acknowledged."),
+    Spec("nealytics_batches_committed_total", "counter", "Batches that ClickHouse took."),
+    Spec("nealytics_read_queries_total", "counter", "Read queries executed."),
+    Spec(
+        "nealytics_storage_write_duration_seconds",
+        "histogram",
+        "Time to commit one batch to ClickHouse, retries included.",
+        buckets=_WRITE_BUCKETS,
+    ),
+    Spec("nealytics_query_read_duration_seconds", "histogram", "Time of one read query.", buckets=_READ_BUCKETS),
+    Spec("nealytics_queue_depth_current", "gauge", "Events in the log that ClickHouse does not have yet."),
+    Spec("nealytics_events_committed_total", "counter", "Events that ClickHouse took."),
+    Spec(
+        "nealytics_events_refused_total",
+        "counter",
+        "Events not accepted; the client was told. A request refused before its body was read counts as one.",
+        label="reason",
+        values=REFUSED_REASONS,
+    ),
+    Spec(
+        "nealytics_dead_letter_events_total",
+        "counter",
+        "Events that ClickHouse refused for their content, put aside. Alert on any increase.",
+    ),
+    Spec("nealytics_insert_retries_total", "counter", "Inserts that failed and were tried again."),
+    Spec("nealytics_wal_bytes", "gauge", "Size of the log on disk, kept segments included."),
+    Spec(
+        "nealytics_wal_oldest_unacknowledged_age_seconds",
+        "gauge",
+        "Age of the oldest event in the log that ClickHouse does not have yet; 0 if none waits.",
+        across="max",
+    ),
+    Spec("nealytics_wal_fsync_seconds", "histogram", "Time of one fdatasync of the log.", buckets=_FSYNC_BUCKETS),
+    Spec("nealytics_wal_group_events", "histogram", "Events that shared one fdatasync.",
+         buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 10000)),
+    Spec("nealytics_wal_torn_tails_total", "counter", "Unfinished last frames cut off at a start."),
+    Spec("nealytics_worker_starts_total", "counter", "Starts of a worker, restarts included."),
+)
+
+
+class _Number:
+    """One slot of this worker."""
+
+    def __init__(self, memory: NodeMemory, slot: int) -> None:
+        self._slots = memory.metrics
+        self._slot = slot
+
+    def add(self, amount: float = 1) -> None:
+        self._slots[self._slot] += amount
+
+    def set(self, value: float) -> None:
+        self._slots[self._slot] = value
+
+
+class _Labelled:
+    """One slot per value of a closed label."""
+
+    def __init__(self, memory: NodeMemory, slot: int, values: tuple[str, ...]) -> None:
+        self._slots = memory.metrics
+        self._slot_of = {value: slot + i for i, value in enumerate(values)}
+
+    def add(self, amount: float, value: str) -> None:
+        self._slots[self._slot_of[value]] += amount
+
+
+class _Histogram:
+    """Buckets (each its own count, made cumulative when shown), then the sum."""
+
+    def __init__(self, memory: NodeMemory, slot: int, buckets: tuple[float, ...]) -> None:
+        self._slots = memory.metrics
+        self._slot = slot
+        self._buckets = buckets
+        self._sum = slot + len(buckets) + 1
+
+    def observe(self, value: float) -> None:
+        slots = self._slots
+        slot = self._slot
+        for bound in self._buckets:
+            if value <= bound:
+                break
+            slot += 1
+        slots[slot] += 1
+        slots[self._sum] += value
+
+
+class Metrics:
+    """This worker's instruments; `text()` is the node's state in Prometheus' format."""
+
+    def __init__(self, memory: NodeMemory) -> None:
+        self._memory = memory
+        self._first: dict[str, int] = {}
+        slot = 0
+        for spec in SPECS:
+            self._first[spec.name] = slot
+            slot += len(spec.buckets) + 2 if spec.kind == "histogram" else max(1, len(spec.values))
+        assert slot <= METRIC_SLOTS_MAX, slot
+
+        self.events_ingested = self._number("nealytics_events_ingested_total")
+        self.batches_committed = self._number("nealytics_batches_committed_total")
+        self.read_queries = self._number("nealytics_read_queries_total")
+        self.write_seconds = self._histogram("nealytics_storage_write_duration_seconds")
+        self.read_seconds = self._histogram("nealytics_query_read_duration_seconds")
+        self.queue_depth = self._number("nealytics_queue_depth_current")
+        self.events_committed = self._number("nealytics_events_committed_total")
+        self.refused = _Labelled(memory, self._first["nealytics_events_refused_total"], REFUSED_REASONS)
+        self.dead_letter_events = self._number("nealytics_dead_letter_events_total")
+        self.insert_retries = self._number("nealytics_insert_retries_total")
+        self.wal_bytes = self._number("nealytics_wal_bytes")
+        self.oldest_age_seconds = self._number("nealytics_wal_oldest_unacknowledged_age_seconds")
+        self.fsync_seconds = self._histogram("nealytics_wal_fsync_seconds")
+        self.group_events = self._histogram("nealytics_wal_group_events")
+        self.torn_tails = self._number("nealytics_wal_torn_tails_total")
+        self.worker_starts = self._number("nealytics_worker_starts_total")
+
+    @classmethod
+    def private(cls) -> "Metrics":
+        """Instruments of a process that is not part of a node: a test, a command, a benchmark."""
+        return cls(NodeMemory.create(workers=1, keys=1))
+
+    def value(self, name: str, label_value: str = "") -> float:
+        """The node's value of a counter or gauge."""
+        spec = next(s for s in SPECS if s.name == name)
+        slot = self._first[name] + (spec.values.index(label_value) if spec.values else 0)
+        return self._memory.metric_max(slot) if spec.across == "max" else self._memory.metric_sum(slot)
+
+    def text(self) -> bytes:
+        return generate_latest(self)  # type: ignore[arg-type]
+
+    def collect(self) -> Iterator[Metric]:
+        for spec in SPECS:
+            first = self._first[spec.name]
+            if spec.kind == "histogram":
+                yield self._histogram_family(spec, first)
+                continue
+            family: CounterMetricFamily | GaugeMetricFamily
+            labels = [spec.label] if spec.label else []
+            if spec.kind == "counter":
+                family = CounterMetricFamily(spec.name.removesuffix("_total"), spec.help, labels=labels)
+            else:
+                family = GaugeMetricFamily(spec.name, spec.help, labels=labels)
+            for value in spec.values or ("",):
+                family.add_metric([value] if spec.label else [], self.value(spec.name, value))
+            yield family
+
+    def _histogram_family(self, spec: Spec, first: int) -> HistogramMetricFamily:
+        total = 0.0
+        buckets = []
+        for i, bound in enumerate((*spec.buckets, float("inf"))):
+            total += self._memory.metric_sum(first + i)
+            buckets.append(("+Inf" if bound == float("inf") else str(float(bound)), total))
+        family = HistogramMetricFamily(spec.name, spec.help)
+        family.add_metric([], buckets, sum_value=self._memory.metric_sum(first + len(spec.buckets) + 1))
+        return family
+
+    def _number(self, name: str) -> _Number:
+        return _Number(self._memory, self._first[name])
+
+    def _histogram(self, name: str) -> _Histogram:
+        spec = next(s for s in SPECS if s.name == name)
+        return _Histogram(self._memory, self._first[name], spec.buckets)
