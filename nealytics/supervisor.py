@@ -1,0 +1,300 @@
+"""The first process: starts the others, keeps them running, and ends them.
+
+`nealytics serve` runs here. It opens the listening sockets, makes the node's shared memory, and
+starts one embedded-engine child (if `clickhouse.url` is "embedded") and `server.workers` workers.
+It touches neither events nor ClickHouse, so it has little reason to fail.
+
+What it promises:
+  - what dies is started again, with a growing pause, for ever; a worker that stops answering is killed first
+  - the listening sockets stay open across a worker's death, so connections queued for it survive
+  - everything ends when it ends, SIGKILL included: each child has a death signal (PR_SET_PDEATHSIG) and
+    one end of a socket pair, whose other end closes with this process
+  - SIGTERM and SIGINT stop workers first (they answer, flush and drain), then the engine; a second one kills
+
+Each child talks back over its socket pair: `ready` once, then a byte a second while its loop turns.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from nealytics import __version__, notify
+from nealytics.config import Config, config_to_json
+from nealytics.errors import ConfigError, NealyticsError
+from nealytics.process import self_command
+from nealytics.shared import NodeMemory
+
+log = logging.getLogger("nealytics.supervisor")
+
+# A loop that has not turned for this long is stuck, not busy: the slowest thing a worker does on its
+# loop takes milliseconds.
+SILENCE_MAX_S = 60.0
+HEALTHY_AFTER_S = 30.0
+RESTART_DELAY_MIN_S = 0.1
+RESTART_DELAY_MAX_S = 10.0
+ENGINE_STOP_TIMEOUT_S = 15.0
+LISTEN_BACKLOG = 4096
+
+READY = b"R"
+ALIVE = b"."
+
+# A child's exit status that a restart cannot mend: bad configuration, a damaged log, a locked directory.
+EXIT_UNUSABLE = 78  # sysexits.h EX_CONFIG
+
+
+@dataclass
+class Child:
+    """One process to keep running."""
+
+    name: str
+    arguments: Callable[[int], list[str]]  # its command line, given the descriptor of its end of the socket pair
+    descriptors: tuple[int, ...]
+    process: asyncio.subprocess.Process | None = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    heard_at: float = 0.0
+    was_ready: bool = False
+
+
+class Supervisor:
+    """Runs the node until it is told to stop. `run` returns the exit status."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stopping = asyncio.Event()
+        self._killing = False
+        self._failed: str | None = None
+        self._children: list[Child] = []
+
+    async def run(self) -> int:
+        config = self._config
+        _raise_open_files_limit()
+        sockets = open_listeners(config.server.listen, config.server.workers)
+        memory = NodeMemory.create(config.server.workers, max(1, len(config.auth.api_keys)))
+        config_fd = _sealed_copy(config_to_json(config))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop_signal, number)
+
+        workers = [
+            Child(f"worker {i}", _worker_arguments(i, sock.fileno(), memory.fd, config_fd), (sock.fileno(), memory.fd, config_fd))
+            for i, sock in enumerate(sockets)
+        ]
+        engine: list[Child] = []
+        if config.clickhouse.url == "embedded":
+            engine = [Child("engine", _engine_arguments(config_fd), (config_fd,))]
+        self._children = engine + workers
+
+        host, port = sockets[0].getsockname()[:2]
+        log.info(
+            "serve: nealytics %s starts %d worker(s) on %s port %d, clickhouse %s",
+            __version__, len(workers), host, port, _shown_url(config.clickhouse.url),
+        )  # fmt: skip
+        keepers = {child.name: asyncio.create_task(self._keep_running(child)) for child in self._children}
+        announcer = asyncio.create_task(self._announce(workers))
+        try:
+            await self._stopping.wait()
+            notify.notify("STOPPING=1")
+            log.info("serve: stopping; workers have %.0f s to answer, flush and drain", config.server.shutdown_timeout_s)
+            # New connections are refused from here on; those already accepted belong to the workers.
+            for sock in sockets:
+                sock.close()
+            await self._stop(workers, keepers, config.server.shutdown_timeout_s + 5.0)
+            await self._stop(engine, keepers, ENGINE_STOP_TIMEOUT_S)
+        finally:
+            announcer.cancel()
+            for keeper in keepers.values():
+                keeper.cancel()
+            for child in self._children:
+                _signal(child, signal.SIGKILL)
+        if self._failed:
+            log.critical("serve: %s", self._failed)
+            return 1
+        log.info("serve: stopped")
+        return 0
+
+    def _on_stop_signal(self, number: int) -> None:
+        if self._stopping.is_set():
+            self._killing = True
+            log.warning("serve: second %s, so everything is killed now; the log keeps what was acknowledged", signal.Signals(number).name)
+            for child in self._children:
+                _signal(child, signal.SIGKILL)
+        self._stopping.set()
+
+    async def _keep_running(self, child: Child) -> None:
+        delay_s = RESTART_DELAY_MIN_S
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            status = await self._run_once(child)
+            if self._stopping.is_set():
+                return
+            if status == EXIT_UNUSABLE and not child.was_ready:
+                self._failed = f"{child.name} cannot start; its own message above says why"
+                self._stopping.set()
+                return
+            if time.monotonic() - started > HEALTHY_AFTER_S:
+                delay_s = RESTART_DELAY_MIN_S
+            log.error("serve: %s ended (%s); it starts again in %.1f s", child.name, _how(status), delay_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay_s)
+            delay_s = min(delay_s * 2, RESTART_DELAY_MAX_S)
+
+    async def _run_once(self, child: Child) -> int:
+        """Starts the child, listens to it, and returns its exit status (negative: the signal that ended it)."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        executable, argv = self_command(*child.arguments(theirs.fileno()))
+        child.ready.clear()
+        child.heard_at = time.monotonic()
+        try:
+            child.process = await asyncio.create_subprocess_exec(
+                *argv, executable=executable, pass_fds=(*child.descriptors, theirs.fileno()), stdin=asyncio.subprocess.DEVNULL
+            )
+        except OSError as error:
+            log.error("serve: %s cannot be started: %s", child.name, error)
+            ours.close()
+            return 1
+        finally:
+            theirs.close()
+        listener = asyncio.create_task(self._listen(child, ours))
+        try:
+            return await child.process.wait()
+        finally:
+            listener.cancel()
+            ours.close()
+            child.ready.clear()
+
+    async def _listen(self, child: Child, channel: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                data = await asyncio.wait_for(loop.sock_recv(channel, 4096), SILENCE_MAX_S)
+            except TimeoutError:
+                log.error("serve: %s has been silent for %.0f s, so it is killed", child.name, SILENCE_MAX_S)
+                _signal(child, signal.SIGKILL)
+                return
+            except OSError:
+                return
+            if not data:
+                return
+            child.heard_at = time.monotonic()
+            if READY in data:
+                child.ready.set()
+                child.was_ready = True
+
+    async def _announce(self, workers: list[Child]) -> None:
+        """READY=1 once every worker listens, then systemd's watchdog while every worker is heard."""
+        for child in workers:
+            await child.ready.wait()
+        notify.notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={len(workers)} worker(s) accept events")
+        log.info("serve: ready, %d worker(s) accept events", len(workers))
+        interval_s = notify.watchdog_interval_s()
+        while interval_s is not None:
+            # A dead worker is being restarted by us; only our own standstill is systemd's business.
+            notify.notify("WATCHDOG=1")
+            await asyncio.sleep(interval_s)
+
+    async def _stop(self, children: list[Child], keepers: dict[str, asyncio.Task[None]], timeout_s: float) -> None:
+        for child in children:
+            _signal(child, signal.SIGKILL if self._killing else signal.SIGTERM)
+        tasks = [keepers[child.name] for child in children]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=timeout_s)
+        if late:
+            names = ", ".join(child.name for child in children if keepers[child.name] in late)
+            log.error("serve: %s did not stop within %.0f s and is killed; the log keeps what was acknowledged", names, timeout_s)
+            for child in children:
+                _signal(child, signal.SIGKILL)
+            await asyncio.wait(late, timeout=5.0)
+
+
+def open_listeners(listen: str, workers: int) -> list[socket.socket]:
+    """One listening socket per worker, all on the same address.
+
+    With several, the kernel spreads connections over them (SO_REUSEPORT). A port that another program
+    uses is an error also then: the first bind is made without sharing. Raises `ConfigError`.
+    """
+    host, _, port_text = listen.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    port = int(port_text)
+    try:
+        if workers > 1:
+            with _listener(family, host, port, shared=False) as probe:
+                port = probe.getsockname()[1]
+        sockets = [_listener(family, host, port, shared=workers > 1)]
+        port = sockets[0].getsockname()[1]
+        sockets += [_listener(family, host, port, shared=True) for _ in range(workers - 1)]
+    except OSError as error:
+        raise ConfigError(
+            f"config: server.listen is {listen!r} and cannot be listened on: {error.strerror or error}; "
+            "stop the program that uses it or choose another address"
+        ) from error
+    for sock in sockets:
+        sock.listen(LISTEN_BACKLOG)
+    return sockets
+
+
+def _listener(family: socket.AddressFamily, host: str, port: int, *, shared: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _worker_arguments(index: int, listen_fd: int, memory_fd: int, config_fd: int) -> Callable[[int], list[str]]:
+    return lambda parent_fd: [
+        "worker", f"--index={index}", f"--listen-fd={listen_fd}", f"--memory-fd={memory_fd}",
+        f"--config-fd={config_fd}", f"--parent-fd={parent_fd}",
+    ]  # fmt: skip
+
+
+def _engine_arguments(config_fd: int) -> Callable[[int], list[str]]:
+    return lambda parent_fd: ["embedded-child", f"--config-fd={config_fd}", f"--parent-fd={parent_fd}"]
+
+
+def _sealed_copy(data: bytes) -> int:
+    """The configuration as this process read it, so that every child has the same, also when the file changes
+    later. Not on a command line or in a file: it holds secrets."""
+    fd = os.memfd_create("nealytics-config", 0)
+    os.write(fd, data)
+    return fd
+
+
+def _raise_open_files_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _signal(child: Child, number: signal.Signals) -> None:
+    if child.process is not None and child.process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.process.send_signal(number)
+
+
+def _how(status: int) -> str:
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    return f"exit status {status}"
+
+
+def _shown_url(url: str) -> str:
+    return url.rpartition("@")[2]

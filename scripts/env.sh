@@ -1,0 +1,46 @@
+# Sourced by the other scripts: makes a virtual environment with locked dependencies, once per lock file.
+#
+#   make_env DIRECTORY LOCKFILE [pip arguments]
+#
+# Needs Python 3.11 or newer (PYTHON=… chooses which) and, the first time, a package index as pip is set up to use.
+
+fail() {
+  echo "$(basename "$0"): $*" >&2
+  exit 1
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3.14 python3; do
+    if command -v "$candidate" >/dev/null 2>&1 &&
+      "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+      echo "$candidate"
+      return
+    fi
+  done
+  fail "needs Python 3.11 or newer; on Debian: apt-get install python3 python3-venv"
+}
+
+make_env() {
+  local directory=$1 lock=$2
+  shift 2
+  local stamp="$directory/.installed" python wanted
+  python=$(find_python)
+  wanted=$(cat "$lock" pyproject.toml | sha256sum | cut -d' ' -f1)
+  if [ -x "$directory/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    return
+  fi
+  echo "making $directory with $("$python" --version) (the first time this downloads about 170 MB, nearly all of it the embedded ClickHouse)"
+  rm -rf "$directory"
+  if ! "$python" -m venv "$directory" 2>/dev/null; then
+    # Debian ships venv without pip unless python3-venv is installed; virtualenv brings its own.
+    rm -rf "$directory"
+    "$python" -m virtualenv -q "$directory" 2>/dev/null ||
+      fail "cannot make a virtual environment with $python; on Debian: apt-get install python3-venv (or, without root: $python -m pip install --user virtualenv)"
+  fi
+  "$directory/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r "$lock" "$@" ||
+    fail "installing $lock failed; pip's message is above"
+  "$directory/bin/python" -m pip install -q --disable-pip-version-check --no-deps -e . ||
+    fail "installing nealytics itself failed; pip's message is above"
+  echo "$wanted" >"$stamp"
+}

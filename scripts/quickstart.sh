@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# From a fresh clone to a running Nealytics with its own ClickHouse, in one command and without root.
+#
+#   scripts/quickstart.sh [--stop-after]      PORT=5000  DIRECTORY=quickstart
+#
+# Makes its environment and a configuration with random keys (kept in quickstart/), starts the server with the
+# embedded engine on port 5000, sends three events, reads them back with a token for their tenant, and prints the
+# commands to go on with. Ctrl-C stops everything; the next start finds the events again.
+# --stop-after stops the server once the events were read (for tests).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/env.sh
+
+directory=${DIRECTORY:-quickstart}
+port=${PORT:-5000}
+url="http://127.0.0.1:$port"
+stop_after=false
+case "${1:-}" in
+  "") ;;
+  --stop-after) stop_after=true ;;
+  *) fail "unknown argument $1; only --stop-after is known" ;;
+esac
+
+command -v curl >/dev/null 2>&1 || fail "needs curl; on Debian: apt-get install curl"
+mkdir -p "$directory"
+make_env "$directory/venv" build/requirements.txt
+nealytics="$directory/venv/bin/nealytics"
+config="$directory/nealytics.toml"
+if [ ! -e "$config" ]; then
+  "$nealytics" init --config "$config" --listen "127.0.0.1:$port" --data-dir "$directory/data" >/dev/null
+  echo "wrote $config with random keys"
+fi
+key=$("$directory/venv/bin/python" - "$config" <<'PY'
+import sys, tomllib
+print(tomllib.load(open(sys.argv[1], "rb"))["auth"]["api_keys"][0]["key"])
+PY
+)
+
+"$nealytics" serve --config "$config" 2>"$directory/nealytics.log" &
+server=$!
+trap 'kill -TERM $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT
+trap 'echo; echo "stopping; start again with scripts/quickstart.sh, the events are kept"; exit 0' INT TERM
+
+echo -n "starting (log: $directory/nealytics.log) "
+for _ in $(seq 1 600); do
+  if curl -fsS -o /dev/null "$url/ready" 2>/dev/null; then break; fi
+  if ! kill -0 $server 2>/dev/null; then
+    echo
+    tail -n 5 "$directory/nealytics.log" >&2
+    fail "the server ended before it was ready; its last messages are above"
+  fi
+  echo -n .
+  sleep 0.2
+done
+curl -fsS -o /dev/null "$url/ready" || fail "not ready after 120 s; see $directory/nealytics.log"
+echo " ready"
+
+now=$(date -u +%Y-%m-%dT%H:%M:%S)
+session="quickstart-$(date +%s)"
+for event in page_view add_to_cart purchase; do
+  curl -fsS -X POST "$url/api/v1/telemetry/track" -H 'Content-Type: application/json' -H "X-Project-Key: $key" \
+    -d "{\"projectId\":\"my-app\",\"tenantId\":\"tenant-1\",\"sessionId\":\"$session\",\"userId\":\"ada\",\"eventType\":\"$event\",\"itemId\":\"/shop\",\"metadata\":{\"plan\":\"pro\"},\"timestamp\":\"${now}Z\"}" \
+    -o /dev/null -w "sent $event: %{http_code}\n"
+done
+
+token=$("$nealytics" token --config "$config" --project my-app --tenant tenant-1 --expires 12h)
+# Events are in ClickHouse after clickhouse takes the batch: within commit.flush_interval_s, 3 seconds.
+answer=""
+for _ in $(seq 1 100); do
+  answer=$(curl -fsS "$url/api/v1/telemetry/timeline?limit=10&sessionId=$session" -H "Authorization: Bearer $token" || true)
+  if [ "$(grep -o '"eventId"' <<<"$answer" | wc -l)" = 3 ]; then break; fi
+  sleep 0.2
+done
+[ "$(grep -o '"eventId"' <<<"$answer" | wc -l)" = 3 ] || fail "the three events did not come back: $answer"
+echo "read back as tenant-1:"
+echo "$answer"
+
+cat <<END
+
+Nealytics runs at $url. Go on with:
+
+  # send an event
+  curl -i -X POST $url/api/v1/telemetry/track \\
+    -H 'Content-Type: application/json' -H 'X-Project-Key: $key' \\
+    -d '{"projectId":"my-app","tenantId":"tenant-1","sessionId":"s-1","eventType":"page_view"}'
+
+  # read as tenant-1 (this token is good for 12 hours)
+  TOKEN=$token
+  curl "$url/api/v1/telemetry/timeline?limit=10" -H "Authorization: Bearer \$TOKEN"
+  curl "$url/api/v1/analytics/sessions" -H "Authorization: Bearer \$TOKEN"
+
+  # is it well?
+  curl $url/ready
+
+  # all settings: $config and nealytics.example.toml; all commands: $nealytics --help
+END
+if $stop_after; then exit 0; fi
+echo
+echo "Ctrl-C stops it."
+wait $server
+fail "the server ended by itself; see $directory/nealytics.log"

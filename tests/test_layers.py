@@ -1,0 +1,86 @@
+"""Imports point one way. The order below is the order in which an event meets the packages, lowest first."""
+
+import ast
+from pathlib import Path
+
+import nealytics
+
+PACKAGE = Path(nealytics.__file__).parent
+
+# Each layer may import from the layers before it and from itself.
+LAYERS = [
+    {"nealytics", "errors", "shared", "notify", "process"},
+    {"observe"},
+    {"config"},
+    {"event"},
+    {"wal", "clickhouse"},
+    {"auth"},
+    {"commit"},
+    {"ingest", "queries"},
+    {"http"},
+    {"server"},
+    {"supervisor", "importer"},
+    {"bench"},
+    {"cli", "__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def modules() -> list[tuple[str, set[str]]]:
+    """Each module's dotted name within the package, and the modules of the package that it imports."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        relative = path.relative_to(PACKAGE.parent).with_suffix("")
+        imports = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative import"
+                if node.module and node.module.split(".")[0] == "nealytics":
+                    imports |= {f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Import):
+                imports |= {alias.name for alias in node.names if alias.name.split(".")[0] == "nealytics"}
+        found.append((".".join(relative.parts), imports))
+    return found
+
+
+def part_of(dotted: str) -> str:
+    """`nealytics.wal.log.Log` → `wal`; a name of the package itself (`nealytics.__version__`) → `nealytics`."""
+    parts = dotted.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in LEVEL else "nealytics"
+
+
+def test_every_part_of_the_package_has_a_layer():
+    parts = {path.stem if path.suffix else path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert parts - {"__init__"} <= set(LEVEL)
+
+
+def test_imports_point_from_later_layers_to_earlier_ones():
+    wrong = [
+        f"{module} imports {imported}"
+        for module, imports in modules()
+        for imported in imports
+        if LEVEL[part_of(imported)] > LEVEL[part_of(module)]
+    ]
+    assert wrong == []
+
+
+def test_the_log_does_not_know_what_an_event_is():
+    wrong = [
+        f"{module} imports {imported}"
+        for module, imports in modules()
+        for imported in imports
+        if part_of(module) == "wal" and part_of(imported) not in {"nealytics", "errors", "config", "observe", "wal"}
+    ]
+    assert wrong == []
+
+
+def test_only_admission_and_commit_touch_the_log():
+    """`server` wires and `cli.wal` inspects; nobody else has business with the log."""
+    allowed = ("nealytics.wal", "nealytics.commit", "nealytics.ingest.admission", "nealytics.server", "nealytics.cli.wal")
+    wrong = [
+        f"{module} imports {imported}"
+        for module, imports in modules()
+        for imported in imports
+        if part_of(imported) == "wal" and not module.startswith(allowed)
+    ]
+    assert wrong == []
