@@ -1,0 +1,207 @@
+"""A whole Nealytics node as processes, for tests that start, ask, kill and restart it as a person would.
+
+The program under test is `python -m nealytics`, or what NEALYTICS_EXECUTABLE names (a compiled executable).
+"""
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import jwt
+
+JWT_KEY = "end-to-end-test-key-of-more-than-32-bytes"
+KEY = "end-to-end-key"
+
+
+def program() -> list[str]:
+    named = os.environ.get("NEALYTICS_EXECUTABLE")
+    return shlex.split(named) if named else [sys.executable, "-m", "nealytics"]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Node:
+    """One node in `directory`; its data stays there across stops and kills."""
+
+    def __init__(self, directory: Path, *, workers: int = 1, clickhouse: str = "embedded", settings: str = "") -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.config = directory / "nealytics.toml"
+        self.log_path = directory / "nealytics.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        tables: dict[str, dict[str, object]] = {
+            "server": {"listen": f"127.0.0.1:{self.port}", "workers": workers, "data_dir": str(directory / "data")},
+            "auth": {"api_keys": [{"key": KEY}], "jwt_key": JWT_KEY},
+            "ingest": {"rate_limit_requests": 0},
+            "wal": {"allow_any_filesystem": True, "free_bytes_min": 1024 * 1024},
+            "commit": {"flush_interval_s": 0.2, "backoff_max_ms": 500},
+            "clickhouse": {"url": clickhouse, "retention_days": 0},
+            "observe": {"prometheus": True},
+        }
+        for line in filter(None, (line.strip() for line in settings.splitlines())):
+            name, value = line.split("=", 1)
+            table, key = name.strip().split(".")
+            tables[table][key] = json.loads(value)
+        self.config.write_text("".join(f"[{name}]\n{_toml(table)}\n" for name, table in tables.items()))
+
+    def __enter__(self) -> "Node":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    # Processes
+
+    def start(self) -> None:
+        assert self.process is None, "already running"
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen([*program(), "serve", "--config", str(self.config)], stderr=log, stdout=log)
+
+    def stop(self, timeout_s: float = 40.0) -> int:
+        """SIGTERM, as systemd does; the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout_s)
+        self.process = None
+        return status
+
+    def kill(self) -> None:
+        """SIGKILL to the supervisor; waits until all its processes are gone."""
+        if self.process is None:
+            return
+        family = [self.process.pid, *descendants(self.process.pid)]
+        self.process.kill()
+        self.process.wait(10)
+        self.process = None
+        deadline = time.monotonic() + 10
+        while any(_alive(pid) for pid in family):
+            assert time.monotonic() < deadline, f"processes outlived their supervisor: {[p for p in family if _alive(p)]}"
+            time.sleep(0.01)
+
+    def pids(self, role: str) -> list[int]:
+        """Processes of a role: `worker` or `embedded-child`."""
+        assert self.process is not None
+        return [pid for pid in descendants(self.process.pid) if role in _command_line(pid)]
+
+    def kill_one(self, role: str, index: int = 0) -> bool:
+        """SIGKILL to one process of a role; False if there is none at the moment."""
+        pids = self.pids(role)
+        if not pids:
+            return False
+        try:
+            os.kill(pids[index % len(pids)], signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    # Requests
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, timeout_s: float = 30.0
+    ) -> tuple[int, bytes]:
+        request = urllib.request.Request(self.url + path, data=body, method=method, headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def post(self, route: str, events: object, *, query: str = "") -> tuple[int, bytes]:
+        return self.request(
+            "POST",
+            f"/api/v1/telemetry/{route}{query}",
+            json.dumps(events).encode(),
+            {"X-Project-Key": KEY, "Content-Type": "application/json"},
+        )
+
+    def read(self, path: str, *, project_id: str = "shop", tenant_id: str = "acme") -> Any:
+        status, body = self.request("GET", path, headers={"Authorization": f"Bearer {token(project_id, tenant_id)}"})
+        assert status == 200, (status, body)
+        return json.loads(body)
+
+    def metric(self, name: str) -> float:
+        status, body = self.request("GET", "/metrics")
+        assert status == 200, (status, body)
+        return sum(float(line.rpartition(" ")[2]) for line in body.decode().splitlines() if line.split("{")[0].split(" ")[0] == name)
+
+    # Waiting
+
+    def wait_ready(self, path: str = "/ready", timeout_s: float = 60.0) -> None:
+        self.wait_until(lambda: self.request("GET", path, timeout_s=5)[0] == 200, f"{path} is 200", timeout_s)
+
+    def wait_drained(self, timeout_s: float = 120.0) -> None:
+        self.wait_until(lambda: self.metric("nealytics_queue_depth_current") == 0, "the log is drained", timeout_s)
+
+    def wait_until(self, condition: Any, what: str, timeout_s: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                if condition():
+                    return
+            except (OSError, AssertionError):
+                pass
+            assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}\n{self.log_tail()}"
+            assert self.process is not None, "not running"
+            assert self.process.poll() is None, f"ended with {self.process.returncode}\n{self.log_tail()}"
+            time.sleep(0.05)
+
+    def log_tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def token(project_id: str, tenant_id: str) -> str:
+    claims = {"project_id": project_id, "tenant_id": tenant_id, "exp": int(time.time()) + 3600}
+    return jwt.encode(claims, JWT_KEY, algorithm="HS256")
+
+
+def descendants(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = [int(child) for child in task.read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            found += [child, *descendants(child)]
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False
+
+
+def _command_line(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def _toml(table: dict[str, object]) -> str:
+    return "".join(f"{key} = {_toml_value(value)}\n" for key, value in table.items())
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    return json.dumps(value)

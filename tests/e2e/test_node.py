@@ -1,0 +1,222 @@
+"""The whole product as processes: start, answer, restart, drain, stop."""
+
+import concurrent.futures
+import gzip
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.node import KEY, Node, descendants, program
+
+pytestmark = [pytest.mark.e2e, pytest.mark.engine]
+
+
+def event(session_id: str = "s-1", **fields: object) -> dict[str, object]:
+    return {"projectId": "shop", "tenantId": "acme", "sessionId": session_id, "eventType": "view", **fields}
+
+
+def identified(session_id: str, number: int) -> dict[str, object]:
+    return event(session_id, eventId=str(uuid.UUID(int=number + 1)), timestamp=1_700_000_000_000 + number)
+
+
+def session_counts(node: Node) -> dict[str, int]:
+    answer = node.read("/api/v1/analytics/sessions?from=2020-01-01T00:00:00Z&limit=10000")
+    return {session["sessionId"]: session["eventCount"] for session in answer["sessions"]}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_events_come_back_after_a_stop_and_a_start(tmp_path: Path, workers: int):
+    node = Node(tmp_path, workers=workers)
+    with node:
+        node.wait_ready()
+        assert node.post("track", event("by-track")) == (202, b"")
+        assert node.request("POST", f"/api/v1/telemetry/beacon?k={KEY}", json.dumps([event("by-beacon")] * 2).encode())[0] == 204
+        status, body = node.post("batch", [event("by-batch"), {"projectId": "shop"}], query="?wait=true")
+        answer = json.loads(body)
+        assert (status, answer["accepted"], answer["rejected"], answer["committed"]) == (200, 1, 1, True)
+        expected = {"by-track": 1, "by-beacon": 2, "by-batch": 1}
+        node.wait_until(lambda: session_counts(node) == expected, "all events are readable")
+        assert node.stop() == 0
+        node.start()
+        node.wait_ready()
+        assert session_counts(node) == expected
+        assert node.stop() == 0
+
+
+def test_acknowledged_events_outlive_a_kill_of_everything(tmp_path: Path):
+    """Flushing is far off, so at the kill the events are nowhere but in the log."""
+    node = Node(tmp_path, settings="commit.flush_interval_s = 3600")
+    with node:
+        node.wait_ready()
+        for number in range(20):
+            assert node.post("track", identified("kept", number))[0] == 202
+        node.kill()
+        node.start()
+        node.wait_ready("/ready/ingest")
+        assert node.metric("nealytics_queue_depth_current") == 20
+        node.kill()
+    again = Node(tmp_path)
+    with again:
+        again.wait_ready()
+        again.wait_until(lambda: session_counts(again) == {"kept": 20}, "the events are readable")
+
+
+def test_ingest_goes_on_while_the_engine_is_dead(tmp_path: Path):
+    node = Node(tmp_path)
+    with node:
+        node.wait_ready()
+        sent = 0
+        for _ in range(3):
+            assert node.kill_one("embedded-child")
+            for _ in range(10):
+                assert node.post("track", identified("through", sent))[0] == 202
+                sent += 1
+            time.sleep(0.3)
+        node.wait_until(lambda: session_counts(node) == {"through": sent}, "the log has drained")
+
+
+def test_a_killed_worker_comes_back_and_its_log_drains(tmp_path: Path):
+    node = Node(tmp_path, workers=2)
+    with node:
+        node.wait_ready()
+        sent = 0
+        for round_ in range(4):
+            for _ in range(10):
+                # A connection that the dying worker had already accepted is reset; its event was not acknowledged.
+                try:
+                    if node.post("track", identified("survivors", sent))[0] == 202:
+                        sent += 1
+                except OSError:
+                    continue
+            assert node.kill_one("worker", round_)
+        node.wait_until(lambda: len(node.pids("worker")) == 2, "both workers are back")
+        node.wait_until(lambda: session_counts(node).get("survivors", 0) >= sent, "the logs have drained")
+        assert node.metric("nealytics_worker_starts_total") >= 6
+
+
+def test_fewer_workers_drain_the_logs_of_those_that_are_gone(tmp_path: Path):
+    many = Node(tmp_path, workers=3, settings="commit.flush_interval_s = 3600")
+    with many:
+        many.wait_ready()
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda n: many.post("track", identified("adopted", n))[0], range(120)))
+        assert answers == [202] * 120
+        used = [path for path in sorted((tmp_path / "data" / "wal").glob("[0-9]*"))]
+        assert len(used) == 3
+        many.kill()
+    one = Node(tmp_path, workers=1)
+    with one:
+        one.wait_ready()
+        one.wait_until(lambda: session_counts(one) == {"adopted": 120}, "worker 0 has drained the three logs")
+        one.wait_drained()
+
+
+def test_nothing_outlives_the_supervisor(tmp_path: Path):
+    """`kill` fails if a worker or the engine is still there ten seconds after the supervisor was SIGKILLed."""
+    node = Node(tmp_path, workers=2)
+    with node:
+        node.wait_ready()
+        assert node.process is not None
+        assert len(descendants(node.process.pid)) == 3
+        node.kill()
+
+
+def test_a_stop_answers_what_is_in_flight_and_leaves_an_empty_log(tmp_path: Path):
+    node = Node(tmp_path, settings="commit.flush_interval_s = 3600")
+    with node:
+        node.wait_ready()
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            pending = [pool.submit(node.post, "track", identified("last", n)) for n in range(50)]
+            acknowledged = sum(future.result()[0] == 202 for future in pending)
+        assert acknowledged == 50
+        started = time.monotonic()
+        assert node.stop() == 0
+        assert time.monotonic() - started < 25
+        inspected = subprocess.run(
+            [*program(), "wal", "inspect", "--json", "--config", str(node.config)], capture_output=True, text=True, check=True
+        )
+        assert '"waiting": 0' in inspected.stdout or '"waiting":0' in inspected.stdout
+
+
+def test_a_retried_event_with_id_and_timestamp_is_counted_once(tmp_path: Path):
+    node = Node(tmp_path)
+    with node:
+        node.wait_ready()
+        for _ in range(5):
+            assert node.post("track", identified("once", 7))[0] == 202
+            time.sleep(0.25)  # so that each lands in a batch, and so in a part, of its own
+        node.wait_drained()
+        assert session_counts(node) == {"once": 1}
+
+
+def test_another_tenants_token_sees_nothing(tmp_path: Path):
+    node = Node(tmp_path)
+    with node:
+        node.wait_ready()
+        node.post("batch", [event("mine")], query="?wait=true")
+        assert session_counts(node) == {"mine": 1}
+        assert node.read("/api/v1/telemetry/timeline", tenant_id="other")["events"] == []
+        assert node.read("/api/v1/telemetry/timeline", project_id="other")["events"] == []
+
+
+def test_a_log_of_the_csharp_engine_is_taken_over(tmp_path: Path):
+    node = Node(tmp_path)
+    wal = tmp_path / "data" / "wal"
+    wal.mkdir(parents=True, mode=0o700)
+    lines = [
+        json.dumps(
+            {
+                "eventId": str(uuid.UUID(int=n + 1)), "projectId": "shop", "tenantId": "acme", "sessionId": "inherited",
+                "eventType": "view", "metadataJson": "{}", "timestamp": f"2024-06-15T10:30:{n:02}.1234567Z",
+            }
+        )
+        for n in range(30)
+    ]  # fmt: skip
+    (wal / "telemetry_wal.replay").write_text("\n".join(lines[:10]) + "\n")
+    (wal / "telemetry_wal.log").write_text("\n".join(lines[10:]) + "\n")
+    with node:
+        node.wait_ready()
+        node.wait_until(lambda: session_counts(node) == {"inherited": 30}, "the old log is readable")
+        assert not (wal / "telemetry_wal.log").exists()
+        assert (wal / "telemetry_wal.log.imported").exists()
+        assert (wal / "telemetry_wal.replay.imported").exists()
+
+
+def test_secrets_are_in_no_log_line(tmp_path: Path):
+    node = Node(tmp_path, settings='observe.log_level = "debug"')
+    with node:
+        node.wait_ready()
+        node.post("track", event())
+        node.request("POST", f"/api/v1/telemetry/beacon?k={KEY}", gzip.compress(json.dumps([event()]).encode()), {"Content-Encoding": "gzip"})
+        for line in (f"GET /x?k={KEY} HTTP/9.9\r\n\r\n", f"POST /{'x' * 9000}?k={KEY} HTTP/1.1\r\n\r\n", f"GARBAGE k={KEY}\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", node.port)) as sock:
+                sock.sendall(line.encode())
+                sock.recv(1000)
+        node.stop()
+    text = node.log_path.read_text()
+    assert "nealytics" in text
+    assert KEY not in text
+    assert "end-to-end-test-key" not in text
+    for line in text.splitlines():
+        json.loads(line)
+
+
+def test_a_second_signal_ends_a_stop_that_takes_too_long(tmp_path: Path):
+    node = Node(tmp_path)
+    with node:
+        node.wait_ready()
+        assert node.process is not None
+        # A worker that cannot answer: stopped, it ignores SIGTERM.
+        os.kill(node.pids("worker")[0], signal.SIGSTOP)
+        node.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        node.process.send_signal(signal.SIGTERM)
+        assert node.process.wait(15) == 0
+        node.process = None
