@@ -1,0 +1,176 @@
+"""What orchestrators, load balancers and Prometheus ask. No authentication; no secrets in any answer.
+
+    /health         200 while the process answers: restart it if not. Asks nobody
+    /ready          200 if everything works, else 503; the parts and the reason are in the JSON either way
+    /ready/ingest   200 if the log can take events, else 503. ClickHouse may be down meanwhile
+    /metrics        Prometheus' text format, if `observe.prometheus` is on; the numbers are the node's
+
+`/ready` of a worker is about that worker: its log, its committer, its way to ClickHouse.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.commit.committer import Committer
+from nealytics.errors import NealyticsError
+from nealytics.observe.metrics import Metrics
+
+# However many probes ask, ClickHouse is asked once a second, and no probe waits for it longer than this.
+PING_CACHE_S = 1.0
+PING_TIMEOUT_S = 2.0
+RETRY_AFTER_S = 2
+
+
+class LogState(Protocol):
+    """What is asked of `wal.log.Log` here."""
+
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def oldest_waiting_ms(self) -> int | None: ...
+    @property
+    def broken(self) -> Exception | None: ...
+    @property
+    def full(self) -> bool: ...
+
+
+class Part(msgspec.Struct, omit_defaults=True, kw_only=True):
+    ok: bool
+    problem: str | None = None
+
+
+class Readiness(msgspec.Struct, rename="camel", kw_only=True):
+    status: str
+    clickhouse: Part
+    committer: Part
+    log: Part
+    waiting_events: int
+    oldest_waiting_seconds: float
+
+
+class IngestReadiness(msgspec.Struct, rename="camel", kw_only=True):
+    status: str
+    log: Part
+
+
+def add_health_routes(
+    app: web.Application,
+    *,
+    log: LogState,
+    committer: Committer,
+    client: ClickHouseClient,
+    metrics: Metrics,
+    prometheus: bool,
+    clock: Callable[[], float] = time.time,
+) -> None:
+    ping = CachedPing(client)
+
+    async def health(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def ready(_request: web.Request) -> web.Response:
+        parts = (
+            _part(await ping.problem()),
+            _part(committer.problem),
+            _part(log_problem(log)),
+        )
+        ok = all(part.ok for part in parts)
+        oldest_ms = log.oldest_waiting_ms
+        oldest_s = 0.0 if oldest_ms is None else max(0.0, clock() - oldest_ms / 1000)
+        clickhouse, commit, wal = parts
+        return _answer(
+            Readiness(
+                status=_status(ok),
+                clickhouse=clickhouse,
+                committer=commit,
+                log=wal,
+                waiting_events=log.waiting,
+                oldest_waiting_seconds=round(oldest_s, 3),
+            ),
+            ok,
+        )
+
+    async def ready_ingest(_request: web.Request) -> web.Response:
+        part = _part(log_problem(log))
+        return _answer(IngestReadiness(status=_status(part.ok), log=part), part.ok)
+
+    async def show_metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app.router.add_get("/health", health)
+    app.router.add_get("/ready", ready)
+    app.router.add_get("/ready/ingest", ready_ingest)
+    if prometheus:
+        app.router.add_get("/metrics", show_metrics)
+
+
+class CachedPing:
+    """Whether ClickHouse answers: asked once, told to everybody who wants to know within a second."""
+
+    def __init__(
+        self,
+        client: ClickHouseClient,
+        *,
+        cache_s: float = PING_CACHE_S,
+        timeout_s: float = PING_TIMEOUT_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._cache_s = cache_s
+        self._timeout_s = timeout_s
+        self._monotonic = monotonic
+        self._asked: float | None = None
+        self._problem: str | None = None
+        self._lock = asyncio.Lock()
+
+    async def problem(self) -> str | None:
+        """None if it answers, else the sentence that says why not."""
+        # The lock makes one question of many probes that come at once.
+        async with self._lock:
+            if self._asked is None or self._monotonic() - self._asked >= self._cache_s:
+                self._problem = await self._ask()
+                self._asked = self._monotonic()
+            return self._problem
+
+    async def _ask(self) -> str | None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._client.ping()
+        except TimeoutError:
+            return f"ClickHouse does not answer within {self._timeout_s:g} s"
+        except NealyticsError as error:
+            return str(error)
+        return None
+
+
+def log_problem(log: LogState) -> str | None:
+    """Why the log takes no events; None if it does."""
+    if log.broken is not None:
+        return str(log.broken)
+    if log.full:
+        return "the log is full; it takes events again once ClickHouse has taken some or the disk has room"
+    return None
+
+
+def _part(problem: str | None) -> Part:
+    return Part(ok=problem is None, problem=problem)
+
+
+def _status(ok: bool) -> str:
+    return "ready" if ok else "not ready"
+
+
+def _answer(body: msgspec.Struct, ok: bool) -> web.Response:
+    return web.Response(
+        status=200 if ok else 503,
+        body=msgspec.json.encode(body),
+        content_type="application/json",
+        headers={} if ok else {"Retry-After": str(RETRY_AFTER_S)},
+    )

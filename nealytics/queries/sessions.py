@@ -1,0 +1,84 @@
+"""`GET /api/v1/analytics/sessions`: what each session of a tenant did in a range of time, latest start first.
+
+    from, to    ISO 8601, inclusive; default the last `query.default_range_hours`
+    limit       default 100
+
+A session is what carries one `sessionId`; only its events within the range count. The summary is over the
+sessions returned, not over those that `limit` cut off.
+"""
+
+from typing import Any
+
+import msgspec
+
+from nealytics.queries.params import Arguments, iso_utc
+from nealytics.queries.scoped import Endpoint, Events, Query
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True):
+    from_ms: int
+    to_ms: int
+    limit: int
+
+
+class Session(msgspec.Struct, rename="camel", kw_only=True):
+    session_id: str
+    first_seen: str
+    last_seen: str
+    duration_seconds: float
+    event_count: int
+
+
+class Sessions(msgspec.Struct, rename="camel", kw_only=True):
+    project_id: str
+    tenant_id: str
+    unique_session_count: int
+    total_event_count: int
+    avg_duration_seconds: float
+    sessions: list[Session]
+
+
+def parse(arguments: Arguments) -> Params:
+    from_ms, to_ms = arguments.range_ms()
+    return Params(from_ms=from_ms, to_ms=to_ms, limit=arguments.limit())
+
+
+def build_sql(params: Params) -> Query:
+    return Query(
+        "SELECT session_id, toUnixTimestamp64Milli(min(timestamp)) AS first_seen_ms,"
+        " toUnixTimestamp64Milli(max(timestamp)) AS last_seen_ms, count() AS event_count"
+        " FROM events"
+        " WHERE timestamp >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')"
+        " AND timestamp <= fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')"
+        " GROUP BY session_id"
+        " ORDER BY first_seen_ms DESC, session_id LIMIT {limit:UInt32}",
+        {"from_ms": params.from_ms, "to_ms": params.to_ms, "limit": params.limit},
+    )
+
+
+async def run(events: Events, params: Params) -> Sessions:
+    sessions = [_session(row) for row in await events.rows(build_sql(params))]
+    count = len(sessions)
+    return Sessions(
+        project_id=events.scope.project_id,
+        tenant_id=events.scope.tenant_id,
+        unique_session_count=count,
+        total_event_count=sum(session.event_count for session in sessions),
+        avg_duration_seconds=sum(session.duration_seconds for session in sessions) / count if count else 0.0,
+        sessions=sessions,
+    )
+
+
+def _session(row: list[Any]) -> Session:
+    session_id, first_seen_ms, last_seen_ms, event_count = row
+    first_seen_ms, last_seen_ms = int(first_seen_ms), int(last_seen_ms)
+    return Session(
+        session_id=session_id,
+        first_seen=iso_utc(first_seen_ms),
+        last_seen=iso_utc(last_seen_ms),
+        duration_seconds=(last_seen_ms - first_seen_ms) / 1000,
+        event_count=int(event_count),
+    )
+
+
+ENDPOINT = Endpoint("/api/v1/analytics/sessions", parse, run)
