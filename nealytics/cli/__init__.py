@@ -1,0 +1,143 @@
+"""The command line: one group, and a module per command, loaded only when it is used.
+
+`--help` and the quick commands so start fast, and nothing loads the embedded engine by accident. The imports
+stand in functions and are static, so that a compiler finds them.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import click
+
+from nealytics import __version__
+from nealytics.errors import NealyticsError
+
+
+class _Entry(NamedTuple):
+    load: Callable[[], click.Command]
+    help: str  # for the list of commands, which loads none of them
+    hidden: bool = False
+
+
+def _init() -> click.Command:
+    from nealytics.cli.config import init
+
+    return init
+
+
+def _check_config() -> click.Command:
+    from nealytics.cli.config import check_config
+
+    return check_config
+
+
+def _serve() -> click.Command:
+    from nealytics.cli.serve import serve
+
+    return serve
+
+
+def _worker() -> click.Command:
+    from nealytics.cli.serve import worker
+
+    return worker
+
+
+def _embedded_child() -> click.Command:
+    from nealytics.cli.serve import embedded_child
+
+    return embedded_child
+
+
+def _token() -> click.Command:
+    from nealytics.cli.token import token
+
+    return token
+
+
+def _schema() -> click.Command:
+    from nealytics.cli.schema import schema
+
+    return schema
+
+
+def _wal() -> click.Command:
+    from nealytics.cli.wal import wal
+
+    return wal
+
+
+def _dead_letter() -> click.Command:
+    from nealytics.cli.dead_letter import dead_letter
+
+    return dead_letter
+
+
+def _import() -> click.Command:
+    from nealytics.cli.import_ import import_
+
+    return import_
+
+
+def _bench() -> click.Command:
+    from nealytics.cli.bench import bench
+
+    return bench
+
+
+# In the order in which a newcomer meets them.
+COMMANDS = {
+    "init": _Entry(_init, "Write a configuration with random keys."),
+    "check-config": _Entry(_check_config, "Say whether the configuration is right, and what it amounts to."),
+    "serve": _Entry(_serve, "Run the node: HTTP, log, committer, and ClickHouse if it is embedded."),
+    "token": _Entry(_token, "Make a token that reads the events of one tenant."),
+    "import": _Entry(_import, "Send events from a file of NDJSON or CSV."),
+    "schema": _Entry(_schema, "Print or apply the table in ClickHouse."),
+    "wal": _Entry(_wal, "Look into the write-ahead log."),
+    "dead-letter": _Entry(_dead_letter, "List or retry events that ClickHouse refused."),
+    "bench": _Entry(_bench, "Measure this machine."),
+    "worker": _Entry(_worker, "Started by serve.", hidden=True),
+    "embedded-child": _Entry(_embedded_child, "Started by serve.", hidden=True),
+}
+
+
+class _Failure(click.ClickException):
+    """An error of ours on its way out: the message as it is, without a traceback."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.format_message(), file=file, err=file is None)
+
+
+class _Commands(click.Group):
+    """The commands of `COMMANDS`. An error raised on purpose becomes its message and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, entry in COMMANDS.items() if not entry.hidden]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        return entry.load() if entry else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NealyticsError as error:
+            raise _Failure(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nealytics", message="%(prog)s %(version)s")
+def main() -> None:
+    """Nealytics: telemetry of a SaaS, for each of its tenants.
+
+    Events come in over HTTP, are on disk before they are acknowledged, and are in ClickHouse exactly once.
+
+    \b
+    To begin:
+      nealytics init       writes nealytics.toml with random keys
+      nealytics serve      runs until Ctrl-C
+    """

@@ -1,0 +1,49 @@
+"""Configuration: read once, checked as a whole, and each part handed only its own table.
+
+    tables.py   one frozen struct per TOML table, each key with its default and bounds
+    load.py     defaults, then nealytics.toml, then the environment; every problem found is reported at once
+    csharp.py   the C# engine's `TelemetryEngine__*` options, by which its deployments move over unchanged
+    check.py    what a single key's bounds cannot say
+
+`nealytics.example.toml` shows every key with its default and when to change it; a test keeps the two equal.
+No secret is ever printed: not by `repr`, not by `masked`, not in an error.
+"""
+
+from nealytics.config.check import require_serving, split_listen
+from nealytics.config.load import Loaded, load, load_with_notes
+from nealytics.config.tables import (
+    ApiKey,
+    AuthConfig,
+    ClickHouseConfig,
+    CommitConfig,
+    Config,
+    IngestConfig,
+    ObserveConfig,
+    QueryConfig,
+    ServerConfig,
+    WalConfig,
+    config_from_json,
+    config_to_json,
+    secrets_of,
+)
+
+__all__ = [
+    "ApiKey",
+    "AuthConfig",
+    "ClickHouseConfig",
+    "CommitConfig",
+    "Config",
+    "IngestConfig",
+    "Loaded",
+    "ObserveConfig",
+    "QueryConfig",
+    "ServerConfig",
+    "WalConfig",
+    "config_from_json",
+    "config_to_json",
+    "load",
+    "load_with_notes",
+    "require_serving",
+    "secrets_of",
+    "split_listen",
+]

@@ -1,0 +1,257 @@
+"""What the bounds of a single key cannot say: addresses, keys, and values that depend on each other.
+
+Each finding is one sentence that names the key, its value and the fix; a secret's value is never in it.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nealytics.config.csharp import HTTP_PORT_OF
+from nealytics.config.tables import ApiKey, Config
+from nealytics.errors import ConfigError
+
+JWT_KEY_BYTES_MIN = 32
+MAKE_A_KEY = "make one with: openssl rand -base64 48"
+
+_DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/\s:@?#\[\]]+)(:\d+)?")
+
+
+def split_listen(listen: str) -> tuple[str, int]:
+    """`"[::1]:5000"` → `("::1", 5000)`. Raises `ValueError` for anything but host:port."""
+    host, colon, port = listen.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        valid = ":" in host
+    else:
+        valid = ":" not in host
+    if not (colon and host and valid and port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ValueError(listen)
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", host):
+        raise ValueError(listen)
+    return host, int(port)
+
+
+def problems(config: Config) -> list[str]:
+    """Everything that makes the configuration wrong for any command."""
+    return [
+        *_addresses(config),
+        *_keys(config),
+        *_clickhouse(config),
+        *_log(config),
+    ]
+
+
+def serving_problems(config: Config) -> list[str]:
+    """What only `serve` needs."""
+    found = []
+    if not config.auth.jwt_key:
+        found.append(
+            "config: auth.jwt_key is not set, and without it no token can be verified; "
+            f"{MAKE_A_KEY} (or let `nealytics init` write a whole configuration)"
+        )
+    ca_file = config.clickhouse.ca_file
+    if ca_file and not Path(ca_file).is_file():
+        found.append(
+            f'config: clickhouse.ca_file is "{ca_file}" and no such file exists; '
+            "name the PEM file of the authority"
+        )
+    return found
+
+
+def require_serving(config: Config) -> Config:
+    """The configuration itself. Raises `ConfigError` if it is enough for a command but not for `serve`."""
+    found = serving_problems(config)
+    if found:
+        raise ConfigError(*found)
+    return config
+
+
+def notes(config: Config) -> list[str]:
+    """What is allowed and probably not meant."""
+    found = []
+    if not config.auth.api_keys:
+        found.append(
+            "auth: no API keys are configured, so every ingest request gets 401; "
+            "add one under [[auth.api_keys]]"
+        )
+    clickhouse = config.clickhouse
+    if clickhouse.url == "embedded":
+        if clickhouse.password:
+            found.append(
+                "config: clickhouse.password is set and the embedded engine does not use it; "
+                "did you mean clickhouse.embedded_password?"
+            )
+    else:
+        url = urlsplit(clickhouse.url)
+        if clickhouse.embedded_listen:
+            found.append(
+                f'config: clickhouse.embedded_listen has no effect, for clickhouse.url is "{clickhouse.url}"'
+            )
+        if clickhouse.ca_file and url.scheme == "http":
+            found.append(
+                f'config: clickhouse.ca_file has no effect, for clickhouse.url is "{clickhouse.url}"'
+            )
+        if url.port in HTTP_PORT_OF:
+            found.append(
+                f'config: clickhouse.url is "{clickhouse.url}" and {url.port} is usually the native port; '
+                f"the HTTP interface of ClickHouse usually has {HTTP_PORT_OF[url.port]}"
+            )
+    return found
+
+
+def _addresses(config: Config) -> list[str]:
+    found = []
+    for key, listen in (
+        ("server.listen", config.server.listen),
+        ("clickhouse.embedded_listen", config.clickhouse.embedded_listen),
+    ):
+        if key == "clickhouse.embedded_listen" and not listen:
+            continue
+        try:
+            split_listen(listen)
+        except ValueError:
+            example = "0.0.0.0:5000" if key == "server.listen" else "127.0.0.1:8123"
+            found.append(
+                f'config: {key} is "{listen}" and is not host:port; write e.g. "{example}" or "[::1]:5000"'
+            )
+    for origin in config.server.cors_allowed_origins:
+        if origin != "null" and not _ORIGIN.fullmatch(origin):
+            found.append(
+                f'config: server.cors_allowed_origins has "{origin}", which no browser sends as Origin; '
+                'write scheme and host in lower case, without a path, e.g. "https://app.example.com"'
+            )
+    return found
+
+
+def _keys(config: Config) -> list[str]:
+    found = []
+    auth = config.auth
+    for name, jwt_key in (("auth.jwt_key", auth.jwt_key), ("auth.jwt_key_previous", auth.jwt_key_previous)):
+        size = len(jwt_key.encode())
+        if jwt_key and size < JWT_KEY_BYTES_MIN:
+            found.append(
+                f"config: {name} has {size} bytes and needs at least {JWT_KEY_BYTES_MIN}; {MAKE_A_KEY}"
+            )
+    seen: dict[bytes, int] = {}
+    for i, key in enumerate(auth.api_keys):
+        where = f"auth.api_keys[{i}]"
+        found += [
+            f"config: {where} {problem}" for problem in _key_problems(key, config.ingest.identifier_chars_max)
+        ]
+        digest = key_digest(key)
+        if digest is None:
+            continue
+        if digest in seen:
+            found.append(
+                f"config: {where} is the same key as auth.api_keys[{seen[digest]}]; remove one of them"
+            )
+        seen.setdefault(digest, i)
+    return found
+
+
+def _key_problems(key: ApiKey, identifier_chars_max: int) -> list[str]:
+    found = []
+    if bool(key.key) == bool(key.key_sha256):
+        found.append(f"has {'both' if key.key else 'neither'} key and key_sha256; give exactly one of them")
+    if key.key_sha256 and not re.fullmatch(r"[0-9A-Fa-f]{64}", key.key_sha256):
+        found.append(
+            "has a key_sha256 that is not 64 hexadecimal digits; make it with: printf %s KEY | sha256sum"
+        )
+    if key.key != key.key.strip() or not key.key.isprintable():
+        found.append(
+            "has a key with white space around it or with control characters, which no request can carry; "
+            "remove them"
+        )
+    if key.kind == "browser" and not key.project:
+        found.append(
+            "is a browser key and not bound to a project, so any visitor could write any project; "
+            'add project = "…"'
+        )
+    if key.tenant and not key.project:
+        found.append(f'is bound to tenant "{key.tenant}" without a project; add project = "…"')
+    for name, value in (("project", key.project), ("tenant", key.tenant)):
+        if len(value) > identifier_chars_max:
+            found.append(
+                f"has a {name} of {len(value)} characters, at most {identifier_chars_max} are accepted; "
+                "shorten it or raise ingest.identifier_chars_max"
+            )
+        if value and not value.strip():
+            found.append(f"has a {name} of white space only, which no event can carry; remove it")
+    return found
+
+
+def key_digest(key: ApiKey) -> bytes | None:
+    """SHA-256 of the key, which is all that is needed to recognise it; `None` if it is not usable."""
+    if key.key:
+        return hashlib.sha256(key.key.encode("utf-8", "surrogatepass")).digest()
+    try:
+        digest = bytes.fromhex(key.key_sha256)
+    except ValueError:
+        return None
+    return digest if len(digest) == 32 else None
+
+
+def _clickhouse(config: Config) -> list[str]:
+    clickhouse = config.clickhouse
+    found = _url_problems(clickhouse.url)
+    if not _DATABASE.fullmatch(clickhouse.database):
+        found.append(
+            f'config: clickhouse.database is "{clickhouse.database}"; '
+            "write a name of letters, digits, _ and - that does not start with a digit"
+        )
+    if not clickhouse.user:
+        found.append('config: clickhouse.user is ""; write the user of clickhouse.password, e.g. "default"')
+    if clickhouse.embedded_listen and clickhouse.url == "embedded" and not clickhouse.embedded_password:
+        found.append(
+            f'config: clickhouse.embedded_listen is "{clickhouse.embedded_listen}" without a password, '
+            "so anyone who reaches that port could read every tenant; set clickhouse.embedded_password"
+        )
+    return found
+
+
+def _url_problems(url: str) -> list[str]:
+    if url == "embedded":
+        return []
+    if not url:
+        return [
+            'config: clickhouse.url is ""; write "embedded" or the address of a ClickHouse server, e.g. "http://localhost:8123"'
+        ]
+    scheme, separator, rest = url.partition("://")
+    if "@" in rest or "@" in scheme:
+        # The value is not shown: what stands before the @ is a password.
+        return [
+            "config: clickhouse.url holds a user or password; "
+            "write them as clickhouse.user and clickhouse.password, and only http(s)://host:port as the url"
+        ]
+    if not separator:
+        return [f'config: clickhouse.url is "{url}" and has no scheme; write "http://{url}"']
+    if scheme not in {"http", "https"}:
+        return [
+            f'config: clickhouse.url is "{url}" and only http and https are spoken; write "http://host:8123"'
+        ]
+    try:
+        split = urlsplit(url)
+        valid = bool(split.hostname) and split.path in {"", "/"} and (split.port is None or split.port > 0)
+    except ValueError:
+        valid = False
+    if not valid or "?" in url or "#" in url:
+        # Not shown from the first ? on: ClickHouse takes a password there.
+        shown = re.split(r"[?#]", url)[0]
+        return [
+            f'config: clickhouse.url is "{shown}" and is not just scheme, host and port; write e.g. "http://localhost:8123"'
+        ]
+    return []
+
+
+def _log(config: Config) -> list[str]:
+    wal = config.wal
+    workers = config.server.workers
+    if wal.bytes_max < 2 * wal.segment_bytes_max * workers:
+        return [
+            f"config: wal.bytes_max is {wal.bytes_max}, and each of {workers} worker(s) needs two segments; "
+            f"write at least {2 * wal.segment_bytes_max * workers}, or lower wal.segment_bytes_max"
+        ]
+    return []

@@ -1,0 +1,506 @@
+"""Where values come from, and in which order: defaults, then the TOML file, then the environment.
+
+The environment knows each key as `NEALYTICS_<TABLE>_<KEY>`, a few of them by a second name, and all options
+of the C# engine. A secret may stand in a file that `<NAME>_FILE` names. Unknown names are errors, for a
+mistyped setting that is ignored is found out too late; and all problems are reported at once.
+"""
+
+import difflib
+import json
+import math
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import inspect
+
+from nealytics.config import check, csharp
+from nealytics.config.tables import ApiKey, Config, secret_keys
+from nealytics.errors import ConfigError
+
+DEFAULT_FILE = Path("nealytics.toml")
+PREFIX = "NEALYTICS_"
+
+# Second names in the environment. The last is .NET's own, which the C# engine's deployments set.
+_ALSO_NAMED = {
+    "NEALYTICS_LOG_LEVEL": "observe.log_level",
+    "Logging__LogLevel__Default": "observe.log_level",
+}
+# The file's own name, and the executable that the end-to-end tests are told to test.
+_NOT_SETTINGS = {"NEALYTICS_CONFIG", "NEALYTICS_EXECUTABLE"}
+
+# Kubernetes tells every container about a Service called "nealytics…" under these names.
+_KUBERNETES = re.compile(
+    r"NEALYTICS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+")
+
+_DOTNET_LEVELS = {"trace": "debug", "information": "info", "warn": "warning", "none": "critical"}
+
+
+class Loaded(NamedTuple):
+    config: Config
+    notes: tuple[str, ...]  # accepted, and worth a line in the log
+    sources: Mapping[str, str]  # key → file or variable that set it; a key at its default is not in it
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration. Raises `ConfigError` with every problem found."""
+    return load_with_notes(path, environ).config
+
+
+def load_with_notes(
+    path: Path | None = None, environ: Mapping[str, str] = os.environ, *, serving: bool = False
+) -> Loaded:
+    """As `load`, with what is to be said about it. `serving` also demands what only `serve` needs."""
+    gathered = _Gathered()
+    gathered.read_file(path, environ)
+    gathered.read_environment(environ)
+    config = gathered.build()
+    found = [*gathered.problems, *check.problems(config)]
+    if serving:
+        found += check.serving_problems(config)
+    if found:
+        raise ConfigError(*dict.fromkeys(found))
+    return Loaded(config, (*gathered.notes, *check.notes(config)), gathered.sources)
+
+
+@dataclass(frozen=True)
+class _Key:
+    """One setting and what may be written for it."""
+
+    name: str  # "wal.bytes_max"
+    kind: inspect.Type
+    secret: bool
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.replace(".", "_").upper()
+
+
+def _all_keys() -> dict[str, _Key]:
+    found = {}
+    for table in inspect.type_info(Config).fields:  # type: ignore[attr-defined]
+        for field in table.type.fields:
+            name = f"{table.name}.{field.name}"
+            kind = field.type
+            if isinstance(kind, inspect.Metadata):
+                kind = kind.type
+            secret = field.name in secret_keys(table.type.cls) or name == "auth.api_keys"
+            found[name] = _Key(name, kind, secret)
+    return found
+
+
+KEYS = _all_keys()
+TABLES = tuple(dict.fromkeys(name.partition(".")[0] for name in KEYS))
+
+
+class _Gathered:
+    """Values from all sources, the later over the earlier, and what there is to say about them."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+
+    # The file
+
+    def read_file(self, path: Path | None, environ: Mapping[str, str]) -> None:
+        named_by = ""
+        if path is None and environ.get("NEALYTICS_CONFIG"):
+            path, named_by = Path(environ["NEALYTICS_CONFIG"]), " (named by NEALYTICS_CONFIG)"
+        elif path is None and DEFAULT_FILE.exists():
+            path = DEFAULT_FILE
+        if path is None:
+            return
+        try:
+            with path.open("rb") as file:
+                readable_by_all = bool(os.fstat(file.fileno()).st_mode & 0o004)
+                tables = tomllib.load(file)
+        except OSError as error:
+            self.problems.append(
+                f"config: {path}{named_by} cannot be read: {error.strerror}; make one with `nealytics init`"
+            )
+            return
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            # Only the place: the text of the line may be a secret.
+            place = re.search(r"\(at [^()]*\)$", str(error))
+            self.problems.append(
+                f"config: {path} is not valid TOML {place[0] if place else '(not UTF-8)'}; mend that line"
+            )
+            return
+        for table, content in tables.items():
+            if table not in TABLES:
+                self._unknown_key(table)
+            elif not isinstance(content, dict):
+                self.problems.append(
+                    f"config: {table} is a value and must be a table; write [{table}] and its keys below"
+                )
+            else:
+                for key, value in content.items():
+                    self._take(f"{table}.{key}", value, str(path), shown="")
+        if readable_by_all and any(KEYS[name].secret for name in self.values):
+            self.notes.append(
+                f"config: {path} holds secrets and every user of this machine can read it; chmod 600 {path}"
+            )
+
+    def _unknown_key(self, name: str) -> None:
+        self.problems.append(f"config: unknown key {name}; {_suggestion(name, [*KEYS, *csharp.NAMES])}")
+
+    def _take(
+        self, name: str, raw: object, source: str, *, shown: str, text: bool = False, commas: bool = False
+    ) -> None:
+        """One value for one key. `shown` is the variable it comes from, if any; `text` is to be parsed."""
+        key = KEYS.get(name)
+        if key is None:
+            self._unknown_key(name)
+            return
+        try:
+            value = (
+                _api_keys(raw, text=text, commas=commas)
+                if name == "auth.api_keys"
+                else _value(key.kind, raw, text=text)
+            )
+        except _Unusable as error:
+            value_shown = "" if key.secret else f" is {_shown(raw)}"
+            self.problems.append(f"config: {name}{value_shown}{f' (from {shown})' if shown else ''}{error}")
+            return
+        self.values[name] = value
+        self.sources[name] = source
+
+    # The environment
+
+    def read_environment(self, environ: Mapping[str, str]) -> None:
+        """The C# engine's names first, so that the canonical ones win."""
+        settings = {name: value for name, value in environ.items() if _is_setting(name, value)}
+        by_alias: dict[str, str] = {}
+        for variable, text in sorted(settings.items()):
+            if not variable.startswith(PREFIX):
+                by_alias |= dict.fromkeys(self._read_alias(variable, text, settings), variable)
+        for variable, text in sorted(settings.items(), key=lambda item: item[0] not in _ALSO_NAMED):
+            if variable.startswith(PREFIX):
+                name = self._read_canonical(variable, text, settings)
+                if name in by_alias:
+                    self.notes.append(
+                        f"config: {variable} and {by_alias[name]} are both set; {variable} is used"
+                    )
+        if any(_is_csharp(variable) for variable in settings):
+            self._say_where_defaults_differ()
+
+    def _read_canonical(self, variable: str, text: str, environ: Mapping[str, str]) -> str:
+        """Returns the key that was set, or an empty text."""
+        name = _ALSO_NAMED.get(variable) or _KEY_OF_VARIABLE.get(variable, "")
+        if not name:
+            plain = variable.removesuffix("_FILE")
+            name = _KEY_OF_VARIABLE.get(plain, "")
+            if plain == variable or not name or not KEYS[name].secret:
+                hint = _suggestion(variable, [*_KEY_OF_VARIABLE, *_ALSO_NAMED, *_secret_file_variables()])
+                self.problems.append(f"config: unknown environment variable {variable}; {hint}")
+                return ""
+            content = self._from_file(variable, text, plain, environ)
+            if content is None:
+                return ""
+            text = content
+        if text.strip() == "" and not _may_be_empty(KEYS[name].kind):
+            return ""  # `NAME=` in a compose file means: not set
+        self._take(name, text, variable, shown=variable, text=True)
+        return name
+
+    def _read_alias(self, variable: str, text: str, environ: Mapping[str, str]) -> list[str]:
+        """Returns the keys that were set."""
+        if variable in _ALSO_NAMED:
+            if not text.strip():
+                return []
+            self._take(_ALSO_NAMED[variable], text, variable, shown=variable, text=True)
+            return [_ALSO_NAMED[variable]]
+        option = variable[len(csharp.PREFIX) :].lower()
+        name = _CSHARP_NAME.get(option)
+        if name is None:
+            name = _CSHARP_NAME.get(option.removesuffix("_file"))
+            if not option.endswith("_file") or name not in csharp.SECRET_NAMES:
+                hint = _suggestion(variable, [csharp.PREFIX + known for known in csharp.NAMES])
+                self.problems.append(f"config: unknown environment variable {variable}; {hint}")
+                return []
+            content = self._from_file(variable, text, variable[: -len("_FILE")], environ)
+            if content is None:
+                return []
+            text = content
+        if name in csharp.WITHOUT_MEANING:
+            self.notes.append(f"config: {variable} has no effect: {csharp.WITHOUT_MEANING[name]}")
+            return []
+        if name in csharp.RENAMED:
+            key = csharp.RENAMED[name]
+            if text.strip() == "" and not _may_be_empty(KEYS[key].kind):
+                return []
+            self._take(key, text, variable, shown=variable, text=True, commas=True)
+            return [key]
+        if not text.strip():
+            return []
+        try:
+            translation = csharp.TRANSLATED[name](text)
+        except ValueError as error:
+            self.problems.append(f"config: {variable} {error}")
+            return []
+        for key, value in translation.values.items():
+            self._take(key, value, variable, shown=variable, text=True)
+        self.notes += [f"config: {variable}: {note}" for note in translation.notes]
+        return list(translation.values)
+
+    def _from_file(self, variable: str, path: str, plain: str, environ: Mapping[str, str]) -> str | None:
+        if plain in environ:
+            self.problems.append(f"config: {plain} and {variable} are both set; remove one of them")
+            return None
+        try:
+            # Editors and `echo` end a file with a newline, which is no part of the secret.
+            return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            self.problems.append(
+                f'config: {variable} is "{path}" and cannot be read: {reason}; name the file with the secret'
+            )
+            return None
+
+    def _say_where_defaults_differ(self) -> None:
+        if "clickhouse.url" not in self.values:
+            self.notes.append(
+                "config: the C# engine's options are in use and name no ClickHouse; its default "
+                "was 127.0.0.1 and this engine's is the embedded one; set clickhouse.url to keep the server"
+            )
+        if "wal.directory" not in self.values:
+            self.notes.append(
+                "config: the C# engine's options are in use and name no log directory; its default was "
+                "/var/log/nealytics_engine/; what it left there is taken over if wal.directory names it"
+            )
+
+    # The whole
+
+    def build(self) -> Config:
+        values = dict(self.values)
+        self._tidy(values)
+        tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
+        for name, value in values.items():
+            table, _, key = name.partition(".")
+            tables[table][key] = value
+        types = Config.__annotations__
+        config = Config(**{table: types[table](**content) for table, content in tables.items()})
+
+        # Absolute, so that it is the same for every process whatever its working directory.
+        data_dir = config.server.data_dir.absolute()
+        directory = config.wal.directory
+        directory = data_dir / "wal" if directory == Path() else directory.absolute()
+        return msgspec.structs.replace(
+            config,
+            server=msgspec.structs.replace(config.server, data_dir=data_dir),
+            wal=msgspec.structs.replace(config.wal, directory=directory),
+        )
+
+    def _tidy(self, values: dict[str, Any]) -> None:
+        """Spellings that mean the same become one."""
+        if "clickhouse.url" in values:
+            values["clickhouse.url"] = values["clickhouse.url"].rstrip("/")
+        origins = values.get("server.cors_allowed_origins", ())
+        if "*" in origins:
+            values["server.cors_allowed_origins"] = ()
+            self.notes.append(
+                'config: server.cors_allowed_origins has "*", which means any origin, as an empty list does'
+            )
+        else:
+            values["server.cors_allowed_origins"] = tuple(origin.lower() for origin in origins)
+        keys: tuple[ApiKey, ...] = values.get("auth.api_keys", ())
+        if len(set(keys)) < len(keys):
+            values["auth.api_keys"] = tuple(dict.fromkeys(keys))
+            self.notes.append("config: auth.api_keys names a key twice in the same way; once is enough")
+
+
+class _Unusable(ValueError):
+    """A value that a key cannot have; the text goes on after the key's name and says what to write."""
+
+
+def _value(kind: inspect.Type, raw: object, *, text: bool) -> Any:
+    """The value in the key's type. A text from the environment (`text`) is read leniently, as .NET does."""
+    match kind:
+        case inspect.BoolType():
+            return _bool(raw, text=text)
+        case inspect.IntType() | inspect.FloatType():
+            return _number(kind, raw, text=text)
+        case inspect.LiteralType(values=values):
+            if text and isinstance(raw, str):
+                raw = raw.strip().lower()
+                raw = _DOTNET_LEVELS.get(raw, raw) if "info" in values else raw
+            if raw not in values:
+                raise _Unusable(f"; write one of {', '.join(json.dumps(value) for value in values)}")
+            return raw
+        case inspect.VarTupleType():
+            return tuple(_texts(raw, text=text))
+        case inspect.CustomType(cls=cls):
+            return cls(_text(raw))
+        case _:
+            return _text(raw)
+
+
+def _bool(raw: object, *, text: bool) -> bool:
+    if text and isinstance(raw, str):
+        raw = {
+            "true": True,
+            "1": True,
+            "yes": True,
+            "on": True,
+            "false": False,
+            "0": False,
+            "no": False,
+            "off": False,
+        }.get(raw.strip().lower(), raw)
+    if not isinstance(raw, bool):
+        raise _Unusable("; write true or false")
+    return raw
+
+
+def _number(kind: inspect.IntType | inspect.FloatType, raw: object, *, text: bool) -> int | float:
+    whole = isinstance(kind, inspect.IntType)
+    number = raw
+    if text and isinstance(raw, str):
+        try:
+            number = int(raw) if whole else float(raw)
+        except ValueError:
+            pass
+    valid = isinstance(number, int if whole else (int, float)) and not isinstance(number, bool)
+    if not valid or not math.isfinite(number) or not _within(kind, number):  # type: ignore[arg-type]
+        raise _Unusable(f"; write a {'whole number' if whole else 'number'}{_bounds(kind)}")
+    return number if whole else float(number)  # type: ignore[return-value, arg-type]
+
+
+def _within(kind: inspect.IntType | inspect.FloatType, number: float) -> bool:
+    return (
+        (kind.ge is None or number >= kind.ge)
+        and (kind.gt is None or number > kind.gt)
+        and (kind.le is None or number <= kind.le)
+        and (kind.lt is None or number < kind.lt)
+    )
+
+
+def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
+    low = f"from {kind.ge:,}" if kind.ge is not None else f"above {kind.gt:,}" if kind.gt is not None else ""
+    high = f"to {kind.le:,}" if kind.le is not None else f"below {kind.lt:,}" if kind.lt is not None else "up"
+    return f" {low} {high}" if low else ""
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise _Unusable(
+            ' is not a text; write it in quotes, "…"'
+            if isinstance(raw, dict | list)
+            else '; write it in quotes, "…"'
+        )
+    if "\0" in raw:
+        raise _Unusable(" holds a NUL character; remove it")
+    return raw
+
+
+def _texts(raw: object, *, text: bool) -> Iterable[str]:
+    """A list: of TOML, or as JSON or separated by commas in the environment."""
+    if text and isinstance(raw, str):
+        parsed = _json_list(raw)
+        raw = _split(raw) if parsed is None else parsed
+    if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
+        raise _Unusable('; write a list of texts, ["…", "…"]')
+    return raw
+
+
+def _api_keys(raw: object, *, text: bool, commas: bool) -> tuple[ApiKey, ...]:
+    """Keys from a list of tables or plain texts, or from a text: JSON, or keys between commas or newlines.
+
+    A plain key is opaque: a colon in it means nothing. `commas` takes what is not JSON as such a list
+    whatever it begins with, for so the C# engine read it.
+    """
+    if text and isinstance(raw, str):
+        parsed = _json_list(raw)
+        if parsed is None and not commas and raw.lstrip().startswith(("[", "{")):
+            raise _Unusable(
+                ' begins like JSON and is not a list; write ["key", …] or [{"key": "…", "project": "…"}, …]'
+            )
+        raw = _split(raw) if parsed is None else parsed
+    if not isinstance(raw, list):
+        raise _Unusable(' is not a list; write each key as [[auth.api_keys]] with key = "…" below')
+    return tuple(_api_key(item, i) for i, item in enumerate(raw))
+
+
+def _api_key(item: object, i: int) -> ApiKey:
+    if isinstance(item, str):
+        return ApiKey(key=item)
+    if not isinstance(item, dict):
+        raise _Unusable(f'[{i}] is neither a key nor a table; write [[auth.api_keys]] with key = "…" below')
+    fields = ApiKey.__struct_fields__
+    for name, value in item.items():
+        if name not in fields:
+            raise _Unusable(f"[{i}] has the unknown key {name}; {_suggestion(name, fields)}")
+        if not isinstance(value, str):
+            raise _Unusable(f'[{i}].{name} is not a text; write it in quotes, "…"')
+    if item.get("kind", "server") not in {"server", "browser"}:
+        raise _Unusable(f'[{i}].kind is {_shown(item["kind"])}; write "server" or "browser"')
+    return ApiKey(**item)
+
+
+def _json_list(text: str) -> list[Any] | None:
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, list) else None
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"[,\r\n]", text) if part.strip()]
+
+
+def _shown(value: object) -> str:
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    return shown if len(shown) <= 100 else shown[:99] + "…"
+
+
+def _may_be_empty(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.StrType | inspect.VarTupleType | inspect.CollectionType)
+
+
+def _is_csharp(variable: str) -> bool:
+    return variable.lower().startswith(csharp.PREFIX.lower())
+
+
+def _is_setting(variable: str, value: str) -> bool:
+    if variable in _ALSO_NAMED or _is_csharp(variable):
+        return True
+    if not variable.startswith(PREFIX) or variable in _NOT_SETTINGS:
+        return False
+    return not (_KUBERNETES.fullmatch(variable) or _KUBERNETES_ADDRESS.fullmatch(value))
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    """What was probably meant: the same last word in another table, or the most alike."""
+    candidates = list(known)
+    same_word = [
+        candidate
+        for candidate in candidates
+        if candidate.rpartition(".")[2].lower() == name.rpartition(".")[2].lower()
+    ]
+    alike = same_word or difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    if not alike:
+        return "nealytics.example.toml lists all"
+    meant = csharp.RENAMED.get(alike[0], alike[0])
+    if meant in csharp.TRANSLATED or meant in csharp.WITHOUT_MEANING:
+        meant = csharp.PREFIX + meant + " in the environment"
+    return f"did you mean {meant}?"
+
+
+def _secret_file_variables() -> list[str]:
+    return [key.variable + "_FILE" for key in KEYS.values() if key.secret]
+
+
+_KEY_OF_VARIABLE = {key.variable: name for name, key in KEYS.items()}
+_CSHARP_NAME = {name.lower(): name for name in csharp.NAMES}

@@ -1,0 +1,196 @@
+"""The tables of `nealytics.toml`: every key, its type, default and bounds.
+
+A bound stands beside the key it belongs to, with its reason where the number alone does not tell.
+A `Secret` is masked wherever a table is shown.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, inspect
+
+MASK = "***"
+
+Secret = Annotated[str, Meta(extra={"secret": True})]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One table. Its `repr` is safe to print and to log."""
+
+    def masked(self) -> dict[str, Any]:
+        """The table as plain values, with `***` for each secret that is set."""
+        secret = secret_keys(type(self))
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: MASK if name in secret and value else _plain(value) for name, value in values.items()}
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.masked().items())
+        return f"{type(self).__name__}({shown})"
+
+    # msgspec gives structs this method, and rich would print the secrets through it.
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return list(self.masked().items())
+
+
+class ServerConfig(_Table, frozen=True):
+    listen: str = "0.0.0.0:5000"
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    data_dir: Path = Path("data")
+    connections_max: Count = 20_000  # per worker; 0 = unlimited
+    header_timeout_s: Seconds = 5.0
+    body_idle_timeout_s: Seconds = 10.0
+    request_timeout_s: Seconds = 30.0  # head and body together
+    keepalive_timeout_s: Seconds = 75.0
+    shutdown_timeout_s: Seconds = 10.0
+    cors_allowed_origins: tuple[str, ...] = ()  # empty = any origin
+
+
+class ApiKey(_Table, frozen=True):
+    """One ingest key. Exactly one of `key` and `key_sha256` (hex) is given."""
+
+    key: Secret = ""
+    key_sha256: Secret = ""
+    project: str = ""  # empty = may write any project
+    tenant: str = ""  # empty = may write any tenant
+    kind: Literal["server", "browser"] = "server"
+
+
+class AuthConfig(_Table, frozen=True):
+    api_keys: tuple[ApiKey, ...] = ()
+    jwt_key: Secret = ""  # HS256; at least 32 bytes
+    jwt_key_previous: Secret = ""  # still accepted, while a new jwt_key spreads
+    jwt_clock_skew_s: Annotated[int, Meta(ge=0, le=3_600)] = 30
+    jwt_issuer: str = ""  # empty = not checked
+    jwt_audience: str = ""  # empty = not checked
+
+
+class IngestConfig(_Table, frozen=True):
+    # After decompression. The upper bound keeps a lone row, however large, within one ClickHouse block
+    # (256 MiB).
+    body_bytes_max: Annotated[int, Meta(ge=1, le=128 * MIB)] = MIB
+    decompression: bool = True
+    identifier_chars_max: Annotated[int, Meta(ge=1, le=65_536)] = 256
+    item_id_chars_max: Annotated[int, Meta(ge=1, le=65_536)] = 2_048
+    future_hours_max: Annotated[int, Meta(ge=0, le=87_600)] = 24
+    rate_limit_requests: Count = 1_000  # per key and window; 0 = unlimited
+    rate_limit_window_s: Annotated[int, Meta(ge=1, le=86_400)] = 10
+    rate_limit_queue_max: Count = 500
+    wait_timeout_s: Seconds = 10.0
+
+
+class WalConfig(_Table, frozen=True):
+    directory: Path = Path()  # empty = <data_dir>/wal; load() fills it in
+    segment_bytes_max: Annotated[int, Meta(ge=64 * KIB, le=GIB)] = 64 * MIB
+    bytes_max: Positive = 10 * GIB  # per node, shared evenly by the workers
+    free_bytes_min: Count = 512 * MIB
+    keep_hours: Annotated[float, Meta(ge=0, le=87_600)] = 1.0
+    keep_bytes: Count = GIB
+    lock_timeout_s: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
+    allow_any_filesystem: bool = False
+
+
+class CommitConfig(_Table, frozen=True):
+    # A batch must stay one ClickHouse block, because a block is what is deduplicated: far fewer rows than
+    # 1,048,449 and far fewer bytes than 256 MiB.
+    batch_rows_max: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
+    batch_bytes_max: Annotated[int, Meta(ge=64 * KIB, lt=64 * MIB)] = 32 * MIB
+    batch_partitions_max: Annotated[int, Meta(ge=1, le=100)] = 12
+    flush_interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 3.0
+    retries_before_alert: Count = 5
+    backoff_max_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 30_000
+
+
+class ClickHouseConfig(_Table, frozen=True):
+    url: str = "embedded"  # or http(s)://host:port
+    database: str = "nealytics_core"
+    user: str = "default"
+    password: Secret = ""
+    ca_file: str = ""
+    compression: Literal["none", "gzip", "zstd"] = (
+        "none"  # of insert bodies and answers; never on a unix socket
+    )
+    connections_max: Count = 16  # 0 = unlimited
+    connect_timeout_s: Seconds = 5.0
+    insert_timeout_s: Seconds = 120.0
+    query_timeout_s: Seconds = 30.0
+    apply_schema: bool = True  # create or migrate the table at start
+    # 0 = for ever. The table's TTL is computed in 32-bit seconds, which end in 2106: a far larger number
+    # would wrap round and delete everything.
+    retention_days: Annotated[int, Meta(ge=0, le=18_250)] = 90
+    embedded_listen: str = ""  # host:port; also serve the embedded engine there
+    embedded_password: Secret = ""  # required with embedded_listen
+
+
+class QueryConfig(_Table, frozen=True):
+    limit_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    default_range_hours: Annotated[int, Meta(ge=1, le=876_000)] = 24
+
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+
+
+class ObserveConfig(_Table, frozen=True):
+    log_level: LogLevel = "info"
+    prometheus: bool = False
+
+
+class Config(_Table, frozen=True):
+    server: ServerConfig = ServerConfig()
+    auth: AuthConfig = AuthConfig()
+    ingest: IngestConfig = IngestConfig()
+    wal: WalConfig = WalConfig()
+    commit: CommitConfig = CommitConfig()
+    clickhouse: ClickHouseConfig = ClickHouseConfig()
+    query: QueryConfig = QueryConfig()
+    observe: ObserveConfig = ObserveConfig()
+
+
+def config_to_json(config: Config) -> bytes:
+    """The whole configuration, secrets included: for a worker's descriptor, never for a file or a log."""
+    return msgspec.json.encode(config, enc_hook=str)
+
+
+def config_from_json(data: bytes) -> Config:
+    return msgspec.json.decode(data, type=Config, dec_hook=lambda kind, value: kind(value))
+
+
+def secrets_of(config: Config) -> list[str]:
+    """Every secret that is set, so that the log can be kept clean of them."""
+    tables: list[_Table] = [getattr(config, name) for name in config.__struct_fields__]
+    found = [
+        getattr(table, name)
+        for table in (*tables, *config.auth.api_keys)
+        for name in secret_keys(type(table))
+    ]
+    return [secret for secret in found if secret]
+
+
+def secret_keys(table: type[msgspec.Struct]) -> frozenset[str]:
+    known = _SECRET_KEYS.get(table)
+    if known is None:
+        known = frozenset(
+            field.name
+            for field in inspect.type_info(table).fields  # type: ignore[attr-defined]
+            if isinstance(field.type, inspect.Metadata) and (field.type.extra or {}).get("secret")
+        )
+        _SECRET_KEYS[table] = known
+    return known
+
+
+_SECRET_KEYS: dict[type[msgspec.Struct], frozenset[str]] = {}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Table):
+        return value.masked()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
