@@ -1,0 +1,18 @@
+"""How long to wait before trying again. Pure; whoever calls it sleeps."""
+
+from collections.abc import Callable
+
+# The first pause is short: a restart of the embedded engine takes a second.
+BASE_MS = 500
+
+
+def next_delay_ms(attempt: int, max_ms: int, random: Callable[[], float]) -> float:
+    """The pause after failure number `attempt` (1 is the first): anything up to a bound that doubles, at most
+    `max_ms`.
+
+    `random` gives numbers in [0, 1). Full jitter: every worker lost ClickHouse in the same second and would
+    come back in the same second.
+    """
+    # The exponent is capped because failures are counted for ever, and 2**100000 is a very large number.
+    doublings = min(max(attempt, 1) - 1, 30)
+    return random() * min(max_ms, BASE_MS << doublings)
