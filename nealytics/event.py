@@ -1,0 +1,310 @@
+"""One event: how it is read from JSON, when it is refused, and where its identity is frozen.
+
+A body is decoded into `Sent` (the wire, nothing more) and frozen into `Event`, which is what gets stored.
+The identity `(projectId, tenantId, eventType, timestamp, eventId)` is decided by `freeze` and never changes
+afterwards: it is the sorting key in ClickHouse, so a repeated request is counted once if the identity is the
+same.
+
+    eventId     the client's UUID, or a UUIDv7 made here
+    timestamp   the client's: ISO 8601 in any form `datetime.fromisoformat` takes, or epoch milliseconds.
+                No zone means UTC; finer than milliseconds is cut off (downwards). Without a timestamp:
+                the time inside a UUIDv7 `eventId`, else the time this engine received it
+    metadata    `metadataJson` as it is, any text; or, when that is absent, the `metadata` object, stored
+                byte for byte as it was written. With neither: `{}`
+
+Nothing is clamped or corrected, because that would change the identity: what does not fit is refused, with
+the field and the value. Of a key given twice the last one counts. Unknown fields are ignored.
+
+Callers must check that the bytes are UTF-8 (`is_utf8`) before they decode: msgspec looks into the strings it
+returns, not into raw metadata or fields it skips.
+"""
+
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from math import floor
+from uuid import UUID
+
+import msgspec
+
+from nealytics.config import IngestConfig
+from nealytics.errors import NealyticsError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
+_ABSENT = msgspec.Raw()
+_NULL = b"null"
+_SHOWN_CHARS_MAX = 64
+
+
+class Sent(msgspec.Struct, rename="camel", gc=False):
+    """An event as the client wrote it. `gc=False`: it holds no containers, so no cycle can run through it."""
+
+    project_id: str = ""
+    tenant_id: str = ""
+    session_id: str = ""
+    event_type: str = ""
+    user_id: str | None = None
+    item_id: str | None = None
+    metadata_json: str | None = None
+    metadata: msgspec.Raw = _ABSENT
+    event_id: UUID | None = None
+    timestamp: str | int | float | None = None
+
+
+class Event(msgspec.Struct, gc=False):
+    """An event that is accepted. Everything in it is final."""
+
+    event_id: int  # the UUID's 128 bits
+    project_id: str
+    tenant_id: str
+    session_id: str
+    user_id: str | None
+    event_type: str
+    item_id: str | None
+    metadata_json: bytes  # UTF-8
+    timestamp_ms: int
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What an event may measure. `oldest` and `newest` timestamps are relative to the moment of receipt."""
+
+    identifier_chars_max: int
+    item_id_chars_max: int
+    age_ms_max: int  # 0 = any age; 1970 is the oldest all the same
+    future_ms_max: int
+
+    @classmethod
+    def of(cls, config: IngestConfig, retention_days: int) -> "Limits":
+        return cls(
+            identifier_chars_max=config.identifier_chars_max,
+            item_id_chars_max=config.item_id_chars_max,
+            age_ms_max=retention_days * _DAY_MS,
+            future_ms_max=config.future_hours_max * _HOUR_MS,
+        )
+
+    def oldest_ms(self, received_ms: int) -> int:
+        # ClickHouse's TTL counts seconds since 1970 and wraps below, which would delete the event in silence.
+        return max(0, received_ms - self.age_ms_max) if self.age_ms_max else 0
+
+
+class InvalidEvent(NealyticsError):
+    """An event, or a whole body, that cannot be taken. `reason` is one of `metrics.REFUSED_REASONS`."""
+
+    def __init__(self, reason: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.field = field
+
+
+_one = msgspec.json.Decoder(Sent)
+_many = msgspec.json.Decoder(list[Sent])
+_pieces = msgspec.json.Decoder(list[msgspec.Raw])
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+# What decoding can raise: bad JSON or a wrong type; a string that is not UTF-8; nesting beyond the stack.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def is_utf8(body: bytes) -> bool:
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def decode_event(body: bytes | msgspec.Raw) -> Sent:
+    """The one event in `body`. Raises `InvalidEvent`: which field is wrong, or that this is not JSON."""
+    try:
+        return _one.decode(body)
+    except _UNREADABLE as error:
+        raise _explained(error, body) from None
+
+
+def decode_events(body: bytes) -> list[Sent]:
+    """All events of a JSON array, in one pass.
+
+    Raises `InvalidEvent` if anything is wrong anywhere; `split_array` then tells the good from the bad.
+    """
+    try:
+        return _many.decode(body)
+    except _UNREADABLE as error:
+        raise _explained(error, b"") from None
+
+
+def split_array(body: bytes) -> list[msgspec.Raw]:
+    """The elements of a JSON array, undecoded. Raises `InvalidEvent` if `body` is no well-formed array."""
+    try:
+        return _pieces.decode(body)
+    except _UNREADABLE as error:
+        raise _explained(error, b"") from None
+
+
+def freeze(sent: Sent, received_ms: int, limits: Limits) -> Event:
+    """The event to store. Raises `InvalidEvent` with field and value if a limit is broken."""
+    project_id = sent.project_id
+    tenant_id = sent.tenant_id
+    session_id = sent.session_id
+    event_type = sent.event_type
+    user_id = sent.user_id or None
+    item_id = sent.item_id or None
+    most = limits.identifier_chars_max
+    if not (
+        0 < len(project_id) <= most
+        and 0 < len(tenant_id) <= most
+        and 0 < len(session_id) <= most
+        and 0 < len(event_type) <= most
+        and (user_id is None or len(user_id) <= most)
+        and (item_id is None or len(item_id) <= limits.item_id_chars_max)
+    ):
+        raise _identifier_problem(sent, limits)
+
+    if sent.metadata_json:
+        metadata = sent.metadata_json.encode()
+    elif (raw := sent.metadata) is _ABSENT or (metadata := bytes(raw)) == _NULL:
+        metadata = b"{}"
+    elif metadata[0] != 0x7B:  # {
+        raise InvalidEvent(
+            "invalid_event",
+            f"metadata is {_shown(metadata)}, not a JSON object; text goes into metadataJson",
+            "metadata",
+        )
+
+    received_id = sent.event_id
+    event_id = received_id.int if received_id is not None else new_event_id(received_ms)
+    timestamp = sent.timestamp
+    if timestamp is None:
+        timestamp_ms = event_id >> 80 if _is_uuid7(event_id) else received_ms
+    elif isinstance(timestamp, str):
+        timestamp_ms = _parse_ms(timestamp)
+    else:
+        timestamp_ms = floor(timestamp)
+    if not limits.oldest_ms(received_ms) <= timestamp_ms <= received_ms + limits.future_ms_max:
+        raise _window_problem(sent, timestamp_ms, received_ms, limits)
+
+    return Event(
+        event_id, project_id, tenant_id, session_id, user_id, event_type, item_id, metadata, timestamp_ms
+    )
+
+
+def new_event_id(now_ms: int) -> int:
+    """A UUIDv7: 48 bits of time, 74 random ones."""
+    random = int.from_bytes(os.urandom(10))
+    return now_ms << 80 | 7 << 76 | (random >> 64 & 0xFFF) << 64 | 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
+
+
+def iso_utc(timestamp_ms: int) -> str:
+    """`timestamp_ms` for people; a number outside of the calendar stays a number."""
+    try:
+        moment = _EPOCH + timestamp_ms * _MILLISECOND
+    except OverflowError:
+        return f"{shorten(str(timestamp_ms))} ms"
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def shorten(text: str) -> str:
+    """`text`, cut to what fits into a message."""
+    return text if len(text) <= _SHOWN_CHARS_MAX else text[:_SHOWN_CHARS_MAX] + "…"
+
+
+def _is_uuid7(event_id: int) -> bool:
+    return event_id >> 76 & 0xF == 7 and event_id >> 62 & 0b11 == 0b10
+
+
+def _parse_ms(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidEvent(
+            "invalid_event",
+            f"timestamp is {_quoted(text)}; "
+            "write ISO 8601, such as 2030-01-31T12:00:00.000Z, or epoch milliseconds",
+            "timestamp",
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def _identifier_problem(sent: Sent, limits: Limits) -> InvalidEvent:
+    values: tuple[tuple[str, str | None, bool, int], ...] = (
+        ("projectId", sent.project_id, True, limits.identifier_chars_max),
+        ("tenantId", sent.tenant_id, True, limits.identifier_chars_max),
+        ("sessionId", sent.session_id, True, limits.identifier_chars_max),
+        ("eventType", sent.event_type, True, limits.identifier_chars_max),
+        ("userId", sent.user_id, False, limits.identifier_chars_max),
+        ("itemId", sent.item_id, False, limits.item_id_chars_max),
+    )
+    for name, value, required, most in values:
+        if required and not value:
+            return InvalidEvent("invalid_event", f"{name} is missing or empty", name)
+        if value and len(value) > most:
+            return InvalidEvent(
+                "invalid_event",
+                f"{name} has {len(value)} characters, at most {most} are accepted: {_quoted(value)}",
+                name,
+            )
+    raise AssertionError("every identifier is within its limits")
+
+
+def _window_problem(sent: Sent, timestamp_ms: int, received_ms: int, limits: Limits) -> InvalidEvent:
+    oldest = iso_utc(limits.oldest_ms(received_ms))
+    newest = iso_utc(received_ms + limits.future_ms_max)
+    field = "timestamp"
+    what = f"timestamp is {iso_utc(timestamp_ms)}"
+    if sent.timestamp is None and sent.event_id is not None:
+        field = "eventId"
+        what = f"there is no timestamp and the time in the UUIDv7 eventId is {iso_utc(timestamp_ms)}"
+    return InvalidEvent("outside_time_window", f"{what}; accepted are times from {oldest} to {newest}", field)
+
+
+_PATH = re.compile(r" - at `\$(?:\.(\w+))?.*`$", re.DOTALL)
+_NAMES = {
+    "str": "a string", "int": "a number", "float": "a number", "bool": "true or false", "null": "null",
+    "object": "an object", "array": "an array",
+}  # fmt: skip
+
+
+def _explained(error: Exception, body: bytes | msgspec.Raw) -> InvalidEvent:
+    """The error of a failed decode in our words. Only a refused event pays for this second look."""
+    if isinstance(error, RecursionError):
+        return InvalidEvent("invalid_json", "the JSON is nested too deeply")
+    if not isinstance(error, msgspec.ValidationError):
+        return InvalidEvent("invalid_json", f"the JSON cannot be read: {_lower_first(str(error))}")
+    text = str(error)
+    path = _PATH.search(text)
+    field = path and path.group(1)
+    if not field:
+        got = re.search(r"got `(\w+)`", text)
+        kind = _NAMES.get(got[1], got[1]) if got else "something else"
+        return InvalidEvent("invalid_event", f"an event is a JSON object, this is {kind}")
+    value = "?"
+    try:
+        value = _shown(bytes(_fields.decode(body)[field]))
+    except (*_UNREADABLE, KeyError):
+        pass  # decode_events has no single event to look into; nobody shows that message
+    if field == "eventId":
+        wanted = "a UUID"
+    elif field == "timestamp":
+        wanted = "ISO 8601 text or epoch milliseconds"
+    else:
+        wanted = "a string"
+    return InvalidEvent("invalid_event", f"{field} is {value}; it must be {wanted}", field)
+
+
+def _shown(raw: bytes) -> str:
+    return shorten(raw[: 4 * _SHOWN_CHARS_MAX].decode(errors="replace"))
+
+
+def _quoted(text: str) -> str:
+    return f'"{shorten(text)}"'
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
