@@ -1,0 +1,106 @@
+"""The cursor: how far the log's rows are settled, in one small file that is replaced as a whole.
+
+    cursor = | magic "NealCur\\n" 8 | version u32 | count u32 | log id 16 | next_lsn u64
+             | count × (first u64, last u64) | crc u32 |
+
+A row is *settled* when ClickHouse has it or the dead letter does.
+"""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from nealytics.errors import LogDamaged
+from nealytics.wal.files import Files, publish
+
+NAME = "cursor"
+
+_MAGIC = b"NealCur\n"
+_VERSION = 1
+_FIELDS = struct.Struct("<8sII16sQ")
+_RANGE = struct.Struct("<QQ")
+_CRC = struct.Struct("<I")
+
+
+class Range(NamedTuple):
+    """LSNs from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+
+class CursorState(msgspec.Struct, frozen=True):
+    """Which rows are settled.
+
+    `outstanding` are the intents that were stored but not settled: ascending, disjoint, all below `next_lsn`.
+    Every row below `next_lsn` that is in none of them is settled.
+    """
+
+    next_lsn: int
+    outstanding: tuple[Range, ...] = ()
+
+    @property
+    def done_lsn(self) -> int:
+        """The last row before which (and which itself) everything is settled."""
+        return (self.outstanding[0].first if self.outstanding else self.next_lsn) - 1
+
+    @property
+    def unsettled(self) -> int:
+        """Rows below `next_lsn` that are not settled."""
+        return sum(last - first + 1 for first, last in self.outstanding)
+
+    def problem(self) -> str:
+        """What makes this state impossible; empty if nothing does."""
+        lsn = 0
+        for first, last in self.outstanding:
+            if not lsn < first <= last:
+                return f"range {first}-{last} is empty or not behind row {lsn}"
+            lsn = last
+        return "" if lsn < self.next_lsn else f"row {lsn} is not below next_lsn {self.next_lsn}"
+
+
+class InvalidCursor(Exception):
+    """The file is there but was not written by `store`, or has changed since."""
+
+
+def store(files: Files, directory: Path, log_id: UUID, state: CursorState) -> None:
+    """Replaces the cursor; durable on return. Raises as `publish` does."""
+    fields = _FIELDS.pack(_MAGIC, _VERSION, len(state.outstanding), log_id.bytes, state.next_lsn)
+    data = b"".join((fields, *(_RANGE.pack(first, last) for first, last in state.outstanding)))
+    publish(files, directory / NAME, [data + _CRC.pack(zlib.crc32(data))]).close()
+
+
+def load(files: Files, directory: Path) -> tuple[UUID, CursorState] | None:
+    """The log's id and the stored state; None if there is no cursor. Raises `InvalidCursor`, or
+    `LogDamaged` for a newer one.
+    """
+    try:
+        file = files.open(directory / NAME)
+    except FileNotFoundError:
+        return None
+    try:
+        data = file.read(0, file.size())
+    finally:
+        file.close()
+    if len(data) < _FIELDS.size + _CRC.size or data[:8] != _MAGIC:
+        raise InvalidCursor(f"{len(data)} bytes that are not a cursor")
+    if _CRC.unpack(data[-_CRC.size :])[0] != zlib.crc32(data[: -_CRC.size]):
+        raise InvalidCursor("checksum mismatch")
+    _, version, count, log_id, next_lsn = _FIELDS.unpack_from(data)
+    if version != _VERSION:
+        # Its checksum is right, so it is no damage: rebuilding would throw away what a newer release knows.
+        raise LogDamaged(
+            f"wal: {directory / NAME}: byte 8: version {version} is not known to this release, which reads "
+            f"{_VERSION}; if a newer release wrote it, start that one"
+        )
+    if len(data) != _FIELDS.size + count * _RANGE.size + _CRC.size:
+        raise InvalidCursor(f"{count} ranges in {len(data)} bytes")
+    ranges = _RANGE.iter_unpack(data[_FIELDS.size : -_CRC.size])
+    state = CursorState(next_lsn, tuple(Range(first, last) for first, last in ranges))
+    if problem := state.problem():
+        raise InvalidCursor(problem)
+    return UUID(bytes=log_id), state

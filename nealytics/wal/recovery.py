@@ -1,0 +1,326 @@
+"""What a start finds on disk, and what it makes of it.
+
+It reads every segment's header, the cursor, and the frames of the last segment only; so it takes as long
+for ten gigabytes as for one segment. First everything is judged, and nothing is touched if it is refused
+(`LogDamaged`); then the last segment is made trustworthy; all other changes are `Log`'s.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+from nealytics.errors import LogBroken, LogDamaged, LogFull
+from nealytics.wal import cursor, segment
+from nealytics.wal.cursor import CursorState, InvalidCursor
+from nealytics.wal.files import NO_ROOM, File, Files, is_temporary, publish
+from nealytics.wal.reader import SegmentReader
+from nealytics.wal.segment import WHAT_TO_DO, Segment
+
+logger = logging.getLogger("nealytics.wal")
+
+# Kept for a human to look at; each may have a whole segment's size, and a machine that loses power every
+# night must not fill its disk with them.
+_TORN_FILES_MAX = 3
+_COPY_BYTES = 1024 * 1024
+
+
+class Scan(NamedTuple):
+    """The frames of one segment, as far as they are whole."""
+
+    end: int  # behind the last whole frame
+    size: int  # of the file
+    next_lsn: int
+    last_crc: int | None  # of the last frame with rows; None if there is none
+    proven: bool  # a marker, or nothing at all, says that every row was synced
+
+    @property
+    def torn(self) -> bool:
+        return self.end < self.size
+
+
+class Recovered(NamedTuple):
+    log_id: UUID
+    segments: list[Segment]  # all but those without rows at the end, which the new active segment replaces
+    cursor: CursorState
+    next_lsn: int
+    previous_first_lsn: int
+    previous_crc: int
+    torn_tails: int
+
+
+def scan(reader: SegmentReader, size: int) -> Scan:
+    """Walks through all frames of a segment, up to `size`.
+
+    Raises `LogDamaged` if what follows the last whole frame cannot be a write that was never finished: a
+    later frame says that those bytes had been synced.
+    """
+    found = reader.segment
+    offset, lsn = segment.HEADER_BYTES, found.first_lsn
+    last_crc: int | None = None
+    proven = True
+    while offset < size:
+        header = reader.header(offset, size)
+        body = None if header is None else reader.body(offset, header, size)
+        if header is None or body is None:
+            break
+        if header.first_lsn != lsn:
+            raise LogDamaged(
+                f"wal: {found.path}: byte {offset}: the frame begins with row {header.first_lsn}, "
+                f"but row {lsn} was to follow; {WHAT_TO_DO}"
+            )
+        proven = header.is_marker
+        if not header.is_marker:
+            lsn += header.row_count
+            last_crc = header.crc
+        offset += header.frame_bytes
+    if offset < size and (later := reader.later_header(offset, size)) is not None:
+        raise LogDamaged(
+            f"wal: {found.path}: byte {offset}: row {lsn} was to follow, but there is no valid frame, and "
+            f"the one at byte {later[0]} was written after this place had been synced; {WHAT_TO_DO}"
+        )
+    return Scan(offset, size, lsn, last_crc, proven)
+
+
+def recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Recovered:
+    """Reads the log of a directory that this process has locked, and makes its last segment trustworthy.
+
+    Raises `LogDamaged`, with file and offset, for anything a crash cannot explain.
+    """
+    try:
+        return _recover(files, directory, clock_ms)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise LogFull(f"wal: no room to recover {directory}: {error}; free some disk space") from error
+        raise LogBroken(
+            f"wal: recovering {directory} failed: {error}; check the disk, then start again"
+        ) from error
+
+
+def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Recovered:
+    names = files.names(directory)
+    segments, headless = load_segments(files, directory, names)
+    stored, rebuilt_because = _load_cursor(files, directory)
+    log_id = _common_id(directory, segments, stored)
+    last = segments[-1] if segments else None
+    found = _scan_file(files, last) if last is not None else None
+    next_lsn = _next_lsn(directory, found, headless, stored)
+    state = stored[1] if stored is not None else _rebuilt(segments, next_lsn)
+    if state.next_lsn > next_lsn:
+        raise LogDamaged(
+            f"wal: {directory / cursor.NAME}: rows up to {state.next_lsn - 1} were in the log once, but it "
+            f"ends with row {next_lsn - 1}{f' in {last.path.name}' if last else ''}; {WHAT_TO_DO}"
+        )
+    check_chain(directory, segments, state.done_lsn, next_lsn)
+
+    # Everything is judged; from here on things change.
+    for name in names:
+        if is_temporary(name):
+            files.unlink(directory / name)
+    if rebuilt_because:
+        _report_rebuilt(files, directory, names, segments, state, rebuilt_because, clock_ms)
+    torn_tails = 0
+    for path in headless:
+        logger.warning("wal: %s has no whole header; a start was interrupted, it held no rows", path)
+        _keep_aside(files, path, clock_ms)
+        files.unlink(path)
+        torn_tails += 1
+    if last is None or found is None:
+        return Recovered(log_id, [], state, next_lsn, 0, 0, torn_tails)
+    if found.torn:
+        torn_tails += 1
+        kept = _keep_aside(files, last.path, clock_ms)
+        logger.warning(
+            "wal: %s: the write at byte %d was never finished (%d bytes), so it was never acknowledged; cut "
+            "off, the original is kept as %s",
+            last.path, found.end, found.size - found.end, kept.name,
+        )  # fmt: skip
+    previous_crc = last.header.previous_crc if found.last_crc is None else found.last_crc
+    if found.next_lsn == last.first_lsn:
+        # No rows: the new active segment has the same first row and takes this file's place.
+        previous_first_lsn = last.header.previous_first_lsn
+        return Recovered(log_id, segments[:-1], state, next_lsn, previous_first_lsn, previous_crc, torn_tails)
+    if found.torn or not found.proven:
+        last = _rewrite(files, last, found.end)
+    segments[-1] = last
+    _remove_old_torn(files, directory)
+    return Recovered(log_id, segments, state, next_lsn, last.first_lsn, previous_crc, torn_tails)
+
+
+def release_settled(files: Files, directory: Path) -> None:
+    """Deletes the segments that are kept although all of their rows are settled: the disk is full."""
+    stored, _ = _load_cursor(files, directory)
+    segments, _ = load_segments(files, directory, files.names(directory))
+    for old, following in pairwise(segments):
+        if stored is not None and following.first_lsn - 1 <= stored[1].done_lsn:
+            files.unlink(old.path)
+
+
+def load_segments(files: Files, directory: Path, names: Sequence[str]) -> tuple[list[Segment], list[Path]]:
+    """The headers of all segments, ascending; and the last file(s), if too short to hold a header."""
+    paths = sorted(directory / name for name in names if segment.first_lsn_of(name) is not None)
+    segments: list[Segment] = []
+    headless: list[Path] = []
+    for path in paths:
+        loaded = segment.load(files, path)
+        if loaded is None:
+            headless.append(path)
+        elif headless:
+            raise LogDamaged(f"wal: {headless[0]}: byte 0: the segment's header is cut off; {WHAT_TO_DO}")
+        else:
+            segments.append(loaded)
+    return segments, headless
+
+
+def check_chain(directory: Path, segments: Sequence[Segment], done_lsn: int, next_lsn: int) -> None:
+    """Raises `LogDamaged` if a segment is missing that holds a row behind `done_lsn`."""
+    if not segments:
+        if done_lsn < next_lsn - 1:
+            raise LogDamaged(
+                f"wal: {directory}: rows from {done_lsn + 1} on are missing, no segment is left; {WHAT_TO_DO}"
+            )
+        return
+    if segments[0].first_lsn > done_lsn + 1:
+        raise LogDamaged(
+            f"wal: {segments[0].path}: byte 0: the first segment begins with row {segments[0].first_lsn}, "
+            f"but rows from {done_lsn + 1} on are not settled; {WHAT_TO_DO}"
+        )
+    for before, after in pairwise(segments):
+        # Unlinks of settled segments may reach the disk in any order, so a hole among them is no damage.
+        if after.header.previous_first_lsn != before.first_lsn and after.first_lsn > done_lsn + 1:
+            raise LogDamaged(
+                f"wal: {after.path}: byte 0: the segment before it, "
+                f"{segment.name_of(after.header.previous_first_lsn)}, is missing; {WHAT_TO_DO}"
+            )
+
+
+def _load_cursor(files: Files, directory: Path) -> tuple[tuple[UUID, CursorState] | None, str]:
+    """What the cursor file holds; and why it has to be rebuilt, if it has to be."""
+    try:
+        stored = cursor.load(files, directory)
+    except InvalidCursor as problem:
+        return None, str(problem)
+    return stored, "" if stored is not None else "it is missing"
+
+
+def _common_id(directory: Path, segments: Sequence[Segment], stored: tuple[UUID, CursorState] | None) -> UUID:
+    ids = {found.header.log_id: found.path for found in reversed(segments)}
+    if stored is not None:
+        ids.setdefault(stored[0], directory / cursor.NAME)
+    if len(ids) > 1:
+        (one, path), (other, other_path) = list(ids.items())[-1], next(iter(ids.items()))
+        raise LogDamaged(
+            f"wal: {path}: byte 0: it belongs to log {one}, but {other_path.name} belongs to log {other}; "
+            "a directory holds one log: move the files that do not belong here away"
+        )
+    return next(iter(ids), None) or uuid4()
+
+
+def _scan_file(files: Files, last: Segment) -> Scan:
+    reader = SegmentReader(files, last)
+    try:
+        return scan(reader, last.bytes)
+    finally:
+        reader.close()
+
+
+def _next_lsn(
+    directory: Path, found: Scan | None, headless: Sequence[Path], stored: tuple[UUID, CursorState] | None
+) -> int:
+    """The LSN that the next row will get. A headless file's name says it too, and must agree."""
+    named = [lsn for path in headless if (lsn := segment.first_lsn_of(path.name)) is not None]
+    if found is not None:
+        next_lsn = found.next_lsn
+    elif named:
+        next_lsn = named[0]
+    elif stored is not None and stored[1].next_lsn > 1:
+        raise LogDamaged(
+            f"wal: {directory}: rows up to {stored[1].next_lsn - 1} were in the log once, but no segment is "
+            f"left; {WHAT_TO_DO}"
+        )
+    else:
+        next_lsn = 1
+    for lsn, path in zip(named, headless, strict=True):
+        if lsn != next_lsn:
+            raise LogDamaged(
+                f"wal: {path}: byte 0: the segment's header is cut off, and the rows from {next_lsn} on, "
+                f"before it, are missing; {WHAT_TO_DO}"
+            )
+    return next_lsn
+
+
+def _rebuilt(segments: Sequence[Segment], next_lsn: int) -> CursorState:
+    """A cursor that repeats as little as can be known, and skips nothing."""
+    if not segments:
+        return CursorState(next_lsn)
+    return CursorState(max(segments[0].first_lsn, *(found.header.cursor_lsn + 1 for found in segments)))
+
+
+def _report_rebuilt(
+    files: Files,
+    directory: Path,
+    names: Sequence[str],
+    segments: Sequence[Segment],
+    state: CursorState,
+    reason: str,
+    clock_ms: Callable[[], int],
+) -> None:
+    if cursor.NAME in names:
+        path = directory / cursor.NAME
+        aside = _free_name(files, path, "damaged", clock_ms)
+        files.link(path, aside)
+        reason = f"{reason}; the file is kept as {aside.name}"
+    elif not segments:
+        return  # a new log has none yet
+    logger.critical(
+        "wal: %s: the cursor cannot be used (%s). It was rebuilt from the segments: rows from %d on are sent "
+        "to ClickHouse again. Through the API each is still counted once; raw SQL and materialized views may "
+        "count those twice that had been sent in other batches",
+        directory, reason, state.next_lsn,
+    )  # fmt: skip
+
+
+def _keep_aside(files: Files, path: Path, clock_ms: Callable[[], int]) -> Path:
+    """Gives a file a second name under which nothing will touch it."""
+    aside = _free_name(files, path, "torn", clock_ms)
+    files.link(path, aside)
+    return aside
+
+
+def _free_name(files: Files, path: Path, why: str, clock_ms: Callable[[], int]) -> Path:
+    stamp = clock_ms()
+    while files.exists(aside := path.with_name(f"{path.name}.{stamp}.{why}")):
+        stamp += 1
+    return aside
+
+
+def _rewrite(files: Files, old: Segment, end: int) -> Segment:
+    """Replaces a segment by a copy of its first `end` bytes that is known to be on disk.
+
+    The original is not trusted even if it reads well: if its last fdatasync failed, the page cache shows
+    bytes that the disk does not have, and syncing it again would report success.
+    """
+    source = files.open(old.path)
+    try:
+        publish(files, old.path, _chunks(source, end)).close()
+    finally:
+        source.close()
+    old.bytes = end
+    return old
+
+
+def _chunks(source: File, end: int) -> Iterator[bytes]:
+    for offset in range(0, end, _COPY_BYTES):
+        yield source.read(offset, min(_COPY_BYTES, end - offset))
+
+
+def _remove_old_torn(files: Files, directory: Path) -> None:
+    torn = sorted((name for name in files.names(directory) if name.endswith(".torn")), key=_stamp)
+    for name in torn[:-_TORN_FILES_MAX]:
+        files.unlink(directory / name)
+
+
+def _stamp(name: str) -> int:
+    return int(name.split(".")[-2])

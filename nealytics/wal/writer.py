@@ -1,0 +1,205 @@
+"""The writing end: one group at a time, write, fdatasync, and only then the next.
+
+Synchronous and for one thread; `Log` gathers the groups and tells the waiters. Strictly serial on purpose:
+it is what lets recovery tell an unfinished write from damage (see the package docstring).
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+from nealytics.errors import LogBroken, LogFull
+from nealytics.wal import frame, segment
+from nealytics.wal.files import NO_ROOM, File, Files, write_whole
+from nealytics.wal.segment import Segment, SegmentHeader
+
+
+class Append(NamedTuple):
+    """What one call of `Log.append` brings."""
+
+    rows: Sequence[bytes]
+    row_format: int
+    payload_bytes: int
+
+
+class Written(NamedTuple):
+    last_lsn: int
+    sync_seconds: float
+
+
+class Writer:
+    """Appends groups to the active segment, and begins the next segment when that is full.
+
+    `write` and `mark` return after the fdatasync that covers what they wrote. `LogFull` means that nothing
+    of the group was kept and the next one may try; after `LogBroken` the writer must not be used again: the
+    kernel may have dropped the pages, so a second fdatasync would prove nothing.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        directory: Path,
+        log_id: UUID,
+        *,
+        next_lsn: int,
+        previous_first_lsn: int,
+        previous_crc: int,
+        segment_bytes_max: int,
+        clock_ms: Callable[[], int],
+        cursor_lsn: int,
+    ) -> None:
+        self._files = files
+        self._directory = directory
+        self._log_id = log_id
+        self._next_lsn = next_lsn
+        self._last_crc = previous_crc
+        self._segment_bytes_max = segment_bytes_max
+        self._clock_ms = clock_ms
+        # A process appends only to files it made itself, so every start begins a segment.
+        self.active, self._file = self._create(previous_first_lsn, cursor_lsn)
+        self._marked = True
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the active segment holds any."""
+        return self._next_lsn > self.active.first_lsn
+
+    @property
+    def marked(self) -> bool:
+        """Whether everything written so far is followed by a marker that says it was synced."""
+        return self._marked
+
+    def write(self, group: Sequence[Append], cursor_lsn: int) -> Written:
+        """Makes all rows of the group durable, in order. `cursor_lsn` goes into the header of a new
+        segment.
+        """
+        if self.has_rows and self.active.bytes + bytes_needed(group) > self._segment_bytes_max:
+            self.rotate(cursor_lsn)
+        now_ms = self._clock_ms()
+        lsn = self._next_lsn
+        last_crc = self._last_crc
+        start = self.active.bytes
+        length = 0
+        try:
+            for row_format, rows in _frames(group):
+                data = self._encode(rows, row_format, lsn, now_ms)
+                write_whole(self._file, data)
+                lsn += len(rows)
+                length += len(data)
+                last_crc = frame.header_crc(data)
+        except OSError as error:
+            raise self._cut_back(start, error) from error
+        sync_seconds = self._sync()
+        self.active.bytes = start + length
+        self._next_lsn, self._last_crc, self._marked = lsn, last_crc, False
+        return Written(lsn - 1, sync_seconds)
+
+    def mark(self) -> None:
+        """Writes a frame without rows: from now on, damage to the last frame cannot pass for an unfinished
+        write.
+        """
+        data = self._encode((), 0, self._next_lsn, self._clock_ms())
+        try:
+            write_whole(self._file, data)
+        except OSError as error:
+            raise self._cut_back(self.active.bytes, error) from error
+        self._sync()
+        self.active.bytes += len(data)
+        self._marked = True
+
+    def rotate(self, cursor_lsn: int) -> None:
+        """Begins a new segment. The old one is complete: its last group was synced before."""
+        old = self._file
+        self.active, self._file = self._create(self.active.first_lsn, cursor_lsn)
+        self._marked = True  # the new segment's header says as much about the old one
+        old.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _create(self, previous_first_lsn: int, cursor_lsn: int) -> tuple[Segment, File]:
+        header = SegmentHeader(
+            previous_crc=self._last_crc,
+            log_id=self._log_id,
+            first_lsn=self._next_lsn,
+            previous_first_lsn=previous_first_lsn,
+            cursor_lsn=cursor_lsn,
+            created_ms=self._clock_ms(),
+        )
+        return segment.create(self._files, self._directory, header)
+
+    def _encode(self, rows: Sequence[bytes], row_format: int, first_lsn: int, now_ms: int) -> bytes:
+        return frame.encode(
+            rows,
+            row_format=row_format,
+            first_lsn=first_lsn,
+            synced_offset=self.active.bytes,
+            appended_ms=now_ms,
+            seed=self.active.seed,
+        )
+
+    def _sync(self) -> float:
+        started = time.perf_counter()
+        try:
+            self._file.sync()
+        except OSError as error:
+            raise LogBroken(
+                f"wal: fdatasync of {self.active.path} failed: {error}; restart to recover"
+            ) from error
+        return time.perf_counter() - started
+
+    def _cut_back(self, start: int, error: OSError) -> LogFull | LogBroken:
+        """After a failed write: the file ends again where the group began, or the log is broken."""
+        path = self.active.path
+        if error.errno not in NO_ROOM:
+            return LogBroken(f"wal: writing {path} failed: {error}; restart to recover")
+        try:
+            self._file.truncate(start)
+        except OSError as failure:
+            return LogBroken(
+                f"wal: {path} could not be cut back to byte {start}: {failure}; restart to recover"
+            )
+        return LogFull(f"wal: no room for {path} ({error.strerror}); free some disk space")
+
+
+def bytes_needed(group: Sequence[Append]) -> int:
+    """At most how many bytes the group's frames will have."""
+    needed = 0
+    for append in group:
+        # As if each append had frames of its own.
+        frames = (
+            1
+            + append.payload_bytes // frame.FRAME_PAYLOAD_BYTES_MAX * 2
+            + len(append.rows) // frame.FRAME_ROWS_MAX
+        )
+        needed += append.payload_bytes + len(append.rows) * frame.LENGTH_BYTES + frames * frame.HEADER_BYTES
+    return needed
+
+
+def _frames(group: Sequence[Append]) -> Iterator[tuple[int, Sequence[bytes]]]:
+    """Cuts a group into frames: one row format each, within the limits unless a single row is longer."""
+    rows: list[bytes] = []
+    payload_bytes = 0
+    row_format = group[0].row_format
+    for append in group:
+        same = append.row_format == row_format
+        if same and _fits(len(rows) + len(append.rows), payload_bytes + append.payload_bytes):
+            rows.extend(append.rows)
+            payload_bytes += append.payload_bytes
+            continue
+        for row in append.rows:
+            if rows and not (
+                append.row_format == row_format and _fits(len(rows) + 1, payload_bytes + len(row))
+            ):
+                yield row_format, rows
+                rows, payload_bytes = [], 0
+            row_format = append.row_format
+            rows.append(row)
+            payload_bytes += len(row)
+    yield row_format, rows
+
+
+def _fits(rows: int, payload_bytes: int) -> bool:
+    return rows <= frame.FRAME_ROWS_MAX and payload_bytes <= frame.FRAME_PAYLOAD_BYTES_MAX
