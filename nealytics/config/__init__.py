@@ -9,7 +9,7 @@
 No secret is ever printed: not by `repr`, not by `masked`, not in an error.
 """
 
-from nealytics.config.check import require_serving, split_listen
+from nealytics.config.check import key_digest, require_serving, split_listen
 from nealytics.config.load import Loaded, load, load_with_notes
 from nealytics.config.tables import (
     ApiKey,
@@ -41,6 +41,7 @@ __all__ = [
     "WalConfig",
     "config_from_json",
     "config_to_json",
+    "key_digest",
     "load",
     "load_with_notes",
     "require_serving",

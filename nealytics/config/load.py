@@ -32,7 +32,7 @@ _ALSO_NAMED = {
     "Logging__LogLevel__Default": "observe.log_level",
 }
 # The file's own name, and the executable that the end-to-end tests are told to test.
-_NOT_SETTINGS = {"NEALYTICS_CONFIG", "NEALYTICS_EXECUTABLE"}
+_NOT_SETTINGS = {"NEALYTICS_CONFIG", "NEALYTICS_EXECUTABLE", "NEALYTICS_IMPORT_KEY"}
 
 # Kubernetes tells every container about a Service called "nealytics…" under these names.
 _KUBERNETES = re.compile(
@@ -128,11 +128,14 @@ class _Gathered:
                 f"config: {path}{named_by} cannot be read: {error.strerror}; make one with `nealytics init`"
             )
             return
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # TOMLDecodeError is a ValueError, as a number too long is
             # Only the place: the text of the line may be a secret.
             place = re.search(r"\(at [^()]*\)$", str(error))
             self.problems.append(
-                f"config: {path} is not valid TOML {place[0] if place else '(not UTF-8)'}; mend that line"
+                f"config: {path} is not valid TOML {place[0] if place else '(not UTF-8 text)'}; mend it"
             )
             return
         for table, content in tables.items():
@@ -370,7 +373,9 @@ def _number(kind: inspect.IntType | inspect.FloatType, raw: object, *, text: boo
         except ValueError:
             pass
     valid = isinstance(number, int if whole else (int, float)) and not isinstance(number, bool)
-    if not valid or not math.isfinite(number) or not _within(kind, number):  # type: ignore[arg-type]
+    if isinstance(number, float) and not math.isfinite(number):
+        valid = False
+    if not valid or not _within(kind, number):  # type: ignore[arg-type]
         raise _Unusable(f"; write a {'whole number' if whole else 'number'}{_bounds(kind)}")
     return number if whole else float(number)  # type: ignore[return-value, arg-type]
 
