@@ -1,0 +1,364 @@
+"""The one client: ClickHouse's HTTP interface over TCP or a unix socket.
+
+It promises:
+  - `insert` returns only if ClickHouse took the rows: status 200, no exception header, an empty body
+  - the same batch is sent with the same bytes and the same settings at every try, whatever a server profile says
+  - every failure is a `ClickHouseError`; one without a complete answer is a `ClickHouseUnavailable`
+  - parameters reach the query as they were given, whatever characters they hold
+
+It leaves to others: when to try an insert again (`commit`), and what SQL to send (`queries`, `schema`).
+"""
+
+import asyncio
+import gzip
+import json
+import logging
+import ssl
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from nealytics.clickhouse.embedded import socket_path
+from nealytics.clickhouse.errors import UNKNOWN_SETTING, ClickHouseError, ClickHouseUnavailable, error_of
+from nealytics.config import ClickHouseConfig, Config
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+log = logging.getLogger("nealytics.clickhouse")
+
+Param = str | int | float | Sequence[str]
+Setting = str | int
+
+# Sent with every insert, so that a retry is cut into blocks exactly as the first try was: deduplication works by
+# block. The sizes are ClickHouse's own defaults, pinned because a server profile may have changed them between
+# two tries. A batch stays below them, so it is one block, and one block is taken whole or not at all.
+INSERT_SETTINGS: dict[str, Setting] = {
+    "async_insert": 0,
+    "max_insert_block_size": 1_048_449,
+    "min_insert_block_size_rows": 1_048_449,
+    "min_insert_block_size_bytes": 268_402_944,
+    "input_format_parallel_parsing": 0,
+    "max_insert_threads": 1,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    # A batch may touch many months; refusing it for that would look like overload for ever.
+    "max_partitions_per_insert_block": 0,
+    "wait_end_of_query": 1,
+}
+
+# Sent with every read.
+READ_SETTINGS: dict[str, Setting] = {
+    "readonly": 2,  # 1 would forbid the settings of this very request
+    "final": 1,  # an event that was inserted twice is shown once, before any merge
+    # Copies of an event carry the same timestamp, so they are in the same partition; looking across costs time.
+    "do_not_merge_across_partitions_select_final": 1,
+    # An error after the first rows would otherwise arrive as a short answer with status 200.
+    "wait_end_of_query": 1,
+    "output_format_json_quote_64bit_integers": 0,
+    "output_format_json_quote_denormals": 0,
+}
+
+# Parameters of the HTTP interface itself. They are not in system.settings, yet every server knows them.
+_INTERFACE_PARAMETERS = frozenset({"wait_end_of_query", "insert_deduplication_token"})
+
+# Text in the URL is limited (`http_max_uri_size`, 1 MiB); SQL travels in the body, only values are in the URL.
+_COMPRESS_BYTES_MIN = 64 * 1024
+_ERROR_BYTES_MAX = 64 * 1024
+
+_EXCEPTION_CODE = "X-ClickHouse-Exception-Code"
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where ClickHouse is and who we are there."""
+
+    url: str
+    unix_socket: str | None = None
+    user: str = "default"
+    password: str = ""
+    database: str = "nealytics_core"
+
+    def __repr__(self) -> str:
+        where = f"unix:{self.unix_socket}" if self.unix_socket else _without_credentials(self.url)
+        return f"Endpoint({where}, user={self.user!r}, database={self.database!r})"
+
+
+def endpoint_of(config: Config) -> Endpoint:
+    """The server that the configuration names, or the embedded engine's socket."""
+    clickhouse = config.clickhouse
+    if clickhouse.url == "embedded":
+        return Endpoint(
+            # The host is never looked up; it only fills the Host header.
+            url="http://embedded",
+            unix_socket=str(socket_path(config.server.data_dir)),
+            database=clickhouse.database,
+        )
+    return Endpoint(
+        url=clickhouse.url.rstrip("/"),
+        user=clickhouse.user,
+        password=clickhouse.password,
+        database=clickhouse.database,
+    )
+
+
+class ClickHouseClient:
+    """A pool of connections to one endpoint. Close it when done; its methods may be used by many tasks at once."""
+
+    def __init__(self, endpoint: Endpoint, config: ClickHouseConfig) -> None:
+        self.endpoint = endpoint
+        self._config = config
+        self._session: aiohttp.ClientSession | None = None
+        # Compressing what never leaves the machine costs time and saves nothing.
+        self._compression = "none" if endpoint.unix_socket else config.compression
+        self._insert_settings = dict(INSERT_SETTINGS)
+        self._read_settings = {
+            **READ_SETTINGS,
+            # So that the server gives up when we do, instead of working on for nobody.
+            "max_execution_time": max(1, int(config.query_timeout_s)),
+        }
+        self._unknown: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"ClickHouseClient({self.endpoint!r})"
+
+    async def insert(self, sql: str, body: bytes, *, token: str) -> None:
+        """Sends `body` as the data of the INSERT `sql`; returns once ClickHouse has it.
+
+        `token` names the batch: what was already taken under it is not taken again. So a call that failed may
+        be repeated with the same arguments, and must not be made with others. Raises `ClickHouseError`.
+        """
+        settings = {**self._known(self._insert_settings), "insert_deduplication_token": token}
+        headers = {}
+        if self._compression != "none":
+            headers["Content-Encoding"] = self._compression
+            body = await _compressed(body, self._compression)
+        answer = await self._request(
+            {"query": sql, **settings}, body, headers=headers, timeout_s=self._config.insert_timeout_s
+        )
+        if answer:
+            # Success has nothing to say. Older servers put an error that came late into a 200's body.
+            raise error_of(200, None, answer.decode("utf-8", "replace"))
+
+    async def query(
+        self,
+        sql: str,
+        params: Mapping[str, Param] | None = None,
+        *,
+        settings: Mapping[str, Setting] | None = None,
+    ) -> list[list[Any]]:
+        """The rows of a SELECT that has no FORMAT clause. `{name:Type}` in it takes `params["name"]`.
+
+        Read-only, and never shows an event twice. 64-bit integers are ints; NaN is None.
+        """
+        sent: dict[str, Setting] = {**self._known(self._read_settings), **(settings or {})}
+        parameters = {
+            "database": self.endpoint.database,
+            "default_format": "JSONCompact",
+            **sent,
+            **_bound(params or {}),
+        }
+        answer = await self._read(parameters, sql.encode())
+        try:
+            return msgspec.json.decode(answer, type=_Answer).data
+        except msgspec.MsgspecError as error:
+            raise ClickHouseUnavailable(f"the answer is not JSON: {error}") from error
+
+    async def command(
+        self,
+        sql: str,
+        params: Mapping[str, Param] | None = None,
+        *,
+        settings: Mapping[str, Setting] | None = None,
+    ) -> str:
+        """Runs a statement that is not a read, such as DDL, once; what it answers as text, tab-separated.
+
+        Sent without a database, since it may be the statement that creates it.
+        """
+        parameters = {"wait_end_of_query": 1, **(settings or {}), **_bound(params or {})}
+        answer = await self._request(parameters, sql.encode(), timeout_s=self._config.insert_timeout_s)
+        return answer.decode("utf-8", "replace")
+
+    async def ping(self) -> None:
+        """Returns if ClickHouse takes requests. Says nothing about the user or the table."""
+        session = self._open()
+        try:
+            async with session.get(
+                f"{self.endpoint.url}/ping", timeout=self._timeout(self._config.connect_timeout_s)
+            ) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unavailable(error) from error
+        if response.status != 200:
+            raise error_of(response.status, None, body.decode("utf-8", "replace"))
+
+    async def learn_settings(self) -> frozenset[str]:
+        """Finds out which of our settings this server does not know, and leaves those out from now on.
+
+        The answer depends on the server's version only, so every worker and every try comes to the same set.
+        Returns the names that are left out.
+        """
+        ours = sorted((INSERT_SETTINGS.keys() | self._read_settings.keys()) - _INTERFACE_PARAMETERS)
+        listed = ", ".join(f"'{name}'" for name in ours)
+        answer = await self.command(
+            f"SELECT name FROM system.settings WHERE name IN ({listed}) FORMAT JSONCompact"
+        )
+        known = {row[0] for row in json.loads(answer)["data"]}
+        unknown = frozenset(ours) - known
+        if unknown != self._unknown:
+            log.warning(
+                "clickhouse: this server does not know %s; requests go without", ", ".join(sorted(unknown))
+            )
+        self._unknown = unknown
+        return unknown
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def __aenter__(self) -> "ClickHouseClient":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # Requests
+
+    async def _read(self, parameters: Mapping[str, Setting], body: bytes) -> bytes:
+        try:
+            return await self._request(parameters, body, timeout_s=self._config.query_timeout_s)
+        except ClickHouseUnavailable as error:
+            # A connection that the server had closed while it was idle looks like this. A read has no effect,
+            # so it is tried once more; the pool has thrown the dead connection away.
+            if not isinstance(error.__cause__, aiohttp.ServerDisconnectedError | ConnectionError):
+                raise
+        return await self._request(parameters, body, timeout_s=self._config.query_timeout_s)
+
+    async def _request(
+        self,
+        parameters: Mapping[str, Setting],
+        body: bytes,
+        *,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        # Encoded here: yarl would take some characters of a value for syntax.
+        url = URL(f"{self.endpoint.url}/?{urlencode(parameters)}", encoded=True)
+        try:
+            async with self._open().post(
+                url, data=body, headers=headers, timeout=self._timeout(timeout_s)
+            ) as response:
+                code = response.headers.get(_EXCEPTION_CODE)
+                if response.status == 200 and code is None:
+                    return await response.read()
+                message = await response.content.read(_ERROR_BYTES_MAX)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unavailable(error) from error
+        refused = error_of(response.status, code, message.decode("utf-8", "replace"))
+        if refused.code == UNKNOWN_SETTING:
+            await self._notice_unknown_settings()
+        raise refused
+
+    async def _notice_unknown_settings(self) -> None:
+        """After a refused setting: the server was perhaps replaced by an older one. The next try goes without."""
+        try:
+            await self.learn_settings()
+        except ClickHouseError as error:
+            log.warning("clickhouse: a setting was refused, and system.settings cannot be read: %s", error)
+
+    def _known(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        return {name: value for name, value in settings.items() if name not in self._unknown}
+
+    def _open(self) -> aiohttp.ClientSession:
+        # Not in __init__: a session belongs to the loop that runs when it is made.
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=self._connector(),
+                headers=self._headers(),
+                # Our own cookie, proxy and redirect handling is: none.
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=True,
+            )
+        return self._session
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        limit = self._config.connections_max
+        if self.endpoint.unix_socket:
+            return aiohttp.UnixConnector(self.endpoint.unix_socket, limit=limit)
+        tls: ssl.SSLContext | bool = True
+        if self.endpoint.url.startswith("https://"):
+            tls = ssl.create_default_context(cafile=self._config.ca_file or None)
+        return aiohttp.TCPConnector(limit=limit, ssl=tls)
+
+    def _headers(self) -> dict[str, str]:
+        headers = {
+            "User-Agent": "nealytics",
+            "Accept-Encoding": "identity",
+            "X-ClickHouse-User": self.endpoint.user,
+        }
+        if self.endpoint.password:
+            headers["X-ClickHouse-Key"] = self.endpoint.password
+        return headers
+
+    def _timeout(self, total_s: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=total_s, sock_connect=self._config.connect_timeout_s)
+
+    def _unavailable(self, error: BaseException) -> ClickHouseUnavailable:
+        where = self.endpoint.unix_socket or _without_credentials(self.endpoint.url)
+        what = (
+            "no complete answer in time"
+            if isinstance(error, TimeoutError)
+            else (str(error) or type(error).__name__)
+        )
+        return ClickHouseUnavailable(f"{where}: {what}")
+
+
+class _Answer(msgspec.Struct):
+    data: list[list[Any]]
+
+
+def escaped(value: Param) -> str:
+    """A parameter's value as ClickHouse reads it from `param_<name>`.
+
+    It unescapes what it gets there (`a\\b` would become a, backspace), and a tab or a line feed would end the
+    value. A sequence is written as an array of quoted strings, inside which quotes are escaped in addition.
+    """
+    if isinstance(value, str):
+        return value.translate(_ESCAPES)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    return "[" + ",".join(f"'{item.translate(_QUOTED_ESCAPES)}'" for item in value) + "]"
+
+
+_ESCAPES = str.maketrans(
+    {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": r"\0", "\b": r"\b", "\f": r"\f"}
+)
+_QUOTED_ESCAPES = {**_ESCAPES, ord("'"): r"\'"}
+
+
+def _bound(params: Mapping[str, Param]) -> dict[str, str]:
+    return {f"param_{name}": escaped(value) for name, value in params.items()}
+
+
+async def _compressed(body: bytes, how: str) -> bytes:
+    if len(body) < _COMPRESS_BYTES_MIN:
+        return _compress(body, how)
+    return await asyncio.get_running_loop().run_in_executor(None, _compress, body, how)
+
+
+def _compress(body: bytes, how: str) -> bytes:
+    # No time stamp in the gzip header: a retry sends the same bytes.
+    return gzip.compress(body, compresslevel=1, mtime=0) if how == "gzip" else zstd.compress(body, level=1)
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

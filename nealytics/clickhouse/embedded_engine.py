@@ -1,0 +1,307 @@
+"""chDB, ClickHouse as a library: one directory, sessions, statements, inserts.
+
+Runs in the child process only. Everything here blocks, and lets other threads run meanwhile.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from nealytics.clickhouse.embedded_sql import identifier, quoted
+from nealytics.errors import NealyticsError
+
+log = logging.getLogger("nealytics.engine")
+
+LOCK_TIMEOUT_S = 30.0
+_LOCK_RETRY_S = 0.1
+
+# The engine shares the machine with the workers and the page cache. A query that would take more is refused with
+# code 241; without a limit of its own, it would be the kernel that ends something.
+MEMORY_SHARE_MAX = 0.5
+# ClickHouse's default of 5 GiB is meant for a machine of its own.
+MARK_CACHE_BYTES_MAX = 256 * 1024 * 1024
+
+# `clickhouse-local` (so chDB) differs from a server in these defaults; clients should meet a server.
+_SERVER_DEFAULTS = {"implicit_select": "0", "allow_introspection_functions": "0", "serialize_query_plan": "0"}
+
+_APPEND_BYTES = 1024 * 1024
+
+_CODE = re.compile(r"Code: (\d+)\. ")
+
+
+class EngineError(Exception):
+    """ClickHouse refused a statement. `code` is its own; the message is the one a server would send."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Answer(NamedTuple):
+    body: bytes
+    rows_read: int = 0
+    bytes_read: int = 0
+    rows_written: int = 0
+    bytes_written: int = 0
+
+
+class Engine:
+    """An open chDB directory. One per process, and one process per directory."""
+
+    def __init__(self, directory: Path) -> None:
+        """Opens `directory`, and makes it if need be. Waits up to LOCK_TIMEOUT_S for another process to leave it,
+        such as a predecessor that was just killed. Raises `NealyticsError`."""
+        chdb_session = _import_chdb()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = _locked(directory)
+        options = {
+            "max_server_memory_usage": int(_memory_bytes() * MEMORY_SHARE_MAX),
+            "mark_cache_size": MARK_CACHE_BYTES_MAX,
+            # The default is below /var/lib, which is not ours. What a big query spills goes beside its tables.
+            "tmp_path": f"{directory}/tmp/",
+        }
+        self._address = f"{directory}?" + "&".join(f"{name}={value}" for name, value in options.items())
+        self._new_session = chdb_session.Session
+        # The tables stay loaded as long as one session is open. This one runs nothing that would change it.
+        self._keeper = self._open_session(directory)
+        version, timezone = json.loads(
+            self._keeper.query("SELECT version(), timezone()", "JSONCompactEachRow").bytes()
+        )
+        self.version: str = version
+        self.timezone: str = timezone
+
+    def close(self) -> None:
+        """After this, another process may open the directory."""
+        self._keeper.close()
+        os.close(self._lock)
+
+    def session(self) -> "Session":
+        return Session(self._new_session(self._address))
+
+    def kill(self, marker: str) -> None:
+        """Ends the statement that runs under `marker`, if one does."""
+        with contextlib.suppress(Exception):  # there may be nothing to kill, and nobody to tell
+            self._keeper.query(
+                f"KILL QUERY WHERE Settings['log_comment'] = {quoted(marker)} ASYNC FORMAT Null"
+            )
+
+    def _open_session(self, directory: Path) -> Any:
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                return self._new_session(self._address)
+            except RuntimeError as error:
+                # Code 76: the directory's `status` file is locked, by a chDB that is not ours.
+                if "Cannot lock file" not in str(error) or time.monotonic() > deadline:
+                    raise NealyticsError(f"engine: {directory} cannot be opened: {error}") from error
+            log.warning("engine: another program has %s open; waiting for it", directory)
+            time.sleep(_LOCK_RETRY_S * 10)
+
+
+class Session:
+    """One chDB session: what one request runs in, or what the requests of one `session_id` share."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.busy = threading.Lock()
+        self.expires_at = time.monotonic()
+
+    def close(self) -> None:
+        self._session.close()
+
+    def prepare(self, settings: Mapping[str, str], database: str | None, marker: str) -> None:
+        """Applies what a request brings beside its statement. Raises `EngineError`: 115 for an unknown setting,
+        81 for an unknown database."""
+        if database:
+            self._run(f"USE {identifier(database)}")
+        # readonly last: it forbids to set anything after it.
+        merged = {**_SERVER_DEFAULTS, "log_comment": marker, **settings}
+        readonly = merged.pop("readonly", None)
+        if readonly is not None:
+            merged["readonly"] = readonly
+        self._run(
+            "SET " + ", ".join(f"{_setting_name(name)} = {quoted(value)}" for name, value in merged.items())
+        )
+
+    def state_of(self, names: Iterable[str]) -> tuple[str, dict[str, str]]:
+        """The current database, and the changed ones among the settings `names`, for `restore`."""
+        listed = ", ".join(quoted(name) for name in names) or "''"
+        rows = self._run(
+            f"SELECT currentDatabase(), name, value FROM system.one LEFT JOIN "
+            f"(SELECT name, value, 0 AS dummy FROM system.settings WHERE changed AND name IN ({listed})) AS s USING dummy "
+            "FORMAT JSONCompactEachRow"
+        ).body.splitlines()
+        decoded = [json.loads(row) for row in rows]
+        return decoded[0][0], {name: value for _, name, value in decoded if name}
+
+    def restore(self, database: str, names: Iterable[str], changed: Mapping[str, str]) -> bool:
+        """Takes a request's settings back. False if that is forbidden (it had set `readonly`)."""
+        sets = [
+            f"{_setting_name(name)} = {quoted(changed[name]) if name in changed else 'DEFAULT'}"
+            for name in {*names, "log_comment"}
+        ]
+        try:
+            self._run(f"USE {identifier(database)}")
+            self._run("SET " + ", ".join(sets))
+        except EngineError:
+            return False
+        return True
+
+    def execute(self, sql: bytes, output_format: str, params: Mapping[str, str]) -> Answer:
+        """Runs a statement; its whole answer. Raises `EngineError`."""
+        return self._run(_text(sql), output_format, params)
+
+    def stream(self, sql: bytes, output_format: str, params: Mapping[str, str]) -> Iterator[bytes]:
+        """Runs a statement; its answer in pieces, each a document of its own in `output_format`."""
+        try:
+            pieces = self._session.send_query(_text(sql), output_format, params=dict(params))
+        except RuntimeError as error:
+            raise _engine_error(error) from error
+        try:
+            while True:
+                try:
+                    piece = pieces.fetch()
+                except RuntimeError as error:
+                    raise _engine_error(error) from error
+                if piece is None:
+                    return
+                data: bytes = piece.bytes()
+                if not data:
+                    return
+                yield data
+        finally:
+            pieces.close()
+
+    def write_file(
+        self, path: Path, sql: bytes, format_start: int | None, output_format: str, params: Mapping[str, str]
+    ) -> None:
+        """Runs a statement with a result, and writes its answer to a new file. For formats with an index at the
+        end or the beginning, which chDB would otherwise build in memory. Raises `EngineError`."""
+        into = f" INTO OUTFILE {quoted(str(path))} ".encode()
+        if format_start is None:
+            sql = sql.rstrip().rstrip(b";") + b"\n" + into + f" FORMAT {output_format}".encode()
+        else:
+            sql = sql[:format_start] + into + sql[format_start:]
+        self._run(_text(sql), output_format, params)
+
+    def insert(
+        self, sql: bytes, input_format: str, data: Iterable[bytes], params: Mapping[str, str]
+    ) -> Answer:
+        """Runs an INSERT on `data`, which is taken piece by piece. Raises `EngineError`; what `data` raises goes through.
+
+        A block is inserted whole or not at all; nothing is inserted before `data` has ended, unless it is more
+        than one block.
+        """
+        if params:
+            self._run(
+                "SET " + ", ".join(f"{_setting_name('param_' + k)} = {quoted(v)}" for k, v in params.items())
+            )
+        try:
+            inserter = self._session.send_insert(_text(sql), input_format)
+        except RuntimeError as error:
+            raise _engine_error(error) from error
+        try:
+            for chunk in data:
+                for start in range(0, len(chunk), _APPEND_BYTES):
+                    inserter.append(chunk[start : start + _APPEND_BYTES])
+            result = inserter.finish()
+        except RuntimeError as error:
+            raise _engine_error(error) from error
+        finally:
+            # After a `finish`, done or failed, this does nothing.
+            with contextlib.suppress(RuntimeError):
+                inserter.cancel()
+        return Answer(b"", rows_written=result.rows_written, bytes_written=result.bytes_written)
+
+    def _run(
+        self, sql: str, output_format: str = "TabSeparated", params: Mapping[str, str] | None = None
+    ) -> Answer:
+        try:
+            result = self._session.query(sql, output_format, params=dict(params or {}))
+            return Answer(result.bytes(), result.rows_read(), result.bytes_read())
+        except RuntimeError as error:
+            raise _engine_error(error) from error
+
+
+def _import_chdb() -> ModuleType:
+    # chDB imports pyarrow, and with it pandas and numpy, only to name types that we never use. None makes these
+    # imports fail at once, which chDB is prepared for, and saves 100 MB.
+    for name in ("pyarrow", "pandas"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    try:
+        import chdb.session
+    except ImportError as error:
+        raise NealyticsError(
+            f'engine: clickhouse.url is "embedded", but the engine is not installed ({error}); '
+            'install it with `pip install "nealytics[embedded]"`, or set clickhouse.url to a server'
+        ) from error
+    return chdb.session
+
+
+def _locked(directory: Path) -> int:
+    """Our own lock on the directory, held for life. chDB has one too, but can only fail on it, not wait."""
+    lock = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    said = False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise NealyticsError(
+                    f"engine: {directory} is still in use by another engine after {LOCK_TIMEOUT_S:.0f} s; "
+                    "stop the other node, or give this one its own server.data_dir"
+                ) from None
+        if not said:
+            said = True
+            log.warning(
+                "engine: another engine has %s open; waiting up to %.0f s for it to end",
+                directory,
+                LOCK_TIMEOUT_S,
+            )
+        time.sleep(_LOCK_RETRY_S)
+
+
+def _memory_bytes() -> int:
+    """What this machine, or the container we are in, has."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            total = min(total, int(Path(limit).read_text()))
+    return total
+
+
+def _setting_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name):
+        raise EngineError(115, f"Code: 115. DB::Exception: Unknown setting {quoted(name)}. (UNKNOWN_SETTING)")
+    return name
+
+
+def _text(sql: bytes) -> str:
+    try:
+        return sql.decode()
+    except UnicodeDecodeError as error:
+        raise EngineError(
+            62, f"Code: 62. DB::Exception: Syntax error: the query is not UTF-8: {error}. (SYNTAX_ERROR)"
+        ) from error
+
+
+def _engine_error(error: Exception) -> EngineError:
+    text = str(error)
+    found = _CODE.search(text)
+    if found is None:
+        return EngineError(1001, f"Code: 1001. DB::Exception: {text}. (STD_EXCEPTION)")
+    # Without what chDB wrote before it, so that the text begins as a server's does.
+    return EngineError(int(found[1]), text[found.start() :].strip())

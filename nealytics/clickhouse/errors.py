@@ -1,0 +1,124 @@
+"""What ClickHouse can answer instead of success, told apart by its error code, never by its text.
+
+    ClickHouseError                 it answered: no
+    └── ClickHouseUnavailable       it did not answer, or not completely; code 0
+
+Codes are those of ClickHouse's `src/Common/ErrorCodes.cpp`. They are part of its interface and never reused.
+"""
+
+import re
+
+from nealytics.errors import NealyticsError
+
+UNKNOWN_TABLE = 60
+TABLE_ALREADY_EXISTS = 57
+UNKNOWN_DATABASE = 81
+DATABASE_ALREADY_EXISTS = 82
+UNKNOWN_SETTING = 115
+AUTHENTICATION_FAILED = 516
+
+# Codes that can only mean that a row's content is at fault, so that the same rows will be refused again however
+# long one waits. Kept short: a code that is missing here costs waiting and an alert, a wrong one costs events.
+# Most cannot come from our own rows and an unchanged table; they come from constraints and materialized views,
+# which compute with what customers sent. 252 (too many parts or partitions) is overload and must never be here.
+BAD_CONTENT_CODES = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        26,  # CANNOT_PARSE_QUOTED_STRING
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        32,  # ATTEMPT_TO_READ_AFTER_EOF: the row is shorter than its columns say
+        33,  # CANNOT_READ_ALL_DATA: the same, inside a string
+        38,  # CANNOT_PARSE_DATE
+        41,  # CANNOT_PARSE_DATETIME
+        69,  # ARGUMENT_OUT_OF_BOUND
+        72,  # CANNOT_PARSE_NUMBER
+        117,  # INCORRECT_DATA
+        131,  # TOO_LARGE_STRING_SIZE
+        153,  # ILLEGAL_DIVISION
+        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+        376,  # CANNOT_PARSE_UUID
+        395,  # FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+        407,  # DECIMAL_OVERFLOW
+        469,  # VIOLATED_CONSTRAINT
+    }
+)
+
+# What a person can do about an error that waiting alone does not mend.
+_ADVICE = {
+    16: "run `nealytics schema apply`",
+    36: "read the message; it names the argument",
+    UNKNOWN_TABLE: "run `nealytics schema apply`",
+    UNKNOWN_DATABASE: "run `nealytics schema apply`",
+    UNKNOWN_SETTING: "this server does not know the setting; it is left out once it was noticed",
+    164: "the user is read-only; give clickhouse.user the right to write",
+    192: "set clickhouse.user to a user that exists",
+    193: "set clickhouse.password",
+    194: "set clickhouse.password",
+    241: "ClickHouse is out of memory; give it more, or look at what else it runs",
+    243: "free disk space on the ClickHouse server",
+    252: "merges fall behind; look at system.merges and at how many partitions a batch touches",
+    497: "grant clickhouse.user the right that the message names",
+    AUTHENTICATION_FAILED: "check clickhouse.user and clickhouse.password",
+}
+
+_NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)")
+_CODE = re.compile(r"Code: (\d+)\.")
+_MESSAGE_CHARS_MAX = 2_000
+
+
+class ClickHouseError(NealyticsError):
+    """ClickHouse refused. `code` and `name` are its own, `status` the HTTP status it sent."""
+
+    def __init__(self, code: int, message: str, *, status: int = 0, name: str = "") -> None:
+        self.code = code
+        self.status = status
+        self.name = name or _name_in(message)
+        self.message = message.strip()[:_MESSAGE_CHARS_MAX]
+        advice = _ADVICE.get(code)
+        super().__init__(
+            f"clickhouse: code {code} ({self.name or 'no name'}, HTTP {status}): {self.message}"
+            + (f"; {advice}" if advice else "")
+        )
+
+    @property
+    def bad_content(self) -> bool:
+        """Whether rows of the insert can be at fault. If so it is worth finding out which; waiting is not."""
+        return self.code in BAD_CONTENT_CODES
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request can succeed later. Wrong passwords and missing tables are waited for too:
+        a person mends them, and until then the events are safe in the log."""
+        return not self.bad_content
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(code={self.code}, name={self.name!r}, status={self.status})"
+
+
+class ClickHouseUnavailable(ClickHouseError):
+    """No answer, or half of one. Whether the request took effect is unknown."""
+
+    def __init__(self, message: str) -> None:
+        NealyticsError.__init__(self, f"clickhouse: {message}")
+        self.code = 0
+        self.status = 0
+        self.name = ""
+        self.message = message
+
+
+def error_of(status: int, code_header: str | None, body: str) -> ClickHouseError:
+    """The error that an answer means. A proxy's error page has no code; its status says that waiting helps."""
+    if code_header is not None and code_header.isdigit():
+        return ClickHouseError(int(code_header), body, status=status)
+    found = _CODE.search(body)
+    if found:
+        return ClickHouseError(int(found[1]), body, status=status)
+    return ClickHouseUnavailable(
+        f"HTTP {status} without an error code: {body.strip()[:300] or 'empty answer'}"
+    )
+
+
+def _name_in(message: str) -> str:
+    names = _NAME.findall(message)
+    return names[-1] if names else ""

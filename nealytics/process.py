@@ -1,0 +1,83 @@
+"""Processes of one program: how it starts itself again, and how a child ends when its parent does.
+
+A child gets one end of a socket pair. Over it, the child says that it is ready and, once a second, that its
+loop still turns; when it reads end-of-file there, its parent is gone.
+"""
+
+import asyncio
+import ctypes
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+
+READY = b"R"
+ALIVE = b"."
+HEARTBEAT_S = 1.0
+
+# The exit status of a child whom a restart cannot help: bad configuration, a damaged log, a locked directory.
+EXIT_UNUSABLE = 78  # EX_CONFIG of sysexits.h
+
+_PR_SET_PDEATHSIG = 1
+
+
+def self_command(*args: str) -> tuple[str, list[str]]:
+    """The executable and the argv that run this program again with `args`.
+
+    Through /proc/self/exe, so that it is the same program also after its file was replaced by an upgrade. In
+    a compiled program `sys.executable` is not a Python, so there the program is run by its own name.
+    """
+    if "__compiled__" in globals():
+        return "/proc/self/exe", [sys.argv[0], *args]
+    return "/proc/self/exe", [sys.executable, "-m", "nealytics", *args]
+
+
+def die_with_parent(channel: socket.socket | None = None) -> None:
+    """From now on this process ends when its parent does, SIGKILL included.
+
+    Twice, because each way has a gap: the death signal misses a parent that died before this call, and
+    end-of-file on `channel` needs a thread of ours to be scheduled.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if channel is not None:
+        threading.Thread(
+            target=_end_at_end_of_file, args=(channel.fileno(),), name="parent-watch", daemon=True
+        ).start()
+
+
+def _end_at_end_of_file(fd: int) -> None:
+    # A duplicate: the descriptor's number must not come to mean another file while this thread waits on it.
+    # Blocking by poll, since the loop may have made the shared file description non-blocking.
+    watched = socket.socket(fileno=os.dup(fd))
+    poller = _poller(watched.fileno())
+    while True:
+        poller.poll()
+        try:
+            if watched.recv(4096) == b"":
+                break
+        except BlockingIOError:
+            continue
+        except OSError:
+            break
+    # Not sys.exit: this is not the main thread, and there is nobody left to report to.
+    os._exit(1)
+
+
+def _poller(fd: int) -> "select.poll":
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return poller
+
+
+async def beat(channel: socket.socket) -> None:
+    """Writes a sign of life every second, for as long as this loop turns. Runs until it is cancelled."""
+    channel.setblocking(False)
+    while True:
+        try:
+            channel.send(ALIVE)
+        except OSError:
+            pass  # a full buffer means that the parent is behind; end-of-file is the other thread's business
+        await asyncio.sleep(HEARTBEAT_S)
