@@ -71,7 +71,7 @@ def store(files: Files, directory: Path, log_id: UUID, state: CursorState) -> No
     """Replaces the cursor; durable on return. Raises as `publish` does."""
     fields = _FIELDS.pack(_MAGIC, _VERSION, len(state.outstanding), log_id.bytes, state.next_lsn)
     data = b"".join((fields, *(_RANGE.pack(first, last) for first, last in state.outstanding)))
-    publish(files, directory / NAME, [data + _CRC.pack(zlib.crc32(data))]).close()
+    publish(files, directory / NAME, data + _CRC.pack(zlib.crc32(data))).close()
 
 
 def load(files: Files, directory: Path) -> tuple[UUID, CursorState] | None:

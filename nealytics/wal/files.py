@@ -18,6 +18,7 @@ from nealytics.errors import LogBroken, LogFull
 # The disk has no room (or the quota is used up): nothing is wrong with what is already there.
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 
+_NO_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE))
 _TEMPORARY = ".tmp"
 
 
@@ -214,13 +215,17 @@ def write_whole(file: File, data: bytes) -> None:
         raise OSError(errno.ENOSPC, f"only {taken} of {len(data)} bytes were written")
 
 
-def publish(files: Files, path: Path, chunks: Iterable[bytes]) -> File:
-    """Puts a file that holds `chunks` at `path`, all or nothing, durable on return; an older file there is
-    replaced.
+def publish(files: Files, path: Path, data: bytes) -> File:
+    """Puts a file with `data` at `path`, all or nothing, durable on return; an older file is replaced.
 
     Returns it open for appending. Raises `LogFull` if there is no room (nothing has changed then) and
     `LogBroken` if anything else fails: whether the disk has the old or the new file is then unknown.
     """
+    return publish_chunks(files, path, (data,))
+
+
+def publish_chunks(files: Files, path: Path, chunks: Iterable[bytes]) -> File:
+    """`publish`, of data that is better not held in memory at once."""
     temporary = path.with_name(path.name + _TEMPORARY)
     file: File | None = None
     try:
@@ -235,6 +240,11 @@ def publish(files: Files, path: Path, chunks: Iterable[bytes]) -> File:
         _discard(files, temporary)
         if error.errno in NO_ROOM:
             raise LogFull(f"wal: no room for {path}: {error.strerror}; free some disk space") from error
+        if file is None and error.errno in _NO_DESCRIPTORS:
+            # Nothing has happened yet, and connections that close give them back.
+            raise LogFull(
+                f"wal: {path} cannot be made: {error.strerror}; raise the limit (ulimit -n)"
+            ) from error
         raise LogBroken(f"wal: writing {path} failed: {error}; restart to recover") from error
     except LogBroken:
         assert file is not None

@@ -137,6 +137,7 @@ class Log:
         metrics: Metrics | None = None,
         bytes_max: int | None = None,
         clock_ms: Callable[[], int] = _now_ms,
+        on_broken: Callable[[LogBroken], None] | None = None,
     ) -> "Log":
         """Makes or recovers the log in `directory`, and holds its lock until `close`.
 
@@ -164,8 +165,8 @@ class Log:
             if lock is not None:
                 lock.close()
             raise
+        log.on_broken = on_broken
         metrics.torn_tails.add(recovered.torn_tails)
-        metrics.wal_bytes.set(log.bytes_used)
         log.oldest_waiting_ms = await log._find_oldest()
         logger.info(
             "wal: %s: log %s, %d segments, rows up to %d, %d of them waiting",
@@ -240,6 +241,8 @@ class Log:
         if self.broken is not None or self._closed:
             raise self._refusal()
         future: asyncio.Future[None] = self._loop.create_future()
+        # Those who gave up leave here: the committer looks again several times a second.
+        self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
         self._waiters.append((lsn, future))
         await future
 
@@ -382,7 +385,6 @@ class Log:
         del self._segments[: len(segments)]
         self._older_bytes -= sum(segment.bytes for segment in segments)
         self._check()
-        self._metrics.wal_bytes.set(self.bytes_used)
         self._free_bytes_at = float("-inf")
         await self._in_reading_thread(lambda: self._unlink(segments))
 
@@ -506,7 +508,6 @@ class Log:
         metrics = self._metrics
         metrics.fsync_seconds.observe(written.sync_seconds)
         metrics.group_events.observe(lsn - before_lsn)
-        metrics.wal_bytes.set(self.bytes_used)
 
     async def _mark(self) -> None:
         try:
@@ -541,14 +542,15 @@ class Log:
         if self.broken is not None:
             return
         self.broken = error
-        logger.critical("%s", error)
         self._pending.fail(error)
         self._pending = _Group()
         for _, future in self._waiters:
             _fail(future, error)
         self._waiters = []
         self._wake_flusher()
-        if self.on_broken is not None:
+        if self.on_broken is None:
+            logger.critical("%s", error)
+        else:
             self.on_broken(error)
 
     # Threads

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 from nealytics.errors import LogBroken, LogDamaged, LogFull
 from nealytics.wal import cursor, segment
 from nealytics.wal.cursor import CursorState, InvalidCursor
-from nealytics.wal.files import NO_ROOM, File, Files, is_temporary, publish
+from nealytics.wal.files import NO_ROOM, File, Files, is_temporary, publish_chunks
 from nealytics.wal.reader import SegmentReader
 from nealytics.wal.segment import WHAT_TO_DO, Segment
 
@@ -304,7 +304,7 @@ def _rewrite(files: Files, old: Segment, end: int) -> Segment:
     """
     source = files.open(old.path)
     try:
-        publish(files, old.path, _chunks(source, end)).close()
+        publish_chunks(files, old.path, _chunks(source, end)).close()
     finally:
         source.close()
     old.bytes = end

@@ -76,7 +76,7 @@ def create(files: Files, directory: Path, header: SegmentHeader) -> tuple[Segmen
     """
     path = directory / name_of(header.first_lsn)
     data = header.encode()
-    file = publish(files, path, [data])
+    file = publish(files, path, data)
     return Segment(path, header, seed=_crc_of(data), bytes=len(data)), file
 
 
