@@ -494,7 +494,7 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
         for candidate in candidates
         if candidate.rpartition(".")[2].lower() == name.rpartition(".")[2].lower()
     ]
-    alike = same_word or difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    alike = same_word or difflib.get_close_matches(name, candidates, n=1, cutoff=0.7)
     if not alike:
         return "nealytics.example.toml lists all"
     meant = csharp.RENAMED.get(alike[0], alike[0])

@@ -1,0 +1,171 @@
+"""`nealytics init` and `nealytics check-config`: a configuration to begin with, and whether one is right."""
+
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from nealytics.cli.options import config_option
+from nealytics.config import Loaded, load_with_notes, split_listen
+from nealytics.errors import NealyticsError
+
+_TEMPLATE = """\
+# Nealytics. nealytics.example.toml shows every key with its default and when to change it.
+# This file holds secrets: keep it to its owner (mode 0600) and out of version control.
+
+[server]
+listen = {listen}
+data_dir = {data_dir}
+
+[auth]
+# Whoever has it can sign tokens that read any tenant's events.
+jwt_key = {jwt_key}
+
+# Who may send events: this key, for any project. A key for a web page must be bound to one project:
+# [[auth.api_keys]]
+# key = "…"
+# kind = "browser"
+# project = "my-app"
+[[auth.api_keys]]
+key = {api_key}
+
+[clickhouse]
+url = "embedded"   # or the HTTP interface of a ClickHouse server, e.g. "http://localhost:8123"
+retention_days = 90
+# With the next line, ClickHouse tools can look into the embedded engine (user "default", this password).
+# embedded_listen = "127.0.0.1:8123"
+embedded_password = {embedded_password}
+"""
+
+
+@click.command()
+@click.option(
+    "--config",
+    "-c",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("nealytics.toml"),
+    show_default=True,
+    metavar="FILE",
+    help="The file to write.",
+)
+@click.option(
+    "--listen", default="0.0.0.0:5000", show_default=True, metavar="HOST:PORT", help="Where to serve."
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    metavar="DIRECTORY",
+    help="Where the log and the embedded ClickHouse keep their files. Written as an absolute path.",
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists. Its keys are lost with it.")
+def init(path: Path, listen: str, data_dir: Path, force: bool) -> None:
+    """Write a configuration with random keys.
+
+    The file gets one key to send events with, the key that signs tokens, and a password for the embedded
+    engine, all random, and mode 0600. Everything else is at its default; nealytics.example.toml shows what
+    there is.
+    """
+    try:
+        split_listen(listen)
+    except ValueError:
+        raise NealyticsError(
+            f'init: --listen is "{listen}" and is not host:port; write e.g. 0.0.0.0:5000'
+        ) from None
+    text = _TEMPLATE.format(
+        listen=_toml_text(listen),
+        data_dir=_toml_text(str(data_dir.absolute())),
+        api_key=_toml_text(secrets.token_urlsafe(32)),
+        jwt_key=_toml_text(secrets.token_urlsafe(48)),
+        embedded_password=_toml_text(secrets.token_urlsafe(24)),
+    )
+    _write(path, text, replace=force)
+    url = f"http://{_reachable(listen)}"
+    option = "" if path == Path("nealytics.toml") else f" --config {path}"
+    click.echo(
+        f"wrote {path} with random keys; only you can read it\n\n"
+        "Next:\n"
+        f"  nealytics serve{option}\n"
+        f"  curl -i {url}/api/v1/telemetry/track -H 'Content-Type: application/json' \\\n"
+        f"    -H 'X-Project-Key: <key under [[auth.api_keys]] in {path}>' \\\n"
+        '    -d \'{"projectId":"my-app","tenantId":"tenant-1","sessionId":"s-1","eventType":"page_view"}\'\n'
+        f"  nealytics token{option} --project my-app --tenant tenant-1\n"
+        f"  curl {url}/api/v1/telemetry/timeline -H 'Authorization: Bearer <token>'"
+    )
+
+
+@click.command("check-config")
+@config_option
+def check_config(config_path: Path | None) -> None:
+    """Say whether the configuration is right, and what it amounts to.
+
+    Reads the file and the environment as `serve` does. Prints every setting with its value (secrets as ***)
+    and where it comes from, then what is allowed and probably not meant. If anything is wrong, prints all of
+    it and exits with 1. Connects to nothing.
+    """
+    loaded = load_with_notes(config_path, serving=True)
+    click.echo(describe(loaded), nl=False)
+    for note in loaded.notes:
+        click.echo(note, err=True)
+
+
+def describe(loaded: Loaded) -> str:
+    """The effective configuration as TOML, secrets masked, each line with the place that set it."""
+    lines = []
+    for table, content in loaded.config.masked().items():
+        lines.append(f"[{table}]")
+        for key, value in content.items():
+            source = loaded.sources.get(f"{table}.{key}", "default")
+            lines.append(f"{f'{key} = {_toml_value(value)}':<48}  # {source}")
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _write(path: Path, text: str, *, replace: bool) -> None:
+    """Never readable by others, not even for a moment; an existing file is replaced whole or not at all."""
+    target = path.with_name(f".{path.name}.{os.getpid()}") if replace else path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        if replace:
+            target.replace(path)
+    except FileExistsError:
+        raise NealyticsError(
+            f"init: {path} exists and its keys may be in use; choose another --config, or use --force"
+        ) from None
+    except OSError as error:
+        raise NealyticsError(
+            f"init: {path} cannot be written: {error.strerror}; choose another --config"
+        ) from error
+
+
+def _reachable(listen: str) -> str:
+    """An address for a command on this machine."""
+    host, port = split_listen(listen)
+    if host in {"0.0.0.0", "::"}:
+        host = "localhost"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _toml_text(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, dict):
+        set_ones = (f"{key} = {_toml_value(item)}" for key, item in value.items() if item)
+        return f"{{ {', '.join(set_ones)} }}"
+    return str(value)
+
+
+def _toml_text(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in escaped)
+    return f'"{escaped}"'
