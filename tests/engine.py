@@ -23,9 +23,18 @@ import pytest
 from nealytics.clickhouse.embedded import socket_path
 from nealytics.config import ClickHouseConfig, Config, ServerConfig, config_to_json
 
-needs_engine = pytest.mark.skipif(
-    importlib.util.find_spec("chdb") is None, reason="chdb-core is not installed"
-)
+
+def engine_is_installed() -> bool:
+    return importlib.util.find_spec("chdb") is not None
+
+
+needs_engine = pytest.mark.skipif(not engine_is_installed(), reason="chdb-core is not installed")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
 
 @dataclass
@@ -103,7 +112,8 @@ class RunningEngine:
 
 
 def start_engine(directory: Path, **clickhouse: Any) -> RunningEngine:
-    """An engine whose data is in `directory`; start it with `with`. `clickhouse` are keys of `[clickhouse]`."""
+    """An engine whose data is in `directory`; start it with `with`. `clickhouse` are keys of
+    `[clickhouse]`."""
     config = Config(
         server=ServerConfig(data_dir=directory / "data"),
         clickhouse=ClickHouseConfig(url="embedded", **clickhouse),

@@ -2,7 +2,8 @@
 
 It promises:
   - `insert` returns only if ClickHouse took the rows: status 200, no exception header, an empty body
-  - the same batch is sent with the same bytes and the same settings at every try, whatever a server profile says
+  - the same batch is sent with the same bytes and the same settings at every try, whatever a server profile
+    says
   - every failure is a `ClickHouseError`; one without a complete answer is a `ClickHouseUnavailable`
   - parameters reach the query as they were given, whatever characters they hold
 
@@ -37,9 +38,9 @@ log = logging.getLogger("nealytics.clickhouse")
 Param = str | int | float | Sequence[str]
 Setting = str | int
 
-# Sent with every insert, so that a retry is cut into blocks exactly as the first try was: deduplication works by
-# block. The sizes are ClickHouse's own defaults, pinned because a server profile may have changed them between
-# two tries. A batch stays below them, so it is one block, and one block is taken whole or not at all.
+# Sent with every insert, so that a retry is cut into blocks exactly as the first try was: deduplication works
+# by block. The sizes are ClickHouse's own defaults, pinned because a server profile may have changed them
+# between two tries. A batch stays below them, so it is one block, and one block is taken whole or not at all.
 INSERT_SETTINGS: dict[str, Setting] = {
     "async_insert": 0,
     "max_insert_block_size": 1_048_449,
@@ -57,7 +58,8 @@ INSERT_SETTINGS: dict[str, Setting] = {
 READ_SETTINGS: dict[str, Setting] = {
     "readonly": 2,  # 1 would forbid the settings of this very request
     "final": 1,  # an event that was inserted twice is shown once, before any merge
-    # Copies of an event carry the same timestamp, so they are in the same partition; looking across costs time.
+    # Copies of an event carry the same timestamp, so they are in the same partition; looking across costs
+    # time.
     "do_not_merge_across_partitions_select_final": 1,
     # An error after the first rows would otherwise arrive as a short answer with status 200.
     "wait_end_of_query": 1,
@@ -68,7 +70,8 @@ READ_SETTINGS: dict[str, Setting] = {
 # Parameters of the HTTP interface itself. They are not in system.settings, yet every server knows them.
 _INTERFACE_PARAMETERS = frozenset({"wait_end_of_query", "insert_deduplication_token"})
 
-# Text in the URL is limited (`http_max_uri_size`, 1 MiB); SQL travels in the body, only values are in the URL.
+# Text in the URL is limited (`http_max_uri_size`, 1 MiB); SQL travels in the body, only values are in the
+# URL.
 _COMPRESS_BYTES_MIN = 64 * 1024
 _ERROR_BYTES_MAX = 64 * 1024
 
@@ -108,7 +111,8 @@ def endpoint_of(config: Config) -> Endpoint:
 
 
 class ClickHouseClient:
-    """A pool of connections to one endpoint. Close it when done; its methods may be used by many tasks at once."""
+    """A pool of connections to one endpoint. Close it when done; its methods may be used by many tasks at
+    once."""
 
     def __init__(self, endpoint: Endpoint, config: ClickHouseConfig) -> None:
         self.endpoint = endpoint
@@ -266,7 +270,8 @@ class ClickHouseClient:
         raise refused
 
     async def _notice_unknown_settings(self) -> None:
-        """After a refused setting: the server was perhaps replaced by an older one. The next try goes without."""
+        """After a refused setting: the server was perhaps replaced by an older one. The next try goes
+        without."""
         try:
             await self.learn_settings()
         except ClickHouseError as error:

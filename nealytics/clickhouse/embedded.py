@@ -16,6 +16,8 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
+
 from nealytics.config import Config, config_to_json
 from nealytics.errors import NealyticsError
 from nealytics.process import self_command
@@ -50,7 +52,7 @@ def prepare_socket_directory(path: Path) -> None:
         about = path.parent.lstat()
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
             raise NealyticsError(
-                f"engine: {path.parent} is not a directory that only user {os.getuid()} can enter; remove it, "
+                f"engine: {path.parent} is not a directory that only user {os.getuid()} can enter; remove it "
                 "or choose a shorter server.data_dir, so that the socket fits there"
             )
 
@@ -72,7 +74,11 @@ async def running_engine(config: Config) -> AsyncIterator[None]:
     ours, theirs = socket.socketpair()
     config_fd = os.memfd_create("nealytics-config", 0)
     try:
-        os.write(config_fd, config_to_json(config))
+        # Whoever runs a command wants to hear of the engine only if something is wrong.
+        quiet = msgspec.structs.replace(
+            config, observe=msgspec.structs.replace(config.observe, log_level="warning")
+        )
+        os.write(config_fd, config_to_json(quiet))
         executable, argv = self_command(
             "embedded-child", f"--config-fd={config_fd}", f"--parent-fd={theirs.fileno()}"
         )

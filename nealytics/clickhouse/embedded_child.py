@@ -1,19 +1,21 @@
 """The embedded engine's process: chDB behind ClickHouse's HTTP interface.
 
-Run as the hidden subcommand `embedded-child` by the supervisor, or by a command for its own duration. It listens
-on a unix socket that only this user can open, and, if `clickhouse.embedded_listen` is set, on TCP with a password.
+Run as the hidden subcommand `embedded-child` by the supervisor, or by a command for its own duration. It
+listens on a unix socket that only this user can open, and, if `clickhouse.embedded_listen` is set, on TCP
+with a password.
 
 What it promises:
-  - our client and the official one (`clickhouse-connect`) cannot tell it from a server, for what is listed below
+  - our client and the official one (`clickhouse-connect`) cannot tell it from a server, for what is listed
+    below
   - each request is a session of its own, so a SET does not stick, unless it names a `session_id`
   - a body is received completely before the engine sees any of it: a torn insert inserts nothing
   - it may be killed at any moment; what an insert was answered for, is there afterwards
   - it ends with its parent; on SIGTERM it first finishes what runs, for a while
 
-What it speaks: GET and POST with `query` and/or a body, `param_*`, `database`, `default_format`, `session_id`,
-settings as parameters, Content-Encoding and Accept-Encoding (lz4, zstd, gzip, deflate, br), multipart forms,
-`wait_end_of_query`, users by header, Basic or parameter. What it refuses, saying so: ClickHouse's own block
-compression (`compress=1`, `decompress=1`), roles, external tables.
+What it speaks: GET and POST with `query` and/or a body, `param_*`, `database`, `default_format`,
+`session_id`, settings as parameters, Content-Encoding and Accept-Encoding (lz4, zstd, gzip, deflate, br),
+multipart forms, `wait_end_of_query`, users by header, Basic or parameter. What it refuses, saying so:
+ClickHouse's own block compression (`compress=1`, `decompress=1`), roles, external tables.
 """
 
 import argparse
@@ -67,7 +69,8 @@ BODY_BYTES_MAX = 4 * 1024**3
 # A larger body waits in a file instead of in memory.
 BODY_MEMORY_BYTES_MAX = 64 * 1024**2
 BODY_TIMEOUT_S = 300.0
-# How much of a body is read to find where its SQL ends and an INSERT's data begins: ClickHouse's max_query_size.
+# How much of a body is read to find where its SQL ends and an INSERT's data begins: ClickHouse's
+# max_query_size.
 SQL_HEAD_BYTES = 256 * 1024
 SQL_BYTES_MAX = 64 * 1024**2
 URL_BYTES_MAX = 1024**2
@@ -81,15 +84,20 @@ FILE_CHUNK_BYTES = 1024**2
 
 # Parameters that are the interface's own. All others are settings of the query.
 _INTERFACE_PARAMETERS = frozenset(
-    "query database default_format user password quota_key query_id session_id session_timeout session_check close_session "
-    "compress decompress stacktrace role buffer_size wait_end_of_query client_protocol_version".split()
-)
+    {
+        "query", "database", "default_format", "user", "password", "role", "quota_key", "query_id",
+        "stacktrace", "session_id", "session_timeout", "session_check", "close_session", "compress",
+        "decompress", "buffer_size", "wait_end_of_query", "client_protocol_version",
+    }
+)  # fmt: skip
 
 # Formats whose pieces, put one after the other, are the whole: rows (or blocks) without a frame around them.
 _STREAMED_FORMATS = frozenset(
-    "TabSeparated TSV TabSeparatedRaw TSVRaw Raw CSV JSONEachRow NDJSON JSONLines JSONCompactEachRow RowBinary Native TSKV "
-    "LineAsString RawBLOB".lower().split()
-)
+    {
+        "tabseparated", "tsv", "tabseparatedraw", "tsvraw", "raw", "csv", "tskv", "lineasstring", "rawblob",
+        "jsoneachrow", "jsonlines", "ndjson", "jsoncompacteachrow", "rowbinary", "native",
+    }
+)  # fmt: skip
 # Formats with an index, which need the whole answer at once.
 _FILE_FORMATS = frozenset({"parquet", "orc", "arrow"})
 
@@ -160,8 +168,8 @@ async def _serve(config: Config, parent: socket.socket | None) -> int:
     started = time.monotonic()
     # In a thread, because tables are loaded meanwhile, and the parent wants to hear that the loop turns.
     engine = await loop.run_in_executor(None, Engine, engine_dir(config.server.data_dir))
-    # After chDB, which sets handlers of its own. Ctrl-C reaches the whole foreground group, and the parent alone
-    # decides what it means: workers still have rows to write.
+    # After chDB, which sets handlers of its own. Ctrl-C reaches the whole foreground group, and the parent
+    # alone decides what it means: workers still have rows to write.
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
 
@@ -192,7 +200,8 @@ async def _serve(config: Config, parent: socket.socket | None) -> int:
     if heart is not None:
         heart.cancel()
     if not idle:
-        # A statement does not end; closing under it would wait for it. The tables survive a kill, so they survive this.
+        # A statement does not end; closing under it would wait for it. The tables survive a kill, so they
+        # survive this.
         log.warning("engine: a statement is still running; stopped without waiting for it")
         logging.shutdown()
         os._exit(0)
@@ -203,7 +212,8 @@ async def _serve(config: Config, parent: socket.socket | None) -> int:
 
 @dataclass(frozen=True)
 class Access:
-    """Who may come in by TCP. Whoever can open the unix socket is this user already, and needs no password."""
+    """Who may come in by TCP. Whoever can open the unix socket is this user already, and needs no
+    password."""
 
     users: frozenset[str]
     password: str
@@ -327,7 +337,7 @@ class Interface:
             if parameters.get(name, "0") in ("1", "true"):
                 raise _refused(
                     48,
-                    f"{name}=1: the embedded engine has HTTP compression (Content-Encoding) only. (NOT_IMPLEMENTED)",
+                    f"{name}=1: the embedded engine knows Content-Encoding only. (NOT_IMPLEMENTED)",
                 )
         if "role" in parameters:
             raise _refused(511, "the embedded engine has no roles. (UNKNOWN_ROLE)")
@@ -356,7 +366,7 @@ class Interface:
             body.close()
             raise _refused(
                 48,
-                f"unknown Content-Encoding {packed!r}; {', '.join(encoding.SUPPORTED)} are known. (NOT_IMPLEMENTED)",
+                f"Content-Encoding {packed!r} is none of {', '.join(encoding.SUPPORTED)}. (NOT_IMPLEMENTED)",
             )
         wanted = None
         if parameters.get("enable_http_compression", "0") in ("1", "true"):
@@ -389,7 +399,8 @@ class Interface:
             # Shielded: what was begun is ended properly, whoever still listens.
             outcome = await asyncio.shield(job)
         except asyncio.CancelledError:
-            # The client is gone. An insert runs to its end, since the client will want it; a read is for nobody.
+            # The client is gone. An insert runs to its end, since the client will want it; a read is for
+            # nobody.
             if not job.done() and (call.statement is None or call.statement.is_read):
                 await asyncio.to_thread(self._engine.kill, marker)
             with contextlib.suppress(Exception):  # nobody is left to be told
@@ -455,7 +466,8 @@ class Interface:
                 if pack is not None:
                     answer = answer._replace(body=pack.pack(answer.body) + pack.end())
                 return Outcome(answer)
-            # The first piece before the first byte of the answer: by then nearly every error has shown itself.
+            # The first piece before the first byte of the answer: by then nearly every error has shown
+            # itself.
             first = next(pieces, b"")
             return Outcome(Answer(b""), _held(first, pieces, pack, cleanup.pop_all()))
 
@@ -481,8 +493,8 @@ class Interface:
             while piece := await loop.run_in_executor(self._read_threads, next, pieces, b""):
                 await response.write(piece)
         except EngineError as error:
-            # Too late for a status. The text ends the answer, as a server does it, and the connection is cut, so
-            # that the client knows that this is not all.
+            # Too late for a status. The text ends the answer, as a server does it, and the connection is cut,
+            # so that the client knows that this is not all.
             with contextlib.suppress(ConnectionError):
                 await response.write(self._text_of(error).encode())
             if request.transport is not None:
@@ -515,7 +527,8 @@ class Interface:
 
         def take_back() -> None:
             if not session.restore(database, call.settings, changed):
-                # A statement made it read-only, so there is no way back. Another begins with the next request.
+                # A statement made it read-only, so there is no way back. Another begins with the next
+                # request.
                 self._sessions.pop(name, None)
                 session.close()
 
@@ -594,7 +607,7 @@ class Body:
         if self._bytes > BODY_BYTES_MAX:
             raise _refused(307, f"the body has more than {BODY_BYTES_MAX} bytes. (TOO_MANY_BYTES)")
         if self._file is None and self._bytes > BODY_MEMORY_BYTES_MAX:
-            self._file = tempfile.TemporaryFile(prefix="nealytics-")
+            self._file = tempfile.TemporaryFile(prefix="nealytics-")  # noqa: SIM115 — closed by `close`
             self._file.writelines(self._chunks)
             # The beginning stays at hand for `head`.
             self._chunks = deque(list(self._chunks)[:1])
@@ -701,7 +714,8 @@ def _authenticate(request: web.BaseRequest, parameters: Mapping[str, str], acces
     if not access.allows(user, password):
         raise _refused(
             516,
-            f"{user}: Authentication failed: password is incorrect, or there is no user with such name. (AUTHENTICATION_FAILED)",
+            f"{user}: Authentication failed: password is incorrect, or there is no user with such name. "
+            "(AUTHENTICATION_FAILED)",
         )
 
 
@@ -766,7 +780,8 @@ def _unix_listener(path: Path) -> socket.socket:
         # The engine's lock is ours, so whoever bound this is dead.
         path.unlink()
     listener = socket.socket(socket.AF_UNIX)
-    # The mode is there from the first moment on: a chmod after the bind would leave one in which all may connect.
+    # The mode is there from the first moment on: a chmod after the bind would leave one in which all may
+    # connect.
     before = os.umask(0o177)
     try:
         listener.bind(str(path))
@@ -785,7 +800,8 @@ def _tcp_listener(address: str) -> socket.socket:
     except (OSError, ValueError) as error:
         listener.close()
         raise ConfigError(
-            f"config: clickhouse.embedded_listen is {address!r} and cannot be listened on: {error}; choose another host:port"
+            f"config: clickhouse.embedded_listen is {address!r} and cannot be listened on: {error}; "
+            "choose another host:port"
         ) from error
     return listener
 
@@ -794,8 +810,9 @@ def _password_of(config: Config) -> str:
     password = config.clickhouse.embedded_password
     if not password:
         raise ConfigError(
-            f"config: clickhouse.embedded_listen is {config.clickhouse.embedded_listen!r}, but clickhouse.embedded_password is "
-            "empty; set one, since whoever can connect can read every tenant's events and this user's files"
+            f"config: clickhouse.embedded_listen is {config.clickhouse.embedded_listen!r}, but "
+            "clickhouse.embedded_password is empty; set one, since whoever can connect can read every "
+            "tenant's events and this user's files"
         )
     return password
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from nealytics.clickhouse.embedded_sql import identifier, quoted
+from nealytics.clickhouse.sql import identifier, quoted
 from nealytics.errors import NealyticsError
 
 log = logging.getLogger("nealytics.engine")
@@ -25,8 +25,8 @@ log = logging.getLogger("nealytics.engine")
 LOCK_TIMEOUT_S = 30.0
 _LOCK_RETRY_S = 0.1
 
-# The engine shares the machine with the workers and the page cache. A query that would take more is refused with
-# code 241; without a limit of its own, it would be the kernel that ends something.
+# The engine shares the machine with the workers and the page cache. A query that would take more is refused
+# with code 241; without a limit of its own, it would be the kernel that ends something.
 MEMORY_SHARE_MAX = 0.5
 # ClickHouse's default of 5 GiB is meant for a machine of its own.
 MARK_CACHE_BYTES_MAX = 256 * 1024 * 1024
@@ -59,15 +59,16 @@ class Engine:
     """An open chDB directory. One per process, and one process per directory."""
 
     def __init__(self, directory: Path) -> None:
-        """Opens `directory`, and makes it if need be. Waits up to LOCK_TIMEOUT_S for another process to leave it,
-        such as a predecessor that was just killed. Raises `NealyticsError`."""
+        """Opens `directory`, and makes it if need be. Waits up to LOCK_TIMEOUT_S for another process to leave
+        it, such as a predecessor that was just killed. Raises `NealyticsError`."""
         chdb_session = _import_chdb()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _locked(directory)
         options = {
             "max_server_memory_usage": int(_memory_bytes() * MEMORY_SHARE_MAX),
             "mark_cache_size": MARK_CACHE_BYTES_MAX,
-            # The default is below /var/lib, which is not ours. What a big query spills goes beside its tables.
+            # The default is below /var/lib, which is not ours. What a big query spills goes beside its
+            # tables.
             "tmp_path": f"{directory}/tmp/",
         }
         self._address = f"{directory}?" + "&".join(f"{name}={value}" for name, value in options.items())
@@ -120,8 +121,8 @@ class Session:
         self._session.close()
 
     def prepare(self, settings: Mapping[str, str], database: str | None, marker: str) -> None:
-        """Applies what a request brings beside its statement. Raises `EngineError`: 115 for an unknown setting,
-        81 for an unknown database."""
+        """Applies what a request brings beside its statement. Raises `EngineError`: 115 for an unknown
+        setting, 81 for an unknown database."""
         if database:
             self._run(f"USE {identifier(database)}")
         # readonly last: it forbids to set anything after it.
@@ -137,8 +138,8 @@ class Session:
         """The current database, and the changed ones among the settings `names`, for `restore`."""
         listed = ", ".join(quoted(name) for name in names) or "''"
         rows = self._run(
-            f"SELECT currentDatabase(), name, value FROM system.one LEFT JOIN "
-            f"(SELECT name, value, 0 AS dummy FROM system.settings WHERE changed AND name IN ({listed})) AS s USING dummy "
+            "SELECT currentDatabase(), name, value FROM system.one LEFT JOIN (SELECT name, value, 0 AS dummy "
+            f"FROM system.settings WHERE changed AND name IN ({listed})) AS s USING dummy "
             "FORMAT JSONCompactEachRow"
         ).body.splitlines()
         decoded = [json.loads(row) for row in rows]
@@ -185,8 +186,8 @@ class Session:
     def write_file(
         self, path: Path, sql: bytes, format_start: int | None, output_format: str, params: Mapping[str, str]
     ) -> None:
-        """Runs a statement with a result, and writes its answer to a new file. For formats with an index at the
-        end or the beginning, which chDB would otherwise build in memory. Raises `EngineError`."""
+        """Runs a statement with a result, and writes its answer to a new file. For formats with an index at
+        the end or the beginning, which chDB would otherwise build in memory. Raises `EngineError`."""
         into = f" INTO OUTFILE {quoted(str(path))} ".encode()
         if format_start is None:
             sql = sql.rstrip().rstrip(b";") + b"\n" + into + f" FORMAT {output_format}".encode()
@@ -197,10 +198,11 @@ class Session:
     def insert(
         self, sql: bytes, input_format: str, data: Iterable[bytes], params: Mapping[str, str]
     ) -> Answer:
-        """Runs an INSERT on `data`, which is taken piece by piece. Raises `EngineError`; what `data` raises goes through.
+        """Runs an INSERT on `data`, which is taken piece by piece. Raises `EngineError`; what `data` raises
+        goes through.
 
-        A block is inserted whole or not at all; nothing is inserted before `data` has ended, unless it is more
-        than one block.
+        A block is inserted whole or not at all; nothing is inserted before `data` has ended, unless it is
+        more than one block.
         """
         if params:
             self._run(
@@ -234,8 +236,8 @@ class Session:
 
 
 def _import_chdb() -> ModuleType:
-    # chDB imports pyarrow, and with it pandas and numpy, only to name types that we never use. None makes these
-    # imports fail at once, which chDB is prepared for, and saves 100 MB.
+    # chDB imports pyarrow, and with it pandas and numpy, only to name types that we never use. None makes
+    # these imports fail at once, which chDB is prepared for, and saves 100 MB.
     for name in ("pyarrow", "pandas"):
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     try:

@@ -99,16 +99,6 @@ def statement_of(text: bytes, default_input_format: str | None = None) -> Statem
     return Statement(text, verb, output_format=clause.name, format_start=clause.start)
 
 
-def quoted(value: str) -> str:
-    """`value` as a string literal."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def identifier(name: str) -> str:
-    """`name` as a quoted identifier."""
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
 def _tokens(text: bytes) -> Iterator[_Token]:
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or ""
@@ -197,8 +187,8 @@ def _after_target(tokens: Iterator[_Token]) -> _Token | None:
 
 
 def _data_start(text: bytes, position: int) -> int:
-    """Data begins after blanks and one line end, as in ClickHouse's parser. A binary format may begin with any
-    byte, so no more than that is skipped."""
+    """Data begins after blanks and one line end, as in ClickHouse's parser. A binary format may begin with
+    any byte, so no more than that is skipped."""
     match = _BEFORE_DATA.match(text, position)
     return match.end() if match else position
 

@@ -1,4 +1,5 @@
-"""HTTP content encodings of ClickHouse's interface: what a body is unpacked from, what an answer is packed in."""
+"""HTTP content encodings of ClickHouse's interface: what a body is unpacked from, what an answer is packed
+in."""
 
 import importlib.util
 import sys
@@ -68,8 +69,9 @@ def compressed(data: bytes, encoding: str) -> bytes:
 
 
 def decompressed(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Unpacks a body as it is read. Bodies of several frames one after the other are usual: clickhouse-connect
-    makes one per block. Raises `BadEncoding`, also for a body that stops in the middle of a frame."""
+    """Unpacks a body as it is read. Bodies of several frames one after the other are usual:
+    clickhouse-connect makes one per block. Raises `BadEncoding`, also for a body that stops in the middle of
+    a frame."""
     unpack = _unpacker(encoding)
     inside = False
     try:
@@ -89,7 +91,8 @@ def decompressed(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 
 class _Brotli:
-    """brotli's decompressor with the interface of the others. It has one stream; what follows is an error there."""
+    """brotli's decompressor with the interface of the others. It has one stream; what follows is an error
+    there."""
 
     unused_data = b""
 

@@ -17,10 +17,11 @@ DATABASE_ALREADY_EXISTS = 82
 UNKNOWN_SETTING = 115
 AUTHENTICATION_FAILED = 516
 
-# Codes that can only mean that a row's content is at fault, so that the same rows will be refused again however
-# long one waits. Kept short: a code that is missing here costs waiting and an alert, a wrong one costs events.
-# Most cannot come from our own rows and an unchanged table; they come from constraints and materialized views,
-# which compute with what customers sent. 252 (too many parts or partitions) is overload and must never be here.
+# Codes that can only mean that a row's content is at fault, so that the same rows will be refused again
+# however long one waits. Kept short: a code that is missing here costs waiting and an alert, a wrong one
+# costs events. Most cannot come from our own rows and an unchanged table; they come from constraints and
+# materialized views, which compute with what customers sent. 252 (too many parts or partitions) is overload
+# and must never be here.
 BAD_CONTENT_CODES = frozenset(
     {
         6,  # CANNOT_PARSE_TEXT
@@ -108,7 +109,8 @@ class ClickHouseUnavailable(ClickHouseError):
 
 
 def error_of(status: int, code_header: str | None, body: str) -> ClickHouseError:
-    """The error that an answer means. A proxy's error page has no code; its status says that waiting helps."""
+    """The error that an answer means. A proxy's error page has no code; its status says that waiting
+    helps."""
     if code_header is not None and code_header.isdigit():
         return ClickHouseError(int(code_header), body, status=status)
     found = _CODE.search(body)

@@ -1,0 +1,50 @@
+-- The database and the table of Nealytics, as `nealytics schema apply` makes them with the default settings.
+-- Needed by hand only where the server's user may not create tables; otherwise the server does it at its start.
+-- ClickHouse 24.8 or newer. Safe to run again: it changes nothing that exists (`nealytics schema apply` does).
+
+CREATE DATABASE IF NOT EXISTS `nealytics_core`;
+
+CREATE TABLE IF NOT EXISTS `nealytics_core`.global_events
+(
+    -- The client's, or a UUIDv7 of ours. Part of the identity: a repeated event has the same one.
+    event_id UUID,
+    -- A few distinct values each, so a dictionary makes them small and quick to filter.
+    project_id LowCardinality(String),
+    -- Tenants and sessions can be millions; a dictionary of them would cost more than it saves.
+    tenant_id String,
+    session_id String,
+    -- Absent is NULL, not '': an empty id would look like one user who does everything.
+    user_id Nullable(String),
+    event_type LowCardinality(String),
+    item_id Nullable(String),
+    -- JSON as it came, compressed harder than the default LZ4: it is most of the bytes and seldom read.
+    metadata_json String CODEC(ZSTD(1)),
+    -- When it happened, in UTC, by the client's clock or ours.
+    timestamp DateTime64(3, 'UTC'),
+    -- When Nealytics took it. Events of before this column have no better guess than `timestamp`.
+    received_at DateTime64(3, 'UTC') DEFAULT timestamp,
+    -- When ClickHouse took it. Never sent, so that the same batch is the same bytes at every try.
+    inserted_at DateTime64(3, 'UTC') DEFAULT now64(3)
+)
+-- Rows with the same sorting key are one event; merges, and reads with `final = 1`, leave one of them. This holds
+-- for ever, also where the deduplication of inserts (below) has forgotten.
+ENGINE = ReplacingMergeTree
+-- Copies of an event carry the same timestamp, so they meet in one partition. Old months are dropped as a whole.
+PARTITION BY toYYYYMM(timestamp)
+-- Identity, and the order of the questions: one tenant of one project, an event type, a span of time. A read of one
+-- tenant touches that tenant's granules only.
+ORDER BY (project_id, tenant_id, event_type, timestamp, event_id)
+-- clickhouse.retention_days; none with 0. Nealytics refuses what is older, because ClickHouse would drop it silently.
+TTL toDateTime(timestamp) + INTERVAL 90 DAY DELETE
+SETTINGS
+    -- ClickHouse's default, written down so that no server profile changes it.
+    index_granularity = 8192,
+    -- Expired events go when their whole part is expired: deleting a file is cheap, rewriting it is not.
+    ttl_only_drop_parts = 1,
+    -- An insert that is repeated with its token is taken once. The default, 0, would ignore the token. Each insert
+    -- uses one entry per partition; 10,000 is cheap, and far more than can be under way.
+    non_replicated_deduplication_window = 10000,
+    -- What was confirmed survives a power cut. Without these ClickHouse confirms what only the page cache holds, and
+    -- remembers the token, so that the repetition is dropped too. Measured: 17 ms instead of 10 ms an insert.
+    fsync_after_insert = 1,
+    fsync_part_directory = 1;

@@ -1,0 +1,59 @@
+"""`nealytics schema`: the table in ClickHouse, printed or applied."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from nealytics.cli.options import config_option
+from nealytics.clickhouse import schema as table
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.embedded import running_engine
+from nealytics.config import Config, load
+
+
+@click.group()
+def schema() -> None:
+    """Print or apply the table that holds the events in ClickHouse.
+
+    `serve` applies it at every start (unless clickhouse.apply_schema = false), so these are for looking, for
+    servers whose everyday user may not change tables, and for trying an upgrade before it happens.
+    """
+
+
+@schema.command("print")
+@config_option
+def print_(config_path: Path | None) -> None:
+    """Print the SQL that creates database and table.
+
+    With the database and the retention of the configuration. To run it with ClickHouse's own client:
+
+        nealytics schema print | clickhouse-client --multiquery
+    """
+    clickhouse = load(config_path).clickhouse
+    for statement in table.create_statements(clickhouse.database, clickhouse.retention_days):
+        click.echo(f"{statement};\n")
+
+
+@schema.command()
+@config_option
+def apply(config_path: Path | None) -> None:
+    """Create the table, or bring it up to date.
+
+    Adds missing columns, table settings and the TTL of clickhouse.retention_days (0 removes it) to a table
+    that is there, such as one of the C# engine, and says what cannot be changed. Does nothing to a table that
+    is up to date, and can be repeated. No event is rewritten or dropped, except that a shorter retention lets
+    ClickHouse drop what is older.
+
+    The embedded engine is used if the node runs, and started for the duration otherwise.
+    """
+    for line in asyncio.run(_apply(load(config_path))):
+        click.echo(line)
+
+
+async def _apply(config: Config) -> list[str]:
+    name = f"{config.clickhouse.database}.{table.TABLE}"
+    async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+        found = await table.apply(client, config.clickhouse)
+        await table.probe(client, config.clickhouse)
+    return [*found, f"{name} is ready"] if found else [f"{name} is up to date"]

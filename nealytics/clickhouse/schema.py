@@ -1,0 +1,353 @@
+"""The table: how it is created, brought up to date, and checked at start.
+
+`clickhouse-init.sql` holds the same statements with the reason for each choice; a test keeps the two equal.
+
+`apply` may be run by several workers and nodes at the same time, and again and again: it looks at what is
+there, does what is missing, and when another was faster, looks again. It never drops or rewrites events.
+`plan` decides what is to be done, without doing it; that is the part to read first.
+"""
+
+import asyncio
+import logging
+import random
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from nealytics.clickhouse import errors
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.rowbinary import INSERT_COLUMNS
+from nealytics.clickhouse.sql import identifier
+from nealytics.config import ClickHouseConfig
+from nealytics.errors import ConfigError, NealyticsError
+
+log = logging.getLogger("nealytics.clickhouse")
+
+TABLE = "global_events"
+
+
+class Column(NamedTuple):
+    name: str
+    definition: str  # as in CREATE TABLE
+    type: str  # as ClickHouse shows it
+
+
+COLUMNS = (
+    Column("event_id", "UUID", "UUID"),
+    Column("project_id", "LowCardinality(String)", "LowCardinality(String)"),
+    Column("tenant_id", "String", "String"),
+    Column("session_id", "String", "String"),
+    Column("user_id", "Nullable(String)", "Nullable(String)"),
+    Column("event_type", "LowCardinality(String)", "LowCardinality(String)"),
+    Column("item_id", "Nullable(String)", "Nullable(String)"),
+    Column("metadata_json", "String CODEC(ZSTD(1))", "String"),
+    Column("timestamp", "DateTime64(3, 'UTC')", "DateTime64(3, 'UTC')"),
+    Column("received_at", "DateTime64(3, 'UTC') DEFAULT timestamp", "DateTime64(3, 'UTC')"),
+    Column("inserted_at", "DateTime64(3, 'UTC') DEFAULT now64(3)", "DateTime64(3, 'UTC')"),
+)
+SORTING_KEY = "project_id, tenant_id, event_type, timestamp, event_id"
+PARTITION_KEY = "toYYYYMM(timestamp)"
+
+# Only for new tables: neither can be changed later without rewriting all parts.
+_CREATION_SETTINGS = {"index_granularity": 8192}
+# Also for tables that exist.
+_SETTINGS = {"ttl_only_drop_parts": 1, "fsync_after_insert": 1, "fsync_part_directory": 1}
+DEDUPLICATION_WINDOW = 10_000
+_WINDOW = "non_replicated_deduplication_window"
+_REPLICATED_WINDOW = "replicated_deduplication_window"
+
+# Below it, an insert could be answered with status 200 and an exception header; we look at that header, but
+# nothing here is tested with anything as old.
+VERSION_MIN = (24, 8)
+
+# Another worker or node is doing the same: the thing exists by now, or its metadata is locked or has changed.
+_RACE_CODES = frozenset(
+    {15, 44, errors.TABLE_ALREADY_EXISTS, errors.DATABASE_ALREADY_EXISTS, 159, 253, 473, 517, 524, 999}
+)
+_ATTEMPTS_MAX = 6
+_RETRY_DELAY_S = 0.25
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as ClickHouse describes it."""
+
+    engine: str
+    sorting_key: str
+    partition_key: str
+    engine_full: str  # ENGINE clause with everything after it: TTL and SETTINGS too
+    columns: dict[str, str]  # name → type
+
+    @property
+    def replicated(self) -> bool:
+        return self.engine.startswith(("Replicated", "Shared"))
+
+    @property
+    def ttl(self) -> str:
+        found = re.search(r" TTL (.+?)(?: SETTINGS |$)", self.engine_full, re.DOTALL)
+        return found[1].strip() if found else ""
+
+    def setting(self, name: str) -> str | None:
+        """Its value, None if the table does not set it."""
+        _, _, settings = self.engine_full.partition(" SETTINGS ")
+        found = re.search(rf"(?:^|,\s*){re.escape(name)} = ([^,]+)", settings)
+        return found[1].strip().strip("'") if found else None
+
+
+class Plan(NamedTuple):
+    steps: list[tuple[str, str]]  # what it does, and the statement
+    remarks: list[str]  # what differs and stays as it is
+
+
+def create_statements(database: str, retention_days: int) -> list[str]:
+    """The statements that make database and table where there are none."""
+    columns = ",\n".join(f"    {column.name} {column.definition}" for column in COLUMNS)
+    settings = {
+        "index_granularity": _CREATION_SETTINGS["index_granularity"],
+        "ttl_only_drop_parts": _SETTINGS["ttl_only_drop_parts"],
+        _WINDOW: DEDUPLICATION_WINDOW,
+        "fsync_after_insert": _SETTINGS["fsync_after_insert"],
+        "fsync_part_directory": _SETTINGS["fsync_part_directory"],
+    }
+    ttl = [f"TTL {_ttl(retention_days)} DELETE"] if retention_days else []
+    table = [
+        f"CREATE TABLE IF NOT EXISTS {_table_name(database)}\n(\n{columns}\n)",
+        "ENGINE = ReplacingMergeTree",
+        f"PARTITION BY {PARTITION_KEY}",
+        f"ORDER BY ({SORTING_KEY})",
+        *ttl,
+        "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in settings.items()),
+    ]
+    return [f"CREATE DATABASE IF NOT EXISTS {identifier(database)}", "\n".join(table)]
+
+
+def insert_sql(database: str, row_format: int) -> str:
+    """The INSERT that takes rows of `row_format`, one after the other."""
+    columns = ", ".join(INSERT_COLUMNS[row_format])
+    return f"INSERT INTO {_table_name(database)} ({columns}) FORMAT RowBinary"
+
+
+def plan(table: Table, database: str, retention_days: int) -> Plan:
+    """What brings an existing table up to date, such as one that the C# engine made."""
+    name = _table_name(database)
+    steps: list[tuple[str, str]] = []
+    remarks: list[str] = []
+    for before, column in zip((None, *COLUMNS), COLUMNS, strict=False):
+        found = table.columns.get(column.name)
+        if found is None:
+            after = f" AFTER {before.name}" if before else " FIRST"
+            sql = f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {column.name} {column.definition}{after}"
+            steps.append((f"added column {column.name}", sql))
+        elif found != column.type:
+            remarks.append(f"column {column.name} is {found}, not {column.type}; left as it is")
+    for setting, value in wanted_settings(table).items():
+        sql = f"ALTER TABLE {name} MODIFY SETTING {setting} = {value}"
+        steps.append((f"set {setting} = {value} (was {table.setting(setting) or 'not set'})", sql))
+    _plan_ttl(table, name, retention_days, steps, remarks)
+    if not table.engine.endswith("ReplacingMergeTree"):
+        remarks.append(
+            f"the engine is {table.engine}, not ReplacingMergeTree, and cannot be changed; {_remake(name)}"
+        )
+    if _plain(table.sorting_key) != _plain(SORTING_KEY):
+        remarks.append(
+            f"the sorting key is ({table.sorting_key}), not ({SORTING_KEY}), and cannot be changed; "
+            f"{_remake(name)}"
+        )
+    if _plain(table.partition_key) != _plain(PARTITION_KEY):
+        remarks.append(
+            f"the table is partitioned by {table.partition_key or 'nothing'}, not by {PARTITION_KEY}, which "
+            "cannot be changed; it works, but old events leave part by part instead of month by month. "
+            f"To change it, {_remake(name)}"
+        )
+    return Plan(steps, remarks)
+
+
+def wanted_settings(table: Table) -> dict[str, int]:
+    """The settings that `table` lacks. A larger deduplication window than ours is somebody's choice and
+    stays."""
+    wanted = {name: value for name, value in _SETTINGS.items() if table.setting(name) != str(value)}
+    window = _window_of(table)
+    if window < DEDUPLICATION_WINDOW:
+        wanted[_REPLICATED_WINDOW if table.replicated else _WINDOW] = DEDUPLICATION_WINDOW
+    return wanted
+
+
+async def apply(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]:
+    """Creates what is missing and brings up to date what is there. Returns what was done and what cannot be
+    changed, in words; nothing if all was well. Raises `ClickHouseError`."""
+    done: list[str] = []
+    for attempt in range(_ATTEMPTS_MAX):
+        try:
+            return done + await _apply_once(client, config, done)
+        except ClickHouseUnavailable:
+            raise
+        except ClickHouseError as error:
+            if error.code not in _RACE_CODES or attempt == _ATTEMPTS_MAX - 1:
+                raise
+            log.info("schema: another worker or node is at it (%s); looking again", error.name or error.code)
+            await asyncio.sleep(_RETRY_DELAY_S * (attempt + random.random()))
+    raise AssertionError("unreachable")
+
+
+async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
+    """Checks that events can be kept exactly once there: version, settings, table, columns.
+
+    Changes nothing. Raises `NealyticsError` with the fix in its message.
+    """
+    version = (await client.command("SELECT version() FORMAT TabSeparatedRaw")).strip()
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if numbers < VERSION_MIN:
+        log.warning(
+            "clickhouse: version %s is older than %d.%d, the oldest this program is tested with",
+            version,
+            *VERSION_MIN,
+        )
+    await client.learn_settings()
+    name = _table_name(config.database)
+    table = await read_table(client, config.database)
+    if table is None:
+        raise NealyticsError(f"schema: there is no table {name}; run `nealytics schema apply`")
+    missing = [
+        column for columns in INSERT_COLUMNS.values() for column in columns if column not in table.columns
+    ]
+    if missing:
+        raise NealyticsError(
+            f"schema: {name} has no column {', '.join(dict.fromkeys(missing))}; run `nealytics schema apply`"
+        )
+    if not table.engine.endswith("ReplacingMergeTree") or "event_id" not in _plain(table.sorting_key).split(
+        ","
+    ):
+        raise ConfigError(
+            f"schema: {name} is {table.engine} ordered by ({table.sorting_key}), so a repeated event would "
+            f"be counted twice; {_remake(name)}, or set clickhouse.database to another name"
+        )
+    if _window_of(table) <= 0:
+        window = _REPLICATED_WINDOW if table.replicated else _WINDOW
+        raise NealyticsError(
+            f"schema: {name} has {window} = 0, so a repeated insert would not be noticed; "
+            "run `nealytics schema apply`, or "
+            f"ALTER TABLE {name} MODIFY SETTING {window} = {DEDUPLICATION_WINDOW}"
+        )
+    for setting in ("fsync_after_insert", "fsync_part_directory"):
+        if table.setting(setting) != "1":
+            log.warning(
+                "schema: %s has %s = %s: a power cut at ClickHouse can lose what it has confirmed; "
+                "run `nealytics schema apply`",
+                name,
+                setting,
+                table.setting(setting) or "0",
+            )
+
+
+async def read_table(client: ClickHouseClient, database: str) -> Table | None:
+    """The table as it is, None if there is none."""
+    of_table = "FROM system.tables WHERE database = {database:String} AND name = {table:String}"
+    params = {"database": database, "table": TABLE}
+    # Not through `query`: that one names a database, which may not exist yet.
+    text = await client.command(
+        f"SELECT engine, sorting_key, partition_key, engine_full {of_table} FORMAT TabSeparated", params
+    )
+    if not text:
+        return None
+    engine, sorting_key, partition_key, engine_full = (
+        _unescaped(value) for value in text.rstrip("\n").split("\t")
+    )
+    text = await client.command(
+        "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String} "
+        "ORDER BY position FORMAT TabSeparated",
+        params,
+    )
+    rows = (line.split("\t") for line in text.splitlines())
+    columns = {_unescaped(name): _unescaped(type_) for name, type_ in rows}
+    return Table(engine, sorting_key, partition_key, engine_full, columns)
+
+
+async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:
+    """Appends to `done` what it does, step by step; returns the remarks."""
+    create_database, create_table = create_statements(config.database, config.retention_days)
+    table = await read_table(client, config.database)
+    if table is None:
+        # Looked up first: a user who may not create a database can still use one that is there.
+        exists = await client.command(
+            "SELECT count() FROM system.databases WHERE name = {database:String} FORMAT TabSeparated",
+            {"database": config.database},
+        )
+        if exists.strip() == "0":
+            await client.command(create_database)
+            done.append(f"created database {config.database}")
+        await client.command(create_table)
+        done.append(f"created table {config.database}.{TABLE}")
+        table = await read_table(client, config.database)
+        if table is None:
+            raise NealyticsError(
+                f"schema: {_table_name(config.database)} was created and cannot be seen; "
+                "grant clickhouse.user SHOW on it"
+            )
+    steps, remarks = plan(table, config.database, config.retention_days)
+    for what, sql in steps:
+        await client.command(sql)
+        done.append(what)
+    return remarks
+
+
+def _plan_ttl(
+    table: Table, name: str, retention_days: int, steps: list[tuple[str, str]], remarks: list[str]
+) -> None:
+    days = _days_of(table.ttl)
+    if days is None:
+        remarks.append(
+            f"the TTL is {table.ttl}, written by hand; left as it is, "
+            "and clickhouse.retention_days has no effect"
+        )
+    elif days != retention_days:
+        if retention_days:
+            sql = f"ALTER TABLE {name} MODIFY TTL {_ttl(retention_days)} DELETE"
+        else:
+            sql = f"ALTER TABLE {name} REMOVE TTL"
+        steps.append((f"events are kept {_for(retention_days)} (were kept {_for(days)})", sql))
+
+
+def _for(days: int) -> str:
+    return f"{days} days" if days else "for ever"
+
+
+def _ttl(retention_days: int) -> str:
+    return f"toDateTime(timestamp) + INTERVAL {retention_days} DAY"
+
+
+def _days_of(ttl: str) -> int | None:
+    """The days of a TTL of our own making; 0 without TTL, None for any other."""
+    if not ttl:
+        return 0
+    found = re.fullmatch(
+        r"toDateTime\(timestamp\) \+ (?:toIntervalDay\((\d+)\)|INTERVAL (\d+) DAY)(?: DELETE)?", ttl
+    )
+    return int(found[1] or found[2]) if found else None
+
+
+def _window_of(table: Table) -> int:
+    if table.replicated:
+        return int(
+            table.setting(_REPLICATED_WINDOW) or DEDUPLICATION_WINDOW
+        )  # ClickHouse's default is the same
+    return int(table.setting(_WINDOW) or 0)
+
+
+def _table_name(database: str) -> str:
+    return f"{identifier(database)}.{TABLE}"
+
+
+def _remake(name: str) -> str:
+    return f"create a new table from clickhouse-init.sql and INSERT INTO it SELECT from {name}"
+
+
+def _plain(key: str) -> str:
+    return key.replace(" ", "").strip("()") if key.startswith("(") else key.replace(" ", "")
+
+
+def _unescaped(value: str) -> str:
+    """A value of TabSeparated."""
+    return re.sub(
+        r"\\(.)", lambda found: {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}.get(found[1], found[1]), value
+    )

@@ -1,0 +1,209 @@
+import asyncio
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from nealytics.clickhouse import schema
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
+from nealytics.config import ClickHouseConfig
+from nealytics.errors import ConfigError, NealyticsError
+
+# The table as the C# engine's clickhouse-init.sql makes it, and as its first versions did (without user_id).
+CSHARP_TABLE = """
+CREATE TABLE {database}.global_events
+( event_id UUID, project_id LowCardinality(String), tenant_id String, session_id String, {user_id}
+  event_type LowCardinality(String), item_id Nullable(String), metadata_json String CODEC(ZSTD(1)),
+  timestamp DateTime64(3, 'UTC') )
+ENGINE = ReplacingMergeTree()
+ORDER BY (project_id, tenant_id, event_type, timestamp, event_id)
+TTL toDateTime(timestamp) + INTERVAL 90 DAY DELETE
+SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1
+"""
+USER_ID = "user_id Nullable(String),"
+
+
+def normalised(sql: str) -> str:
+    without_comments = re.sub(r"--[^\n]*", "", sql)
+    return re.sub(r"\s+", " ", re.sub(r"\s*([(),])\s*", r"\1", without_comments)).strip()
+
+
+def test_the_sql_file_is_what_apply_creates():
+    text = (Path(__file__).parents[2] / "clickhouse-init.sql").read_text()
+    statements = [normalised(part) for part in re.sub(r"--[^\n]*", "", text).split(";") if part.strip()]
+    assert statements == [normalised(sql) for sql in schema.create_statements("nealytics_core", 90)]
+
+
+def test_the_sql_file_gives_a_reason_for_every_setting():
+    lines = (Path(__file__).parents[2] / "clickhouse-init.sql").read_text().splitlines()
+    settings = lines[lines.index("SETTINGS") :]
+    names = [match[1] for line in settings if (match := re.match(r"\s+(\w+) = ", line))]
+    assert len(names) == 5
+    assert sum(line.strip().startswith("--") for line in settings) >= 4
+
+
+def test_retention_zero_means_no_ttl():
+    assert "TTL" not in schema.create_statements("db", 0)[1].replace("ttl_only", "")
+    assert "INTERVAL 7 DAY" in schema.create_statements("db", 7)[1]
+
+
+def test_a_database_name_is_quoted():
+    assert schema.create_statements("a`b", 0)[0] == r"CREATE DATABASE IF NOT EXISTS `a\`b`"
+    assert schema.insert_sql("my db", ROW_FORMAT).startswith("INSERT INTO `my db`.global_events (")
+
+
+def test_rows_never_bring_the_time_clickhouse_took_them():
+    assert "inserted_at" not in INSERT_COLUMNS[ROW_FORMAT]
+    assert {"received_at", "event_id"} <= set(INSERT_COLUMNS[ROW_FORMAT])
+
+
+@pytest.mark.engine
+async def test_apply_creates_the_table_and_a_second_one_has_nothing_to_do(
+    client: ClickHouseClient, config: ClickHouseConfig
+):
+    done = await schema.apply(client, config)
+    assert done == [f"created database {config.database}", f"created table {config.database}.global_events"]
+    assert await schema.apply(client, config) == []
+    await schema.probe(client, config)
+    table = await schema.read_table(client, config.database)
+    assert table is not None
+    assert schema.plan(table, config.database, config.retention_days) == schema.Plan([], [])
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("user_id", [USER_ID, ""], ids=["with user_id", "without user_id"])
+async def test_a_table_of_the_csharp_engine_is_migrated_with_its_rows(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str, user_id: str
+):
+    await client.command(CSHARP_TABLE.format(database=database, user_id=user_id))
+    await client.command(
+        f"INSERT INTO {database}.global_events (event_id, tenant_id, timestamp) "
+        "SELECT generateUUIDv4(), 't', now64(3) FROM numbers(3)"
+    )
+    with pytest.raises(NealyticsError, match="schema apply"):
+        await schema.probe(client, config)
+
+    done = await schema.apply(client, config)
+
+    assert ("added column user_id" in done) == (not user_id)
+    assert {"added column received_at", "added column inserted_at"} <= set(done)
+    assert "set non_replicated_deduplication_window = 10000 (was not set)" in done
+    assert "set fsync_after_insert = 1 (was not set)" in done
+    remark = done[-1]
+    assert "partitioned by nothing" in remark
+    assert "cannot be changed" in remark
+    await schema.probe(client, config)
+    rows = await client.query("SELECT received_at = timestamp, user_id FROM global_events")
+    assert rows == [[1, None]] * 3
+    columns = await client.query(
+        f"SELECT name FROM system.columns WHERE database = '{database}' AND table = 'global_events' ORDER BY position"
+    )
+    assert [name for (name,) in columns] == [column.name for column in schema.COLUMNS]
+    # The second time, only what cannot be changed is said again.
+    assert await schema.apply(client, config) == [remark]
+
+
+@pytest.mark.engine
+async def test_the_ttl_follows_the_configured_retention(client: ClickHouseClient, config: ClickHouseConfig):
+    async def applied(days: int) -> tuple[list[str], str]:
+        done = await schema.apply(client, msgspec.structs.replace(config, retention_days=days))
+        table = await schema.read_table(client, config.database)
+        assert table is not None
+        return done, table.ttl
+
+    assert (await applied(90))[1] == "toDateTime(timestamp) + toIntervalDay(90)"
+    assert await applied(30) == (
+        ["events are kept 30 days (were kept 90 days)"],
+        "toDateTime(timestamp) + toIntervalDay(30)",
+    )
+    assert await applied(0) == (["events are kept for ever (were kept 30 days)"], "")
+    assert await applied(0) == ([], "")
+    assert await applied(7) == (
+        ["events are kept 7 days (were kept for ever)"],
+        "toDateTime(timestamp) + toIntervalDay(7)",
+    )
+
+
+@pytest.mark.engine
+async def test_a_ttl_written_by_hand_stays(client: ClickHouseClient, config: ClickHouseConfig):
+    await schema.apply(client, config)
+    by_hand = "timestamp + toIntervalYear(1)"
+    await client.command(f"ALTER TABLE {config.database}.global_events MODIFY TTL {by_hand}")
+    (remark,) = await schema.apply(client, config)
+    assert by_hand in remark
+    assert "left as it is" in remark
+
+
+@pytest.mark.engine
+async def test_many_nodes_may_apply_at_the_same_time(client: ClickHouseClient, config: ClickHouseConfig):
+    await asyncio.gather(*(schema.apply(client, config) for _ in range(8)))
+    await schema.probe(client, config)
+
+
+@pytest.mark.engine
+async def test_many_nodes_may_migrate_at_the_same_time(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str
+):
+    await client.command(CSHARP_TABLE.format(database=database, user_id=""))
+    await asyncio.gather(*(schema.apply(client, config) for _ in range(8)))
+    await schema.probe(client, config)
+
+
+@pytest.mark.engine
+async def test_a_larger_deduplication_window_is_left_alone(
+    client: ClickHouseClient, config: ClickHouseConfig
+):
+    await schema.apply(client, config)
+    await client.command(
+        f"ALTER TABLE {config.database}.global_events MODIFY SETTING non_replicated_deduplication_window = 50000"
+    )
+    assert await schema.apply(client, config) == []
+
+
+@pytest.mark.engine
+async def test_a_table_without_deduplication_window_is_refused_with_the_fix(
+    client: ClickHouseClient, config: ClickHouseConfig
+):
+    await schema.apply(client, config)
+    table = f"{config.database}.global_events"
+    await client.command(f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 0")
+    with pytest.raises(
+        NealyticsError, match=r"MODIFY SETTING non_replicated_deduplication_window = 10000"
+    ) as raised:
+        await schema.probe(client, config)
+    fix = re.search(r"ALTER TABLE .* = 10000", str(raised.value))
+    assert fix is not None
+    await client.command(fix[0])
+    await schema.probe(client, config)
+
+
+@pytest.mark.engine
+async def test_a_missing_table_is_named_with_the_fix(client: ClickHouseClient, config: ClickHouseConfig):
+    with pytest.raises(NealyticsError, match="no table .*run `nealytics schema apply`"):
+        await schema.probe(client, config)
+
+
+@pytest.mark.engine
+async def test_a_table_that_would_count_twice_is_refused(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str
+):
+    await client.command(
+        CSHARP_TABLE.format(database=database, user_id=USER_ID).replace("ReplacingMergeTree()", "MergeTree")
+    )
+    done = await schema.apply(client, config)
+    assert any("the engine is MergeTree, not ReplacingMergeTree" in line for line in done)
+    with pytest.raises(ConfigError, match="counted twice"):
+        await schema.probe(client, config)
+
+
+def test_a_replicated_table_has_its_own_window():
+    table = schema.Table(
+        "ReplicatedReplacingMergeTree", "", "", "Replicated… SETTINGS fsync_after_insert = 1", {}
+    )
+    assert "non_replicated_deduplication_window" not in schema.wanted_settings(table)
+    small = "Replicated… SETTINGS replicated_deduplication_window = 100, ttl_only_drop_parts = 1"
+    wanted = schema.wanted_settings(schema.Table("ReplicatedReplacingMergeTree", "", "", small, {}))
+    assert wanted["replicated_deduplication_window"] == 10_000
+    assert "ttl_only_drop_parts" not in wanted
