@@ -1,12 +1,13 @@
 """How long to wait before trying again. Pure; whoever calls it sleeps."""
 
+import random as _random
 from collections.abc import Callable
 
 # The first pause is short: a restart of the embedded engine takes a second.
 BASE_MS = 500
 
 
-def next_delay_ms(attempt: int, max_ms: int, random: Callable[[], float]) -> float:
+def next_delay_ms(attempt: int, max_ms: int, random: Callable[[], float] = _random.random) -> float:
     """The pause after failure number `attempt` (1 is the first): anything up to a bound that doubles, at most
     `max_ms`.
 

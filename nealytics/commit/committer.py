@@ -38,10 +38,10 @@ The way of a batch
      bad ones that are spread thin, the largest finds the good stretch behind a long bad one. With
      `OUTSTANDING_MAX` ranges outstanding no new batch is cut, so the cursor, written whole each time, does
      not grow with a backlog.
-  6. Damage in the log (`LogDamaged`, or a disk that cannot be read) stops step 1 at that place: it is a
+  6. Damage in the log (`LogDamaged`, which includes a disk that cannot be read) stops step 1 there: it is a
      problem for a person. Ingest goes on, since what it appends is whole; the read is tried again slowly,
      because a bad cable or memory chip may give the right bytes (they carry a checksum) the next time. A
-     *full* disk is waited for. `LogBroken` ends `run`: the process must restart.
+     *full* disk is waited for. A broken log ends `run`: the process must restart.
 """
 
 import asyncio
@@ -63,9 +63,9 @@ from nealytics.clickhouse.schema import insert_sql
 from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
 from nealytics.config import CommitConfig
-from nealytics.errors import LogDamaged, LogFull
+from nealytics.errors import LogBroken, LogDamaged, LogFull
 from nealytics.observe.metrics import Metrics
-from nealytics.wal.log import CursorState, Log, Range, Rows
+from nealytics.wal import CursorState, Log, Range, Rows
 
 T = TypeVar("T")
 
@@ -86,7 +86,6 @@ OUTSTANDING_MAX = 1_000
 _LARGEST_EVERY = 4
 # Waiting bytes cannot be waited for, only looked at; this often while a batch gathers.
 _LOOK_S = 0.25
-_OBSERVE_S = 1.0
 # How many LSNs put aside are remembered for `wait_committed`, which is asked about the last seconds.
 _PUT_ASIDE_REMEMBERED = 10_000
 
@@ -137,8 +136,6 @@ class Committer:
     """Drains one log into ClickHouse. Run `run` as one task; the other methods may be called meanwhile.
 
     `problem` is None while all is well, else the sentence that `/ready` shows with its 503.
-    `gauges=False` is for a second committer of the same process: the depth and size of its log are not
-    reported.
     """
 
     problem: str | None = None
@@ -152,7 +149,6 @@ class Committer:
         *,
         database: str,
         metrics: Metrics,
-        gauges: bool = True,
         random: Callable[[], float] = random.random,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -162,7 +158,6 @@ class Committer:
         self._config = config
         self._database = database
         self._metrics = metrics
-        self._gauges = gauges
         self._random = random
         self._clock_ms = clock_ms
 
@@ -187,7 +182,7 @@ class Committer:
         self._flush = asyncio.Event()
         self._flush_lsn = 0
         self._first_waiting: tuple[int, float] = (0, 0.0)  # the next LSN to cut, and when it was seen to wait
-        self._bytes_at_cut = log.bytes_used
+        self._bytes_cut = log.bytes_used  # the log's size up to where it was cut into batches, about
         self._put_aside: deque[int] = deque(maxlen=_PUT_ASIDE_REMEMBERED)
         # Set, and replaced by a new one, whenever rows are settled or become suspects.
         self._moved = asyncio.Event()
@@ -195,8 +190,10 @@ class Committer:
     # For the rest of the process
 
     async def run(self) -> None:
-        """Commits for ever. Cancel it to stop: a batch in flight is abandoned, its intent is durable."""
-        observing = asyncio.create_task(self._observe_for_ever(), name="commit-observe")
+        """Commits for ever. Cancel it to stop: a batch in flight is abandoned, its intent is durable.
+
+        Returns if the log is broken. Whoever opened the log has been told, and must end the process.
+        """
         try:
             while True:
                 rows = await self._next()
@@ -205,9 +202,8 @@ class Committer:
                     self._accepted(rows)
                 else:
                     await self._refused(rows, error)
-                self._observe()
-        finally:
-            observing.cancel()
+        except LogBroken as error:
+            self._alert(str(error))
 
     def flush_soon(self) -> None:
         """What is in the log now is not kept waiting for more."""
@@ -278,12 +274,8 @@ class Committer:
     async def _outstanding(self, intent: Range) -> Rows:
         """The rows of a stored intent, all of them, whatever a batch may hold today."""
         await self._store(self._state)
-        rows = await self._read(intent.first, intent.last - intent.first + 1, _INTENT_BYTES_MAX)
-        if rows.last_lsn != intent.last:
-            # Sent in part it would be another batch under another token, next to what the first try may have
-            # stored.
-            raise LogDamaged(f"commit: the batch {intent.first}-{intent.last} reads back as {rows!r}")
-        return rows
+        rows_max = intent.last - intent.first + 1
+        return await self._read(intent.first, rows_max, _INTENT_BYTES_MAX, rows_min=rows_max)
 
     async def _new_batch(self) -> Rows:
         first = self._state.next_lsn
@@ -291,15 +283,22 @@ class Committer:
         last = first + rows_within_partitions(rows, self._config.batch_partitions_max) - 1
         rows = rows.slice(first, last) if last < rows.last_lsn else rows
         await self._store(CursorState(last + 1, (*self._state.outstanding, Range(first, last))))
-        self._bytes_at_cut = self._log.bytes_used
+        if last == self._log.durable_lsn:
+            self._bytes_cut = self._log.bytes_used
+        else:
+            # Without the frames around the rows: it falls behind, until a batch takes all there is.
+            self._bytes_cut += len(rows.payload)
         return rows
 
-    async def _read(self, first: int, rows_max: int, bytes_max: int) -> Rows:
+    async def _read(self, first: int, rows_max: int, bytes_max: int, *, rows_min: int = 1) -> Rows:
         failed = False
         while True:
             try:
                 rows = await self._log.read(first, rows_max=rows_max, bytes_max=bytes_max)
-            except (LogDamaged, OSError) as error:
+                if rows.count < rows_min:
+                    # Sent in part, it would be another batch, next to what an earlier try may have stored.
+                    raise LogDamaged(f"commit: {rows_min} rows from {first} on read back as {rows!r}")
+            except LogDamaged as error:
                 failed = True
                 self._alert(f"rows from {first} on cannot be read and are not sent: {error}")
                 await self._store(self._state)
@@ -323,8 +322,8 @@ class Committer:
         return (
             waiting >= self._rows_max
             or first <= self._flush_lsn
-            # Segments that were deleted meanwhile make this come late; then the age brings it.
-            or self._log.bytes_used - self._bytes_at_cut >= self._bytes_max
+            # About: segments that were deleted meanwhile make this come late, and then the age brings it.
+            or self._log.bytes_used - self._bytes_cut >= self._bytes_max
             or self._due_in_s() <= 0
         )
 
@@ -333,8 +332,10 @@ class Committer:
         now = time.monotonic()
         first = self._state.next_lsn
         if self._first_waiting[0] != first:
-            # How long it waits already, if nothing older does: a batch that took long must not make it wait
-            # again.
+            if self._state != self._log.cursor:
+                # What the log calls its oldest may be settled. Asked again when the cursor is stored.
+                return self._config.flush_interval_s
+            # How long it waits already, if nothing older does: a slow batch must not make it wait again.
             waits_since_ms = None if self._state.outstanding else self._log.oldest_waiting_ms
             age_s = 0.0 if waits_since_ms is None else max(0.0, (self._clock_ms() - waits_since_ms) / 1000)
             self._first_waiting = (first, now - age_s)
@@ -345,9 +346,8 @@ class Committer:
         try:
             async with asyncio.timeout(timeout_s):
                 if not self._may_cut():
-                    await (
-                        asyncio.Event().wait()
-                    )  # only the timeout ends this: a suspect is next, not a new batch
+                    # Only the timeout ends this: a suspect is next, not a new batch.
+                    await asyncio.Event().wait()
                 await self._log.wait_for(self._state.next_lsn)
                 while not self._is_due():
                     await self._wait_for_rows_or_flush(min(_LOOK_S, self._due_in_s()))
@@ -386,8 +386,7 @@ class Committer:
                     return error
                 failure: Exception = error
             except Exception as error:
-                # Whatever it is, the rows are safe in the log and the answer to it is the same: say it, try
-                # again.
+                # Whatever it is: the rows are safe in the log, and the answer is to say it and try again.
                 log.exception("commit: batch %d-%d: unexpected error", rows.first_lsn, rows.last_lsn)
                 failure = error
             failures += 1
@@ -464,7 +463,10 @@ class Committer:
         dead = DeadRow.of(
             str(self._log.log_id), row.first, rows.row_format, rows.payload, error, self._clock_ms()
         )
-        path = await self._with_room(lambda: asyncio.to_thread(self._dead_letter.put, dead))
+        # Also tried again after a failed sync: it is a new file each time, and the row is still in the log.
+        path = await self._persist(
+            lambda: asyncio.to_thread(self._dead_letter.put, dead), (LogFull, LogBroken, OSError)
+        )
         log.error(
             "commit: row %d was refused for its content (code %d %s) and moved to %s; look at it with "
             "`nealytics dead-letter list`: %s",
@@ -492,18 +494,18 @@ class Committer:
     async def _store(self, state: CursorState) -> None:
         """Makes `state` the durable one, and then ours."""
         if state != self._log.cursor:
-            await self._with_room(lambda: self._log.store_cursor(state))
+            await self._persist(lambda: self._log.store_cursor(state), (LogFull,))
         self._state = state
 
-    async def _with_room(self, write: Callable[[], Awaitable[T]]) -> T:
-        """What `write` returns, once the disk has room for it."""
+    async def _persist(self, write: Callable[[], Awaitable[T]], may_pass: tuple[type[Exception], ...]) -> T:
+        """What `write` returns, once the disk takes it."""
         failures = 0
         while True:
             try:
                 result = await write()
-            except LogFull as error:
+            except may_pass as error:
                 failures += 1
-                self._alert(f"there is no room to note what was sent, so nothing more is: {error}")
+                self._alert(f"the disk does not take what must be noted, so nothing more is sent: {error}")
                 await asyncio.sleep(next_delay_ms(failures, self._config.backoff_max_ms, self._random) / 1000)
             else:
                 if failures:
@@ -534,7 +536,7 @@ class Committer:
             pass
         return done()
 
-    # Pace, alarm, numbers
+    # Pace and alarm
 
     def _next_pause_s(self) -> float:
         self._pauses += 1
@@ -556,21 +558,6 @@ class Committer:
                 "commit: it goes on, %d rows wait; the problem was: %s", self._log.waiting, self.problem
             )
             self.problem = None
-
-    async def _observe_for_ever(self) -> None:
-        while True:
-            self._observe()
-            await asyncio.sleep(_OBSERVE_S)
-
-    def _observe(self) -> None:
-        if not self._gauges:
-            return
-        oldest_ms = self._log.oldest_waiting_ms
-        self._metrics.queue_depth.set(self._log.waiting)
-        self._metrics.wal_bytes.set(self._log.bytes_used)
-        self._metrics.oldest_age_seconds.set(
-            0.0 if oldest_ms is None else max(0.0, (self._clock_ms() - oldest_ms) / 1000)
-        )
 
 
 def _largest(pieces: list[Range]) -> Range:

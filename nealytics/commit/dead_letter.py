@@ -93,7 +93,7 @@ class DeadLetter:
             file = self._files.open(path)
         except OSError as error:
             raise DeadLetterUnreadable(
-                f"dead-letter: {path} cannot be opened: {error.strerror}; `dead-letter list` shows what there is"
+                f"dead-letter: {path} cannot be opened: {error.strerror}; `list` shows what there is"
             ) from error
         try:
             dead = msgspec.json.decode(file.read(0, file.size()), type=DeadRow)

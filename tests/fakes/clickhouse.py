@@ -1,0 +1,286 @@
+"""FakeClickHouse: ClickHouse's HTTP interface as far as an INSERT needs it, with the faults that a network
+has.
+
+It is a real server on a loopback port or a unix socket, and honest about the trap in deduplication: a token
+that was seen before is answered with success and its rows are *dropped*, whatever they are. It reads
+RowBinary by its own knowledge of the columns' types, so a row that our encoder gets wrong is an error here
+too.
+
+    fake.rows             the table: every row stored, in order, copies included
+    fake.inserts          every INSERT that arrived completely, accepted or not
+    fake.faults           one per INSERT, taken from the left; None = no fault
+    fake.refuse           says for a row the error code with which an INSERT that holds it is refused; None =
+    fine fake.token_conflicts  tokens that came a second time with another body: always a bug of ours
+"""
+
+import asyncio
+import re
+import socket
+import struct
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiohttp import web
+
+_INSERT = re.compile(
+    r"INSERT INTO `(?P<db>[^`]+)`\.(?P<table>\w+)\s*\((?P<columns>[^)]*)\)\s*FORMAT RowBinary\s*$"
+)
+
+NAMES = {
+    27: "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
+    33: "CANNOT_READ_ALL_DATA",
+    60: "UNKNOWN_TABLE",
+    117: "INCORRECT_DATA",
+    209: "SOCKET_TIMEOUT",
+    241: "MEMORY_LIMIT_EXCEEDED",
+    252: "TOO_MANY_PARTS",
+    469: "VIOLATED_CONSTRAINT",
+}
+
+_TYPES = {
+    "event_id": "UUID",
+    "user_id": "Nullable(String)",
+    "item_id": "Nullable(String)",
+    "timestamp": "Int64",
+    "received_at": "Int64",
+}  # every other column is a String
+
+
+@dataclass(frozen=True)
+class Insert:
+    """One INSERT as it arrived."""
+
+    sql: str
+    token: str
+    settings: dict[str, str]
+    body: bytes
+    rows: list[bytes]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with one INSERT. Made by the functions below."""
+
+    kind: Literal["error", "lost answer", "reset", "stall", "late exception", "late body"]
+    status: int = 500
+    code: int = 0
+    text: str = ""
+    after_bytes: int = 0
+    seconds: float = 0.0
+    applied: bool = False
+
+
+def error(code: int, status: int = 500) -> Fault:
+    """ClickHouse answers with an error and has stored nothing."""
+    return Fault("error", status, code)
+
+
+def proxy_error(status: int) -> Fault:
+    """Something in front of ClickHouse answers: no code, a page."""
+    return Fault("error", status, text="<html>Bad Gateway</html>")
+
+
+def lost_answer() -> Fault:
+    """The rows are stored; then the connection is reset instead of an answer."""
+    return Fault("lost answer")
+
+
+def reset_mid_body(after_bytes: int = 10) -> Fault:
+    """The connection is reset while the body is on its way; nothing is stored."""
+    return Fault("reset", after_bytes=after_bytes)
+
+
+def stall(seconds: float, *, applied: bool) -> Fault:
+    """No answer for so long; then the connection is closed."""
+    return Fault("stall", seconds=seconds, applied=applied)
+
+
+def late_exception(code: int = 209) -> Fault:
+    """Status 200 with an exception header, and nothing stored: ClickHouse #65117 lost events so."""
+    return Fault("late exception", code=code)
+
+
+def late_body(code: int = 241) -> Fault:
+    """Status 200 with an error in the body and nothing stored."""
+    return Fault("late body", code=code)
+
+
+class FakeClickHouse:
+    """Start it with `async with`; `url` or `unix_socket` says where it is. What it holds survives `stop` and
+    `start`.
+    """
+
+    def __init__(self, *, unix_socket: str | None = None, window: int = 10_000) -> None:
+        self.unix_socket = unix_socket
+        self.port = 0
+        self.rows: list[bytes] = []
+        self.inserts: list[Insert] = []
+        self.faults: deque[Fault | None] = deque()
+        self.refuse: Callable[[bytes], int | None] = lambda row: None
+        self.token_conflicts: list[str] = []
+        self.commands: list[str] = []
+        self.answers: dict[str, str] = {}  # other statements: text that occurs in it → body of the answer
+        self.most_at_once = 0
+        self._at_once = 0
+        self._window = window
+        self._tokens: OrderedDict[str, bytes] = OrderedDict()
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}" if self.unix_socket is None else "http://fake"
+
+    @property
+    def tokens(self) -> list[str]:
+        """Of every INSERT, in the order of arrival."""
+        return [insert.token for insert in self.inserts]
+
+    async def start(self) -> None:
+        app = web.Application(client_max_size=0)
+        app.router.add_get("/ping", self._ping)
+        app.router.add_route("*", "/", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
+        await self._runner.setup()
+        site: web.BaseSite
+        if self.unix_socket is not None:
+            site = web.UnixSite(self._runner, self.unix_socket)
+        else:
+            site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        if self.unix_socket is None:
+            self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def __aenter__(self) -> "FakeClickHouse":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _ping(self, request: web.Request) -> web.Response:
+        return web.Response(text="Ok.\n")
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        sql = request.query.get("query", "")
+        match = _INSERT.match(sql)
+        if match is None:
+            statement = sql + (await request.text())
+            self.commands.append(statement)
+            return web.Response(text=next((a for s, a in self.answers.items() if s in statement), ""))
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            return await self._insert(request, sql, [c.strip(" `") for c in match["columns"].split(",")])
+        finally:
+            self._at_once -= 1
+
+    async def _insert(self, request: web.Request, sql: str, columns: list[str]) -> web.StreamResponse:
+        fault = self.faults.popleft() if self.faults else None
+        if fault is not None and fault.kind == "reset":
+            await request.content.read(fault.after_bytes)
+            return _reset(request)
+        body = await request.read()
+        settings = {name: value for name, value in request.query.items() if name != "query"}
+        token = settings.pop("insert_deduplication_token", "")
+        try:
+            rows = split_rows(body, columns)
+        except ValueError as bad:
+            return _exception(400, 33, str(bad))
+        self.inserts.append(Insert(sql, token, settings, body, rows))
+        if fault is not None and fault.kind in ("error", "late exception", "late body"):
+            return _faulty(fault)
+        for row in rows:
+            if (code := self.refuse(row)) is not None:
+                return _exception(400, code, f"row {rows.index(row) + 1} is refused")
+        if fault is None or fault.kind == "lost answer" or fault.applied:
+            self._store(token, body, rows)
+        if fault is not None and fault.kind == "stall":
+            await asyncio.sleep(fault.seconds)
+        return web.Response() if fault is None else _reset(request)
+
+    def _store(self, token: str, body: bytes, rows: Iterable[bytes]) -> None:
+        if token in self._tokens:
+            if self._tokens[token] != body:
+                self.token_conflicts.append(token)
+            return
+        if token:
+            self._tokens[token] = body
+            while len(self._tokens) > self._window:
+                self._tokens.popitem(last=False)
+        self.rows.extend(rows)
+
+
+def split_rows(body: bytes, columns: list[str]) -> list[bytes]:
+    """The rows of a RowBinary body. Raises `ValueError` if it ends inside a row."""
+    rows = []
+    at = 0
+    while at < len(body):
+        start = at
+        for column in columns:
+            kind = _TYPES.get(column, "String")
+            if kind == "UUID":
+                at += 16
+            elif kind == "Int64":
+                at += 8
+            else:
+                if kind == "Nullable(String)":
+                    at += 1
+                    if body[at - 1 : at] == b"\1":
+                        continue
+                length, at = _leb128(body, at)
+                at += length
+        if at > len(body):
+            raise ValueError(f"Cannot read all data: row {len(rows) + 1} ends at byte {at} of {len(body)}")
+        rows.append(body[start:at])
+    return rows
+
+
+def _leb128(body: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if at >= len(body):
+            raise ValueError("Cannot read all data: the body ends in a length")
+        value |= (body[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if body[at - 1] < 0x80:
+            return value, at
+
+
+def _message(code: int, text: str) -> str:
+    return f"Code: {code}. DB::Exception: {text}. ({NAMES.get(code, 'SOME_ERROR')}) (version 26.9.2.1)\n"
+
+
+def _exception(status: int, code: int, text: str) -> web.Response:
+    return web.Response(
+        status=status, text=_message(code, text), headers={"X-ClickHouse-Exception-Code": str(code)}
+    )
+
+
+def _faulty(fault: Fault) -> web.Response:
+    if fault.kind == "late exception":
+        return web.Response(headers={"X-ClickHouse-Exception-Code": str(fault.code)})
+    if fault.kind == "late body":
+        return web.Response(text=_message(fault.code, "Memory limit exceeded"))
+    if not fault.code:
+        return web.Response(status=fault.status, text=fault.text)
+    return _exception(fault.status, fault.code, "scripted fault")
+
+
+def _reset(request: web.Request) -> web.Response:
+    """Ends the connection with RST: what is on the way is thrown away at both ends."""
+    transport: Any = request.transport
+    if transport is not None:
+        sock = transport.get_extra_info("socket")
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response()  # nobody gets it
