@@ -36,6 +36,10 @@ RETRY_AFTER_S = 2
 # 158 rows, 159 time, 160 estimated time, 191 set size, 241 memory, 307 bytes, 396 size of the answer.
 LIMIT_CODES = frozenset({158, 159, 160, 191, 241, 307, 396})
 
+# It is busy, away, or not set up (yet): asking again later can help. 201 quota, 202 too many queries at once,
+# 209 and 210 its network, 60 and 81 no table or database yet, 192 to 194 and 516 our user or password.
+LATER_CODES = frozenset({60, 81, 192, 193, 194, 201, 202, 209, 210, 516})
+
 
 def add_read_routes(
     app: web.Application,
@@ -92,7 +96,7 @@ def _refusal(error: ClickHouseError) -> Exception:
             "the query needs more than ClickHouse may spend on one",
             detail="Narrow the time range, add a filter (eventType, sessionId), or ask for a smaller limit.",
         )
-    if isinstance(error, ClickHouseUnavailable) or error.retryable:
+    if isinstance(error, ClickHouseUnavailable) or error.code in LATER_CODES:
         log.warning("reads: ClickHouse is not available", extra={"error": str(error)})
         return Refused(
             503,

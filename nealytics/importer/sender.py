@@ -1,0 +1,199 @@
+"""From events to the server's batch route, until each of them is either on its disk or refused by name.
+
+A request is tried again, for ever unless told otherwise, while trying can help: no connection, no answer,
+408, 429, 5xx. An answer that was lost is no reason to worry: the events carry their ids, so what arrives
+twice counts once. Of a batch that is refused as a whole, the halves are sent, down to the row at fault. 401,
+403 and 404 are about all rows, so they end the import.
+"""
+
+import asyncio
+import gzip
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import aiohttp
+import msgspec
+
+from nealytics import __version__
+from nealytics.errors import NealyticsError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Compression = Literal["zstd", "gzip", "none"]
+
+ROUTE = "/api/v1/telemetry/batch"
+# The server names the first 100 refused events of a request and counts the rest.
+ERRORS_NAMED_MAX = 100
+_RETRY_MIN_S = 0.25
+_RETRY_MAX_S = 30.0
+_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
+_FATAL = {
+    401: "the server does not know the key; give another one with --key",
+    403: "the key may not write this project or tenant",
+    404: "there is no Nealytics at this address; check --url",
+    405: "there is no Nealytics at this address; check --url",
+    415: "the server does not take this compression; give --compress none",
+}
+
+
+class SendError(NealyticsError):
+    """The import as a whole cannot go on."""
+
+
+class Event(NamedTuple):
+    row: int
+    body: bytes  # its JSON
+
+
+class Refusal(NamedTuple):
+    row: int
+    field: str | None
+    error: str
+    body: bytes  # the event's JSON, or the row as it stands in the file
+
+
+class _Error(msgspec.Struct):
+    index: int
+    error: str = ""
+    field: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    """Of the batch route (202), or an error's body; every field may be missing in a foreign server's."""
+
+    accepted: int | None = None
+    rejected: int | None = None
+    errors: list[_Error] = []
+    message: str = ""
+    detail: str = ""
+    field: str | None = None
+
+
+class _Response(NamedTuple):
+    status: int
+    answer: _Answer
+
+
+class Sender:
+    """One server, one key. `send` may run several times at once."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        key: str,
+        *,
+        compression: Compression,
+        give_up_after_s: float | None,
+        on_retry: Callable[[str, float], None],
+        rand: Callable[[], float] = random.random,
+    ) -> None:
+        self._session = session
+        self._url = url.rstrip("/") + ROUTE
+        self._headers = {
+            "X-Project-Key": key,
+            "Content-Type": "application/json",
+            "User-Agent": f"nealytics-import/{__version__}",
+        }
+        if compression != "none":
+            self._headers["Content-Encoding"] = compression
+        self._compress = _COMPRESS[compression]
+        self._give_up_after_s = give_up_after_s
+        self._on_retry = on_retry
+        self._random = rand
+
+    async def send(self, events: Sequence[Event]) -> list[Refusal]:
+        """Returns the refused ones, in order; the server has all others. Raises `SendError`."""
+        if not events:
+            return []
+        status, answer = await self._post(events)
+        if status == 202 or (status in (400, 403) and answer.rejected == len(events)):
+            return await self._refusals(events, answer)
+        if status not in (400, 413, 422):
+            raise SendError(
+                f"import: {self._url} answered {status}: {_FATAL.get(status) or answer.message or '?'}"
+            )
+        if len(events) == 1:
+            error = " ".join(filter(None, (answer.message, answer.detail))) or f"HTTP {status}"
+            return [Refusal(events[0].row, answer.field, error, events[0].body)]
+        half = len(events) // 2
+        return [*await self.send(events[:half]), *await self.send(events[half:])]
+
+    async def _refusals(self, events: Sequence[Event], answer: _Answer) -> list[Refusal]:
+        if (
+            answer.accepted is None
+            or answer.rejected is None
+            or answer.accepted + answer.rejected != len(events)
+        ):
+            raise SendError(f"import: {self._url} did not answer as Nealytics does; check --url")
+        if answer.rejected > len(answer.errors) and len(events) > ERRORS_NAMED_MAX:
+            # More were refused than are named. In pieces of this size all of them are; the accepted ones
+            # among them arrive once more, with the same ids.
+            refusals = []
+            for first in range(0, len(events), ERRORS_NAMED_MAX):
+                refusals += await self.send(events[first : first + ERRORS_NAMED_MAX])
+            return refusals
+        return [
+            Refusal(events[error.index].row, error.field, error.error, events[error.index].body)
+            for error in answer.errors
+            if 0 <= error.index < len(events)
+        ]
+
+    async def _post(self, events: Sequence[Event]) -> _Response:
+        """The first answer that trying again would not change."""
+        body = self._compress(b"[" + b",".join(event.body for event in events) + b"]")
+        attempt = 0
+        began = time.monotonic()
+        while True:
+            retry_after_s = 0.0
+            try:
+                async with self._session.post(
+                    self._url,
+                    data=body,
+                    headers=self._headers,
+                    timeout=_REQUEST_TIMEOUT,
+                    allow_redirects=False,
+                ) as response:
+                    text = await response.read()
+                if response.status not in (408, 429) and response.status < 500:
+                    return _Response(response.status, _answer(text))
+                why = f"HTTP {response.status} {_answer(text).message}".rstrip()
+                retry_after_s = _seconds(response.headers.get("Retry-After"))
+            except aiohttp.InvalidURL as error:
+                raise SendError(f"import: {self._url} is not a URL; write --url http://host:port") from error
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                why = str(error) or type(error).__name__
+            attempt += 1
+            waited = time.monotonic() - began
+            if self._give_up_after_s is not None and waited >= self._give_up_after_s:
+                raise SendError(f"import: gave up after {waited:.0f} s without an answer that counts: {why}")
+            # Full jitter on top of what the server asks for: all requests in flight were turned away
+            # together.
+            delay_s = retry_after_s + self._random() * min(_RETRY_MAX_S, _RETRY_MIN_S * 2 ** min(attempt, 10))
+            self._on_retry(why, delay_s)
+            await asyncio.sleep(delay_s)
+
+
+def _answer(text: bytes) -> _Answer:
+    try:
+        return msgspec.json.decode(text, type=_Answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _Answer(message=text[:200].decode("utf-8", "replace").strip())
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Retry-After in seconds; its date form, which Nealytics does not send, counts as absent."""
+    return min(float(retry_after), 300.0) if retry_after is not None and retry_after.isdecimal() else 0.0
+
+
+_COMPRESS: dict[Compression, Callable[[bytes], bytes]] = {
+    "zstd": lambda body: zstd.compress(body, 3),
+    "gzip": lambda body: gzip.compress(body, 6),
+    "none": lambda body: body,
+}
