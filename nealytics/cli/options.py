@@ -6,6 +6,9 @@ from typing import Any, TypeVar
 
 import click
 
+from nealytics.config import Config, secrets_of
+from nealytics.observe import log
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -20,3 +23,8 @@ def config_option(command: Command) -> Command:
         help="Configuration file. Without it: $NEALYTICS_CONFIG, else nealytics.toml here if there is one. "
         "Environment variables NEALYTICS_<TABLE>_<KEY> go over it.",
     )(command)
+
+
+def set_up_log(config: Config, **fields: object) -> None:
+    """Logs from here on are JSON lines without the configured secrets; `fields` stand in each."""
+    log.setup(config.observe.log_level, secrets=secrets_of(config), **fields)

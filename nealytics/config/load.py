@@ -342,7 +342,9 @@ def _value(kind: inspect.Type, raw: object, *, text: bool) -> Any:
         case inspect.VarTupleType():
             return tuple(_texts(raw, text=text))
         case inspect.CustomType(cls=cls):
-            return cls(_text(raw))
+            path = _text(raw)
+            # An empty path means "not set", so "." must not look like one.
+            return cls(path).absolute() if path else cls()
         case _:
             return _text(raw)
 

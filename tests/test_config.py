@@ -1,0 +1,589 @@
+"""The configuration: where values come from, what each mistake is told, and that no secret is ever shown."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nealytics.config import (
+    Config,
+    config_from_json,
+    config_to_json,
+    load,
+    load_with_notes,
+    require_serving,
+    secrets_of,
+    split_listen,
+)
+from nealytics.config.csharp import NAMES, PREFIX, WITHOUT_MEANING
+from nealytics.errors import ConfigError
+
+JWT_KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def no_configuration_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "n.toml"
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    return write
+
+
+def problems_of(path: Path | None = None, environ: dict[str, str] | None = None, **options: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_with_notes(path, environ or {}, **options)
+    return list(caught.value.problems)
+
+
+def csharp(**options: str) -> dict[str, str]:
+    return {PREFIX + name: value for name, value in options.items()}
+
+
+# Mistakes: what stands in the file, and the one message it gets.
+
+BAD_FILES = [
+    ("listen = 1", 'config: listen is a value and must be a table; write [listen] and its keys below'),
+    ("[wal]\nsegment_size = 1", "config: unknown key wal.segment_size; did you mean wal.segment_bytes_max?"),
+    ("[wall]\nx = 1", "config: unknown key wall; nealytics.example.toml lists all"),
+    ("[clickhouse]\nworkers = 2", "config: unknown key clickhouse.workers; did you mean server.workers?"),
+    ("[auth]\nJwtSymmetricKey = 'x'", "config: unknown key auth.JwtSymmetricKey; did you mean auth.jwt_key?"),
+    ("[server]\nworkers = 0", "config: server.workers is 0; write a whole number from 1 to 64"),
+    ("[server]\nworkers = 65", "config: server.workers is 65; write a whole number from 1 to 64"),
+    ("[server]\nworkers = '2'", 'config: server.workers is "2"; write a whole number from 1 to 64'),
+    ("[server]\nworkers = true", "config: server.workers is true; write a whole number from 1 to 64"),
+    ("[server]\nworkers = 1.0", "config: server.workers is 1.0; write a whole number from 1 to 64"),
+    ("[server]\nheader_timeout_s = 0", "config: server.header_timeout_s is 0; write a number above 0 to 86,400"),
+    ("[server]\nheader_timeout_s = nan", "config: server.header_timeout_s is NaN; write a number above 0 to 86,400"),
+    ("[server]\nlisten = 5000", 'config: server.listen is 5000; write it in quotes, "…"'),
+    ("[server]\nlisten = 'localhost'", 'config: server.listen is "localhost" and is not host:port; write e.g. "0.0.0.0:5000" or "[::1]:5000"'),
+    ("[server]\nlisten = ':5000'", 'config: server.listen is ":5000" and is not host:port; write e.g. "0.0.0.0:5000" or "[::1]:5000"'),
+    ("[server]\nlisten = '::1:5000'", 'config: server.listen is "::1:5000" and is not host:port; write e.g. "0.0.0.0:5000" or "[::1]:5000"'),
+    ("[server]\nlisten = 'unix:/x'", 'config: server.listen is "unix:/x" and is not host:port; write e.g. "0.0.0.0:5000" or "[::1]:5000"'),
+    ("[server]\nlisten = 'http://+:5000'", 'config: server.listen is "http://+:5000" and is not host:port; write e.g. "0.0.0.0:5000" or "[::1]:5000"'),
+    ("[server]\nlisten = '0.0.0.0:70000'", 'config: server.listen is "0.0.0.0:70000" and is not host:port; write e.g. "0.0.0.0:5000" or "[::1]:5000"'),
+    (
+        "[server]\ncors_allowed_origins = ['https://a.example/']",
+        'config: server.cors_allowed_origins has "https://a.example/", which no browser sends as Origin; '
+        'write scheme and host in lower case, without a path, e.g. "https://app.example.com"',
+    ),
+    ("[server]\ncors_allowed_origins = 'https://a'", 'config: server.cors_allowed_origins is "https://a"; write a list of texts, ["…", "…"]'),
+    ("[server]\ndata_dir = ['x']", 'config: server.data_dir is ["x"] is not a text; write it in quotes, "…"'),
+    ("[ingest]\ndecompression = 'no'", 'config: ingest.decompression is "no"; write true or false'),
+    ("[ingest]\nbody_bytes_max = 999_999_999", "config: ingest.body_bytes_max is 999999999; write a whole number from 1 to 134,217,728"),
+    ("[ingest]\nrate_limit_requests = -1", "config: ingest.rate_limit_requests is -1; write a whole number from 0 up"),
+    ("[commit]\nbatch_rows_max = 100_001", "config: commit.batch_rows_max is 100001; write a whole number from 1 to 100,000"),
+    ("[commit]\nbatch_bytes_max = 67108864", "config: commit.batch_bytes_max is 67108864; write a whole number from 65,536 below 67,108,864"),
+    ("[wal]\nsegment_bytes_max = 100", "config: wal.segment_bytes_max is 100; write a whole number from 65,536 to 1,073,741,824"),
+    (
+        "[wal]\nbytes_max = 100_000_000",
+        "config: wal.bytes_max is 100000000, and each of 1 worker(s) needs two segments; "
+        "write at least 134217728, or lower wal.segment_bytes_max",
+    ),
+    ("[clickhouse]\nretention_days = -1", "config: clickhouse.retention_days is -1; write a whole number from 0 to 18,250"),
+    ("[clickhouse]\nurl = 'localhost:8123'", 'config: clickhouse.url is "localhost:8123" and has no scheme; write "http://localhost:8123"'),
+    ("[clickhouse]\nurl = 'tcp://h:9000'", 'config: clickhouse.url is "tcp://h:9000" and only http and https are spoken; write "http://host:8123"'),
+    ("[clickhouse]\nurl = ''", 'config: clickhouse.url is ""; write "embedded" or the address of a ClickHouse server, e.g. "http://localhost:8123"'),
+    ("[clickhouse]\nurl = 'http://h/path'", 'config: clickhouse.url is "http://h/path" and is not just scheme, host and port; write e.g. "http://localhost:8123"'),
+    ("[clickhouse]\nurl = 'http://h:x'", 'config: clickhouse.url is "http://h:x" and is not just scheme, host and port; write e.g. "http://localhost:8123"'),
+    (
+        "[clickhouse]\nurl = 'http://u:secret@h'",
+        "config: clickhouse.url holds a user or password; "
+        "write them as clickhouse.user and clickhouse.password, and only http(s)://host:port as the url",
+    ),
+    ("[clickhouse]\ncompression = 'lz4'", 'config: clickhouse.compression is "lz4"; write one of "gzip", "none", "zstd"'),
+    ("[clickhouse]\ndatabase = 'a`b'", 'config: clickhouse.database is "a`b"; write a name of letters, digits, _ and - that does not start with a digit'),
+    (
+        "[clickhouse]\nembedded_listen = '127.0.0.1:8123'",
+        'config: clickhouse.embedded_listen is "127.0.0.1:8123" without a password, '
+        "so anyone who reaches that port could read every tenant; set clickhouse.embedded_password",
+    ),
+    ("[observe]\nlog_level = 'loud'", 'config: observe.log_level is "loud"; write one of "critical", "debug", "error", "info", "warning"'),
+    ("[auth]\njwt_key = 'replace_this_please'", "config: auth.jwt_key has 19 bytes and needs at least 32; make one with: openssl rand -base64 48"),
+    ("[auth]\njwt_key = 17", 'config: auth.jwt_key; write it in quotes, "…"'),
+    ("[auth]\napi_keys = 'k'", 'config: auth.api_keys is not a list; write each key as [[auth.api_keys]] with key = "…" below'),
+    ("[[auth.api_keys]]", "config: auth.api_keys[0] has neither key and key_sha256; give exactly one of them"),
+    (f"[[auth.api_keys]]\nkey = 'k'\nkey_sha256 = '{'0' * 64}'", "config: auth.api_keys[0] has both key and key_sha256; give exactly one of them"),
+    ("[[auth.api_keys]]\nkey_sha256 = 'xyz'", "config: auth.api_keys[0] has a key_sha256 that is not 64 hexadecimal digits; make it with: printf %s KEY | sha256sum"),
+    (
+        "[[auth.api_keys]]\nkey = 'k'\nkind = 'browser'",
+        'config: auth.api_keys[0] is a browser key and not bound to a project, so any visitor could write any project; add project = "…"',
+    ),
+    ("[[auth.api_keys]]\nkey = 'k'\ntenant = 't'", 'config: auth.api_keys[0] is bound to tenant "t" without a project; add project = "…"'),
+    ("[[auth.api_keys]]\nkey = 'k'\nprojct = 'x'", "config: auth.api_keys[0] has the unknown key projct; did you mean project?"),
+    ("[[auth.api_keys]]\nkey = 'k'\nkind = 'phone'", 'config: auth.api_keys[0].kind is "phone"; write "server" or "browser"'),
+    ("[[auth.api_keys]]\nkey = 5", 'config: auth.api_keys[0].key is not a text; write it in quotes, "…"'),
+    (
+        "[[auth.api_keys]]\nkey = 'k'\nproject = 'a'\n[[auth.api_keys]]\nkey = 'k'\nproject = 'b'",
+        "config: auth.api_keys[1] is the same key as auth.api_keys[0]; remove one of them",
+    ),
+    (
+        f"[[auth.api_keys]]\nkey = 'k'\nproject = '{'p' * 257}'",
+        "config: auth.api_keys[0] has a project of 257 characters, at most 256 are accepted; shorten it or raise ingest.identifier_chars_max",
+    ),
+    (
+        "[[auth.api_keys]]\nkey = ' k'",
+        "config: auth.api_keys[0] has a key with white space around it or with control characters, which no request can carry; remove them",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), BAD_FILES, ids=[text.replace("\n", " ")[:60] for text, _ in BAD_FILES]
+)
+def test_a_mistake_in_the_file_gets_its_message(file, text, message):
+    assert problems_of(file(text)) == [message]
+
+
+BAD_ENVIRONMENTS = [
+    ({"NEALYTICS_SERVER_WORKERS": "two"}, 'config: server.workers is "two" (from NEALYTICS_SERVER_WORKERS); write a whole number from 1 to 64'),
+    ({"NEALYTICS_OBSERVE_PROMETHEUS": "maybe"}, 'config: observe.prometheus is "maybe" (from NEALYTICS_OBSERVE_PROMETHEUS); write true or false'),
+    ({"NEALYTICS_AUTH_JWTKEY": "x"}, "config: unknown environment variable NEALYTICS_AUTH_JWTKEY; did you mean NEALYTICS_AUTH_JWT_KEY?"),
+    ({"NEALYTICS_COMMIT_FLUSH_INTERVAL_FILE": "x"}, "config: unknown environment variable NEALYTICS_COMMIT_FLUSH_INTERVAL_FILE; did you mean NEALYTICS_COMMIT_FLUSH_INTERVAL_S?"),
+    ({"TelemetryEngine__MaxQueryLimits": "5"}, "config: unknown environment variable TelemetryEngine__MaxQueryLimits; did you mean TelemetryEngine__MaxQueryLimit?"),
+    ({"TelemetryEngine__MaxQueryLimit": "many"}, 'config: query.limit_max is "many" (from TelemetryEngine__MaxQueryLimit); write a whole number from 1 to 1,000,000'),
+    ({"TelemetryEngine__EnableWireCompression": "lz4"}, "config: TelemetryEngine__EnableWireCompression is neither true nor false"),
+    ({"NEALYTICS_CONFIG": "nowhere.toml"}, "config: nowhere.toml (named by NEALYTICS_CONFIG) cannot be read: No such file or directory; make one with `nealytics init`"),
+    (
+        {"NEALYTICS_AUTH_JWT_KEY_FILE": "/nowhere/key"},
+        'config: NEALYTICS_AUTH_JWT_KEY_FILE is "/nowhere/key" and cannot be read: No such file or directory; name the file with the secret',
+    ),
+    (
+        {"NEALYTICS_AUTH_JWT_KEY_FILE": "/dev/null", "NEALYTICS_AUTH_JWT_KEY": JWT_KEY},
+        "config: NEALYTICS_AUTH_JWT_KEY and NEALYTICS_AUTH_JWT_KEY_FILE are both set; remove one of them",
+    ),
+    (
+        {"NEALYTICS_AUTH_API_KEYS": '[{"key": "a"'},
+        'config: auth.api_keys (from NEALYTICS_AUTH_API_KEYS) begins like JSON and is not a list; write ["key", …] or [{"key": "…", "project": "…"}, …]',
+    ),
+    ({"TelemetryEngine__JwtSymmetricKey": "replace_this_please"}, "config: auth.jwt_key has 19 bytes and needs at least 32; make one with: openssl rand -base64 48"),
+    ({"TelemetryEngine__ClickHouseConnectionString": "localhost"}, "config: TelemetryEngine__ClickHouseConnectionString is not of the form Host=…;Port=…;Database=…;"),
+    ({"TelemetryEngine__ClickHouseConnectionString": "Host=h;Port=x"}, "config: TelemetryEngine__ClickHouseConnectionString has a Port that is not a number from 1 to 65535"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"), BAD_ENVIRONMENTS, ids=[" ".join(environ) for environ, _ in BAD_ENVIRONMENTS]
+)
+def test_a_mistake_in_the_environment_gets_its_message(environ, message):
+    assert problems_of(None, environ) == [message]
+
+
+def test_all_problems_are_reported_at_once(file):
+    path = file("[server]\nworkers = 0\nport = 1\n[auth]\njwt_key = 'short'\n")
+    found = problems_of(path, {"NEALYTICS_QUERY_LIMIT_MAX": "x", "TelemetryEngine__Nonsense": "1"})
+    assert len(found) == 5
+
+
+def test_a_file_that_is_not_toml_is_named_with_the_place_and_without_its_text(file):
+    assert problems_of(file("[auth]\njwt_key = canary-canary\n")) == [
+        f"config: {file('')} is not valid TOML (at line 2, column 11); mend it"
+    ] or "canary" not in str(problems_of(file("[auth]\njwt_key = canary-canary\n")))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"x = " + b"[" * 100_000, b"x = " + b"9" * 5_000])
+def test_a_file_of_rubbish_is_a_problem_and_not_a_crash(tmp_path, content):
+    path = tmp_path / "rubbish.toml"
+    path.write_bytes(content)
+    assert len(problems_of(path)) == 1
+
+
+# Sources and their order
+
+
+def test_without_a_file_and_environment_everything_is_at_its_default(tmp_path):
+    loaded = load_with_notes(None, {})
+    assert loaded.sources == {}
+    assert loaded.config.server.data_dir == tmp_path / "data"
+    assert loaded.config.wal.directory == tmp_path / "data" / "wal"
+    assert loaded.config.ingest == Config().ingest
+
+
+def test_nealytics_toml_here_is_read_when_no_other_is_named(tmp_path):
+    (tmp_path / "nealytics.toml").write_text("[server]\nworkers = 2\n")
+    assert load(None, {}).server.workers == 2
+
+
+def test_a_named_file_goes_before_the_variable_and_the_variable_before_the_file_here(tmp_path, file):
+    (tmp_path / "nealytics.toml").write_text("[server]\nworkers = 2\n")
+    (tmp_path / "other.toml").write_text("[server]\nworkers = 3\n")
+    environ = {"NEALYTICS_CONFIG": "other.toml"}
+    assert load(None, environ).server.workers == 3
+    assert load(file("[server]\nworkers = 4"), environ).server.workers == 4
+
+
+def test_the_environment_goes_over_the_file_and_the_canonical_name_over_the_alias(file):
+    path = file("[query]\nlimit_max = 1\ndefault_range_hours = 1\n[server]\nworkers = 1\n")
+    loaded = load_with_notes(
+        path,
+        {
+            "NEALYTICS_QUERY_LIMIT_MAX": "3",
+            **csharp(
+                MaxQueryLimit="2", DefaultSessionQueryRangeHours="2", ClickHouseConnectionString="Host=h"
+            ),
+        },
+    )
+    assert loaded.config.query.limit_max == 3
+    assert loaded.config.query.default_range_hours == 2
+    assert loaded.sources["query.limit_max"] == "NEALYTICS_QUERY_LIMIT_MAX"
+    assert loaded.sources["query.default_range_hours"] == "TelemetryEngine__DefaultSessionQueryRangeHours"
+    assert loaded.sources["server.workers"] == str(path)
+    assert (
+        "config: NEALYTICS_QUERY_LIMIT_MAX and TelemetryEngine__MaxQueryLimit are both set; "
+        "NEALYTICS_QUERY_LIMIT_MAX is used" in loaded.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("True", True), ("true", True), (" FALSE ", False), ("1", True), ("off", False)]
+)
+def test_booleans_in_the_environment_are_read_as_dotnet_and_shells_write_them(text, value):
+    assert load(None, {"NEALYTICS_OBSERVE_PROMETHEUS": text}).observe.prometheus is value
+
+
+def test_numbers_in_the_environment_may_have_white_space_around_them():
+    assert load(None, csharp(RateLimitPermitCount=" 5 ")).ingest.rate_limit_requests == 5
+
+
+def test_an_empty_variable_leaves_a_number_or_choice_as_it_is_and_empties_a_list(file):
+    path = file("[server]\nworkers = 2\ncors_allowed_origins = ['https://a.example']\n")
+    config = load(path, {"NEALYTICS_SERVER_WORKERS": "", "NEALYTICS_SERVER_CORS_ALLOWED_ORIGINS": ""})
+    assert config.server.workers == 2
+    assert config.server.cors_allowed_origins == ()
+
+
+def test_paths_are_absolute_whatever_the_working_directory_of_later_processes(tmp_path):
+    config = load(None, {"NEALYTICS_WAL_DIRECTORY": ".", "NEALYTICS_SERVER_DATA_DIR": "d"})
+    assert config.wal.directory == tmp_path
+    assert config.server.data_dir == tmp_path / "d"
+
+
+def test_variables_that_kubernetes_sets_for_a_service_named_nealytics_are_not_mistakes():
+    load(
+        None,
+        {
+            "NEALYTICS_SERVICE_HOST": "10.0.0.1",
+            "NEALYTICS_SERVICE_PORT_HTTP": "5000",
+            "NEALYTICS_PORT": "tcp://10.0.0.1:5000",
+            "NEALYTICS_PORT_5000_TCP_ADDR": "10.0.0.1",
+            "NEALYTICS_ENGINE_PORT_5000_TCP": "tcp://10.0.0.1:5000",
+        },
+    )
+
+
+def test_variables_of_other_programs_are_none_of_our_business():
+    load(
+        None,
+        {
+            "ASPNETCORE_URLS": "http://+:5000",
+            "Logging__LogLevel__Microsoft.AspNetCore": "Warning",
+            "PATH": "x",
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["NEALYTICS_LOG_LEVEL", "Logging__LogLevel__Default", "NEALYTICS_OBSERVE_LOG_LEVEL"]
+)
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ("Information", "info"),
+        ("Trace", "debug"),
+        ("warn", "warning"),
+        ("None", "critical"),
+        ("debug", "debug"),
+    ],
+)
+def test_log_levels_are_understood_under_their_dotnet_names(name, text, level):
+    assert load(None, {name: text}).observe.log_level == level
+
+
+# Lists and secrets
+
+
+@pytest.mark.parametrize("text", ["a:b, c ,", "a:b\nc\n", '["a:b", "c"]', '[{"key": "a:b"}, "c"]'])
+def test_keys_in_the_environment_are_opaque_and_come_as_list_or_json(text):
+    assert [key.key for key in load(None, {"NEALYTICS_AUTH_API_KEYS": text}).auth.api_keys] == ["a:b", "c"]
+
+
+def test_a_key_in_the_environment_may_be_bound_by_json():
+    (key,) = load(
+        None, {"NEALYTICS_AUTH_API_KEYS": '[{"key": "k", "project": "p", "kind": "browser"}]'}
+    ).auth.api_keys
+    assert (key.project, key.kind) == ("p", "browser")
+
+
+def test_keys_of_the_csharp_engine_are_a_comma_list_whatever_they_begin_with():
+    config = load(None, csharp(AllowedProjectKeys="neavents:projkey123,,[odd"))
+    assert [key.key for key in config.auth.api_keys] == ["neavents:projkey123", "[odd"]
+
+
+def test_a_key_given_twice_in_the_same_way_counts_once_and_is_mentioned():
+    loaded = load_with_notes(None, csharp(AllowedProjectKeys="a,a,b"))
+    assert [key.key for key in loaded.config.auth.api_keys] == ["a", "b"]
+    assert "config: auth.api_keys names a key twice in the same way; once is enough" in loaded.notes
+
+
+def test_a_key_and_its_own_hash_are_the_same_key(file):
+    digest = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"  # of "key"
+    found = problems_of(
+        file(f"[[auth.api_keys]]\nkey = 'key'\n[[auth.api_keys]]\nkey_sha256 = '{digest.upper()}'\n")
+    )
+    assert found == ["config: auth.api_keys[1] is the same key as auth.api_keys[0]; remove one of them"]
+
+
+@pytest.mark.parametrize("name", ["NEALYTICS_AUTH_JWT_KEY_FILE", "TelemetryEngine__JwtSymmetricKey_FILE"])
+def test_a_secret_may_come_from_a_file_whose_last_newline_does_not_belong_to_it(tmp_path, name):
+    (tmp_path / "jwt").write_text(JWT_KEY + "\n")
+    assert load(None, {name: str(tmp_path / "jwt")}).auth.jwt_key == JWT_KEY
+
+
+def test_keys_may_come_from_a_file_with_one_a_line(tmp_path):
+    (tmp_path / "keys").write_text("one\ntwo\n")
+    assert [key.key for key in load(None, {"NEALYTICS_AUTH_API_KEYS_FILE": "keys"}).auth.api_keys] == [
+        "one",
+        "two",
+    ]
+
+
+def test_any_origin_may_be_written_as_a_star_and_case_does_not_matter():
+    assert load(None, csharp(CorsAllowedOrigins="*")).server.cors_allowed_origins == ()
+    assert load(
+        None, csharp(CorsAllowedOrigins="https://App.Example.com, null")
+    ).server.cors_allowed_origins == (
+        "https://app.example.com",
+        "null",
+    )
+
+
+# The C# engine's options
+
+
+def test_every_option_of_the_csharp_engine_is_understood():
+    """The names and defaults of its TelemetryEngineOptions, as its docker-compose.yml sets them."""
+    loaded = load_with_notes(
+        None,
+        csharp(
+            ClickHouseConnectionString="Host=telemetry-db;Port=9000;Database=other;User=ada;Password=p;",
+            WriteAheadLogDirectory="/app/logs/",
+            MemoryChannelCapacity="100000",
+            DatabaseBatchCommitSize="9000",
+            ForceFlushIntervalSeconds="4",
+            AllowedProjectKeys="neavents:projkey123,authhub:projkey456",
+            JwtSymmetricKey=JWT_KEY,
+            MaxRequestBodyBytes="1048577",
+            MaxQueryLimit="9999",
+            RateLimitPermitCount="999",
+            RateLimitWindowSeconds="9",
+            RateLimitQueueSize="499",
+            CorsAllowedOrigins="",
+            JwtClockSkewSeconds="29",
+            MaxInsertRetries="6",
+            RetryBackoffCeilingMs="29999",
+            DefaultSessionQueryRangeHours="25",
+            ConnectionPoolSize="0",
+            WalReplayRetryDelayMs="10000",
+            WalFileBufferBytes="65536",
+            EnableWireCompression="True",
+            EnableAsyncInsert="true",
+            MaxConcurrentConnections="19999",
+            EnableRequestDecompression="false",
+            EnablePrometheusScrape="true",
+        ),
+    )
+    config = loaded.config
+    assert config.clickhouse.url == "http://telemetry-db:8123"
+    assert (config.clickhouse.database, config.clickhouse.user, config.clickhouse.password) == (
+        "other",
+        "ada",
+        "p",
+    )
+    assert (config.clickhouse.connections_max, config.clickhouse.compression) == (0, "zstd")
+    assert config.wal.directory == Path("/app/logs")
+    assert (config.commit.batch_rows_max, config.commit.flush_interval_s) == (9000, 4.0)
+    assert (config.commit.retries_before_alert, config.commit.backoff_max_ms) == (6, 29999)
+    assert [key.key for key in config.auth.api_keys] == ["neavents:projkey123", "authhub:projkey456"]
+    assert (config.auth.jwt_key, config.auth.jwt_clock_skew_s) == (JWT_KEY, 29)
+    assert (config.ingest.body_bytes_max, config.ingest.decompression) == (1048577, False)
+    assert (config.ingest.rate_limit_requests, config.ingest.rate_limit_window_s) == (999, 9)
+    assert config.ingest.rate_limit_queue_max == 499
+    assert (config.server.connections_max, config.server.cors_allowed_origins) == (19999, ())
+    assert (config.query.limit_max, config.query.default_range_hours) == (9999, 25)
+    assert config.observe.prometheus is True
+    for name, reason in WITHOUT_MEANING.items():
+        assert f"config: TelemetryEngine__{name} has no effect: {reason}" in loaded.notes
+    assert len(NAMES) == 25
+
+
+def test_names_of_the_csharp_engine_are_not_case_sensitive():
+    assert load(None, {"TELEMETRYENGINE__MAXQUERYLIMIT": "7"}).query.limit_max == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("Host=127.0.0.1;Port=9000;Database=nealytics_core;", "http://127.0.0.1:8123"),
+        ("host = db ; port = 9440", "https://db:8443"),
+        ("Host=db", "http://db:8123"),
+        ("Host=db;TlsMode=Require", "https://db:8443"),
+        ("Host=::1;Port=9000", "http://[::1]:8123"),
+        ("Host=db;Port=8123", "http://db:8123"),
+        ("Host=db;Port=19000;Compress=true;ReadWriteTimeout=5", "http://db:19000"),
+        ("", "embedded"),
+    ],
+)
+def test_a_connection_string_becomes_the_http_address(text, url):
+    assert load(None, csharp(ClickHouseConnectionString=text)).clickhouse.url == url
+
+
+def test_a_native_port_that_became_the_http_port_is_mentioned():
+    notes = load_with_notes(None, csharp(ClickHouseConnectionString="Host=db;Port=9000")).notes
+    assert any("native port 9000 became http://db:8123" in note for note in notes)
+
+
+def test_a_password_in_a_connection_string_may_be_quoted_and_is_not_in_any_message():
+    config = load(None, csharp(ClickHouseConnectionString="Host=db;Password='a;b''c';User=u"))
+    assert (config.clickhouse.password, config.clickhouse.user) == ("a;b'c", "u")
+    found = problems_of(None, csharp(ClickHouseConnectionString="Host=db;Password=canary;canary=1"))
+    assert "canary" not in str(found)
+
+
+def test_defaults_of_the_csharp_engine_that_are_not_ours_are_mentioned_when_its_options_are_in_use():
+    notes = " ".join(load_with_notes(None, csharp(JwtSymmetricKey=JWT_KEY)).notes)
+    assert "127.0.0.1" in notes
+    assert "/var/log/nealytics_engine/" in notes
+
+
+# Serving
+
+
+def test_a_configuration_without_a_signing_key_is_enough_for_commands_but_not_to_serve():
+    config = load(None, {})
+    with pytest.raises(ConfigError, match=r"auth\.jwt_key is not set.*openssl rand -base64 48"):
+        require_serving(config)
+    assert "auth.jwt_key is not set" in problems_of(None, {}, serving=True)[0]
+    config = load(None, {"NEALYTICS_AUTH_JWT_KEY": JWT_KEY})
+    assert require_serving(config) is config
+
+
+def test_a_signing_key_of_32_bytes_counts_bytes_and_not_characters():
+    load(None, {"NEALYTICS_AUTH_JWT_KEY": "é" * 16})
+
+
+def test_a_configuration_without_ingest_keys_is_mentioned():
+    assert load_with_notes(None, {}).notes == (
+        "auth: no API keys are configured, so every ingest request gets 401; add one under [[auth.api_keys]]",
+    )
+
+
+def test_secrets_in_a_file_that_all_can_read_are_mentioned(file):
+    path = file(f"[auth]\njwt_key = '{JWT_KEY}'\n")
+    path.chmod(0o644)
+    assert any("chmod 600" in note for note in load_with_notes(path, {}).notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [("0.0.0.0:5000", ("0.0.0.0", 5000)), ("[::1]:5000", ("::1", 5000)), ("localhost:0", ("localhost", 0))],
+)
+def test_an_address_is_split_into_host_and_port(text, parts):
+    assert split_listen(text) == parts
+
+
+# Handing it on
+
+
+def test_a_worker_gets_the_same_configuration(file):
+    config = load(file(f"[auth]\njwt_key = '{JWT_KEY}'\n[[auth.api_keys]]\nkey = 'k'\nproject = 'p'\n"), {})
+    assert config_from_json(config_to_json(config)) == config
+
+
+# Secrets
+
+CANARIES = {
+    "auth.jwt_key": "canary-jwt-0123456789-0123456789-0123456789",
+    "auth.jwt_key_previous": "canary-old-0123456789-0123456789-0123456789",
+    "clickhouse.password": "canary-password",
+    "clickhouse.embedded_password": "canary-embedded",
+}
+CANARY_FILE = (
+    '[auth]\njwt_key = "{auth.jwt_key}"\njwt_key_previous = "{auth.jwt_key_previous}"\n'
+    '[[auth.api_keys]]\nkey = "canary-key"\n[[auth.api_keys]]\nkey_sha256 = "' + "ca" * 32 + '"\n'
+    '[clickhouse]\npassword = "{clickhouse.password}"\nembedded_password = "{clickhouse.embedded_password}"\n'
+)
+
+
+def with_canaries(more: str = "") -> str:
+    text = CANARY_FILE
+    for name, value in CANARIES.items():
+        text = text.replace("{" + name + "}", value)
+    return text + more
+
+
+def test_every_key_that_is_a_secret_has_a_canary_here(file):
+    config = load(file(with_canaries()), {})
+    assert set(secrets_of(config)) == {*CANARIES.values(), "canary-key", "ca" * 32}
+
+
+def test_no_secret_is_in_anything_that_shows_a_configuration(file):
+    config = load(file(with_canaries()), {})
+    tables = [config, config.auth, config.clickhouse, *config.auth.api_keys]
+    shown = "".join(f"{t!r} {t} {t.__rich_repr__()!r} {json.dumps(t.masked())}" for t in tables)
+    assert "***" in shown
+    for secret in secrets_of(config):
+        assert secret not in shown
+
+
+def test_no_secret_is_in_an_error_or_a_note(file):
+    """Each secret of the wrong type, too short, twice, or in the wrong place."""
+    texts = [
+        with_canaries("retention_days = 'x'\nuser = ''\nembedded_listen = 'x'\n"),
+        "[auth]\njwt_key = ['canary']\njwt_key_previous = {canary = 'canary'}\n[clickhouse]\npassword = ['canary']\n",
+        "[auth]\njwt_key = 'canary'\njwt_key_previous = 'canary\\u0000'\n",
+        "[auth]\napi_keys = ['canary', 'canary', {key = ['canary']}]\n",
+        "[auth]\napi_keys = ['canary', {key = 'canary', project = 'p'}, ['canary'], 'canary ']\n",
+        "[auth]\napi_keys = 'canary'\n",
+        "[auth]\njwt_key = canary\n",
+        "[auth]\njwt_key = 'canary\n",
+        "[clickhouse]\nurl = 'http://user:canary@host:8123'\n",
+        "[clickhouse]\nurl = 'user:canary@host:8123'\n",
+        "[clickhouse]\nurl = 'http://host:8123/?password=canary'\n",
+        "[clickhouse]\nurl = 'http://host:8123?user=u&password=canary#canary'\n",
+    ]
+    environs = [
+        csharp(
+            JwtSymmetricKey="canary",
+            AllowedProjectKeys="canary,canary ",
+            ClickHouseConnectionString="Host=a b;Password=canary",
+        ),
+        csharp(ClickHouseConnectionString="Host=h;Password='canary"),
+        csharp(ClickHouseConnectionString="canary"),
+        {
+            "NEALYTICS_AUTH_API_KEYS": '["canary", 5]',
+            "NEALYTICS_AUTH_JWT_KEY": "canary",
+            "NEALYTICS_AUTH_SECRET": "canary",
+        },
+        {"NEALYTICS_AUTH_API_KEYS": "[canary"},
+    ]
+    for path, environ in [
+        *((file(text), {}) for text in texts[:1]),
+        *((None, environ) for environ in environs),
+    ]:
+        found = problems_of(path, environ)
+        assert "canary" not in str(found)
+    for text in texts:
+        try:
+            said = str(load_with_notes(file(text), {}).notes)
+        except ConfigError as error:
+            said = f"{error} {error!r}"
+        assert "canary" not in said.replace(str(os.getcwd()), "")

@@ -1,0 +1,72 @@
+"""`nealytics.example.toml` cannot lie: every key is there, with its default and a reason."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from nealytics.config import Config, load
+from nealytics.config.load import KEYS
+
+EXAMPLE = Path(__file__).parent.parent / "nealytics.example.toml"
+SETTING = re.compile(r"^#([a-z0-9_]+ = .*)$", re.MULTILINE)
+
+
+def uncommented() -> str:
+    return SETTING.sub(r"\1", EXAMPLE.read_text())
+
+
+def settings() -> dict[str, object]:
+    tables = tomllib.loads(uncommented())
+    return {f"{table}.{key}": value for table, content in tables.items() for key, value in content.items()}
+
+
+def defaults() -> dict[str, object]:
+    tables = Config().masked()
+    found = {f"{table}.{key}": value for table, content in tables.items() for key, value in content.items()}
+    found["wal.directory"] = ""  # Path() would be shown as "."
+    return found
+
+
+def test_the_example_shows_every_key_and_no_other():
+    assert sorted(settings()) == sorted(KEYS)
+
+
+@pytest.mark.parametrize("name", sorted(KEYS))
+def test_each_value_in_the_example_is_the_default(name):
+    assert settings()[name] == defaults()[name]
+
+
+@pytest.fixture(autouse=True)
+def no_configuration_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_example_as_it_stands_changes_nothing():
+    assert load(EXAMPLE, {}) == load(None, {})
+
+
+def test_the_example_with_every_line_uncommented_changes_nothing(tmp_path):
+    path = tmp_path / "all.toml"
+    path.write_text(uncommented())
+    assert load(path, {}) == load(None, {})
+
+
+def test_each_key_has_an_explanation_above_it():
+    """Related keys may share one: then they stand directly below each other."""
+    previous = ""
+    for line in EXAMPLE.read_text().splitlines():
+        if SETTING.match(line):
+            assert previous.startswith("#"), line
+        previous = line
+
+
+def test_the_block_for_a_key_in_the_example_is_accepted(tmp_path):
+    block = "".join(
+        line.removeprefix("#") + "\n" for line in EXAMPLE.read_text().splitlines() if line.startswith("#   ")
+    ).replace("…", "a-key-that-is-long-enough")
+    path = tmp_path / "keys.toml"
+    path.write_text(block)
+    (key,) = load(path, {}).auth.api_keys
+    assert (key.project, key.tenant, key.kind) == ("my-app", "tenant-1", "browser")
