@@ -1,5 +1,7 @@
 """The configuration: where values come from, what each mistake is told, and that no secret is ever shown."""
 
+# ruff: noqa: E501  (a message stands in one line, as it is printed)
+
 import json
 import os
 from pathlib import Path
@@ -52,7 +54,7 @@ def csharp(**options: str) -> dict[str, str]:
 # Mistakes: what stands in the file, and the one message it gets.
 
 BAD_FILES = [
-    ("listen = 1", 'config: listen is a value and must be a table; write [listen] and its keys below'),
+    ("wal = 1", 'config: wal is a value and must be a table; write [wal] and its keys below'),
     ("[wal]\nsegment_size = 1", "config: unknown key wal.segment_size; did you mean wal.segment_bytes_max?"),
     ("[wall]\nx = 1", "config: unknown key wall; nealytics.example.toml lists all"),
     ("[clickhouse]\nworkers = 2", "config: unknown key clickhouse.workers; did you mean server.workers?"),
@@ -77,7 +79,7 @@ BAD_FILES = [
         'write scheme and host in lower case, without a path, e.g. "https://app.example.com"',
     ),
     ("[server]\ncors_allowed_origins = 'https://a'", 'config: server.cors_allowed_origins is "https://a"; write a list of texts, ["…", "…"]'),
-    ("[server]\ndata_dir = ['x']", 'config: server.data_dir is ["x"] is not a text; write it in quotes, "…"'),
+    ("[server]\ndata_dir = ['x']", 'config: server.data_dir is ["x"]; write it in quotes, "…"'),
     ("[ingest]\ndecompression = 'no'", 'config: ingest.decompression is "no"; write true or false'),
     ("[ingest]\nbody_bytes_max = 999_999_999", "config: ingest.body_bytes_max is 999999999; write a whole number from 1 to 134,217,728"),
     ("[ingest]\nrate_limit_requests = -1", "config: ingest.rate_limit_requests is -1; write a whole number from 0 up"),
@@ -111,7 +113,7 @@ BAD_FILES = [
     ("[auth]\njwt_key = 'replace_this_please'", "config: auth.jwt_key has 19 bytes and needs at least 32; make one with: openssl rand -base64 48"),
     ("[auth]\njwt_key = 17", 'config: auth.jwt_key; write it in quotes, "…"'),
     ("[auth]\napi_keys = 'k'", 'config: auth.api_keys is not a list; write each key as [[auth.api_keys]] with key = "…" below'),
-    ("[[auth.api_keys]]", "config: auth.api_keys[0] has neither key and key_sha256; give exactly one of them"),
+    ("[[auth.api_keys]]", "config: auth.api_keys[0] has neither key nor key_sha256; give exactly one of them"),
     (f"[[auth.api_keys]]\nkey = 'k'\nkey_sha256 = '{'0' * 64}'", "config: auth.api_keys[0] has both key and key_sha256; give exactly one of them"),
     ("[[auth.api_keys]]\nkey_sha256 = 'xyz'", "config: auth.api_keys[0] has a key_sha256 that is not 64 hexadecimal digits; make it with: printf %s KEY | sha256sum"),
     (
@@ -185,9 +187,8 @@ def test_all_problems_are_reported_at_once(file):
 
 
 def test_a_file_that_is_not_toml_is_named_with_the_place_and_without_its_text(file):
-    assert problems_of(file("[auth]\njwt_key = canary-canary\n")) == [
-        f"config: {file('')} is not valid TOML (at line 2, column 11); mend it"
-    ] or "canary" not in str(problems_of(file("[auth]\njwt_key = canary-canary\n")))
+    path = file("[auth]\njwt_key = canary\n")
+    assert problems_of(path) == [f"config: {path} is not valid TOML (at line 2, column 11); mend it"]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"x = " + b"[" * 100_000, b"x = " + b"9" * 5_000])

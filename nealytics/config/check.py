@@ -155,7 +155,9 @@ def _keys(config: Config) -> list[str]:
 def _key_problems(key: ApiKey, identifier_chars_max: int) -> list[str]:
     found = []
     if bool(key.key) == bool(key.key_sha256):
-        found.append(f"has {'both' if key.key else 'neither'} key and key_sha256; give exactly one of them")
+        found.append(
+            f"has {'both key and' if key.key else 'neither key nor'} key_sha256; give exactly one of them"
+        )
     if key.key_sha256 and not re.fullmatch(r"[0-9A-Fa-f]{64}", key.key_sha256):
         found.append(
             "has a key_sha256 that is not 64 hexadecimal digits; make it with: printf %s KEY | sha256sum"

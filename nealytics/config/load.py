@@ -399,11 +399,7 @@ def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
 
 def _text(raw: object) -> str:
     if not isinstance(raw, str):
-        raise _Unusable(
-            ' is not a text; write it in quotes, "…"'
-            if isinstance(raw, dict | list)
-            else '; write it in quotes, "…"'
-        )
+        raise _Unusable('; write it in quotes, "…"')
     if "\0" in raw:
         raise _Unusable(" holds a NUL character; remove it")
     return raw
