@@ -1,0 +1,120 @@
+"""`nealytics wal`: looking into the write-ahead logs from outside."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from nealytics.cli.options import config_option
+from nealytics.config import load
+from nealytics.wal import OS_FILES, inspection
+from nealytics.wal.inspection import Summary
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _directory_argument(command: Command) -> Command:
+    return click.argument(
+        "directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+    )(command)
+
+
+@click.group()
+def wal() -> None:
+    """Look into the write-ahead log.
+
+    Each worker has a log of its own, in wal.directory/<worker>. These commands only read, take no lock, and
+    work while a server runs as well as after it has ended.
+    """
+
+
+@wal.command()
+@_directory_argument
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per log and line, for scripts.")
+def inspect(directory: Path | None, config_path: Path | None, as_json: bool) -> None:
+    """Show what each log holds and how far it is settled.
+
+    DIRECTORY is one log or the directory that holds several; without it, the configuration's wal.directory.
+
+    \b
+    rows         first and last row on disk
+    settled      up to this row everything is in ClickHouse, or in the dead letter
+    outstanding  rows of batches that were begun and not finished
+    waiting      rows that are on disk and not settled; "oldest" is how long the first of them has waited
+    """
+    for log in _logs(directory, config_path):
+        summary = inspection.inspect(OS_FILES, log)
+        if as_json:
+            click.echo(msgspec.json.encode(summary))
+        else:
+            click.echo(_described(summary, time.time()))
+
+
+@wal.command()
+@_directory_argument
+@config_option
+def verify(directory: Path | None, config_path: Path | None) -> None:
+    """Read every byte of the logs and check it.
+
+    DIRECTORY is one log or the directory that holds several; without it, the configuration's wal.directory.
+
+    Names file and byte of whatever is damaged, and exits with 1 if anything is. A write that was not
+    finished at the end of a log is a remark, not damage: it was never acknowledged. Nothing is repaired.
+    """
+    damaged = False
+    for log in _logs(directory, config_path):
+        damaged_here = False
+        for finding in inspection.verify(OS_FILES, log):
+            damaged_here |= finding.damage
+            click.echo(f"{'damage' if finding.damage else 'remark'}: {finding.message}")
+        click.echo(f"{log}: {'damaged' if damaged_here else 'fine'}")
+        damaged |= damaged_here
+    sys.exit(1 if damaged else 0)
+
+
+def _logs(directory: Path | None, config_path: Path | None) -> list[Path]:
+    root = directory or load(config_path).wal.directory
+    if directory is None and not root.exists():
+        click.echo(f"{root} does not exist: no server has run yet", err=True)
+        return []
+    logs = inspection.find_logs(root)
+    if not logs:
+        click.echo(f"{root} holds no log", err=True)
+    return logs
+
+
+def _described(summary: Summary, now: float) -> str:
+    rows = (
+        f"{summary.first_lsn}-{summary.last_lsn}"
+        if summary.first_lsn
+        else f"none (the last was {summary.last_lsn})"
+    )
+    outstanding = ", ".join(f"{first}-{last}" for first, last in summary.outstanding)
+    waiting = "unknown" if summary.waiting is None else str(summary.waiting)
+    if summary.oldest_waiting_ms is not None:
+        waiting += f", the oldest for {_duration(now - summary.oldest_waiting_ms / 1000)}"
+    lines = [
+        summary.directory,
+        f"  id           {summary.log_id or 'unknown'}",
+        f"  size         {summary.bytes:,} bytes in {summary.segments} segments",
+        f"  rows         {rows}",
+        f"  settled      {'unknown' if summary.cursor_lsn is None else f'up to {summary.cursor_lsn}'}",
+        f"  outstanding  {outstanding or 'none'}",
+        f"  waiting      {waiting}",
+        *(f"  problem      {problem}" for problem in summary.problems),
+    ]
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    seconds = max(0, int(seconds))
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, rest = divmod(rest, 60)
+    parts = [f"{n} {unit}" for n, unit in ((days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")) if n]
+    return " ".join(parts[:2]) or "less than a second"
