@@ -93,16 +93,18 @@ class Limits(msgspec.Struct, frozen=True):
 class InvalidEvent(NealyticsError):
     """An event, or a whole body, that cannot be taken. `reason` is one of `metrics.REFUSED_REASONS`."""
 
-    def __init__(self, reason: str, message: str, field: str | None = None) -> None:
+    def __init__(self, reason: str, message: str, field: str | None = None, *, detail: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.field = field
+        self.detail = detail  # what to do about it
 
 
 _one = msgspec.json.Decoder(Sent)
 _many = msgspec.json.Decoder(list[Sent])
 _pieces = msgspec.json.Decoder(list[msgspec.Raw])
+_anything = msgspec.json.Decoder(msgspec.Raw)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 # What decoding can raise: bad JSON or a wrong type; a string that is not UTF-8; nesting beyond the stack.
@@ -115,6 +117,15 @@ def is_utf8(body: bytes) -> bool:
     try:
         body.decode()
     except UnicodeDecodeError:
+        return False
+    return True
+
+
+def is_json(body: bytes) -> bool:
+    """Whether `body` is one JSON value, whatever it means."""
+    try:
+        _anything.decode(body)
+    except _UNREADABLE:
         return False
     return True
 
@@ -172,8 +183,9 @@ def freeze(sent: Sent, received_ms: int, limits: Limits) -> Event:
     elif metadata[0] != 0x7B:  # {
         raise InvalidEvent(
             "invalid_event",
-            f"metadata is {_shown(metadata)}, not a JSON object; text goes into metadataJson",
+            f"metadata is {_shown(metadata)}; it must be a JSON object",
             "metadata",
+            detail="Text goes into metadataJson; wrap another value in an object.",
         )
 
     received_id = sent.event_id
@@ -223,9 +235,9 @@ def _parse_ms(text: str) -> int:
     except ValueError:
         raise InvalidEvent(
             "invalid_event",
-            f"timestamp is {_quoted(text)}; "
-            "write ISO 8601, such as 2030-01-31T12:00:00.000Z, or epoch milliseconds",
+            f"timestamp is {_quoted(text)}; it must be ISO 8601 text or epoch milliseconds",
             "timestamp",
+            detail="Write it like 2030-01-31T12:00:00.000Z, or leave it out.",
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -242,13 +254,20 @@ def _identifier_problem(sent: Sent, limits: Limits) -> InvalidEvent:
         ("itemId", sent.item_id, False, limits.item_id_chars_max),
     )
     for name, value, required, most in values:
+        setting = "item_id_chars_max" if name == "itemId" else "identifier_chars_max"
         if required and not value:
-            return InvalidEvent("invalid_event", f"{name} is missing or empty", name)
+            return InvalidEvent(
+                "invalid_event",
+                f"{name} is missing or empty",
+                name,
+                detail="projectId, tenantId, sessionId and eventType are required.",
+            )
         if value and len(value) > most:
             return InvalidEvent(
                 "invalid_event",
                 f"{name} has {len(value)} characters, at most {most} are accepted: {_quoted(value)}",
                 name,
+                detail=f"Shorten it, or raise ingest.{setting}.",
             )
     raise AssertionError("every identifier is within its limits")
 
@@ -261,7 +280,13 @@ def _window_problem(sent: Sent, timestamp_ms: int, received_ms: int, limits: Lim
     if sent.timestamp is None and sent.event_id is not None:
         field = "eventId"
         what = f"there is no timestamp and the time in the UUIDv7 eventId is {iso_utc(timestamp_ms)}"
-    return InvalidEvent("outside_time_window", f"{what}; accepted are times from {oldest} to {newest}", field)
+    return InvalidEvent(
+        "outside_time_window",
+        f"{what}; accepted are times from {oldest} to {newest}",
+        field,
+        detail="Check the clock and, for a number, that it is milliseconds. The window is "
+        "clickhouse.retention_days back and ingest.future_hours_max ahead.",
+    )
 
 
 _PATH = re.compile(r" - at `\$(?:\.(\w+))?.*`$", re.DOTALL)
@@ -274,9 +299,13 @@ _NAMES = {
 def _explained(error: Exception, body: bytes | msgspec.Raw) -> InvalidEvent:
     """The error of a failed decode in our words. Only a refused event pays for this second look."""
     if isinstance(error, RecursionError):
-        return InvalidEvent("invalid_json", "the JSON is nested too deeply")
+        return InvalidEvent("invalid_json", "the JSON is nested too deeply", detail="Flatten the metadata.")
     if not isinstance(error, msgspec.ValidationError):
-        return InvalidEvent("invalid_json", f"the JSON cannot be read: {_lower_first(str(error))}")
+        return InvalidEvent(
+            "invalid_json",
+            f"the JSON cannot be read: {_reason(error)}",
+            detail="Send one JSON value in UTF-8, without BOM, comments, NaN or single surrogates.",
+        )
     text = str(error)
     path = _PATH.search(text)
     field = path and path.group(1)
@@ -306,5 +335,6 @@ def _quoted(text: str) -> str:
     return f'"{shorten(text)}"'
 
 
-def _lower_first(text: str) -> str:
+def _reason(error: Exception) -> str:
+    text = str(error).removeprefix("JSON is malformed: ")
     return text[:1].lower() + text[1:]

@@ -29,6 +29,7 @@ REFUSED_REASONS = (
     "rate_limited",
     "body_too_large",
     "unsupported_encoding",
+    "bad_request",
     "request_timeout",
     "log_full",
     "log_broken",
@@ -62,7 +63,9 @@ SPECS = (
         "Time to commit one batch to ClickHouse, retries included.",
         buckets=_WRITE_BUCKETS,
     ),
-    Spec("nealytics_query_read_duration_seconds", "histogram", "Time of one read query.", buckets=_READ_BUCKETS),
+    Spec(
+        "nealytics_query_read_duration_seconds", "histogram", "Time of one read query.", buckets=_READ_BUCKETS
+    ),
     Spec("nealytics_queue_depth_current", "gauge", "Events in the log that ClickHouse does not have yet."),
     Spec("nealytics_events_committed_total", "counter", "Events that ClickHouse took."),
     Spec(
@@ -85,9 +88,18 @@ SPECS = (
         "Age of the oldest event in the log that ClickHouse does not have yet; 0 if none waits.",
         across="max",
     ),
-    Spec("nealytics_wal_fsync_seconds", "histogram", "Time of one fdatasync of the log.", buckets=_FSYNC_BUCKETS),
-    Spec("nealytics_wal_group_events", "histogram", "Events that shared one fdatasync.",
-         buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 10000)),
+    Spec(
+        "nealytics_wal_fsync_seconds",
+        "histogram",
+        "Time of one fdatasync of the log.",
+        buckets=_FSYNC_BUCKETS,
+    ),
+    Spec(
+        "nealytics_wal_group_events",
+        "histogram",
+        "Events that shared one fdatasync.",
+        buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 10000),
+    ),
     Spec("nealytics_wal_torn_tails_total", "counter", "Unfinished last frames cut off at a start."),
     Spec("nealytics_worker_starts_total", "counter", "Starts of a worker, restarts included."),
 )

@@ -1,0 +1,8 @@
+"""What stands between a socket and a handler.
+
+connections.py   the server: header timeout, too many connections, errors of the parser, orderly end
+app.py           the application: every answer's headers, errors as JSON, CORS
+responses.py     how an error looks
+reads.py         the read routes
+health.py        /health, /ready, /ready/ingest, /metrics
+"""

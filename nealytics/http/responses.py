@@ -1,0 +1,85 @@
+"""How an error looks: JSON `{code, message, detail, field?}`, never empty; and what every answer carries."""
+
+import msgspec
+from aiohttp import web
+
+from nealytics.errors import Refused
+
+ANSWER_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-XSS-Protection": "0",  # the filter it switches off was itself a hole
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Server": "nealytics",  # instead of aiohttp's, which tells versions
+}
+
+
+class ErrorBody(msgspec.Struct, omit_defaults=True):
+    code: str
+    message: str
+    detail: str
+    field: str | None = None
+
+
+def error_body(code: str, message: str, detail: str, field: str | None = None) -> bytes:
+    return msgspec.json.encode(ErrorBody(code, message, detail, field))
+
+
+def error_response(
+    status: int,
+    code: str,
+    message: str,
+    detail: str,
+    *,
+    field: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> web.Response:
+    response = web.Response(
+        status=status,
+        body=error_body(code, message, detail, field),
+        content_type="application/json",
+        headers=headers,
+    )
+    if headers and headers.get("Connection") == "close":
+        response.force_close()
+    return response
+
+
+def refused_response(refused: Refused) -> web.Response:
+    return error_response(
+        refused.status,
+        refused.code,
+        refused.message,
+        refused.detail,
+        field=refused.field,
+        headers=refused.headers,
+    )
+
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 417: "expectation_failed"}
+
+
+def http_exception_response(error: web.HTTPException, path: str) -> web.Response:
+    """aiohttp's own answers (no such route, wrong method) in our form; their headers (Allow) stay."""
+    headers = {name: value for name, value in error.headers.items() if name.lower() != "content-type"}
+    code = _CODES.get(error.status, "bad_request" if error.status < 500 else "internal_error")
+    if error.status == 404:
+        message, detail = f"there is nothing at {path[:128]}", "See docs/api.md for the routes."
+    elif error.status == 405:
+        message = f"{path[:128]} does not take this method"
+        detail = f"Use {error.headers.get('Allow', 'another')}."
+    else:
+        message, detail = (error.text or error.reason), ""
+    return error_response(error.status, code, message, detail, headers=headers)
+
+
+def raw_answer(status_line: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
+    """A whole answer for a connection on which no request could be read; it must be closed afterwards."""
+    lines = [
+        f"HTTP/1.1 {status_line}",
+        *(f"{name}: {value}" for name, value in {**ANSWER_HEADERS, **(headers or {})}.items()),
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -1,0 +1,94 @@
+"""The one door to the log: what comes back from `admit` is on disk."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
+from nealytics.config import IngestConfig
+from nealytics.errors import LogError, LogFull, Refused
+from nealytics.event import Event, Limits
+from nealytics.observe.metrics import Metrics
+
+# A full log empties as fast as ClickHouse takes events; a broken one is open again after a restart.
+FULL_RETRY_AFTER_S = 10
+BROKEN_RETRY_AFTER_S = 2
+
+
+class Appends(Protocol):
+    """What is asked of `wal.log.Log` here."""
+
+    def append(self, rows: Sequence[bytes], row_format: int) -> asyncio.Future[int]: ...
+
+
+class NotAdmitted(Refused):
+    """The log took none of these `events`."""
+
+    events = 0
+
+
+class LsnRange(NamedTuple):
+    first: int
+    last: int
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Admission:
+    """Takes events into the log.
+
+    `limits` and `now_ms` are what callers freeze events with, so that every way in measures alike.
+    """
+
+    def __init__(
+        self,
+        log: Appends,
+        metrics: Metrics,
+        config: IngestConfig,
+        retention_days: int,
+        clock_ms: Callable[[], int] = _now_ms,
+    ) -> None:
+        self._log = log
+        self._ingested = metrics.events_ingested
+        self.limits = Limits.of(config, retention_days)
+        self.now_ms = clock_ms
+
+    async def admit(self, events: Sequence[Event], received_ms: int) -> LsnRange:
+        """Returns once all of `events` (at least one) are on disk; they have these LSNs.
+
+        Whoever is cancelled in here has appended all the same. Raises `NotAdmitted` (503).
+        """
+        rows = [encode_row(event, received_ms) for event in events]
+        try:
+            last = await self._log.append(rows, ROW_FORMAT)
+        except (LogError, ValueError) as error:
+            raise _not_admitted(error, len(rows)) from error
+        self._ingested.add(len(rows))
+        return LsnRange(last - len(rows) + 1, last)
+
+
+def _not_admitted(error: Exception, events: int) -> NotAdmitted:
+    if isinstance(error, LogFull):
+        refused = NotAdmitted(
+            503,
+            "log_full",
+            "there is no room for more events at the moment; nothing of this request was stored",
+            detail="Send it again later, with the same eventId and timestamp.",
+            headers={"Retry-After": str(FULL_RETRY_AFTER_S)},
+        )
+    elif isinstance(error, LogError):
+        refused = NotAdmitted(
+            503,
+            "log_broken",
+            "the log failed, so it is not known whether this request was stored",
+            detail="Send it again, with the same eventId and timestamp: then it is counted once.",
+            headers={"Retry-After": str(BROKEN_RETRY_AFTER_S)},
+        )
+    else:
+        # Only a body_bytes_max beyond what one row of the log may have comes to this.
+        refused = NotAdmitted(413, "body_too_large", "an event is too large for the log", detail=str(error))
+    refused.events = events
+    return refused

@@ -1,0 +1,80 @@
+"""The bytes of a request body, within limits of size and time.
+
+aiohttp reads whatever comes for as long as it comes. Here a body has a size, a longest pause and an end.
+"""
+
+import asyncio
+
+from aiohttp import hdrs, web
+
+from nealytics.config import IngestConfig, ServerConfig
+from nealytics.errors import Refused
+from nealytics.ingest.decompression import decompress, too_large, unsupported
+
+
+class BodyReader:
+    """Reads bodies; raises `Refused` (400, 408, 413, 415), or `ConnectionError` if the client has left."""
+
+    def __init__(self, ingest: IngestConfig, server: ServerConfig) -> None:
+        self._bytes_max = ingest.body_bytes_max
+        self._decompression = ingest.decompression
+        self._idle_s = server.body_idle_timeout_s
+        self._request_s = server.request_timeout_s
+
+    def check_head(self, request: web.BaseRequest) -> str:
+        """What the head alone forbids, before a byte of the body is read. Returns the Content-Encoding."""
+        headers = request.headers
+        if (length := request.content_length) is not None and length > self._bytes_max:
+            raise too_large(self._bytes_max)
+        if hdrs.CONTENT_ENCODING not in headers:
+            return ""
+        encoding = ",".join(headers.getall(hdrs.CONTENT_ENCODING))
+        if "," in encoding or not (self._decompression or encoding.strip().lower() in ("", "identity")):
+            raise unsupported(encoding)
+        return encoding
+
+    async def read(self, request: web.BaseRequest, encoding: str) -> bytes:
+        content = request.content
+        # Nearly always the whole body came with the head: no task switch, no timer.
+        body = content.read_nowait() if content.is_eof() else await self._receive(request)
+        if len(body) > self._bytes_max:
+            raise too_large(self._bytes_max)
+        return decompress(body, encoding, self._bytes_max) if encoding else body
+
+    async def _receive(self, request: web.BaseRequest) -> bytes:
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # it was not a part of the answer
+        now = asyncio.get_running_loop().time
+        # The head has used up some of the request's time; http.connections knows how much.
+        end = now() + self._request_s - getattr(request.protocol, "head_s", 0.0)
+        content = request.content
+        body = bytearray()
+        try:
+            while True:
+                async with asyncio.timeout_at(min(end, now() + self._idle_s)):
+                    chunk = await content.readany()
+                if not chunk:
+                    return bytes(body)
+                body += chunk
+                if len(body) > self._bytes_max:
+                    raise too_large(self._bytes_max)
+        except TimeoutError:
+            raise Refused(
+                408,
+                "request_timeout",
+                f"the body did not arrive in time: {len(body)} bytes in {self._spent_s(end, now()):.1f} s",
+                detail=f"A pause may last {self._idle_s:g} s and the whole request {self._request_s:g} s.",
+                headers={hdrs.CONNECTION: "close"},
+            ) from None
+        except web.RequestPayloadError as error:
+            raise Refused(
+                400,
+                "bad_request",
+                "the body is not valid HTTP",
+                detail="Its chunks are malformed or it ended too early; nothing was stored.",
+                headers={hdrs.CONNECTION: "close"},
+            ) from error
+
+    def _spent_s(self, end: float, now: float) -> float:
+        return self._request_s - (end - now)

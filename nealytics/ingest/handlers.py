@@ -1,0 +1,226 @@
+"""The three ingest routes.
+
+Every request goes the same way: key, rate, what the head forbids; then the body, its events, the log, the
+answer. Nothing of a body is read before the head is accepted. An answer in the 200s means: on disk.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+from aiohttp import hdrs, web
+
+from nealytics.auth.api_keys import ApiKeys, KeyGrant
+from nealytics.config import Config
+from nealytics.errors import Refused
+from nealytics.event import InvalidEvent
+from nealytics.ingest.admission import Admission, NotAdmitted
+from nealytics.ingest.body import BodyReader
+from nealytics.ingest.parser import (
+    Parsed,
+    Refusal,
+    parse_batch,
+    parse_event,
+    parse_one_or_array,
+    starts_array,
+)
+from nealytics.ingest.ratelimit import RateLimiter
+from nealytics.observe.metrics import Metrics
+
+TRACK = "/api/v1/telemetry/track"
+BEACON = "/api/v1/telemetry/beacon"
+BATCH = "/api/v1/telemetry/batch"
+
+_LINES_TYPES = frozenset(
+    ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+)
+
+
+class Commits(Protocol):
+    """What is asked of the committer here."""
+
+    def flush_soon(self) -> None: ...
+    async def wait_committed(self, first_lsn: int, last_lsn: int, timeout_s: float) -> bool: ...
+
+
+class BatchAnswer(msgspec.Struct, omit_defaults=True, kw_only=True):
+    # Filled in when nothing was accepted.
+    code: str | None = None
+    message: str | None = None
+    detail: str | None = None
+    accepted: int
+    rejected: int
+    errors: list[Refusal]
+    committed: bool | None = None
+
+
+class Ingest:
+    """Handlers of `track`, `beacon` and `batch`; they raise `Refused` for what is not taken.
+
+    A `ConnectionError` out of a handler means that the client has left and there is nobody to answer.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        keys: ApiKeys,
+        limiter: RateLimiter,
+        admission: Admission,
+        committer: Commits,
+        metrics: Metrics,
+    ) -> None:
+        self._keys = keys
+        self._limiter = limiter
+        self._bodies = BodyReader(config.ingest, config.server)
+        self._admission = admission
+        self._committer = committer
+        self._wait_timeout_s = config.ingest.wait_timeout_s
+        self._metrics = metrics
+
+    def add_routes(self, app: web.Application) -> None:
+        for path, handler in ((TRACK, self.track), (BEACON, self.beacon), (BATCH, self.batch)):
+            app.router.add_post(path, self._counted(handler), expect_handler=_expect)
+
+    async def track(self, request: web.Request) -> web.Response:
+        grant = self._grant(request.headers.get("X-Project-Key") or request.query.get("k", ""))
+        body = await self._body(request, grant)
+        admission = self._admission
+        received_ms = admission.now_ms()
+        try:
+            event = parse_event(body, received_ms, admission.limits, grant)
+        except InvalidEvent as error:
+            if starts_array(body):
+                raise Refused(
+                    400,
+                    "invalid_event",
+                    "the body is an array; track takes one event",
+                    detail=f"Send arrays to {BATCH}.",
+                ) from error
+            raise _refused(error) from error
+        await admission.admit((event,), received_ms)
+        return web.Response(status=202)
+
+    async def beacon(self, request: web.Request) -> web.Response:
+        # Only ?k=: sendBeacon cannot set headers.
+        grant = self._grant(request.query.get("k", ""))
+        body = await self._body(request, grant)
+        received_ms = self._admission.now_ms()
+        try:
+            parsed = parse_one_or_array(body, received_ms, self._admission.limits, grant)
+        except InvalidEvent as error:
+            raise _refused(error) from error
+        self._count(parsed)
+        if parsed.events:
+            await self._admission.admit(parsed.events, received_ms)
+        elif parsed.refused and parsed.refused.keys() == {"forbidden"}:
+            # A page with the wrong key would otherwise never hear of it.
+            return _answer(403, _nothing_accepted(parsed))
+        return web.Response(status=204)
+
+    async def batch(self, request: web.Request) -> web.Response:
+        grant = self._grant(request.headers.get("X-Project-Key") or request.query.get("k", ""))
+        body = await self._body(request, grant)
+        received_ms = self._admission.now_ms()
+        lines = request.content_type in _LINES_TYPES
+        try:
+            parsed = parse_batch(body, received_ms, self._admission.limits, grant, lines=lines)
+        except InvalidEvent as error:
+            raise _refused(error) from error
+        self._count(parsed)
+        if not parsed.events:
+            forbidden = parsed.refused.keys() == {"forbidden"}
+            return _answer(403 if forbidden else 400, _nothing_accepted(parsed))
+        lsns = await self._admission.admit(parsed.events, received_ms)
+        answer = BatchAnswer(
+            accepted=len(parsed.events), rejected=parsed.refused.total(), errors=parsed.errors
+        )
+        if request.query.get("wait", "").lower() not in ("true", "1"):
+            return _answer(202, answer)
+        self._committer.flush_soon()
+        answer.committed = await self._committer.wait_committed(
+            lsns.first, lsns.last, timeout_s=self._wait_timeout_s
+        )
+        return _answer(200 if answer.committed else 202, answer)
+
+    def _grant(self, key: str) -> KeyGrant:
+        grant = self._keys.find(key) if key else None
+        if grant is None:
+            raise Refused(
+                401,
+                "unauthorized",
+                "the API key is unknown" if key else "there is no API key",
+                detail="Send a key of auth.api_keys as X-Project-Key, or as ?k= where headers cannot be set.",
+            )
+        return grant
+
+    async def _body(self, request: web.Request, grant: KeyGrant) -> bytes:
+        turn = self._limiter.take(grant.index)
+        if turn is not None:
+            await _wait_turn(request, turn)
+        encoding = self._bodies.check_head(request)
+        return await self._bodies.read(request, encoding)
+
+    def _count(self, parsed: Parsed) -> None:
+        for reason, events in parsed.refused.items():
+            self._metrics.refused.add(events, reason)
+
+    def _counted(
+        self, handler: Callable[[web.Request], Awaitable[web.Response]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def counted(request: web.Request) -> web.Response:
+            try:
+                return await handler(request)
+            except Refused as refused:
+                events = refused.events if isinstance(refused, NotAdmitted) else 1
+                self._metrics.refused.add(events, refused.code)
+                raise
+
+        return counted
+
+
+async def _wait_turn(request: web.BaseRequest, turn: asyncio.Future[None]) -> None:
+    """Waits in the queue of the rate limit, and leaves it when the client hangs up."""
+
+    def leave() -> None:
+        if not turn.done():
+            turn.set_exception(ConnectionResetError("the client has left the queue"))
+
+    connection = request.protocol
+    if request.transport is None:
+        leave()
+    connection.on_lost = leave  # type: ignore[attr-defined]  # http.connections.Connection has it
+    try:
+        await turn
+    finally:
+        connection.on_lost = None  # type: ignore[attr-defined]
+
+
+async def _expect(request: web.Request) -> None:
+    # aiohttp would say "100 Continue" here, before anything is checked; BodyReader says it when it reads.
+    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed(text="only Expect: 100-continue is understood")
+
+
+def _refused(error: InvalidEvent) -> Refused:
+    status = 403 if error.reason == "forbidden" else 400
+    return Refused(status, error.reason, error.message, detail=error.detail, field=error.field)
+
+
+def _nothing_accepted(parsed: Parsed) -> BatchAnswer:
+    rejected = parsed.refused.total()
+    # The most frequent reason speaks for all.
+    code = parsed.refused.most_common(1)[0][0] if rejected else "invalid_event"
+    return BatchAnswer(
+        code=code,
+        message=f"none of the {rejected} events is acceptable" if rejected else "the body holds no events",
+        detail="Nothing was stored; errors says why, event by event." if rejected else "Send at least one.",
+        accepted=0,
+        rejected=rejected,
+        errors=parsed.errors,
+    )
+
+
+def _answer(status: int, answer: BatchAnswer) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(answer), content_type="application/json")

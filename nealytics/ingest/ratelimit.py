@@ -1,0 +1,104 @@
+"""Requests per key and window, for the whole node.
+
+Fixed windows: `requests` permits in each, shared by all workers through `NodeMemory`. Who finds none waits in
+this worker's queue, first come first served, for the next window; who finds the queue full gets 429. Windows
+are counted on the monotonic clock, which all processes of a machine share and nobody can set back.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+
+from nealytics.config import IngestConfig
+from nealytics.errors import Refused
+from nealytics.shared import NodeMemory
+
+
+class RateLimiter:
+    """`take` a permit of a key, at once or when its turn comes."""
+
+    def __init__(
+        self, config: IngestConfig, memory: NodeMemory, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._requests = config.rate_limit_requests
+        self._window_s = config.rate_limit_window_s
+        self._queue_max = config.rate_limit_queue_max
+        self._memory = memory
+        self._clock = clock
+        # One deque per key that has ever had to wait: bounded by the number of keys.
+        self._queues: dict[int, deque[asyncio.Future[None]]] = {}
+        self._tick: asyncio.TimerHandle | None = None
+
+    def take(self, key: int) -> asyncio.Future[None] | None:
+        """None: go on. A future: wait for it; a waiter that gives up cancels it or sets an exception.
+
+        Raises `Refused` (429) if the queue is full.
+        """
+        if not self._requests:
+            return None
+        memory = self._memory
+        window = int(self._clock() / self._window_s)
+        queue = self._queues.get(key)
+        if not queue and memory.rate_used(key, window) < self._requests:
+            memory.rate_use(key, window)
+            return None
+        queued = memory.rate_queued(key)
+        if queued >= self._queue_max:
+            raise self._refusal(queued)
+        if queue is None:
+            queue = self._queues[key] = deque()
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        memory.rate_queue_add(key, 1)
+        turn.add_done_callback(lambda turn: self._leave(key, turn))
+        self._wait_for_next_window()
+        return turn
+
+    def _leave(self, key: int, turn: asyncio.Future[None]) -> None:
+        self._memory.rate_queue_add(key, -1)
+        if turn.cancelled() or turn.exception() is not None:
+            try:
+                self._queues[key].remove(turn)
+            except ValueError:
+                pass  # its turn came in the same moment
+
+    def _wait_for_next_window(self) -> None:
+        if self._tick is None:
+            now = self._clock()
+            delay_s = self._window_s - now % self._window_s
+            self._tick = asyncio.get_running_loop().call_later(delay_s, self._next_window)
+
+    def _next_window(self) -> None:
+        self._tick = None
+        memory = self._memory
+        window = int(self._clock() / self._window_s)
+        waiting = False
+        for key, queue in self._queues.items():
+            while queue and memory.rate_used(key, window) < self._requests:
+                turn = queue.popleft()
+                if not turn.done():
+                    memory.rate_use(key, window)
+                    turn.set_result(None)
+            waiting = waiting or bool(queue)
+        if waiting:
+            self._wait_for_next_window()
+
+    def _refusal(self, queued: int) -> Refused:
+        reset_s = self._window_s - self._clock() % self._window_s
+        # The permits of the coming windows belong to those who wait already.
+        retry_s = math.ceil(reset_s + queued // self._requests * self._window_s)
+        return Refused(
+            429,
+            "rate_limited",
+            f"more than {self._requests} requests in {self._window_s:g} s with this key, "
+            f"and {queued} more are waiting",
+            detail="Send events in batches, wait for Retry-After, or raise ingest.rate_limit_requests.",
+            headers={
+                "Retry-After": str(max(1, retry_s)),
+                "RateLimit-Limit": str(self._requests),
+                "RateLimit-Remaining": "0",
+                "RateLimit-Reset": str(max(1, math.ceil(reset_s))),
+            },
+        )

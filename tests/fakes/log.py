@@ -1,0 +1,18 @@
+"""A log that takes nothing, for what must happen then."""
+
+import asyncio
+from collections.abc import Sequence
+
+from nealytics.errors import LogError
+
+
+class RefusingLog:
+    """Every append fails with `error`."""
+
+    def __init__(self, error: LogError) -> None:
+        self.error = error
+
+    def append(self, rows: Sequence[bytes], row_format: int) -> asyncio.Future[int]:
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(self.error)
+        return future
