@@ -37,8 +37,8 @@ class NodeMemory:
         for w in range(workers):
             start = w * block * _SLOT
             split = start + METRIC_SLOTS_MAX * _SLOT
-            self._metrics.append(whole[start:split].cast("d"))  # type: ignore[arg-type]
-            self._rates.append(whole[split : (w + 1) * block * _SLOT].cast("q"))  # type: ignore[arg-type]
+            self._metrics.append(whole[start:split].cast("d"))
+            self._rates.append(whole[split : (w + 1) * block * _SLOT].cast("q"))
         self.metrics = self._metrics[worker]
         self._rate = self._rates[worker]
 

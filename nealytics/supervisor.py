@@ -22,15 +22,13 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from nealytics import __version__, notify
-from nealytics.config import Config, config_to_json
-from nealytics.errors import ConfigError, NealyticsError
-from nealytics.process import self_command
+from nealytics.config import Config, config_to_json, split_listen
+from nealytics.errors import ConfigError
+from nealytics.process import EXIT_UNUSABLE, READY, self_command
 from nealytics.shared import NodeMemory
 
 log = logging.getLogger("nealytics.supervisor")
@@ -44,19 +42,15 @@ RESTART_DELAY_MAX_S = 10.0
 ENGINE_STOP_TIMEOUT_S = 15.0
 LISTEN_BACKLOG = 4096
 
-READY = b"R"
-ALIVE = b"."
-
-# A child's exit status that a restart cannot mend: bad configuration, a damaged log, a locked directory.
-EXIT_UNUSABLE = 78  # sysexits.h EX_CONFIG
-
 
 @dataclass
 class Child:
     """One process to keep running."""
 
     name: str
-    arguments: Callable[[int], list[str]]  # its command line, given the descriptor of its end of the socket pair
+    arguments: Callable[
+        [int], list[str]
+    ]  # its command line, given the descriptor of its end of the socket pair
     descriptors: tuple[int, ...]
     process: asyncio.subprocess.Process | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,7 +79,11 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_stop_signal, number)
 
         workers = [
-            Child(f"worker {i}", _worker_arguments(i, sock.fileno(), memory.fd, config_fd), (sock.fileno(), memory.fd, config_fd))
+            Child(
+                f"worker {i}",
+                _worker_arguments(i, sock.fileno(), memory.fd, config_fd),
+                (sock.fileno(), memory.fd, config_fd),
+            )
             for i, sock in enumerate(sockets)
         ]
         engine: list[Child] = []
@@ -103,7 +101,10 @@ class Supervisor:
         try:
             await self._stopping.wait()
             notify.notify("STOPPING=1")
-            log.info("serve: stopping; workers have %.0f s to answer, flush and drain", config.server.shutdown_timeout_s)
+            log.info(
+                "serve: stopping; workers have %.0f s to answer, flush and drain",
+                config.server.shutdown_timeout_s,
+            )
             # New connections are refused from here on; those already accepted belong to the workers.
             for sock in sockets:
                 sock.close()
@@ -124,7 +125,10 @@ class Supervisor:
     def _on_stop_signal(self, number: int) -> None:
         if self._stopping.is_set():
             self._killing = True
-            log.warning("serve: second %s, so everything is killed now; the log keeps what was acknowledged", signal.Signals(number).name)
+            log.warning(
+                "serve: second %s, so everything is killed now; the log keeps what was acknowledged",
+                signal.Signals(number).name,
+            )
             for child in self._children:
                 _signal(child, signal.SIGKILL)
         self._stopping.set()
@@ -156,7 +160,10 @@ class Supervisor:
         child.heard_at = time.monotonic()
         try:
             child.process = await asyncio.create_subprocess_exec(
-                *argv, executable=executable, pass_fds=(*child.descriptors, theirs.fileno()), stdin=asyncio.subprocess.DEVNULL
+                *argv,
+                executable=executable,
+                pass_fds=(*child.descriptors, theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
             )
         except OSError as error:
             log.error("serve: %s cannot be started: %s", child.name, error)
@@ -202,7 +209,9 @@ class Supervisor:
             notify.notify("WATCHDOG=1")
             await asyncio.sleep(interval_s)
 
-    async def _stop(self, children: list[Child], keepers: dict[str, asyncio.Task[None]], timeout_s: float) -> None:
+    async def _stop(
+        self, children: list[Child], keepers: dict[str, asyncio.Task[None]], timeout_s: float
+    ) -> None:
         for child in children:
             _signal(child, signal.SIGKILL if self._killing else signal.SIGTERM)
         tasks = [keepers[child.name] for child in children]
@@ -211,7 +220,11 @@ class Supervisor:
         _, late = await asyncio.wait(tasks, timeout=timeout_s)
         if late:
             names = ", ".join(child.name for child in children if keepers[child.name] in late)
-            log.error("serve: %s did not stop within %.0f s and is killed; the log keeps what was acknowledged", names, timeout_s)
+            log.error(
+                "serve: %s did not stop within %.0f s and is killed; the log keeps what was acknowledged",
+                names,
+                timeout_s,
+            )
             for child in children:
                 _signal(child, signal.SIGKILL)
             await asyncio.wait(late, timeout=5.0)
@@ -223,10 +236,8 @@ def open_listeners(listen: str, workers: int) -> list[socket.socket]:
     With several, the kernel spreads connections over them (SO_REUSEPORT). A port that another program
     uses is an error also then: the first bind is made without sharing. Raises `ConfigError`.
     """
-    host, _, port_text = listen.rpartition(":")
-    host = host.strip("[]")
+    host, port = split_listen(listen)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    port = int(port_text)
     try:
         if workers > 1:
             with _listener(family, host, port, shared=False) as probe:
@@ -258,7 +269,9 @@ def _listener(family: socket.AddressFamily, host: str, port: int, *, shared: boo
     return sock
 
 
-def _worker_arguments(index: int, listen_fd: int, memory_fd: int, config_fd: int) -> Callable[[int], list[str]]:
+def _worker_arguments(
+    index: int, listen_fd: int, memory_fd: int, config_fd: int
+) -> Callable[[int], list[str]]:
     return lambda parent_fd: [
         "worker", f"--index={index}", f"--listen-fd={listen_fd}", f"--memory-fd={memory_fd}",
         f"--config-fd={config_fd}", f"--parent-fd={parent_fd}",

@@ -1,0 +1,89 @@
+"""`nealytics serve`, and the two commands by which it starts its own processes."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import click
+import uvloop
+
+from nealytics.cli.options import config_option, set_up_log
+from nealytics.config import Config, config_from_json, load_with_notes
+from nealytics.errors import NealyticsError
+from nealytics.process import EXIT_UNUSABLE, die_with_parent
+
+log = logging.getLogger("nealytics.serve")
+
+
+@click.command()
+@config_option
+def serve(config_path: Path | None) -> None:
+    """Run Nealytics: take events, write them to ClickHouse, answer queries.
+
+    Runs in the foreground and logs JSON lines to stderr. Starts `server.workers` worker processes and, if
+    clickhouse.url is "embedded", the embedded ClickHouse; what dies is started again.
+
+    SIGTERM or Ctrl-C stops it: requests in flight are answered and what the log holds is written to ClickHouse,
+    as far as server.shutdown_timeout_s allows; the rest follows at the next start. A second signal ends it at
+    once and loses nothing either.
+
+    Settings come from nealytics.toml and the environment; `nealytics init` makes a file to start with.
+    """
+    from nealytics.supervisor import Supervisor
+
+    loaded = load_with_notes(config_path, serving=True)
+    set_up_log(loaded.config)
+    for note in loaded.notes:
+        log.warning("%s", note)
+    with asyncio.Runner() as runner:
+        sys.exit(runner.run(Supervisor(loaded.config).run()))
+
+
+@click.command(hidden=True)
+@click.option("--index", type=int, required=True)
+@click.option("--listen-fd", type=int, required=True)
+@click.option("--memory-fd", type=int, required=True)
+@click.option("--config-fd", type=int, required=True)
+@click.option("--parent-fd", type=int, required=True)
+def worker(index: int, listen_fd: int, memory_fd: int, config_fd: int, parent_fd: int) -> None:
+    """One worker; `serve` starts it."""
+    from nealytics.server import Worker
+    from nealytics.shared import NodeMemory
+
+    parent = socket.socket(fileno=parent_fd)
+    die_with_parent(parent)
+    # Ctrl-C reaches the whole foreground group; the supervisor alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    config = _config_of(config_fd)
+    set_up_log(config, worker=index)
+    memory = NodeMemory.attach(memory_fd, config.server.workers, max(1, len(config.auth.api_keys)), index)
+    listener = socket.socket(fileno=listen_fd)
+
+    async def live() -> int:
+        return await Worker(config, index, listener, memory, parent).run()
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            status = runner.run(live())
+    except NealyticsError as error:
+        log.critical("%s", error)
+        status = EXIT_UNUSABLE
+    sys.exit(status)
+
+
+@click.command(hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def embedded_child(arguments: tuple[str, ...]) -> None:
+    """The embedded ClickHouse; `serve` starts it."""
+    from nealytics.clickhouse.embedded_child import main
+
+    sys.exit(main(list(arguments)))
+
+
+def _config_of(fd: int) -> Config:
+    """What the supervisor put into the memfd; read by position, since every child shares the offset."""
+    return config_from_json(os.pread(fd, os.fstat(fd).st_size, 0))

@@ -1,0 +1,232 @@
+"""A worker: the one place where the parts meet.
+
+It opens its log, wires admission → log → committer → ClickHouse, serves HTTP on the socket that the supervisor
+opened, and ends in the opposite order. Each part gets the piece of the configuration that is its own.
+
+Worker 0 also drains logs that have no worker (`server.workers` was lowered) and takes over a log that the C#
+engine left.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+import time
+from pathlib import Path
+
+from nealytics.auth.api_keys import ApiKeys
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.clickhouse import schema
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.commit.backoff import next_delay_ms
+from nealytics.commit.committer import Committer
+from nealytics.commit.dead_letter import DeadLetter
+from nealytics.config import Config
+from nealytics.errors import LogBroken, LogDamaged, LogError, NealyticsError
+from nealytics.http.app import HttpServer, build_app
+from nealytics.http.health import add_health_routes
+from nealytics.http.reads import add_read_routes
+from nealytics.ingest.admission import Admission
+from nealytics.ingest.takeover import take_over
+from nealytics.observe.metrics import Metrics
+from nealytics.process import EXIT_UNUSABLE, READY, beat
+from nealytics.shared import NodeMemory
+from nealytics.wal.log import Log
+
+log = logging.getLogger("nealytics.server")
+
+OBSERVE_S = 1.0
+# After the log broke, the answers under way (503) get this long; then the process ends, to recover at its start.
+BROKEN_GRACE_S = 0.2
+EXIT_BROKEN = 74  # EX_IOERR of sysexits.h
+
+
+class Worker:
+    """One worker process's life; `run` returns its exit status.
+
+    It accepts events as soon as its log is open, whatever ClickHouse is doing.
+    """
+
+    def __init__(
+        self, config: Config, index: int, listener: socket.socket, memory: NodeMemory, parent: socket.socket
+    ) -> None:
+        self._config = config
+        self._index = index
+        self._listener = listener
+        self._memory = memory
+        self._parent = parent
+        self._metrics = Metrics(memory)
+        self._client = ClickHouseClient(endpoint_of(config), config.clickhouse)
+        self._dead_letter = DeadLetter(config.wal.directory / "dead-letter")
+        self._stopping = asyncio.Event()
+        self._broken: LogBroken | None = None
+        self._schema_ready = asyncio.Event()
+        self._schema_problem: str | None = "clickhouse has not been reached yet"
+        # Every log that this worker drains, its own first.
+        self._logs: list[Log] = []
+        self._committers: list[Committer] = []
+
+    @property
+    def problem(self) -> str | None:
+        """Why events do not reach ClickHouse at the moment; None if they do."""
+        return self._schema_problem or next((c.problem for c in self._committers if c.problem), None)
+
+    async def run(self) -> int:
+        config = self._config
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
+        self._memory.forget_queue()
+        self._metrics.worker_starts.add()
+        try:
+            own_log, committer = await self._open(config.wal.directory / str(self._index))
+        except LogDamaged as error:
+            log.critical("%s", error)
+            return EXIT_UNUSABLE
+        admission = Admission(own_log, self._metrics, config.ingest, config.clickhouse.retention_days)
+        app = build_app(
+            config,
+            keys=ApiKeys(config.auth.api_keys),
+            admission=admission,
+            committer=committer,
+            memory=self._memory,
+            metrics=self._metrics,
+        )
+        add_read_routes(
+            app,
+            client=self._client,
+            verifier=TokenVerifier(config.auth),
+            config=config,
+            metrics=self._metrics,
+        )
+        add_health_routes(
+            app,
+            log=own_log,
+            committer=self,
+            client=self._client,
+            metrics=self._metrics,
+            prometheus=config.observe.prometheus,
+        )
+        http = HttpServer(app, config)
+        await http.start(self._listener)
+
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(beat(self._parent)),
+                tasks.create_task(self._prepare_clickhouse()),
+                tasks.create_task(self._commit(committer)),
+                tasks.create_task(self._observe()),
+            ]
+            if self._index == 0:
+                running.append(tasks.create_task(self._inherit(admission)))
+            # What start-up made is here to stay; the collector need not look at it again at every full run.
+            gc.collect()
+            gc.freeze()
+            self._parent.send(READY)
+            await self._stopping.wait()
+            if self._broken is None:
+                half_s = config.server.shutdown_timeout_s / 2
+                await http.stop(half_s)
+                await asyncio.gather(*(committer.drain(half_s) for committer in self._committers))
+            else:
+                await asyncio.sleep(BROKEN_GRACE_S)
+            for task in running:
+                task.cancel()
+        for wal in self._logs:
+            with contextlib.suppress(LogError):
+                await wal.close()
+        await self._client.close()
+        return EXIT_BROKEN if self._broken else 0
+
+    async def _open(self, directory: Path) -> tuple[Log, Committer]:
+        config = self._config
+        wal = await Log.open(
+            directory,
+            config.wal,
+            metrics=self._metrics,
+            bytes_max=config.wal.bytes_max // config.server.workers,
+            on_broken=self._on_broken,
+        )
+        committer = Committer(
+            wal,
+            self._client,
+            self._dead_letter,
+            config.commit,
+            database=config.clickhouse.database,
+            metrics=self._metrics,
+        )
+        self._logs.append(wal)
+        self._committers.append(committer)
+        return wal, committer
+
+    def _on_broken(self, error: LogBroken) -> None:
+        log.critical("%s; this worker ends and recovers the log from disk", error)
+        self._broken = error
+        self._stopping.set()
+
+    async def _prepare_clickhouse(self) -> None:
+        """Makes sure that the table is there and fit before the first batch is sent to it."""
+        config = self._config.clickhouse
+        attempt = 0
+        said = ""
+        while True:
+            try:
+                # One worker is enough; the others find the table at their next try.
+                if config.apply_schema and self._index == 0:
+                    for line in await schema.apply(self._client, config):
+                        log.info("schema: %s", line)
+                await schema.probe(self._client, config)
+                break
+            except NealyticsError as error:
+                self._schema_problem = str(error)
+            attempt += 1
+            # The engine starts at the same time as we do, so the first misses are no news.
+            if attempt > 3 and self._schema_problem != said:
+                said = self._schema_problem
+                log.warning("clickhouse: not ready, events wait in the log: %s", said)
+            await asyncio.sleep(next_delay_ms(attempt, self._config.commit.backoff_max_ms) / 1000)
+        self._schema_problem = None
+        self._schema_ready.set()
+        log.info("clickhouse: ready, %r", self._client)
+
+    async def _commit(self, committer: Committer) -> None:
+        await self._schema_ready.wait()
+        await committer.run()
+
+    async def _observe(self) -> None:
+        """Keeps the gauges of all logs of this worker; counters are kept where things happen."""
+        metrics = self._metrics
+        while True:
+            now_ms = time.time() * 1000
+            oldest = [wal.oldest_waiting_ms for wal in self._logs]
+            ages = [max(0.0, now_ms - at) / 1000 for at in oldest if at is not None]
+            metrics.queue_depth.set(sum(wal.waiting for wal in self._logs))
+            metrics.oldest_age_seconds.set(max(ages, default=0.0))
+            metrics.wal_bytes.set(sum(wal.bytes_used for wal in self._logs))
+            await asyncio.sleep(OBSERVE_S)
+
+    async def _inherit(self, admission: Admission) -> None:
+        """Takes what others left in the directory: a C# engine's log, and logs without a worker."""
+        root = self._config.wal.directory
+        try:
+            await take_over(root, admission)
+        except (NealyticsError, OSError) as error:
+            log.error("takeover: %s; it is tried again at the next start", error)
+        orphans = sorted(
+            int(path.name)
+            for path in root.iterdir()
+            if path.is_dir() and path.name.isdigit() and int(path.name) >= self._config.server.workers
+        )
+        async with asyncio.TaskGroup() as tasks:
+            for index in orphans:
+                tasks.create_task(self._adopt(root / str(index)))
+
+    async def _adopt(self, directory: Path) -> None:
+        try:
+            wal, committer = await self._open(directory)
+        except NealyticsError as error:
+            log.error("adopt: %s stays as it is: %s", directory.name, error)
+            return
+        if wal.waiting:
+            log.info("adopt: log %s has no worker; draining its %d events", directory.name, wal.waiting)
+        await self._commit(committer)
