@@ -19,10 +19,10 @@ Callers must check that the bytes are UTF-8 (`is_utf8`) before they decode: msgs
 returns, not into raw metadata or fields it skips.
 """
 
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from math import floor
+from random import Random
 from uuid import UUID
 
 import msgspec
@@ -100,6 +100,10 @@ class InvalidEvent(NealyticsError):
         self.field = field
         self.detail = detail  # what to do about it
 
+
+# Ids have to be unique, not secret: seeded by the kernel once per process, and 20 times cheaper than asking it
+# every time.
+_random_bits = Random().getrandbits
 
 _one = msgspec.json.Decoder(Sent)
 _many = msgspec.json.Decoder(list[Sent])
@@ -207,8 +211,7 @@ def freeze(sent: Sent, received_ms: int, limits: Limits) -> Event:
 
 def new_event_id(now_ms: int) -> int:
     """A UUIDv7: 48 bits of time, 74 random ones."""
-    random = int.from_bytes(os.urandom(10))
-    return now_ms << 80 | 7 << 76 | (random >> 64 & 0xFFF) << 64 | 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
+    return now_ms << 80 | 7 << 76 | _random_bits(12) << 64 | 0b10 << 62 | _random_bits(62)
 
 
 def iso_utc(timestamp_ms: int) -> str:
