@@ -24,14 +24,14 @@ from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.committer import Committer
 from nealytics.commit.dead_letter import DeadLetter
 from nealytics.config import Config
-from nealytics.errors import LogBroken, LogDamaged, LogError, NealyticsError
+from nealytics.errors import LogBroken, LogError, NealyticsError
 from nealytics.http.app import HttpServer, build_app
 from nealytics.http.health import add_health_routes
 from nealytics.http.reads import add_read_routes
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.takeover import take_over
 from nealytics.observe.metrics import Metrics
-from nealytics.process import EXIT_UNUSABLE, READY, beat
+from nealytics.process import READY, beat
 from nealytics.shared import NodeMemory
 from nealytics.wal.log import Log
 
@@ -46,7 +46,8 @@ EXIT_BROKEN = 74  # EX_IOERR of sysexits.h
 class Worker:
     """One worker process's life; `run` returns its exit status.
 
-    It accepts events as soon as its log is open, whatever ClickHouse is doing.
+    It accepts events as soon as its log is open, whatever ClickHouse is doing. `run` raises `LogError` if the
+    log cannot be opened.
     """
 
     def __init__(
@@ -78,11 +79,7 @@ class Worker:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
         self._memory.forget_queue()
         self._metrics.worker_starts.add()
-        try:
-            own_log, committer = await self._open(config.wal.directory / str(self._index))
-        except LogDamaged as error:
-            log.critical("%s", error)
-            return EXIT_UNUSABLE
+        own_log, committer = await self._open(config.wal.directory / str(self._index))
         admission = Admission(own_log, self._metrics, config.ingest, config.clickhouse.retention_days)
         app = build_app(
             config,

@@ -50,7 +50,9 @@ def part_of(dotted: str) -> str:
 
 
 def test_every_part_of_the_package_has_a_layer():
-    parts = {path.stem if path.suffix else path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    parts = {
+        path.stem if path.suffix else path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"
+    }
     assert parts - {"__init__"} <= set(LEVEL)
 
 
@@ -69,14 +71,21 @@ def test_the_log_does_not_know_what_an_event_is():
         f"{module} imports {imported}"
         for module, imports in modules()
         for imported in imports
-        if part_of(module) == "wal" and part_of(imported) not in {"nealytics", "errors", "config", "observe", "wal"}
+        if part_of(module) == "wal"
+        and part_of(imported) not in {"nealytics", "errors", "config", "observe", "wal"}
     ]
     assert wrong == []
 
 
 def test_only_admission_and_commit_touch_the_log():
     """`server` wires and `cli.wal` inspects; nobody else has business with the log."""
-    allowed = ("nealytics.wal", "nealytics.commit", "nealytics.ingest.admission", "nealytics.server", "nealytics.cli.wal")
+    allowed = (
+        "nealytics.wal",
+        "nealytics.commit",
+        "nealytics.ingest.admission",
+        "nealytics.server",
+        "nealytics.cli.wal",
+    )
     wrong = [
         f"{module} imports {imported}"
         for module, imports in modules()

@@ -13,7 +13,7 @@ import uvloop
 
 from nealytics.cli.options import config_option, set_up_log
 from nealytics.config import Config, config_from_json, load_with_notes
-from nealytics.errors import NealyticsError
+from nealytics.errors import LogBroken, LogFull, NealyticsError
 from nealytics.process import EXIT_UNUSABLE, die_with_parent
 
 log = logging.getLogger("nealytics.serve")
@@ -71,7 +71,8 @@ def worker(index: int, listen_fd: int, memory_fd: int, config_fd: int, parent_fd
             status = runner.run(live())
     except NealyticsError as error:
         log.critical("%s", error)
-        status = EXIT_UNUSABLE
+        # A failing or full disk may be better at the next start; nothing else is.
+        status = 1 if isinstance(error, LogBroken | LogFull) else EXIT_UNUSABLE
     sys.exit(status)
 
 

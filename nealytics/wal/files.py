@@ -204,7 +204,10 @@ def make_directory(files: Files, path: Path) -> None:
         missing.append(path)
         path = path.parent
     for directory in reversed(missing):
-        files.mkdir(directory)
+        try:
+            files.mkdir(directory)
+        except FileExistsError:
+            pass  # workers that start together make the directory they share; each syncs it
         files.sync_directory(directory.parent)
 
 

@@ -36,7 +36,9 @@ def free_port() -> int:
 class Node:
     """One node in `directory`; its data stays there across stops and kills."""
 
-    def __init__(self, directory: Path, *, workers: int = 1, clickhouse: str = "embedded", settings: str = "") -> None:
+    def __init__(
+        self, directory: Path, *, workers: int = 1, clickhouse: str = "embedded", settings: str = ""
+    ) -> None:
         self.directory = directory
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -44,7 +46,11 @@ class Node:
         self.log_path = directory / "nealytics.log"
         self.process: subprocess.Popen[bytes] | None = None
         tables: dict[str, dict[str, object]] = {
-            "server": {"listen": f"127.0.0.1:{self.port}", "workers": workers, "data_dir": str(directory / "data")},
+            "server": {
+                "listen": f"127.0.0.1:{self.port}",
+                "workers": workers,
+                "data_dir": str(directory / "data"),
+            },
             "auth": {"api_keys": [{"key": KEY}], "jwt_key": JWT_KEY},
             "ingest": {"rate_limit_requests": 0},
             "wal": {"allow_any_filesystem": True, "free_bytes_min": 1024 * 1024},
@@ -56,6 +62,7 @@ class Node:
             name, value = line.split("=", 1)
             table, key = name.strip().split(".")
             tables[table][key] = json.loads(value)
+        self.config.touch(mode=0o600)
         self.config.write_text("".join(f"[{name}]\n{_toml(table)}\n" for name, table in tables.items()))
 
     def __enter__(self) -> "Node":
@@ -70,7 +77,9 @@ class Node:
     def start(self) -> None:
         assert self.process is None, "already running"
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen([*program(), "serve", "--config", str(self.config)], stderr=log, stdout=log)
+            self.process = subprocess.Popen(
+                [*program(), "serve", "--config", str(self.config)], stderr=log, stdout=log
+            )
 
     def stop(self, timeout_s: float = 40.0) -> int:
         """SIGTERM, as systemd does; the exit status."""
@@ -90,7 +99,9 @@ class Node:
         self.process = None
         deadline = time.monotonic() + 10
         while any(_alive(pid) for pid in family):
-            assert time.monotonic() < deadline, f"processes outlived their supervisor: {[p for p in family if _alive(p)]}"
+            assert time.monotonic() < deadline, (
+                f"processes outlived their supervisor: {[p for p in family if _alive(p)]}"
+            )
             time.sleep(0.01)
 
     def pids(self, role: str) -> list[int]:
@@ -112,7 +123,12 @@ class Node:
     # Requests
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, timeout_s: float = 30.0
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = 30.0,
     ) -> tuple[int, bytes]:
         request = urllib.request.Request(self.url + path, data=body, method=method, headers=headers or {})
         try:
@@ -130,14 +146,20 @@ class Node:
         )
 
     def read(self, path: str, *, project_id: str = "shop", tenant_id: str = "acme") -> Any:
-        status, body = self.request("GET", path, headers={"Authorization": f"Bearer {token(project_id, tenant_id)}"})
+        status, body = self.request(
+            "GET", path, headers={"Authorization": f"Bearer {token(project_id, tenant_id)}"}
+        )
         assert status == 200, (status, body)
         return json.loads(body)
 
     def metric(self, name: str) -> float:
         status, body = self.request("GET", "/metrics")
         assert status == 200, (status, body)
-        return sum(float(line.rpartition(" ")[2]) for line in body.decode().splitlines() if line.split("{")[0].split(" ")[0] == name)
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in body.decode().splitlines()
+            if line.split("{")[0].split(" ")[0] == name
+        )
 
     # Waiting
 
@@ -145,7 +167,9 @@ class Node:
         self.wait_until(lambda: self.request("GET", path, timeout_s=5)[0] == 200, f"{path} is 200", timeout_s)
 
     def wait_drained(self, timeout_s: float = 120.0) -> None:
-        self.wait_until(lambda: self.metric("nealytics_queue_depth_current") == 0, "the log is drained", timeout_s)
+        self.wait_until(
+            lambda: self.metric("nealytics_queue_depth_current") == 0, "the log is drained", timeout_s
+        )
 
     def wait_until(self, condition: Any, what: str, timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s

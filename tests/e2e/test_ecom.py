@@ -26,7 +26,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.engine,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not ECOM.exists(), reason=f"the ecom data set is not at {ECOM}; set NEALYTICS_ECOM to its path"),
+    pytest.mark.skipif(
+        not ECOM.exists(), reason=f"the ecom data set is not at {ECOM}; set NEALYTICS_ECOM to its path"
+    ),
 ]
 
 IMPORT_OPTIONS = [
@@ -48,7 +50,9 @@ def expected_sessions() -> dict[str, tuple[datetime, datetime, float, int]]:
     """Computed from the CSV in plain Python, with no help from the product: first, last, duration, count."""
     sessions: dict[str, list[datetime]] = {}
     for row in rows():
-        sessions.setdefault(row["session_id"], []).append(datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC))
+        sessions.setdefault(row["session_id"], []).append(
+            datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC)
+        )
     return {
         session_id: (min(times), max(times), (max(times) - min(times)).total_seconds(), len(times))
         for session_id, times in sessions.items()
@@ -77,7 +81,18 @@ def test_import_survives_kills_of_worker_engine_and_supervisor(tmp_path: Path, w
         node.wait_ready("/ready/ingest")
         importer_log = (tmp_path / "import.log").open("wb")
         importer = subprocess.Popen(
-            [*program(), "import", str(ECOM), "--url", node.url, "--batch-events", "50", "--state", str(tmp_path / "state"), *IMPORT_OPTIONS],
+            [
+                *program(),
+                "import",
+                str(ECOM),
+                "--url",
+                node.url,
+                "--batch-events",
+                "50",
+                "--state",
+                str(tmp_path / "state"),
+                *IMPORT_OPTIONS,
+            ],
             stdout=importer_log,
             stderr=importer_log,
         )
@@ -109,12 +124,19 @@ def test_import_survives_kills_of_worker_engine_and_supervisor(tmp_path: Path, w
         timeline = node.read("/api/v1/telemetry/timeline?limit=100000")["events"]
         assert len(timeline) == EVENTS
         assert len({event["eventId"] for event in timeline}) == EVENTS
-        sessions = node.read(f"/api/v1/analytics/sessions?limit=100000&from=2024-01-01T00:00:00Z&to=2024-12-31T00:00:00Z")
+        sessions = node.read(
+            f"/api/v1/analytics/sessions?limit=100000&from=2024-01-01T00:00:00Z&to=2024-12-31T00:00:00Z"
+        )
         expected = expected_sessions()
         assert sessions["totalEventCount"] == EVENTS
         assert sessions["uniqueSessionCount"] == len(expected)
         got = {
-            s["sessionId"]: (moment(s["firstSeen"]), moment(s["lastSeen"]), s["durationSeconds"], s["eventCount"])
+            s["sessionId"]: (
+                moment(s["firstSeen"]),
+                moment(s["lastSeen"]),
+                s["durationSeconds"],
+                s["eventCount"],
+            )
             for s in sessions["sessions"]
         }
         assert got == expected
@@ -122,7 +144,11 @@ def test_import_survives_kills_of_worker_engine_and_supervisor(tmp_path: Path, w
         # Whatever else the CSV says of an event is in its metadata.
         sample = next(rows())
         event = timeline[-1]
-        assert (event["userId"], event["sessionId"], event["eventType"]) == (sample["user_id"], sample["session_id"], sample["event"])
+        assert (event["userId"], event["sessionId"], event["eventType"]) == (
+            sample["user_id"],
+            sample["session_id"],
+            sample["event"],
+        )
         for column in ("platform", "acquisition_channel", "user_cohort", "user_lifecycle"):
             assert f'"{column}":"{sample[column]}"' in event["metadataJson"].replace('": "', '":"')
         assert node.stop() == 0

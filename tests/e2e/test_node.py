@@ -37,7 +37,12 @@ def test_events_come_back_after_a_stop_and_a_start(tmp_path: Path, workers: int)
     with node:
         node.wait_ready()
         assert node.post("track", event("by-track")) == (202, b"")
-        assert node.request("POST", f"/api/v1/telemetry/beacon?k={KEY}", json.dumps([event("by-beacon")] * 2).encode())[0] == 204
+        assert (
+            node.request(
+                "POST", f"/api/v1/telemetry/beacon?k={KEY}", json.dumps([event("by-beacon")] * 2).encode()
+            )[0]
+            == 204
+        )
         status, body = node.post("batch", [event("by-batch"), {"projectId": "shop"}], query="?wait=true")
         answer = json.loads(body)
         assert (status, answer["accepted"], answer["rejected"], answer["committed"]) == (200, 1, 1, True)
@@ -140,7 +145,10 @@ def test_a_stop_answers_what_is_in_flight_and_leaves_an_empty_log(tmp_path: Path
         assert node.stop() == 0
         assert time.monotonic() - started < 25
         inspected = subprocess.run(
-            [*program(), "wal", "inspect", "--json", "--config", str(node.config)], capture_output=True, text=True, check=True
+            [*program(), "wal", "inspect", "--json", "--config", str(node.config)],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert '"waiting": 0' in inspected.stdout or '"waiting":0' in inspected.stdout
 
@@ -194,8 +202,17 @@ def test_secrets_are_in_no_log_line(tmp_path: Path):
     with node:
         node.wait_ready()
         node.post("track", event())
-        node.request("POST", f"/api/v1/telemetry/beacon?k={KEY}", gzip.compress(json.dumps([event()]).encode()), {"Content-Encoding": "gzip"})
-        for line in (f"GET /x?k={KEY} HTTP/9.9\r\n\r\n", f"POST /{'x' * 9000}?k={KEY} HTTP/1.1\r\n\r\n", f"GARBAGE k={KEY}\r\n\r\n"):
+        node.request(
+            "POST",
+            f"/api/v1/telemetry/beacon?k={KEY}",
+            gzip.compress(json.dumps([event()]).encode()),
+            {"Content-Encoding": "gzip"},
+        )
+        for line in (
+            f"GET /x?k={KEY} HTTP/9.9\r\n\r\n",
+            f"POST /{'x' * 9000}?k={KEY} HTTP/1.1\r\n\r\n",
+            f"GARBAGE k={KEY}\r\n\r\n",
+        ):
             with socket.create_connection(("127.0.0.1", node.port)) as sock:
                 sock.sendall(line.encode())
                 sock.recv(1000)
