@@ -37,6 +37,8 @@ _SECRET_FIELD = re.compile(
     r"(?i)password|passwd|secret|authorization|project[-_]key|api[-_]?key|jwt_key|token$|^k$"
 )
 
+# Clients decide what is in some messages, so each pattern takes time in proportion to the text: none begins
+# with something that may be long.
 _CREDENTIALS: tuple[tuple[re.Pattern[str], str], ...] = (
     # user:password@ in a URL
     (re.compile(r"://[^\s/@'\"]+@"), f"://{MASK}@"),
@@ -50,16 +52,17 @@ _CREDENTIALS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         rf"\1\2{MASK}",
     ),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), rf"\1 {MASK}"),
+    # Credentials have a digit, a capital or padding in them; "basic settings" have not.
+    (re.compile(r"(?i)\b(bearer|basic)\s+(?=\S*(?-i:[A-Z0-9=]))[A-Za-z0-9._~+/=-]{6,}"), rf"\1 {MASK}"),
     # A token on its own: two base64 parts of a JSON object, and the signature.
-    (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?"), MASK),
+    (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?"), MASK),
     # The key of an ingest request's query, its name or its = perhaps percent-encoded, up to the next
     # parameter or white space. Rather too much than too little: a quote inside a key would end it too early.
     (re.compile(r"(?i)((?:[?&;]|%3f|%26|\\x3f|\\x26)(?:k|%6b)(?:=|%3d))(?:(?!%26)[^\s&])*"), rf"\1{MASK}"),
     # name=value and name: value, of ours and of a connection string.
     (
         re.compile(
-            r"(?i)\b([\w.-]*(?:password|passwd|pwd|secret|jwt_key\w*|JwtSymmetricKey|AllowedProjectKeys|key_sha256))"
+            r"(?i)(password|passwd|pwd|secret|jwt_key(?:_previous)?|JwtSymmetricKey|AllowedProjectKeys|key_sha256)"
             r"(['\"]?\s*[:=]\s*)"
             r"(?:b?'(?:[^'\\]|\\.)*'|b?\"(?:[^\"\\]|\\.)*\"|[^\s;&,)}\]]+)"
         ),
@@ -131,8 +134,9 @@ class JsonFormatter(logging.Formatter):
     def _clean(self, text: str) -> str:
         if self._secrets is not None:
             text = self._secrets.sub(MASK, text)
-        text = clean(text)
-        return text if len(text) <= MESSAGE_CHARS_MAX else text[:MESSAGE_CHARS_MAX] + "…"
+        if len(text) > MESSAGE_CHARS_MAX:
+            text = text[:MESSAGE_CHARS_MAX] + "…"
+        return clean(text)
 
     def _clean_value(self, name: str, value: object) -> object:
         if value is None or isinstance(value, bool | int):
