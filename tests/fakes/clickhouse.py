@@ -14,6 +14,7 @@ too.
 """
 
 import asyncio
+import json
 import re
 import socket
 import struct
@@ -47,6 +48,35 @@ _TYPES = {
     "timestamp": "Int64",
     "received_at": "Int64",
 }  # every other column is a String
+
+
+_TABLE = (
+    "ReplacingMergeTree\tproject_id, tenant_id, event_type, timestamp, event_id\ttoYYYYMM(timestamp)\t"
+    "ReplacingMergeTree PARTITION BY toYYYYMM(timestamp) "
+    "ORDER BY (project_id, tenant_id, event_type, timestamp, event_id) "
+    "SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, "
+    "non_replicated_deduplication_window = 10000, "
+    "fsync_after_insert = 1, fsync_part_directory = 1\n"
+)
+_COLUMNS = (
+    "event_id\tUUID\nproject_id\tLowCardinality(String)\ntenant_id\tString\nsession_id\tString\n"
+    "user_id\tNullable(String)\nevent_type\tLowCardinality(String)\nitem_id\tNullable(String)\n"
+    "metadata_json\tString\ntimestamp\tDateTime64(3, \\'UTC\\')\n"
+    "received_at\tDateTime64(3, \\'UTC\\')\ninserted_at\tDateTime64(3, \\'UTC\\')\n"
+)
+
+
+def _all_settings_known(statement: str) -> str:
+    return json.dumps({"data": [[name] for name in re.findall(r"'(\w+)'", statement)]})
+
+
+# What `schema.probe` asks, answered as by a server with our table.
+_PROBE_ANSWERS: dict[str, Callable[[str], str]] = {
+    "SELECT version()": lambda statement: "26.9.2.1\n",
+    "FROM system.settings": _all_settings_known,
+    "FROM system.tables": lambda statement: _TABLE,
+    "FROM system.columns": lambda statement: _COLUMNS,
+}
 
 
 @dataclass(frozen=True)
@@ -122,7 +152,8 @@ class FakeClickHouse:
         self.refuse: Callable[[bytes], int | None] = lambda row: None
         self.token_conflicts: list[str] = []
         self.commands: list[str] = []
-        self.answers: dict[str, str] = {}  # other statements: text that occurs in it → body of the answer
+        # Other statements: text that occurs in one → the body of the answer, or what makes it.
+        self.answers: dict[str, Callable[[str], str]] = dict(_PROBE_ANSWERS)
         self.most_at_once = 0
         self._at_once = 0
         self._window = window
@@ -174,7 +205,9 @@ class FakeClickHouse:
         if match is None:
             statement = sql + (await request.text())
             self.commands.append(statement)
-            return web.Response(text=next((a for s, a in self.answers.items() if s in statement), ""))
+            return web.Response(
+                text=next((a(statement) for s, a in self.answers.items() if s in statement), "")
+            )
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:

@@ -1,0 +1,135 @@
+"""`nealytics dead-letter`: the events that ClickHouse refused for their content."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from nealytics.cli.options import config_option
+from nealytics.clickhouse import schema
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.embedded import running_engine
+from nealytics.clickhouse.errors import ClickHouseError
+from nealytics.commit.committer import insert_token
+from nealytics.commit.dead_letter import DIRECTORY, DeadLetter, DeadLetterUnreadable, DeadRow
+from nealytics.config import Config, load
+
+_REASON_CHARS_MAX = 100
+
+
+@click.group()
+def dead_letter() -> None:
+    """List or retry the events that ClickHouse refused for their content.
+
+    An event is put aside when ClickHouse refuses it alone while it takes others: then waiting would not help,
+    and it must not hold up the rest. It is kept as a file in <wal.directory>/dead-letter, with ClickHouse's
+    reason, until it is retried or you delete the file.
+
+    Each one was acknowledged with 202, so nobody else has it. The usual causes are a constraint or a
+    materialized view on the table, or a column whose type was changed.
+    """
+
+
+@dead_letter.command("list")
+@config_option
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object per event and line, whole, for scripts."
+)
+def list_(config_path: Path | None, as_json: bool) -> None:
+    """Show what was put aside, and why.
+
+    Only reads files; works while a server runs as well as when none does. The id names the event's file and
+    is what `retry` takes.
+    """
+    directory = _dead_letter(load(config_path))
+    found = 0
+    for dead in _all(directory):
+        found += 1
+        if as_json:
+            click.echo(msgspec.json.encode({"id": dead.id, **msgspec.to_builtins(dead)}))
+        else:
+            click.echo(_described(dead))
+    if not found and not as_json:
+        click.echo(f"{directory.directory} holds no events.")
+
+
+@dead_letter.command()
+@config_option
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+def retry(config_path: Path | None, ids: tuple[str, ...]) -> None:
+    """Insert events again, after the cause was mended: those named by ID, or all.
+
+    What ClickHouse takes leaves the dead letter; what it still refuses stays, and the exit code is 1. An
+    event is sent as it was first sent, under its own token and identity, so retrying it twice counts it once.
+
+    It may run while the server runs. The embedded engine is used if the node runs, and started for the
+    duration otherwise.
+    """
+    config = load(config_path)
+    directory = _dead_letter(config)
+    wanted = list(dict.fromkeys(ids)) or directory.ids()
+    if not wanted:
+        click.echo(f"{directory.directory} holds no events.")
+        return
+    taken, kept = asyncio.run(_retry(config, directory, wanted))
+    click.echo(f"{taken} inserted, {kept} still in the dead letter")
+    if kept:
+        sys.exit(1)
+
+
+async def _retry(config: Config, directory: DeadLetter, ids: list[str]) -> tuple[int, int]:
+    """How many ClickHouse took, and how many it did not. Stops with the error when it cannot be asked."""
+    taken = kept = 0
+    async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+        await schema.probe(client, config.clickhouse)
+        for id in ids:
+            try:
+                dead = directory.read(id)
+                # The token that the committer would give to this row alone: a retry of a retry is the same
+                # insert.
+                await client.insert(
+                    schema.insert_sql(config.clickhouse.database, dead.row_format),
+                    dead.row,
+                    token=insert_token(dead.log_id, dead.lsn, dead.lsn, dead.row),
+                )
+            except DeadLetterUnreadable as error:
+                click.echo(str(error), err=True)
+                kept += 1
+            except ClickHouseError as error:
+                if not error.bad_content:
+                    raise
+                click.echo(f"{id}: {error}", err=True)
+                kept += 1
+            else:
+                directory.remove(id)
+                taken += 1
+    return taken, kept
+
+
+def _dead_letter(config: Config) -> DeadLetter:
+    return DeadLetter(config.wal.directory / DIRECTORY)
+
+
+def _all(directory: DeadLetter) -> Iterator[DeadRow]:
+    """All that can be read; at the end, exit code 1 if something could not."""
+    unreadable = False
+    for id in directory.ids():
+        try:
+            yield directory.read(id)
+        except DeadLetterUnreadable as error:
+            unreadable = True
+            click.echo(str(error), err=True)
+    if unreadable:
+        sys.exit(1)
+
+
+def _described(dead: DeadRow) -> str:
+    event = dead.event or {}
+    what = "/".join(str(event.get(column, "?")) for column in ("project_id", "tenant_id", "event_type"))
+    reason = " ".join(dead.reason.split())
+    if len(reason) > _REASON_CHARS_MAX:
+        reason = reason[:_REASON_CHARS_MAX] + "…"
+    return f"{dead.id}  {dead.put_aside_at}  {what}  {len(dead.row)} bytes\n    {reason}"

@@ -1,0 +1,164 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nealytics.cli import main
+from nealytics.clickhouse import schema
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.embedded import running_engine
+from nealytics.clickhouse.errors import ClickHouseError
+from nealytics.commit.committer import insert_token
+from nealytics.commit.dead_letter import DeadLetter, DeadRow
+from nealytics.config import load
+from tests.engine import needs_engine
+from tests.fakes import clickhouse as faults
+from tests.fakes.clickhouse import FakeClickHouse
+from tests.fakes.rows import TIMESTAMP_MS, number, row
+
+LOG_ID = "8f2c1b5e-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeClickHouse]:
+    async with FakeClickHouse() as server:
+        yield server
+
+
+@pytest.fixture
+def dead_letter(tmp_path: Path) -> DeadLetter:
+    return DeadLetter(tmp_path / "data" / "wal" / "dead-letter")
+
+
+def put(dead_letter: DeadLetter, *numbers: int) -> list[str]:
+    ids = []
+    for n in numbers:
+        error = ClickHouseError(469, "Constraint `c` is violated. (VIOLATED_CONSTRAINT)", status=400)
+        dead = DeadRow.of(LOG_ID, n, 1, row(n), error, TIMESTAMP_MS)
+        dead_letter.put(dead)
+        ids.append(dead.id)
+    return ids
+
+
+async def run(tmp_path: Path, url: str, *arguments: str) -> Result:
+    config = tmp_path / "nealytics.toml"
+    config.write_text(
+        f'[server]\ndata_dir = "{tmp_path}/data"\n[clickhouse]\nurl = "{url}"\nretention_days = 0\n'
+    )
+    command = ["dead-letter", *arguments, "--config", str(config)]
+    return await asyncio.to_thread(CliRunner().invoke, main, command)
+
+
+async def test_list_says_that_there_is_nothing(tmp_path):
+    result = await run(tmp_path, "http://127.0.0.1:1", "list")
+    assert result.exit_code == 0
+    assert "holds no events" in result.output
+
+
+async def test_list_shows_id_event_and_reason(tmp_path, dead_letter):
+    (id,) = put(dead_letter, 7)
+    result = await run(tmp_path, "http://127.0.0.1:1", "list")
+    assert result.exit_code == 0
+    assert id in result.output
+    assert "shop/acme/page_view" in result.output
+    assert "VIOLATED_CONSTRAINT" in result.output
+
+
+async def test_list_as_json_has_everything(tmp_path, dead_letter):
+    ids = put(dead_letter, 7, 8)
+    result = await run(tmp_path, "http://127.0.0.1:1", "list", "--json")
+    lines = [json.loads(line) for line in result.output.splitlines()]
+    assert [line["id"] for line in lines] == ids
+    assert lines[0]["code"] == 469
+    assert lines[0]["event"]["project_id"] == "shop"
+    assert lines[0]["lsn"] == 7
+
+
+async def test_a_file_that_is_not_ours_is_named_and_the_rest_is_shown(tmp_path, dead_letter):
+    (id,) = put(dead_letter, 7)
+    (dead_letter.directory / "notes.json").write_text("{}")
+    result = await run(tmp_path, "http://127.0.0.1:1", "list")
+    assert result.exit_code == 1
+    assert id in result.output
+    assert "notes.json cannot be read" in result.output
+
+
+async def test_retry_inserts_all_and_empties_the_dead_letter(tmp_path, dead_letter, fake):
+    put(dead_letter, 7, 8)
+    result = await run(tmp_path, fake.url, "retry")
+    assert result.exit_code == 0, result.output
+    assert "2 inserted, 0 still in the dead letter" in result.output
+    assert [number(r) for r in fake.rows] == [7, 8]
+    assert fake.tokens == [insert_token(LOG_ID, n, n, row(n)) for n in (7, 8)]
+    assert dead_letter.ids() == []
+
+
+async def test_retry_of_one_leaves_the_others(tmp_path, dead_letter, fake):
+    ids = put(dead_letter, 7, 8)
+    result = await run(tmp_path, fake.url, "retry", ids[1], ids[1])
+    assert result.exit_code == 0, result.output
+    assert [number(r) for r in fake.rows] == [8]
+    assert dead_letter.ids() == ids[:1]
+
+
+async def test_what_is_still_refused_stays(tmp_path, dead_letter, fake):
+    ids = put(dead_letter, 7, 8)
+    fake.refuse = lambda r: 469 if number(r) == 7 else None
+    result = await run(tmp_path, fake.url, "retry")
+    assert result.exit_code == 1
+    assert "1 inserted, 1 still" in result.output
+    assert dead_letter.ids() == ids[:1]
+
+
+async def test_an_answer_that_was_lost_is_retried_without_a_second_copy(tmp_path, dead_letter, fake):
+    put(dead_letter, 7)
+    fake.faults.append(faults.lost_answer())
+    first = await run(tmp_path, fake.url, "retry")
+    assert first.exit_code == 1
+    assert len(dead_letter.ids()) == 1
+    second = await run(tmp_path, fake.url, "retry")
+    assert second.exit_code == 0, second.output
+    assert [number(r) for r in fake.rows] == [7]
+
+
+async def test_an_id_that_is_not_there_is_said(tmp_path, dead_letter, fake):
+    result = await run(tmp_path, fake.url, "retry", f"{LOG_ID}-99")
+    assert result.exit_code == 1
+    assert "cannot be opened" in result.output
+
+
+async def test_without_clickhouse_retry_keeps_everything(tmp_path, dead_letter):
+    ids = put(dead_letter, 7)
+    result = await run(tmp_path, "http://127.0.0.1:1", "retry")
+    assert result.exit_code == 1
+    assert "clickhouse" in result.output
+    assert dead_letter.ids() == ids
+
+
+async def test_help_says_what_it_is_for():
+    for arguments in (["dead-letter"], ["dead-letter", "list"], ["dead-letter", "retry"]):
+        result = await asyncio.to_thread(CliRunner().invoke, main, [*arguments, "--help"])
+        assert result.exit_code == 0
+        assert len(result.output) > 200
+
+
+@needs_engine
+@pytest.mark.engine
+async def test_retry_starts_the_embedded_engine_when_none_runs(tmp_path, dead_letter):
+    put(dead_letter, 7)
+    await run(tmp_path, "embedded", "list")  # writes the configuration
+    config = load(tmp_path / "nealytics.toml")
+
+    async def count() -> int:
+        async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+            await schema.apply(client, config.clickhouse)
+            return (await client.query("SELECT count() FROM global_events"))[0][0]
+
+    assert await count() == 0
+    result = await run(tmp_path, "embedded", "retry")
+    assert result.exit_code == 0, result.output
+    assert await count() == 1
+    assert dead_letter.ids() == []
