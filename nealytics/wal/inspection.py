@@ -66,7 +66,7 @@ def inspect(files: Files, directory: Path) -> Summary:
     if segments:
         try:
             last_lsn = _scan(files, segments[-1]).next_lsn - 1
-        except LogDamaged as error:
+        except (LogDamaged, OSError) as error:
             problems.append(str(error))
             last_lsn = segments[-1].first_lsn - 1
         log_id = log_id or str(segments[-1].header.log_id)

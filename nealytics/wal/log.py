@@ -612,7 +612,7 @@ async def _take_lock(files: Files, directory: Path, timeout_s: float) -> File:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     said = False
-    while (lock := files.try_lock(path)) is None:
+    while (lock := _try_lock(files, path)) is None:
         holder = _holder(files, path)
         if loop.time() >= deadline:
             raise LogLocked(
@@ -631,6 +631,13 @@ async def _take_lock(files: Files, directory: Path, timeout_s: float) -> File:
     except OSError:
         pass  # the pid is a courtesy; the lock is held
     return lock
+
+
+def _try_lock(files: Files, path: Path) -> File | None:
+    try:
+        return files.try_lock(path)
+    except OSError as error:
+        raise LogError(f"wal: {path} cannot be locked: {error}; let this user write there") from error
 
 
 def _holder(files: Files, path: Path) -> str:

@@ -7,6 +7,7 @@ for ten gigabytes as for one segment. First everything is judged, and nothing is
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -89,14 +90,8 @@ def recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Recov
 
     Raises `LogDamaged`, with file and offset, for anything a crash cannot explain.
     """
-    try:
+    with _errors_of_the_disk(directory):
         return _recover(files, directory, clock_ms)
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise LogFull(f"wal: no room to recover {directory}: {error}; free some disk space") from error
-        raise LogBroken(
-            f"wal: recovering {directory} failed: {error}; check the disk, then start again"
-        ) from error
 
 
 def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Recovered:
@@ -151,11 +146,24 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
 
 def release_settled(files: Files, directory: Path) -> None:
     """Deletes the segments that are kept although all of their rows are settled: the disk is full."""
-    stored, _ = _load_cursor(files, directory)
-    segments, _ = load_segments(files, directory, files.names(directory))
-    for old, following in pairwise(segments):
-        if stored is not None and following.first_lsn - 1 <= stored[1].done_lsn:
-            files.unlink(old.path)
+    with _errors_of_the_disk(directory):
+        stored, _ = _load_cursor(files, directory)
+        segments, _ = load_segments(files, directory, files.names(directory))
+        for old, following in pairwise(segments):
+            if stored is not None and following.first_lsn - 1 <= stored[1].done_lsn:
+                files.unlink(old.path)
+
+
+@contextmanager
+def _errors_of_the_disk(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise LogFull(f"wal: no room to recover {directory}: {error}; free some disk space") from error
+        raise LogBroken(
+            f"wal: recovering {directory} failed: {error}; check the disk, then start again"
+        ) from error
 
 
 def load_segments(files: Files, directory: Path, names: Sequence[str]) -> tuple[list[Segment], list[Path]]:
