@@ -18,7 +18,6 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.commit.committer import Committer
 from nealytics.errors import NealyticsError
 from nealytics.observe.metrics import Metrics
 
@@ -39,6 +38,12 @@ class LogState(Protocol):
     def broken(self) -> Exception | None: ...
     @property
     def full(self) -> bool: ...
+
+
+class HasProblem(Protocol):
+    @property
+    def problem(self) -> str | None:
+        """Why events do not reach ClickHouse at the moment, as a sentence; None if they do."""
 
 
 class Part(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -64,7 +69,7 @@ def add_health_routes(
     app: web.Application,
     *,
     log: LogState,
-    committer: Committer,
+    committer: HasProblem,
     client: ClickHouseClient,
     metrics: Metrics,
     prometheus: bool,

@@ -17,6 +17,7 @@ import msgspec
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.sql import identifier
 from nealytics.queries.params import Arguments
 
 P = TypeVar("P")
@@ -56,6 +57,6 @@ class Endpoint(Generic[P]):
 
 
 def scoped_sql(database: str, sql: str) -> str:
-    table = f"`{database.replace(chr(92), chr(92) * 2).replace('`', chr(92) + '`')}`.global_events"
+    table = f"{identifier(database)}.global_events"
     where = "project_id = {project_id:String} AND tenant_id = {tenant_id:String}"
     return f"WITH events AS (SELECT * FROM {table} WHERE {where}) {sql}"

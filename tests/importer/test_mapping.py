@@ -104,7 +104,7 @@ def test_json_null_and_empty_are_absent_and_other_names_may_join_the_metadata():
 def test_an_event_id_of_the_row_s_own_is_kept():
     m = mapping(columns=None, constants=CONSTANTS)
     own = "0b9d1c86-6a5c-4c7e-9f59-0f2c1d8e4b11"
-    event = from_json(m, '{"session_id":"s","event":"e","eventId":"%s"}' % own)
+    event = from_json(m, json.dumps({"session_id": "s", "event": "e", "eventId": own}))
     assert (event["eventId"], event["timestamp"]) == (own, NOW)
 
 

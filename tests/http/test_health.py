@@ -1,0 +1,170 @@
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from nealytics.clickhouse.errors import ClickHouseUnavailable
+from nealytics.errors import LogBroken
+from nealytics.http.app import Cors, answering
+from nealytics.http.health import CachedPing, add_health_routes
+from nealytics.observe.metrics import Metrics
+
+NOW_S = 1_718_447_400.0
+
+
+class StillLog:
+    waiting = 0
+    oldest_waiting_ms: int | None = None
+    broken: LogBroken | None = None
+    full = False
+
+
+class StillCommitter:
+    problem: str | None = None
+
+
+class Pinged:
+    """A ClickHouse that answers, refuses or hangs."""
+
+    def __init__(self) -> None:
+        self.pings = 0
+        self.error: Exception | None = None
+        self.hangs = False
+
+    async def ping(self) -> None:
+        self.pings += 1
+        await asyncio.sleep(0)
+        if self.hangs:
+            await asyncio.sleep(3600)
+        if self.error is not None:
+            raise self.error
+
+
+class Probe:
+    def __init__(self) -> None:
+        self.log = StillLog()
+        self.committer = StillCommitter()
+        self.clickhouse = Pinged()
+        self.metrics = Metrics.private()
+
+    async def get(self, path: str, *, prometheus: bool = False) -> tuple[int, Any, Any]:
+        app = web.Application(middlewares=[answering(Cors(()))])
+        add_health_routes(
+            app,
+            log=self.log,
+            committer=self.committer,
+            client=self.clickhouse,  # type: ignore[arg-type]
+            metrics=self.metrics,
+            prometheus=prometheus,
+            clock=lambda: NOW_S,
+        )
+        async with TestClient(TestServer(app)) as client:
+            response = await client.get(path)
+            return response.status, await response.read(), response.headers
+
+
+@pytest.fixture
+def probe() -> Probe:
+    return Probe()
+
+
+async def test_health_asks_nobody(probe: Probe):
+    probe.clickhouse.hangs = True
+    probe.log.broken = LogBroken("wal: it broke")
+    status, body, headers = await probe.get("/health")
+    assert (status, json.loads(body)) == (200, {"status": "ok"})
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert probe.clickhouse.pings == 0
+
+
+async def test_ready_shows_its_parts(probe: Probe):
+    probe.log.waiting = 7
+    probe.log.oldest_waiting_ms = int(NOW_S * 1000) - 2_500
+    status, body, _ = await probe.get("/ready")
+    assert status == 200
+    assert json.loads(body) == {
+        "status": "ready",
+        "clickhouse": {"ok": True},
+        "committer": {"ok": True},
+        "log": {"ok": True},
+        "waitingEvents": 7,
+        "oldestWaitingSeconds": 2.5,
+    }
+
+
+async def test_not_ready_while_clickhouse_is_away_but_events_are_taken(probe: Probe):
+    probe.clickhouse.error = ClickHouseUnavailable("connection refused")
+    status, body, headers = await probe.get("/ready")
+    assert status == 503
+    assert headers["Retry-After"].isdecimal()
+    answer = json.loads(body)
+    assert answer["status"] == "not ready"
+    assert answer["clickhouse"] == {"ok": False, "problem": "clickhouse: connection refused"}
+    assert answer["log"] == {"ok": True}
+    assert (await probe.get("/ready/ingest"))[0] == 200
+
+
+async def test_not_ready_while_the_committer_has_a_problem(probe: Probe):
+    probe.committer.problem = "commit: 6 tries failed, code 60"
+    status, body, _ = await probe.get("/ready")
+    assert status == 503
+    assert json.loads(body)["committer"] == {"ok": False, "problem": "commit: 6 tries failed, code 60"}
+    assert (await probe.get("/ready/ingest"))[0] == 200
+
+
+@pytest.mark.parametrize("what", ["full", "broken"])
+async def test_no_events_are_to_be_sent_to_a_log_that_is_full_or_broken(probe: Probe, what: str):
+    if what == "full":
+        probe.log.full = True
+    else:
+        probe.log.broken = LogBroken("wal: fdatasync failed: EIO")
+    for path in ("/ready", "/ready/ingest"):
+        status, body, headers = await probe.get(path)
+        assert status == 503
+        assert "Retry-After" in headers
+        assert json.loads(body)["log"]["problem"]
+
+
+async def test_metrics_are_shown_only_if_configured(probe: Probe):
+    probe.metrics.events_ingested.add(3)
+    assert (await probe.get("/metrics"))[0] == 404
+    status, body, headers = await probe.get("/metrics", prometheus=True)
+    assert status == 200
+    assert b"nealytics_events_ingested_total 3.0" in body
+    assert headers["Content-Type"].startswith("text/plain; version=")
+
+
+async def test_many_probes_ask_clickhouse_once_a_second():
+    clickhouse = Pinged()
+    now = 100.0
+    ping = CachedPing(clickhouse, monotonic=lambda: now)  # type: ignore[arg-type]
+    assert await asyncio.gather(*(ping.problem() for _ in range(50))) == [None] * 50
+    assert clickhouse.pings == 1
+    clickhouse.error = ClickHouseUnavailable("gone")
+    now += 0.9
+    assert await ping.problem() is None
+    now += 0.2
+    assert await ping.problem() == "clickhouse: gone"
+    assert clickhouse.pings == 2
+
+
+async def test_a_clickhouse_that_hangs_holds_up_no_probe():
+    clickhouse = Pinged()
+    clickhouse.hangs = True
+    ping = CachedPing(clickhouse, timeout_s=0.05)  # type: ignore[arg-type]
+    problems = await asyncio.wait_for(asyncio.gather(*(ping.problem() for _ in range(20))), 2)
+    assert set(problems) == {"ClickHouse does not answer within 0.05 s"}
+    assert clickhouse.pings == 1
+
+
+async def test_a_probe_that_hangs_up_does_not_spoil_it_for_the_others():
+    clickhouse = Pinged()
+    clickhouse.hangs = True
+    ping = CachedPing(clickhouse, timeout_s=0.1)  # type: ignore[arg-type]
+    first = asyncio.create_task(ping.problem())
+    await asyncio.sleep(0.01)
+    first.cancel()
+    assert await asyncio.wait_for(ping.problem(), 2) is not None
