@@ -111,6 +111,7 @@ BAD_FILES = [
     ),
     ("[observe]\nlog_level = 'loud'", 'config: observe.log_level is "loud"; write one of "critical", "debug", "error", "info", "warning"'),
     ("[auth]\njwt_key = 'replace_this_please'", "config: auth.jwt_key has 19 bytes and needs at least 32; make one with: openssl rand -base64 48"),
+    ("[auth]\njwt_key = '-----BEGIN PUBLIC KEY----- MFwwDQYJKoZIhvcN'", "config: auth.jwt_key is half of a key pair and must be a shared secret; make one with: openssl rand -base64 48"),
     ("[auth]\njwt_key = 17", 'config: auth.jwt_key; write it in quotes, "…"'),
     ("[auth]\napi_keys = 'k'", 'config: auth.api_keys is not a list; write each key as [[auth.api_keys]] with key = "…" below'),
     ("[[auth.api_keys]]", "config: auth.api_keys[0] has neither key nor key_sha256; give exactly one of them"),

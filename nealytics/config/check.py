@@ -135,6 +135,9 @@ def _keys(config: Config) -> list[str]:
             found.append(
                 f"config: {name} has {size} bytes and needs at least {JWT_KEY_BYTES_MIN}; {MAKE_A_KEY}"
             )
+        elif re.match(r"-----BEGIN|ssh-|ecdsa-", jwt_key):
+            # Half of such a pair is public: whoever has it could sign. PyJWT refuses it for every token.
+            found.append(f"config: {name} is half of a key pair and must be a shared secret; {MAKE_A_KEY}")
     seen: dict[bytes, int] = {}
     for i, key in enumerate(auth.api_keys):
         where = f"auth.api_keys[{i}]"

@@ -91,11 +91,6 @@ def setup(level: str = "info", *, secrets: Iterable[str] = (), **fields: object)
     )
 
 
-def note(text: str) -> None:
-    """Says something about the configuration: accepted, and worth knowing."""
-    logging.getLogger("nealytics.config").warning("%s", text)
-
-
 def clean(text: str) -> str:
     """The text without credentials that can be told by their place."""
     for pattern, replacement in _CREDENTIALS:

@@ -1,0 +1,129 @@
+"""`init` and `check-config`, as a person uses them."""
+
+# ruff: noqa: E501  (a message stands in one line, as it is printed)
+
+import re
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nealytics.cli import main
+from nealytics.config import load, require_serving, secrets_of
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NEALYTICS_CONFIG", raising=False)
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(main, arguments, env=env)
+
+
+def test_init_writes_a_configuration_that_serves_and_that_only_the_owner_can_read(tmp_path):
+    result = run("init")
+    assert result.exit_code == 0, result.output
+    path = tmp_path / "nealytics.toml"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    config = require_serving(load(path, {}))
+    (key,) = config.auth.api_keys
+    assert (key.project, key.kind) == ("", "server")
+    assert len(key.key) >= 32
+    assert len(config.auth.jwt_key) >= 32
+    assert config.clickhouse.embedded_password
+    assert config.clickhouse.embedded_listen == ""
+
+
+def test_init_makes_new_keys_each_time_and_prints_none_of_them():
+    first, second = run("init", "-c", "a.toml"), run("init", "-c", "b.toml")
+    a, b = load(Path("a.toml"), {}), load(Path("b.toml"), {})
+    assert not set(secrets_of(a)) & set(secrets_of(b))
+    for secret in (*secrets_of(a), *secrets_of(b)):
+        assert secret not in first.output + second.output
+
+
+def test_init_takes_listen_and_data_dir_and_makes_the_directory_of_the_file(tmp_path):
+    result = run("init", "--config", "deep/n.toml", "--listen", "[::1]:6000", "--data-dir", 'odd "data"')
+    assert result.exit_code == 0, result.output
+    server = load(Path("deep/n.toml"), {}).server
+    assert (server.listen, server.data_dir) == ("[::1]:6000", tmp_path / 'odd "data"')
+    assert "nealytics serve --config deep/n.toml" in result.output
+    assert "http://[::1]:6000/" in result.output
+
+
+def test_init_does_not_replace_a_file_whose_keys_may_be_in_use(tmp_path):
+    run("init")
+    before = (tmp_path / "nealytics.toml").read_bytes()
+    result = run("init")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "init: nealytics.toml exists and its keys may be in use; choose another --config, or use --force\n"
+    )
+    assert (tmp_path / "nealytics.toml").read_bytes() == before
+
+
+def test_init_with_force_replaces_the_file_and_leaves_nothing_else_behind(tmp_path):
+    path = tmp_path / "nealytics.toml"
+    path.write_text("what was here")
+    path.chmod(0o644)
+    assert run("init", "--force").exit_code == 0
+    assert "what was here" not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [p.name for p in tmp_path.iterdir()] == ["nealytics.toml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--listen", "5000"), 'init: --listen is "5000" and is not host:port; write e.g. 0.0.0.0:5000\n'),
+        (("-c", "/proc/nowhere/n.toml"), "init: /proc/nowhere/n.toml cannot be written: No such file or directory; choose another --config\n"),
+    ],
+)  # fmt: skip
+def test_init_says_what_it_cannot_do(arguments, message):
+    result = run("init", *arguments)
+    assert (result.exit_code, result.stderr) == (1, message)
+
+
+def test_check_config_prints_every_setting_with_its_source_and_no_secret():
+    run("init")
+    result = run(
+        "check-config", env={"NEALYTICS_SERVER_WORKERS": "3", "TelemetryEngine__MaxQueryLimit": "50"}
+    )
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^workers = 3 +# NEALYTICS_SERVER_WORKERS$", result.stdout, re.MULTILINE)
+    assert re.search(r"^limit_max = 50 +# TelemetryEngine__MaxQueryLimit$", result.stdout, re.MULTILINE)
+    assert re.search(r'^jwt_key = "\*\*\*" +# nealytics.toml$', result.stdout, re.MULTILINE)
+    assert re.search(r"^decompression = true +# default$", result.stdout, re.MULTILINE)
+    for secret in secrets_of(load(Path("nealytics.toml"), {})):
+        assert secret not in result.output
+
+
+def test_what_check_config_prints_is_toml(tmp_path):
+    run("init")
+    printed = tomllib.loads(run("check-config").stdout)
+    config = load(Path("nealytics.toml"), {})
+    assert printed["server"]["data_dir"] == str(config.server.data_dir)
+    assert printed["auth"]["api_keys"] == [{"key": "***", "kind": "server"}]
+    assert printed["wal"] == config.wal.masked()
+
+
+def test_check_config_prints_all_problems_and_fails():
+    Path("n.toml").write_text("[server]\nworkers = 0\nport = 1\n")
+    result = run("check-config", "--config", "n.toml")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert [line.split(";")[0] for line in result.stderr.splitlines()] == [
+        "config: server.workers is 0",
+        "config: unknown key server.port",
+        "config: auth.jwt_key is not set, and without it no token can be verified",
+    ]
+
+
+def test_check_config_says_what_is_probably_not_meant():
+    result = run("check-config", env={"NEALYTICS_AUTH_JWT_KEY": "x" * 32})
+    assert result.exit_code == 0
+    assert "no API keys are configured" in result.stderr
