@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from nealytics.auth.api_keys import ApiKeys
-from nealytics.auth.jwt import TokenVerifier
+from nealytics.auth.jwt import CLAIM_CHARS_MAX, TokenVerifier
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.commit.backoff import next_delay_ms
@@ -92,7 +92,9 @@ class Worker:
         add_read_routes(
             app,
             client=self._client,
-            verifier=TokenVerifier(config.auth),
+            verifier=TokenVerifier(
+                config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
+            ),
             config=config,
             metrics=self._metrics,
         )

@@ -87,9 +87,9 @@ BAD_FILES = [
     ("[commit]\nbatch_bytes_max = 67108864", "config: commit.batch_bytes_max is 67108864; write a whole number from 65,536 below 67,108,864"),
     ("[wal]\nsegment_bytes_max = 100", "config: wal.segment_bytes_max is 100; write a whole number from 65,536 to 1,073,741,824"),
     (
-        "[wal]\nbytes_max = 100_000_000",
-        "config: wal.bytes_max is 100000000, and each of 1 worker(s) needs two segments; "
-        "write at least 134217728, or lower wal.segment_bytes_max",
+        "[wal]\nbytes_max = 8_000_000\n[server]\nworkers = 2\n",
+        "config: wal.bytes_max is 8000000, and 2 worker(s) with requests of 1048576 bytes need at least 8388608; "
+        "raise it, or lower ingest.body_bytes_max",
     ),
     ("[clickhouse]\nretention_days = -1", "config: clickhouse.retention_days is -1; write a whole number from 0 to 18,250"),
     ("[clickhouse]\nurl = 'localhost:8123'", 'config: clickhouse.url is "localhost:8123" and has no scheme; write "http://localhost:8123"'),
