@@ -61,6 +61,7 @@ class Node:
         for line in filter(None, (line.strip() for line in settings.splitlines())):
             name, value = line.split("=", 1)
             table, key = name.strip().split(".")
+            tables.setdefault(table, {})
             tables[table][key] = json.loads(value)
         self.config.touch(mode=0o600)
         self.config.write_text("".join(f"[{name}]\n{_toml(table)}\n" for name, table in tables.items()))

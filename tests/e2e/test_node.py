@@ -94,7 +94,7 @@ def test_a_killed_worker_comes_back_and_its_log_drains(tmp_path: Path):
         sent = 0
         for round_ in range(4):
             for _ in range(10):
-                # A connection that the dying worker had already accepted is reset; its event was not acknowledged.
+                # A connection that the dying worker had accepted is reset; its event was not acknowledged.
                 try:
                     if node.post("track", identified("survivors", sent))[0] == 202:
                         sent += 1
@@ -113,8 +113,7 @@ def test_fewer_workers_drain_the_logs_of_those_that_are_gone(tmp_path: Path):
         with concurrent.futures.ThreadPoolExecutor(12) as pool:
             answers = list(pool.map(lambda n: many.post("track", identified("adopted", n))[0], range(120)))
         assert answers == [202] * 120
-        used = [path for path in sorted((tmp_path / "data" / "wal").glob("[0-9]*"))]
-        assert len(used) == 3
+        assert len(list((tmp_path / "data" / "wal").glob("[0-9]*"))) == 3
         many.kill()
     one = Node(tmp_path, workers=1)
     with one:
@@ -124,7 +123,7 @@ def test_fewer_workers_drain_the_logs_of_those_that_are_gone(tmp_path: Path):
 
 
 def test_nothing_outlives_the_supervisor(tmp_path: Path):
-    """`kill` fails if a worker or the engine is still there ten seconds after the supervisor was SIGKILLed."""
+    """`kill` fails if a process is still there ten seconds after the supervisor was SIGKILLed."""
     node = Node(tmp_path, workers=2)
     with node:
         node.wait_ready()
@@ -181,12 +180,14 @@ def test_a_log_of_the_csharp_engine_is_taken_over(tmp_path: Path):
     lines = [
         json.dumps(
             {
-                "eventId": str(uuid.UUID(int=n + 1)), "projectId": "shop", "tenantId": "acme", "sessionId": "inherited",
-                "eventType": "view", "metadataJson": "{}", "timestamp": f"2024-06-15T10:30:{n:02}.1234567Z",
+                **event("inherited"),
+                "eventId": str(uuid.UUID(int=n + 1)),
+                "metadataJson": "{}",
+                "timestamp": f"2024-06-15T10:30:{n:02}.1234567Z",
             }
         )
         for n in range(30)
-    ]  # fmt: skip
+    ]
     (wal / "telemetry_wal.replay").write_text("\n".join(lines[:10]) + "\n")
     (wal / "telemetry_wal.log").write_text("\n".join(lines[10:]) + "\n")
     with node:
