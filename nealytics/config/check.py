@@ -254,10 +254,11 @@ def _url_problems(url: str) -> list[str]:
 def _log(config: Config) -> list[str]:
     # Each worker has an equal share and begins a new file at a quarter of it at the latest. Were one request
     # larger than that, it could be refused for ever.
-    least = 4 * config.ingest.body_bytes_max * config.server.workers
+    workers = config.server.workers
+    least = 4 * config.ingest.body_bytes_max * workers
     if config.wal.bytes_max < least:
         return [
-            f"config: wal.bytes_max is {config.wal.bytes_max}, and {config.server.workers} worker(s) with requests "
+            f"config: wal.bytes_max is {config.wal.bytes_max}, and {workers} worker(s) with requests "
             f"of {config.ingest.body_bytes_max} bytes need at least {least}; "
             "raise it, or lower ingest.body_bytes_max"
         ]
