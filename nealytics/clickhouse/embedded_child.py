@@ -49,7 +49,7 @@ from aiohttp import BodyPartReader, web
 
 from nealytics.clickhouse import encoding
 from nealytics.clickhouse.embedded import engine_dir, prepare_socket_directory, socket_path
-from nealytics.clickhouse.embedded_engine import Answer, Engine, EngineError, Session
+from nealytics.clickhouse.embedded_engine import SCRATCH_PREFIX, Answer, Engine, EngineError, Session
 from nealytics.clickhouse.embedded_sql import Statement, Unacceptable, statement_of
 from nealytics.config import Config, config_from_json, secrets_of
 from nealytics.errors import ConfigError, NealyticsError
@@ -235,6 +235,7 @@ class Call:
     answer_encoding: str | None
     read_only: bool
     statement: Statement | None = None  # once its text was read
+    abandoned: bool = False  # the client went away
     settings: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
 
@@ -251,6 +252,11 @@ class Call:
     @property
     def database(self) -> str | None:
         return self.parameters.get("database") or None
+
+    @property
+    def is_insert(self) -> bool:
+        """A guess from the first bytes, before the text is read: it only decides which threads run it."""
+        return bool(_INSERT.match(self.query or self.body.head()))
 
     @property
     def whole(self) -> bool:
@@ -296,7 +302,10 @@ class Interface:
         try:
             parameters = dict(
                 parse_qsl(
-                    request.query_string, keep_blank_values=True, encoding="utf-8", errors="surrogateescape"
+                    request.rel_url.raw_query_string,
+                    keep_blank_values=True,
+                    encoding="utf-8",
+                    errors="surrogateescape",
                 )
             )
             query_id = parameters.get("query_id") or query_id
@@ -343,7 +352,7 @@ class Interface:
             raise _refused(511, "the embedded engine has no roles. (UNKNOWN_ROLE)")
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = Body()
+        body = Body(self._engine.scratch)
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 if request.content_type == "multipart/form-data":
@@ -399,13 +408,10 @@ class Interface:
             # Shielded: what was begun is ended properly, whoever still listens.
             outcome = await asyncio.shield(job)
         except asyncio.CancelledError:
-            # The client is gone. An insert runs to its end, since the client will want it; a read is for
-            # nobody.
-            if not job.done() and (call.statement is None or call.statement.is_read):
-                await asyncio.to_thread(self._engine.kill, marker)
-            with contextlib.suppress(Exception):  # nobody is left to be told
-                abandoned = await asyncio.shield(job)
-                await asyncio.to_thread(_close, abandoned.pieces)
+            call.abandoned = True
+            await self._end(call, job, marker)
+            if not job.cancelled() and job.exception() is None:
+                await asyncio.to_thread(_close, job.result().pieces)
             raise
         assert call.statement is not None
         headers = {
@@ -421,16 +427,23 @@ class Interface:
             headers["Content-Encoding"] = call.answer_encoding
         if outcome.pieces is None:
             return web.Response(body=outcome.answer.body, headers=headers)
-        return await self._send_pieces(request, headers, outcome)
+        return await self._send_pieces(request, headers, outcome.pieces, call, marker)
+
+    async def _end(self, call: Call, work: "asyncio.Future[Any]", marker: str) -> None:
+        """Returns when `work` has ended, whose client is gone. A read is for nobody and is killed; all else,
+        such as an insert, runs to its end."""
+        while not work.done():
+            if call.statement is not None and call.statement.is_read:
+                await asyncio.to_thread(self._engine.kill, marker)
+            # And again: the engine may not have begun with it yet, or not notice at once.
+            await asyncio.wait([work], timeout=0.5)
 
     async def _run(self, call: Call, marker: str) -> Outcome:
         """Waits for a free slot and runs the statement in its thread."""
-        is_insert = bool(_INSERT.match(call.query or call.body.head()))
-        slots, threads = (
-            (self._insert_slots, self._insert_threads)
-            if is_insert
-            else (self._read_slots, self._read_threads)
-        )
+        if call.is_insert:
+            slots, threads = self._insert_slots, self._insert_threads
+        else:
+            slots, threads = self._read_slots, self._read_threads
         if self._waiting >= WAITING_MAX:
             raise _refused(
                 202,
@@ -442,6 +455,8 @@ class Interface:
         finally:
             self._waiting -= 1
         try:
+            if call.abandoned and not call.is_insert:
+                raise _refused(394, "the client went away before its turn. (QUERY_WAS_CANCELLED)")
             return await asyncio.get_running_loop().run_in_executor(threads, self._execute, call, marker)
         finally:
             slots.release()
@@ -453,7 +468,9 @@ class Interface:
         with contextlib.ExitStack() as cleanup:
             session = self._session_of(call, statement, cleanup, marker)
             if statement.input_format:
-                answer = session.insert(statement.sql, statement.input_format, data, call.params)
+                answer = session.insert(
+                    statement.sql, statement.input_format, data, call.params, self._engine.scratch
+                )
                 return Outcome(answer)
             output_format = call.output_format
             pack = encoding.Packer(call.answer_encoding) if call.answer_encoding else None
@@ -474,23 +491,33 @@ class Interface:
     def _through_file(
         self, session: Session, statement: Statement, output_format: str, params: Mapping[str, str]
     ) -> Iterator[bytes]:
-        with tempfile.TemporaryDirectory(prefix="nealytics-") as directory:
-            path = Path(directory) / "answer"
+        path = self._engine.scratch / f"{SCRATCH_PREFIX}{uuid.uuid4()}"
+        try:
             session.write_file(path, statement.sql, statement.format_start, output_format, params)
             with path.open("rb") as file:
                 while chunk := file.read(FILE_CHUNK_BYTES):
                     yield chunk
+        finally:
+            path.unlink(missing_ok=True)
 
     async def _send_pieces(
-        self, request: web.BaseRequest, headers: dict[str, str], outcome: Outcome
+        self,
+        request: web.BaseRequest,
+        headers: dict[str, str],
+        pieces: Iterator[bytes],
+        call: Call,
+        marker: str,
     ) -> web.StreamResponse:
-        pieces = outcome.pieces
-        assert pieces is not None
         loop = asyncio.get_running_loop()
         response = web.StreamResponse(headers=headers)
+        step: asyncio.Future[bytes] | None = None
         try:
             await response.prepare(request)
-            while piece := await loop.run_in_executor(self._read_threads, next, pieces, b""):
+            while True:
+                step = loop.run_in_executor(self._read_threads, next, pieces, b"")
+                piece = await asyncio.shield(step)
+                if not piece:
+                    break
                 await response.write(piece)
         except EngineError as error:
             # Too late for a status. The text ends the answer, as a server does it, and the connection is cut,
@@ -498,9 +525,12 @@ class Interface:
             with contextlib.suppress(ConnectionError):
                 await response.write(self._text_of(error).encode())
             if request.transport is not None:
-                request.transport.abort()
+                request.transport.close()
             return response
         finally:
+            # A piece may still be on its way in a thread, and only one thread may use an iterator.
+            if step is not None:
+                await self._end(call, step, marker)
             await asyncio.shield(loop.run_in_executor(self._read_threads, _close, pieces))
         await response.write_eof()
         return response
@@ -597,7 +627,8 @@ class Interface:
 class Body:
     """A request's body as it came, whole; read once, from the beginning, and given up as it is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
         self._chunks: deque[bytes] = deque()
         self._bytes = 0
         self._file: IO[bytes] | None = None
@@ -607,7 +638,7 @@ class Body:
         if self._bytes > BODY_BYTES_MAX:
             raise _refused(307, f"the body has more than {BODY_BYTES_MAX} bytes. (TOO_MANY_BYTES)")
         if self._file is None and self._bytes > BODY_MEMORY_BYTES_MAX:
-            self._file = tempfile.TemporaryFile(prefix="nealytics-")  # noqa: SIM115 — closed by `close`
+            self._file = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 — closed by `close`
             self._file.writelines(self._chunks)
             # The beginning stays at hand for `head`.
             self._chunks = deque(list(self._chunks)[:1])

@@ -111,6 +111,7 @@ def _tokens(text: bytes) -> Iterator[_Token]:
 class _Clause(NamedTuple):
     name: str  # of the format
     start: int  # where its FORMAT begins
+    end: int  # where its name ends
 
 
 def _format_clause(tokens: Iterator[_Token], depth: int = 0) -> _Clause | None:
@@ -124,6 +125,8 @@ def _format_clause(tokens: Iterator[_Token], depth: int = 0) -> _Clause | None:
                 SYNTAX_ERROR,
                 f"Syntax error (Multi-statements are not allowed): failed at position {token.start + 1}",
             )
+        if found is not None and before.end == found.end and token.word not in (b"SETTINGS", b";"):
+            found = None  # no clause, as in SELECT format FROM t: a clause has nothing but SETTINGS after it
         if token.text in (b"(", b"["):
             depth += 1
         elif token.text in (b")", b"]"):
@@ -132,7 +135,7 @@ def _format_clause(tokens: Iterator[_Token], depth: int = 0) -> _Clause | None:
             if token.text == b";":
                 ended = True
             elif token.is_name and before.word == b"FORMAT":
-                found = _Clause(token.name, before.start)
+                found = _Clause(token.name, before.start, token.end)
             elif token.word == b"OUTFILE" and before.word == b"INTO":
                 raise Unacceptable(INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed")
         before = token

@@ -98,7 +98,7 @@ async def test_a_table_of_the_csharp_engine_is_migrated_with_its_rows(
     rows = await client.query("SELECT received_at = timestamp, user_id FROM global_events")
     assert rows == [[1, None]] * 3
     columns = await client.query(
-        f"SELECT name FROM system.columns WHERE database = '{database}' AND table = 'global_events' ORDER BY position"
+        "SELECT name FROM system.columns WHERE database = currentDatabase() ORDER BY position"
     )
     assert [name for (name,) in columns] == [column.name for column in schema.COLUMNS]
     # The second time, only what cannot be changed is said again.
@@ -156,9 +156,8 @@ async def test_a_larger_deduplication_window_is_left_alone(
     client: ClickHouseClient, config: ClickHouseConfig
 ):
     await schema.apply(client, config)
-    await client.command(
-        f"ALTER TABLE {config.database}.global_events MODIFY SETTING non_replicated_deduplication_window = 50000"
-    )
+    table = f"{config.database}.global_events"
+    await client.command(f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 50000")
     assert await schema.apply(client, config) == []
 
 
@@ -181,7 +180,7 @@ async def test_a_table_without_deduplication_window_is_refused_with_the_fix(
 
 @pytest.mark.engine
 async def test_a_missing_table_is_named_with_the_fix(client: ClickHouseClient, config: ClickHouseConfig):
-    with pytest.raises(NealyticsError, match="no table .*run `nealytics schema apply`"):
+    with pytest.raises(NealyticsError, match=r"no table .*run `nealytics schema apply`"):
         await schema.probe(client, config)
 
 

@@ -1,0 +1,90 @@
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nealytics.process import ALIVE, beat, self_command
+
+# A parent that starts a child which dies with it, tells the child's pid, and waits to be killed.
+PARENT = """
+import socket, subprocess, sys, time
+ours, theirs = socket.socketpair()
+fd = theirs.fileno()
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1], str(fd)], pass_fds=(fd,), stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+BY_SIGNAL = """
+from nealytics.process import die_with_parent
+import time
+die_with_parent()
+print("up", flush=True)
+time.sleep(60)
+"""
+# The death signal is taken back, so that only the end-of-file is left.
+BY_END_OF_FILE = """
+from nealytics.process import die_with_parent
+import ctypes, socket, sys, time
+channel = socket.socket(fileno=int(sys.argv[1]))
+channel.setblocking(False)
+die_with_parent(channel)
+ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+def gone(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize("child", [BY_SIGNAL, BY_END_OF_FILE], ids=["by its signal", "by end-of-file"])
+def test_a_child_ends_when_its_parent_is_killed(child: str):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, child], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert not gone(pid)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 5
+    while not gone(pid):
+        assert time.monotonic() < deadline, "the child outlived its parent"
+        time.sleep(0.01)
+
+
+def test_the_program_can_start_itself_again():
+    executable, argv = self_command("--version")
+    assert executable == "/proc/self/exe"
+    # /proc/self/exe means the calling program also in a child that has just been forked.
+    done = subprocess.run(argv, executable=executable, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert "nealytics" in done.stdout
+
+
+async def test_a_heartbeat_survives_a_parent_that_does_not_read():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        while True:
+            try:
+                theirs.send(b"x" * 4096)
+            except BlockingIOError:
+                break
+        task = asyncio.create_task(beat(theirs))
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        ours.setblocking(False)
+        while not (await asyncio.get_running_loop().sock_recv(ours, 1 << 20)).endswith(ALIVE):
+            pass
+        task.cancel()
