@@ -101,8 +101,8 @@ class InvalidEvent(NealyticsError):
         self.detail = detail  # what to do about it
 
 
-# Ids have to be unique, not secret: seeded by the kernel once per process, and 20 times cheaper than asking it
-# every time.
+# Ids have to be unique, not secret: seeded by the kernel once per process, which is 20 times cheaper than
+# asking it every time.
 _random_bits = Random().getrandbits
 
 _one = msgspec.json.Decoder(Sent)

@@ -3,7 +3,7 @@
 aiohttp waits for ever for a head, accepts any number of connections, and answers broken requests in plain
 text. This does the same work with limits:
 
-    head            complete within `header_timeout_s` of its first byte, or of the connection; else 408, close
+    head            complete within `header_timeout_s` of its first byte or of the connection; else 408
     body            `ingest.body` reads it, with its own limits; `head_s` tells what the head has used up
     idle            closed `keepalive_timeout_s` after an answer
     connections     `connections_max` per worker; one more gets 503 and is closed
@@ -16,10 +16,11 @@ every second, and a busy one nothing.
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from nealytics.config import Config, ServerConfig
 from nealytics.http.responses import ANSWER_HEADERS, error_body, error_response, raw_answer
@@ -41,6 +42,11 @@ _HEAD_TIMEOUT = raw_answer(
     "408 Request Timeout",
     error_body("request_timeout", "the head of the request did not arrive in time", "Send it at once."),
 )
+
+
+# POST routes that need neither the router nor a chain of middlewares: path → what to do. Both together cost
+# 5 µs, a seventh of aiohttp's work on a small request.
+DIRECT_POSTS: web.AppKey[dict[str, Handler]] = web.AppKey("direct_posts", dict)
 
 
 class Connection(web.RequestHandler):
@@ -128,8 +134,20 @@ class Connection(web.RequestHandler):
 class _Server(web.Server):
     """Makes `Connection`s, and knows when there are enough."""
 
-    def __init__(self, app_server: web.Server, config: ServerConfig) -> None:
-        super().__init__(app_server.request_handler, request_factory=app_server.request_factory)
+    def __init__(
+        self, app_server: web.Server, direct_posts: dict[str, Handler], config: ServerConfig
+    ) -> None:
+        handle = app_server.request_handler
+
+        def dispatch(request: web.Request) -> Awaitable[web.StreamResponse]:
+            if request.method == "POST" and hdrs.EXPECT not in request.headers:
+                return direct_posts.get(request.path, handle)(request)
+            return handle(request)
+
+        super().__init__(
+            cast(Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], dispatch),
+            request_factory=app_server.request_factory,
+        )
         self._connections_max = config.connections_max
         self._options = {
             "access_log": None,
@@ -164,7 +182,7 @@ class HttpServer:
         await self._runner.setup()
         assert self._runner.server is not None
         loop = asyncio.get_running_loop()
-        self._server = _Server(self._runner.server, self._config)
+        self._server = _Server(self._runner.server, self._runner.app.get(DIRECT_POSTS, {}), self._config)
         for sock in listeners:
             self._listeners.append(await loop.create_server(self._server, sock=sock, backlog=_BACKLOG))
         self._sweep_heads()

@@ -1,7 +1,10 @@
 """How an error looks: JSON `{code, message, detail, field?}`, never empty; and what every answer carries."""
 
+from http import HTTPStatus
+
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.helpers import rfc822_formatted_time
 
 from nealytics.errors import Refused
 
@@ -12,6 +15,41 @@ ANSWER_HEADERS = {
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "Server": "nealytics",  # instead of aiohttp's, which tells versions
 }
+
+
+class ReadyAnswer(web.StreamResponse):
+    """An empty answer whose bytes are ready. Stateless, so one serves all requests.
+
+    aiohttp needs 9 µs to build and write an answer, a quarter of all its work on a small request; this needs
+    one. It fits most requests of the busiest route and says by `suits` which.
+    """
+
+    def __init__(self, status: HTTPStatus, headers: dict[str, str]) -> None:
+        super().__init__(status=status)
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+        if status != HTTPStatus.NO_CONTENT:
+            lines.append("Content-Length: 0")
+        self._head = ("\r\n".join(lines) + "\r\nDate: ").encode()
+
+    @staticmethod
+    def suits(request: web.BaseRequest) -> bool:
+        """HTTP/1.1, to be kept open, and not from a page, which needs CORS."""
+        return request.keep_alive and request.version.minor == 1 and hdrs.ORIGIN not in request.headers
+
+    @property
+    def keep_alive(self) -> bool:
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has left")
+        transport.write(self._head + rfc822_formatted_time().encode() + b"\r\n\r\n")
+        if request.protocol.writing_paused:  # a client that sends and does not read
+            await request.writer.drain()
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        pass
 
 
 class ErrorBody(msgspec.Struct, omit_defaults=True):

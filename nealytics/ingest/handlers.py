@@ -5,11 +5,11 @@ answer. Nothing of a body is read before the head is accepted. An answer in the 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from nealytics.auth.api_keys import ApiKeys, KeyGrant
 from nealytics.config import Config
@@ -79,9 +79,10 @@ class Ingest:
         self._wait_timeout_s = config.ingest.wait_timeout_s
         self._metrics = metrics
 
-    def add_routes(self, app: web.Application) -> None:
-        for path, handler in ((TRACK, self.track), (BEACON, self.beacon), (BATCH, self.batch)):
-            app.router.add_post(path, self._counted(handler), expect_handler=_expect)
+    def routes(self) -> dict[str, Handler]:
+        """Path → handler, all of them POST."""
+        handlers = {TRACK: self.track, BEACON: self.beacon, BATCH: self.batch}
+        return {path: self._counted(handler) for path, handler in handlers.items()}
 
     async def track(self, request: web.Request) -> web.Response:
         grant = self._grant(request.headers.get("X-Project-Key") or request.query.get("k", ""))
@@ -166,10 +167,8 @@ class Ingest:
         for reason, events in parsed.refused.items():
             self._metrics.refused.add(events, reason)
 
-    def _counted(
-        self, handler: Callable[[web.Request], Awaitable[web.Response]]
-    ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def counted(request: web.Request) -> web.Response:
+    def _counted(self, handler: Handler) -> Handler:
+        async def counted(request: web.Request) -> web.StreamResponse:
             try:
                 return await handler(request)
             except Refused as refused:
@@ -197,8 +196,11 @@ async def _wait_turn(request: web.BaseRequest, turn: asyncio.Future[None]) -> No
         connection.on_lost = None  # type: ignore[attr-defined]
 
 
-async def _expect(request: web.Request) -> None:
-    # aiohttp would say "100 Continue" here, before anything is checked; BodyReader says it when it reads.
+async def expect(request: web.Request) -> None:
+    """Instead of aiohttp's own, which says "100 Continue" before anything is checked.
+
+    `BodyReader` says it when it reads.
+    """
     if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
         raise web.HTTPExpectationFailed(text="only Expect: 100-continue is understood")
 
