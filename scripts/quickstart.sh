@@ -55,16 +55,18 @@ done
 curl -fsS -o /dev/null "$url/ready" || fail "not ready after 120 s; see $directory/nealytics.log"
 echo " ready"
 
-now=$(date -u +%Y-%m-%dT%H:%M:%S)
 session="quickstart-$(date +%s)"
 for event in page_view add_to_cart purchase; do
+  # Id and time come from the sender, so that sending again would count nothing twice.
+  id=$(cat /proc/sys/kernel/random/uuid)
+  now=$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)
   curl -fsS -X POST "$url/api/v1/telemetry/track" -H 'Content-Type: application/json' -H "X-Project-Key: $key" \
-    -d "{\"projectId\":\"my-app\",\"tenantId\":\"tenant-1\",\"sessionId\":\"$session\",\"userId\":\"ada\",\"eventType\":\"$event\",\"itemId\":\"/shop\",\"metadata\":{\"plan\":\"pro\"},\"timestamp\":\"${now}Z\"}" \
+    -d "{\"eventId\":\"$id\",\"timestamp\":\"$now\",\"projectId\":\"my-app\",\"tenantId\":\"tenant-1\",\"sessionId\":\"$session\",\"userId\":\"ada\",\"eventType\":\"$event\",\"itemId\":\"/shop\",\"metadata\":{\"plan\":\"pro\"}}" \
     -o /dev/null -w "sent $event: %{http_code}\n"
 done
 
 token=$("$nealytics" token --config "$config" --project my-app --tenant tenant-1 --expires 12h)
-# Events are in ClickHouse after clickhouse takes the batch: within commit.flush_interval_s, 3 seconds.
+# They can be read once their batch is in ClickHouse: after commit.flush_interval_s, 3 seconds.
 answer=""
 for _ in $(seq 1 100); do
   answer=$(curl -fsS "$url/api/v1/telemetry/timeline?limit=10&sessionId=$session" -H "Authorization: Bearer $token" || true)
