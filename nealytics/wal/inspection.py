@@ -202,7 +202,9 @@ def _appended_ms(files: Files, segments: Sequence[Segment], lsn: int, problems: 
     reader = Reader(files)
     try:
         return reader.appended_ms(segments, lsn)
-    except (LogDamaged, OSError, IndexError) as error:
+    except (FileNotFoundError, IndexError):
+        return None  # settled and deleted meanwhile
+    except (LogDamaged, OSError) as error:
         problems.append(str(error))
         return None
     finally:

@@ -481,6 +481,7 @@ class Log:
             group.fail(error)
             return False
         self._refused_bytes = 0
+        self._no_room_until = 0.0
         return True
 
     async def _write(self, group: _Group) -> None:

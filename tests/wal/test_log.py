@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -413,16 +414,19 @@ async def test_cursor_goes_neither_back_nor_beyond_what_is_durable(tmp_path: Pat
 
 
 async def test_store_cursor_is_finished_even_if_its_caller_is_cancelled(tmp_path: Path):
-    async with opened(tmp_path) as log:
+    files = FaultyFiles()
+    async with opened(tmp_path, files) as log:
         await log.append([b"x"] * 10, 1)
+        files.before = lambda call, name: time.sleep(0.1) if (call, name) == ("rename", "cursor") else None
         storing = asyncio.ensure_future(settle(log, 5))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
         storing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await storing
+        assert log.cursor_lsn == 0
+        await asyncio.sleep(0.2)
+        assert log.cursor_lsn == 5, "in memory as on disk"
         await settle(log, 6)
-        assert log.cursor_lsn == 6
 
 
 async def test_segments_go_after_the_cursor_is_durable_oldest_first_and_never_the_active_one(tmp_path: Path):
