@@ -1,0 +1,180 @@
+"""The load generator: as many requests as the server answers, over a number of connections.
+
+A closed loop: a connection sends its next request when the last one is answered, so latency here is that of
+a server that is as busy as it can be. Raw protocols on the loop, since a client library would be what is
+measured."""
+
+import asyncio
+import time
+from array import array
+from datetime import UTC, datetime
+from typing import Literal, cast
+
+import msgspec
+
+KEY = "bench-key"
+Route = Literal["track", "batch"]
+
+# Every request has its own event ids: 8 digits of the request's number replace these.
+_MARK = b"@@@@@@@@"
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """Of one round."""
+
+    requests: int
+    events: int
+    errors: dict[str, int]  # status, or "lost" for a connection that ended → how many
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+
+    @property
+    def events_per_second(self) -> float:
+        return self.events / self.seconds
+
+
+def request_template(route: Route, events: int, port: int) -> bytes:
+    """One request of `events` events, `_MARK` where its number goes."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    rows = [
+        {
+            "eventId": f"{_MARK.decode()}-0000-8000-8000-{n:012x}",
+            "timestamp": now,
+            "projectId": "bench",
+            "tenantId": f"tenant-{n % 10}",
+            "sessionId": f"session-{n % 100:06d}",
+            "userId": f"user-{n % 50:05d}",
+            "eventType": ("page_view", "click", "purchase")[n % 3],
+            "itemId": f"/products/{n % 200}",
+            "metadata": {"referrer": "https://example.org/search", "plan": "pro", "position": n % 20},
+        }
+        for n in range(events)
+    ]
+    body = msgspec.json.encode(rows if route == "batch" else rows[0])
+    head = (
+        f"POST /api/v1/telemetry/{route} HTTP/1.1\r\n"
+        f"Host: 127.0.0.1:{port}\r\n"
+        f"X-Project-Key: {KEY}\r\n"
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class _Round:
+    """What the connections of one process share."""
+
+    def __init__(self, template: bytes, first_number: int, requests_max: int) -> None:
+        self._template = template
+        self._number = first_number
+        self._requests_left = requests_max
+        self.running = True
+        self.counting = False
+        self.latencies = array("d")
+        self.errors: dict[str, int] = {}
+        self.connections = 0
+        self.finished = asyncio.Event()  # every connection has ended, for requests or time ran out
+
+    def next_request(self) -> bytes | None:
+        if not self.running or self._requests_left == 0:
+            return None
+        self._requests_left -= 1
+        self._number += 1
+        return self._template.replace(_MARK, b"%08x" % (self._number & 0xFFFFFFFF))
+
+    def answered(self, status: bytes, seconds: float) -> None:
+        if not self.counting:
+            return
+        if status == b"202":
+            self.latencies.append(seconds)
+        else:
+            self.failed(status.decode("ascii", "replace"))
+
+    def failed(self, what: str) -> None:
+        self.errors[what] = self.errors.get(what, 0) + 1
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, shared: _Round) -> None:
+        self._round = shared
+        self._received = b""
+        self._sent_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._finished = False
+        self._round.connections += 1
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received + data if self._received else data
+        head_end = received.find(b"\r\n\r\n")
+        if head_end < 0 or len(received) < head_end + 4 + _content_length(received[:head_end]):
+            self._received = received
+            return
+        self._received = b""
+        self._round.answered(received[9:12], time.perf_counter() - self._sent_at)
+        self._send()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._round.running and not self._finished:
+            self._round.failed("lost")
+        self._round.connections -= 1
+        if not self._round.connections:
+            self._round.finished.set()
+
+    def _send(self) -> None:
+        request = self._round.next_request()
+        if request is None:
+            self._finished = True
+            self._transport.abort()
+            return
+        self._sent_at = time.perf_counter()
+        self._transport.write(request)
+
+
+async def run(
+    route: Route,
+    port: int,
+    *,
+    connections: int,
+    events: int,
+    warmup_s: float,
+    seconds: float,
+    requests_max: int,
+    first_number: int,
+) -> Result:
+    """One round; requests of the warm-up are not counted."""
+    shared = _Round(request_template(route, events, port), first_number, requests_max)
+    loop = asyncio.get_running_loop()
+    for _ in range(connections):
+        await loop.create_connection(lambda: _Connection(shared), "127.0.0.1", port)
+    await asyncio.sleep(warmup_s)
+    began = time.perf_counter()
+    shared.counting = True
+    try:
+        await asyncio.wait_for(shared.finished.wait(), seconds)
+    except TimeoutError:
+        pass
+    shared.counting = shared.running = False
+    took = time.perf_counter() - began
+    ordered = sorted(shared.latencies)
+    return Result(
+        requests=len(ordered),
+        events=len(ordered) * events,
+        errors=shared.errors,
+        seconds=took,
+        p50_ms=_quantile(ordered, 0.5) * 1000,
+        p99_ms=_quantile(ordered, 0.99) * 1000,
+    )
+
+
+def _content_length(head: bytes) -> int:
+    lower = head.lower()
+    at = lower.find(b"\r\ncontent-length:")
+    return int(lower[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0

@@ -1,0 +1,205 @@
+"""The processes of a benchmark: started on temporary data, ended in every case."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from nealytics.bench.load import KEY, Result, Route
+from nealytics.errors import NealyticsError
+from nealytics.process import self_command
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 60.0
+
+
+class BenchError(NealyticsError):
+    """The benchmark could not be run."""
+
+
+class Product:
+    """A running node: the real one, with its own configuration, log and engine."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, directory: Path) -> None:
+        self._process = process
+        self.port = port
+        self.directory = directory
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metric(self, name: str) -> float:
+        _, text = self.get("/metrics")
+        return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith(name + " "))
+
+    def wait_until_answers(self, path: str) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while self.get(path)[0] != 200:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise BenchError(f"bench: the server did not start:\n{self._log_tail()}")
+            time.sleep(0.05)
+
+    def worker_pids(self) -> list[int]:
+        return [pid for pid in _children(self._process.pid) if b"worker" in _arguments(pid)]
+
+    def _log_tail(self) -> str:
+        return "\n".join((self.directory / "log").read_text(errors="replace").splitlines()[-20:])
+
+
+@contextmanager
+def scratch(directory: Path | None) -> Iterator[Path]:
+    """A directory for everything that is written, removed at the end."""
+    made = Path(tempfile.mkdtemp(prefix="nealytics-bench-", dir=directory))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def product(directory: Path, *, clickhouse: bool, workers: int = 1) -> Iterator[Product]:
+    """The node, ready for events, and for reads too if it has the embedded engine."""
+    directory.mkdir()
+    port = free_port()
+    config = directory / "nealytics.toml"
+    tables: dict[str, dict[str, object]] = {
+        "server": {"listen": f"127.0.0.1:{port}", "workers": workers, "data_dir": str(directory / "data")},
+        "auth": {"api_keys": [{"key": KEY}], "jwt_key": os.urandom(32).hex()},
+        "ingest": {"rate_limit_requests": 0},
+        "wal": {"allow_any_filesystem": True, "free_bytes_min": 1024 * 1024},
+        # Without an engine, an address at which nobody answers.
+        "clickhouse": {"url": "embedded" if clickhouse else f"http://127.0.0.1:{free_port()}"},
+        "observe": {"prometheus": True, "log_level": "warning"},
+    }
+    config.write_text("".join(f"[{name}]\n{_toml(table)}\n" for name, table in tables.items()))
+    config.chmod(0o600)
+    executable, argv = self_command("serve", "--config", str(config))
+    # Settings of this shell are not those of the benchmark.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("NEALYTICS_", "Telemetry"))
+    }
+    with (directory / "log").open("ab") as log:
+        process = subprocess.Popen(argv, executable=executable, stdout=log, stderr=log, env=environment)
+    running = Product(process, port, directory)
+    try:
+        running.wait_until_answers("/ready" if clickhouse else "/ready/ingest")
+        yield running
+    finally:
+        _end(process)
+
+
+@contextmanager
+def baseline() -> Iterator[int]:
+    """The port of an empty aiohttp application in a process of its own."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    fd = listener.fileno()
+    executable, argv = self_command("bench", "baseline", "--listen-fd", str(fd))
+    process = subprocess.Popen(argv, executable=executable, pass_fds=(fd,))
+    port = int(listener.getsockname()[1])
+    listener.close()
+    try:
+        yield port
+    finally:
+        _end(process)
+
+
+def load(
+    route: Route,
+    port: int,
+    *,
+    connections: int,
+    events: int,
+    warmup_s: float,
+    seconds: float,
+    requests_max: int,
+    first_number: int,
+) -> Result:
+    """One round of load from a process of its own."""
+    arguments = {
+        "--route": route,
+        "--port": port,
+        "--connections": connections,
+        "--events": events,
+        "--warmup": warmup_s,
+        "--seconds": seconds,
+        "--requests-max": requests_max,
+        "--first-number": first_number,
+    }
+    executable, argv = self_command(
+        "bench", "load", *(str(part) for pair in arguments.items() for part in pair)
+    )
+    process = subprocess.Popen(argv, executable=executable, stdout=subprocess.PIPE)
+    try:
+        out, _ = process.communicate(timeout=warmup_s + seconds + 30)
+    finally:
+        _end(process)
+    if process.returncode != 0:
+        raise BenchError(f"bench: the load generator ended with {process.returncode}")
+    return msgspec.json.decode(out, type=Result)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def memory_kb(pid: int) -> tuple[int, int]:
+    """Resident size now, and at its highest."""
+    values = {}
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        values[name] = rest
+    return int(values["VmRSS"].split()[0]), int(values["VmHWM"].split()[0])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, then patience, then SIGKILL. What the node started ends with it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_TIMEOUT_S)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _arguments(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _toml(table: dict[str, object]) -> str:
+    return "".join(f"{key} = {_toml_value(value)}\n" for key, value in table.items())
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    return json.dumps(value)

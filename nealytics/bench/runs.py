@@ -1,0 +1,300 @@
+"""The benchmarks: what is measured, in which order, and how it is told."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from nealytics.bench import processes
+from nealytics.bench.load import Result
+from nealytics.bench.processes import BenchError, Product
+
+WARMUP_S = 1.0
+TRACK_REQUESTS_MAX = 2_000_000
+BATCH_REQUESTS_MAX = 20_000
+_DRAIN_TIMEOUT_S = 120.0
+_SYNCS = 50
+
+Say = Callable[[str], None]
+
+
+class Machine(msgspec.Struct, kw_only=True):
+    """Beside which the numbers are to be read."""
+
+    cpus: int
+    python: str
+    filesystem: str
+    sync_ms: float  # one 4 KiB write and fdatasync, median
+
+
+class TrackReport(msgspec.Struct, kw_only=True):
+    machine: Machine
+    connections: int
+    durable: list[Result]
+    empty: list[Result]
+    durable_per_second: float  # medians of the rounds
+    empty_per_second: float
+    ratio: float
+    ratios: list[float]  # of each pair of rounds
+
+
+class BatchReport(msgspec.Struct, kw_only=True):
+    machine: Machine
+    connections: int
+    events_per_request: int
+    rounds: list[Result]
+    events_per_second: float  # median of the rounds
+    committed: int  # events in ClickHouse at the end
+    drain_seconds: float  # from the end of the load until ClickHouse had all
+    committed_per_second: float  # from the first event to the last commit
+
+
+class MemoryReport(msgspec.Struct, kw_only=True):
+    machine: Machine
+    waiting: int
+    log_bytes: int
+    rss_kb: int
+    rss_max_kb: int  # highest since the worker started
+    limit_kb: int
+    seconds: float
+
+
+def track(
+    *,
+    rounds: int,
+    seconds: float,
+    connections: int,
+    workers: int,
+    clickhouse: bool,
+    directory: Path | None,
+    say: Say,
+) -> TrackReport:
+    """Durable `track` and an empty aiohttp handler, in turns."""
+    durable: list[Result] = []
+    empty: list[Result] = []
+    with processes.scratch(directory) as made:
+        machine = _machine(made)
+        _introduce(machine, say)
+        with (
+            processes.product(made / "node", clickhouse=clickhouse, workers=workers) as node,
+            processes.baseline() as baseline_port,
+        ):
+            for number in range(rounds):
+                for name, port, results in (
+                    ("empty handler", baseline_port, empty),
+                    ("durable track", node.port, durable),
+                ):
+                    result = processes.load(
+                        "track",
+                        port,
+                        connections=connections,
+                        events=1,
+                        warmup_s=WARMUP_S,
+                        seconds=seconds,
+                        requests_max=TRACK_REQUESTS_MAX,
+                        first_number=number * TRACK_REQUESTS_MAX,
+                    )
+                    _check(name, result)
+                    results.append(result)
+                    say(_line(f"{name} {number + 1}", result))
+                # The next baseline round shall not share the cores with what this round left to do.
+                if clickhouse:
+                    _wait_drained(node)
+    ratios = [a.events_per_second / b.events_per_second for a, b in zip(durable, empty, strict=True)]
+    report = TrackReport(
+        machine=machine,
+        connections=connections,
+        durable=durable,
+        empty=empty,
+        durable_per_second=_median(durable),
+        empty_per_second=_median(empty),
+        ratio=statistics.median(ratios),
+        ratios=ratios,
+    )
+    say(
+        f"durable track / empty aiohttp handler = {report.ratio:.2f}"
+        f" (rounds {min(ratios):.2f} to {max(ratios):.2f}; {connections} connections,"
+        f" {report.durable_per_second:,.0f} and {report.empty_per_second:,.0f} events/s)"
+    )
+    return report
+
+
+def batch(
+    *,
+    rounds: int,
+    seconds: float,
+    connections: int,
+    events: int,
+    workers: int,
+    directory: Path | None,
+    say: Say,
+) -> BatchReport:
+    """Durable `batch`, while the committer drains into the embedded engine."""
+    results: list[Result] = []
+    with processes.scratch(directory) as made:
+        machine = _machine(made)
+        _introduce(machine, say)
+        with processes.product(made / "node", clickhouse=True, workers=workers) as node:
+            began = time.monotonic()
+            for number in range(rounds):
+                result = processes.load(
+                    "batch",
+                    node.port,
+                    connections=connections,
+                    events=events,
+                    warmup_s=WARMUP_S,
+                    seconds=seconds,
+                    requests_max=BATCH_REQUESTS_MAX,
+                    first_number=number * BATCH_REQUESTS_MAX,
+                )
+                _check("durable batch", result)
+                results.append(result)
+                say(_line(f"durable batch {number + 1}", result))
+            loaded = time.monotonic()
+            _wait_drained(node)
+            ended = time.monotonic()
+            committed = int(node.metric("nealytics_events_committed_total"))
+    report = BatchReport(
+        machine=machine,
+        connections=connections,
+        events_per_request=events,
+        rounds=results,
+        events_per_second=_median(results),
+        committed=committed,
+        drain_seconds=ended - loaded,
+        committed_per_second=committed / (ended - began),
+    )
+    say(
+        f"durable batch: {report.events_per_second:,.0f} events/s in requests of {events:,}"
+        f" ({connections} connections); ClickHouse had all {committed:,} events"
+        f" {report.drain_seconds:.1f} s later: {report.committed_per_second:,.0f} events/s in all"
+    )
+    return report
+
+
+def memory(*, events: int, limit_mb: int, directory: Path | None, say: Say) -> MemoryReport:
+    """A worker whose log holds many events that ClickHouse does not take, because there is none."""
+    per_request = 1_000
+    began = time.monotonic()
+    with processes.scratch(directory) as made:
+        machine = _machine(made)
+        _introduce(machine, say)
+        with processes.product(made / "node", clickhouse=False) as node:
+            (worker,) = node.worker_pids()
+            sent = 0
+            while (waiting := int(node.metric("nealytics_queue_depth_current"))) < events:
+                missing = -(-(events - waiting) // per_request)
+                processes.load(
+                    "batch",
+                    node.port,
+                    connections=4,
+                    events=per_request,
+                    warmup_s=0.0,
+                    seconds=5.0,
+                    requests_max=missing,
+                    first_number=sent,
+                )
+                sent += missing
+                # The gauge is brought up to date once a second.
+                time.sleep(1.5)
+                rss_kb, _ = processes.memory_kb(worker)
+                waiting = int(node.metric("nealytics_queue_depth_current"))
+                say(f"{waiting:>10,} events waiting, worker {rss_kb / 1024:.0f} MB")
+                if time.monotonic() - began > 600:
+                    raise BenchError(f"bench: only {waiting:,} events after 10 minutes")
+            # With the log full of work, let the committer try for a while.
+            time.sleep(5)
+            rss_kb, rss_max_kb = processes.memory_kb(worker)
+            report = MemoryReport(
+                machine=machine,
+                waiting=int(node.metric("nealytics_queue_depth_current")),
+                log_bytes=int(node.metric("nealytics_wal_bytes")),
+                rss_kb=rss_kb,
+                rss_max_kb=rss_max_kb,
+                limit_kb=limit_mb * 1024,
+                seconds=time.monotonic() - began,
+            )
+    verdict = "under" if report.rss_max_kb < report.limit_kb else "NOT under"
+    say(
+        f"{report.waiting:,} events waiting ({report.log_bytes / 1e6:,.0f} MB of log):"
+        f" worker {report.rss_kb / 1024:.0f} MB, at most {report.rss_max_kb / 1024:.0f} MB,"
+        f" {verdict} {limit_mb} MB"
+    )
+    return report
+
+
+def _machine(directory: Path) -> Machine:
+    return Machine(
+        cpus=len(os.sched_getaffinity(0)),
+        python=platform.python_version(),
+        filesystem=_filesystem(directory),
+        sync_ms=_sync_ms(directory),
+    )
+
+
+def _introduce(machine: Machine, say: Say) -> None:
+    say(
+        f"{machine.cpus} cores, Python {machine.python}, data on {machine.filesystem}"
+        f" (4 KiB write and fdatasync: {machine.sync_ms:.2f} ms)"
+    )
+
+
+def _sync_ms(directory: Path) -> float:
+    """What durability costs here, without any of our code."""
+    path = directory / "sync"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    times = []
+    try:
+        for _ in range(_SYNCS):
+            began = time.perf_counter()
+            os.write(fd, b"." * 4096)
+            os.fdatasync(fd)
+            times.append(time.perf_counter() - began)
+    finally:
+        os.close(fd)
+        path.unlink()
+    return statistics.median(times) * 1000
+
+
+def _filesystem(directory: Path) -> str:
+    """Its type, by the mount point that is nearest above `directory`."""
+    best, kind = "", "unknown"
+    resolved = str(directory.resolve())
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, point, found, *_ = line.split()
+        if (resolved == point or resolved.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
+            best, kind = point, found
+    return kind
+
+
+def _check(name: str, result: Result) -> None:
+    """A number of refused requests per second is not a benchmark."""
+    if result.errors or not result.requests:
+        raise BenchError(
+            f"bench: {name}: {result.requests} requests were answered 202, others: {result.errors}"
+        )
+
+
+def _line(name: str, result: Result) -> str:
+    return (
+        f"{name:<18} {result.events_per_second:>10,.0f} events/s"
+        f"   p50 {result.p50_ms:6.2f} ms   p99 {result.p99_ms:6.2f} ms"
+    )
+
+
+def _median(results: list[Result]) -> float:
+    return statistics.median(result.events_per_second for result in results)
+
+
+def _wait_drained(node: Product) -> None:
+    deadline = time.monotonic() + _DRAIN_TIMEOUT_S
+    # The gauge is brought up to date once a second: what it says now may be from before the last event.
+    time.sleep(1.5)
+    while node.metric("nealytics_queue_depth_current") > 0:
+        if time.monotonic() > deadline:
+            raise BenchError(f"bench: ClickHouse was not given everything within {_DRAIN_TIMEOUT_S:g} s")
+        time.sleep(0.1)

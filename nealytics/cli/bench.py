@@ -1,0 +1,182 @@
+"""`nealytics bench`: measures this machine with the real product, on temporary data."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+import uvloop
+
+from nealytics.bench import baseline as baseline_app
+from nealytics.bench import load as load_generator
+from nealytics.bench import runs
+from nealytics.bench.load import Route
+from nealytics.process import die_with_parent
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _shared(command: Command) -> Command:
+    for option in (
+        click.option(
+            "--directory",
+            type=click.Path(file_okay=False, exists=True, path_type=Path),
+            help="Where the temporary data goes: the disk to be measured; /tmp may be in memory.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else."),
+    ):
+        command = option(command)
+    return command
+
+
+_rounds = click.option("--rounds", type=click.IntRange(1, 20), default=3, show_default=True)
+_seconds = click.option(
+    "--seconds", type=click.FloatRange(0.5, 60), default=5.0, show_default=True, help="Of one round."
+)
+_workers = click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
+
+
+@click.group()
+def bench() -> None:
+    """Measure this machine. Starts what it needs, on loopback and temporary data, and removes it.
+
+    What travels from one machine to another is the ratio, not the number of events per second. Close what
+    else is running."""
+
+
+@bench.command()
+@_rounds
+@_seconds
+@_workers
+@click.option("--connections", type=click.IntRange(1, 1_000), default=64, show_default=True)
+@click.option("--without-clickhouse", is_flag=True, help="Nothing drains the log meanwhile.")
+@_shared
+def track(
+    rounds: int,
+    seconds: float,
+    workers: int,
+    connections: int,
+    without_clickhouse: bool,
+    directory: Path | None,
+    as_json: bool,
+) -> None:
+    """Durable `track` against an empty aiohttp handler, in turns: one event per request.
+
+    The handler that it is compared with reads the body, answers 202 and does nothing, on the same loop
+    (uvloop) in a process of its own. Ours also checks the key, reads the event, and answers after the
+    fdatasync."""
+    report = runs.track(
+        rounds=rounds,
+        seconds=seconds,
+        connections=connections,
+        workers=workers,
+        clickhouse=not without_clickhouse,
+        directory=directory,
+        say=_say(as_json),
+    )
+    _show(report, as_json)
+
+
+@bench.command()
+@_rounds
+@_seconds
+@_workers
+@click.option("--connections", type=click.IntRange(1, 1_000), default=4, show_default=True)
+@click.option(
+    "--events", type=click.IntRange(1, 2_000), default=1_000, show_default=True, help="Per request."
+)
+@_shared
+def batch(
+    rounds: int,
+    seconds: float,
+    workers: int,
+    connections: int,
+    events: int,
+    directory: Path | None,
+    as_json: bool,
+) -> None:
+    """Durable `batch`, while the embedded engine takes what comes out of the log."""
+    report = runs.batch(
+        rounds=rounds,
+        seconds=seconds,
+        connections=connections,
+        events=events,
+        workers=workers,
+        directory=directory,
+        say=_say(as_json),
+    )
+    _show(report, as_json)
+
+
+@bench.command()
+@click.option("--events", type=click.IntRange(1_000, 20_000_000), default=1_000_000, show_default=True)
+@click.option("--limit-mb", type=click.IntRange(1), default=150, show_default=True)
+@_shared
+def memory(events: int, limit_mb: int, directory: Path | None, as_json: bool) -> None:
+    """Memory of a worker with many events waiting and no ClickHouse. Exits with 1 above the limit."""
+    report = runs.memory(events=events, limit_mb=limit_mb, directory=directory, say=_say(as_json))
+    _show(report, as_json)
+    if report.rss_max_kb >= report.limit_kb:
+        raise SystemExit(1)
+
+
+@bench.command(hidden=True)
+@click.option("--listen-fd", type=int, required=True)
+def baseline(listen_fd: int) -> None:
+    """The empty handler; the other commands start it."""
+    die_with_parent()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(baseline_app.serve(socket.socket(fileno=listen_fd)))
+
+
+@bench.command(hidden=True)
+@click.option("--route", type=click.Choice(["track", "batch"]), required=True)
+@click.option("--port", type=int, required=True)
+@click.option("--connections", type=int, required=True)
+@click.option("--events", type=int, required=True)
+@click.option("--warmup", type=float, required=True)
+@click.option("--seconds", type=float, required=True)
+@click.option("--requests-max", type=int, required=True)
+@click.option("--first-number", type=int, required=True)
+def load(
+    route: Route,
+    port: int,
+    connections: int,
+    events: int,
+    warmup: float,
+    seconds: float,
+    requests_max: int,
+    first_number: int,
+) -> None:
+    """The load generator; the other commands start it."""
+    die_with_parent()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        result = runner.run(
+            load_generator.run(
+                route,
+                port,
+                connections=connections,
+                events=events,
+                warmup_s=warmup,
+                seconds=seconds,
+                requests_max=requests_max,
+                first_number=first_number,
+            )
+        )
+    click.echo(msgspec.json.encode(result), nl=False)
+
+
+def _say(as_json: bool) -> runs.Say:
+    def say(line: str) -> None:
+        if not as_json:
+            click.echo(line)
+
+    return say
+
+
+def _show(report: msgspec.Struct, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
