@@ -556,7 +556,8 @@ class Interface:
         database, changed = session.state_of(call.settings)
 
         def take_back() -> None:
-            if not session.restore(database, call.settings, changed):
+            by_parameter = call.database is not None and statement.verb != "USE"
+            if not session.restore(database if by_parameter else None, call.settings, changed):
                 # A statement made it read-only, so there is no way back. Another begins with the next
                 # request.
                 self._sessions.pop(name, None)

@@ -156,14 +156,15 @@ class Session:
         decoded = [json.loads(row) for row in rows]
         return decoded[0][0], {name: value for _, name, value in decoded if name}
 
-    def restore(self, database: str, names: Iterable[str], changed: Mapping[str, str]) -> bool:
+    def restore(self, database: str | None, names: Iterable[str], changed: Mapping[str, str]) -> bool:
         """Takes a request's settings back. False if that is forbidden (it had set `readonly`)."""
         sets = [
             f"{_setting_name(name)} = {quoted(changed[name]) if name in changed else 'DEFAULT'}"
             for name in {*names, "log_comment"}
         ]
         try:
-            self._run(f"USE {identifier(database)}")
+            if database is not None:
+                self._run(f"USE {identifier(database)}")
             self._run("SET " + ", ".join(sets))
         except EngineError:
             return False
