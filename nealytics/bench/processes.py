@@ -76,12 +76,18 @@ def scratch(directory: Path | None) -> Iterator[Path]:
 
 @contextmanager
 def product(directory: Path, *, clickhouse: bool, workers: int = 1) -> Iterator[Product]:
-    """The node, ready for events, and for reads too if it has the embedded engine."""
-    directory.mkdir()
+    """The node, ready for events, and for reads too if it has the embedded engine; with the data that
+    `directory` holds already."""
+    directory.mkdir(exist_ok=True)
     port = free_port()
     config = directory / "nealytics.toml"
     tables: dict[str, dict[str, object]] = {
-        "server": {"listen": f"127.0.0.1:{port}", "workers": workers, "data_dir": str(directory / "data")},
+        "server": {
+            "listen": f"127.0.0.1:{port}",
+            "workers": workers,
+            "data_dir": str(directory / "data"),
+            "shutdown_timeout_s": 2.0,  # what waits in the log then is of no interest
+        },
         "auth": {"api_keys": [{"key": KEY}], "jwt_key": os.urandom(32).hex()},
         "ingest": {"rate_limit_requests": 0},
         "wal": {"allow_any_filesystem": True, "free_bytes_min": 1024 * 1024},

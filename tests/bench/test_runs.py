@@ -1,0 +1,46 @@
+"""The benchmarks end to end, at their smallest: they start, measure, tell, and leave nothing."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.node import program
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def bench(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [*program(), "bench", *arguments, "--directory", str(tmp_path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+
+
+def test_track_prints_the_ratio_and_removes_its_data(tmp_path: Path):
+    done = bench(tmp_path, "track", "--rounds", "1", "--seconds", "0.5", "--without-clickhouse")
+    assert done.returncode == 0, done.stderr
+    assert "durable track / empty aiohttp handler = " in done.stdout
+    assert "p50" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.engine
+def test_batch_counts_what_clickhouse_has(tmp_path: Path):
+    done = bench(tmp_path, "batch", "--rounds", "1", "--seconds", "0.5", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    (result,) = report["rounds"]
+    assert result["errors"] == {}
+    # The warm-up is committed too.
+    assert report["committed"] >= result["events"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.engine
+def test_memory_is_that_of_a_worker_with_work_waiting(tmp_path: Path):
+    done = bench(tmp_path, "memory", "--events", "20000", "--limit-mb", "1", "--json")
+    assert done.returncode == 1, "1 MB is exceeded by any Python"
+    report = json.loads(done.stdout)
+    assert report["waiting"] >= 20_000
+    assert report["rss_max_kb"] > 10_000
+    assert list(tmp_path.iterdir()) == []
