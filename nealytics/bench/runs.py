@@ -238,7 +238,8 @@ def memory(*, events: int, limit_mb: int, directory: Path | None, say: Say) -> M
     say(
         f"{report.waiting:,} events waiting ({report.log_bytes / 1e6:,.0f} MB of log): worker"
         f" {report.rss_kb / 1024:.0f} MB, at most {report.rss_max_kb / 1024:.0f} MB;"
-        f" draining them in {report.drain_seconds:.0f} s: at most {report.draining_rss_max_kb / 1024:.0f} MB: {verdict} {limit_mb} MB"
+        f" draining them in {report.drain_seconds:.0f} s: at most {report.draining_rss_max_kb / 1024:.0f} MB;"
+        f" {verdict} {limit_mb} MB"
     )
     return report
 
