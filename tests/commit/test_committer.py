@@ -122,6 +122,19 @@ async def test_rows_that_waited_through_a_slow_batch_do_not_wait_the_interval_ag
     assert time.monotonic() - accepted < 0.25
 
 
+async def test_a_trickle_is_gathered_for_the_interval_after_every_batch(make, fake):
+    """Also right after an acceptance, when the log still calls a row of the settled batch its oldest."""
+    station = await make(flush_interval_s=0.25)
+    station.start()
+    started = time.monotonic()
+    for n in range(1, 41):
+        await station.append_numbers(n, n)
+        await asyncio.sleep(0.02)
+    assert len(fake.inserts) <= (time.monotonic() - started) / 0.25
+    await station.settled()
+    assert station.stored == list(range(1, 41))
+
+
 async def test_only_one_insert_is_on_the_way(make, fake):
     station = await make(batch_rows_max=5)
     await station.append_numbers(1, 100)
