@@ -61,8 +61,9 @@ class Child:
 class Supervisor:
     """Runs the node until it is told to stop. `run` returns the exit status."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, silence_max_s: float = SILENCE_MAX_S) -> None:
         self._config = config
+        self._silence_max_s = silence_max_s
         self._stopping = asyncio.Event()
         self._killing = False
         self._failed: str | None = None
@@ -152,7 +153,7 @@ class Supervisor:
             delay_s = min(delay_s * 2, RESTART_DELAY_MAX_S)
 
     async def _run_once(self, child: Child) -> int:
-        """Starts the child, listens to it, and returns its exit status (negative: the signal that ended it)."""
+        """Starts the child and listens to it. Returns its exit status; negative: the signal that ended it."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         executable, argv = self_command(*child.arguments(theirs.fileno()))
@@ -183,9 +184,11 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                data = await asyncio.wait_for(loop.sock_recv(channel, 4096), SILENCE_MAX_S)
+                data = await asyncio.wait_for(loop.sock_recv(channel, 4096), self._silence_max_s)
             except TimeoutError:
-                log.error("serve: %s has been silent for %.0f s, so it is killed", child.name, SILENCE_MAX_S)
+                log.error(
+                    "serve: %s has been silent for %.0f s, so it is killed", child.name, self._silence_max_s
+                )
                 _signal(child, signal.SIGKILL)
                 return
             except OSError:

@@ -37,8 +37,15 @@ class Node:
     """One node in `directory`; its data stays there across stops and kills."""
 
     def __init__(
-        self, directory: Path, *, workers: int = 1, clickhouse: str = "embedded", settings: str = ""
+        self,
+        directory: Path,
+        *,
+        workers: int = 1,
+        clickhouse: str = "embedded",
+        settings: str = "",
+        environ: dict[str, str] | None = None,
     ) -> None:
+        self.environ = {**os.environ, **(environ or {})}
         self.directory = directory
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -79,7 +86,7 @@ class Node:
         assert self.process is None, "already running"
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*program(), "serve", "--config", str(self.config)], stderr=log, stdout=log
+                [*program(), "serve", "--config", str(self.config)], stderr=log, stdout=log, env=self.environ
             )
 
     def stop(self, timeout_s: float = 40.0) -> int:

@@ -238,3 +238,19 @@ def test_a_second_signal_ends_a_stop_that_takes_too_long(tmp_path: Path):
         node.process.send_signal(signal.SIGTERM)
         assert node.process.wait(15) == 0
         node.process = None
+
+
+def test_systemd_hears_that_the_node_is_ready_alive_and_stopping(tmp_path: Path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(30)
+        node = Node(tmp_path, environ={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"})
+        with node:
+            assert b"READY=1" in systemd.recv(1000)
+            assert node.request("GET", "/health")[0] == 200
+            assert systemd.recv(1000) == b"WATCHDOG=1"
+            assert systemd.recv(1000) == b"WATCHDOG=1"
+            assert node.stop() == 0
+            heard = set()
+            while b"STOPPING=1" not in heard:
+                heard.add(systemd.recv(1000))

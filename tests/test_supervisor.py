@@ -1,0 +1,97 @@
+"""What can be seen of the supervisor without a whole node; tests/e2e has the rest."""
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from nealytics.config import load
+from nealytics.errors import ConfigError
+from nealytics.supervisor import Supervisor, open_listeners
+from tests.e2e.node import descendants
+
+
+def close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_port_that_is_taken_is_an_error_that_names_it(workers: int):
+    """Also with several workers, whose sockets share a port: another program's port is not shared."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(
+            ConfigError, match=f"server.listen is '{listen}' and cannot be listened on: .*in use"
+        ):
+            open_listeners(listen, workers)
+
+
+def test_a_second_node_does_not_share_the_first_ones_port():
+    first = open_listeners("127.0.0.1:0", 2)
+    try:
+        with pytest.raises(ConfigError, match="in use"):
+            open_listeners(f"127.0.0.1:{first[0].getsockname()[1]}", 2)
+    finally:
+        close(first)
+
+
+def test_each_worker_gets_a_socket_on_the_same_port():
+    sockets = open_listeners("127.0.0.1:0", 3)
+    try:
+        assert len({sock.getsockname() for sock in sockets}) == 1
+        assert len({sock.fileno() for sock in sockets}) == 3
+    finally:
+        close(sockets)
+
+
+def test_ipv6_addresses_are_listened_on():
+    try:
+        sockets = open_listeners("[::1]:0", 1)
+    except ConfigError as error:
+        if "Cannot assign" in str(error) or "not supported" in str(error):
+            pytest.skip("this machine has no IPv6 loopback")
+        raise
+    try:
+        assert sockets[0].family == socket.AF_INET6
+    finally:
+        close(sockets)
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(ConfigError, match=r"203\.0\.113\.7:5000"):
+        open_listeners("203.0.113.7:5000", 1)
+
+
+async def test_a_worker_that_hangs_is_killed_and_started_again(tmp_path: Path):
+    """SIGSTOP is what a stuck loop looks like from outside: alive, and silent."""
+    config = load(
+        environ={
+            "NEALYTICS_SERVER_LISTEN": "127.0.0.1:0",
+            "NEALYTICS_SERVER_DATA_DIR": str(tmp_path),
+            "NEALYTICS_WAL_ALLOW_ANY_FILESYSTEM": "true",
+            "NEALYTICS_CLICKHOUSE_URL": "http://127.0.0.1:1",
+            "NEALYTICS_AUTH_JWT_KEY": "k" * 32,
+        }
+    )
+    running = asyncio.create_task(Supervisor(config, silence_max_s=2.0).run())
+    try:
+        async with asyncio.timeout(30):
+            (worker,) = await processes_other_than(set())
+            os.kill(worker, signal.SIGSTOP)
+            (other,) = await processes_other_than({worker})
+        assert other != worker
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running == 0
+
+
+async def processes_other_than(known: set[int]) -> list[int]:
+    while True:
+        found = [pid for pid in descendants(os.getpid()) if pid not in known]
+        if found and not known & set(descendants(os.getpid())):
+            return found
+        await asyncio.sleep(0.05)
