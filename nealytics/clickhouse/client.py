@@ -70,6 +70,10 @@ READ_SETTINGS: dict[str, Setting] = {
 # Parameters of the HTTP interface itself. They are not in system.settings, yet every server knows them.
 _INTERFACE_PARAMETERS = frozenset({"wait_end_of_query", "insert_deduplication_token"})
 
+# We wait a little longer than `max_execution_time`, so that "it took too long" is ClickHouse's answer and not
+# ours: that one a client can do something about.
+_ANSWER_GRACE_S = 2.0
+
 # Text in the URL is limited (`http_max_uri_size`, 1 MiB); SQL travels in the body, only values are in the
 # URL.
 _COMPRESS_BYTES_MIN = 64 * 1024
@@ -236,13 +240,15 @@ class ClickHouseClient:
 
     async def _read(self, parameters: Mapping[str, Setting], body: bytes) -> bytes:
         try:
-            return await self._request(parameters, body, timeout_s=self._config.query_timeout_s)
+            return await self._request(
+                parameters, body, timeout_s=self._config.query_timeout_s + _ANSWER_GRACE_S
+            )
         except ClickHouseUnavailable as error:
             # A connection that the server had closed while it was idle looks like this. A read has no effect,
             # so it is tried once more; the pool has thrown the dead connection away.
             if not isinstance(error.__cause__, aiohttp.ServerDisconnectedError | ConnectionError):
                 raise
-        return await self._request(parameters, body, timeout_s=self._config.query_timeout_s)
+        return await self._request(parameters, body, timeout_s=self._config.query_timeout_s + _ANSWER_GRACE_S)
 
     async def _request(
         self,
