@@ -184,7 +184,8 @@ class Committer:
         self._first_waiting: tuple[int, float] = (0, 0.0)  # the next LSN to cut, and when it was seen to wait
         self._bytes_cut = log.bytes_used  # the log's size up to where it was cut into batches, about
         self._put_aside: deque[int] = deque(maxlen=_PUT_ASIDE_REMEMBERED)
-        # Set, and replaced by a new one, whenever rows are settled or become suspects.
+        # Set, and replaced by a new one, whenever rows are settled or become suspects, or the cursor is
+        # stored.
         self._moved = asyncio.Event()
 
     # For the rest of the process
@@ -217,7 +218,7 @@ class Committer:
 
     async def drain(self, timeout_s: float) -> bool:
         """For a graceful stop, after the last append and while `run` goes on: True once every durable row is
-        settled.
+        settled and the log's cursor says so.
 
         False when the time is up, or earlier if all that is left are suspects, which nothing can settle any
         more.
@@ -225,9 +226,9 @@ class Committer:
         self.flush_soon()
         last_lsn = self._log.durable_lsn
         await self._until(
-            lambda: self._is_settled(1, last_lsn) or self._only_suspects_up_to(last_lsn), timeout_s
+            lambda: self._log.cursor_lsn >= last_lsn or self._only_suspects_up_to(last_lsn), timeout_s
         )
-        return self._is_settled(1, last_lsn)
+        return self._log.cursor_lsn >= last_lsn
 
     # What to send next
 
@@ -266,7 +267,7 @@ class Committer:
             turns.append(partial(self._outstanding, _largest(pieces)))
         if self._suspects:
             turns.append(partial(self._outstanding, next(iter(self._suspects))))
-        return await turns[self._pauses % len(turns)]() if turns else None
+        return await turns[(self._pauses - 1) % len(turns)]() if turns else None
 
     def _largest_is_next(self) -> bool:
         return self._refusals % _LARGEST_EVERY == _LARGEST_EVERY - 1
@@ -499,6 +500,7 @@ class Committer:
         if state != self._log.cursor:
             await self._persist(lambda: self._log.store_cursor(state), (LogFull,))
         self._state = state
+        self._notify()
 
     async def _persist(self, write: Callable[[], Awaitable[T]], may_pass: tuple[type[Exception], ...]) -> T:
         """What `write` returns, once the disk takes it."""
@@ -521,9 +523,15 @@ class Committer:
         )
 
     def _only_suspects_up_to(self, last_lsn: int) -> bool:
-        return last_lsn < self._state.next_lsn and all(
-            intent in self._suspects and self._refused_at[intent] == self._acceptances
-            for intent in self._state.outstanding
+        outstanding = self._state.outstanding
+        return (
+            bool(outstanding)
+            and last_lsn < self._state.next_lsn
+            and self._state == self._log.cursor
+            and all(
+                intent in self._suspects and self._refused_at[intent] == self._acceptances
+                for intent in outstanding
+            )
         )
 
     def _notify(self) -> None:

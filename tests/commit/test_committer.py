@@ -671,6 +671,7 @@ async def test_drain_sends_what_waits_and_says_so(make, fake):
     await station.append_numbers(1, 5)
     assert await station.committer.drain(5.0)
     assert station.stored == [1, 2, 3, 4, 5]
+    assert station.log.waiting == 0, "a stop right now leaves nothing to be sent again"
 
 
 async def test_drain_gives_up_when_the_time_is_up(make, fake):
