@@ -42,7 +42,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from aiohttp import BodyPartReader, web
@@ -79,7 +79,10 @@ SESSION_TIMEOUT_S = 60.0
 SESSION_TIMEOUT_MAX_S = 3600.0
 SESSIONS_MAX = 1_000
 
-STOP_TIMEOUT_S = 10.0
+# Together less than the 15 s that the supervisor allows.
+STOP_TIMEOUT_S = 8.0
+KILL_TIMEOUT_S = 2.0
+CLOSE_TIMEOUT_S = 1.0
 FILE_CHUNK_BYTES = 1024**2
 
 # Parameters that are the interface's own. All others are settings of the query.
@@ -195,8 +198,8 @@ async def _serve(config: Config, parent: socket.socket | None) -> int:
     await stopping.wait()
     log.info("engine: stopping; statements that run have %.0f s to finish", STOP_TIMEOUT_S)
     path.unlink(missing_ok=True)
-    await asyncio.gather(*(runner.cleanup() for runner in runners))
     idle = await interface.stop()
+    await asyncio.gather(*(runner.cleanup() for runner in runners))
     if heart is not None:
         heart.cancel()
     if not idle:
@@ -269,12 +272,46 @@ class Call:
         return self.statement.output_format or self.parameters.get("default_format") or "TabSeparated"
 
 
-class Outcome:
-    """What a statement came to: an answer, and perhaps more pieces of it to come."""
+class Pieces:
+    """An answer that comes piece by piece, for one thread at a time. `held` is what it needs until it is
+    closed."""
 
-    def __init__(self, answer: Answer, pieces: Iterator[bytes] | None = None) -> None:
-        self.answer = answer
-        self.pieces = pieces
+    def __init__(self, source: Iterator[bytes], packer: encoding.Packer | None) -> None:
+        self.held = contextlib.ExitStack()
+        self._source = source
+        self._packer = packer
+        self._ended = False
+        # The first piece before the first byte of the answer: by then nearly every error has shown itself.
+        self._first: bytes | None = self._following()
+
+    def next(self) -> bytes:
+        """The next piece; empty at the end. Raises `EngineError`."""
+        first, self._first = self._first, None
+        return first if first is not None else self._following()
+
+    def close(self) -> None:
+        self._ended = True
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
+        self.held.close()
+
+    def _following(self) -> bytes:
+        while not self._ended:
+            piece = next(self._source, None)
+            self._ended = piece is None
+            if self._packer is not None:
+                piece = self._packer.end() if piece is None else self._packer.pack(piece)
+            if piece:  # a packer may keep a piece to itself for a while
+                return piece
+        return b""
+
+
+class Outcome(NamedTuple):
+    """What a statement came to: an answer, or one that comes in pieces."""
+
+    answer: Answer
+    pieces: Pieces | None = None
 
 
 class Interface:
@@ -287,7 +324,10 @@ class Interface:
         self._read_slots = asyncio.Semaphore(READS_MAX)
         self._insert_slots = asyncio.Semaphore(INSERTS_MAX)
         self._waiting = 0
-        self._running: dict[str, asyncio.Task[Outcome]] = {}
+        self._running: set[str] = set()  # by marker
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
         self._sessions: dict[str, Session] = {}
 
     async def handle(self, request: web.BaseRequest, access: Access | None = None) -> web.StreamResponse:
@@ -312,9 +352,18 @@ class Interface:
             _authenticate(request, parameters, access)
             if request.method in ("GET", "HEAD") and "query" not in parameters:
                 return self._plain(200, "Ok.\n")
+            if self._stopping:
+                raise _refused(439, "the engine is stopping. (CANNOT_SCHEDULE_TASK)")
             call = await self._receive(request, parameters, query_id)
-            with call.body:
-                return await self._answer(request, call)
+            marker = f"nealytics-{uuid.uuid4()}"
+            self._running.add(marker)
+            self._idle.clear()
+            try:
+                return await self._answer(request, call, marker)
+            finally:
+                self._running.discard(marker)
+                if not self._running:
+                    self._idle.set()
         except EngineError as error:
             return self._refusal(error, query_id)
         except Unacceptable as error:
@@ -327,17 +376,21 @@ class Interface:
             )
 
     async def stop(self) -> bool:
-        """Ends what still runs. False if something would not end."""
-        tasks = list(self._running.values())
+        """Takes no more requests, waits for what runs, then kills it. False if something would not end."""
+        self._stopping = True
+        await self._wait_until_idle(STOP_TIMEOUT_S)
         for marker in list(self._running):
             await asyncio.to_thread(self._engine.kill, marker)
-        if tasks:
-            await asyncio.wait(tasks, timeout=2.0)
+        await self._wait_until_idle(KILL_TIMEOUT_S)
         if self._running:
             return False
         for session in self._sessions.values():
             session.close()
         return True
+
+    async def _wait_until_idle(self, timeout_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
 
     # Receiving
 
@@ -398,12 +451,9 @@ class Interface:
 
     # Running
 
-    async def _answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, call: Call, marker: str) -> web.StreamResponse:
         started = time.monotonic_ns()
-        marker = f"nealytics-{uuid.uuid4()}"
         job = asyncio.create_task(self._run(call, marker))
-        self._running[marker] = job
-        job.add_done_callback(lambda _: self._running.pop(marker, None))
         try:
             # Shielded: what was begun is ended properly, whoever still listens.
             outcome = await asyncio.shield(job)
@@ -411,7 +461,9 @@ class Interface:
             call.abandoned = True
             await self._end(call, job, marker)
             if not job.cancelled() and job.exception() is None:
-                await asyncio.to_thread(_close, job.result().pieces)
+                pieces = job.result().pieces
+                if pieces is not None:
+                    await asyncio.to_thread(pieces.close)
             raise
         assert call.statement is not None
         headers = {
@@ -463,9 +515,11 @@ class Interface:
 
     def _execute(self, call: Call, marker: str) -> Outcome:
         """In a thread: from the text to the answer."""
-        statement, data = _read_statement(call)
-        call.statement = statement
-        with contextlib.ExitStack() as cleanup:
+        # The body is closed here and nowhere else: were it closed under a running insert, that would take the
+        # rows read so far for all of them, and the token with them.
+        with call.body, contextlib.ExitStack() as cleanup:
+            statement, data = _read_statement(call)
+            call.statement = statement
             session = self._session_of(call, statement, cleanup, marker)
             if statement.input_format:
                 answer = session.insert(
@@ -483,10 +537,9 @@ class Interface:
                 if pack is not None:
                     answer = answer._replace(body=pack.pack(answer.body) + pack.end())
                 return Outcome(answer)
-            # The first piece before the first byte of the answer: by then nearly every error has shown
-            # itself.
-            first = next(pieces, b"")
-            return Outcome(Answer(b""), _held(first, pieces, pack, cleanup.pop_all()))
+            answer_in_pieces = Pieces(pieces, pack)
+            answer_in_pieces.held = cleanup.pop_all()
+            return Outcome(Answer(b""), answer_in_pieces)
 
     def _through_file(
         self, session: Session, statement: Statement, output_format: str, params: Mapping[str, str]
@@ -504,7 +557,7 @@ class Interface:
         self,
         request: web.BaseRequest,
         headers: dict[str, str],
-        pieces: Iterator[bytes],
+        pieces: Pieces,
         call: Call,
         marker: str,
     ) -> web.StreamResponse:
@@ -514,7 +567,7 @@ class Interface:
         try:
             await response.prepare(request)
             while True:
-                step = loop.run_in_executor(self._read_threads, next, pieces, b"")
+                step = loop.run_in_executor(self._read_threads, pieces.next)
                 piece = await asyncio.shield(step)
                 if not piece:
                     break
@@ -531,7 +584,7 @@ class Interface:
             # A piece may still be on its way in a thread, and only one thread may use an iterator.
             if step is not None:
                 await self._end(call, step, marker)
-            await asyncio.shield(loop.run_in_executor(self._read_threads, _close, pieces))
+            await asyncio.shield(loop.run_in_executor(self._read_threads, pieces.close))
         await response.write_eof()
         return response
 
@@ -702,28 +755,6 @@ def _read_statement(call: Call) -> tuple[Statement, Iterable[bytes]]:
     return statement_of(bytes(head), default_format), ()
 
 
-def _held(
-    first: bytes, pieces: Iterator[bytes], pack: encoding.Packer | None, held: contextlib.ExitStack
-) -> Iterator[bytes]:
-    """All pieces, packed if wanted; what they need is held until the last one, or until this is closed."""
-    with held:
-        try:
-            for piece in chain([first], pieces):
-                data = pack.pack(piece) if pack is not None else piece
-                if data:
-                    yield data
-            if pack is not None and (end := pack.end()):
-                yield end
-        finally:
-            _close(pieces)
-
-
-def _close(pieces: Iterator[bytes] | None) -> None:
-    close = getattr(pieces, "close", None)
-    if close is not None:
-        close()
-
-
 async def _read_form(request: web.BaseRequest, parameters: dict[str, str]) -> None:
     """Fields of a form stand for parameters of the URL, which may be too long for one."""
     size = 0
@@ -798,7 +829,7 @@ async def _listen(listener: socket.socket, handler: Any) -> web.ServerRunner:
         max_field_size=URL_BYTES_MAX,
         read_bufsize=1024**2,
     )
-    runner = web.ServerRunner(server, shutdown_timeout=STOP_TIMEOUT_S)
+    runner = web.ServerRunner(server, shutdown_timeout=CLOSE_TIMEOUT_S)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=1024).start()
     return runner

@@ -4,11 +4,8 @@ import base64
 import http.client
 import json
 import os
-import signal
 import socket
 import stat
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,9 +20,8 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from nealytics.clickhouse.embedded_child import BODY_MEMORY_BYTES_MAX, SQL_HEAD_BYTES, Body
 from nealytics.clickhouse.encoding import SUPPORTED, compressed
-from nealytics.config import config_to_json
 from tests.clickhouse.conftest import PASSWORD
-from tests.engine import Reply, RunningEngine, UnixConnection, request, start_engine
+from tests.engine import Reply, RunningEngine, request, start_engine
 
 pytestmark = pytest.mark.engine
 
@@ -499,8 +495,8 @@ def official(engine: RunningEngine) -> Iterator[Any]:
 
 
 def test_clickhouse_connect_creates_inserts_and_selects(official: Any):
-    official.command("CREATE OR REPLACE TABLE cc (id UInt64, name LowCardinality(String), tags Array(String), n Nullable(Float64)) "
-                     "ENGINE = MergeTree ORDER BY id")  # fmt: skip
+    columns = "id UInt64, name LowCardinality(String), tags Array(String), n Nullable(Float64)"
+    official.command(f"CREATE OR REPLACE TABLE cc ({columns}) ENGINE = MergeTree ORDER BY id")
     rows = [[i, f"name{i % 7}", ["a", f"{i}"], None if i % 3 else i / 2] for i in range(20_000)]
     summary = official.insert("cc", rows, column_names=["id", "name", "tags", "n"])
     assert summary.written_rows == 20_000
@@ -609,6 +605,16 @@ def test_a_successor_waits_for_the_directory(tmp_path: Path):
         second.kill()
 
 
+def test_sigterm_ends_what_does_not_finish_in_time(tmp_path: Path):
+    with start_engine(tmp_path) as engine, ThreadPoolExecutor() as pool:
+        stuck = pool.submit(post, engine, "SELECT count() FROM numbers(1000000000000)")
+        time.sleep(0.3)
+        started = time.monotonic()
+        assert engine.stop() == 0
+        assert time.monotonic() - started < 13, "the supervisor would have killed it"
+        assert stuck.result().code == "394"
+
+
 def test_sigterm_lets_running_statements_finish(tmp_path: Path):
     with start_engine(tmp_path) as engine, ThreadPoolExecutor() as pool:
         slow = pool.submit(run, engine, "SELECT sleep(1)")
@@ -631,7 +637,8 @@ def test_it_says_over_its_channel_that_it_is_ready_and_alive(tmp_path: Path):
 
 def test_it_ends_when_its_parent_goes(tmp_path: Path):
     with start_engine(tmp_path) as engine:
-        assert engine.parent is not None and engine.process is not None
+        assert engine.parent is not None
+        assert engine.process is not None
         engine.parent.close()
         engine.process.wait(5)
 
