@@ -315,7 +315,11 @@ def _explained(error: Exception, body: bytes | msgspec.Raw) -> InvalidEvent:
     if not field:
         got = re.search(r"got `(\w+)`", text)
         kind = _NAMES.get(got[1], got[1]) if got else "something else"
-        return InvalidEvent("invalid_event", f"an event is a JSON object, this is {kind}")
+        return InvalidEvent(
+            "invalid_event",
+            f"an event is a JSON object, this is {kind}",
+            detail="Send an object with projectId, tenantId, sessionId and eventType.",
+        )
     value = "?"
     try:
         value = _shown(bytes(_fields.decode(body)[field]))
@@ -327,7 +331,12 @@ def _explained(error: Exception, body: bytes | msgspec.Raw) -> InvalidEvent:
         wanted = "ISO 8601 text or epoch milliseconds"
     else:
         wanted = "a string"
-    return InvalidEvent("invalid_event", f"{field} is {value}; it must be {wanted}", field)
+    return InvalidEvent(
+        "invalid_event",
+        f"{field} is {value}; it must be {wanted}",
+        field,
+        detail="docs/api.md lists the fields of an event and their types.",
+    )
 
 
 def _shown(raw: bytes) -> str:

@@ -97,6 +97,13 @@ class Connection(web.RequestHandler):
         if self.on_lost is not None:
             self.on_lost()
 
+    def _process_keepalive(self) -> None:
+        if self._head_heard:
+            # No longer idle: the next head has begun, and it has a time of its own.
+            self._keepalive_handle = None
+        else:
+            super()._process_keepalive()
+
     def close_if_head_is_late(self, oldest: float) -> None:
         if 0.0 < self._head_since < oldest:
             self._head_since = 0.0

@@ -107,7 +107,7 @@ def http_exception_response(error: web.HTTPException, path: str) -> web.Response
         message = f"{path[:128]} does not take this method"
         detail = f"Use {error.headers.get('Allow', 'another')}."
     else:
-        message, detail = (error.text or error.reason), ""
+        message, detail = (error.text or error.reason), "See docs/api.md."
     return error_response(error.status, code, message, detail, headers=headers)
 
 

@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 
 from nealytics.config import IngestConfig, ServerConfig
 from nealytics.errors import Refused
-from nealytics.ingest.decompression import decompress, too_large, unsupported
+from nealytics.ingest.decompression import check_encoding, decompress, too_large
 
 
 class BodyReader:
@@ -29,8 +29,7 @@ class BodyReader:
         if hdrs.CONTENT_ENCODING not in headers:
             return ""
         encoding = ",".join(headers.getall(hdrs.CONTENT_ENCODING))
-        if "," in encoding or not (self._decompression or encoding.strip().lower() in ("", "identity")):
-            raise unsupported(encoding)
+        check_encoding(encoding, allowed=self._decompression)
         return encoding
 
     async def read(self, request: web.BaseRequest, encoding: str) -> bytes:

@@ -33,11 +33,9 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> bytes:
     corrupt or end too early.
     """
     name = encoding.strip().lower()
-    if name in ("", "identity"):
-        return body
-    decoder = _DECODERS.get(name)
+    decoder = _decoder(encoding)
     if decoder is None:
-        raise unsupported(encoding)
+        return body
     try:
         return decoder(body, bytes_max)
     except (zlib.error, brotli.error, zstd.ZstdError, EOFError) as error:
@@ -47,6 +45,21 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> bytes:
             f"the body is not valid {name}: {error}",
             detail="It is corrupt or not complete; nothing was stored.",
         ) from error
+
+
+def check_encoding(encoding: str, *, allowed: bool = True) -> None:
+    """Raises `Refused` (415) if a body with this Content-Encoding cannot be read, or must not be."""
+    if _decoder(encoding) is not None and not allowed:
+        raise unsupported(encoding)
+
+
+def _decoder(encoding: str) -> "Callable[[bytes, int], bytes] | None":
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return None
+    if name not in _DECODERS:
+        raise unsupported(encoding)
+    return _DECODERS[name]
 
 
 def unsupported(encoding: str) -> Refused:

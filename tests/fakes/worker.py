@@ -5,7 +5,8 @@ import contextlib
 import json
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ BATCH = "/api/v1/telemetry/batch"
 
 def event(**fields: Any) -> dict[str, Any]:
     return {"projectId": "shop", "tenantId": "t1", "sessionId": "s", "eventType": "view"} | fields
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    """Polls, because what is waited for happens behind a socket."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        await asyncio.sleep(0.005)
 
 
 class FakeCommitter:

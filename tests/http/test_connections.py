@@ -1,0 +1,315 @@
+"""Raw bytes against the server: slow clients, too many, broken requests, and an orderly end."""
+
+import asyncio
+import json
+import logging
+import re
+import time
+
+import aiohttp
+import pytest
+
+from nealytics.config import ServerConfig
+from tests.fakes.worker import ANY, TRACK, FakeWorker, event, serving, until
+
+BODY = json.dumps(event()).encode()
+HEAD = f"POST {TRACK} HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\n".encode()
+WHOLE = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+
+FAST = ServerConfig(
+    header_timeout_s=0.4, body_idle_timeout_s=0.5, request_timeout_s=1.0, keepalive_timeout_s=0.6
+)
+
+
+async def connect(worker: FakeWorker) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", worker.port)
+
+
+async def seconds_until_closed(reader: asyncio.StreamReader) -> tuple[float, bytes]:
+    started = time.monotonic()
+    try:
+        answer = await asyncio.wait_for(reader.read(), 5)
+    except ConnectionResetError:
+        answer = b""
+    return time.monotonic() - started, answer
+
+
+def body_of(answer: bytes) -> dict[str, str]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"X-Content-Type-Options: nosniff" in head
+    assert b"Content-Type: application/json" in head
+    return json.loads(body)
+
+
+# S1: slow clients
+
+
+async def test_connection_that_says_nothing_is_closed_in_silence():
+    async with serving(server=FAST) as worker:
+        reader, _ = await connect(worker)
+        took, answer = await seconds_until_closed(reader)
+        assert answer == b""
+        assert 0.3 < took < 1.0
+
+
+@pytest.mark.parametrize("part", [b"P", b"POST / HTTP/1.1\r\nHost: x", WHOLE[: len(HEAD)]])
+async def test_half_a_head_is_answered_408(part):
+    async with serving(server=FAST) as worker:
+        reader, writer = await connect(worker)
+        writer.write(part)
+        took, answer = await seconds_until_closed(reader)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert body_of(answer)["code"] == "request_timeout"
+        assert took < 1.0
+
+
+async def test_head_that_comes_byte_by_byte_is_cut_off_all_the_same():
+    async with serving(server=FAST) as worker:
+        reader, writer = await connect(worker)
+        dripping = asyncio.create_task(drip(writer, HEAD))
+        took, answer = await seconds_until_closed(reader)
+        dripping.cancel()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert took < 1.0
+
+
+async def drip(writer: asyncio.StreamWriter, data: bytes) -> None:
+    for byte in data:
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0.1)
+
+
+async def test_second_head_on_a_kept_connection_has_the_same_time():
+    async with serving(server=FAST) as worker:
+        reader, writer = await connect(worker)
+        writer.write(WHOLE)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202")
+        await asyncio.sleep(0.2)
+        writer.write(b"POST ")
+        took, answer = await seconds_until_closed(reader)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert took < 1.0
+
+
+async def test_idle_kept_connection_is_closed_after_its_own_time():
+    async with serving(server=FAST) as worker:
+        reader, writer = await connect(worker)
+        writer.write(WHOLE)
+        await reader.readuntil(b"\r\n\r\n")
+        took, answer = await seconds_until_closed(reader)
+        assert answer == b""
+        assert 0.45 < took < 1.2
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_stalled_body_is_answered_408(framing):
+    async with serving(server=FAST) as worker:
+        reader, writer = await connect(worker)
+        if framing == "length":
+            writer.write(HEAD + b"Content-Length: 100\r\n\r\n{")
+        else:
+            writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"Connection: close" in answer
+        assert body_of(answer)["code"] == "request_timeout"
+        assert worker.refused("request_timeout") == 1
+
+
+async def test_body_that_comes_byte_by_byte_is_cut_off_at_the_whole_requests_time():
+    async with serving(server=FAST) as worker:
+        reader, writer = await connect(worker)
+        writer.write(HEAD + b"Content-Length: 1000\r\n\r\n")
+        dripping = asyncio.create_task(drip(writer, bytes(1000)))
+        started = time.monotonic()
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        dripping.cancel()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert 0.8 < time.monotonic() - started < 1.5
+
+
+async def test_slow_but_steady_request_within_its_time_is_served():
+    async with serving(server=FAST) as worker:
+        reader, writer = await connect(worker)
+        for at in range(0, len(WHOLE), len(WHOLE) // 4 + 1):
+            writer.write(WHOLE[at : at + len(WHOLE) // 4 + 1])
+            await asyncio.sleep(0.08)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202")
+
+
+async def test_good_clients_are_served_among_five_hundred_stalled_ones():
+    async with serving() as worker:
+        stalled = [await connect(worker) for _ in range(500)]
+        for i, (_, writer) in enumerate(stalled):
+            writer.write(HEAD + (b"Content-Length: 100\r\n\r\n" if i % 2 else b""))
+        answers = await asyncio.gather(*(worker.post(TRACK, event()) for _ in range(50)))
+        assert {answer.status for answer in answers} == {202}
+        for _, writer in stalled:
+            writer.close()
+
+
+# too many
+
+
+async def test_connection_beyond_the_limit_is_told_so_and_closed():
+    async with serving(server=ServerConfig(connections_max=2, keepalive_timeout_s=5)) as worker:
+        kept = [await connect(worker) for _ in range(2)]
+        for reader, writer in kept:
+            writer.write(WHOLE)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202")
+        answer = await worker.raw(WHOLE)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: " in answer
+        assert body_of(answer)["code"] == "too_many_connections"
+        kept[0][1].close()
+        await asyncio.sleep(0.05)
+        reader, writer = await connect(worker)
+        writer.write(WHOLE)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202")
+
+
+# S2, S5: broken and hostile requests
+
+
+def post(*headers: bytes, body: bytes = b"", line: bytes = b"POST %s HTTP/1.1" % TRACK.encode()) -> bytes:
+    return b"\r\n".join([line, b"Host: x", b"X-Project-Key: " + ANY.encode(), *headers, b"", b""]) + body
+
+
+SMUGGLING = {
+    "CL and TE": post(b"Content-Length: 4", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+    "two CL": post(b"Content-Length: 4", b"Content-Length: 5", body=b"{}xxx"),
+    "CL list": post(b"Content-Length: 4, 4", body=b"{}xx"),
+    "CL plus": post(b"Content-Length: +2", body=b"{}"),
+    "CL hex": post(b"Content-Length: 0x2", body=b"{}"),
+    "CL underscore": post(b"Content-Length: 1_0", body=b"{}xxxxxxxx"),
+    "CL negative": post(b"Content-Length: -2", body=b"{}"),
+    "xchunked": post(b"Transfer-Encoding: xchunked", body=b"0\r\n\r\n"),
+    "chunked twice": post(b"Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n"),
+    "TE in HTTP/1.0": post(
+        b"Transfer-Encoding: chunked", line=b"POST %s HTTP/1.0" % TRACK.encode(), body=b"0\r\n\r\n"
+    ),
+    "folded header": post(b"X-A: b\r\n c", b"Content-Length: 2", body=b"{}"),
+    "space before colon": post(b"Content-Length : 2", body=b"{}"),
+    "bare LF": post(b"Content-Length: 2", body=b"{}").replace(b"\r\n", b"\n"),
+    "bare CR": post(b"X-A: b\rContent-Length: 2", body=b"{}"),
+    "NUL in header": post(b"X-A: b\0c", b"Content-Length: 2", body=b"{}"),
+    "NUL in chunk extension": post(b"Transfer-Encoding: chunked", body=b"2;a=\0\r\n{}\r\n0\r\n\r\n"),
+    "chunk size with sign": post(b"Transfer-Encoding: chunked", body=b"+2\r\n{}\r\n0\r\n\r\n"),
+    "chunk without CRLF": post(b"Transfer-Encoding: chunked", body=b"2\r\n{}0\r\n\r\n"),
+    "chunk size overflow": post(b"Transfer-Encoding: chunked", body=b"ffffffffffffffffff\r\n{}\r\n0\r\n\r\n"),
+    "no name": post(b": x", b"Content-Length: 2", body=b"{}"),
+    "no method": b"/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    "HTTP/9": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "TLS hello": bytes.fromhex("160301020001fc0303") + bytes(200),
+    "2,000 headers": post(*(b"X-%d: y" % i for i in range(2_000))),
+    "header beyond 16 KiB": post(b"X-A: " + b"y" * 17_000),
+    "URL beyond 64 KiB": b"GET /?k=%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"y" * 70_000),
+}
+
+
+@pytest.mark.parametrize("name", SMUGGLING)
+async def test_broken_request_is_400_and_the_connection_closes(name):
+    async with serving() as worker:
+        answer = await worker.raw(SMUGGLING[name] + WHOLE)
+        first, _, _ = answer.partition(b"\r\n")
+        assert b" 400 " in first, answer
+        assert answer.count(b"HTTP/1.") == 1, "the request behind it must not be served"
+        assert body_of(answer)["code"] == "bad_request"
+        assert not await worker.rows()
+
+
+async def test_request_without_host_is_served_or_refused_but_never_confuses_the_next():
+    async with serving() as worker:
+        without = WHOLE.replace(b"Host: x\r\n", b"")
+        reader, writer = await connect(worker)
+        writer.write(without + WHOLE)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert answer.split()[1] in (b"202", b"400")
+        writer.close()
+
+
+async def test_pipelined_requests_are_answered_in_order():
+    async with serving() as worker:
+        bad = HEAD + b"Content-Length: 2\r\n\r\n{}"
+        last = WHOLE.replace(b"Host: x", b"Host: x\r\nConnection: close")
+        answer = await worker.raw((WHOLE + bad) * 100 + last)
+        statuses = re.findall(rb"HTTP/1\.1 (\d+) ", answer)
+        assert statuses == [b"202", b"400"] * 100 + [b"202"]
+        assert worker.ingested == 101
+
+
+async def test_expect_continue_is_answered_after_the_head_is_accepted_and_not_before():
+    async with serving() as worker:
+        reader, writer = await connect(worker)
+        writer.write(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BODY))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        writer.write(BODY)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202 ")
+        for head, status in (
+            (HEAD.replace(ANY.encode(), b"wrong"), b"401"),
+            (HEAD + b"Content-Encoding: zip\r\n", b"415"),
+        ):
+            reader, writer = await connect(worker)
+            writer.write(head + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == status
+            writer.close()
+        answer = await worker.raw(HEAD + b"Expect: tea\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+        assert answer.startswith(b"HTTP/1.1 417")
+
+
+async def test_http_1_0_gets_an_answer_and_a_closed_connection():
+    async with serving() as worker:
+        answer = await worker.raw(WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert answer.split()[1] == b"202"
+
+
+async def test_keys_in_broken_urls_are_not_logged(caplog):
+    """S11: aiohttp's own error log quotes the request line."""
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("aiohttp").setLevel(logging.DEBUG)
+    secret = b"canary-0123456789"
+    async with serving() as worker:
+        for request in (
+            b"GET /t?k=" + secret + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n",
+            b"GET /t?k=" + secret + b" HTTP/9\r\n\r\n",
+            b"GE\0T /t?k=" + secret + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /t?k=" + secret + b" HTTP/1.1\r\nBad Header\r\n\r\n",
+            b"POST /t?k="
+            + secret
+            + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ):
+            answer = await worker.raw(request + b"\r\n")
+            assert b" 400 " in answer
+            assert secret not in answer
+        await worker.get(TRACK, params={"k": secret.decode()})
+        await worker.post(TRACK, b"{}", key=None, params={"k": secret.decode()})
+    assert "canary" not in caplog.text
+
+
+# the end
+
+
+async def test_stop_answers_what_is_under_way_and_closes_idle_connections():
+    async with serving(rate_limit_requests=1, rate_limit_window_s=1, rate_limit_queue_max=9) as worker:
+        idle, idle_writer = await connect(worker)
+        idle_writer.write(WHOLE)
+        await idle.readuntil(b"\r\n\r\n")
+        waiting = asyncio.create_task(worker.post(TRACK, event()))
+        await until(lambda: worker.memory.rate_queued(0) == 1)
+        await worker.server.stop(3.0)
+        assert (await waiting).status == 202
+        assert await idle.read() == b""
+        with pytest.raises(ConnectionRefusedError):
+            await connect(worker)
+
+
+async def test_stop_cuts_off_what_takes_too_long():
+    async with serving(rate_limit_requests=1, rate_limit_window_s=60, rate_limit_queue_max=9) as worker:
+        await worker.post(TRACK, event())
+        waiting = asyncio.create_task(worker.post(TRACK, event()))
+        await until(lambda: worker.memory.rate_queued(0) == 1)
+        started = time.monotonic()
+        await worker.server.stop(0.3)
+        assert time.monotonic() - started < 2.0
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await waiting

@@ -1,0 +1,55 @@
+"""The one door to the log."""
+
+import asyncio
+
+import pytest
+
+from nealytics.config import IngestConfig, WalConfig
+from nealytics.errors import LogBroken, LogFull
+from nealytics.event import Event
+from nealytics.ingest.admission import Admission, NotAdmitted
+from nealytics.observe.metrics import Metrics
+from nealytics.wal.log import Log
+from tests.fakes.log import RefusingLog
+
+
+def events(count: int) -> list[Event]:
+    return [Event(i + 1, "p", "t", "s", None, "e", None, b"{}", 1) for i in range(count)]
+
+
+async def test_events_are_durable_with_consecutive_lsns_when_admit_returns(tmp_path):
+    metrics = Metrics.private()
+    log = await Log.open(tmp_path / "0", WalConfig(allow_any_filesystem=True, free_bytes_min=0))
+    admission = Admission(log, metrics, IngestConfig(), 90)
+    ranges = await asyncio.gather(*(admission.admit(events(n), 5) for n in (1, 3, 100)))
+    assert [last - first + 1 for first, last in ranges] == [1, 3, 100]
+    assert sorted(first for first, _ in ranges)[0] == 1
+    assert log.durable_lsn == 104
+    assert metrics.value("nealytics_events_ingested_total") == 104
+    await log.close()
+
+
+async def test_abandoned_admission_is_stored_all_the_same(tmp_path):
+    """A client that hangs up after its event was appended changes nothing."""
+    log = await Log.open(tmp_path / "0", WalConfig(allow_any_filesystem=True, free_bytes_min=0))
+    admission = Admission(log, Metrics.private(), IngestConfig(), 90)
+    task = asyncio.create_task(admission.admit(events(2), 5))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await log.close()
+    assert log.durable_lsn == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(LogFull("wal: full"), "log_full"), (LogBroken("wal: EIO"), "log_broken")]
+)
+async def test_log_that_takes_nothing_is_503_with_retry_after(error, code):
+    metrics = Metrics.private()
+    admission = Admission(RefusingLog(error), metrics, IngestConfig(), 90)
+    with pytest.raises(NotAdmitted) as caught:
+        await admission.admit(events(7), 5)
+    refused = caught.value
+    assert (refused.status, refused.code, refused.events) == (503, code, 7)
+    assert int(refused.headers["Retry-After"]) > 0
+    assert metrics.value("nealytics_events_ingested_total") == 0

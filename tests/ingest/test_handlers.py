@@ -1,0 +1,442 @@
+"""The three routes over HTTP, with the real log behind them."""
+
+import asyncio
+import gzip
+import json
+import time
+from uuid import UUID
+
+import pytest
+
+from nealytics.errors import LogBroken, LogFull
+from tests.fakes.log import RefusingLog
+from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TENANT, TRACK, event, serving, until
+from tests.ingest.test_decompression import PACK, name
+
+# track
+
+
+async def test_track_stores_the_event_and_answers_202_without_a_body():
+    async with serving() as worker:
+        sent = event(
+            userId="u",
+            itemId="/home",
+            metadataJson='{"a":1}',
+            eventId=str(UUID(int=7)),
+            timestamp="2026-11-01",
+        )
+        answer = await worker.post(TRACK, sent | {"timestamp": int(time.time() * 1000) - 5})
+        assert (answer.status, answer.body) == (202, b"")
+        [row] = await worker.rows()
+        assert row["event_id"] == UUID(int=7)
+        assert (row["user_id"], row["item_id"], row["metadata_json"]) == ("u", "/home", '{"a":1}')
+        assert abs(row["received_at"] - time.time() * 1000) < 5_000
+        assert worker.ingested == 1
+
+
+async def test_track_takes_the_key_from_header_or_query_and_the_header_wins():
+    async with serving() as worker:
+        assert (await worker.post(TRACK, event(), key=None, params={"k": ANY})).status == 202
+        assert (await worker.post(TRACK, event(), key=ANY, params={"k": "wrong"})).status == 202
+        assert (await worker.post(TRACK, event(), key="wrong", params={"k": ANY})).status == 401
+        assert (await worker.post(TRACK, event(), key="", params={"k": ANY})).status == 202
+
+
+@pytest.mark.parametrize("path", [TRACK, BEACON, BATCH])
+@pytest.mark.parametrize("key", [None, "", "wrong", ANY + "x", "ü€😀"])
+async def test_unknown_key_is_401_and_the_body_is_not_looked_at(path, key):
+    async with serving() as worker:
+        answer = await worker.post(path, b"not json", key=key)
+        assert answer.error == (401, "unauthorized", None)
+        assert worker.refused("unauthorized") == 1
+        assert ANY not in answer.body.decode()
+
+
+async def test_beacon_takes_the_key_from_the_query_only():
+    async with serving() as worker:
+        answer = await worker.post(BEACON, [event()], key=None, headers={"X-Project-Key": ANY})
+        assert answer.status == 401
+
+
+async def test_track_refuses_with_code_message_and_field():
+    async with serving() as worker:
+        for body, expected in (
+            (event(eventType="x" * 300), (400, "invalid_event", "eventType")),
+            (event(timestamp="2019-01-01"), (400, "outside_time_window", "timestamp")),
+            (b"{", (400, "invalid_json", None)),
+            (b"", (400, "invalid_json", None)),
+            ([event()], (400, "invalid_event", None)),
+            (event(sessionId=None), (400, "invalid_event", "sessionId")),
+        ):
+            assert (await worker.post(TRACK, body)).error == expected
+        assert "batch" in (await worker.post(TRACK, [event()])).json["detail"]
+        assert not await worker.rows()
+        assert worker.refused("invalid_event") == 4
+        assert worker.refused("invalid_json") == 2
+
+
+async def test_key_bound_to_project_and_tenant_writes_nothing_else():
+    async with serving() as worker:
+        for key, sent, status in (
+            (BOUND, event(), 202),
+            (BOUND, event(tenantId="t9"), 202),
+            (BOUND, event(projectId="Shop"), 403),
+            (TENANT, event(), 202),
+            (TENANT, event(tenantId="t9"), 403),
+            (TENANT, event(projectId="x"), 403),
+            (ANY, event(projectId="x"), 202),
+        ):
+            answer = await worker.post(TRACK, sent, key=key)
+            assert answer.status == status
+            if status == 403:
+                assert answer.json["code"] == "forbidden"
+        assert len(await worker.rows()) == 4
+        assert worker.refused("forbidden") == 3
+
+
+# beacon
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain;charset=UTF-8", "application/json", "application/x-www-form-urlencoded"]
+)
+async def test_beacon_takes_arrays_and_single_events_of_any_content_type(kind):
+    async with serving() as worker:
+        for body in ([event(), event()], event()):
+            answer = await worker.post(BEACON, body, headers={"Content-Type": kind})
+            assert (answer.status, answer.body) == (204, b"")
+        assert len(await worker.rows()) == 3
+
+
+async def test_beacon_keeps_valid_events_and_counts_the_refused_ones():
+    async with serving() as worker:
+        answer = await worker.post(BEACON, [event(sessionId="a"), {}, None, event(sessionId="b")])
+        assert answer.status == 204
+        assert [row["session_id"] for row in await worker.rows()] == ["a", "b"]
+        assert worker.refused("invalid_event") == 2
+
+
+async def test_beacon_of_invalid_events_only_is_204_as_it_always_was():
+    async with serving() as worker:
+        for body in ([], [{}], {}, [event(projectId="")]):
+            assert (await worker.post(BEACON, body)).status == 204
+        assert not await worker.rows()
+
+
+@pytest.mark.parametrize("body", [b"", b"oops", b"[{]", b"{", b"[\xff]"])
+async def test_beacon_of_malformed_json_is_400(body):
+    async with serving() as worker:
+        assert (await worker.post(BEACON, body)).error[:2] == (400, "invalid_json")
+
+
+async def test_beacon_with_a_key_for_another_project_is_403():
+    async with serving() as worker:
+        answer = await worker.post(BEACON, [event(projectId="x")] * 2, key=BOUND)
+        assert answer.error[:2] == (403, "forbidden")
+        assert (await worker.post(BEACON, [event(projectId="x"), event()], key=BOUND)).status == 204
+        assert worker.refused("forbidden") == 3
+
+
+# batch
+
+
+async def test_batch_says_what_was_taken_and_why_the_rest_was_not():
+    async with serving() as worker:
+        answer = await worker.post(BATCH, [event(), event(eventType=""), event(), 5])
+        assert answer.status == 202
+        assert answer.json == {
+            "accepted": 2,
+            "rejected": 2,
+            "errors": [
+                {"index": 1, "field": "eventType", "error": "eventType is missing or empty"},
+                {"index": 3, "error": "an event is a JSON object, this is a number"},
+            ],
+        }
+        assert list(answer.json["errors"][0]) == ["index", "field", "error"]
+        assert len(await worker.rows()) == worker.ingested == 2
+        assert worker.refused("invalid_event") == 2
+
+
+async def test_batch_shows_the_first_hundred_errors_and_counts_all():
+    async with serving() as worker:
+        answer = await worker.post(BATCH, [{}] * 250 + [event()])
+        assert (answer.json["accepted"], answer.json["rejected"]) == (1, 250)
+        assert len(answer.json["errors"]) == 100
+
+
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/json", "text/plain"])
+async def test_batch_takes_ndjson_and_a_bad_line_is_one_error(kind):
+    async with serving() as worker:
+        body = b"\n".join([json.dumps(event()).encode(), b"oops", b"", json.dumps(event()).encode(), b""])
+        answer = await worker.post(BATCH, body, headers={"Content-Type": kind})
+        assert answer.status == 202
+        assert (answer.json["accepted"], answer.json["rejected"]) == (2, 1)
+        assert answer.json["errors"][0]["index"] == 1
+
+
+async def test_batch_without_an_acceptable_event_is_400_and_shows_why():
+    async with serving() as worker:
+        answer = await worker.post(BATCH, [{}, event(timestamp=1), {}])
+        assert answer.error == (400, "invalid_event", None)
+        assert (answer.json["accepted"], answer.json["rejected"]) == (0, 3)
+        assert [error["index"] for error in answer.json["errors"]] == [0, 1, 2]
+        for body in ([], b"", b"\n"):
+            answer = await worker.post(BATCH, body)
+            assert answer.status == 400
+        assert not await worker.rows()
+
+
+async def test_batch_of_malformed_json_is_400_and_nothing_is_stored():
+    async with serving() as worker:
+        good = json.dumps(event()).encode()
+        for body in (b"[" + good + b",", b"[" + good + b"] x", b"[" + good + b',"\xff"]'):
+            answer = await worker.post(BATCH, body)
+            assert answer.error[:2] == (400, "invalid_json")
+        assert not await worker.rows()
+        assert worker.refused("invalid_json") == 3
+
+
+async def test_batch_for_another_project_is_403():
+    async with serving() as worker:
+        answer = await worker.post(BATCH, [event(projectId="x")], key=BOUND)
+        assert answer.error == (403, "forbidden", None)
+        answer = await worker.post(BATCH, [event(projectId="x"), {}], key=BOUND)
+        assert answer.status == 400
+
+
+async def test_batch_that_waits_is_200_once_committed():
+    async with serving() as worker:
+        await worker.post(BATCH, [event()])
+        answer = await worker.post(BATCH, [event(), {}, event()], params={"wait": "true"})
+        assert (answer.status, answer.json["committed"], answer.json["accepted"]) == (200, True, 2)
+        assert worker.committer.waited_for == [(2, 3)]
+        assert worker.committer.flushes == 1
+
+
+async def test_batch_that_waits_in_vain_is_202_and_the_events_are_safe():
+    async with serving(wait_timeout_s=0.05) as worker:
+        worker.committer.commits = False
+        answer = await worker.post(BATCH, [event()], params={"wait": "true"})
+        assert (answer.status, answer.json["committed"]) == (202, False)
+        assert len(await worker.rows()) == 1
+
+
+async def test_all_events_of_a_request_share_one_sync():
+    """The 202 comes after the fdatasync of the group that holds all events of the request."""
+    async with serving() as worker:
+        before = "nealytics_wal_group_events_count "
+        await worker.post(BATCH, [event()] * 500)
+        [line] = [x for x in worker.metrics.text().decode().splitlines() if x.startswith(before)]
+        assert line == before + "1.0"
+
+
+# bodies
+
+
+@pytest.mark.parametrize("kind", PACK)
+async def test_compressed_bodies_are_taken(kind):
+    async with serving() as worker:
+        body = PACK[kind](json.dumps([event()] * 50).encode())
+        answer = await worker.post(BATCH, body, headers={"Content-Encoding": name(kind)})
+        assert answer.json["accepted"] == 50
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "identity, gzip", "compress", "br,br"])
+async def test_unknown_or_stacked_encodings_are_415(encoding):
+    async with serving() as worker:
+        body = gzip.compress(gzip.compress(json.dumps(event()).encode()))
+        answer = await worker.post(TRACK, body, headers={"Content-Encoding": encoding})
+        assert answer.error == (415, "unsupported_encoding", None)
+        assert answer.headers["Accept-Encoding"] == "gzip, deflate, br, zstd"
+
+
+async def test_repeated_encoding_headers_are_stacked_encodings():
+    async with serving() as worker:
+        head = f"POST {TRACK} HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\nContent-Encoding: gzip\r\n" * 1
+        answer = await worker.raw(
+            head.encode() + b"Content-Encoding: gzip\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+        )
+        assert answer.split()[1] in (b"415", b"400")
+
+
+async def test_decompression_may_be_switched_off():
+    async with serving(decompression=False) as worker:
+        body = gzip.compress(json.dumps(event()).encode())
+        assert (await worker.post(TRACK, body, headers={"Content-Encoding": "gzip"})).status == 415
+        assert (await worker.post(TRACK, event(), headers={"Content-Encoding": "identity"})).status == 202
+
+
+@pytest.mark.parametrize("kind", PACK)
+async def test_corrupt_compression_is_400_and_a_bomb_413(kind):
+    async with serving(body_bytes_max=10_000) as worker:
+        headers = {"Content-Encoding": name(kind)}
+        assert (await worker.post(TRACK, b"rubbish!", headers=headers)).error[:2] == (400, "bad_request")
+        assert (await worker.post(TRACK, PACK[kind](bytes(5_000_000)), headers=headers)).error[:2] == (
+            413,
+            "body_too_large",
+        )
+
+
+async def test_length_over_the_limit_is_413_before_a_byte_of_the_body_is_sent():
+    async with serving(body_bytes_max=1_000) as worker:
+        head = f"POST {TRACK} HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\nContent-Length: 1001\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", worker.port)
+        started = time.perf_counter()
+        writer.write(head.encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413")
+        assert time.perf_counter() - started < 0.5
+        writer.close()
+        body = json.dumps(event(metadataJson="x" * 2_000)).encode()
+        assert (await worker.post(TRACK, body)).error[:2] == (413, "body_too_large")
+
+
+async def test_limit_holds_for_chunked_bodies_and_exactly():
+    async def chunks(total: int):
+        body = json.dumps(event(metadataJson="")).encode()
+        body = body.replace(b'""', b'"' + b"x" * (total - len(body)) + b'"')
+        assert len(body) == total
+        for at in range(0, total, 700):
+            yield body[at : at + 700]
+
+    async with serving(body_bytes_max=10_000) as worker:
+        assert (await worker.post(TRACK, chunks(10_000))).status == 202
+        assert (await worker.post(TRACK, chunks(10_001))).error[:2] == (413, "body_too_large")
+
+
+async def test_large_body_in_pieces_is_put_together():
+    async with serving() as worker:
+        answer = await worker.post(BATCH, [event(sessionId=str(i), itemId="i" * 900) for i in range(800)])
+        assert answer.json["accepted"] == 800
+        assert [row["session_id"] for row in await worker.rows()] == [str(i) for i in range(800)]
+
+
+async def test_hundred_thousand_one_byte_chunks_are_cheap():
+    body = json.dumps(event(metadataJson="x" * 100_000)).encode()
+    packed = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    head = f"POST {TRACK} HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\nConnection: close\r\n"
+    async with serving() as worker:
+        started = time.process_time()
+        answer = await worker.raw(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + packed)
+        assert answer.startswith(b"HTTP/1.1 202")
+        assert time.process_time() - started < 1.0
+
+
+# JSON that is meant to break things: S6. Each is 400, or accepted and stored as it was sent.
+
+NASTY = [
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b'{"metadata":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    b"\xef\xbb\xbf{}",
+    b"\x00",
+    b"{}\x00",
+    b'{"projectId":NaN}',
+    b'{"timestamp":1e999}',
+    b'{"timestamp":' + b"9" * 5_000 + b"}",
+    b'{"timestamp":-1e-999}',
+    rb'{"projectId":"\ud800"}',
+    rb'{"metadata":{"a":"\udc00"}}',
+    b'{"projectId":"\xff"}',
+    b'{"x":"\xed\xa0\x80"}',
+    b"{} {}",
+    b"{}x",
+    "[{}]".encode("utf-16"),
+]
+
+
+@pytest.mark.parametrize("path", [TRACK, BEACON, BATCH])
+async def test_nasty_json_is_refused_and_never_500(path):
+    async with serving() as worker:
+        for body in NASTY:
+            for wrapped in (body, b"[" + body + b"]"):
+                answer = await worker.post(path, wrapped)
+                assert answer.status in (204, 400)
+        assert (await worker.post(TRACK, event())).status == 202
+        assert len(await worker.rows()) == 1
+
+
+async def test_odd_but_valid_json_is_stored_as_it_was_sent():
+    odd = [
+        b'{"a":1,"a":2}',
+        b'{"n":%s}' % (b"9" * 5_000),
+        b'{"n":1e999}',
+        rb'{"s":"\u0000\ud83d\ude00"}',
+        '{ "ü" : [ ] }'.encode(),
+    ]
+    async with serving() as worker:
+        for metadata in odd:
+            body = json.dumps(event(metadata="M", userId="\0")).encode().replace(b'"M"', metadata)
+            assert (await worker.post(TRACK, body)).status == 202
+        rows = await worker.rows()
+        assert [row["metadata_json"].encode() for row in rows] == odd
+        assert rows[0]["user_id"] == "\0"
+
+
+# the log
+
+
+@pytest.mark.parametrize("path", [TRACK, BEACON, BATCH])
+@pytest.mark.parametrize(("error", "code"), [(LogFull("full"), "log_full"), (LogBroken("EIO"), "log_broken")])
+async def test_log_that_takes_nothing_is_503_with_retry_after(path, error, code):
+    async with serving(log=RefusingLog(error)) as worker:
+        body = event() if path == TRACK else [event(), event(), event()]
+        answer = await worker.post(path, body)
+        assert answer.error == (503, code, None)
+        assert int(answer.headers["Retry-After"]) > 0
+        assert worker.refused(code) == (1 if path == TRACK else 3)
+        assert worker.ingested == 0
+
+
+async def test_client_that_hangs_up_after_sending_changes_nothing():
+    head = f"POST {TRACK} HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\nContent-Length: "
+    async with serving() as worker:
+        body = json.dumps(event()).encode()
+        for _ in range(50):
+            _, writer = await asyncio.open_connection("127.0.0.1", worker.port)
+            writer.write(f"{head}{len(body)}\r\n\r\n".encode() + body)
+            await writer.drain()
+            writer.transport.abort() if worker.ingested % 2 else writer.close()
+        await asyncio.sleep(0.2)
+        assert len(await worker.rows()) == worker.ingested
+        assert (await worker.post(TRACK, event())).status == 202
+
+
+# rate limit
+
+
+async def test_flooding_key_gets_429_and_another_key_notices_nothing():
+    async with serving(rate_limit_requests=20, rate_limit_window_s=60, rate_limit_queue_max=0) as worker:
+        answers = await asyncio.gather(*(worker.post(TRACK, event()) for _ in range(50)))
+        refused = [answer for answer in answers if answer.status != 202]
+        assert len(refused) == 30
+        assert refused[0].error == (429, "rate_limited", None)
+        assert 1 <= int(refused[0].headers["Retry-After"]) <= 60
+        assert refused[0].headers["RateLimit-Limit"] == "20"
+        assert refused[0].headers["RateLimit-Remaining"] == "0"
+        assert 1 <= int(refused[0].headers["RateLimit-Reset"]) <= 60
+        others = await asyncio.gather(*(worker.post(TRACK, event(), key=BOUND) for _ in range(20)))
+        assert {answer.status for answer in others} == {202}
+        assert worker.refused("rate_limited") == 30
+
+
+async def test_queued_request_is_answered_in_the_next_window():
+    async with serving(rate_limit_requests=2, rate_limit_window_s=1, rate_limit_queue_max=10) as worker:
+        answers = await asyncio.gather(*(worker.post(TRACK, event()) for _ in range(5)))
+        assert {answer.status for answer in answers} == {202}
+
+
+async def test_queued_request_whose_client_hangs_up_leaves_the_queue():
+    head = f"POST {TRACK} HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\nContent-Length: "
+    async with serving(rate_limit_requests=1, rate_limit_window_s=60, rate_limit_queue_max=2) as worker:
+        await worker.post(TRACK, event())
+        body = json.dumps(event()).encode()
+        writers = []
+        for _ in range(2):
+            _, writer = await asyncio.open_connection("127.0.0.1", worker.port)
+            writer.write(f"{head}{len(body)}\r\n\r\n".encode() + body)
+            writers.append(writer)
+        await until(lambda: worker.memory.rate_queued(0) == 2)
+        assert (await worker.post(TRACK, event())).status == 429
+        writers[0].close()
+        await until(lambda: worker.memory.rate_queued(0) == 1)
+        writers[1].close()
