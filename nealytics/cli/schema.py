@@ -28,6 +28,7 @@ def print_(config_path: Path | None) -> None:
 
     With the database and the retention of the configuration. To run it with ClickHouse's own client:
 
+    \b
         nealytics schema print | clickhouse-client --multiquery
     """
     clickhouse = load(config_path).clickhouse
@@ -47,13 +48,15 @@ def apply(config_path: Path | None) -> None:
 
     The embedded engine is used if the node runs, and started for the duration otherwise.
     """
-    for line in asyncio.run(_apply(load(config_path))):
-        click.echo(line)
+    asyncio.run(_apply(load(config_path)))
 
 
-async def _apply(config: Config) -> list[str]:
+async def _apply(config: Config) -> None:
     name = f"{config.clickhouse.database}.{table.TABLE}"
     async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         found = await table.apply(client, config.clickhouse)
+        for line in found:
+            click.echo(line)
+        # What cannot be changed may also be what makes the table unusable; better now than at the next start.
         await table.probe(client, config.clickhouse)
-    return [*found, f"{name} is ready"] if found else [f"{name} is up to date"]
+    click.echo(f"{name} is {'ready' if found else 'up to date'}")
