@@ -1,7 +1,8 @@
 """A worker: the one place where the parts meet.
 
-It opens its log, wires admission → log → committer → ClickHouse, serves HTTP on the socket that the supervisor
-opened, and ends in the opposite order. Each part gets the piece of the configuration that is its own.
+It opens its log, wires admission → log → committer → ClickHouse, serves HTTP on the socket that the
+supervisor opened, and ends in the opposite order. Each part gets the piece of the configuration that is its
+own.
 
 Worker 0 also drains logs that have no worker (`server.workers` was lowered) and takes over a log that the C#
 engine left.
@@ -38,9 +39,44 @@ from nealytics.wal.log import Log
 log = logging.getLogger("nealytics.server")
 
 OBSERVE_S = 1.0
-# After the log broke, the answers under way (503) get this long; then the process ends, to recover at its start.
+# After the log broke, the answers under way (503) get this long; then the process ends, to recover at its
+# start.
 BROKEN_GRACE_S = 0.2
 EXIT_BROKEN = 74  # EX_IOERR of sysexits.h
+
+
+class Logs:
+    """What a worker drains: its own log, which takes the events, and those that it adopted."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[Log, Committer]] = []
+        # Why no batch can be sent at all, whatever the log.
+        self.clickhouse_problem: str | None = "clickhouse has not been reached yet"
+
+    @property
+    def problem(self) -> str | None:
+        """Why events do not reach ClickHouse at the moment; None if they do."""
+        return self.clickhouse_problem or next((c.problem for _, c in self.all if c.problem), None)
+
+    @property
+    def waiting(self) -> int:
+        return sum(wal.waiting for wal, _ in self.all)
+
+    @property
+    def bytes_used(self) -> int:
+        return sum(wal.bytes_used for wal, _ in self.all)
+
+    @property
+    def oldest_waiting_ms(self) -> int | None:
+        return min((at for wal, _ in self.all if (at := wal.oldest_waiting_ms) is not None), default=None)
+
+    @property
+    def broken(self) -> LogBroken | None:
+        return self.all[0][0].broken
+
+    @property
+    def full(self) -> bool:
+        return self.all[0][0].full
 
 
 class Worker:
@@ -59,20 +95,14 @@ class Worker:
         self._memory = memory
         self._parent = parent
         self._metrics = Metrics(memory)
+        # Two, so that slow reads take no connection from the inserts.
         self._client = ClickHouseClient(endpoint_of(config), config.clickhouse)
+        self._read_client = ClickHouseClient(endpoint_of(config), config.clickhouse)
         self._dead_letter = DeadLetter(config.wal.directory / "dead-letter")
         self._stopping = asyncio.Event()
         self._broken: LogBroken | None = None
-        self._schema_ready = asyncio.Event()
-        self._schema_problem: str | None = "clickhouse has not been reached yet"
-        # Every log that this worker drains, its own first.
-        self._logs: list[Log] = []
-        self._committers: list[Committer] = []
-
-    @property
-    def problem(self) -> str | None:
-        """Why events do not reach ClickHouse at the moment; None if they do."""
-        return self._schema_problem or next((c.problem for c in self._committers if c.problem), None)
+        self._clickhouse_ready = asyncio.Event()
+        self._logs = Logs()
 
     async def run(self) -> int:
         config = self._config
@@ -91,7 +121,7 @@ class Worker:
         )
         add_read_routes(
             app,
-            client=self._client,
+            client=self._read_client,
             verifier=TokenVerifier(
                 config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
             ),
@@ -100,8 +130,8 @@ class Worker:
         )
         add_health_routes(
             app,
-            log=own_log,
-            committer=self,
+            log=self._logs,
+            committer=self._logs,
             client=self._client,
             metrics=self._metrics,
             prometheus=config.observe.prometheus,
@@ -126,15 +156,16 @@ class Worker:
             if self._broken is None:
                 half_s = config.server.shutdown_timeout_s / 2
                 await http.stop(half_s)
-                await asyncio.gather(*(committer.drain(half_s) for committer in self._committers))
+                await asyncio.gather(*(committer.drain(half_s) for _, committer in self._logs.all))
             else:
                 await asyncio.sleep(BROKEN_GRACE_S)
             for task in running:
                 task.cancel()
-        for wal in self._logs:
+        for wal, _ in self._logs.all:
             with contextlib.suppress(LogError):
                 await wal.close()
         await self._client.close()
+        await self._read_client.close()
         return EXIT_BROKEN if self._broken else 0
 
     async def _open(self, directory: Path) -> tuple[Log, Committer]:
@@ -154,8 +185,7 @@ class Worker:
             database=config.clickhouse.database,
             metrics=self._metrics,
         )
-        self._logs.append(wal)
-        self._committers.append(committer)
+        self._logs.all.append((wal, committer))
         return wal, committer
 
     def _on_broken(self, error: LogBroken) -> None:
@@ -177,31 +207,30 @@ class Worker:
                 await schema.probe(self._client, config)
                 break
             except NealyticsError as error:
-                self._schema_problem = str(error)
+                problem = self._logs.clickhouse_problem = str(error)
             attempt += 1
             # The engine starts at the same time as we do, so the first misses are no news.
-            if attempt > 3 and self._schema_problem != said:
-                said = self._schema_problem
+            if attempt > 3 and problem != said:
+                said = problem
                 log.warning("clickhouse: not ready, events wait in the log: %s", said)
             await asyncio.sleep(next_delay_ms(attempt, self._config.commit.backoff_max_ms) / 1000)
-        self._schema_problem = None
-        self._schema_ready.set()
+        self._logs.clickhouse_problem = None
+        self._clickhouse_ready.set()
         log.info("clickhouse: ready, %r", self._client)
 
     async def _commit(self, committer: Committer) -> None:
-        await self._schema_ready.wait()
+        await self._clickhouse_ready.wait()
         await committer.run()
 
     async def _observe(self) -> None:
         """Keeps the gauges of all logs of this worker; counters are kept where things happen."""
-        metrics = self._metrics
+        metrics, logs = self._metrics, self._logs
         while True:
-            now_ms = time.time() * 1000
-            oldest = [wal.oldest_waiting_ms for wal in self._logs]
-            ages = [max(0.0, now_ms - at) / 1000 for at in oldest if at is not None]
-            metrics.queue_depth.set(sum(wal.waiting for wal in self._logs))
-            metrics.oldest_age_seconds.set(max(ages, default=0.0))
-            metrics.wal_bytes.set(sum(wal.bytes_used for wal in self._logs))
+            oldest_ms = logs.oldest_waiting_ms
+            age_s = 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
+            metrics.oldest_age_seconds.set(age_s)
+            metrics.queue_depth.set(logs.waiting)
+            metrics.wal_bytes.set(logs.bytes_used)
             await asyncio.sleep(OBSERVE_S)
 
     async def _inherit(self, admission: Admission) -> None:

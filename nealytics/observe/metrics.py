@@ -191,7 +191,7 @@ class Metrics:
         return self._memory.metric_max(slot) if spec.across == "max" else self._memory.metric_sum(slot)
 
     def text(self) -> bytes:
-        return generate_latest(self)  # type: ignore[arg-type]
+        return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
         for spec in SPECS:
