@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nealytics.clickhouse import rowbinary
+from nealytics.clickhouse import rowbinary, schema
 from nealytics.clickhouse.rowbinary import (
     COLUMNS,
     INSERT_COLUMNS,
@@ -87,3 +87,49 @@ def test_bytes_that_are_no_row_raise_value_error_and_nothing_else():
             decode_row(chance.randbytes(chance.randrange(120)), ROW_FORMAT)
         except ValueError:
             pass
+
+
+@pytest.mark.engine
+async def test_real_engine_reads_rows_as_they_were_meant(client, database):
+    """The one proof that our bytes mean to ClickHouse what they mean to us."""
+    chance = random.Random(1)
+    events = [
+        Event(
+            event_id=chance.getrandbits(128),
+            project_id="café" * (i % 3) + "p",
+            tenant_id="t\0\n\t\\'\"",
+            session_id="s" * (i % 300),
+            user_id=None if i % 2 else "😀" * (i % 7),
+            event_type="scroll_depth_50%",
+            item_id=None if i % 3 else "i" * (i * 10),
+            metadata_json=b'{"n":%d, "s":"' % i + b"m" * (i * 50) + b'"}',
+            timestamp_ms=chance.choice([0, 1, 999, 1_900_000_000_123, 4_102_444_800_000]) + i,
+        )
+        for i in range(400)
+    ]
+    received_ms = 1_900_000_000_999
+    for statement in schema.create_statements(database, 0):
+        if "CREATE TABLE" in statement:
+            await client.command(statement)
+    rows = b"".join(encode_row(event, received_ms) for event in events)
+    await client.insert(schema.insert_sql(database, ROW_FORMAT), rows, token="t")
+    stored = await client.query(
+        "SELECT toString(event_id), project_id, tenant_id, session_id, user_id, event_type, item_id, "
+        "metadata_json, toUnixTimestamp64Milli(timestamp), toUnixTimestamp64Milli(received_at) "
+        f"FROM {database}.global_events"
+    )
+    assert sorted(stored) == sorted(
+        [
+            str(UUID(int=event.event_id)),
+            event.project_id,
+            event.tenant_id,
+            event.session_id,
+            event.user_id,
+            event.event_type,
+            event.item_id,
+            event.metadata_json.decode(),
+            event.timestamp_ms,
+            received_ms,
+        ]
+        for event in events
+    )
