@@ -5,7 +5,7 @@ outlives a worker's restart and ends with the node. It holds one equal block per
 writes only its own block and sums over all; so there are no locks, and what a reader sees may be a
 few operations old, never torn (aligned 8-byte stores).
 
-    block of worker w = | metrics: METRIC_SLOTS_MAX × float64 | rate limits: keys × (window, used, queued) int64 |
+    a worker's block = metrics: METRIC_SLOTS_MAX × float64, rate limits: keys × (window, used, queued) int64
 """
 
 import mmap

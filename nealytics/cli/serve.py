@@ -27,9 +27,9 @@ def serve(config_path: Path | None) -> None:
     Runs in the foreground and logs JSON lines to stderr. Starts `server.workers` worker processes and, if
     clickhouse.url is "embedded", the embedded ClickHouse; what dies is started again.
 
-    SIGTERM or Ctrl-C stops it: requests in flight are answered and what the log holds is written to ClickHouse,
-    as far as server.shutdown_timeout_s allows; the rest follows at the next start. A second signal ends it at
-    once and loses nothing either.
+    SIGTERM or Ctrl-C stops it: requests in flight are answered and what the log holds is written to
+    ClickHouse, as far as server.shutdown_timeout_s allows; the rest follows at the next start. A second
+    signal ends it at once and loses nothing either.
 
     Settings come from nealytics.toml and the environment; `nealytics init` makes a file to start with.
     """
