@@ -313,3 +313,29 @@ async def test_stop_cuts_off_what_takes_too_long():
         assert time.monotonic() - started < 2.0
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await waiting
+
+
+# clients that leave
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        HEAD + b"Content-Length: 100\r\n\r\n{",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+        WHOLE[: len(HEAD)],
+        WHOLE,
+    ],
+)
+async def test_client_that_leaves_in_the_middle_is_no_error_of_ours(how, part, caplog):
+    async with serving() as worker:
+        for _ in range(5):
+            _, writer = await connect(worker)
+            writer.write(part)
+            await asyncio.sleep(0.01)
+            writer.transport.abort() if how == "abort" else writer.close()
+        await asyncio.sleep(0.1)
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+        assert worker.refused("request_timeout") == 0
+        assert (await worker.post(TRACK, event())).status == 202
