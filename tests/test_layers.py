@@ -44,7 +44,7 @@ def modules() -> list[tuple[str, set[str]]]:
 
 
 def part_of(dotted: str) -> str:
-    """`nealytics.wal.log.Log` → `wal`; a name of the package itself (`nealytics.__version__`) → `nealytics`."""
+    """`nealytics.wal.log.Log` → `wal`; a name of the package itself (`__version__`) → `nealytics`."""
     parts = dotted.split(".")
     return parts[1] if len(parts) > 1 and parts[1] in LEVEL else "nealytics"
 
