@@ -11,8 +11,8 @@ from nealytics.wal.files import OS_FILES, File, Files
 class FaultyFiles:
     """`OS_FILES` behind a list of calls, planned errors and, if `room` is set, a disk that can fill up.
 
-    `calls` are pairs of operation and file name, in order: ("sync", "cursor.tmp"). A rename, link or unlink is
-    called by its target.
+    `calls` are pairs of operation and file name, in order: ("sync", "cursor.tmp"). A rename or link is called
+    by its target.
     """
 
     def __init__(self, room: int | None = None) -> None:
@@ -26,7 +26,7 @@ class FaultyFiles:
     def fail(
         self, operation: str, error: int = errno.EIO, *, name: str = "", after: int = 0, times: int = 1
     ) -> None:
-        """Lets the next `times` calls of `operation` fail, on files whose name contains `name`, but `after` first."""
+        """Lets `times` calls of `operation` on files named like `name` fail, after the first `after`."""
         self._faults.append(_Fault(operation, error, name, after, times))
 
     def heal(self) -> None:
