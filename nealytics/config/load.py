@@ -31,8 +31,8 @@ _ALSO_NAMED = {
     "NEALYTICS_LOG_LEVEL": "observe.log_level",
     "Logging__LogLevel__Default": "observe.log_level",
 }
-# The file's own name, and the executable that the end-to-end tests are told to test.
-_NOT_SETTINGS = {"NEALYTICS_CONFIG", "NEALYTICS_EXECUTABLE", "NEALYTICS_IMPORT_KEY"}
+# The file's own name, and what `import` reads its key from.
+_NOT_SETTINGS = {"NEALYTICS_CONFIG", "NEALYTICS_IMPORT_KEY"}
 
 # Kubernetes tells every container about a Service called "nealytics…" under these names.
 _KUBERNETES = re.compile(

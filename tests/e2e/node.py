@@ -1,6 +1,6 @@
 """A whole Nealytics node as processes, for tests that start, ask, kill and restart it as a person would.
 
-The program under test is `python -m nealytics`, or what NEALYTICS_EXECUTABLE names (a compiled executable).
+The program under test is `python -m nealytics`, or what TEST_EXECUTABLE names (a compiled executable).
 """
 
 import json
@@ -23,7 +23,7 @@ KEY = "end-to-end-key"
 
 
 def program() -> list[str]:
-    named = os.environ.get("NEALYTICS_EXECUTABLE")
+    named = os.environ.get("TEST_EXECUTABLE")
     return shlex.split(named) if named else [sys.executable, "-m", "nealytics"]
 
 

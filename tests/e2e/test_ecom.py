@@ -19,7 +19,7 @@ import pytest
 
 from tests.e2e.node import KEY, Node, program
 
-ECOM = Path(os.environ.get("NEALYTICS_ECOM", Path(__file__).parents[3] / "shared" / "data" / "ecom.csv.gz"))
+ECOM = Path(os.environ.get("TEST_ECOM_CSV", Path(__file__).parents[3] / "shared" / "data" / "ecom.csv.gz"))
 EVENTS = 31_106
 KILLS = 24
 
@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.engine,
     pytest.mark.timeout(900),
     pytest.mark.skipif(
-        not ECOM.exists(), reason=f"the ecom data set is not at {ECOM}; set NEALYTICS_ECOM to its path"
+        not ECOM.exists(), reason=f"the ecom data set is not at {ECOM}; set TEST_ECOM_CSV to its path"
     ),
 ]
 
@@ -65,8 +65,8 @@ def expected_sessions() -> dict[str, tuple[datetime, datetime, float, int]]:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_import_survives_kills_of_worker_engine_and_supervisor(tmp_path: Path, workers: int):
     """Every acknowledged event is there once and only once, and the sessions are what Python computes."""
-    seed = int(os.environ.get("NEALYTICS_SEED", time.time_ns() % 1_000_000))
-    print(f"seed {seed} (repeat with NEALYTICS_SEED={seed})")
+    seed = int(os.environ.get("TEST_SEED", time.time_ns() % 1_000_000))
+    print(f"seed {seed} (repeat with TEST_SEED={seed})")
     rng = random.Random(seed)
     # The rate limit paces the import, so that it is still under way at the last kill.
     node = Node(
