@@ -95,7 +95,7 @@ def product(directory: Path, *, clickhouse: bool, workers: int = 1) -> Iterator[
         "clickhouse": {"url": "embedded" if clickhouse else f"http://127.0.0.1:{free_port()}"},
         "observe": {"prometheus": True, "log_level": "warning"},
     }
-    config.write_text("".join(f"[{name}]\n{_toml(table)}\n" for name, table in tables.items()))
+    config.write_text("".join(f"[{name}]\n{to_toml(table)}\n" for name, table in tables.items()))
     config.chmod(0o600)
     executable, argv = self_command("serve", "--config", str(config))
     # Settings of this shell are not those of the benchmark.
@@ -199,7 +199,8 @@ def _arguments(pid: int) -> list[bytes]:
         return []
 
 
-def _toml(table: dict[str, object]) -> str:
+def to_toml(table: dict[str, object]) -> str:
+    """The lines of one table; the standard library reads TOML and does not write it."""
     return "".join(f"{key} = {_toml_value(value)}\n" for key, value in table.items())
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import jwt
 
+from nealytics.bench.processes import to_toml
+
 JWT_KEY = "end-to-end-test-key-of-more-than-32-bytes"
 KEY = "end-to-end-key"
 
@@ -71,7 +73,7 @@ class Node:
             tables.setdefault(table, {})
             tables[table][key] = json.loads(value)
         self.config.touch(mode=0o600)
-        self.config.write_text("".join(f"[{name}]\n{_toml(table)}\n" for name, table in tables.items()))
+        self.config.write_text("".join(f"[{name}]\n{to_toml(table)}\n" for name, table in tables.items()))
 
     def __enter__(self) -> "Node":
         self.start()
@@ -225,15 +227,3 @@ def _command_line(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return []
-
-
-def _toml(table: dict[str, object]) -> str:
-    return "".join(f"{key} = {_toml_value(value)}\n" for key, value in table.items())
-
-
-def _toml_value(value: object) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml_value, value)) + "]"
-    return json.dumps(value)
