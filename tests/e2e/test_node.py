@@ -18,6 +18,12 @@ from tests.e2e.node import KEY, Node, descendants, program
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
 
 
+@pytest.fixture(params=[1, 2], ids=["one_worker", "two_workers"])
+def workers(request: pytest.FixtureRequest) -> int:
+    """Two workers pass the same tests as one."""
+    return int(request.param)
+
+
 def event(session_id: str = "s-1", **fields: object) -> dict[str, object]:
     return {"projectId": "shop", "tenantId": "acme", "sessionId": session_id, "eventType": "view", **fields}
 
@@ -31,7 +37,6 @@ def session_counts(node: Node) -> dict[str, int]:
     return {session["sessionId"]: session["eventCount"] for session in answer["sessions"]}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 def test_events_come_back_after_a_stop_and_a_start(tmp_path: Path, workers: int):
     node = Node(tmp_path, workers=workers)
     with node:
@@ -55,9 +60,9 @@ def test_events_come_back_after_a_stop_and_a_start(tmp_path: Path, workers: int)
         assert node.stop() == 0
 
 
-def test_acknowledged_events_outlive_a_kill_of_everything(tmp_path: Path):
+def test_acknowledged_events_outlive_a_kill_of_everything(tmp_path: Path, workers: int):
     """Flushing is far off, so at the kill the events are nowhere but in the log."""
-    node = Node(tmp_path, settings="commit.flush_interval_s = 3600")
+    node = Node(tmp_path, workers=workers, settings="commit.flush_interval_s = 3600")
     with node:
         node.wait_ready()
         for number in range(20):
@@ -65,16 +70,16 @@ def test_acknowledged_events_outlive_a_kill_of_everything(tmp_path: Path):
         node.kill()
         node.start()
         node.wait_ready("/ready/ingest")
-        assert node.metric("nealytics_queue_depth_current") == 20
+        node.wait_until(lambda: node.metric("nealytics_queue_depth_current") == 20, "the log has them all")
         node.kill()
-    again = Node(tmp_path)
+    again = Node(tmp_path, workers=workers)
     with again:
         again.wait_ready()
         again.wait_until(lambda: session_counts(again) == {"kept": 20}, "the events are readable")
 
 
-def test_ingest_goes_on_while_the_engine_is_dead(tmp_path: Path):
-    node = Node(tmp_path)
+def test_ingest_goes_on_while_the_engine_is_dead(tmp_path: Path, workers: int):
+    node = Node(tmp_path, workers=workers)
     with node:
         node.wait_ready()
         sent = 0
@@ -132,8 +137,8 @@ def test_nothing_outlives_the_supervisor(tmp_path: Path):
         node.kill()
 
 
-def test_a_stop_answers_what_is_in_flight_and_leaves_an_empty_log(tmp_path: Path):
-    node = Node(tmp_path, settings="commit.flush_interval_s = 3600")
+def test_a_stop_answers_what_is_in_flight_and_leaves_an_empty_log(tmp_path: Path, workers: int):
+    node = Node(tmp_path, workers=workers, settings="commit.flush_interval_s = 3600")
     with node:
         node.wait_ready()
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -149,11 +154,13 @@ def test_a_stop_answers_what_is_in_flight_and_leaves_an_empty_log(tmp_path: Path
             text=True,
             check=True,
         )
-        assert '"waiting": 0' in inspected.stdout or '"waiting":0' in inspected.stdout
+        logs = [json.loads(line) for line in inspected.stdout.splitlines()]
+        assert [log["waiting"] for log in logs] == [0] * workers
+        assert sum(log["last_lsn"] for log in logs) == 50
 
 
-def test_a_retried_event_with_id_and_timestamp_is_counted_once(tmp_path: Path):
-    node = Node(tmp_path)
+def test_a_retried_event_with_id_and_timestamp_is_counted_once(tmp_path: Path, workers: int):
+    node = Node(tmp_path, workers=workers)
     with node:
         node.wait_ready()
         for _ in range(5):
@@ -163,8 +170,8 @@ def test_a_retried_event_with_id_and_timestamp_is_counted_once(tmp_path: Path):
         assert session_counts(node) == {"once": 1}
 
 
-def test_another_tenants_token_sees_nothing(tmp_path: Path):
-    node = Node(tmp_path)
+def test_another_tenants_token_sees_nothing(tmp_path: Path, workers: int):
+    node = Node(tmp_path, workers=workers)
     with node:
         node.wait_ready()
         node.post("batch", [event("mine")], query="?wait=true")
@@ -173,8 +180,8 @@ def test_another_tenants_token_sees_nothing(tmp_path: Path):
         assert node.read("/api/v1/telemetry/timeline", project_id="other")["events"] == []
 
 
-def test_a_log_of_the_csharp_engine_is_taken_over(tmp_path: Path):
-    node = Node(tmp_path)
+def test_a_log_of_the_csharp_engine_is_taken_over(tmp_path: Path, workers: int):
+    node = Node(tmp_path, workers=workers)
     wal = tmp_path / "data" / "wal"
     wal.mkdir(parents=True, mode=0o700)
     lines = [
@@ -198,8 +205,8 @@ def test_a_log_of_the_csharp_engine_is_taken_over(tmp_path: Path):
         assert (wal / "telemetry_wal.replay.imported").exists()
 
 
-def test_secrets_are_in_no_log_line(tmp_path: Path):
-    node = Node(tmp_path, settings='observe.log_level = "debug"')
+def test_secrets_are_in_no_log_line(tmp_path: Path, workers: int):
+    node = Node(tmp_path, workers=workers, settings='observe.log_level = "debug"')
     with node:
         node.wait_ready()
         node.post("track", event())
@@ -226,8 +233,8 @@ def test_secrets_are_in_no_log_line(tmp_path: Path):
         json.loads(line)
 
 
-def test_a_second_signal_ends_a_stop_that_takes_too_long(tmp_path: Path):
-    node = Node(tmp_path)
+def test_a_second_signal_ends_a_stop_that_takes_too_long(tmp_path: Path, workers: int):
+    node = Node(tmp_path, workers=workers)
     with node:
         node.wait_ready()
         assert node.process is not None
@@ -240,11 +247,15 @@ def test_a_second_signal_ends_a_stop_that_takes_too_long(tmp_path: Path):
         node.process = None
 
 
-def test_systemd_hears_that_the_node_is_ready_alive_and_stopping(tmp_path: Path):
+def test_systemd_hears_that_the_node_is_ready_alive_and_stopping(tmp_path: Path, workers: int):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(30)
-        node = Node(tmp_path, environ={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"})
+        node = Node(
+            tmp_path,
+            workers=workers,
+            environ={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"},
+        )
         with node:
             assert b"READY=1" in systemd.recv(1000)
             assert node.request("GET", "/health")[0] == 200
