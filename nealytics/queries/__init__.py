@@ -10,16 +10,20 @@ line in `ENDPOINTS`; authentication, scope, error answers, CORS and metrics come
 What holds for every endpoint, because it is done in one place:
   - it reads the relation `events`, which `scoped.Events` defines as the rows of one project and one tenant
     (`scoped.py`; no other file names the table)
-  - whatever a client sends travels as a bound parameter, never inside the SQL text
+  - whatever a client sends travels as a bound parameter, never inside the SQL text; where it chooses a column
+    or a function, it does so by a name of a closed set (`Arguments.choice`), and the SQL is ours
   - duplicates are never seen: the client sends `final = 1` with every query (`clickhouse/client.py`)
 """
 
 from typing import Any
 
-from nealytics.queries import sessions, timeline
+from nealytics.queries import active, sessions, timeline, timeseries, top
 from nealytics.queries.scoped import Endpoint
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
     timeline.ENDPOINT,
     sessions.ENDPOINT,
+    timeseries.ENDPOINT,
+    active.ENDPOINT,
+    top.ENDPOINT,
 )

@@ -6,6 +6,7 @@ the argument's name and what to write instead; nothing is guessed. Instants are 
 """
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from multidict import MultiMapping
@@ -56,11 +57,18 @@ class Arguments:
             raise _invalid(name, f"{name} is not valid UTF-8", "Percent-encode the UTF-8 bytes of the text.")
         return value
 
-    def limit(self, default: int = LIMIT_DEFAULT) -> int:
-        """Between 1 and the configured maximum, whatever number was sent."""
+    def choice(self, name: str, choices: Collection[str]) -> str | None:
+        """One of `choices`, exactly as it is written there."""
+        text = self.text(name)
+        if text is not None and text not in choices:
+            raise _invalid(name, f"{name} is {shown(text)}", f"Write one of {', '.join(choices)}.")
+        return text
+
+    def limit(self, default: int | None = LIMIT_DEFAULT) -> int:
+        """Between 1 and the configured maximum, whatever number was sent. No `default` is the maximum."""
         text = self.text("limit")
         if text is None:
-            return min(default, self._config.limit_max)
+            return self._config.limit_max if default is None else min(default, self._config.limit_max)
         text = text.strip()
         if not _INTEGER.fullmatch(text):
             raise _invalid("limit", f"limit is {shown(text)} and not an integer", "Write it like limit=100.")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from nealytics.queries.params import Arguments, iso_utc
+from nealytics.queries.ranges import IN_RANGE
 from nealytics.queries.scoped import Endpoint, Events, Query
 
 
@@ -47,9 +48,7 @@ def build_sql(params: Params) -> Query:
     return Query(
         "SELECT session_id, toUnixTimestamp64Milli(min(timestamp)) AS first_seen_ms,"
         " toUnixTimestamp64Milli(max(timestamp)) AS last_seen_ms, count() AS event_count"
-        " FROM events"
-        " WHERE timestamp >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')"
-        " AND timestamp <= fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')"
+        f" FROM events WHERE {IN_RANGE}"
         " GROUP BY session_id"
         " ORDER BY first_seen_ms DESC, session_id LIMIT {limit:UInt32}",
         {"from_ms": params.from_ms, "to_ms": params.to_ms, "limit": params.limit},

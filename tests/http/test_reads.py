@@ -1,8 +1,10 @@
 """The read routes as a tenant's page calls them, over the real engine."""
 
 import json
+import random
 import socket
 import time
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,12 +24,17 @@ from nealytics.event import Event
 from nealytics.http.app import Cors, HttpServer, answering
 from nealytics.http.reads import add_read_routes
 from nealytics.observe.metrics import Metrics
+from nealytics.queries import ENDPOINTS
+from nealytics.queries.params import iso_utc
 from tests.engine import RunningEngine, needs_engine, start_engine
 
 JWT_KEY = "a-key-of-the-test-that-has-more-than-32-bytes"
 NOW = datetime(2024, 6, 15, 12, 0, tzinfo=UTC)
 TIMELINE = "/api/v1/telemetry/timeline"
 SESSIONS = "/api/v1/analytics/sessions"
+TIMESERIES = "/api/v1/analytics/timeseries"
+ACTIVE = "/api/v1/analytics/active"
+TOP = "/api/v1/analytics/top"
 
 # What has broken other people's escaping.
 HOSTILE = [
@@ -85,6 +92,36 @@ def event(
     )
 
 
+def a_quarter() -> list[Event]:
+    """400 events of April to June, many in the same minute, some without user and some without item."""
+    chance = random.Random(7)
+    return [
+        event(
+            NOW
+            - timedelta(days=chance.choice((0, 1, 14, 15, 40, 70)))
+            - timedelta(milliseconds=chance.choice((180_000, 20_000_000)) * chance.random()),
+            session_id=f"s{chance.randrange(40)}",
+            user_id=chance.choice([None, None, *(f"u{n}" for n in range(25))]),
+            event_type=chance.choice(["view", "view", "click", "café"]),
+            item_id=chance.choice([None, "/", "/shop", "/漢字"]),
+        )
+        for _ in range(400)
+    ]
+
+
+QUARTER = {"from": "2024-04-01", "to": "2024-07-01"}
+
+
+def start_of(interval: str, event: Event) -> str:
+    """The start of the interval that the event lies in, as an answer shows it."""
+    moment = datetime.fromtimestamp(event.timestamp_ms / 1000, UTC).replace(second=0, microsecond=0)
+    if interval != "minute":
+        moment = moment.replace(minute=0)
+    if interval in ("day", "month"):
+        moment = moment.replace(hour=0)
+    return iso_utc(ms(moment.replace(day=1) if interval == "month" else moment))
+
+
 class Reader:
     """A tenant's page, and the table behind it."""
 
@@ -121,6 +158,11 @@ class Reader:
         body = b"".join(encode_row(event, event.timestamp_ms) for event in events)
         await self.clickhouse.insert(sql, body, token=token or str(uuid4()))
 
+    async def store_twice(self, *events: Event) -> None:
+        """Under two tokens, as when the deduplication window has passed: the table has each row twice."""
+        await self.store(*events)
+        await self.store(*events)
+
     async def get(
         self, path: str, *, project_id: str = "shop", tenant_id: str = "acme", **query: str
     ) -> tuple[int, dict[str, Any], Any]:
@@ -137,6 +179,11 @@ class Reader:
 
     async def sessions(self, **query: str) -> dict[str, Any]:
         status, body, _ = await self.get(SESSIONS, **query)
+        assert status == 200, body
+        return body
+
+    async def answer(self, path: str, **query: str) -> dict[str, Any]:
+        status, body, _ = await self.get(path, **query)
         assert status == 200, body
         return body
 
@@ -315,6 +362,140 @@ class TestOnTheEngine:
             0.0,
         )
 
+    @pytest.mark.parametrize("interval", ["minute", "hour", "day"])
+    async def test_a_time_series_counts_each_event_once(self, reader: Reader, interval: str):
+        events = a_quarter()
+        await reader.store_twice(*events)
+        counts = Counter(start_of(interval, event) for event in events)
+        assert await reader.answer(TIMESERIES, interval=interval, **QUARTER) == {
+            "projectId": "shop",
+            "tenantId": "acme",
+            "interval": interval,
+            "from": "2024-04-01T00:00:00Z",
+            "to": "2024-07-01T00:00:00Z",
+            "totalCount": 400,
+            "points": [{"bucket": bucket, "count": counts[bucket]} for bucket in sorted(counts)],
+        }
+
+    @pytest.mark.parametrize("group_by", ["event_type", "item_id", "session_id"])
+    async def test_a_time_series_of_each_value(self, reader: Reader, group_by: str):
+        """Ordered by the bytes of the value; events without one come last and have no `series`."""
+        events = a_quarter()
+        await reader.store_twice(*events)
+        counts = Counter((start_of("day", event), getattr(event, group_by)) for event in events)
+        expected = [
+            {"bucket": bucket, **({} if value is None else {"series": value}), "count": count}
+            for (bucket, value), count in sorted(
+                counts.items(), key=lambda item: (item[0][0], item[0][1] is None, (item[0][1] or "").encode())
+            )
+        ]
+        answer = await reader.answer(TIMESERIES, interval="day", groupBy=group_by, **QUARTER)
+        assert answer["points"] == expected
+        assert answer["totalCount"] == 400
+        # The limit is one of points, whichever bucket they are in, and the total is theirs.
+        answer = await reader.answer(TIMESERIES, interval="day", groupBy=group_by, limit="5", **QUARTER)
+        assert answer["points"] == expected[:5]
+        assert answer["totalCount"] == sum(point["count"] for point in expected[:5])
+
+    async def test_a_time_series_of_one_event_type(self, reader: Reader):
+        events = a_quarter()
+        await reader.store_twice(*events)
+        answer = await reader.answer(TIMESERIES, interval="day", eventType="café", **QUARTER)
+        counts = Counter(start_of("day", event) for event in events if event.event_type == "café")
+        assert {point["bucket"]: point["count"] for point in answer["points"]} == counts
+        assert (await reader.answer(TIMESERIES, eventType="caf", **QUARTER))["points"] == []
+
+    @pytest.mark.parametrize("mode", ["exact", "approx"])
+    @pytest.mark.parametrize("by", ["user", "session"])
+    @pytest.mark.parametrize("interval", ["day", "month"])
+    async def test_who_was_active_is_counted_once(self, reader: Reader, interval: str, by: str, mode: str):
+        """`approx` is exact for so few."""
+        events = a_quarter()
+        await reader.store_twice(*events)
+        active: dict[str, set[str]] = defaultdict(set)
+        for one in events:
+            who = one.user_id if by == "user" else one.session_id
+            active[start_of(interval, one)] |= {who} - {None}
+        assert await reader.answer(ACTIVE, interval=interval, by=by, mode=mode, **QUARTER) == {
+            "projectId": "shop",
+            "tenantId": "acme",
+            "interval": interval,
+            "by": by,
+            "mode": mode,
+            "from": "2024-04-01T00:00:00Z",
+            "to": "2024-07-01T00:00:00Z",
+            "points": [{"bucket": bucket, "activeCount": len(active[bucket])} for bucket in sorted(active)],
+        }
+        answer = await reader.answer(ACTIVE, interval=interval, by=by, mode=mode, limit="1", **QUARTER)
+        assert [point["bucket"] for point in answer["points"]] == [min(active)]
+
+    async def test_a_day_of_anonymous_events_has_nobody_active(self, reader: Reader):
+        await reader.store_twice(event(), event(session_id="s2"))
+        answer = await reader.answer(ACTIVE)
+        assert answer["points"] == [{"bucket": "2024-06-15T00:00:00Z", "activeCount": 0}]
+        assert (await reader.answer(ACTIVE, by="session"))["points"][0]["activeCount"] == 2
+
+    @pytest.mark.parametrize("dimension", ["event_type", "item_id"])
+    async def test_the_top_is_ordered_by_count_and_then_by_key(self, reader: Reader, dimension: str):
+        events = [
+            *a_quarter(),
+            *(event(event_type=f"even {n}", item_id=f"/even {n}") for n in range(30)),
+        ]
+        await reader.store_twice(*events)
+        counts = Counter(getattr(event, dimension) for event in events)
+        del counts[None]
+        expected = [
+            {"key": key, "count": count}
+            for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0].encode()))
+        ]
+        assert await reader.answer(TOP, dimension=dimension, **QUARTER) == {
+            "projectId": "shop",
+            "tenantId": "acme",
+            "dimension": dimension,
+            "from": "2024-04-01T00:00:00Z",
+            "to": "2024-07-01T00:00:00Z",
+            "items": expected[:20],
+        }
+        assert (await reader.answer(TOP, dimension=dimension, limit="1000", **QUARTER))["items"] == expected
+
+    async def test_ids_that_the_c_sharp_engine_stored_empty_count_as_absent(self, reader: Reader):
+        await reader.store_twice(event(user_id="", item_id=""), event(), event(user_id="ada", item_id="/"))
+        assert (await reader.answer(ACTIVE))["points"][0]["activeCount"] == 1
+        assert (await reader.answer(TOP, dimension="item_id"))["items"] == [{"key": "/", "count": 1}]
+        bucket = "2024-06-15T12:00:00Z"
+        assert (await reader.answer(TIMESERIES, groupBy="item_id"))["points"] == [
+            {"bucket": bucket, "series": "/", "count": 1},
+            {"bucket": bucket, "count": 2},
+        ]
+
+    async def test_both_ends_of_a_range_count(self, reader: Reader):
+        """By default the range is the last day, and a bucket that it cuts has only what lies within."""
+        await reader.store_twice(
+            event(NOW - timedelta(hours=24), user_id="u1"),
+            event(NOW - timedelta(hours=24, milliseconds=1), user_id="too old"),
+            event(NOW, user_id="u2"),
+            event(NOW + timedelta(milliseconds=1), user_id="too new"),
+        )
+        answer = await reader.answer(TIMESERIES)
+        assert (answer["interval"], answer["from"], answer["to"]) == (
+            "hour",
+            "2024-06-14T12:00:00Z",
+            "2024-06-15T12:00:00Z",
+        )
+        assert answer["points"] == [
+            {"bucket": "2024-06-14T12:00:00Z", "count": 1},
+            {"bucket": "2024-06-15T12:00:00Z", "count": 1},
+        ]
+        answer = await reader.answer(ACTIVE, interval="month")
+        assert answer["points"] == [{"bucket": "2024-06-01T00:00:00Z", "activeCount": 2}]
+        assert (await reader.answer(TOP))["items"] == [{"key": "view", "count": 2}]
+
+    async def test_where_nothing_happened_there_is_no_point(self, reader: Reader):
+        answer = await reader.answer(TIMESERIES)
+        assert (answer["totalCount"], answer["points"]) == (0, [])
+        assert (await reader.answer(ACTIVE))["points"] == []
+        assert (await reader.answer(TOP))["items"] == []
+
     async def test_an_event_that_is_stored_twice_is_shown_once_before_any_merge(self, reader: Reader):
         """The same rows under two tokens, as when the deduplication window has passed."""
         events = [event(NOW - timedelta(seconds=n), session_id=f"s{n % 3}") for n in range(30)]
@@ -342,12 +523,17 @@ class TestOnTheEngine:
         assert [e["sessionId"] for e in await reader.timeline()] == ["mine"]
         assert [s["sessionId"] for s in (await reader.sessions())["sessions"]] == ["mine"]
         assert await reader.timeline(tenant_id="nobody") == []
+        answer = await reader.answer(TIMESERIES, groupBy="session_id")
+        assert [(p["series"], p["count"]) for p in answer["points"]] == [("mine", 1)]
+        assert [p["activeCount"] for p in (await reader.answer(ACTIVE, by="session"))["points"]] == [1]
+        assert (await reader.answer(TOP))["items"] == [{"key": "view", "count": 1}]
 
     async def test_parameters_cannot_name_another_scope(self, reader: Reader):
         await reader.store(event(tenant_id="globex"))
-        for name in ("tenant_id", "tenantId", "project_id", "projectId", "param_tenant_id"):
-            status, body, _ = await reader.get(f"{TIMELINE}?{name}=globex")
-            assert (status, body["events"]) == (200, [])
+        for endpoint in ENDPOINTS:
+            nothing = await reader.answer(endpoint.path)
+            for name in ("tenant_id", "tenantId", "project_id", "projectId", "param_tenant_id"):
+                assert await reader.answer(f"{endpoint.path}?{name}=globex") == nothing
 
     @pytest.mark.parametrize(
         "value", [*HOSTILE, "x" * 256, "'" * 256, "é" * 256], ids=lambda value: repr(value)[:24]
@@ -358,6 +544,7 @@ class TestOnTheEngine:
             project_id=value,
             tenant_id=value,
             session_id=value,
+            user_id=value,
             event_type=value,
             item_id=value,
             metadata={value: value},
@@ -381,6 +568,14 @@ class TestOnTheEngine:
         answer = await reader.sessions(**scope)
         assert (answer["projectId"], answer["tenantId"]) == (value, value)
         assert [s["sessionId"] for s in answer["sessions"]] == [value]
+        for group_by in ("event_type", "item_id", "session_id"):
+            answer = await reader.answer(TIMESERIES, eventType=value, groupBy=group_by, **scope)
+            assert [(p["series"], p["count"]) for p in answer["points"]] == [(value, 1)]
+        for by in ("user", "session"):
+            assert (await reader.answer(ACTIVE, by=by, **scope))["points"][0]["activeCount"] == 1
+        for dimension in ("event_type", "item_id"):
+            answer = await reader.answer(TOP, dimension=dimension, **scope)
+            assert answer["items"] == [{"key": value, "count": 1}]
         # In another scope the same text as a filter finds nothing of it.
         for name in ("eventType", "sessionId", "itemId"):
             assert [e["sessionId"] for e in await reader.timeline(**{name: value})] == []
@@ -443,7 +638,7 @@ def reader_of(error: ClickHouseError) -> Reader:
     return Reader(FailingClient(error), config)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("path", [TIMELINE, SESSIONS])
+@pytest.mark.parametrize("path", [endpoint.path for endpoint in ENDPOINTS])
 async def test_without_a_good_token_nothing_is_asked(path: str):
     async with reader_of(ClickHouseUnavailable("must not be asked")) as reader:
         assert reader._http is not None
@@ -463,6 +658,16 @@ async def test_arguments_that_make_no_sense_are_refused_by_name():
             (SESSIONS, {"to": "2024-02-30"}, "to"),
             (SESSIONS, {"from": "2024-06-02", "to": "2024-06-01"}, "from"),
             (TIMELINE + "?limit=1&limit=2", {}, "limit"),
+            (TIMESERIES, {"interval": "week"}, "interval"),
+            (TIMESERIES, {"groupBy": "user_id"}, "groupBy"),
+            (TIMESERIES, {"from": "2030-01-01", "to": "2020-01-01"}, "from"),
+            (ACTIVE, {"interval": "hour"}, "interval"),
+            (ACTIVE, {"by": "device"}, "by"),
+            (ACTIVE, {"mode": "estimate"}, "mode"),
+            (ACTIVE + "?by=user&by=session", {}, "by"),
+            (ACTIVE, {"limit": "abc"}, "limit"),
+            (TOP, {"dimension": "session_id"}, "dimension"),
+            (TOP, {"to": "tomorrow"}, "to"),
         ]:
             status, body, _ = await reader.get(path, **query)
             assert (status, body["code"], body["field"]) == (400, "invalid_parameter", field)

@@ -45,6 +45,11 @@ def test_the_default_limit_does_not_exceed_the_maximum():
     assert arguments(config=QueryConfig(limit_max=10)).limit() == 10
 
 
+def test_a_limit_without_a_default_is_the_maximum():
+    assert arguments().limit(default=None) == 1_000
+    assert arguments(("limit", "7")).limit(default=None) == 7
+
+
 @pytest.mark.parametrize("text", ["ten", "1.5", "1e3", "1_000", "٣", "0x10", "1;2", "9" * 300])
 def test_a_limit_that_is_no_integer_is_refused_by_name(text: str):
     with pytest.raises(Refused) as refused:
@@ -157,6 +162,25 @@ def test_an_argument_given_twice_is_refused_rather_than_guessed():
 def test_a_text_with_a_lone_surrogate_is_refused():
     with pytest.raises(Refused, match="UTF-8"):
         arguments(("eventType", "\udcff")).text("eventType")
+
+
+def test_a_choice_is_one_of_those_offered_or_none():
+    assert arguments(("by", "user")).choice("by", ["user", "session"]) == "user"
+    assert arguments(("by", " ")).choice("by", ["user", "session"]) is None
+    assert arguments().choice("by", ["user", "session"]) is None
+
+
+@pytest.mark.parametrize("text", ["User", "user ", "use", "user,session", "'", "x" * 300])
+def test_any_other_choice_is_refused_by_name(text: str):
+    with pytest.raises(Refused) as refused:
+        arguments(("by", text)).choice("by", ["user", "session"])
+    assert (refused.value.status, refused.value.code, refused.value.field) == (400, "invalid_parameter", "by")
+
+
+def test_a_refused_choice_says_what_is_offered():
+    with pytest.raises(Refused, match="'device'") as refused:
+        arguments(("by", "device")).choice("by", ["user", "session"])
+    assert refused.value.detail == "Write one of user, session."
 
 
 @pytest.mark.parametrize(

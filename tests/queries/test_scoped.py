@@ -11,11 +11,13 @@ from multidict import MultiDict
 from nealytics import queries
 from nealytics.auth.scope import Scope
 from nealytics.config import QueryConfig
+from nealytics.errors import Refused
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.params import Arguments
 from nealytics.queries.scoped import Endpoint, Events, Query, scoped_sql
 
 SCOPE = Scope(project_id="shop'; DROP TABLE x --", tenant_id="acme{tenant_id:String}")
+CHOICES = ["interval", "groupBy", "by", "mode", "dimension"]
 HOSTILE = "it's {project_id:String} \\ ` \" ; --"
 
 
@@ -62,6 +64,24 @@ async def test_nothing_that_a_client_sends_is_in_the_sql(endpoint: Endpoint[Any]
         assert SCOPE.tenant_id not in sql
         # Every placeholder is bound and every bound value is used.
         assert set(re.findall(r"\{(\w+):", sql)) == set(bound)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.path)
+@pytest.mark.parametrize("name", CHOICES)
+async def test_a_column_or_function_is_chosen_by_a_name_of_ours_or_not_at_all(
+    endpoint: Endpoint[Any], name: str
+):
+    async def asked(*query: tuple[str, str]) -> list[tuple[str, dict[str, Any]]] | None:
+        client = RecordingClient()
+        try:
+            params = endpoint.parse(Arguments(MultiDict(query), QueryConfig(), 0))
+        except Refused:
+            return None
+        await endpoint.run(Events(client, "db", SCOPE), params)
+        return client.asked
+
+    # An endpoint refuses another name, or does not know the parameter.
+    assert await asked((name, HOSTILE)) in (None, await asked())
 
 
 async def test_an_endpoint_cannot_replace_the_scope_by_its_own_parameters():
