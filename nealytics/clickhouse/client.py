@@ -1,7 +1,8 @@
 """The one client: ClickHouse's HTTP interface over TCP or a unix socket.
 
 It promises:
-  - `insert` returns only if ClickHouse took the rows: status 200, no exception header, an empty body
+  - `insert` returns only if ClickHouse took the rows: status 200 with a header of ClickHouse's own, no
+    exception header, an empty body
   - the same batch is sent with the same bytes and the same settings at every try, whatever a server profile
     says
   - every failure is a `ClickHouseError`; one without a complete answer is a `ClickHouseUnavailable`
@@ -12,7 +13,6 @@ It leaves to others: when to try an insert again (`commit`), and what SQL to sen
 
 import asyncio
 import gzip
-import json
 import logging
 import ssl
 import sys
@@ -80,6 +80,8 @@ _COMPRESS_BYTES_MIN = 64 * 1024
 _ERROR_BYTES_MAX = 64 * 1024
 
 _EXCEPTION_CODE = "X-ClickHouse-Exception-Code"
+# Every version marks its answers: X-ClickHouse-Query-Id, -Summary, -Server-Display-Name.
+_MARK = "x-clickhouse-"
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,7 +199,9 @@ class ClickHouseClient:
         session = self._open()
         try:
             async with session.get(
-                f"{self.endpoint.url}/ping", timeout=self._timeout(self._config.connect_timeout_s)
+                f"{self.endpoint.url}/ping",
+                timeout=self._timeout(self._config.connect_timeout_s),
+                allow_redirects=False,
             ) as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -216,7 +220,13 @@ class ClickHouseClient:
         answer = await self.command(
             f"SELECT name FROM system.settings WHERE name IN ({listed}) FORMAT JSONCompact"
         )
-        known = {row[0] for row in json.loads(answer)["data"]}
+        try:
+            known = {name for (name,) in msgspec.json.decode(answer, type=_Answer).data}
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise ClickHouseUnavailable(f"system.settings cannot be read: {error}") from error
+        if not known:
+            # No server is like that. Without its settings an insert might be cut and queued in any way.
+            raise ClickHouseUnavailable("system.settings shows none of our settings")
         unknown = frozenset(ours) - known
         if unknown != self._unknown:
             log.warning(
@@ -262,10 +272,21 @@ class ClickHouseClient:
         url = URL(f"{self.endpoint.url}/?{urlencode(parameters)}", encoded=True)
         try:
             async with self._open().post(
-                url, data=body, headers=headers, timeout=self._timeout(timeout_s)
+                # A redirect is not followed: it would drop the body, and take the password elsewhere.
+                url,
+                data=body,
+                headers=headers,
+                timeout=self._timeout(timeout_s),
+                allow_redirects=False,
             ) as response:
                 code = response.headers.get(_EXCEPTION_CODE)
                 if response.status == 200 and code is None:
+                    if not any(name.lower().startswith(_MARK) for name in response.headers):
+                        # The empty 200 of a maintenance page would otherwise be taken for a finished insert.
+                        raise ClickHouseUnavailable(
+                            f"{self._where()}: HTTP 200, but no {_MARK}* header: this is not ClickHouse; "
+                            "check clickhouse.url and the proxies on the way"
+                        )
                     return await response.read()
                 message = await response.content.read(_ERROR_BYTES_MAX)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -321,13 +342,15 @@ class ClickHouseClient:
         return aiohttp.ClientTimeout(total=total_s, sock_connect=self._config.connect_timeout_s)
 
     def _unavailable(self, error: BaseException) -> ClickHouseUnavailable:
-        where = self.endpoint.unix_socket or _without_credentials(self.endpoint.url)
         what = (
             "no complete answer in time"
             if isinstance(error, TimeoutError)
             else (str(error) or type(error).__name__)
         )
-        return ClickHouseUnavailable(f"{where}: {what}")
+        return ClickHouseUnavailable(f"{self._where()}: {what}")
+
+    def _where(self) -> str:
+        return self.endpoint.unix_socket or _without_credentials(self.endpoint.url)
 
 
 class _Answer(msgspec.Struct):

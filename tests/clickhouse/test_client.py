@@ -39,6 +39,7 @@ class Script:
         self.bodies: list[bytes] = []
         self.connections: set[object] = set()
         self.answer: Handler = self.ok
+        self.marked = True  # as every answer of a ClickHouse is
         self.endpoint = Endpoint(url="")
 
     @staticmethod
@@ -49,7 +50,10 @@ class Script:
         self.requests.append(request)
         self.connections.add(request.protocol)
         self.bodies.append(await request.read())
-        return await self.answer(request)
+        answer = await self.answer(request)
+        if self.marked:
+            answer.headers["X-ClickHouse-Query-Id"] = "1"
+        return answer
 
     def client(self, config: ClickHouseConfig = CONFIG, endpoint: Endpoint | None = None) -> ClickHouseClient:
         return ClickHouseClient(endpoint or self.endpoint, config)
@@ -130,6 +134,30 @@ async def test_a_200_that_says_something_about_an_insert_is_a_failure(script: Sc
         with pytest.raises(ClickHouseError) as raised:
             await client.insert("INSERT …", b"", token="t")
     assert raised.value.code == 241
+
+
+async def test_an_empty_200_of_something_else_is_no_success(script: Script):
+    """A proxy's maintenance page, for instance: believing it would lose the batch."""
+    script.marked = False
+    async with script.client() as client:
+        with pytest.raises(ClickHouseUnavailable, match="this is not ClickHouse"):
+            await client.insert("INSERT …", b"rows", token="t")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(script: Script, status: int):
+    """301 to 303 would drop the body, and any would take the password to wherever it points."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/":
+            return web.Response(status=status, headers={"Location": "/elsewhere"})
+        return web.Response()
+
+    script.answer = answer
+    async with script.client() as client:
+        with pytest.raises(ClickHouseUnavailable, match=f"HTTP {status}"):
+            await client.insert("INSERT …", b"rows", token="t")
+    assert [request.path for request in script.requests] == ["/"]
 
 
 @pytest.mark.parametrize("how", ["cut", "silent", "refused"])
@@ -228,6 +256,21 @@ async def test_a_setting_that_the_server_does_not_know_is_left_out_from_then_on(
     assert len(sent) == 2
     assert unknown not in sent[1]
     assert set(sent[0]) - set(sent[1]) == {unknown}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "<html>", '{"data": []}', '{"data": [[]]}', '{"data": [["some", "more"]]}']
+)
+async def test_an_answer_that_names_no_setting_leaves_none_out(script: Script, text: str):
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(text="" if "insert_deduplication_token" in request.query else text)
+
+    script.answer = answer
+    async with script.client() as client:
+        with pytest.raises(ClickHouseUnavailable, match=r"system\.settings"):
+            await client.learn_settings()
+        await client.insert("INSERT …", b"rows", token="t")
+    assert script.requests[-1].query.keys() >= INSERT_SETTINGS.keys()
 
 
 # Reads
@@ -442,6 +485,20 @@ async def test_a_constraint_that_a_row_violates_is_bad_content(client: ClickHous
         "VIOLATED_CONSTRAINT",
         True,
     )
+
+
+@pytest.mark.engine
+async def test_a_row_that_a_view_cannot_parse_is_bad_content(client: ClickHouseClient, database: str):
+    """Else one customer's text could stop everybody's events for ever."""
+    await client.command(f"CREATE TABLE {database}.t (a String) ENGINE = MergeTree ORDER BY a")
+    await client.command(
+        f"CREATE MATERIALIZED VIEW {database}.addresses ENGINE = MergeTree ORDER BY ip "
+        f"AS SELECT toIPv4(a) AS ip FROM {database}.t"
+    )
+    with pytest.raises(ClickHouseError) as raised:
+        await client.insert(f"INSERT INTO {database}.t (a) FORMAT RowBinary", b"\x01x", token="t")
+    assert raised.value.code == 675
+    assert raised.value.bad_content
 
 
 @pytest.mark.engine

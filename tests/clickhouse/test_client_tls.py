@@ -35,7 +35,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 async def port(certificate: tuple[Path, Path]) -> AsyncIterator[int]:
     async def answer(request: web.Request) -> web.Response:
         return web.Response(
-            text="Ok.\n" if request.path == "/ping" else f"{request.headers['X-ClickHouse-User']}\n"
+            text="Ok.\n" if request.path == "/ping" else f"{request.headers['X-ClickHouse-User']}\n",
+            headers={"X-ClickHouse-Query-Id": "1"},
         )
 
     app = web.Application()

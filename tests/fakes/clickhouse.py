@@ -171,6 +171,7 @@ class FakeClickHouse:
 
     async def start(self) -> None:
         app = web.Application(client_max_size=0)
+        app.on_response_prepare.append(_mark)
         app.router.add_get("/ping", self._ping)
         app.router.add_route("*", "/", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
@@ -249,6 +250,11 @@ class FakeClickHouse:
             while len(self._tokens) > self._window:
                 self._tokens.popitem(last=False)
         self.rows.extend(rows)
+
+
+async def _mark(request: web.Request, response: web.StreamResponse) -> None:
+    """By these headers, which every answer of a server has, our client knows that it is one."""
+    response.headers["X-ClickHouse-Server-Display-Name"] = "fake"
 
 
 def split_rows(body: bytes, columns: list[str]) -> list[bytes]:
