@@ -17,7 +17,7 @@ from typing import NamedTuple
 from nealytics.clickhouse import errors
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
-from nealytics.clickhouse.rowbinary import INSERT_COLUMNS
+from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
 from nealytics.clickhouse.sql import identifier
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
@@ -124,6 +124,11 @@ def create_statements(database: str, retention_days: int) -> list[str]:
 
 def insert_sql(database: str, row_format: int) -> str:
     """The INSERT that takes rows of `row_format`, one after the other."""
+    if row_format not in INSERT_COLUMNS:
+        raise NealyticsError(
+            f"schema: rows of format {row_format} are not known to this release; "
+            "a newer one wrote them into the log: start that one"
+        )
     columns = ", ".join(INSERT_COLUMNS[row_format])
     return f"INSERT INTO {_table_name(database)} ({columns}) FORMAT RowBinary"
 
@@ -215,6 +220,18 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
         raise NealyticsError(
             f"schema: {name} has no column {', '.join(dict.fromkeys(missing))}; run `nealytics schema apply`"
         )
+    # Rows travel without their types, so a column of another one would swallow parts of its neighbours.
+    misread = [
+        f"{column.name} is {table.columns[column.name]}, not {column.type}"
+        for column in COLUMNS
+        if column.name in INSERT_COLUMNS[ROW_FORMAT]
+        and _on_the_wire(table.columns[column.name]) != _on_the_wire(column.type)
+    ]
+    if misread:
+        raise ConfigError(
+            f"schema: in {name}, {', '.join(misread)}, so rows would be misread; "
+            "ALTER TABLE … MODIFY COLUMN, or set clickhouse.database to another name"
+        )
     if not table.engine.endswith("ReplacingMergeTree") or "event_id" not in _plain(table.sorting_key).split(
         ","
     ):
@@ -229,6 +246,7 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
             "run `nealytics schema apply`, or "
             f"ALTER TABLE {name} MODIFY SETTING {window} = {DEDUPLICATION_WINDOW}"
         )
+    _check_ttl(table, name, config.retention_days)
     for setting in ("fsync_after_insert", "fsync_part_directory"):
         if table.setting(setting) != "1":
             log.warning(
@@ -306,6 +324,30 @@ def _plan_ttl(
         else:
             sql = f"ALTER TABLE {name} REMOVE TTL"
         steps.append((f"events are kept {_for(retention_days)} (were kept {_for(days)})", sql))
+
+
+def _check_ttl(table: Table, name: str, retention_days: int) -> None:
+    """What is accepted must be kept. Also the start of one worker may be faster than another's `apply`."""
+    days = _days_of(table.ttl)
+    if days is None:
+        log.warning(
+            "schema: the TTL of %s is %s, written by hand: an event that it has expired is accepted and then "
+            "deleted, unless clickhouse.retention_days is no longer than that",
+            name,
+            table.ttl,
+        )
+    elif days and not 0 < retention_days <= days:
+        raise NealyticsError(
+            f"schema: {name} deletes events after {days} days, but clickhouse.retention_days keeps them "
+            f"{_for(retention_days)}, so accepted events would be deleted; run `nealytics schema apply`, "
+            f"or set clickhouse.retention_days = {days}"
+        )
+
+
+def _on_the_wire(type_: str) -> str:
+    """Types that are the same in RowBinary are the same here."""
+    found = re.fullmatch(r"LowCardinality\((.+)\)", type_)
+    return re.sub(r"^DateTime64\((\d+), '[^']*'\)$", r"DateTime64(\1)", found[1] if found else type_)
 
 
 def _for(days: int) -> str:

@@ -63,7 +63,7 @@ from nealytics.clickhouse.schema import insert_sql
 from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
 from nealytics.config import CommitConfig
-from nealytics.errors import LogBroken, LogDamaged, LogFull
+from nealytics.errors import LogBroken, LogDamaged, LogFull, NealyticsError
 from nealytics.observe.metrics import Metrics
 from nealytics.wal import CursorState, Log, Range, Rows
 
@@ -378,15 +378,15 @@ class Committer:
         token = await asyncio.to_thread(
             insert_token, self._log.log_id, rows.first_lsn, rows.last_lsn, rows.payload
         )
-        sql = insert_sql(self._database, rows.row_format)
         started = time.monotonic()
         failures = 0
         while True:
             try:
+                sql = insert_sql(self._database, rows.row_format)
                 await self._client.insert(sql, rows.payload, token=token)
                 break
-            except ClickHouseError as error:
-                if error.bad_content:
+            except NealyticsError as error:
+                if isinstance(error, ClickHouseError) and error.bad_content:
                     return error
                 failure: Exception = error
             except Exception as error:

@@ -206,3 +206,63 @@ def test_a_replicated_table_has_its_own_window():
     wanted = schema.wanted_settings(schema.Table("ReplicatedReplacingMergeTree", "", "", small, {}))
     assert wanted["replicated_deduplication_window"] == 10_000
     assert "ttl_only_drop_parts" not in wanted
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("kept", "deleted"), [(0, 90), (91, 90), (90, 30)])
+async def test_a_table_that_deletes_what_is_accepted_is_refused_until_apply_has_run(
+    client: ClickHouseClient, config: ClickHouseConfig, kept: int, deleted: int
+):
+    """Also between the starts of two workers: only one of them applies the schema."""
+    await schema.apply(client, msgspec.structs.replace(config, retention_days=deleted))
+    config = msgspec.structs.replace(config, retention_days=kept)
+    with pytest.raises(NealyticsError, match=f"deletes events after {deleted} days"):
+        await schema.probe(client, config)
+    await schema.apply(client, config)
+    await schema.probe(client, config)
+
+
+@pytest.mark.engine
+async def test_a_table_may_keep_more_than_is_accepted(
+    client: ClickHouseClient, config: ClickHouseConfig, caplog: pytest.LogCaptureFixture
+):
+    await schema.apply(client, msgspec.structs.replace(config, retention_days=30))
+    await schema.probe(client, msgspec.structs.replace(config, retention_days=7))
+    assert "by hand" not in caplog.text
+    table = f"{config.database}.global_events"
+    await client.command(f"ALTER TABLE {table} MODIFY TTL timestamp + INTERVAL 1 YEAR")
+    await schema.probe(client, config)
+    assert "timestamp + toIntervalYear(1), written by hand" in caplog.text
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("written", "as_found"),
+    [("timestamp DateTime64(3, 'UTC')", "timestamp DateTime64(6, 'UTC')"), (USER_ID, "user_id String,")],
+)
+async def test_a_column_that_would_be_misread_is_refused(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str, written: str, as_found: str
+):
+    """RowBinary names no types: microseconds would put every event into January 1970, where the TTL deletes
+    it."""
+    table = CSHARP_TABLE.format(database=database, user_id=USER_ID)
+    await client.command(table.replace(written, as_found))
+    await schema.apply(client, config)
+    with pytest.raises(ConfigError, match=f"{as_found.split()[0]} is .*misread"):
+        await schema.probe(client, config)
+
+
+@pytest.mark.engine
+async def test_types_that_travel_alike_are_taken(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str
+):
+    table = CSHARP_TABLE.format(database=database, user_id="user_id LowCardinality(Nullable(String)),")
+    table = table.replace("event_type LowCardinality(String)", "event_type String")
+    await client.command(table.replace("DateTime64(3, 'UTC')", "DateTime64(3, 'Europe/Berlin')"))
+    await schema.apply(client, config)
+    await schema.probe(client, config)
+
+
+def test_rows_of_a_newer_release_are_named():
+    with pytest.raises(NealyticsError, match="format 99 are not known to this release"):
+        schema.insert_sql("db", 99)

@@ -334,6 +334,16 @@ async def test_an_unexpected_exception_is_a_failed_try_not_the_end(make, fake, c
     assert len(set(calls)) == 1
 
 
+async def test_rows_of_a_newer_release_are_a_problem_not_the_end(make):
+    """After a downgrade: the log takes events all the same, and goes on under the newer release."""
+    station = await make(retries_before_alert=2)
+    await station.append(b"a row of a newer release", row_format=99)
+    station.start()
+    await station.until(lambda: station.committer.problem is not None)
+    assert "format 99 are not known to this release" in station.committer.problem
+    assert not station.task.done()
+
+
 # Bad content
 
 
