@@ -449,7 +449,7 @@ class Log:
                     continue
                 if not self._closed:
                     await self._sleep(IDLE_S if unmarked else None)
-                if unmarked and not self._pending.futures:
+                if unmarked and not self._pending.futures and self.broken is None:
                     unmarked = False
                     await self._mark()
                 elif self._closed and not self._pending.futures:

@@ -140,7 +140,6 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
     if found.torn or not found.proven:
         last = _rewrite(files, last, found.end)
     segments[-1] = last
-    _remove_old_torn(files, directory)
     return Recovered(log_id, segments, state, next_lsn, last.first_lsn, previous_crc, torn_tails)
 
 
@@ -294,6 +293,7 @@ def _keep_aside(files: Files, path: Path, clock_ms: Callable[[], int]) -> Path:
     """Gives a file a second name under which nothing will touch it."""
     aside = _free_name(files, path, "torn", clock_ms)
     files.link(path, aside)
+    _remove_old_torn(files, path.parent)
     return aside
 
 

@@ -15,6 +15,7 @@ import pytest
 from nealytics.errors import LogBroken, LogError, LogFull, LogLocked
 from nealytics.observe.metrics import Metrics
 from nealytics.wal import CursorState, Log, Range
+from nealytics.wal.log import IDLE_S
 from tests.fakes.faulty_files import FaultyFiles
 from tests.wal.logs import opened, read_all, segments, settle, snapshot, wal_config
 
@@ -612,3 +613,16 @@ async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LogError, match=r"file/wal cannot be used: .* set wal\.directory"):
         await Log.open(tmp_path / "file" / "wal", wal_config())
+
+
+async def test_after_a_failed_sync_of_the_cursor_nothing_more_is_synced(tmp_path: Path):
+    """R5: not even the marker that an idle log writes."""
+    files = FaultyFiles()
+    async with opened(tmp_path, files) as log:
+        await log.append([b"row"], 1)
+        files.fail("sync", name="cursor")
+        with pytest.raises(LogBroken):
+            await settle(log, 1)
+        syncs = files.count("sync")
+        await asyncio.sleep(2 * IDLE_S)
+        assert files.count("sync") == syncs

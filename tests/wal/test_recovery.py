@@ -168,3 +168,12 @@ async def test_a_backlog_is_read_while_rows_arrive(tmp_path: Path):
         await arriving
         rows += await read_all(log, first_lsn=len(rows) + 1)
         assert rows == [b"%d" % i for i in range(300)]
+
+
+async def test_few_torn_files_are_kept_also_if_no_start_ever_wrote_a_row(tmp_path: Path):
+    for _ in range(6):
+        await write(tmp_path, [])
+        with segments(tmp_path)[-1].open("ab") as file:
+            file.write(b"the beginning of a frame")
+    await write(tmp_path, [])
+    assert len(list(tmp_path.glob("*.torn"))) == 3
