@@ -56,6 +56,7 @@ class Child:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     heard_at: float = 0.0
     was_ready: bool = False
+    ending: signal.Signals | None = None  # what told it to end, for good
 
 
 class Supervisor:
@@ -116,7 +117,7 @@ class Supervisor:
             for keeper in keepers.values():
                 keeper.cancel()
             for child in self._children:
-                _signal(child, signal.SIGKILL)
+                _end(child, signal.SIGKILL)
         if self._failed:
             log.critical("serve: %s", self._failed)
             return 1
@@ -131,14 +132,19 @@ class Supervisor:
                 signal.Signals(number).name,
             )
             for child in self._children:
-                _signal(child, signal.SIGKILL)
+                _end(child, signal.SIGKILL)
         self._stopping.set()
 
     async def _keep_running(self, child: Child) -> None:
         delay_s = RESTART_DELAY_MIN_S
         while not self._stopping.is_set():
             started = time.monotonic()
-            status = await self._run_once(child)
+            try:
+                status = await self._run_once(child)
+            except (OSError, RuntimeError) as error:
+                # No descriptor, memory, process or thread to be had; perhaps there is at the next try.
+                log.error("serve: %s cannot be started: %s", child.name, error)
+                status = 1
             if self._stopping.is_set():
                 return
             if status == EXIT_UNUSABLE and not child.was_ready:
@@ -155,30 +161,26 @@ class Supervisor:
     async def _run_once(self, child: Child) -> int:
         """Starts the child and listens to it. Returns its exit status; negative: the signal that ended it."""
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        executable, argv = self_command(*child.arguments(theirs.fileno()))
-        child.ready.clear()
-        child.heard_at = time.monotonic()
-        try:
-            child.process = await asyncio.create_subprocess_exec(
-                *argv,
-                executable=executable,
-                pass_fds=(*child.descriptors, theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-            )
-        except OSError as error:
-            log.error("serve: %s cannot be started: %s", child.name, error)
-            ours.close()
-            return 1
-        finally:
-            theirs.close()
-        listener = asyncio.create_task(self._listen(child, ours))
-        try:
-            return await child.process.wait()
-        finally:
-            listener.cancel()
-            ours.close()
-            child.ready.clear()
+        with ours:
+            with theirs:
+                ours.setblocking(False)
+                executable, argv = self_command(*child.arguments(theirs.fileno()))
+                child.ready.clear()
+                child.heard_at = time.monotonic()
+                child.process = await asyncio.create_subprocess_exec(
+                    *argv,
+                    executable=executable,
+                    pass_fds=(*child.descriptors, theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                )
+            if child.ending is not None:
+                _signal(child, child.ending)
+            listener = asyncio.create_task(self._listen(child, ours))
+            try:
+                return await child.process.wait()
+            finally:
+                listener.cancel()
+                child.ready.clear()
 
     async def _listen(self, child: Child, channel: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -216,7 +218,7 @@ class Supervisor:
         self, children: list[Child], keepers: dict[str, asyncio.Task[None]], timeout_s: float
     ) -> None:
         for child in children:
-            _signal(child, signal.SIGKILL if self._killing else signal.SIGTERM)
+            _end(child, signal.SIGKILL if self._killing else signal.SIGTERM)
         tasks = [keepers[child.name] for child in children]
         if not tasks:
             return
@@ -229,7 +231,7 @@ class Supervisor:
                 timeout_s,
             )
             for child in children:
-                _signal(child, signal.SIGKILL)
+                _end(child, signal.SIGKILL)
             await asyncio.wait(late, timeout=5.0)
 
 
@@ -304,6 +306,12 @@ def _signal(child: Child, number: signal.Signals) -> None:
     if child.process is not None and child.process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             child.process.send_signal(number)
+
+
+def _end(child: Child, number: signal.Signals) -> None:
+    """Also of a process that is only being started."""
+    child.ending = number
+    _signal(child, number)
 
 
 def _how(status: int) -> str:
