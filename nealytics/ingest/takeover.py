@@ -41,6 +41,7 @@ log = logging.getLogger("nealytics.takeover")
 FILES = ("telemetry_wal.replay", "telemetry_wal.log")
 
 _CHUNK_EVENTS = 1_000
+_CHUNK_BYTES = 4 * 1024 * 1024
 # The C# engine took bodies of 1 MiB unless configured otherwise, and its escapes make six bytes out of one.
 _LINE_BYTES_MAX = 16 * 1024 * 1024
 # While the log is full it drains into ClickHouse; so often is asked whether there is room again.
@@ -111,6 +112,7 @@ def _decode_chunk(
 ) -> list[Event]:
     """The next events; those that cannot be taken go to `rejected`. Empty at the end of the file."""
     events: list[Event] = []
+    size = 0
     for line in lines:
         event, bad, problem = _read(line, admission)
         if event is not None:
@@ -118,7 +120,8 @@ def _decode_chunk(
         if problem is not None:
             reasons[problem.reason] += 1
             rejected.write(_rejection(bad, problem))
-        if len(events) == _CHUNK_EVENTS:
+        size += len(line.text)
+        if events and (len(events) == _CHUNK_EVENTS or size >= _CHUNK_BYTES):
             break
     return events
 

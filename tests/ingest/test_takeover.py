@@ -250,6 +250,15 @@ async def test_events_go_in_by_the_thousand(tmp_path, log, admission):
     assert log.appends == [1_000, 1_000, 500]
 
 
+async def test_large_events_go_in_by_the_megabyte(tmp_path, log, admission, monkeypatch):
+    monkeypatch.setattr(takeover, "_CHUNK_BYTES", 10_000)
+    (tmp_path / "telemetry_wal.log").write_bytes(
+        b"".join(line(n, metadata="x" * 4_000) for n in range(5)) + b"no event\n" * 2_000 + line(6)
+    )
+    assert await take_over(tmp_path, admission) == TakenOver(6, 2_000)
+    assert log.appends == [3, 2, 1] or log.appends == [3, 3]
+
+
 async def test_a_line_without_an_end_is_kept_in_pieces(tmp_path, log, admission, monkeypatch):
     monkeypatch.setattr(takeover, "_LINE_BYTES_MAX", 1_000)
     (tmp_path / "telemetry_wal.log").write_bytes(line(1) + b"x" * 2_500 + b"\n" + line(2))
