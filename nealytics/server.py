@@ -52,11 +52,18 @@ class Logs:
         self.all: list[tuple[Log, Committer]] = []
         # Why no batch can be sent at all, whatever the log.
         self.clickhouse_problem: str | None = "clickhouse has not been reached yet"
+        # What others left and this worker could not take in: events that wait for a person.
+        self.stranded: list[str] = []
 
     @property
     def problem(self) -> str | None:
         """Why events do not reach ClickHouse at the moment; None if they do."""
-        return self.clickhouse_problem or next((c.problem for _, c in self.all if c.problem), None)
+        problems = (
+            self.clickhouse_problem,
+            *(committer.problem for _, committer in self.all),
+            *self.stranded,
+        )
+        return next(filter(None, problems), None)
 
     @property
     def waiting(self) -> int:
@@ -107,6 +114,8 @@ class Worker:
     async def run(self) -> int:
         config = self._config
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
+        # From the start, as a recovery may take longer than the supervisor bears silence.
+        heart = asyncio.create_task(beat(self._parent))
         self._memory.forget_queue()
         self._metrics.worker_starts.add()
         own_log, committer = await self._open(config.wal.directory / str(self._index))
@@ -141,7 +150,7 @@ class Worker:
 
         async with asyncio.TaskGroup() as tasks:
             running = [
-                tasks.create_task(beat(self._parent)),
+                heart,
                 tasks.create_task(self._prepare_clickhouse()),
                 tasks.create_task(self._commit(committer)),
                 tasks.create_task(self._observe()),
@@ -207,7 +216,11 @@ class Worker:
                 await schema.probe(self._client, config)
                 break
             except NealyticsError as error:
-                problem = self._logs.clickhouse_problem = str(error)
+                problem = str(error)
+            except Exception as error:
+                # Whatever answers there in whatever way must not keep us from taking events.
+                problem = f"clickhouse: {self._client!r} answers what is not understood: {error!r}"
+            self._logs.clickhouse_problem = problem
             attempt += 1
             # The engine starts at the same time as we do, so the first misses are no news.
             if attempt > 3 and problem != said:
@@ -238,8 +251,9 @@ class Worker:
         root = self._config.wal.directory
         try:
             await take_over(root, admission)
-        except (NealyticsError, OSError) as error:
-            log.error("takeover: %s; it is tried again at the next start", error)
+        except Exception as error:
+            # Whatever others left there must not keep us from taking events.
+            self._strand(f"takeover: the C# engine's log in {root} could not be imported: {error!r}")
         orphans = sorted(
             int(path.name)
             for path in root.iterdir()
@@ -253,8 +267,12 @@ class Worker:
         try:
             wal, committer = await self._open(directory)
         except NealyticsError as error:
-            log.error("adopt: %s stays as it is: %s", directory.name, error)
+            self._strand(f"adopt: log {directory.name} has no worker and stays as it is: {error}")
             return
         if wal.waiting:
             log.info("adopt: log %s has no worker; draining its %d events", directory.name, wal.waiting)
         await self._commit(committer)
+
+    def _strand(self, problem: str) -> None:
+        log.critical("%s; it is tried again at the next start", problem)
+        self._logs.stranded.append(problem)

@@ -1,14 +1,17 @@
 """What can be seen of the supervisor without a whole node; tests/e2e has the rest."""
 
 import asyncio
+import errno
+import fcntl
 import os
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nealytics.config import load
+from nealytics.config import Config, load
 from nealytics.errors import ConfigError
 from nealytics.supervisor import Supervisor, open_listeners
 from tests.e2e.node import descendants
@@ -68,15 +71,7 @@ def test_an_address_of_another_machine_is_refused():
 
 async def test_a_worker_that_hangs_is_killed_and_started_again(tmp_path: Path):
     """SIGSTOP is what a stuck loop looks like from outside: alive, and silent."""
-    config = load(
-        environ={
-            "NEALYTICS_SERVER_LISTEN": "127.0.0.1:0",
-            "NEALYTICS_SERVER_DATA_DIR": str(tmp_path),
-            "NEALYTICS_WAL_ALLOW_ANY_FILESYSTEM": "true",
-            "NEALYTICS_CLICKHOUSE_URL": "http://127.0.0.1:1",
-            "NEALYTICS_AUTH_JWT_KEY": "k" * 32,
-        }
-    )
+    config = node_config(tmp_path)
     others = set(descendants(os.getpid()))  # such as the engine that many tests share
     running = asyncio.create_task(Supervisor(config, silence_max_s=2.0).run())
     try:
@@ -89,6 +84,71 @@ async def test_a_worker_that_hangs_is_killed_and_started_again(tmp_path: Path):
     finally:
         os.kill(os.getpid(), signal.SIGTERM)
         assert await running == 0
+
+
+async def test_a_worker_that_waits_for_its_log_is_not_taken_for_one_that_hangs(tmp_path: Path):
+    config = node_config(tmp_path)
+    directory = tmp_path / "wal" / "0"
+    directory.mkdir(parents=True)
+    others = set(descendants(os.getpid()))
+    with (directory / "LOCK").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = asyncio.create_task(Supervisor(config, silence_max_s=2.0).run())
+        try:
+            async with asyncio.timeout(30):
+                waiting = await a_child_beside(others)
+                await asyncio.sleep(4)
+                assert await a_child_beside(others) == waiting
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            await asyncio.sleep(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert await running == 0
+
+
+async def test_a_child_that_is_being_started_is_stopped_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    start = asyncio.create_subprocess_exec
+
+    async def start_slowly(*args: Any, **kwargs: Any) -> asyncio.subprocess.Process:
+        process = await start(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.2)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_slowly)
+    async with asyncio.timeout(10):  # not as long as a worker may take to drain
+        assert await Supervisor(node_config(tmp_path)).run() == 0
+
+
+async def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pair, failures = socket.socketpair, [OSError(errno.ENFILE, "no descriptor"), RuntimeError("no thread")]
+
+    def scarce_pair() -> tuple[socket.socket, socket.socket]:
+        if failures:
+            raise failures.pop()
+        return pair()
+
+    others = set(descendants(os.getpid()))
+    monkeypatch.setattr("nealytics.supervisor.socket.socketpair", scarce_pair)
+    running = asyncio.create_task(Supervisor(node_config(tmp_path)).run())
+    try:
+        async with asyncio.timeout(30):
+            await a_child_beside(others)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running == 0
+
+
+def node_config(directory: Path) -> Config:
+    return load(
+        environ={
+            "NEALYTICS_SERVER_LISTEN": "127.0.0.1:0",
+            "NEALYTICS_SERVER_DATA_DIR": str(directory),
+            "NEALYTICS_WAL_ALLOW_ANY_FILESYSTEM": "true",
+            "NEALYTICS_CLICKHOUSE_URL": "http://127.0.0.1:1",
+            "NEALYTICS_AUTH_JWT_KEY": "k" * 32,
+        }
+    )
 
 
 async def a_child_beside(others: set[int]) -> int:
