@@ -1,4 +1,5 @@
-"""What orchestrators, load balancers and Prometheus ask. No authentication; no secrets in any answer.
+"""What orchestrators, load balancers and Prometheus ask. No authentication; no secrets in any answer, and
+nothing of an event: what ClickHouse quotes when it refuses one is in the log only.
 
     /health         200 while the process answers: restart it if not. Asks nobody
     /ready          200 if everything works, else 503; the parts and the reason are in the JSON either way
@@ -9,6 +10,7 @@
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -25,6 +27,9 @@ from nealytics.observe.metrics import Metrics
 PING_CACHE_S = 1.0
 PING_TIMEOUT_S = 2.0
 RETRY_AFTER_S = 2
+
+# The end may be missing: a long message is cut.
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*(?:'|\\?$)", re.DOTALL)
 
 
 class LogState(Protocol):
@@ -83,7 +88,7 @@ def add_health_routes(
     async def ready(_request: web.Request) -> web.Response:
         parts = (
             _part(await ping.problem()),
-            _part(committer.problem),
+            _part(_without_values(committer.problem)),
             _part(log_problem(log)),
         )
         ok = all(part.ok for part in parts)
@@ -162,6 +167,11 @@ def log_problem(log: LogState) -> str | None:
     if log.full:
         return "the log is full; it takes events again once ClickHouse has taken some or the disk has room"
     return None
+
+
+def _without_values(problem: str | None) -> str | None:
+    """ClickHouse names a refused row's values in quotes, and a tenant's are nobody's business here."""
+    return problem and _QUOTED.sub("'…'", problem)
 
 
 def _part(problem: str | None) -> Part:

@@ -115,6 +115,14 @@ async def test_not_ready_while_the_committer_has_a_problem(probe: Probe):
     assert (await probe.get("/ready/ingest"))[0] == 200
 
 
+@pytest.mark.parametrize("end", ["'", "", "\\"])
+async def test_ready_shows_no_value_of_an_event(probe: Probe, end: str):
+    probe.committer.problem = f"clickhouse: code 469: Column values: a = 'x', tenant_id = 'it\\'s acme{end}"
+    _, body, _ = await probe.get("/ready")
+    told = json.loads(body)["committer"]["problem"]
+    assert told == "clickhouse: code 469: Column values: a = '…', tenant_id = '…'"
+
+
 @pytest.mark.parametrize("what", ["full", "broken"])
 async def test_no_events_are_to_be_sent_to_a_log_that_is_full_or_broken(probe: Probe, what: str):
     if what == "full":
