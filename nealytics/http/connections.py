@@ -7,15 +7,19 @@ text. This does the same work with limits:
     body            `ingest.body` reads it, with its own limits; `head_s` tells what the head has used up
     idle            closed `keepalive_timeout_s` after an answer
     connections     `connections_max` per worker; one more gets 503 and is closed
+    answer          cut off if the client reads nothing of it for `body_idle_timeout_s`
     broken request  400 as JSON, close
 
-Heads are watched by one sweep over all connections, not by a timer each: 20,000 idle connections cost 3 ms
-every second, and a busy one nothing.
+Heads and answers are watched by one sweep over all connections, not by a timer each: 20,000 idle connections
+cost 5 ms every second, and a busy one nothing.
 """
 
 import asyncio
+import fcntl
 import logging
 import socket
+import struct
+import termios
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -52,12 +56,16 @@ DIRECT_POSTS: web.AppKey[dict[str, Handler]] = web.AppKey("direct_posts", dict)
 class Connection(web.RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_head_heard", "_head_since", "head_s", "on_lost")
+    __slots__ = ("_head_heard", "_head_since", "_out", "_unread", "_unread_since", "head_s", "on_lost")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_since = 0.0  # when the head that is being received began; 0 = none is
         self._head_heard = False
+        # aiohttp's `transport` is gone as soon as it is closed, its answers unread perhaps for ever.
+        self._out: asyncio.Transport | None = None
+        self._unread = 0  # bytes of answers that the client had not taken when last looked at
+        self._unread_since = 0.0
         self.head_s = 0.0  # what the head of the latest request took
         self.on_lost: Callable[[], None] | None = None  # for a handler that waits for something else
 
@@ -66,6 +74,7 @@ class Connection(web.RequestHandler):
         if server.is_full:
             self._turn_away(cast(asyncio.Transport, transport))
             return
+        self._out = cast(asyncio.Transport, transport)
         # Who connects must say something soon.
         self._head_since = self._loop.time()
         super().connection_made(transport)
@@ -112,6 +121,15 @@ class Connection(web.RequestHandler):
                 self.transport.write(_HEAD_TIMEOUT)
             self.force_close()
 
+    def cut_off_if_unread(self, now: float, oldest: float) -> None:
+        """A client that asks and does not read would keep its connection, and the answers, for ever."""
+        unread = _unread_bytes(self._out) if self._out is not None else 0
+        if not self._unread or unread < self._unread:
+            self._unread_since = now
+        elif self._unread_since < oldest:
+            cast(asyncio.Transport, self._out).abort()
+        self._unread = unread
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -138,17 +156,37 @@ class Connection(web.RequestHandler):
         return response
 
 
+def _unread_bytes(transport: asyncio.Transport) -> int:
+    """What the peer has not acknowledged: ours, and the kernel's megabytes, for which a slow line may need
+    longer than any patience. 0 if none waits here: then the kernel has all, and nothing is held for it."""
+    ours = transport.get_write_buffer_size()
+    if not ours:
+        return 0
+    try:
+        sock = transport.get_extra_info("socket")
+        (kernels,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+    except OSError:
+        kernels = 0  # it was closed in this moment
+    return ours + int(kernels)
+
+
 class _Server(web.Server):
     """Makes `Connection`s, and knows when there are enough."""
 
-    def __init__(
-        self, app_server: web.Server, direct_posts: dict[str, Handler], config: ServerConfig
-    ) -> None:
+    def __init__(self, app: web.Application, app_server: web.Server, config: ServerConfig) -> None:
         handle = app_server.request_handler
+        direct_posts = app.get(DIRECT_POSTS, {})
+        paths = frozenset(resource.canonical for resource in app.router.resources())
 
         def dispatch(request: web.Request) -> Awaitable[web.StreamResponse]:
+            path = request.rel_url.path_safe  # what the router looks at: %2F is no slash
+            if path not in paths:
+                # The C# engine took its paths in any case and with a slash at the end.
+                path = path.lower().removesuffix("/")
+                if path in paths:
+                    request = request.clone(rel_url=request.rel_url.with_path(path, keep_query=True))
             if request.method == "POST" and hdrs.EXPECT not in request.headers:
-                return direct_posts.get(request.path, handle)(request)
+                return direct_posts.get(path, handle)(request)
             return handle(request)
 
         super().__init__(
@@ -189,10 +227,10 @@ class HttpServer:
         await self._runner.setup()
         assert self._runner.server is not None
         loop = asyncio.get_running_loop()
-        self._server = _Server(self._runner.server, self._runner.app.get(DIRECT_POSTS, {}), self._config)
+        self._server = _Server(self._runner.app, self._runner.server, self._config)
         for sock in listeners:
             self._listeners.append(await loop.create_server(self._server, sock=sock, backlog=_BACKLOG))
-        self._sweep_heads()
+        self._sweep_connections()
 
     async def stop(self, timeout_s: float) -> None:
         """No new connections; idle ones are closed, requests under way are answered, and what is not done
@@ -206,11 +244,14 @@ class HttpServer:
             await self._server.shutdown(timeout_s)
         await self._runner.cleanup()
 
-    def _sweep_heads(self) -> None:
+    def _sweep_connections(self) -> None:
         assert self._server is not None
         loop = asyncio.get_running_loop()
-        oldest = loop.time() - self._config.header_timeout_s
-        for connection in self._server.connections:
-            cast(Connection, connection).close_if_head_is_late(oldest)
-        delay_s = min(_SWEEP_S_MAX, self._config.header_timeout_s / 4)
-        self._sweep = loop.call_later(delay_s, self._sweep_heads)
+        now = loop.time()
+        oldest_head = now - self._config.header_timeout_s
+        oldest_unread = now - self._config.body_idle_timeout_s
+        for connection in cast(list[Connection], self._server.connections):
+            connection.close_if_head_is_late(oldest_head)
+            connection.cut_off_if_unread(now, oldest_unread)
+        delay_s = min(_SWEEP_S_MAX, self._config.header_timeout_s / 4, self._config.body_idle_timeout_s / 4)
+        self._sweep = loop.call_later(delay_s, self._sweep_connections)

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from multidict import CIMultiDict
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.clickhouse.client import ClickHouseClient
@@ -68,7 +69,8 @@ def _handler(
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         scope = verifier.scope_of(request.headers.get("Authorization"))
-        params = endpoint.parse(Arguments(request.query, config, int(clock() * 1000)))
+        query = CIMultiDict(request.query)  # to the C# engine the names of parameters had no case
+        params = endpoint.parse(Arguments(query, config, int(clock() * 1000)))
         started = time.perf_counter()
         try:
             answer = await endpoint.run(Events(client, database, scope), params)

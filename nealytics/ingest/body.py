@@ -5,7 +5,7 @@ aiohttp reads whatever comes for as long as it comes. Here a body has a size, a 
 
 import asyncio
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from nealytics.config import IngestConfig, ServerConfig
 from nealytics.errors import Refused
@@ -41,7 +41,8 @@ class BodyReader:
         return decompress(body, encoding, self._bytes_max) if encoding else body
 
     async def _receive(self, request: web.BaseRequest) -> bytes:
-        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        expects = request.headers.get(hdrs.EXPECT, "").lower()
+        if expects == "100-continue" and request.version >= HttpVersion11:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # it was not a part of the answer
         now = asyncio.get_running_loop().time

@@ -85,7 +85,7 @@ class Ingest:
         return {path: self._counted(handler) for path, handler in handlers.items()}
 
     async def track(self, request: web.Request) -> web.Response:
-        grant = self._grant(request.headers.get("X-Project-Key") or request.query.get("k", ""))
+        grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
         body = await self._body(request, grant)
         admission = self._admission
         received_ms = admission.now_ms()
@@ -105,7 +105,7 @@ class Ingest:
 
     async def beacon(self, request: web.Request) -> web.Response:
         # Only ?k=: sendBeacon cannot set headers.
-        grant = self._grant(request.query.get("k", ""))
+        grant = self._grant(_key_in_query(request))
         body = await self._body(request, grant)
         received_ms = self._admission.now_ms()
         try:
@@ -121,7 +121,7 @@ class Ingest:
         return web.Response(status=204)
 
     async def batch(self, request: web.Request) -> web.Response:
-        grant = self._grant(request.headers.get("X-Project-Key") or request.query.get("k", ""))
+        grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
         body = await self._body(request, grant)
         received_ms = self._admission.now_ms()
         lines = request.content_type in _LINES_TYPES
@@ -177,6 +177,12 @@ class Ingest:
                 raise
 
         return counted
+
+
+def _key_in_query(request: web.BaseRequest) -> str:
+    """`?k=`, or `?K=`: to the C# engine the names of parameters had no case."""
+    query = request.query
+    return query.get("k") or query.get("K", "")
 
 
 async def _wait_turn(request: web.BaseRequest, turn: asyncio.Future[None]) -> None:

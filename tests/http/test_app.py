@@ -5,10 +5,12 @@ import json
 import pytest
 from aiohttp import web
 
+from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.config import ServerConfig
 from nealytics.errors import Refused
 from nealytics.http import app as app_module
 from tests.fakes.worker import ANY, BATCH, BEACON, TRACK, event, serving
+from tests.http.test_reads import TIMELINE, reader_of
 
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -207,3 +209,10 @@ async def test_key_in_the_query_works_beside_other_parameters():
     async with serving() as worker:
         answer = await worker.post(BEACON, json.dumps(event()).encode(), params={"v": "2", "k": ANY})
         assert answer.status == 204
+
+
+async def test_names_of_parameters_have_no_case_as_in_the_csharp_engine():
+    async with reader_of(ClickHouseUnavailable("must not be asked")) as reader:
+        for query in ("Limit=ten", "limit=1&LIMIT=2"):
+            status, body, _ = await reader.get(f"{TIMELINE}?{query}")
+            assert (status, body["field"]) == (400, "limit")

@@ -1,10 +1,13 @@
 """Raw bytes against the server: slow clients, too many, broken requests, and an orderly end."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
+import socket
 import time
+from collections.abc import Iterator
 
 import aiohttp
 import pytest
@@ -15,6 +18,7 @@ from tests.fakes.worker import ANY, TRACK, FakeWorker, event, serving, until
 BODY = json.dumps(event()).encode()
 HEAD = f"POST {TRACK} HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\n".encode()
 WHOLE = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+REFUSED = WHOLE.replace(ANY.encode(), b"wrong")
 
 FAST = ServerConfig(
     header_timeout_s=0.4, body_idle_timeout_s=0.5, request_timeout_s=1.0, keepalive_timeout_s=0.6
@@ -137,6 +141,43 @@ async def test_slow_but_steady_request_within_its_time_is_served():
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202")
 
 
+@contextlib.contextmanager
+def small_window(worker: FakeWorker) -> Iterator[socket.socket]:
+    """A connection whose client takes little more than it has read."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)
+        sock.connect(("127.0.0.1", worker.port))
+        sock.setblocking(False)
+        yield sock
+
+
+async def test_client_that_asks_and_does_not_read_is_cut_off(caplog):
+    async def ask(sock: socket.socket) -> None:
+        while True:
+            await asyncio.get_running_loop().sock_sendall(sock, REFUSED * 100)
+
+    async with serving(server=FAST) as worker:
+        with small_window(worker) as sock, pytest.raises(ConnectionError):
+            await asyncio.wait_for(ask(sock), 10)
+        assert (await worker.post(TRACK, event())).status == 202
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_client_that_reads_slowly_but_steadily_gets_all_answers():
+    loop = asyncio.get_running_loop()
+    last = REFUSED.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    async with serving(server=FAST) as worker:
+        with small_window(worker) as sock:
+            asking = asyncio.create_task(loop.sock_sendall(sock, REFUSED * 9_999 + last))
+            answers = bytearray()
+            started = time.monotonic()
+            while piece := await asyncio.wait_for(loop.sock_recv(sock, 64 * 1024), 5):
+                answers += piece
+                await asyncio.sleep(0.02 if time.monotonic() - started < 1.5 else 0)
+            await asking
+            assert answers.count(b"HTTP/1.1 401 ") == 10_000
+
+
 async def test_good_clients_are_served_among_five_hundred_stalled_ones():
     async with serving() as worker:
         stalled = [await connect(worker) for _ in range(500)]
@@ -255,6 +296,39 @@ async def test_expect_continue_is_answered_after_the_head_is_accepted_and_not_be
             writer.close()
         answer = await worker.raw(HEAD + b"Expect: tea\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
         assert answer.startswith(b"HTTP/1.1 417")
+
+
+async def test_expect_of_http_1_0_means_nothing():
+    async with serving() as worker:
+        reader, writer = await connect(worker)
+        head = HEAD.replace(b"HTTP/1.1", b"HTTP/1.0")
+        writer.write(head + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BODY))
+        await asyncio.sleep(0.05)
+        writer.write(BODY)
+        assert (await reader.read()).split()[1] == b"202"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (TRACK, 202),
+        (TRACK + "/", 202),
+        ("/API/v1/Telemetry/Track", 202),
+        (TRACK.replace("track", "tr%61ck"), 202),
+        ("http://elsewhere" + TRACK + "/", 202),
+        (TRACK + "//", 404),
+        (TRACK.replace("/track", "%2ftrack"), 404),
+        ("/" + TRACK, 404),
+    ],
+)
+@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"], ids=["direct", "router"])
+async def test_paths_are_those_of_the_csharp_engine_on_the_short_way_and_on_the_long(path, status, expect):
+    async with serving() as worker:
+        line = f"POST {path}?K={ANY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+        answer = await worker.raw(line + expect + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+        answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert answer.split()[1] == str(status).encode()
+        assert len(await worker.rows()) == (status == 202)
 
 
 async def test_http_1_0_gets_an_answer_and_a_closed_connection():
