@@ -35,7 +35,12 @@ def _pairs(_context: click.Context, parameter: click.Parameter, values: tuple[st
 
 @click.command("import")
 @click.argument("file", metavar="FILE")
-@click.option("--url", default="http://127.0.0.1:5000", show_default=True, help="The server.")
+@click.option(
+    "--url",
+    default="http://127.0.0.1:5000",
+    show_default=True,
+    help="The server. It is not taken from the configuration.",
+)
 @click.option(
     "--key",
     envvar="NEALYTICS_IMPORT_KEY",
