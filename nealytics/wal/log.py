@@ -409,10 +409,13 @@ class Log:
         if now - self._free_bytes_at >= _FREE_BYTES_EVERY_S:
             self._free_bytes = self._files.free_bytes(self.directory)
             self._free_bytes_at = now
-        if self._free_bytes + reclaimable - needed < self._config.free_bytes_min:
+        # A start copies the last segment, and the cursor has to move: appends that took that room too would
+        # leave a log that nothing could ever empty.
+        restart = self._writer.active.bytes + needed + _RESERVE_BYTES
+        if self._free_bytes + reclaimable - needed < max(self._config.free_bytes_min, restart):
             return (
-                f"wal: the disk of {self.directory} has {self._free_bytes} bytes free and wal.free_bytes_min "
-                f"keeps {self._config.free_bytes_min}; free some disk space"
+                f"wal: the disk of {self.directory} has {self._free_bytes} bytes free; wal.free_bytes_min "
+                f"keeps {self._config.free_bytes_min} and a restart needs {restart}; free some disk space"
             )
         return ""
 
@@ -426,6 +429,7 @@ class Log:
     async def _make_room(self, needed: int) -> None:
         """Gives up what is only kept for reconciliation; raises `LogFull` if that is not enough."""
         if not self._shortage(needed):
+            self._free_bytes -= needed  # until it is asked again
             return
         if self._active_is_settled():
             # Otherwise a log whose limit is small could stay full of rows that nobody waits for.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nealytics.errors import LogBroken, LogFull
-from nealytics.wal import Log
+from nealytics.wal import CursorState, Log, Range
 from nealytics.wal.segment import name_of
 from tests.fakes.faulty_files import FaultyFiles
 from tests.wal.logs import opened, read_all, segments, settle, wal_config, write
@@ -177,3 +177,29 @@ async def test_few_torn_files_are_kept_also_if_no_start_ever_wrote_a_row(tmp_pat
             file.write(b"the beginning of a frame")
     await write(tmp_path, [])
     assert len(list(tmp_path.glob("*.torn"))) == 3
+
+
+class SmallDisk(FaultyFiles):
+    def free_bytes(self, path: Path) -> int:
+        assert self.room is not None
+        return self.room
+
+
+async def test_appends_leave_room_for_the_cursor_where_a_start_gave_the_reserve_back(tmp_path: Path):
+    """Else the disk stays full for ever: without an intent nothing is sent, and nothing is deleted."""
+    files = SmallDisk(room=2_000_000)
+    await write(tmp_path, [[b"a"] * 5], files=files)
+    (tmp_path / "reserve").unlink()
+    files.room = 100_000
+    async with opened(tmp_path, files) as log:
+        for size in (10_000, 100, 1):
+            await append_until_full(log, size)
+        await log.store_cursor(CursorState(6, (Range(1, 5),)))
+
+
+async def append_until_full(log: Log, size: int) -> None:
+    try:
+        while True:
+            await log.append([bytes(size)], 1)
+    except LogFull:
+        pass
