@@ -158,8 +158,13 @@ BAD_ENVIRONMENTS = [
     ({"NEALYTICS_CONFIG": "nowhere.toml"}, "config: nowhere.toml (named by NEALYTICS_CONFIG) cannot be read: No such file or directory; make one with `nealytics init`"),
     (
         {"NEALYTICS_AUTH_JWT_KEY_FILE": "/nowhere/key"},
-        'config: NEALYTICS_AUTH_JWT_KEY_FILE is "/nowhere/key" and cannot be read: No such file or directory; name the file with the secret',
+        "config: NEALYTICS_AUTH_JWT_KEY_FILE names no file that can be read: No such file or directory; name the file with the secret",
     ),
+    (
+        {"NEALYTICS_CLICKHOUSE_URL": "Host=db;Port=9000;Password=hunter2"},
+        'config: clickhouse.url is no address but looks like a connection string; write "http://host:8123", or give the string as TelemetryEngine__ClickHouseConnectionString in the environment',
+    ),
+    ({"NEALYTICS_AUTH_JWT_KEY": JWT_KEY + "\udcff"}, "config: auth.jwt_key (from NEALYTICS_AUTH_JWT_KEY) is not UTF-8 text; mend it"),
     (
         {"NEALYTICS_AUTH_JWT_KEY_FILE": "/dev/null", "NEALYTICS_AUTH_JWT_KEY": JWT_KEY},
         "config: NEALYTICS_AUTH_JWT_KEY and NEALYTICS_AUTH_JWT_KEY_FILE are both set; remove one of them",

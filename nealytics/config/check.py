@@ -231,6 +231,12 @@ def _url_problems(url: str) -> list[str]:
             "config: clickhouse.url holds a user or password; "
             "write them as clickhouse.user and clickhouse.password, and only http(s)://host:port as the url"
         ]
+    if not separator and "=" in url:
+        # Not shown either: there may be a password in it.
+        return [
+            "config: clickhouse.url is no address but looks like a connection string; "
+            'write "http://host:8123", or give the string as TelemetryEngine__ClickHouseConnectionString in the environment'
+        ]
     if not separator:
         return [f'config: clickhouse.url is "{url}" and has no scheme; write "http://{url}"']
     if scheme not in {"http", "https"}:

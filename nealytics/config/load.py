@@ -264,8 +264,9 @@ class _Gathered:
             return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            # Its value is not shown: put there by mistake, it is the secret itself.
             self.problems.append(
-                f'config: {variable} is "{path}" and cannot be read: {reason}; name the file with the secret'
+                f"config: {variable} names no file that can be read: {reason}; name the file with the secret"
             )
             return None
 
@@ -346,7 +347,10 @@ def _value(kind: inspect.Type, raw: object, *, text: bool) -> Any:
             # An empty path means "not set", so "." must not look like one.
             return cls(path).absolute() if path else cls()
         case _:
-            return _text(raw)
+            value = _text(raw)
+            if any("\ud800" <= char <= "\udfff" for char in value):  # how Python reads other bytes in there
+                raise _Unusable(" is not UTF-8 text; mend it")
+            return value
 
 
 def _bool(raw: object, *, text: bool) -> bool:

@@ -58,7 +58,7 @@ _CREDENTIALS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?"), MASK),
     # The key of an ingest request's query, its name or its = perhaps percent-encoded, up to the next
     # parameter or white space. Rather too much than too little: a quote inside a key would end it too early.
-    (re.compile(r"(?i)((?:[?&;]|%3f|%26|\\x3f|\\x26)(?:k|%6b)(?:=|%3d))(?:(?!%26)[^\s&])*"), rf"\1{MASK}"),
+    (re.compile(r"(?i)((?:[?&;]|%3f|%26|\\x3f|\\x26)(?:k|%[46]b)(?:=|%3d))(?:(?!%26)[^\s&])*"), rf"\1{MASK}"),
     # name=value and name: value, of ours and of a connection string.
     (
         re.compile(

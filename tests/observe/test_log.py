@@ -137,6 +137,7 @@ def test_requests_are_not_logged_one_by_one(stderr):
 
 PLACES = [
     "GET /api/v1/telemetry/track?k={} HTTP/1.1",
+    "GET /api/v1/telemetry/track?%4B={} HTTP/1.1",
     "GET /t?a=1&k={}&b=2 HTTP/1.1",
     "GET /t?a=1;k={}",
     "b'GET /t?k={} HTTP/1.1\\r\\nHost: x'",
