@@ -1,0 +1,168 @@
+"""R2 and R5: SIGKILL, or EIO, exactly at the n-th system call of the log; strace does it to a real worker.
+
+ClickHouse is the fake here, since that knows each row it was given: "once" means once in the table, not only
+through the API.
+"""
+
+import asyncio
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+
+from nealytics.clickhouse.rowbinary import ROW_FORMAT, decode_row
+from tests.e2e.node import KEY, Node, descendants, program
+from tests.fakes.clickhouse import FakeClickHouse
+
+CLIENTS = 4
+# Small segments that are not kept: so that a second of load rotates and deletes too.
+SETTINGS = """
+wal.segment_bytes_max = 65536
+wal.bytes_max = 100000000
+wal.keep_hours = 0
+commit.flush_interval_s = 0.05
+"""
+
+
+@functools.cache
+def why_not() -> str:
+    if shutil.which("strace") is None:
+        return "strace is not installed"
+    # With a signal at the first write, to see that it is really injected.
+    probe = ["strace", "-f", "-o", "/dev/null", "-e", "inject=write:signal=KILL:when=1", sys.executable, "-c"]
+    done = subprocess.run([*probe, "import os; os.write(1, b'alive')"], capture_output=True)
+    if done.returncode != -signal.SIGKILL:
+        return "strace cannot trace or inject here (ptrace is not permitted?)"
+    return ""
+
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+
+
+class Load:
+    """Clients that write down which events they sent and which were acknowledged."""
+
+    def __init__(self) -> None:
+        self.sent: set[UUID] = set()
+        self.acknowledged: set[UUID] = set()
+        self.statuses: set[int] = set()
+
+    @asynccontextmanager
+    async def on(self, node: Node) -> AsyncIterator[None]:
+        clients = [asyncio.create_task(self._client(node)) for _ in range(CLIENTS)]
+        try:
+            yield
+        finally:
+            for client in clients:
+                client.cancel()
+            await asyncio.gather(*clients, return_exceptions=True)
+
+    async def _client(self, node: Node) -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+            while True:
+                ids = [uuid4() for _ in range(3)]
+                self.sent.update(ids)
+                events = [
+                    {
+                        "projectId": "shop", "tenantId": "acme", "sessionId": "s", "eventType": "view",
+                        "eventId": str(id), "timestamp": 1_700_000_000_000, "metadataJson": "x" * 500,
+                    }
+                    for id in ids
+                ]  # fmt: skip
+                url = f"{node.url}/api/v1/telemetry/batch"
+                try:
+                    async with session.post(url, json=events, headers={"X-Project-Key": KEY}) as answer:
+                        await answer.read()
+                        self.statuses.add(answer.status)
+                        if answer.status == 202:
+                            self.acknowledged.update(ids)
+                except (aiohttp.ClientError, OSError, TimeoutError):
+                    await asyncio.sleep(0.02)
+
+
+def stored(fake: FakeClickHouse) -> list[UUID]:
+    return [UUID(str(decode_row(row, ROW_FORMAT)["event_id"])) for row in fake.rows]
+
+
+async def every_acknowledged_event_is_there_once(fake: FakeClickHouse, load: Load) -> None:
+    async with asyncio.timeout(60):
+        while not load.acknowledged <= set(stored(fake)):  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(0.05)
+    found = stored(fake)
+    assert len(found) == len(set(found))
+    assert set(found) <= load.sent
+    assert fake.token_conflicts == []
+
+
+@pytest.mark.parametrize("nth", [2, 5, 11])
+@pytest.mark.parametrize("call", ["fdatasync", "fsync", "rename", "write"])
+async def test_a_kill_at_any_call_loses_and_doubles_nothing(tmp_path: Path, call: str, nth: int):
+    log = tmp_path / "data" / "wal" / "0"
+    names = [
+        log / name for name in ("", "00000000000000000001.wal", "00000000000000000001.wal.tmp", "cursor.tmp")
+    ]
+    paths = [f"--trace-path={path}" for path in names] if call == "write" else []
+    async with FakeClickHouse() as fake:
+        node, load = Node(tmp_path, clickhouse=fake.url, settings=SETTINGS), Load()
+        # Every worker that the supervisor starts is killed again, at its own n-th call.
+        inject = [f"--trace={call}", f"--inject={call}:signal=KILL:when={nth}"]
+        traced = ["strace", "-f", "-o", str(tmp_path / "strace"), *paths, *inject]
+        with node.log_path.open("ab") as output:
+            node.process = subprocess.Popen(  # noqa: ASYNC220
+                [*traced, *program(), "serve", "--config", str(node.config)], stdout=output, stderr=output
+            )
+        try:
+            async with load.on(node):
+                async with asyncio.timeout(60):
+                    while "killed by SIGKILL" not in node.log_path.read_text():  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+                await asyncio.sleep(0.5)
+        finally:
+            # strace ends with the last of them; without it they would live on.
+            for pid in descendants(node.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            node.process.wait(10)
+        again = Node(tmp_path, clickhouse=fake.url, settings=SETTINGS + "commit.batch_rows_max = 7")
+        with again:
+            await asyncio.to_thread(again.wait_ready)
+            await every_acknowledged_event_is_there_once(fake, load)
+            assert await asyncio.to_thread(again.stop) == 0
+
+
+async def test_nothing_is_acknowledged_or_synced_after_a_sync_that_failed(tmp_path: Path):
+    async with FakeClickHouse() as fake:
+        load = Load()
+        with Node(tmp_path, clickhouse=fake.url, settings=SETTINGS) as node:
+            await asyncio.to_thread(node.wait_ready)
+            (worker,) = node.pids("worker")
+            trace = tmp_path / "strace"
+            inject = ["--trace=fdatasync", "--inject=fdatasync:error=EIO:when=4+"]
+            strace = subprocess.Popen(  # noqa: ASYNC220
+                ["strace", "-f", "-p", str(worker), "-o", str(trace), *inject], stderr=subprocess.PIPE
+            )
+            assert strace.stderr is not None
+            assert b"attached" in strace.stderr.readline()
+            async with load.on(node):
+                async with asyncio.timeout(30):
+                    while "exit status 74" not in node.log_path.read_text():  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+                await asyncio.to_thread(node.wait_ready)
+                before = len(load.acknowledged)
+                async with asyncio.timeout(30):
+                    while len(load.acknowledged) == before:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+            strace.wait(10)
+            assert trace.read_text().count("(INJECTED)") == 1
+            assert "INJECTED" in [line for line in trace.read_text().splitlines() if "fdatasync" in line][-1]
+            assert 503 in load.statuses
+            await every_acknowledged_event_is_there_once(fake, load)
