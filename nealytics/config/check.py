@@ -235,7 +235,8 @@ def _url_problems(url: str) -> list[str]:
         # Not shown either: there may be a password in it.
         return [
             "config: clickhouse.url is no address but looks like a connection string; "
-            'write "http://host:8123", or give the string as TelemetryEngine__ClickHouseConnectionString in the environment'
+            'write "http://host:8123", or give the string as TelemetryEngine__ClickHouseConnectionString '
+            "in the environment"
         ]
     if not separator:
         return [f'config: clickhouse.url is "{url}" and has no scheme; write "http://{url}"']
