@@ -12,8 +12,6 @@ cd "$(dirname "$0")/.."
 . scripts/env.sh
 
 directory=${DIRECTORY:-quickstart}
-port=${PORT:-5000}
-url="http://127.0.0.1:$port"
 stop_after=false
 case "${1:-}" in
   "") ;;
@@ -27,19 +25,29 @@ make_env "$directory/venv" build/requirements.txt
 nealytics="$directory/venv/bin/nealytics"
 config="$directory/nealytics.toml"
 if [ ! -e "$config" ]; then
-  "$nealytics" init --config "$config" --listen "127.0.0.1:$port" --data-dir "$directory/data" >/dev/null
+  "$nealytics" init --config "$config" --listen "127.0.0.1:${PORT:-5000}" --data-dir "$directory/data" >/dev/null
   echo "wrote $config with random keys"
 fi
-key=$("$directory/venv/bin/python" - "$config" <<'PY'
+# What the file says counts, also when PORT is another one than the first time.
+setting() {
+  "$directory/venv/bin/python" - "$config" "$1" <<'PY'
 import sys, tomllib
-print(tomllib.load(open(sys.argv[1], "rb"))["auth"]["api_keys"][0]["key"])
+value = tomllib.load(open(sys.argv[1], "rb"))
+for part in sys.argv[2].split("."):
+    value = value[int(part) if part.isdigit() else part]
+print(value)
 PY
-)
+}
+key=$(setting auth.api_keys.0.key)
+url="http://$(setting server.listen)"
+[ -z "${PORT:-}" ] || [ "${url##*:}" = "$PORT" ] ||
+  fail "$config listens on ${url##*/} and PORT is $PORT; change server.listen there, or leave PORT out"
 
-"$nealytics" serve --config "$config" 2>"$directory/nealytics.log" &
+# In a process group of its own, so that Ctrl-C reaches this script alone and the server is stopped once, gently.
+setsid "$nealytics" serve --config "$config" 2>"$directory/nealytics.log" &
 server=$!
 trap 'kill -TERM $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT
-trap 'echo; echo "stopping; start again with scripts/quickstart.sh, the events are kept"; exit 0' INT TERM
+trap 'echo; echo "stopping; start again with scripts/quickstart.sh, the events are kept"; exit 0' INT TERM HUP
 
 echo -n "starting (log: $directory/nealytics.log) "
 for _ in $(seq 1 600); do

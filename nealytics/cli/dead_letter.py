@@ -70,7 +70,12 @@ def retry(config_path: Path | None, ids: tuple[str, ...]) -> None:
     """
     config = load(config_path)
     directory = _dead_letter(config)
-    wanted = list(dict.fromkeys(ids)) or directory.ids()
+    held = directory.ids()
+    if unknown := sorted(set(ids) - set(held)):
+        raise click.BadParameter(
+            f"{unknown[0]} is not in the dead letter; `list` shows what is", param_hint="ID"
+        )
+    wanted = list(dict.fromkeys(ids)) or held
     if not wanted:
         click.echo(f"{directory.directory} holds no events.")
         return

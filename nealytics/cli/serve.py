@@ -13,7 +13,8 @@ import uvloop
 
 from nealytics.cli.options import config_option, set_up_log
 from nealytics.config import Config, config_from_json, load_with_notes
-from nealytics.errors import LogBroken, LogFull, NealyticsError
+from nealytics.errors import ConfigError, LogBroken, LogFull, NealyticsError
+from nealytics.observe import log as observe_log
 from nealytics.process import EXIT_UNUSABLE, die_with_parent
 
 log = logging.getLogger("nealytics.serve")
@@ -35,12 +36,20 @@ def serve(config_path: Path | None) -> None:
     """
     from nealytics.supervisor import Supervisor
 
-    loaded = load_with_notes(config_path, serving=True)
-    set_up_log(loaded.config)
-    for note in loaded.notes:
-        log.warning("%s", note)
-    with asyncio.Runner() as runner:
-        sys.exit(runner.run(Supervisor(loaded.config).run()))
+    # What ends a start is a log line too: a collector must not miss the one that matters.
+    observe_log.setup()
+    try:
+        loaded = load_with_notes(config_path, serving=True)
+        set_up_log(loaded.config)
+        for note in loaded.notes:
+            log.warning("%s", note)
+        with asyncio.Runner() as runner:
+            status = runner.run(Supervisor(loaded.config).run())
+    except ConfigError as error:
+        for problem in error.problems:
+            log.critical("%s", problem)
+        status = 1
+    sys.exit(status)
 
 
 @click.command(hidden=True)

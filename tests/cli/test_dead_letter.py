@@ -126,8 +126,9 @@ async def test_an_answer_that_was_lost_is_retried_without_a_second_copy(tmp_path
 
 async def test_an_id_that_is_not_there_is_said(tmp_path, dead_letter, fake):
     result = await run(tmp_path, fake.url, "retry", f"{LOG_ID}-99")
-    assert result.exit_code == 1
-    assert "cannot be opened" in result.output
+    assert result.exit_code == 2
+    assert f"{LOG_ID}-99 is not in the dead letter" in result.output
+    assert fake.inserts == []
 
 
 async def test_without_clickhouse_retry_keeps_everything(tmp_path, dead_letter):
