@@ -56,7 +56,7 @@ def csharp(**options: str) -> dict[str, str]:
 BAD_FILES = [
     ("wal = 1", 'config: wal is a value and must be a table; write [wal] and its keys below'),
     ("[wal]\nsegment_size = 1", "config: unknown key wal.segment_size; did you mean wal.segment_bytes_max?"),
-    ("[wall]\nx = 1", "config: unknown key wall; nealytics.example.toml lists all"),
+    ("[wall]\nx = 1", "config: unknown table [wall]; did you mean [wal]?"),
     ("[clickhouse]\nworkers = 2", "config: unknown key clickhouse.workers; did you mean server.workers?"),
     ("[auth]\nJwtSymmetricKey = 'x'", "config: unknown key auth.JwtSymmetricKey; did you mean auth.jwt_key?"),
     ("[server]\nworkers = 0", "config: server.workers is 0; write a whole number from 1 to 64"),
@@ -594,3 +594,20 @@ def test_no_secret_is_in_an_error_or_a_note(file):
         except ConfigError as error:
             said = f"{error} {error!r}"
         assert "canary" not in said.replace(str(os.getcwd()), "")
+
+
+def test_a_file_that_cannot_be_read_is_the_only_mistake(tmp_path):
+    """What is missing from a file that nobody could read is not known."""
+    broken = tmp_path / "nealytics.toml"
+    broken.write_text("[auth")
+    with pytest.raises(ConfigError) as caught:
+        load_with_notes(broken, {}, serving=True)
+    assert len(caught.value.problems) == 1
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        load_with_notes(tmp_path / "none.toml", {}, serving=True)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_misspelt_embedded_is_not_taken_for_a_host(file):
+    (problem,) = problems_of(file('[clickhouse]\nurl = "embeded"'))
+    assert problem.endswith('write "embedded"')

@@ -12,7 +12,7 @@ import click
 import uvloop
 
 from nealytics.cli.options import config_option
-from nealytics.config import load
+from nealytics.config import load, split_listen
 from nealytics.errors import NealyticsError
 from nealytics.importer.run import Options, Result, import_rows
 from nealytics.importer.source import Format, Source
@@ -37,9 +37,7 @@ def _pairs(_context: click.Context, parameter: click.Parameter, values: tuple[st
 @click.argument("file", metavar="FILE")
 @click.option(
     "--url",
-    default="http://127.0.0.1:5000",
-    show_default=True,
-    help="The server. It is not taken from the configuration.",
+    help="The server. Default: where the configuration says that it listens, else http://127.0.0.1:5000.",
 )
 @click.option(
     "--key",
@@ -125,7 +123,7 @@ def _pairs(_context: click.Context, parameter: click.Parameter, values: tuple[st
 @click.option("--allow-rejected", is_flag=True, help="Exit with 0 although rows were refused.")
 def import_(
     file: str,
-    url: str,
+    url: str | None,
     key: str | None,
     config_path: Path | None,
     form: Format | None,
@@ -164,7 +162,7 @@ def import_(
     since 1970. The server refuses times that are older than its retention or in the future.
 
     Refused rows are written, with the reason, to FILE.rejected.ndjson, which can be mended and imported in
-    turn.
+    turn; of a CSV row that does not fit the header only the text is there, so it has to be written anew.
 
     \b
     Exit status: 0 all accepted; 1 some were refused, or it could not go on; 130 interrupted.
@@ -183,7 +181,7 @@ def import_(
         raise click.BadParameter(f"{encoding!r} is not known", param_hint="--encoding") from None
     beside = None if file == "-" else file
     options = Options(
-        url=url,
+        url=url or _server_url(config_path),
         key=key or _first_key(config_path),
         form=form,
         delimiter=delimiter,
@@ -218,6 +216,13 @@ def import_(
     _tell(result, options)
     if result.rejected and not allow_rejected:
         sys.exit(1)
+
+
+def _server_url(config_path: Path | None) -> str:
+    host, port = split_listen(load(config_path).server.listen)
+    if host in {"0.0.0.0", "::"}:  # every address of this machine, so also this one
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _first_key(config_path: Path | None) -> str:

@@ -342,11 +342,11 @@ class ClickHouseClient:
         return aiohttp.ClientTimeout(total=total_s, sock_connect=self._config.connect_timeout_s)
 
     def _unavailable(self, error: BaseException) -> ClickHouseUnavailable:
-        what = (
-            "no complete answer in time"
-            if isinstance(error, TimeoutError)
-            else (str(error) or type(error).__name__)
-        )
+        if isinstance(error, TimeoutError):
+            what = "no complete answer in time"
+        else:
+            # aiohttp speaks of TLS also where there is none.
+            what = str(error).replace(" ssl:default", "") or type(error).__name__
         return ClickHouseUnavailable(f"{self._where()}: {what}")
 
     def _where(self) -> str:

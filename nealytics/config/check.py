@@ -3,6 +3,7 @@
 Each finding is one sentence that names the key, its value and the fix; a secret's value is never in it.
 """
 
+import difflib
 import hashlib
 import re
 from pathlib import Path
@@ -239,7 +240,8 @@ def _url_problems(url: str) -> list[str]:
             "in the environment"
         ]
     if not separator:
-        return [f'config: clickhouse.url is "{url}" and has no scheme; write "http://{url}"']
+        meant = "embedded" if difflib.get_close_matches(url, ["embedded"], cutoff=0.7) else f"http://{url}"
+        return [f'config: clickhouse.url is "{url}" and has no scheme; write "{meant}"']
     if scheme not in {"http", "https"}:
         return [
             f'config: clickhouse.url is "{url}" and only http and https are spoken; write "http://host:8123"'

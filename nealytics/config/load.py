@@ -63,7 +63,8 @@ def load_with_notes(
     gathered.read_environment(environ)
     config = gathered.build()
     found = [*gathered.problems, *check.problems(config)]
-    if serving:
+    # Of a file that cannot be read nobody knows what is missing.
+    if serving and gathered.file_was_read:
         found += check.serving_problems(config)
     if found:
         raise ConfigError(*dict.fromkeys(found))
@@ -108,6 +109,7 @@ class _Gathered:
         self.sources: dict[str, str] = {}
         self.problems: list[str] = []
         self.notes: list[str] = []
+        self.file_was_read = True  # or there is none
 
     # The file
 
@@ -124,6 +126,7 @@ class _Gathered:
                 readable_by_all = bool(os.fstat(file.fileno()).st_mode & 0o004)
                 tables = tomllib.load(file)
         except OSError as error:
+            self.file_was_read = False
             self.problems.append(
                 f"config: {path}{named_by} cannot be read: {error.strerror}; make one with `nealytics init`"
             )
@@ -133,6 +136,7 @@ class _Gathered:
             RecursionError,
         ) as error:  # TOMLDecodeError is a ValueError, as a number too long is
             # Only the place: the text of the line may be a secret.
+            self.file_was_read = False
             place = re.search(r"\(at [^()]*\)$", str(error))
             self.problems.append(
                 f"config: {path} is not valid TOML {place[0] if place else '(not UTF-8 text)'}; mend it"
@@ -140,7 +144,10 @@ class _Gathered:
             return
         for table, content in tables.items():
             if table not in TABLES:
-                self._unknown_key(table)
+                if isinstance(content, dict) and (alike := difflib.get_close_matches(table, TABLES, n=1)):
+                    self.problems.append(f"config: unknown table [{table}]; did you mean [{alike[0]}]?")
+                else:
+                    self._unknown_key(table)
             elif not isinstance(content, dict):
                 self.problems.append(
                     f"config: {table} is a value and must be a table; write [{table}] and its keys below"

@@ -167,6 +167,9 @@ class Sender:
                 retry_after_s = _seconds(response.headers.get("Retry-After"))
             except aiohttp.InvalidURL as error:
                 raise SendError(f"import: {self._url} is not a URL; write --url http://host:port") from error
+            except aiohttp.ClientConnectorError as error:
+                why = f"no connection ({error.strerror}); does a server listen there? --url names another"
+                why = f"{self._url}: {why}"
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 why = str(error) or type(error).__name__
             attempt += 1
