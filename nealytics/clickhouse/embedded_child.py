@@ -32,42 +32,43 @@ import signal
 import socket
 import stat
 import sys
-import tempfile
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from aiohttp import BodyPartReader, web
 
 from nealytics.clickhouse import encoding
 from nealytics.clickhouse.embedded import engine_dir, prepare_socket_directory, socket_path
-from nealytics.clickhouse.embedded_engine import SCRATCH_PREFIX, Answer, Engine, EngineError, Session
+from nealytics.clickhouse.embedded_body import FILE_CHUNK_BYTES, Body, Pieces
+from nealytics.clickhouse.embedded_engine import (
+    SCRATCH_PREFIX,
+    Answer,
+    Engine,
+    EngineError,
+    Session,
+    refused,
+)
 from nealytics.clickhouse.embedded_sql import Statement, Unacceptable, statement_of
 from nealytics.config import Config, config_from_json, secrets_of
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.observe import log as observe_log
-from nealytics.process import READY, beat, die_with_parent
+from nealytics.process import EXIT_UNUSABLE, READY, beat, die_with_parent
 
 log = logging.getLogger("nealytics.engine")
-
-EXIT_UNUSABLE = 78  # sysexits.h EX_CONFIG: a restart would not help
 
 # Statements that run at the same time. Inserts have their own, so that slow reads never hold up the commit.
 READS_MAX = 8
 INSERTS_MAX = 4
 WAITING_MAX = 512
 
-BODY_BYTES_MAX = 4 * 1024**3
-# A larger body waits in a file instead of in memory.
-BODY_MEMORY_BYTES_MAX = 64 * 1024**2
 BODY_TIMEOUT_S = 300.0
 # How much of a body is read to find where its SQL ends and an INSERT's data begins: ClickHouse's
 # max_query_size.
@@ -83,7 +84,6 @@ SESSIONS_MAX = 1_000
 STOP_TIMEOUT_S = 8.0
 KILL_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 1.0
-FILE_CHUNK_BYTES = 1024**2
 
 # Parameters that are the interface's own. All others are settings of the query.
 _INTERFACE_PARAMETERS = frozenset(
@@ -272,41 +272,6 @@ class Call:
         return self.statement.output_format or self.parameters.get("default_format") or "TabSeparated"
 
 
-class Pieces:
-    """An answer that comes piece by piece, for one thread at a time. `held` is what it needs until it is
-    closed."""
-
-    def __init__(self, source: Iterator[bytes], packer: encoding.Packer | None) -> None:
-        self.held = contextlib.ExitStack()
-        self._source = source
-        self._packer = packer
-        self._ended = False
-        # The first piece before the first byte of the answer: by then nearly every error has shown itself.
-        self._first: bytes | None = self._following()
-
-    def next(self) -> bytes:
-        """The next piece; empty at the end. Raises `EngineError`."""
-        first, self._first = self._first, None
-        return first if first is not None else self._following()
-
-    def close(self) -> None:
-        self._ended = True
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
-        self.held.close()
-
-    def _following(self) -> bytes:
-        while not self._ended:
-            piece = next(self._source, None)
-            self._ended = piece is None
-            if self._packer is not None:
-                piece = self._packer.end() if piece is None else self._packer.pack(piece)
-            if piece:  # a packer may keep a piece to itself for a while
-                return piece
-        return b""
-
-
 class Outcome(NamedTuple):
     """What a statement came to: an answer, or one that comes in pieces."""
 
@@ -353,7 +318,7 @@ class Interface:
             if request.method in ("GET", "HEAD") and "query" not in parameters:
                 return self._plain(200, "Ok.\n")
             if self._stopping:
-                raise _refused(439, "the engine is stopping. (CANNOT_SCHEDULE_TASK)")
+                raise refused(439, "the engine is stopping. (CANNOT_SCHEDULE_TASK)")
             call = await self._receive(request, parameters, query_id)
             marker = f"nealytics-{uuid.uuid4()}"
             self._running.add(marker)
@@ -367,12 +332,12 @@ class Interface:
         except EngineError as error:
             return self._refusal(error, query_id)
         except Unacceptable as error:
-            return self._refusal(_refused(error.code, str(error)), query_id)
+            return self._refusal(refused(error.code, str(error)), query_id)
         except encoding.BadEncoding as error:
-            return self._refusal(_refused(117, f"{error}. (INCORRECT_DATA)"), query_id)
+            return self._refusal(refused(117, f"{error}. (INCORRECT_DATA)"), query_id)
         except web.RequestPayloadError as error:
             return self._refusal(
-                _refused(210, f"the body ended too early: {error}. (NETWORK_ERROR)"), query_id
+                refused(210, f"the body ended too early: {error}. (NETWORK_ERROR)"), query_id
             )
 
     async def stop(self) -> bool:
@@ -397,12 +362,12 @@ class Interface:
     async def _receive(self, request: web.BaseRequest, parameters: dict[str, str], query_id: str) -> Call:
         for name in ("compress", "decompress"):
             if parameters.get(name, "0") in ("1", "true"):
-                raise _refused(
+                raise refused(
                     48,
                     f"{name}=1: the embedded engine knows Content-Encoding only. (NOT_IMPLEMENTED)",
                 )
         if "role" in parameters:
-            raise _refused(511, "the embedded engine has no roles. (UNKNOWN_ROLE)")
+            raise refused(511, "the embedded engine has no roles. (UNKNOWN_ROLE)")
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = Body(self._engine.scratch)
@@ -415,7 +380,7 @@ class Interface:
                         body.add(chunk)
         except TimeoutError:
             body.close()
-            raise _refused(
+            raise refused(
                 209, f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s. (SOCKET_TIMEOUT)"
             ) from None
         except BaseException:
@@ -426,7 +391,7 @@ class Interface:
             packed = ""
         elif packed not in encoding.SUPPORTED:
             body.close()
-            raise _refused(
+            raise refused(
                 48,
                 f"Content-Encoding {packed!r} is none of {', '.join(encoding.SUPPORTED)}. (NOT_IMPLEMENTED)",
             )
@@ -497,7 +462,7 @@ class Interface:
         else:
             slots, threads = self._read_slots, self._read_threads
         if self._waiting >= WAITING_MAX:
-            raise _refused(
+            raise refused(
                 202,
                 f"Too many simultaneous queries: {WAITING_MAX} are waiting. (TOO_MANY_SIMULTANEOUS_QUERIES)",
             )
@@ -508,7 +473,7 @@ class Interface:
             self._waiting -= 1
         try:
             if call.abandoned and not call.is_insert:
-                raise _refused(394, "the client went away before its turn. (QUERY_WAS_CANCELLED)")
+                raise refused(394, "the client went away before its turn. (QUERY_WAS_CANCELLED)")
             return await asyncio.get_running_loop().run_in_executor(threads, self._execute, call, marker)
         finally:
             slots.release()
@@ -603,7 +568,7 @@ class Interface:
             statement.is_read or statement.verb in ("SET", "USE")
         ):
             # Checked here: a session that was made read-only by a setting could never be made writable again.
-            raise _refused(164, "default: Cannot execute query in readonly mode. (READONLY)")
+            raise refused(164, "default: Cannot execute query in readonly mode. (READONLY)")
         session = self._named_session(name, call, cleanup)
         # The parameters of a request hold for it alone, while a SET by statement stays in the session.
         database, changed = session.state_of(call.settings)
@@ -629,19 +594,19 @@ class Interface:
         session = self._sessions.get(name)
         if session is None:
             if call.parameters.get("session_check", "0") == "1":
-                raise _refused(372, f"Session {name} not found. (SESSION_NOT_FOUND)")
+                raise refused(372, f"Session {name} not found. (SESSION_NOT_FOUND)")
             if len(self._sessions) >= SESSIONS_MAX:
-                raise _refused(
+                raise refused(
                     202, f"Too many sessions: {SESSIONS_MAX} are open. (TOO_MANY_SIMULTANEOUS_QUERIES)"
                 )
             session = self._sessions.setdefault(name, self._engine.session())
         if not session.busy.acquire(blocking=False):
-            raise _refused(373, f"Session {name} is locked by a concurrent client. (SESSION_IS_LOCKED)")
+            raise refused(373, f"Session {name} is locked by a concurrent client. (SESSION_IS_LOCKED)")
         try:
             timeout_s = float(call.parameters.get("session_timeout") or SESSION_TIMEOUT_S)
         except ValueError:
             session.busy.release()
-            raise _refused(72, "session_timeout is not a number. (CANNOT_PARSE_NUMBER)") from None
+            raise refused(72, "session_timeout is not a number. (CANNOT_PARSE_NUMBER)") from None
 
         def give_back() -> None:
             session.expires_at = time.monotonic() + min(timeout_s, SESSION_TIMEOUT_MAX_S)
@@ -678,54 +643,6 @@ class Interface:
         return f"{text}\n" if version in text else f"{text} {version}\n"
 
 
-class Body:
-    """A request's body as it came, whole; read once, from the beginning, and given up as it is read."""
-
-    def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
-        self._chunks: deque[bytes] = deque()
-        self._bytes = 0
-        self._file: IO[bytes] | None = None
-
-    def add(self, chunk: bytes) -> None:
-        self._bytes += len(chunk)
-        if self._bytes > BODY_BYTES_MAX:
-            raise _refused(307, f"the body has more than {BODY_BYTES_MAX} bytes. (TOO_MANY_BYTES)")
-        if self._file is None and self._bytes > BODY_MEMORY_BYTES_MAX:
-            self._file = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 — closed by `close`
-            self._file.writelines(self._chunks)
-            # The beginning stays at hand for `head`.
-            self._chunks = deque(list(self._chunks)[:1])
-        if self._file is not None:
-            self._file.write(chunk)
-        else:
-            self._chunks.append(chunk)
-
-    def head(self) -> bytes:
-        """Its first bytes, perhaps few."""
-        return self._chunks[0] if self._chunks else b""
-
-    def __iter__(self) -> Iterator[bytes]:
-        if self._file is None:
-            while self._chunks:
-                yield self._chunks.popleft()
-            return
-        self._file.seek(0)
-        while chunk := self._file.read(FILE_CHUNK_BYTES):
-            yield chunk
-
-    def close(self) -> None:
-        self._chunks.clear()
-        if self._file is not None:
-            self._file.close()
-
-    def __enter__(self) -> "Body":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 def _read_statement(call: Call) -> tuple[Statement, Iterable[bytes]]:
     """The statement, and the data of an INSERT. The text is `query`, a line feed, and the body."""
     chunks: Iterator[bytes] = iter(call.body)
@@ -751,7 +668,7 @@ def _read_statement(call: Call) -> tuple[Statement, Iterable[bytes]]:
     for chunk in chunks:
         head += chunk
         if len(head) > SQL_BYTES_MAX:
-            raise _refused(223, f"the query has more than {SQL_BYTES_MAX} bytes. (QUERY_IS_TOO_LARGE)")
+            raise refused(223, f"the query has more than {SQL_BYTES_MAX} bytes. (QUERY_IS_TOO_LARGE)")
     return statement_of(bytes(head), default_format), ()
 
 
@@ -760,13 +677,13 @@ async def _read_form(request: web.BaseRequest, parameters: dict[str, str]) -> No
     size = 0
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader) or part.name is None or part.filename is not None:
-            raise _refused(
+            raise refused(
                 48, "external tables in a form are not supported by the embedded engine. (NOT_IMPLEMENTED)"
             )
         data = await part.read(decode=True)
         size += len(data)
         if size > SQL_BYTES_MAX:
-            raise _refused(223, f"the form has more than {SQL_BYTES_MAX} bytes. (QUERY_IS_TOO_LARGE)")
+            raise refused(223, f"the form has more than {SQL_BYTES_MAX} bytes. (QUERY_IS_TOO_LARGE)")
         parameters[part.name] = bytes(data).decode("utf-8", "surrogateescape")
 
 
@@ -775,7 +692,7 @@ def _authenticate(request: web.BaseRequest, parameters: Mapping[str, str], acces
         return
     user, password = _credentials(request, parameters)
     if not access.allows(user, password):
-        raise _refused(
+        raise refused(
             516,
             f"{user}: Authentication failed: password is incorrect, or there is no user with such name. "
             "(AUTHENTICATION_FAILED)",
@@ -791,15 +708,11 @@ def _credentials(request: web.BaseRequest, parameters: Mapping[str, str]) -> tup
         try:
             user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
-            raise _refused(
+            raise refused(
                 516, "the Authorization header is not Basic credentials. (AUTHENTICATION_FAILED)"
             ) from None
         return user or "default", password
     return parameters.get("user", "default"), parameters.get("password", "")
-
-
-def _refused(code: int, message: str) -> EngineError:
-    return EngineError(code, f"Code: {code}. DB::Exception: {message}")
 
 
 def _summary(answer: Answer, elapsed_ns: int) -> str:

@@ -54,6 +54,11 @@ class EngineError(Exception):
         self.code = code
 
 
+def refused(code: int, message: str) -> EngineError:
+    """An error of the interface's own, worded as ClickHouse words its."""
+    return EngineError(code, f"Code: {code}. DB::Exception: {message}")
+
+
 class Answer(NamedTuple):
     body: bytes
     rows_read: int = 0

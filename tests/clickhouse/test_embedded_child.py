@@ -18,7 +18,8 @@ import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from nealytics.clickhouse.embedded_child import BODY_MEMORY_BYTES_MAX, SQL_HEAD_BYTES, Body
+from nealytics.clickhouse.embedded_body import BODY_MEMORY_BYTES_MAX, Body
+from nealytics.clickhouse.embedded_child import SQL_HEAD_BYTES
 from nealytics.clickhouse.encoding import SUPPORTED, compressed
 from tests.clickhouse.conftest import PASSWORD
 from tests.engine import Reply, RunningEngine, request, start_engine
