@@ -413,11 +413,11 @@ def test_a_session_that_must_exist_is_looked_for(engine: RunningEngine):
 
 def test_reads_do_not_hold_up_inserts(engine: RunningEngine, table: str):
     with ThreadPoolExecutor(20) as pool:
-        slow = [pool.submit(run, engine, "SELECT sleep(1)") for _ in range(16)]
+        slow = [pool.submit(run, engine, "SELECT sleep(2)") for _ in range(16)]
         time.sleep(0.1)
         started = time.monotonic()
         insert(engine, f"INSERT INTO {table} (a) FORMAT CSV", b"1\n")
-        assert time.monotonic() - started < 0.9
+        assert time.monotonic() - started < 1.8
         assert engine.request("GET", "/ping").status == 200
         for future in slow:
             future.result()

@@ -28,14 +28,14 @@ async def test_rows_arrive_once_in_order_and_the_log_is_empty(make, fake):
 
 
 async def test_a_batch_is_cut_at_rows_max_and_the_rest_waits_for_its_age(make, fake):
-    station = await make(batch_rows_max=10, flush_interval_s=0.3)
+    station = await make(batch_rows_max=10, flush_interval_s=1.5)
     station.start()
     started = time.monotonic()
     await station.append_numbers(1, 25)
     await station.until(lambda: len(station.stored) == 20)
-    assert time.monotonic() - started < 0.25
+    assert time.monotonic() - started < 1.3
     await station.settled()
-    assert time.monotonic() - started >= 0.3
+    assert time.monotonic() - started >= 1.5
     assert station.ranges == [(1, 10), (11, 20), (21, 25)]
 
 
@@ -112,14 +112,14 @@ async def test_flush_soon_does_not_wait_for_the_interval(make, fake):
 
 
 async def test_rows_that_waited_through_a_slow_batch_do_not_wait_the_interval_again(make, fake):
-    station = await make(batch_rows_max=2, flush_interval_s=0.4)
-    fake.faults.append(faults.stall(0.45, applied=False))
+    station = await make(batch_rows_max=2, flush_interval_s=1.5)
+    fake.faults.append(faults.stall(1.6, applied=False))
     station.start()
     await station.append_numbers(1, 3)
     await station.until(lambda: station.stored == [1, 2])
     accepted = time.monotonic()
     await station.settled()
-    assert time.monotonic() - accepted < 0.25
+    assert time.monotonic() - accepted < 1.2
 
 
 async def test_a_trickle_is_gathered_for_the_interval_after_every_batch(make, fake):
@@ -694,7 +694,7 @@ async def test_drain_gives_up_when_the_time_is_up(make, fake):
     await station.append_numbers(1, 5)
     started = time.monotonic()
     assert not await station.committer.drain(0.1)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 5.0
 
 
 async def test_drain_does_not_wait_for_suspects(make, fake):
@@ -704,7 +704,7 @@ async def test_drain_does_not_wait_for_suspects(make, fake):
     station.start()
     started = time.monotonic()
     assert not await station.committer.drain(30.0)
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 15.0
 
 
 async def test_metrics_tell_what_happened(make, fake):
