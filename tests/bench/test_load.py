@@ -57,8 +57,8 @@ async def test_answers_are_counted_and_timed():
     assert result.errors == {}
     assert handled - 4 <= result.requests <= handled
     assert result.events == result.requests
-    assert 10 <= result.p50_ms <= result.p99_ms
-    assert result.seconds >= 0.3
+    assert 10 <= result.p50_ms <= result.p99_ms < 2000
+    assert 0.3 <= result.seconds < 3
 
 
 async def test_every_request_has_its_own_event_ids():

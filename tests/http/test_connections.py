@@ -25,6 +25,10 @@ FAST = ServerConfig(
 )
 
 
+# One limit is short and the others as they are by default, 5 s and more, so it is this one that is seen.
+HEAD_LIMIT = ServerConfig(header_timeout_s=0.4)
+REQUEST_LIMIT = ServerConfig(request_timeout_s=1.0)
+KEPT_LIMIT = ServerConfig(keepalive_timeout_s=0.6)
 # On a machine that is busy with something else a limit comes late. Without one, none of these would ever end.
 SOON_S = 4.0
 
@@ -53,7 +57,7 @@ def body_of(answer: bytes) -> dict[str, str]:
 
 
 async def test_connection_that_says_nothing_is_closed_in_silence():
-    async with serving(server=FAST) as worker:
+    async with serving(server=HEAD_LIMIT) as worker:
         reader, _ = await connect(worker)
         took, answer = await seconds_until_closed(reader)
         assert answer == b""
@@ -62,7 +66,7 @@ async def test_connection_that_says_nothing_is_closed_in_silence():
 
 @pytest.mark.parametrize("part", [b"P", b"POST / HTTP/1.1\r\nHost: x", WHOLE[: len(HEAD)]])
 async def test_half_a_head_is_answered_408(part):
-    async with serving(server=FAST) as worker:
+    async with serving(server=HEAD_LIMIT) as worker:
         reader, writer = await connect(worker)
         writer.write(part)
         took, answer = await seconds_until_closed(reader)
@@ -72,7 +76,7 @@ async def test_half_a_head_is_answered_408(part):
 
 
 async def test_head_that_comes_byte_by_byte_is_cut_off_all_the_same():
-    async with serving(server=FAST) as worker:
+    async with serving(server=HEAD_LIMIT) as worker:
         reader, writer = await connect(worker)
         dripping = asyncio.create_task(drip(writer, HEAD))
         took, answer = await seconds_until_closed(reader)
@@ -88,7 +92,7 @@ async def drip(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 async def test_second_head_on_a_kept_connection_has_the_same_time():
-    async with serving(server=FAST) as worker:
+    async with serving(server=HEAD_LIMIT) as worker:
         reader, writer = await connect(worker)
         writer.write(WHOLE)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202")
@@ -100,7 +104,7 @@ async def test_second_head_on_a_kept_connection_has_the_same_time():
 
 
 async def test_idle_kept_connection_is_closed_after_its_own_time():
-    async with serving(server=FAST) as worker:
+    async with serving(server=KEPT_LIMIT) as worker:
         reader, writer = await connect(worker)
         writer.write(WHOLE)
         await reader.readuntil(b"\r\n\r\n")
@@ -125,7 +129,7 @@ async def test_stalled_body_is_answered_408(framing):
 
 
 async def test_body_that_comes_byte_by_byte_is_cut_off_at_the_whole_requests_time():
-    async with serving(server=FAST) as worker:
+    async with serving(server=REQUEST_LIMIT) as worker:
         reader, writer = await connect(worker)
         writer.write(HEAD + b"Content-Length: 1000\r\n\r\n")
         dripping = asyncio.create_task(drip(writer, bytes(1000)))
