@@ -1,8 +1,14 @@
-"""The one project and tenant a reader is confined to."""
+"""What a reader is confined to: a project, in it a tenant, and how far the token narrows that further."""
 
 import msgspec
 
 
 class Scope(msgspec.Struct, frozen=True):
+    """Taken from a verified token and from nothing else in a request."""
+
     project_id: str
-    tenant_id: str
+    tenant_id: str | None  # None: all tenants of the project, by a token with scope "project"
+    filters: tuple[str, ...] = ()  # in the filter grammar, not parsed; all of them hold for every query
+    endpoints: frozenset[str] | None = None  # names such as "timeline"; None = all
+    rps: float | None = None  # requests per second of everyone with this `key`; None = not bounded
+    key: str = ""  # who the bounds on requests and streams are counted for
