@@ -28,7 +28,7 @@ from nealytics.config import Config
 from nealytics.errors import LogBroken, LogError, NealyticsError
 from nealytics.http.app import HttpServer, build_app
 from nealytics.http.health import add_health_routes
-from nealytics.http.reads import add_read_routes
+from nealytics.http.reads import Reads, add_read_routes
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.takeover import take_over
 from nealytics.observe.metrics import Metrics
@@ -128,15 +128,15 @@ class Worker:
             memory=self._memory,
             metrics=self._metrics,
         )
-        add_read_routes(
-            app,
+        reads = Reads(
+            config,
             client=self._read_client,
             verifier=TokenVerifier(
                 config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
             ),
-            config=config,
             metrics=self._metrics,
         )
+        add_read_routes(app, reads)
         add_health_routes(
             app,
             log=self._logs,
@@ -151,7 +151,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             running = [
                 heart,
-                tasks.create_task(self._prepare_clickhouse()),
+                tasks.create_task(self._prepare_clickhouse(reads)),
                 tasks.create_task(self._commit(committer)),
                 tasks.create_task(self._observe()),
             ]
@@ -202,7 +202,7 @@ class Worker:
         self._broken = error
         self._stopping.set()
 
-    async def _prepare_clickhouse(self) -> None:
+    async def _prepare_clickhouse(self, reads: Reads) -> None:
         """Makes sure that the table is there and fit before the first batch is sent to it."""
         config = self._config.clickhouse
         attempt = 0
@@ -230,6 +230,11 @@ class Worker:
         self._logs.clickhouse_problem = None
         self._clickhouse_ready.set()
         log.info("clickhouse: ready, %r", self._client)
+        try:
+            await reads.fence.prove()
+        except NealyticsError as error:
+            # Reads prove it themselves and are refused until it stands; this is to be told at the start.
+            log.critical("%s", error)
 
     async def _commit(self, committer: Committer) -> None:
         await self._clickhouse_ready.wait()

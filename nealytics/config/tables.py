@@ -132,6 +132,14 @@ class ClickHouseConfig(_Table, frozen=True):
 class QueryConfig(_Table, frozen=True):
     limit_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     default_range_hours: Annotated[int, Meta(ge=1, le=876_000)] = 24
+    # What one query may spend; 0 = unlimited. Its time is clickhouse.query_timeout_s.
+    rows_read_max: Count = 1_000_000_000
+    memory_bytes_max: Count = 2 * GIB
+    result_rows_max: Count = 2_000_000
+    concurrency_max: Annotated[int, Meta(ge=1, le=1_000)] = 4  # queries at once, per worker
+    queue_max: Count = 200  # queries that wait for their turn, per worker
+    queue_timeout_s: Seconds = 15.0
+    cache_s: Annotated[int, Meta(ge=0, le=86_400)] = 60  # a client may keep answers about the past; 0 = none
 
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]

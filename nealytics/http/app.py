@@ -77,7 +77,8 @@ class Cors:
 
     def apply(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
-        headers[hdrs.VARY] = "Origin"
+        vary = headers.get(hdrs.VARY)
+        headers[hdrs.VARY] = f"Origin, {vary}" if vary else "Origin"
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and (not self._allowed or origin in self._allowed):
             headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin

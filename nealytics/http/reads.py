@@ -1,33 +1,41 @@
-"""The read routes: token → scope, query string → parameters, one query, one JSON answer.
+"""The read routes: token → scope, query string → parameters, its turn, one question, one JSON answer.
 
-Every endpoint of `queries.ENDPOINTS` is served by the same few lines, so authentication, scope, metrics and
-the translation of ClickHouse's troubles are the same for all:
+Every endpoint of `queries.ENDPOINTS` is served by the same few lines, so authentication, scope, limits,
+caching, metrics and the translation of ClickHouse's troubles are the same for all:
 
     no or bad token, no claims          401 / 403 / 400 (auth.jwt)
+    a token for other endpoints         403
+    more requests than the token may    429 rate_limited
     an argument that makes no sense     400 invalid_parameter, with the field
+    too many queries at once            503 queries_busy, Retry-After
     ClickHouse cannot be reached        503 clickhouse_unavailable, Retry-After
+    ClickHouse ignores the fence        503 scope_not_proven
     the query hit one of its limits     422 query_too_large, with what to narrow
     anything else                       500, told in our log and not to the client
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from aiohttp import web
-from multidict import CIMultiDict
+from aiohttp import hdrs, web
 
 from nealytics.auth.jwt import TokenVerifier
+from nealytics.auth.scope import Scope
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
-from nealytics.config import Config, QueryConfig
+from nealytics.config import Config
 from nealytics.errors import Refused
+from nealytics.http.gate import QueryGate
 from nealytics.observe.metrics import Metrics
 from nealytics.queries import ENDPOINTS
+from nealytics.queries.endpoint import Endpoint, Route
+from nealytics.queries.filters import parse_filter
 from nealytics.queries.params import Arguments
-from nealytics.queries.scoped import Endpoint, Events
+from nealytics.queries.scoped import Events, Fence, FenceDown, limit_settings
 
 log = logging.getLogger("nealytics.http.reads")
 
@@ -42,54 +50,129 @@ LIMIT_CODES = frozenset({158, 159, 160, 191, 241, 307, 396})
 LATER_CODES = frozenset({60, 81, 192, 193, 194, 201, 202, 209, 210, 516})
 
 
-def add_read_routes(
-    app: web.Application,
-    *,
-    client: ClickHouseClient,
-    verifier: TokenVerifier,
-    config: Config,
-    metrics: Metrics,
-    clock: Callable[[], float] = time.time,
-) -> None:
-    for endpoint in ENDPOINTS:
-        handler = _handler(
-            endpoint, client, verifier, config.clickhouse.database, config.query, metrics, clock
+class Reads:
+    """What every read route does before and around its question."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        client: ClickHouseClient,
+        verifier: TokenVerifier,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config.query
+        self.client = client
+        self.fence = Fence(client, config.clickhouse.database)
+        self._database = config.clickhouse.database
+        self._verifier = verifier
+        self._metrics = metrics
+        self._clock = clock
+        self._gate = QueryGate(config.query)
+        self._limits = limit_settings(config.query)
+
+    async def scope_of(self, request: web.Request, route: Route) -> Scope:
+        """Whose events the request may see on this route. Raises `Refused`."""
+        scope = self._verifier.scope_of(request.headers.get(hdrs.AUTHORIZATION))
+        if scope.endpoints is not None and route.name not in scope.endpoints:
+            raise Refused(
+                403,
+                "forbidden",
+                f"the token is not for {route.name}",
+                detail=f"its claim endpoints lists {', '.join(sorted(scope.endpoints)) or 'none'}",
+                field="endpoints",
+            )
+        return scope
+
+    def arguments_of(self, request: web.Request, route: Route) -> Arguments:
+        return Arguments(request.query, self.config, int(self._clock() * 1000), route.parameters)
+
+    def events_of(self, scope: Scope) -> Events:
+        """Raises `Refused` if the token's own filters make no sense."""
+        return Events(
+            self.client,
+            self._database,
+            scope,
+            token_filters=[_token_filter(text) for text in scope.filters],
+            limits=self._limits,
         )
-        app.router.add_get(endpoint.path, handler)
 
+    async def answer(self, request: web.Request, endpoint: Endpoint[Any]) -> web.Response:
+        scope = await self.scope_of(request, endpoint)
+        arguments = self.arguments_of(request, endpoint)
+        params = endpoint.parse(arguments)
+        events = self.events_of(scope)
+        async with self._gate.turn(f"{scope.project_id}\0{scope.tenant_id}"):
+            answer = await self.ask(lambda: endpoint.run(events, params))
+        answer.warnings = [*arguments.warnings, *answer.warnings]
+        return self._response(request, msgspec.json.encode(answer), arguments.closed)
 
-def _handler(
-    endpoint: Endpoint[Any],
-    client: ClickHouseClient,
-    verifier: TokenVerifier,
-    database: str,
-    config: QueryConfig,
-    metrics: Metrics,
-    clock: Callable[[], float],
-) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(request: web.Request) -> web.Response:
-        scope = verifier.scope_of(request.headers.get("Authorization"))
-        query = CIMultiDict(request.query)  # to the C# engine the names of parameters had no case
-        params = endpoint.parse(Arguments(query, config, int(clock() * 1000)))
+    async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
+        """Runs what asks ClickHouse, counted, and only behind a fence that stands. Raises `Refused`."""
         started = time.perf_counter()
         try:
-            answer = await endpoint.run(Events(client, database, scope), params)
+            await self.fence.prove()
+            answer = await question()
         except ClickHouseError as error:
-            raise _refusal(error) from error
+            self.fence.doubt(error)
+            raise refusal(error) from error
+        except FenceDown as error:
+            log.critical("%s", error)
+            raise Refused(
+                503,
+                "scope_not_proven",
+                "the event store does not confine queries to one tenant, so none is run",
+                detail="The server's log says more.",
+            ) from error
         finally:
-            metrics.read_seconds.observe(time.perf_counter() - started)
-        metrics.read_queries.add()
-        return web.Response(
-            body=msgspec.json.encode(answer),
-            content_type="application/json",
-            # One tenant's data: no cache between us and the client may keep it.
-            headers={"Cache-Control": "no-store"},
-        )
+            self._metrics.read_seconds.observe(time.perf_counter() - started)
+        self._metrics.read_queries.add()
+        return answer
+
+    def _response(self, request: web.Request, body: bytes, closed: bool) -> web.Response:
+        # One tenant's data: only the client that asked may keep it, and only what hardly changes.
+        keep_s = self.config.cache_s if closed else 0
+        if not keep_s:
+            headers = {hdrs.CACHE_CONTROL: "no-store"}
+            return web.Response(body=body, content_type="application/json", headers=headers)
+        tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+        headers = {
+            hdrs.CACHE_CONTROL: f"private, max-age={keep_s}",
+            hdrs.ETAG: tag,
+            hdrs.VARY: hdrs.AUTHORIZATION,
+        }
+        if _names_tag(request.headers.get(hdrs.IF_NONE_MATCH, ""), tag):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+def add_read_routes(app: web.Application, reads: Reads) -> None:
+    for endpoint in ENDPOINTS:
+        app.router.add_get(endpoint.path, _handler(reads, endpoint))
+
+
+def _handler(reads: Reads, endpoint: Endpoint[Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        return await reads.answer(request, endpoint)
 
     return handle
 
 
-def _refusal(error: ClickHouseError) -> Exception:
+def _token_filter(text: str) -> Any:
+    try:
+        return parse_filter("filters", text)
+    except Refused as refused:
+        raise Refused(
+            400, "invalid_claim", f"the token's {refused.message}", detail=refused.detail, field="filters"
+        ) from None
+
+
+def _names_tag(header: str, tag: str) -> bool:
+    return header.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in header.split(","))
+
+
+def refusal(error: ClickHouseError) -> Exception:
     """What the client is told; `error` itself if that is nothing but "our fault"."""
     if error.code in LIMIT_CODES:
         return Refused(

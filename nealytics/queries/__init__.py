@@ -1,8 +1,9 @@
 """The read side: what a tenant may ask about its own events.
 
-One file per endpoint: its `Params`, `parse` (query string → `Params`, or `Refused`), `build_sql` (pure), the
-structs of its answer, and `ENDPOINT`, which binds them to a path. A further endpoint is one such file and one
-line in `ENDPOINTS`; authentication, scope, error answers, CORS and metrics come with it.
+One file per endpoint: its `PARAMETERS`, `parse` (query string → `Params`, or `Refused`), `build_sql` (pure),
+the structs of its answer, and `ENDPOINT`, which binds them to a path. A further endpoint is one such file and
+one line in `ENDPOINTS`; authentication, scope, limits, error answers, CORS, metrics and `/openapi.json` come
+with it.
 
     query string ─ parse ─ Params ─ build_sql ─ Query ─┐
     token ─ auth.jwt ─ Scope ──────────────── Events ──┴─ ClickHouse ─ rows ─ answer
@@ -10,15 +11,16 @@ line in `ENDPOINTS`; authentication, scope, error answers, CORS and metrics come
 What holds for every endpoint, because it is done in one place:
   - it reads the relation `events`, which `scoped.Events` defines as the rows of one project and one tenant
     (`scoped.py`; no other file names the table)
-  - whatever a client sends travels as a bound parameter, never inside the SQL text; where it chooses a column
-    or a function, it does so by a name of a closed set (`Arguments.choice`), and the SQL is ours
+  - whatever a client sends travels as a bound parameter (`filters.Bind`), never inside the SQL text; where it
+    chooses a column or a function, it does so by a name of a closed set (`Arguments.choice`), and the SQL is
+    ours
   - duplicates are never seen: the client sends `final = 1` with every query (`clickhouse/client.py`)
 """
 
 from typing import Any
 
 from nealytics.queries import active, sessions, timeline, timeseries, top
-from nealytics.queries.scoped import Endpoint
+from nealytics.queries.endpoint import Endpoint
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
     timeline.ENDPOINT,

@@ -16,25 +16,41 @@ from typing import Any
 
 import msgspec
 
-from nealytics.queries.params import Arguments, iso_utc
-from nealytics.queries.ranges import IN_RANGE, bucket_ms
-from nealytics.queries.scoped import Endpoint, Events, Query
+from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.instants import iso_utc
+from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Limit, Parameter, by_of, limit_of
+from nealytics.queries.ranges import bucket_ms
+from nealytics.queries.scoped import Events, Query
 
 INTERVALS = ("day", "month")
 
-# What may be asked → its SQL. The C# engine stored an empty user id as a text; it counts as none. NULL is not
-# counted by either function.
-WHO = {"user": "nullIf(user_id, '')", "session": "session_id"}
+# What may be asked → its SQL. NULL is not counted by either function.
 COUNT = {"exact": "uniqExact", "approx": "uniq"}
+
+PARAMETERS = (
+    Parameter(
+        name="interval", kind="choice", choices=INTERVALS, default="day", description="Width of a bucket."
+    ),
+    by_of("user"),
+    Parameter(
+        name="mode",
+        kind="choice",
+        choices=tuple(COUNT),
+        default="exact",
+        description="`approx` is an estimate that needs less memory.",
+    ),
+    *SELECTION,
+    limit_of("points", None),
+)
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     interval: str
     by: str
     mode: str
-    from_ms: int
-    to_ms: int
-    limit: int
+    selection: Selection
+    limit: Limit
 
 
 class Point(msgspec.Struct, rename="camel", kw_only=True):
@@ -42,9 +58,7 @@ class Point(msgspec.Struct, rename="camel", kw_only=True):
     active_count: int
 
 
-class Active(msgspec.Struct, rename="camel", kw_only=True):
-    project_id: str
-    tenant_id: str
+class Active(Answer, kw_only=True):
     interval: str
     by: str
     mode: str
@@ -54,37 +68,39 @@ class Active(msgspec.Struct, rename="camel", kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
-    from_ms, to_ms = arguments.range_ms()
     return Params(
-        interval=arguments.choice("interval", INTERVALS) or "day",
-        by=arguments.choice("by", WHO) or "user",
-        mode=arguments.choice("mode", COUNT) or "exact",
-        from_ms=from_ms,
-        to_ms=to_ms,
-        limit=arguments.limit(default=None),
+        interval=arguments.chosen("interval"),
+        by=arguments.chosen("by"),
+        mode=arguments.chosen("mode"),
+        selection=arguments.selection(),
+        limit=arguments.limit(),
     )
 
 
 def build_sql(params: Params) -> Query:
+    bind = Bind()
     return Query(
         f"SELECT {bucket_ms(params.interval)} AS bucket_ms,"
-        f" {COUNT[params.mode]}({WHO[params.by]}) AS active_count"
-        f" FROM events WHERE {IN_RANGE}"
-        " GROUP BY bucket_ms ORDER BY bucket_ms LIMIT {limit:UInt32}",
-        {"from_ms": params.from_ms, "to_ms": params.to_ms, "limit": params.limit},
+        f" {COUNT[params.mode]}({KEY_OF[params.by]}) AS active_count"
+        f" FROM events WHERE {params.selection.where(bind)}"
+        f" GROUP BY bucket_ms ORDER BY bucket_ms LIMIT {bind(params.limit.count + 1)}",
+        bind.values,
     )
 
 
 async def run(events: Events, params: Params) -> Active:
+    found = await events.rows(build_sql(params))
+    warnings = params.limit.cut(found, "points")
     return Active(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
+        warnings=warnings,
         interval=params.interval,
         by=params.by,
         mode=params.mode,
-        from_=iso_utc(params.from_ms),
-        to=iso_utc(params.to_ms),
-        points=[_point(row) for row in await events.rows(build_sql(params))],
+        from_=iso_utc(params.selection.from_ms),
+        to=iso_utc(params.selection.to_ms),
+        points=[_point(row) for row in found],
     )
 
 
@@ -93,4 +109,21 @@ def _point(row: list[Any]) -> Point:
     return Point(bucket=iso_utc(int(bucket_ms)), active_count=int(active_count))
 
 
-ENDPOINT = Endpoint("/api/v1/analytics/active", parse, run)
+ENDPOINT = Endpoint(
+    path="/api/v1/analytics/active",
+    summary="How many users or sessions were active",
+    parameters=PARAMETERS,
+    parse=parse,
+    run=run,
+    answer=Active,
+    example=Active(
+        project_id="my-app",
+        tenant_id="tenant-1",
+        interval="day",
+        by="user",
+        mode="exact",
+        from_="2026-06-01T00:00:00Z",
+        to="2026-06-08T00:00:00Z",
+        points=[Point(bucket="2026-06-01T00:00:00Z", active_count=7)],
+    ),
+)

@@ -1,101 +1,309 @@
-"""From a query string to typed values, and from ClickHouse's numbers to JSON's times.
+"""From a query string to typed values.
 
 An argument that is absent, empty or blank has its default. One that cannot be understood is refused with 400,
-the argument's name and what to write instead; nothing is guessed. Instants are counted in milliseconds since
-1970, UTC, from here to ClickHouse and back: no text format, session time zone or server profile interferes.
+the argument's name and what to write instead; nothing is guessed. What is understood and not done as asked (a
+limit above the maximum, a name that no parameter has) is told in the answer's `warnings`.
 """
 
+import difflib
 import re
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Literal
+from zoneinfo import available_timezones
 
-from multidict import MultiMapping
+import msgspec
+from multidict import CIMultiDict, MultiMapping
 
 from nealytics.config import QueryConfig
 from nealytics.errors import Refused
+from nealytics.queries.filters import META, OPS, Field, Filter, Selection, parse_field, parse_filter
+from nealytics.queries.instants import INSTANT_MS_MIN, instant_ms, iso_utc
+from nealytics.queries.invalid import invalid, is_text, shown
 
-LIMIT_DEFAULT = 100
-FILTER_CHARS_MAX = 256
+TEXT_CHARS_MAX = 256
 ITEM_ID_CHARS_MAX = 2_048  # item ids may be URLs
+FILTERS_MAX = 20
+_UNKNOWN_TOLD_MAX = 10
+
+# A range that ended this long ago is closed: a client may keep its answer for a while. Events may still come
+# in for it (late, or imported), which is why it is for a while only.
+CLOSED_AFTER_MS = 60_000
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _MS_PER_HOUR = 3_600_000
 
-# What DateTime64(3) can hold: 1900 to 2299. An instant outside means "before" or "after everything".
-_INSTANT_MS_MIN = (datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
-_INSTANT_MS_MAX = (datetime(2299, 12, 31, tzinfo=UTC) - _EPOCH) // _MILLISECOND
+Kind = Literal["text", "integer", "instant", "choice", "flag", "duration", "field", "filter", "zone"]
+
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a client may ask by. `choices` are a closed set; a "field" may also be `meta:<path>`."""
+
+    name: str
+    kind: Kind
+    description: str
+    choices: tuple[str, ...] = ()
+    default: str | int | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    chars_max: int = TEXT_CHARS_MAX
+    repeatable: bool = False
+    required: bool = False
+    example: str | None = None
+
+
+class Warn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the client asked for and did not get as asked. `code` is stable and for programs."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """How many of something an answer may have, and whether the client said so."""
+
+    count: int
+    given: bool
+
+    def cut(self, found: list[list[object]], of: str) -> list[Warn]:
+        """Brings `found`, which was read up to `count + 1`, down to `count`.
+
+        A client that named the limit is told so; one that did not would take the answer for complete, so it
+        is refused (422).
+        """
+        if len(found) <= self.count:
+            return []
+        del found[self.count :]
+        if not self.given:
+            raise Refused(
+                422,
+                "result_too_large",
+                f"the answer has more than {self.count} {of}",
+                detail="Narrow the time range, choose a larger interval, add a filter, or name a limit to get"
+                " the first ones.",
+            )
+        return [Warn("truncated", f"there are more than {self.count} {of}; these are the first", "limit")]
+
+
+# Parameters that many endpoints share
+
+FROM = Parameter(
+    name="from",
+    kind="instant",
+    description="Start of the range, inclusive: ISO 8601; without a zone UTC. "
+    "Default: `query.default_range_hours` before `to`.",
+    example="2026-06-01",
+)
+TO = Parameter(
+    name="to",
+    kind="instant",
+    description="End of the range, inclusive: ISO 8601; without a zone UTC. Default: now.",
+    example="2026-06-08T23:59:59.999Z",
+)
+FILTER = Parameter(
+    name="filter",
+    kind="filter",
+    repeatable=True,
+    description="A condition `<field>:<op>:<value>` that events must meet; several must all hold. Fields: "
+    "`event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. "
+    f"Operations: {', '.join(f'`{op}`' for op in OPS)}.",
+    example="meta:plan:eq:pro",
+)
+_SUGAR = (
+    Parameter(name="eventType", kind="text", description="Same as `filter=event_type:eq:…`."),
+    Parameter(name="sessionId", kind="text", description="Same as `filter=session_id:eq:…`."),
+    Parameter(name="userId", kind="text", description="Same as `filter=user_id:eq:…`."),
+    Parameter(
+        name="itemId",
+        kind="text",
+        chars_max=ITEM_ID_CHARS_MAX,
+        description="Same as `filter=item_id:eq:…`.",
+    ),
+    Parameter(
+        name="metaKey",
+        kind="text",
+        description="A key of the metadata that has the value `metaValue`; either alone filters nothing.",
+    ),
+    Parameter(name="metaValue", kind="text", description="See `metaKey`."),
+)
+_SUGAR_FIELDS = {
+    "eventType": "event_type",
+    "sessionId": "session_id",
+    "userId": "user_id",
+    "itemId": "item_id",
+}
+FILTERS = (FILTER, *_SUGAR)
+SELECTION = (FROM, TO, *FILTERS)
+TZ = Parameter(
+    name="tz",
+    kind="zone",
+    description="IANA time zone whose days, weeks and hours are meant, such as `Europe/Berlin`; then buckets"
+    " are written with their offset. Default: UTC.",
+    example="Europe/Berlin",
+)
+
+
+def limit_of(what: str, default: int | None = 100) -> Parameter:
+    """The parameter `limit`. Without a `default` it is `query.limit_max`."""
+    text = "`query.limit_max`" if default is None else str(default)
+    return Parameter(
+        name="limit",
+        kind="integer",
+        default=default,
+        description=f"How many {what} at most; default {text}. Below 1 it is 1, above `query.limit_max` it is"
+        " that, and `warnings` says so.",
+    )
+
+
+def by_of(default: str) -> Parameter:
+    return Parameter(
+        name="by",
+        kind="choice",
+        choices=("user", "session"),
+        default=default,
+        description="Who is counted. An event without a user is no user's.",
+    )
+
+
+KEY_OF = {"user": "user_key", "session": "session_key"}  # a choice of `by` → its column of `events`
 
 
 class Arguments:
-    """The query string of one request, with the limits and the time it is read by.
+    """The query string of one request, read by the parameters that its endpoint declares.
 
-    Each method raises `Refused` (400, code "invalid_parameter", with the field's name).
+    Each method raises `Refused` (400, code "invalid_parameter", with the field's name), and `KeyError` for a
+    parameter that is not declared. `warnings` gathers what the answer has to say about the question.
     """
 
-    def __init__(self, query: MultiMapping[str], config: QueryConfig, now_ms: int) -> None:
-        self._query = query
+    def __init__(
+        self,
+        query: MultiMapping[str],
+        config: QueryConfig,
+        now_ms: int,
+        parameters: tuple[Parameter, ...],
+    ) -> None:
+        self._query = CIMultiDict(query)  # to the C# engine the names of parameters had no case
         self._config = config
+        self._declared = {parameter.name: parameter for parameter in parameters}
+        self._until_ms: int | None = None
         self.now_ms = now_ms
+        self.warnings = _unknown_names(self._query, self._declared)
 
-    def text(self, name: str, chars_max: int = FILTER_CHARS_MAX) -> str | None:
+    @property
+    def limit_max(self) -> int:
+        return self._config.limit_max
+
+    @property
+    def closed(self) -> bool:
+        """Whether the question is about a past that the client named, so that its answer hardly changes."""
+        return self._until_ms is not None and self._until_ms < self.now_ms - CLOSED_AFTER_MS
+
+    def text(self, name: str) -> str | None:
         """The argument as it was sent, or None if it is absent or blank."""
+        declared = self._declared[name]
         values = self._query.getall(name, [])
         if len(values) > 1:
-            raise _invalid(name, f"{name} is given {len(values)} times", "Give it once.")
+            raise invalid(name, f"{name} is given {len(values)} times", "Give it once.")
         if not values or not values[0].strip():
+            if declared.required:
+                raise invalid(name, f"{name} is missing", declared.description)
             return None
-        value = values[0]
-        if len(value) > chars_max:
-            raise _invalid(
-                name,
-                f"{name} has {len(value)} characters, at most {chars_max} are accepted",
-                "A longer value cannot be asked for.",
-            )
-        if not _is_unicode(value):
-            raise _invalid(name, f"{name} is not valid UTF-8", "Percent-encode the UTF-8 bytes of the text.")
-        return value
+        return _checked(declared, values[0])
 
-    def choice(self, name: str, choices: Collection[str]) -> str | None:
-        """One of `choices`, exactly as it is written there."""
+    def texts(self, name: str) -> list[str]:
+        """All values of a repeatable parameter in their order, blank ones left out."""
+        declared = self._declared[name]
+        return [_checked(declared, value) for value in self._query.getall(name, []) if value.strip()]
+
+    def choice(self, name: str) -> str | None:
+        """One of the declared choices, exactly as it is written there; or the declared default."""
+        declared = self._declared[name]
         text = self.text(name)
-        if text is not None and text not in choices:
-            raise _invalid(name, f"{name} is {shown(text)}", f"Write one of {', '.join(choices)}.")
+        if text is None:
+            return None if declared.default is None else str(declared.default)
+        if text not in declared.choices:
+            raise invalid(name, f"{name} is {shown(text)}", f"Write one of {', '.join(declared.choices)}.")
         return text
 
-    def limit(self, default: int | None = LIMIT_DEFAULT) -> int:
-        """Between 1 and the configured maximum, whatever number was sent. No `default` is the maximum."""
-        text = self.text("limit")
-        if text is None:
-            return self._config.limit_max if default is None else min(default, self._config.limit_max)
-        text = text.strip()
-        if not _INTEGER.fullmatch(text):
-            raise _invalid("limit", f"limit is {shown(text)} and not an integer", "Write it like limit=100.")
-        return max(1, min(int(text), self._config.limit_max))
+    def chosen(self, name: str) -> str:
+        """`choice` of a parameter that has a default."""
+        text = self.choice(name)
+        assert text is not None, f"{name} has no default"
+        return text
 
-    def instant(self, name: str, *, round_up: bool) -> int | None:
-        """Milliseconds since 1970 of an ISO 8601 date or time; no zone means UTC.
-
-        Stored times are whole milliseconds. A finer instant is rounded to the side that keeps comparisons
-        with them true: up for "earlier than" and "from", down for "until".
-        """
+    def field(self, name: str) -> Field | None:
+        """One of the declared columns or `meta:<path>`; or the declared default."""
+        declared = self._declared[name]
         text = self.text(name)
         if text is None:
-            return None
-        try:
-            moment = datetime.fromisoformat(text.strip())
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=UTC)
-            since = moment - _EPOCH
-        except (ValueError, OverflowError):
-            raise _invalid(
+            return None if declared.default is None else Field(str(declared.default))
+        if text not in declared.choices and not text.startswith(META):
+            raise invalid(
                 name,
-                f"{name} is {shown(text)} and not an ISO 8601 date or time",
-                "Write it like 2024-06-15T10:30:00.123Z; a + in a query string is written %2B.",
-            ) from None
-        ms = -(-since // _MILLISECOND) if round_up else since // _MILLISECOND
-        return max(_INSTANT_MS_MIN, min(ms, _INSTANT_MS_MAX))
+                f"{name} is {shown(text)}",
+                f"Write one of {', '.join(declared.choices)}, or meta:<path>.",
+            )
+        return parse_field(name, text)
+
+    def flag(self, name: str) -> bool:
+        text = self.text(name)
+        if text is not None and text.lower() not in ("true", "false", "1", "0"):
+            raise invalid(name, f"{name} is {shown(text)}", "Write true or false.")
+        return text is not None and text.lower() in ("true", "1")
+
+    def integer(self, name: str) -> int | None:
+        """A whole number within the declared bounds; or the declared default."""
+        declared = self._declared[name]
+        text = self.text(name)
+        if text is None:
+            return None if declared.default is None else int(declared.default)
+        value = _integer(name, text)
+        if (declared.minimum is not None and value < declared.minimum) or (
+            declared.maximum is not None and value > declared.maximum
+        ):
+            raise invalid(
+                name, f"{name} is {shown(text)}", f"Write {declared.minimum} to {declared.maximum}."
+            )
+        return value
+
+    def limit(self) -> Limit:
+        """Between 1 and the configured maximum, whatever number was sent; a correction is a warning."""
+        maximum = self._config.limit_max
+        text = self.text("limit")
+        if text is None:
+            default = self._declared["limit"].default
+            return Limit(maximum if default is None else min(int(default), maximum), given=False)
+        asked = _integer("limit", text)
+        count = max(1, min(asked, maximum))
+        if count != asked:
+            self.warnings.append(Warn("limit_clamped", f"limit is {shown(text)}; {count} is used", "limit"))
+        return Limit(count, given=True)
+
+    def duration_ms(self, name: str) -> int:
+        """`90s`, `30m`, `2h`, `7d`; or the declared default. The declared bounds are milliseconds."""
+        declared = self._declared[name]
+        text = (self.text(name) or str(declared.default)).strip()
+        parts = _DURATION.fullmatch(text)
+        if parts is None:
+            raise invalid(
+                name, f"{name} is {shown(text)} and no duration", "Write it like 90s, 30m, 2h or 7d."
+            )
+        ms = int(parts[1]) * _UNIT_MS[parts[2]]
+        if ms < (declared.minimum or 0) or (declared.maximum is not None and ms > declared.maximum):
+            raise invalid(name, f"{name} is {shown(text)}", declared.description)
+        return ms
+
+    def instant(self, name: str, *, round_up: bool) -> int | None:
+        """Milliseconds since 1970 of an ISO 8601 date or time; see `instant_ms`."""
+        text = self.text(name)
+        return None if text is None else instant_ms(name, text, round_up=round_up)
+
+    def until(self, ms: int | None) -> None:
+        """Tells the end that the client gave the question, which decides whether it is closed."""
+        self._until_ms = ms
 
     def range_ms(self) -> tuple[int, int]:
         """`from` and `to`, both inclusive; by default the configured number of hours up to now.
@@ -104,41 +312,84 @@ class Arguments:
         """
         from_ms = self.instant("from", round_up=True)
         to_ms = self.instant("to", round_up=False)
+        # Without `from` the range of the same URL moves only if `to` lies in the future.
+        self.until(to_ms)
         if from_ms is None:
             end_ms = self.now_ms if to_ms is None else min(to_ms, self.now_ms)
-            from_ms = max(_INSTANT_MS_MIN, end_ms - self._config.default_range_hours * _MS_PER_HOUR)
+            from_ms = max(INSTANT_MS_MIN, end_ms - self._config.default_range_hours * _MS_PER_HOUR)
         if to_ms is None:
             to_ms = self.now_ms
         if from_ms > to_ms:
-            raise _invalid(
+            raise invalid(
                 "from",
                 f"from ({iso_utc(from_ms)}) is later than to ({iso_utc(to_ms)})",
                 "Without to, the range ends now.",
             )
         return from_ms, to_ms
 
+    def filters(self) -> tuple[Filter, ...]:
+        """`filter`, and the single-purpose parameters that say the same in a shorter way."""
+        values = [value for value in self._query.getall("filter", []) if value.strip()]
+        if len(values) > FILTERS_MAX:
+            raise invalid("filter", f"filter is given {len(values)} times", f"Give at most {FILTERS_MAX}.")
+        filters = [parse_filter("filter", value) for value in values]
+        for name, column in _SUGAR_FIELDS.items():
+            text = self.text(name)
+            if text is not None:
+                filters.append(Filter(Field(column), "eq", text))
+        meta_key, meta_value = self.text("metaKey"), self.text("metaValue")
+        if meta_key is not None and meta_value is not None:
+            filters.append(Filter(Field("meta", (meta_key,)), "eq", meta_value))
+        return tuple(filters)
 
-def iso_utc(ms: int) -> str:
-    """`2024-06-15T10:30:00.12Z`: trailing zeros of the fraction left out, and with them the point.
+    def selection(self) -> Selection:
+        """The range and the filters."""
+        from_ms, to_ms = self.range_ms()
+        return Selection(from_ms=from_ms, to_ms=to_ms, filters=self.filters())
 
-    That is how the C# engine's serializer writes a UTC time; every ISO 8601 parser reads it.
-    """
-    text = (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")
-    return text[:23].rstrip("0").rstrip(".") + "Z"
-
-
-def shown(value: str) -> str:
-    """A client's value in an error message: quoted, and not at full length."""
-    return repr(value if len(value) <= 40 else value[:40] + "…")
-
-
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    def zone(self, name: str = "tz") -> str | None:
+        """A name of the IANA time zone database."""
+        text = self.text(name)
+        if text is not None and text not in _zones():
+            raise invalid(
+                name,
+                f"{name} is {shown(text)} and no time zone",
+                "Write a name of the IANA database, such as Europe/Berlin.",
+            )
+        return text
 
 
-def _invalid(field: str, message: str, detail: str) -> Refused:
-    return Refused(400, "invalid_parameter", message, detail=detail, field=field)
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _checked(declared: Parameter, value: str) -> str:
+    name = declared.name
+    if len(value) > declared.chars_max:
+        raise invalid(
+            name,
+            f"{name} has {len(value)} characters, at most {declared.chars_max} are accepted",
+            "A longer value cannot be asked for.",
+        )
+    if not is_text(value):
+        raise invalid(name, f"{name} is not valid UTF-8", "Percent-encode the UTF-8 bytes of the text.")
+    return value
+
+
+def _integer(name: str, text: str) -> int:
+    if not _INTEGER.fullmatch(text.strip()):
+        raise invalid(name, f"{name} is {shown(text)} and not an integer", f"Write it like {name}=100.")
+    return int(text)
+
+
+def _unknown_names(query: CIMultiDict[str], declared: Collection[str]) -> list[Warn]:
+    known = {name.lower(): name for name in declared}
+    warnings = []
+    for name in dict.fromkeys(name for name in query if name.lower() not in known):
+        close = difflib.get_close_matches(name.lower()[:64], known, 1)
+        hint = f"; did you mean {known[close[0]]}?" if close else ""
+        warnings.append(
+            Warn("unknown_parameter", f"{shown(name)} is no parameter of this endpoint and is ignored{hint}")
+        )
+    return warnings[:_UNKNOWN_TOLD_MAX]

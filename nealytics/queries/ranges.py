@@ -1,13 +1,7 @@
-"""SQL that several endpoints share: the events within a range of time, and the buckets it is cut into.
+"""SQL that several endpoints share: the buckets that a range of time is cut into.
 
-Both are UTC whatever the time zone of the server, of the session or of a table that somebody else made.
+They are UTC whatever the time zone of the server, of the session or of a table that somebody else made.
 """
-
-# With the parameters `from_ms` and `to_ms`, both inclusive.
-IN_RANGE = (
-    "timestamp >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')"
-    " AND timestamp <= fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')"
-)
 
 _START_OF = {
     "minute": "toStartOfMinute",

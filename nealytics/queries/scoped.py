@@ -2,27 +2,37 @@
 
 An endpoint's SQL selects from `events`. What that is, is said here and nowhere else:
 
-    WITH events AS (SELECT * FROM <table> WHERE project_id = … AND tenant_id = …) <the endpoint's SQL>
+    WITH events AS (SELECT *, … AS session_key, … AS user_key FROM <table>
+                    WHERE project_id = … AND tenant_id = … AND <the token's own filters>) <the endpoint's SQL>
 
 So an endpoint cannot forget the scope, neither in a subquery nor in a join: there is nothing else to read.
 ClickHouse pushes the endpoint's own conditions down into the relation and reads only the columns it uses: the
 plan (indexes, lazily read columns, `final`) is that of the query with all conditions written side by side.
+
+Beside the columns of the table, `events` has who an event counts for:
+
+    session_key    String             the session; across tenants, sessions of the same name are different
+    user_key       Nullable(String)   the user, likewise; NULL if the event has none
+
+The fence: with every query goes `additional_table_filters`, by which ClickHouse itself leaves out the rows of
+others, whatever the SQL says. It is a second wall and not the first, because it falls silently where the
+table is called by another name; so a reader proves it first (`Fence`) and reads nothing until it has.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
-
-import msgspec
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from nealytics.auth.scope import Scope
-from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.sql import identifier
-from nealytics.queries.params import Arguments
+from nealytics.clickhouse.client import ClickHouseClient, Param, Setting
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.sql import identifier, quoted
+from nealytics.config import QueryConfig
+from nealytics.errors import NealyticsError
+from nealytics.queries.filters import Bind, Filter
 
-P = TypeVar("P")
-
-Param = str | int | float | list[str]
+_UNKNOWN_IDENTIFIER = 47
+_CANARY = "nealytics_fence_canary"
 
 
 class Query(NamedTuple):
@@ -32,31 +42,133 @@ class Query(NamedTuple):
     params: Mapping[str, Param]
 
 
-class Events:
-    """The events of one tenant: all that a query of one request can see."""
+class FenceDown(NealyticsError):
+    """ClickHouse does not heed `additional_table_filters`, so no query may run."""
 
-    def __init__(self, client: ClickHouseClient, database: str, scope: Scope) -> None:
+
+class Events:
+    """The events of one scope: all that a query of one request can see."""
+
+    def __init__(
+        self,
+        client: ClickHouseClient,
+        database: str,
+        scope: Scope,
+        *,
+        token_filters: Sequence[Filter] = (),
+        limits: Mapping[str, Setting] | None = None,
+    ) -> None:
         self._client = client
         self._database = database
+        self._token_filters = token_filters
+        self._settings: dict[str, Setting] = {**(limits or {}), **fence(database, scope)}
         self.scope = scope
 
     async def rows(self, query: Query) -> list[list[Any]]:
         """Runs `query` within the scope. Raises `ClickHouseError`."""
+        sql, params = self.scoped(query)
+        return await self._client.query(sql, params, settings=self._settings)
+
+    @property
+    def settings(self) -> Mapping[str, Setting]:
+        """What every query of this scope is sent with: its limits and the fence."""
+        return self._settings
+
+    def scoped(self, query: Query) -> tuple[str, dict[str, Param]]:
+        """The SQL and the parameters that are really sent."""
+        bind = Bind("token_")
+        narrowed = [filter_.sql(bind) for filter_ in self._token_filters]
         # The scope comes last, so that no endpoint can put another value under these names.
-        params = {**query.params, "project_id": self.scope.project_id, "tenant_id": self.scope.tenant_id}
-        return await self._client.query(scoped_sql(self._database, query.sql), params)
+        params = {**query.params, **bind.values, "project_id": self.scope.project_id}
+        if self.scope.tenant_id is not None:
+            params["tenant_id"] = self.scope.tenant_id
+        return relation(self._database, self.scope, narrowed) + query.sql, params
 
 
-@dataclass(frozen=True)
-class Endpoint(Generic[P]):
-    """One read route: how its query string is understood, and how it is answered."""
+def relation(database: str, scope: Scope, narrowed: Sequence[str] = ()) -> str:
+    """The WITH clause that defines `events`; `narrowed` are further conditions."""
+    where = ["project_id = {project_id:String}"]
+    if scope.tenant_id is not None:
+        where.append("tenant_id = {tenant_id:String}")
+        session_key, user_key = "session_id", "nullIf(user_id, '')"
+    else:
+        # With the tenant's length in front, no two pairs make the same text.
+        tenant = "toString(length(tenant_id)), ':', tenant_id"
+        session_key = f"concat({tenant}, session_id)"
+        user_key = f"concat({tenant}, nullIf(user_id, ''))"
+    return (
+        f"WITH events AS (SELECT *, {session_key} AS session_key, {user_key} AS user_key"
+        f" FROM {identifier(database)}.global_events WHERE {' AND '.join([*where, *narrowed])}) "
+    )
 
-    path: str
-    parse: Callable[[Arguments], P]
-    run: Callable[[Events, P], Awaitable[msgspec.Struct]]
+
+def fence(database: str, scope: Scope) -> dict[str, Setting]:
+    """The setting by which ClickHouse leaves out every row outside of `scope`."""
+    condition = f"project_id = {quoted(scope.project_id)}"
+    if scope.tenant_id is not None:
+        condition += f" AND tenant_id = {quoted(scope.tenant_id)}"
+    return _table_filter(database, condition)
 
 
-def scoped_sql(database: str, sql: str) -> str:
-    table = f"{identifier(database)}.global_events"
-    where = "project_id = {project_id:String} AND tenant_id = {tenant_id:String}"
-    return f"WITH events AS (SELECT * FROM {table} WHERE {where}) {sql}"
+def _table_filter(database: str, condition: str) -> dict[str, Setting]:
+    return {"additional_table_filters": f"{{{quoted(f'{database}.global_events')}: {quoted(condition)}}}"}
+
+
+class Fence:
+    """Knows whether ClickHouse heeds the fence, and finds out before the first query does."""
+
+    def __init__(self, client: ClickHouseClient, database: str) -> None:
+        self._client = client
+        self._database = database
+        self._proven = False
+        self._proving = asyncio.Lock()
+
+    async def prove(self) -> None:
+        """Returns once it is known to stand. Raises `FenceDown`, or `ClickHouseError` if nobody answers.
+
+        The proof needs no data: a filter that names a column which does not exist must be refused.
+        """
+        if self._proven:
+            return
+        async with self._proving:
+            await self._prove()
+
+    async def _prove(self) -> None:
+        if self._proven:  # by the one that was here before
+            return
+        sql = relation(self._database, Scope("canary", "canary")) + "SELECT count() FROM events"
+        params = {"project_id": "canary", "tenant_id": "canary"}
+        settings = _table_filter(self._database, _CANARY)
+        try:
+            await self._client.query(sql, params, settings=settings)
+        except ClickHouseError as error:
+            if error.code != _UNKNOWN_IDENTIFIER:
+                raise
+        else:
+            raise FenceDown(
+                f"reads: ClickHouse ignores additional_table_filters on {self._database}.global_events; "
+                "nothing is read until it does. Is it a view, or a distributed table of another name?"
+            )
+        self._proven = True
+
+    def doubt(self, error: ClickHouseError) -> None:
+        """After a failure that may mean that another server answers from now on: prove it again."""
+        if isinstance(error, ClickHouseUnavailable):
+            self._proven = False
+
+
+def limit_settings(config: QueryConfig) -> dict[str, Setting]:
+    """What one query may spend. Beyond it ClickHouse refuses; it never answers with less than all."""
+    return {
+        "max_rows_to_read": config.rows_read_max,
+        "max_memory_usage": config.memory_bytes_max,
+        "max_result_rows": config.result_rows_max,
+        "read_overflow_mode": "throw",
+        "result_overflow_mode": "throw",
+        "timeout_overflow_mode": "throw",
+        "group_by_overflow_mode": "throw",
+        "sort_overflow_mode": "throw",
+        "distinct_overflow_mode": "throw",
+        "join_overflow_mode": "throw",
+        "set_overflow_mode": "throw",
+    }

@@ -11,15 +11,18 @@ from typing import Any
 
 import msgspec
 
-from nealytics.queries.params import Arguments, iso_utc
-from nealytics.queries.ranges import IN_RANGE
-from nealytics.queries.scoped import Endpoint, Events, Query
+from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.instants import iso_utc
+from nealytics.queries.params import SELECTION, Arguments, Limit, limit_of
+from nealytics.queries.scoped import Events, Query
+
+PARAMETERS = (*SELECTION, limit_of("sessions"))
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
-    from_ms: int
-    to_ms: int
-    limit: int
+    selection: Selection
+    limit: Limit
 
 
 class Session(msgspec.Struct, rename="camel", kw_only=True):
@@ -30,9 +33,7 @@ class Session(msgspec.Struct, rename="camel", kw_only=True):
     event_count: int
 
 
-class Sessions(msgspec.Struct, rename="camel", kw_only=True):
-    project_id: str
-    tenant_id: str
+class Sessions(Answer, kw_only=True):
     unique_session_count: int
     total_event_count: int
     avg_duration_seconds: float
@@ -40,18 +41,18 @@ class Sessions(msgspec.Struct, rename="camel", kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
-    from_ms, to_ms = arguments.range_ms()
-    return Params(from_ms=from_ms, to_ms=to_ms, limit=arguments.limit())
+    return Params(selection=arguments.selection(), limit=arguments.limit())
 
 
 def build_sql(params: Params) -> Query:
+    bind = Bind()
     return Query(
         "SELECT session_id, toUnixTimestamp64Milli(min(timestamp)) AS first_seen_ms,"
         " toUnixTimestamp64Milli(max(timestamp)) AS last_seen_ms, count() AS event_count"
-        f" FROM events WHERE {IN_RANGE}"
+        f" FROM events WHERE {params.selection.where(bind)}"
         " GROUP BY session_id"
-        " ORDER BY first_seen_ms DESC, session_id LIMIT {limit:UInt32}",
-        {"from_ms": params.from_ms, "to_ms": params.to_ms, "limit": params.limit},
+        f" ORDER BY first_seen_ms DESC, session_id LIMIT {bind(params.limit.count)}",
+        bind.values,
     )
 
 
@@ -80,4 +81,27 @@ def _session(row: list[Any]) -> Session:
     )
 
 
-ENDPOINT = Endpoint("/api/v1/analytics/sessions", parse, run)
+ENDPOINT = Endpoint(
+    path="/api/v1/analytics/sessions",
+    summary="What each session did",
+    parameters=PARAMETERS,
+    parse=parse,
+    run=run,
+    answer=Sessions,
+    example=Sessions(
+        project_id="my-app",
+        tenant_id="tenant-1",
+        unique_session_count=1,
+        total_event_count=28,
+        avg_duration_seconds=930.5,
+        sessions=[
+            Session(
+                session_id="abc-123",
+                first_seen="2026-06-15T10:30:00Z",
+                last_seen="2026-06-15T10:45:30.5Z",
+                duration_seconds=930.5,
+                event_count=28,
+            )
+        ],
+    ),
+)

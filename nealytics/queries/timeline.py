@@ -1,10 +1,8 @@
 """`GET /api/v1/telemetry/timeline`: a tenant's events, newest first.
 
-    limit                    default 100
-    before                   ISO 8601; only events strictly older: the last timestamp of the page before
-    eventType, sessionId, itemId
-                             exact
-    metaKey and metaValue    events whose metadata has that text under that key (both, or neither counts)
+    limit      default 100
+    before     ISO 8601; only events strictly older
+    filters    as everywhere (`filters.py`)
 
 Events of the same millisecond are ordered by `eventId`, so that the same question has the same answer.
 """
@@ -13,18 +11,23 @@ from typing import Any
 
 import msgspec
 
-from nealytics.queries.params import ITEM_ID_CHARS_MAX, Arguments, iso_utc
-from nealytics.queries.scoped import Endpoint, Events, Param, Query
+from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.filters import Bind, Filter, instant
+from nealytics.queries.instants import iso_utc
+from nealytics.queries.params import FILTERS, Arguments, Limit, Parameter, limit_of
+from nealytics.queries.scoped import Events, Query
+
+PARAMETERS = (
+    limit_of("events"),
+    Parameter(name="before", kind="instant", description="Only events strictly older than this instant."),
+    *FILTERS,
+)
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
-    limit: int
+    limit: Limit
     before_ms: int | None = None
-    event_type: str | None = None
-    session_id: str | None = None
-    item_id: str | None = None
-    meta_key: str | None = None
-    meta_value: str | None = None
+    filters: tuple[Filter, ...] = ()
 
 
 class TimelineEvent(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -37,52 +40,26 @@ class TimelineEvent(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=
     timestamp: str
 
 
-class Timeline(msgspec.Struct, rename="camel", kw_only=True):
-    project_id: str
-    tenant_id: str
+class Timeline(Answer, kw_only=True):
     events: list[TimelineEvent]
 
 
 def parse(arguments: Arguments) -> Params:
-    meta_key = arguments.text("metaKey")
-    meta_value = arguments.text("metaValue")
-    if meta_key is None or meta_value is None:
-        meta_key = meta_value = None
-    return Params(
-        limit=arguments.limit(),
-        before_ms=arguments.instant("before", round_up=True),
-        event_type=arguments.text("eventType"),
-        session_id=arguments.text("sessionId"),
-        item_id=arguments.text("itemId", ITEM_ID_CHARS_MAX),
-        meta_key=meta_key,
-        meta_value=meta_value,
-    )
+    before_ms = arguments.instant("before", round_up=True)
+    arguments.until(before_ms)
+    return Params(limit=arguments.limit(), before_ms=before_ms, filters=arguments.filters())
 
 
 def build_sql(params: Params) -> Query:
-    where: list[str] = []
-    bound: dict[str, Param] = {"limit": params.limit}
+    bind = Bind()
+    where = [filter_.sql(bind) for filter_ in params.filters]
     if params.before_ms is not None:
-        where.append("timestamp < fromUnixTimestamp64Milli({before_ms:Int64}, 'UTC')")
-        bound["before_ms"] = params.before_ms
-    for column, value in (
-        ("event_type", params.event_type),
-        ("session_id", params.session_id),
-        ("item_id", params.item_id),
-    ):
-        if value is not None:
-            where.append(f"{column} = {{{column}:String}}")
-            bound[column] = value
-    if params.meta_key is not None and params.meta_value is not None:
-        where.append("JSONExtractString(metadata_json, {meta_key:String}) = {meta_value:String}")
-        bound |= {"meta_key": params.meta_key, "meta_value": params.meta_value}
+        where.append(f"timestamp < {instant(params.before_ms, bind)}")
     return Query(
         "SELECT event_id, session_id, user_id, event_type, item_id, metadata_json,"
-        " toUnixTimestamp64Milli(timestamp)"
-        " FROM events"
-        + (f" WHERE {' AND '.join(where)}" if where else "")
-        + " ORDER BY timestamp DESC, event_id DESC LIMIT {limit:UInt32}",
-        bound,
+        f" toUnixTimestamp64Milli(timestamp) FROM events WHERE {' AND '.join(where) or 1}"
+        f" ORDER BY timestamp DESC, event_id DESC LIMIT {bind(params.limit.count)}",
+        bind.values,
     )
 
 
@@ -107,4 +84,26 @@ def _event(row: list[Any]) -> TimelineEvent:
     )
 
 
-ENDPOINT = Endpoint("/api/v1/telemetry/timeline", parse, run)
+ENDPOINT = Endpoint(
+    path="/api/v1/telemetry/timeline",
+    summary="Events, newest first",
+    parameters=PARAMETERS,
+    parse=parse,
+    run=run,
+    answer=Timeline,
+    example=Timeline(
+        project_id="my-app",
+        tenant_id="tenant-1",
+        events=[
+            TimelineEvent(
+                event_id="0190163d-8694-739b-aea5-966c26f8ad91",
+                session_id="abc-123",
+                user_id="ada",
+                event_type="purchase",
+                item_id="/shop",
+                metadata_json='{"plan":"pro"}',
+                timestamp="2026-06-15T10:30:00.123Z",
+            )
+        ],
+    ),
+)

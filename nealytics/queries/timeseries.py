@@ -15,23 +15,38 @@ from typing import Any
 
 import msgspec
 
-from nealytics.queries.params import Arguments, iso_utc
-from nealytics.queries.ranges import IN_RANGE, bucket_ms
-from nealytics.queries.scoped import Endpoint, Events, Param, Query
+from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.instants import iso_utc
+from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
+from nealytics.queries.ranges import bucket_ms
+from nealytics.queries.scoped import Events, Query
 
 INTERVALS = ("minute", "hour", "day")
 
 # What `groupBy` may be → its SQL. The C# engine stored an empty item id as a text; it counts as none.
 SERIES = {"event_type": "event_type", "item_id": "nullIf(item_id, '')", "session_id": "session_id"}
 
+PARAMETERS = (
+    Parameter(
+        name="interval", kind="choice", choices=INTERVALS, default="hour", description="Width of a bucket."
+    ),
+    *SELECTION,
+    Parameter(
+        name="groupBy",
+        kind="choice",
+        choices=tuple(SERIES),
+        description="One point per interval and value of this, with the value as `series`.",
+    ),
+    limit_of("points", None),
+)
+
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     interval: str
-    from_ms: int
-    to_ms: int
-    event_type: str | None = None
+    selection: Selection
     group_by: str | None = None
-    limit: int
+    limit: Limit
 
 
 class Point(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -40,9 +55,7 @@ class Point(msgspec.Struct, omit_defaults=True, kw_only=True):
     count: int
 
 
-class TimeSeries(msgspec.Struct, rename="camel", kw_only=True):
-    project_id: str
-    tenant_id: str
+class TimeSeries(Answer, kw_only=True):
     interval: str
     from_: str = msgspec.field(name="from")
     to: str
@@ -51,42 +64,40 @@ class TimeSeries(msgspec.Struct, rename="camel", kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
-    from_ms, to_ms = arguments.range_ms()
     return Params(
-        interval=arguments.choice("interval", INTERVALS) or "hour",
-        from_ms=from_ms,
-        to_ms=to_ms,
-        event_type=arguments.text("eventType"),
-        group_by=arguments.choice("groupBy", SERIES),
-        limit=arguments.limit(default=None),
+        interval=arguments.chosen("interval"),
+        selection=arguments.selection(),
+        group_by=arguments.choice("groupBy"),
+        limit=arguments.limit(),
     )
 
 
 def build_sql(params: Params) -> Query:
     select = f"{bucket_ms(params.interval)} AS bucket_ms, count() AS event_count"
     group = "bucket_ms"
-    where = IN_RANGE
-    bound: dict[str, Param] = {"from_ms": params.from_ms, "to_ms": params.to_ms, "limit": params.limit}
+    bind = Bind()
+    where = params.selection.where(bind)
     if params.group_by is not None:
         select += f", {SERIES[params.group_by]} AS series"
         group += ", series"
-    if params.event_type is not None:
-        where += " AND event_type = {event_type:String}"
-        bound["event_type"] = params.event_type
     return Query(
-        f"SELECT {select} FROM events WHERE {where} GROUP BY {group} ORDER BY {group} LIMIT {{limit:UInt32}}",
-        bound,
+        f"SELECT {select} FROM events WHERE {where} GROUP BY {group} ORDER BY {group}"
+        f" LIMIT {bind(params.limit.count + 1)}",
+        bind.values,
     )
 
 
 async def run(events: Events, params: Params) -> TimeSeries:
-    points = [_point(row) for row in await events.rows(build_sql(params))]
+    found = await events.rows(build_sql(params))
+    warnings = params.limit.cut(found, "points")
+    points = [_point(row) for row in found]
     return TimeSeries(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
+        warnings=warnings,
         interval=params.interval,
-        from_=iso_utc(params.from_ms),
-        to=iso_utc(params.to_ms),
+        from_=iso_utc(params.selection.from_ms),
+        to=iso_utc(params.selection.to_ms),
         total_count=sum(point.count for point in points),
         points=points,
     )
@@ -97,4 +108,20 @@ def _point(row: list[Any]) -> Point:
     return Point(bucket=iso_utc(int(bucket_ms)), series=series[0] if series else None, count=int(event_count))
 
 
-ENDPOINT = Endpoint("/api/v1/analytics/timeseries", parse, run)
+ENDPOINT = Endpoint(
+    path="/api/v1/analytics/timeseries",
+    summary="How many events there were in each interval",
+    parameters=PARAMETERS,
+    parse=parse,
+    run=run,
+    answer=TimeSeries,
+    example=TimeSeries(
+        project_id="my-app",
+        tenant_id="tenant-1",
+        interval="day",
+        from_="2026-06-01T00:00:00Z",
+        to="2026-06-08T00:00:00Z",
+        total_count=28,
+        points=[Point(bucket="2026-06-01T00:00:00Z", series="purchase", count=28)],
+    ),
+)

@@ -12,21 +12,32 @@ from typing import Any
 
 import msgspec
 
-from nealytics.queries.params import Arguments, iso_utc
-from nealytics.queries.ranges import IN_RANGE
-from nealytics.queries.scoped import Endpoint, Events, Query
+from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.instants import iso_utc
+from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
+from nealytics.queries.scoped import Events, Query
 
 # What may be asked → its column.
 DIMENSIONS = {"event_type": "event_type", "item_id": "item_id"}
 
-LIMIT_DEFAULT = 20
+PARAMETERS = (
+    Parameter(
+        name="dimension",
+        kind="choice",
+        choices=tuple(DIMENSIONS),
+        default="event_type",
+        description="What is counted.",
+    ),
+    *SELECTION,
+    limit_of("items", 20),
+)
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     dimension: str
-    from_ms: int
-    to_ms: int
-    limit: int
+    selection: Selection
+    limit: Limit
 
 
 class Item(msgspec.Struct, kw_only=True):
@@ -34,9 +45,7 @@ class Item(msgspec.Struct, kw_only=True):
     count: int
 
 
-class Top(msgspec.Struct, rename="camel", kw_only=True):
-    project_id: str
-    tenant_id: str
+class Top(Answer, kw_only=True):
     dimension: str
     from_: str = msgspec.field(name="from")
     to: str
@@ -44,22 +53,22 @@ class Top(msgspec.Struct, rename="camel", kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
-    from_ms, to_ms = arguments.range_ms()
     return Params(
-        dimension=arguments.choice("dimension", DIMENSIONS) or "event_type",
-        from_ms=from_ms,
-        to_ms=to_ms,
-        limit=arguments.limit(LIMIT_DEFAULT),
+        dimension=arguments.chosen("dimension"),
+        selection=arguments.selection(),
+        limit=arguments.limit(),
     )
 
 
 def build_sql(params: Params) -> Query:
     column = DIMENSIONS[params.dimension]
+    bind = Bind()
     return Query(
         # Leaves out NULL, and the empty item ids that the C# engine stored as a text.
-        f"SELECT {column} AS key, count() AS event_count FROM events WHERE {IN_RANGE} AND {column} != ''"
-        " GROUP BY key ORDER BY event_count DESC, key LIMIT {limit:UInt32}",
-        {"from_ms": params.from_ms, "to_ms": params.to_ms, "limit": params.limit},
+        f"SELECT {column} AS key, count() AS event_count FROM events"
+        f" WHERE {params.selection.where(bind)} AND {column} != ''"
+        f" GROUP BY key ORDER BY event_count DESC, key LIMIT {bind(params.limit.count)}",
+        bind.values,
     )
 
 
@@ -68,8 +77,8 @@ async def run(events: Events, params: Params) -> Top:
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
         dimension=params.dimension,
-        from_=iso_utc(params.from_ms),
-        to=iso_utc(params.to_ms),
+        from_=iso_utc(params.selection.from_ms),
+        to=iso_utc(params.selection.to_ms),
         items=[_item(row) for row in await events.rows(build_sql(params))],
     )
 
@@ -79,4 +88,19 @@ def _item(row: list[Any]) -> Item:
     return Item(key=key, count=int(event_count))
 
 
-ENDPOINT = Endpoint("/api/v1/analytics/top", parse, run)
+ENDPOINT = Endpoint(
+    path="/api/v1/analytics/top",
+    summary="The most frequent event types or items",
+    parameters=PARAMETERS,
+    parse=parse,
+    run=run,
+    answer=Top,
+    example=Top(
+        project_id="my-app",
+        tenant_id="tenant-1",
+        dimension="event_type",
+        from_="2026-06-01T00:00:00Z",
+        to="2026-06-08T00:00:00Z",
+        items=[Item(key="purchase", count=28)],
+    ),
+)

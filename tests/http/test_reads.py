@@ -22,10 +22,10 @@ from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
 from nealytics.config import AuthConfig, Config, QueryConfig
 from nealytics.event import Event
 from nealytics.http.app import Cors, HttpServer, answering
-from nealytics.http.reads import add_read_routes
+from nealytics.http.reads import Reads, add_read_routes
 from nealytics.observe.metrics import Metrics
 from nealytics.queries import ENDPOINTS
-from nealytics.queries.params import iso_utc
+from nealytics.queries.instants import iso_utc
 from tests.engine import RunningEngine, needs_engine, start_engine
 
 JWT_KEY = "a-key-of-the-test-that-has-more-than-32-bytes"
@@ -133,14 +133,14 @@ class Reader:
 
     async def __aenter__(self) -> "Reader":
         app = web.Application(middlewares=[answering(Cors(()))])
-        add_read_routes(
-            app,
+        reads = Reads(
+            self.config,
             client=self.clickhouse,
             verifier=TokenVerifier(self.config.auth),
-            config=self.config,
             metrics=self.metrics,
             clock=NOW.timestamp,
         )
+        add_read_routes(app, reads)
         # The product's own server, with its limits.
         self._server = HttpServer(app, self.config)
         listener = socket.create_server(("127.0.0.1", 0))
@@ -533,7 +533,9 @@ class TestOnTheEngine:
         for endpoint in ENDPOINTS:
             nothing = await reader.answer(endpoint.path)
             for name in ("tenant_id", "tenantId", "project_id", "projectId", "param_tenant_id"):
-                assert await reader.answer(f"{endpoint.path}?{name}=globex") == nothing
+                answer = await reader.answer(f"{endpoint.path}?{name}=globex")
+                assert answer.pop("warnings")[0]["code"] == "unknown_parameter"
+                assert answer == nothing
 
     @pytest.mark.parametrize(
         "value", [*HOSTILE, "x" * 256, "'" * 256, "é" * 256], ids=lambda value: repr(value)[:24]

@@ -1,0 +1,95 @@
+"""How many queries run at once, and who is next.
+
+ClickHouse shares its processors with the inserts, in the embedded case with the workers too. So a worker has
+only so many queries under way; the others wait here, which costs nothing. Each scope has a queue of its own
+and they take turns: one tenant's pile of heavy queries makes that tenant wait and not the others.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from nealytics.config import QueryConfig
+from nealytics.errors import Refused
+
+RETRY_AFTER_S = 2
+
+
+class QueryGate:
+    """Lets `query.concurrency_max` queries through at a time."""
+
+    def __init__(self, config: QueryConfig) -> None:
+        self._free = config.concurrency_max
+        self._queue_max = config.queue_max
+        self._queue_timeout_s = config.queue_timeout_s
+        # The scopes that have somebody waiting, the next one first.
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._queued = 0
+
+    @asynccontextmanager
+    async def turn(self, key: str) -> AsyncIterator[None]:
+        """A query of scope `key` may run inside.
+
+        Raises `Refused` (503, "queries_busy") if the queue is full or moves too slowly.
+        """
+        if self._free > 0:
+            self._free -= 1
+        else:
+            await self._wait(key)
+        try:
+            yield
+        finally:
+            self._hand_on()
+
+    async def _wait(self, key: str) -> None:
+        if self._queued >= self._queue_max:
+            raise _busy(f"{self._queued} queries are waiting already")
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, deque()).append(mine)
+        self._queued += 1
+        try:
+            async with asyncio.timeout(self._queue_timeout_s):
+                await mine
+        except TimeoutError:
+            self._leave(key, mine)
+            raise _busy(f"the query waited {self._queue_timeout_s:g} s for its turn") from None
+        except BaseException:
+            self._leave(key, mine)
+            raise
+
+    def _leave(self, key: str, mine: "asyncio.Future[None]") -> None:
+        """Takes a waiter that gave up out of its queue, or hands on the turn that it was given meanwhile."""
+        queue = self._waiting.get(key)
+        if queue is not None and mine in queue:
+            queue.remove(mine)
+            self._queued -= 1
+            if not queue:
+                del self._waiting[key]
+        else:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Gives a turn that has become free to the next scope's first waiter."""
+        if not self._waiting:
+            self._free += 1
+            return
+        key, queue = self._waiting.popitem(last=False)
+        first = queue.popleft()
+        self._queued -= 1
+        if queue:
+            self._waiting[key] = queue  # behind the others
+        if first.cancelled():
+            self._hand_on()
+        else:
+            first.set_result(None)
+
+
+def _busy(why: str) -> Refused:
+    return Refused(
+        503,
+        "queries_busy",
+        why,
+        detail="Ask again later, or ask less at once. Events are taken meanwhile and lose nothing.",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )

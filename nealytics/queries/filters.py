@@ -1,0 +1,242 @@
+"""The filter grammar, and how what a client chooses gets into SQL.
+
+    filter = <field>:<op>:<value>
+    field  = event_type | session_id | user_id | item_id | event_id | tenant_id | timestamp | meta:<path>
+    path   = key{.key}                     in a key, \\ stands before . : and \\ that belong to it
+    op     = eq | ne | in | contains | starts | gt | lt | exists
+    value  = any text; of `in` a comma-separated list, where \\, is a comma and \\\\ a backslash;
+             of `exists` true (also when empty) or false
+
+A field compares by its text; a metadata value that is not a string by its JSON text (`1.5`, `true`, `[1,2]`).
+`gt` and `lt` compare metadata as numbers, where only numbers and strings that hold one can match, and
+`timestamp` as instants. What is absent (NULL, an empty user or item, a missing key, a JSON null) matches `ne`
+and `exists:false` and nothing else.
+
+A value reaches ClickHouse only through `Bind`, as a parameter; a field or operation is one of a closed set,
+and its SQL is ours.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+from nealytics.clickhouse.client import Param
+from nealytics.queries.instants import instant_ms
+from nealytics.queries.invalid import invalid, is_text, shown
+
+FILTER_CHARS_MAX = 4_096
+PATH_KEYS_MAX = 8
+LIST_VALUES_MAX = 100
+
+META = "meta:"
+# An absent user or item is NULL; the C# engine stored an empty text, which is none either.
+COLUMNS: Final = {
+    "event_type": "event_type",
+    "session_id": "session_id",
+    "user_id": "nullIf(user_id, '')",
+    "item_id": "nullIf(item_id, '')",
+    "tenant_id": "tenant_id",
+    "event_id": "toString(event_id)",
+    "timestamp": "timestamp",
+}
+OPS: Final = ("eq", "ne", "in", "contains", "starts", "gt", "lt", "exists")
+_NEVER_ABSENT = frozenset({"event_type", "session_id", "tenant_id", "event_id", "timestamp"})
+_OPS_OF_TIMESTAMP = ("gt", "lt")
+
+
+class Bind:
+    """Gathers the values of one query. Called with a value, it gives the placeholder to write instead."""
+
+    def __init__(self, prefix: str = "p") -> None:
+        self._prefix = prefix
+        self.values: dict[str, Param] = {}
+
+    def __call__(self, value: Param) -> str:
+        name = f"{self._prefix}{len(self.values)}"
+        self.values[name] = value
+        return f"{{{name}:{_type_of(value)}}}"
+
+
+def _type_of(value: Param) -> str:
+    if isinstance(value, str):
+        return "String"
+    if isinstance(value, int):
+        return "Int64"
+    return "Float64" if isinstance(value, float) else "Array(String)"
+
+
+class Field(msgspec.Struct, frozen=True):
+    """A column, or, with `path`, a value inside the metadata."""
+
+    name: str
+    path: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return META + ".".join(map(_escaped_key, self.path)) if self.path else self.name
+
+    @property
+    def never_absent(self) -> bool:
+        return self.name in _NEVER_ABSENT
+
+    def sql(self, bind: Bind) -> str:
+        """Its text, NULL where an event has none. `timestamp` is a time."""
+        if self.path:
+            keys = ", ".join(bind(key) for key in self.path)
+            return f"JSONExtract(metadata_json, {keys}, 'Nullable(String)')"
+        return COLUMNS[self.name]
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """One condition that an event must meet. `value` is what `op` compares with, already in its type."""
+
+    field: Field
+    op: str
+    value: Param = ""
+
+    def sql(self, bind: Bind) -> str:
+        """A condition that is 0 or 1, never NULL."""
+        text = self.field.sql(bind)
+        match self.op:
+            case "exists":
+                return f"{text} IS {'NOT ' if self.value else ''}NULL"
+            case "ne":
+                return f"NOT {self._or_absent(f'{text} = {bind(self.value)}')}"
+            case "eq":
+                return self._or_absent(f"{text} = {bind(self.value)}")
+            case "in":
+                return self._or_absent(f"{text} IN {bind(self.value)}")
+            case "contains":
+                return self._or_absent(f"position({text}, {bind(self.value)}) > 0")
+            case "starts":
+                return self._or_absent(f"startsWith({text}, {bind(self.value)})")
+        compare = ">" if self.op == "gt" else "<"
+        if self.field.path:
+            return f"ifNull(toFloat64OrNull({text}) {compare} {bind(self.value)}, 0)"
+        return f"{text} {compare} fromUnixTimestamp64Milli({bind(self.value)}, 'UTC')"
+
+    def _or_absent(self, condition: str) -> str:
+        # ClickHouse finds rows by its index only where a condition stands bare.
+        return f"({condition})" if self.field.never_absent else f"ifNull({condition}, 0)"
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events a question is about: a range of time, both ends included, and conditions."""
+
+    from_ms: int
+    to_ms: int
+    filters: tuple[Filter, ...] = ()
+
+    def where(self, bind: Bind) -> str:
+        """The condition of a WHERE."""
+        return " AND ".join(
+            [
+                f"timestamp >= {instant(self.from_ms, bind)}",
+                f"timestamp <= {instant(self.to_ms, bind)}",
+                *(filter_.sql(bind) for filter_ in self.filters),
+            ]
+        )
+
+
+def instant(ms: int, bind: Bind) -> str:
+    return f"fromUnixTimestamp64Milli({bind(ms)}, 'UTC')"
+
+
+def parse_filter(name: str, text: str) -> Filter:
+    """A filter as it is written. Raises `Refused` (400) in the name of `name`."""
+    if len(text) > FILTER_CHARS_MAX:
+        raise invalid(
+            name,
+            f"{name} has {len(text)} characters, at most {FILTER_CHARS_MAX} are accepted",
+            "A longer value cannot be asked for.",
+        )
+    if not is_text(text):
+        raise invalid(name, f"{name} is not valid UTF-8", "Percent-encode the UTF-8 bytes of the text.")
+    head, rest = _split_field(text)
+    field = parse_field(name, head)
+    op, colon, value = rest.partition(":")
+    if op not in OPS or not (colon or op == "exists"):
+        raise invalid(
+            name,
+            f"{name} is {shown(text)} and has no operation",
+            f"Write <field>:<op>:<value> with one of {', '.join(OPS)}.",
+        )
+    return _typed(name, field, op, value)
+
+
+def parse_field(name: str, text: str) -> Field:
+    """`event_type`, `meta:plan`, `meta:cart.total`. Raises `Refused` (400) in the name of `name`."""
+    if text.startswith(META):
+        keys = tuple(_unescaped(key) for key in _PATH_PARTS.findall(text[len(META) :] + "."))
+        if not all(keys) or not keys or len(keys) > PATH_KEYS_MAX:
+            raise invalid(
+                name,
+                f"{name} names the metadata {shown(text)}",
+                f"Write meta:<key> or meta:<key>.<key>, at most {PATH_KEYS_MAX} keys, none of them empty.",
+            )
+        return Field("meta", keys)
+    if text not in COLUMNS:
+        raise invalid(
+            name,
+            f"{name} names the field {shown(text)}",
+            f"Write one of {', '.join(COLUMNS)}, or meta:<path>.",
+        )
+    return Field(text)
+
+
+# A key up to the dot that ends it; the text is given with a dot at its end.
+_PATH_PARTS = re.compile(r"((?:\\.|[^.\\])*)(?:\.|\\\Z)", re.DOTALL)
+# A list's values, likewise with the comma that ends each.
+_LIST_PARTS = re.compile(r"((?:\\.|[^,\\])*)(?:,|\\\Z)", re.DOTALL)
+_META_HEAD = re.compile(r"meta:(?:\\.|[^:\\])*", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+
+
+def _split_field(text: str) -> tuple[str, str]:
+    """The field and what follows its colon."""
+    meta = _META_HEAD.match(text)
+    if meta is not None:
+        return meta.group(), text[meta.end() + 1 :]
+    head, _, rest = text.partition(":")
+    return head, rest
+
+
+def _typed(name: str, field: Field, op: str, value: str) -> Filter:
+    if op == "exists":
+        if value not in ("", "true", "false"):
+            raise invalid(name, f"{name} asks {field}:exists:{shown(value)}", "Write true or false.")
+        return Filter(field, op, int(value != "false"))
+    if field.name == "timestamp":
+        if op not in _OPS_OF_TIMESTAMP:
+            raise invalid(name, f"{name} asks timestamp:{op}", "Write timestamp:gt:… or timestamp:lt:….")
+        # Between two milliseconds there is no event: `gt` goes by the one before, `lt` by the one after.
+        return Filter(field, op, instant_ms(name, value, round_up=op == "lt"))
+    if op in ("gt", "lt"):
+        if not field.path:
+            raise invalid(
+                name,
+                f"{name} asks {field}:{op}, which is a text",
+                "gt and lt compare timestamp and meta:<path>.",
+            )
+        if not _NUMBER.fullmatch(value):
+            raise invalid(name, f"{name} compares with {shown(value)}, no number", "Write it like 10 or 9.5.")
+        return Filter(field, op, float(value))
+    if op == "in":
+        values = [_unescaped(part) for part in _LIST_PARTS.findall(value + ",")]
+        if len(values) > LIST_VALUES_MAX:
+            raise invalid(
+                name,
+                f"{name} lists {len(values)} values, at most {LIST_VALUES_MAX} are accepted",
+                "Ask in several requests.",
+            )
+        return Filter(field, op, tuple(values))
+    return Filter(field, op, value)
+
+
+def _escaped_key(key: str) -> str:
+    return re.sub(r"[.:\\]", lambda found: "\\" + found.group(), key)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(r"\1", text)
