@@ -10,7 +10,7 @@ from nealytics.config import ServerConfig
 from nealytics.errors import Refused
 from nealytics.http import app as app_module
 from tests.fakes.worker import ANY, BATCH, BEACON, TRACK, event, serving
-from tests.http.test_reads import TIMELINE, reader_of
+from tests.http.reader import TIMELINE, reader_of
 
 SECURITY = {
     "X-Content-Type-Options": "nosniff",

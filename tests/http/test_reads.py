@@ -2,39 +2,29 @@
 
 import json
 import random
-import socket
-import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import aiohttp
 import pytest
-from aiohttp import web
 
-from nealytics.auth.jwt import TokenVerifier, mint
-from nealytics.clickhouse import schema
-from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
-from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
-from nealytics.config import AuthConfig, Config, QueryConfig
 from nealytics.event import Event
-from nealytics.http.app import Cors, HttpServer, answering
-from nealytics.http.reads import Reads, add_read_routes
-from nealytics.observe.metrics import Metrics
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.instants import iso_utc
-from tests.engine import RunningEngine, needs_engine, start_engine
-
-JWT_KEY = "a-key-of-the-test-that-has-more-than-32-bytes"
-NOW = datetime(2024, 6, 15, 12, 0, tzinfo=UTC)
-TIMELINE = "/api/v1/telemetry/timeline"
-SESSIONS = "/api/v1/analytics/sessions"
-TIMESERIES = "/api/v1/analytics/timeseries"
-ACTIVE = "/api/v1/analytics/active"
-TOP = "/api/v1/analytics/top"
+from tests.http.reader import (
+    ACTIVE,
+    NOW,
+    SESSIONS,
+    TIMELINE,
+    TIMESERIES,
+    TOP,
+    Reader,
+    event,
+    ms,
+    on_the_engine,
+    reader_of,
+)
 
 # What has broken other people's escaping.
 HOSTILE = [
@@ -61,35 +51,6 @@ HOSTILE = [
     "\u202e\ufeff",
     "; DROP TABLE nealytics_core.global_events",
 ]
-
-
-def ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
-
-
-def event(
-    at: datetime = NOW,
-    *,
-    project_id: str = "shop",
-    tenant_id: str = "acme",
-    session_id: str = "s1",
-    user_id: str | None = None,
-    event_type: str = "view",
-    item_id: str | None = None,
-    metadata: object = None,
-    event_id: UUID | None = None,
-) -> Event:
-    return Event(
-        event_id=(event_id or uuid4()).int,
-        project_id=project_id,
-        tenant_id=tenant_id,
-        session_id=session_id,
-        user_id=user_id,
-        event_type=event_type,
-        item_id=item_id,
-        metadata_json=json.dumps(metadata or {}).encode(),
-        timestamp_ms=ms(at),
-    )
 
 
 def a_quarter() -> list[Event]:
@@ -120,98 +81,6 @@ def start_of(interval: str, event: Event) -> str:
     if interval in ("day", "month"):
         moment = moment.replace(hour=0)
     return iso_utc(ms(moment.replace(day=1) if interval == "month" else moment))
-
-
-class Reader:
-    """A tenant's page, and the table behind it."""
-
-    def __init__(self, client: ClickHouseClient, config: Config) -> None:
-        self.clickhouse = client
-        self.metrics = Metrics.private()
-        self.config = config
-        self._http: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> "Reader":
-        app = web.Application(middlewares=[answering(Cors(()))])
-        reads = Reads(
-            self.config,
-            client=self.clickhouse,
-            verifier=TokenVerifier(self.config.auth),
-            metrics=self.metrics,
-            clock=NOW.timestamp,
-        )
-        add_read_routes(app, reads)
-        # The product's own server, with its limits.
-        self._server = HttpServer(app, self.config)
-        listener = socket.create_server(("127.0.0.1", 0))
-        await self._server.start(listener)
-        self._http = aiohttp.ClientSession(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._http is not None
-        await self._http.close()
-        await self._server.stop(1)
-
-    async def store(self, *events: Event, token: str = "") -> None:
-        sql = schema.insert_sql(self.config.clickhouse.database, ROW_FORMAT)
-        body = b"".join(encode_row(event, event.timestamp_ms) for event in events)
-        await self.clickhouse.insert(sql, body, token=token or str(uuid4()))
-
-    async def store_twice(self, *events: Event) -> None:
-        """Under two tokens, as when the deduplication window has passed: the table has each row twice."""
-        await self.store(*events)
-        await self.store(*events)
-
-    async def get(
-        self, path: str, *, project_id: str = "shop", tenant_id: str = "acme", **query: str
-    ) -> tuple[int, dict[str, Any], Any]:
-        assert self._http is not None
-        token = mint(JWT_KEY, project_id, tenant_id, 3600, int(time.time()))
-        headers = {"Authorization": f"Bearer {token}"}
-        async with self._http.get(path, params=query, headers=headers) as response:
-            return response.status, await response.json(), response.headers
-
-    async def timeline(self, **query: str) -> list[dict[str, Any]]:
-        status, body, _ = await self.get(TIMELINE, **query)
-        assert status == 200, body
-        return body["events"]
-
-    async def sessions(self, **query: str) -> dict[str, Any]:
-        status, body, _ = await self.get(SESSIONS, **query)
-        assert status == 200, body
-        return body
-
-    async def answer(self, path: str, **query: str) -> dict[str, Any]:
-        status, body, _ = await self.get(path, **query)
-        assert status == 200, body
-        return body
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
-    with start_engine(tmp_path_factory.mktemp("reads"), retention_days=0) as engine:
-        yield engine
-
-
-@pytest.fixture
-async def reader(engine: RunningEngine) -> AsyncIterator[Reader]:
-    config = Config(
-        server=engine.config.server,
-        clickhouse=engine.config.clickhouse,
-        auth=AuthConfig(jwt_key=JWT_KEY),
-        query=QueryConfig(limit_max=1_000),
-    )
-    async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
-        await schema.apply(client, config.clickhouse)
-        await client.command("TRUNCATE TABLE nealytics_core.global_events")
-        # What a test stores stays as stored: a merge would hide duplicates that a read must hide itself.
-        await client.command("SYSTEM STOP MERGES nealytics_core.global_events")
-        async with Reader(client, config) as reader:
-            yield reader
-
-
-on_the_engine = [needs_engine, pytest.mark.engine]
 
 
 class TestOnTheEngine:
@@ -623,21 +492,6 @@ class TestOnTheEngine:
         await reader.get(TIMELINE, limit="ten")
         assert reader.metrics.value("nealytics_read_queries_total") == 2
         assert b"nealytics_query_read_duration_seconds_count 2.0" in reader.metrics.text()
-
-
-class FailingClient:
-    """Answers every query with one error."""
-
-    def __init__(self, error: ClickHouseError) -> None:
-        self.error = error
-
-    async def query(self, *_: object) -> list[list[Any]]:
-        raise self.error
-
-
-def reader_of(error: ClickHouseError) -> Reader:
-    config = Config(auth=AuthConfig(jwt_key=JWT_KEY))
-    return Reader(FailingClient(error), config)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("path", [endpoint.path for endpoint in ENDPOINTS])

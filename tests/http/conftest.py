@@ -1,0 +1,34 @@
+"""The real engine behind a tenant's page: one per module, its table empty for each test."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from nealytics.clickhouse import schema
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.config import AuthConfig, Config, QueryConfig
+from tests.engine import RunningEngine, start_engine
+from tests.http.reader import JWT_KEY, Reader
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+    with start_engine(tmp_path_factory.mktemp("reads"), retention_days=0) as engine:
+        yield engine
+
+
+@pytest.fixture
+async def reader(engine: RunningEngine) -> AsyncIterator[Reader]:
+    config = Config(
+        server=engine.config.server,
+        clickhouse=engine.config.clickhouse,
+        auth=AuthConfig(jwt_key=JWT_KEY),
+        query=QueryConfig(limit_max=1_000),
+    )
+    async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+        await schema.apply(client, config.clickhouse)
+        await client.command("TRUNCATE TABLE nealytics_core.global_events")
+        # What a test stores stays as stored: a merge would hide duplicates that a read must hide itself.
+        await client.command("SYSTEM STOP MERGES nealytics_core.global_events")
+        async with Reader(client, config) as reader:
+            yield reader

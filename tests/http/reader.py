@@ -1,0 +1,161 @@
+"""A tenant's page for tests of the read routes: the product's own routes and server over a ClickHouse.
+
+The fixtures `engine` and `reader` of `conftest.py` put the real engine behind it.
+"""
+
+import json
+import socket
+import time
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import jwt
+import pytest
+from aiohttp import web
+
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.clickhouse import schema
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.errors import ClickHouseError
+from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
+from nealytics.config import AuthConfig, Config
+from nealytics.event import Event
+from nealytics.http.app import Cors, HttpServer, answering
+from nealytics.http.reads import Reads, add_read_routes
+from nealytics.observe.metrics import Metrics
+from tests.engine import needs_engine
+
+JWT_KEY = "a-key-of-the-test-that-has-more-than-32-bytes"
+NOW = datetime(2024, 6, 15, 12, 0, tzinfo=UTC)
+TIMELINE = "/api/v1/telemetry/timeline"
+SESSIONS = "/api/v1/analytics/sessions"
+TIMESERIES = "/api/v1/analytics/timeseries"
+ACTIVE = "/api/v1/analytics/active"
+TOP = "/api/v1/analytics/top"
+
+on_the_engine = [needs_engine, pytest.mark.engine]
+
+
+def ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def event(
+    at: datetime = NOW,
+    *,
+    project_id: str = "shop",
+    tenant_id: str = "acme",
+    session_id: str = "s1",
+    user_id: str | None = None,
+    event_type: str = "view",
+    item_id: str | None = None,
+    metadata: object = None,
+    event_id: UUID | None = None,
+) -> Event:
+    return Event(
+        event_id=(event_id or uuid4()).int,
+        project_id=project_id,
+        tenant_id=tenant_id,
+        session_id=session_id,
+        user_id=user_id,
+        event_type=event_type,
+        item_id=item_id,
+        metadata_json=json.dumps(metadata or {}).encode(),
+        timestamp_ms=ms(at),
+    )
+
+
+def token_of(project_id: str, tenant_id: str | None, claims: dict[str, Any] | None = None) -> str:
+    """A token as a platform signs it, with further claims if they are given."""
+    whose = {"tenant_id": tenant_id} if tenant_id is not None else {"scope": "project"}
+    signed = {"project_id": project_id, **whose, "exp": int(time.time()) + 3600, **(claims or {})}
+    return jwt.encode(signed, JWT_KEY, algorithm="HS256")
+
+
+class Reader:
+    """A tenant's page, and the table behind it."""
+
+    def __init__(self, client: ClickHouseClient, config: Config) -> None:
+        self.clickhouse = client
+        self.metrics = Metrics.private()
+        self.config = config
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Reader":
+        app = web.Application(middlewares=[answering(Cors(()))])
+        reads = Reads(
+            self.config,
+            client=self.clickhouse,
+            verifier=TokenVerifier(self.config.auth),
+            metrics=self.metrics,
+            clock=NOW.timestamp,
+        )
+        add_read_routes(app, reads)
+        # The product's own server, with its limits.
+        self._server = HttpServer(app, self.config)
+        listener = socket.create_server(("127.0.0.1", 0))
+        await self._server.start(listener)
+        self._http = aiohttp.ClientSession(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._http is not None
+        await self._http.close()
+        await self._server.stop(1)
+
+    async def store(self, *events: Event, token: str = "") -> None:
+        sql = schema.insert_sql(self.config.clickhouse.database, ROW_FORMAT)
+        body = b"".join(encode_row(event, event.timestamp_ms) for event in events)
+        await self.clickhouse.insert(sql, body, token=token or str(uuid4()))
+
+    async def store_twice(self, *events: Event) -> None:
+        """Under two tokens, as when the deduplication window has passed: the table has each row twice."""
+        await self.store(*events)
+        await self.store(*events)
+
+    async def get(
+        self,
+        path: str,
+        *,
+        project_id: str = "shop",
+        tenant_id: str | None = "acme",
+        claims: dict[str, Any] | None = None,
+        **query: str | list[str],
+    ) -> tuple[int, dict[str, Any], Any]:
+        """Asks with a token of that tenant; with `tenant_id=None` with one of the whole project."""
+        assert self._http is not None
+        headers = {"Authorization": f"Bearer {token_of(project_id, tenant_id, claims)}"}
+        async with self._http.get(path, params=query, headers=headers) as response:
+            return response.status, await response.json(), response.headers
+
+    async def timeline(self, **query: Any) -> list[dict[str, Any]]:
+        status, body, _ = await self.get(TIMELINE, **query)
+        assert status == 200, body
+        return body["events"]
+
+    async def sessions(self, **query: Any) -> dict[str, Any]:
+        status, body, _ = await self.get(SESSIONS, **query)
+        assert status == 200, body
+        return body
+
+    async def answer(self, path: str, **query: Any) -> dict[str, Any]:
+        status, body, _ = await self.get(path, **query)
+        assert status == 200, body
+        return body
+
+
+class FailingClient:
+    """Answers every query with one error."""
+
+    def __init__(self, error: ClickHouseError) -> None:
+        self.error = error
+
+    async def query(self, *_: object, **__: object) -> list[list[Any]]:
+        raise self.error
+
+
+def reader_of(error: ClickHouseError) -> Reader:
+    config = Config(auth=AuthConfig(jwt_key=JWT_KEY))
+    return Reader(FailingClient(error), config)  # type: ignore[arg-type]
