@@ -63,6 +63,8 @@ READ_SETTINGS: dict[str, Setting] = {
     "do_not_merge_across_partitions_select_final": 1,
     # An error after the first rows would otherwise arrive as a short answer with status 200.
     "wait_end_of_query": 1,
+    # Whoever asked has left; the embedded engine does so by itself.
+    "cancel_http_readonly_queries_on_client_close": 1,
     "output_format_json_quote_64bit_integers": 0,
     "output_format_json_quote_denormals": 0,
 }

@@ -14,11 +14,12 @@ caching, metrics and the translation of ClickHouse's troubles are the same for a
     anything else                       500, told in our log and not to the client
 """
 
+import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
@@ -40,6 +41,9 @@ from nealytics.queries.scoped import Events, Fence, FenceDown, limit_settings
 log = logging.getLogger("nealytics.http.reads")
 
 RETRY_AFTER_S = 2
+LEFT_CHECK_S = 0.5  # how often a running query looks whether its client is still there
+
+T = TypeVar("T")
 
 # The query was too much for what ClickHouse may spend on one: asking again the same way will not help.
 # 158 rows, 159 time, 160 estimated time, 191 set size, 241 memory, 307 bytes, 396 size of the answer.
@@ -103,8 +107,12 @@ class Reads:
         arguments = self.arguments_of(request, endpoint)
         params = endpoint.parse(arguments)
         events = self.events_of(scope)
-        async with self._gate.turn(f"{scope.project_id}\0{scope.tenant_id}"):
-            answer = await self.ask(lambda: endpoint.run(events, params))
+
+        async def run() -> Any:
+            async with self._gate.turn(f"{scope.project_id}\0{scope.tenant_id}"):
+                return await self.ask(lambda: endpoint.run(events, params))
+
+        answer = await while_connected(request, run())
         answer.warnings = [*arguments.warnings, *answer.warnings]
         return self._response(request, msgspec.json.encode(answer), arguments.closed)
 
@@ -157,6 +165,22 @@ def _handler(reads: Reads, endpoint: Endpoint[Any]) -> Callable[[web.Request], A
         return await reads.answer(request, endpoint)
 
     return handle
+
+
+async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is ended when the client leaves: a page that was closed asks for nothing.
+
+    Raises `ConnectionResetError` then.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=LEFT_CHECK_S)
+            if request.transport is None and not task.done():
+                raise ConnectionResetError("the client has left")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def _token_filter(text: str) -> Any:
