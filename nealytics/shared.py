@@ -1,11 +1,12 @@
-"""Memory that all processes of one node share: rate-limit and metric slots.
+"""Memory that all processes of one node share: metrics, and what rate limits count.
 
 One anonymous file (memfd), made by the supervisor and handed to every worker by descriptor, so it
 outlives a worker's restart and ends with the node. It holds one equal block per worker. A worker
 writes only its own block and sums over all; so there are no locks, and what a reader sees may be a
 few operations old, never torn (aligned 8-byte stores).
 
-    a worker's block = metrics: METRIC_SLOTS_MAX × float64, rate limits: keys × (window, used, queued) int64
+    a worker's block = metrics: METRIC_SLOTS_MAX × float64, rate limits: keys × (window, used, queued) int64,
+                       tokens: TOKEN_SLOTS × (fingerprint, end of its window, used) int64
 """
 
 import mmap
@@ -13,7 +14,13 @@ import os
 
 # Room for every series in observe/metrics.py (about 90 today), histograms' buckets included.
 METRIC_SLOTS_MAX = 512
+# API keys are configured and each has its place; tokens are not known beforehand, so theirs is a hash table.
+# Only those seen within their window take room in it: thousands a second, and 96 KiB for each worker.
+TOKEN_SLOTS = 4_096
+TOKEN_PROBES = 8
+
 _RATE_FIELDS = 3
+_TOKEN_FIELDS = 3
 _SLOT = 8
 
 
@@ -29,23 +36,27 @@ class NodeMemory:
         self.workers = workers
         self.keys = keys
         self.worker = worker
-        block = METRIC_SLOTS_MAX + keys * _RATE_FIELDS
+        block = _block_slots(keys)
         self._map = mmap.mmap(fd, workers * block * _SLOT)
         whole = memoryview(self._map)
         self._metrics: list[memoryview[float]] = []
         self._rates: list[memoryview[int]] = []
+        self._all_tokens: list[memoryview[int]] = []
         for w in range(workers):
             start = w * block * _SLOT
-            split = start + METRIC_SLOTS_MAX * _SLOT
-            self._metrics.append(whole[start:split].cast("d"))
-            self._rates.append(whole[split : (w + 1) * block * _SLOT].cast("q"))
+            rates = start + METRIC_SLOTS_MAX * _SLOT
+            tokens = rates + keys * _RATE_FIELDS * _SLOT
+            self._metrics.append(whole[start:rates].cast("d"))
+            self._rates.append(whole[rates:tokens].cast("q"))
+            self._all_tokens.append(whole[tokens : start + block * _SLOT].cast("q"))
         self.metrics = self._metrics[worker]
         self._rate = self._rates[worker]
+        self._tokens = self._all_tokens[worker]
 
     @classmethod
     def create(cls, workers: int, keys: int) -> "NodeMemory":
         fd = os.memfd_create("nealytics-node")
-        os.ftruncate(fd, workers * (METRIC_SLOTS_MAX + keys * _RATE_FIELDS) * _SLOT)
+        os.ftruncate(fd, workers * _block_slots(keys) * _SLOT)
         return cls(fd, workers, keys, worker=0)
 
     @classmethod
@@ -89,3 +100,46 @@ class NodeMemory:
         """A worker that starts has no requests waiting, whatever its killed predecessor left here."""
         for key in range(self.keys):
             self._rate[key * _RATE_FIELDS + 2] = 0
+
+    # Tokens, by fingerprint (not 0) and the end of the window that is counted: the same rules, in a table.
+    # A slot whose window has ended is free for anyone, so the table is never cleaned, and every place where
+    # a fingerprint may stand is looked at.
+
+    def token_used(self, fingerprint: int, ends: int) -> int:
+        """Permits of the window that ends then, that all workers together have given to this token."""
+        used = 0
+        for i in _places(fingerprint):
+            for block in self._all_tokens:
+                if block[i] == fingerprint and block[i + 1] == ends:
+                    used += block[i + 2]
+        return used
+
+    def token_use(self, fingerprint: int, ends: int, now: float) -> None:
+        mine = self._tokens
+        place = least = -1
+        for i in _places(fingerprint):
+            if mine[i] == fingerprint and mine[i + 1] == ends:
+                mine[i + 2] += 1
+                return
+            if mine[i + 1] <= now:
+                if place < 0:
+                    place = i
+            elif least < 0 or mine[i + 2] < mine[least + 2]:
+                least = i
+        # All taken: thousands of tokens in one window. Who has used the least forgets it.
+        if place < 0:
+            place = least
+        # The end of the window last: until then no other worker takes the count for that of the new token.
+        mine[place + 1] = 0
+        mine[place] = fingerprint
+        mine[place + 2] = 1
+        mine[place + 1] = ends
+
+
+def _block_slots(keys: int) -> int:
+    return METRIC_SLOTS_MAX + keys * _RATE_FIELDS + TOKEN_SLOTS * _TOKEN_FIELDS
+
+
+def _places(fingerprint: int) -> list[int]:
+    """Where in a block's table this fingerprint may stand."""
+    return [(fingerprint + probe) % TOKEN_SLOTS * _TOKEN_FIELDS for probe in range(TOKEN_PROBES)]

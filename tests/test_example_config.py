@@ -5,6 +5,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nealytics.config import Config, load
 from nealytics.config.load import KEYS
@@ -62,11 +64,18 @@ def test_each_key_has_an_explanation_above_it():
         previous = line
 
 
-def test_the_block_for_a_key_in_the_example_is_accepted(tmp_path):
+def test_the_blocks_for_keys_in_the_example_are_accepted(tmp_path):
+    public_key = rsa.generate_private_key(65_537, 2_048).public_key()
+    (tmp_path / "issuer.pem").write_bytes(
+        public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
     block = "".join(
         line.removeprefix("#") + "\n" for line in EXAMPLE.read_text().splitlines() if line.startswith("#   ")
     ).replace("…", "a-key-that-is-long-enough")
     path = tmp_path / "keys.toml"
     path.write_text(block)
-    (key,) = load(path, {}).auth.api_keys
+    auth = load(path, {}).auth
+    (key,) = auth.api_keys
     assert (key.project, key.tenant, key.kind) == ("my-app", "tenant-1", "browser")
+    (jwt_key,) = auth.jwt_keys
+    assert (jwt_key.kid, jwt_key.algorithm) == ("2026-11", "RS256")

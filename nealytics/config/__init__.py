@@ -1,9 +1,10 @@
 """Configuration: read once, checked as a whole, and each part handed only its own table.
 
-    tables.py   one frozen struct per TOML table, each key with its default and bounds
-    load.py     defaults, then nealytics.toml, then the environment; every problem found is reported at once
-    csharp.py   the C# engine's `TelemetryEngine__*` options, by which its deployments move over unchanged
-    check.py    what a single key's bounds cannot say
+    tables.py       one frozen struct per TOML table, each key with its default and bounds
+    load.py         defaults, then nealytics.toml, then the environment; all problems found are told at once
+    csharp.py       the C# engine's `TelemetryEngine__*` options, by which its deployments move over unchanged
+    check.py        what a single key's bounds cannot say
+    pem.py          public keys as they stand in files
 
 `nealytics.example.toml` shows every key with its default and when to change it; a test keeps the two equal.
 No secret is ever printed: not by `repr`, not by `masked`, not in an error.
@@ -11,6 +12,7 @@ No secret is ever printed: not by `repr`, not by `masked`, not in an error.
 
 from nealytics.config.check import key_digest, require_serving, split_listen
 from nealytics.config.load import Loaded, load, load_with_notes
+from nealytics.config.pem import public_key
 from nealytics.config.tables import (
     ApiKey,
     AuthConfig,
@@ -18,6 +20,8 @@ from nealytics.config.tables import (
     CommitConfig,
     Config,
     IngestConfig,
+    JwtAlgorithm,
+    JwtKey,
     ObserveConfig,
     QueryConfig,
     ServerConfig,
@@ -34,6 +38,8 @@ __all__ = [
     "CommitConfig",
     "Config",
     "IngestConfig",
+    "JwtAlgorithm",
+    "JwtKey",
     "Loaded",
     "ObserveConfig",
     "QueryConfig",
@@ -44,6 +50,7 @@ __all__ = [
     "key_digest",
     "load",
     "load_with_notes",
+    "public_key",
     "require_serving",
     "secrets_of",
     "split_listen",

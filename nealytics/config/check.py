@@ -5,18 +5,22 @@ Each finding is one sentence that names the key, its value and the fix; a secret
 
 import difflib
 import hashlib
+import ipaddress
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from nealytics.config.csharp import HTTP_PORT_OF
-from nealytics.config.tables import ApiKey, Config
+from nealytics.config.pem import public_key
+from nealytics.config.tables import ApiKey, AuthConfig, Config
 from nealytics.errors import ConfigError
 
 JWT_KEY_BYTES_MIN = 32
+KID_CHARS_MAX = 256
 MAKE_A_KEY = "make one with: openssl rand -base64 48"
 
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
+_KEY_PAIR = re.compile(r"-----BEGIN|^ssh-|^ecdsa-")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/\s:@?#\[\]]+)(:\d+)?")
 
 
@@ -40,6 +44,8 @@ def problems(config: Config) -> list[str]:
     return [
         *_addresses(config),
         *_keys(config),
+        *_jwt_keys(config.auth),
+        *_jwks(config.auth),
         *_clickhouse(config),
         *_log(config),
     ]
@@ -48,17 +54,20 @@ def problems(config: Config) -> list[str]:
 def serving_problems(config: Config) -> list[str]:
     """What only `serve` needs."""
     found = []
-    if not config.auth.jwt_key:
+    auth = config.auth
+    if not (auth.jwt_key or auth.jwt_key_previous or auth.jwt_keys or auth.jwks_url):
         found.append(
-            "config: auth.jwt_key is not set, and without it no token can be verified; "
-            f"{MAKE_A_KEY} (or let `nealytics init` write a whole configuration)"
+            "config: auth.jwt_key is not set, and without it (or auth.jwt_keys, or auth.jwks_url) no token "
+            f"can be verified; {MAKE_A_KEY} (or let `nealytics init` write a whole configuration)"
         )
-    ca_file = config.clickhouse.ca_file
-    if ca_file and not Path(ca_file).is_file():
-        found.append(
-            f'config: clickhouse.ca_file is "{ca_file}" and no such file exists; '
-            "name the PEM file of the authority"
-        )
+    for name, ca_file in (
+        ("clickhouse.ca_file", config.clickhouse.ca_file),
+        ("auth.jwks_ca_file", auth.jwks_ca_file),
+    ):
+        if ca_file and not Path(ca_file).is_file():
+            found.append(
+                f'config: {name} is "{ca_file}" and no such file exists; name the PEM file of the authority'
+            )
     return found
 
 
@@ -78,6 +87,13 @@ def notes(config: Config) -> list[str]:
             "auth: no API keys are configured, so every ingest request gets 401; "
             "add one under [[auth.api_keys]]"
         )
+    if config.auth.jwks_url and not config.auth.jwt_audience:
+        found.append(
+            "auth: auth.jwks_url is set and auth.jwt_audience is not, so tokens that this issuer made for "
+            "other services are accepted here as well; set auth.jwt_audience"
+        )
+    if config.auth.jwks_ca_file and not config.auth.jwks_url.startswith("https:"):
+        found.append("config: auth.jwks_ca_file has no effect, for auth.jwks_url is not an https address")
     clickhouse = config.clickhouse
     if clickhouse.url == "embedded":
         if clickhouse.password:
@@ -131,14 +147,8 @@ def _keys(config: Config) -> list[str]:
     found = []
     auth = config.auth
     for name, jwt_key in (("auth.jwt_key", auth.jwt_key), ("auth.jwt_key_previous", auth.jwt_key_previous)):
-        size = len(jwt_key.encode())
-        if jwt_key and size < JWT_KEY_BYTES_MIN:
-            found.append(
-                f"config: {name} has {size} bytes and needs at least {JWT_KEY_BYTES_MIN}; {MAKE_A_KEY}"
-            )
-        elif re.match(r"-----BEGIN|ssh-|ecdsa-", jwt_key):
-            # Half of such a pair is public: whoever has it could sign. PyJWT refuses it for every token.
-            found.append(f"config: {name} is half of a key pair and must be a shared secret; {MAKE_A_KEY}")
+        if jwt_key:
+            found += _shared_secret_problems(name, jwt_key)
     seen: dict[bytes, int] = {}
     for i, key in enumerate(auth.api_keys):
         where = f"auth.api_keys[{i}]"
@@ -154,6 +164,91 @@ def _keys(config: Config) -> list[str]:
             )
         seen.setdefault(digest, i)
     return found
+
+
+def _shared_secret_problems(name: str, secret: str) -> list[str]:
+    if _KEY_PAIR.search(secret):
+        # Half of such a pair is public: whoever has it could sign. PyJWT refuses it for every token.
+        return [f"config: {name} is half of a key pair and must be a shared secret; {MAKE_A_KEY}"]
+    size = len(secret.encode())
+    if size < JWT_KEY_BYTES_MIN:
+        return [f"config: {name} has {size} bytes and needs at least {JWT_KEY_BYTES_MIN}; {MAKE_A_KEY}"]
+    return []
+
+
+def _jwt_keys(auth: AuthConfig) -> list[str]:
+    found = []
+    seen: dict[str, int] = {}
+    for i, key in enumerate(auth.jwt_keys):
+        where = f"auth.jwt_keys[{i}]"
+        if key.algorithm == "HS256":
+            found += _shared_secret_problems(where, key.key)
+        else:
+            try:
+                public_key(key.key, key.algorithm)
+            except ValueError as error:
+                place = f'.public_key_file, "{key.public_key_file}",' if key.public_key_file else ".key"
+                found.append(f"config: {where}{place} {error}")
+        if len(key.kid) > KID_CHARS_MAX or not key.kid.isprintable():
+            found.append(
+                f"config: {where} has a kid of {len(key.kid)} characters; "
+                f"write at most {KID_CHARS_MAX} printable ones, as they stand in the tokens' header"
+            )
+        # A token names its key by the kid alone. Shared secrets may do without: each is tried.
+        name = key.kid or ("" if key.algorithm == "HS256" else f"none, {key.algorithm}")
+        if name in seen:
+            found.append(
+                f'config: {where} has the kid "{key.kid}" of auth.jwt_keys[{seen[name]}]; '
+                "give each key a kid of its own"
+                if key.kid
+                else f"config: {where} is a second {key.algorithm} key without a kid, as "
+                f"auth.jwt_keys[{seen[name]}] is; write the kid that its tokens have in their header"
+            )
+        elif name:
+            seen[name] = i
+    return found
+
+
+def _jwks(auth: AuthConfig) -> list[str]:
+    if not auth.jwks_url:
+        return []
+    found = _jwks_url_problems(auth.jwks_url)
+    if auth.jwks_age_max_s < 2 * auth.jwks_refresh_s:
+        found.append(
+            f"config: auth.jwks_age_max_s is {auth.jwks_age_max_s}, and with auth.jwks_refresh_s = "
+            f"{auth.jwks_refresh_s} one failed refresh would refuse every token; "
+            f"write at least {2 * auth.jwks_refresh_s}"
+        )
+    return found
+
+
+def _jwks_url_problems(url: str) -> list[str]:
+    example = "https://login.example.com/.well-known/jwks.json"
+    try:
+        split = urlsplit(url)
+        host, port = split.hostname, split.port
+    except ValueError:
+        host, port, split = None, 0, urlsplit("")
+    if "@" in split.netloc:
+        # The value is not shown: what stands before the @ is a password.
+        return ["config: auth.jwks_url holds a user or password, and public keys need none; remove it"]
+    if not host or port == 0 or split.fragment or not url.isascii() or not url.isprintable() or " " in url:
+        return [f'config: auth.jwks_url is "{url}" and is no address; write e.g. "{example}"']
+    if split.scheme == "https" or (split.scheme == "http" and _is_loopback(host)):
+        return []
+    return [
+        f'config: auth.jwks_url is "{url}", and whoever is on the way to it could put keys of their own '
+        "there; write https://… (http is accepted for this machine only)"
+    ]
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _key_problems(key: ApiKey, identifier_chars_max: int) -> list[str]:

@@ -14,13 +14,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 from msgspec import inspect
 
 from nealytics.config import check, csharp
-from nealytics.config.tables import ApiKey, Config, secret_keys
+from nealytics.config.tables import ApiKey, Config, JwtAlgorithm, JwtKey, secret_keys
 from nealytics.errors import ConfigError
 
 DEFAULT_FILE = Path("nealytics.toml")
@@ -92,10 +92,13 @@ def _all_keys() -> dict[str, _Key]:
             kind = field.type
             if isinstance(kind, inspect.Metadata):
                 kind = kind.type
-            secret = field.name in secret_keys(table.type.cls) or name == "auth.api_keys"
+            secret = field.name in secret_keys(table.type.cls) or name in _KEY_LISTS
             found[name] = _Key(name, kind, secret)
     return found
 
+
+# Lists of tables with secrets in them: never shown, and read by functions of their own.
+_KEY_LISTS = ("auth.api_keys", "auth.jwt_keys")
 
 KEYS = _all_keys()
 TABLES = tuple(dict.fromkeys(name.partition(".")[0] for name in KEYS))
@@ -172,11 +175,13 @@ class _Gathered:
             self._unknown_key(name)
             return
         try:
-            value = (
-                _api_keys(raw, text=text, commas=commas)
-                if name == "auth.api_keys"
-                else _value(key.kind, raw, text=text)
-            )
+            value: Any
+            if name == "auth.api_keys":
+                value = _api_keys(raw, text=text, commas=commas)
+            elif name == "auth.jwt_keys":
+                value = _jwt_keys(raw, text=text)
+            else:
+                value = _value(key.kind, raw, text=text)
         except _Unusable as error:
             value_shown = "" if key.secret else f" is {_shown(raw)}"
             self.problems.append(f"config: {name}{value_shown}{f' (from {shown})' if shown else ''}{error}")
@@ -449,15 +454,72 @@ def _api_key(item: object, i: int) -> ApiKey:
         return ApiKey(key=item)
     if not isinstance(item, dict):
         raise _Unusable(f'[{i}] is neither a key nor a table; write [[auth.api_keys]] with key = "…" below')
-    fields = ApiKey.__struct_fields__
+    _check_texts(item, i, ApiKey.__struct_fields__)
+    if item.get("kind", "server") not in {"server", "browser"}:
+        raise _Unusable(f'[{i}].kind is {_shown(item["kind"])}; write "server" or "browser"')
+    return ApiKey(**item)
+
+
+def _jwt_keys(raw: object, *, text: bool) -> tuple[JwtKey, ...]:
+    """Keys from a list of tables, or from a text with such a list in JSON."""
+    if text and isinstance(raw, str):
+        raw = _json_list(raw) if raw.strip() else []
+        if raw is None:
+            raise _Unusable(' is not a list in JSON; write [{"kid": "…", "algorithm": "HS256", "key": "…"}]')
+    if not isinstance(raw, list):
+        raise _Unusable(' is not a list; write each key as [[auth.jwt_keys]] with key = "…" below')
+    return tuple(_jwt_key(item, i) for i, item in enumerate(raw))
+
+
+def _jwt_key(item: object, i: int) -> JwtKey:
+    if not isinstance(item, dict):
+        raise _Unusable(f'[{i}] is not a table; write [[auth.jwt_keys]] with key = "…" below')
+    _check_texts(item, i, JwtKey.__struct_fields__)
+    if item.get("algorithm", "HS256") not in _ALGORITHMS:
+        raise _Unusable(
+            f"[{i}].algorithm is {_shown(item['algorithm'])}; write one of "
+            f"{', '.join(json.dumps(algorithm) for algorithm in _ALGORITHMS)}"
+        )
+    given = [name for name in ("key", "key_file", "public_key_file") if item.get(name)]
+    if len(given) != 1:
+        raise _Unusable(
+            f"[{i}] has {' and '.join(given) or 'no key'}; give one of key, key_file, public_key_file"
+        )
+    (source,) = given
+    if source != "key":
+        # Who names a file by the wrong one of the two has mistaken what is secret.
+        if (source == "key_file") != (item.get("algorithm", "HS256") == "HS256"):
+            raise _Unusable(
+                f"[{i}] has {source}, and {item.get('algorithm', 'HS256')} needs "
+                f"{'public_key_file, a PEM file' if source == 'key_file' else 'key_file, a shared secret'}"
+            )
+        return JwtKey(**{**item, "key": _content(item[source], f"[{i}].{source}")})
+    return JwtKey(**item)
+
+
+def _check_texts(item: dict[str, Any], i: int, fields: tuple[str, ...]) -> None:
     for name, value in item.items():
         if name not in fields:
             raise _Unusable(f"[{i}] has the unknown key {name}; {_suggestion(name, fields)}")
         if not isinstance(value, str):
             raise _Unusable(f'[{i}].{name} is not a text; write it in quotes, "…"')
-    if item.get("kind", "server") not in {"server", "browser"}:
-        raise _Unusable(f'[{i}].kind is {_shown(item["kind"])}; write "server" or "browser"')
-    return ApiKey(**item)
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            raise _Unusable(f"[{i}].{name} is not UTF-8 text; mend it")
+
+
+def _content(path: str, name: str) -> str:
+    try:
+        # Editors and `echo` end a file with a newline, which is no part of a secret.
+        content = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
+        # Its value is not shown: put there by mistake, it is the secret itself.
+        raise _Unusable(
+            f"{name} names no file that can be read: {reason}; name the file with the key"
+        ) from None
+    if not content:
+        raise _Unusable(f"{name} names an empty file; name the file with the key")
+    return content
 
 
 def _json_list(text: str) -> list[Any] | None:
@@ -516,5 +578,6 @@ def _secret_file_variables() -> list[str]:
     return [key.variable + "_FILE" for key in KEYS.values() if key.secret]
 
 
+_ALGORITHMS: tuple[str, ...] = get_args(JwtAlgorithm)
 _KEY_OF_VARIABLE = {key.variable: name for name, key in KEYS.items()}
 _CSHARP_NAME = {name.lower(): name for name in csharp.NAMES}

@@ -63,10 +63,33 @@ class ApiKey(_Table, frozen=True):
     kind: Literal["server", "browser"] = "server"
 
 
+JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+
+
+class JwtKey(_Table, frozen=True):
+    """One key that tokens are verified with, and the only algorithm it is used for.
+
+    Exactly one of `key`, `key_file` and `public_key_file` is given. `load()` puts into `key` what the file
+    holds, so that every process of the node has the same key, whatever becomes of the file.
+    """
+
+    algorithm: JwtAlgorithm = "HS256"
+    kid: str = ""  # empty = for tokens without a kid, or with one that no key has
+    key: Secret = ""  # HS256: the shared secret, at least 32 bytes; else the public key in PEM
+    key_file: str = ""
+    public_key_file: str = ""
+
+
 class AuthConfig(_Table, frozen=True):
     api_keys: tuple[ApiKey, ...] = ()
     jwt_key: Secret = ""  # HS256; at least 32 bytes
     jwt_key_previous: Secret = ""  # still accepted, while a new jwt_key spreads
+    jwt_keys: tuple[JwtKey, ...] = ()
+    jwks_url: str = ""  # an issuer's public keys
+    jwks_ca_file: str = ""
+    jwks_refresh_s: Annotated[int, Meta(ge=10, le=86_400)] = 300
+    # Tokens rarely live longer than an hour, and an issuer that is away for longer issues no new ones either.
+    jwks_age_max_s: Annotated[int, Meta(ge=20, le=604_800)] = 3_600
     jwt_clock_skew_s: Annotated[int, Meta(ge=0, le=3_600)] = 30
     jwt_issuer: str = ""  # empty = not checked
     jwt_audience: str = ""  # empty = not checked
@@ -175,7 +198,7 @@ def secrets_of(config: Config) -> list[str]:
     tables: list[_Table] = [getattr(config, name) for name in config.__struct_fields__]
     found = [
         getattr(table, name)
-        for table in (*tables, *config.auth.api_keys)
+        for table in (*tables, *config.auth.api_keys, *config.auth.jwt_keys)
         for name in secret_keys(type(table))
     ]
     return [secret for secret in found if secret]

@@ -1,0 +1,57 @@
+"""The keys that tokens are verified with, and which of them a token may be tried with.
+
+A key has one algorithm, set where the key is configured and never by a token. So a token made with HS256 is
+never tried with a public key, whatever its header says (RFC 8725, 3.1 and 3.2).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from nealytics.config import AuthConfig, JwtAlgorithm, public_key
+
+if TYPE_CHECKING:
+    from nealytics.config.pem import PublicKey
+
+HS256: JwtAlgorithm = "HS256"
+ALGORITHMS: tuple[JwtAlgorithm, ...] = (HS256, "RS256", "ES256", "EdDSA")
+
+
+class VerifyingKey(msgspec.Struct, frozen=True, eq=False):
+    algorithm: JwtAlgorithm
+    kid: str  # empty = none
+    material: "bytes | PublicKey"  # bytes for HS256 only
+
+
+def configured_keys(config: AuthConfig) -> list[VerifyingKey]:
+    """Raises `ValueError` for a public key that is none; `load()` has told about it before."""
+    keys = [VerifyingKey(HS256, "", key.encode()) for key in (config.jwt_key, config.jwt_key_previous) if key]
+    for key in config.jwt_keys:
+        material = key.key.encode() if key.algorithm == HS256 else public_key(key.key, key.algorithm)
+        keys.append(VerifyingKey(key.algorithm, key.kid, material))
+    return keys
+
+
+class Candidates(msgspec.Struct, frozen=True):
+    keys: Sequence[VerifyingKey]
+    named: bool  # they have the token's kid, so no other key can be meant
+
+
+def candidates(keys: Iterable[VerifyingKey], algorithm: str, kid: str) -> Candidates:
+    """The keys of this algorithm that a token with this kid (empty: none) may be signed with.
+
+    Those of its kid; if there are none, those without a kid, which so also verify the tokens of issuers that
+    name their keys and are known here by the key alone. A token without a kid, where all keys have one, is
+    tried with the only key of its algorithm, if it is the only one. A key of another kid is never tried, nor
+    one of several public keys that nothing tells apart.
+    """
+    of_algorithm = [key for key in keys if key.algorithm == algorithm]
+    if kid and (named := [key for key in of_algorithm if key.kid == kid]):
+        return Candidates(named, named=True)
+    nameless = [key for key in of_algorithm if not key.kid]
+    if not nameless and not kid:
+        return Candidates(of_algorithm if len(of_algorithm) == 1 else (), named=False)
+    if len(nameless) > 1 and algorithm != HS256:
+        nameless = []
+    return Candidates(nameless, named=False)
