@@ -6,9 +6,11 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.config import QueryConfig
 from nealytics.event import Event
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.instants import iso_utc
@@ -481,8 +483,9 @@ class TestOnTheEngine:
 
     async def test_a_query_above_clickhouse_s_limits_says_what_to_narrow(self, reader: Reader):
         await reader.store(*(event(session_id=f"s{n}") for n in range(100)))
-        reader.clickhouse._read_settings["max_rows_to_read"] = 10
-        status, body, _ = await reader.get(TIMELINE)
+        config = msgspec.structs.replace(reader.config, query=QueryConfig(rows_read_max=10))
+        async with Reader(reader.clickhouse, config) as limited:
+            status, body, _ = await limited.get(TIMELINE)
         assert (status, body["code"]) == (422, "query_too_large")
         assert "Narrow" in body["detail"]
 
