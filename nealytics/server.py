@@ -19,6 +19,7 @@ from pathlib import Path
 
 from nealytics.auth.api_keys import ApiKeys
 from nealytics.auth.jwt import CLAIM_CHARS_MAX, TokenVerifier
+from nealytics.auth.token_rate import TokenRate
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.commit.backoff import next_delay_ms
@@ -128,13 +129,16 @@ class Worker:
             memory=self._memory,
             metrics=self._metrics,
         )
+        verifier = TokenVerifier(
+            config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
+        )
+        verifier.start()
         reads = Reads(
             config,
             client=self._read_client,
-            verifier=TokenVerifier(
-                config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
-            ),
+            verifier=verifier,
             metrics=self._metrics,
+            rate=TokenRate(self._memory),
         )
         add_read_routes(app, reads)
         add_health_routes(
@@ -173,6 +177,7 @@ class Worker:
         for wal, _ in self._logs.all:
             with contextlib.suppress(LogError):
                 await wal.close()
+        await verifier.close()
         await self._client.close()
         await self._read_client.close()
         return EXIT_BROKEN if self._broken else 0

@@ -26,11 +26,13 @@ from aiohttp import hdrs, web
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.scope import Scope
+from nealytics.auth.token_rate import TokenRate
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import Config
 from nealytics.errors import Refused
 from nealytics.http.gate import QueryGate
+from nealytics.http.responses import names_tag
 from nealytics.observe.metrics import Metrics
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.endpoint import Endpoint, Route
@@ -64,6 +66,7 @@ class Reads:
         client: ClickHouseClient,
         verifier: TokenVerifier,
         metrics: Metrics,
+        rate: TokenRate | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config.query
@@ -71,6 +74,7 @@ class Reads:
         self.fence = Fence(client, config.clickhouse.database)
         self._database = config.clickhouse.database
         self._verifier = verifier
+        self._rate = rate
         self._metrics = metrics
         self._clock = clock
         self._gate = QueryGate(config.query)
@@ -78,7 +82,7 @@ class Reads:
 
     async def scope_of(self, request: web.Request, route: Route) -> Scope:
         """Whose events the request may see on this route. Raises `Refused`."""
-        scope = self._verifier.scope_of(request.headers.get(hdrs.AUTHORIZATION))
+        scope = await self._verifier.resolve(request.headers.get(hdrs.AUTHORIZATION))
         if scope.endpoints is not None and route.name not in scope.endpoints:
             raise Refused(
                 403,
@@ -87,6 +91,8 @@ class Reads:
                 detail=f"its claim endpoints lists {', '.join(sorted(scope.endpoints)) or 'none'}",
                 field="endpoints",
             )
+        if self._rate is not None:
+            self._rate.take(scope)
         return scope
 
     def arguments_of(self, request: web.Request, route: Route) -> Arguments:
@@ -150,7 +156,7 @@ class Reads:
             hdrs.ETAG: tag,
             hdrs.VARY: hdrs.AUTHORIZATION,
         }
-        if _names_tag(request.headers.get(hdrs.IF_NONE_MATCH, ""), tag):
+        if names_tag(request.headers.get(hdrs.IF_NONE_MATCH, ""), tag):
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
@@ -190,10 +196,6 @@ def _token_filter(text: str) -> Any:
         raise Refused(
             400, "invalid_claim", f"the token's {refused.message}", detail=refused.detail, field="filters"
         ) from None
-
-
-def _names_tag(header: str, tag: str) -> bool:
-    return header.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in header.split(","))
 
 
 def refusal(error: ClickHouseError) -> Exception:

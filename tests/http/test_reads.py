@@ -569,3 +569,17 @@ async def test_what_clickhouse_says_of_itself_stays_inside():
         status, body, _ = await reader.get(TIMELINE)
         assert status == 500
         assert "secret_column" not in json.dumps(body)
+
+
+async def test_a_token_for_other_endpoints_is_refused():
+    async with reader_of(ClickHouseUnavailable("must not be asked")) as reader:
+        status, body, _ = await reader.get(TOP, claims={"endpoints": ["timeline", "sessions"]})
+        assert (status, body["code"], body["field"]) == (403, "forbidden", "endpoints")
+        assert "sessions, timeline" in body["detail"]
+        assert (await reader.get(TIMELINE, claims={"endpoints": ["timeline"]}))[0] == 503
+
+
+async def test_a_token_s_filter_that_makes_no_sense_is_the_token_s_fault():
+    async with reader_of(ClickHouseUnavailable("must not be asked")) as reader:
+        status, body, _ = await reader.get(TIMELINE, claims={"filters": ["nothing"]})
+        assert (status, body["code"], body["field"]) == (400, "invalid_claim", "filters")
