@@ -16,8 +16,9 @@ import gzip
 import logging
 import ssl
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -37,6 +38,7 @@ log = logging.getLogger("nealytics.clickhouse")
 
 Param = str | int | float | Sequence[str]
 Setting = str | int
+T = TypeVar("T")
 
 # Sent with every insert, so that a retry is cut into blocks exactly as the first try was: deduplication works
 # by block. The sizes are ClickHouse's own defaults, pinned because a server profile may have changed them
@@ -80,6 +82,9 @@ _ANSWER_GRACE_S = 2.0
 # URL.
 _COMPRESS_BYTES_MIN = 64 * 1024
 _ERROR_BYTES_MAX = 64 * 1024
+
+# How a request fails that gets no complete answer.
+_BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
 
 _EXCEPTION_CODE = "X-ClickHouse-Exception-Code"
 # Every version marks its answers: X-ClickHouse-Query-Id, -Summary, -Server-Display-Name.
@@ -181,6 +186,44 @@ class ClickHouseClient:
         except msgspec.MsgspecError as error:
             raise ClickHouseUnavailable(f"the answer is not JSON: {error}") from error
 
+    @asynccontextmanager
+    async def stream(
+        self,
+        sql: str,
+        params: Mapping[str, Param] | None = None,
+        *,
+        output_format: str,
+        settings: Mapping[str, Setting] | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The answer to a SELECT in pieces, in the bytes of `output_format`; read-only, as with `query`.
+
+        The query has ended when the context is entered: whatever goes wrong with it is raised there, and its
+        text is never among the pieces. ClickHouse keeps the answer, on disk if it is large, so a slow reader
+        holds up no query and nothing gathers here. Raises `ClickHouseUnavailable` in the loop if not all of
+        it arrives.
+        """
+        timeout_s = timeout_s or self._config.query_timeout_s
+        parameters = {
+            "database": self.endpoint.database,
+            "default_format": output_format,
+            **self._known(self._read_settings),
+            "max_execution_time": max(1, int(timeout_s)),
+            # It buffers blocks to format them side by side, hundreds of megabytes of wide rows; and it is no
+            # faster where the answer is written to a disk.
+            "output_format_parallel_formatting": 0,
+            **(settings or {}),
+            **_bound(params or {}),
+        }
+        # How long the reader takes is its own business; only ClickHouse's silence counts.
+        within = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._config.connect_timeout_s, sock_read=timeout_s + _ANSWER_GRACE_S
+        )
+        body = sql.encode()
+        response = await _again_if_idle_too_long(lambda: self._begin(parameters, body, within=within))
+        async with response:
+            yield self._pieces(response)
+
     async def command(
         self,
         sql: str,
@@ -251,16 +294,15 @@ class ClickHouseClient:
     # Requests
 
     async def _read(self, parameters: Mapping[str, Setting], body: bytes) -> bytes:
+        timeout_s = self._config.query_timeout_s + _ANSWER_GRACE_S
+        return await _again_if_idle_too_long(lambda: self._request(parameters, body, timeout_s=timeout_s))
+
+    async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         try:
-            return await self._request(
-                parameters, body, timeout_s=self._config.query_timeout_s + _ANSWER_GRACE_S
-            )
-        except ClickHouseUnavailable as error:
-            # A connection that the server had closed while it was idle looks like this. A read has no effect,
-            # so it is tried once more; the pool has thrown the dead connection away.
-            if not isinstance(error.__cause__, aiohttp.ServerDisconnectedError | ConnectionError):
-                raise
-        return await self._request(parameters, body, timeout_s=self._config.query_timeout_s + _ANSWER_GRACE_S)
+            async for piece in response.content.iter_any():
+                yield piece
+        except _BROKEN as error:
+            raise self._unavailable(error) from error
 
     async def _request(
         self,
@@ -270,28 +312,46 @@ class ClickHouseClient:
         timeout_s: float,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
+        response = await self._begin(parameters, body, within=self._timeout(timeout_s), headers=headers)
+        try:
+            async with response:
+                return await response.read()
+        except _BROKEN as error:
+            raise self._unavailable(error) from error
+
+    async def _begin(
+        self,
+        parameters: Mapping[str, Setting],
+        body: bytes,
+        *,
+        within: aiohttp.ClientTimeout,
+        headers: Mapping[str, str] | None = None,
+    ) -> aiohttp.ClientResponse:
+        """The answer of a request that succeeded, its body still to be read; the caller closes it."""
         # Encoded here: yarl would take some characters of a value for syntax.
         url = URL(f"{self.endpoint.url}/?{urlencode(parameters)}", encoded=True)
         try:
-            async with self._open().post(
+            response = await self._open().post(
                 # A redirect is not followed: it would drop the body, and take the password elsewhere.
                 url,
                 data=body,
                 headers=headers,
-                timeout=self._timeout(timeout_s),
+                timeout=within,
                 allow_redirects=False,
-            ) as response:
-                code = response.headers.get(_EXCEPTION_CODE)
-                if response.status == 200 and code is None:
-                    if not any(name.lower().startswith(_MARK) for name in response.headers):
-                        # The empty 200 of a maintenance page would otherwise be taken for a finished insert.
-                        raise ClickHouseUnavailable(
-                            f"{self._where()}: HTTP 200, but no {_MARK}* header: this is not ClickHouse; "
-                            "check clickhouse.url and the proxies on the way"
-                        )
-                    return await response.read()
+            )
+            code = response.headers.get(_EXCEPTION_CODE)
+            if response.status == 200 and code is None:
+                if not any(name.lower().startswith(_MARK) for name in response.headers):
+                    response.close()
+                    # The empty 200 of a maintenance page would otherwise be taken for a finished insert.
+                    raise ClickHouseUnavailable(
+                        f"{self._where()}: HTTP 200, but no {_MARK}* header: this is not ClickHouse; "
+                        "check clickhouse.url and the proxies on the way"
+                    )
+                return response
+            async with response:
                 message = await response.content.read(_ERROR_BYTES_MAX)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except _BROKEN as error:
             raise self._unavailable(error) from error
         refused = error_of(response.status, code, message.decode("utf-8", "replace"))
         if refused.code == UNKNOWN_SETTING:
@@ -357,6 +417,17 @@ class ClickHouseClient:
 
 class _Answer(msgspec.Struct):
     data: list[list[Any]]
+
+
+async def _again_if_idle_too_long(read: Callable[[], Awaitable[T]]) -> T:
+    """Does a read once more if it failed like one over a connection that the server had closed while it was
+    idle. A read has no effect, and the pool has thrown the dead connection away."""
+    try:
+        return await read()
+    except ClickHouseUnavailable as error:
+        if not isinstance(error.__cause__, aiohttp.ServerDisconnectedError | ConnectionError):
+            raise
+    return await read()
 
 
 def escaped(value: Param) -> str:

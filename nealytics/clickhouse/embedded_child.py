@@ -493,9 +493,12 @@ class Interface:
                 return Outcome(answer)
             output_format = call.output_format
             pack = encoding.Packer(call.answer_encoding) if call.answer_encoding else None
-            if statement.has_result and output_format.lower() in _FILE_FORMATS:
+            form = output_format.lower()
+            in_pieces = statement.is_select and form in _STREAMED_FORMATS
+            if (statement.has_result and form in _FILE_FORMATS) or (in_pieces and call.whole):
+                # As on a server, an answer that is wanted whole is kept on disk until it is, not in memory.
                 pieces = self._through_file(session, statement, output_format, call.params)
-            elif statement.is_select and output_format.lower() in _STREAMED_FORMATS and not call.whole:
+            elif in_pieces:
                 pieces = session.stream(statement.sql, output_format, call.params)
             else:
                 answer = session.execute(statement.sql, output_format, call.params)

@@ -72,6 +72,86 @@ async def script() -> AsyncIterator[Script]:
     await runner.cleanup()
 
 
+# Streams
+
+
+def in_pieces(count: int, *, then_cut: bool = False) -> Handler:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"X-ClickHouse-Query-Id": "1"})
+        await response.prepare(request)
+        for _ in range(count):
+            await response.write(b"x" * 100_000)
+        if then_cut and request.transport is not None:
+            request.transport.abort()
+        return response
+
+    return answer
+
+
+async def test_a_stream_asks_for_the_whole_answer_and_hands_it_on_in_pieces(script: Script):
+    script.answer = in_pieces(20)
+    async with script.client() as client, client.stream("SELECT …", {"a": 1}, output_format="CSV") as pieces:
+        assert sum([len(piece) async for piece in pieces]) == 2_000_000
+    (request,) = script.requests
+    asked = {name: request.query[name] for name in ("wait_end_of_query", "readonly", "final", "param_a")}
+    assert asked == {"wait_end_of_query": "1", "readonly": "2", "final": "1", "param_a": "1"}
+    assert request.query["default_format"] == "CSV"
+    assert script.bodies == ["SELECT …".encode()]
+
+
+async def test_a_stream_that_is_refused_has_no_pieces(script: Script):
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        headers = {"X-ClickHouse-Exception-Code": "241"}
+        return web.Response(status=500, headers=headers, text="Code: 241. Memory (MEMORY_LIMIT_EXCEEDED)")
+
+    script.answer = answer
+    async with script.client() as client:
+        with pytest.raises(ClickHouseError) as raised:
+            async with client.stream("SELECT …", output_format="CSV"):
+                pytest.fail("there is nothing to read")
+    assert raised.value.code == 241
+
+
+async def test_a_stream_that_ends_early_is_no_complete_one(script: Script):
+    script.answer = in_pieces(5, then_cut=True)
+    async with script.client() as client, client.stream("SELECT …", output_format="CSV") as pieces:
+        with pytest.raises(ClickHouseUnavailable):
+            _ = [piece async for piece in pieces]
+
+
+async def test_a_slow_reader_of_a_stream_gathers_nothing_and_has_all_the_time(script: Script):
+    sent = 0
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse(headers={"X-ClickHouse-Query-Id": "1"})
+        await response.prepare(request)
+        for _ in range(300):
+            await response.write(b"x" * 100_000)
+            sent += 100_000
+        return response
+
+    script.answer = answer
+    config = msgspec.structs.replace(CONFIG, query_timeout_s=0.1)
+    async with script.client(config) as client, client.stream("SELECT …", output_format="CSV") as pieces:
+        read = len(await anext(pieces))
+        await asyncio.sleep(2.5)  # longer than ClickHouse would have for the query
+        assert sent < 20_000_000  # the buffers of both ends and of the kernel
+        async for piece in pieces:
+            read += len(piece)
+    assert read == 30_000_000
+
+
+async def test_leaving_a_stream_early_costs_its_connection_and_no_other(script: Script):
+    script.answer = in_pieces(1_000)
+    async with script.client() as client:
+        async with client.stream("SELECT …", output_format="CSV") as pieces:
+            await anext(pieces)
+        script.answer = in_pieces(1)
+        async with client.stream("SELECT …", output_format="CSV") as pieces:
+            assert sum([len(piece) async for piece in pieces]) == 100_000
+
+
 # Inserts
 
 

@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import socket
 import stat
 import threading
@@ -18,6 +19,7 @@ import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from nealytics.clickhouse.embedded import engine_dir
 from nealytics.clickhouse.embedded_body import BODY_MEMORY_BYTES_MAX, Body
 from nealytics.clickhouse.embedded_child import SQL_HEAD_BYTES
 from nealytics.clickhouse.encoding import SUPPORTED, compressed
@@ -109,6 +111,24 @@ def test_a_result_larger_than_memory_should_be_comes_in_pieces(engine: RunningEn
     reply = post(engine, "SELECT number FROM numbers(3000000)")
     assert reply.headers["Transfer-Encoding"] == "chunked"
     assert reply.body.count(b"\n") == 3_000_000
+
+
+def test_an_answer_that_is_wanted_whole_waits_on_disk_and_not_in_memory(engine: RunningEngine):
+    assert engine.process is not None
+    status = Path(f"/proc/{engine.process.pid}/status")
+
+    def most_mib() -> int:
+        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) // 1024  # type: ignore[index]
+
+    sql = "SELECT repeat('x', 1000) FROM numbers({}) FORMAT TSVRaw SETTINGS output_format_parallel_formatting = 0"
+    assert len(post(engine, sql.format(100_000), wait_end_of_query=1).body) == 100_100_000
+    Path(f"/proc/{engine.process.pid}/clear_refs").write_text("5")  # forget the peak of earlier tests
+    before = most_mib()
+    reply = post(engine, sql.format(400_000), wait_end_of_query=1)
+    assert reply.status == 200
+    assert len(reply.body) == 400_400_000
+    assert most_mib() - before < 200
+    assert not list(engine_dir(engine.config.server.data_dir).glob("tmp/nealytics-*"))
 
 
 def test_the_summary_counts_what_was_read_and_written(engine: RunningEngine, table: str):
