@@ -121,3 +121,8 @@ def raw_answer(status_line: str, body: bytes, headers: dict[str, str] | None = N
         "Connection: close",
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def names_tag(header: str, tag: str) -> bool:
+    """Whether an `If-None-Match` says that the client has the answer with this ETag."""
+    return header.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in header.split(","))
