@@ -20,7 +20,7 @@ What holds for every endpoint, because it is done in one place:
 from typing import Any
 
 from nealytics.queries import active, sessions, timeline, timeseries, top
-from nealytics.queries.endpoint import Endpoint
+from nealytics.queries.endpoint import Endpoint, Stream
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
     timeline.ENDPOINT,
@@ -29,3 +29,6 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     active.ENDPOINT,
     top.ENDPOINT,
 )
+
+# Routes whose answers have no end known beforehand; `http` serves each in its own way.
+STREAMS: tuple[Stream, ...] = ()
