@@ -165,8 +165,8 @@ async def run(
         events=len(ordered) * events,
         errors=shared.errors,
         seconds=took,
-        p50_ms=_quantile(ordered, 0.5) * 1000,
-        p99_ms=_quantile(ordered, 0.99) * 1000,
+        p50_ms=quantile(ordered, 0.5) * 1000,
+        p99_ms=quantile(ordered, 0.99) * 1000,
     )
 
 
@@ -176,5 +176,5 @@ def _content_length(head: bytes) -> int:
     return int(lower[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
 
 
-def _quantile(ordered: list[float], share: float) -> float:
+def quantile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0

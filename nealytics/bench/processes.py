@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from nealytics.bench.load import KEY, Result, Route
+from nealytics.config import Config, config_to_json
 from nealytics.errors import NealyticsError
 from nealytics.process import self_command
 
@@ -121,6 +122,27 @@ def baseline() -> Iterator[int]:
     process = subprocess.Popen(argv, executable=executable, pass_fds=(fd,))
     port = int(listener.getsockname()[1])
     listener.close()
+    try:
+        yield port
+    finally:
+        _end(process)
+
+
+@contextmanager
+def read_server(config: Config, directory: Path) -> Iterator[int]:
+    """The port of the read API in a process of its own; the engine of `config` runs already."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config_fd = os.memfd_create("config", 0)
+    os.write(config_fd, config_to_json(config))
+    fds = (listener.fileno(), config_fd)
+    executable, argv = self_command(
+        "bench", "read-server", "--listen-fd", str(fds[0]), "--config-fd", str(fds[1])
+    )
+    with (directory / "read-server.log").open("wb") as log:
+        process = subprocess.Popen(argv, executable=executable, pass_fds=fds, stdout=log, stderr=log)
+    port = int(listener.getsockname()[1])
+    listener.close()
+    os.close(config_fd)
     try:
         yield port
     finally:

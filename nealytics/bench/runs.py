@@ -1,34 +1,20 @@
 """The benchmarks: what is measured, in which order, and how it is told."""
 
-import os
-import platform
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from nealytics.bench import processes
 from nealytics.bench.load import Result
+from nealytics.bench.machine import Machine, Say, introduce, machine_at
 from nealytics.bench.processes import BenchError, Product
 
 WARMUP_S = 1.0
 TRACK_REQUESTS_MAX = 2_000_000
 BATCH_REQUESTS_MAX = 20_000
 _DRAIN_TIMEOUT_S = 300.0
-_SYNCS = 50
-
-Say = Callable[[str], None]
-
-
-class Machine(msgspec.Struct, kw_only=True):
-    """Beside which the numbers are to be read."""
-
-    cpus: int
-    python: str
-    filesystem: str
-    sync_ms: float  # one 4 KiB write and fdatasync, median
 
 
 class TrackReport(msgspec.Struct, kw_only=True):
@@ -83,8 +69,8 @@ def track(
     durable: list[Result] = []
     empty: list[Result] = []
     with processes.scratch(directory) as made:
-        machine = _machine(made)
-        _introduce(machine, say)
+        machine = machine_at(made)
+        introduce(machine, say)
         with (
             processes.product(made / "node", clickhouse=clickhouse, workers=workers) as node,
             processes.baseline() as baseline_port,
@@ -142,8 +128,8 @@ def batch(
     """Durable `batch`, while the committer drains into the embedded engine."""
     results: list[Result] = []
     with processes.scratch(directory) as made:
-        machine = _machine(made)
-        _introduce(machine, say)
+        machine = machine_at(made)
+        introduce(machine, say)
         with processes.product(made / "node", clickhouse=True, workers=workers) as node:
             began = time.monotonic()
             for number in range(rounds):
@@ -187,8 +173,8 @@ def memory(*, events: int, limit_mb: int, directory: Path | None, say: Say) -> M
     per_request = 1_000
     began = time.monotonic()
     with processes.scratch(directory) as made:
-        machine = _machine(made)
-        _introduce(machine, say)
+        machine = machine_at(made)
+        introduce(machine, say)
         with processes.product(made / "node", clickhouse=False) as node:
             (worker,) = node.worker_pids()
             sent = 0
@@ -242,50 +228,6 @@ def memory(*, events: int, limit_mb: int, directory: Path | None, say: Say) -> M
         f" {verdict} {limit_mb} MB"
     )
     return report
-
-
-def _machine(directory: Path) -> Machine:
-    return Machine(
-        cpus=len(os.sched_getaffinity(0)),
-        python=platform.python_version(),
-        filesystem=_filesystem(directory),
-        sync_ms=_sync_ms(directory),
-    )
-
-
-def _introduce(machine: Machine, say: Say) -> None:
-    say(
-        f"{machine.cpus} cores, Python {machine.python}, data on {machine.filesystem}"
-        f" (4 KiB write and fdatasync: {machine.sync_ms:.2f} ms)"
-    )
-
-
-def _sync_ms(directory: Path) -> float:
-    """What durability costs here, without any of our code."""
-    path = directory / "sync"
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    times = []
-    try:
-        for _ in range(_SYNCS):
-            began = time.perf_counter()
-            os.write(fd, b"." * 4096)
-            os.fdatasync(fd)
-            times.append(time.perf_counter() - began)
-    finally:
-        os.close(fd)
-        path.unlink()
-    return statistics.median(times) * 1000
-
-
-def _filesystem(directory: Path) -> str:
-    """Its type, by the mount point that is nearest above `directory`."""
-    best, kind = "", "unknown"
-    resolved = str(directory.resolve())
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, point, found, *_ = line.split()
-        if (resolved == point or resolved.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
-            best, kind = point, found
-    return kind
 
 
 def _check(name: str, result: Result) -> None:

@@ -1,6 +1,7 @@
 """`nealytics bench`: measures this machine with the real product, on temporary data."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,14 @@ import uvloop
 
 from nealytics.bench import baseline as baseline_app
 from nealytics.bench import load as load_generator
+from nealytics.bench import read as read_bench
+from nealytics.bench import read_server as read_server_app
 from nealytics.bench import runs
 from nealytics.bench.load import Route
+from nealytics.bench.machine import Say
+from nealytics.config import config_from_json
 from nealytics.process import die_with_parent
+from nealytics.queries import ENDPOINTS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -126,6 +132,67 @@ def memory(events: int, limit_mb: int, directory: Path | None, as_json: bool) ->
         raise SystemExit(1)
 
 
+@bench.command()
+@click.option("--events", type=click.IntRange(1_000, 1_000_000_000), default=10_000_000, show_default=True)
+@click.option("--tenants", type=click.IntRange(1, 99), default=20, show_default=True)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="How often each question is asked, each way.",
+)
+@click.option(
+    "--only",
+    type=click.Choice([endpoint.name for endpoint in ENDPOINTS]),
+    multiple=True,
+    help="This endpoint; repeatable.",
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the generated events here, and use them if they are there already.",
+)
+@_shared
+def read(
+    events: int,
+    tenants: int,
+    rounds: int,
+    only: tuple[str, ...],
+    data: Path | None,
+    directory: Path | None,
+    as_json: bool,
+) -> None:
+    """Each read endpoint, beside the same SQL straight to the engine, in turns.
+
+    Generates events of 91 days (10 million need 0.6 GB and a minute), starts the embedded engine and the
+    read API over them, and asks what a dashboard asks: of a large, a median and a small tenant, for 24 hours,
+    7 and 30 days. The ratio is what our own part costs."""
+    report = asyncio.run(
+        read_bench.read(
+            events_count=events,
+            tenants=tenants,
+            rounds=rounds,
+            only=only,
+            data=data,
+            directory=directory,
+            say=_say(as_json),
+        )
+    )
+    _show(report, as_json)
+
+
+@bench.command(hidden=True)
+@click.option("--listen-fd", type=int, required=True)
+@click.option("--config-fd", type=int, required=True)
+def read_server(listen_fd: int, config_fd: int) -> None:
+    """The read API over the generated events; `bench read` starts it."""
+    die_with_parent()
+    config = config_from_json(os.pread(config_fd, os.fstat(config_fd).st_size, 0))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(read_server_app.serve(config, socket.socket(fileno=listen_fd)))
+
+
 @bench.command(hidden=True)
 @click.option("--listen-fd", type=int, required=True)
 def baseline(listen_fd: int) -> None:
@@ -172,7 +239,7 @@ def load(
     click.echo(msgspec.json.encode(result), nl=False)
 
 
-def _say(as_json: bool) -> runs.Say:
+def _say(as_json: bool) -> Say:
     def say(line: str) -> None:
         if not as_json:
             click.echo(line)

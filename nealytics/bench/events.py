@@ -1,0 +1,209 @@
+"""The events of `bench read`: 91 days of some tenants, the same ones at every run and on every machine.
+
+They are made inside the engine, from numbers. Event n belongs to a session, the session to a user (or to
+nobody) and to a tenant, all by hashes of n; the k-th tenant has 1/k of what the first has. Time goes with n,
+more of them by day than by night, so a run of numbers is a span of time of all tenants mixed, as an insert of
+a server is.
+
+The parts on disk look like those of a table that has been written to for months, and they do so every time,
+because nothing is left to the merges that happen to run: a month is pieces of a half, a quarter, an eighth …
+of its events, each one a merged part, then a few fresh inserts; and 2 % of its rows are there twice, in parts
+of their own, as when a batch comes again after its token was forgotten. So `final` has to do what it has to
+do in life.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import NamedTuple
+
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.schema import TABLE
+from nealytics.clickhouse.sql import identifier
+
+PROJECT = "bench"
+
+# Whole months, each a partition. The clock of the server that is measured stands at the end.
+MONTHS = tuple(datetime(2026, month, 1, tzinfo=UTC) for month in (4, 5, 6))
+START = MONTHS[0]
+END = datetime(2026, 7, 1, tzinfo=UTC)
+
+# What the last session needs to come to its end before END.
+_LAST_SESSION = timedelta(minutes=20)
+
+# A half, a quarter, … of a month are merged parts, until one would be smaller than this share of all events;
+# the rest are inserts that nothing has merged yet.
+_MERGED_SHARE_MIN = 1 / 256
+_FRESH_INSERTS = 4
+
+# Of each month this share of its rows comes a second time, in as many inserts.
+_REPEATED_SHARE = 0.02
+_REPEATED_INSERTS = 3
+
+# Rows of one block while generating: a part is made of a few of them, memory stays bounded.
+_BLOCK_ROWS = 250_000
+
+# Hundredths of all events.
+_EVENT_TYPES = {
+    "page_view": 38,
+    "click": 20,
+    "product_view": 13,
+    "search": 8,
+    "scroll": 6,
+    "add_to_cart": 5,
+    "cart": 3,
+    "shipping_details": 2,
+    "payment_details": 2,
+    "purchase": 1,
+    "login": 1,
+    "signup": 1,
+}
+
+
+_COLUMNS = (
+    "event_id",
+    "project_id",
+    "tenant_id",
+    "session_id",
+    "user_id",
+    "event_type",
+    "item_id",
+    "metadata_json",
+    "timestamp",
+    "received_at",
+    "inserted_at",
+)
+_INSERT_SETTINGS: dict[str, str | int] = {
+    "max_block_size": _BLOCK_ROWS,
+    "min_insert_block_size_rows": _BLOCK_ROWS,
+    "min_insert_block_size_bytes": 0,
+    "max_partitions_per_insert_block": 0,
+}
+
+
+class Piece(NamedTuple):
+    """Events `first` to `first + rows - 1`, as one insert."""
+
+    first: int
+    rows: int
+    merged: bool  # a part that a merge has written, not the insert
+
+
+def tenant(rank: int) -> str:
+    """The name of the `rank`-th largest tenant, from 1."""
+    return f"tenant-{rank:02d}"
+
+
+def pieces(events: int) -> Iterator[Piece]:
+    """How `events` events come into the table, oldest first."""
+    bounds = [round(events * ((month - START) / (END - START))) for month in (*MONTHS, END)]
+    for first, end in pairwise(bounds):
+        at = first
+        while (share := (end - at) // 2) > events * _MERGED_SHARE_MIN:
+            yield Piece(at, share, merged=True)
+            at += share
+        for number in range(_FRESH_INSERTS):
+            count = (end - at) // (_FRESH_INSERTS - number)
+            yield Piece(at, count, merged=False)
+            at += count
+        # The last one is what has just come, twice; the others lie anywhere in the month.
+        count = round((end - first) * _REPEATED_SHARE / _REPEATED_INSERTS)
+        for number in range(1, _REPEATED_INSERTS + 1):
+            yield Piece(first + (end - first) * number // _REPEATED_INSERTS - count, count, merged=False)
+
+
+def select_sql(piece: Piece, events: int, tenants: int) -> str:
+    """The rows of `piece`, out of `events` events of `tenants` tenants, in the order of `_COLUMNS`."""
+    first_of = "intDiv(number, 16) * 16"
+    types = ", ".join(f"'{name}'" for name, share in _EVENT_TYPES.items() for _ in range(share))
+    span_ms = (END - START - _LAST_SESSION) // timedelta(milliseconds=1)
+    weights = [1 / rank for rank in range(1, tenants + 1)]
+    bounds = [round(1_000_000 * sum(weights[:rank]) / sum(weights)) for rank in range(1, tenants)]
+    day = 86_400_000
+    return f"""
+WITH
+    -- Sixteen events in a row are two sessions, of 1 to 8 and of 8 to 15 events.
+    {first_of} AS block,
+    1 + sipHash64(block, 1) % 8 AS cut,
+    number - block < cut AS early,
+    if(early, block, block + cut) AS session,
+    number - session AS place,
+    sipHash64(session, 2) AS session_hash,
+    sipHash64(number, 3) AS event_hash,
+    -- From 0 to 1, even for each n. Its square makes a few users and items frequent.
+    session_hash % 1000000 AS tenant_draw,
+    1 + length(arrayFilter(bound -> tenant_draw >= bound, {bounds})) AS tenant_rank,
+    (sipHash64(session, 4) % 1000000) / 1000000 AS user_draw,
+    (sipHash64(number, 5) % 1000000) / 1000000 AS item_draw,
+    -- Even over the range, then moved: within a day from 0.4 to 1.6 times the mean.
+    session / {events} * {span_ms} AS even_ms,
+    toInt64({_ms(START)} + even_ms + 0.6 * {day} / (2 * pi()) * sin(2 * pi() * even_ms / {day})) AS start_ms,
+    start_ms + place * 30000 + event_hash % 30000 AS at_ms,
+    bitOr(bitOr(bitShiftLeft(toUInt64(at_ms), 16), 0x7000), bitAnd(sipHash64(number, 6), 0xFFF)) AS id_high,
+    bitOr(bitAnd(sipHash64(number, 7), 0x3FFFFFFFFFFFFFFF), 0x8000000000000000) AS id_low
+SELECT
+    reinterpretAsUUID(bitOr(toUInt128(id_high), bitShiftLeft(toUInt128(id_low), 64))) AS event_id,
+    '{PROJECT}' AS project_id,
+    'tenant-' || leftPad(toString(tenant_rank), 2, '0') AS tenant_id,
+    'session-' || lower(hex(session_hash)) AS session_id,
+    if(sipHash64(session, 8) % 10 < 3, NULL,
+        'user-' || toString(toUInt32(user_draw * user_draw * (50 + {events} / 40 / tenant_rank)))) AS user_id,
+    [{types}][1 + sipHash64(number, 9) % 100] AS event_type,
+    if(sipHash64(number, 10) % 4 = 0, NULL,
+        '/products/' || toString(toUInt32(item_draw * item_draw * 2000))) AS item_id,
+    concat(
+        '{{"plan":"', ['free', 'free', 'free', 'pro', 'pro', 'team'][1 + session_hash % 6],
+        '","device":"', ['mobile', 'desktop', 'tablet'][1 + intDiv(session_hash, 7) % 3],
+        '","country":"', ['DE', 'US', 'FR', 'IN', 'BR', 'JP', 'GB', 'AT'][1 + intDiv(session_hash, 31) % 8],
+        '","referrer":"https://example.org/search?q=', lower(hex(sipHash64(session, 11))),
+        '","position":', toString(place),
+        ',"cart":{{"items":', toString(event_hash % 7), ',"total":', toString(event_hash % 20000 / 100),
+        '}}}}') AS metadata_json,
+    fromUnixTimestamp64Milli(at_ms, 'UTC') AS timestamp,
+    fromUnixTimestamp64Milli(at_ms + 2000, 'UTC') AS received_at,
+    fromUnixTimestamp64Milli(at_ms + 5000, 'UTC') AS inserted_at
+FROM numbers({piece.first}, {piece.rows})"""
+
+
+def fingerprint(events: int, tenants: int) -> str:
+    """Tells one set of events from another, also from that of a release which makes them differently."""
+    made_of = [(piece, select_sql(piece, events, tenants)) for piece in pieces(events)]
+    return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
+
+
+async def generate(client: ClickHouseClient, database: str, events: int, tenants: int) -> None:
+    """Fills the table of `database`, which is emptied first, and leaves its parts frozen."""
+    table, workshop = f"{identifier(database)}.{TABLE}", f"{identifier(database)}.bench_workshop"
+    await freeze(client, database)
+    await client.command(f"TRUNCATE TABLE {table}")
+    await client.command(f"DROP TABLE IF EXISTS {workshop} SYNC")
+    for piece in pieces(events):
+        if piece.merged:
+            # In a table of its own, so that exactly these rows become one part, which then moves.
+            await client.command(f"CREATE TABLE {workshop} AS {table}")
+            await _insert(client, workshop, select_sql(piece, events, tenants))
+            await client.command(f"OPTIMIZE TABLE {workshop} FINAL")
+            partitions = await client.command(
+                f"SELECT DISTINCT _partition_id FROM {workshop} FORMAT TabSeparated"
+            )
+            for partition in partitions.split():
+                await client.command(
+                    f"ALTER TABLE {workshop} MOVE PARTITION ID '{partition}' TO TABLE {table}"
+                )
+            await client.command(f"DROP TABLE {workshop} SYNC")
+        else:
+            await _insert(client, table, select_sql(piece, events, tenants))
+
+
+async def _insert(client: ClickHouseClient, table: str, select: str) -> None:
+    await client.command(f"INSERT INTO {table} ({', '.join(_COLUMNS)}) {select}", settings=_INSERT_SETTINGS)
+
+
+async def freeze(client: ClickHouseClient, database: str) -> None:
+    """Keeps the parts as they are, as long as the engine runs."""
+    await client.command(f"SYSTEM STOP MERGES {identifier(database)}.{TABLE}")
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,91 @@
+"""What a dashboard asks: the questions of `bench read`.
+
+A line here is a question of one endpoint. It is asked of a large, a median and a small tenant, and, unless
+the endpoint shows pages, for the last 24 hours, 7 days and 30 days.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from nealytics.bench.events import END, tenant
+from nealytics.queries.endpoint import Route
+
+RANGES = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
+
+_FUNNEL = "&".join(
+    f"step={name}"
+    for name in ("product_view", "add_to_cart", "cart", "shipping_details", "payment_details", "purchase")
+)
+
+# These begin at the newest event, or where the page before ended.
+PAGED = frozenset({"timeline"})
+
+# Endpoint, and the query string without the range.
+QUESTIONS = (
+    ("timeline", ""),
+    ("timeline", "limit=1000"),
+    ("timeline", "before=2026-06-08T12:00:00Z"),
+    ("timeline", "eventType=purchase"),
+    ("timeline", "userId=user-7"),
+    ("timeline", "userId=nobody"),
+    ("timeline", "filter=meta:plan:eq:pro"),
+    ("sessions", ""),
+    ("sessions", "filter=meta:plan:eq:pro"),
+    ("timeseries", "interval=hour"),
+    ("timeseries", "interval=day&groupBy=event_type"),
+    ("timeseries", "interval=day&eventType=purchase"),
+    ("active", "interval=day"),
+    ("active", "interval=day&mode=approx"),
+    ("top", "dimension=event_type"),
+    ("top", "dimension=item_id"),
+    ("top", "dimension=item_id&eventType=product_view"),
+    ("summary", ""),
+    ("summary", "filter=meta:device:eq:mobile"),
+    ("funnel", _FUNNEL),
+    ("funnel", f"{_FUNNEL}&by=session"),
+    ("retention", "interval=week"),
+    ("paths", "event=product_view&depth=3"),
+    ("properties", ""),
+    ("properties", "key=plan"),
+)
+
+# Routes without an end: there is no moment at which they have answered.
+LEFT_OUT = {
+    "live": "waits for what has not happened yet",
+    "export": "as long as its client takes to read it; memory, not time, is what it promises",
+}
+
+
+class Question(NamedTuple):
+    """One question of one tenant."""
+
+    endpoint: str
+    query: str  # as in `QUESTIONS`
+    range: str  # a key of `RANGES`; empty for an endpoint without
+    tenant: str
+    url: str  # path and query string
+
+
+def tenants_asked(tenants: int) -> tuple[str, ...]:
+    """A large, a median and a small one."""
+    return tuple(dict.fromkeys(tenant(rank) for rank in (1, (tenants + 1) // 2, tenants)))
+
+
+def questions(routes: tuple[Route, ...], tenants: int) -> Iterator[Question]:
+    """All there are for `routes`, in the order of `QUESTIONS`."""
+    route_of = {route.name: route for route in routes}
+    for name, query in QUESTIONS:
+        if name not in route_of:
+            continue
+        route = route_of[name]
+        for label, span in (("", None),) if name in PAGED else RANGES.items():
+            range_ = urlencode({"from": _iso(END - span), "to": _iso(END)}) if span else ""
+            url = f"{route.path}?{'&'.join(filter(None, (query, range_)))}"
+            for name_of_tenant in tenants_asked(tenants):
+                yield Question(name, query, label, name_of_tenant, url)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

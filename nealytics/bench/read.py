@@ -1,0 +1,310 @@
+"""`bench read`: every question through the API, and the same SQL straight to the engine, in turns.
+
+"The same" is what the API was seen to send for the question: text, parameters and settings. So the ratio is
+what our own part costs: the token, the arguments, the turn, reading ClickHouse's answer and writing ours.
+Where a question is several queries, they go straight one after the other.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import urlencode
+
+import msgspec
+
+from nealytics.auth.jwt import mint
+from nealytics.bench import events, processes
+from nealytics.bench.load import quantile
+from nealytics.bench.machine import Machine, Say, introduce, machine_at
+from nealytics.bench.processes import BenchError
+from nealytics.bench.questions import Question, questions
+from nealytics.bench.read_server import SENT_PATH
+from nealytics.clickhouse import schema
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.embedded import engine_dir, running_engine, socket_path
+from nealytics.config import AuthConfig, ClickHouseConfig, Config, ServerConfig
+from nealytics.queries import ENDPOINTS
+
+_TIMEOUT_S = 120.0
+# One statement of the generator makes a part of up to a sixth of all events.
+_GENERATE_TIMEOUT_S = 3_600.0
+_MADE = "bench-read.json"
+
+
+class Timing(msgspec.Struct, kw_only=True):
+    """Of the answers through the API, of the same queries straight, and of the pairs of both."""
+
+    requests: int
+    api_p50_ms: float
+    api_p99_ms: float
+    straight_p50_ms: float
+    straight_p99_ms: float
+    ratio: float  # API ÷ straight: median of the pairs
+
+
+class Measured(msgspec.Struct, kw_only=True):
+    """One question of one tenant."""
+
+    endpoint: str
+    query: str
+    range: str
+    tenant: str
+    queries: int  # that the API sent for it
+    answer_bytes: int
+    timing: Timing
+
+
+class ReadReport(msgspec.Struct, kw_only=True):
+    machine: Machine
+    events: int
+    tenants: int
+    rounds: int
+    generated_seconds: float | None  # None if the data was there
+    questions: list[Measured]
+    endpoints: dict[str, Timing]  # each over all its questions
+
+
+class _Made(msgspec.Struct):
+    """What a directory holds, written beside the engine's data."""
+
+    events: int
+    tenants: int
+    fingerprint: str
+    complete: bool
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("embedded", timeout=_TIMEOUT_S)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(_TIMEOUT_S)
+        self.sock.connect(self._path)
+
+
+class _Pairs:
+    """The times of one question, and all it takes to ask it both ways."""
+
+    def __init__(
+        self,
+        question: Question,
+        api: http.client.HTTPConnection,
+        engine: http.client.HTTPConnection,
+        authorization: str,
+    ) -> None:
+        self.question = question
+        self._api = api
+        self._engine = engine
+        self._headers = {"Authorization": authorization}
+        self._straight: list[tuple[str, bytes]] = []
+        self.api_s: list[float] = []
+        self.straight_s: list[float] = []
+        self.answer_bytes = 0
+
+    def prepare(self) -> None:
+        """Learns what the API sends for the question, and warms up."""
+        self._ask_api()
+        _request(self._api, "GET", SENT_PATH)  # the first question of all had the fence proven before it
+        self.answer_bytes = len(self._ask_api())
+        sent = json.loads(_request(self._api, "GET", SENT_PATH))
+        self._straight = [(f"/?{urlencode(parameters)}", sql.encode()) for parameters, sql in sent]
+        self._ask_straight()
+
+    def measure(self, *, api_first: bool) -> None:
+        for of_api in (api_first, not api_first):
+            began = time.perf_counter()
+            if of_api:
+                self._ask_api()
+            else:
+                self._ask_straight()
+            (self.api_s if of_api else self.straight_s).append(time.perf_counter() - began)
+
+    def measured(self) -> Measured:
+        return Measured(
+            endpoint=self.question.endpoint,
+            query=self.question.query,
+            range=self.question.range,
+            tenant=self.question.tenant,
+            queries=len(self._straight),
+            answer_bytes=self.answer_bytes,
+            timing=_timing([self]),
+        )
+
+    def _ask_api(self) -> bytes:
+        return _request(self._api, "GET", self.question.url, headers=self._headers)
+
+    def _ask_straight(self) -> None:
+        for target, sql in self._straight:
+            _request(self._engine, "POST", target, sql)
+
+
+async def read(
+    *,
+    events_count: int,
+    tenants: int,
+    rounds: int,
+    only: Sequence[str],
+    data: Path | None,
+    directory: Path | None,
+    say: Say,
+) -> ReadReport:
+    """Generates the events, unless `data` has them already, and measures."""
+    with contextlib.ExitStack() as stack:
+        root = stack.enter_context(processes.scratch(directory)) if data is None else data
+        root.mkdir(parents=True, exist_ok=True)
+        machine = machine_at(root)
+        introduce(machine, say)
+        config = _config(root)
+        made = _Made(events_count, tenants, events.fingerprint(events_count, tenants), complete=True)
+        is_there = _is_there(root, made)
+        async with running_engine(config):
+            generated_s = await _provide(config, root, made, is_there=is_there, say=say)
+            with processes.read_server(config, root) as port:
+                pairs = _pairs(config, port, tenants, only)
+                _measure(pairs, rounds, say)
+    report = ReadReport(
+        machine=machine,
+        events=events_count,
+        tenants=tenants,
+        rounds=rounds,
+        generated_seconds=generated_s,
+        questions=[each.measured() for each in pairs],
+        endpoints={
+            name: _timing([each for each in pairs if each.question.endpoint == name])
+            for name in dict.fromkeys(each.question.endpoint for each in pairs)
+        },
+    )
+    for line in _table(report):
+        say(line)
+    return report
+
+
+def _config(root: Path) -> Config:
+    return Config(
+        server=ServerConfig(data_dir=root),
+        auth=AuthConfig(jwt_key=os.urandom(32).hex()),
+        # The events have fixed times: what is generated once is not to expire.
+        clickhouse=ClickHouseConfig(retention_days=0, insert_timeout_s=_GENERATE_TIMEOUT_S),
+    )
+
+
+def _is_there(root: Path, wanted: _Made) -> bool:
+    """Whether `root` holds the events that are wanted. Raises `BenchError` if it holds something else."""
+    path = root / _MADE
+    if not path.exists():
+        if engine_dir(root).exists():
+            raise BenchError(
+                f"bench: {root} holds data that `bench read` did not make; name another directory"
+            )
+        return False
+    found = msgspec.json.decode(path.read_bytes(), type=_Made)
+    if not found.complete:
+        return False
+    if found != wanted:
+        raise BenchError(
+            f"bench: {root} holds {found.events:,} events of {found.tenants} tenants (version"
+            f" {found.fingerprint}, wanted is {wanted.fingerprint}); ask for those, or name another directory"
+        )
+    return True
+
+
+async def _provide(config: Config, root: Path, made: _Made, *, is_there: bool, say: Say) -> float | None:
+    """Has the events in the table, and returns the seconds that it took to make them."""
+    database = config.clickhouse.database
+    async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+        await schema.apply(client, config.clickhouse)
+        if is_there:
+            await events.freeze(client, database)
+            return None
+        say(f"generating {made.events:,} events of {made.tenants} tenants")
+        path = root / _MADE
+        path.write_bytes(msgspec.json.encode(msgspec.structs.replace(made, complete=False)))
+        began = time.monotonic()
+        await events.generate(client, database, made.events, made.tenants)
+        took = time.monotonic() - began
+        path.write_bytes(msgspec.json.encode(made))
+        say(f"generated in {took:.0f} s")
+    return took
+
+
+def _pairs(config: Config, port: int, tenants: int, only: Sequence[str]) -> list[_Pairs]:
+    api = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
+    engine = _UnixConnection(socket_path(config.server.data_dir))
+    # A day: a run on a slow machine shall not end with a token that has expired.
+    tokens = {
+        name: mint(config.auth.jwt_key, events.PROJECT, name, 86_400, time.time())
+        for name in (events.tenant(rank) for rank in range(1, tenants + 1))
+    }
+    return [
+        _Pairs(question, api, engine, f"Bearer {tokens[question.tenant]}")
+        for question in questions(ENDPOINTS, tenants)
+        if not only or question.endpoint in only
+    ]
+
+
+def _measure(pairs: list[_Pairs], rounds: int, say: Say) -> None:
+    """Each round asks every question once each way, so that what else the machine does hits all alike."""
+    for each in pairs:
+        each.prepare()
+    began = time.monotonic()
+    for number in range(rounds):
+        for each in pairs:
+            each.measure(api_first=number % 2 == 0)
+        if number == 0:
+            expected_s = (time.monotonic() - began) * rounds
+            say(f"{len(pairs)} questions, {rounds} rounds: about {expected_s:.0f} s")
+
+
+def _request(
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> bytes:
+    connection.request(method, target, body, headers or {})
+    response = connection.getresponse()
+    answer = response.read()
+    if response.status != 200:
+        raise BenchError(f"bench: {target[:200]} was answered {response.status}: {answer[:500]!r}")
+    return answer
+
+
+def _timing(pairs: Iterable[_Pairs]) -> Timing:
+    both = [times for each in pairs for times in zip(each.api_s, each.straight_s, strict=True)]
+    api, straight = (sorted(times) for times in zip(*both, strict=True))
+    return Timing(
+        requests=len(both),
+        api_p50_ms=quantile(api, 0.5) * 1000,
+        api_p99_ms=quantile(api, 0.99) * 1000,
+        straight_p50_ms=quantile(straight, 0.5) * 1000,
+        straight_p99_ms=quantile(straight, 0.99) * 1000,
+        ratio=statistics.median(a / b for a, b in both),
+    )
+
+
+def _table(report: ReadReport) -> Iterable[str]:
+    head = f"{'API p50':>9} {'p99 ms':>8}  {'straight':>8} {'p99 ms':>8}  {'ratio':>5}"
+    yield f"{'':<73} {head}  queries"
+    for each in report.questions:
+        name = f"{each.endpoint} {each.query if len(each.query) <= 40 else each.query[:39] + '…'}"
+        yield f"{name:<57} {each.range:<4} {each.tenant:<10} {_figures(each.timing)}  {each.queries:>7}"
+    yield ""
+    yield f"{'each endpoint over all its questions':<73} {head}"
+    for endpoint, timing in report.endpoints.items():
+        yield f"{endpoint:<73} {_figures(timing)}"
+
+
+def _figures(timing: Timing) -> str:
+    return (
+        f"{timing.api_p50_ms:>9.1f} {timing.api_p99_ms:>8.1f}  {timing.straight_p50_ms:>8.1f}"
+        f" {timing.straight_p99_ms:>8.1f}  {timing.ratio:>5.2f}"
+    )

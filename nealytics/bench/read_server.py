@@ -1,0 +1,62 @@
+"""The read API alone, over an engine that runs already, in a process of its own.
+
+It is the product's routes, server and client. Three things differ from a node: it takes no events, its clock
+stands where the generated events end, and it can be asked what it has sent to ClickHouse.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.bench.events import END
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.config import Config
+from nealytics.http.app import Cors, HttpServer, answering
+from nealytics.http.reads import Reads, add_read_routes
+from nealytics.observe.metrics import Metrics
+
+SENT_PATH = "/sent"
+_SENT_MAX = 100
+
+
+class RecordingClient(ClickHouseClient):
+    """Remembers its last requests: the parameters and the body of each."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.sent: deque[tuple[dict[str, Any], str]] = deque(maxlen=_SENT_MAX)
+
+    async def _request(self, parameters: Mapping[str, Any], body: bytes, **options: Any) -> bytes:
+        self.sent.append((dict(parameters), body.decode()))
+        return await super()._request(parameters, body, **options)
+
+
+async def serve(config: Config, listener: socket.socket) -> None:
+    """Runs until the process ends."""
+    client = RecordingClient(endpoint_of(config), config.clickhouse)
+    async with client:
+        app = web.Application(middlewares=[answering(Cors(()))])
+        reads = Reads(
+            config,
+            client=client,
+            verifier=TokenVerifier(config.auth),
+            metrics=Metrics.private(),
+            clock=END.timestamp,
+        )
+        add_read_routes(app, reads)
+
+        async def sent(_: web.Request) -> web.Response:
+            """What was sent since this was last asked."""
+            answer = web.json_response(list(client.sent))
+            client.sent.clear()
+            return answer
+
+        app.router.add_get(SENT_PATH, sent)
+        await client.learn_settings()
+        await HttpServer(app, config).start(listener)
+        await asyncio.Event().wait()
