@@ -29,6 +29,7 @@ from nealytics.config import Config
 from nealytics.errors import LogBroken, LogError, NealyticsError
 from nealytics.http.app import HttpServer, build_app
 from nealytics.http.health import add_health_routes
+from nealytics.http.openapi import add_openapi_route
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.takeover import take_over
@@ -141,6 +142,7 @@ class Worker:
             rate=TokenRate(self._memory),
         )
         add_read_routes(app, reads)
+        add_openapi_route(app, config)
         add_health_routes(
             app,
             log=self._logs,

@@ -1,7 +1,7 @@
 """The application: ingest routes, and one middleware around every route for what all answers share.
 
 Handlers raise `Refused`; here it becomes JSON. Every answer, aiohttp's own included, leaves with the same
-security headers. Routes under /api/ have CORS.
+security headers. Routes under /api/ and /openapi.json have CORS.
 
 `build_app` makes it with the ingest routes; `add_read_routes` and `add_health_routes` add theirs;
 `HttpServer` serves it.
@@ -35,7 +35,7 @@ __all__ = ["HttpServer", "build_app"]
 
 log = logging.getLogger("nealytics.http")
 
-API = "/api/"
+API = ("/api/", "/openapi.json")  # what pages ask for
 
 
 def build_app(
@@ -77,8 +77,8 @@ class Cors:
 
     def apply(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
-        vary = headers.get(hdrs.VARY)
-        headers[hdrs.VARY] = f"Origin, {vary}" if vary else "Origin"
+        others = [name for name in headers.get(hdrs.VARY, "").split(", ") if name not in ("", hdrs.ORIGIN)]
+        headers[hdrs.VARY] = ", ".join([hdrs.ORIGIN, *others])
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and (not self._allowed or origin in self._allowed):
             headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
