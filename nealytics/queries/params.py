@@ -35,7 +35,9 @@ _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _MS_PER_HOUR = 3_600_000
 
-Kind = Literal["text", "integer", "instant", "choice", "flag", "duration", "field", "filter", "zone"]
+Kind = Literal[
+    "text", "integer", "instant", "choice", "flag", "duration", "field", "filter", "zone", "cursor"
+]
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):

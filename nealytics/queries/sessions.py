@@ -1,10 +1,17 @@
-"""`GET /api/v1/analytics/sessions`: what each session of a tenant did in a range of time, latest start first.
+"""`GET /api/v1/analytics/sessions`: what each session did in a range of time, and all of them together.
 
     from, to    ISO 8601, inclusive; default the last `query.default_range_hours`
+    order       start, duration or events; with - in front the largest first; default -start, the latest start
     limit       default 100
+    filters     as everywhere (`filters.py`)
 
-A session is what carries one `sessionId`; only its events within the range count. The summary is over the
-sessions returned, not over those that `limit` cut off.
+A session is what carries one `sessionId`; only its events within the range that meet the filters count. Its
+duration is the time from the first of them to the last. Equal sessions are ordered by `sessionId`.
+
+`uniqueSessionCount`, `totalEventCount` and `avgDurationSeconds` are of the sessions returned; `totals` are of
+all sessions in the range, also those that `limit` cut off. The median of an even number is the mean of the
+middle two. With a token of the whole project each session has its `tenantId`, and sessions of the same name
+in two tenants are two.
 """
 
 from typing import Any
@@ -14,50 +21,94 @@ import msgspec
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.instants import iso_utc
-from nealytics.queries.params import SELECTION, Arguments, Limit, limit_of
+from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 
-PARAMETERS = (*SELECTION, limit_of("sessions"))
+# What may be asked → its SQL.
+ORDERS = {
+    "start": "first_seen_ms",
+    "-start": "first_seen_ms DESC",
+    "duration": "duration_ms",
+    "-duration": "duration_ms DESC",
+    "events": "event_count",
+    "-events": "event_count DESC",
+}
+
+PARAMETERS = (
+    *SELECTION,
+    Parameter(
+        name="order",
+        kind="choice",
+        choices=tuple(ORDERS),
+        default="-start",
+        description="What the sessions are ordered by; with `-` in front the largest comes first.",
+    ),
+    limit_of("sessions"),
+)
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection
+    order: str
     limit: Limit
 
 
-class Session(msgspec.Struct, rename="camel", kw_only=True):
+class Session(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     session_id: str
+    tenant_id: str | None = None  # absent if the token is of one tenant
     first_seen: str
     last_seen: str
     duration_seconds: float
     event_count: int
 
 
+class Totals(msgspec.Struct, rename="camel", kw_only=True):
+    """Of all sessions in the range."""
+
+    sessions: int
+    events: int
+    avg_duration_seconds: float
+    median_duration_seconds: float
+
+
 class Sessions(Answer, kw_only=True):
     unique_session_count: int
     total_event_count: int
     avg_duration_seconds: float
+    totals: Totals
     sessions: list[Session]
 
 
 def parse(arguments: Arguments) -> Params:
-    return Params(selection=arguments.selection(), limit=arguments.limit())
+    return Params(selection=arguments.selection(), order=arguments.chosen("order"), limit=arguments.limit())
 
 
 def build_sql(params: Params) -> Query:
+    """A row for each session of the page, which at its end has the totals of all.
+
+    One statement reads the events once, and page and totals are of the same moment.
+    """
     bind = Bind()
+    each = (
+        "SELECT any(session_id) AS id, any(tenant_id) AS tenant,"
+        " toUnixTimestamp64Milli(min(timestamp)) AS first_seen_ms,"
+        " toUnixTimestamp64Milli(max(timestamp)) AS last_seen_ms,"
+        " last_seen_ms - first_seen_ms AS duration_ms, count() AS event_count"
+        f" FROM events WHERE {params.selection.where(bind)} GROUP BY session_key"
+    )
     return Query(
-        "SELECT session_id, toUnixTimestamp64Milli(min(timestamp)) AS first_seen_ms,"
-        " toUnixTimestamp64Milli(max(timestamp)) AS last_seen_ms, count() AS event_count"
-        f" FROM events WHERE {params.selection.where(bind)}"
-        " GROUP BY session_id"
-        f" ORDER BY first_seen_ms DESC, session_id LIMIT {bind(params.limit.count)}",
+        "SELECT id, tenant, first_seen_ms, last_seen_ms, event_count,"
+        " count() OVER () AS session_total, sum(event_count) OVER () AS event_total,"
+        " sum(duration_ms) OVER () AS duration_total_ms,"
+        " quantileExactInclusive(0.5)(duration_ms) OVER () AS duration_median_ms"
+        f" FROM ({each}) ORDER BY {ORDERS[params.order]}, id, tenant LIMIT {bind(params.limit.count)}",
         bind.values,
     )
 
 
 async def run(events: Events, params: Params) -> Sessions:
-    sessions = [_session(row) for row in await events.rows(build_sql(params))]
+    rows = await events.rows(build_sql(params))
+    sessions = [_session(row, events.scope.tenant_id is None) for row in rows]
     count = len(sessions)
     return Sessions(
         project_id=events.scope.project_id,
@@ -65,19 +116,31 @@ async def run(events: Events, params: Params) -> Sessions:
         unique_session_count=count,
         total_event_count=sum(session.event_count for session in sessions),
         avg_duration_seconds=sum(session.duration_seconds for session in sessions) / count if count else 0.0,
+        totals=_totals(rows[0][5:] if rows else [0, 0, 0, 0]),
         sessions=sessions,
     )
 
 
-def _session(row: list[Any]) -> Session:
-    session_id, first_seen_ms, last_seen_ms, event_count = row
+def _session(row: list[Any], of_project: bool) -> Session:
+    session_id, tenant_id, first_seen_ms, last_seen_ms, event_count, *_ = row
     first_seen_ms, last_seen_ms = int(first_seen_ms), int(last_seen_ms)
     return Session(
         session_id=session_id,
+        tenant_id=tenant_id if of_project else None,
         first_seen=iso_utc(first_seen_ms),
         last_seen=iso_utc(last_seen_ms),
         duration_seconds=(last_seen_ms - first_seen_ms) / 1000,
         event_count=int(event_count),
+    )
+
+
+def _totals(row: list[Any]) -> Totals:
+    sessions, events, duration_ms, median_ms = row
+    return Totals(
+        sessions=int(sessions),
+        events=int(events),
+        avg_duration_seconds=int(duration_ms) / int(sessions) / 1000 if sessions else 0.0,
+        median_duration_seconds=float(median_ms) / 1000,
     )
 
 
@@ -94,6 +157,7 @@ ENDPOINT = Endpoint(
         unique_session_count=1,
         total_event_count=28,
         avg_duration_seconds=930.5,
+        totals=Totals(sessions=412, events=9_870, avg_duration_seconds=302.25, median_duration_seconds=184.5),
         sessions=[
             Session(
                 session_id="abc-123",

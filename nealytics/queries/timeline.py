@@ -1,37 +1,78 @@
-"""`GET /api/v1/telemetry/timeline`: a tenant's events, newest first.
+"""`GET /api/v1/telemetry/timeline`: events, newest first, page by page.
 
-    limit      default 100
+    limit      of one page; default 100
     before     ISO 8601; only events strictly older
+    after      ISO 8601; only events strictly newer
+    cursor     the `nextCursor` of the page before: what follows its last event
     filters    as everywhere (`filters.py`)
 
-Events of the same millisecond are ordered by `eventId`, so that the same question has the same answer.
+Events of the same millisecond are ordered by `eventId`, in ClickHouse's order of UUIDs, so that the same
+question has the same answer. `nextCursor` is there exactly if there is more. It names the last event of its
+page, so whoever follows it meets every event that was there at the start once, however many share a
+millisecond and whatever arrives meanwhile. It says nothing else: `before`, `after` and filters are sent again
+with it, and hold as well. With a token of the whole project each event has its `tenantId`.
 """
 
-from typing import Any
+import base64
+import binascii
+import uuid
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Filter, instant
-from nealytics.queries.instants import iso_utc
+from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, iso_utc
+from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import FILTERS, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
+
+# A UUID, an event type and a tenant of 256 characters of four bytes each, in base64.
+CURSOR_CHARS_MAX = 4_096
 
 PARAMETERS = (
     limit_of("events"),
     Parameter(name="before", kind="instant", description="Only events strictly older than this instant."),
+    Parameter(name="after", kind="instant", description="Only events strictly newer than this instant."),
+    Parameter(
+        name="cursor",
+        kind="cursor",
+        chars_max=CURSOR_CHARS_MAX,
+        description="The `nextCursor` of a page: the events that follow its last one. `before`, `after` and"
+        " filters hold as well.",
+    ),
     *FILTERS,
 )
+
+# The order of a timeline. The first two decide; the others tell apart what may share both: a repeated
+# `eventId` of another type or tenant is another event. All of them are of the table's sorting key.
+ORDER = ("timestamp", "event_id", "event_type", "tenant_id")
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """An event's place in the order; what a cursor holds."""
+
+    version: Literal[1]
+    timestamp_ms: Annotated[int, msgspec.Meta(ge=INSTANT_MS_MIN, le=INSTANT_MS_MAX)]
+    event_id: uuid.UUID
+    event_type: str
+    tenant_id: str
+
+
+_ENCODER = msgspec.msgpack.Encoder(uuid_format="bytes")
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit
     before_ms: int | None = None
+    after_ms: int | None = None
+    position: Position | None = None
     filters: tuple[Filter, ...] = ()
 
 
 class TimelineEvent(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     event_id: str
+    tenant_id: str | None = None  # absent if the token is of one tenant
     session_id: str
     user_id: str | None = None
     event_type: str
@@ -42,39 +83,70 @@ class TimelineEvent(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=
 
 class Timeline(Answer, kw_only=True):
     events: list[TimelineEvent]
+    next_cursor: str | None = None  # absent on the last page
 
 
 def parse(arguments: Arguments) -> Params:
     before_ms = arguments.instant("before", round_up=True)
-    arguments.until(before_ms)
-    return Params(limit=arguments.limit(), before_ms=before_ms, filters=arguments.filters())
+    position = _position_of(arguments.text("cursor"))
+    ends_ms = [before_ms] if before_ms is not None else []
+    if position is not None:
+        ends_ms.append(position.timestamp_ms)
+    arguments.until(min(ends_ms, default=None))
+    return Params(
+        limit=arguments.limit(),
+        before_ms=before_ms,
+        after_ms=arguments.instant("after", round_up=False),
+        position=position,
+        filters=arguments.filters(),
+    )
 
 
 def build_sql(params: Params) -> Query:
+    """One event more than asked for: whether there is a next page."""
     bind = Bind()
     where = [filter_.sql(bind) for filter_ in params.filters]
     if params.before_ms is not None:
         where.append(f"timestamp < {instant(params.before_ms, bind)}")
+    if params.after_ms is not None:
+        where.append(f"timestamp > {instant(params.after_ms, bind)}")
+    if params.position is not None:
+        where += _older_than(params.position, bind)
     return Query(
-        "SELECT event_id, session_id, user_id, event_type, item_id, metadata_json,"
+        "SELECT event_id, tenant_id, session_id, user_id, event_type, item_id, metadata_json,"
         f" toUnixTimestamp64Milli(timestamp) FROM events WHERE {' AND '.join(where) or 1}"
-        f" ORDER BY timestamp DESC, event_id DESC LIMIT {bind(params.limit.count)}",
+        f" ORDER BY {', '.join(f'{column} DESC' for column in ORDER)} LIMIT {bind(params.limit.count + 1)}",
         bind.values,
     )
 
 
+def _older_than(position: Position, bind: Bind) -> list[str]:
+    at = instant(position.timestamp_ms, bind)
+    values = f"{at}, toUUID({bind(str(position.event_id))}), {bind(position.event_type)}"
+    return [
+        # Says nothing that the other does not, but in a form for which ClickHouse uses its indexes.
+        f"timestamp <= {at}",
+        f"({', '.join(ORDER)}) < ({values}, {bind(position.tenant_id)})",
+    ]
+
+
 async def run(events: Events, params: Params) -> Timeline:
+    rows = await events.rows(build_sql(params))
+    page = rows[: params.limit.count]
+    of_project = events.scope.tenant_id is None
     return Timeline(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
-        events=[_event(row) for row in await events.rows(build_sql(params))],
+        events=[_event(row, of_project) for row in page],
+        next_cursor=_cursor_after(page[-1]) if len(rows) > len(page) else None,
     )
 
 
-def _event(row: list[Any]) -> TimelineEvent:
-    event_id, session_id, user_id, event_type, item_id, metadata_json, timestamp_ms = row
+def _event(row: list[Any], of_project: bool) -> TimelineEvent:
+    event_id, tenant_id, session_id, user_id, event_type, item_id, metadata_json, timestamp_ms = row
     return TimelineEvent(
         event_id=event_id,
+        tenant_id=tenant_id if of_project else None,
         session_id=session_id,
         user_id=user_id,
         event_type=event_type,
@@ -82,6 +154,26 @@ def _event(row: list[Any]) -> TimelineEvent:
         metadata_json=metadata_json,
         timestamp=iso_utc(int(timestamp_ms)),
     )
+
+
+def _cursor_after(row: list[Any]) -> str:
+    event_id, tenant_id, _, _, event_type, _, _, timestamp_ms = row
+    position = Position(1, int(timestamp_ms), uuid.UUID(event_id), event_type, tenant_id)
+    return base64.urlsafe_b64encode(_ENCODER.encode(position)).rstrip(b"=").decode()
+
+
+def _position_of(cursor: str | None) -> Position | None:
+    if cursor is None:
+        return None
+    try:
+        packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return msgspec.msgpack.decode(packed, type=Position)
+    except (binascii.Error, ValueError):  # msgspec's errors are ValueErrors
+        raise invalid(
+            "cursor",
+            f"cursor is {shown(cursor)} and no cursor of a timeline",
+            "Send nextCursor as the page before gave it; without cursor the first page is answered.",
+        ) from None
 
 
 ENDPOINT = Endpoint(
@@ -105,5 +197,6 @@ ENDPOINT = Endpoint(
                 timestamp="2026-06-15T10:30:00.123Z",
             )
         ],
+        next_cursor="lQHPAAABnsrUvLvEEAGQFj2GlHObrqWWbCb4rZGocHVyY2hhc2WodGVuYW50LTE",
     ),
 )

@@ -1,11 +1,17 @@
-"""`GET /api/v1/analytics/top`: a tenant's most frequent event types or items in a range of time.
+"""`GET /api/v1/analytics/top`: the most frequent values of a column or of a metadata key in a range of time.
 
-    dimension    event_type or item_id; default event_type
+    dimension    event_type, item_id, user_id, session_id, tenant_id or meta:<path>; default event_type
     from, to     ISO 8601, inclusive; default the last `query.default_range_hours`
     limit        default 20
+    filters      as everywhere (`filters.py`)
 
-Events without an item are no item. Equal counts are ordered by key, so that the same question has the same
-answer.
+Each item has its `count` of events, the `share` of these among all events that have a value at all (those
+that `limit` cut off as well), from 0 to 1, and `users`: how many different users they are of, anonymous
+events being nobody's. Events without the value are left out. Equal counts are ordered by key, so that the
+same question has the same answer.
+
+With a token of the whole project, a session or a user is one of a tenant: its item has the `tenantId`, and
+the same id in two tenants is two items.
 """
 
 from typing import Any
@@ -13,21 +19,24 @@ from typing import Any
 import msgspec
 
 from nealytics.queries.endpoint import Answer, Endpoint
-from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.instants import iso_utc
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 
-# What may be asked → its column.
-DIMENSIONS = {"event_type": "event_type", "item_id": "item_id"}
+DIMENSIONS = ("event_type", "item_id", "user_id", "session_id", "tenant_id")
+
+# Dimensions that mean something within a tenant only → the column of `events` that tells two tenants' apart.
+OF_A_TENANT = {"user_id": "user_key", "session_id": "session_key"}
 
 PARAMETERS = (
     Parameter(
         name="dimension",
-        kind="choice",
-        choices=tuple(DIMENSIONS),
+        kind="field",
+        choices=DIMENSIONS,
         default="event_type",
-        description="What is counted.",
+        chars_max=FILTER_CHARS_MAX,  # any key that a filter can name
+        description="What is counted: one of these, or `meta:<path>`, a value of the metadata.",
     ),
     *SELECTION,
     limit_of("items", 20),
@@ -35,14 +44,17 @@ PARAMETERS = (
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
-    dimension: str
+    dimension: Field
     selection: Selection
     limit: Limit
 
 
-class Item(msgspec.Struct, kw_only=True):
+class Item(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     key: str
+    tenant_id: str | None = None  # of a session or user, if the token opens the whole project
     count: int
+    share: float
+    users: int
 
 
 class Top(Answer, kw_only=True):
@@ -53,44 +65,54 @@ class Top(Answer, kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
-    return Params(
-        dimension=arguments.chosen("dimension"),
-        selection=arguments.selection(),
-        limit=arguments.limit(),
-    )
+    dimension = arguments.field("dimension")
+    assert dimension is not None, "dimension has a default"
+    return Params(dimension=dimension, selection=arguments.selection(), limit=arguments.limit())
 
 
 def build_sql(params: Params) -> Query:
-    column = DIMENSIONS[params.dimension]
     bind = Bind()
+    key = params.dimension.sql(bind)
+    group = OF_A_TENANT.get(params.dimension.name, "key")
+    each = (
+        f"SELECT {'key' if group == 'key' else 'any(key)'} AS shown, any(tenant_id) AS tenant,"
+        " count() AS event_count, uniqExact(user_key) AS users"
+        f" FROM (SELECT {key} AS key, tenant_id, user_key, session_key FROM events"
+        f" WHERE {params.selection.where(bind)}) WHERE key IS NOT NULL GROUP BY {group}"
+    )
     return Query(
-        # Leaves out NULL, and the empty item ids that the C# engine stored as a text.
-        f"SELECT {column} AS key, count() AS event_count FROM events"
-        f" WHERE {params.selection.where(bind)} AND {column} != ''"
-        f" GROUP BY key ORDER BY event_count DESC, key LIMIT {bind(params.limit.count)}",
+        f"SELECT shown, tenant, event_count, users, sum(event_count) OVER () AS total FROM ({each})"
+        f" ORDER BY event_count DESC, shown, tenant LIMIT {bind(params.limit.count)}",
         bind.values,
     )
 
 
 async def run(events: Events, params: Params) -> Top:
+    by_tenant = events.scope.tenant_id is None and params.dimension.name in OF_A_TENANT
     return Top(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
-        dimension=params.dimension,
+        dimension=str(params.dimension),
         from_=iso_utc(params.selection.from_ms),
         to=iso_utc(params.selection.to_ms),
-        items=[_item(row) for row in await events.rows(build_sql(params))],
+        items=[_item(row, by_tenant) for row in await events.rows(build_sql(params))],
     )
 
 
-def _item(row: list[Any]) -> Item:
-    key, event_count = row
-    return Item(key=key, count=int(event_count))
+def _item(row: list[Any], by_tenant: bool) -> Item:
+    key, tenant_id, event_count, users, total = row
+    return Item(
+        key=key,
+        tenant_id=tenant_id if by_tenant else None,
+        count=int(event_count),
+        share=int(event_count) / int(total),
+        users=int(users),
+    )
 
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/top",
-    summary="The most frequent event types or items",
+    summary="The most frequent values of a column or a metadata key",
     parameters=PARAMETERS,
     parse=parse,
     run=run,
@@ -101,6 +123,6 @@ ENDPOINT = Endpoint(
         dimension="event_type",
         from_="2026-06-01T00:00:00Z",
         to="2026-06-08T00:00:00Z",
-        items=[Item(key="purchase", count=28)],
+        items=[Item(key="purchase", count=28, share=0.07, users=19)],
     ),
 )

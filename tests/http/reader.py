@@ -34,6 +34,8 @@ SESSIONS = "/api/v1/analytics/sessions"
 TIMESERIES = "/api/v1/analytics/timeseries"
 ACTIVE = "/api/v1/analytics/active"
 TOP = "/api/v1/analytics/top"
+SUMMARY = "/api/v1/analytics/summary"
+PROPERTIES = "/api/v1/analytics/properties"
 
 on_the_engine = [needs_engine, pytest.mark.engine]
 

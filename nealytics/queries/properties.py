@@ -1,0 +1,201 @@
+"""`GET /api/v1/analytics/properties`: which metadata keys events have, and their most frequent values, as a
+page needs them to offer filters.
+
+    under       a path: the keys inside of that object; default the top level
+    key         a path, from `under` on: this key only
+    limit       of keys; default 20
+    values      of values for each key; default 10, at most 100
+    from, to    ISO 8601, inclusive; default the last `query.default_range_hours`
+    filters     as everywhere (`filters.py`)
+
+A path is keys joined by dots; `meta:` in front is accepted. A listed `key` is the field of a filter, escaped
+as that has to be, and a listed `value` is the text that filters compare: `filter=<key>:eq:<value>` finds
+exactly its `count` events, and `filter=<key>:exists` the key's `events`. `share` is that of the value among
+them, from 0 to 1. What is larger comes first; equals are ordered by their text.
+
+`events` and `distinctValues` are exact. A JSON null is no value; metadata that is not valid JSON or no object
+has no keys; of a key that an object has twice the first counts. What no filter can name is not listed: an
+empty key, a key of more than 512 characters, and of the values those of more than 1,000, which count in
+`events` and `distinctValues` all the same.
+"""
+
+from typing import Any
+
+import msgspec
+
+from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.filters import META, PATH_KEYS_MAX, Bind, Field, Selection, parse_field
+from nealytics.queries.instants import iso_utc
+from nealytics.queries.invalid import invalid
+from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
+from nealytics.queries.scoped import Events, Query
+
+VALUES_DEFAULT = 10
+VALUES_MAX = 100
+
+# `under`, a key of which every character is escaped, an operation and a value make a filter that is short
+# enough (`filters.FILTER_CHARS_MAX`).
+UNDER_CHARS_MAX = 512
+KEY_CHARS_MAX = 512
+VALUE_CHARS_MAX = 1_000
+
+PARAMETERS = (
+    Parameter(
+        name="under",
+        kind="text",
+        chars_max=UNDER_CHARS_MAX,
+        description="A path of the metadata, such as `cart` or `cart.address`: the keys inside of that"
+        " object. Default: the top level.",
+    ),
+    Parameter(
+        name="key",
+        kind="text",
+        chars_max=2 * KEY_CHARS_MAX,
+        description="A path, from `under` on, such as `plan`: this key only.",
+    ),
+    limit_of("keys", 20),
+    Parameter(
+        name="values",
+        kind="integer",
+        default=VALUES_DEFAULT,
+        minimum=1,
+        maximum=VALUES_MAX,
+        description=f"How many values for each key at most; default {VALUES_DEFAULT}.",
+    ),
+    *SELECTION,
+)
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True):
+    under: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()  # from `under` on; () = all keys
+    limit: Limit
+    values: int
+    selection: Selection
+
+
+class Value(msgspec.Struct, kw_only=True):
+    value: str
+    count: int
+    share: float
+
+
+class Key(msgspec.Struct, rename="camel", kw_only=True):
+    key: str
+    events: int
+    distinct_values: int
+    values: list[Value]
+
+
+class Properties(Answer, kw_only=True):
+    from_: str = msgspec.field(name="from")
+    to: str
+    keys: list[Key]
+
+
+def parse(arguments: Arguments) -> Params:
+    under, key = _path(arguments, "under"), _path(arguments, "key")
+    if len(under) + (len(key) or 1) > PATH_KEYS_MAX:
+        name = "key" if key else "under"
+        raise invalid(
+            name,
+            f"{name} is {len(under) + len(key)} keys deep",
+            f"A filter can name {PATH_KEYS_MAX} keys at most, so nothing deeper is listed.",
+        )
+    values = arguments.integer("values")
+    assert values is not None, "values has a default"
+    return Params(
+        under=under, key=key, limit=arguments.limit(), values=values, selection=arguments.selection()
+    )
+
+
+def _path(arguments: Arguments, name: str) -> tuple[str, ...]:
+    text = arguments.text(name)
+    if text is None:
+        return ()
+    return parse_field(name, text if text.startswith(META) else META + text).path
+
+
+def build_sql(params: Params) -> Query:
+    """A row for each key: its name, empty if the question names it; events; distinct values; the values."""
+    bind = Bind()
+    # A long value is told from others by a hash and not kept.
+    counted = (
+        f"SELECT key, lengthUTF8(text) <= {VALUE_CHARS_MAX} AS is_listed,"
+        " if(is_listed, text, toString(sipHash128(text))) AS value, count() AS times"
+        f" FROM ({_pairs(params, bind)}) WHERE text IS NOT NULL GROUP BY key, is_listed, value"
+    )
+    return Query(
+        "SELECT key, sum(times) AS event_count, count() AS distinct_values,"
+        f" groupArraySortedIf({bind(params.values)})((-toInt64(times), assumeNotNull(value)), is_listed)"
+        f" FROM ({counted}) GROUP BY key ORDER BY event_count DESC, key LIMIT {bind(params.limit.count)}",
+        bind.values,
+    )
+
+
+def _pairs(params: Params, bind: Bind) -> str:
+    """What a filter would compare: a row (key, text) for each event and key; the text may be NULL."""
+    if params.key:
+        text = Field("meta", params.under + params.key).sql(bind)
+        return f"SELECT '' AS key, {text} AS text FROM events WHERE {params.selection.where(bind)}"
+    path = "".join(f"{bind(key)}, " for key in params.under)
+    # The first of equal keys, as JSONExtract finds it.
+    pairs = (
+        f"SELECT JSONExtractKeysAndValues(metadata_json, {path}'Nullable(String)') AS found,"
+        " arrayFilter((pair, nth) -> nth = 1, found, arrayEnumerateUniq(found.1)) AS firsts"
+        f" FROM events WHERE {params.selection.where(bind)}"
+    )
+    return (
+        f"SELECT pair.1 AS key, pair.2 AS text FROM (SELECT arrayJoin(firsts) AS pair FROM ({pairs}))"
+        f" WHERE key != '' AND lengthUTF8(key) <= {KEY_CHARS_MAX}"
+    )
+
+
+async def run(events: Events, params: Params) -> Properties:
+    return Properties(
+        project_id=events.scope.project_id,
+        tenant_id=events.scope.tenant_id,
+        from_=iso_utc(params.selection.from_ms),
+        to=iso_utc(params.selection.to_ms),
+        keys=[_key(row, params) for row in await events.rows(build_sql(params))],
+    )
+
+
+def _key(row: list[Any], params: Params) -> Key:
+    name, event_count, distinct_values, values = row
+    events = int(event_count)
+    return Key(
+        key=str(Field("meta", params.under + (params.key or (name,)))),
+        events=events,
+        distinct_values=int(distinct_values),
+        values=[
+            Value(value=value, count=-int(negated), share=-int(negated) / events) for negated, value in values
+        ],
+    )
+
+
+ENDPOINT = Endpoint(
+    path="/api/v1/analytics/properties",
+    summary="Which metadata keys events have, and their most frequent values",
+    parameters=PARAMETERS,
+    parse=parse,
+    run=run,
+    answer=Properties,
+    example=Properties(
+        project_id="my-app",
+        tenant_id="tenant-1",
+        from_="2026-06-01T00:00:00Z",
+        to="2026-06-08T00:00:00Z",
+        keys=[
+            Key(
+                key="meta:plan",
+                events=400,
+                distinct_values=2,
+                values=[
+                    Value(value="free", count=300, share=0.75),
+                    Value(value="pro", count=100, share=0.25),
+                ],
+            )
+        ],
+    ),
+)
