@@ -99,7 +99,8 @@ class Reader:
         self._server = HttpServer(app, self.config)
         listener = socket.create_server(("127.0.0.1", 0))
         await self._server.start(listener)
-        self._http = aiohttp.ClientSession(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self._http = aiohttp.ClientSession(self.url)
         return self
 
     async def __aexit__(self, *_: object) -> None:
