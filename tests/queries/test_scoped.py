@@ -18,6 +18,7 @@ from nealytics.queries.endpoint import Endpoint
 from nealytics.queries.filters import Field, parse_filter
 from nealytics.queries.params import Arguments
 from nealytics.queries.scoped import Events, Fence, FenceDown, Query, fence, limit_settings, relation
+from tests.queries.required import required
 
 SCOPE = Scope(project_id="shop'; DROP TABLE x --", tenant_id="acme{tenant_id:String}")
 PROJECT = Scope(project_id="shop'; DROP TABLE x --", tenant_id=None)
@@ -42,16 +43,6 @@ class RecordingClient:
         self.asked.append((sql, dict(params)))
         self.settings.append(dict(settings))
         return []
-
-
-def required(endpoint: Endpoint[Any]) -> list[tuple[str, str]]:
-    """What an endpoint cannot do without, by the examples of its declaration."""
-    given = []
-    for parameter in endpoint.parameters:
-        if parameter.required:
-            assert parameter.example, f"{endpoint.path}: {parameter.name} is required and has no example"
-            given += [(parameter.name, text) for text in parameter.example.split("&")]
-    return given
 
 
 async def ask(

@@ -1,0 +1,295 @@
+"""`GET /api/v1/analytics/funnel`: how many users or sessions did one thing, then another, then a third …, and
+how long it took them.
+
+    step          an event type; given 2 to 10 times, in the order of the funnel
+    stepFilter    <n>:<field>:<op>:<value>, a condition for step n alone (n from 1); may be given often
+    window        how long after its first step one may take to the others, 1s to 90d; default 1d
+    by            user or session; default user
+    breakdown     event_type, item_id, user_id, session_id, tenant_id or meta:<path>: the same for each value
+    limit         of groups with `breakdown`; default 20
+    from, to      ISO 8601, inclusive; default the last `query.default_range_hours`
+
+Who starts: every event of step 1 is a start. From there, step 2 is the earliest event of that step at the
+same millisecond or later, step 3 the earliest at the time of step 2 or later, and so on, all of them at most
+`window` after the start (that instant included). One event cannot be two steps: an event of a type that has
+been a step already is strictly later than that step. Of all starts of a user, the one that gets furthest
+counts; of those, the earliest. So nobody is counted twice, and what lies between the steps does not matter.
+
+`count` of a step is how many got at least there, `conversion` its share of those who started,
+`conversionFromPrevious` its share of those who reached the step before. `medianSecondsFromPrevious` is the
+median, over those who reached it, of the time since the step before (for an even number the mean of the
+middle two); the first step has none, nor has a step that nobody reached.
+
+With `breakdown`, `groups` has the same steps for each value that the event of a user's first step has: most
+starts first, equal ones by key. Those whose event has no such value are a group without `key`.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from nealytics.queries.chains import STEPS_MAX, ChainStep, chains_sql
+from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Filter, Selection, parse_filter
+from nealytics.queries.instants import iso_utc
+from nealytics.queries.invalid import invalid, shown
+from nealytics.queries.params import (
+    FILTERS_MAX,
+    KEY_OF,
+    SELECTION,
+    Arguments,
+    Limit,
+    Parameter,
+    Warn,
+    by_of,
+    limit_of,
+)
+from nealytics.queries.scoped import Events, Query
+
+STEPS_MIN = 2
+WINDOW_MS_MIN, WINDOW_MS_MAX = 1_000, 90 * 86_400_000
+
+PARAMETERS = (
+    Parameter(
+        name="step",
+        kind="text",
+        repeatable=True,
+        required=True,
+        description=f"An event type; given {STEPS_MIN} to {STEPS_MAX} times, in the order of the funnel.",
+        example="product_view&purchase",
+    ),
+    Parameter(
+        name="stepFilter",
+        kind="filter",
+        repeatable=True,
+        chars_max=FILTER_CHARS_MAX + 3,
+        description="A condition for one step alone: `<n>:<field>:<op>:<value>`, with n from 1.",
+        example="1:item_id:starts:/shop",
+    ),
+    Parameter(
+        name="window",
+        kind="duration",
+        default="1d",
+        minimum=WINDOW_MS_MIN,
+        maximum=WINDOW_MS_MAX,
+        description="How long after the first step the others count: 1s to 90d, such as `30m`, `2h`, `7d`.",
+        example="2h",
+    ),
+    by_of("user"),
+    Parameter(
+        name="breakdown",
+        kind="field",
+        choices=("event_type", "item_id", "user_id", "session_id", "tenant_id"),
+        description="Also one funnel for each value of this that the event of the first step has.",
+        example="meta:plan",
+    ),
+    *SELECTION,
+    limit_of("groups", 20),
+)
+
+_STEP_FILTER = re.compile(r"([0-9]{1,4}):(.+)", re.DOTALL)
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    event_type: str
+    filters: tuple[Filter, ...] = ()
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True):
+    steps: tuple[Step, ...]
+    window_ms: int
+    by: str
+    breakdown: Field | None = None
+    selection: Selection
+    limit: Limit
+
+
+class StepCount(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    step: int  # from 1
+    event_type: str
+    count: int
+    conversion: float
+    conversion_from_previous: float
+    median_seconds_from_previous: float | None = None
+
+
+class Group(msgspec.Struct, omit_defaults=True, kw_only=True):
+    key: str | None = None
+    steps: list[StepCount]
+
+
+class Funnel(Answer, kw_only=True):
+    from_: str = msgspec.field(name="from")
+    to: str
+    by: str
+    window_seconds: int
+    steps: list[StepCount]
+    breakdown: str | None = None
+    groups: list[Group] | None = None
+
+
+def parse(arguments: Arguments) -> Params:
+    event_types = arguments.texts("step")
+    if not STEPS_MIN <= len(event_types) <= STEPS_MAX:
+        raise invalid(
+            "step",
+            f"step is given {len(event_types)} times",
+            f"Give {STEPS_MIN} to {STEPS_MAX} event types in their order: step=view&step=purchase.",
+        )
+    filters = _step_filters(arguments.texts("stepFilter"), len(event_types))
+    return Params(
+        steps=tuple(
+            Step(event_type=event_type, filters=tuple(filters[number]))
+            for number, event_type in enumerate(event_types)
+        ),
+        window_ms=arguments.duration_ms("window"),
+        by=arguments.chosen("by"),
+        breakdown=arguments.field("breakdown"),
+        selection=arguments.selection(),
+        limit=arguments.limit(),
+    )
+
+
+def _step_filters(texts: list[str], steps: int) -> list[list[Filter]]:
+    """The filters of each step."""
+    if len(texts) > FILTERS_MAX:
+        raise invalid("stepFilter", f"stepFilter is given {len(texts)} times", f"Give at most {FILTERS_MAX}.")
+    filters: list[list[Filter]] = [[] for _ in range(steps)]
+    for text in texts:
+        parts = _STEP_FILTER.fullmatch(text)
+        if parts is None:
+            raise invalid(
+                "stepFilter",
+                f"stepFilter is {shown(text)}",
+                "Write <n>:<field>:<op>:<value>, such as 1:item_id:starts:/shop.",
+            )
+        number = int(parts[1])
+        if not 1 <= number <= steps:
+            raise invalid("stepFilter", f"stepFilter is for step {number}", f"There are steps 1 to {steps}.")
+        filters[number - 1].append(parse_filter("stepFilter", parts[2]))
+    return filters
+
+
+def build_sql(params: Params) -> Query:
+    """One row for everybody: `[1, None, counts, medians in milliseconds]`; with a breakdown then one for each
+    group, with 0 and its key."""
+    bind = Bind()
+    steps = range(1, len(params.steps) + 1)
+    counts = ", ".join(f"countIf(level >= {step})" for step in steps)
+    medians = ", ".join(
+        f"quantileExactInclusiveIf(0.5)(chain[{step}] - chain[{step - 1}], level >= {step})"
+        for step in steps[1:]
+    )
+    chains = _chains(params, bind)
+    if params.breakdown is None:
+        return Query(f"SELECT 1, NULL, [{counts}], [{medians}] FROM ({chains})", bind.values)
+    return Query(
+        f"SELECT grouping(label) AS everybody, label, [{counts}] AS counts, [{medians}] FROM ({chains})"
+        " GROUP BY GROUPING SETS ((), (label))"
+        f" ORDER BY everybody DESC, counts[1] DESC, label NULLS LAST LIMIT {bind(params.limit.count + 2)}",
+        bind.values,
+    )
+
+
+def _chains(params: Params, bind: Bind) -> str:
+    steps = [
+        ChainStep(
+            step.event_type,
+            " AND ".join(
+                [f"event_type = {bind(step.event_type)}", *(filter_.sql(bind) for filter_ in step.filters)]
+            ),
+        )
+        for step in params.steps
+    ]
+    event_types = tuple(dict.fromkeys(step.event_type for step in params.steps))
+    entity = KEY_OF[params.by]
+    return chains_sql(
+        steps,
+        entity=entity,
+        where=f"{params.selection.where(bind)} AND event_type IN {bind(event_types)}"
+        f" AND {entity} IS NOT NULL",
+        window_ms=bind(params.window_ms),
+        label=None if params.breakdown is None else f"toNullable({params.breakdown.sql(bind)})",
+    )
+
+
+async def run(events: Events, params: Params) -> Funnel:
+    found = await events.rows(build_sql(params))
+    # Where nobody has started there may be no row at all.
+    everybody = found.pop(0)[2:] if found else ([0] * len(params.steps), [])
+    answer = Funnel(
+        project_id=events.scope.project_id,
+        tenant_id=events.scope.tenant_id,
+        from_=iso_utc(params.selection.from_ms),
+        to=iso_utc(params.selection.to_ms),
+        by=params.by,
+        window_seconds=params.window_ms // 1000,
+        steps=_steps(params.steps, *everybody),
+    )
+    if params.breakdown is not None:
+        answer.warnings = _cut(found, params.limit)
+        answer.breakdown = str(params.breakdown)
+        answer.groups = [Group(key=key, steps=_steps(params.steps, *row)) for _, key, *row in found]
+    return answer
+
+
+def _cut(groups: list[Any], limit: Limit) -> list[Warn]:
+    """Brings the groups down to the limit. The largest ones are what is asked for, so that is no error."""
+    if len(groups) <= limit.count:
+        return []
+    del groups[limit.count :]
+    return [Warn("truncated", f"there are more than {limit.count} groups; these are the largest", "limit")]
+
+
+def _steps(steps: tuple[Step, ...], counts: list[int], medians_ms: list[float | None]) -> list[StepCount]:
+    found = []
+    for index, step in enumerate(steps):
+        count = int(counts[index])
+        median_ms = medians_ms[index - 1] if index and count else None
+        found.append(
+            StepCount(
+                step=index + 1,
+                event_type=step.event_type,
+                count=count,
+                conversion=_share(count, int(counts[0])),
+                conversion_from_previous=_share(count, int(counts[max(0, index - 1)])),
+                median_seconds_from_previous=None if median_ms is None else median_ms / 1000,
+            )
+        )
+    return found
+
+
+def _share(count: int, of: int) -> float:
+    return count / of if of else 0.0
+
+
+ENDPOINT = Endpoint(
+    path="/api/v1/analytics/funnel",
+    summary="How many got from step to step, and how fast",
+    parameters=PARAMETERS,
+    parse=parse,
+    run=run,
+    answer=Funnel,
+    example=Funnel(
+        project_id="my-app",
+        tenant_id="tenant-1",
+        from_="2026-06-01T00:00:00Z",
+        to="2026-06-08T00:00:00Z",
+        by="user",
+        window_seconds=86_400,
+        steps=[
+            StepCount(
+                step=1, event_type="product_view", count=200, conversion=1.0, conversion_from_previous=1.0
+            ),
+            StepCount(
+                step=2,
+                event_type="purchase",
+                count=50,
+                conversion=0.25,
+                conversion_from_previous=0.25,
+                median_seconds_from_previous=324.5,
+            ),
+        ],
+    ),
+)
