@@ -114,6 +114,8 @@ def _value_schema(parameter: Parameter) -> Schema:
             return {"type": "string", "pattern": f"^{_FILTER}$", "maxLength": FILTER_CHARS_MAX}
         case "zone":
             return {"type": "string", "pattern": "^[A-Za-z]", "maxLength": parameter.chars_max}
+        case "cursor":
+            return {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": parameter.chars_max}
     return {"type": "string", "maxLength": parameter.chars_max}
 
 

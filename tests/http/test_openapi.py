@@ -1,0 +1,379 @@
+"""The description of the API says what the code does: nothing less, nothing more."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import jsonschema_rs
+import msgspec
+import pytest
+import schemathesis
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from multidict import MultiDict
+
+import nealytics
+from nealytics.auth.api_keys import ApiKeys
+from nealytics.config import Config, IngestConfig, ObserveConfig, QueryConfig
+from nealytics.event import InvalidEvent, Limits, Sent, decode_event, freeze
+from nealytics.http.app import build_app
+from nealytics.http.health import add_health_routes
+from nealytics.http.openapi import PATH, READ_ERRORS, SEND_ERRORS, add_openapi_route, document
+from nealytics.http.openapi_schemas import _FIELDS, parameter_schema
+from nealytics.http.reads import Reads, add_read_routes
+from nealytics.observe.metrics import REFUSED_REASONS
+from nealytics.queries import ENDPOINTS, STREAMS
+from nealytics.queries.endpoint import Endpoint, Route
+from nealytics.queries.params import Arguments, Parameter
+from nealytics.shared import NodeMemory
+
+CONFIG = Config(observe=ObserveConfig(prometheus=True))
+DOCUMENT = document(CONFIG)
+PACKAGE = Path(nealytics.__file__).parent
+ROUTES: list[Route] = [*ENDPOINTS, *STREAMS]
+NOW_MS = 1_781_000_000_000  # June 2026, where the examples are
+
+each_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+each_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+
+
+def validator(schema: dict[str, Any]) -> Any:
+    return jsonschema_rs.Draft202012Validator(
+        {**schema, "components": DOCUMENT["components"]}, validate_formats=True
+    )
+
+
+def operation(route: Route) -> dict[str, Any]:
+    return cast(dict[str, Any], DOCUMENT["paths"][route.path]["get"])
+
+
+# The document
+
+
+def test_it_is_valid_openapi():
+    schemathesis.openapi.from_dict(DOCUMENT).validate()
+    for spoilt in ({**DOCUMENT, "info": {}}, {**DOCUMENT, "paths": {"/x": {"get": {"responses": 7}}}}):
+        with pytest.raises(jsonschema_rs.ValidationError):
+            schemathesis.openapi.from_dict(spoilt).validate()
+
+
+def test_every_reference_leads_somewhere():
+    for found in re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(DOCUMENT)):
+        at: Any = DOCUMENT
+        for key in found.split("/"):
+            at = at[key]
+
+
+def test_each_operation_has_a_name_of_its_own_and_says_what_it_does():
+    operations = [operation for path in DOCUMENT["paths"].values() for operation in path.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert sorted(set(names)) == sorted(names)
+    assert all(operation["summary"] for operation in operations)
+
+
+async def test_the_routes_of_the_product_are_those_of_the_document():
+    app = whole_app()
+    served = {
+        (method, path)
+        for route in app.router.routes()
+        if (method := route.method) != "HEAD" and (path := cast(web.Resource, route.resource).canonical)
+    }
+    told = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert told == served
+
+
+def test_metrics_are_told_only_where_they_are_served():
+    assert "/metrics" not in document(Config())["paths"]
+
+
+def whole_app() -> web.Application:
+    """All routes, as `server` adds them; nothing behind them."""
+    added = set(re.findall(r"\b(add_\w+_routes?)\(", (PACKAGE / "server.py").read_text()))
+    assert added == {"add_read_routes", "add_openapi_route", "add_health_routes"}
+    nothing = cast(Any, None)
+    app = build_app(
+        CONFIG,
+        keys=ApiKeys(()),
+        admission=nothing,
+        committer=nothing,
+        memory=NodeMemory.create(workers=1, keys=0),
+        metrics=nothing,
+    )
+    reads = Reads(CONFIG, client=nothing, verifier=nothing, metrics=nothing)
+    add_read_routes(app, reads)
+    add_openapi_route(app, CONFIG)
+    add_health_routes(app, log=nothing, committer=nothing, client=nothing, metrics=nothing, prometheus=True)
+    return app
+
+
+# Answers
+
+
+@each_endpoint
+def test_the_example_is_an_answer(endpoint: Endpoint[Any]):
+    body = msgspec.json.encode(endpoint.example)
+    assert msgspec.json.decode(body, type=endpoint.answer) == endpoint.example
+    content = operation(endpoint)["responses"]["200"]["content"]["application/json"]
+    assert content["example"] == json.loads(body)
+    validator(content["schema"]).validate(json.loads(body))
+
+
+@each_endpoint
+def test_an_answer_that_lacks_something_is_none(endpoint: Endpoint[Any]):
+    """The schema tells them apart, so the test above can fail."""
+    content = operation(endpoint)["responses"]["200"]["content"]["application/json"]
+    for name in json.loads(msgspec.json.encode(endpoint.example)):
+        found = validator(content["schema"])
+        assert not found.is_valid({**content["example"], name: {}}), name
+    assert not validator(content["schema"]).is_valid({})
+
+
+def test_null_is_no_value_of_an_answer():
+    answers = {name: schema for name, schema in DOCUMENT["components"]["schemas"].items() if name != "Event"}
+    assert '"null"' not in json.dumps(answers)
+
+
+# Parameters
+
+
+@each_route
+def test_the_parameters_are_the_declared_ones(route: Route):
+    told = operation(route)["parameters"]
+    assert [parameter["name"] for parameter in told] == [declared.name for declared in route.parameters]
+    assert len({declared.name.lower() for declared in route.parameters}) == len(route.parameters)
+    assert all(parameter["description"].endswith((".", "`")) for parameter in told)
+    assert operation(route)["description"].endswith((".", ":", "`"))
+
+
+class Recording:
+    """A query string that remembers which of its names were looked at."""
+
+    def __init__(self, query: Any) -> None:
+        self._query = query
+        self.names: set[str] = set()
+
+    def getall(self, name: str, default: list[str]) -> list[str]:
+        self.names.add(name)
+        return cast(list[str], self._query.getall(name, default))
+
+
+def names_read(endpoint: Endpoint[Any], pairs: list[tuple[str, str]]) -> set[str]:
+    arguments = Arguments(MultiDict(pairs), QueryConfig(), NOW_MS, endpoint.parameters)
+    recording = Recording(arguments._query)
+    arguments._query = cast(Any, recording)
+    endpoint.parse(arguments)
+    return recording.names
+
+
+def a_value(route: Route, parameter: Parameter) -> str:
+    if parameter.example is not None:
+        return parameter.example
+    if parameter.choices:
+        return parameter.choices[0]
+    if parameter.default is not None:
+        return str(parameter.default)
+    by_kind = {
+        "text": "x",
+        "integer": str(parameter.minimum or 1),
+        "instant": "2026-06-01",
+        "flag": "true",
+        "field": "meta:plan",
+        "cursor": getattr(getattr(route, "example", None), "next_cursor", ""),
+    }
+    return by_kind[parameter.kind]
+
+
+def required(route: Route) -> list[tuple[str, str]]:
+    return [
+        (parameter.name, a_value(route, parameter))
+        for parameter in route.parameters
+        for _ in range(2 if parameter.repeatable else 1)
+        if parameter.required
+    ]
+
+
+@each_endpoint
+def test_every_declared_parameter_is_read_and_no_other(endpoint: Endpoint[Any]):
+    declared = {parameter.name for parameter in endpoint.parameters}
+    read = names_read(endpoint, required(endpoint))
+    for parameter in endpoint.parameters:
+        if parameter.name not in dict(required(endpoint)):
+            also = (parameter.name, a_value(endpoint, parameter))
+            read |= names_read(endpoint, [*required(endpoint), also])
+    assert read == declared
+
+
+@each_route
+def test_examples_and_defaults_are_what_the_schema_asks_for(route: Route):
+    for declared, told in zip(route.parameters, operation(route)["parameters"], strict=True):
+        schema = told["schema"]
+        if "example" in told:
+            validator(schema).validate(told["example"])
+        if declared.default is not None:
+            items = schema.get("items", schema)
+            validator(items).validate(items["default"])
+
+
+@pytest.mark.parametrize(
+    ("parameter", "good", "bad"),
+    [
+        (Parameter(name="x", kind="text", description=""), ["", "é" * 256], ["x" * 257, 7]),
+        (Parameter(name="x", kind="choice", description="", choices=("a", "b")), ["a"], ["A", "c"]),
+        (Parameter(name="x", kind="integer", description="", minimum=1, maximum=5), [1, 5], [0, 6, "x"]),
+        (Parameter(name="x", kind="flag", description=""), [True], ["yes"]),
+        (
+            Parameter(name="x", kind="instant", description=""),
+            ["2026-06-01", "2026-06-01T00:00:00.5+02:00", "2026-06-01T00:00:00Z"],
+            ["yesterday", "2026-06-31"],
+        ),
+        (Parameter(name="x", kind="duration", description=""), ["90s", "7d"], ["7", "7w", "1.5h"]),
+        (
+            Parameter(name="x", kind="field", description="", choices=("item_id",)),
+            ["item_id", "meta:plan", "meta:cart.total", r"meta:a\.b", "meta:é"],
+            ["itemId", "meta:", "meta:a..b", "meta:.a", "meta:a\\", "plan"],
+        ),
+        (
+            Parameter(name="x", kind="filter", description="", repeatable=True),
+            [["item_id:eq:/a:b"], ["meta:cart.total:gt:10", "user_id:exists:"], ["user_id:exists"], []],
+            [["item_id"], ["item_id:like:x"], ["user_id:exists:no"], ["plan:eq:x"], ["a"] * 21, ["meta:a"]],
+        ),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Parameter) else "",
+)
+def test_the_schema_of_each_kind_takes_what_parse_takes(
+    parameter: Parameter, good: list[object], bad: list[object]
+):
+    checked = validator(parameter_schema(parameter))
+    assert [value for value in good if not checked.is_valid(value)] == []
+    assert [value for value in bad if checked.is_valid(value)] == []
+
+
+def test_a_setting_in_a_description_is_told_with_its_value():
+    told = json.dumps(document(Config(query=QueryConfig(limit_max=123)))["paths"])
+    assert "`query.limit_max` (123)" in told
+    assert "`query.limit_max`." not in told
+
+
+# Events
+
+
+def test_the_fields_of_an_event_are_those_that_are_read():
+    assert set(_FIELDS) == {field.encode_name for field in msgspec.structs.fields(Sent)}
+    event = DOCUMENT["components"]["schemas"]["Event"]
+    assert set(event["properties"]) == set(_FIELDS)
+
+
+def taken(event: dict[str, Any]) -> bool:
+    try:
+        freeze(decode_event(json.dumps(event).encode()), NOW_MS, Limits.of(IngestConfig(), 0))
+    except InvalidEvent:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: None} for name in _FIELDS),
+        *({name: ""} for name in _FIELDS),
+        *({name: "x" * 257} for name in _FIELDS),
+        *({name: 1} for name in _FIELDS),
+        {"itemId": "x" * 2_048},
+        {"itemId": "x" * 2_049},
+        {"metadata": {}},
+        {"metadata": []},
+        {"timestamp": NOW_MS},
+        {"timestamp": "2026-06-01T00:00:00Z"},
+        {"eventId": "0190163d-8694-739b-aea5-966c26f8ad91"},
+        {"anything": "else"},
+    ],
+    ids=str,
+)
+def test_an_event_is_valid_by_the_schema_if_it_is_taken(change: dict[str, Any]):
+    event = DOCUMENT["components"]["schemas"]["Event"]
+    changed = {**event["example"], **change}
+    valid = validator({"$ref": "#/components/schemas/Event"}).is_valid(changed)
+    # What a timestamp means is not for a schema to say.
+    if isinstance(change.get("timestamp"), str | int):
+        assert valid
+    else:
+        assert valid == taken(changed)
+
+
+# Errors
+
+
+def refusals(*parts: str) -> Iterator[tuple[int, str]]:
+    """Status and code of each error that is written down in these modules."""
+    for part in parts:
+        for path in sorted(PACKAGE.glob(part)):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and len(node.args) >= 2:
+                    status, code = node.args[:2]
+                    if (
+                        isinstance(status, ast.Constant)
+                        and isinstance(status.value, int)
+                        and 400 <= status.value < 600
+                        and isinstance(code, ast.Constant)
+                    ):
+                        yield status.value, cast(str, code.value)
+
+
+def pairs(errors: dict[int, tuple[str, ...]]) -> set[tuple[int, str]]:
+    return {(status, code) for status, codes in errors.items() for code in codes}
+
+
+def test_the_errors_of_reading_are_those_that_the_code_raises():
+    http = [
+        f"http/{path.name}"
+        for path in PACKAGE.glob("http/*.py")
+        if path.name not in ("app.py", "connections.py")
+    ]
+    raised = set(refusals("auth/*.py", "queries/*.py", *http))
+    # Any route may meet a request that is no HTTP, and a fault of ours.
+    assert pairs(READ_ERRORS) == raised | {(400, "bad_request"), (500, "internal_error")}
+
+
+def test_the_errors_of_sending_are_those_that_the_code_raises():
+    assert {code for _, code in pairs(SEND_ERRORS)} == {*REFUSED_REASONS, "internal_error"}
+    assert set(refusals("ingest/*.py")) - pairs(SEND_ERRORS) == set()
+
+
+# The route
+
+
+@pytest.fixture
+async def client() -> Any:
+    async with TestClient(TestServer(whole_app())) as client:
+        yield client
+
+
+async def test_it_is_served_without_a_token_and_to_any_page(client: TestClient[Any, Any]):
+    async with client.get(PATH, headers={"Origin": "https://docs.example"}) as answer:
+        assert answer.status == 200
+        assert answer.content_type == "application/json"
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://docs.example"
+        told = await answer.json()
+        assert told == json.loads(json.dumps(DOCUMENT))
+        assert told["info"]["version"] == nealytics.__version__
+
+
+async def test_who_has_it_already_is_told_so(client: TestClient[Any, Any]):
+    async with client.get(PATH) as answer:
+        tag = answer.headers["ETag"]
+        assert re.fullmatch(r'"[0-9a-f]{32}"', tag)
+        assert answer.headers["Cache-Control"] == "no-cache"
+    for known in (tag, f'"other", {tag}', "*"):
+        async with client.get(PATH, headers={"If-None-Match": known}) as answer:
+            assert (answer.status, await answer.read()) == (304, b"")
+            assert answer.headers["ETag"] == tag
+    async with client.get(PATH, headers={"If-None-Match": '"other"'}) as answer:
+        assert answer.status == 200
+
+
+async def test_another_method_is_refused(client: TestClient[Any, Any]):
+    async with client.post(PATH) as answer:
+        assert answer.status == 405
