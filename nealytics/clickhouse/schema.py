@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from nealytics.clickhouse import errors
@@ -31,6 +31,14 @@ class Column(NamedTuple):
     name: str
     definition: str  # as in CREATE TABLE
     type: str  # as ClickHouse shows it
+    # What the rows have that were there before the column. Without it they get the default, which ClickHouse
+    # computes anew at every read.
+    before: str = ""
+
+
+class Index(NamedTuple):
+    name: str
+    definition: str  # as in CREATE TABLE
 
 
 COLUMNS = (
@@ -44,8 +52,11 @@ COLUMNS = (
     Column("metadata_json", "String CODEC(ZSTD(1))", "String"),
     Column("timestamp", "DateTime64(3, 'UTC')", "DateTime64(3, 'UTC')"),
     Column("received_at", "DateTime64(3, 'UTC') DEFAULT timestamp", "DateTime64(3, 'UTC')"),
-    Column("inserted_at", "DateTime64(3, 'UTC') DEFAULT now64(3)", "DateTime64(3, 'UTC')"),
+    Column(
+        "inserted_at", "DateTime64(3, 'UTC') DEFAULT now64(3)", "DateTime64(3, 'UTC')", before="timestamp"
+    ),
 )
+INDEXES = (Index("inserted_at_minmax", "inserted_at TYPE minmax GRANULARITY 1"),)
 SORTING_KEY = "project_id, tenant_id, event_type, timestamp, event_id"
 PARTITION_KEY = "toYYYYMM(timestamp)"
 
@@ -78,6 +89,8 @@ class Table:
     partition_key: str
     engine_full: str  # ENGINE clause with everything after it: TTL and SETTINGS too
     columns: dict[str, str]  # name → type
+    defaults: dict[str, str] = field(default_factory=dict)  # name → expression, of the columns that have one
+    indexes: frozenset[str] = frozenset()  # names of those that skip granules
 
     @property
     def replicated(self) -> bool:
@@ -102,7 +115,12 @@ class Plan(NamedTuple):
 
 def create_statements(database: str, retention_days: int) -> list[str]:
     """The statements that make database and table where there are none."""
-    columns = ",\n".join(f"    {column.name} {column.definition}" for column in COLUMNS)
+    columns = ",\n".join(
+        [
+            *(f"    {column.name} {column.definition}" for column in COLUMNS),
+            *(f"    INDEX {index.name} {index.definition}" for index in INDEXES),
+        ]
+    )
     settings = {
         "index_granularity": _CREATION_SETTINGS["index_granularity"],
         "ttl_only_drop_parts": _SETTINGS["ttl_only_drop_parts"],
@@ -142,10 +160,20 @@ def plan(table: Table, database: str, retention_days: int) -> Plan:
         found = table.columns.get(column.name)
         if found is None:
             after = f" AFTER {before.name}" if before else " FIRST"
-            sql = f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {column.name} {column.definition}{after}"
+            definition = f"{column.type} DEFAULT {column.before}" if column.before else column.definition
+            sql = f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {column.name} {definition}{after}"
             steps.append((f"added column {column.name}", sql))
         elif found != column.type:
             remarks.append(f"column {column.name} is {found}, not {column.type}; left as it is")
+        if column.before and (found is None or table.defaults.get(column.name) == column.before):
+            steps += _write_before(name, column)
+    for index in INDEXES:
+        if index.name not in table.indexes:
+            sql = f"ALTER TABLE {name} ADD INDEX IF NOT EXISTS {index.name} {index.definition}"
+            steps.append((f"added index {index.name}", sql))
+            # In the background; until then a query reads more than it has to.
+            sql = f"ALTER TABLE {name} MATERIALIZE INDEX {index.name}"
+            steps.append((f"index {index.name} is being built for the events that are there", sql))
     for setting, value in wanted_settings(table).items():
         sql = f"ALTER TABLE {name} MODIFY SETTING {setting} = {value}"
         steps.append((f"set {setting} = {value} (was {table.setting(setting) or 'not set'})", sql))
@@ -166,6 +194,20 @@ def plan(table: Table, database: str, retention_days: int) -> Plan:
             f"To change it, {_remake(name)}"
         )
     return Plan(steps, remarks)
+
+
+def _write_before(name: str, column: Column) -> list[tuple[str, str]]:
+    """Writes down a column that was added with what its old rows have for a default, and gives it its own."""
+    return [
+        (
+            f"wrote {column.name} = {column.before} for the events that are there",
+            f"ALTER TABLE {name} MATERIALIZE COLUMN {column.name} SETTINGS mutations_sync = 2",
+        ),
+        (
+            f"{column.name} of new events is {column.definition.rpartition(' DEFAULT ')[2]}",
+            f"ALTER TABLE {name} MODIFY COLUMN {column.name} {column.definition}",
+        ),
+    ]
 
 
 def wanted_settings(table: Table) -> dict[str, int]:
@@ -220,6 +262,16 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
         raise NealyticsError(
             f"schema: {name} has no column {', '.join(dict.fromkeys(missing))}; run `nealytics schema apply`"
         )
+    unfinished = [
+        column.name
+        for column in COLUMNS
+        if column.before and table.defaults.get(column.name) == column.before
+    ]
+    if unfinished:
+        raise NealyticsError(
+            f"schema: {name} is being migrated: {', '.join(unfinished)} is not written for old events yet; "
+            "wait, or run `nealytics schema apply` again if that was interrupted"
+        )
     # Rows travel without their types, so a column of another one would swallow parts of its neighbours.
     misread = [
         f"{column.name} is {table.columns[column.name]}, not {column.type}"
@@ -272,13 +324,25 @@ async def read_table(client: ClickHouseClient, database: str) -> Table | None:
         _unescaped(value) for value in text.rstrip("\n").split("\t")
     )
     text = await client.command(
-        "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String} "
-        "ORDER BY position FORMAT TabSeparated",
+        "SELECT name, type, default_expression FROM system.columns "
+        "WHERE database = {database:String} AND table = {table:String} ORDER BY position FORMAT TabSeparated",
         params,
     )
-    rows = (line.split("\t") for line in text.splitlines())
-    columns = {_unescaped(name): _unescaped(type_) for name, type_ in rows}
-    return Table(engine, sorting_key, partition_key, engine_full, columns)
+    rows = [[_unescaped(value) for value in line.split("\t")] for line in text.splitlines()]
+    text = await client.command(
+        "SELECT name FROM system.data_skipping_indices "
+        "WHERE database = {database:String} AND table = {table:String} FORMAT TabSeparated",
+        params,
+    )
+    return Table(
+        engine,
+        sorting_key,
+        partition_key,
+        engine_full,
+        columns={column: type_ for column, type_, _ in rows},
+        defaults={column: default for column, _, default in rows if default},
+        indexes=frozenset(_unescaped(line) for line in text.splitlines()),
+    )
 
 
 async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:

@@ -120,7 +120,7 @@ def test_an_answer_that_is_wanted_whole_waits_on_disk_and_not_in_memory(engine: 
     def most_mib() -> int:
         return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) // 1024  # type: ignore[index]
 
-    sql = "SELECT repeat('x', 1000) FROM numbers({}) FORMAT TSVRaw SETTINGS output_format_parallel_formatting = 0"
+    sql = "SELECT repeat('x', 1000) FROM numbers({}) SETTINGS output_format_parallel_formatting = 0"
     assert len(post(engine, sql.format(100_000), wait_end_of_query=1).body) == 100_100_000
     Path(f"/proc/{engine.process.pid}/clear_refs").write_text("5")  # forget the peak of earlier tests
     before = most_mib()

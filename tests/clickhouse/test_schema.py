@@ -101,8 +101,54 @@ async def test_a_table_of_the_csharp_engine_is_migrated_with_its_rows(
         "SELECT name FROM system.columns WHERE database = currentDatabase() ORDER BY position"
     )
     assert [name for (name,) in columns] == [column.name for column in schema.COLUMNS]
+    # Not computed anew at every read, which would make every old event look like one that has just come in.
+    assert await client.query("SELECT count() FROM global_events WHERE inserted_at = timestamp") == [[3]]
+    await client.command(
+        f"INSERT INTO {database}.global_events (event_id, tenant_id, timestamp) "
+        "SELECT generateUUIDv4(), 'new', now64(3) - INTERVAL 1 DAY"
+    )
+    new = "SELECT now64(3) - inserted_at < 60 FROM global_events WHERE tenant_id = 'new'"
+    assert await client.query(new) == [[1]]
     # The second time, only what cannot be changed is said again.
     assert await schema.apply(client, config) == [remark]
+
+
+@pytest.mark.engine
+async def test_a_migration_that_was_interrupted_is_finished_and_meanwhile_nothing_is_written(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str
+):
+    await client.command(CSHARP_TABLE.format(database=database, user_id=USER_ID))
+    await client.command(
+        f"INSERT INTO {database}.global_events (event_id, timestamp) "
+        "SELECT generateUUIDv4(), now64(3) - INTERVAL 1 DAY FROM numbers(3)"
+    )
+    table = await schema.read_table(client, database)
+    assert table is not None
+    for what, sql in schema.plan(table, database, 0).steps:
+        await client.command(sql)
+        if what == "added column inserted_at":
+            break
+    with pytest.raises(NealyticsError, match="is being migrated: inserted_at"):
+        await schema.probe(client, config)
+
+    done = await schema.apply(client, config)
+
+    assert "wrote inserted_at = timestamp for the events that are there" in done
+    await schema.probe(client, config)
+    assert await client.query("SELECT count() FROM global_events WHERE inserted_at = timestamp") == [[3]]
+
+
+@pytest.mark.engine
+async def test_a_table_of_an_earlier_release_gets_the_index(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str
+):
+    await schema.apply(client, config)
+    await client.command(f"ALTER TABLE {database}.global_events DROP INDEX inserted_at_minmax")
+    assert await schema.apply(client, config) == [
+        "added index inserted_at_minmax",
+        "index inserted_at_minmax is being built for the events that are there",
+    ]
+    assert await schema.apply(client, config) == []
 
 
 @pytest.mark.engine

@@ -59,10 +59,11 @@ _TABLE = (
     "fsync_after_insert = 1, fsync_part_directory = 1\n"
 )
 _COLUMNS = (
-    "event_id\tUUID\nproject_id\tLowCardinality(String)\ntenant_id\tString\nsession_id\tString\n"
-    "user_id\tNullable(String)\nevent_type\tLowCardinality(String)\nitem_id\tNullable(String)\n"
-    "metadata_json\tString\ntimestamp\tDateTime64(3, \\'UTC\\')\n"
-    "received_at\tDateTime64(3, \\'UTC\\')\ninserted_at\tDateTime64(3, \\'UTC\\')\n"
+    "event_id\tUUID\t\nproject_id\tLowCardinality(String)\t\ntenant_id\tString\t\nsession_id\tString\t\n"
+    "user_id\tNullable(String)\t\nevent_type\tLowCardinality(String)\t\nitem_id\tNullable(String)\t\n"
+    "metadata_json\tString\t\ntimestamp\tDateTime64(3, \\'UTC\\')\t\n"
+    "received_at\tDateTime64(3, \\'UTC\\')\ttimestamp\n"
+    "inserted_at\tDateTime64(3, \\'UTC\\')\tnow64(3)\n"
 )
 
 
@@ -76,6 +77,7 @@ _PROBE_ANSWERS: dict[str, Callable[[str], str]] = {
     "FROM system.settings": _all_settings_known,
     "FROM system.tables": lambda statement: _TABLE,
     "FROM system.columns": lambda statement: _COLUMNS,
+    "FROM system.data_skipping_indices": lambda statement: "inserted_at_minmax\n",
 }
 
 
