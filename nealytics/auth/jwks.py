@@ -15,7 +15,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -51,12 +51,18 @@ _ALGORITHM_OF: dict[tuple[str, object], JwtAlgorithm] = {
 class Jwks:
     """`keys` is what the issuer last said, or nothing if that is too long ago."""
 
-    def __init__(self, config: AuthConfig, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: AuthConfig,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
         self._url = config.jwks_url
         self._ca_file = config.jwks_ca_file
         self._refresh_s = config.jwks_refresh_s
         self._age_max_s = config.jwks_age_max_s
         self._clock = clock
+        self._sleep = sleep
         self._keys: tuple[VerifyingKey, ...] = ()
         self._fetched_at: float | None = None
         self._asked_at: float | None = None
@@ -115,7 +121,7 @@ class Jwks:
             failures = failures + 1 if self._fetched_at == before else 0
             delay_s = min(self._refresh_s, RETRY_MAX_S, 2.0**failures) if failures else self._refresh_s
             # Jitter: every worker of every node started in the same second.
-            await asyncio.sleep(delay_s * random.uniform(0.8, 1.0))
+            await self._sleep(delay_s * random.uniform(0.8, 1.0))
 
     async def _refresh(self) -> None:
         asked_at = self._clock()

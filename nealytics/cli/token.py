@@ -3,16 +3,24 @@
 import re
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from nealytics.auth.jwt import mint
+from nealytics.auth.claims import scope_from
+from nealytics.auth.jwt import CLAIM_CHARS_MAX, mint
 from nealytics.cli.options import config_option
-from nealytics.config import load
-from nealytics.errors import ConfigError
+from nealytics.config import AuthConfig, load
+from nealytics.config.pem import checked
+from nealytics.errors import ConfigError, NealyticsError, Refused
+from nealytics.queries.filters import parse_filter
+
+if TYPE_CHECKING:
+    from nealytics.auth.jwt import PrivateKey
 
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _EXPIRES_S_MAX = 10 * 366 * 86_400
+_MAKE_A_PAIR = "make one with: openssl genpkey -algorithm ed25519"
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
@@ -26,9 +34,28 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
     return seconds
 
 
+def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    for text in value:
+        try:
+            parse_filter("--filter", text)
+        except Refused as refused:
+            raise click.BadParameter(f"{refused.message}. {refused.detail}") from None
+    return value
+
+
+def _endpoints(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if not re.fullmatch(r"[a-z]+(-[a-z]+)*", name):
+            raise click.BadParameter(
+                f'"{name}" is not the last word of a path; write e.g. timeline for /api/v1/telemetry/timeline'
+            )
+    return value
+
+
 @click.command()
 @click.option("--project", required=True, metavar="ID", help="The project_id whose events it reads.")
-@click.option("--tenant", required=True, metavar="ID", help="The tenant_id whose events it reads.")
+@click.option("--tenant", metavar="ID", help="The tenant_id whose events it reads.")
+@click.option("--project-wide", is_flag=True, help="It reads all tenants of the project, instead of one.")
 @click.option(
     "--expires",
     callback=_seconds,
@@ -37,8 +64,58 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
     metavar="DURATION",
     help="s, m, h or d: 90s, 15m, 30d.",
 )
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    callback=_filters,
+    metavar="FIELD:OP:VALUE",
+    help="It sees only events like this, e.g. meta:plan:eq:pro. May be repeated: all must hold.",
+)
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    callback=_endpoints,
+    metavar="NAME",
+    help="It may ask this only, by the last word of its path, e.g. timeline. May be repeated.",
+)
+@click.option(
+    "--rps",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="At most so many requests per second, of all tokens with its --subject.",
+)
+@click.option("--subject", metavar="TEXT", help="Whom it is for (sub): what --rps counts by.")
+@click.option(
+    "--kid", default="", metavar="ID", help="Sign with the HS256 key of auth.jwt_keys with this kid."
+)
+@click.option(
+    "--private-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Sign with this key (PEM) instead; --kid is then only named in the token.",
+)
+@click.option(
+    "--algorithm",
+    type=click.Choice(["RS256", "ES256", "EdDSA"]),
+    help="Of --private-key; without it, the one that fits the key.",
+)
 @config_option
-def token(project: str, tenant: str, expires: int, config_path: Path | None) -> None:
+def token(
+    project: str,
+    tenant: str | None,
+    project_wide: bool,
+    expires: int,
+    filters: tuple[str, ...],
+    endpoints: tuple[str, ...],
+    rps: float | None,
+    subject: str | None,
+    kid: str,
+    private_key: Path | None,
+    algorithm: str | None,
+    config_path: Path | None,
+) -> None:
     """Make a token that reads the events of one tenant.
 
     Prints the token and nothing else, so it can be used in place:
@@ -50,16 +127,107 @@ def token(project: str, tenant: str, expires: int, config_path: Path | None) -> 
     It is signed with auth.jwt_key, as a service of yours would sign one. It cannot be revoked: keep it short.
     """
     config = load(config_path)
-    if not config.auth.jwt_key:
-        raise ConfigError(
-            "token: auth.jwt_key is not set, so there is nothing to sign with; "
-            "name the server's configuration with --config, or make one with `nealytics init`"
-        )
+    if project_wide == (tenant is not None):
+        raise click.UsageError("Give either --tenant or --project-wide: whose events it reads.")
+    if private_key is not None:
+        signer = _private_signer(private_key, algorithm, kid)
+    elif algorithm is not None:
+        raise click.UsageError(f"--algorithm {algorithm} needs --private-key: the node has public keys only.")
+    else:
+        signer = _shared_signer(config.auth, kid)
     for name, value in (("--project", project), ("--tenant", tenant)):
-        if not value.strip() or len(value) > config.ingest.identifier_chars_max:
+        if value is not None and not (value.strip() and len(value) <= config.ingest.identifier_chars_max):
             raise click.BadParameter(
                 f"write 1 to {config.ingest.identifier_chars_max} characters", param_hint=f"'{name}'"
             )
-    claims = {"iss": config.auth.jwt_issuer, "aud": config.auth.jwt_audience}
-    extra = {name: value for name, value in claims.items() if value}
-    click.echo(mint(config.auth.jwt_key, project, tenant, expires, time.time(), **extra))
+    claims: dict[str, object] = {"iss": config.auth.jwt_issuer, "aud": config.auth.jwt_audience}
+    claims |= {"sub": subject, "filters": list(filters), "endpoints": list(endpoints), "rps": rps}
+    claims = {name: value for name, value in claims.items() if value}
+    _check(claims)
+    click.echo(
+        mint(
+            signer.key,
+            project,
+            tenant,
+            expires,
+            time.time(),
+            algorithm=signer.algorithm,
+            kid=signer.kid,
+            **claims,
+        )
+    )
+
+
+class _Signer(NamedTuple):
+    key: "str | PrivateKey"
+    algorithm: str
+    kid: str
+
+
+def _shared_signer(auth: AuthConfig, kid: str) -> _Signer:
+    """The secret of this kid; without one auth.jwt_key, or the only secret there is."""
+    secrets = [_Signer(key.key, "HS256", key.kid) for key in auth.jwt_keys if key.algorithm == "HS256"]
+    if kid:
+        named = [signer for signer in secrets if signer.kid == kid]
+        if named:
+            return named[0]
+        known = ", ".join(f'"{signer.kid}"' for signer in secrets if signer.kid) or "none"
+        raise ConfigError(
+            f'token: no HS256 key of auth.jwt_keys has the kid "{kid}" (known: {known}); '
+            "sign with the key of another service by --private-key"
+        )
+    if auth.jwt_key:
+        return _Signer(auth.jwt_key, "HS256", "")
+    if len(secrets) == 1:
+        return secrets[0]
+    if secrets:
+        raise ConfigError(
+            "token: auth.jwt_key is not set and auth.jwt_keys has several HS256 keys; say which by --kid"
+        )
+    raise ConfigError(
+        "token: auth.jwt_key is not set, so there is nothing to sign with; "
+        "name the server's configuration with --config, or make one with `nealytics init`"
+    )
+
+
+def _private_signer(path: Path, algorithm: str | None, kid: str) -> _Signer:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as error:
+        raise NealyticsError(
+            f"token: {path} cannot be read: {error.strerror}; name the private key"
+        ) from error
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise NealyticsError(
+            f"token: {path} is not a private key in PEM without a password; {_MAKE_A_PAIR}"
+        ) from None
+    match key:
+        case RSAPrivateKey():
+            fits = "RS256"
+        case EllipticCurvePrivateKey():
+            fits = "ES256"
+        case Ed25519PrivateKey():
+            fits = "EdDSA"
+        case _:
+            raise NealyticsError(
+                f"token: {path} is neither an RSA, nor an EC, nor an Ed25519 key; {_MAKE_A_PAIR}"
+            )
+    try:
+        checked(key.public_key(), algorithm or fits)
+    except ValueError as error:
+        raise NealyticsError(f"token: {path} {error}") from None
+    return _Signer(key, algorithm or fits, kid)
+
+
+def _check(claims: dict[str, object]) -> None:
+    """Makes no token that the node would refuse."""
+    try:
+        scope_from({**claims, "project_id": "p", "tenant_id": "t"}, b"", claim_chars_max=CLAIM_CHARS_MAX)
+    except Refused as refused:
+        raise NealyticsError(f"token: {refused.message}") from None

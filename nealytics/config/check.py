@@ -57,8 +57,9 @@ def serving_problems(config: Config) -> list[str]:
     auth = config.auth
     if not (auth.jwt_key or auth.jwt_key_previous or auth.jwt_keys or auth.jwks_url):
         found.append(
-            "config: auth.jwt_key is not set, and without it (or auth.jwt_keys, or auth.jwks_url) no token "
-            f"can be verified; {MAKE_A_KEY} (or let `nealytics init` write a whole configuration)"
+            "config: auth.jwt_key is not set, and without it no token can be verified; "
+            f"{MAKE_A_KEY} (or let `nealytics init` write a whole configuration, or name the keys of another "
+            "service by auth.jwt_keys or auth.jwks_url)"
         )
     for name, ca_file in (
         ("clickhouse.ca_file", config.clickhouse.ca_file),

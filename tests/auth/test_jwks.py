@@ -1,0 +1,506 @@
+"""An issuer's published keys: fetched, kept fresh, and not believed for longer than they deserve."""
+
+import asyncio
+import base64
+import datetime
+import gzip
+import hmac
+import json
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm
+
+from nealytics.auth import jwks
+from nealytics.auth.jwks import ASK_AGAIN_S, SET_BYTES_MAX, SET_KEYS_MAX, Jwks, keys_of
+from nealytics.auth.jwt import TokenVerifier, mint
+from nealytics.config import AuthConfig, JwtKey
+from nealytics.errors import Refused
+from tests.fakes.issuer import Issuer, IssuerKey
+
+SECRET = "secret-of-at-least-thirty-two-bytes-x"
+RSA = IssuerKey("RS256", "rsa-1")
+EC = IssuerKey("ES256", "ec-1")
+ED = IssuerKey("EdDSA", "ed-1")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def reading(
+    issuer: Issuer, clock: Clock | None = None, *, start: bool = True, **config: Any
+) -> AsyncIterator[TokenVerifier]:
+    """A verifier that knows the issuer, as a worker has one; its first fetch has ended."""
+    auth = AuthConfig(**{"jwks_url": issuer.url, **config})
+    verifier = TokenVerifier(auth, monotonic=clock or Clock())
+    if start:
+        verifier.start()
+        await fetched(verifier)
+    try:
+        yield verifier
+    finally:
+        await verifier.close()
+
+
+async def fetched(verifier: TokenVerifier) -> None:
+    """Waits for the fetch that is under way, or just about to be."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert verifier._jwks is not None
+    if verifier._jwks._fetch is not None:
+        await asyncio.wait([verifier._jwks._fetch])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  (what is waited for happens in the fake, which has no event)
+        await asyncio.sleep(0.01)
+
+
+async def status(verifier: TokenVerifier, token: str) -> int:
+    try:
+        scope = await verifier.resolve(f"Bearer {token}")
+    except Refused as refused:
+        return refused.status
+    return 200 if (scope.project_id, scope.tenant_id) == ("my-app", "tenant-1") else 0
+
+
+async def test_tokens_of_all_published_keys_are_good():
+    async with Issuer(RSA, EC, ED).serving() as issuer, reading(issuer) as verifier:
+        for key in (RSA, EC, ED):
+            assert await status(verifier, key.token()) == 200
+        assert await status(verifier, IssuerKey("ES256", "ec-1").token()) == 401
+        assert issuer.asked == 1
+
+
+async def test_a_new_key_is_fetched_when_the_first_token_of_it_comes():
+    async with Issuer(EC).serving() as issuer, reading(issuer) as verifier:
+        new = IssuerKey("EdDSA", "new")
+        issuer.keys.append(new)
+        assert await status(verifier, new.token()) == 200
+        assert await status(verifier, EC.token()) == 200
+        assert issuer.asked == 2
+
+
+async def test_tokens_of_unknown_keys_do_not_make_us_ask_again_and_again():
+    clock = Clock()
+    async with Issuer(EC).serving() as issuer, reading(issuer, clock) as verifier:
+        for i in range(50):
+            assert await status(verifier, IssuerKey("ES256", f"kid-{i}").token()) == 401
+        assert issuer.asked == 2
+        clock.now += ASK_AGAIN_S
+        assert await status(verifier, IssuerKey("ES256", "more").token()) == 401
+        assert issuer.asked == 3
+
+
+async def test_many_tokens_at_once_of_a_new_key_wait_for_the_same_fetch():
+    async with Issuer(EC).serving() as issuer, reading(issuer) as verifier:
+        new = IssuerKey("ES256", "new")
+        issuer.keys.append(new)
+        issuer.held = asyncio.Event()
+        waiting = [asyncio.create_task(status(verifier, new.token())) for _ in range(20)]
+        await until(lambda: issuer.asked == 2)
+        # Who goes away meanwhile takes nothing from the others; who has a known key waits for nothing.
+        waiting[0].cancel()
+        assert await status(verifier, EC.token()) == 200
+        issuer.held.set()
+        assert await asyncio.gather(*waiting[1:]) == [200] * 19
+        assert issuer.asked == 2
+
+
+async def test_a_key_that_is_published_no_more_is_good_no_more():
+    async with Issuer(RSA, EC).serving() as issuer, reading(issuer) as verifier:
+        assert await status(verifier, RSA.token()) == 200
+        issuer.keys.remove(RSA)
+        # Any fetch will do: here that of a token with an unknown key.
+        assert await status(verifier, IssuerKey("ES256", "x").token()) == 401
+        assert await status(verifier, RSA.token()) == 401
+        assert await status(verifier, EC.token()) == 200
+
+
+async def test_keys_are_refreshed_without_being_asked_for_and_a_failure_is_tried_again_sooner():
+    slept: list[float] = []
+    go_on = asyncio.Event()
+
+    async def sleep(delay_s: float) -> None:
+        slept.append(delay_s)
+        await go_on.wait()
+        go_on.clear()
+
+    async def next_delay() -> float:
+        before = len(slept)
+        go_on.set()
+        await until(lambda: len(slept) > before)
+        return slept[-1]
+
+    async with Issuer(EC).serving() as issuer:
+        published = Jwks(AuthConfig(jwks_url=issuer.url, jwks_refresh_s=100), sleep=sleep)
+        published.start()
+        await until(lambda: bool(slept))
+        assert [key.kid for key in published.keys] == ["ec-1"]
+        issuer.keys = [RSA]
+        assert 80 <= await next_delay() <= 100
+        assert [key.kid for key in published.keys] == ["rsa-1"]
+
+        issuer.answer = lambda: web.Response(status=500)
+        for delay_s in (2, 4, 8, 16, 30, 30):
+            assert 0.8 * delay_s <= await next_delay() <= delay_s
+        issuer.answer = None
+        assert 80 <= await next_delay() <= 100
+        await published.close()
+
+
+# The issuer is away
+
+
+async def test_while_the_issuer_is_away_its_keys_stay_good_until_they_are_too_old():
+    clock = Clock()
+    async with Issuer(EC).serving() as issuer, reading(issuer, clock, jwks_age_max_s=3_600) as verifier:
+        issuer.answer = lambda: web.Response(status=503)
+        clock.now += 3_599
+        assert await status(verifier, EC.token()) == 200
+        assert await status(verifier, IssuerKey("ES256", "x").token()) == 401
+        clock.now += 1
+        with pytest.raises(Refused) as caught:
+            await verifier.resolve(f"Bearer {EC.token()}")
+        assert (caught.value.status, caught.value.code) == (503, "keys_unavailable")
+        assert caught.value.headers == {"Retry-After": "30"}
+        assert "auth.jwks_url" in caught.value.detail
+
+        issuer.answer = None
+        clock.now += ASK_AGAIN_S
+        assert await status(verifier, EC.token()) == 200
+
+
+async def test_without_any_keys_yet_tokens_that_may_be_the_issuers_get_503_and_others_what_they_deserve():
+    issuer = Issuer(EC)
+    issuer.port = 9  # nobody there
+    known = IssuerKey("RS256", "file")
+    keys = (JwtKey(algorithm="RS256", kid="file", key=known.pem),)
+    async with reading(issuer, jwt_key=SECRET, jwt_keys=keys) as verifier:
+        assert await status(verifier, EC.token()) == 503
+        assert await status(verifier, IssuerKey("EdDSA", "").token()) == 503
+        # No set of public keys could make these good, or is needed to.
+        assert await status(verifier, mint(SECRET, "my-app", "tenant-1", 60, 4e9)) == 200
+        assert await status(verifier, mint("x" * 40, "my-app", "tenant-1", 60, 4e9, kid="x")) == 401
+        assert await status(verifier, known.token()) == 200
+        assert await status(verifier, IssuerKey("RS256", "file").token()) == 401
+        assert await status(verifier, "rubbish") == 401
+
+
+async def test_a_node_that_starts_before_its_issuer_takes_its_tokens_as_soon_as_it_is_there():
+    clock = Clock()
+    issuer = Issuer(EC)
+    async with issuer.serving():
+        pass
+    async with reading(issuer, clock) as verifier:
+        assert await status(verifier, EC.token()) == 503
+        async with issuer.serving():
+            clock.now += ASK_AGAIN_S
+            assert await status(verifier, EC.token()) == 200
+
+
+async def test_a_verifier_that_was_not_started_asks_when_it_has_to():
+    async with Issuer(EC).serving() as issuer, reading(issuer, start=False) as verifier:
+        assert await status(verifier, EC.token()) == 200
+
+
+async def test_an_issuer_that_does_not_answer_holds_a_request_for_a_bounded_time(monkeypatch):
+    monkeypatch.setattr(jwks, "FETCH_TIMEOUT_S", 0.2)
+    async with Issuer(EC).serving() as issuer:
+        issuer.held = asyncio.Event()
+        async with reading(issuer, start=False) as verifier:
+            async with asyncio.timeout(5):
+                assert await status(verifier, EC.token()) == 503
+                # The next ones do not even wait: it was asked just now.
+                assert await status(verifier, EC.token()) == 503
+            assert issuer.asked == 1
+
+
+async def test_an_answer_that_never_ends_is_cut_off(monkeypatch):
+    monkeypatch.setattr(jwks, "FETCH_TIMEOUT_S", 0.3)
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        try:
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(drip, "localhost", 0)
+    issuer = Issuer(EC)
+    issuer.port = server.sockets[0].getsockname()[1]
+    async with server, reading(issuer, start=False) as verifier, asyncio.timeout(5):
+        assert await status(verifier, EC.token()) == 503
+
+
+# What it answers
+
+SET = json.dumps({"keys": [EC.jwk()]}).encode()
+HUGE = json.dumps({"keys": [EC.jwk()], "x": "x" * SET_BYTES_MAX}).encode()
+
+NO_SETS: dict[str, Any] = {
+    "500": lambda: web.Response(status=500),
+    "404 with a set": lambda: web.json_response({"keys": [EC.jwk()]}, status=404),
+    "a redirect": lambda: web.Response(status=302, headers={"Location": "/elsewhere.json"}),
+    "204": lambda: web.Response(status=204),
+    "nothing": b"",
+    "rubbish": b"\xff\xfe\x00",
+    "HTML": b"<html>sign in</html>",
+    "a list": json.dumps([EC.jwk()]).encode(),
+    "a lone key": json.dumps(EC.jwk()).encode(),
+    "keys that are an object": json.dumps({"keys": {"a": EC.jwk()}}).encode(),
+    "keys that are null": b'{"keys": null}',
+    "too large": HUGE,
+    "too many": json.dumps({"keys": [EC.jwk()] * (SET_KEYS_MAX + 1)}).encode(),
+    "nested too deep": b'{"keys": ' + b"[" * 100_000,
+    "a number too long": b'{"keys": [' + b"9" * 50_000 + b"]}",
+    "compressed": lambda: web.Response(body=gzip.compress(SET), headers={"Content-Encoding": "gzip"}),
+}
+
+
+@pytest.mark.parametrize("name", NO_SETS)
+async def test_an_answer_that_is_no_set_leaves_the_keys_as_they_are(name):
+    async with Issuer(EC).serving() as issuer, reading(issuer) as verifier:
+        issuer.answer = NO_SETS[name]
+        assert await status(verifier, IssuerKey("ES256", "x").token()) == 401
+        assert issuer.asked == 2
+        assert await status(verifier, EC.token()) == 200
+
+
+@pytest.mark.parametrize("name", NO_SETS)
+async def test_a_first_answer_that_is_no_set_is_none_at_all(name):
+    async with Issuer(EC).serving() as issuer:
+        issuer.answer = NO_SETS[name]
+        async with reading(issuer) as verifier:
+            assert await status(verifier, EC.token()) == 503
+
+
+async def test_a_set_without_a_key_of_use_is_believed_for_all_may_have_been_taken_back():
+    async with Issuer(EC).serving() as issuer, reading(issuer) as verifier:
+        issuer.keys = []
+        assert await status(verifier, IssuerKey("ES256", "x").token()) == 401
+        assert await status(verifier, EC.token()) == 401
+
+
+async def test_a_shared_secret_in_a_set_is_no_key():
+    """Whoever reads the set could sign with it."""
+    published = {
+        "kty": "oct",
+        "kid": "hs",
+        "alg": "HS256",
+        "k": "c2VjcmV0LW9mLWF0LWxlYXN0LXRoaXJ0eS10d28tYnl0ZXMteA",
+    }
+    async with Issuer(EC).serving() as issuer:
+        for member in (published, {**published, "kid": ""}, {**published, "alg": "RS256"}):
+            issuer.answer = json.dumps({"keys": [member, EC.jwk()]}).encode()
+            async with reading(issuer) as verifier:
+                for kid in ("hs", "", "ec-1"):
+                    forged = mint(SECRET, "my-app", "tenant-1", 60, 4e9, kid=kid)
+                    assert await status(verifier, forged) == 401
+                assert await status(verifier, EC.token()) == 200
+
+
+async def test_a_public_key_of_a_set_is_no_shared_secret():
+    async with Issuer(RSA).serving() as issuer, reading(issuer, jwt_key=SECRET) as verifier:
+        for secret in (RSA.pem, RSA.pem.strip(), json.dumps(RSA.jwk()), RSA.jwk()["n"]):
+            head, body, _ = mint(SECRET, "my-app", "tenant-1", 60, 4e9, kid="rsa-1").split(".")
+            digest = hmac.new(secret.encode(), f"{head}.{body}".encode(), "sha256").digest()
+            assert await status(verifier, f"{head}.{body}.{_b64(digest)}") == 401
+
+
+async def test_two_keys_of_one_name_are_both_tried_and_no_third():
+    twins = IssuerKey("ES256", "same"), IssuerKey("ES256", "same"), IssuerKey("RS256", "same")
+    async with Issuer(*twins, EC).serving() as issuer, reading(issuer) as verifier:
+        for key in twins:
+            assert await status(verifier, key.token()) == 200
+        assert await status(verifier, EC.token(kid="same")) == 401
+        assert await status(verifier, IssuerKey("ES256", "same").token()) == 401
+
+
+async def test_a_token_without_a_kid_is_good_only_if_one_key_can_be_meant():
+    async with Issuer(EC, RSA).serving() as issuer, reading(issuer) as verifier:
+        assert await status(verifier, EC.token(kid="")) == 200
+        issuer.keys.append(IssuerKey("ES256", "ec-2"))
+        assert await status(verifier, IssuerKey("ES256", "x").token()) == 401
+        assert await status(verifier, EC.token(kid="")) == 401
+        assert await status(verifier, RSA.token(kid="")) == 200
+
+
+# Single keys
+
+
+def _other_curve() -> dict[str, Any]:
+    return ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key(), as_dict=True)
+
+
+def _ed448() -> dict[str, Any]:
+    return OKPAlgorithm.to_jwk(Ed448PrivateKey.generate().public_key(), as_dict=True)
+
+
+LEFT_OUT: dict[str, tuple[object, str]] = {
+    "no object": ("key", "is not an object"),
+    "null": (None, "is not an object"),
+    "no kty": (EC.jwk(kty=None), "no kind"),
+    "kty a list": (EC.jwk(kty=["EC"]), "no kind"),
+    "crv a list": (EC.jwk(crv=["P-256"]), "no kind"),
+    "oct": ({"kty": "oct", "k": "AAAA"}, "is not RSA"),
+    "kty unknown": (EC.jwk(kty="XX"), "is not RSA"),
+    "kty of another kind": (EC.jwk(kty="RSA"), "is not RSA"),
+    "kty OKP on an EC curve": (EC.jwk(kty="OKP"), "is not RSA"),
+    "EC without a curve": (EC.jwk(crv=None), "is not RSA"),
+    "P-384": (_other_curve(), "is not RSA"),
+    "P-384 that says P-256": ({**_other_curve(), "crv": "P-256"}, "is no such key"),
+    "Ed448": (_ed448(), "is not RSA"),
+    "alg of another family": (RSA.jwk(alg="HS256"), "another algorithm"),
+    "alg RS512": (RSA.jwk(alg="RS512"), "another algorithm"),
+    "alg PS256": (RSA.jwk(alg="PS256"), "another algorithm"),
+    "alg none": (RSA.jwk(alg="none"), "another algorithm"),
+    "alg a list": (RSA.jwk(alg=["RS256"]), "another algorithm"),
+    "use enc": (RSA.jwk(use="enc"), "not for signatures"),
+    "use a list": (RSA.jwk(use=["sig"]), "not for signatures"),
+    "key_ops sign": (RSA.jwk(key_ops=["sign"]), "not for verifying"),
+    "key_ops a text": (RSA.jwk(key_ops="verify"), "not for verifying"),
+    "kid a number": (RSA.jwk(kid=1), "a kid"),
+    "kid too long": (RSA.jwk(kid="k" * 257), "a kid"),
+    "private": (EC.jwk(d="AAAA"), "private key"),
+    "no n": (RSA.jwk(n=None), "is no such key"),
+    "no e": (RSA.jwk(e=None), "is no such key"),
+    "n a number": (RSA.jwk(n=5), "not texts"),
+    "n empty": (RSA.jwk(n=""), "is no such key"),
+    "n too long": (RSA.jwk(n="A" * 100_000), "too long"),
+    "n not base64": (RSA.jwk(n="!"), "is no such key"),
+    "e = 1": (RSA.jwk(e="AQ"), "is no such key"),
+    "e even": (RSA.jwk(e="Ag"), "is no such key"),
+    "RSA of 1,024 bits": (IssuerKey("RS256", rsa_bits=1_024).jwk(), "RSA key of 1024 bits"),
+    "x a list": (EC.jwk(x=["a"]), "not texts"),
+    "a point beside the curve": (EC.jwk(x=EC.jwk()["y"]), "is no such key"),
+    "a point of zeros": (EC.jwk(x="A" * 43, y="A" * 43), "is no such key"),
+    "x cut": (EC.jwk(x=EC.jwk()["x"][:-4]), "is no such key"),
+    "no x": (ED.jwk(x=None), "is no such key"),
+    "Ed25519 cut": (ED.jwk(x=ED.jwk()["x"][:-4]), "is no such key"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_a_key_that_is_of_no_use_is_left_out_with_the_reason_and_others_stay(name):
+    member, reason = LEFT_OUT[name]
+    found, left_out = keys_of(json.dumps({"keys": [member, EC.jwk()]}).encode())
+    assert [key.kid for key in found] == ["ec-1"]
+    (said,) = left_out
+    assert said.startswith("key 0 ")
+    assert reason in said
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"alg": None},
+        {"use": None},
+        {"key_ops": ["verify"]},
+        {"x5c": ["MIIB"], "x5t": "x", "x5u": "http://127.0.0.1:9/", "n": "AAAA", "ext": True},
+        {"kid": None},
+    ],
+    ids=str,
+)
+def test_what_issuers_leave_out_or_add_makes_no_key_useless(members):
+    found, left_out = keys_of(json.dumps({"keys": [EC.jwk(**members)], "more": 1}).encode())
+    assert [key.algorithm for key in found] == ["ES256"]
+    assert left_out == []
+
+
+# What it says, and TLS
+
+
+async def test_the_log_says_what_changed_and_not_every_fetch(caplog):
+    caplog.set_level(logging.INFO, logger="nealytics.auth.jwks")
+    clock = Clock()
+    async with Issuer(EC).serving() as issuer, reading(issuer, clock) as verifier:
+        for _ in range(3):
+            clock.now += ASK_AGAIN_S
+            await status(verifier, IssuerKey("ES256", "x").token())
+        issuer.answer = lambda: web.Response(status=500)
+        for _ in range(3):
+            clock.now += ASK_AGAIN_S
+            await status(verifier, IssuerKey("ES256", "x").token())
+        issuer.answer = json.dumps({"keys": [EC.jwk(), RSA.jwk(use="enc")]}).encode()
+        clock.now += ASK_AGAIN_S
+        await status(verifier, IssuerKey("ES256", "x").token())
+    url = issuer.url
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", f'auth: keys from {url}: "ec-1" (ES256)'),
+        ("WARNING", f"auth: keys cannot be had from {url}: status 500"),
+        ("WARNING", f'auth: keys from {url}: "ec-1" (ES256); left out: key 1 is not for signatures (use)'),
+    ]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for localhost that nobody but itself vouches for, and its key, in one file."""
+    key = IssuerKey("ES256")
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.private.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key.private, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    path.write_bytes(made.public_bytes(Encoding.PEM) + key.private_pem.encode())
+    return path
+
+
+async def test_over_tls_only_an_authority_that_is_known_vouches_for_the_issuer(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    async with Issuer(EC).serving(ssl_context=context) as issuer:
+        async with reading(issuer) as verifier:
+            assert await status(verifier, EC.token()) == 503
+            assert issuer.asked == 0
+        async with reading(issuer, jwks_ca_file=str(certificate)) as verifier:
+            assert await status(verifier, EC.token()) == 200
+        async with reading(issuer, jwks_ca_file="/nowhere.pem") as verifier:
+            assert await status(verifier, EC.token()) == 503
+
+
+async def test_closing_ends_a_fetch_that_is_under_way():
+    async with Issuer(EC).serving() as issuer:
+        issuer.held = asyncio.Event()
+        verifier = TokenVerifier(AuthConfig(jwks_url=issuer.url))
+        verifier.start()
+        await until(lambda: issuer.asked == 1)
+        async with asyncio.timeout(2):
+            await verifier.close()
+        await verifier.close()
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
