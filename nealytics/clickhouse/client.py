@@ -36,7 +36,7 @@ else:
 
 log = logging.getLogger("nealytics.clickhouse")
 
-Param = str | int | float | Sequence[str]
+Param = str | int | float | Sequence[str] | Sequence[int]
 Setting = str | int
 T = TypeVar("T")
 
@@ -434,7 +434,8 @@ def escaped(value: Param) -> str:
     """A parameter's value as ClickHouse reads it from `param_<name>`.
 
     It unescapes what it gets there (`a\\b` would become a, backspace), and a tab or a line feed would end the
-    value. A sequence is written as an array of quoted strings, inside which quotes are escaped in addition.
+    value. A sequence is written as an array, of numbers as they are or of quoted strings, inside which quotes
+    are escaped in addition.
     """
     if isinstance(value, str):
         return value.translate(_ESCAPES)
@@ -442,7 +443,11 @@ def escaped(value: Param) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    return "[" + ",".join(f"'{item.translate(_QUOTED_ESCAPES)}'" for item in value) + "]"
+    return "[" + ",".join(map(_escaped_item, value)) + "]"
+
+
+def _escaped_item(item: str | int) -> str:
+    return f"'{item.translate(_QUOTED_ESCAPES)}'" if isinstance(item, str) else str(item)
 
 
 _ESCAPES = str.maketrans(

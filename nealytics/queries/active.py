@@ -79,8 +79,10 @@ def parse(arguments: Arguments) -> Params:
 
 def build_sql(params: Params) -> Query:
     bind = Bind()
+    selection = params.selection
+    bucket = bucket_ms(params.interval, None, bind, selection.from_ms, selection.to_ms)
     return Query(
-        f"SELECT {bucket_ms(params.interval)} AS bucket_ms,"
+        f"SELECT {bucket} AS bucket_ms,"
         f" {COUNT[params.mode]}({KEY_OF[params.by]}) AS active_count"
         f" FROM events WHERE {params.selection.where(bind)}"
         f" GROUP BY bucket_ms ORDER BY bucket_ms LIMIT {bind(params.limit.count + 1)}",

@@ -63,7 +63,9 @@ def _type_of(value: Param) -> str:
         return "String"
     if isinstance(value, int):
         return "Int64"
-    return "Float64" if isinstance(value, float) else "Array(String)"
+    if isinstance(value, float):
+        return "Float64"
+    return "Array(Int64)" if value and isinstance(value[0], int) else "Array(String)"
 
 
 class Field(msgspec.Struct, frozen=True):

@@ -73,9 +73,11 @@ def parse(arguments: Arguments) -> Params:
 
 
 def build_sql(params: Params) -> Query:
-    select = f"{bucket_ms(params.interval)} AS bucket_ms, count() AS event_count"
-    group = "bucket_ms"
     bind = Bind()
+    selection = params.selection
+    bucket = bucket_ms(params.interval, None, bind, selection.from_ms, selection.to_ms)
+    select = f"{bucket} AS bucket_ms, count() AS event_count"
+    group = "bucket_ms"
     where = params.selection.where(bind)
     if params.group_by is not None:
         select += f", {SERIES[params.group_by]} AS series"

@@ -1,14 +1,308 @@
+"""Buckets against a second calculation, which asks `zoneinfo` what a clock shows and nothing else."""
+
+import random
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from itertools import islice
+from typing import Any
+from zoneinfo import ZoneInfo
+
 import pytest
 
-from nealytics.queries.ranges import bucket_ms
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.queries.filters import Bind
+from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN
+from nealytics.queries.ranges import (
+    bucket_ms,
+    bucket_text,
+    day_number,
+    each_start,
+    number_of_day,
+    start_of_day,
+    starts,
+)
+from tests.engine import RunningEngine, needs_engine, start_engine
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HOUR_MS = 3_600_000
+INTERVALS = ["minute", "hour", "day", "week", "month"]
+
+# A zone, and a day about which its clocks do something.
+TRICKY = [
+    ("Europe/Berlin", "2024-03-31"),
+    ("Europe/Berlin", "2024-10-27"),
+    ("Europe/Berlin", "2200-03-30"),  # by rule: no table goes that far
+    ("Europe/Dublin", "2024-10-27"),  # summer is its standard time
+    ("Europe/Dublin", "1916-10-01"),  # off by 25 minutes and 21 seconds
+    ("Europe/Amsterdam", "1937-07-01"),
+    ("America/New_York", "2024-11-03"),
+    ("America/New_York", "2024-03-10"),
+    ("America/St_Johns", "2009-03-08"),
+    ("America/St_Johns", "2009-11-01"),  # 00:01 → 23:01: the date is shown, taken back and shown again
+    ("America/Sao_Paulo", "2018-11-04"),  # no midnight
+    ("America/Sao_Paulo", "2018-02-18"),  # 24:00 → 23:00
+    ("America/Havana", "2024-03-10"),
+    ("America/Havana", "2024-11-03"),
+    ("America/Asuncion", "2023-10-01"),
+    ("America/Toronto", "1919-03-31"),  # 23:30 → 00:30
+    ("America/Scoresbysund", "2024-03-31"),
+    ("America/Caracas", "2007-12-09"),  # half an hour
+    ("Asia/Beirut", "2024-03-31"),
+    ("Asia/Beirut", "2024-10-27"),
+    ("Africa/Cairo", "2024-04-26"),
+    ("Africa/Cairo", "2024-11-01"),
+    ("Africa/Casablanca", "2024-03-10"),  # around Ramadan
+    ("Africa/Monrovia", "1972-01-07"),  # 44 minutes and 30 seconds
+    ("Africa/Freetown", "1939-09-03"),  # for four days
+    ("Asia/Kolkata", "2024-03-31"),
+    ("Asia/Kathmandu", "1986-01-01"),  # from 5:30 to 5:45
+    ("Asia/Pyongyang", "2015-08-15"),
+    ("Asia/Gaza", "2053-03-29"),
+    ("Australia/Lord_Howe", "2024-04-07"),  # half an hour of summer
+    ("Australia/Lord_Howe", "2024-10-06"),
+    ("Pacific/Chatham", "2024-04-07"),
+    ("Pacific/Apia", "2011-12-30"),  # a day that never was
+    ("Pacific/Kwajalein", "1993-08-21"),
+    ("Antarctica/Troll", "2024-03-31"),
+    ("UTC", "2024-03-31"),
+]
 
 
-def test_a_bucket_starts_in_utc_whatever_the_column_s_time_zone():
-    assert bucket_ms("hour") == (
-        "toUnixTimestamp64Milli(toDateTime64(toStartOfHour(timestamp, 'UTC'), 3, 'UTC'))"
-    )
+def ms_of(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
-def test_an_interval_that_is_not_ours_is_no_sql():
+def midnight(day: str) -> int:
+    return ms_of(datetime.fromisoformat(day).replace(tzinfo=UTC))
+
+
+def shown(ms: int, zone: str | None) -> datetime:
+    """What a clock shows at an instant."""
+    return (EPOCH + timedelta(milliseconds=ms)).astimezone(ZoneInfo(zone) if zone else UTC)
+
+
+def first_date(interval: str, day: date) -> date:
+    if interval == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if interval == "month" else day
+
+
+def start_of(interval: str, ms: int, zone: str | None) -> int:
+    """The start of the bucket of an instant."""
+    if interval in ("minute", "hour"):
+        key = hour_shown(interval, ms, zone)
+        if (zone, key) not in _starts_of_hours:
+            # Of the instants before it the first that is shown in the same hour with the same offset.
+            start = first(lambda at: hour_shown(interval, at, zone) == key, ms - HOUR_MS, ms)
+            _starts_of_hours[zone, key] = start
+        return _starts_of_hours[zone, key]
+    return start_of_dates(first_date(interval, shown(ms, zone).date()), zone)
+
+
+_starts_of_hours: dict[object, int] = {}
+
+
+def hour_shown(interval: str, ms: int, zone: str | None) -> tuple[object, ...]:
+    local = shown(ms, zone)
+    minute = local.minute if interval == "minute" else None
+    return interval, local.date(), local.hour, minute, local.utcoffset()
+
+
+@cache
+def start_of_dates(day: date, zone: str | None) -> int:
+    """When a clock first shows the date, or a later one if it skips it."""
+    midnight = ms_of(datetime.combine(day, time(), ZoneInfo(zone) if zone else UTC))
+    if shown(midnight, zone).replace(tzinfo=None) == datetime.combine(day, time()):
+        return midnight
+    return first(lambda at: shown(at, zone).date() >= day, midnight - 26 * HOUR_MS, midnight + 26 * HOUR_MS)
+
+
+def first(holds: Callable[[int], bool], before: int, after: int) -> int:
+    """The first instant after `before` for which something holds that holds from there up to `after`."""
+    assert holds(after)
+    while after - before > 1:
+        middle = (before + after) // 2
+        before, after = (before, middle) if holds(middle) else (middle, after)
+    return after
+
+
+def instants_about(day: str, seed: str) -> list[int]:
+    """Instants of the days around a date, more of them close by, many on the second and some beside it."""
+    chance = random.Random(seed)
+    return [
+        midnight(day)
+        + chance.choice((20, 40, 400, 2_000)) * HOUR_MS * chance.randrange(-100, 100) // 100
+        + chance.choice((0, 0, 60_000, 1_800_000)) * chance.randrange(60)
+        + chance.choice((0, 0, -1, 1, chance.randrange(HOUR_MS)))
+        for _ in range(200)
+    ]
+
+
+@pytest.mark.parametrize("interval", ["hour", "day", "week", "month"])
+@pytest.mark.parametrize(("zone", "day"), TRICKY)
+def test_every_bucket_that_a_range_touches_is_listed_once(zone: str, day: str, interval: str):
+    chance = random.Random(zone + day)
+    for width_h in (1, 30, 70):
+        from_ms = midnight(day) + chance.randrange(-40 * HOUR_MS, 40 * HOUR_MS)
+        to_ms = from_ms + width_h * HOUR_MS
+        every_minute = {*range(from_ms, to_ms, 60_000), to_ms}
+        touched = sorted({start_of(interval, ms, zone) for ms in every_minute})
+        assert starts(interval, from_ms, to_ms, zone) == touched
+
+
+@pytest.mark.parametrize(
+    ("zone", "change"),
+    [
+        ("Africa/Monrovia", "1972-01-07T00:44:30+00:00"),
+        ("Europe/Dublin", "1916-10-01T02:25:21+00:00"),
+        ("Australia/Lord_Howe", "2024-04-06T15:00:00+00:00"),
+    ],
+)
+def test_a_minute_ends_where_the_offset_changes(zone: str, change: str):
+    change_ms = ms_of(datetime.fromisoformat(change))
+    from_ms, to_ms = change_ms - 150_500, change_ms + 150_500
+    touched = sorted({start_of("minute", ms, zone) for ms in (*range(from_ms, to_ms, 500), to_ms)})
+    assert change_ms in touched
+    assert starts("minute", from_ms, to_ms, zone) == touched
+
+
+def test_a_long_range_has_all_its_buckets_and_they_come_one_by_one():
+    decade = midnight("2015-01-01"), midnight("2025-01-01") - 1
+    assert len(starts("day", *decade, "Europe/Berlin")) == 3_654
+    assert len(starts("day", *decade)) == 3_653
+    assert len(starts("week", *decade, "America/Sao_Paulo")) == 523
+    assert len(starts("month", *decade, "Asia/Kathmandu")) in (120, 121)
+    assert len(starts("hour", *decade)) == 24 * 3_653
+    always = each_start("minute", INSTANT_MS_MIN, INSTANT_MS_MAX, "Europe/Berlin")
+    assert len(list(islice(always, 1_000))) == 1_000
+
+
+def test_an_instant_alone_is_in_one_bucket():
+    ms = midnight("2024-03-31")
+    for interval in INTERVALS:
+        for zone in (None, "Europe/Berlin"):
+            assert starts(interval, ms, ms, zone) == [start_of(interval, ms, zone)]
+
+
+def test_a_day_that_never_was_is_no_bucket():
+    days = starts("day", midnight("2011-12-29"), midnight("2012-01-01"), "Pacific/Apia")
+    assert [bucket_text(ms, "Pacific/Apia") for ms in days] == [
+        "2011-12-28T00:00:00-10:00",
+        "2011-12-29T00:00:00-10:00",
+        "2011-12-31T00:00:00+14:00",
+        "2012-01-01T00:00:00+14:00",
+    ]
+
+
+def test_the_hour_that_is_shown_twice_is_two_buckets():
+    hours = starts("hour", midnight("2024-10-27"), midnight("2024-10-27") + 2 * HOUR_MS, "Europe/Berlin")
+    assert [bucket_text(ms, "Europe/Berlin") for ms in hours] == [
+        "2024-10-27T02:00:00+02:00",
+        "2024-10-27T02:00:00+01:00",
+        "2024-10-27T03:00:00+01:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "expected"),
+    [
+        ("2024-03-30T23:00:00+00:00", None, "2024-03-30T23:00:00Z"),
+        ("2024-03-30T23:00:00+00:00", "UTC", "2024-03-30T23:00:00+00:00"),
+        ("2024-03-30T23:00:00+00:00", "Europe/Berlin", "2024-03-31T00:00:00+01:00"),
+        ("2018-11-04T03:00:00+00:00", "America/Sao_Paulo", "2018-11-04T01:00:00-02:00"),
+        ("2024-03-30T18:30:00+00:00", "Asia/Kolkata", "2024-03-31T00:00:00+05:30"),
+        ("1971-06-01T00:44:30+00:00", "Africa/Monrovia", "1971-06-01T00:00:00-00:44:30"),
+    ],
+)
+def test_a_bucket_is_written_with_the_offset_of_its_start(text: str, zone: str | None, expected: str):
+    ms = ms_of(datetime.fromisoformat(text))
+    assert bucket_text(ms, zone) == expected
+    assert ms_of(datetime.fromisoformat(expected)) == ms
+
+
+@pytest.mark.parametrize(("zone", "day"), TRICKY)
+def test_days_are_numbered_by_their_date(zone: str, day: str):
+    days = starts("day", midnight(day) - 100 * HOUR_MS, midnight(day) + 100 * HOUR_MS, zone)
+    for ms in days:
+        number = number_of_day(ms, zone)
+        assert (
+            number - number_of_day(days[0], zone)
+            == (shown(ms, zone).date() - shown(days[0], zone).date()).days
+        )
+        assert start_of_day(number, zone) == ms
+
+
+def test_every_value_is_bound_and_an_interval_that_is_not_ours_is_no_sql():
+    bind = Bind()
+    sql = bucket_ms("day", "Europe/Berlin", bind, midnight("2024-01-01"), midnight("2024-12-31"))
+    assert "Europe/Berlin" not in sql
+    assert set(re.findall(r"\{(\w+):Array\(Int64\)\}", sql)) == set(bind.values)
     with pytest.raises(KeyError):
-        bucket_ms("1), sleep(3")
+        bucket_ms("1), sleep(3", None, Bind(), 0, 1)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+    with start_engine(tmp_path_factory.mktemp("ranges")) as engine:
+        yield engine
+
+
+@pytest.fixture
+async def clickhouse(engine: RunningEngine) -> AsyncIterator[ClickHouseClient]:
+    async with ClickHouseClient(endpoint_of(engine.config), engine.config.clickhouse) as client:
+        await client.command("CREATE DATABASE IF NOT EXISTS nealytics_core")
+        yield client
+
+
+async def asked(
+    clickhouse: ClickHouseClient, instants: list[int], select: str, bind: Bind
+) -> list[list[Any]]:
+    """`select` for each of the instants as the timestamp of an event, in their order."""
+    at = bind(tuple(instants))
+    sql = (
+        f"SELECT {select} FROM (SELECT fromUnixTimestamp64Milli(at, 'UTC') AS timestamp, nr FROM (SELECT 1)"
+        f" ARRAY JOIN {at} AS at, arrayEnumerate({at}) AS nr) ORDER BY nr"
+    )
+    return await clickhouse.query(sql, bind.values)
+
+
+@needs_engine
+@pytest.mark.engine
+class TestOnTheEngine:
+    @pytest.mark.parametrize(("zone", "day"), [*TRICKY, (None, "2024-03-31"), (None, "1931-01-01")])
+    async def test_an_event_is_counted_in_the_bucket_that_a_clock_shows(
+        self, clickhouse: ClickHouseClient, zone: str | None, day: str
+    ):
+        instants = instants_about(day, f"{zone} {day}")
+        bind = Bind()
+        range_ = min(instants), max(instants)
+        columns = [bucket_ms(interval, zone, bind, *range_) for interval in INTERVALS]
+        rows = await asked(
+            clickhouse, instants, f"{', '.join(columns)}, {day_number(zone, bind, *range_)}", bind
+        )
+        for ms, row in zip(instants, rows, strict=True):
+            expected = [start_of(interval, ms, zone) for interval in INTERVALS]
+            assert row[:-1] == expected, shown(ms, zone)
+            assert start_of_day(row[-1], zone) == row[2]
+        for interval, column in zip(INTERVALS[1:], list(zip(*rows, strict=True))[1:-1], strict=True):
+            assert set(column) <= set(starts(interval, *range_, zone))
+
+    async def test_one_query_may_reach_over_all_times(self, clickhouse: ClickHouseClient):
+        """The offsets of four centuries go with it."""
+        chance = random.Random(3)
+        instants = [chance.randrange(INSTANT_MS_MIN + 24 * HOUR_MS, INSTANT_MS_MAX) for _ in range(300)]
+        for zone in ("Europe/Berlin", "Africa/Casablanca", None):
+            bind = Bind()
+            columns = [bucket_ms(i, zone, bind, INSTANT_MS_MIN, INSTANT_MS_MAX) for i in INTERVALS]
+            rows = await asked(clickhouse, instants, ", ".join(columns), bind)
+            for ms, row in zip(instants, rows, strict=True):
+                assert row == [start_of(interval, ms, zone) for interval in INTERVALS]
+
+    async def test_an_instant_may_be_computed(self, clickhouse: ClickHouseClient):
+        bind = Bind()
+        ms = midnight("2024-07-01") - 1
+        sql = bucket_ms("month", "Europe/Berlin", bind, ms - HOUR_MS, ms, of=f"({bind(ms)} + 0)")
+        ((found,),) = await clickhouse.query(f"SELECT {sql}", bind.values)
+        assert found == start_of("month", ms, "Europe/Berlin")
