@@ -1,0 +1,706 @@
+"""What every read endpoint means, calculated over a list in plain Python.
+
+    answer("funnel", events, {"step": ["view", "purchase"], "by": "session"}, project_wide=False, now_ms=…)
+
+gives what the endpoint of that name has to answer to that query string, without `projectId`, `tenantId` and
+`warnings`. It shares no code with the product and is as slow as it likes: each calculation says what is meant
+in the fewest words, so a difference between the two is a question about the meaning, and then about a bug.
+
+`events` are those that the token opens, each once. The queries are taken to be valid.
+"""
+
+import json
+import re
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from statistics import median
+from typing import Any, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+DEFAULT_RANGE_HOURS = 24
+
+Query = dict[str, Any]  # name → its value, or a list of them
+
+
+class Event(NamedTuple):
+    event_id: UUID
+    tenant_id: str
+    session_id: str
+    user_id: str | None
+    event_type: str
+    item_id: str | None
+    metadata: dict[str, Any]
+    at: int  # milliseconds since 1970
+
+
+def clickhouse_order(event_id: UUID) -> tuple[int, int]:
+    """ClickHouse compares the second half of a UUID first, both halves as unsigned numbers."""
+    return event_id.int & (1 << 64) - 1, event_id.int >> 64
+
+
+def in_time(events: Iterable[Event]) -> list[Event]:
+    """Oldest first; what happened in the same millisecond by its id."""
+    return sorted(events, key=lambda event: (event.at, clickhouse_order(event.event_id)))
+
+
+def who(event: Event, by: str) -> Hashable | None:
+    """Whom an event counts for. The sessions and users of two tenants are different, whatever their names."""
+    name = event.session_id if by == "session" else event.user_id
+    return (event.tenant_id, name) if name else None
+
+
+def histories(events: Iterable[Event], by: str) -> dict[Hashable, list[Event]]:
+    """Each entity's events, oldest first. Events that count for nobody are left out."""
+    found: dict[Hashable, list[Event]] = defaultdict(list)
+    for event in in_time(events):
+        entity = who(event, by)
+        if entity is not None:
+            found[entity].append(event)
+    return found
+
+
+# The question
+
+
+class Question:
+    """A query string, and the events that it is asked about."""
+
+    def __init__(self, events: list[Event], query: Query, project_wide: bool, now_ms: int) -> None:
+        self.query = query
+        self.project_wide = project_wide
+        self.to = instant(query["to"]) if "to" in query else now_ms
+        self.from_ = instant(query["from"]) if "from" in query else self.to - DEFAULT_RANGE_HOURS * 3_600_000
+        # The events that meet the filters, of all times.
+        self.matching = in_time(event for event in events if all(matches(event, f) for f in self.filters()))
+
+    def one(self, name: str, default: Any = None) -> Any:
+        return self.query.get(name, default)
+
+    def several(self, name: str) -> list[str]:
+        value = self.query.get(name, [])
+        return value if isinstance(value, list) else [value]
+
+    def limit(self, default: int) -> int:
+        return int(self.one("limit", default))
+
+    def filters(self) -> list[str]:
+        sugar = {
+            "eventType": "event_type",
+            "sessionId": "session_id",
+            "userId": "user_id",
+            "itemId": "item_id",
+        }
+        filters = self.several("filter") + [
+            f"{field}:eq:{self.query[name]}" for name, field in sugar.items() if name in self.query
+        ]
+        if "metaKey" in self.query and "metaValue" in self.query:
+            filters.append(f"meta:{self.query['metaKey']}:eq:{self.query['metaValue']}")
+        return filters
+
+    def within(self, from_ms: int, to_ms: int) -> list[Event]:
+        """The matching events of a range, both ends included, oldest first."""
+        first = bisect_left(self.matching, from_ms, key=lambda event: event.at)
+        return self.matching[first : bisect_right(self.matching, to_ms, key=lambda event: event.at)]
+
+    @property
+    def in_range(self) -> list[Event]:
+        return self.within(self.from_, self.to)
+
+    def calendar(self, interval: str) -> "Calendar":
+        return Calendar(interval, self.one("tz"))
+
+    def range_shown(self) -> dict[str, str]:
+        return {"from": iso(self.from_), "to": iso(self.to)}
+
+
+def instant(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    return ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def ms(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def moment_of(at: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at)
+
+
+def iso(at: int) -> str:
+    text = moment_of(at).strftime("%Y-%m-%dT%H:%M:%S")
+    return text + (f".{at % 1000:03}".rstrip("0") if at % 1000 else "") + "Z"
+
+
+# Filters
+
+
+def value_of(event: Event, field: str) -> str | None:
+    """A field's text; None if the event has none."""
+    if field.startswith("meta:"):
+        return text_of(at_path(event.metadata, keys_of(field.removeprefix("meta:"))))
+    return str(event.event_id) if field == "event_id" else getattr(event, field) or None
+
+
+def at_path(value: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def text_of(value: Any) -> str | None:
+    """A metadata value as filters, groups and `top` see it: strings as they are, others as their JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(shortest(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def shortest(value: Any) -> Any:
+    """JSON as JavaScript writes it: there 56.0 is 56."""
+    if isinstance(value, list):
+        return [shortest(item) for item in value]
+    if isinstance(value, dict):
+        return {key: shortest(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def parts_of(text: str, separator: str) -> list[str]:
+    """`text` cut at its separators; a backslash takes the meaning from what follows it."""
+    parts = [""]
+    for escaped, plain in re.findall(r"\\(.)|(.)", text, re.DOTALL):
+        if plain == separator:
+            parts.append("")
+        else:
+            parts[-1] += escaped or plain
+    return parts
+
+
+@cache
+def keys_of(path: str) -> tuple[str, ...]:
+    return tuple(parts_of(path, "."))
+
+
+@cache
+def listed(text: str) -> frozenset[str]:
+    return frozenset(parts_of(text, ","))
+
+
+def matches(event: Event, text: str) -> bool:
+    field, op, wanted = split_filter(text)
+    if field == "timestamp":
+        return event.at > instant(wanted) if op == "gt" else event.at < instant(wanted)
+    value = value_of(event, field)
+    if op == "exists":
+        return (value is not None) == (wanted != "false")
+    if value is None:
+        return op == "ne"
+    match op:
+        case "eq":
+            return value == wanted
+        case "ne":
+            return value != wanted
+        case "in":
+            return value in listed(wanted)
+        case "contains":
+            return wanted in value
+        case "starts":
+            return value.startswith(wanted)
+    raw = at_path(event.metadata, keys_of(field.removeprefix("meta:")))
+    try:
+        number = float(value)
+    except ValueError:
+        return False
+    if isinstance(raw, bool | list | dict):
+        return False
+    return number > float(wanted) if op == "gt" else number < float(wanted)
+
+
+@cache
+def split_filter(text: str) -> tuple[str, str, str]:
+    field, op, wanted = re.fullmatch(
+        r"((?:meta:(?:\\.|[^:\\])*)|[a-z_]+):([a-z]+):?(.*)", text, re.DOTALL
+    ).groups()  # type: ignore[union-attr]
+    return field, op, wanted
+
+
+# Buckets
+
+
+class Calendar:
+    """Local minutes, hours, days, weeks (from Monday) or months of a time zone; without one those of UTC."""
+
+    def __init__(self, interval: str, tz: str | None = None) -> None:
+        self.interval = interval
+        self.named = tz is not None
+        self.zone = ZoneInfo(tz) if tz else UTC
+
+    def start(self, at: int) -> datetime:
+        """The start of the interval that holds the instant."""
+        local = moment_of(at).astimezone(self.zone)
+        if self.interval == "minute":
+            return local.replace(second=0, microsecond=0)
+        if self.interval == "hour":
+            return local.replace(minute=0, second=0, microsecond=0)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+        if self.interval == "week":
+            midnight -= timedelta(days=midnight.weekday())
+        return midnight.replace(day=1) if self.interval == "month" else midnight
+
+    def next(self, start: datetime) -> datetime:
+        if self.interval in ("minute", "hour"):
+            width = timedelta(minutes=1 if self.interval == "minute" else 60)
+            return (start.astimezone(UTC) + width).astimezone(self.zone)
+        # Wall time: the next local midnight, however many hours away.
+        days = {"day": 1, "week": 7, "month": 32}[self.interval]
+        later = start + timedelta(days=days)
+        return later.replace(day=1) if self.interval == "month" else later
+
+    def all(self, from_ms: int, to_ms: int) -> list[datetime]:
+        """The starts of all intervals, from that of the one instant to that of the other."""
+        starts = [self.start(from_ms)]
+        while (following := self.next(starts[-1])).astimezone(UTC) <= moment_of(to_ms):
+            starts.append(following)
+        return starts
+
+    def shown(self, start: datetime) -> str:
+        return start.isoformat() if self.named else iso(ms(start))
+
+
+def absolute(start: datetime) -> datetime:
+    """An instant that can be compared: local times of two offsets compare by their wall clock."""
+    return start.astimezone(UTC)
+
+
+def null_last(value: str | None) -> tuple[bool, str]:
+    return value is None, value or ""
+
+
+# The endpoints
+
+
+def timeline(q: Question) -> dict[str, Any]:
+    """Newest first. `nextCursor` is only told of, since what it holds is nobody's business."""
+    after, before = q.one("after"), q.one("before")
+    found = [
+        event
+        for event in reversed(q.matching)
+        if (before is None or event.at < instant(before)) and (after is None or event.at > instant(after))
+    ]
+    limit = q.limit(100)
+    shown = [shown_event(event, q.project_wide) for event in found[:limit]]
+    return {"events": shown, **({"nextCursor": ...} if len(found) > limit else {})}
+
+
+def shown_event(event: Event, project_wide: bool) -> dict[str, Any]:
+    shown = {
+        "eventId": str(event.event_id),
+        "tenantId": event.tenant_id if project_wide else None,
+        "sessionId": event.session_id,
+        "userId": event.user_id,
+        "eventType": event.event_type,
+        "itemId": event.item_id,
+        "metadataJson": json.dumps(event.metadata),
+        "timestamp": iso(event.at),
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def timeseries(q: Question) -> dict[str, Any]:
+    interval, group_by = q.one("interval", "hour"), q.one("groupBy")
+    calendar = q.calendar(interval)
+    counts = Counter(
+        (absolute(calendar.start(event.at)), value_of(event, group_by) if group_by else None)
+        for event in q.in_range
+    )
+    if q.one("fill") == "true":
+        series = {name for _, name in counts} if group_by else {None}
+        for start in calendar.all(q.from_, q.to):
+            for name in series:
+                counts.setdefault((absolute(start), name), 0)
+    points = sorted(counts.items(), key=lambda point: (point[0][0], null_last(point[0][1])))
+    points = points[: q.limit(10**9)]
+    return {
+        "interval": interval,
+        **q.range_shown(),
+        "totalCount": sum(count for _, count in points),
+        "points": [
+            {
+                "bucket": calendar.shown(start.astimezone(calendar.zone)),
+                **({} if name is None else {"series": name}),
+                "count": count,
+            }
+            for (start, name), count in points
+        ],
+    }
+
+
+def sessions(q: Question) -> dict[str, Any]:
+    every = [
+        {
+            **({"tenantId": history[0].tenant_id} if q.project_wide else {}),
+            "sessionId": history[0].session_id,
+            "firstSeen": history[0].at,
+            "lastSeen": history[-1].at,
+            "durationSeconds": (history[-1].at - history[0].at) / 1000,
+            "eventCount": len(history),
+        }
+        for history in histories(q.in_range, "session").values()
+    ]
+    order = q.one("order", "-start")
+    column = {"start": "firstSeen", "duration": "durationSeconds", "events": "eventCount"}[order.strip("-")]
+    every.sort(key=lambda session: (session["sessionId"], session.get("tenantId", "")))
+    every.sort(key=lambda session: session[column], reverse=order.startswith("-"))  # keeps the order of ties
+    page = every[: q.limit(100)]
+    durations = [session["durationSeconds"] for session in page]
+    all_durations = [session["durationSeconds"] for session in every]
+    return {
+        "uniqueSessionCount": len(page),
+        "totalEventCount": sum(session["eventCount"] for session in page),
+        "avgDurationSeconds": mean(durations),
+        "totals": {
+            "sessions": len(every),
+            "events": sum(session["eventCount"] for session in every),
+            "avgDurationSeconds": mean(all_durations),
+            "medianDurationSeconds": median(all_durations or [0.0]),
+        },
+        "sessions": [
+            {**session, "firstSeen": iso(session["firstSeen"]), "lastSeen": iso(session["lastSeen"])}
+            for session in page
+        ],
+    }
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def active(q: Question) -> dict[str, Any]:
+    interval, by = q.one("interval", "day"), q.one("by", "user")
+    calendar, days = q.calendar(interval), q.calendar("day")
+
+    def actives(events: Iterable[Event], of: Calendar) -> dict[datetime, set[Hashable]]:
+        found: dict[datetime, set[Hashable]] = defaultdict(set)
+        for event in events:
+            found[absolute(of.start(event.at))] |= {who(event, by)} - {None}
+        return found
+
+    found = actives(q.in_range, calendar)
+    points: list[dict[str, Any]] = []
+    if "rolling" in q.query:
+        window = int(q.one("rolling"))
+        of_day = actives(q.within(q.matching[0].at if q.matching else 0, q.to), days)
+        for day in days.all(q.from_, q.to):
+            looked_at = [absolute(day - timedelta(days=n)) for n in range(window)]
+            rolling = len(set[Hashable]().union(*(of_day.get(start, set()) for start in looked_at)))
+            count = len(found.get(absolute(day), set()))
+            points.append(
+                {
+                    "bucket": calendar.shown(day),
+                    "activeCount": count,
+                    "rollingCount": rolling,
+                    "stickiness": share(count, rolling),
+                }
+            )
+    else:
+        of_day = actives(q.in_range, days)
+        for start in sorted(found):
+            point = {
+                "bucket": calendar.shown(start.astimezone(calendar.zone)),
+                "activeCount": len(found[start]),
+            }
+            if q.one("stickiness") == "true":
+                within = [
+                    absolute(day)
+                    for day in days.all(q.from_, q.to)
+                    if absolute(calendar.start(ms(day))) == start
+                ]
+                daily = sum(len(of_day.get(day, set())) for day in within) / len(within)
+                point["stickiness"] = share(daily, len(found[start]))
+            points.append(point)
+    return {
+        "interval": interval,
+        "by": by,
+        "mode": q.one("mode", "exact"),
+        **q.range_shown(),
+        "points": points[: q.limit(10**9)],
+    }
+
+
+def top(q: Question) -> dict[str, Any]:
+    dimension = q.one("dimension", "event_type")
+    # A user or session is one of a tenant; the same name in another is somebody else.
+    of_tenant = q.project_wide and dimension in ("user_id", "session_id")
+    keyed = [
+        ((value, event.tenant_id if of_tenant else ""), event)
+        for event in q.in_range
+        if (value := value_of(event, dimension)) is not None
+    ]
+    counts = Counter(key for key, _ in keyed)
+    users: dict[tuple[str, str], set[Hashable]] = defaultdict(set)
+    for key, event in keyed:
+        users[key] |= {who(event, "user")} - {None}
+    return {
+        "dimension": dimension,
+        **q.range_shown(),
+        "items": [
+            {
+                "key": key[0],
+                **({"tenantId": key[1]} if of_tenant else {}),
+                "count": count,
+                "share": count / len(keyed),
+                "users": len(users[key]),
+            }
+            for key, count in most_frequent(counts, q.limit(20))
+        ],
+    }
+
+
+def most_frequent(counts: Counter[Any], limit: int) -> list[tuple[Any, int]]:
+    """Most frequent first; of equals the smaller key first. Texts compare by code points, as bytes do."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
+
+
+def summary(q: Question) -> dict[str, Any]:
+    length = q.to - q.from_ + 1
+
+    def of(from_ms: int, to_ms: int) -> dict[str, Any]:
+        events = q.within(from_ms, to_ms)
+        visits = list(histories(events, "session").values())
+        durations = [(visit[-1].at - visit[0].at) / 1000 for visit in visits]
+        return {
+            "from": iso(from_ms),
+            "to": iso(to_ms),
+            "events": len(events),
+            "sessions": len(visits),
+            "users": len({who(event, "user") for event in events} - {None}),
+            "eventsPerSession": share(len(events), len(visits)),
+            "avgSessionDurationSeconds": mean(durations),
+            "medianSessionDurationSeconds": median(durations or [0.0]),
+            "bounceShare": share(sum(len(visit) == 1 for visit in visits), len(visits)),
+        }
+
+    return {**of(q.from_, q.to), "previous": of(q.from_ - length, q.from_ - 1)}
+
+
+class Step(NamedTuple):
+    event_type: str
+    filters: list[str]
+
+    def is_met_by(self, event: Event) -> bool:
+        return event.event_type == self.event_type and all(matches(event, text) for text in self.filters)
+
+
+def funnel(q: Question) -> dict[str, Any]:
+    steps = [Step(event_type, []) for event_type in q.several("step")]
+    for text in q.several("stepFilter"):
+        number, _, filter_ = text.partition(":")
+        steps[int(number) - 1].filters.append(filter_)
+    window, by, breakdown = q.one("window", "1d"), q.one("by", "user"), q.one("breakdown")
+    window_ms = int(window[:-1]) * {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}[window[-1]]
+    chains = [
+        chain
+        for history in histories(q.in_range, by).values()
+        if (chain := furthest_chain(history, steps, window_ms))
+    ]
+    answer = {"by": by, "window": window, **q.range_shown(), "steps": funnel_steps(steps, chains)}
+    if breakdown is None:
+        return answer
+    groups: dict[str | None, list[list[Event]]] = defaultdict(list)
+    for chain in chains:
+        groups[value_of(chain[0], breakdown)].append(chain)
+    shown = sorted(groups.items(), key=lambda group: (-len(group[1]), null_last(group[0])))[: q.limit(20)]
+    return {
+        **answer,
+        "breakdown": breakdown,
+        "groups": [
+            {**({} if key is None else {"key": key}), "steps": funnel_steps(steps, of_key)}
+            for key, of_key in shown
+        ],
+    }
+
+
+def furthest_chain(history: list[Event], steps: list[Step], window_ms: int) -> list[Event]:
+    """The chain of the start that reaches furthest, and of those the earliest; empty without a start."""
+    chains = [chain_from(start, history, steps, window_ms) for start in history if steps[0].is_met_by(start)]
+    return max(chains, key=len, default=[])  # `max` gives the first of equals
+
+
+def chain_from(start: Event, history: list[Event], steps: list[Step], window_ms: int) -> list[Event]:
+    """From one start, each step as early as it can be.
+
+    Not earlier than the step before, later than what an earlier step of the same event type has used, and
+    all within the window.
+    """
+    chain = [start]
+    for step in steps[1:]:
+        used = [event.at for event in chain if event.event_type == step.event_type]
+        candidates = (
+            event
+            for event in history
+            if step.is_met_by(event)
+            and chain[-1].at <= event.at <= start.at + window_ms
+            and all(event.at > at for at in used)
+        )
+        earliest = min(candidates, key=lambda event: event.at, default=None)
+        if earliest is None:
+            break
+        chain.append(earliest)
+    return chain
+
+
+def funnel_steps(steps: list[Step], chains: list[list[Event]]) -> list[dict[str, Any]]:
+    shown = []
+    count = [sum(len(chain) > k for chain in chains) for k in range(len(steps))]
+    for k, step in enumerate(steps):
+        point: dict[str, Any] = {
+            "step": k + 1,
+            "eventType": step.event_type,
+            "count": count[k],
+            "conversion": share(count[k], count[0]),
+            "conversionFromPrevious": share(count[k], count[max(k - 1, 0)]),
+        }
+        if k and count[k]:
+            point["medianSecondsFromPrevious"] = median(
+                (chain[k].at - chain[k - 1].at) / 1000 for chain in chains if len(chain) > k
+            )
+        shown.append(point)
+    return shown
+
+
+def retention(q: Question) -> dict[str, Any]:
+    interval, by = q.one("interval", "week"), q.one("by", "user")
+    cohort_event, return_event = q.one("cohortEvent"), q.one("returnEvent")
+    calendar = q.calendar(interval)
+    periods = int(q.one("periods", 11))
+    shown = [absolute(start) for start in calendar.all(q.from_, q.to)]
+    size: Counter[datetime] = Counter()
+    returned: Counter[tuple[datetime, int]] = Counter()
+    for history in histories((event for event in q.matching if event.at <= q.to), by).values():
+        first = next((e for e in history if cohort_event in (None, e.event_type)), None)
+        if first is None or absolute(calendar.start(first.at)) not in shown:
+            continue
+        cohort = absolute(calendar.start(first.at))
+        size[cohort] += 1
+        came = {
+            absolute(calendar.start(event.at))
+            for event in history
+            if return_event in (None, event.event_type) and event.at >= first.at
+        }
+        for start in came:
+            returned[cohort, shown.index(start) - shown.index(cohort)] += 1
+    return {
+        "interval": interval,
+        "by": by,
+        **({"cohortEvent": cohort_event} if cohort_event else {}),
+        **({"returnEvent": return_event} if return_event else {}),
+        **q.range_shown(),
+        "cohorts": [
+            {
+                "cohort": calendar.shown(cohort.astimezone(calendar.zone)),
+                "size": size[cohort],
+                "periods": [
+                    {
+                        "period": n,
+                        "count": returned[cohort, n],
+                        "share": returned[cohort, n] / size[cohort],
+                    }
+                    for n in range(min(periods + 1, len(shown) - shown.index(cohort)))
+                ],
+            }
+            for cohort in sorted(size)
+        ],
+    }
+
+
+def paths(q: Question) -> dict[str, Any]:
+    start, by, depth = q.one("event"), q.one("by", "session"), int(q.one("depth", 3))
+    direction = q.one("direction", "next")
+    starts = 0
+    counts: Counter[tuple[str, ...]] = Counter()
+    for history in histories(q.in_range, by).values():
+        types = [event.event_type for event in history]
+        for i, event_type in enumerate(types):
+            if event_type != start:
+                continue
+            starts += 1
+            path = types[i + 1 : i + 1 + depth] if direction == "next" else types[:i][::-1][:depth]
+            counts.update(tuple(path[:length]) for length in range(1, len(path) + 1))
+    shown = []
+    for length in range(1, depth + 1):
+        of_length = Counter({path: count for path, count in counts.items() if len(path) == length})
+        shown += most_frequent(of_length, q.limit(50))
+    return {
+        "event": start,
+        "direction": direction,
+        "depth": depth,
+        "by": by,
+        **q.range_shown(),
+        "starts": starts,
+        "paths": [{"events": list(path), "count": count, "share": count / starts} for path, count in shown],
+    }
+
+
+def properties(q: Question) -> dict[str, Any]:
+    under, only = q.one("under", ""), q.one("key")
+    texts: dict[str, Counter[str]] = defaultdict(Counter)
+    for event in q.in_range:
+        if only is not None:
+            path = only.removeprefix("meta:")
+            found = {path: at_path(event.metadata, keys_of(path))}
+        else:
+            inside = at_path(event.metadata, keys_of(under)) if under else event.metadata
+            prefix = f"{under}." if under else ""
+            names = inside if isinstance(inside, dict) else {}
+            found = {prefix + re.sub(r"([.:\\])", r"\\\1", name): value for name, value in names.items()}
+        for path, value in found.items():
+            text = text_of(value)
+            if text is not None:
+                texts[f"meta:{path}"][text] += 1
+    keys = most_frequent(Counter({key: counts.total() for key, counts in texts.items()}), q.limit(20))
+    return {
+        **q.range_shown(),
+        "keys": [
+            {
+                "key": key,
+                "events": events,
+                "distinctValues": len(texts[key]),
+                "values": [
+                    {"value": value, "count": count, "share": count / events}
+                    for value, count in most_frequent(texts[key], int(q.one("values", 10)))
+                ],
+            }
+            for key, events in keys
+        ],
+    }
+
+
+ENDPOINTS: dict[str, Callable[[Question], dict[str, Any]]] = {
+    calculation.__name__: calculation
+    for calculation in (
+        timeline,
+        timeseries,
+        sessions,
+        active,
+        top,
+        summary,
+        funnel,
+        retention,
+        paths,
+        properties,
+    )
+}
+
+
+def answer(
+    name: str, events: Iterable[Event], query: Query, *, project_wide: bool, now_ms: int
+) -> dict[str, Any]:
+    return ENDPOINTS[name](Question(list(events), query, project_wide, now_ms))
