@@ -26,7 +26,9 @@ ENDPOINTS_MAX = 50
 ENDPOINT_CHARS_MAX = 64
 
 
-def scope_from(claims: dict[str, Any], payload: bytes, *, claim_chars_max: int) -> Scope:
+def scope_from(
+    claims: dict[str, Any], payload: bytes, *, claim_chars_max: int, expires_at_s: float = math.inf
+) -> Scope:
     """Raises `Refused`: 403 without a project or tenant, 400 for a claim that cannot be meant."""
     project_id = _identifier(claims, "project_id", claim_chars_max)
     # Only a token that has no tenant_id at all is widened. An empty one or null is somebody's mistake.
@@ -39,6 +41,7 @@ def scope_from(claims: dict[str, Any], payload: bytes, *, claim_chars_max: int) 
         filters=_texts(claims, "filters", FILTERS_MAX, FILTER_CHARS_MAX) or (),
         endpoints=None if endpoints is None else frozenset(endpoints),
         rps=_rps(claims),
+        expires_at_s=expires_at_s,
         key=_key(project_id, tenant_id, claims, payload),
     )
 

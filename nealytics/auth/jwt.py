@@ -87,9 +87,9 @@ class TokenVerifier:
     def scope_of(self, authorization_header: str | None) -> Scope:
         payload = self._verified(_token_of(authorization_header))
         claims = _claims_in(payload)
-        self._check_time(claims)
+        expires_at_s = self._check_time(claims)
         self._check_source(claims)
-        return scope_from(claims, payload, claim_chars_max=self._claim_chars_max)
+        return scope_from(claims, payload, claim_chars_max=self._claim_chars_max, expires_at_s=expires_at_s)
 
     def _verified(self, token: str) -> bytes:
         """The payload, if one of the keys signed it."""
@@ -147,16 +147,19 @@ class TokenVerifier:
             )
         return algorithm, header.get("kid", "")
 
-    def _check_time(self, claims: dict[str, Any]) -> None:
+    def _check_time(self, claims: dict[str, Any]) -> float:
+        """When the token ends, by this node's clock and its patience."""
         now = self._clock()
         if "exp" not in claims:
             raise _unauthorized(
                 "the token has no end (exp)", "give every token an exp claim, in epoch seconds"
             )
-        if _epoch_s(claims, "exp") <= now - self._clock_skew_s:
+        expires_at_s = _epoch_s(claims, "exp") + self._clock_skew_s
+        if expires_at_s <= now:
             raise _unauthorized("the token has expired", "get a new one from the service that issues them")
         if "nbf" in claims and _epoch_s(claims, "nbf") > now + self._clock_skew_s:
             raise _unauthorized("the token is not valid yet (nbf)")
+        return expires_at_s
 
     def _check_source(self, claims: dict[str, Any]) -> None:
         if self._issuer and claims.get("iss") != self._issuer:

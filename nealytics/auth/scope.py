@@ -1,5 +1,7 @@
 """What a reader is confined to: a project, in it a tenant, and how far the token narrows that further."""
 
+import math
+
 import msgspec
 
 
@@ -11,4 +13,5 @@ class Scope(msgspec.Struct, frozen=True):
     filters: tuple[str, ...] = ()  # in the filter grammar, not parsed; all of them hold for every query
     endpoints: frozenset[str] | None = None  # names such as "timeline"; None = all
     rps: float | None = None  # requests per second of everyone with this `key`; None = not bounded
+    expires_at_s: float = math.inf  # when the token ends; whoever is still being answered then is cut off
     key: str = ""  # who the bounds on requests and streams are counted for

@@ -27,7 +27,7 @@ def test_the_token_alone_is_on_stdout_and_opens_the_tenant():
     result = run("--project", "my-app", "--tenant", "café")
     assert (result.exit_code, result.stderr) == (0, "")
     scope = TokenVerifier(AuthConfig(jwt_key=KEY)).scope_of(f"Bearer {result.stdout.strip()}")
-    assert scope == Scope("my-app", "café", key=scope.key)
+    assert scope == Scope("my-app", "café", expires_at_s=scope.expires_at_s, key=scope.key)
 
 
 @pytest.mark.parametrize(
