@@ -1,0 +1,106 @@
+import pytest
+from multidict import MultiDict
+
+from nealytics.auth.scope import Scope
+from nealytics.config import QueryConfig
+from nealytics.errors import Refused
+from nealytics.queries.params import Arguments, Limit
+from nealytics.queries.scoped import Query
+from nealytics.queries.timeline import ENDPOINT, Params, Timeline, build_sql, parse, run
+
+NOW_MS = 1_718_447_400_123
+EVENT_ID = "0190163d-8694-739b-aea5-966c26f8ad91"
+ROW = [EVENT_ID, "acme", "s1", None, "view", None, "{}", NOW_MS]
+
+
+def asked(**query: str) -> Arguments:
+    return Arguments(MultiDict(query), QueryConfig(), NOW_MS, ENDPOINT.parameters)
+
+
+def parsed(**query: str) -> Params:
+    return parse(asked(**query))
+
+
+class FakeEvents:
+    """Answers with the same row as often as the query may have it."""
+
+    scope = Scope("shop", "acme")
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+
+    async def rows(self, query: Query) -> list[list[object]]:
+        return [ROW] * self._rows
+
+
+async def answered(rows: int, **query: str) -> Timeline:
+    return await run(FakeEvents(rows), parsed(**query))  # type: ignore[arg-type]
+
+
+def test_the_default_is_the_latest_hundred():
+    assert parsed() == Params(limit=Limit(100, given=False))
+    assert parsed(before="", after=" ", cursor="  ") == parsed()
+
+
+def test_one_more_is_read_than_is_shown():
+    sql, bound = build_sql(parsed(limit="7"))
+    assert sql.endswith(
+        " FROM events WHERE 1 ORDER BY timestamp DESC, event_id DESC, event_type DESC, tenant_id DESC"
+        " LIMIT {p0:Int64}"
+    )
+    assert bound == {"p0": 8}
+
+
+async def test_a_cursor_is_the_place_of_the_last_event_shown():
+    answer = await answered(3, limit="2")
+    assert len(answer.events) == 2
+    assert answer.next_cursor is not None
+    position = parsed(cursor=answer.next_cursor).position
+    assert position is not None
+    assert (position.timestamp_ms, str(position.event_id)) == (NOW_MS, EVENT_ID)
+    assert (position.event_type, position.tenant_id) == ("view", "acme")
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+async def test_without_more_there_is_no_cursor(rows: int):
+    assert (await answered(rows, limit="2")).next_cursor is None
+
+
+async def test_a_cursor_is_a_condition_that_the_index_understands():
+    """A bare comparison of the timestamp; the comparison of the whole place alone would read every event."""
+    sql, bound = build_sql(parsed(cursor=str((await answered(2, limit="1")).next_cursor)))
+    where = sql.partition(" WHERE ")[2].partition(" ORDER BY ")[0]
+    assert where == (
+        "timestamp <= fromUnixTimestamp64Milli({p0:Int64}, 'UTC')"
+        " AND (timestamp, event_id, event_type, tenant_id)"
+        " < (fromUnixTimestamp64Milli({p0:Int64}, 'UTC'), toUUID({p1:String}), {p2:String}, {p3:String})"
+    )
+    assert list(bound.values()) == [NOW_MS, EVENT_ID, "view", "acme", 101]
+
+
+async def test_a_page_about_the_past_may_be_kept_whether_a_bound_or_a_cursor_says_so():
+    later = NOW_MS + 1_000_000
+    cursor = str((await answered(2, limit="1")).next_cursor)
+
+    def closed(now_ms: int, **query: str) -> bool:
+        arguments = Arguments(MultiDict(query), QueryConfig(), now_ms, ENDPOINT.parameters)
+        parse(arguments)
+        return arguments.closed
+
+    assert not closed(later)
+    assert not closed(later, after="2020-01-01")
+    assert not closed(NOW_MS, cursor=cursor)
+    assert closed(later, cursor=cursor)
+    assert closed(NOW_MS, cursor=cursor, before="2020-01-01")
+    assert closed(later, cursor=cursor, before="2040-01-01")
+
+
+@pytest.mark.parametrize("name", ["before", "after", "cursor"])
+def test_what_makes_no_sense_is_refused_by_name(name: str):
+    with pytest.raises(Refused) as refused:
+        parsed(**{name: "yesterday!"})
+    assert (refused.value.status, refused.value.code, refused.value.field) == (
+        400,
+        "invalid_parameter",
+        name,
+    )
