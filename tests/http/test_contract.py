@@ -1,0 +1,271 @@
+"""The running API keeps to what /openapi.json says of it: schemathesis asks, the real engine answers.
+
+`TEST_SCHEMATHESIS_EXAMPLES` is the number of questions per endpoint and kind of question; more take longer.
+"""
+
+import asyncio
+import copy
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.schema import apply
+from nealytics.config import AuthConfig, Config, QueryConfig
+from nealytics.event import Event
+from nealytics.http.openapi import document
+from nealytics.http.openapi_schemas import parameter_schema
+from nealytics.queries import ENDPOINTS
+from nealytics.queries.endpoint import Endpoint
+from nealytics.queries.params import Parameter
+from tests.engine import RunningEngine
+from tests.http.reader import JWT_KEY, NOW, Reader, event, on_the_engine, token_of
+
+pytestmark = [*on_the_engine, pytest.mark.slow]
+
+EXAMPLES = int(os.environ.get("TEST_SCHEMATHESIS_EXAMPLES", "15"))
+# The same questions every time. A failure is not searched for a smaller one: each costs a query.
+ASKED = settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+# What makes sense for the events below, so that most questions have an answer.
+SENSIBLE: dict[str, list[Any]] = {
+    "from": ["2024-06-01", "2024-06-13T06:00:00Z", "2024-06-14T23:30:00+02:00"],
+    "to": ["2024-06-14T00:00:00.5Z", "2024-06-15", "2024-06-16T00:00:00Z"],
+    "before": ["2024-06-15", "2024-06-14T00:00:00Z"],
+    "after": ["2024-06-01", "2024-06-13"],
+    "filter": [
+        "event_type:in:view,click",
+        "meta:cart.total:gt:10",
+        "user_id:exists:",
+        "item_id:starts:/",
+        "meta:plan:ne:pro",
+    ],
+    "eventType": ["view", "click"],
+    "sessionId": ["s1"],
+    "userId": ["u1"],
+    "itemId": ["/"],
+    "metaKey": ["plan"],
+    "metaValue": ["pro"],
+    "event": ["view"],
+    "step": ["view", "click", "purchase"],
+    "cohortEvent": ["view"],
+    "returnEvent": ["click"],
+    "stepFilter": ["1:item_id:exists:true", "2:meta:plan:eq:pro"],
+    "under": ["meta:cart", "cart"],
+    "key": ["plan", "cart.total"],
+    "tz": ["Europe/Berlin", "America/New_York", "Asia/Kathmandu"],
+    "window": ["30m", "1d"],
+}
+
+each_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+
+
+def a_fortnight() -> list[Event]:
+    chance = random.Random(11)
+    return [
+        event(
+            NOW - timedelta(days=chance.choice((0, 1, 2, 9)), seconds=chance.randrange(20_000)),
+            session_id=f"s{chance.randrange(30)}",
+            user_id=chance.choice([None, *(f"u{n}" for n in range(12))]),
+            event_type=chance.choice(["view", "view", "click", "purchase", "café"]),
+            item_id=chance.choice([None, "/", "/shop"]),
+            metadata=chance.choice(
+                [{}, {"plan": "pro"}, {"plan": "free", "cart": {"total": 12.5, "n": [1]}}]
+            ),
+        )
+        for _ in range(300)
+    ]
+
+
+class Served:
+    """The read API on a loopback port, in a thread of its own: schemathesis asks from this one."""
+
+    def __init__(self, engine: RunningEngine) -> None:
+        self.config = Config(
+            server=engine.config.server,
+            clickhouse=engine.config.clickhouse,
+            auth=AuthConfig(jwt_key=JWT_KEY),
+            query=QueryConfig(limit_max=1_000),
+        )
+        self.headers = {"Authorization": f"Bearer {token_of('shop', 'acme')}"}
+        self.session = requests.Session()
+        self._started: Future[str] = Future()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Served":
+        self._thread.start()
+        self.address = self._started.result(60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._loop.close()
+        self.session.close()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except BaseException as error:
+            self._started.set_exception(error)
+            raise
+
+    async def _serve(self) -> None:
+        async with ClickHouseClient(endpoint_of(self.config), self.config.clickhouse) as client:
+            await apply(client, self.config.clickhouse)
+            await client.command("SYSTEM STOP MERGES nealytics_core.global_events")
+            async with Reader(client, self.config) as reader:
+                await reader.store_twice(*a_fortnight())
+                self._started.set_result(reader.url)
+                await self._stop.wait()
+
+    def get(self, path: str, query: dict[str, Any]) -> requests.Response:
+        return self.session.get(self.address + path, params=query, headers=self.headers)
+
+
+@pytest.fixture(scope="module")
+def served(engine: RunningEngine) -> Iterator[Served]:
+    with Served(engine) as served:
+        yield served
+
+
+def ask(
+    served: Served, endpoint: Endpoint[Any], described: dict[str, Any], mode: GenerationMode
+) -> Counter[int]:
+    """Asks questions of that kind and checks each answer; the statuses that came."""
+    operation = schemathesis.openapi.from_dict(described)[endpoint.path]["GET"]
+    statuses: Counter[int] = Counter()
+
+    @ASKED
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def question(case: Any) -> None:
+        answer = case.call(base_url=served.address, headers=served.headers, session=served.session)
+        case.validate_response(answer, checks=CHECKS, headers=served.headers)
+        statuses[answer.status_code] += 1
+
+    question()
+    return statuses
+
+
+@each_endpoint
+def test_answers_to_sensible_questions_are_as_described(served: Served, endpoint: Endpoint[Any]):
+    described = copy.deepcopy(document(served.config))
+    told = described["paths"][endpoint.path]["get"]["parameters"]
+    told[:] = [parameter for parameter in told if parameter["name"] != "cursor"]
+    for parameter in told:
+        values = SENSIBLE.get(parameter["name"])
+        if values is not None:
+            schema = parameter["schema"]
+            narrowed = schema.get("items", schema)
+            narrowed.clear()
+            narrowed |= {"type": "string", "enum": values}
+    statuses = ask(served, endpoint, described, GenerationMode.POSITIVE)
+    assert statuses[200] > EXAMPLES / 3, statuses
+
+
+@each_endpoint
+def test_answers_to_all_that_is_allowed_are_as_described(served: Served, endpoint: Endpoint[Any]):
+    assert ask(served, endpoint, document(served.config), GenerationMode.POSITIVE)
+
+
+@each_endpoint
+def test_answers_to_what_is_not_allowed_are_as_described(served: Served, endpoint: Endpoint[Any]):
+    assert ask(served, endpoint, document(served.config), GenerationMode.NEGATIVE)
+
+
+def is_instant(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text.strip())
+    except ValueError:
+        return False
+    return True
+
+
+def nonsense(parameter: Parameter) -> st.SearchStrategy[str] | None:
+    """Texts that the parameter's schema excludes and the contract does not take anyway.
+
+    None if it takes any text. Not excluded, though the schema knows nothing of it: a blank is an absent
+    parameter, dates may be written as in all of ISO 8601, true also 1, and a number with a sign.
+    """
+    if parameter.kind == "text":
+        return None
+    items = parameter_schema(parameter)
+    allowed = jsonschema_rs.Draft202012Validator(items.get("items", items), validate_formats=True)
+    texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
+    written = texts | st.sampled_from(["null", "[]", "1e9999", "-", "true", "view:eq:", "2024-13-01", "٣"])
+
+    def excluded(text: str) -> bool:
+        if not text.strip():
+            return False
+        match parameter.kind:
+            case "integer":
+                return not text.strip().lstrip("+-").isdecimal()
+            case "flag":
+                return text.lower() not in ("true", "false", "1", "0")
+            case "instant":
+                return not is_instant(text)
+            case "zone":
+                return "/" not in text and text not in ("UTC", "GMT")
+        return not allowed.is_valid(text)
+
+    return written.filter(excluded)
+
+
+@each_endpoint
+def test_what_makes_no_sense_is_refused_by_its_name(served: Served, endpoint: Endpoint[Any]):
+    refusable = {
+        parameter.name: found
+        for parameter in endpoint.parameters
+        if (found := nonsense(parameter)) is not None
+    }
+    required = {
+        parameter.name: ["view", "click"] if parameter.repeatable else "view"
+        for parameter in endpoint.parameters
+        if parameter.required
+    }
+
+    @ASKED
+    @given(st.sampled_from(sorted(refusable)).flatmap(lambda name: st.tuples(st.just(name), refusable[name])))
+    def question(asked: tuple[str, str]) -> None:
+        name, value = asked
+        answer = served.get(endpoint.path, {**required, name: value})
+        assert answer.status_code == 400, answer.text
+        assert (answer.json()["code"], answer.json()["field"]) == ("invalid_parameter", name)
+
+    question()
