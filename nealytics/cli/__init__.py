@@ -49,6 +49,24 @@ def _embedded_child() -> click.Command:
     return embedded_child
 
 
+def _health() -> click.Command:
+    from nealytics.cli.status import health
+
+    return health
+
+
+def _status() -> click.Command:
+    from nealytics.cli.status import status
+
+    return status
+
+
+def _doctor() -> click.Command:
+    from nealytics.cli.doctor import doctor
+
+    return doctor
+
+
 def _token() -> click.Command:
     from nealytics.cli.token import token
 
@@ -90,6 +108,9 @@ COMMANDS = {
     "init": _Entry(_init, "Write a configuration with random keys."),
     "check-config": _Entry(_check_config, "Say whether the configuration is right, and what it amounts to."),
     "serve": _Entry(_serve, "Run the node: HTTP, log, committer, and ClickHouse if it is embedded."),
+    "status": _Entry(_status, "Show how a running node is."),
+    "health": _Entry(_health, "Say by the exit status whether a node is alive, for containers."),
+    "doctor": _Entry(_doctor, "Check configuration, disk, clock, limits and ClickHouse."),
     "token": _Entry(_token, "Make a token that reads the events of one tenant."),
     "import": _Entry(_import, "Send events from a file of NDJSON or CSV."),
     "schema": _Entry(_schema, "Print or apply the table in ClickHouse."),

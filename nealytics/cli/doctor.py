@@ -1,0 +1,209 @@
+"""`nealytics doctor`: whether this machine, this configuration and this ClickHouse suit each other."""
+
+import asyncio
+import ctypes
+import os
+import resource
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import msgspec
+
+from nealytics.cli.options import config_option
+from nealytics.clickhouse import schema
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.embedded import running_engine
+from nealytics.config import Config, load_with_notes
+from nealytics.errors import ConfigError, NealyticsError
+from nealytics.wal import OS_FILES
+
+# A group of events is acknowledged after one fdatasync, so this is what a client waits for at least.
+FSYNC_SLOW_MS = 20.0
+FSYNC_TRIES = 20
+CLOCK_DIFFERENCE_MAX_S = 1.0
+# Beside the clients' connections: segments, cursors, sockets of ClickHouse, the worker's own pipes.
+FILES_BESIDE_CONNECTIONS = 200
+GIB = 1024**3
+EMBEDDED_MEMORY_BYTES_MIN = 1 * GIB
+
+_ADJTIMEX_UNSYNCHRONIZED = 5  # TIME_ERROR of adjtimex(2)
+
+
+class Finding(NamedTuple):
+    """One line of the doctor's: `level` is pass, warn or fail; `text` says what was found and what to do."""
+
+    check: str
+    level: str
+    text: str
+
+
+@click.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per check and line, for scripts.")
+def doctor(config_path: Path | None, as_json: bool) -> None:
+    """Check configuration, disk, clock, limits and ClickHouse, and say what to do about what is not right.
+
+    It changes nothing but a file of a few kilobytes in the log's directory, which it removes. It may run
+    beside a node that runs; the embedded engine is started for the duration if it does not run. Exit status 1
+    if something fails; warnings are 0.
+    """
+    failed = False
+    for finding in findings(config_path):
+        failed |= finding.level == "fail"
+        if as_json:
+            click.echo(msgspec.json.encode(finding._asdict()))
+        else:
+            click.echo(f"{finding.level:<5} {finding.check:<14} {finding.text}")
+    sys.exit(1 if failed else 0)
+
+
+def findings(config_path: Path | None) -> Iterator[Finding]:
+    try:
+        loaded = load_with_notes(config_path, os.environ, serving=True)
+    except ConfigError as error:
+        for problem in error.problems:
+            yield Finding("configuration", "fail", problem)
+        return
+    yield Finding("configuration", "pass", "understood")
+    config = loaded.config
+    for note in loaded.notes:
+        yield Finding("configuration", "warn", note)
+    yield from disk(config)
+    yield clock()
+    yield from limits(config)
+    yield from asyncio.run(_clickhouse(config))
+
+
+def disk(config: Config) -> Iterator[Finding]:
+    """The place of the log: whether it can be written, has room, keeps what it syncs, and how fast."""
+    directory = config.wal.directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        took_ms = _fsync_ms(directory)
+    except OSError as error:
+        yield Finding(
+            "disk", "fail", f"{directory} cannot be written: {error.strerror}; set wal.directory or its owner"
+        )
+        return
+    filesystem = OS_FILES.filesystem(directory)
+    free = shutil.disk_usage(directory).free
+    wanted = config.wal.free_bytes_min
+    if free <= wanted:
+        yield Finding(
+            "disk",
+            "fail",
+            f"{directory} has {free / GIB:.1f} GiB free and events are refused below {wanted / GIB:.1f} GiB "
+            "(wal.free_bytes_min); make room",
+        )
+    elif free < wanted + config.wal.bytes_max:
+        yield Finding(
+            "disk",
+            "warn",
+            f"{directory} has {free / GIB:.1f} GiB free; the log may take {config.wal.bytes_max / GIB:.1f} "
+            "GiB (wal.bytes_max) and will stop before that; make room or lower it",
+        )
+    else:
+        yield Finding("disk", "pass", f"{directory} ({filesystem}) has {free / GIB:.1f} GiB free")
+    if took_ms > FSYNC_SLOW_MS:
+        yield Finding(
+            "fsync",
+            "warn",
+            f"{took_ms:.1f} ms (median): every acknowledgement waits that long; put wal.directory on a "
+            "local SSD",
+        )
+    else:
+        yield Finding("fsync", "pass", f"{took_ms:.2f} ms (median of {FSYNC_TRIES})")
+
+
+def _fsync_ms(directory: Path) -> float:
+    path = directory / f".doctor-{os.getpid()}"
+    took = []
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    try:
+        for _ in range(FSYNC_TRIES):
+            os.write(fd, bytes(4096))
+            started = time.perf_counter()
+            os.fdatasync(fd)
+            took.append((time.perf_counter() - started) * 1000)
+    finally:
+        os.close(fd)
+        path.unlink()
+    return statistics.median(took)
+
+
+def clock() -> Finding:
+    """Whether the kernel knows its clock to be kept right by a time server."""
+    buffer = ctypes.create_string_buffer(512)  # struct timex; its size differs between machines
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
+    if state == _ADJTIMEX_UNSYNCHRONIZED:
+        return Finding(
+            "clock",
+            "warn",
+            "not synchronized: events without a timestamp get this clock's; run a time service (chrony, "
+            "systemd-timesyncd)",
+        )
+    if state < 0:
+        return Finding("clock", "warn", f"cannot be asked: {os.strerror(ctypes.get_errno())}")
+    return Finding("clock", "pass", "synchronized")
+
+
+def limits(config: Config) -> Iterator[Finding]:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = config.server.connections_max + FILES_BESIDE_CONNECTIONS
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        yield Finding(
+            "open files",
+            "warn",
+            f"at most {hard} per process, but server.connections_max is {config.server.connections_max}; "
+            f"raise it to {wanted} (LimitNOFILE of the unit, ulimit -n) or lower connections_max",
+        )
+    else:
+        yield Finding("open files", "pass", "enough for server.connections_max")
+    if config.clickhouse.url == "embedded":
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        text = f"{total / GIB:.1f} GiB, of which the embedded engine may take half"
+        if total < EMBEDDED_MEMORY_BYTES_MIN:
+            yield Finding("memory", "warn", f"{text}: too little for larger queries; use a ClickHouse server")
+        else:
+            yield Finding("memory", "pass", text)
+
+
+async def _clickhouse(config: Config) -> list[Finding]:
+    found = []
+    name = f"{config.clickhouse.database}.{schema.TABLE}"
+    try:
+        async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+            started = time.time()
+            answer = await client.command(
+                "SELECT version(), toUnixTimestamp64Milli(now64(3)) FORMAT TabSeparatedRaw"
+            )
+            version, now_ms = answer.split()
+            found.append(Finding("clickhouse", "pass", f"version {version} at {client.endpoint!r}"))
+            # It answered at some moment between these two.
+            apart_s = max(started - int(now_ms) / 1000, int(now_ms) / 1000 - time.time(), 0.0)
+            if apart_s > CLOCK_DIFFERENCE_MAX_S:
+                text = f"{apart_s:.1f} s apart from ClickHouse's; synchronize both"
+                found.append(Finding("clock", "warn", text))
+            unknown = await client.learn_settings()
+            if unknown:
+                text = f"this version does not know {', '.join(sorted(unknown))}; requests go without"
+                found.append(Finding("settings", "warn", text))
+            else:
+                found.append(Finding("settings", "pass", "all known to this version"))
+            if await schema.read_table(client, config.clickhouse.database) is None and (
+                config.clickhouse.apply_schema
+            ):
+                found.append(Finding("schema", "pass", f"{name} is not there yet; serve makes it"))
+            else:
+                await schema.probe(client, config.clickhouse)
+                found.append(Finding("schema", "pass", f"{name} keeps events exactly once"))
+    except NealyticsError as error:
+        check = "clickhouse" if not found else "schema"
+        found.append(Finding(check, "fail", str(error)))
+    return found

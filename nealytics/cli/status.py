@@ -1,0 +1,147 @@
+"""`nealytics health` and `nealytics status`: asking a running node how it is, over HTTP."""
+
+import http.client
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from nealytics.cli.options import config_option
+from nealytics.config import load, split_listen
+from nealytics.errors import NealyticsError
+
+TIMEOUT_S = 5.0
+
+# What a person wants to see first. Counters are since the node's start.
+SHOWN = {
+    "nealytics_events_ingested_total": "events accepted",
+    "nealytics_events_committed_total": "events in ClickHouse",
+    "nealytics_events_refused_total": "events refused",
+    "nealytics_dead_letter_events_total": "events put aside",
+    "nealytics_insert_retries_total": "inserts tried again",
+    "nealytics_read_queries_total": "queries answered",
+    "nealytics_wal_bytes": "bytes of the log",
+    "nealytics_worker_starts_total": "starts of a worker",
+}
+
+url_option = click.option(
+    "--url",
+    metavar="URL",
+    help="Where the node is, e.g. http://localhost:5000. Without it: server.listen of the configuration.",
+)
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
+@click.command()
+@config_option
+@url_option
+def health(config_path: Path | None, url: str | None) -> None:
+    """Say by the exit status whether the node is alive: 0 if it answers, else 1.
+
+    For a container's HEALTHCHECK. It asks /health, which depends on nothing: a node whose ClickHouse is away
+    is alive and takes events. `nealytics status` tells more.
+    """
+    answer = ask(address(config_path, url), "/health")
+    if answer.status != 200:
+        raise NealyticsError(f"health: /health answers {answer.status}, not 200")
+    click.echo("ok")
+
+
+@click.command()
+@config_option
+@url_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
+def status(config_path: Path | None, url: str | None, as_json: bool) -> None:
+    """Show how a running node is: its parts, what waits, and what it has done.
+
+    Exit status 0 if everything works, 1 if something does not, 2 if nobody answers. The figures below the
+    parts come from /metrics and are the whole node's; they need observe.prometheus = true. The parts are
+    those of the worker that happens to answer.
+    """
+    where = address(config_path, url)
+    try:
+        ready = ask(where, "/ready")
+        metrics = ask(where, "/metrics")
+    except NealyticsError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    report = _report(where, ready, metrics)
+    click.echo(msgspec.json.encode(report) if as_json else _table(report))
+    sys.exit(0 if ready.status == 200 else 1)
+
+
+def address(config_path: Path | None, url: str | None) -> str:
+    """Where to ask: `url`, or where a node of this configuration on this machine listens."""
+    if url is not None:
+        return url.rstrip("/")
+    host, port = split_listen(load(config_path).server.listen)
+    # A node that listens on every address is asked on this machine's own.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def ask(where: str, path: str) -> Answer:
+    """Raises `NealyticsError` if nobody answers."""
+    parts = urlsplit(where)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise NealyticsError(f'status: --url is "{where}"; write e.g. http://localhost:5000')
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", f"{parts.path}{path}")
+        response = connection.getresponse()
+        return Answer(response.status, response.read())
+    except (OSError, http.client.HTTPException) as error:
+        raise NealyticsError(
+            f"status: {where} does not answer ({error or type(error).__name__}); is the node running?"
+        ) from error
+    finally:
+        connection.close()
+
+
+def _report(where: str, ready: Answer, metrics: Answer) -> dict[str, Any]:
+    try:
+        parts = msgspec.json.decode(ready.body, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise NealyticsError(f"status: {where}/ready answers no JSON; is that a Nealytics node?") from error
+    report = {"url": where, **parts}
+    if metrics.status == 200:
+        report["metrics"] = _sums(metrics.body.decode())
+    return report
+
+
+def _sums(text: str) -> dict[str, float]:
+    """Each counter and gauge by its name, its labels added up."""
+    sums: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if family.type in ("counter", "gauge") and not sample.name.endswith("_created"):
+                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+    return sums
+
+
+def _table(report: dict[str, Any]) -> str:
+    lines = [f"{report['url']}: {report['status']}", ""]
+    for name, part in report.items():
+        if isinstance(part, dict) and "ok" in part:
+            lines.append(f"  {name:<22} {'ok' if part['ok'] else 'NOT OK: ' + str(part.get('problem', ''))}")
+    lines.append(f"  {'events waiting':<22} {report['waitingEvents']:,}")
+    lines.append(f"  {'oldest waits':<22} {report['oldestWaitingSeconds']:g} s")
+    if "metrics" in report:
+        lines.append("")
+        lines += [
+            f"  {label:<22} {report['metrics'][name]:,.0f}"
+            for name, label in SHOWN.items()
+            if name in report["metrics"]
+        ]
+    else:
+        lines += ["", "  more with observe.prometheus = true, which serves /metrics"]
+    return "\n".join(lines)

@@ -1,0 +1,100 @@
+"""The doctor finds what is wrong with a machine before events do."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nealytics.cli import doctor as doctor_module
+from nealytics.cli import main
+from tests.engine import needs_engine
+
+KEYS = '[auth]\njwt_key = "a-key-of-the-test-that-has-more-than-32-bytes"\n[[auth.api_keys]]\nkey = "k"\n'
+
+
+def config_of(tmp_path: Path, tables: str = "") -> Path:
+    path = tmp_path / "nealytics.toml"
+    path.write_text(f'{tables}\n[server]\ndata_dir = "{tmp_path}/data"\nconnections_max = 100\n{KEYS}')
+    return path
+
+
+def examine(path: Path) -> tuple[Result, dict[str, list[dict[str, str]]]]:
+    result = CliRunner().invoke(main, ["doctor", "--json", "--config", str(path)])
+    found: dict[str, list[dict[str, str]]] = {}
+    for line in result.output.splitlines():
+        finding = json.loads(line)
+        found.setdefault(finding["check"], []).append(finding)
+    return result, found
+
+
+def levels(found: dict[str, list[dict[str, str]]], check: str) -> list[str]:
+    return [finding["level"] for finding in found[check]]
+
+
+@needs_engine
+@pytest.mark.engine
+def test_a_sound_machine_passes_every_check(tmp_path: Path):
+    result, found = examine(config_of(tmp_path))
+    assert result.exit_code == 0
+    assert {"configuration", "disk", "fsync", "open files", "memory", "clickhouse", "schema"} <= set(found)
+    for check in ("open files", "memory", "clickhouse", "settings", "schema"):
+        assert levels(found, check) == ["pass"]
+    assert list((tmp_path / "data" / "wal").iterdir()) == [], "it leaves nothing behind"
+
+
+def test_a_configuration_that_cannot_be_used_ends_the_examination(tmp_path: Path):
+    result, found = examine(config_of(tmp_path, "[nonsense]\nx = 1\n"))
+    assert result.exit_code == 1
+    assert set(found) == {"configuration"}
+    assert "fail" in levels(found, "configuration")
+
+
+def test_a_clickhouse_that_is_not_there_fails(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        result, found = examine(config_of(tmp_path, f'[clickhouse]\nurl = "{url}"\n'))
+    assert result.exit_code == 1
+    assert levels(found, "clickhouse") == ["fail"]
+    assert url in found["clickhouse"][0]["text"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_cannot_be_written_fails(tmp_path: Path):
+    (tmp_path / "data").mkdir(mode=0o500)
+    result, found = examine(config_of(tmp_path))
+    assert result.exit_code == 1
+    assert levels(found, "disk") == ["fail"]
+
+
+def test_a_log_directory_that_is_a_file_fails(tmp_path: Path):
+    (tmp_path / "data").write_text("in the way")
+    _, found = examine(config_of(tmp_path, '[clickhouse]\nurl = "http://127.0.0.1:9"\n'))
+    assert levels(found, "disk") == ["fail"]
+    assert "wal.directory" in found["disk"][0]["text"]
+
+
+def test_a_disk_below_its_reserve_fails_and_one_that_the_log_would_fill_warns(tmp_path: Path):
+    far = 10**15
+    unreachable = '[clickhouse]\nurl = "http://127.0.0.1:9"\n'
+    _, found = examine(config_of(tmp_path, f"{unreachable}[wal]\nfree_bytes_min = {far}\n"))
+    assert levels(found, "disk") == ["fail"]
+    _, found = examine(config_of(tmp_path, f"{unreachable}[wal]\nbytes_max = {far}\n"))
+    assert levels(found, "disk") == ["warn"]
+
+
+def test_a_slow_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor_module, "FSYNC_SLOW_MS", 0.0)
+    _, found = examine(config_of(tmp_path, '[clickhouse]\nurl = "http://127.0.0.1:9"\n'))
+    assert levels(found, "fsync") == ["warn"]
+
+
+def test_more_connections_than_files_may_be_open_are_told(tmp_path: Path):
+    path = config_of(tmp_path, '[clickhouse]\nurl = "http://127.0.0.1:9"\n')
+    path.write_text(path.read_text().replace("connections_max = 100", "connections_max = 1000000000"))
+    _, found = examine(path)
+    assert levels(found, "open files") == ["warn"]
+    assert "LimitNOFILE" in found["open files"][0]["text"]

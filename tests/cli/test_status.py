@@ -1,0 +1,144 @@
+"""Asking a node how it is, from the command line."""
+
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nealytics.cli import main
+
+READY = {
+    "status": "ready",
+    "clickhouse": {"ok": True},
+    "committer": {"ok": True},
+    "log": {"ok": True},
+    "waitingEvents": 1234,
+    "oldestWaitingSeconds": 0.25,
+}
+METRICS = b"""\
+# TYPE nealytics_events_ingested_total counter
+nealytics_events_ingested_total 12345.0
+# TYPE nealytics_events_refused_total counter
+nealytics_events_refused_total{reason="invalid_event"} 3.0
+nealytics_events_refused_total{reason="unauthorized"} 4.0
+# TYPE nealytics_wal_bytes gauge
+nealytics_wal_bytes 1e+06
+"""
+
+
+class StubNode:
+    """Answers as a node would, with what a test puts here."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, bytes]] = {
+            "/health": (200, b'{"status":"ok"}'),
+            "/ready": (200, json.dumps(READY).encode()),
+            "/metrics": (200, METRICS),
+        }
+        answers = self.answers
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, body = answers.get(self.path, (404, b"{}"))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+
+@pytest.fixture
+def node() -> Iterator[StubNode]:
+    node = StubNode()
+    threading.Thread(target=node.server.serve_forever, daemon=True).start()
+    yield node
+    node.server.shutdown()
+    node.server.server_close()
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_a_node_that_answers_is_healthy(node: StubNode):
+    assert run("health", "--url", node.url).exit_code == 0
+
+
+def test_a_node_is_found_by_its_configuration(node: StubNode, tmp_path: Path):
+    port = node.server.server_address[1]
+    (tmp_path / "nealytics.toml").write_text(f'[server]\nlisten = "0.0.0.0:{port}"\n')
+    result = run("health", "--config", str(tmp_path / "nealytics.toml"))
+    assert (result.exit_code, result.output) == (0, "ok\n")
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+def test_any_other_answer_is_not_healthy(node: StubNode, status: int):
+    node.answers["/health"] = (status, b"")
+    result = run("health", "--url", node.url)
+    assert result.exit_code == 1
+    assert str(status) in result.output
+
+
+def test_a_node_that_is_not_there_is_not_healthy():
+    with socket.socket() as taken:  # bound and not listening: nobody else gets the port
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        assert run("health", "--url", url).exit_code == 1
+        result = run("status", "--url", url)
+    assert result.exit_code == 2
+    assert "is the node running?" in result.output
+
+
+def test_status_is_a_table_of_parts_and_figures(node: StubNode):
+    result = run("status", "--url", node.url)
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.output.splitlines()]
+    assert lines[0] == f"{node.url}: ready"
+    assert "events waiting 1,234" in lines
+    assert "events accepted 12,345" in lines
+    assert "events refused 7" in lines, "all reasons together"
+    assert "clickhouse ok" in lines
+
+
+def test_status_says_what_does_not_work_and_fails(node: StubNode):
+    broken = {**READY, "status": "not ready", "clickhouse": {"ok": False, "problem": "no way there"}}
+    node.answers["/ready"] = (503, json.dumps(broken).encode())
+    result = run("status", "--url", node.url)
+    assert result.exit_code == 1
+    assert "NOT OK: no way there" in result.output
+
+
+def test_without_metrics_status_says_how_to_get_them(node: StubNode):
+    del node.answers["/metrics"]
+    result = run("status", "--url", node.url)
+    assert result.exit_code == 0
+    assert "observe.prometheus = true" in result.output
+
+
+def test_status_as_json_has_everything(node: StubNode):
+    report = json.loads(run("status", "--json", "--url", node.url).output)
+    assert report["waitingEvents"] == 1234
+    assert report["metrics"]["nealytics_events_refused_total"] == 7
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[1]"])
+def test_something_else_that_answers_is_told_apart(node: StubNode, body: bytes):
+    node.answers["/ready"] = (200, body)
+    result = run("status", "--url", node.url)
+    assert result.exit_code == 1
+    assert "is that a Nealytics node?" in result.output
+
+
+@pytest.mark.parametrize("url", ["localhost:5000", "ftp://x", "http://"])
+def test_an_address_that_is_none_says_what_to_write(url: str):
+    assert "write e.g. http://localhost:5000" in run("health", "--url", url).output
