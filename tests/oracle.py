@@ -268,7 +268,8 @@ class Calendar:
         return starts
 
     def shown(self, start: datetime) -> str:
-        return start.isoformat() if self.named else iso(ms(start))
+        # By way of UTC: where the clocks skip midnight, the day starts when they do.
+        return absolute(start).astimezone(self.zone).isoformat() if self.named else iso(ms(start))
 
 
 def absolute(start: datetime) -> datetime:
@@ -330,7 +331,7 @@ def timeseries(q: Question) -> dict[str, Any]:
         "totalCount": sum(count for _, count in points),
         "points": [
             {
-                "bucket": calendar.shown(start.astimezone(calendar.zone)),
+                "bucket": calendar.shown(start),
                 **({} if name is None else {"series": name}),
                 "count": count,
             }
@@ -414,7 +415,7 @@ def active(q: Question) -> dict[str, Any]:
         of_day = actives(q.in_range, days)
         for start in sorted(found):
             point = {
-                "bucket": calendar.shown(start.astimezone(calendar.zone)),
+                "bucket": calendar.shown(start),
                 "activeCount": len(found[start]),
             }
             if q.one("stickiness") == "true":
@@ -511,7 +512,12 @@ def funnel(q: Question) -> dict[str, Any]:
         for history in histories(q.in_range, by).values()
         if (chain := furthest_chain(history, steps, window_ms))
     ]
-    answer = {"by": by, "window": window, **q.range_shown(), "steps": funnel_steps(steps, chains)}
+    answer = {
+        "by": by,
+        "windowSeconds": window_ms // 1000,
+        **q.range_shown(),
+        "steps": funnel_steps(steps, chains),
+    }
     if breakdown is None:
         return answer
     groups: dict[str | None, list[list[Event]]] = defaultdict(list)
@@ -605,7 +611,7 @@ def retention(q: Question) -> dict[str, Any]:
         **q.range_shown(),
         "cohorts": [
             {
-                "cohort": calendar.shown(cohort.astimezone(calendar.zone)),
+                "cohort": calendar.shown(cohort),
                 "size": size[cohort],
                 "periods": [
                     {

@@ -353,7 +353,15 @@ class TestTimeSeries:
         )
 
     @pytest.mark.parametrize(
-        "tz", ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Sydney", "UTC"]
+        "tz",
+        [
+            "Europe/Berlin",
+            "America/New_York",
+            "Asia/Kolkata",
+            "Australia/Sydney",
+            "UTC",
+            "Africa/Cairo",  # on 26 April its clocks skipped midnight
+        ],
     )
     @pytest.mark.parametrize("range_", RANGES.values(), ids=RANGES.keys())
     async def test_local_time(self, page: Page, range_: Query, tz: str):
@@ -411,7 +419,7 @@ class TestActive:
     async def test_rolling(self, page: Page, query: Query):
         await page.agrees("active", {**query, "rolling": "7"})
         await page.agrees("active", {**query, "rolling": "28", "by": "session", "tz": "Europe/Berlin"})
-        await page.agrees("active", {**query, "rolling": "1", "tz": "Australia/Sydney"})
+        await page.agrees("active", {**query, "rolling": "1", "tz": "Africa/Cairo"})
 
     @pytest.mark.parametrize("query", ASKED)
     async def test_stickiness(self, page: Page, query: Query):
@@ -469,13 +477,14 @@ class TestFunnel:
             await page.agrees("funnel", {**query, "step": CHECKOUT, "by": by, "window": window})
         await page.agrees("funnel", {**query, "step": CHECKOUT})
 
-    async def test_the_whole_checkout_has_buyers(self, page: Page):
-        """So that the comparison is not one of zeros."""
-        answer = await page.agrees("funnel", {**EVERYTHING, "step": CHECKOUT, "by": "session"})
-        counts = [step["count"] for step in answer["steps"]]
-        assert counts[0] > 1_000
-        assert counts[-1] > 100
-        assert counts == sorted(counts, reverse=True)
+    async def test_of_2868_sessions_with_a_view_15_reach_the_purchase_in_order(self, page: Page):
+        """Most purchases of this data skip a step or come before one, so few are at the end of the funnel."""
+        for by, counts in (
+            ("session", [2868, 944, 477, 194, 72, 15]),
+            ("user", [598, 482, 324, 169, 69, 16]),
+        ):
+            answer = await page.agrees("funnel", {**EVERYTHING, "step": CHECKOUT, "by": by, "window": "1d"})
+            assert [step["count"] for step in answer["steps"]] == counts
 
     @pytest.mark.parametrize("range_", RANGES.values(), ids=RANGES.keys())
     async def test_steps_of_one_event_type_need_as_many_events(self, page: Page, range_: Query):
@@ -525,7 +534,7 @@ class TestRetention:
 
     @pytest.mark.parametrize("range_", RANGES.values(), ids=RANGES.keys())
     async def test_of_named_events(self, page: Page, range_: Query):
-        for tz in ("Europe/Berlin", "America/New_York"):
+        for tz in ("Europe/Berlin", "Africa/Cairo"):
             for interval in ("day", "week", "month"):
                 query = {**range_, "interval": interval, "tz": tz, "periods": "60"}
                 await page.agrees(
