@@ -227,7 +227,8 @@ def _parameter(parameter: Parameter, config: Config) -> Schema:
     if parameter.repeatable:
         described |= {"style": "form", "explode": True}
     if parameter.example is not None:
-        described["example"] = [parameter.example] if parameter.repeatable else parameter.example
+        # Several values are written as in a query string.
+        described["example"] = parameter.example.split("&") if parameter.repeatable else parameter.example
     return described
 
 

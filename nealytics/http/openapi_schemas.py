@@ -111,7 +111,10 @@ def _value_schema(parameter: Parameter) -> Schema:
                 return meta
             return {"anyOf": [{"type": "string", "enum": list(parameter.choices)}, meta]}
         case "filter":
-            return {"type": "string", "pattern": f"^{_FILTER}$", "maxLength": FILTER_CHARS_MAX}
+            # A funnel's filters say first which step they are of.
+            step = "[1-9][0-9]*:" if parameter.name == "stepFilter" else ""
+            chars_max = max(FILTER_CHARS_MAX, parameter.chars_max)
+            return {"type": "string", "pattern": f"^{step}{_FILTER}$", "maxLength": chars_max}
         case "zone":
             return {"type": "string", "pattern": "^[A-Za-z]", "maxLength": parameter.chars_max}
         case "cursor":

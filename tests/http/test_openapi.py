@@ -240,6 +240,11 @@ def test_examples_and_defaults_are_what_the_schema_asks_for(route: Route):
             [["item_id:eq:/a:b"], ["meta:cart.total:gt:10", "user_id:exists:"], ["user_id:exists"], []],
             [["item_id"], ["item_id:like:x"], ["user_id:exists:no"], ["plan:eq:x"], ["a"] * 21, ["meta:a"]],
         ),
+        (
+            Parameter(name="stepFilter", kind="filter", description="", repeatable=True),
+            [["1:item_id:eq:/a:b"], ["10:meta:a:eq:b", "2:user_id:exists"]],
+            [["item_id:eq:a"], ["0:item_id:eq:a"]],
+        ),
     ],
     ids=lambda value: value.kind if isinstance(value, Parameter) else "",
 )
