@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from nealytics.config import (
     Config,
+    JwtKey,
     config_from_json,
     config_to_json,
     load,
@@ -113,6 +116,82 @@ BAD_FILES = [
     ("[auth]\njwt_key = 'replace_this_please'", "config: auth.jwt_key has 19 bytes and needs at least 32; make one with: openssl rand -base64 48"),
     ("[auth]\njwt_key = '-----BEGIN PUBLIC KEY----- MFwwDQYJKoZIhvcN'", "config: auth.jwt_key is half of a key pair and must be a shared secret; make one with: openssl rand -base64 48"),
     ("[auth]\njwt_key = 17", 'config: auth.jwt_key; write it in quotes, "…"'),
+    ("[auth]\njwt_keys = 'k'", 'config: auth.jwt_keys is not a list; write each key as [[auth.jwt_keys]] with key = "…" below'),
+    ("[auth]\njwt_keys = ['k']", 'config: auth.jwt_keys[0] is not a table; write [[auth.jwt_keys]] with key = "…" below'),
+    ("[[auth.jwt_keys]]\nkid = 'a'", "config: auth.jwt_keys[0] has no key; give one of key, key_file, public_key_file"),
+    (
+        f"[[auth.jwt_keys]]\nkey = '{JWT_KEY}'\nkey_file = 'x'",
+        "config: auth.jwt_keys[0] has key and key_file; give one of key, key_file, public_key_file",
+    ),
+    ("[[auth.jwt_keys]]\nkids = 'x'", "config: auth.jwt_keys[0] has the unknown key kids; did you mean kid?"),
+    ("[[auth.jwt_keys]]\nkid = 1", 'config: auth.jwt_keys[0].kid is not a text; write it in quotes, "…"'),
+    (
+        f"[[auth.jwt_keys]]\nkey = '{JWT_KEY}'\nalgorithm = 'RS512'",
+        'config: auth.jwt_keys[0].algorithm is "RS512"; write one of "HS256", "RS256", "ES256", "EdDSA"',
+    ),
+    ("[[auth.jwt_keys]]\nkey = 'short'", "config: auth.jwt_keys[0] has 5 bytes and needs at least 32; make one with: openssl rand -base64 48"),
+    (
+        "[[auth.jwt_keys]]\nkey = '-----BEGIN PUBLIC KEY----- MFwwDQYJKoZIhvcN'",
+        "config: auth.jwt_keys[0] is half of a key pair and must be a shared secret; make one with: openssl rand -base64 48",
+    ),
+    (
+        "[[auth.jwt_keys]]\nalgorithm = 'RS256'\nkey_file = 'x'",
+        "config: auth.jwt_keys[0] has key_file, and RS256 needs public_key_file, a PEM file",
+    ),
+    (
+        "[[auth.jwt_keys]]\npublic_key_file = 'x'",
+        "config: auth.jwt_keys[0] has public_key_file, and HS256 needs key_file, a shared secret",
+    ),
+    (
+        "[[auth.jwt_keys]]\nkey_file = 'nowhere'",
+        "config: auth.jwt_keys[0].key_file names no file that can be read: No such file or directory; name the file with the key",
+    ),
+    (
+        "[[auth.jwt_keys]]\nalgorithm = 'RS256'\npublic_key_file = '/dev/null'",
+        "config: auth.jwt_keys[0].public_key_file names an empty file; name the file with the key",
+    ),
+    (
+        "[[auth.jwt_keys]]\nalgorithm = 'RS256'\nkey = 'MFww'",
+        "config: auth.jwt_keys[0].key is not a public key in PEM; it begins with "
+        '"-----BEGIN PUBLIC KEY-----" and is made with: openssl pkey -in FILE -pubout',
+    ),
+    (
+        f"[[auth.jwt_keys]]\nkid = 'a'\nkey = '{JWT_KEY}'\n[[auth.jwt_keys]]\nkid = 'a'\nkey = '{JWT_KEY}x'",
+        'config: auth.jwt_keys[1] has the kid "a" of auth.jwt_keys[0]; give each key a kid of its own',
+    ),
+    (
+        f"[[auth.jwt_keys]]\nkid = '{'k' * 257}'\nkey = '{JWT_KEY}'",
+        "config: auth.jwt_keys[0] has a kid of 257 characters; write at most 256 printable ones, as they stand in the tokens' header",
+    ),
+    ("[auth]\njwks_url = 'login.example.com/jwks'", 'config: auth.jwks_url is "login.example.com/jwks" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json"'),
+    ("[auth]\njwks_url = 'https://'", 'config: auth.jwks_url is "https://" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json"'),
+    ("[auth]\njwks_url = 'https://h:x/'", 'config: auth.jwks_url is "https://h:x/" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json"'),
+    ("[auth]\njwks_url = 'https://h/a b'", 'config: auth.jwks_url is "https://h/a b" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json"'),
+    (
+        "[auth]\njwks_url = 'http://login.example.com/jwks.json'",
+        'config: auth.jwks_url is "http://login.example.com/jwks.json", and whoever is on the way to it could put keys of '
+        "their own there; write https://… (http is accepted for this machine only)",
+    ),
+    (
+        "[auth]\njwks_url = 'http://10.0.0.1/'",
+        'config: auth.jwks_url is "http://10.0.0.1/", and whoever is on the way to it could put keys of '
+        "their own there; write https://… (http is accepted for this machine only)",
+    ),
+    (
+        "[auth]\njwks_url = 'file://localhost/etc/keys.json'",
+        'config: auth.jwks_url is "file://localhost/etc/keys.json", and whoever is on the way to it could put keys of '
+        "their own there; write https://… (http is accepted for this machine only)",
+    ),
+    (
+        "[auth]\njwks_url = 'https://u:secret@login.example.com/jwks.json'",
+        "config: auth.jwks_url holds a user or password, and public keys need none; remove it",
+    ),
+    ("[auth]\njwks_refresh_s = 5", "config: auth.jwks_refresh_s is 5; write a whole number from 10 to 86,400"),
+    (
+        "[auth]\njwks_url = 'https://h/'\njwks_refresh_s = 3600",
+        "config: auth.jwks_age_max_s is 3600, and with auth.jwks_refresh_s = 3600 one failed refresh would refuse every "
+        "token; write at least 7200",
+    ),
     ("[auth]\napi_keys = 'k'", 'config: auth.api_keys is not a list; write each key as [[auth.api_keys]] with key = "…" below'),
     ("[[auth.api_keys]]", "config: auth.api_keys[0] has neither key nor key_sha256; give exactly one of them"),
     (f"[[auth.api_keys]]\nkey = 'k'\nkey_sha256 = '{'0' * 64}'", "config: auth.api_keys[0] has both key and key_sha256; give exactly one of them"),
@@ -173,6 +252,12 @@ BAD_ENVIRONMENTS = [
         {"NEALYTICS_AUTH_API_KEYS": '[{"key": "a"'},
         'config: auth.api_keys (from NEALYTICS_AUTH_API_KEYS) begins like JSON and is not a list; write ["key", …] or [{"key": "…", "project": "…"}, …]',
     ),
+    (
+        {"NEALYTICS_AUTH_JWT_KEYS": f"{JWT_KEY},{JWT_KEY}"},
+        'config: auth.jwt_keys (from NEALYTICS_AUTH_JWT_KEYS) is not a list in JSON; '
+        'write [{"kid": "…", "algorithm": "HS256", "key": "…"}]',
+    ),
+    ({"NEALYTICS_AUTH_JWT_KEYS": '[{"key": "\\ud800"}]'}, "config: auth.jwt_keys[0].key (from NEALYTICS_AUTH_JWT_KEYS) is not UTF-8 text; mend it"),
     ({"TelemetryEngine__JwtSymmetricKey": "replace_this_please"}, "config: auth.jwt_key has 19 bytes and needs at least 32; make one with: openssl rand -base64 48"),
     ({"TelemetryEngine__ClickHouseConnectionString": "localhost"}, "config: TelemetryEngine__ClickHouseConnectionString is not of the form Host=…;Port=…;Database=…;"),
     ({"TelemetryEngine__ClickHouseConnectionString": "Host=h;Port=x"}, "config: TelemetryEngine__ClickHouseConnectionString has a Port that is not a number from 1 to 65535"),
@@ -471,6 +556,140 @@ def test_defaults_of_the_csharp_engine_that_are_not_ours_are_mentioned_when_its_
     assert "/var/log/nealytics_engine/" in notes
 
 
+# Keys of tokens
+
+
+def pem(key: Any) -> str:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def jwt_key_problem(tmp_path: Path, algorithm: str, content: str) -> str:
+    (tmp_path / "key.pem").write_text(content)
+    raw = [{"algorithm": algorithm, "public_key_file": "key.pem"}]
+    (problem,) = problems_of(None, {"NEALYTICS_AUTH_JWT_KEYS": json.dumps(raw)})
+    return problem.removeprefix('config: auth.jwt_keys[0].public_key_file, "key.pem", ')
+
+
+def test_keys_of_tokens_come_with_their_content_from_the_file_the_environment_or_files(file, tmp_path):
+    rsa_pem = pem(rsa.generate_private_key(65_537, 2_048))
+    (tmp_path / "rsa.pem").write_text(rsa_pem)
+    (tmp_path / "secret").write_text(JWT_KEY + "\n")
+    expected = (
+        JwtKey(kid="a", key=JWT_KEY, key_file="secret"),
+        JwtKey(algorithm="RS256", key=rsa_pem.rstrip(), public_key_file="rsa.pem"),
+    )
+    path = file(
+        "[[auth.jwt_keys]]\nkid = 'a'\nkey_file = 'secret'\n"
+        "[[auth.jwt_keys]]\nalgorithm = 'RS256'\npublic_key_file = 'rsa.pem'\n"
+    )
+    assert load(path, {}).auth.jwt_keys == expected
+    raw = json.dumps(
+        [{"kid": "a", "key_file": "secret"}, {"algorithm": "RS256", "public_key_file": "rsa.pem"}]
+    )
+    assert load(None, {"NEALYTICS_AUTH_JWT_KEYS": raw}).auth.jwt_keys == expected
+    (tmp_path / "keys.json").write_text(raw)
+    assert load(None, {"NEALYTICS_AUTH_JWT_KEYS_FILE": "keys.json"}).auth.jwt_keys == expected
+    assert load(path, {"NEALYTICS_AUTH_JWT_KEYS": ""}).auth.jwt_keys == ()
+    inline = json.dumps([{"algorithm": "RS256", "key": rsa_pem}])
+    assert load(None, {"NEALYTICS_AUTH_JWT_KEYS": inline}).auth.jwt_keys[0].key == rsa_pem
+
+
+def test_a_worker_needs_no_file_for_a_key(tmp_path):
+    (tmp_path / "secret").write_text(JWT_KEY)
+    config = load(None, {"NEALYTICS_AUTH_JWT_KEYS": '[{"key_file": "secret"}]'})
+    (tmp_path / "secret").unlink()
+    assert config_from_json(config_to_json(config)).auth.jwt_keys[0].key == JWT_KEY
+
+
+def test_a_public_key_must_be_one_of_its_algorithm_and_strong_enough(tmp_path):
+    small, odd = rsa.generate_private_key(65_537, 1_024), ec.generate_private_key(ec.SECP384R1())
+    curve, edwards = ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()
+
+    assert jwt_key_problem(tmp_path, "RS256", pem(small)) == (
+        "is an RSA key of 1024 bits; use one of 2048 to 8192 bits"
+    )
+    for algorithm, key, wanted in (
+        ("ES256", odd, "a key on the curve P-256"),
+        ("ES256", edwards, "a key on the curve P-256"),
+        ("RS256", curve, "an RSA key"),
+        ("EdDSA", curve, "an Ed25519 key"),
+    ):
+        assert jwt_key_problem(tmp_path, algorithm, pem(key)) == (
+            f"is not {wanted}, which {algorithm} needs; set the algorithm of the key"
+        )
+
+
+def test_a_private_key_or_a_certificate_in_place_of_a_public_key_is_told_from_it(tmp_path):
+    private = rsa.generate_private_key(65_537, 2_048).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    problem = jwt_key_problem(tmp_path, "RS256", private.decode())
+    assert problem.startswith("is a private key, which belongs to who signs")
+    assert "openssl pkey -in FILE -pubout" in problem
+    problem = jwt_key_problem(
+        tmp_path, "RS256", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    )
+    assert "openssl x509 -in FILE -noout -pubkey" in problem
+
+
+def test_one_public_key_of_an_algorithm_may_have_no_kid_and_any_number_of_secrets():
+    def keys(*raw: dict[str, str]) -> dict[str, str]:
+        return {"NEALYTICS_AUTH_JWT_KEYS": json.dumps(raw)}
+
+    curves = [pem(ec.generate_private_key(ec.SECP256R1())) for _ in range(2)]
+    edwards = pem(ed25519.Ed25519PrivateKey.generate())
+    one, two = ({"algorithm": "ES256", "key": key} for key in curves)
+    load(None, keys(one, {"algorithm": "EdDSA", "key": edwards}, {"key": JWT_KEY}, {"key": JWT_KEY + "x"}))
+    load(None, keys(one, {**two, "kid": "2"}))
+    assert problems_of(None, keys(one, two)) == [
+        "config: auth.jwt_keys[1] is a second ES256 key without a kid, as auth.jwt_keys[0] is; "
+        "write the kid that its tokens have in their header"
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://tenant.eu.auth0.com/.well-known/jwks.json",
+        "https://login.microsoftonline.com/x/discovery/v2.0/keys?appid=1",
+        "https://[2001:db8::1]:8443/keys",
+        "http://localhost:8080/realms/main/protocol/openid-connect/certs",
+        "http://127.0.0.1:8080/",
+        "http://[::1]/",
+    ],
+)
+def test_the_address_of_an_issuers_keys_is_https_or_on_this_machine(url):
+    assert load(None, {"NEALYTICS_AUTH_JWKS_URL": url}).auth.jwks_url == url
+
+
+def test_an_issuers_keys_without_an_audience_are_mentioned():
+    environ = {"NEALYTICS_AUTH_JWKS_URL": "https://login.example.com/"}
+    assert any("set auth.jwt_audience" in note for note in load_with_notes(None, environ).notes)
+    environ["NEALYTICS_AUTH_JWT_AUDIENCE"] = "analytics"
+    assert not any("jwt_audience" in note for note in load_with_notes(None, environ).notes)
+
+
+def test_an_authority_that_is_not_asked_is_mentioned_and_one_that_is_not_there_keeps_from_serving():
+    environ = {"NEALYTICS_AUTH_JWKS_URL": "http://localhost/", "NEALYTICS_AUTH_JWKS_CA_FILE": "none.pem"}
+    assert any("auth.jwks_ca_file has no effect" in note for note in load_with_notes(None, environ).notes)
+    assert problems_of(None, environ, serving=True) == [
+        'config: auth.jwks_ca_file is "none.pem" and no such file exists; name the PEM file of the authority'
+    ]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"NEALYTICS_AUTH_JWT_KEYS": json.dumps([{"kid": "a", "key": JWT_KEY}])},
+        {"NEALYTICS_AUTH_JWKS_URL": "https://login.example.com/"},
+    ],
+    ids=lambda environ: next(iter(environ)),
+)
+def test_any_kind_of_key_is_enough_to_serve(environ):
+    config = load(None, environ)
+    assert require_serving(config) is config
+
+
 # Serving
 
 
@@ -523,9 +742,11 @@ CANARIES = {
     "clickhouse.password": "canary-password",
     "clickhouse.embedded_password": "canary-embedded",
 }
+JWT_CANARY = "canary-in-a-list-0123456789-0123456789"
 CANARY_FILE = (
     '[auth]\njwt_key = "{auth.jwt_key}"\njwt_key_previous = "{auth.jwt_key_previous}"\n'
     '[[auth.api_keys]]\nkey = "canary-key"\n[[auth.api_keys]]\nkey_sha256 = "' + "ca" * 32 + '"\n'
+    f'[[auth.jwt_keys]]\nkey = "{JWT_CANARY}"\n'
     '[clickhouse]\npassword = "{clickhouse.password}"\nembedded_password = "{clickhouse.embedded_password}"\n'
 )
 
@@ -539,12 +760,12 @@ def with_canaries(more: str = "") -> str:
 
 def test_every_key_that_is_a_secret_has_a_canary_here(file):
     config = load(file(with_canaries()), {})
-    assert set(secrets_of(config)) == {*CANARIES.values(), "canary-key", "ca" * 32}
+    assert set(secrets_of(config)) == {*CANARIES.values(), "canary-key", "ca" * 32, JWT_CANARY}
 
 
 def test_no_secret_is_in_anything_that_shows_a_configuration(file):
     config = load(file(with_canaries()), {})
-    tables = [config, config.auth, config.clickhouse, *config.auth.api_keys]
+    tables = [config, config.auth, config.clickhouse, *config.auth.api_keys, *config.auth.jwt_keys]
     shown = "".join(f"{t!r} {t} {t.__rich_repr__()!r} {json.dumps(t.masked())}" for t in tables)
     assert "***" in shown
     for secret in secrets_of(config):
@@ -560,6 +781,12 @@ def test_no_secret_is_in_an_error_or_a_note(file):
         "[auth]\napi_keys = ['canary', 'canary', {key = ['canary']}]\n",
         "[auth]\napi_keys = ['canary', {key = 'canary', project = 'p'}, ['canary'], 'canary ']\n",
         "[auth]\napi_keys = 'canary'\n",
+        "[auth]\njwt_keys = 'canary'\n",
+        "[auth]\njwt_keys = ['canary']\n",
+        "[auth]\njwt_keys = [{key = 'canary'}, {key = ['canary']}]\n",
+        "[auth]\njwt_keys = [{key = 'canary'}, {key = '-----BEGIN canary', kid = 'x'}]\n",
+        "[auth]\njwt_keys = [{key = 'canary', algorithm = 'RS256'}, {key_file = 'canary'}]\n",
+        "[auth]\njwks_url = 'https://canary:canary@h/'\n",
         "[auth]\njwt_key = canary\n",
         "[auth]\njwt_key = 'canary\n",
         "[clickhouse]\nurl = 'http://user:canary@host:8123'\n",
@@ -581,6 +808,9 @@ def test_no_secret_is_in_an_error_or_a_note(file):
             "NEALYTICS_AUTH_SECRET": "canary",
         },
         {"NEALYTICS_AUTH_API_KEYS": "[canary"},
+        {"NEALYTICS_AUTH_JWT_KEYS": "canary"},
+        {"NEALYTICS_AUTH_JWT_KEYS": '[{"key": "canary"}]'},
+        {"NEALYTICS_AUTH_JWT_KEYS": '[{"key_file": "canary"}]'},
     ]
     for path, environ in [
         *((file(text), {}) for text in texts[:1]),

@@ -48,7 +48,7 @@ def _window(rps: float) -> tuple[int, int]:
 
 
 def _fingerprint(key: str, window_s: int) -> int:
-    # With the window's length: tokens of one subject with different ones would end each other's windows.
+    # With the window's length: a long window and a short one may end at the same time and are not the same.
     digest = hashlib.blake2b(f"{window_s} {key}".encode(), digest_size=8).digest()
     # Not 0, which marks an empty slot; 63 bits, for the slots are signed.
     return int.from_bytes(digest, "big") >> 1 or 1

@@ -40,6 +40,7 @@ _KUBERNETES = re.compile(
 )
 _KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+")
 
+_PLACE = re.compile(r"((?:\[\d+\](?:\.\w+)?)?).*", re.DOTALL)
 _DOTNET_LEVELS = {"trace": "debug", "information": "info", "warn": "warning", "none": "critical"}
 
 
@@ -184,7 +185,12 @@ class _Gathered:
                 value = _value(key.kind, raw, text=text)
         except _Unusable as error:
             value_shown = "" if key.secret else f" is {_shown(raw)}"
-            self.problems.append(f"config: {name}{value_shown}{f' (from {shown})' if shown else ''}{error}")
+            # Of a list the error begins with the place in it, which belongs to the name.
+            place = _PLACE.sub(r"\1", str(error))
+            said = str(error)[len(place) :]
+            self.problems.append(
+                f"config: {name}{place}{value_shown}{f' (from {shown})' if shown else ''}{said}"
+            )
             return
         self.values[name] = value
         self.sources[name] = source

@@ -348,6 +348,18 @@ async def test_a_token_without_a_kid_is_good_only_if_one_key_can_be_meant():
         assert await status(verifier, RSA.token(kid="")) == 200
 
 
+async def test_keys_that_nothing_tells_apart_are_not_tried_one_after_the_other():
+    nameless = IssuerKey("ES256"), IssuerKey("ES256")
+    async with Issuer(*nameless, RSA).serving() as issuer, reading(issuer) as verifier:
+        for key in nameless:
+            assert await status(verifier, key.token()) == 401
+            assert await status(verifier, key.token(kid="unknown")) == 401
+        issuer.keys = [nameless[0], RSA]
+        await asyncio.sleep(0)
+    async with issuer.serving(), reading(issuer) as verifier:
+        assert await status(verifier, nameless[0].token()) == 200
+
+
 # Single keys
 
 
