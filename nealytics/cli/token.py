@@ -13,6 +13,7 @@ from nealytics.cli.options import config_option
 from nealytics.config import AuthConfig, load
 from nealytics.config.pem import checked
 from nealytics.errors import ConfigError, NealyticsError, Refused
+from nealytics.queries import ENDPOINTS, STREAMS
 from nealytics.queries.filters import parse_filter
 
 if TYPE_CHECKING:
@@ -43,15 +44,6 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     return value
 
 
-def _endpoints(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    for name in value:
-        if not re.fullmatch(r"[a-z]+(-[a-z]+)*", name):
-            raise click.BadParameter(
-                f'"{name}" is not the last word of a path; write e.g. timeline for /api/v1/telemetry/timeline'
-            )
-    return value
-
-
 @click.command()
 @click.option("--project", required=True, metavar="ID", help="The project_id whose events it reads.")
 @click.option("--tenant", metavar="ID", help="The tenant_id whose events it reads.")
@@ -76,7 +68,7 @@ def _endpoints(ctx: click.Context, param: click.Parameter, value: tuple[str, ...
     "--endpoint",
     "endpoints",
     multiple=True,
-    callback=_endpoints,
+    type=click.Choice([route.name for route in (*ENDPOINTS, *STREAMS)]),
     metavar="NAME",
     help="It may ask this only, by the last word of its path, e.g. timeline. May be repeated.",
 )

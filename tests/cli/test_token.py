@@ -1,15 +1,19 @@
 """`token`: prints a token that the server would take, and nothing else."""
 
+import json
 import time
+from typing import Any
 
+import jwt
 import pytest
 from click.testing import CliRunner, Result
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.scope import Scope
 from nealytics.cli import main
-from nealytics.config import AuthConfig
+from nealytics.config import AuthConfig, JwtKey
 from nealytics.errors import Refused
+from tests.fakes.issuer import IssuerKey
 
 KEY = "test-key-of-at-least-thirty-two-bytes"
 
@@ -80,3 +84,136 @@ def test_without_a_signing_key_it_says_where_to_get_one():
     result = run("--project", "p", "--tenant", "t", NEALYTICS_AUTH_JWT_KEY="")
     assert result.exit_code == 1
     assert result.stderr.startswith("token: auth.jwt_key is not set")
+
+
+# What narrows or widens it
+
+
+def scope_of(result: Result, **auth: Any) -> Scope:
+    assert (result.exit_code, result.stderr) == (0, "")
+    return TokenVerifier(AuthConfig(**(auth or {"jwt_key": KEY}))).scope_of(f"Bearer {result.stdout.strip()}")
+
+
+def test_a_token_for_the_whole_project_has_no_tenant():
+    scope = scope_of(run("--project", "my-app", "--project-wide"))
+    assert (scope.project_id, scope.tenant_id) == ("my-app", None)
+
+
+@pytest.mark.parametrize("whose", [(), ("--tenant", "t", "--project-wide")])
+def test_whose_events_it_reads_is_said_once(whose):
+    result = run("--project", "p", *whose)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "either --tenant or --project-wide" in result.stderr
+
+
+def test_it_narrows_itself_as_asked():
+    scope = scope_of(
+        run(
+            "--project", "p", "--tenant", "t",
+            "--filter", "meta:plan:eq:pro", "--filter", "event_type:in:a,b",
+            "--endpoint", "timeline", "--endpoint", "top", "--rps", "2.5", "--subject", "ada",
+        )
+    )  # fmt: skip
+    assert scope.filters == ("meta:plan:eq:pro", "event_type:in:a,b")
+    assert (scope.endpoints, scope.rps) == ({"timeline", "top"}, 2.5)
+    assert scope.key == scope_of(run("--project", "p", "--tenant", "t", "--subject", "ada")).key
+
+
+def test_without_options_it_is_not_narrowed():
+    scope = scope_of(run("--project", "p", "--tenant", "t"))
+    assert (scope.filters, scope.endpoints, scope.rps) == ((), None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--filter", "plan:eq:pro"), "event_type"),
+        (("--filter", "event_type:like:x"), "eq, ne, in"),
+        (("--endpoint", "/api/v1/telemetry/timeline"), "is not one of 'timeline'"),
+        (("--rps", "0"), "--rps"),
+        (("--rps", "-1"), "--rps"),
+        (("--rps", "nan"), "rps is not a number above 0"),
+        (("--filter", "event_type:eq:" + "x" * 2_000), "at most 1024 are accepted"),
+        (("--filter", "event_type:eq:x") * 21, "at most 20 are accepted"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_token_that_the_server_would_refuse_is_not_made(arguments, said):
+    result = run("--project", "p", "--tenant", "t", *arguments)
+    assert result.exit_code != 0
+    assert result.stdout == ""
+    assert said in result.stderr
+
+
+# Which key signs it
+
+
+def keys(*raw: dict[str, str]) -> dict[str, str]:
+    return {"NEALYTICS_AUTH_JWT_KEYS": json.dumps(raw)}
+
+
+A, B = {"kid": "a", "key": KEY + "-a"}, {"kid": "b", "key": KEY + "-b"}
+
+
+def test_it_is_signed_with_the_key_of_the_kid():
+    result = run("--project", "p", "--tenant", "t", "--kid", "b", **keys(A, B))
+    assert scope_of(result, jwt_keys=(JwtKey(**A), JwtKey(**B)))
+    assert jwt.get_unverified_header(result.stdout.strip())["kid"] == "b"
+    with pytest.raises(Refused):
+        scope_of(result, jwt_keys=(JwtKey(**A), JwtKey(kid="b", key=KEY + "-a")))
+
+
+def test_without_a_kid_it_is_signed_with_jwt_key_or_with_the_only_key_there_is():
+    assert scope_of(run("--project", "p", "--tenant", "t", **keys(A, B)))
+    result = run("--project", "p", "--tenant", "t", NEALYTICS_AUTH_JWT_KEY="", **keys(A))
+    assert scope_of(result, jwt_keys=(JwtKey(**A),))
+    result = run("--project", "p", "--tenant", "t", NEALYTICS_AUTH_JWT_KEY="", **keys(A, B))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "say which by --kid" in result.stderr
+
+
+def test_a_kid_of_no_shared_secret_is_refused_with_those_that_are_known():
+    public = {"kid": "rsa", "algorithm": "RS256", "key": IssuerKey("RS256").pem}
+    result = run("--project", "p", "--tenant", "t", "--kid", "rsa", **keys(A, public))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        'token: no HS256 key of auth.jwt_keys has the kid "rsa" (known: "a"); '
+        "sign with the key of another service by --private-key\n"
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+@pytest.mark.parametrize("told", [True, False])
+def test_it_is_signed_with_a_private_key_of_any_algorithm(tmp_path, algorithm, told):
+    pair = IssuerKey(algorithm, "k")
+    (tmp_path / "private.pem").write_text(pair.private_pem)
+    option = ("--algorithm", algorithm) if told else ()
+    result = run(
+        "--project", "p", "--tenant", "t", "--kid", "k", "--private-key", "private.pem", *option,
+        NEALYTICS_AUTH_JWT_KEY="",
+    )  # fmt: skip
+    other = JwtKey(algorithm=algorithm, kid="other", key=IssuerKey(algorithm).pem)
+    assert scope_of(result, jwt_keys=(JwtKey(algorithm=algorithm, kid="k", key=pair.pem), other))
+
+
+@pytest.mark.parametrize(
+    ("content", "option", "said"),
+    [
+        ("rubbish", (), "is not a private key in PEM without a password"),
+        (IssuerKey("RS256").pem, (), "is not a private key in PEM without a password"),
+        (IssuerKey("RS256").private_pem, ("--algorithm", "ES256"), "is not a key on the curve P-256"),
+        (IssuerKey("RS256", rsa_bits=1_024).private_pem, (), "is an RSA key of 1024 bits"),
+    ],
+    ids=["rubbish", "public", "another kind", "weak"],
+)
+def test_a_private_key_that_no_token_could_be_verified_with_signs_none(tmp_path, content, option, said):
+    (tmp_path / "private.pem").write_text(content)
+    result = run("--project", "p", "--tenant", "t", "--private-key", "private.pem", *option)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"token: private.pem {said}")
+
+
+def test_an_algorithm_without_a_private_key_is_refused():
+    result = run("--project", "p", "--tenant", "t", "--algorithm", "RS256")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "needs --private-key" in result.stderr
