@@ -19,7 +19,17 @@ What holds for every endpoint, because it is done in one place:
 
 from typing import Any
 
-from nealytics.queries import active, funnel, properties, sessions, summary, timeline, timeseries, top
+from nealytics.queries import (
+    active,
+    funnel,
+    properties,
+    retention,
+    sessions,
+    summary,
+    timeline,
+    timeseries,
+    top,
+)
 from nealytics.queries.endpoint import Endpoint, Stream
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
@@ -31,6 +41,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     summary.ENDPOINT,
     properties.ENDPOINT,
     funnel.ENDPOINT,
+    retention.ENDPOINT,
 )
 
 # Routes whose answers have no end known beforehand; `http` serves each in its own way.

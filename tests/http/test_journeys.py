@@ -4,20 +4,24 @@ Histories are small and crowded: few event types, ties in one millisecond, times
 window, users without a name. Each row is stored twice, and the table is not merged.
 """
 
+import json
 import random
 import statistics
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from nealytics.event import Event
-from tests.http.reader import NOW, Reader, event, on_the_engine
+from nealytics.queries.instants import iso_utc
+from tests.http.reader import NOW, Reader, event, ms, on_the_engine
 
 FUNNEL = "/api/v1/analytics/funnel"
+RETENTION = "/api/v1/analytics/retention"
 
 pytestmark = on_the_engine
 
@@ -162,3 +166,152 @@ async def test_a_funnel_is_what_its_definition_says_for_each_user(reader: Reader
         )
         assert answer["steps"] == steps_of(chains, steps)
         assert answer["groups"] == groups_of(chains, steps, attrgetter(breakdown))
+
+
+# Retention, from its definition
+
+
+class Calendar:
+    """The days, weeks or months of a zone: which one an instant lies in, and when each of them starts."""
+
+    def __init__(self, interval: str, zone: str | None, from_: datetime, to: datetime) -> None:
+        self.interval, self.zone = interval, ZoneInfo(zone or "UTC")
+        self.shows_offset = zone is not None
+        # Every quarter of an hour of the range and of the month before it.
+        self.starts: dict[date, datetime] = {}
+        moment = from_ - timedelta(days=32)
+        while moment <= to:
+            self.starts.setdefault(self.label(moment), moment)
+            moment += timedelta(minutes=15)
+        labels = list(self.starts)
+        self.shown = labels[labels.index(self.label(from_)) :]
+
+    def label(self, moment: datetime) -> date:
+        day = moment.astimezone(self.zone).date()
+        if self.interval == "week":
+            return day - timedelta(days=day.weekday())
+        return day.replace(day=1) if self.interval == "month" else day
+
+    def text(self, label: date) -> str:
+        start = self.starts[label]
+        return start.astimezone(self.zone).isoformat() if self.shows_offset else iso_utc(ms(start))
+
+
+def moment_of(event: Event) -> datetime:
+    return datetime.fromtimestamp(event.timestamp_ms // 1000, UTC)
+
+
+def cohorts_of(
+    events: Sequence[Event],
+    calendar: Calendar,
+    to: datetime,
+    *,
+    by: str,
+    begins: Callable[[Event], bool],
+    returns: Callable[[Event], bool],
+    periods: int,
+) -> list[dict[str, Any]]:
+    members: dict[date, list[set[date]]] = {}  # cohort → of each member, when they came back
+    known = [event for event in events if event.timestamp_ms <= ms(to)]
+    for history in by_entity(known, by).values():
+        first = next((one for one in history if begins(one)), None)
+        if first is not None and calendar.label(moment_of(first)) in calendar.shown:
+            members.setdefault(calendar.label(moment_of(first)), []).append(
+                {
+                    calendar.label(moment_of(one))
+                    for one in history
+                    if returns(one) and one.timestamp_ms >= first.timestamp_ms
+                }
+            )
+    cohorts = []
+    for cohort in sorted(members):
+        intervals = calendar.shown[calendar.shown.index(cohort) :][: periods + 1]
+        size = len(members[cohort])
+        counts = [sum(interval in came for came in members[cohort]) for interval in intervals]
+        cohorts.append(
+            {
+                "cohort": calendar.text(cohort),
+                "size": size,
+                "periods": [
+                    {"period": period, "count": count, "share": count / size}
+                    for period, count in enumerate(counts)
+                ],
+            }
+        )
+    return cohorts
+
+
+def comings(chance: random.Random, from_: datetime, to: datetime, calendar: Calendar) -> list[Event]:
+    """Users that come a few times from a month before the range to some days after it, some of them in the
+    very millisecond at which an interval starts or ends."""
+    edges = list(calendar.starts.values())
+
+    def moment() -> datetime:
+        if chance.random() < 0.4:
+            return chance.choice(edges) + timedelta(milliseconds=chance.choice((-1, 0, 1)))
+        return from_ + chance.uniform(-0.3, 1.1) * (to - from_)
+
+    return [
+        event(
+            moment(),
+            user_id=chance.choice([f"u{user}"] * 4 + [None, ""]),
+            session_id=f"s{user % 40}",
+            event_type=chance.choice("aaabbc"),
+            metadata={"plan": chance.choice(["pro", "pro", "free", None])},
+        )
+        for user in range(80)
+        for _ in range(chance.choice((1, 2, 5, 9)))
+    ]
+
+
+# The last three: clocks change at midnight; a date is left out; clocks are set back across midnight.
+SPANS = [
+    (None, "2024-02-07T10:00:00Z", "2024-04-20T05:00:00Z"),
+    ("Europe/Berlin", "2024-02-20T23:30:00Z", "2024-04-12T21:59:59.999Z"),
+    ("America/New_York", "2024-10-10T04:00:00Z", "2024-11-20T04:59:59.999Z"),
+    ("Asia/Kathmandu", "2024-01-10T00:00:00Z", "2024-02-10T00:00:00Z"),
+    ("America/Sao_Paulo", "2018-10-20T00:00:00Z", "2018-11-20T00:00:00Z"),
+    ("Pacific/Apia", "2011-12-10T12:00:00Z", "2012-01-15T12:00:00Z"),
+    ("America/St_Johns", "2006-10-10T12:00:00Z", "2006-11-15T12:00:00Z"),
+]
+
+
+@pytest.mark.parametrize("interval", ["day", "week", "month"])
+@pytest.mark.parametrize(("zone", "from_text", "to_text"), SPANS)
+async def test_retention_is_what_its_definition_says(
+    reader: Reader, interval: str, zone: str | None, from_text: str, to_text: str
+):
+    from_, to = datetime.fromisoformat(from_text), datetime.fromisoformat(to_text)
+    calendar = Calendar(interval, zone, from_, to)
+    events = comings(random.Random(f"{interval}{zone}"), from_, to, calendar)
+    await reader.store_twice(*events)
+    query: dict[str, Any] = {"from": from_text, "to": to_text, "interval": interval}
+    if zone:
+        query["tz"] = zone
+    for begin, come, by, plan, periods in [
+        (None, None, "user", None, None),
+        (None, "b", "session", None, 60),
+        ("a", None, "user", "pro", 3),
+        ("b", "a", "user", None, 0),
+        ("a", "a", "session", "pro", 5),
+        ("b", "c", "user", None, 60),
+    ]:
+        asked = {
+            "by": by,
+            **({"cohortEvent": begin} if begin else {}),
+            **({"returnEvent": come} if come else {}),
+            **({"filter": f"meta:plan:eq:{plan}"} if plan else {}),
+            **({} if periods is None else {"periods": str(periods)}),
+        }
+        answer = await reader.answer(RETENTION, **query, **asked)
+        expected = cohorts_of(
+            [one for one in events if plan is None or json.loads(one.metadata_json)["plan"] == plan],
+            calendar,
+            to,
+            by=by,
+            begins=lambda one, begin=begin: begin in (None, one.event_type),
+            returns=lambda one, come=come: come in (None, one.event_type),
+            periods=11 if periods is None else periods,
+        )
+        assert expected, "there is something to compare"
+        assert answer["cohorts"] == expected, asked

@@ -1,0 +1,235 @@
+"""`GET /api/v1/analytics/retention`: of those who came first in one week, how many came again in each week
+after.
+
+    interval       day, week or month; default week, which starts on Monday
+    by             user or session; default user
+    cohortEvent    the event type that makes one part of a cohort; default any event
+    returnEvent    the event type that counts as coming back; default any event
+    periods        how many intervals after the first are shown, 0 to 60; default 11
+    tz             IANA time zone whose days, weeks and months are meant; default UTC
+    from, to       ISO 8601, inclusive; default the last `query.default_range_hours`
+
+A user belongs to the cohort of the interval in which their first `cohortEvent` ever lies: of all events that
+are stored up to `to` and meet the filters, not only of those since `from`. There is a cohort for each
+interval of the range that has anybody in it; the first one is whole, also where `from` lies in the midst of
+it.
+
+Period n of a cohort is the n-th interval after its own, by the calendar. Its `count` is how many of the
+cohort have a `returnEvent` in it, up to `to` and not before their first `cohortEvent`; `share` is that of
+`size`. So period 0 is 1 where any event counts as coming back. Periods end with the interval that holds `to`,
+which makes the answer a triangle; the last period of each cohort is as incomplete as that interval.
+"""
+
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
+from nealytics.queries.invalid import invalid
+from nealytics.queries.params import KEY_OF, SELECTION, TZ, Arguments, Parameter, by_of
+from nealytics.queries.ranges import EVENT_MS, bucket_ms, bucket_text, each_start
+from nealytics.queries.scoped import Events, Query
+
+PERIODS_MAX = 60
+
+PARAMETERS = (
+    Parameter(
+        name="interval",
+        kind="choice",
+        choices=("day", "week", "month"),
+        default="week",
+        description="What a cohort and a period are; weeks start on Monday.",
+    ),
+    by_of("user"),
+    Parameter(
+        name="cohortEvent",
+        kind="text",
+        description="Event type that makes one part of a cohort. Default: any event.",
+        example="signup",
+    ),
+    Parameter(
+        name="returnEvent",
+        kind="text",
+        description="Event type that counts as coming back. Default: any event.",
+        example="purchase",
+    ),
+    Parameter(
+        name="periods",
+        kind="integer",
+        default=11,
+        minimum=0,
+        maximum=PERIODS_MAX,
+        description=f"How many intervals after the first are shown, 0 to {PERIODS_MAX}; default 11.",
+    ),
+    TZ,
+    *SELECTION,
+)
+
+# Later than every event, and with a minus earlier.
+_NEVER_MS = 1 << 50
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True):
+    interval: str
+    by: str
+    cohort_event: str | None = None
+    return_event: str | None = None
+    periods: int
+    tz: str | None = None
+    selection: Selection
+    starts_ms: tuple[int, ...]  # of the intervals of the range
+
+
+class Period(msgspec.Struct, kw_only=True):
+    period: int  # 0 is the cohort's own interval
+    count: int
+    share: float
+
+
+class Cohort(msgspec.Struct, kw_only=True):
+    cohort: str
+    size: int
+    periods: list[Period]
+
+
+class Retention(Answer, kw_only=True):
+    from_: str = msgspec.field(name="from")
+    to: str
+    interval: str
+    by: str
+    cohort_event: str | None = None
+    return_event: str | None = None
+    cohorts: list[Cohort]
+
+
+def parse(arguments: Arguments) -> Params:
+    interval, tz = arguments.chosen("interval"), arguments.zone()
+    selection = arguments.selection()
+    most = arguments.limit_max
+    starts = each_start(interval, selection.from_ms, selection.to_ms, tz)
+    starts_ms = tuple(islice(starts, most + 1))
+    if len(starts_ms) > most:
+        raise invalid(
+            "interval",
+            f"the range has more than {most} {interval}s",
+            "Choose a longer interval, or narrow the range.",
+        )
+    return Params(
+        interval=interval,
+        by=arguments.chosen("by"),
+        cohort_event=arguments.text("cohortEvent"),
+        return_event=arguments.text("returnEvent"),
+        periods=arguments.integer("periods") or 0,
+        tz=tz,
+        selection=selection,
+        starts_ms=starts_ms,
+    )
+
+
+def build_sql(params: Params) -> Query:
+    """A row for each cohort: its start, its size, the starts of the intervals in which somebody came back,
+    and how many did in each."""
+    bind = Bind()
+    # Once for each interval in which somebody was there, so that memory is bounded by those and not by
+    # events.
+    intervals = _intervals(params, bind)
+    entities = (
+        "SELECT argMin(bucket, first_ms) AS cohort, min(first_ms) AS joined_ms,"
+        " groupArray(bucket) AS buckets, groupArray(last_ms) AS lasts"
+        f" FROM ({intervals}) GROUP BY entity"
+        f" HAVING joined_ms < {_NEVER_MS} AND cohort >= {bind(params.starts_ms[0])}"
+    )
+    came = "arrayFilter((bucket, last_ms) -> last_ms >= joined_ms, buckets, lasts)"
+    return Query(
+        "SELECT cohort, count(), (sumMap(came, arrayWithConstant(length(came), 1)) AS counts).1, counts.2"
+        f" FROM (SELECT cohort, {came} AS came FROM ({entities})) GROUP BY cohort ORDER BY cohort",
+        bind.values,
+    )
+
+
+def _intervals(params: Params, bind: Bind) -> str:
+    """For each entity and interval of the range, and for all time before in one: its first cohort event
+    there, and its last return event."""
+    since_ms = params.starts_ms[0]
+    ever = msgspec.structs.replace(params.selection, from_ms=INSTANT_MS_MIN)
+    in_range = f"{EVENT_MS} >= {bind(since_ms)}"
+    bucket = bucket_ms(params.interval, params.tz, bind, since_ms, ever.to_ms)
+    begins, returns = (
+        "1" if event_type is None else f"event_type = {bind(event_type)}"
+        for event_type in (params.cohort_event, params.return_event)
+    )
+    entity = KEY_OF[params.by]
+    return (
+        f"SELECT {entity} AS entity, if({in_range}, {bucket}, {-_NEVER_MS}) AS bucket,"
+        f" min(if({begins}, {EVENT_MS}, {_NEVER_MS})) AS first_ms,"
+        f" max(if({returns}, {EVENT_MS}, {-_NEVER_MS})) AS last_ms"
+        f" FROM events WHERE {ever.where(bind)} AND ({begins} OR ({returns} AND {in_range}))"
+        f" AND {entity} IS NOT NULL GROUP BY entity, bucket"
+    )
+
+
+async def run(events: Events, params: Params) -> Retention:
+    found = await events.rows(build_sql(params))
+    number = {start_ms: index for index, start_ms in enumerate(params.starts_ms)}
+    return Retention(
+        project_id=events.scope.project_id,
+        tenant_id=events.scope.tenant_id,
+        from_=iso_utc(params.selection.from_ms),
+        to=iso_utc(params.selection.to_ms),
+        interval=params.interval,
+        by=params.by,
+        cohort_event=params.cohort_event,
+        return_event=params.return_event,
+        cohorts=[_cohort(row, number, params) for row in found],
+    )
+
+
+def _cohort(row: list[Any], number: dict[int, int], params: Params) -> Cohort:
+    start_ms, size, buckets, counts = row
+    first = number[int(start_ms)]
+    # A bucket before the range is one whose date the clocks showed again, when they were set back at
+    # midnight.
+    came = {
+        number[int(bucket)] - first: int(count)
+        for bucket, count in zip(buckets, counts, strict=True)
+        if int(bucket) in number
+    }
+    shown = min(params.periods + 1, len(number) - first)
+    return Cohort(
+        cohort=bucket_text(int(start_ms), params.tz),
+        size=int(size),
+        periods=[
+            Period(period=period, count=came.get(period, 0), share=came.get(period, 0) / int(size))
+            for period in range(shown)
+        ],
+    )
+
+
+ENDPOINT = Endpoint(
+    path="/api/v1/analytics/retention",
+    summary="Who came back, by the time they came first",
+    parameters=PARAMETERS,
+    parse=parse,
+    run=run,
+    answer=Retention,
+    example=Retention(
+        project_id="my-app",
+        tenant_id="tenant-1",
+        from_="2026-06-01T00:00:00Z",
+        to="2026-06-14T23:59:59.999Z",
+        interval="week",
+        by="user",
+        cohort_event="signup",
+        cohorts=[
+            Cohort(
+                cohort="2026-06-01T00:00:00Z",
+                size=40,
+                periods=[Period(period=0, count=40, share=1.0), Period(period=1, count=10, share=0.25)],
+            ),
+            Cohort(cohort="2026-06-08T00:00:00Z", size=8, periods=[Period(period=0, count=8, share=1.0)]),
+        ],
+    ),
+)
