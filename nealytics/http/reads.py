@@ -19,6 +19,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import msgspec
@@ -80,9 +81,13 @@ class Reads:
         self._gate = QueryGate(config.query)
         self._limits = limit_settings(config.query)
 
-    async def scope_of(self, request: web.Request, route: Route) -> Scope:
-        """Whose events the request may see on this route. Raises `Refused`."""
-        scope = await self._verifier.resolve(request.headers.get(hdrs.AUTHORIZATION))
+    async def scope_of(self, request: web.Request, route: Route, authorization: str | None = None) -> Scope:
+        """Whose events the request may see on this route. Raises `Refused`.
+
+        `authorization` is what stands for the header where a client cannot send one.
+        """
+        header = request.headers.get(hdrs.AUTHORIZATION, authorization)
+        scope = await self._verifier.resolve(header)
         if scope.endpoints is not None and route.name not in scope.endpoints:
             raise Refused(
                 403,
@@ -115,12 +120,16 @@ class Reads:
         events = self.events_of(scope)
 
         async def run() -> Any:
-            async with self._gate.turn(f"{scope.project_id}\0{scope.tenant_id}"):
+            async with self.turn(scope):
                 return await self.ask(lambda: endpoint.run(events, params))
 
         answer = await while_connected(request, run())
         answer.warnings = [*arguments.warnings, *answer.warnings]
         return self._response(request, msgspec.json.encode(answer), arguments.closed)
+
+    def turn(self, scope: Scope) -> AbstractAsyncContextManager[None]:
+        """A query may run inside. Raises `Refused` (503) if too many wait for that."""
+        return self._gate.turn(f"{scope.project_id}\0{scope.tenant_id}")
 
     async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
         """Runs what asks ClickHouse, counted, and only behind a fence that stands. Raises `Refused`."""

@@ -20,7 +20,8 @@ table is called by another name; so a reader proves it first (`Fence`) and reads
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 from nealytics.auth.scope import Scope
@@ -61,13 +62,31 @@ class Events:
         self._client = client
         self._database = database
         self._token_filters = token_filters
-        self._settings: dict[str, Setting] = {**(limits or {}), **fence(database, scope)}
+        self._fence = fence(database, scope)
+        self._settings: dict[str, Setting] = {**(limits or {}), **self._fence}
         self.scope = scope
 
-    async def rows(self, query: Query) -> list[list[Any]]:
+    async def rows(self, query: Query, settings: Mapping[str, Setting] | None = None) -> list[list[Any]]:
         """Runs `query` within the scope. Raises `ClickHouseError`."""
         sql, params = self.scoped(query)
-        return await self._client.query(sql, params, settings=self._settings)
+        return await self._client.query(sql, params, settings=self._with(settings))
+
+    def stream(
+        self,
+        query: Query,
+        output_format: str,
+        settings: Mapping[str, Setting] | None = None,
+        timeout_s: float | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Runs `query` within the scope; its answer in pieces (`ClickHouseClient.stream`)."""
+        sql, params = self.scoped(query)
+        return self._client.stream(
+            sql, params, output_format=output_format, settings=self._with(settings), timeout_s=timeout_s
+        )
+
+    def _with(self, settings: Mapping[str, Setting] | None) -> Mapping[str, Setting]:
+        """A query may have limits of its own, but no other fence."""
+        return {**self._settings, **settings, **self._fence} if settings else self._settings
 
     @property
     def settings(self) -> Mapping[str, Setting]:
