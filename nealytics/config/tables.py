@@ -163,6 +163,14 @@ class QueryConfig(_Table, frozen=True):
     queue_max: Count = 200  # queries that wait for their turn, per worker
     queue_timeout_s: Seconds = 15.0
     cache_s: Annotated[int, Meta(ge=0, le=86_400)] = 60  # a client may keep answers about the past; 0 = none
+    exports_max: Positive = 2  # at once, per worker
+    exports_per_token: Positive = 1
+    parquet_timeout_s: Seconds = 600.0  # an export as Parquet is one query
+    live_streams_max: Positive = 200  # at once, per worker
+    live_streams_per_token: Positive = 5
+    live_poll_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 1.0
+    live_overlap_s: Annotated[float, Meta(ge=1, le=600)] = 10.0  # how long an insert may take to be seen
+    live_heartbeat_s: Annotated[float, Meta(ge=1, le=3_600)] = 15.0
 
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
