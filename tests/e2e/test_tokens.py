@@ -1,0 +1,79 @@
+"""Tokens over a whole node: its workers know an issuer's keys each for itself, and count requests together.
+
+No ClickHouse answers here: 503 `clickhouse_unavailable` is what a good token gets, and all that is asked.
+"""
+
+import asyncio
+import collections
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.node import Node
+from tests.fakes.issuer import Issuer, IssuerKey
+
+pytestmark = pytest.mark.e2e
+
+TIMELINE = "/api/v1/telemetry/timeline"
+GOOD = (503, "clickhouse_unavailable")
+
+
+def asked(node: Node, token: str) -> tuple[int, str]:
+    """Each request has a connection of its own, so any worker may answer it."""
+    status, body = node.request("GET", TIMELINE, headers={"Authorization": f"Bearer {token}"})
+    return status, json.loads(body)["code"]
+
+
+async def answers(node: Node, token: str, requests: int) -> dict[tuple[int, str], int]:
+    found = await asyncio.gather(*(asyncio.to_thread(asked, node, token) for _ in range(requests)))
+    return dict(collections.Counter(found))
+
+
+def node_of(directory: Path, issuer: Issuer) -> Node:
+    return Node(
+        directory,
+        workers=2,
+        clickhouse="http://127.0.0.1:9",
+        settings=f"""
+            auth.jwks_url = "{issuer.url}"
+            auth.jwt_audience = "analytics"
+            auth.jwks_refresh_s = 10
+        """,
+    )
+
+
+async def test_every_worker_takes_the_tokens_of_an_issuers_old_and_new_key(tmp_path: Path):
+    old, new, stranger = (
+        IssuerKey("RS256", "2026-10"),
+        IssuerKey("EdDSA", "2026-11"),
+        IssuerKey("ES256", "x"),
+    )
+    ours = {"aud": "analytics"}
+    async with Issuer(old).serving() as issuer:
+        with node_of(tmp_path, issuer) as node:
+            await asyncio.to_thread(node.wait_ready, "/ready/ingest")
+            assert await answers(node, old.token(ours), 20) == {GOOD: 20}
+            issuer.keys.append(new)
+            assert await answers(node, new.token(ours), 20) == {GOOD: 20}
+            assert await answers(node, old.token(ours), 20) == {GOOD: 20}
+            assert await answers(node, stranger.token(ours), 20) == {(401, "unauthorized"): 20}
+            assert await answers(node, old.token({"aud": "another service"}), 5) == {(401, "unauthorized"): 5}
+            # For each worker: at its start, and for the first token with a key it did not know.
+            assert issuer.asked <= 4
+            assert await asyncio.to_thread(node.stop) == 0
+
+
+async def test_the_rate_of_a_token_is_that_of_the_node(tmp_path: Path):
+    key = IssuerKey("ES256", "k")
+    async with Issuer(key).serving() as issuer:
+        with node_of(tmp_path, issuer) as node:
+            await asyncio.to_thread(node.wait_ready, "/ready/ingest")
+            # The longest window, an hour, so that the test is in one, however slow the machine.
+            claims = {"aud": "analytics", "sub": "ada", "rps": 0.0001}
+            found = await answers(node, key.token(claims), 40)
+            assert found[GOOD] in (1, 2)  # two workers may give the last permit in the same microsecond
+            assert found[(429, "rate_limited")] == 40 - found[GOOD]
+            # Another token of the same subject is no new allowance; another subject has its own.
+            assert await answers(node, key.token({**claims, "jti": "2"}), 5) == {(429, "rate_limited"): 5}
+            assert GOOD in await answers(node, key.token({**claims, "sub": "eve"}), 5)
