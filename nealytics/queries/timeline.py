@@ -16,6 +16,7 @@ with it, and hold as well. With a token of the whole project each event has its 
 import base64
 import binascii
 import uuid
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -24,6 +25,7 @@ from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Filter, instant
 from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, iso_utc
 from nealytics.queries.invalid import invalid, shown
+from nealytics.queries.looks import Look, looks
 from nealytics.queries.params import FILTERS, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 
@@ -63,6 +65,7 @@ _ENCODER = msgspec.msgpack.Encoder(uuid_format="bytes")
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
+    now_ms: int
     limit: Limit
     before_ms: int | None = None
     after_ms: int | None = None
@@ -94,6 +97,7 @@ def parse(arguments: Arguments) -> Params:
         ends_ms.append(position.timestamp_ms)
     arguments.until(min(ends_ms, default=None))
     return Params(
+        now_ms=arguments.now_ms,
         limit=arguments.limit(),
         before_ms=before_ms,
         after_ms=arguments.instant("after", round_up=False),
@@ -102,10 +106,10 @@ def parse(arguments: Arguments) -> Params:
     )
 
 
-def build_sql(params: Params) -> Query:
-    """One event more than asked for: whether there is a next page."""
+def build_sql(params: Params, look: Look, rows_max: int) -> Query:
+    """The newest `rows_max` events that lie within `look`."""
     bind = Bind()
-    where = [filter_.sql(bind) for filter_ in params.filters]
+    where = [*look.conditions(bind), *(filter_.sql(bind) for filter_ in params.filters)]
     if params.before_ms is not None:
         where.append(f"timestamp < {instant(params.before_ms, bind)}")
     if params.after_ms is not None:
@@ -115,7 +119,7 @@ def build_sql(params: Params) -> Query:
     return Query(
         "SELECT event_id, tenant_id, session_id, user_id, event_type, item_id, metadata_json,"
         f" toUnixTimestamp64Milli(timestamp) FROM events WHERE {' AND '.join(where) or 1}"
-        f" ORDER BY {', '.join(f'{column} DESC' for column in ORDER)} LIMIT {bind(params.limit.count + 1)}",
+        f" ORDER BY {', '.join(f'{column} DESC' for column in ORDER)} LIMIT {bind(rows_max)}",
         bind.values,
     )
 
@@ -131,7 +135,13 @@ def _older_than(position: Position, bind: Bind) -> list[str]:
 
 
 async def run(events: Events, params: Params) -> Timeline:
-    rows = await events.rows(build_sql(params))
+    # One event more than asked for tells whether there is a next page.
+    wanted = params.limit.count + 1
+    rows: list[list[Any]] = []
+    for look in _looks(params):
+        rows += await events.rows(build_sql(params, look, wanted - len(rows)))
+        if len(rows) >= wanted:
+            break
     page = rows[: params.limit.count]
     of_project = events.scope.tenant_id is None
     return Timeline(
@@ -140,6 +150,16 @@ async def run(events: Events, params: Params) -> Timeline:
         events=[_event(row, of_project) for row in page],
         next_cursor=_cursor_after(page[-1]) if len(rows) > len(page) else None,
     )
+
+
+def _looks(params: Params) -> Iterator[Look]:
+    newest_ms = params.now_ms
+    if params.before_ms is not None:
+        newest_ms = min(newest_ms, params.before_ms)
+    if params.position is not None:
+        newest_ms = min(newest_ms, params.position.timestamp_ms)
+    oldest_ms = INSTANT_MS_MIN if params.after_ms is None else params.after_ms
+    return looks(newest_ms, oldest_ms, params.filters)
 
 
 def _event(row: list[Any], of_project: bool) -> TimelineEvent:

@@ -4,6 +4,7 @@ from multidict import MultiDict
 from nealytics.auth.scope import Scope
 from nealytics.config import QueryConfig
 from nealytics.errors import Refused
+from nealytics.queries.looks import Look
 from nealytics.queries.params import Arguments, Limit
 from nealytics.queries.scoped import Query
 from nealytics.queries.timeline import ENDPOINT, Params, Timeline, build_sql, parse, run
@@ -22,7 +23,7 @@ def parsed(**query: str) -> Params:
 
 
 class FakeEvents:
-    """Answers with the same row as often as the query may have it."""
+    """Has the same row several times, all in the first look."""
 
     scope = Scope("shop", "acme")
 
@@ -30,7 +31,8 @@ class FakeEvents:
         self._rows = rows
 
     async def rows(self, query: Query) -> list[list[object]]:
-        return [ROW] * self._rows
+        rows, self._rows = self._rows, 0
+        return [ROW] * rows
 
 
 async def answered(rows: int, **query: str) -> Timeline:
@@ -38,12 +40,12 @@ async def answered(rows: int, **query: str) -> Timeline:
 
 
 def test_the_default_is_the_latest_hundred():
-    assert parsed() == Params(limit=Limit(100, given=False))
+    assert parsed() == Params(now_ms=NOW_MS, limit=Limit(100, given=False))
     assert parsed(before="", after=" ", cursor="  ") == parsed()
 
 
-def test_one_more_is_read_than_is_shown():
-    sql, bound = build_sql(parsed(limit="7"))
+def test_the_sql_is_newest_first():
+    sql, bound = build_sql(parsed(), Look(), 8)
     assert sql.endswith(
         " FROM events WHERE 1 ORDER BY timestamp DESC, event_id DESC, event_type DESC, tenant_id DESC"
         " LIMIT {p0:Int64}"
@@ -68,7 +70,7 @@ async def test_without_more_there_is_no_cursor(rows: int):
 
 async def test_a_cursor_is_a_condition_that_the_index_understands():
     """A bare comparison of the timestamp; the comparison of the whole place alone would read every event."""
-    sql, bound = build_sql(parsed(cursor=str((await answered(2, limit="1")).next_cursor)))
+    sql, bound = build_sql(parsed(cursor=str((await answered(2, limit="1")).next_cursor)), Look(), 101)
     where = sql.partition(" WHERE ")[2].partition(" ORDER BY ")[0]
     assert where == (
         "timestamp <= fromUnixTimestamp64Milli({p0:Int64}, 'UTC')"
