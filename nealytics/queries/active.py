@@ -1,37 +1,68 @@
-"""`GET /api/v1/analytics/active`: how many users or sessions of a tenant were active, by day or month,
-oldest first.
+"""`GET /api/v1/analytics/active`: how many users or sessions were active in each interval of a range, oldest
+first.
 
-    interval    day or month; default day
-    by          user or session; default user
-    mode        exact, or approx: an estimate with less memory; default exact
-    from, to    ISO 8601, inclusive; default the last `query.default_range_hours`
-    limit       of points; default the maximum
+    interval      day, week (from Monday) or month; default day
+    tz            the time zone whose days, weeks and months these are; default UTC
+    by            user or session; default user
+    mode          exact, or approx: an estimate with less memory; default exact
+    rolling       1 to 90, with interval=day: how many were active in that many days
+    stickiness    true, with interval=week or month: how much of the interval they were active
+    from, to      ISO 8601, inclusive; default the last `query.default_range_hours`
+    limit         of points; default the maximum
+    filters       as everywhere (`filters.py`)
 
-Only events within the range count, also in a month that the range cuts. An event without a user is no user:
-a day that has only such events has a point that says 0, a day without events has no point. Who is active on
-two days is counted on both, so the days do not add up to the month.
+A point has the start of its interval as `bucket` (with `tz` a local time with its offset) and `activeCount`.
+Only events within the range count, also in a month that the range cuts. An event without a user is no user: a
+day that has only such events has a point that says 0, a day without events has no point. Who is active on two
+days is counted on both, so the days do not add up to the month.
+
+With `rolling=N` every day of the range has a point. Its `rollingCount` is how many different users (sessions)
+were active in the N days that end with it, each counted once, including days before `from`; its `stickiness`
+is `activeCount / rollingCount`: the share of those who came on that very day.
+
+With `stickiness` a week or month has the average `activeCount` of its days (those that the range touches,
+days without events included) as a share of its own: DAU/WAU and DAU/MAU. Either is 0 where nobody was active.
 """
 
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from nealytics.queries.endpoint import Answer, Endpoint
-from nealytics.queries.filters import Bind, Selection
-from nealytics.queries.instants import iso_utc
-from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Limit, Parameter, by_of, limit_of
-from nealytics.queries.ranges import bucket_ms
+from nealytics.queries.filters import Bind, Selection, instant
+from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
+from nealytics.queries.invalid import invalid
+from nealytics.queries.params import KEY_OF, SELECTION, TZ, Arguments, Limit, Parameter, by_of, limit_of
+from nealytics.queries.ranges import (
+    bucket_ms,
+    bucket_text,
+    day_number,
+    each_start,
+    number_of_day,
+    start_of_day,
+    starts,
+    starts_at_most,
+)
 from nealytics.queries.scoped import Events, Query
 
-INTERVALS = ("day", "month")
+INTERVALS = ("day", "week", "month")
+ROLLING_DAYS_MAX = 90
+
+_LONGER_THAN_ANY_MS = 33 * 86_400_000  # from the start of any bucket into the next one
 
 # What may be asked → its SQL. NULL is not counted by either function.
 COUNT = {"exact": "uniqExact", "approx": "uniq"}
 
 PARAMETERS = (
     Parameter(
-        name="interval", kind="choice", choices=INTERVALS, default="day", description="Width of a bucket."
+        name="interval",
+        kind="choice",
+        choices=INTERVALS,
+        default="day",
+        description="Width of a bucket. Weeks start on Monday.",
     ),
+    TZ,
     by_of("user"),
     Parameter(
         name="mode",
@@ -40,6 +71,22 @@ PARAMETERS = (
         default="exact",
         description="`approx` is an estimate that needs less memory.",
     ),
+    Parameter(
+        name="rolling",
+        kind="integer",
+        minimum=1,
+        maximum=ROLLING_DAYS_MAX,
+        description="With `interval=day`: every day of the range has a point, with the `rollingCount` of"
+        " those active in this many days up to it, and `stickiness`, which is `activeCount` as a share of"
+        " that.",
+        example="28",
+    ),
+    Parameter(
+        name="stickiness",
+        kind="flag",
+        description="`true`, with `interval=week` or `month`: each point has the average `activeCount` of its"
+        " days as a share of its own.",
+    ),
     *SELECTION,
     limit_of("points", None),
 )
@@ -47,68 +94,184 @@ PARAMETERS = (
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     interval: str
+    zone: str | None = None
     by: str
     mode: str
+    rolling: int | None = None
+    days: tuple[int, ...] = ()  # with `rolling`: the starts of all days of the range
+    stickiness: bool = False
     selection: Selection
     limit: Limit
 
 
-class Point(msgspec.Struct, rename="camel", kw_only=True):
+class Point(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     bucket: str
     active_count: int
+    rolling_count: int | None = None
+    stickiness: float | None = None
 
 
 class Active(Answer, kw_only=True):
     interval: str
+    tz: str | None = None
     by: str
     mode: str
+    rolling: int | None = None
     from_: str = msgspec.field(name="from")
     to: str
     points: list[Point]
 
 
 def parse(arguments: Arguments) -> Params:
+    interval = arguments.chosen("interval")
+    zone = arguments.zone()
+    selection = arguments.selection()
+    rolling = arguments.integer("rolling")
+    stickiness = arguments.flag("stickiness")
+    days: tuple[int, ...] = ()
+    if rolling is not None:
+        if interval != "day":
+            raise invalid("rolling", f"rolling is of days, and interval is {interval}", "Write interval=day.")
+        days = starts_at_most(arguments.limit_max, "rolling", "day", selection.from_ms, selection.to_ms, zone)
+    elif stickiness and interval == "day":
+        raise invalid(
+            "stickiness", "a day alone has no stickiness", "Write interval=week or month, or rolling=<days>."
+        )
     return Params(
-        interval=arguments.chosen("interval"),
+        interval=interval,
+        zone=zone,
         by=arguments.chosen("by"),
         mode=arguments.chosen("mode"),
-        selection=arguments.selection(),
+        rolling=rolling,
+        days=days,
+        stickiness=stickiness,
+        selection=selection,
         limit=arguments.limit(),
     )
 
 
 def build_sql(params: Params) -> Query:
+    """Rows `[bucket, active]`, with `stickiness` `[bucket, active, sum of the days' actives]`."""
     bind = Bind()
-    selection = params.selection
-    bucket = bucket_ms(params.interval, None, bind, selection.from_ms, selection.to_ms)
+    selection, count, key = params.selection, COUNT[params.mode], KEY_OF[params.by]
+    range_ms = selection.from_ms, selection.to_ms
+    bucket = bucket_ms(params.interval, params.zone, bind, *range_ms)
+    where = selection.where(bind)
+    if not params.stickiness:
+        select = f"SELECT {bucket} AS bucket_ms, {count}({key}) AS active_count FROM events WHERE {where}"
+    else:
+        day = day_number(params.zone, bind, *range_ms)
+        select = (
+            f"SELECT bucket_ms, {count}Merge(who) AS active_count, sum(finalizeAggregation(who)) AS of_days"
+            f" FROM (SELECT {bucket} AS bucket_ms, {day} AS day, {count}State({key}) AS who FROM events"
+            f" WHERE {where} GROUP BY bucket_ms, day)"
+        )
     return Query(
-        f"SELECT {bucket} AS bucket_ms,"
-        f" {COUNT[params.mode]}({KEY_OF[params.by]}) AS active_count"
-        f" FROM events WHERE {params.selection.where(bind)}"
-        f" GROUP BY bucket_ms ORDER BY bucket_ms LIMIT {bind(params.limit.count + 1)}",
+        f"{select} GROUP BY bucket_ms ORDER BY bucket_ms LIMIT {bind(params.limit.count + 1)}", bind.values
+    )
+
+
+def build_rolling_sql(params: Params, rolling: int) -> Query:
+    """Rows `[day, rolling, active]`, ascending: from the day of that number on, so many were active in the
+    `rolling` days that end with it, until the next row says otherwise; and on the day itself, within the
+    range."""
+    bind = Bind()
+    selection, key = params.selection, KEY_OF[params.by]
+    first_day = number_of_day(params.days[0], params.zone)
+    since_ms = max(INSTANT_MS_MIN, start_of_day(first_day - rolling + 1, params.zone))
+    looked_at = Selection(from_ms=since_ms, to_ms=selection.to_ms, filters=selection.filters)
+    day = day_number(params.zone, bind, since_ms, selection.to_ms)
+    within = f"timestamp >= {instant(selection.from_ms, bind)}"
+    where = looked_at.where(bind)
+    n = bind(rolling)
+    if params.mode == "approx":
+        # Each day's estimate is part of `rolling` others; on the day after these there is a row without it.
+        return Query(
+            f"SELECT day + after AS window, uniqMergeIf(who, after < {n}) AS rolling_count,"
+            " uniqMergeIf(who_within, after = 0) AS active_count"
+            f" FROM (SELECT {day} AS day, uniqState({key}) AS who, uniqStateIf({key}, {within}) AS who_within"
+            f" FROM events WHERE {where} GROUP BY day)"
+            f" ARRAY JOIN range({n} + 1) AS after GROUP BY window ORDER BY window",
+            bind.values,
+        )
+    # Somebody counts from an active day up to the next one, or until `rolling` days have passed. So each day
+    # that somebody was active on is one arrival and one leave, however many days the windows have.
+    arrivals = "arrayMap(d -> (d, 1, 0), days)"
+    leaves = f"arrayMap((d, following) -> (least(d + {n}, following), -1, 0), days, days_after)"
+    here = "arrayMap(d -> (d, 0, 1), days_within)"
+    return Query(
+        "SELECT day, sum(sum(change)) OVER (ORDER BY day) AS rolling_count, sum(is_here) AS active_count"
+        " FROM (SELECT step.1 AS day, step.2 AS change, step.3 AS is_here"
+        f" FROM (SELECT arrayJoin(arrayConcat({arrivals}, {leaves}, {here})) AS step"
+        " FROM (SELECT days, days_within, arrayPushBack(arrayPopFront(days), toInt64(1000000)) AS days_after"
+        f" FROM (SELECT arraySort(groupUniqArray(toInt64({day}))) AS days,"
+        f" groupUniqArrayIf(toInt64({day}), {within}) AS days_within"
+        f" FROM events WHERE {where} AND {key} IS NOT NULL GROUP BY {key}))))"
+        " GROUP BY day ORDER BY day",
         bind.values,
     )
 
 
 async def run(events: Events, params: Params) -> Active:
-    found = await events.rows(build_sql(params))
-    warnings = params.limit.cut(found, "points")
+    if params.rolling is not None:
+        rows = await events.rows(build_rolling_sql(params, params.rolling))
+        rows = _of_every_day(rows, params)
+    else:
+        rows = await events.rows(build_sql(params))
+    warnings = params.limit.cut(rows, "points")
     return Active(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
         warnings=warnings,
         interval=params.interval,
+        tz=params.zone,
         by=params.by,
         mode=params.mode,
+        rolling=params.rolling,
         from_=iso_utc(params.selection.from_ms),
         to=iso_utc(params.selection.to_ms),
-        points=[_point(row) for row in found],
+        points=[_point(row, params) for row in rows],
     )
 
 
-def _point(row: list[Any]) -> Point:
-    bucket_ms, active_count = row
-    return Point(bucket=iso_utc(int(bucket_ms)), active_count=int(active_count))
+def _of_every_day(rows: list[list[Any]], params: Params) -> list[list[Any]]:
+    """`[bucket, active, rolling]` for every day of the range."""
+    found = []
+    at, rolling_count = 0, 0
+    for start in params.days:
+        day, active_count = number_of_day(start, params.zone), 0
+        while at < len(rows) and rows[at][0] <= day:
+            rolling_count = int(rows[at][1])
+            if rows[at][0] == day:
+                active_count = int(rows[at][2])
+            at += 1
+        found.append([start, active_count, rolling_count])
+    return found
+
+
+def _point(row: list[Any], params: Params) -> Point:
+    start, active_count, *more = map(int, row)
+    bucket = bucket_text(start, params.zone)
+    if params.rolling is not None:
+        return Point(
+            bucket=bucket,
+            active_count=active_count,
+            rolling_count=more[0],
+            stickiness=active_count / more[0] if more[0] else 0.0,
+        )
+    if params.stickiness:
+        per_day = more[0] / _days_within(start, params)
+        stickiness = per_day / active_count if active_count else 0.0
+        return Point(bucket=bucket, active_count=active_count, stickiness=stickiness)
+    return Point(bucket=bucket, active_count=active_count)
+
+
+def _days_within(start: int, params: Params) -> int:
+    """How many days of the bucket the range touches."""
+    selection = params.selection
+    _, following = islice(each_start(params.interval, start, start + _LONGER_THAN_ANY_MS, params.zone), 2)
+    first, last = max(start, selection.from_ms), min(following - 1, selection.to_ms)
+    return len(starts("day", first, last, params.zone))
 
 
 ENDPOINT = Endpoint(

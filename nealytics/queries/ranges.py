@@ -18,12 +18,15 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from nealytics.errors import Refused
 from nealytics.queries.filters import Bind
 from nealytics.queries.instants import iso_utc
+from nealytics.queries.invalid import invalid
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -54,6 +57,24 @@ def each_start(interval: str, from_ms: int, to_ms: int, zone: str | None = None)
     if interval in _OF_THE_CLOCK:
         return _starts_of_the_clock(clocks, _WIDTH_MS[interval], from_ms, to_ms)
     return _starts_of_the_calendar(clocks, interval, from_ms, to_ms)
+
+
+def starts_at_most(
+    maximum: int, name: str, interval: str, from_ms: int, to_ms: int, zone: str | None = None
+) -> tuple[int, ...]:
+    """`starts`, each of which is to become a point. Raises `Refused` in the name of `name` for too many."""
+    found = tuple(islice(each_start(interval, from_ms, to_ms, zone), maximum + 1))
+    if len(found) > maximum:
+        raise too_many_points(name, maximum)
+    return found
+
+
+def too_many_points(name: str, maximum: int) -> Refused:
+    return invalid(
+        name,
+        f"with {name} the answer has more than {maximum} points",
+        f"Narrow the time range, choose a larger interval, add a filter, or leave out {name}.",
+    )
 
 
 def bucket_ms(

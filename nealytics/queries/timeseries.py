@@ -1,14 +1,25 @@
-"""`GET /api/v1/analytics/timeseries`: how many events a tenant had in each interval of a range, oldest first.
+"""`GET /api/v1/analytics/timeseries`: how many events there were in each interval of a range, oldest first.
 
-    interval     minute, hour or day; default hour
+    interval     minute, hour, day, week (from Monday) or month; default hour
+    tz           the time zone whose hours, days, weeks and months these are; default UTC
     from, to     ISO 8601, inclusive; default the last `query.default_range_hours`
-    eventType    exact
-    groupBy      event_type, item_id or session_id; then there is one point per interval and value
+    groupBy      event_type, item_id, session_id, user_id, tenant_id or meta:<path>; then there is one point
+                 per interval and value
+    fill         true: also a point with 0 where nothing happened
     limit        of points; default the maximum
+    filters      as everywhere (`filters.py`)
 
-An interval without events has no point. With `groupBy=item_id`, events without an item are the last point of
-their interval, one without `series`. The total is over the points returned, not over those that `limit` cut
-off.
+A point has the start of its interval as `bucket` (with `tz` a local time with its offset) and its `count` of
+events; the first interval counts from `from`, the last up to `to`. `ranges.py` says what an interval is where
+clocks are changed.
+
+With `groupBy`, events without the value are the last point of their interval, one without `series`. With a
+token of the whole project, a session or a user is one of a tenant: its points have the `tenantId`, and the
+same id in two tenants is two series.
+
+An interval without events has no point. With `fill` every interval from that of `from` to that of `to` has
+one, and with `groupBy` one for every series that occurs in the range; more than `query.limit_max` of them are
+refused. The total is over the points returned, not over those that `limit` cut off.
 """
 
 from typing import Any
@@ -16,27 +27,38 @@ from typing import Any
 import msgspec
 
 from nealytics.queries.endpoint import Answer, Endpoint
-from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.instants import iso_utc
-from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
-from nealytics.queries.ranges import bucket_ms
+from nealytics.queries.params import SELECTION, TZ, Arguments, Limit, Parameter, limit_of
+from nealytics.queries.ranges import bucket_ms, bucket_text, starts_at_most, too_many_points
 from nealytics.queries.scoped import Events, Query
+from nealytics.queries.top import DIMENSIONS, OF_A_TENANT
 
-INTERVALS = ("minute", "hour", "day")
-
-# What `groupBy` may be → its SQL. The C# engine stored an empty item id as a text; it counts as none.
-SERIES = {"event_type": "event_type", "item_id": "nullIf(item_id, '')", "session_id": "session_id"}
+INTERVALS = ("minute", "hour", "day", "week", "month")
 
 PARAMETERS = (
     Parameter(
-        name="interval", kind="choice", choices=INTERVALS, default="hour", description="Width of a bucket."
+        name="interval",
+        kind="choice",
+        choices=INTERVALS,
+        default="hour",
+        description="Width of a bucket. Weeks start on Monday.",
     ),
+    TZ,
     *SELECTION,
     Parameter(
         name="groupBy",
-        kind="choice",
-        choices=tuple(SERIES),
-        description="One point per interval and value of this, with the value as `series`.",
+        kind="field",
+        choices=DIMENSIONS,
+        chars_max=FILTER_CHARS_MAX,  # any key that a filter can name
+        description="One point per interval and value of this, with the value as `series`: one of these, or"
+        " `meta:<path>`, a value of the metadata.",
+    ),
+    Parameter(
+        name="fill",
+        kind="flag",
+        description="`true`: every interval of the range has a point, with 0 where nothing happened; with"
+        " `groupBy` for every series that occurs in the range.",
     ),
     limit_of("points", None),
 )
@@ -44,19 +66,26 @@ PARAMETERS = (
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     interval: str
+    zone: str | None = None
     selection: Selection
-    group_by: str | None = None
+    group_by: Field | None = None
+    fill: tuple[int, ...] | None = (
+        None  # the starts of all intervals of the range, if each is to have a point
+    )
     limit: Limit
+    points_max: int
 
 
-class Point(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Point(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     bucket: str
     series: str | None = None
+    tenant_id: str | None = None  # of a session or user, if the token opens the whole project
     count: int
 
 
 class TimeSeries(Answer, kw_only=True):
     interval: str
+    tz: str | None = None
     from_: str = msgspec.field(name="from")
     to: str
     total_count: int
@@ -64,40 +93,61 @@ class TimeSeries(Answer, kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
+    interval = arguments.chosen("interval")
+    zone = arguments.zone()
+    selection = arguments.selection()
+    fill = None
+    if arguments.flag("fill"):
+        fill = starts_at_most(arguments.limit_max, "fill", interval, selection.from_ms, selection.to_ms, zone)
     return Params(
-        interval=arguments.chosen("interval"),
-        selection=arguments.selection(),
-        group_by=arguments.choice("groupBy"),
+        interval=interval,
+        zone=zone,
+        selection=selection,
+        group_by=arguments.field("groupBy"),
+        fill=fill,
         limit=arguments.limit(),
+        points_max=arguments.limit_max,
     )
 
 
 def build_sql(params: Params) -> Query:
+    """Rows `[bucket, count]`, with a group `[bucket, count, series, tenant_id]`; the tenant is that of the
+    series, or empty if series are not a tenant's."""
     bind = Bind()
     selection = params.selection
-    bucket = bucket_ms(params.interval, None, bind, selection.from_ms, selection.to_ms)
-    select = f"{bucket} AS bucket_ms, count() AS event_count"
-    group = "bucket_ms"
-    where = params.selection.where(bind)
+    bucket = bucket_ms(params.interval, params.zone, bind, selection.from_ms, selection.to_ms)
+    select, group, order = f"{bucket} AS bucket_ms, count() AS event_count", "bucket_ms", "bucket_ms"
     if params.group_by is not None:
-        select += f", {SERIES[params.group_by]} AS series"
-        group += ", series"
+        series, key = params.group_by.sql(bind), OF_A_TENANT.get(params.group_by.name)
+        if key is None:
+            select, group = f"{select}, {series} AS series, '' AS tenant", "bucket_ms, series"
+        else:
+            # Anonymous events are one series, whichever tenants they are of.
+            select += f", any({series}) AS series, if({key} IS NULL, '', any(tenant_id)) AS tenant"
+            group = f"bucket_ms, {key}"
+        order = "bucket_ms, series, tenant"
+    # What is to be filled must be complete: a series that was cut off would be missing everywhere.
+    rows_max = params.limit.count if params.fill is None else params.points_max
     return Query(
-        f"SELECT {select} FROM events WHERE {where} GROUP BY {group} ORDER BY {group}"
-        f" LIMIT {bind(params.limit.count + 1)}",
+        f"SELECT {select} FROM events WHERE {selection.where(bind)}"
+        f" GROUP BY {group} ORDER BY {order} LIMIT {bind(rows_max + 1)}",
         bind.values,
     )
 
 
 async def run(events: Events, params: Params) -> TimeSeries:
-    found = await events.rows(build_sql(params))
-    warnings = params.limit.cut(found, "points")
-    points = [_point(row) for row in found]
+    rows = await events.rows(build_sql(params))
+    if params.fill is not None:
+        rows = _filled(rows, params.fill, params)
+    warnings = params.limit.cut(rows, "points")
+    by_tenant = events.scope.tenant_id is None and params.group_by is not None
+    points = [_point(row, params.zone, by_tenant) for row in rows]
     return TimeSeries(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
         warnings=warnings,
         interval=params.interval,
+        tz=params.zone,
         from_=iso_utc(params.selection.from_ms),
         to=iso_utc(params.selection.to_ms),
         total_count=sum(point.count for point in points),
@@ -105,9 +155,31 @@ async def run(events: Events, params: Params) -> TimeSeries:
     )
 
 
-def _point(row: list[Any]) -> Point:
-    bucket_ms, event_count, *series = row
-    return Point(bucket=iso_utc(int(bucket_ms)), series=series[0] if series else None, count=int(event_count))
+def _filled(rows: list[list[Any]], starts: tuple[int, ...], params: Params) -> list[list[Any]]:
+    """The rows of all intervals and series, in the order of the rows that there are."""
+    counts = {(bucket, *series): count for bucket, count, *series in rows}
+    if params.group_by is None:
+        every_series: list[tuple[str | None, ...]] = [()]
+    else:
+        every_series = sorted({tuple(row[2:]) for row in rows}, key=_as_clickhouse_orders)
+    if len(rows) > params.points_max or len(starts) * len(every_series) > params.points_max:
+        raise too_many_points("fill", params.points_max)
+    return [[start, counts.get((start, *series), 0), *series] for start in starts for series in every_series]
+
+
+def _as_clickhouse_orders(series: tuple[str | None, ...]) -> tuple[tuple[bool, bytes], ...]:
+    return tuple((text is None, (text or "").encode()) for text in series)
+
+
+def _point(row: list[Any], zone: str | None, by_tenant: bool) -> Point:
+    bucket_ms, event_count, *rest = row
+    series, tenant_id = rest or (None, "")
+    return Point(
+        bucket=bucket_text(int(bucket_ms), zone),
+        series=series,
+        tenant_id=(tenant_id or None) if by_tenant else None,
+        count=int(event_count),
+    )
 
 
 ENDPOINT = Endpoint(
