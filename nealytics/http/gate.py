@@ -66,8 +66,8 @@ class QueryGate:
             self._queued -= 1
             if not queue:
                 del self._waiting[key]
-        else:
-            self._hand_on()
+        elif not mine.cancelled():
+            self._hand_on()  # cancelled, it was passed over, and the turn went to the next already
 
     def _hand_on(self) -> None:
         """Gives a turn that has become free to the next scope's first waiter."""

@@ -1,0 +1,248 @@
+"""The second fence, alone: ClickHouse itself leaves out the rows of others when the first wall is gone.
+
+Here the relation `events` has lost its WHERE. Each endpoint must answer as if it had it, because with every
+query goes `additional_table_filters`. That the check can fail is part of it: with that setting taken away as
+well, every one of these questions shows somebody else's rows.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from multidict import MultiDict
+
+from nealytics.auth.scope import Scope
+from nealytics.clickhouse import schema
+from nealytics.clickhouse.client import ClickHouseClient, Param, endpoint_of
+from nealytics.config import AuthConfig, Config
+from nealytics.queries import ENDPOINTS
+from nealytics.queries.endpoint import Endpoint
+from nealytics.queries.filters import parse_filter
+from nealytics.queries.params import Arguments
+from nealytics.queries.scoped import Events, Query, limit_settings
+from tests.engine import RunningEngine, needs_engine, start_engine
+from tests.http.reader import JWT_KEY, NOW, SESSIONS, Reader, event, ms
+
+pytestmark = [needs_engine, pytest.mark.engine]
+
+# Every endpoint, by questions that reach all of its SQL.
+QUESTIONS = [
+    ("timeline", ""),
+    ("timeline", "filter=event_type:ne:x&after=2024-06-14"),
+    ("sessions", ""),
+    ("sessions", "order=-events"),
+    ("timeseries", ""),
+    ("timeseries", "groupBy=session_id&interval=day&fill=true&tz=Europe/Berlin"),
+    ("timeseries", "groupBy=meta:plan"),
+    ("active", ""),
+    ("active", "by=session&mode=approx"),
+    ("active", "by=session&rolling=7"),
+    ("active", "interval=week&stickiness=true"),
+    ("top", ""),
+    ("top", "dimension=meta:plan"),
+    ("top", "dimension=user_id"),
+    ("summary", ""),
+    ("funnel", "step=view&step=buy"),
+    ("funnel", "step=view&step=buy&by=session&breakdown=meta:plan"),
+    ("retention", "interval=day"),
+    ("retention", "by=session&cohortEvent=view&returnEvent=buy"),
+    ("paths", "event=view"),
+    ("paths", "event=buy&direction=previous&by=user&depth=5"),
+    ("properties", ""),
+    ("properties", "key=plan"),
+]
+SCOPES = {
+    "a tenant": Scope("shop", "acme"),
+    "a tenant with a hostile name": Scope("shop", "ac'me\\"),
+    "a project": Scope("shop", None),
+    "a token with filters": Scope("shop", "acme", filters=("event_type:ne:buy",)),
+}
+OTHERS = [("shop", "globex"), ("blog", "acme"), ("shop", "acme'"), ("shop'", "ac'me\\")]
+BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+
+
+class WithoutWhere(Events):
+    """Its relation names the table and nothing else."""
+
+    def scoped(self, query: Query) -> tuple[str, dict[str, Param]]:
+        sql, params = super().scoped(query)
+        head, where, rest = sql.partition(" WHERE project_id = {project_id:String}")
+        assert where
+        condition = re.match(r"( AND tenant_id = \{tenant_id:String\})?", rest)
+        assert condition is not None
+        rest = rest[condition.end() :]
+        # The token's own filters are no part of the scope; the fence says nothing of them.
+        return f"{head} WHERE 1{rest}", params
+
+
+class Unfenced(WithoutWhere):
+    """And its queries go without the fence."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {key: value for key, value in super().settings.items() if key != "additional_table_filters"}
+
+    async def rows(self, query: Query) -> list[list[Any]]:
+        sql, params = self.scoped(query)
+        return await self._client.query(sql, params, settings=self.settings)
+
+
+async def store_everybody_s(reader: Reader) -> None:
+    """The same story in every scope, told a little longer by each, so that no two have the same figures."""
+    mine = [(scope.project_id, scope.tenant_id or "acme") for scope in SCOPES.values()]
+    for number, (project_id, tenant_id) in enumerate(dict.fromkeys([*mine, *OTHERS])):
+        stories = [
+            [
+                event(
+                    NOW - timedelta(hours=20 - story, minutes=-minute),
+                    project_id=project_id,
+                    tenant_id=tenant_id,
+                    session_id=f"s{story} of {number}",
+                    user_id=f"u{story} of {number}" if story % 3 else None,
+                    event_type=event_type,
+                    item_id=f"/{number}",
+                    metadata={"plan": f"plan {number}"},
+                )
+                for minute, event_type in enumerate(["view", "look", "buy", "view", "buy"][: 3 + story % 3])
+            ]
+            for story in range(5 + number)
+        ]
+        await reader.store_twice(*(one for story in stories for one in story))
+
+
+async def answer(
+    reader: Reader, kind: type[Events], scope: Scope, endpoint: Endpoint[Any], query: str
+) -> dict[str, Any]:
+    pairs = MultiDict(part.split("=", 1) for part in query.split("&") if part)
+    arguments = Arguments(pairs, reader.config.query, ms(NOW), endpoint.parameters)
+    events = kind(
+        reader.clickhouse,
+        reader.config.clickhouse.database,
+        scope,
+        token_filters=[parse_filter("filters", text) for text in scope.filters],
+        limits=limit_settings(reader.config.query),
+    )
+    return msgspec.to_builtins(await endpoint.run(events, endpoint.parse(arguments)))  # type: ignore[no-any-return]
+
+
+class TestWithoutTheWhere:
+    @pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES.keys())
+    async def test_every_endpoint_answers_the_same_behind_the_fence_alone(self, reader: Reader, scope: Scope):
+        await store_everybody_s(reader)
+        for name, query in QUESTIONS:
+            expected = await answer(reader, Events, scope, BY_NAME[name], query)
+            assert await answer(reader, WithoutWhere, scope, BY_NAME[name], query) == expected, (name, query)
+            # The same question without the fence has another answer: there was something to keep out.
+            open_to_all = await answer(reader, Unfenced, scope, BY_NAME[name], query)
+            assert open_to_all != expected, (name, query)
+
+    def test_no_endpoint_is_forgotten(self):
+        assert {name for name, _ in QUESTIONS} == set(BY_NAME)
+
+
+class Watched(ClickHouseClient):
+    """Remembers what it was asked; asked without a fence, as a server would that knows no such setting."""
+
+    def __init__(self, config: Config, *, without_fence: bool = False) -> None:
+        super().__init__(endpoint_of(config), config.clickhouse)
+        self.without_fence = without_fence
+        self.asked: list[str] = []
+
+    async def _request(self, parameters: Mapping[str, Any], body: bytes, **how: Any) -> bytes:
+        self.asked.append(body.decode(errors="replace"))
+        if self.without_fence:
+            parameters = {k: v for k, v in parameters.items() if k != "additional_table_filters"}
+        return await super()._request(parameters, body, **how)
+
+    @property
+    def proofs(self) -> int:
+        return sum(sql.endswith("SELECT count() FROM events") for sql in self.asked)
+
+
+@asynccontextmanager
+async def watched(
+    engine: RunningEngine, *, without_fence: bool = False, database: str = "nealytics_core"
+) -> AsyncIterator[tuple[Reader, Watched]]:
+    config = Config(
+        server=engine.config.server,
+        clickhouse=msgspec.structs.replace(engine.config.clickhouse, database=database),
+        auth=AuthConfig(jwt_key=JWT_KEY),
+    )
+    async with Watched(config, without_fence=without_fence) as client, Reader(client, config) as reader:
+        yield reader, client
+
+
+class TestTheProof:
+    async def test_the_fence_is_proven_once_before_the_first_query(
+        self, reader: Reader, engine: RunningEngine
+    ):
+        await reader.store_twice(event())
+        async with watched(engine) as (page, client):
+            assert len(await page.timeline()) == 1
+            assert client.proofs == 1
+            assert client.asked[0].endswith("SELECT count() FROM events")
+            await page.sessions()
+            assert client.proofs == 1
+            assert len(client.asked) == 3
+
+    async def test_where_the_fence_is_not_heeded_nothing_is_read(self, reader: Reader, engine: RunningEngine):
+        await reader.store_twice(event())
+        async with watched(engine, without_fence=True) as (page, client):
+            for endpoint in ENDPOINTS:
+                query = {p.name: (p.example or "").split("&") for p in endpoint.parameters if p.required}
+                status, body, _ = await page.get(endpoint.path, **query)
+                assert (status, body["code"]) == (503, "scope_not_proven")
+                assert "events" not in body
+            # It was tried every time, and nothing else was asked.
+            assert client.proofs == len(client.asked) == len(ENDPOINTS)
+            client.without_fence = False
+            assert len(await page.timeline()) == 1
+
+    @pytest.mark.parametrize(
+        "stand_in",
+        [
+            "VIEW shown.global_events AS SELECT * FROM nealytics_core.global_events",
+            "TABLE shown.global_events ENGINE = Merge('nealytics_core', '^global_events$')",
+            "TABLE shown.global_events AS remote('127.0.0.1', nealytics_core.global_events)",
+        ],
+        ids=["view", "merge", "remote"],
+    )
+    async def test_the_fence_holds_for_what_stands_in_for_the_table(
+        self, reader: Reader, engine: RunningEngine, stand_in: str
+    ):
+        """It goes by the table's name; so it is asked of each kind of table that only points at another."""
+        await store_everybody_s(reader)
+        await reader.clickhouse.command("DROP DATABASE IF EXISTS shown")
+        await reader.clickhouse.command("CREATE DATABASE shown")
+        await reader.clickhouse.command(f"CREATE {stand_in}")
+        async with watched(engine, database="shown") as (page, client):
+            scope, timeline = Scope("shop", "acme"), BY_NAME["timeline"]
+            expected = await answer(reader, Events, scope, timeline, "")
+            assert await answer(page, WithoutWhere, scope, timeline, "") == expected
+            assert await answer(page, Unfenced, scope, timeline, "") != expected
+            assert await page.timeline() == expected["events"]
+            assert client.proofs == 1
+
+    async def test_after_clickhouse_was_away_the_fence_is_proven_anew(self, tmp_path: Path):
+        with start_engine(tmp_path, retention_days=0) as engine:
+            async with watched(engine) as (page, client):
+                await schema.apply(client, engine.config.clickhouse)
+                await page.store_twice(event())
+                assert len(await page.timeline()) == 1
+                proofs = client.proofs
+                engine.kill()
+                status, body, _ = await page.get(SESSIONS)
+                assert (status, body["code"]) == (503, "clickhouse_unavailable")
+                # Another server may answer from now on, one that knows nothing of fences.
+                engine.start()
+                client.without_fence = True
+                status, body, _ = await page.get(SESSIONS)
+                assert (status, body["code"]) == (503, "scope_not_proven")
+                client.without_fence = False
+                assert len(await page.timeline()) == 1
+                assert client.proofs > proofs
