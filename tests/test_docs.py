@@ -1,19 +1,31 @@
 """The documents say what the code does: every metric, route, command and reason is in them, and no other."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+import msgspec
 import pytest
+from multidict import MultiDict
 
 from nealytics.cli import COMMANDS
-from nealytics.config import Config
+from nealytics.config import Config, QueryConfig
+from nealytics.http import openapi
 from nealytics.ingest import handlers
 from nealytics.observe.metrics import REFUSED_REASONS, SPECS
-from nealytics.queries import ENDPOINTS
+from nealytics.queries import ENDPOINTS, STREAMS
+from nealytics.queries.endpoint import Endpoint, Route
+from nealytics.queries.filters import COLUMNS, OPS
+from nealytics.queries.params import Arguments
 
 TABLES = {name: type(getattr(Config(), name)) for name in Config.__struct_fields__}
+ROUTES: list[Route] = [*ENDPOINTS, *STREAMS]
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/*.md")])
+
+each_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 
 
 def text(name: str) -> str:
@@ -28,9 +40,71 @@ def test_the_table_of_metrics_is_the_list_of_metrics():
 
 
 def test_every_route_is_in_the_api_document():
-    routes = [handlers.TRACK, handlers.BEACON, handlers.BATCH, *(endpoint.path for endpoint in ENDPOINTS)]
+    routes = [handlers.TRACK, handlers.BEACON, handlers.BATCH, openapi.PATH]
     routes += ["/health", "/ready", "/ready/ingest", "/metrics"]
     assert [route for route in routes if route not in text("docs/api.md")] == []
+
+
+def sections() -> dict[str, str]:
+    """Path → what docs/reading.md says about it."""
+    _, *parts = re.split(r"^## `GET ([^`]+)`$", text("docs/reading.md"), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_every_read_route_has_a_section_and_a_line_in_the_list():
+    paths = [route.path for route in ROUTES]
+    assert list(sections()) == paths
+    assert re.findall(r"^\| \[`(/api/[^`]+)`\]", text("docs/reading.md"), re.MULTILINE) == paths
+
+
+@each_route
+def test_the_parameters_of_a_section_are_the_declared_ones(route: Route):
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", sections()[route.path], re.MULTILINE)
+    told = {name: row for names, row in rows for name in re.findall(r"\w+", names)}
+    assert sorted(told) == sorted(parameter.name for parameter in route.parameters)
+    for parameter in route.parameters:
+        row = told[parameter.name]
+        if parameter.default is not None:
+            assert f"default `{parameter.default}`" in row or "[dimension]" in row, parameter.name
+        if parameter.kind == "choice":
+            assert [choice for choice in parameter.choices if f"`{choice}`" not in row] == []
+        assert ("Required" in row) == parameter.required, parameter.name
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+def test_the_answer_of_a_section_is_the_endpoint_s_example(endpoint: Endpoint[Any]):
+    (shown,) = re.findall(r"^```json\n(.*?)^```$", sections()[endpoint.path], re.MULTILINE | re.DOTALL)
+    assert json.loads(shown) == json.loads(msgspec.json.encode(endpoint.example))
+
+
+@each_route
+def test_the_curl_line_of_a_section_asks_what_the_route_understands(route: Route):
+    """`tests/http/test_contract.py` asks the engine itself."""
+    (url,) = curl_lines(sections()[route.path])
+    assert url.path == route.path
+    arguments = Arguments(MultiDict(parse_qsl(url.query)), QueryConfig(), 0, route.parameters)
+    assert arguments.warnings == []
+
+
+def curl_lines(section: str) -> list[SplitResult]:
+    """The addresses that are asked with the quickstart's token."""
+    lines = re.findall(
+        r'^curl (?:-N )?"http://localhost:5000([^"]+)"(?: \\\n *| )-H "Authorization: Bearer \$TOKEN"$',
+        section,
+        re.MULTILINE,
+    )
+    return [urlsplit(line) for line in lines]
+
+
+def test_every_error_of_reading_is_in_the_document():
+    told = re.findall(r"^\| (\d{3}) \| ([^|]+) \|", text("docs/reading.md"), re.MULTILINE)
+    pairs = {(int(status), code) for status, codes in told for code in re.findall(r"`(\w+)`", codes)}
+    assert pairs == {(status, code) for status, codes in openapi.READ_ERRORS.items() for code in codes}
+
+
+def test_every_field_and_operation_of_a_filter_is_in_the_document():
+    told = set(re.findall(r"`([\w:<>]+)`", text("docs/reading.md").partition("### Filters")[2]))
+    assert {*COLUMNS, *OPS, "meta:<path>"} - told == set()
 
 
 def test_every_reason_for_a_refusal_is_in_the_api_document():

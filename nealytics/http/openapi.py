@@ -227,9 +227,15 @@ def _parameter(parameter: Parameter, config: Config) -> Schema:
     if parameter.repeatable:
         described |= {"style": "form", "explode": True}
     if parameter.example is not None:
-        # Several values are written as in a query string.
-        described["example"] = parameter.example.split("&") if parameter.repeatable else parameter.example
+        described["example"] = _example(parameter, parameter.example)
     return described
+
+
+def _example(parameter: Parameter, written: str) -> Any:
+    """The value of what stands in a query string, where several are separated as there."""
+    if parameter.repeatable:
+        return written.split("&")
+    return int(written) if parameter.kind == "integer" else written
 
 
 def _with_values(text: str, config: Config) -> str:

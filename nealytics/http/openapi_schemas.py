@@ -82,8 +82,9 @@ def _without_null(struct: Schema) -> Schema:
 def parameter_schema(parameter: Parameter) -> Schema:
     """What a client may write for it. A `limit` has no bounds here: any number is taken and made to fit."""
     schema = _value_schema(parameter)
-    if parameter.default is not None:
-        schema["default"] = False if parameter.kind == "flag" else parameter.default
+    default = False if parameter.kind == "flag" else parameter.default
+    if default is not None:
+        schema["default"] = default
     if not parameter.repeatable:
         return schema
     several: Schema = {"type": "array", "items": schema}

@@ -40,6 +40,7 @@ from nealytics.queries.endpoint import Endpoint
 from nealytics.queries.params import Parameter
 from tests.engine import RunningEngine
 from tests.http.reader import JWT_KEY, NOW, Reader, event, on_the_engine, token_of
+from tests.test_docs import curl_lines, sections
 
 pytestmark = [*on_the_engine, pytest.mark.slow]
 
@@ -207,6 +208,14 @@ def test_answers_to_all_that_is_allowed_are_as_described(served: Served, endpoin
 @each_endpoint
 def test_answers_to_what_is_not_allowed_are_as_described(served: Served, endpoint: Endpoint[Any]):
     assert ask(served, endpoint, document(served.config), GenerationMode.NEGATIVE)
+
+
+@each_endpoint
+def test_the_curl_line_of_the_documents_works_as_it_is_written(served: Served, endpoint: Endpoint[Any]):
+    (url,) = curl_lines(sections()[endpoint.path])
+    answer = served.get(url.geturl(), {})
+    assert answer.status_code == 200, answer.text
+    assert "warnings" not in answer.json()
 
 
 def is_instant(text: str) -> bool:
