@@ -50,12 +50,15 @@ async def pages(reader: Reader, **query: Any) -> list[list[dict[str, Any]]]:
     """Every page there is, each by the cursor of the one before."""
     found = []
     cursor: dict[str, str] = {}
+    met: set[str] = set()
     while True:
         answer = await reader.answer(TIMELINE, **query, **cursor)
         found.append(answer["events"])
         if "nextCursor" not in answer:
             return found
         assert len(answer["events"]) == int(query["limit"]), "only the last page is shorter"
+        assert answer["nextCursor"] not in met, "no cursor leads back"
+        met.add(answer["nextCursor"])
         cursor = {"cursor": answer["nextCursor"]}
 
 
