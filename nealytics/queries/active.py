@@ -24,7 +24,6 @@ With `stickiness` a week or month has the average `activeCount` of its days (tho
 days without events included) as a share of its own: DAU/WAU and DAU/MAU. Either is 0 where nobody was active.
 """
 
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -35,6 +34,7 @@ from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
 from nealytics.queries.invalid import invalid
 from nealytics.queries.params import KEY_OF, SELECTION, TZ, Arguments, Limit, Parameter, by_of, limit_of
 from nealytics.queries.ranges import (
+    DAY_MS,
     bucket_ms,
     bucket_text,
     day_number,
@@ -49,7 +49,7 @@ from nealytics.queries.scoped import Events, Query
 INTERVALS = ("day", "week", "month")
 ROLLING_DAYS_MAX = 90
 
-_LONGER_THAN_ANY_MS = 33 * 86_400_000  # from the start of any bucket into the next one
+_LONGER_THAN_ANY_MS = 33 * DAY_MS  # from the start of any bucket into the next one
 
 # What may be asked → its SQL. NULL is not counted by either function.
 COUNT = {"exact": "uniqExact", "approx": "uniq"}
@@ -268,10 +268,12 @@ def _point(row: list[Any], params: Params) -> Point:
 
 def _days_within(start: int, params: Params) -> int:
     """How many days of the bucket the range touches."""
-    selection = params.selection
-    _, following = islice(each_start(params.interval, start, start + _LONGER_THAN_ANY_MS, params.zone), 2)
-    first, last = max(start, selection.from_ms), min(following - 1, selection.to_ms)
-    return len(starts("day", first, last, params.zone))
+    from_ms, to_ms = max(start, params.selection.from_ms), params.selection.to_ms
+    after = each_start(params.interval, start, start + _LONGER_THAN_ANY_MS, params.zone)
+    following = next(other for other in after if other > start)
+    # Clocks that are set back across midnight show the bucket's last day once more when it has ended.
+    days = starts("day", from_ms, min(to_ms, following + DAY_MS), params.zone)
+    return sum(start <= day < following for day in days)
 
 
 ENDPOINT = Endpoint(
