@@ -9,10 +9,11 @@ import os
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import jsonschema_rs
 import pytest
@@ -21,9 +22,10 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
+from schemathesis.checks import CheckFunction, not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    negative_data_rejection,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -39,6 +41,7 @@ from nealytics.queries import ENDPOINTS
 from nealytics.queries.endpoint import Endpoint
 from nealytics.queries.params import Parameter
 from tests.engine import RunningEngine
+from tests.fakes.worker import ANY, BATCH, TRACK, serving
 from tests.http.reader import JWT_KEY, NOW, Reader, event, on_the_engine, token_of
 from tests.test_docs import curl_lines, sections
 
@@ -61,6 +64,9 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+
+CONFIG = Config(query=QueryConfig(limit_max=1_000))
+T = TypeVar("T")
 
 # What makes sense for the events below, so that most questions have an answer.
 SENSIBLE: dict[str, list[Any]] = {
@@ -112,72 +118,94 @@ def a_fortnight() -> list[Event]:
     ]
 
 
-class Served:
-    """The read API on a loopback port, in a thread of its own: schemathesis asks from this one."""
+@contextmanager
+def in_a_thread(context: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """What `context` gives, with a loop of its own to live in: schemathesis asks from this thread."""
+    entered: Future[T] = Future()
+    loop = asyncio.new_event_loop()
+    leave = asyncio.Event()
 
-    def __init__(self, engine: RunningEngine) -> None:
-        self.config = Config(
-            server=engine.config.server,
-            clickhouse=engine.config.clickhouse,
-            auth=AuthConfig(jwt_key=JWT_KEY),
-            query=QueryConfig(limit_max=1_000),
-        )
-        self.headers = {"Authorization": f"Bearer {token_of('shop', 'acme')}"}
-        self.session = requests.Session()
-        self._started: Future[str] = Future()
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._run)
+    async def live() -> None:
+        async with context as entry:
+            entered.set_result(entry)
+            await leave.wait()
 
-    def __enter__(self) -> "Served":
-        self._thread.start()
-        self.address = self._started.result(60)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        self._loop.close()
-        self.session.close()
-
-    def _run(self) -> None:
+    def run() -> None:
         try:
-            self._loop.run_until_complete(self._serve())
+            loop.run_until_complete(live())
         except BaseException as error:
-            self._started.set_exception(error)
-            raise
+            if entered.done():
+                raise
+            entered.set_exception(error)
 
-    async def _serve(self) -> None:
-        async with ClickHouseClient(endpoint_of(self.config), self.config.clickhouse) as client:
-            await apply(client, self.config.clickhouse)
-            await client.command("SYSTEM STOP MERGES nealytics_core.global_events")
-            async with Reader(client, self.config) as reader:
-                await reader.store_twice(*a_fortnight())
-                self._started.set_result(reader.url)
-                await self._stop.wait()
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield entered.result(60)
+    finally:
+        loop.call_soon_threadsafe(leave.set)
+        thread.join()
+        loop.close()
+
+
+class Served(NamedTuple):
+    """An address, and how to ask there."""
+
+    url: str
+    headers: dict[str, str]
+    session: requests.Session
 
     def get(self, path: str, query: dict[str, Any]) -> requests.Response:
-        return self.session.get(self.address + path, params=query, headers=self.headers)
+        return self.session.get(self.url + path, params=query, headers=self.headers)
+
+
+@asynccontextmanager
+async def reading(engine: RunningEngine) -> AsyncIterator[str]:
+    """The address of the read API."""
+    config = Config(
+        server=engine.config.server,
+        clickhouse=engine.config.clickhouse,
+        auth=AuthConfig(jwt_key=JWT_KEY),
+        query=CONFIG.query,
+    )
+    async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+        await apply(client, config.clickhouse)
+        await client.command("SYSTEM STOP MERGES nealytics_core.global_events")
+        async with Reader(client, config) as reader:
+            await reader.store_twice(*a_fortnight())
+            yield reader.url
 
 
 @pytest.fixture(scope="module")
 def served(engine: RunningEngine) -> Iterator[Served]:
-    with Served(engine) as served:
-        yield served
+    headers = {"Authorization": f"Bearer {token_of('shop', 'acme')}"}
+    with in_a_thread(reading(engine)) as url, requests.Session() as session:
+        yield Served(url, headers, session)
+
+
+@pytest.fixture(scope="module")
+def taking() -> Iterator[Served]:
+    with in_a_thread(serving()) as worker, requests.Session() as session:
+        yield Served(f"http://127.0.0.1:{worker.port}", {"X-Project-Key": ANY}, session)
 
 
 def ask(
-    served: Served, endpoint: Endpoint[Any], described: dict[str, Any], mode: GenerationMode
+    served: Served,
+    described: dict[str, Any],
+    path: str,
+    mode: GenerationMode,
+    checks: Sequence[CheckFunction] = CHECKS,
 ) -> Counter[int]:
     """Asks questions of that kind and checks each answer; the statuses that came."""
-    operation = schemathesis.openapi.from_dict(described)[endpoint.path]["GET"]
+    (method,) = described["paths"][path]
+    operation = schemathesis.openapi.from_dict(described)[path][method.upper()]
     statuses: Counter[int] = Counter()
 
     @ASKED
     @given(case=operation.as_strategy(generation_mode=mode))
     def question(case: Any) -> None:
-        answer = case.call(base_url=served.address, headers=served.headers, session=served.session)
-        case.validate_response(answer, checks=CHECKS, headers=served.headers)
+        answer = case.call(base_url=served.url, headers=served.headers, session=served.session)
+        case.validate_response(answer, checks=list(checks), headers=served.headers)
         statuses[answer.status_code] += 1
 
     question()
@@ -186,7 +214,7 @@ def ask(
 
 @each_endpoint
 def test_answers_to_sensible_questions_are_as_described(served: Served, endpoint: Endpoint[Any]):
-    described = copy.deepcopy(document(served.config))
+    described = copy.deepcopy(document(CONFIG))
     told = described["paths"][endpoint.path]["get"]["parameters"]
     told[:] = [parameter for parameter in told if parameter["name"] != "cursor"]
     for parameter in told:
@@ -196,18 +224,18 @@ def test_answers_to_sensible_questions_are_as_described(served: Served, endpoint
             narrowed = schema.get("items", schema)
             narrowed.clear()
             narrowed |= {"type": "string", "enum": values}
-    statuses = ask(served, endpoint, described, GenerationMode.POSITIVE)
+    statuses = ask(served, described, endpoint.path, GenerationMode.POSITIVE)
     assert statuses[200] > EXAMPLES / 3, statuses
 
 
 @each_endpoint
 def test_answers_to_all_that_is_allowed_are_as_described(served: Served, endpoint: Endpoint[Any]):
-    assert ask(served, endpoint, document(served.config), GenerationMode.POSITIVE)
+    assert ask(served, document(CONFIG), endpoint.path, GenerationMode.POSITIVE)
 
 
 @each_endpoint
 def test_answers_to_what_is_not_allowed_are_as_described(served: Served, endpoint: Endpoint[Any]):
-    assert ask(served, endpoint, document(served.config), GenerationMode.NEGATIVE)
+    assert ask(served, document(CONFIG), endpoint.path, GenerationMode.NEGATIVE)
 
 
 @each_endpoint
@@ -278,3 +306,24 @@ def test_what_makes_no_sense_is_refused_by_its_name(served: Served, endpoint: En
         assert (answer.json()["code"], answer.json()["field"]) == ("invalid_parameter", name)
 
     question()
+
+
+# Sending: no engine behind it, a real log
+
+
+@pytest.mark.parametrize("path", [TRACK, BATCH])
+def test_events_that_the_schema_allows_are_taken(taking: Served, path: str):
+    described = copy.deepcopy(document(CONFIG))
+    # Whether a time is within the window is not for a schema to say.
+    del described["components"]["schemas"]["Event"]["properties"]["timestamp"]
+    bodies = described["paths"][path]["post"]["requestBody"]["content"]
+    bodies.pop("application/x-ndjson", None)
+    bodies["application/json"]["schema"] |= {"minItems": 1} if path == BATCH else {}
+    statuses = ask(taking, described, path, GenerationMode.POSITIVE)
+    assert set(statuses) <= {202, 200}
+
+
+def test_an_event_that_the_schema_does_not_allow_is_refused(taking: Served):
+    checks = [*CHECKS, negative_data_rejection]
+    # The rest has nothing wrong but query parameters that nobody knows.
+    assert ask(taking, document(CONFIG), TRACK, GenerationMode.NEGATIVE, checks)[400] > EXAMPLES / 2
