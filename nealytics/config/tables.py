@@ -159,6 +159,7 @@ class QueryConfig(_Table, frozen=True):
     rows_read_max: Count = 1_000_000_000
     memory_bytes_max: Count = 2 * GIB
     result_rows_max: Count = 2_000_000
+    result_bytes_max: Count = 128 * MIB
     concurrency_max: Annotated[int, Meta(ge=1, le=1_000)] = 4  # queries at once, per worker
     queue_max: Count = 200  # queries that wait for their turn, per worker
     queue_timeout_s: Seconds = 15.0

@@ -81,6 +81,7 @@ PARAMETERS = (
         name="breakdown",
         kind="field",
         choices=("event_type", "item_id", "user_id", "session_id", "tenant_id"),
+        chars_max=FILTER_CHARS_MAX,  # any key that a filter can name
         description="Also one funnel for each value of this that the event of the first step has.",
         example="meta:plan",
     ),

@@ -182,6 +182,7 @@ def limit_settings(config: QueryConfig) -> dict[str, Setting]:
         "max_rows_to_read": config.rows_read_max,
         "max_memory_usage": config.memory_bytes_max,
         "max_result_rows": config.result_rows_max,
+        "max_result_bytes": config.result_bytes_max,
         "read_overflow_mode": "throw",
         "result_overflow_mode": "throw",
         "timeout_overflow_mode": "throw",

@@ -480,6 +480,14 @@ class TestOnTheEngine:
         assert (status, body["code"]) == (422, "query_too_large")
         assert "Narrow" in body["detail"]
 
+    async def test_an_answer_too_large_for_a_worker_s_memory_is_refused(self, reader: Reader):
+        await reader.store(*(event(metadata={"text": "x" * 10_000}) for _ in range(200)))
+        config = msgspec.structs.replace(reader.config, query=QueryConfig(result_bytes_max=1_000_000))
+        async with Reader(reader.clickhouse, config) as limited:
+            status, body, _ = await limited.get(TIMELINE, limit="200")
+            assert (status, body["code"]) == (422, "query_too_large")
+            assert (await limited.get(TIMELINE, limit="10"))[0] == 200
+
     async def test_what_is_asked_is_counted(self, reader: Reader):
         await reader.timeline()
         await reader.sessions()
