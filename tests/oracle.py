@@ -113,6 +113,9 @@ class Question:
     def calendar(self, interval: str) -> "Calendar":
         return Calendar(interval, self.one("tz"))
 
+    def zone_shown(self) -> dict[str, str]:
+        return {"tz": self.query["tz"]} if "tz" in self.query else {}
+
     def range_shown(self) -> dict[str, str]:
         return {"from": iso(self.from_), "to": iso(self.to)}
 
@@ -143,6 +146,34 @@ def value_of(event: Event, field: str) -> str | None:
     if field.startswith("meta:"):
         return text_of(at_path(event.metadata, keys_of(field.removeprefix("meta:"))))
     return str(event.event_id) if field == "event_id" else getattr(event, field) or None
+
+
+class Group(NamedTuple):
+    """A value that events are grouped by; of users and sessions also the tenant, if there are several.
+
+    A user or session is one of a tenant: the same name in another is somebody else.
+    """
+
+    value: str | None
+    tenant_id: str | None
+
+    def shown(self, name: str) -> dict[str, str]:
+        shown = {name: self.value, "tenantId": self.tenant_id}
+        return {key: text for key, text in shown.items() if text is not None}
+
+    @property
+    def order(self) -> tuple[bool, str, str]:
+        """Those without a value come last."""
+        return self.value is None, self.value or "", self.tenant_id or ""
+
+
+def group_of(event: Event, field: str, project_wide: bool) -> Group:
+    value = value_of(event, field)
+    several = project_wide and field in ("user_id", "session_id") and value is not None
+    return Group(value, event.tenant_id if several else None)
+
+
+NO_GROUP = Group(None, None)
 
 
 def at_path(value: Any, keys: tuple[str, ...]) -> Any:
@@ -277,10 +308,6 @@ def absolute(start: datetime) -> datetime:
     return start.astimezone(UTC)
 
 
-def null_last(value: str | None) -> tuple[bool, str]:
-    return value is None, value or ""
-
-
 # The endpoints
 
 
@@ -315,27 +342,27 @@ def timeseries(q: Question) -> dict[str, Any]:
     interval, group_by = q.one("interval", "hour"), q.one("groupBy")
     calendar = q.calendar(interval)
     counts = Counter(
-        (absolute(calendar.start(event.at)), value_of(event, group_by) if group_by else None)
+        (
+            absolute(calendar.start(event.at)),
+            group_of(event, group_by, q.project_wide) if group_by else NO_GROUP,
+        )
         for event in q.in_range
     )
     if q.one("fill") == "true":
-        series = {name for _, name in counts} if group_by else {None}
+        groups = {group for _, group in counts} if group_by else {NO_GROUP}
         for start in calendar.all(q.from_, q.to):
-            for name in series:
-                counts.setdefault((absolute(start), name), 0)
-    points = sorted(counts.items(), key=lambda point: (point[0][0], null_last(point[0][1])))
+            for group in groups:
+                counts.setdefault((absolute(start), group), 0)
+    points = sorted(counts.items(), key=lambda point: (point[0][0], point[0][1].order))
     points = points[: q.limit(10**9)]
     return {
         "interval": interval,
+        **q.zone_shown(),
         **q.range_shown(),
         "totalCount": sum(count for _, count in points),
         "points": [
-            {
-                "bucket": calendar.shown(start),
-                **({} if name is None else {"series": name}),
-                "count": count,
-            }
-            for (start, name), count in points
+            {"bucket": calendar.shown(start), **group.shown("series"), "count": count}
+            for (start, group), count in points
         ],
     }
 
@@ -429,8 +456,10 @@ def active(q: Question) -> dict[str, Any]:
             points.append(point)
     return {
         "interval": interval,
+        **q.zone_shown(),
         "by": by,
         "mode": q.one("mode", "exact"),
+        **({"rolling": int(q.one("rolling"))} if "rolling" in q.query else {}),
         **q.range_shown(),
         "points": points[: q.limit(10**9)],
     }
@@ -438,29 +467,26 @@ def active(q: Question) -> dict[str, Any]:
 
 def top(q: Question) -> dict[str, Any]:
     dimension = q.one("dimension", "event_type")
-    # A user or session is one of a tenant; the same name in another is somebody else.
-    of_tenant = q.project_wide and dimension in ("user_id", "session_id")
-    keyed = [
-        ((value, event.tenant_id if of_tenant else ""), event)
+    grouped = [
+        (group, event)
         for event in q.in_range
-        if (value := value_of(event, dimension)) is not None
+        if (group := group_of(event, dimension, q.project_wide)).value is not None
     ]
-    counts = Counter(key for key, _ in keyed)
-    users: dict[tuple[str, str], set[Hashable]] = defaultdict(set)
-    for key, event in keyed:
-        users[key] |= {who(event, "user")} - {None}
+    counts = Counter(group for group, _ in grouped)
+    users: dict[Group, set[Hashable]] = defaultdict(set)
+    for group, event in grouped:
+        users[group] |= {who(event, "user")} - {None}
     return {
         "dimension": dimension,
         **q.range_shown(),
         "items": [
             {
-                "key": key[0],
-                **({"tenantId": key[1]} if of_tenant else {}),
+                **group.shown("key"),
                 "count": count,
-                "share": count / len(keyed),
-                "users": len(users[key]),
+                "share": count / len(grouped),
+                "users": len(users[group]),
             }
-            for key, count in most_frequent(counts, q.limit(20))
+            for group, count in most_frequent(counts, q.limit(20))
         ],
     }
 
@@ -520,16 +546,15 @@ def funnel(q: Question) -> dict[str, Any]:
     }
     if breakdown is None:
         return answer
-    groups: dict[str | None, list[list[Event]]] = defaultdict(list)
+    groups: dict[Group, list[list[Event]]] = defaultdict(list)
     for chain in chains:
-        groups[value_of(chain[0], breakdown)].append(chain)
-    shown = sorted(groups.items(), key=lambda group: (-len(group[1]), null_last(group[0])))[: q.limit(20)]
+        groups[group_of(chain[0], breakdown, q.project_wide)].append(chain)
+    shown = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0].order))[: q.limit(20)]
     return {
         **answer,
         "breakdown": breakdown,
         "groups": [
-            {**({} if key is None else {"key": key}), "steps": funnel_steps(steps, of_key)}
-            for key, of_key in shown
+            {**group.shown("key"), "steps": funnel_steps(steps, of_group)} for group, of_group in shown
         ],
     }
 

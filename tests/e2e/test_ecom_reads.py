@@ -517,6 +517,7 @@ class TestFunnel:
             query = {**EVERYTHING, "step": CHECKOUT[:4], "by": by}
             await page.agrees_in_the_mall("funnel", query)
             await page.agrees_in_the_mall("funnel", {**query, "breakdown": "item_id"})
+            await page.agrees_in_the_mall("funnel", {**query, "breakdown": "user_id", "limit": "2000"})
             await page.agrees_in_the_mall("funnel", {**query, "breakdown": "tenant_id", "window": "3d"})
             await page.agrees_in_the_mall(
                 "funnel",
