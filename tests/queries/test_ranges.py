@@ -1,7 +1,10 @@
 """Buckets against a second calculation (`clocks.py`), for instants near what clocks do to a day."""
 
+import os
 import random
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from itertools import islice
@@ -131,6 +134,19 @@ def test_days_are_numbered_by_their_date(zone: str, day: str):
             == (shown(ms, zone).date() - shown(days[0], zone).date()).days
         )
         assert start_of_day(number, zone) == ms
+
+
+def test_a_machine_without_a_time_zone_database_knows_all_zones():
+    """As in a slim image. `zoneinfo` then takes the package tzdata."""
+    code = (
+        "from zoneinfo import available_timezones\n"
+        "from nealytics.queries.ranges import bucket_text, starts\n"
+        "(start,) = starts('day', 1711839600000, 1711839600000, 'Europe/Berlin')\n"
+        "print(len(available_timezones()) > 400, bucket_text(start, 'Europe/Berlin'))"
+    )
+    environment = {**os.environ, "PYTHONTZPATH": ""}
+    printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert printed.stdout == "True 2024-03-31T00:00:00+01:00\n", printed.stderr
 
 
 def test_every_value_is_bound_and_an_interval_that_is_not_ours_is_no_sql():
