@@ -31,6 +31,7 @@ from nealytics.http.app import HttpServer, build_app
 from nealytics.http.health import add_health_routes
 from nealytics.http.openapi import add_openapi_route
 from nealytics.http.reads import Reads, add_read_routes
+from nealytics.http.streams import add_stream_routes
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.takeover import take_over
 from nealytics.observe.metrics import Metrics
@@ -142,6 +143,7 @@ class Worker:
             rate=TokenRate(self._memory),
         )
         add_read_routes(app, reads)
+        add_stream_routes(app, reads, config)
         add_openapi_route(app, config)
         add_health_routes(
             app,

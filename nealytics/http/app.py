@@ -102,7 +102,8 @@ class Cors:
 
 _PREFLIGHT_HEADERS = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST",
-    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "content-type, content-encoding, authorization, x-project-key",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "content-type, content-encoding, authorization, x-project-key, "
+    "last-event-id",
     hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
 }
 

@@ -241,6 +241,8 @@ class HttpServer:
             self._sweep.cancel()
         if self._server is not None:
             self._server.pre_shutdown()
+            # Answers that would not end by themselves are ended by who gives them (`app.on_shutdown`).
+            await self._runner.shutdown()
             await self._server.shutdown(timeout_s)
         await self._runner.cleanup()
 

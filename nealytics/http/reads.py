@@ -31,7 +31,7 @@ from nealytics.auth.token_rate import TokenRate
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import Config
-from nealytics.errors import Refused
+from nealytics.errors import NealyticsError, Refused
 from nealytics.http.gate import QueryGate
 from nealytics.http.responses import names_tag
 from nealytics.observe.metrics import Metrics
@@ -137,17 +137,10 @@ class Reads:
         try:
             await self.fence.prove()
             answer = await question()
-        except ClickHouseError as error:
-            self.fence.doubt(error)
+        except (ClickHouseError, FenceDown) as error:
+            if isinstance(error, ClickHouseError):
+                self.fence.doubt(error)
             raise refusal(error) from error
-        except FenceDown as error:
-            log.critical("%s", error)
-            raise Refused(
-                503,
-                "scope_not_proven",
-                "the event store does not confine queries to one tenant, so none is run",
-                detail="The server's log says more.",
-            ) from error
         finally:
             self._metrics.read_seconds.observe(time.perf_counter() - started)
         self._metrics.read_queries.add()
@@ -207,8 +200,18 @@ def _token_filter(text: str) -> Any:
         ) from None
 
 
-def refusal(error: ClickHouseError) -> Exception:
+def refusal(error: NealyticsError) -> Exception:
     """What the client is told; `error` itself if that is nothing but "our fault"."""
+    if isinstance(error, FenceDown):
+        log.critical("%s", error)
+        return Refused(
+            503,
+            "scope_not_proven",
+            "the event store does not confine queries to one tenant, so none is run",
+            detail="The server's log says more.",
+        )
+    if not isinstance(error, ClickHouseError):
+        return error
     if error.code in LIMIT_CODES:
         return Refused(
             422,

@@ -21,7 +21,9 @@ from typing import Any
 
 from nealytics.queries import (
     active,
+    export,
     funnel,
+    live,
     properties,
     retention,
     sessions,
@@ -45,4 +47,4 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
 )
 
 # Routes whose answers have no end known beforehand; `http` serves each in its own way.
-STREAMS: tuple[Stream, ...] = ()
+STREAMS: tuple[Stream, ...] = (live.STREAM, export.STREAM)

@@ -24,6 +24,7 @@ from nealytics.config import AuthConfig, Config
 from nealytics.event import Event
 from nealytics.http.app import Cors, HttpServer, answering
 from nealytics.http.reads import Reads, add_read_routes
+from nealytics.http.streams import add_stream_routes
 from nealytics.observe.metrics import Metrics
 from tests.engine import needs_engine
 
@@ -95,6 +96,7 @@ class Reader:
             clock=NOW.timestamp,
         )
         add_read_routes(app, reads)
+        add_stream_routes(app, reads, self.config)
         # The product's own server, with its limits.
         self._server = HttpServer(app, self.config)
         listener = socket.create_server(("127.0.0.1", 0))

@@ -157,7 +157,7 @@ async def test_preflight_allows_what_our_clients_send():
                 assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST"
                 assert (
                     answer.headers["Access-Control-Allow-Headers"]
-                    == "content-type, content-encoding, authorization, x-project-key"
+                    == "content-type, content-encoding, authorization, x-project-key, last-event-id"
                 )
                 assert answer.headers["Access-Control-Max-Age"] == "86400"
                 assert answer.headers["Vary"] == "Origin"

@@ -1,0 +1,210 @@
+"""Serves `GET /api/v1/telemetry/export`; what is in an export and how it is cut up is in `queries.export`.
+
+A worker holds no more of an export than the buffers of two connections. NDJSON and CSV are one query per
+slice; each takes its turn with the other reads, and is sent on when it is complete. So a slow client holds up
+no query, and one that leaves costs at most the slice that is being read. What can help is done before an
+export is given up: a slice that is too much for one query is halved, and one that fails for the moment is
+asked for again.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from nealytics.auth.scope import Scope
+from nealytics.clickhouse import encoding
+from nealytics.config import QueryConfig
+from nealytics.errors import Refused
+from nealytics.http.app import Cors
+from nealytics.http.reads import Reads, while_connected
+from nealytics.http.streaming import Places, break_off, head_of, require_http_1_1
+from nealytics.queries import export
+from nealytics.queries.export import STREAM, Params
+from nealytics.queries.instants import iso_utc
+from nealytics.queries.scoped import Events
+
+log = logging.getLogger("nealytics.http.export")
+
+# For slices after the first one: together half a minute, in which ClickHouse can be started again.
+_RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+
+_ENCODINGS = ("zstd", "gzip")
+_CHARSET = {"csv": "; charset=utf-8"}
+
+
+class Exports:
+    """The handler, and how many run."""
+
+    def __init__(self, reads: Reads, config: QueryConfig, cors: Cors) -> None:
+        self._reads = reads
+        self._cors = cors
+        self._parquet_timeout_s = config.parquet_timeout_s
+        self.places = Places("exports", config.exports_max, config.exports_per_token)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        scope = await self._reads.scope_of(request, STREAM)
+        arguments = self._reads.arguments_of(request, STREAM)
+        params = export.parse(arguments, request.headers.get(hdrs.ACCEPT, ""))
+        events = self._reads.events_of(scope)
+        require_http_1_1(request)
+        headers: dict[str, str] = {hdrs.CONTENT_DISPOSITION: f'attachment; filename="{_filename(params)}"'}
+        packed = None if params.format == "parquet" else _encoding_for(request)
+        if packed is not None:
+            headers[hdrs.CONTENT_ENCODING] = packed
+        content_type = export.CONTENT_TYPES[params.format] + _CHARSET.get(params.format, "")
+        response = head_of(request, self._cors, content_type, headers, arguments.warnings)
+        if request.method == hdrs.METH_HEAD:
+            return web.Response(headers=response.headers)
+        with self.places.one(scope):
+            pieces = _Export(self._reads, scope, events, params, self._parquet_timeout_s).pieces()
+            if packed is not None:
+                pieces = _packed(pieces, packed)
+            return await while_connected(request, _send(request, response, pieces))
+
+
+class _Export:
+    """One export on its way."""
+
+    def __init__(
+        self, reads: Reads, scope: Scope, events: Events, params: Params, parquet_timeout_s: float
+    ) -> None:
+        self._reads = reads
+        self._scope = scope
+        self._events = events
+        self._params = params
+        self._parquet_timeout_s = parquet_timeout_s
+        self._begun = False
+
+    def pieces(self) -> AsyncGenerator[bytes]:
+        """The file. Raises `Refused`."""
+        return self._parquet() if self._params.format == "parquet" else self._text()
+
+    async def _text(self) -> AsyncGenerator[bytes]:
+        chosen = self._params.selection
+        head = export.CSV_HEADER if self._params.format == "csv" else b""
+        async for part in export.slices(self._count, chosen.from_ms, chosen.to_ms):
+            parts = [part]
+            while parts:
+                part = parts.pop()
+                async with AsyncExitStack() as stack:
+                    try:
+                        pieces = await self._ask(partial(self._slice, part, stack))
+                    except Refused as refused:
+                        halves = part.halves() if _too_large(refused) else None
+                        if halves is None:
+                            raise
+                        parts += reversed(halves)
+                        continue
+                    async for piece in pieces:
+                        self._begun = True
+                        yield head + piece
+                        head = b""
+        if head:
+            yield head
+
+    async def _parquet(self) -> AsyncGenerator[bytes]:
+        stream = self._events.stream(
+            export.parquet_sql(self._params),
+            export.OUTPUT_FORMATS["parquet"],
+            export.PARQUET_SETTINGS,
+            self._parquet_timeout_s,
+        )
+        async with AsyncExitStack() as stack:
+            # Without a turn among the other reads, where it would stand in the way for minutes. Its place is
+            # its bound.
+            pieces = await self._reads.ask(lambda: stack.enter_async_context(stream))
+            async for piece in pieces:
+                yield piece
+
+    def _slice(self, part: export.Slice, stack: AsyncExitStack) -> Awaitable[AsyncIterator[bytes]]:
+        query = export.slice_sql(self._params, part)
+        output_format = export.OUTPUT_FORMATS[self._params.format]
+        return stack.enter_async_context(self._events.stream(query, output_format, export.SETTINGS))
+
+    async def _count(self, from_ms: int, to_ms: int, width_ms: int) -> export.Counted | None:
+        try:
+            counted: export.Counted = await self._ask(
+                lambda: export.counted(self._events, self._params, from_ms, to_ms, width_ms)
+            )
+        except Refused as refused:
+            if _too_large(refused) and from_ms < to_ms:
+                return None
+            raise
+        return counted
+
+    async def _ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
+        """Asks in turn with others. What is begun is worth some patience."""
+        for delay_s in _RETRY_DELAYS_S:
+            try:
+                async with self._reads.turn(self._scope):
+                    return await self._reads.ask(question)
+            except Refused as refused:
+                if refused.status != 503 or not self._begun:
+                    raise
+                log.warning("export: %s; asking again in %.0f s", refused.message, delay_s)
+                await asyncio.sleep(delay_s)
+        async with self._reads.turn(self._scope):
+            return await self._reads.ask(question)
+
+
+async def _send(
+    request: web.Request, response: web.StreamResponse, pieces: AsyncGenerator[bytes]
+) -> web.StreamResponse:
+    async with aclosing(pieces):
+        # The head waits for the first piece: until then, a failure has a status.
+        piece = await anext(pieces, b"")
+        await response.prepare(request)
+        try:
+            while piece:
+                await response.write(piece)
+                piece = await anext(pieces, b"")
+            await response.write_eof()
+        except ConnectionError:
+            break_off(request)  # the client has left, or reads nothing
+        except Refused as refused:
+            break_off(request)
+            log.warning("export: broken off: %s", refused.message)
+        except Exception:
+            # The edge: whatever it is, what was sent must not look complete.
+            break_off(request)
+            log.exception("export: broken off")
+        except BaseException:
+            break_off(request)
+            raise
+    return response
+
+
+async def _packed(pieces: AsyncGenerator[bytes], name: str) -> AsyncGenerator[bytes]:
+    packer = encoding.Packer(name)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            # In a thread: the loop also takes events.
+            if data := await asyncio.to_thread(packer.pack, piece):
+                yield data
+    yield await asyncio.to_thread(packer.end)
+
+
+def _too_large(refused: Refused) -> bool:
+    return refused.code == "query_too_large"
+
+
+def _encoding_for(request: web.Request) -> str | None:
+    accepted = set()
+    for part in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower().split(","):
+        name, _, weight = part.partition(";")
+        if weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
+            accepted.add(name.strip())
+    return next((name for name in _ENCODINGS if name in accepted), None)
+
+
+def _filename(params: Params) -> str:
+    ends = (iso_utc(ms) for ms in (params.selection.from_ms, params.selection.to_ms))
+    return f"events-{'-'.join(end.translate(_NOT_IN_A_NAME) for end in ends)}.{params.format}"
+
+
+_NOT_IN_A_NAME = str.maketrans("", "", "-:.")

@@ -1,0 +1,112 @@
+"""The routes whose answers are sent while they come: `telemetry/export` and `telemetry/live`.
+
+What the two share is here: how many there may be at once, a head that is complete before the first byte, and
+how an answer is broken off. Once the head is out there is no status left to tell a failure by. So a failure
+resets the connection, and the answer lacks its end, which a client of HTTP/1.1 reports; nothing that could be
+taken for data is ever sent instead.
+"""
+
+import socket
+import struct
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import msgspec
+from aiohttp import hdrs, web
+
+from nealytics.auth.scope import Scope
+from nealytics.errors import Refused
+from nealytics.http.app import Cors
+from nealytics.http.responses import ANSWER_HEADERS
+from nealytics.queries.params import Warn
+
+RETRY_AFTER_S = 5
+WARNINGS = "Nealytics-Warnings"
+
+
+class Places:
+    """How many answers of a kind a worker sends at once, and how many of them to one token."""
+
+    def __init__(self, what: str, most: int, most_per_token: int) -> None:
+        self._what = what
+        self._most = most
+        self._most_per_token = most_per_token
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        return self._taken.total()
+
+    @contextmanager
+    def one(self, scope: Scope) -> Iterator[None]:
+        """A place, as long as the context lasts. Raises `Refused` if there is none."""
+        key = scope.key or f"{scope.project_id}\0{scope.tenant_id}"
+        if self._taken[key] >= self._most_per_token:
+            raise Refused(
+                429,
+                "too_many_streams",
+                f"this token has {self._taken[key]} {self._what} under way, the most it may have",
+                detail="End one of them, or ask again later.",
+                headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
+            )
+        if self.taken >= self._most:
+            raise Refused(
+                503,
+                "streams_busy",
+                f"this worker has {self.taken} {self._what} under way, the most it may have",
+                detail="Ask again later.",
+                headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
+            )
+        self._taken[key] += 1
+        try:
+            yield
+        finally:
+            self._taken[key] -= 1
+            if not self._taken[key]:
+                del self._taken[key]
+
+
+def head_of(
+    request: web.Request, cors: Cors, content_type: str, headers: Mapping[str, str], warnings: list[Warn]
+) -> web.StreamResponse:
+    """An answer to be prepared and written to. It has all headers already: the middleware, which sets them on
+    others, sees it only when it has been sent."""
+    response = web.StreamResponse(
+        headers={
+            hdrs.CONTENT_TYPE: content_type,
+            hdrs.CACHE_CONTROL: "no-store",  # one tenant's data
+            "X-Accel-Buffering": "no",  # nginx would gather it, on disk if need be
+            **ANSWER_HEADERS,
+            **headers,
+        }
+    )
+    if warnings:
+        # ASCII, since it is a header; JSON has an escape for all else.
+        text = msgspec.json.encode(warnings).decode().encode("ascii", "backslashreplace").decode()
+        response.headers[WARNINGS] = text
+    cors.apply(request, response)
+    return response
+
+
+def require_http_1_1(request: web.Request) -> None:
+    """To HTTP/1.0 the end of a connection is that of the answer, so half of one would look like all of it."""
+    if request.version < (1, 1):
+        raise Refused(
+            505,
+            "http_1_1_needed",
+            "this answer is sent in pieces, whose end HTTP/1.0 cannot tell from a broken connection",
+            detail="Ask by HTTP/1.1. In nginx: proxy_http_version 1.1;",
+        )
+
+
+def break_off(request: web.Request) -> None:
+    """Ends the connection so that the answer is not taken for complete."""
+    transport = request.transport
+    if transport is None:
+        return
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        # A reset, not an end: some proxies take an end for that of the answer.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -1,0 +1,57 @@
+"""An event as text, written by ClickHouse itself: for answers whose size nobody knows beforehand.
+
+The worker hands these bytes on as they are. Making the same text in Python costs 5 µs an event, on the loop
+that also takes events.
+
+The JSON is the timeline's: the same names, the same form of the time, fields without a value left out. Bytes
+that are not UTF-8 (the C# engine did not look) become U+FFFD, as ClickHouse does in its own JSON.
+"""
+
+from typing import Final
+
+from nealytics.clickhouse.client import Setting
+
+# Name → SQL, in the order in which they are written.
+_TIME = "replaceRegexpOne(formatDateTime(timestamp, '%Y-%m-%dT%H:%i:%S.%f', 'UTC'), '[.]?0+$', '')"
+FIELDS: Final = {
+    "eventId": "toString(event_id)",
+    "projectId": "toValidUTF8(toString(project_id))",
+    "tenantId": "toValidUTF8(tenant_id)",
+    "sessionId": "toValidUTF8(session_id)",
+    "userId": "toValidUTF8(user_id)",
+    "eventType": "toValidUTF8(toString(event_type))",
+    "itemId": "toValidUTF8(item_id)",
+    "metadataJson": "toValidUTF8(metadata_json)",
+    "timestamp": f"concat({_TIME}, 'Z')",
+}
+# Those that an event may be without, and where to see that.
+NULLABLE: Final = {"userId": "user_id", "itemId": "item_id"}
+
+# What the text depends on beside the rows; a server profile may have other values.
+SETTINGS: Final[dict[str, Setting]] = {
+    "output_format_json_escape_forward_slashes": 0,
+    "format_csv_delimiter": ",",
+    "format_csv_null_representation": "",
+    "output_format_csv_crlf_end_of_line": 1,
+    # A condition on `timestamp` means the column, whatever is called so in the answer.
+    "prefer_column_name_to_alias": 1,
+}
+
+
+def json_sql(names: tuple[str, ...]) -> str:
+    """SQL for the event as one JSON object in one line. The first of `names` must never be absent."""
+    parts = []
+    for number, name in enumerate(names):
+        key = f"'{',' if number else '{'}\"{name}\":'"
+        text = f"toJSONString({FIELDS[name]})"
+        if name in NULLABLE:
+            parts.append(f"if({NULLABLE[name]} IS NULL, '', concat({key}, assumeNotNull({text})))")
+        else:
+            parts.append(f"{key}, {text}")
+    return f"concat({', '.join(parts)}, '}}')"
+
+
+def columns_sql(names: tuple[str, ...], of: dict[str, str] | None = None) -> str:
+    """A SELECT list of the fields under their names; `of` has other SQL for some."""
+    sql = FIELDS | (of or {})
+    return ", ".join(f"{sql[name]} AS {name}" for name in names)
