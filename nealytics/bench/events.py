@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.schema import TABLE
+from nealytics.clickhouse.schema import TABLE, create_statements
 from nealytics.clickhouse.sql import identifier
 
 PROJECT = "bench"
@@ -167,8 +167,12 @@ FROM numbers({piece.first}, {piece.rows})"""
 
 
 def fingerprint(events: int, tenants: int) -> str:
-    """Tells one set of events from another, also from that of a release which makes them differently."""
-    made_of = [(piece, select_sql(piece, events, tenants)) for piece in pieces(events)]
+    """Tells one set of events from another, also from that of a release which stores or makes them
+    differently."""
+    made_of = [
+        create_statements("", retention_days=0),
+        [select_sql(piece, events, tenants) for piece in pieces(events)],
+    ]
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
 
 

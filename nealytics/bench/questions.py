@@ -4,12 +4,14 @@ A line here is a question of one endpoint. It is asked of a large, a median and 
 the endpoint shows pages, for the last 24 hours, 7 days and 30 days.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode
 
 from nealytics.bench.events import END, tenant
+from nealytics.clickhouse.schema import TABLE
+from nealytics.clickhouse.sql import identifier
 from nealytics.queries.endpoint import Route
 
 RANGES = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
@@ -22,7 +24,7 @@ _FUNNEL = "&".join(
 # These begin at the newest event, or where the page before ended.
 PAGED = frozenset({"timeline"})
 
-# Endpoint, and the query string without the range.
+# Endpoint, and the query string without the range. `{session}` is a session of the tenant, of 20 days ago.
 QUESTIONS = (
     ("timeline", ""),
     ("timeline", "limit=1000"),
@@ -30,6 +32,7 @@ QUESTIONS = (
     ("timeline", "eventType=purchase"),
     ("timeline", "userId=user-7"),
     ("timeline", "userId=nobody"),
+    ("timeline", "sessionId={session}"),
     ("timeline", "filter=meta:plan:eq:pro"),
     ("sessions", ""),
     ("sessions", "filter=meta:plan:eq:pro"),
@@ -73,8 +76,16 @@ def tenants_asked(tenants: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tenant(rank) for rank in (1, (tenants + 1) // 2, tenants)))
 
 
-def questions(routes: tuple[Route, ...], tenants: int) -> Iterator[Question]:
-    """All there are for `routes`, in the order of `QUESTIONS`."""
+def session_sql(database: str) -> str:
+    """Each tenant, and the session that stands for `{session}`."""
+    return (
+        f"SELECT tenant_id, min(session_id) FROM {identifier(database)}.{TABLE}"
+        f" WHERE toDate(timestamp) = '{END - timedelta(days=20):%Y-%m-%d}' GROUP BY tenant_id"
+    )
+
+
+def questions(routes: tuple[Route, ...], tenants: int, sessions: Mapping[str, str]) -> Iterator[Question]:
+    """All there are for `routes`, in the order of `QUESTIONS`; `sessions` is what `session_sql` found."""
     route_of = {route.name: route for route in routes}
     for name, query in QUESTIONS:
         if name not in route_of:
@@ -83,8 +94,8 @@ def questions(routes: tuple[Route, ...], tenants: int) -> Iterator[Question]:
         for label, span in (("", None),) if name in PAGED else RANGES.items():
             range_ = urlencode({"from": _iso(END - span), "to": _iso(END)}) if span else ""
             url = f"{route.path}?{'&'.join(filter(None, (query, range_)))}"
-            for name_of_tenant in tenants_asked(tenants):
-                yield Question(name, query, label, name_of_tenant, url)
+            for asked in tenants_asked(tenants):
+                yield Question(name, query, label, asked, url.replace("{session}", sessions.get(asked, "")))
 
 
 def _iso(moment: datetime) -> str:

@@ -12,7 +12,7 @@ import os
 import socket
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -23,7 +23,7 @@ from nealytics.bench import events, processes
 from nealytics.bench.load import quantile
 from nealytics.bench.machine import Machine, Say, introduce, machine_at
 from nealytics.bench.processes import BenchError
-from nealytics.bench.questions import Question, questions
+from nealytics.bench.questions import Question, questions, session_sql
 from nealytics.bench.read_server import SENT_PATH
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
@@ -167,8 +167,9 @@ async def read(
         is_there = _is_there(root, made)
         async with running_engine(config):
             generated_s = await _provide(config, root, made, is_there=is_there, say=say)
+            sessions = await _sessions(config)
             with processes.read_server(config, root) as port:
-                pairs = _pairs(config, port, tenants, only)
+                pairs = _pairs(config, port, tenants, sessions, only)
                 _measure(pairs, rounds, say)
     report = ReadReport(
         machine=machine,
@@ -235,7 +236,14 @@ async def _provide(config: Config, root: Path, made: _Made, *, is_there: bool, s
     return took
 
 
-def _pairs(config: Config, port: int, tenants: int, only: Sequence[str]) -> list[_Pairs]:
+async def _sessions(config: Config) -> dict[str, str]:
+    async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+        return dict(await client.query(session_sql(client.endpoint.database)))
+
+
+def _pairs(
+    config: Config, port: int, tenants: int, sessions: Mapping[str, str], only: Sequence[str]
+) -> list[_Pairs]:
     api = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
     engine = _UnixConnection(socket_path(config.server.data_dir))
     # A day: a run on a slow machine shall not end with a token that has expired.
@@ -245,7 +253,7 @@ def _pairs(config: Config, port: int, tenants: int, only: Sequence[str]) -> list
     }
     return [
         _Pairs(question, api, engine, f"Bearer {tokens[question.tenant]}")
-        for question in questions(ENDPOINTS, tenants)
+        for question in questions(ENDPOINTS, tenants, sessions)
         if not only or question.endpoint in only
     ]
 

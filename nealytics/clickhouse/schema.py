@@ -56,7 +56,11 @@ COLUMNS = (
         "inserted_at", "DateTime64(3, 'UTC') DEFAULT now64(3)", "DateTime64(3, 'UTC')", before="timestamp"
     ),
 )
-INDEXES = (Index("inserted_at_minmax", "inserted_at TYPE minmax GRANULARITY 1"),)
+INDEXES = (
+    Index("inserted_at_minmax", "inserted_at TYPE minmax GRANULARITY 1"),
+    Index("session_id_bloom", "session_id TYPE bloom_filter(0.01) GRANULARITY 1"),
+    Index("user_id_bloom", "user_id TYPE bloom_filter(0.01) GRANULARITY 1"),
+)
 SORTING_KEY = "project_id, tenant_id, event_type, timestamp, event_id"
 PARTITION_KEY = "toYYYYMM(timestamp)"
 

@@ -98,7 +98,7 @@ class Filter(msgspec.Struct, frozen=True):
 
     def sql(self, bind: Bind) -> str:
         """A condition that is 0 or 1, never NULL."""
-        text = self.field.sql(bind)
+        text = self.field.name if self._needs_no_null else self.field.sql(bind)
         match self.op:
             case "exists":
                 return f"{text} IS {'NOT ' if self.value else ''}NULL"
@@ -116,6 +116,15 @@ class Filter(msgspec.Struct, frozen=True):
         if self.field.path:
             return f"ifNull(toFloat64OrNull({text}) {compare} {bind(self.value)}, 0)"
         return f"{text} {compare} fromUnixTimestamp64Milli({bind(self.value)}, 'UTC')"
+
+    @property
+    def _needs_no_null(self) -> bool:
+        """Whether an empty column does not match anyhow, and so need not be made NULL: only bare it has an
+        index."""
+        if self.op not in ("eq", "in") or self.field.name not in ("user_id", "item_id"):
+            return False
+        values = (self.value,) if isinstance(self.value, str) else self.value
+        return isinstance(values, tuple) and "" not in values
 
     def _or_absent(self, condition: str) -> str:
         # ClickHouse finds rows by its index only where a condition stands bare.

@@ -12,7 +12,7 @@ def test_every_endpoint_has_a_question():
 
 
 def test_a_range_ends_where_the_events_end_and_begins_within_them():
-    ranges = {question.range: question.url for question in questions(ENDPOINTS, 20) if question.range}
+    ranges = {question.range: question.url for question in questions(ENDPOINTS, 20, {}) if question.range}
     assert set(ranges) == {"24h", "7d", "30d"}
     assert START.isoformat() < "2026-06-01T00:00:00" < END.isoformat()
     assert "from=2026-06-01T00%3A00%3A00Z&to=2026-07-01T00%3A00%3A00Z" in ranges["30d"]

@@ -27,7 +27,7 @@ def test_each_endpoint_is_measured_beside_its_own_sql_and_nothing_is_left(tmp_pa
     report = json.loads(done.stdout)
     assert report["events"] == 20_000
     asked = [(row["endpoint"], row["query"], row["range"], row["tenant"]) for row in report["questions"]]
-    assert asked == [question[:4] for question in questions(ENDPOINTS, 3)]
+    assert asked == [question[:4] for question in questions(ENDPOINTS, 3, {})]
     for row in report["questions"]:
         assert row["queries"] >= 1, row
         assert row["answer_bytes"] > 50, row

@@ -196,6 +196,8 @@ async def test_a_condition_means_in_clickhouse_what_it_says(
         ("user_id:exists:true", ["u"]),
         ("user_id:eq:", []),
         ("user_id:in:,u", ["u"]),
+        ("user_id:in:x,u", ["u"]),
+        ("user_id:in:", []),
         ("user_id:starts:", ["u"]),
         ("user_id:contains:", ["u"]),
     ],
