@@ -8,13 +8,11 @@ well, every one of these questions shows somebody else's rows.
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from multidict import MultiDict
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse import schema
@@ -26,36 +24,11 @@ from nealytics.queries.filters import parse_filter
 from nealytics.queries.params import Arguments
 from nealytics.queries.scoped import Events, Query, limit_settings
 from tests.engine import RunningEngine, needs_engine, start_engine
+from tests.http.questions import BY_NAME, QUESTIONS, pairs_of, stories
 from tests.http.reader import JWT_KEY, NOW, SESSIONS, Reader, event, ms
 
 pytestmark = [needs_engine, pytest.mark.engine]
 
-# Every endpoint, by questions that reach all of its SQL.
-QUESTIONS = [
-    ("timeline", ""),
-    ("timeline", "filter=event_type:ne:x&after=2024-06-14"),
-    ("sessions", ""),
-    ("sessions", "order=-events"),
-    ("timeseries", ""),
-    ("timeseries", "groupBy=session_id&interval=day&fill=true&tz=Europe/Berlin"),
-    ("timeseries", "groupBy=meta:plan"),
-    ("active", ""),
-    ("active", "by=session&mode=approx"),
-    ("active", "by=session&rolling=7"),
-    ("active", "interval=week&stickiness=true"),
-    ("top", ""),
-    ("top", "dimension=meta:plan"),
-    ("top", "dimension=user_id"),
-    ("summary", ""),
-    ("funnel", "step=view&step=buy"),
-    ("funnel", "step=view&step=buy&by=session&breakdown=meta:plan"),
-    ("retention", "interval=day"),
-    ("retention", "by=session&cohortEvent=view&returnEvent=buy"),
-    ("paths", "event=view"),
-    ("paths", "event=buy&direction=previous&by=user&depth=5"),
-    ("properties", ""),
-    ("properties", "key=plan"),
-]
 SCOPES = {
     "a tenant": Scope("shop", "acme"),
     "a tenant with a hostile name": Scope("shop", "ac'me\\"),
@@ -63,7 +36,6 @@ SCOPES = {
     "a token with filters": Scope("shop", "acme", filters=("event_type:ne:buy",)),
 }
 OTHERS = [("shop", "globex"), ("blog", "acme"), ("shop", "acme'"), ("shop'", "ac'me\\")]
-BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
 
 
 class WithoutWhere(Events):
@@ -93,33 +65,14 @@ class Unfenced(WithoutWhere):
 
 
 async def store_everybody_s(reader: Reader) -> None:
-    """The same story in every scope, told a little longer by each, so that no two have the same figures."""
     mine = [(scope.project_id, scope.tenant_id or "acme") for scope in SCOPES.values()]
-    for number, (project_id, tenant_id) in enumerate(dict.fromkeys([*mine, *OTHERS])):
-        stories = [
-            [
-                event(
-                    NOW - timedelta(hours=20 - story, minutes=-minute),
-                    project_id=project_id,
-                    tenant_id=tenant_id,
-                    session_id=f"s{story} of {number}",
-                    user_id=f"u{story} of {number}" if story % 3 else None,
-                    event_type=event_type,
-                    item_id=f"/{number}",
-                    metadata={"plan": f"plan {number}"},
-                )
-                for minute, event_type in enumerate(["view", "look", "buy", "view", "buy"][: 3 + story % 3])
-            ]
-            for story in range(5 + number)
-        ]
-        await reader.store_twice(*(one for story in stories for one in story))
+    await reader.store_twice(*stories(list(dict.fromkeys([*mine, *OTHERS]))))
 
 
 async def answer(
     reader: Reader, kind: type[Events], scope: Scope, endpoint: Endpoint[Any], query: str
 ) -> dict[str, Any]:
-    pairs = MultiDict(part.split("=", 1) for part in query.split("&") if part)
-    arguments = Arguments(pairs, reader.config.query, ms(NOW), endpoint.parameters)
+    arguments = Arguments(pairs_of(query), reader.config.query, ms(NOW), endpoint.parameters)
     events = kind(
         reader.clickhouse,
         reader.config.clickhouse.database,
