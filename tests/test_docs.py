@@ -16,7 +16,7 @@ from nealytics.http import openapi
 from nealytics.ingest import handlers
 from nealytics.observe.metrics import REFUSED_REASONS, SPECS
 from nealytics.queries import ENDPOINTS, STREAMS
-from nealytics.queries.endpoint import Endpoint, Route
+from nealytics.queries.endpoint import Endpoint, Route, Stream
 from nealytics.queries.filters import COLUMNS, OPS
 from nealytics.queries.params import Arguments
 
@@ -77,6 +77,12 @@ def test_the_answer_of_a_section_is_the_endpoint_s_example(endpoint: Endpoint[An
     assert json.loads(shown) == json.loads(msgspec.json.encode(endpoint.example))
 
 
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_what_a_stream_looks_like_is_shown_as_it_is_declared(stream: Stream):
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", sections()[stream.path], re.MULTILINE | re.DOTALL)
+    assert shown.strip() == stream.example.strip()
+
+
 @each_route
 def test_the_curl_line_of_a_section_asks_what_the_route_understands(route: Route):
     """`tests/http/test_contract.py` asks the engine itself."""
@@ -88,18 +94,16 @@ def test_the_curl_line_of_a_section_asks_what_the_route_understands(route: Route
 
 def curl_lines(section: str) -> list[SplitResult]:
     """The addresses that are asked with the quickstart's token."""
-    lines = re.findall(
-        r'^curl (?:-N )?"http://localhost:5000([^"]+)"(?: \\\n *| )-H "Authorization: Bearer \$TOKEN"$',
-        section,
-        re.MULTILINE,
-    )
+    token = r'-H "Authorization: Bearer \$TOKEN"'
+    line = rf'^curl (?:-N |-o \S+ )?"http://localhost:5000([^"]+)"(?: \\\n *| ){token}$'
+    lines = re.findall(line, section, re.MULTILINE)
     return [urlsplit(line) for line in lines]
 
 
 def test_every_error_of_reading_is_in_the_document():
     told = re.findall(r"^\| (\d{3}) \| ([^|]+) \|", text("docs/reading.md"), re.MULTILINE)
     pairs = {(int(status), code) for status, codes in told for code in re.findall(r"`(\w+)`", codes)}
-    assert pairs == {(status, code) for status, codes in openapi.READ_ERRORS.items() for code in codes}
+    assert pairs == {(status, code) for status, codes in openapi.STREAM_ERRORS.items() for code in codes}
 
 
 def test_every_field_and_operation_of_a_filter_is_in_the_document():

@@ -57,6 +57,12 @@ READ_ERRORS = {
     500: ("internal_error",),
     503: ("queries_busy", "clickhouse_unavailable", "scope_not_proven", "keys_unavailable"),
 }
+STREAM_ERRORS = {
+    **READ_ERRORS,
+    429: (*READ_ERRORS[429], "too_many_streams"),
+    503: (*READ_ERRORS[503], "streams_busy"),
+    505: ("http_1_1_needed",),
+}
 SEND_ERRORS = {
     400: ("invalid_json", "invalid_event", "outside_time_window", "bad_request"),
     401: ("unauthorized",),
@@ -79,8 +85,10 @@ _MEANING = {
     429: "Too many requests.",
     500: "The server failed; its log says why.",
     503: "Not now.",
+    505: "The answer is a stream, which HTTP/1.0 cannot end reliably.",
 }
 _LATER = (429, 503)
+_ERRORS = {"Reading": READ_ERRORS, "Streaming": STREAM_ERRORS, "Sending": SEND_ERRORS}
 
 _HEADERS = {
     "ETag": ("string", "The answer's version, for `If-None-Match`; only if it may be kept."),
@@ -90,6 +98,7 @@ _HEADERS = {
         " `no-store`.",
     ),
     "Retry-After": ("integer", "After so many seconds it is worth asking again."),
+    "Nealytics-Warnings": ("string", "What is `warnings` in other answers, as JSON; only if there are any."),
 }
 
 
@@ -142,7 +151,7 @@ def document(config: Config) -> Schema:
             },
             "responses": {
                 f"{tag}{status}": _error(status, codes, schemas)
-                for tag, errors in (("Reading", READ_ERRORS), ("Sending", SEND_ERRORS))
+                for tag, errors in _ERRORS.items()
                 for status, codes in errors.items()
             },
             "schemas": {**schemas.components, "Event": event_schema(config.ingest)},
@@ -170,32 +179,41 @@ def _security() -> Schema:
 
 
 def _reading(route: Route, config: Config, schemas: Schemas) -> Schema:
-    content: Schema
-    if isinstance(route, Endpoint):
-        example = msgspec.json.decode(msgspec.json.encode(route.example))
-        content = {"application/json": {"schema": schemas.ref(route.answer), "example": example}}
-    else:
-        assert isinstance(route, Stream)
-        content = {content_type: {"schema": {"type": "string"}} for content_type in route.content_types}
-        content[route.content_types[0]]["example"] = route.example
-    responses: Schema = {
-        "200": {"description": "The answer.", "headers": _headers("Cache-Control"), "content": content}
-    }
-    if isinstance(route, Endpoint):
-        responses["200"]["headers"] |= _headers("ETag")
-        responses["304"] = {
-            "description": "The answer is still the one that `If-None-Match` names.",
-            "headers": _headers("ETag", "Cache-Control"),
-        }
-    return {
+    described: Schema = {
         "operationId": route.name,
         "tags": ["Reading"],
         "summary": route.summary,
         "description": description_of(route),
         "security": [{"token": []}],
         "parameters": [_parameter(parameter, config) for parameter in route.parameters],
-        "responses": {**responses, **_errors("Reading", *READ_ERRORS)},
     }
+    if isinstance(route, Endpoint):
+        return {**described, "responses": {**_answer(route, schemas), **_errors("Reading")}}
+    assert isinstance(route, Stream)
+    if any(parameter.name == "access_token" for parameter in route.parameters):
+        # The parameter is a way to send the token, so that a request without the header may be good.
+        described["security"].append({})
+    return {**described, "responses": {**_stream(route), **_errors("Streaming")}}
+
+
+def _answer(endpoint: Endpoint[Any], schemas: Schemas) -> Schema:
+    example = msgspec.json.decode(msgspec.json.encode(endpoint.example))
+    headers = _headers("ETag", "Cache-Control")
+    return {
+        "200": {
+            "description": "The answer.",
+            "headers": headers,
+            "content": {"application/json": {"schema": schemas.ref(endpoint.answer), "example": example}},
+        },
+        "304": {"description": "The answer is still the one that `If-None-Match` names.", "headers": headers},
+    }
+
+
+def _stream(stream: Stream) -> Schema:
+    content: Schema = {kind: {"schema": {"type": "string"}} for kind in stream.content_types}
+    content[stream.content_types[0]]["example"] = stream.example
+    headers = _headers("Cache-Control", "Nealytics-Warnings")
+    return {"200": {"description": "It begins.", "headers": headers, "content": content}}
 
 
 def description_of(route: Route) -> str:
@@ -260,7 +278,7 @@ def _sending(schemas: Schemas) -> Schema:
                 "summary": "One event",
                 "security": [{"key": []}, {"keyInQuery": []}],
                 "requestBody": {"required": True, "content": {"application/json": {"schema": one}}},
-                "responses": {"202": {"description": "It is on disk."}, **_errors("Sending", *SEND_ERRORS)},
+                "responses": {"202": {"description": "It is on disk."}, **_errors("Sending")},
             }
         },
         BATCH: {
@@ -282,7 +300,7 @@ def _sending(schemas: Schemas) -> Schema:
                 "responses": {
                     "200": {"description": "With `wait`: ClickHouse has them.", "content": taken},
                     "202": {"description": "Those that were accepted are on disk.", "content": taken},
-                    **_errors("Sending", *SEND_ERRORS),
+                    **_errors("Sending"),
                 },
             }
         },
@@ -303,7 +321,7 @@ def _sending(schemas: Schemas) -> Schema:
                 },
                 "responses": {
                     "204": {"description": "They are on disk."},
-                    **_errors("Sending", *SEND_ERRORS),
+                    **_errors("Sending"),
                 },
             }
         },
@@ -360,8 +378,8 @@ def _error(status: int, codes: tuple[str, ...], schemas: Schemas) -> Schema:
     return response
 
 
-def _errors(tag: str, *statuses: int) -> Schema:
-    return {str(status): {"$ref": f"#/components/responses/{tag}{status}"} for status in statuses}
+def _errors(tag: str) -> Schema:
+    return {str(status): {"$ref": f"#/components/responses/{tag}{status}"} for status in _ERRORS[tag]}
 
 
 def _headers(*names: str) -> dict[str, Any]:

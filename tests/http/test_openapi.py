@@ -4,7 +4,7 @@ import ast
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,11 +23,12 @@ from nealytics.errors import Refused
 from nealytics.event import InvalidEvent, Limits, Sent, decode_event, freeze
 from nealytics.http.app import build_app
 from nealytics.http.health import add_health_routes
-from nealytics.http.openapi import PATH, READ_ERRORS, SEND_ERRORS, add_openapi_route, document
+from nealytics.http.openapi import PATH, READ_ERRORS, SEND_ERRORS, STREAM_ERRORS, add_openapi_route, document
 from nealytics.http.openapi_schemas import _FIELDS, parameter_schema
 from nealytics.http.reads import Reads, add_read_routes
+from nealytics.http.streams import add_stream_routes
 from nealytics.observe.metrics import REFUSED_REASONS
-from nealytics.queries import ENDPOINTS, STREAMS
+from nealytics.queries import ENDPOINTS, STREAMS, export, live
 from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.params import Arguments, Parameter
 from nealytics.shared import NodeMemory
@@ -94,7 +95,7 @@ def test_metrics_are_told_only_where_they_are_served():
 def whole_app() -> web.Application:
     """All routes, as `server` adds them; nothing behind them."""
     added = set(re.findall(r"\b(add_\w+_routes?)\(", (PACKAGE / "server.py").read_text()))
-    assert added == {"add_read_routes", "add_openapi_route", "add_health_routes"}
+    assert added == {"add_read_routes", "add_stream_routes", "add_openapi_route", "add_health_routes"}
     nothing = cast(Any, None)
     app = build_app(
         CONFIG,
@@ -106,6 +107,7 @@ def whole_app() -> web.Application:
     )
     reads = Reads(CONFIG, client=nothing, verifier=nothing, metrics=nothing)
     add_read_routes(app, reads)
+    add_stream_routes(app, reads, CONFIG)
     add_openapi_route(app, CONFIG)
     add_health_routes(app, log=nothing, committer=nothing, client=nothing, metrics=nothing, prometheus=True)
     return app
@@ -150,6 +152,14 @@ def test_the_parameters_are_the_declared_ones(route: Route):
     assert operation(route)["description"].endswith((".", ":", "`"))
 
 
+# Streams take what a header says as well. The token is read before anything else.
+PARSE_STREAM: dict[str, Callable[[Arguments], Any]] = {
+    live.STREAM.path: lambda arguments: live.parse(arguments, ""),
+    export.STREAM.path: lambda arguments: export.parse(arguments, ""),
+}
+READ_ELSEWHERE = {"access_token"}
+
+
 class Recording:
     """A query string that remembers which of its names were looked at."""
 
@@ -162,13 +172,14 @@ class Recording:
         return cast(list[str], self._query.getall(name, default))
 
 
-def names_read(endpoint: Endpoint[Any], pairs: list[tuple[str, str]]) -> set[str]:
-    arguments = Arguments(MultiDict(pairs), QueryConfig(), NOW_MS, endpoint.parameters)
+def names_read(route: Route, pairs: list[tuple[str, str]]) -> set[str]:
+    arguments = Arguments(MultiDict(pairs), QueryConfig(), NOW_MS, route.parameters)
     recording = Recording(arguments._query)
     arguments._query = cast(Any, recording)
     # What makes no sense alone is read all the same.
     with contextlib.suppress(Refused):
-        endpoint.parse(arguments)
+        parse = route.parse if isinstance(route, Endpoint) else PARSE_STREAM[route.path]
+        parse(arguments)
     return recording.names
 
 
@@ -199,15 +210,14 @@ def required(route: Route) -> list[tuple[str, str]]:
     ]
 
 
-@each_endpoint
-def test_every_declared_parameter_is_read_and_no_other(endpoint: Endpoint[Any]):
-    declared = {parameter.name for parameter in endpoint.parameters}
-    read = names_read(endpoint, required(endpoint))
-    for parameter in endpoint.parameters:
-        if parameter.name not in dict(required(endpoint)):
-            also = (parameter.name, a_value(endpoint, parameter))
-            read |= names_read(endpoint, [*required(endpoint), also])
-    assert read == declared
+@each_route
+def test_every_declared_parameter_is_read_and_no_other(route: Route):
+    declared = {parameter.name for parameter in route.parameters}
+    read = names_read(route, required(route))
+    for parameter in route.parameters:
+        if parameter.name not in dict(required(route)):
+            read |= names_read(route, [*required(route), (parameter.name, a_value(route, parameter))])
+    assert read == declared - READ_ELSEWHERE
 
 
 @each_route
@@ -343,7 +353,8 @@ def test_the_errors_of_reading_are_those_that_the_code_raises():
     ]
     raised = set(refusals("auth/*.py", "queries/*.py", *http))
     # Any route may meet a request that is no HTTP, and a fault of ours.
-    assert pairs(READ_ERRORS) == raised | {(400, "bad_request"), (500, "internal_error")}
+    raised |= {(400, "bad_request"), (500, "internal_error")}
+    assert pairs(READ_ERRORS) | pairs(STREAM_ERRORS) == raised
 
 
 def test_the_errors_of_sending_are_those_that_the_code_raises():
