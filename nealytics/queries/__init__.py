@@ -24,6 +24,7 @@ from nealytics.queries import (
     export,
     funnel,
     live,
+    paths,
     properties,
     retention,
     sessions,
@@ -44,6 +45,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     properties.ENDPOINT,
     funnel.ENDPOINT,
     retention.ENDPOINT,
+    paths.ENDPOINT,
 )
 
 # Routes whose answers have no end known beforehand; `http` serves each in its own way.

@@ -1,4 +1,4 @@
-"""Funnels over the real engine, against a calculation that is written from their definition.
+"""Funnels, retention and paths over the real engine, against calculations written from their definitions.
 
 Histories are small and crowded: few event types, ties in one millisecond, times that lie on the edge of the
 window, users without a name. Each row is stored twice, and the table is not merged.
@@ -7,6 +7,7 @@ window, users without a name. Each row is stored twice, and the table is not mer
 import json
 import random
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from operator import attrgetter
@@ -15,6 +16,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
 from nealytics.event import Event
 from nealytics.queries.instants import iso_utc
@@ -22,6 +24,7 @@ from tests.http.reader import NOW, Reader, event, ms, on_the_engine
 
 FUNNEL = "/api/v1/analytics/funnel"
 RETENTION = "/api/v1/analytics/retention"
+PATHS = "/api/v1/analytics/paths"
 
 pytestmark = on_the_engine
 
@@ -315,3 +318,81 @@ async def test_retention_is_what_its_definition_says(
         )
         assert expected, "there is something to compare"
         assert answer["cohorts"] == expected, asked
+
+
+# Paths, from their definition
+
+
+def paths_of(
+    events: Sequence[Event], start: str, *, direction: str, depth: int, by: str, limit: int
+) -> dict[str, Any]:
+    starts = 0
+    counts: Counter[tuple[str, ...]] = Counter()
+    for history in by_entity(events, by).values():
+        types = [one.event_type for one in history]
+        for index, event_type in enumerate(types):
+            if event_type == start:
+                starts += 1
+                around = types[index + 1 :] if direction == "next" else types[:index][::-1]
+                counts.update(tuple(around[:length]) for length in range(1, min(depth, len(around)) + 1))
+    shown = []
+    for length in range(1, depth + 1):
+        of_length = [path for path in counts if len(path) == length]
+        shown += sorted(of_length, key=lambda path: (-counts[path], [name.encode() for name in path]))[:limit]
+    return {
+        "starts": starts,
+        "paths": [
+            {"events": list(path), "count": counts[path], "share": counts[path] / starts} for path in shown
+        ],
+    }
+
+
+@pytest.mark.parametrize("direction", ["next", "previous"])
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+async def test_paths_are_what_their_definition_says(reader: Reader, direction: str, depth: int):
+    """Each seed is as many histories as it has users; ties within a millisecond are everywhere."""
+    for seed in range(4):
+        events = crowded(random.Random(seed), 60)
+        tenant = f"tenant {seed}"
+        await reader.store_twice(*(replace(one, tenant_id=tenant) for one in events))
+        for by, start, item, limit in [
+            ("session", "a", None, None),
+            ("user", "a", None, None),
+            ("session", "d", "/shop", 1000),
+            ("user", "b", "/", 3),
+        ]:
+            answer = await reader.answer(
+                PATHS,
+                tenant_id=tenant,
+                event=start,
+                direction=direction,
+                depth=str(depth),
+                by=by,
+                **({"itemId": item} if item else {}),
+                **({"limit": str(limit)} if limit else {}),
+                **RANGE,
+            )
+            expected = paths_of(
+                [one for one in events if item in (None, one.item_id)],
+                start,
+                direction=direction,
+                depth=depth,
+                by=by,
+                limit=limit or 50,
+            )
+            assert expected["paths"]
+            assert {name: answer[name] for name in expected} == expected
+
+
+async def test_events_of_one_millisecond_are_in_the_order_of_the_table(reader: Reader):
+    """ClickHouse compares the second half of a UUID before the first."""
+    high, low = UUID("ffffffff-ffff-7fff-8000-000000000001"), UUID("00000000-0000-7000-9000-000000000000")
+    await reader.store_twice(
+        event(event_type="first", event_id=high), event(event_type="second", event_id=low)
+    )
+    for one, after in (("first", ["second"]), ("second", [])):
+        answer = await reader.answer(PATHS, event=one, **RANGE)
+        assert [path["events"] for path in answer["paths"]] == ([after] if after else [])
+    stored = await reader.timeline()
+    assert [one["eventType"] for one in stored] == ["second", "first"]
+    assert uuid_order(high) < uuid_order(low)

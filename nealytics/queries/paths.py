@@ -1,0 +1,210 @@
+"""`GET /api/v1/analytics/paths`: what follows an event, and what follows that; or what came before it.
+
+    event        the event type to start from; required
+    direction    next or previous; default next
+    depth        how many events a path may have, 1 to 5; default 3
+    by           session or user, whose events are one sequence; default session
+    limit        of paths of each length; default 50
+    from, to     ISO 8601, inclusive; default the last `query.default_range_hours`
+
+Every occurrence of the event within the range is a start, also where another one follows; `starts` is how
+many there are. Its path is the types of the events that follow it in the same session (with `previous`: that
+precede it, the nearest first), up to `depth` of them and as far as the range goes. Filters apply before: an
+event that they leave out is not in between either.
+
+`paths` counts every beginning of those paths: how many starts were followed by A, by A and then B, and so on.
+So a path of two events is counted under its first event too, and the counts of one length add up to the
+starts that have that many events after them. Shortest first; of one length the most frequent first, equal
+ones by their events. `share` is that of `starts`.
+"""
+
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.instants import iso_utc
+from nealytics.queries.params import (
+    KEY_OF,
+    SELECTION,
+    Arguments,
+    Limit,
+    Parameter,
+    Warn,
+    by_of,
+    limit_of,
+)
+from nealytics.queries.scoped import Events, Query
+
+DEPTH_MAX = 5
+
+PARAMETERS = (
+    Parameter(
+        name="event",
+        kind="text",
+        required=True,
+        description="The event type to start from.",
+        example="product_view",
+    ),
+    Parameter(
+        name="direction",
+        kind="choice",
+        choices=("next", "previous"),
+        default="next",
+        description="Whether what follows is asked for, or what came before.",
+    ),
+    Parameter(
+        name="depth",
+        kind="integer",
+        default=3,
+        minimum=1,
+        maximum=DEPTH_MAX,
+        description=f"How many events a path may have, 1 to {DEPTH_MAX}; default 3.",
+    ),
+    by_of("session"),
+    *SELECTION,
+    limit_of("paths of each length", 50),
+)
+
+# Entities whose sequences are worked on at once.
+_BLOCK_ROWS = 1024
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True):
+    event: str
+    direction: str
+    depth: int
+    by: str
+    selection: Selection
+    limit: Limit
+
+
+class Path(msgspec.Struct, kw_only=True):
+    events: list[str]  # event types, the nearest to the start first
+    count: int
+    share: float
+
+
+class Paths(Answer, kw_only=True):
+    from_: str = msgspec.field(name="from")
+    to: str
+    event: str
+    direction: str
+    depth: int
+    by: str
+    starts: int
+    paths: list[Path]
+
+
+def parse(arguments: Arguments) -> Params:
+    event, depth = arguments.text("event"), arguments.integer("depth")
+    assert event is not None, "it is required"
+    assert depth is not None, "it has a default"
+    return Params(
+        event=event,
+        direction=arguments.chosen("direction"),
+        depth=depth,
+        by=arguments.chosen("by"),
+        selection=arguments.selection(),
+        limit=arguments.limit(),
+    )
+
+
+def build_sql(params: Params) -> Query:
+    """`[path, count]`, the shortest paths first: so the very first row is the empty path, which all starts
+    have. Of each length one more than the limit.
+    """
+    bind = Bind()
+    # Whole paths are counted before they are cut up: there are far fewer of them than starts.
+    whole = f"SELECT whole, count() AS starts FROM ({_starts(params, bind)}) GROUP BY whole"
+    beginnings = "arrayMap(events -> arraySlice(whole, 1, events), range(length(whole) + 1))"
+    paths = f"SELECT arrayJoin({beginnings}) AS path, starts FROM ({whole})"
+    return Query(
+        f"SELECT path, sum(starts) AS found FROM ({paths})"
+        " GROUP BY path ORDER BY length(path), found DESC, path"
+        f" LIMIT {bind(params.limit.count + 1)} BY length(path)",
+        bind.values,
+    )
+
+
+def _starts(params: Params, bind: Bind) -> str:
+    """A row for each start: its whole path."""
+    event, where, entity = bind(params.event), params.selection.where(bind), KEY_OF[params.by]
+    # In the table's order, also within a millisecond.
+    in_order = "arraySort(groupArray(tuple(timestamp, event_id, toString(event_type))))"
+    if params.direction == "previous":
+        in_order = f"arrayReverse({in_order})"
+    sequences = (
+        f"SELECT {in_order}.3 AS types FROM events WHERE {where}"
+        # Where it never happens nothing follows it: a set of names instead of all their events.
+        f" AND {entity} IN (SELECT {entity} FROM events WHERE {where} AND event_type = {event})"
+        f" GROUP BY {entity} SETTINGS max_block_size = {_BLOCK_ROWS}"
+    )
+    # Beside each event lie those after it: the sequence itself, shifted.
+    names = ", ".join(f"n{distance}" for distance in range(1, params.depth + 1))
+    shifted = ", ".join(f"arrayShiftLeft(types, {distance})" for distance in range(1, params.depth + 1))
+    following = f"(at, {names}) -> arraySlice([{names}], 1, length(types) - at)"
+    return (
+        f"SELECT arrayJoin(arrayFilter((path, type) -> type = {event},"
+        f" arrayMap({following}, arrayEnumerate(types), {shifted}), types)) AS whole FROM ({sequences})"
+    )
+
+
+async def run(events: Events, params: Params) -> Paths:
+    found = await events.rows(build_sql(params))
+    starts = int(found.pop(0)[1]) if found else 0
+    shown, warnings = _cut(found, params.limit)
+    return Paths(
+        project_id=events.scope.project_id,
+        tenant_id=events.scope.tenant_id,
+        warnings=warnings,
+        from_=iso_utc(params.selection.from_ms),
+        to=iso_utc(params.selection.to_ms),
+        event=params.event,
+        direction=params.direction,
+        depth=params.depth,
+        by=params.by,
+        starts=starts,
+        paths=[Path(events=path, count=int(count), share=int(count) / starts) for path, count in shown],
+    )
+
+
+def _cut(found: list[Any], limit: Limit) -> tuple[list[Any], list[Warn]]:
+    """The paths of each length up to the limit. The most frequent ones are what is asked for, so that is no
+    error.
+    """
+    shown: list[Any] = []
+    for _, of_length in groupby(found, key=lambda row: len(row[0])):
+        shown += list(of_length)[: limit.count]
+    if len(shown) == len(found):
+        return shown, []
+    text = f"there are more than {limit.count} paths of one length; these are the most frequent"
+    return shown, [Warn("truncated", text, "limit")]
+
+
+ENDPOINT = Endpoint(
+    path="/api/v1/analytics/paths",
+    summary="What happens next, or happened before",
+    parameters=PARAMETERS,
+    parse=parse,
+    run=run,
+    answer=Paths,
+    example=Paths(
+        project_id="my-app",
+        tenant_id="tenant-1",
+        from_="2026-06-01T00:00:00Z",
+        to="2026-06-08T00:00:00Z",
+        event="product_view",
+        direction="next",
+        depth=2,
+        by="session",
+        starts=200,
+        paths=[
+            Path(events=["add_to_cart"], count=80, share=0.4),
+            Path(events=["search"], count=20, share=0.1),
+            Path(events=["add_to_cart", "purchase"], count=50, share=0.25),
+        ],
+    ),
+)
