@@ -106,6 +106,14 @@ def test_every_error_of_reading_is_in_the_document():
     assert pairs == {(status, code) for status, codes in openapi.STREAM_ERRORS.items() for code in codes}
 
 
+def test_every_warning_is_in_the_document():
+    code = "".join(path.read_text() for path in ROOT.glob("nealytics/**/*.py"))
+    codes = set(re.findall(r'\bWarn\(\s*"(\w+)"', code))
+    told = re.findall(r"^\| `(\w+)` \| ", text("docs/reading.md").partition("### Limits")[2], re.MULTILINE)
+    assert codes
+    assert codes - set(told) == set()
+
+
 def test_every_field_and_operation_of_a_filter_is_in_the_document():
     told = set(re.findall(r"`([\w:<>]+)`", text("docs/reading.md").partition("### Filters")[2]))
     assert {*COLUMNS, *OPS, "meta:<path>"} - told == set()
