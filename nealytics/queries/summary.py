@@ -45,8 +45,9 @@ class Figures(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Summary(Answer, kw_only=True):
-    """`Figures` of the range, and those of the range before. A struct has one base, hence the repetition."""
+    """The figures of the range, and those of the range before."""
 
+    # Those of `Figures`: a struct has one base, hence the repetition.
     from_: str = msgspec.field(name="from")
     to: str
     events: int

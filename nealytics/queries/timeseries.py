@@ -10,8 +10,8 @@
     filters      as everywhere (`filters.py`)
 
 A point has the start of its interval as `bucket` (with `tz` a local time with its offset) and its `count` of
-events; the first interval counts from `from`, the last up to `to`. `ranges.py` says what an interval is where
-clocks are changed.
+events; the first interval counts from `from`, the last up to `to`. Where clocks are changed a day has 23 or
+25 hours, and the hour that they show twice is two intervals.
 
 With `groupBy`, events without the value are the last point of their interval, one without `series`. With a
 token of the whole project, a session or a user is one of a tenant: its points have the `tenantId`, and the

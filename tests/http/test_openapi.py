@@ -88,6 +88,10 @@ async def test_the_routes_of_the_product_are_those_of_the_document():
     assert told == served
 
 
+def test_descriptions_name_no_file_of_the_program():
+    assert re.findall(r"\S+\.py\b", json.dumps(DOCUMENT)) == []
+
+
 def test_metrics_are_told_only_where_they_are_served():
     assert "/metrics" not in document(Config())["paths"]
 
