@@ -7,7 +7,8 @@
     value  = any text; of `in` a comma-separated list, where \\, is a comma and \\\\ a backslash;
              of `exists` true (also when empty) or false
 
-A field compares by its text; a metadata value that is not a string by its JSON text (`1.5`, `true`, `[1,2]`).
+A field compares by its text; a metadata value that is not a string by its JSON text without spaces (`true`,
+`[1,2]`), where a number has its shortest form: what was sent as `1.50` or `1e2` compares as `1.5` and `100`.
 `gt` and `lt` compare metadata as numbers, where only numbers and strings that hold one can match, and
 `timestamp` as instants. What is absent (NULL, an empty user or item, a missing key, a JSON null) matches `ne`
 and `exists:false` and nothing else.
