@@ -48,8 +48,8 @@ def chains_sql(
     """SELECTs one row for each value of `entity` that has an event of the first step.
 
     `level` is how many steps it took within `window_ms` after its start, `chain` at which millisecond it took
-    each of them; beyond `level`, `chain` means nothing. `label` becomes the value that this expression,
-    Nullable, has at the event that the chain starts with.
+    each of them; beyond `level`, `chain` means nothing. `label` becomes what this expression is at the
+    event that the chain starts with.
     """
     last = len(steps)
     sql = _events_sql(steps, entity, where, label)

@@ -21,7 +21,8 @@ median, over those who reached it, of the time since the step before (for an eve
 middle two); the first step has none, nor has a step that nobody reached.
 
 With `breakdown`, `groups` has the same steps for each value that the event of a user's first step has: most
-starts first, equal ones by key. Those whose event has no such value are a group without `key`.
+starts first, equal ones by key. Those whose event has no such value are a group without `key`. With a token
+of the whole project, a session or a user is one of a tenant: its group has the `tenantId`.
 """
 
 import re
@@ -46,6 +47,7 @@ from nealytics.queries.params import (
     limit_of,
 )
 from nealytics.queries.scoped import Events, Query
+from nealytics.queries.top import DIMENSIONS, OF_A_TENANT
 
 STEPS_MIN = 2
 WINDOW_MS_MIN, WINDOW_MS_MAX = 1_000, 90 * 86_400_000
@@ -80,7 +82,7 @@ PARAMETERS = (
     Parameter(
         name="breakdown",
         kind="field",
-        choices=("event_type", "item_id", "user_id", "session_id", "tenant_id"),
+        choices=DIMENSIONS,
         chars_max=FILTER_CHARS_MAX,  # any key that a filter can name
         description="Also one funnel for each value of this that the event of the first step has.",
         example="meta:plan",
@@ -115,8 +117,9 @@ class StepCount(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True
     median_seconds_from_previous: float | None = None
 
 
-class Group(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Group(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     key: str | None = None
+    tenant_id: str | None = None  # of a session or user, if the token opens the whole project
     steps: list[StepCount]
 
 
@@ -184,11 +187,13 @@ def build_sql(params: Params) -> Query:
     )
     chains = _chains(params, bind)
     if params.breakdown is None:
-        return Query(f"SELECT 1, NULL, [{counts}], [{medians}] FROM ({chains})", bind.values)
+        return Query(f"SELECT 1, NULL, '', [{counts}], [{medians}] FROM ({chains})", bind.values)
+    labelled = f"SELECT level, chain, label.1 AS key, label.2 AS tenant FROM ({chains})"
     return Query(
-        f"SELECT grouping(label) AS everybody, label, [{counts}] AS counts, [{medians}] FROM ({chains})"
-        " GROUP BY GROUPING SETS ((), (label))"
-        f" ORDER BY everybody DESC, counts[1] DESC, label NULLS LAST LIMIT {bind(params.limit.count + 2)}",
+        f"SELECT grouping(key) AS everybody, key, tenant, [{counts}] AS counts, [{medians}] FROM ({labelled})"
+        " GROUP BY GROUPING SETS ((), (key, tenant))"
+        " ORDER BY everybody DESC, counts[1] DESC, key NULLS LAST, tenant"
+        f" LIMIT {bind(params.limit.count + 2)}",
         bind.values,
     )
 
@@ -211,14 +216,21 @@ def _chains(params: Params, bind: Bind) -> str:
         where=f"{params.selection.where(bind)} AND event_type IN {bind(event_types)}"
         f" AND {entity} IS NOT NULL",
         window_ms=bind(params.window_ms),
-        label=None if params.breakdown is None else f"toNullable({params.breakdown.sql(bind)})",
+        label=None if params.breakdown is None else _label(params.breakdown, bind),
     )
+
+
+def _label(breakdown: Field, bind: Bind) -> str:
+    """The value, and whose it is: a session or a user is one of a tenant."""
+    key = f"toNullable({breakdown.sql(bind)})"
+    tenant = f"if(isNull({key}), '', tenant_id)" if breakdown.name in OF_A_TENANT else "''"
+    return f"tuple({key}, {tenant})"
 
 
 async def run(events: Events, params: Params) -> Funnel:
     found = await events.rows(build_sql(params))
     # Where nobody has started there may be no row at all.
-    everybody = found.pop(0)[2:] if found else ([0] * len(params.steps), [])
+    everybody = found.pop(0)[3:] if found else ([0] * len(params.steps), [])
     answer = Funnel(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
@@ -231,7 +243,11 @@ async def run(events: Events, params: Params) -> Funnel:
     if params.breakdown is not None:
         answer.warnings = _cut(found, params.limit)
         answer.breakdown = str(params.breakdown)
-        answer.groups = [Group(key=key, steps=_steps(params.steps, *row)) for _, key, *row in found]
+        several = events.scope.tenant_id is None
+        answer.groups = [
+            Group(key=key, tenant_id=tenant or None if several else None, steps=_steps(params.steps, *row))
+            for _, key, tenant, *row in found
+        ]
     return answer
 
 

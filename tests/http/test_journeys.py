@@ -171,6 +171,87 @@ async def test_a_funnel_is_what_its_definition_says_for_each_user(reader: Reader
         assert answer["groups"] == groups_of(chains, steps, attrgetter(breakdown))
 
 
+DIMENSIONS: dict[str, Callable[[Event], str | None]] = {
+    "event_type": attrgetter("event_type"),
+    "item_id": attrgetter("item_id"),
+    "tenant_id": attrgetter("tenant_id"),
+    "session_id": attrgetter("session_id"),
+    "meta:plan": lambda one: None if plan_of(one) is None else str(plan_of(one)),
+}
+ONES = [f"s{number}" for number in range(1, 200, 2)]
+
+
+def plan_of(one: Event) -> object:
+    return json.loads(one.metadata_json)["plan"]
+
+
+@pytest.mark.parametrize("breakdown", DIMENSIONS)
+@pytest.mark.parametrize("steps", ["aab", "abc"])
+async def test_a_breakdown_goes_by_the_event_that_the_chain_starts_with(
+    reader: Reader, steps: str, breakdown: str
+):
+    """Of starts in the same millisecond it is the first one in the table's order."""
+    events = crowded(random.Random(f"{breakdown}{steps}"), 200)
+    await reader.store_twice(*events)
+    for common in (None, "/"):
+        history_of = by_entity([one for one in events if common in (None, one.item_id)], "user")
+
+        def is_step(number: int, one: Event) -> bool:
+            # The second step has two conditions of its own, the third one.
+            return one.event_type == steps[number - 1] and (
+                number == 1
+                or (number == 2 and plan_of(one) in ("pro", 5) and one.session_id in ONES)
+                or (number == 3 and plan_of(one) is not None)
+            )
+
+        chains = [best_chain(history, steps, 2000, is_step) for history in history_of.values()]
+        asked: dict[str, Any] = {
+            "step": list(steps),
+            "stepFilter": ["2:meta:plan:in:pro,5", f"2:session_id:in:{','.join(ONES)}", "3:meta:plan:exists"],
+            "window": "2s",
+            "breakdown": breakdown,
+            **({"itemId": common} if common else {}),
+            **RANGE,
+        }
+        everything = await reader.answer(FUNNEL, limit="1000", **asked)
+        assert everything["steps"] == steps_of(chains, steps)
+        expected = groups_of(chains, steps, DIMENSIONS[breakdown])
+        assert everything["groups"] == expected
+        assert "warnings" not in everything
+        first = await reader.answer(FUNNEL, limit="1", **asked)
+        assert (first["steps"], first["groups"]) == (everything["steps"], expected[:1])
+        assert ("warnings" in first) == (len(expected) > 1)
+
+
+async def test_in_the_view_of_a_project_everybody_belongs_to_a_tenant(reader: Reader):
+    """Ada of one tenant is not Ada of another, in any of the three."""
+    for tenant, types in (("acme", "ab"), ("globex", "ba")):
+        for second, event_type in enumerate(types):
+            await reader.store_twice(
+                event(NOW + timedelta(seconds=second), tenant_id=tenant, user_id="ada", event_type=event_type)
+            )
+    await reader.store_twice(event(project_id="another", tenant_id="acme", user_id="ada", event_type="a"))
+    owner: dict[str, Any] = {"tenant_id": None, **RANGE}
+    answer = await reader.answer(FUNNEL, step=["a", "b"], breakdown="user_id", **owner)
+    assert "tenantId" not in answer
+    assert [step["count"] for step in answer["steps"]] == [2, 1]
+    assert [
+        (group["key"], group["tenantId"], [step["count"] for step in group["steps"]])
+        for group in answer["groups"]
+    ] == [("ada", "acme", [1, 1]), ("ada", "globex", [1, 0])]
+    (cohort,) = (await reader.answer(RETENTION, **owner))["cohorts"]
+    assert (cohort["size"], cohort["periods"]) == (2, [{"period": 0, "count": 2, "share": 1.0}])
+    answer = await reader.answer(PATHS, event="a", **owner)
+    assert (answer["starts"], answer["paths"]) == (2, [{"events": ["b"], "count": 1, "share": 0.5}])
+    # A tenant sees its own.
+    answer = await reader.answer(FUNNEL, step=["a", "b"], breakdown="user_id", tenant_id="globex", **RANGE)
+    assert [step["count"] for step in answer["steps"]] == [1, 0]
+    assert [sorted(group) for group in answer["groups"]] == [["key", "steps"]]
+    (cohort,) = (await reader.answer(RETENTION, tenant_id="globex", **RANGE))["cohorts"]
+    assert cohort["size"] == 1
+    assert (await reader.answer(PATHS, tenant_id="globex", event="b", **RANGE))["starts"] == 1
+
+
 # Retention, from its definition
 
 
