@@ -22,6 +22,7 @@ from nealytics.clickhouse.embedded import running_engine
 from nealytics.config import Config, load_with_notes
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.wal import OS_FILES
+from nealytics.wal.log import FILESYSTEMS_REFUSED
 
 # A group of events is acknowledged after one fdatasync, so this is what a client waits for at least.
 FSYNC_SLOW_MS = 20.0
@@ -92,6 +93,13 @@ def disk(config: Config) -> Iterator[Finding]:
         )
         return
     filesystem = OS_FILES.filesystem(directory)
+    if filesystem in FILESYSTEMS_REFUSED and not config.wal.allow_any_filesystem:
+        yield Finding(
+            "disk",
+            "fail",
+            f"{directory} is on {filesystem}, which may lose what it has acknowledged; set wal.directory to "
+            "a local disk (in a container: a volume)",
+        )
     free = shutil.disk_usage(directory).free
     wanted = config.wal.free_bytes_min
     if free <= wanted:

@@ -45,7 +45,7 @@ _RESERVE = "reserve"
 _RESERVE_BYTES = 256 * 1024
 # fdatasync of these says little: the bytes are on another machine, in memory, or in a layer that is thrown
 # away.
-_FILESYSTEMS_REFUSED = frozenset(
+FILESYSTEMS_REFUSED = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "overlay", "aufs", "tmpfs", "ramfs")
 )
 
@@ -604,7 +604,7 @@ def _prepare(files: Files, directory: Path, config: WalConfig) -> None:
             f"wal: the directory {directory} cannot be used: {error}; set wal.directory"
         ) from error
     filesystem = files.filesystem(directory)
-    if filesystem in _FILESYSTEMS_REFUSED and not config.allow_any_filesystem:
+    if filesystem in FILESYSTEMS_REFUSED and not config.allow_any_filesystem:
         raise LogError(
             f"wal: {directory} is on {filesystem}, which may lose what it has acknowledged; set "
             "wal.directory to a local disk (in a container: a volume), or wal.allow_any_filesystem = true if "

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from nealytics.cli import doctor as doctor_module
 from nealytics.cli import main
+from nealytics.wal import OS_FILES
 from tests.engine import needs_engine
 
 KEYS = '[auth]\njwt_key = "a-key-of-the-test-that-has-more-than-32-bytes"\n[[auth.api_keys]]\nkey = "k"\n'
@@ -98,3 +100,12 @@ def test_more_connections_than_files_may_be_open_are_told(tmp_path: Path):
     _, found = examine(path)
     assert levels(found, "open files") == ["warn"]
     assert "LimitNOFILE" in found["open files"][0]["text"]
+
+
+@pytest.mark.skipif(OS_FILES.filesystem(Path("/dev/shm")) != "tmpfs", reason="there is no tmpfs")
+def test_a_log_in_memory_fails(tmp_path: Path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        tables = f'[clickhouse]\nurl = "http://127.0.0.1:9"\n[wal]\ndirectory = "{directory}"\n'
+        _, found = examine(config_of(tmp_path, tables))
+    assert "fail" in levels(found, "disk")
+    assert "tmpfs" in found["disk"][0]["text"]
