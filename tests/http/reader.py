@@ -135,6 +135,21 @@ class Reader:
         async with self._http.get(path, params=query, headers=headers) as response:
             return response.status, await response.json(), response.headers
 
+    def open(
+        self,
+        path: str,
+        *,
+        project_id: str = "shop",
+        tenant_id: str | None = "acme",
+        claims: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        **query: str | list[str],
+    ) -> Any:
+        """An answer to be read as it comes: `async with reader.open(…) as answer`."""
+        assert self._http is not None
+        token = {"Authorization": f"Bearer {token_of(project_id, tenant_id, claims)}"}
+        return self._http.get(path, params=query, headers={**token, **(headers or {})})
+
     async def timeline(self, **query: Any) -> list[dict[str, Any]]:
         status, body, _ = await self.get(TIMELINE, **query)
         assert status == 200, body
