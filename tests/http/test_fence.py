@@ -13,13 +13,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from multidict import MultiDict
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, Param, endpoint_of
 from nealytics.config import AuthConfig, Config
-from nealytics.queries import ENDPOINTS
+from nealytics.queries import ENDPOINTS, STREAMS, export, live
 from nealytics.queries.endpoint import Endpoint
+from nealytics.queries.export import Slice
 from nealytics.queries.filters import parse_filter
 from nealytics.queries.params import Arguments
 from nealytics.queries.scoped import Events, Query, limit_settings
@@ -33,7 +35,7 @@ SCOPES = {
     "a tenant": Scope("shop", "acme"),
     "a tenant with a hostile name": Scope("shop", "ac'me\\"),
     "a project": Scope("shop", None),
-    "a token with filters": Scope("shop", "acme", filters=("event_type:ne:buy",)),
+    "a token with filters": Scope("shop", "acme", filters=("event_type:ne:look",)),
 }
 OTHERS = [("shop", "globex"), ("blog", "acme"), ("shop", "acme'"), ("shop'", "ac'me\\")]
 
@@ -55,13 +57,10 @@ class WithoutWhere(Events):
 class Unfenced(WithoutWhere):
     """And its queries go without the fence."""
 
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return {key: value for key, value in super().settings.items() if key != "additional_table_filters"}
-
-    async def rows(self, query: Query) -> list[list[Any]]:
-        sql, params = self.scoped(query)
-        return await self._client.query(sql, params, settings=self.settings)
+    def _with(self, settings: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        sent = super()._with(settings)
+        assert "additional_table_filters" in sent
+        return {key: value for key, value in sent.items() if key != "additional_table_filters"}
 
 
 async def store_everybody_s(reader: Reader) -> None:
@@ -69,18 +68,49 @@ async def store_everybody_s(reader: Reader) -> None:
     await reader.store_twice(*stories(list(dict.fromkeys([*mine, *OTHERS]))))
 
 
-async def answer(
-    reader: Reader, kind: type[Events], scope: Scope, endpoint: Endpoint[Any], query: str
-) -> dict[str, Any]:
-    arguments = Arguments(pairs_of(query), reader.config.query, ms(NOW), endpoint.parameters)
-    events = kind(
+def events_of(reader: Reader, kind: type[Events], scope: Scope) -> Events:
+    return kind(
         reader.clickhouse,
         reader.config.clickhouse.database,
         scope,
         token_filters=[parse_filter("filters", text) for text in scope.filters],
         limits=limit_settings(reader.config.query),
     )
-    return msgspec.to_builtins(await endpoint.run(events, endpoint.parse(arguments)))  # type: ignore[no-any-return]
+
+
+async def answer(
+    reader: Reader, kind: type[Events], scope: Scope, endpoint: Endpoint[Any], query: str
+) -> dict[str, Any]:
+    arguments = Arguments(pairs_of(query), reader.config.query, ms(NOW), endpoint.parameters)
+    found = await endpoint.run(events_of(reader, kind, scope), endpoint.parse(arguments))
+    return msgspec.to_builtins(found)  # type: ignore[no-any-return]
+
+
+async def exported(reader: Reader, kind: type[Events], scope: Scope, output_format: str) -> list[Any]:
+    """What an export asks: how many there are, and what they are. Parquet's question, answered as text."""
+    arguments = Arguments(MultiDict(), reader.config.query, ms(NOW), export.STREAM.parameters)
+    params = msgspec.structs.replace(export.parse(arguments, ""), format=output_format)
+    events = events_of(reader, kind, scope)
+    range_ = (params.selection.from_ms, params.selection.to_ms)
+    part = (
+        export.parquet_sql(params) if output_format == "parquet" else export.slice_sql(params, Slice(*range_))
+    )
+    lines = b""
+    async with events.stream(part, "TabSeparatedRaw", export.SETTINGS) as pieces:
+        async for piece in pieces:
+            lines += piece
+    return [await export.counted(events, params, *range_, 3_600_000), sorted(lines.splitlines())]
+
+
+async def streamed(reader: Reader, kind: type[Events], scope: Scope) -> list[Any]:
+    """What a live stream asks, from the first page to the last."""
+    events, found = events_of(reader, kind, scope), []
+    page = await live.page_of(events, (), 0)
+    while True:
+        found += page.events
+        if page.is_last:
+            return sorted(event.data for event in found)
+        page = await live.page_of(events, (), 0, found[-1])
 
 
 class TestWithoutTheWhere:
@@ -94,7 +124,20 @@ class TestWithoutTheWhere:
             open_to_all = await answer(reader, Unfenced, scope, BY_NAME[name], query)
             assert open_to_all != expected, (name, query)
 
+    @pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES.keys())
+    async def test_every_stream_shows_the_same_behind_the_fence_alone(self, reader: Reader, scope: Scope):
+        await store_everybody_s(reader)
+        for output_format in export.CONTENT_TYPES:
+            expected = await exported(reader, Events, scope, output_format)
+            assert await exported(reader, WithoutWhere, scope, output_format) == expected, output_format
+            assert await exported(reader, Unfenced, scope, output_format) != expected, output_format
+        expected = await streamed(reader, Events, scope)
+        assert expected
+        assert await streamed(reader, WithoutWhere, scope) == expected
+        assert await streamed(reader, Unfenced, scope) != expected
+
     def test_no_endpoint_is_forgotten(self):
+        assert {stream.name for stream in STREAMS} == {"export", "live"}
         assert {name for name, _ in QUESTIONS} == set(BY_NAME)
 
 
@@ -150,8 +193,11 @@ class TestTheProof:
                 status, body, _ = await page.get(endpoint.path, **query)
                 assert (status, body["code"]) == (503, "scope_not_proven")
                 assert "events" not in body
+            for stream in STREAMS:
+                status, body, _ = await page.get(stream.path)
+                assert (status, body["code"]) == (503, "scope_not_proven")
             # It was tried every time, and nothing else was asked.
-            assert client.proofs == len(client.asked) == len(ENDPOINTS)
+            assert client.proofs == len(client.asked) == len(ENDPOINTS) + len(STREAMS)
             client.without_fence = False
             assert len(await page.timeline()) == 1
 

@@ -45,6 +45,7 @@ class TestOnTheEngine:
         assert {route.name for route in ROUTES} <= {name for name, _ in attack.statuses}
         assert {route.name for route in ENDPOINTS} <= answered.keys()
         assert sum(attack.statuses.values()) == REQUESTS
+        assert all(attack.shown[name] for name in ("timeline", "top", "export")), attack.shown
 
 
 class TestScopesWithHostileNames:
