@@ -179,8 +179,8 @@ def parse_filter(name: str, text: str) -> Filter:
 def parse_field(name: str, text: str) -> Field:
     """`event_type`, `meta:plan`, `meta:cart.total`. Raises `Refused` (400) in the name of `name`."""
     if text.startswith(META):
-        keys = tuple(_unescaped(key) for key in _PATH_PARTS.findall(text[len(META) :] + "."))
-        if not all(keys) or not keys or len(keys) > PATH_KEYS_MAX:
+        keys = tuple(_split(text[len(META) :], "."))
+        if not keys or not all(keys) or len(keys) > PATH_KEYS_MAX:
             raise invalid(
                 name,
                 f"{name} names the metadata {shown(text)}",
@@ -196,12 +196,7 @@ def parse_field(name: str, text: str) -> Field:
     return Field(text)
 
 
-# A key up to the dot that ends it; the text is given with a dot at its end.
-_PATH_PARTS = re.compile(r"((?:\\.|[^.\\])*)(?:\.|\\\Z)", re.DOTALL)
-# A list's values, likewise with the comma that ends each.
-_LIST_PARTS = re.compile(r"((?:\\.|[^,\\])*)(?:,|\\\Z)", re.DOTALL)
 _META_HEAD = re.compile(r"meta:(?:\\.|[^:\\])*", re.DOTALL)
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
@@ -235,7 +230,13 @@ def _typed(name: str, field: Field, op: str, value: str) -> Filter:
             raise invalid(name, f"{name} compares with {shown(value)}, no number", "Write it like 10 or 9.5.")
         return Filter(field, op, float(value))
     if op == "in":
-        values = [_unescaped(part) for part in _LIST_PARTS.findall(value + ",")]
+        values = _split(value, ",")
+        if not values:
+            raise invalid(
+                name,
+                f"{name} lists {shown(value)}, which ends in a backslash",
+                "Write \\\\ for a backslash and \\, for a comma of a value.",
+            )
         if len(values) > LIST_VALUES_MAX:
             raise invalid(
                 name,
@@ -250,5 +251,19 @@ def _escaped_key(key: str) -> str:
     return re.sub(r"[.:\\]", lambda found: "\\" + found.group(), key)
 
 
-def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(r"\1", text)
+def _split(text: str, separator: str) -> list[str]:
+    """The parts between separators, each character after a backslash taken as it is; none if that is missing.
+
+    Not by a regular expression: where a text ends in a backslash, it would try each way to read it.
+    """
+    parts, chars = [""], iter(text)
+    for char in chars:
+        if char == separator:
+            parts.append("")
+            continue
+        if char == "\\":
+            char = next(chars, "")
+            if not char:
+                return []
+        parts[-1] += char
+    return parts

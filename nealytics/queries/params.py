@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Collection
 from functools import cache
+from itertools import islice
 from typing import Literal
 from zoneinfo import available_timezones
 
@@ -387,11 +388,12 @@ def _integer(name: str, text: str) -> int:
 
 def _unknown_names(query: CIMultiDict[str], declared: Collection[str]) -> list[Warn]:
     known = {name.lower(): name for name in declared}
+    unknown = dict.fromkeys(name for name in query if name.lower() not in known)
     warnings = []
-    for name in dict.fromkeys(name for name in query if name.lower() not in known):
+    for name in islice(unknown, _UNKNOWN_TOLD_MAX):  # the likeness of thousands takes a second
         close = difflib.get_close_matches(name.lower()[:64], known, 1)
         hint = f"; did you mean {known[close[0]]}?" if close else ""
         warnings.append(
             Warn("unknown_parameter", f"{shown(name)} is no parameter of this endpoint and is ignored{hint}")
         )
-    return warnings[:_UNKNOWN_TOLD_MAX]
+    return warnings
