@@ -2,12 +2,14 @@
 
 ClickHouse shares its processors with the inserts, in the embedded case with the workers too. So a worker has
 only so many queries under way; the others wait here, which costs nothing. Each scope has a queue of its own
-and they take turns: one tenant's pile of heavy queries makes that tenant wait and not the others.
+and they take turns: one tenant's pile of heavy queries makes that tenant wait and not the others. There is a
+bound on all that wait; where it is reached, the longest queue loses its last, so that a pile cannot keep the
+others out either.
 """
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 from nealytics.config import QueryConfig
@@ -24,11 +26,11 @@ class QueryGate:
         self._queue_max = config.queue_max
         self._queue_timeout_s = config.queue_timeout_s
         # The scopes that have somebody waiting, the next one first.
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
         self._queued = 0
 
     @asynccontextmanager
-    async def turn(self, key: str) -> AsyncIterator[None]:
+    async def turn(self, key: Hashable) -> AsyncIterator[None]:
         """A query of scope `key` may run inside.
 
         Raises `Refused` (503, "queries_busy") if the queue is full or moves too slowly.
@@ -42,9 +44,9 @@ class QueryGate:
         finally:
             self._hand_on()
 
-    async def _wait(self, key: str) -> None:
+    async def _wait(self, key: Hashable) -> None:
         if self._queued >= self._queue_max:
-            raise _busy(f"{self._queued} queries are waiting already")
+            self._make_room(key)
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, deque()).append(mine)
         self._queued += 1
@@ -58,7 +60,18 @@ class QueryGate:
             self._leave(key, mine)
             raise
 
-    def _leave(self, key: str, mine: "asyncio.Future[None]") -> None:
+    def _make_room(self, key: Hashable) -> None:
+        """Turns the last of the longest queue away. Raises `Refused` if none is longer than that of `key`."""
+        busy = _busy(f"{self._queued} queries are waiting already")
+        longest = max(self._waiting.values(), key=len, default=deque())
+        if len(longest) <= len(self._waiting.get(key, ())) + 1:
+            raise busy
+        last = longest.pop()
+        self._queued -= 1
+        if not last.done():
+            last.set_exception(busy)
+
+    def _leave(self, key: Hashable, mine: "asyncio.Future[None]") -> None:
         """Takes a waiter that gave up out of its queue, or hands on the turn that it was given meanwhile."""
         queue = self._waiting.get(key)
         if queue is not None and mine in queue:
@@ -66,23 +79,21 @@ class QueryGate:
             self._queued -= 1
             if not queue:
                 del self._waiting[key]
-        elif not mine.cancelled():
-            self._hand_on()  # cancelled, it was passed over, and the turn went to the next already
+        elif not mine.cancelled() and mine.exception() is None:
+            self._hand_on()  # cancelled or turned away, it never had a turn
 
     def _hand_on(self) -> None:
         """Gives a turn that has become free to the next scope's first waiter."""
-        if not self._waiting:
-            self._free += 1
-            return
-        key, queue = self._waiting.popitem(last=False)
-        first = queue.popleft()
-        self._queued -= 1
-        if queue:
-            self._waiting[key] = queue  # behind the others
-        if first.cancelled():
-            self._hand_on()
-        else:
-            first.set_result(None)
+        while self._waiting:
+            key, queue = self._waiting.popitem(last=False)
+            first = queue.popleft()
+            self._queued -= 1
+            if queue:
+                self._waiting[key] = queue  # behind the others
+            if not first.cancelled():
+                first.set_result(None)
+                return
+        self._free += 1
 
 
 def _busy(why: str) -> Refused:

@@ -129,7 +129,7 @@ class Reads:
 
     def turn(self, scope: Scope) -> AbstractAsyncContextManager[None]:
         """A query may run inside. Raises `Refused` (503) if too many wait for that."""
-        return self._gate.turn(f"{scope.project_id}\0{scope.tenant_id}")
+        return self._gate.turn((scope.project_id, scope.tenant_id))
 
     async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
         """Runs what asks ClickHouse, counted, and only behind a fence that stands. Raises `Refused`."""

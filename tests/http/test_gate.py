@@ -142,6 +142,54 @@ async def test_a_full_queue_refuses_at_once_and_takes_more_when_it_moved():
     assert await all_turns_are_free(gate, 1)
 
 
+async def test_a_pile_that_fills_the_queue_does_not_keep_the_others_out():
+    """`a` has filled it; `b` and `c` come in, each for the last of `a`, until the queues are as long."""
+    gate = gate_of(queue_max=4)
+    running, *pile = await started(gate, *"aaaaa")
+    others = await started(gate, *"bcb")
+    assert [query.task.done() for query in pile] == [False, False, True, True]
+    for query in (*pile[2:], others[2]):
+        with pytest.raises(Refused) as refused:
+            await query.task
+        assert (refused.value.status, refused.value.code) == (503, "queries_busy")
+    await running.end()
+    order = []
+    while waiting := [query for query in (*pile[:2], *others[:2]) if not query.task.done()]:
+        (now,) = (query for query in waiting if query.running)
+        order.append(now.key)
+        await now.end()
+    assert order == ["a", "b", "c", "a"]
+    assert await all_turns_are_free(gate, 1)
+
+
+async def test_who_is_turned_away_and_leaves_at_that_moment_takes_no_turn_along():
+    gate = gate_of(queue_max=2)
+    running, first, last = await started(gate, *"aaa")
+    newcomer = Query(gate, "b")
+    await asyncio.sleep(0)
+    last.task.cancel()
+    await settled()
+    assert last.task.cancelled()
+    assert not newcomer.running
+    await running.end()
+    await ended(first, newcomer)
+    assert await all_turns_are_free(gate, 1)
+
+
+async def test_however_many_leave_at_once_the_next_gets_the_turn():
+    gate = gate_of(queue_max=5_000)
+    (running,) = await started(gate, "a")
+    waiting = [Query(gate, "a") for _ in range(3_000)]
+    await settled()
+    for query in waiting[:-1]:
+        query.task.cancel()
+    running._end.set()
+    await settled()
+    assert waiting[-1].running
+    await waiting[-1].end()
+    assert await all_turns_are_free(gate, 1)
+
+
 async def test_without_a_queue_only_what_can_run_is_taken():
     gate = gate_of(queue_max=0)
     (running,) = await started(gate, "a")
