@@ -205,7 +205,9 @@ async def test_after_an_outage_the_fence_is_proven_anew():
 
 
 def test_a_query_beyond_its_limits_is_refused_and_not_cut():
-    settings = limit_settings(QueryConfig(rows_read_max=7, memory_bytes_max=8, result_rows_max=9, result_bytes_max=6))
+    settings = limit_settings(
+        QueryConfig(rows_read_max=7, memory_bytes_max=8, result_rows_max=9, result_bytes_max=6)
+    )
     assert settings["max_result_bytes"] == 6
     assert (settings["max_rows_to_read"], settings["max_memory_usage"], settings["max_result_rows"]) == (
         7,
