@@ -164,9 +164,9 @@ class Live:
                 yield live.gap_message(last_ms, first_ms)
                 last_ms = first_ms
             async for page in self._missed(hub, scope, params.filters, last_ms - hub.overlap_ms):
-                if len(shown) < SEEN_MAX:
-                    shown |= {event.key: event.at_ms for event in page if event.at_ms > seen_ms}
-                yield b"".join([event.message for event in page])
+                if new := unseen(page, shown):
+                    yield b"".join([event.message for event in new])
+            shown = {key: at_ms for key, at_ms in shown.items() if at_ms > seen_ms}
         while True:
             batch = await backlog.next()
             if shown:
@@ -386,17 +386,10 @@ class Hub:
         self._seen = {key: at_ms for key, at_ms in self._seen.items() if at_ms > self.since_ms}
 
     def _hand_out(self, found: list[New]) -> None:
-        new = []
-        for event in found:
-            if event.key not in self._seen:
-                self._seen[event.key] = event.at_ms
-                new.append(event)
+        new = unseen(found, self._seen)
         if new and self._succeeded.is_set():
             for stream in self.streams:
                 stream.put(new)
-        if len(self._seen) > SEEN_MAX:
-            for key in list(self._seen)[: len(self._seen) - SEEN_MAX // 2]:
-                del self._seen[key]
 
 
 class Moment:
@@ -415,6 +408,22 @@ class Moment:
             ((now_ms,),) = await self._client.query("SELECT toUnixTimestamp64Milli(now64(3))")
             self._now_ms, self._asked_at = int(now_ms), asked_at
         return self._now_ms
+
+
+def unseen(found: list[New], seen: dict[bytes, int]) -> list[New]:
+    """Those that are not in `seen` (key → latest `at_ms`), which then has them. It is bounded, so what was
+    seen long ago may count as unseen."""
+    new = []
+    for event in found:
+        before = seen.get(event.key)
+        if before is None:
+            new.append(event)
+        if before is None or before < event.at_ms:
+            seen[event.key] = event.at_ms
+    if len(seen) > SEEN_MAX:
+        for key in list(seen)[: len(seen) - SEEN_MAX // 2]:
+            del seen[key]
+    return new
 
 
 def _retry_s(failures: int) -> float:

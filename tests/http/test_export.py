@@ -377,8 +377,10 @@ class TestOnTheEngine:
     # Failures
 
     @pytest.mark.usefixtures("small_slices")
-    @pytest.mark.parametrize("packing", ["identity", "gzip"])
-    @pytest.mark.parametrize("form", FORMATS)
+    @pytest.mark.parametrize(
+        ("form", "packing"),
+        [("ndjson", "identity"), ("ndjson", "gzip"), ("csv", "identity"), ("parquet", "identity")],
+    )
     @pytest.mark.parametrize("how", ["refused", "cut", "fault"])
     async def test_an_export_that_fails_on_the_way_is_visibly_cut(
         self, reader: Reader, tampered: Tampered, form: str, packing: str, how: str
@@ -414,8 +416,8 @@ class TestOnTheEngine:
             assert len(ids) < 1_000
         # The next one is whole again: no place is lost.
         tampered.before, tampered.during = (lambda number: None), (lambda number, piece: None)
-        assert len(await whole(reader, format="parquet")) > 100_000 or form != "parquet"
-        assert len(await exported(reader)) == len(events)
+        again = await whole(reader, format=form)
+        assert again.endswith(b"PAR1") if form == "parquet" else again.count(b"2023-") > 100
 
     @pytest.mark.parametrize("form", FORMATS)
     async def test_a_failure_before_the_first_byte_has_a_status(

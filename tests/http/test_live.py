@@ -1,0 +1,494 @@
+"""Live streams as a page holds them: what is committed appears, once, and nothing is missed in between."""
+
+import asyncio
+import json
+import logging
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import msgspec
+import pytest
+
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.errors import ClickHouseUnavailable
+from nealytics.config import AuthConfig, QueryConfig
+from nealytics.event import Event
+from nealytics.http import live as http_live
+from nealytics.queries import live
+from tests.engine import RunningEngine
+from tests.http.reader import JWT_KEY, NOW, TIMELINE, Reader, event, on_the_engine, reader_of, token_of
+
+LIVE = "/api/v1/telemetry/live"
+QUICK = QueryConfig(limit_max=1_000, live_poll_s=0.1, live_overlap_s=3, live_heartbeat_s=1)
+
+
+class Message(msgspec.Struct):
+    """What stands between two empty lines."""
+
+    id: str = ""
+    event: str = ""
+    data: str = ""
+    retry: str = ""
+    comments: int = 0
+
+    @property
+    def shown(self) -> Any:
+        return json.loads(self.data)
+
+
+class Page:
+    """An EventSource, as far as the specification goes."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.answer = answer
+        self.last_id = ""
+
+    async def message(self, timeout_s: float = 15.0) -> Message:
+        """The next one. Raises `TimeoutError`, and `EOFError` at the end of the stream."""
+        message = Message()
+        async with asyncio.timeout(timeout_s):
+            while line := await self.answer.content.readline():
+                text = line.decode().removesuffix("\n")
+                if not text:
+                    self.last_id = message.id or self.last_id
+                    return message
+                name, _, value = text.partition(":")
+                if name:
+                    setattr(message, name, value.removeprefix(" "))
+                else:
+                    message.comments += 1
+        raise EOFError
+
+    async def events(self, count: int, timeout_s: float = 15.0) -> list[dict[str, Any]]:
+        """So many events, whatever comes between them."""
+        found: list[dict[str, Any]] = []
+        while len(found) < count:
+            message = await self.message(timeout_s)
+            assert not message.event, message
+            if message.data:
+                found.append(message.shown)
+        return found
+
+    async def rest(self) -> list[Message]:
+        """All messages to the end of the stream, which must be a proper one."""
+        found = []
+        while True:
+            try:
+                found.append(await self.message())
+            except EOFError:
+                return found
+
+    async def quiet(self, seconds: float) -> list[Any]:
+        """The events within that time."""
+        found = []
+        deadline = time.monotonic() + seconds
+        while (left_s := deadline - time.monotonic()) > 0:
+            try:
+                message = await self.message(left_s)
+            except TimeoutError:
+                break
+            if message.data:
+                found.append(message.shown)
+        return found
+
+
+@asynccontextmanager
+async def page_of(reader: Reader, **options: Any) -> AsyncIterator[Page]:
+    """A page whose stream has begun."""
+    async with reader.open(LIVE, **options) as answer:
+        assert answer.status == 200, await answer.text()
+        page = Page(answer)
+        first = await page.message()
+        assert 1_000 <= int(first.retry) <= 3_000
+        yield page
+
+
+def ids(events: Iterable[Event | dict[str, Any]]) -> list[str]:
+    return [str(UUID(int=one.event_id)) if isinstance(one, Event) else str(one["eventId"]) for one in events]
+
+
+@pytest.fixture
+async def quick(reader: Reader) -> AsyncIterator[Reader]:
+    """The reader, impatient."""
+    async with Reader(reader.clickhouse, with_query(reader)) as quick:
+        yield quick
+
+
+def with_query(reader: Reader, **settings: Any) -> Any:
+    auth = AuthConfig(jwt_key=JWT_KEY, jwt_clock_skew_s=0)
+    query = msgspec.structs.replace(QUICK, **settings)
+    return msgspec.structs.replace(reader.config, query=query, auth=auth)
+
+
+async def commit(client: ClickHouseClient, events: list[Event], ago_ms: int) -> None:
+    """Makes events visible now that were inserted `ago_ms` ago by their `inserted_at`."""
+    rows = ", ".join(
+        f"('{UUID(int=one.event_id)}', '{one.project_id}', '{one.tenant_id}', '{one.session_id}',"
+        f" '{one.event_type}', '{{}}', fromUnixTimestamp64Milli({one.timestamp_ms}),"
+        f" now64(3) - toIntervalMillisecond({ago_ms}))"
+        for one in events
+    )
+    await client.command(
+        "INSERT INTO nealytics_core.global_events (event_id, project_id, tenant_id, session_id, event_type,"
+        f" metadata_json, timestamp, inserted_at) VALUES {rows}"
+    )
+
+
+class TestOnTheEngine:
+    pytestmark = on_the_engine
+
+    async def test_what_is_committed_appears_as_the_timeline_has_it(self, quick: Reader):
+        await quick.store(event(session_id="before"))
+        sent = [
+            event(NOW, user_id="ada", item_id="/a\nb", metadata={"text": 'line\r\nline\u2028 "x" \\'}),
+            event(NOW - timedelta(days=300), session_id="late and old"),
+        ]
+        async with page_of(quick) as page:
+            began = int(page.last_id)
+            await quick.store_twice(*sent)
+            await quick.store(event(tenant_id="globex"), event(project_id="blog"))
+            found = await page.events(2)
+            assert await page.quiet(1.5) == []
+        assert 0 <= int(page.last_id) - began < 60_000
+        timeline = {shown["eventId"]: shown for shown in await quick.timeline()}
+        assert [timeline[shown["eventId"]] for shown in found] == found
+        assert sorted(ids(found)) == sorted(ids(sent))
+
+    async def test_filters_and_scope_hold_as_everywhere(self, quick: Reader):
+        async with (
+            page_of(quick, eventType="click") as clicks,
+            page_of(quick, filter=["meta:plan:eq:pro", "user_id:exists"]) as pro,
+            page_of(quick, claims={"filters": ["event_type:eq:click"]}) as narrowed,
+            page_of(quick, tenant_id=None) as whole,
+        ):
+            await quick.store(
+                event(session_id="click", event_type="click"),
+                event(session_id="pro", user_id="ada", metadata={"plan": "pro"}),
+                event(session_id="pro without user", metadata={"plan": "pro"}),
+                event(session_id="theirs", tenant_id="globex", event_type="click", user_id="bob"),
+                event(session_id="elsewhere", project_id="blog", event_type="click"),
+            )
+            assert [shown["sessionId"] for shown in await clicks.events(1)] == ["click"]
+            assert [shown["sessionId"] for shown in await pro.events(1)] == ["pro"]
+            assert [shown["sessionId"] for shown in await narrowed.events(1)] == ["click"]
+            everything = await whole.events(4)
+            assert {(shown["tenantId"], shown["sessionId"]) for shown in everything} == {
+                ("acme", "click"),
+                ("acme", "pro"),
+                ("acme", "pro without user"),
+                ("globex", "theirs"),
+            }
+            for page in (clicks, pro, narrowed, whole):
+                assert await page.quiet(0.4) == []
+
+    async def test_commits_out_of_order_by_two_writers_are_shown_once_and_none_is_missed(self, quick: Reader):
+        """A writer may take its time between the moment that `inserted_at` names and the commit."""
+        chance = random.Random(3)
+        sent: list[Event] = []
+
+        async def write(times: int) -> None:
+            for _ in range(times):
+                moment = NOW - timedelta(seconds=chance.randrange(10_000_000))
+                batch = [event(moment, session_id=f"s{n}") for n in range(chance.choice((1, 1, 3, 40)))]
+                sent.extend(batch)
+                await commit(quick.clickhouse, batch, chance.choice((0, 0, 500, 1_000, 2_000)))
+                if chance.random() < 0.2:  # a retry, after the deduplication has forgotten
+                    await commit(quick.clickhouse, batch, 0)
+                await asyncio.sleep(chance.random() * 0.1)
+
+        async with page_of(quick) as one, page_of(quick) as two:
+            await asyncio.gather(write(40), write(40))
+            for page in (one, two):
+                found = await page.events(len(sent))
+                assert Counter(ids(found)) == Counter(ids(sent))
+            assert await one.quiet(1.0) == []
+
+    async def test_a_resumed_stream_shows_what_was_committed_meanwhile(self, quick: Reader):
+        """Again and again, in the middle of whatever comes; all that was ever seen is all there is."""
+        chance = random.Random(4)
+        sent: list[Event] = []
+        seen: Counter[str] = Counter()
+        done = asyncio.Event()
+
+        async def write() -> None:
+            for _ in range(60):
+                batch = [event(session_id=f"s{n}") for n in range(chance.choice((1, 2, 30)))]
+                sent.extend(batch)
+                await commit(quick.clickhouse, batch, chance.choice((0, 0, 700, 1_500)))
+                await asyncio.sleep(chance.random() * 0.08)
+            done.set()
+
+        last_id = ""
+        async with page_of(quick) as page:
+            last_id = page.last_id
+            writing = asyncio.ensure_future(write())
+        connections = 0
+        while not (done.is_set() and len(seen) == len(sent)) and connections < 60:
+            connections += 1
+            how = chance.choice(("header", "parameter"))
+            options: dict[str, Any] = (
+                {"headers": {"Last-Event-ID": last_id}} if how == "header" else {"lastEventId": last_id}
+            )
+            async with page_of(quick, **options) as page:
+                page.last_id = last_id
+                found = await page.quiet(chance.random() * 0.6)
+                assert max(Counter(ids(found)).values(), default=1) == 1
+                seen.update(ids(found))
+                last_id = page.last_id
+        await writing
+        assert set(seen) == set(ids(sent))
+        assert connections > 3
+
+    @pytest.mark.parametrize("by", ["count", "bytes"])
+    async def test_a_long_absence_is_caught_up_page_by_page(
+        self, quick: Reader, monkeypatch: pytest.MonkeyPatch, by: str
+    ):
+        """Pages end in the middle of one insert, whose events share `inserted_at`."""
+        monkeypatch.setattr(live, *(("PAGE_EVENTS_MAX", 7) if by == "count" else ("PAGE_BYTES_MAX", 1_000)))
+        async with page_of(quick) as page:
+            last_id = page.last_id
+        sent = [event(NOW - timedelta(seconds=n), session_id=f"s{n}") for n in range(200)]
+        for start in range(0, 200, 50):
+            await quick.store_twice(*sent[start : start + 50])
+        async with page_of(quick, lastEventId=last_id) as page:
+            found = await page.events(200)
+            assert Counter(ids(found)) == Counter(ids(sent))
+            more = [event(session_id=f"m{n}") for n in range(30)]
+            await quick.store(*more)
+            assert Counter(ids(await page.events(30))) == Counter(ids(more))
+            assert await page.quiet(0.5) == []
+
+    async def test_who_was_away_for_too_long_is_told_what_is_left_out(self, quick: Reader):
+        old, recent = event(session_id="old"), event(session_id="recent")
+        await commit(quick.clickhouse, [old], 25 * 3_600_000)
+        await commit(quick.clickhouse, [recent], 23 * 3_600_000)
+        async with page_of(quick, lastEventId="1") as page:
+            gap = await page.message()
+            assert gap.event == "gap"
+            assert gap.shown["from"] == "1970-01-01T00:00:00.001Z"
+            assert ids(await page.events(1)) == ids([recent])
+        # An id from the future is one of another clock: the stream begins now.
+        async with page_of(quick, lastEventId="999999999999999") as page:
+            await quick.store(event(session_id="new"))
+            assert "new" in {shown["sessionId"] for shown in await page.events(1)}
+
+    async def test_an_id_that_there_is_not_is_refused(self, quick: Reader):
+        for options in ({"lastEventId": "abc"}, {"headers": {"Last-Event-ID": "-5"}}):
+            async with quick.open(LIVE, **options) as answer:
+                body = await answer.json()
+            assert (answer.status, body["code"], body["field"]) == (400, "invalid_parameter", "lastEventId")
+
+    async def test_a_quiet_stream_says_that_it_is_alive_and_moves_on(self, quick: Reader):
+        async with page_of(quick) as page:
+            first = int(page.last_id)
+            started = time.monotonic()
+            comments = 0
+            while int(page.last_id) <= first:
+                message = await page.message(5)
+                assert not message.data
+                comments += message.comments
+            assert comments >= 1
+            assert 0.5 < time.monotonic() - started < 10
+
+    async def test_the_head_is_a_stream_s(self, quick: Reader):
+        origin = {"Origin": "https://shop.example"}
+        async with quick.open(LIVE, headers=origin) as answer:
+            headers = answer.headers
+            assert headers["Content-Type"] == "text/event-stream"
+            assert headers["Cache-Control"] == "no-store"
+            assert headers["X-Accel-Buffering"] == "no"
+            assert headers["Access-Control-Allow-Origin"] == "https://shop.example"
+            assert headers["X-Content-Type-Options"] == "nosniff"
+        async with aiohttp.ClientSession() as session:
+            token = {"Authorization": f"Bearer {token_of('shop', 'acme')}"}
+            async with session.head(quick.url + LIVE, headers=token) as answer:
+                assert answer.status == 200
+                assert answer.headers["Content-Type"] == "text/event-stream"
+
+    async def test_the_token_may_stand_in_the_url_here_and_nowhere_else(
+        self, quick: Reader, caplog: pytest.LogCaptureFixture
+    ):
+        caplog.set_level(logging.DEBUG)
+        token = token_of("shop", "acme")
+        async with aiohttp.ClientSession(quick.url) as session:
+            async with session.get(LIVE, params={"access_token": token}) as answer:
+                assert answer.status == 200
+                assert "Nealytics-Warnings" not in answer.headers
+            async with session.get(LIVE, params={"access_token": token + "x"}) as answer:
+                assert answer.status == 401
+            # A header goes before it.
+            bad = {"Authorization": "Bearer nonsense"}
+            async with session.get(LIVE, params={"access_token": token}, headers=bad) as answer:
+                assert answer.status == 401
+            for path in (TIMELINE, "/api/v1/telemetry/export"):
+                async with session.get(path, params={"access_token": token}) as answer:
+                    assert answer.status == 401
+        assert token not in caplog.text
+        async with quick.open(LIVE, claims={"endpoints": ["timeline"]}) as answer:
+            assert answer.status == 403
+
+    # Ends
+
+    async def test_a_stream_ends_with_its_token(self, quick: Reader):
+        started = time.time()
+        async with page_of(quick, claims={"exp": int(started) + 2}) as page:
+            *rest, message = await page.rest()
+            assert not any(message.data for message in rest)
+            assert (message.event, message.shown["code"]) == ("end", "token_expired")
+        assert time.time() - started < 6
+
+    async def test_a_stop_ends_every_stream_at_once_and_properly(self, reader: Reader):
+        async with (
+            Reader(reader.clickhouse, with_query(reader)) as going,
+            page_of(going) as one,
+            page_of(going, eventType="x") as two,
+        ):
+            started = time.monotonic()
+            stopping = asyncio.ensure_future(going._server.stop(30))
+            for page in (one, two):
+                assert not any(message.data for message in await page.rest())
+            await stopping
+            assert time.monotonic() - started < 3
+
+    async def test_places_are_bounded_per_token_and_per_worker_and_come_free_again(self, reader: Reader):
+        config = with_query(reader, live_streams_per_token=2, live_streams_max=3)
+        async with Reader(reader.clickhouse, config) as page:
+
+            async def status_of(who: str) -> int:
+                async with page.open(LIVE, claims={"sub": who}) as answer:
+                    if answer.status != 200:
+                        assert int(answer.headers["Retry-After"]) >= 1
+                    return int(answer.status)
+
+            ann, bob = {"claims": {"sub": "ann"}}, {"claims": {"sub": "bob"}}
+            async with page_of(page, **ann), page_of(page, **ann):
+                assert await status_of("ann") == 429
+                async with page_of(page, **bob):
+                    assert await status_of("bob") == 503
+                    assert len(await page.timeline()) == 0
+            deadline = time.monotonic() + 10
+            while await status_of("ann") != 200 or await status_of("bob") != 200:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+
+    async def test_a_client_that_does_not_read_is_cut_off_and_resumes_without_loss(
+        self, quick: Reader, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(http_live, "BACKLOG_BYTES_MAX", 500_000)
+        host, port = quick.url.removeprefix("http://").split(":")
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(sock, (host, int(port)))
+        token = token_of("shop", "acme")
+        request = f"GET {LIVE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        await loop.sock_sendall(sock, request.encode())
+        got = b""
+        while b"id: " not in got:
+            got += await loop.sock_recv(sock, 4_096)
+        last_id = got.rpartition(b"id: ")[2].split()[0].decode()
+
+        sent: list[Event] = []
+        async with page_of(quick) as other:
+            reading = asyncio.ensure_future(other.events(160, 30))
+            for n in range(80):  # 16 MB, more than all buffers on the way
+                batch = [event(session_id=f"s{n}", metadata={"x": "x" * 100_000}) for _ in range(2)]
+                sent += batch
+                await quick.store(*batch)
+            # It holds up nobody.
+            assert Counter(ids(await reading)) == Counter(ids(sent))
+
+        async def read_on() -> None:
+            while await loop.sock_recv(sock, 1 << 20):
+                pass
+
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(read_on(), 20)
+        sock.close()
+        async with page_of(quick, lastEventId=last_id) as page:
+            assert set(ids(await page.events(160, 30))) == set(ids(sent))
+
+    # Sharing
+
+    async def test_streams_with_the_same_question_ask_together(
+        self, quick: Reader, monkeypatch: pytest.MonkeyPatch
+    ):
+        asked: list[str] = []
+        real = quick.clickhouse.stream
+
+        def stream(sql: str, *args: Any, **options: Any) -> Any:
+            asked.append(json.dumps(args) + sql)
+            return real(sql, *args, **options)
+
+        monkeypatch.setattr(quick.clickhouse, "stream", stream)
+
+        async def questions(seconds: float = 1.2) -> tuple[int, int]:
+            """How many there are, and how many different ones, but for the time in them."""
+            await asyncio.sleep(0.3)
+            asked.clear()
+            await asyncio.sleep(seconds)
+            return len(asked), len({question.partition("inserted_at")[0][-300:] for question in asked})
+
+        tokens = [{"claims": {"sub": f"user {n}"}} for n in range(4)]
+        async with page_of(quick, **tokens[0]):
+            alone, _ = await questions()
+            async with page_of(quick, **tokens[1]), page_of(quick, **tokens[2]):
+                together, _ = await questions()
+                assert together <= alone + 3
+                async with page_of(quick, eventType="x", **tokens[3]):
+                    assert (await questions())[0] > together
+        await asyncio.sleep(0.5)
+        asked.clear()
+        await asyncio.sleep(0.5)
+        assert asked == []
+
+    # ClickHouse away
+
+    async def test_a_stream_outlives_clickhouse_and_loses_nothing(self, quick: Reader, engine: RunningEngine):
+        before = [event(session_id=f"before {n}") for n in range(5)]
+        after = [event(session_id=f"after {n}") for n in range(20)]
+        async with page_of(quick) as page:
+            last_id = page.last_id
+            await quick.store(*before)
+            engine.kill()
+            # Some may have been shown before the kill; the rest, and what comes after, follow.
+            quiet = await page.quiet(2.5)
+            async with quick.open(LIVE) as answer:
+                assert (answer.status, (await answer.json())["code"]) == (503, "clickhouse_unavailable")
+            async with page_of_resumed(quick, last_id) as resumed:
+                assert await resumed.quiet(0.5) == []
+                await asyncio.to_thread(engine.start)
+                await quick.store(*after)
+                found = [*quiet, *await page.events(25 - len(quiet), 30)]
+                assert Counter(ids(found)) == Counter(ids([*before, *after]))
+                assert set(ids(await resumed.events(25, 30))) == set(ids([*before, *after]))
+
+
+@asynccontextmanager
+async def page_of_resumed(reader: Reader, last_id: str) -> AsyncIterator[Page]:
+    async with reader.open(LIVE, lastEventId=last_id) as answer:
+        assert answer.status == 200
+        yield Page(answer)
+
+
+async def test_while_clickhouse_is_away_a_new_stream_is_told_to_come_back():
+    async with reader_of(ClickHouseUnavailable("connection refused")) as reader:
+        status, body, headers = await reader.get(LIVE)
+        assert (status, body["code"]) == (503, "clickhouse_unavailable")
+        assert int(headers["Retry-After"]) >= 1
+
+
+def test_a_scope_knows_when_its_token_ends():
+    verifier = TokenVerifier(AuthConfig(jwt_key=JWT_KEY, jwt_clock_skew_s=7))
+    exp = int(time.time()) + 60
+    assert verifier.scope_of(f"Bearer {token_of('shop', 'acme', {'exp': exp})}").expires_at_s == exp + 7
