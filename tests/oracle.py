@@ -714,6 +714,11 @@ def properties(q: Question) -> dict[str, Any]:
     }
 
 
+def export(events: Iterable[Event], query: Query) -> list[dict[str, Any]]:
+    """Every event of the range, oldest first, each with the tenant it is of."""
+    return [shown_event(event, True) for event in Question(list(events), query, True, 0).in_range]
+
+
 ENDPOINTS: dict[str, Callable[[Question], dict[str, Any]]] = {
     calculation.__name__: calculation
     for calculation in (

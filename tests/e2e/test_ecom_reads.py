@@ -16,6 +16,7 @@ The data set is not part of the repository; without it the tests say so and skip
 import asyncio
 import csv
 import gzip
+import io
 import json
 import math
 import os
@@ -31,10 +32,10 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.config import AuthConfig, Config, QueryConfig
 from nealytics.event import Event as StoredEvent
-from nealytics.queries import ENDPOINTS
+from nealytics.queries import ENDPOINTS, STREAMS
 from tests import oracle
 from tests.engine import RunningEngine, needs_engine, start_engine
-from tests.http.reader import JWT_KEY, NOW, Reader, ms
+from tests.http.reader import JWT_KEY, NOW, Reader, ms, token_of
 from tests.oracle import Event, Query
 
 ECOM = Path(os.environ.get("TEST_ECOM_CSV", Path(__file__).parents[3] / "shared" / "data" / "ecom.csv.gz"))
@@ -50,7 +51,7 @@ pytestmark = [
     ),
 ]
 
-PATHS = {endpoint.name: endpoint.path for endpoint in ENDPOINTS}
+PATHS = {route.name: route.path for route in (*ENDPOINTS, *STREAMS)}
 METADATA = ("platform", "acquisition_channel", "user_cohort", "user_lifecycle")
 
 # The clocks of Berlin go forward in the second one, those of Sydney back in the third.
@@ -584,3 +585,51 @@ class TestProperties:
             await page.agrees_in_the_mall("properties", {**range_, "key": "cart.total", "values": "30"})
             await page.agrees_in_the_mall("properties", {**range_, "key": "a\\.b\\:c\\\\d"})
             await page.agrees_in_the_mall("properties", {**range_, "under": "platform"})
+
+
+class TestExport:
+    """Whole files: events in order of time, where the order within a millisecond is nobody's promise."""
+
+    @pytest.mark.parametrize("query", ASKED)
+    async def test_lines_of_json(self, page: Page, query: Query):
+        assert await exported(page, query, "shop", "acme") == expected_export(page, query, "shop", "acme")
+
+    @pytest.mark.parametrize("query", ASKED)
+    async def test_csv(self, page: Page, query: Query):
+        text = await downloaded(page, {**query, "format": "csv"}, "shop", "acme")
+        found = [
+            {name: value for name, value in row.items() if value}
+            for row in csv.DictReader(io.StringIO(text, newline=""))
+        ]
+        assert in_one_order(found) == expected_export(page, query, "shop", "acme")
+
+    async def test_the_mall(self, page: Page):
+        for tenant_id in ("north", "south", None):
+            for query in (EVERYTHING, {**MARCH, "filter": ["item_id:exists", "meta:cart.total:gt:50"]}):
+                found = await exported(page, query, "mall", tenant_id)
+                assert found == expected_export(page, query, "mall", tenant_id)
+
+
+async def downloaded(page: Page, query: Query, project_id: str, tenant_id: str | None) -> str:
+    assert page.reader._http is not None
+    headers = {"Authorization": f"Bearer {token_of(project_id, tenant_id)}"}
+    async with page.reader._http.get(PATHS["export"], params=query, headers=headers) as response:
+        assert response.status == 200
+        return await response.text()
+
+
+async def exported(page: Page, query: Query, project_id: str, tenant_id: str | None) -> list[Any]:
+    text = await downloaded(page, query, project_id, tenant_id)
+    return in_one_order([json.loads(line) for line in text.splitlines()])
+
+
+def expected_export(page: Page, query: Query, project_id: str, tenant_id: str | None) -> list[Any]:
+    events = oracle.export(page.truth.events(project_id, tenant_id), query)
+    assert events, "nothing is easily exported"
+    return in_one_order([{**event, "projectId": project_id} for event in events])
+
+
+def in_one_order(events: list[Any]) -> list[Any]:
+    moments = [oracle.instant(event["timestamp"]) for event in events]
+    assert moments == sorted(moments), "not in order of time"
+    return sorted(events, key=lambda event: (oracle.instant(event["timestamp"]), event["eventId"]))
