@@ -49,8 +49,9 @@ LEFT_CHECK_S = 0.5  # how often a running query looks whether its client is stil
 T = TypeVar("T")
 
 # The query was too much for what ClickHouse may spend on one: asking again the same way will not help.
-# 158 rows, 159 time, 160 estimated time, 191 set size, 241 memory, 307 bytes, 396 size of the answer.
-LIMIT_CODES = frozenset({158, 159, 160, 191, 241, 307, 396})
+# 128 size of an array (one session's events), 158 rows, 159 time, 160 estimated time, 191 set size,
+# 241 memory, 307 bytes, 396 size of the answer.
+LIMIT_CODES = frozenset({128, 158, 159, 160, 191, 241, 307, 396})
 
 # It is busy, away, or not set up (yet): asking again later can help. 201 quota, 202 too many queries at once,
 # 209 and 210 its network, 60 and 81 no table or database yet, 192 to 194 and 516 our user or password.

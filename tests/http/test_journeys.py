@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
+from nealytics.config import QueryConfig
 from nealytics.event import Event
 from nealytics.queries.instants import iso_utc
 from tests.http.reader import NOW, Reader, event, ms, on_the_engine
@@ -477,3 +478,29 @@ async def test_events_of_one_millisecond_are_in_the_order_of_the_table(reader: R
     stored = await reader.timeline()
     assert [one["eventType"] for one in stored] == ["second", "first"]
     assert uuid_order(high) < uuid_order(low)
+
+
+async def test_a_session_of_twenty_thousand_events_is_like_any_other(reader: Reader):
+    """What each start needs is not looked for again and again; and what is too much is said to be."""
+    await reader.store_twice(
+        *(event(NOW + timedelta(seconds=n), event_type="abcd"[n % 4], user_id="ada") for n in range(20_000))
+    )
+    answer = await reader.answer(FUNNEL, step=list("abcdabcdab"), window="9s", **RANGE)
+    assert [step["count"] for step in answer["steps"]] == [1] * 10
+    assert {step.get("medianSecondsFromPrevious", 1.0) for step in answer["steps"]} == {1.0}
+    answer = await reader.answer(FUNNEL, step=list("aaaa"), window="11s", breakdown="session_id", **RANGE)
+    assert [step["count"] for step in answer["steps"]] == [1, 1, 1, 0]
+    answer = await reader.answer(PATHS, event="c", depth="5", **RANGE)
+    assert answer["starts"] == 5_000
+    assert [(path["events"], path["count"]) for path in answer["paths"]] == [
+        (["d"], 5_000),
+        (["d", "a"], 4_999),
+        (["d", "a", "b"], 4_999),
+        (["d", "a", "b", "c"], 4_999),
+        (["d", "a", "b", "c", "d"], 4_999),
+    ]
+    config = replace(reader.config, query=QueryConfig(memory_bytes_max=1_000_000))
+    async with Reader(reader.clickhouse, config) as limited:
+        for path, query in ((FUNNEL, {"step": ["a", "b"]}), (PATHS, {"event": "a"})):
+            status, body, _ = await limited.get(path, **query, **RANGE)
+            assert (status, body["code"]) == (422, "query_too_large"), path

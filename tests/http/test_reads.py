@@ -556,7 +556,7 @@ async def test_while_clickhouse_is_away_the_client_is_told_to_come_back(error: C
         assert reader.metrics.value("nealytics_read_queries_total") == 0
 
 
-@pytest.mark.parametrize("code", [158, 159, 160, 241, 307, 396])
+@pytest.mark.parametrize("code", [128, 158, 159, 160, 241, 307, 396])
 async def test_a_limit_of_clickhouse_is_not_an_outage(code: int):
     async with reader_of(ClickHouseError(code, "too much", status=500)) as reader:
         status, body, _ = await reader.get(SESSIONS)
