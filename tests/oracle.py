@@ -6,7 +6,7 @@ gives what the endpoint of that name has to answer to that query string, without
 `warnings`. It shares no code with the product and is as slow as it likes: each calculation says what is meant
 in the fewest words, so a difference between the two is a question about the meaning, and then about a bug.
 
-`events` are those that the token opens, each once. The queries are taken to be valid.
+`events` are those that the token opens, each once, as `in_time` puts them. The queries are taken to be valid.
 """
 
 import json
@@ -14,7 +14,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from statistics import median
 from typing import Any, NamedTuple
@@ -54,9 +54,9 @@ def who(event: Event, by: str) -> Hashable | None:
 
 
 def histories(events: Iterable[Event], by: str) -> dict[Hashable, list[Event]]:
-    """Each entity's events, oldest first. Events that count for nobody are left out."""
+    """Each entity's events, in time as `events` are. Those that count for nobody are left out."""
     found: dict[Hashable, list[Event]] = defaultdict(list)
-    for event in in_time(events):
+    for event in events:
         entity = who(event, by)
         if entity is not None:
             found[entity].append(event)
@@ -75,7 +75,8 @@ class Question:
         self.to = instant(query["to"]) if "to" in query else now_ms
         self.from_ = instant(query["from"]) if "from" in query else self.to - DEFAULT_RANGE_HOURS * 3_600_000
         # The events that meet the filters, of all times.
-        self.matching = in_time(event for event in events if all(matches(event, f) for f in self.filters()))
+        filters = self.filters()
+        self.matching = [event for event in events if all(matches(event, filter_) for filter_ in filters)]
 
     def one(self, name: str, default: Any = None) -> Any:
         return self.query.get(name, default)
@@ -268,19 +269,14 @@ class Calendar:
     def __init__(self, interval: str, tz: str | None = None) -> None:
         self.interval = interval
         self.named = tz is not None
-        self.zone = ZoneInfo(tz) if tz else UTC
+        self.zone: tzinfo = ZoneInfo(tz) if tz else UTC
 
     def start(self, at: int) -> datetime:
         """The start of the interval that holds the instant."""
-        local = moment_of(at).astimezone(self.zone)
         if self.interval == "minute":
-            return local.replace(second=0, microsecond=0)
-        if self.interval == "hour":
-            return local.replace(minute=0, second=0, microsecond=0)
-        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-        if self.interval == "week":
-            midnight -= timedelta(days=midnight.weekday())
-        return midnight.replace(day=1) if self.interval == "month" else midnight
+            return moment_of(at).astimezone(self.zone).replace(second=0, microsecond=0)
+        # Clocks are set by full quarters of an hour, at full quarters.
+        return start_of_quarter(self.interval, self.zone, at // 900_000)
 
     def next(self, start: datetime) -> datetime:
         if self.interval in ("minute", "hour"):
@@ -301,6 +297,18 @@ class Calendar:
     def shown(self, start: datetime) -> str:
         # By way of UTC: where the clocks skip midnight, the day starts when they do.
         return absolute(start).astimezone(self.zone).isoformat() if self.named else iso(ms(start))
+
+
+@cache
+def start_of_quarter(interval: str, zone: tzinfo, quarter: int) -> datetime:
+    """The start of the hour, day, week or month that holds a quarter of an hour."""
+    local = moment_of(quarter * 900_000).astimezone(zone)
+    if interval == "hour":
+        return local.replace(minute=0, second=0, microsecond=0)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    if interval == "week":
+        midnight -= timedelta(days=midnight.weekday())
+    return midnight.replace(day=1) if interval == "month" else midnight
 
 
 def absolute(start: datetime) -> datetime:
@@ -425,7 +433,8 @@ def active(q: Question) -> dict[str, Any]:
     points: list[dict[str, Any]] = []
     if "rolling" in q.query:
         window = int(q.one("rolling"))
-        of_day = actives(q.within(q.matching[0].at if q.matching else 0, q.to), days)
+        first_day = days.start(q.from_) - timedelta(days=window)
+        of_day = actives(q.within(ms(first_day), q.to), days)
         for day in days.all(q.from_, q.to):
             looked_at = [absolute(day - timedelta(days=n)) for n in range(window)]
             rolling = len(set[Hashable]().union(*(of_day.get(start, set()) for start in looked_at)))
@@ -439,7 +448,7 @@ def active(q: Question) -> dict[str, Any]:
                 }
             )
     else:
-        of_day = actives(q.in_range, days)
+        of_day = actives(q.in_range, days) if q.one("stickiness") == "true" else {}
         for start in sorted(found):
             point = {
                 "bucket": calendar.shown(start),
