@@ -499,8 +499,8 @@ async def test_a_session_of_twenty_thousand_events_is_like_any_other(reader: Rea
         (["d", "a", "b", "c"], 4_999),
         (["d", "a", "b", "c", "d"], 4_999),
     ]
-    config = replace(reader.config, query=QueryConfig(memory_bytes_max=1_000_000))
+    config = replace(reader.config, query=QueryConfig(rows_read_max=1_000))
     async with Reader(reader.clickhouse, config) as limited:
-        for path, query in ((FUNNEL, {"step": ["a", "b"]}), (PATHS, {"event": "a"})):
+        for path, query in ((FUNNEL, {"step": ["a", "b"]}), (PATHS, {"event": "a"}), (RETENTION, {})):
             status, body, _ = await limited.get(path, **query, **RANGE)
             assert (status, body["code"]) == (422, "query_too_large"), path
