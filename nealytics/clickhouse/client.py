@@ -63,11 +63,9 @@ READ_SETTINGS: dict[str, Setting] = {
     # Copies of an event carry the same timestamp, so they are in the same partition; looking across costs
     # time.
     "do_not_merge_across_partitions_select_final": 1,
-    # With `final`, an index may leave out no granule in which a copy of a matching event lies. It does not if
-    # copies are equal in the indexed column, and they are: what is repeated is the client's body, with its
-    # session and its user. The exact mode, which does without that, reads nearly all again: 205 instead
-    # of 32 ms for a session. Whoever sends another session under the same identity has sent the same event;
-    # until a merge keeps the last, each of the two sessions may show it, but no answer shows it twice.
+    # With `final`, an index may leave out no granule in which a copy of a matching event lies. Where copies
+    # may differ in the indexed column, `queries.filters.where` sees to that, for less than ClickHouse's exact
+    # mode, which reads nearly all again.
     "use_skip_indexes_if_final": 1,
     "use_skip_indexes_if_final_exact_mode": 0,
     # An error after the first rows would otherwise arrive as a short answer with status 200.

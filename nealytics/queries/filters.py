@@ -18,6 +18,7 @@ and its SQL is ours.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -32,9 +33,10 @@ LIST_VALUES_MAX = 100
 
 META = "meta:"
 # An absent user or item is NULL; the C# engine stored an empty text, which is none either.
+# By what stands around them, session and user are hidden from their indexes: see `where`.
 COLUMNS: Final = {
     "event_type": "event_type",
-    "session_id": "session_id",
+    "session_id": "identity(session_id)",
     "user_id": "nullIf(user_id, '')",
     "item_id": "nullIf(item_id, '')",
     "tenant_id": "tenant_id",
@@ -44,6 +46,11 @@ COLUMNS: Final = {
 OPS: Final = ("eq", "ne", "in", "contains", "starts", "gt", "lt", "exists")
 _NEVER_ABSENT = frozenset({"event_type", "session_id", "tenant_id", "event_id", "timestamp"})
 _OPS_OF_TIMESTAMP = ("gt", "lt")
+_INDEXED = frozenset({"session_id", "user_id"})
+
+# In this copies of an event are alike: it is of the table's sorting key. Ten minutes, and not the instant, so
+# that a user of a million events makes no list of a million; a tenant seldom fills a granule in that time.
+_WHEREABOUTS = "tenant_id, event_type, intDiv(toUnixTimestamp64Milli(timestamp), 600000)"
 
 
 class Bind:
@@ -99,7 +106,7 @@ class Filter(msgspec.Struct, frozen=True):
 
     def sql(self, bind: Bind) -> str:
         """A condition that is 0 or 1, never NULL."""
-        text = self.field.name if self._needs_no_null else self.field.sql(bind)
+        text = self.field.sql(bind)
         match self.op:
             case "exists":
                 return f"{text} IS {'NOT ' if self.value else ''}NULL"
@@ -118,14 +125,15 @@ class Filter(msgspec.Struct, frozen=True):
             return f"ifNull(toFloat64OrNull({text}) {compare} {bind(self.value)}, 0)"
         return f"{text} {compare} fromUnixTimestamp64Milli({bind(self.value)}, 'UTC')"
 
-    @property
-    def _needs_no_null(self) -> bool:
-        """Whether an empty column does not match anyhow, and so need not be made NULL: only bare it has an
-        index."""
-        if self.op not in ("eq", "in") or self.field.name not in ("user_id", "item_id"):
-            return False
+    def indexed_sql(self, bind: Bind) -> str | None:
+        """The condition in the form for which there is an index, None if there is none for it."""
+        if self.field.name not in _INDEXED or self.op not in ("eq", "in"):
+            return None
         values = (self.value,) if isinstance(self.value, str) else self.value
-        return isinstance(values, tuple) and "" not in values
+        assert isinstance(values, tuple)
+        if "" in values:  # which is no user
+            return None
+        return f"{self.field.name} {'IN' if self.op == 'in' else '='} {bind(self.value)}"
 
     def _or_absent(self, condition: str) -> str:
         # ClickHouse finds rows by its index only where a condition stands bare.
@@ -141,13 +149,27 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
     def where(self, bind: Bind) -> str:
         """The condition of a WHERE."""
-        return " AND ".join(
-            [
-                f"timestamp >= {instant(self.from_ms, bind)}",
-                f"timestamp <= {instant(self.to_ms, bind)}",
-                *(filter_.sql(bind) for filter_ in self.filters),
-            ]
-        )
+        range_ = [
+            f"timestamp >= {instant(self.from_ms, bind)}",
+            f"timestamp <= {instant(self.to_ms, bind)}",
+        ]
+        return where(range_, self.filters, bind)
+
+
+def where(conditions: list[str], filters: Iterable[Filter], bind: Bind, source: str = "events") -> str:
+    """`conditions` and all of `filters`, for a WHERE on `source`.
+
+    Copies of an event may differ in session and user; `final` keeps the last that was inserted. An index on
+    these must not choose what `final` sees, or a copy that was replaced would be shown where the last one is
+    not found. So it only tells when such events were; what was then is read, and the last copy decides.
+    """
+    filters = tuple(filters)
+    indexed = [sql for filter_ in filters if (sql := filter_.indexed_sql(bind)) is not None]
+    found = [*conditions]
+    if indexed:
+        there = " AND ".join([*conditions, *indexed])
+        found.append(f"({_WHEREABOUTS}) IN (SELECT {_WHEREABOUTS} FROM {source} WHERE {there})")
+    return " AND ".join([*found, *(filter_.sql(bind) for filter_ in filters)]) or "1"
 
 
 def instant(ms: int, bind: Bind) -> str:

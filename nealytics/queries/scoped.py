@@ -30,7 +30,7 @@ from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.sql import identifier, quoted
 from nealytics.config import QueryConfig
 from nealytics.errors import NealyticsError
-from nealytics.queries.filters import Bind, Filter
+from nealytics.queries.filters import Bind, Filter, where
 
 _UNKNOWN_IDENTIFIER = 47
 _CANARY = "nealytics_fence_canary"
@@ -96,19 +96,22 @@ class Events:
     def scoped(self, query: Query) -> tuple[str, dict[str, Param]]:
         """The SQL and the parameters that are really sent."""
         bind = Bind("token_")
-        narrowed = [filter_.sql(bind) for filter_ in self._token_filters]
+        events = relation(self._database, self.scope, self._token_filters, bind)
         # The scope comes last, so that no endpoint can put another value under these names.
         params = {**query.params, **bind.values, "project_id": self.scope.project_id}
         if self.scope.tenant_id is not None:
             params["tenant_id"] = self.scope.tenant_id
-        return relation(self._database, self.scope, narrowed) + query.sql, params
+        return events + query.sql, params
 
 
-def relation(database: str, scope: Scope, narrowed: Sequence[str] = ()) -> str:
-    """The WITH clause that defines `events`; `narrowed` are further conditions."""
-    where = ["project_id = {project_id:String}"]
+def relation(
+    database: str, scope: Scope, token_filters: Sequence[Filter] = (), bind: Bind | None = None
+) -> str:
+    """The WITH clause that defines `events`; `bind` takes the values of `token_filters`."""
+    table = f"{identifier(database)}.global_events"
+    conditions = ["project_id = {project_id:String}"]
     if scope.tenant_id is not None:
-        where.append("tenant_id = {tenant_id:String}")
+        conditions.append("tenant_id = {tenant_id:String}")
         session_key, user_key = "session_id", "nullIf(user_id, '')"
     else:
         # With the tenant's length in front, no two pairs make the same text.
@@ -117,7 +120,7 @@ def relation(database: str, scope: Scope, narrowed: Sequence[str] = ()) -> str:
         user_key = f"concat({tenant}, nullIf(user_id, ''))"
     return (
         f"WITH events AS (SELECT *, {session_key} AS session_key, {user_key} AS user_key"
-        f" FROM {identifier(database)}.global_events WHERE {' AND '.join([*where, *narrowed])}) "
+        f" FROM {table} WHERE {where(conditions, token_filters, bind or Bind(), table)}) "
     )
 
 

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from nealytics.queries.endpoint import Answer, Endpoint
-from nealytics.queries.filters import Bind, Filter, instant
+from nealytics.queries.filters import Bind, Filter, instant, where
 from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, iso_utc
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.looks import Look, looks
@@ -109,16 +109,16 @@ def parse(arguments: Arguments) -> Params:
 def build_sql(params: Params, look: Look, rows_max: int) -> Query:
     """The newest `rows_max` events that lie within `look`."""
     bind = Bind()
-    where = [*look.conditions(bind), *(filter_.sql(bind) for filter_ in params.filters)]
+    conditions = look.conditions(bind)
     if params.before_ms is not None:
-        where.append(f"timestamp < {instant(params.before_ms, bind)}")
+        conditions.append(f"timestamp < {instant(params.before_ms, bind)}")
     if params.after_ms is not None:
-        where.append(f"timestamp > {instant(params.after_ms, bind)}")
+        conditions.append(f"timestamp > {instant(params.after_ms, bind)}")
     if params.position is not None:
-        where += _older_than(params.position, bind)
+        conditions += _older_than(params.position, bind)
     return Query(
         "SELECT event_id, tenant_id, session_id, user_id, event_type, item_id, metadata_json,"
-        f" toUnixTimestamp64Milli(timestamp) FROM events WHERE {' AND '.join(where) or 1}"
+        f" toUnixTimestamp64Milli(timestamp) FROM events WHERE {where(conditions, params.filters, bind)}"
         f" ORDER BY {', '.join(f'{column} DESC' for column in ORDER)} LIMIT {bind(rows_max)}",
         bind.values,
     )
