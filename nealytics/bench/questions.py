@@ -88,8 +88,6 @@ def questions(routes: tuple[Route, ...], tenants: int, sessions: Mapping[str, st
     """All there are for `routes`, in the order of `QUESTIONS`; `sessions` is what `session_sql` found."""
     route_of = {route.name: route for route in routes}
     for name, query in QUESTIONS:
-        if name not in route_of:
-            continue
         route = route_of[name]
         for label, span in (("", None),) if name in PAGED else RANGES.items():
             range_ = urlencode({"from": _iso(END - span), "to": _iso(END)}) if span else ""

@@ -2,13 +2,12 @@
 
 from nealytics.bench.events import END, START
 from nealytics.bench.questions import LEFT_OUT, QUESTIONS, questions, tenants_asked
-from nealytics.queries import ENDPOINTS
+from nealytics.queries import ENDPOINTS, STREAMS
 
 
-def test_every_endpoint_has_a_question():
-    asked = {name for name, _ in QUESTIONS}
-    assert {endpoint.name for endpoint in ENDPOINTS} <= asked
-    assert not asked & LEFT_OUT.keys()
+def test_every_endpoint_has_a_question_and_every_stream_a_reason_not_to():
+    assert {name for name, _ in QUESTIONS} == {endpoint.name for endpoint in ENDPOINTS}
+    assert LEFT_OUT.keys() == {stream.name for stream in STREAMS}
 
 
 def test_a_range_ends_where_the_events_end_and_begins_within_them():
