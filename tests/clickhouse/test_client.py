@@ -453,6 +453,7 @@ def test_a_repr_shows_where_it_goes_and_no_password():
 def test_what_clickhouse_would_unescape_is_escaped():
     assert escaped("a\\b\tc\nd\0e'f") == r"a\\b\tc\nd\0e'f"
     assert escaped(["it's", "a\tb"]) == r"['it\'s','a\tb']"
+    assert escaped([-1, 2]) == "[-1,2]"
     assert escaped([]) == "[]"
     assert escaped(5) == "5"
     assert escaped(True) == "true"
