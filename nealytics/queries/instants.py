@@ -12,7 +12,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 # What DateTime64(3) can hold: 1900 to 2299. An instant outside means "before" or "after everything".
 INSTANT_MS_MIN = (datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
-INSTANT_MS_MAX = (datetime(2299, 12, 31, tzinfo=UTC) - _EPOCH) // _MILLISECOND
+INSTANT_MS_MAX = (datetime(2300, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND - 1
 
 
 def instant_ms(name: str, text: str, *, round_up: bool) -> int:

@@ -343,6 +343,9 @@ class Arguments:
         meta_key, meta_value = self.text("metaKey"), self.text("metaValue")
         if meta_key is not None and meta_value is not None:
             filters.append(Filter(Field("meta", (meta_key,)), "eq", meta_value))
+        elif meta_key is not None or meta_value is not None:
+            alone, other = ("metaKey", "metaValue") if meta_key is not None else ("metaValue", "metaKey")
+            self.warnings.append(Warn("ignored", f"{alone} filters nothing without {other}", alone))
         return tuple(filters)
 
     def selection(self) -> Selection:

@@ -276,3 +276,15 @@ async def test_a_cursor_given_twice_or_too_long_is_refused():
             assert (status, body["field"]) == (400, "cursor")
         status, _, _ = await reader.get(TIMELINE, cursor=good)
         assert status == 503, "a good one is asked for"
+
+
+async def test_a_page_that_ends_at_the_last_instant_of_all_has_a_successor(reader: Reader):
+    """ClickHouse makes every later time that one, so a table may well have it."""
+    columns = "event_id, project_id, tenant_id, session_id, event_type, metadata_json, timestamp"
+    await reader.clickhouse.command(
+        f"INSERT INTO nealytics_core.global_events ({columns}) SELECT generateUUIDv4(), 'shop', 'acme', 's1',"
+        " 'view', '{}', toDateTime64('2299-12-31 23:59:59.999', 3, 'UTC') FROM numbers(2)"
+    )
+    shown = [one for found in await pages(reader, limit="1") for one in found]
+    assert {one["timestamp"] for one in shown} == {"2299-12-31T23:59:59.999Z"}
+    assert len({one["eventId"] for one in shown}) == len(shown) == 2

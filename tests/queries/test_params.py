@@ -149,7 +149,9 @@ def test_a_finer_instant_is_rounded_to_the_side_that_keeps_the_comparison_true()
 
 def test_an_instant_outside_of_what_clickhouse_can_hold_means_before_or_after_everything():
     assert arguments(("before", "0001-01-01")).instant("before", round_up=True) == ms("1900-01-01T00:00:00")
-    assert arguments(("before", "9999-12-31")).instant("before", round_up=True) == ms("2299-12-31T00:00:00")
+    assert arguments(("before", "9999-12-31")).instant("before", round_up=True) == ms(
+        "2299-12-31T23:59:59.999"
+    )
 
 
 @pytest.mark.parametrize(
@@ -374,9 +376,11 @@ def test_single_purpose_parameters_are_filters():
     )
 
 
-def test_a_metadata_key_without_a_value_filters_nothing():
-    assert arguments(("metaKey", "plan")).filters() == ()
-    assert arguments(("metaValue", "pro")).filters() == ()
+def test_a_metadata_key_without_a_value_filters_nothing_and_says_so():
+    for alone in ("metaKey", "metaValue"):
+        asked = arguments((alone, "plan"))
+        assert asked.filters() == ()
+        assert [(warning.code, warning.field) for warning in asked.warnings] == [("ignored", alone)]
 
 
 def test_more_filters_than_anybody_needs_are_refused():
