@@ -1,0 +1,128 @@
+"""docs/operating.md's way out of the embedded engine, and back from a backup, walked as it is written."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.node import Node, free_port, program
+from tests.engine import needs_engine, start_engine
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operating.md"
+pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
+
+
+def block(section: str, language: str) -> str:
+    """The first code block of that language in a section, without its indentation."""
+    text = DOCUMENT.read_text().partition(f"# {section}\n")[2]
+    (found,) = re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)[:1]
+    return re.sub("^   ", "", found, flags=re.MULTILINE)
+
+
+def event(number: int, session_id: str) -> dict[str, Any]:
+    return {
+        "projectId": "shop", "tenantId": "acme", "sessionId": session_id, "eventType": "view",
+        # Over two years of months.
+        "timestamp": 1_640_000_000_000 + number * 86_400_000,
+    }  # fmt: skip
+
+
+def counts(node: Node) -> dict[str, int]:
+    answer = node.read("/api/v1/analytics/sessions?from=2020-01-01T00:00:00Z&limit=10")
+    return {session["sessionId"]: session["eventCount"] for session in answer["sessions"]}
+
+
+def fill(node: Node) -> None:
+    node.wait_ready()
+    assert node.post("batch", [event(n, "old") for n in range(800)])[0] == 202
+    node.wait_drained()
+    assert node.stop() == 0
+
+
+@contextmanager
+def old_engine(directory: Path, port: int) -> Iterator[None]:
+    """The node that serves the old tables, configured as the document says, but for ports and paths."""
+    text = block("Leaving the embedded engine", "toml")
+    listen = f"127.0.0.1:{free_port()}"
+    here = {
+        "127.0.0.1:5001": listen,
+        "127.0.0.1:8124": f"127.0.0.1:{port}",
+        '"old"\n[auth]': f'"{directory}/old"\n[auth]',
+    }
+    for told, meant in here.items():
+        assert text.count(told) == 1
+        text = text.replace(told, meant)
+    (directory / "old.toml").write_text(text)
+    process = subprocess.Popen([*program(), "serve", "--config", str(directory / "old.toml")])
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"http://{listen}/ready", timeout=5).close()
+                break
+            except (urllib.error.URLError, OSError):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(40)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_events_of_the_embedded_engine_come_along_to_a_server_once(tmp_path: Path):
+    """The server is another engine here, since that has a server's HTTP interface."""
+    home = tmp_path / "node"
+    home.mkdir()
+    node = Node(home)
+    port, old_port = free_port(), free_port()
+    server = start_engine(
+        tmp_path / "server", retention_days=0, embedded_listen=f"127.0.0.1:{port}", embedded_password="secret"
+    )
+    with node, server:
+        fill(node)
+        (home / "old").mkdir()
+        shutil.move(home / "data" / "clickhouse", home / "old")
+        settings = f'url = "http://127.0.0.1:{port}"\npassword = "secret"'
+        node.config.write_text(node.config.read_text().replace('url = "embedded"', settings))
+        node.start()
+        node.wait_ready()
+        assert node.post("batch", [event(800, "new")], query="?wait=true")[0] == 200
+        assert counts(node) == {"new": 1}
+
+        script = block("Leaving the embedded engine", "sh")
+        script = script.replace("127.0.0.1:8124", f"127.0.0.1:{old_port}").replace(
+            "clickhouse:8123", f"127.0.0.1:{port}"
+        )
+        environment = {**os.environ, "USER": "default", "PASSWORD": "secret"}
+        with old_engine(home, old_port):
+            for _ in range(2):  # repeating it is harmless
+                subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=environment, check=True)
+                assert counts(node) == {"new": 1, "old": 800}
+        assert node.stop() == 0
+
+
+def test_a_copied_engine_opens_at_another_place(tmp_path: Path):
+    home = tmp_path / "node"
+    home.mkdir()
+    node = Node(home)
+    with node:
+        fill(node)
+        data = home / "data" / "clickhouse"
+        subprocess.run(["cp", "-a", data, tmp_path / "backup"], check=True)
+        shutil.rmtree(data)
+        subprocess.run(["cp", "-a", tmp_path / "backup", data], check=True)
+        node.start()
+        node.wait_ready()
+        assert counts(node) == {"old": 800}
+        assert node.stop() == 0
