@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -82,6 +83,7 @@ _RACE_CODES = frozenset(
 )
 _ATTEMPTS_MAX = 6
 _RETRY_DELAY_S = 0.25
+_WRITTEN_LOOK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ class Table:
     columns: dict[str, str]  # name → type
     defaults: dict[str, str] = field(default_factory=dict)  # name → expression, of the columns that have one
     indexes: frozenset[str] = frozenset()  # names of those that skip granules
+    # Columns that are being written for old rows, or were and still have the default of before (`Column`);
+    # and whether that has ended.
+    written: dict[str, bool] = field(default_factory=dict)
 
     @property
     def replicated(self) -> bool:
@@ -170,7 +175,7 @@ def plan(table: Table, database: str, retention_days: int) -> Plan:
         elif found != column.type:
             remarks.append(f"column {column.name} is {found}, not {column.type}; left as it is")
         if column.before and (found is None or table.defaults.get(column.name) == column.before):
-            steps += _write_before(name, column)
+            steps += _write_before(name, column, is_written=table.written.get(column.name, False))
     for index in INDEXES:
         if index.name not in table.indexes:
             sql = f"ALTER TABLE {name} ADD INDEX IF NOT EXISTS {index.name} {index.definition}"
@@ -200,18 +205,17 @@ def plan(table: Table, database: str, retention_days: int) -> Plan:
     return Plan(steps, remarks)
 
 
-def _write_before(name: str, column: Column) -> list[tuple[str, str]]:
+def _write_before(name: str, column: Column, *, is_written: bool) -> list[tuple[str, str]]:
     """Writes down a column that was added with what its old rows have for a default, and gives it its own."""
-    return [
-        (
-            f"wrote {column.name} = {column.before} for the events that are there",
-            f"ALTER TABLE {name} MATERIALIZE COLUMN {column.name} SETTINGS mutations_sync = 2",
-        ),
-        (
-            f"{column.name} of new events is {column.definition.rpartition(' DEFAULT ')[2]}",
-            f"ALTER TABLE {name} MODIFY COLUMN {column.name} {column.definition}",
-        ),
-    ]
+    write = (
+        f"wrote {column.name} = {column.before} for the events that are there",
+        f"ALTER TABLE {name} MATERIALIZE COLUMN {column.name} SETTINGS mutations_sync = 2",
+    )
+    give = (
+        f"{column.name} of new events is {column.definition.rpartition(' DEFAULT ')[2]}",
+        f"ALTER TABLE {name} MODIFY COLUMN {column.name} {column.definition}",
+    )
+    return [give] if is_written else [write, give]
 
 
 def wanted_settings(table: Table) -> dict[str, int]:
@@ -266,11 +270,7 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
         raise NealyticsError(
             f"schema: {name} has no column {', '.join(dict.fromkeys(missing))}; run `nealytics schema apply`"
         )
-    unfinished = [
-        column.name
-        for column in COLUMNS
-        if column.before and table.defaults.get(column.name) == column.before
-    ]
+    unfinished = _unfinished(table.defaults)
     if unfinished:
         raise NealyticsError(
             f"schema: {name} is being migrated: {', '.join(unfinished)} is not written for old events yet; "
@@ -338,21 +338,55 @@ async def read_table(client: ClickHouseClient, database: str) -> Table | None:
         "WHERE database = {database:String} AND table = {table:String} FORMAT TabSeparated",
         params,
     )
+    defaults = {column: default for column, _, default in rows if default}
+    written = {}
+    for column in _unfinished(defaults):
+        done = await client.command(
+            "SELECT min(is_done) FROM system.mutations"
+            " WHERE database = {database:String} AND table = {table:String}"
+            " AND position(command, {command:String}) > 0 HAVING count() > 0 FORMAT TabSeparated",
+            {**params, "command": f"MATERIALIZE COLUMN {column}"},
+        )
+        if done:
+            written[column] = done.strip() == "1"
     return Table(
         engine,
         sorting_key,
         partition_key,
         engine_full,
         columns={column: type_ for column, type_, _ in rows},
-        defaults={column: default for column, _, default in rows if default},
+        defaults=defaults,
         indexes=frozenset(_unescaped(line) for line in text.splitlines()),
+        written=written,
+    )
+
+
+def _unfinished(defaults: Mapping[str, str]) -> list[str]:
+    """The columns that are perhaps not written for all rows that were there before them."""
+    return [column.name for column in COLUMNS if column.before and defaults.get(column.name) == column.before]
+
+
+async def _when_written(client: ClickHouseClient, config: ClickHouseConfig) -> Table | None:
+    """The table, once what an earlier try began to write for its rows is written.
+
+    That may take longer than any request, and ClickHouse goes on with it when nobody waits. Beginning again
+    instead would write everything again, and never end. Raises `NealyticsError` after a while.
+    """
+    for _ in range(max(1, int(config.insert_timeout_s / _WRITTEN_LOOK_S))):
+        table = await read_table(client, config.database)
+        if table is None or all(table.written.values()):
+            return table
+        await asyncio.sleep(_WRITTEN_LOOK_S)
+    raise NealyticsError(
+        f"schema: {_table_name(config.database)} is being migrated: ClickHouse writes a column for the "
+        "events that are there, and system.mutations says how far it is; wait, and look again"
     )
 
 
 async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:
     """Appends to `done` what it does, step by step; returns the remarks."""
     create_database, create_table = create_statements(config.database, config.retention_days)
-    table = await read_table(client, config.database)
+    table = await _when_written(client, config)
     if table is None:
         # Looked up first: a user who may not create a database can still use one that is there.
         exists = await client.command(

@@ -7,6 +7,7 @@ import pytest
 
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
@@ -136,6 +137,38 @@ async def test_a_migration_that_was_interrupted_is_finished_and_meanwhile_nothin
     assert "wrote inserted_at = timestamp for the events that are there" in done
     await schema.probe(client, config)
     assert await client.query("SELECT count() FROM global_events WHERE inserted_at = timestamp") == [[3]]
+
+
+@pytest.mark.engine
+async def test_a_migration_that_takes_longer_than_a_request_is_waited_for_and_not_begun_again(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str
+):
+    """Each try wrote all old events again and gave up after the same time: with enough of them for ever."""
+    await client.command(CSHARP_TABLE.format(database=database, user_id=USER_ID))
+    table = f"{database}.global_events"
+    await client.command(
+        f"INSERT INTO {table} (event_id, timestamp) SELECT generateUUIDv4(), now64(3) - INTERVAL 1 DAY"
+    )
+    await client.command(f"SYSTEM STOP MERGES {table}")  # and mutations
+    impatient = msgspec.structs.replace(config, insert_timeout_s=0.6)
+    async with ClickHouseClient(client.endpoint, impatient) as hasty:
+        with pytest.raises(ClickHouseUnavailable, match="in time"):
+            await schema.apply(hasty, impatient)
+        for _ in range(2):
+            with pytest.raises(NealyticsError, match="is being migrated"):
+                await schema.apply(hasty, impatient)
+    await client.command(f"SYSTEM START MERGES {table}")
+
+    done = await schema.apply(client, config)
+
+    assert "inserted_at of new events is now64(3)" in done
+    begun = (
+        "SELECT count(), sum(is_done) FROM system.mutations"
+        " WHERE database = currentDatabase() AND command LIKE '%MATERIALIZE COLUMN%'"
+    )
+    assert await client.query(begun) == [[1, 1]]
+    assert await client.query("SELECT count() FROM global_events WHERE inserted_at = timestamp") == [[1]]
+    await schema.probe(client, config)
 
 
 @pytest.mark.engine
