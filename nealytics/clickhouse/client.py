@@ -74,6 +74,14 @@ READ_SETTINGS: dict[str, Setting] = {
     "cancel_http_readonly_queries_on_client_close": 1,
     "output_format_json_quote_64bit_integers": 0,
     "output_format_json_quote_denormals": 0,
+    # ClickHouse's own defaults, pinned because with others in a server profile the same SQL has another
+    # answer: cut off, of some time ago, or with NULLs where there are none.
+    "limit": 0,
+    "offset": 0,
+    "use_query_cache": 0,
+    "transform_null_in": 0,
+    "aggregate_functions_null_for_empty": 0,
+    "enable_global_with_statement": 1,
 }
 
 # Parameters of the HTTP interface itself. They are not in system.settings, yet every server knows them.

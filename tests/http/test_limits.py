@@ -103,3 +103,33 @@ async def test_points_that_were_not_asked_to_be_limited_are_not_cut_in_silence(
         answer = await page.answer(path, groupBy="session_id", limit="9")
         assert len(answer["points"]) == 4
         assert [warning["code"] for warning in answer["warnings"]] == ["limit_clamped", "truncated"]
+
+
+PROFILE = {
+    "limit": 1,
+    "offset": 1,
+    "use_query_cache": 1,
+    "transform_null_in": 1,
+    "aggregate_functions_null_for_empty": 1,
+    "enable_global_with_statement": 0,
+    "group_by_overflow_mode": "any",
+    "result_overflow_mode": "break",
+    "join_use_nulls": 1,
+    "prefer_column_name_to_alias": 1,
+    "session_timezone": "Asia/Tokyo",
+    "count_distinct_implementation": "uniq",
+}
+
+
+async def test_what_a_server_profile_sets_changes_no_answer(reader: Reader):
+    """A setting of the request goes before that of the profile, which here stands in front of it."""
+    await reader.store_twice(*stories(SCOPES))
+    of_request = reader.clickhouse._read_settings
+    for name, query in QUESTIONS:
+        asked = pairs_of(query)
+        arguments = {key: asked.getall(key) for key in asked}
+        reader.clickhouse._read_settings = of_request
+        expected = await reader.get(BY_NAME[name].path, **arguments)
+        reader.clickhouse._read_settings = {**PROFILE, **of_request}
+        assert (await reader.get(BY_NAME[name].path, **arguments))[:2] == expected[:2], (name, query)
+        assert expected[0] == 200
