@@ -110,12 +110,14 @@ async def run(events: Events, params: Params) -> Sessions:
     rows = await events.rows(build_sql(params))
     sessions = [_session(row, events.scope.tenant_id is None) for row in rows]
     count = len(sessions)
+    # Whole milliseconds, as in the totals: a sum of seconds with fractions would differ from theirs.
+    duration_ms = sum(int(last_ms) - int(first_ms) for _, _, first_ms, last_ms, *_ in rows)
     return Sessions(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
         unique_session_count=count,
         total_event_count=sum(session.event_count for session in sessions),
-        avg_duration_seconds=sum(session.duration_seconds for session in sessions) / count if count else 0.0,
+        avg_duration_seconds=duration_ms / count / 1000 if count else 0.0,
         totals=_totals(rows[0][5:] if rows else [0, 0, 0, 0]),
         sessions=sessions,
     )

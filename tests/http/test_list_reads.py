@@ -347,3 +347,14 @@ async def test_a_range_from_the_beginning_of_time_has_nothing_before_it(reader: 
     assert (answer["previous"]["to"], answer["previous"]["events"]) == ("1899-12-31T23:59:59.999Z", 0)
     answer = await reader.answer(SUMMARY, **{"from": "0001-01-01", "to": "9999-01-01"})
     assert (answer["events"], answer["previous"]["sessions"]) == (1, 0)
+
+
+async def test_the_average_of_a_page_with_all_sessions_is_that_of_all(reader: Reader):
+    """To the last bit: 0.1 + 0.2 + 0.3 seconds are 0.6000000000000001."""
+    for number in (1, 2, 3):
+        await reader.store_twice(
+            event(NOW - timedelta(milliseconds=100 * number), session_id=f"s{number}"),
+            event(NOW, session_id=f"s{number}"),
+        )
+    answer = await reader.sessions()
+    assert answer["avgDurationSeconds"] == answer["totals"]["avgDurationSeconds"] == 0.2
