@@ -253,6 +253,9 @@ class Attacker:
             pairs.append(self._random.choice(pairs))
         if self._chance(0.1):
             self._random.shuffle(pairs)
+        if self._chance(0.05):
+            # Names have no case, so these are the same parameters, given twice or in another dress.
+            pairs += [(name.swapcase(), value) for name, value in pairs[:2]]
         written = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs]
         if self._chance(0.08):
             name = self._random.choice(route.parameters).name if self._chance(0.8) else "x"
@@ -264,6 +267,10 @@ class Attacker:
             headers["Last-Event-ID"] = self._random.choice(["0", "1", "999999999999999"])
         if self._chance(0.05):
             headers["If-None-Match"] = self._header(victim)
+        if self._chance(0.1):
+            headers["Accept"] = self._random.choice(["text/csv", PARQUET, "*/*", self._header(victim)])
+        if self._chance(0.05):
+            headers["Range"] = self._random.choice(["bytes=0-0", "bytes=-1", "items=1-2", "bytes=9-1,,"])
         return Request(
             route,
             scope,

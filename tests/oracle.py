@@ -639,6 +639,7 @@ def retention(q: Question) -> dict[str, Any]:
             returned[cohort, shown.index(start) - shown.index(cohort)] += 1
     return {
         "interval": interval,
+        **q.zone_shown(),
         "by": by,
         **({"cohortEvent": cohort_event} if cohort_event else {}),
         **({"returnEvent": return_event} if return_event else {}),

@@ -99,6 +99,7 @@ class Retention(Answer, kw_only=True):
     from_: str = msgspec.field(name="from")
     to: str
     interval: str
+    tz: str | None = None
     by: str
     cohort_event: str | None = None
     return_event: str | None = None
@@ -180,6 +181,7 @@ async def run(events: Events, params: Params) -> Retention:
         from_=iso_utc(params.selection.from_ms),
         to=iso_utc(params.selection.to_ms),
         interval=params.interval,
+        tz=params.tz,
         by=params.by,
         cohort_event=params.cohort_event,
         return_event=params.return_event,
