@@ -122,7 +122,8 @@ class Filter(msgspec.Struct, frozen=True):
                 return self._or_absent(f"startsWith({text}, {bind(self.value)})")
         compare = ">" if self.op == "gt" else "<"
         if self.field.path:
-            return f"ifNull(toFloat64OrNull({text}) {compare} {bind(self.value)}, 0)"
+            number = f"toFloat64OrNull({text})"
+            return f"ifNull(isFinite({number}) AND {number} {compare} {bind(self.value)}, 0)"  # "inf" is none
         return f"{text} {compare} fromUnixTimestamp64Milli({bind(self.value)}, 'UTC')"
 
     def indexed_sql(self, bind: Bind) -> str | None:

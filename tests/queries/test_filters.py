@@ -138,6 +138,8 @@ METADATA: list[Any] = [
     {"k": "it's \\ \n\t"},
     {"k": "1e2"},
     {"k": "nan"},
+    {"k": "inf"},
+    {"k": "-Infinity"},
     {"k": "café"},
 ]
 
