@@ -381,7 +381,7 @@ class TestOnTheEngine:
         ("form", "packing"),
         [("ndjson", "identity"), ("ndjson", "gzip"), ("csv", "identity"), ("parquet", "identity")],
     )
-    @pytest.mark.parametrize("how", ["refused", "cut", "fault"])
+    @pytest.mark.parametrize("how", ["refused", "away", "cut", "fault"])
     async def test_an_export_that_fails_on_the_way_is_visibly_cut(
         self, reader: Reader, tampered: Tampered, form: str, packing: str, how: str
     ):
@@ -389,6 +389,7 @@ class TestOnTheEngine:
         await reader.store(*events)
         errors: dict[str, Exception] = {
             "refused": ClickHouseError(1001, "SECRET of ClickHouse", status=500),
+            "away": ClickHouseUnavailable("SECRET of the network"),  # for longer than an export waits
             "cut": ClickHouseUnavailable("SECRET of the connection"),
             "fault": RuntimeError("SECRET of ours"),
         }

@@ -1,6 +1,7 @@
 """Live streams as a page holds them: what is committed appears, once, and nothing is missed in between."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -68,14 +69,16 @@ class Page:
                     message.comments += 1
         raise EOFError
 
-    async def events(self, count: int, timeout_s: float = 15.0) -> list[dict[str, Any]]:
-        """So many events, whatever comes between them."""
+    async def events(self, count: int, timeout_s: float = 30.0) -> list[dict[str, Any]]:
+        """So many events, whatever comes between them; fewer if they do not come in time."""
         found: list[dict[str, Any]] = []
-        while len(found) < count:
-            message = await self.message(timeout_s)
-            assert not message.event, message
-            if message.data:
-                found.append(message.shown)
+        deadline = time.monotonic() + timeout_s
+        while len(found) < count and (left_s := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(TimeoutError):
+                message = await self.message(left_s)
+                assert not message.event, message
+                if message.data:
+                    found.append(message.shown)
         return found
 
     async def rest(self) -> list[Message]:
@@ -244,6 +247,7 @@ class TestOnTheEngine:
                 assert max(Counter(ids(found)).values(), default=1) == 1
                 seen.update(ids(found))
                 last_id = page.last_id
+            await asyncio.sleep(chance.random() * 0.3)
         await writing
         assert set(seen) == set(ids(sent))
         assert connections > 3
