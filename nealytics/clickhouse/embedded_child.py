@@ -32,6 +32,7 @@ import signal
 import socket
 import stat
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -75,6 +76,11 @@ BODY_TIMEOUT_S = 300.0
 SQL_HEAD_BYTES = 256 * 1024
 SQL_BYTES_MAX = 64 * 1024**2
 URL_BYTES_MAX = 1024**2
+
+# An answer in a file may take disk space until so many times `wal.free_bytes_min` are left: at that itself,
+# the log stops taking events.
+FREE_SHARE_MIN = 2
+FREE_CHECK_S = 0.1
 
 SESSION_TIMEOUT_S = 60.0
 SESSION_TIMEOUT_MAX_S = 3600.0
@@ -176,7 +182,7 @@ async def _serve(config: Config, parent: socket.socket | None) -> int:
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
 
-    interface = Interface(engine)
+    interface = Interface(engine, free_bytes_min=FREE_SHARE_MIN * config.wal.free_bytes_min)
     path = socket_path(config.server.data_dir)
     listeners = [(_unix_listener(path), interface.handle)]
     if config.clickhouse.embedded_listen:
@@ -282,8 +288,9 @@ class Outcome(NamedTuple):
 class Interface:
     """Answers HTTP requests with what the engine says."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, free_bytes_min: int = 0) -> None:
         self._engine = engine
+        self._free_bytes_min = free_bytes_min
         self._read_threads = ThreadPoolExecutor(READS_MAX, "read")
         self._insert_threads = ThreadPoolExecutor(INSERTS_MAX, "insert")
         self._read_slots = asyncio.Semaphore(READS_MAX)
@@ -497,7 +504,7 @@ class Interface:
             in_pieces = statement.is_select and form in _STREAMED_FORMATS
             if (statement.has_result and form in _FILE_FORMATS) or (in_pieces and call.whole):
                 # As on a server, an answer that is wanted whole is kept on disk until it is, not in memory.
-                pieces = self._through_file(session, statement, output_format, call.params)
+                pieces = self._through_file(session, statement, output_format, call.params, marker)
             elif in_pieces:
                 pieces = session.stream(statement.sql, output_format, call.params)
             else:
@@ -510,16 +517,58 @@ class Interface:
             return Outcome(Answer(b""), answer_in_pieces)
 
     def _through_file(
-        self, session: Session, statement: Statement, output_format: str, params: Mapping[str, str]
+        self,
+        session: Session,
+        statement: Statement,
+        output_format: str,
+        params: Mapping[str, str],
+        marker: str,
     ) -> Iterator[bytes]:
         path = self._engine.scratch / f"{SCRATCH_PREFIX}{uuid.uuid4()}"
         try:
-            session.write_file(path, statement.sql, statement.format_start, output_format, params)
+            with self._leaving_room(marker):
+                session.write_file(path, statement.sql, statement.format_start, output_format, params)
             with path.open("rb") as file:
                 while chunk := file.read(FILE_CHUNK_BYTES):
                     yield chunk
         finally:
             path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _leaving_room(self, marker: str) -> Iterator[None]:
+        """Ends the statement before its file takes the disk space that others need. Raises 243 then."""
+        done = threading.Event()
+        short = not self._has_room()
+
+        def watch() -> None:
+            nonlocal short
+            while not done.wait(FREE_CHECK_S):
+                if not self._has_room():
+                    short = True
+                    self._engine.kill(marker)
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        try:
+            if not short:
+                watcher.start()
+                yield
+        except EngineError:
+            if not short:
+                raise
+        finally:
+            done.set()
+            if watcher.ident is not None:
+                watcher.join()
+        if short:
+            raise refused(
+                243,
+                "the answer does not fit on the disk beside what the log needs (wal.free_bytes_min); "
+                "ask for less, or free disk space. (NOT_ENOUGH_SPACE)",
+            )
+
+    def _has_room(self) -> bool:
+        free = os.statvfs(self._engine.scratch)
+        return free.f_bavail * free.f_frsize >= self._free_bytes_min
 
     async def _send_pieces(
         self,

@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse import encoding
 from nealytics.config import QueryConfig
-from nealytics.errors import Refused
+from nealytics.errors import NealyticsError, Refused
 from nealytics.http.app import Cors
 from nealytics.http.reads import Reads, while_connected
 from nealytics.http.streaming import Places, break_off, head_of, require_http_1_1
@@ -166,9 +166,9 @@ async def _send(
             await response.write_eof()
         except ConnectionError:
             break_off(request)  # the client has left, or reads nothing
-        except Refused as refused:
+        except NealyticsError as error:
             break_off(request)
-            log.warning("export: broken off: %s", refused.message)
+            log.warning("export: broken off: %s", error)
         except Exception:
             # The edge: whatever it is, what was sent must not look complete.
             break_off(request)

@@ -47,11 +47,12 @@ RETRY_AFTER_S = 2
 LEFT_CHECK_S = 0.5  # how often a running query looks whether its client is still there
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 # The query was too much for what ClickHouse may spend on one: asking again the same way will not help.
 # 128 size of an array (one session's events), 158 rows, 159 time, 160 estimated time, 191 set size,
-# 241 memory, 307 bytes, 396 size of the answer.
-LIMIT_CODES = frozenset({128, 158, 159, 160, 191, 241, 307, 396})
+# 241 memory, 243 disk, 307 bytes, 396 size of the answer.
+LIMIT_CODES = frozenset({128, 158, 159, 160, 191, 241, 243, 307, 396})
 
 # It is busy, away, or not set up (yet): asking again later can help. 201 quota, 202 too many queries at once,
 # 209 and 210 its network, 60 and 81 no table or database yet, 192 to 194 and 516 our user or password.
@@ -117,7 +118,7 @@ class Reads:
     async def answer(self, request: web.Request, endpoint: Endpoint[Any]) -> web.Response:
         scope = await self.scope_of(request, endpoint)
         arguments = self.arguments_of(request, endpoint)
-        params = endpoint.parse(arguments)
+        params = parsed(endpoint, arguments)
         events = self.events_of(scope)
 
         async def run() -> Any:
@@ -174,6 +175,17 @@ def _handler(reads: Reads, endpoint: Endpoint[Any]) -> Callable[[web.Request], A
         return await reads.answer(request, endpoint)
 
     return handle
+
+
+def parsed(endpoint: Endpoint[P], arguments: Arguments) -> P:
+    """Raises `Refused`, which then also tells of the parameters that nobody asked for: one of them may be the
+    one that is missing."""
+    try:
+        return endpoint.parse(arguments)
+    except Refused as refused:
+        ignored = [warning.message for warning in arguments.warnings if warning.code == "unknown_parameter"]
+        refused.detail = " ".join([refused.detail, *(f"{message.rstrip('?')}." for message in ignored)])
+        raise
 
 
 async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:

@@ -16,13 +16,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 import clickhouse_connect
+import msgspec
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from nealytics.clickhouse.embedded import engine_dir
 from nealytics.clickhouse.embedded_body import BODY_MEMORY_BYTES_MAX, Body
-from nealytics.clickhouse.embedded_child import SQL_HEAD_BYTES
+from nealytics.clickhouse.embedded_child import FREE_SHARE_MIN, SQL_HEAD_BYTES
 from nealytics.clickhouse.encoding import SUPPORTED, compressed
+from nealytics.config import WalConfig
 from tests.clickhouse.conftest import PASSWORD
 from tests.engine import Reply, RunningEngine, request, start_engine
 
@@ -129,6 +131,23 @@ def test_an_answer_that_is_wanted_whole_waits_on_disk_and_not_in_memory(engine: 
     assert len(reply.body) == 400_400_000
     assert most_mib() - before < 200
     assert not list(engine_dir(engine.config.server.data_dir).glob("tmp/nealytics-*"))
+
+
+def test_an_answer_takes_no_disk_space_that_the_log_needs(tmp_path: Path):
+    free = os.statvfs(tmp_path)
+    spare = 300 * 1024**2
+    engine = start_engine(tmp_path)
+    needed = (free.f_bavail * free.f_frsize - spare) // FREE_SHARE_MIN
+    engine.config = msgspec.structs.replace(engine.config, wal=WalConfig(free_bytes_min=needed))
+    # 2 GB, in 20 s
+    sql = "SELECT randomPrintableASCII(1000), sleepEachRow(0.00001) FROM numbers(2000000) FORMAT {}"
+    with engine:
+        for form in ("Parquet SETTINGS output_format_parquet_compression_method = 'none'", "TSVRaw"):
+            reply = post(engine, sql.format(form), wait_end_of_query=1)
+            assert reply.code == "243", reply.text
+            assert "wal.free_bytes_min" in reply.text
+            assert not list(engine_dir(engine.config.server.data_dir).glob("tmp/nealytics-*"))
+        assert post(engine, "SELECT 1 FORMAT TSVRaw", wait_end_of_query=1).text == "1\n"
 
 
 def test_the_summary_counts_what_was_read_and_written(engine: RunningEngine, table: str):

@@ -469,6 +469,22 @@ class TestOnTheEngine:
         assert by_id(lines) == by_id([shown(event) for event in wide])
         assert tampered.streams > 3
 
+    @pytest.mark.parametrize("form", FORMATS)
+    async def test_the_size_of_an_answer_to_others_is_not_that_of_an_export(
+        self, reader: Reader, tampered: Tampered, form: str
+    ):
+        """Parquet of more than `query.result_bytes_max` was refused, and text asked for in small pieces."""
+        events = mixed(2_000)
+        await reader.store(*events)
+        tiny = QueryConfig(result_rows_max=5, result_bytes_max=1_000)
+        async with Reader(reader.clickhouse, msgspec.structs.replace(reader.config, query=tiny)) as small:
+            body = await whole(small, format=form)
+        if form == "parquet":
+            assert body.endswith(b"PAR1")
+        else:
+            assert len(lines_of(body) if form == "ndjson" else records_of(body)) == 2_000
+        assert tampered.streams == 1
+
     async def test_http_1_0_cannot_tell_an_end_from_a_break_and_is_refused(self, reader: Reader):
         await reader.store(event())
         host, _, port = reader.url.removeprefix("http://").partition(":")
@@ -598,6 +614,7 @@ async def fill(client: ClickHouseClient, count: int) -> None:
 # Whole nodes
 
 
+@pytest.mark.e2e
 @pytest.mark.engine
 async def test_an_export_is_taken_in_again_as_the_same_events(tmp_path: Path):
     """From one node to another, and back out of that: the same bytes, whatever the events hold."""
@@ -631,6 +648,7 @@ async def test_an_export_is_taken_in_again_as_the_same_events(tmp_path: Path):
             await client_of(second, "TRUNCATE TABLE nealytics_core.global_events")
 
 
+@pytest.mark.e2e
 @pytest.mark.engine
 async def test_the_worker_s_memory_does_not_grow_with_the_export(tmp_path: Path):
     with Node(tmp_path) as node:

@@ -556,7 +556,7 @@ async def test_while_clickhouse_is_away_the_client_is_told_to_come_back(error: C
         assert reader.metrics.value("nealytics_read_queries_total") == 0
 
 
-@pytest.mark.parametrize("code", [128, 158, 159, 160, 241, 307, 396])
+@pytest.mark.parametrize("code", [128, 158, 159, 160, 241, 243, 307, 396])
 async def test_a_limit_of_clickhouse_is_not_an_outage(code: int):
     async with reader_of(ClickHouseError(code, "too much", status=500)) as reader:
         status, body, _ = await reader.get(SESSIONS)
@@ -582,3 +582,12 @@ async def test_a_token_s_filter_that_makes_no_sense_is_the_token_s_fault():
     async with reader_of(ClickHouseUnavailable("must not be asked")) as reader:
         status, body, _ = await reader.get(TIMELINE, claims={"filters": ["nothing"]})
         assert (status, body["code"], body["field"]) == (400, "invalid_claim", "filters")
+
+
+async def test_a_refusal_also_names_the_parameter_that_nobody_asked_for():
+    """`steps` is what was meant to be `step`; the message about `step` alone would puzzle."""
+    async with reader_of(ClickHouseUnavailable("must not be asked")) as reader:
+        status, body, _ = await reader.get("/api/v1/analytics/funnel", steps="view,purchase")
+        assert (status, body["field"]) == (400, "step")
+        assert "'steps' is no parameter of this endpoint" in body["detail"]
+        assert "did you mean step" in body["detail"]
