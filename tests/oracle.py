@@ -72,8 +72,10 @@ class Question:
     def __init__(self, events: list[Event], query: Query, project_wide: bool, now_ms: int) -> None:
         self.query = query
         self.project_wide = project_wide
-        self.to = instant(query["to"]) if "to" in query else now_ms
-        self.from_ = instant(query["from"]) if "from" in query else self.to - DEFAULT_RANGE_HOURS * 3_600_000
+        self.to = instant(query["to"], query.get("tz")) if "to" in query else now_ms
+        self.from_ = self.to - DEFAULT_RANGE_HOURS * 3_600_000
+        if "from" in query:
+            self.from_ = instant(query["from"], query.get("tz"))
         # The events that meet the filters, of all times.
         filters = self.filters()
         self.matching = [event for event in events if all(matches(event, filter_) for filter_ in filters)]
@@ -121,9 +123,9 @@ class Question:
         return {"from": iso(self.from_), "to": iso(self.to)}
 
 
-def instant(text: str) -> int:
+def instant(text: str, tz: Any = None) -> int:
     moment = datetime.fromisoformat(text)
-    return ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return ms(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(tz or "UTC")))
 
 
 def ms(moment: datetime) -> int:

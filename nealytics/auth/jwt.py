@@ -35,6 +35,7 @@ CLAIM_CHARS_MAX = 256
 EPOCH_S_MAX = 253_402_300_799
 
 _INVALID_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+_OTHER_SECRET = "sign it with a key of the configuration, such as auth.jwt_key"
 _OTHER_KEY = "its issuer has a new key, or is not the one whose keys are configured"
 
 
@@ -104,9 +105,11 @@ class TokenVerifier:
             except jwt.InvalidSignatureError:
                 continue
             except (jwt.PyJWTError, ValueError, RecursionError):
-                raise _unauthorized("the token is malformed") from None
+                raise _unauthorized(
+                    "the token is malformed", "it is three base64url texts joined by dots"
+                ) from None
         if found.named:
-            raise _unauthorized("the token's signature does not match")
+            raise _unauthorized("the token's signature does not match", _OTHER_SECRET)
         raise self._unknown_key(algorithm, kid)
 
     def _unknown_key(self, algorithm: str, kid: str) -> Refused:
@@ -114,7 +117,7 @@ class TokenVerifier:
         if self._jwks is None or algorithm == HS256:
             if kid:
                 return _unauthorized("the token is signed with a key that is not known here", _OTHER_KEY)
-            return _unauthorized("the token's signature does not match")
+            return _unauthorized("the token's signature does not match", _OTHER_SECRET)
         if self._jwks.available:
             return _UnknownKey(
                 401,
@@ -136,7 +139,9 @@ class TokenVerifier:
         try:
             header = self._jws.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, RecursionError):
-            raise _unauthorized("the token is malformed") from None
+            raise _unauthorized(
+                "the token is malformed", "it is three base64url texts joined by dots"
+            ) from None
         # PyJWT knows one extension and honours it; this engine knows none.
         if "crit" in header:
             raise _unauthorized("the token demands an extension (crit)")
@@ -238,7 +243,7 @@ def _epoch_s(claims: dict[str, Any], name: str) -> float:
     return value
 
 
-def _unauthorized(message: str, detail: str = "") -> Refused:
+def _unauthorized(message: str, detail: str = "see docs/tokens.md for what a token has to be") -> Refused:
     return Refused(
         401,
         "unauthorized",

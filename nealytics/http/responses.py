@@ -102,12 +102,12 @@ def http_exception_response(error: web.HTTPException, path: str) -> web.Response
     headers = {name: value for name, value in error.headers.items() if name.lower() != "content-type"}
     code = _CODES.get(error.status, "bad_request" if error.status < 500 else "internal_error")
     if error.status == 404:
-        message, detail = f"there is nothing at {path[:128]}", "See docs/api.md for the routes."
+        message, detail = f"there is nothing at {path[:128]}", "See /openapi.json for the routes."
     elif error.status == 405:
         message = f"{path[:128]} does not take this method"
         detail = f"Use {error.headers.get('Allow', 'another')}."
     else:
-        message, detail = (error.text or error.reason), "See docs/api.md."
+        message, detail = (error.text or error.reason), "See /openapi.json."
     return error_response(error.status, code, message, detail, headers=headers)
 
 

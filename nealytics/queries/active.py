@@ -32,7 +32,7 @@ from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection, instant
 from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
 from nealytics.queries.invalid import invalid
-from nealytics.queries.params import KEY_OF, SELECTION, TZ, Arguments, Limit, Parameter, by_of, limit_of
+from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Limit, Parameter, by_of, limit_of
 from nealytics.queries.ranges import (
     DAY_MS,
     bucket_ms,
@@ -62,7 +62,6 @@ PARAMETERS = (
         default="day",
         description="Width of a bucket. Weeks start on Monday.",
     ),
-    TZ,
     by_of("user"),
     Parameter(
         name="mode",

@@ -191,9 +191,12 @@ def parse_filter(name: str, text: str) -> Filter:
     field = parse_field(name, head)
     op, colon, value = rest.partition(":")
     if op not in OPS or not (colon or op == "exists"):
+        problem = (
+            f"{shown(op)} is no operation" if op and op not in OPS else "it has no operation or no value"
+        )
         raise invalid(
             name,
-            f"{name} is {shown(text)} and has no operation",
+            f"{name} is {shown(text)}: {problem}",
             f"Write <field>:<op>:<value> with one of {', '.join(OPS)}.",
         )
     return _typed(name, field, op, value)

@@ -3,7 +3,7 @@
 No text format, session time zone or server profile comes between.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from nealytics.queries.invalid import invalid, shown
 
@@ -15,8 +15,9 @@ INSTANT_MS_MIN = (datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 INSTANT_MS_MAX = (datetime(2300, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND - 1
 
 
-def instant_ms(name: str, text: str, *, round_up: bool) -> int:
-    """The instant of an ISO 8601 date or time; no zone means UTC. Raises `Refused` in the name of `name`.
+def instant_ms(name: str, text: str, *, round_up: bool, zone: tzinfo = UTC) -> int:
+    """The instant of an ISO 8601 date or time; without a zone of its own it is in `zone`, where a time that
+    the clocks show twice is the first of the two. Raises `Refused` in the name of `name`.
 
     Stored times are whole milliseconds. A finer instant is rounded to the side that keeps comparisons with
     them true: up for "earlier than" and "from", down for "later than" and "until".
@@ -24,7 +25,7 @@ def instant_ms(name: str, text: str, *, round_up: bool) -> int:
     try:
         moment = datetime.fromisoformat(text.strip())
         if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
+            moment = moment.replace(tzinfo=zone)
         since = moment - _EPOCH
     except (ValueError, OverflowError):
         raise invalid(

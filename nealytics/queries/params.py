@@ -8,10 +8,11 @@ limit above the maximum, a name that no parameter has) is told in the answer's `
 import difflib
 import re
 from collections.abc import Collection
+from datetime import UTC
 from functools import cache
 from itertools import islice
 from typing import Literal
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 from multidict import CIMultiDict, MultiMapping
@@ -26,6 +27,21 @@ TEXT_CHARS_MAX = 256
 ITEM_ID_CHARS_MAX = 2_048  # item ids may be URLs
 FILTERS_MAX = 20
 _UNKNOWN_TOLD_MAX = 10
+
+# What other APIs call it → what it is called here; the first that an endpoint has is suggested.
+_CALLED_ELSEWHERE = {
+    **dict.fromkeys(("start", "since", "startdate", "start_date", "date_from"), ("from", "after")),
+    **dict.fromkeys(("end", "until", "enddate", "end_date", "date_to"), ("to", "before")),
+    "from": ("after",),
+    "to": ("before",),
+    "after": ("from",),
+    "before": ("to",),
+    **dict.fromkeys(("timezone", "time_zone", "zone"), ("tz",)),
+    **dict.fromkeys(("offset", "page", "skip", "next"), ("cursor",)),
+    **dict.fromkeys(("count", "size", "per_page", "pagesize"), ("limit",)),
+    **dict.fromkeys(("sort", "orderby", "order_by"), ("order",)),
+    **dict.fromkeys(("group_by", "segment"), ("groupBy", "breakdown", "dimension")),
+}
 
 # A range that ended this long ago is closed: a client may keep its answer for a while. Events may still come
 # in for it (late, or imported), which is why it is for a while only.
@@ -96,14 +112,14 @@ class Limit(msgspec.Struct, frozen=True):
 FROM = Parameter(
     name="from",
     kind="instant",
-    description="Start of the range, inclusive: ISO 8601; without a zone UTC. "
+    description="Start of the range, inclusive: ISO 8601; without a zone of its own in `tz`. "
     "Default: `query.default_range_hours` before `to`.",
     example="2026-06-01",
 )
 TO = Parameter(
     name="to",
     kind="instant",
-    description="End of the range, inclusive: ISO 8601; without a zone UTC. Default: now.",
+    description="End of the range, inclusive: ISO 8601; without a zone of its own in `tz`. Default: now.",
     example="2026-06-08T23:59:59.999Z",
 )
 FILTER = Parameter(
@@ -139,14 +155,14 @@ _SUGAR_FIELDS = {
     "itemId": "item_id",
 }
 FILTERS = (FILTER, *_SUGAR)
-SELECTION = (FROM, TO, *FILTERS)
 TZ = Parameter(
     name="tz",
     kind="zone",
-    description="IANA time zone whose days, weeks and hours are meant, such as `Europe/Berlin`; then buckets"
-    " are written with their offset. Default: UTC.",
+    description="IANA time zone, such as `Europe/Berlin`: times without a zone of their own are in it, its"
+    " days, weeks and hours are meant, and buckets are written with their offset. Default: UTC.",
     example="Europe/Berlin",
 )
+SELECTION = (FROM, TO, TZ, *FILTERS)
 
 
 def limit_of(what: str, default: int | None = 100) -> Parameter:
@@ -300,9 +316,13 @@ class Arguments:
         return ms
 
     def instant(self, name: str, *, round_up: bool) -> int | None:
-        """Milliseconds since 1970 of an ISO 8601 date or time; see `instant_ms`."""
+        """Milliseconds since 1970 of an ISO 8601 date or time, which is in `tz` if it names no zone; see
+        `instant_ms`."""
         text = self.text(name)
-        return None if text is None else instant_ms(name, text, round_up=round_up)
+        if text is None:
+            return None
+        tz = self.zone()
+        return instant_ms(name, text, round_up=round_up, zone=UTC if tz is None else ZoneInfo(tz))
 
     def until(self, ms: int | None) -> None:
         """Tells the end that the client gave the question, which decides whether it is closed."""
@@ -313,6 +333,7 @@ class Arguments:
 
         With `to` alone in the past, the range is that many hours up to `to`.
         """
+        self.zone()  # one that makes no sense is refused, also where it decides nothing
         from_ms = self.instant("from", round_up=True)
         to_ms = self.instant("to", round_up=False)
         # Without `from` the range of the same URL moves only if `to` lies in the future.
@@ -394,8 +415,9 @@ def _unknown_names(query: CIMultiDict[str], declared: Collection[str]) -> list[W
     unknown = dict.fromkeys(name for name in query if name.lower() not in known)
     warnings = []
     for name in islice(unknown, _UNKNOWN_TOLD_MAX):  # the likeness of thousands takes a second
-        close = difflib.get_close_matches(name.lower()[:64], known, 1)
-        hint = f"; did you mean {known[close[0]]}?" if close else ""
+        meant = [here for here in _CALLED_ELSEWHERE.get(name.lower(), ()) if here in declared]
+        meant += (known[close] for close in difflib.get_close_matches(name.lower()[:64], known, 1))
+        hint = f"; did you mean {meant[0]}?" if meant else ""
         warnings.append(
             Warn("unknown_parameter", f"{shown(name)} is no parameter of this endpoint and is ignored{hint}")
         )

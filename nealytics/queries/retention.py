@@ -29,7 +29,7 @@ from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
 from nealytics.queries.invalid import invalid
-from nealytics.queries.params import KEY_OF, SELECTION, TZ, Arguments, Parameter, by_of
+from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Parameter, by_of
 from nealytics.queries.ranges import EVENT_MS, bucket_ms, bucket_text, each_start
 from nealytics.queries.scoped import Events, Query
 
@@ -64,7 +64,6 @@ PARAMETERS = (
         maximum=PERIODS_MAX,
         description=f"How many intervals after the first are shown, 0 to {PERIODS_MAX}; default 11.",
     ),
-    TZ,
     *SELECTION,
 )
 

@@ -26,7 +26,7 @@ from nealytics.queries.filters import Bind, Filter, instant, where
 from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, iso_utc
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.looks import Look, looks
-from nealytics.queries.params import FILTERS, Arguments, Limit, Parameter, limit_of
+from nealytics.queries.params import FILTERS, TZ, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 
 # A UUID, an event type and a tenant of 256 characters of four bytes each, in base64.
@@ -43,6 +43,7 @@ PARAMETERS = (
         description="The `nextCursor` of a page: the events that follow its last one. `before`, `after` and"
         " filters hold as well.",
     ),
+    TZ,
     *FILTERS,
 )
 
@@ -90,6 +91,7 @@ class Timeline(Answer, kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
+    arguments.zone()  # one that makes no sense is refused, also where it decides nothing
     before_ms = arguments.instant("before", round_up=True)
     position = _position_of(arguments.text("cursor"))
     ends_ms = [before_ms] if before_ms is not None else []

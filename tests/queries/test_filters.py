@@ -226,3 +226,8 @@ async def test_an_absent_user_matches_only_ne_and_exists_false(
         f"SELECT user_id FROM (SELECT arrayJoin([NULL, '', 'u']) AS user_id) WHERE {condition}", bind.values
     )
     assert [user_id for (user_id,) in rows] == found
+
+
+def test_an_operation_that_there_is_not_is_named():
+    with pytest.raises(Refused, match="'gte' is no operation"):
+        parse("meta:n:gte:5")

@@ -404,3 +404,32 @@ def test_a_range_is_closed_when_its_named_end_is_a_minute_past(pairs: list[tuple
     asked = arguments(*pairs)
     asked.range_ms()
     assert asked.closed is closed
+
+
+def test_an_instant_without_a_zone_of_its_own_is_in_the_zone_that_was_asked_for():
+    asked = arguments(("tz", "Europe/Berlin"), ("from", "2024-06-01"), ("to", "2024-06-30T23:59:59.999"))
+    assert asked.range_ms() == (ms("2024-05-31T22:00:00"), ms("2024-06-30T21:59:59.999"))
+    asked = arguments(("tz", "Europe/Berlin"), ("before", "2024-06-01T00:00:00Z"))
+    assert asked.instant("before", round_up=True) == ms("2024-06-01T00:00:00")
+
+
+def test_a_time_that_the_clocks_show_twice_is_the_first_and_one_they_skip_is_counted_from_before():
+    asked = arguments(("tz", "Europe/Berlin"), ("before", "2024-10-27T02:30"))
+    assert asked.instant("before", round_up=True) == ms("2024-10-27T00:30:00")
+    asked = arguments(("tz", "Europe/Berlin"), ("before", "2024-03-31T02:30"))
+    assert asked.instant("before", round_up=True) == ms("2024-03-31T01:30:00")
+
+
+def test_a_zone_that_makes_no_sense_is_refused_also_where_it_decides_nothing():
+    with pytest.raises(Refused) as refused:
+        arguments(("tz", "Mars/Olympus")).range_ms()
+    assert refused.value.field == "tz"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("start", "from"), ("until", "to"), ("timezone", "tz"), ("per_page", "limit"), ("sort", None)],
+)
+def test_what_other_apis_call_it_is_understood_as_a_question(name: str, meant: str | None):
+    (warning,) = arguments((name, "1")).warnings
+    assert (f"did you mean {meant}?" in warning.message) is (meant is not None)
