@@ -25,6 +25,7 @@ LINE_BYTES_MAX = 4 * 1024 * 1024
 FIELD_CHARS_MAX = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
+_PARQUET_MAGIC = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 
 Format = Literal["ndjson", "csv"]
@@ -55,7 +56,10 @@ class Source:
         self.size = info.st_size if stat.S_ISREG(info.st_mode) else None  # on disk, so compressed if it is
         buffered = io.BufferedReader(file, _CHUNK_BYTES)
         self._stream: BinaryIO = buffered
-        if buffered.peek(2)[:2] == _GZIP_MAGIC:
+        start = buffered.peek(4)
+        if start.startswith(_PARQUET_MAGIC):
+            raise SourceError(f"import: {name} is Parquet, which is not read; export as NDJSON or CSV instead")
+        if start.startswith(_GZIP_MAGIC):
             self._stream = cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
         self._ahead = deque((self._read_line(), self._read_line()))
         self.head = b"\n".join(line.raw.rstrip(b"\r\n") for line in self._ahead).removeprefix(_BOM)

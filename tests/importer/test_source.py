@@ -154,3 +154,8 @@ def test_a_pipe_is_read_as_it_comes():
     assert source.size is None
     assert sum(1 for _ in NdjsonRows(source)) == 100_000
     source.close()
+
+
+def test_parquet_is_told_apart_before_its_bytes_are_taken_for_rows(tmp_path: Path):
+    with pytest.raises(SourceError, match="Parquet"):
+        opened(tmp_path, b"PAR1\x15\x04\n{}\nPAR1")
