@@ -58,7 +58,7 @@ class Source:
         self._stream: BinaryIO = buffered
         start = buffered.peek(4)
         if start.startswith(_PARQUET_MAGIC):
-            raise SourceError(f"import: {name} is Parquet, which is not read; export as NDJSON or CSV instead")
+            raise SourceError(f"import: {name} is Parquet, which is not read; export as NDJSON or CSV")
         if start.startswith(_GZIP_MAGIC):
             self._stream = cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
         self._ahead = deque((self._read_line(), self._read_line()))

@@ -292,7 +292,8 @@ ENDPOINT = Endpoint(
         by="user",
         mode="exact",
         from_="2026-06-01T00:00:00Z",
-        to="2026-06-08T00:00:00Z",
-        points=[Point(bucket="2026-06-01T00:00:00Z", active_count=7)],
+        to="2026-06-01T23:59:59.999Z",
+        rolling=28,
+        points=[Point(bucket="2026-06-01T00:00:00Z", active_count=7, rolling_count=28, stickiness=0.25)],
     ),
 )
