@@ -43,8 +43,14 @@ url="http://$(setting server.listen)"
 [ -z "${PORT:-}" ] || [ "${url##*:}" = "$PORT" ] ||
   fail "$config listens on ${url##*/} and PORT is $PORT; change server.listen there, or leave PORT out"
 
+# Another server there would answer in place of ours.
+host=${url#http://}; port=${host##*:}; host=${host%:*}
+if (exec 3<>"/dev/tcp/${host/0.0.0.0/127.0.0.1}/$port") 2>/dev/null; then
+  fail "port $port is taken, perhaps by a quickstart that still runs; stop that, or take another: PORT=5001 DIRECTORY=quickstart-2 scripts/quickstart.sh"
+fi
+
 # In a process group of its own, so that Ctrl-C reaches this script alone and the server is stopped once, gently.
-setsid "$nealytics" serve --config "$config" 2>"$directory/nealytics.log" &
+setsid "$nealytics" serve --config "$config" 2>>"$directory/nealytics.log" &
 server=$!
 trap 'kill -TERM $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT
 trap 'echo; echo "stopping; start again with scripts/quickstart.sh, the events are kept"; exit 0' INT TERM HUP
