@@ -27,8 +27,12 @@ FIELDS: Final = {
 # Those that an event may be without, and where to see that.
 NULLABLE: Final = {"userId": "user_id", "itemId": "item_id"}
 
-# What the text depends on beside the rows; a server profile may have other values.
 SETTINGS: Final[dict[str, Setting]] = {
+    # The answer is handed on as it is read, so its size is no burden. The query's time and memory are bounded
+    # as ever.
+    "max_result_rows": 0,
+    "max_result_bytes": 0,
+    # What the text depends on beside the rows; a server profile may have other values.
     "output_format_json_escape_forward_slashes": 0,
     "format_csv_delimiter": ",",
     "format_csv_null_representation": "",

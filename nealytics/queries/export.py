@@ -59,11 +59,9 @@ BUCKETS_MAX = 1_000
 # A slice that is too much for one query is halved so often, beyond the millisecond by a hash of the ids.
 _SHARES_MAX = 4_096
 
-# One query is as long as the range is wide; each of a slice has `clickhouse.query_timeout_s`.
-_NO_ROW_CAP: Final[dict[str, Setting]] = {"max_result_rows": 0}
 # A count may be above the truth, never below: copies of an event are counted each, which is much cheaper.
 COUNT_SETTINGS: Final[dict[str, Setting]] = {"final": 0}
-SETTINGS: Final[dict[str, Setting]] = {**_NO_ROW_CAP, **event_text.SETTINGS}
+SETTINGS: Final = event_text.SETTINGS
 PARQUET_SETTINGS: Final[dict[str, Setting]] = {
     **SETTINGS,
     "output_format_parquet_string_as_string": 1,

@@ -476,7 +476,7 @@ class TestOnTheEngine:
         """Parquet of more than `query.result_bytes_max` was refused, and text asked for in small pieces."""
         events = mixed(2_000)
         await reader.store(*events)
-        tiny = QueryConfig(result_rows_max=5, result_bytes_max=1_000)
+        tiny = QueryConfig(result_rows_max=1_500, result_bytes_max=100_000)
         async with Reader(reader.clickhouse, msgspec.structs.replace(reader.config, query=tiny)) as small:
             body = await whole(small, format=form)
         if form == "parquet":
