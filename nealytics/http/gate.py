@@ -55,21 +55,21 @@ class QueryGate:
                 await mine
         except TimeoutError:
             self._leave(key, mine)
-            raise _busy(f"the query waited {self._queue_timeout_s:g} s for its turn") from None
+            raise busy(f"the query waited {self._queue_timeout_s:g} s for its turn") from None
         except BaseException:
             self._leave(key, mine)
             raise
 
     def _make_room(self, key: Hashable) -> None:
         """Turns the last of the longest queue away. Raises `Refused` if none is longer than that of `key`."""
-        busy = _busy(f"{self._queued} queries are waiting already")
+        refused = busy(f"{self._queued} queries are waiting already")
         longest = max(self._waiting.values(), key=len, default=deque())
         if len(longest) <= len(self._waiting.get(key, ())) + 1:
-            raise busy
+            raise refused
         last = longest.pop()
         self._queued -= 1
         if not last.done():
-            last.set_exception(busy)
+            last.set_exception(refused)
 
     def _leave(self, key: Hashable, mine: "asyncio.Future[None]") -> None:
         """Takes a waiter that gave up out of its queue, or hands on the turn that it was given meanwhile."""
@@ -96,7 +96,8 @@ class QueryGate:
         self._free += 1
 
 
-def _busy(why: str) -> Refused:
+def busy(why: str) -> Refused:
+    """The refusal of one that has waited in vain, or may not even wait."""
     return Refused(
         503,
         "queries_busy",

@@ -36,6 +36,7 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.config import QueryConfig
 from nealytics.errors import NealyticsError, Refused
 from nealytics.http.app import Cors
+from nealytics.http.gate import busy
 from nealytics.http.reads import Reads, refusal
 from nealytics.http.streaming import Places, break_off, head_of
 from nealytics.queries import live
@@ -113,7 +114,12 @@ class Live:
         try:
             if params.last_ms is None:
                 # A resumed one may wait for ClickHouse: a browser that is refused does not come back.
-                await backlog.unless_ended(hub.first_look())
+                try:
+                    async with asyncio.timeout(self._config.queue_timeout_s):
+                        await backlog.unless_ended(hub.first_turn())
+                    await backlog.unless_ended(hub.first_look())
+                except TimeoutError:
+                    raise busy(f"the stream waited {self._config.queue_timeout_s:g} s to begin") from None
                 if hub.problem is not None and not backlog.ended.done():
                     raise hub.problem
             await response.prepare(request)
@@ -324,9 +330,16 @@ class Hub:
         self._moment = moment
         self._asking = asking
         self._seen: dict[bytes, int] = {}  # key → at_ms, oldest first
+        # Of a question that needs several pages: the last event so far, and the moment when it began.
+        self._after: New | None = None
+        self._asked_ms = 0
+        self._had_a_turn = asyncio.Event()
         self._looked = asyncio.Event()
         self._succeeded = asyncio.Event()
         self._task = asyncio.create_task(self._run())
+
+    async def first_turn(self) -> None:
+        await self._had_a_turn.wait()
 
     async def first_look(self, *, until_it_succeeds: bool = False) -> None:
         await (self._succeeded if until_it_succeeds else self._looked).wait()
@@ -338,19 +351,23 @@ class Hub:
     async def _run(self) -> None:
         failures = 0
         while True:
+            # One page in each turn: who has a lot to catch up with does not keep the others waiting.
             async with self._asking:
                 started = time.monotonic()
                 self.problem = await self._attempt(first=not failures)
+                self._had_a_turn.set()
                 # Whoever asks next, leaves ClickHouse as much time as this took.
                 await asyncio.sleep(min(time.monotonic() - started, self._poll_s))
             failures = failures + 1 if self.problem is not None else 0
             if self.problem is None:
+                if self._after is not None:
+                    continue
                 self._succeeded.set()
             self._looked.set()
             await asyncio.sleep(max(self._poll_s, _retry_s(failures)))
 
     async def _attempt(self, *, first: bool) -> Exception | None:
-        """Asks once; what a client would be told if it failed. Only the `first` failure is news."""
+        """Asks for one page; what a client would be told if it failed. Only the `first` failure is news."""
         try:
             await self._ask()
         except NealyticsError as error:
@@ -366,22 +383,22 @@ class Hub:
     async def _ask(self) -> None:
         await self._reads.fence.prove()
         try:
-            # Before the events: what is true of this moment must be true of them.
-            now_ms = await self._moment.now_ms()
+            if self._after is None:
+                # Before the events: what is true of this moment must be true of them.
+                self._asked_ms = await self._moment.now_ms()
             if not self.since_ms:
-                self.since_ms = now_ms - self.overlap_ms
-            after: New | None = None
-            while True:
-                page = await live.page_of(self.events, self._filters, self.since_ms, after)
-                self._hand_out(page.events)
-                if page.is_last:
-                    break
-                after = page.events[-1]
+                self.since_ms = self._asked_ms - self.overlap_ms
+            page = await live.page_of(self.events, self._filters, self.since_ms, self._after)
         except ClickHouseError as error:
             self._reads.fence.doubt(error)
             raise
-        self.position_ms = max(self.position_ms, now_ms)
-        self.since_ms = max(self.since_ms, now_ms - self.overlap_ms)
+        self._hand_out(page.events)
+        if not page.is_last:
+            self._after = page.events[-1]
+            return
+        self._after = None
+        self.position_ms = max(self.position_ms, self._asked_ms)
+        self.since_ms = max(self.since_ms, self._asked_ms - self.overlap_ms)
         # No question will find the others again.
         self._seen = {key: at_ms for key, at_ms in self._seen.items() if at_ms > self.since_ms}
 

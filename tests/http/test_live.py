@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import random
+import signal
 import socket
 import time
 from collections import Counter
@@ -455,6 +456,50 @@ class TestOnTheEngine:
         asked.clear()
         await asyncio.sleep(0.5)
         assert asked == []
+
+    async def test_who_has_much_to_catch_up_with_does_not_keep_the_others_waiting(
+        self, quick: Reader, monkeypatch: pytest.MonkeyPatch
+    ):
+        """All hubs of a worker ask one after the other: page by page, not question by question."""
+        monkeypatch.setattr(live, "PAGE_EVENTS_MAX", 20)
+        many = [event(tenant_id="busy", session_id=f"s{n}") for n in range(1_000)]
+        async with page_of(quick, tenant_id="busy") as busy, page_of(quick) as other:
+            await quick.store(*many)
+            first = await busy.events(1)
+            catching_up = asyncio.create_task(busy.events(999))
+            mine = event(session_id="other")
+            await quick.store(mine)
+            assert ids(await other.events(1)) == ids([mine])
+            assert not catching_up.done()
+            assert Counter(ids([*first, *await catching_up])) == Counter(ids(many))
+            assert await other.quiet(0.5) == []
+
+    async def test_a_stream_that_gets_no_turn_is_told_to_come_back(
+        self, reader: Reader, engine: RunningEngine
+    ):
+        """ClickHouse that hangs takes its time with each question; whoever is behind waits no longer than any
+        other query."""
+        hasty = with_query(reader, queue_timeout_s=1)
+        async with Reader(reader.clickhouse, hasty) as quick, page_of(quick):
+            assert engine.process is not None
+            engine.process.send_signal(signal.SIGSTOP)
+            try:
+                await asyncio.sleep(0.5)
+                started = time.monotonic()
+                status, body, headers = await quick.get(LIVE, eventType="x")
+                assert (status, body["code"]) == (503, "queries_busy")
+                assert int(headers["Retry-After"]) >= 1
+                assert time.monotonic() - started < 10
+            finally:
+                engine.process.send_signal(signal.SIGCONT)
+
+    async def test_the_size_of_an_answer_to_others_is_not_that_of_a_stream(self, reader: Reader):
+        """A page that ClickHouse refuses is asked for again and again, and the stream stands still."""
+        tiny = with_query(reader, result_rows_max=2, result_bytes_max=100)
+        async with Reader(reader.clickhouse, tiny) as quick, page_of(quick) as page:
+            sent = [event(session_id=f"s{n}", metadata={"x": "x" * 1_000}) for n in range(30)]
+            await quick.store(*sent)
+            assert Counter(ids(await page.events(30))) == Counter(ids(sent))
 
     # ClickHouse away
 
