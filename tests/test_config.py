@@ -98,6 +98,11 @@ BAD_FILES = [
     ("[clickhouse]\nurl = 'localhost:8123'", 'config: clickhouse.url is "localhost:8123" and has no scheme; write "http://localhost:8123"'),
     ("[clickhouse]\nurl = 'tcp://h:9000'", 'config: clickhouse.url is "tcp://h:9000" and only http and https are spoken; write "http://host:8123"'),
     ("[clickhouse]\nurl = ''", 'config: clickhouse.url is ""; write "embedded" or the address of a ClickHouse server, e.g. "http://localhost:8123"'),
+    ("[clickhouse]\nurl = 'http://a:8123,embedded'", 'config: clickhouse.url is "embedded" and an address; write "embedded", or the addresses of the replicas of one shard'),
+    ("[clickhouse]\nurl = ['http://a:8123', 'b:8123']", 'config: clickhouse.url is "b:8123" and has no scheme; write "http://b:8123"'),
+    ("[clickhouse]\nurl = ['http://a:8123', 3]", 'config: clickhouse.url is ["http://a:8123", 3]; write a list of texts, ["…", "…"]'),
+    ("[clickhouse]\ncluster = 'main'", 'config: clickhouse.cluster is "main", and the embedded engine is no cluster; remove it, or set clickhouse.url to members of the cluster'),
+    ("[clickhouse]\nurl = 'http://a:8123'\ncluster = 'a b'", 'config: clickhouse.cluster is "a b"; write a name as in system.clusters, of letters, digits, _, - and ., or a macro, "{cluster}"'),
     ("[clickhouse]\nurl = 'http://h/path'", 'config: clickhouse.url is "http://h/path" and is not just scheme, host and port; write e.g. "http://localhost:8123"'),
     ("[clickhouse]\nurl = 'http://h:x'", 'config: clickhouse.url is "http://h:x" and is not just scheme, host and port; write e.g. "http://localhost:8123"'),
     (
@@ -841,3 +846,25 @@ def test_a_file_that_cannot_be_read_is_the_only_mistake(tmp_path):
 def test_a_misspelt_embedded_is_not_taken_for_a_host(file):
     (problem,) = problems_of(file('[clickhouse]\nurl = "embeded"'))
     assert problem.endswith('write "embedded"')
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        '["http://a:8123/", "http://b:8123"]',
+        '"http://a:8123, http://b:8123/"',
+        '["http://a:8123,http://b:8123"]',
+    ],
+)
+def test_several_addresses_are_a_list_or_separated_by_commas(tmp_path: Path, toml: str):
+    path = tmp_path / "nealytics.toml"
+    path.write_text(f"[clickhouse]\nurl = {toml}\n")
+    assert load(path, {}).clickhouse.urls == ("http://a:8123", "http://b:8123")
+
+
+@pytest.mark.parametrize("text", ["http://a:8123,http://b:8123", '["http://a:8123", "http://b:8123"]'])
+def test_several_addresses_may_stand_in_the_environment(text: str):
+    clickhouse = load(
+        None, {"NEALYTICS_CLICKHOUSE_URL": text, "NEALYTICS_CLICKHOUSE_CLUSTER": "main"}
+    ).clickhouse
+    assert (clickhouse.urls, clickhouse.cluster) == (("http://a:8123", "http://b:8123"), "main")

@@ -4,12 +4,14 @@ import asyncio
 from pathlib import Path
 
 import click
+import msgspec
 
 from nealytics.cli.options import config_option
 from nealytics.clickhouse import schema as table
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
-from nealytics.config import Config, load
+from nealytics.config import Config, check, load
+from nealytics.errors import ConfigError
 
 
 @click.group()
@@ -21,9 +23,17 @@ def schema() -> None:
     """
 
 
+cluster_option = click.option(
+    "--cluster",
+    metavar="NAME",
+    help="The tables of this ClickHouse cluster, replicated and sharded, instead of clickhouse.cluster.",
+)
+
+
 @schema.command("print")
 @config_option
-def print_(config_path: Path | None) -> None:
+@cluster_option
+def print_(config_path: Path | None, cluster: str | None) -> None:
     """Print the SQL that creates database and table.
 
     With the database and the retention of the configuration. To run it with ClickHouse's own client:
@@ -31,14 +41,17 @@ def print_(config_path: Path | None) -> None:
     \b
         nealytics schema print | clickhouse-client --multiquery
     """
-    clickhouse = load(config_path).clickhouse
-    for statement in table.create_statements(clickhouse.database, clickhouse.retention_days):
+    clickhouse = _on_cluster(load(config_path), cluster).clickhouse
+    for statement in table.create_statements(
+        clickhouse.database, clickhouse.retention_days, clickhouse.cluster
+    ):
         click.echo(f"{statement};\n")
 
 
 @schema.command()
 @config_option
-def apply(config_path: Path | None) -> None:
+@cluster_option
+def apply(config_path: Path | None, cluster: str | None) -> None:
     """Create the table, or bring it up to date.
 
     Adds missing columns, table settings and the TTL of clickhouse.retention_days (0 removes it) to a table
@@ -46,9 +59,22 @@ def apply(config_path: Path | None) -> None:
     is up to date, and can be repeated. No event is rewritten or dropped, except that a shorter retention lets
     ClickHouse drop what is older.
 
+    With a cluster, the same is done on all of its hosts, each of which must be up: a replicated table on
+    each, and the Distributed table over them.
+
     The embedded engine is used if the node runs, and started for the duration otherwise.
     """
-    asyncio.run(_apply(load(config_path)))
+    config = _on_cluster(load(config_path), cluster)
+    if found := check.problems(config):
+        raise ConfigError(*found)
+    asyncio.run(_apply(config))
+
+
+def _on_cluster(config: Config, cluster: str | None) -> Config:
+    if cluster is None:
+        return config
+    clickhouse = msgspec.structs.replace(config.clickhouse, cluster=cluster)
+    return msgspec.structs.replace(config, clickhouse=clickhouse)
 
 
 async def _apply(config: Config) -> None:

@@ -1,6 +1,9 @@
 """The table: how it is created, brought up to date, and checked at start.
 
 `clickhouse-init.sql` holds the same statements with the reason for each choice; a test keeps the two equal.
+On a cluster (`clickhouse.cluster`) two tables stand for the one: `global_events_local` holds each shard's
+events, replicated, and `global_events` is the Distributed table over them, which all reads and inserts name.
+`clickhouse-init-cluster.sql` holds those.
 
 `apply` may be run by several workers and nodes at the same time, and again and again: it looks at what is
 there, does what is missing, and when another was faster, looks again. It never drops or rewrites events.
@@ -12,20 +15,22 @@ import logging
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from nealytics.clickhouse import errors
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
-from nealytics.clickhouse.sql import identifier
+from nealytics.clickhouse.sql import identifier, quoted
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
 
 log = logging.getLogger("nealytics.clickhouse")
 
 TABLE = "global_events"
+# On a cluster: what each shard has. The Distributed table has the name that everything else knows.
+LOCAL_TABLE = "global_events_local"
 
 
 class Column(NamedTuple):
@@ -72,6 +77,13 @@ _SETTINGS = {"ttl_only_drop_parts": 1, "fsync_after_insert": 1, "fsync_part_dire
 DEDUPLICATION_WINDOW = 10_000
 _WINDOW = "non_replicated_deduplication_window"
 _REPLICATED_WINDOW = "replicated_deduplication_window"
+_REPLICATED_WINDOW_S = "replicated_deduplication_window_seconds"
+# ClickHouse's default is an hour, and a node may be cut off for a weekend.
+DEDUPLICATION_WINDOW_S = 7 * 86_400
+# By tenant and never at random: copies of an event must meet in one shard, for `final` works within a shard.
+SHARDING_KEY = "cityHash64(project_id, tenant_id)"
+# Without {uuid}, so that a replica that is added later finds the others.
+_REPLICA = "'/clickhouse/tables/{database}/{table}/{shard}', '{replica}'"
 
 # Below it, an insert could be answered with status 200 and an exception header; we look at that header, but
 # nothing here is tested with anything as old.
@@ -122,31 +134,48 @@ class Plan(NamedTuple):
     remarks: list[str]  # what differs and stays as it is
 
 
-def create_statements(database: str, retention_days: int) -> list[str]:
-    """The statements that make database and table where there are none."""
+def create_statements(database: str, retention_days: int, cluster: str = "") -> list[str]:
+    """The statements that make database and table where there are none; on all hosts of `cluster`, if any."""
     columns = ",\n".join(
         [
             *(f"    {column.name} {column.definition}" for column in COLUMNS),
             *(f"    INDEX {index.name} {index.definition}" for index in INDEXES),
         ]
     )
+    windows = (
+        {_REPLICATED_WINDOW: DEDUPLICATION_WINDOW, _REPLICATED_WINDOW_S: DEDUPLICATION_WINDOW_S}
+        if cluster
+        else {_WINDOW: DEDUPLICATION_WINDOW}
+    )
     settings = {
         "index_granularity": _CREATION_SETTINGS["index_granularity"],
         "ttl_only_drop_parts": _SETTINGS["ttl_only_drop_parts"],
-        _WINDOW: DEDUPLICATION_WINDOW,
+        **windows,
         "fsync_after_insert": _SETTINGS["fsync_after_insert"],
         "fsync_part_directory": _SETTINGS["fsync_part_directory"],
     }
     ttl = [f"TTL {_ttl(retention_days)} DELETE"] if retention_days else []
+    on = on_cluster(cluster)
+    local = table_name(database, LOCAL_TABLE if cluster else TABLE)
     table = [
-        f"CREATE TABLE IF NOT EXISTS {_table_name(database)}\n(\n{columns}\n)",
-        "ENGINE = ReplacingMergeTree",
+        f"CREATE TABLE IF NOT EXISTS {local}{on}\n(\n{columns}\n)",
+        f"ENGINE = ReplicatedReplacingMergeTree({_REPLICA})" if cluster else "ENGINE = ReplacingMergeTree",
         f"PARTITION BY {PARTITION_KEY}",
         f"ORDER BY ({SORTING_KEY})",
         *ttl,
         "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in settings.items()),
     ]
-    return [f"CREATE DATABASE IF NOT EXISTS {identifier(database)}", "\n".join(table)]
+    statements = [f"CREATE DATABASE IF NOT EXISTS {identifier(database)}{on}", "\n".join(table)]
+    if cluster:
+        statements.append(
+            f"CREATE TABLE IF NOT EXISTS {table_name(database)}{on} AS {local}\n"
+            f"ENGINE = Distributed({quoted(cluster)}, {identifier(database)}, {LOCAL_TABLE}, {SHARDING_KEY})"
+        )
+    return statements
+
+
+def on_cluster(cluster: str) -> str:
+    return f" ON CLUSTER {quoted(cluster)}" if cluster else ""
 
 
 def insert_sql(database: str, row_format: int) -> str:
@@ -157,12 +186,13 @@ def insert_sql(database: str, row_format: int) -> str:
             "a newer one wrote them into the log: start that one"
         )
     columns = ", ".join(INSERT_COLUMNS[row_format])
-    return f"INSERT INTO {_table_name(database)} ({columns}) FORMAT RowBinary"
+    return f"INSERT INTO {table_name(database)} ({columns}) FORMAT RowBinary"
 
 
-def plan(table: Table, database: str, retention_days: int) -> Plan:
-    """What brings an existing table up to date, such as one that the C# engine made."""
-    name = _table_name(database)
+def plan(table: Table, database: str, retention_days: int, cluster: str = "") -> Plan:
+    """What brings an existing table up to date, such as one that the C# engine made; the local one of
+    `cluster`, if any."""
+    name = table_name(database, LOCAL_TABLE if cluster else TABLE) + on_cluster(cluster)
     steps: list[tuple[str, str]] = []
     remarks: list[str] = []
     for before, column in zip((None, *COLUMNS), COLUMNS, strict=False):
@@ -225,6 +255,8 @@ def wanted_settings(table: Table) -> dict[str, int]:
     window = _window_of(table)
     if window < DEDUPLICATION_WINDOW:
         wanted[_REPLICATED_WINDOW if table.replicated else _WINDOW] = DEDUPLICATION_WINDOW
+    if table.replicated and int(table.setting(_REPLICATED_WINDOW_S) or 0) < DEDUPLICATION_WINDOW_S:
+        wanted[_REPLICATED_WINDOW_S] = DEDUPLICATION_WINDOW_S
     return wanted
 
 
@@ -259,10 +291,77 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
             *VERSION_MIN,
         )
     await client.learn_settings()
-    name = _table_name(config.database)
+    name = table_name(config.database)
     table = await read_table(client, config.database)
     if table is None:
         raise NealyticsError(f"schema: there is no table {name}; run `nealytics schema apply`")
+    if config.cluster or table.engine == "Distributed":
+        await _probe_cluster(client, config, table)
+        return
+    if len(config.urls) > 1 and not table.replicated:
+        raise ConfigError(
+            f"schema: {name} is {table.engine} and clickhouse.url has {len(config.urls)} addresses: they "
+            "share neither events nor tokens, so a batch that moves would be stored twice, and each would "
+            "know a part of the events; write one address, or replicate the table (docs/scaling.md)"
+        )
+    _check_columns(table, name)
+    _check_storage(table, name, config.retention_days)
+
+
+async def _probe_cluster(client: ClickHouseClient, config: ClickHouseConfig, distributed: Table) -> None:
+    """The Distributed table here, and the local one on every host that answers."""
+    name = table_name(config.database)
+    if not config.cluster:
+        raise ConfigError(
+            f"schema: {name} is a Distributed table and clickhouse.cluster is not set, so an insert would be "
+            "confirmed before a shard has it; set clickhouse.cluster to the name of its cluster"
+        )
+    _check_distributed(distributed, name)
+    _check_columns(distributed, name)
+    local = await read_table(client, config.database, LOCAL_TABLE)
+    hosts = await _local_tables(client, config)
+    if local is None or not hosts:
+        raise NealyticsError(
+            f"schema: there is no table {table_name(config.database, LOCAL_TABLE)} where this node asks; run "
+            "`nealytics schema apply`, and name only members of the cluster in clickhouse.url"
+        )
+    _check_columns(local, table_name(config.database, LOCAL_TABLE))
+    for host, table in hosts:
+        place = f"{table_name(config.database, LOCAL_TABLE)} on {host}"
+        if not table.replicated:
+            raise ConfigError(
+                f"schema: {place} is {table.engine} and not replicated; create it from "
+                "clickhouse-init-cluster.sql and INSERT INTO it SELECT from this one"
+            )
+        _check_storage(replace(table, defaults=local.defaults), place, config.retention_days)
+        seconds = int(table.setting(_REPLICATED_WINDOW_S) or 0)
+        if seconds < DEDUPLICATION_WINDOW_S:
+            log.warning(
+                "schema: %s has %s = %s: a batch that is repeated later than that is stored twice (answers "
+                "stay right); run `nealytics schema apply`",
+                place,
+                _REPLICATED_WINDOW_S,
+                seconds or "its default",
+            )
+
+
+def _check_distributed(table: Table, name: str) -> None:
+    if table.engine != "Distributed":
+        raise ConfigError(
+            f"schema: {name} is {table.engine}, and with clickhouse.cluster it must be the Distributed table "
+            "over the shards; RENAME it, run `nealytics schema apply`, and INSERT INTO it SELECT from the "
+            "old one, or set clickhouse.database to another name (docs/scaling.md)"
+        )
+    described = table.engine_full.replace(" ", "")
+    if f"'{LOCAL_TABLE}'" not in described or SHARDING_KEY.replace(" ", "") not in described:
+        raise ConfigError(
+            f"schema: {name} is {table.engine_full}, and must be over {LOCAL_TABLE} by {SHARDING_KEY}: "
+            "copies of an event in two shards would be counted twice; DROP TABLE it (it holds no events) and "
+            "run `nealytics schema apply`; move the events that lie in the wrong shard"
+        )
+
+
+def _check_columns(table: Table, name: str) -> None:
     missing = [
         column for columns in INSERT_COLUMNS.values() for column in columns if column not in table.columns
     ]
@@ -288,6 +387,10 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
             f"schema: in {name}, {', '.join(misread)}, so rows would be misread; "
             "ALTER TABLE … MODIFY COLUMN, or set clickhouse.database to another name"
         )
+
+
+def _check_storage(table: Table, name: str, retention_days: int) -> None:
+    """Whether what is in `table` stays, once."""
     if not table.engine.endswith("ReplacingMergeTree") or "event_id" not in _plain(table.sorting_key).split(
         ","
     ):
@@ -302,7 +405,7 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
             "run `nealytics schema apply`, or "
             f"ALTER TABLE {name} MODIFY SETTING {window} = {DEDUPLICATION_WINDOW}"
         )
-    _check_ttl(table, name, config.retention_days)
+    _check_ttl(table, name, retention_days)
     for setting in ("fsync_after_insert", "fsync_part_directory"):
         if table.setting(setting) != "1":
             log.warning(
@@ -314,10 +417,10 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
             )
 
 
-async def read_table(client: ClickHouseClient, database: str) -> Table | None:
+async def read_table(client: ClickHouseClient, database: str, name: str = TABLE) -> Table | None:
     """The table as it is, None if there is none."""
     of_table = "FROM system.tables WHERE database = {database:String} AND name = {table:String}"
-    params = {"database": database, "table": TABLE}
+    params = {"database": database, "table": name}
     # Not through `query`: that one names a database, which may not exist yet.
     text = await client.command(
         f"SELECT engine, sorting_key, partition_key, engine_full {of_table} FORMAT TabSeparated", params
@@ -366,25 +469,29 @@ def _unfinished(defaults: Mapping[str, str]) -> list[str]:
     return [column.name for column in COLUMNS if column.before and defaults.get(column.name) == column.before]
 
 
-async def _when_written(client: ClickHouseClient, config: ClickHouseConfig) -> Table | None:
+async def _when_written(
+    client: ClickHouseClient, config: ClickHouseConfig, name: str = TABLE
+) -> Table | None:
     """The table, once what an earlier try began to write for its rows is written.
 
     That may take longer than any request, and ClickHouse goes on with it when nobody waits. Beginning again
     instead would write everything again, and never end. Raises `NealyticsError` after a while.
     """
     for _ in range(max(1, int(config.insert_timeout_s / _WRITTEN_LOOK_S))):
-        table = await read_table(client, config.database)
+        table = await read_table(client, config.database, name)
         if table is None or all(table.written.values()):
             return table
         await asyncio.sleep(_WRITTEN_LOOK_S)
     raise NealyticsError(
-        f"schema: {_table_name(config.database)} is being migrated: ClickHouse writes a column for the "
+        f"schema: {table_name(config.database)} is being migrated: ClickHouse writes a column for the "
         "events that are there, and system.mutations says how far it is; wait, and look again"
     )
 
 
 async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:
     """Appends to `done` what it does, step by step; returns the remarks."""
+    if config.cluster:
+        return await _apply_to_cluster(client, config, done)
     create_database, create_table = create_statements(config.database, config.retention_days)
     table = await _when_written(client, config)
     if table is None:
@@ -401,7 +508,7 @@ async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: 
         table = await read_table(client, config.database)
         if table is None:
             raise NealyticsError(
-                f"schema: {_table_name(config.database)} was created and cannot be seen; "
+                f"schema: {table_name(config.database)} was created and cannot be seen; "
                 "grant clickhouse.user SHOW on it"
             )
     steps, remarks = plan(table, config.database, config.retention_days)
@@ -409,6 +516,92 @@ async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: 
         await client.command(sql)
         done.append(what)
     return remarks
+
+
+async def _apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:
+    """The same on every host of the cluster. Each must be up: one that misses a change would differ from the
+    others for ever."""
+    # A little less than we wait, so that "this host has not answered" is ClickHouse's answer.
+    settings = {"distributed_ddl_task_timeout": max(1, int(config.insert_timeout_s) - 5)}
+    distributed = await read_table(client, config.database)
+    if distributed is not None:
+        _check_distributed(distributed, table_name(config.database))
+    if not await _is_everywhere(client, config):
+        for sql in create_statements(config.database, config.retention_days, config.cluster):
+            await client.command(sql, settings=settings)
+        tables = f"{config.database}.{TABLE} and {config.database}.{LOCAL_TABLE}"
+        done.append(f"created {tables} on the hosts of cluster {config.cluster} that lacked them")
+        distributed = await read_table(client, config.database)
+    local = await _when_written(client, config, LOCAL_TABLE)
+    if distributed is None or local is None:
+        raise NealyticsError(
+            f"schema: the tables were created on cluster {config.cluster} and cannot be seen where this node "
+            "asks; name only members of the cluster in clickhouse.url, and grant clickhouse.user SHOW"
+        )
+    steps, remarks = plan_cluster(
+        local,
+        [table for _, table in await _local_tables(client, config, all_hosts=True)],
+        distributed,
+        config,
+    )
+    for what, sql in steps:
+        await client.command(sql, settings=settings)
+        done.append(what)
+    return remarks
+
+
+def plan_cluster(local: Table, everywhere: list[Table], distributed: Table, config: ClickHouseConfig) -> Plan:
+    """What brings the tables of a cluster up to date. Settings are each host's own, so those of all hosts
+    (`everywhere`) are looked at; columns and indexes travel with the replication."""
+    steps: dict[str, str] = {}
+    remarks: dict[str, None] = {}
+    for table in (local, *everywhere):
+        of_host = replace(local, engine=table.engine, engine_full=table.engine_full)
+        planned = plan(of_host, config.database, config.retention_days, config.cluster)
+        for what, sql in planned.steps:
+            steps.setdefault(sql, what)
+        remarks |= dict.fromkeys(planned.remarks)
+    # Last: what can be inserted through it must have a place in every shard.
+    name = table_name(config.database) + on_cluster(config.cluster)
+    for before, column in zip((None, *COLUMNS), COLUMNS, strict=False):
+        if column.name not in distributed.columns:
+            after = f" AFTER {before.name}" if before else " FIRST"
+            definition = column.definition.partition(" CODEC")[0]  # it stores nothing
+            sql = f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {column.name} {definition}{after}"
+            steps[sql] = f"added column {column.name} to the Distributed table"
+    return Plan([(what, sql) for sql, what in steps.items()], list(remarks))
+
+
+async def _is_everywhere(client: ClickHouseClient, config: ClickHouseConfig) -> bool:
+    """Whether every host has both tables. Raises `ClickHouseError` if one does not answer."""
+    cluster = quoted(config.cluster)
+    answer = await client.command(
+        f"SELECT (SELECT count() FROM clusterAllReplicas({cluster}, system.one)), "
+        f"(SELECT count() FROM clusterAllReplicas({cluster}, system.tables) "
+        "WHERE database = {database:String} AND name IN ({table:String}, {local:String})) "
+        "FORMAT TabSeparated",
+        {"database": config.database, "table": TABLE, "local": LOCAL_TABLE},
+    )
+    hosts, tables = answer.split()
+    return int(tables) == 2 * int(hosts)
+
+
+async def _local_tables(
+    client: ClickHouseClient, config: ClickHouseConfig, *, all_hosts: bool = False
+) -> list[tuple[str, Table]]:
+    """Host → its local table without the columns. A host that is down is left out, unless `all_hosts`."""
+    text = await client.command(
+        "SELECT hostName(), engine, sorting_key, partition_key, engine_full "
+        f"FROM clusterAllReplicas({quoted(config.cluster)}, system.tables) "
+        "WHERE database = {database:String} AND name = {table:String} FORMAT TabSeparated",
+        {"database": config.database, "table": LOCAL_TABLE},
+        settings={"skip_unavailable_shards": int(not all_hosts)},
+    )
+    found = []
+    for line in text.splitlines():
+        host, engine, sorting_key, partition_key, engine_full = map(_unescaped, line.split("\t"))
+        found.append((host, Table(engine, sorting_key, partition_key, engine_full, columns={})))
+    return found
 
 
 def _plan_ttl(
@@ -478,8 +671,8 @@ def _window_of(table: Table) -> int:
     return int(table.setting(_WINDOW) or 0)
 
 
-def _table_name(database: str) -> str:
-    return f"{identifier(database)}.{TABLE}"
+def table_name(database: str, table: str = TABLE) -> str:
+    return f"{identifier(database)}.{table}"
 
 
 def _remake(name: str) -> str:

@@ -20,6 +20,7 @@ KID_CHARS_MAX = 256
 MAKE_A_KEY = "make one with: openssl rand -base64 48"
 
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
+_CLUSTER = re.compile(r"[A-Za-z0-9_.{}-]{1,128}")
 _KEY_PAIR = re.compile(r"-----BEGIN|^ssh-|^ecdsa-")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/\s:@?#\[\]]+)(:\d+)?")
 
@@ -103,20 +104,22 @@ def notes(config: Config) -> list[str]:
                 "did you mean clickhouse.embedded_password?"
             )
     else:
-        url = urlsplit(clickhouse.url)
+        schemes = {urlsplit(url).scheme for url in clickhouse.urls}
         if clickhouse.embedded_listen:
             found.append(
                 f'config: clickhouse.embedded_listen has no effect, for clickhouse.url is "{clickhouse.url}"'
             )
-        if clickhouse.ca_file and url.scheme == "http":
+        if clickhouse.ca_file and schemes == {"http"}:
             found.append(
                 f'config: clickhouse.ca_file has no effect, for clickhouse.url is "{clickhouse.url}"'
             )
-        if url.port in HTTP_PORT_OF:
-            found.append(
-                f'config: clickhouse.url is "{clickhouse.url}" and {url.port} is usually the native port; '
-                f"the HTTP interface of ClickHouse usually has {HTTP_PORT_OF[url.port]}"
-            )
+        for url in clickhouse.urls:
+            port = urlsplit(url).port
+            if port in HTTP_PORT_OF:
+                found.append(
+                    f'config: clickhouse.url is "{url}" and {port} is usually the native port; '
+                    f"the HTTP interface of ClickHouse usually has {HTTP_PORT_OF[port]}"
+                )
     return found
 
 
@@ -298,7 +301,22 @@ def key_digest(key: ApiKey) -> bytes | None:
 
 def _clickhouse(config: Config) -> list[str]:
     clickhouse = config.clickhouse
-    found = _url_problems(clickhouse.url)
+    found = [problem for url in clickhouse.urls for problem in _url_problems(url)]
+    if len(clickhouse.urls) > 1 and "embedded" in clickhouse.urls:
+        found.append(
+            'config: clickhouse.url is "embedded" and an address; write "embedded", or the addresses of the '
+            "replicas of one shard"
+        )
+    if clickhouse.cluster and clickhouse.url == "embedded":
+        found.append(
+            f'config: clickhouse.cluster is "{clickhouse.cluster}", and the embedded engine is no cluster; '
+            "remove it, or set clickhouse.url to members of the cluster"
+        )
+    if clickhouse.cluster and not _CLUSTER.fullmatch(clickhouse.cluster):
+        found.append(
+            f'config: clickhouse.cluster is "{clickhouse.cluster}"; write a name as in system.clusters, of '
+            'letters, digits, _, - and ., or a macro, "{cluster}"'
+        )
     if not _DATABASE.fullmatch(clickhouse.database):
         found.append(
             f'config: clickhouse.database is "{clickhouse.database}"; '

@@ -181,6 +181,8 @@ class _Gathered:
                 value = _api_keys(raw, text=text, commas=commas)
             elif name == "auth.jwt_keys":
                 value = _jwt_keys(raw, text=text)
+            elif name == "clickhouse.url":
+                value = _addresses(raw, text=text)
             else:
                 value = _value(key.kind, raw, text=text)
         except _Unusable as error:
@@ -325,7 +327,8 @@ class _Gathered:
     def _tidy(self, values: dict[str, Any]) -> None:
         """Spellings that mean the same become one."""
         if "clickhouse.url" in values:
-            values["clickhouse.url"] = values["clickhouse.url"].rstrip("/")
+            addresses = [part.strip().rstrip("/") for part in values["clickhouse.url"].split(",")]
+            values["clickhouse.url"] = ",".join(dict.fromkeys(addresses))
         origins = values.get("server.cors_allowed_origins", ())
         if "*" in origins:
             values["server.cors_allowed_origins"] = ()
@@ -435,6 +438,18 @@ def _texts(raw: object, *, text: bool) -> Iterable[str]:
     if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
         raise _Unusable('; write a list of texts, ["…", "…"]')
     return raw
+
+
+def _addresses(raw: object, *, text: bool) -> str:
+    """One address, or several as a list or separated by commas: kept as one text."""
+    if text and isinstance(raw, str):
+        parsed = _json_list(raw)
+        raw = raw if parsed is None else parsed
+    if isinstance(raw, list):
+        if not all(isinstance(item, str) for item in raw):
+            raise _Unusable('; write a list of texts, ["…", "…"]')
+        raw = ",".join(raw)
+    return _text(raw)
 
 
 def _api_keys(raw: object, *, text: bool, commas: bool) -> tuple[ApiKey, ...]:

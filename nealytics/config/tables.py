@@ -132,7 +132,9 @@ class CommitConfig(_Table, frozen=True):
 
 
 class ClickHouseConfig(_Table, frozen=True):
-    url: str = "embedded"  # or http(s)://host:port
+    url: str = "embedded"  # or http(s)://host:port; several, comma-separated: replicas of one shard
+    cluster: str = ""  # its name in system.clusters; empty = one table on one server
+    insert_quorum: Count = 0  # replicas of a shard that must have an insert; 0 = most of them
     database: str = "nealytics_core"
     user: str = "default"
     password: Secret = ""
@@ -150,6 +152,11 @@ class ClickHouseConfig(_Table, frozen=True):
     retention_days: Annotated[int, Meta(ge=0, le=18_250)] = 90
     embedded_listen: str = ""  # host:port; also serve the embedded engine there
     embedded_password: Secret = ""  # required with embedded_listen
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses of `url`, in the order of preference."""
+        return tuple(self.url.split(","))
 
 
 class QueryConfig(_Table, frozen=True):

@@ -5,6 +5,7 @@ from click.testing import CliRunner
 
 from nealytics.cli.schema import schema
 from nealytics.clickhouse.schema import create_statements
+from nealytics.errors import ConfigError
 from tests.engine import needs_engine
 
 
@@ -28,6 +29,18 @@ def test_print_shows_the_statements_for_the_configured_database_and_retention(co
     assert output == "".join(f"{sql};\n\n" for sql in create_statements("mine", 7))
     assert "`mine`.global_events" in output
     assert "INTERVAL 7 DAY" in output
+
+
+def test_print_shows_the_tables_of_a_cluster(config_path: Path):
+    output = run("print", "--config", str(config_path), "--cluster", "main")
+    assert output == "".join(f"{sql};\n\n" for sql in create_statements("mine", 7, "main"))
+    assert output.count("ON CLUSTER 'main'") == 3
+
+
+def test_apply_to_a_cluster_without_a_server_is_refused(config_path: Path):
+    result = CliRunner().invoke(schema, ["apply", "--config", str(config_path), "--cluster", "main"])
+    assert isinstance(result.exception, ConfigError)
+    assert "the embedded engine is no cluster" in str(result.exception)
 
 
 def test_help_shows_the_example_as_one_line():

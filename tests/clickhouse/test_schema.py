@@ -37,6 +37,13 @@ def test_the_sql_file_is_what_apply_creates():
     assert statements == [normalised(sql) for sql in schema.create_statements("nealytics_core", 90)]
 
 
+def test_the_sql_file_of_a_cluster_is_what_apply_creates_there():
+    text = (Path(__file__).parents[2] / "clickhouse-init-cluster.sql").read_text()
+    statements = [normalised(part) for part in re.sub(r"--[^\n]*", "", text).split(";") if part.strip()]
+    made = schema.create_statements("nealytics_core", 90, "{cluster}")
+    assert statements == [normalised(sql) for sql in made]
+
+
 def test_the_sql_file_gives_a_reason_for_every_setting():
     lines = (Path(__file__).parents[2] / "clickhouse-init.sql").read_text().splitlines()
     settings = lines[lines.index("SETTINGS") :]
@@ -345,3 +352,164 @@ async def test_types_that_travel_alike_are_taken(
 def test_rows_of_a_newer_release_are_named():
     with pytest.raises(NealyticsError, match="format 99 are not known to this release"):
         schema.insert_sql("db", 99)
+
+
+# On a cluster. There is none here, so a fake answers as one would; what the real engine does with a
+# Distributed table is shown by test_cluster_engine.py.
+
+CLUSTER = ClickHouseConfig(url="http://fake", cluster="main", insert_timeout_s=60)
+
+
+class FakeCluster:
+    """Answers what `schema` asks of a cluster of two hosts."""
+
+    def __init__(self) -> None:
+        distributed = (
+            "Distributed('main', 'nealytics_core', 'global_events_local', cityHash64(project_id, tenant_id))"
+        )
+        (_, local, _) = schema.create_statements("nealytics_core", 90, "main")
+        full = local[local.index("Replicated") :].replace("\n", " ").replace("TTL", " TTL").replace("  ", " ")
+        full = full.replace("INTERVAL 90 DAY DELETE", "toIntervalDay(90)")
+        described = ["ReplicatedReplacingMergeTree", schema.SORTING_KEY, schema.PARTITION_KEY, full]
+        self.hosts: dict[str, list[str]] = {"h1": described, "h2": list(described)}
+        self.tables = {
+            "global_events": ["Distributed", "", "", distributed],
+            "global_events_local": described,
+        }
+        self.lacking: set[str] = set()  # of the Distributed table
+        self.up = 2
+        self.said: list[tuple[str, dict[str, object]]] = []
+
+    async def command(self, sql: str, params: object = None, *, settings: object = None) -> str:
+        values: dict[str, str] = params if isinstance(params, dict) else {}
+        if "version()" in sql:
+            return "26.9.2.1\n"
+        if "clusterAllReplicas('main', system.one)" in sql:
+            return f"{self.up}\t{self.up * len(self.tables)}\n"
+        if "clusterAllReplicas" in sql:
+            return "".join(self.line(host, *described) for host, described in self.hosts.items())
+        if "FROM system.tables" in sql:
+            return self.line(*self.tables[values["table"]]) if values["table"] in self.tables else ""
+        if "FROM system.columns" in sql:
+            lacking = self.lacking if values["table"] == "global_events" else set()
+            return "".join(
+                self.line(c.name, c.type, c.definition.partition(" DEFAULT ")[2])
+                for c in schema.COLUMNS
+                if c.name not in lacking
+            )
+        if "data_skipping" in sql:
+            return "".join(f"{index.name}\n" for index in schema.INDEXES)
+        self.said.append((sql, dict(settings) if isinstance(settings, dict) else {}))
+        if sql.startswith("CREATE TABLE"):
+            self.tables = FakeCluster().tables
+        return ""
+
+    async def learn_settings(self) -> frozenset[str]:
+        return frozenset()
+
+    @staticmethod
+    def line(*values: str) -> str:
+        return "\t".join(value.replace("\\", "\\\\").replace("'", "\\'") for value in values) + "\n"
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+async def test_a_cluster_that_is_up_to_date_is_left_alone(cluster: FakeCluster):
+    assert await schema.apply(cluster, CLUSTER) == []  # type: ignore[arg-type]
+    await schema.probe(cluster, CLUSTER)  # type: ignore[arg-type]
+    assert cluster.said == []
+
+
+async def test_apply_creates_the_tables_on_every_host(cluster: FakeCluster):
+    cluster.tables = {}
+    assert await schema.apply(cluster, CLUSTER) == [  # type: ignore[arg-type]
+        "created nealytics_core.global_events and nealytics_core.global_events_local on the hosts of cluster "
+        "main that lacked them"
+    ]
+    assert [sql for sql, _ in cluster.said] == schema.create_statements("nealytics_core", 90, "main")
+    assert {settings["distributed_ddl_task_timeout"] for _, settings in cluster.said} == {55}
+    assert await schema.apply(cluster, CLUSTER) == []  # type: ignore[arg-type]
+
+
+async def test_a_setting_that_one_host_lacks_is_set_on_all(cluster: FakeCluster):
+    cluster.hosts["h2"][3] = cluster.hosts["h2"][3].replace("seconds = 604800", "seconds = 3600")
+    done = await schema.apply(cluster, CLUSTER)  # type: ignore[arg-type]
+    assert done == ["set replicated_deduplication_window_seconds = 604800 (was 3600)"]
+    assert cluster.said[0][0] == (
+        "ALTER TABLE `nealytics_core`.global_events_local ON CLUSTER 'main' "
+        "MODIFY SETTING replicated_deduplication_window_seconds = 604800"
+    )
+
+
+async def test_a_column_is_added_to_the_distributed_table_too_and_last(cluster: FakeCluster):
+    cluster.lacking = {"metadata_json", "inserted_at"}
+    done = await schema.apply(cluster, CLUSTER)  # type: ignore[arg-type]
+    assert len(done) == 2
+    assert [sql for sql, _ in cluster.said] == [
+        "ALTER TABLE `nealytics_core`.global_events ON CLUSTER 'main' "
+        "ADD COLUMN IF NOT EXISTS metadata_json String AFTER item_id",
+        "ALTER TABLE `nealytics_core`.global_events ON CLUSTER 'main' "
+        "ADD COLUMN IF NOT EXISTS inserted_at DateTime64(3, 'UTC') DEFAULT now64(3) AFTER received_at",
+    ]
+
+
+async def test_another_retention_reaches_every_shard(cluster: FakeCluster):
+    kept = msgspec.structs.replace(CLUSTER, retention_days=30)
+    assert await schema.apply(cluster, kept) == ["events are kept 30 days (were kept 90 days)"]  # type: ignore[arg-type]
+    assert "global_events_local ON CLUSTER 'main' MODIFY TTL" in cluster.said[0][0]
+
+
+@pytest.mark.parametrize(
+    ("host", "old", "new", "said"),
+    [
+        ("h2", "deduplication_window = 10000", "deduplication_window = 0", "on h2 has replicated_dedup"),
+        ("h2", "toIntervalDay(90)", "toIntervalDay(30)", "on h2 deletes events after 30 days"),
+    ],
+)
+async def test_a_host_that_would_lose_or_double_events_is_named(
+    cluster: FakeCluster, host: str, old: str, new: str, said: str
+):
+    cluster.hosts[host][3] = cluster.hosts[host][3].replace(old, new)
+    with pytest.raises(NealyticsError, match=said):
+        await schema.probe(cluster, CLUSTER)  # type: ignore[arg-type]
+
+
+async def test_a_host_whose_table_is_not_replicated_is_named(cluster: FakeCluster):
+    cluster.hosts["h2"][0] = "ReplacingMergeTree"
+    with pytest.raises(ConfigError, match="on h2 is ReplacingMergeTree and not replicated"):
+        await schema.probe(cluster, CLUSTER)  # type: ignore[arg-type]
+
+
+async def test_a_distributed_table_by_another_key_is_refused(cluster: FakeCluster):
+    full = cluster.tables["global_events"]
+    full[3] = full[3].replace("cityHash64(project_id, tenant_id)", "rand()")
+    for check in (schema.probe, schema.apply):
+        with pytest.raises(ConfigError, match="counted twice"):
+            await check(cluster, CLUSTER)  # type: ignore[operator]
+
+
+async def test_a_single_table_is_not_taken_for_a_cluster_nor_the_other_way_round(cluster: FakeCluster):
+    with pytest.raises(ConfigError, match=r"set clickhouse\.cluster"):
+        await schema.probe(cluster, msgspec.structs.replace(CLUSTER, cluster=""))  # type: ignore[arg-type]
+    cluster.tables["global_events"] = ["ReplacingMergeTree", schema.SORTING_KEY, "", "ReplacingMergeTree"]
+    for check in (schema.probe, schema.apply):
+        with pytest.raises(ConfigError, match="must be the Distributed table"):
+            await check(cluster, CLUSTER)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("engine", ["ReplacingMergeTree", "ReplicatedReplacingMergeTree"])
+async def test_several_addresses_need_a_replicated_table(cluster: FakeCluster, engine: str):
+    cluster.tables["global_events"] = [engine, *cluster.hosts["h1"][1:]]
+    if engine == "ReplacingMergeTree":
+        window = "SETTINGS non_replicated_deduplication_window = 10000, "
+        cluster.tables["global_events"][3] = cluster.hosts["h1"][3].replace("SETTINGS ", window)
+    several = ClickHouseConfig(url="http://a,http://b")
+    if engine == "ReplacingMergeTree":
+        with pytest.raises(ConfigError, match="2 addresses"):
+            await schema.probe(cluster, several)  # type: ignore[arg-type]
+        await schema.probe(cluster, ClickHouseConfig(url="http://a"))  # type: ignore[arg-type]
+    else:
+        await schema.probe(cluster, several)  # type: ignore[arg-type]
