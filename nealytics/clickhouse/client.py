@@ -102,6 +102,8 @@ _BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
 _EXCEPTION_CODE = "X-ClickHouse-Exception-Code"
 # Every version marks its answers: X-ClickHouse-Query-Id, -Summary, -Server-Display-Name.
 _MARK = "x-clickhouse-"
+# What tells the end of an answer from a connection that broke; HTTP/1.0 needs neither.
+_END = frozenset({"content-length", "transfer-encoding"})
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,6 +237,11 @@ class ClickHouseClient:
         body = sql.encode()
         response = await _again_if_idle_too_long(lambda: self._begin(parameters, body, within=within))
         async with response:
+            if not _END.intersection(name.lower() for name in response.headers):
+                raise ClickHouseUnavailable(
+                    f"{self._where()}: the answer says neither its length nor where it ends, so half of it "
+                    "would look like all of it; speak HTTP/1.1 to ClickHouse on the proxies on the way"
+                )
             yield self._pieces(response)
 
     async def command(

@@ -119,6 +119,22 @@ async def test_a_stream_that_ends_early_is_no_complete_one(script: Script):
             _ = [piece async for piece in pieces]
 
 
+async def test_a_stream_whose_end_cannot_be_told_from_a_break_is_refused(script: Script):
+    """As a proxy that speaks HTTP/1.0 passes it on: half of it would be taken for all."""
+
+    async def endless(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.0 200 OK\r\nX-ClickHouse-Query-Id: 1\r\n\r\nhalf")
+        request.transport.close()
+        return web.Response()
+
+    script.answer = endless
+    async with script.client() as client:
+        with pytest.raises(ClickHouseUnavailable, match="half of it would look like all of it"):
+            async with client.stream("SELECT …", output_format="CSV"):
+                pytest.fail("there is nothing to read")
+
+
 async def test_a_slow_reader_of_a_stream_gathers_nothing_and_has_all_the_time(script: Script):
     sent = 0
 
