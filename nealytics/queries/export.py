@@ -19,8 +19,8 @@ undefined.
 Every event that was committed before the export began is in it once, and none twice. One that is committed
 while it runs is in it or not. An export has no limit of rows, and is sent as it is read: NDJSON and CSV from
 the first moment on, Parquet once the file is complete. If it fails on the way, the connection is cut, so that
-the answer lacks its end; every HTTP client reports that as an error (curl: exit status 18). An answer that
-ended properly is complete. So that this can be told, HTTP/1.1 is needed; in front of nginx, set
+the answer lacks its end; every HTTP client reports that as an error (curl: exit status 56, or 18 behind a
+proxy). An answer that ended properly is complete. So that this can be told, HTTP/1.1 is needed; in nginx, set
 `proxy_http_version 1.1`.
 
 How it is read: a cheap count says where the events are; then each slice of time with a bounded number of them
