@@ -193,7 +193,10 @@ def _reading(route: Route, config: Config, schemas: Schemas) -> Schema:
     if any(parameter.name == "access_token" for parameter in route.parameters):
         # The parameter is a way to send the token, so that a request without the header may be good.
         described["security"].append({})
-    return {**described, "responses": {**_stream(route), **_errors("Streaming")}}
+    errors = _errors("Streaming")
+    if not route.must_end:
+        del errors["505"]
+    return {**described, "responses": {**_stream(route), **errors}}
 
 
 def _answer(endpoint: Endpoint[Any], schemas: Schemas) -> Schema:

@@ -54,3 +54,4 @@ class Stream(Route):
 
     content_types: tuple[str, ...]
     example: str
+    must_end: bool  # it is whole or cut, which a client of HTTP/1.0 cannot tell apart

@@ -84,6 +84,7 @@ STREAM = Stream(
         *FILTERS,
     ),
     content_types=(CONTENT_TYPE,),
+    must_end=False,
     example='retry: 2000\nid: 1781519400000\n\nid: 1781519400123\ndata: {"eventId":'
     '"0190163d-8694-739b-aea5-966c26f8ad91","sessionId":"abc-123","userId":"ada","eventType":"purchase",'
     '"itemId":"/shop","metadataJson":"{\\"plan\\":\\"pro\\"}","timestamp":"2026-06-15T10:30:00.123Z"}\n\n',

@@ -469,6 +469,19 @@ class TestOnTheEngine:
         assert by_id(lines) == by_id([shown(event) for event in wide])
         assert tampered.streams > 3
 
+    async def test_wide_events_are_made_into_text_a_few_at_a_time(self, reader: Reader, tampered: Tampered):
+        """Made in one piece, the text of 80 MB took more memory than a query may have."""
+        await reader.clickhouse.command(
+            "INSERT INTO nealytics_core.global_events (event_id, project_id, tenant_id, event_type,"
+            " metadata_json, timestamp) SELECT generateUUIDv4(), 'shop', 'acme', 'view',"
+            " randomPrintableASCII(4000), fromUnixTimestamp64Milli(1718400000000 + toInt64(number))"
+            " FROM numbers(20000)"
+        )
+        query = QueryConfig(memory_bytes_max=400_000_000)
+        async with Reader(reader.clickhouse, msgspec.structs.replace(reader.config, query=query)) as small:
+            assert len(await exported(small)) == 20_000
+        assert tampered.streams == 1
+
     @pytest.mark.parametrize("form", FORMATS)
     async def test_the_size_of_an_answer_to_others_is_not_that_of_an_export(
         self, reader: Reader, tampered: Tampered, form: str

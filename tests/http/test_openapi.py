@@ -361,6 +361,12 @@ def test_the_errors_of_reading_are_those_that_the_code_raises():
     assert pairs(READ_ERRORS) | pairs(STREAM_ERRORS) == raised
 
 
+def test_only_the_export_needs_http_1_1():
+    paths = document(Config())["paths"]
+    needing = [path for path, ways in paths.items() for way in ways.values() if "505" in way["responses"]]
+    assert needing == ["/api/v1/telemetry/export"]
+
+
 def test_the_errors_of_sending_are_those_that_the_code_raises():
     assert {code for _, code in pairs(SEND_ERRORS)} == {*REFUSED_REASONS, "internal_error"}
     assert set(refusals("ingest/*.py")) - pairs(SEND_ERRORS) == set()
