@@ -14,6 +14,7 @@ from aiohttp import web
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.bench.events import END
+from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.config import Config
 from nealytics.http.app import Cors, HttpServer, answering
@@ -31,9 +32,11 @@ class RecordingClient(ClickHouseClient):
         super().__init__(*arguments)
         self.sent: deque[tuple[dict[str, Any], str]] = deque(maxlen=_SENT_MAX)
 
-    async def _request(self, parameters: Mapping[str, Any], body: bytes, **options: Any) -> bytes:
+    async def _request(
+        self, address: Address, parameters: Mapping[str, Any], body: bytes, **options: Any
+    ) -> bytes:
         self.sent.append((dict(parameters), body.decode()))
-        return await super()._request(parameters, body, **options)
+        return await super()._request(address, parameters, body, **options)
 
 
 async def serve(config: Config, listener: socket.socket) -> None:

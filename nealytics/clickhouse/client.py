@@ -7,6 +7,8 @@ It promises:
     says
   - every failure is a `ClickHouseError`; one without a complete answer is a `ClickHouseUnavailable`
   - parameters reach the query as they were given, whatever characters they hold
+  - with several addresses, replicas of one shard, a request goes to the first that is well (`addresses`). An
+    insert that fails there moves to the next one with its bytes and its token, by which the replicas know it
 
 It leaves to others: when to try an insert again (`commit`), and what SQL to send (`queries`, `schema`).
 """
@@ -16,8 +18,9 @@ import gzip
 import logging
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -25,8 +28,15 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from nealytics.clickhouse.addresses import Address, Addresses
 from nealytics.clickhouse.embedded import socket_path
-from nealytics.clickhouse.errors import UNKNOWN_SETTING, ClickHouseError, ClickHouseUnavailable, error_of
+from nealytics.clickhouse.errors import (
+    TABLE_IS_READ_ONLY,
+    UNKNOWN_SETTING,
+    ClickHouseError,
+    ClickHouseUnavailable,
+    error_of,
+)
 from nealytics.config import ClickHouseConfig, Config
 
 if sys.version_info >= (3, 14):
@@ -84,12 +94,34 @@ READ_SETTINGS: dict[str, Setting] = {
     "enable_global_with_statement": 1,
 }
 
+# Sent with every insert where there are replicas. clickhouse-init-cluster.sql has the reasons;
+# `insert_quorum` and its timeout come from the configuration.
+REPLICATED_INSERT_SETTINGS: dict[str, Setting] = {
+    "distributed_foreground_insert": 1,
+    "insert_deduplicate": 1,
+    "deduplicate_insert": "enable",  # since 26.2 it says what insert_deduplicate said
+    "insert_quorum_parallel": 1,
+}
+
+# Sent with every read of a cluster.
+CLUSTER_READ_SETTINGS: dict[str, Setting] = {
+    # A shard that is down makes an error. Left out, as a server profile may have it, it makes wrong numbers.
+    "skip_unavailable_shards": 0,
+    # A subquery over all shards within one over all shards is asked once, for all of them. By default it is
+    # refused.
+    "distributed_product_mode": "global",
+    "distributed_group_by_no_merge": 0,
+}
+
 # Parameters of the HTTP interface itself. They are not in system.settings, yet every server knows them.
 _INTERFACE_PARAMETERS = frozenset({"wait_end_of_query", "insert_deduplication_token"})
 
 # We wait a little longer than `max_execution_time`, so that "it took too long" is ClickHouse's answer and not
 # ours: that one a client can do something about.
 _ANSWER_GRACE_S = 2.0
+
+# `/ready` waits for 2 s in all.
+_PING_OF_SEVERAL_S = 0.8
 
 # Text in the URL is limited (`http_max_uri_size`, 1 MiB); SQL travels in the body, only values are in the
 # URL.
@@ -110,13 +142,15 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Where ClickHouse is and who we are there."""
 
     url: str
+    others: tuple[str, ...] = ()  # used when `url` is not available: replicas of the same shard
     unix_socket: str | None = None
     user: str = "default"
     password: str = ""
     database: str = "nealytics_core"
 
     def __repr__(self) -> str:
-        where = f"unix:{self.unix_socket}" if self.unix_socket else _without_credentials(self.url)
+        urls = ", ".join(map(_without_credentials, (self.url, *self.others)))
+        where = f"unix:{self.unix_socket}" if self.unix_socket else urls
         return f"Endpoint({where}, user={self.user!r}, database={self.database!r})"
 
 
@@ -130,8 +164,10 @@ def endpoint_of(config: Config) -> Endpoint:
             unix_socket=str(socket_path(config.server.data_dir)),
             database=clickhouse.database,
         )
+    first, *others = (url.rstrip("/") for url in clickhouse.urls)
     return Endpoint(
-        url=clickhouse.url.rstrip("/"),
+        url=first,
+        others=tuple(others),
         user=clickhouse.user,
         password=clickhouse.password,
         database=clickhouse.database,
@@ -142,8 +178,16 @@ class ClickHouseClient:
     """A pool of connections to one endpoint. Close it when done; its methods may be used by many tasks at
     once."""
 
-    def __init__(self, endpoint: Endpoint, config: ClickHouseConfig) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        config: ClickHouseConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.endpoint = endpoint
+        self.addresses = Addresses((endpoint.url, *endpoint.others), clock)
+        self._reading: Address | None = None  # where reads stay; see `read_at`
         self._config = config
         self._session: aiohttp.ClientSession | None = None
         # Compressing what never leaves the machine costs time and saves nothing.
@@ -154,7 +198,14 @@ class ClickHouseClient:
             # So that the server gives up when we do, instead of working on for nobody.
             "max_execution_time": max(1, int(config.query_timeout_s)),
         }
-        self._unknown: frozenset[str] = frozenset()
+        if config.cluster or endpoint.others:
+            self._insert_settings |= {
+                **REPLICATED_INSERT_SETTINGS,
+                "insert_quorum": config.insert_quorum or "auto",
+                "insert_quorum_timeout": max(1, int(config.insert_timeout_s * 800)),  # of its 1,000 ms
+            }
+        if config.cluster:
+            self._read_settings |= CLUSTER_READ_SETTINGS
 
     def __repr__(self) -> str:
         return f"ClickHouseClient({self.endpoint!r})"
@@ -165,17 +216,25 @@ class ClickHouseClient:
         `token` names the batch: what was already taken under it is not taken again. So a call that failed may
         be repeated with the same arguments, and must not be made with others. Raises `ClickHouseError`.
         """
-        settings = {**self._known(self._insert_settings), "insert_deduplication_token": token}
         headers = {}
         if self._compression != "none":
             headers["Content-Encoding"] = self._compression
             body = await _compressed(body, self._compression)
-        answer = await self._request(
-            {"query": sql, **settings}, body, headers=headers, timeout_s=self._config.insert_timeout_s
-        )
-        if answer:
-            # Success has nothing to say. Older servers put an error that came late into a 200's body.
-            raise error_of(200, None, answer.decode("utf-8", "replace"))
+
+        async def send(address: Address) -> None:
+            settings = self._known(self._insert_settings, address)
+            answer = await self._request(
+                address,
+                {"query": sql, **settings, "insert_deduplication_token": token},
+                body,
+                headers=headers,
+                timeout_s=self._config.insert_timeout_s,
+            )
+            if answer:
+                # Success has nothing to say. Older servers put an error that came late into a 200's body.
+                raise error_of(200, None, answer.decode("utf-8", "replace"))
+
+        await self._at_one_that_serves(send)
 
     async def query(
         self,
@@ -183,19 +242,22 @@ class ClickHouseClient:
         params: Mapping[str, Param] | None = None,
         *,
         settings: Mapping[str, Setting] | None = None,
+        at: Address | None = None,
     ) -> list[list[Any]]:
         """The rows of a SELECT that has no FORMAT clause. `{name:Type}` in it takes `params["name"]`.
 
-        Read-only, and never shows an event twice. 64-bit integers are ints; NaN is None.
+        Read-only, and never shows an event twice. 64-bit integers are ints; NaN is None. `at` asks there and
+        nowhere else.
         """
-        sent: dict[str, Setting] = {**self._known(self._read_settings), **(settings or {})}
+        address = at or self._read_address()
+        sent: dict[str, Setting] = {**self._known(self._read_settings, address), **(settings or {})}
         parameters = {
             "database": self.endpoint.database,
             "default_format": "JSONCompact",
             **sent,
             **_bound(params or {}),
         }
-        answer = await self._read(parameters, sql.encode())
+        answer = await self._read(address, parameters, sql.encode())
         try:
             return msgspec.json.decode(answer, type=_Answer).data
         except msgspec.MsgspecError as error:
@@ -219,10 +281,11 @@ class ClickHouseClient:
         it arrives.
         """
         timeout_s = timeout_s or self._config.query_timeout_s
+        address = self._read_address()
         parameters = {
             "database": self.endpoint.database,
             "default_format": output_format,
-            **self._known(self._read_settings),
+            **self._known(self._read_settings, address),
             "max_execution_time": max(1, int(timeout_s)),
             # It buffers blocks to format them side by side, hundreds of megabytes of wide rows; and it is no
             # faster where the answer is written to a disk.
@@ -235,14 +298,18 @@ class ClickHouseClient:
             total=None, sock_connect=self._config.connect_timeout_s, sock_read=timeout_s + _ANSWER_GRACE_S
         )
         body = sql.encode()
-        response = await _again_if_idle_too_long(lambda: self._begin(parameters, body, within=within))
+        with self._watching(address):
+            response = await _again_if_idle_too_long(
+                lambda: self._begin(address, parameters, body, within=within)
+            )
         async with response:
             if not _END.intersection(name.lower() for name in response.headers):
                 raise ClickHouseUnavailable(
-                    f"{self._where()}: the answer says neither its length nor where it ends, so half of it "
-                    "would look like all of it; speak HTTP/1.1 to ClickHouse on the proxies on the way"
+                    f"{self._where(address)}: the answer says neither its length nor where it ends, so "
+                    "half of it would look like all of it; speak HTTP/1.1 to ClickHouse on the proxies on "
+                    "the way"
                 )
-            yield self._pieces(response)
+            yield self._pieces(address, response)
 
     async def command(
         self,
@@ -250,41 +317,57 @@ class ClickHouseClient:
         params: Mapping[str, Param] | None = None,
         *,
         settings: Mapping[str, Setting] | None = None,
+        at: Address | None = None,
     ) -> str:
         """Runs a statement that is not a read, such as DDL, once; what it answers as text, tab-separated.
 
-        Sent without a database, since it may be the statement that creates it.
+        Sent without a database, since it may be the statement that creates it. `at` asks there and nowhere
+        else.
         """
         parameters = {"wait_end_of_query": 1, **(settings or {}), **_bound(params or {})}
-        answer = await self._request(parameters, sql.encode(), timeout_s=self._config.insert_timeout_s)
-        return answer.decode("utf-8", "replace")
+        address = at or self.addresses.best()
+        with self._watching(address):
+            return await self._command_at(address, parameters, sql)
 
     async def ping(self) -> None:
-        """Returns if ClickHouse takes requests. Says nothing about the user or the table."""
+        """Returns if ClickHouse takes requests, at one address at least. Says nothing about the user or the
+        table."""
+        await self._at_one_that_serves(self._ping_at, is_known=True)
+
+    async def _ping_at(self, address: Address) -> None:
         session = self._open()
         try:
             async with session.get(
-                f"{self.endpoint.url}/ping",
-                timeout=self._timeout(self._config.connect_timeout_s),
+                f"{address.url}/ping",
+                timeout=self._timeout(self._ping_timeout_s()),
                 allow_redirects=False,
             ) as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unavailable(error) from error
+            raise self._unavailable(address, error) from error
         if response.status != 200:
             raise error_of(response.status, None, body.decode("utf-8", "replace"))
+
+    def _ping_timeout_s(self) -> float:
+        # Of several, one that is silent must leave the time to ask the next one.
+        most = _PING_OF_SEVERAL_S if self.endpoint.others else self._config.connect_timeout_s
+        return min(self._config.connect_timeout_s, most)
 
     async def learn_settings(self) -> frozenset[str]:
         """Finds out which of our settings this server does not know, and leaves those out from now on.
 
         The answer depends on the server's version only, so every worker and every try comes to the same set.
-        Returns the names that are left out.
+        Returns the names that are left out. Of another address it is found out before the first insert there.
         """
-        ours = sorted((INSERT_SETTINGS.keys() | self._read_settings.keys()) - _INTERFACE_PARAMETERS)
+        address = self.addresses.best()
+        with self._watching(address):
+            return await self._learn(address)
+
+    async def _learn(self, address: Address) -> frozenset[str]:
+        ours = sorted((self._insert_settings.keys() | self._read_settings.keys()) - _INTERFACE_PARAMETERS)
         listed = ", ".join(f"'{name}'" for name in ours)
-        answer = await self.command(
-            f"SELECT name FROM system.settings WHERE name IN ({listed}) FORMAT JSONCompact"
-        )
+        sql = f"SELECT name FROM system.settings WHERE name IN ({listed}) FORMAT JSONCompact"
+        answer = await self._command_at(address, {"wait_end_of_query": 1}, sql)
         try:
             known = {name for (name,) in msgspec.json.decode(answer, type=_Answer).data}
         except (msgspec.MsgspecError, ValueError) as error:
@@ -293,12 +376,17 @@ class ClickHouseClient:
             # No server is like that. Without its settings an insert might be cut and queued in any way.
             raise ClickHouseUnavailable("system.settings shows none of our settings")
         unknown = frozenset(ours) - known
-        if unknown != self._unknown:
+        if unknown != address.unknown:
             log.warning(
                 "clickhouse: this server does not know %s; requests go without", ", ".join(sorted(unknown))
             )
-        self._unknown = unknown
+        address.unknown, address.is_learnt = unknown, True
         return unknown
+
+    def read_at(self, address: Address) -> None:
+        """From now on all reads go there, until this is called again: to where somebody has made sure that
+        reading is safe (`queries.scoped.Fence`)."""
+        self._reading = address
 
     async def close(self) -> None:
         if self._session is not None:
@@ -313,34 +401,84 @@ class ClickHouseClient:
 
     # Requests
 
-    async def _read(self, parameters: Mapping[str, Setting], body: bytes) -> bytes:
-        timeout_s = self._config.query_timeout_s + _ANSWER_GRACE_S
-        return await _again_if_idle_too_long(lambda: self._request(parameters, body, timeout_s=timeout_s))
+    def _read_address(self) -> Address:
+        return self._reading or self.addresses.best()
 
-    async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async def _at_one_that_serves(
+        self, send: Callable[[Address], Awaitable[None]], *, is_known: bool = False
+    ) -> None:
+        """Does it at the best address, and if that fails, at each other one that is left."""
+        tried: list[Address] = []
+        while True:
+            address = self.addresses.best()
+            tried.append(address)
+            try:
+                with self._watching(address):
+                    if not (is_known or address.is_learnt) and len(self.addresses.all) > 1:
+                        await self._learn(address)
+                    return await send(address)
+            except ClickHouseError as error:
+                if not _is_of_the_address(error) or self.addresses.best() in tried:
+                    raise
+
+    @contextmanager
+    def _watching(self, address: Address) -> Iterator[None]:
+        """Remembers whether what is done within it succeeds there."""
+        try:
+            yield
+        except ClickHouseError as error:
+            if _is_of_the_address(error):
+                self._failed(address, error)
+            raise
+        self.addresses.served(address)
+
+    def _failed(self, address: Address, error: ClickHouseError) -> None:
+        before = self.addresses.best()
+        self.addresses.failed(address)
+        after = self.addresses.best()
+        if before is address and after is not address and not self.addresses.is_cooling(after):
+            log.warning("%s; going on with %s", error, self._where(after))
+
+    async def _read(self, address: Address, parameters: Mapping[str, Setting], body: bytes) -> bytes:
+        timeout_s = self._config.query_timeout_s + _ANSWER_GRACE_S
+        with self._watching(address):
+            return await _again_if_idle_too_long(
+                lambda: self._request(address, parameters, body, timeout_s=timeout_s)
+            )
+
+    async def _command_at(self, address: Address, parameters: Mapping[str, Setting], sql: str) -> str:
+        answer = await self._request(
+            address, parameters, sql.encode(), timeout_s=self._config.insert_timeout_s
+        )
+        return answer.decode("utf-8", "replace")
+
+    async def _pieces(self, address: Address, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         try:
             async for piece in response.content.iter_any():
                 yield piece
         except _BROKEN as error:
-            raise self._unavailable(error) from error
+            raise self._unavailable(address, error) from error
 
     async def _request(
         self,
+        address: Address,
         parameters: Mapping[str, Setting],
         body: bytes,
         *,
         timeout_s: float,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        response = await self._begin(parameters, body, within=self._timeout(timeout_s), headers=headers)
+        within = self._timeout(timeout_s)
+        response = await self._begin(address, parameters, body, within=within, headers=headers)
         try:
             async with response:
                 return await response.read()
         except _BROKEN as error:
-            raise self._unavailable(error) from error
+            raise self._unavailable(address, error) from error
 
     async def _begin(
         self,
+        address: Address,
         parameters: Mapping[str, Setting],
         body: bytes,
         *,
@@ -349,7 +487,7 @@ class ClickHouseClient:
     ) -> aiohttp.ClientResponse:
         """The answer of a request that succeeded, its body still to be read; the caller closes it."""
         # Encoded here: yarl would take some characters of a value for syntax.
-        url = URL(f"{self.endpoint.url}/?{urlencode(parameters)}", encoded=True)
+        url = URL(f"{address.url}/?{urlencode(parameters)}", encoded=True)
         try:
             response = await self._open().post(
                 # A redirect is not followed: it would drop the body, and take the password elsewhere.
@@ -365,29 +503,30 @@ class ClickHouseClient:
                     response.close()
                     # The empty 200 of a maintenance page would otherwise be taken for a finished insert.
                     raise ClickHouseUnavailable(
-                        f"{self._where()}: HTTP 200, but no {_MARK}* header: this is not ClickHouse; "
+                        f"{self._where(address)}: HTTP 200, but no {_MARK}* header: this is not ClickHouse; "
                         "check clickhouse.url and the proxies on the way"
                     )
                 return response
             async with response:
                 message = await response.content.read(_ERROR_BYTES_MAX)
         except _BROKEN as error:
-            raise self._unavailable(error) from error
+            raise self._unavailable(address, error) from error
         refused = error_of(response.status, code, message.decode("utf-8", "replace"))
         if refused.code == UNKNOWN_SETTING:
-            await self._notice_unknown_settings()
+            await self._notice_unknown_settings(address)
         raise refused
 
-    async def _notice_unknown_settings(self) -> None:
+    async def _notice_unknown_settings(self, address: Address) -> None:
         """After a refused setting: the server was perhaps replaced by an older one. The next try goes
         without."""
         try:
-            await self.learn_settings()
+            await self._learn(address)
         except ClickHouseError as error:
             log.warning("clickhouse: a setting was refused, and system.settings cannot be read: %s", error)
 
-    def _known(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
-        return {name: value for name, value in settings.items() if name not in self._unknown}
+    @staticmethod
+    def _known(settings: Mapping[str, Setting], address: Address) -> dict[str, Setting]:
+        return {name: value for name, value in settings.items() if name not in address.unknown}
 
     def _open(self) -> aiohttp.ClientSession:
         # Not in __init__: a session belongs to the loop that runs when it is made.
@@ -406,7 +545,7 @@ class ClickHouseClient:
         if self.endpoint.unix_socket:
             return aiohttp.UnixConnector(self.endpoint.unix_socket, limit=limit)
         tls: ssl.SSLContext | bool = True
-        if self.endpoint.url.startswith("https://"):
+        if any(address.url.startswith("https://") for address in self.addresses.all):
             tls = ssl.create_default_context(cafile=self._config.ca_file or None)
         return aiohttp.TCPConnector(limit=limit, ssl=tls)
 
@@ -423,16 +562,21 @@ class ClickHouseClient:
     def _timeout(self, total_s: float) -> aiohttp.ClientTimeout:
         return aiohttp.ClientTimeout(total=total_s, sock_connect=self._config.connect_timeout_s)
 
-    def _unavailable(self, error: BaseException) -> ClickHouseUnavailable:
+    def _unavailable(self, address: Address, error: BaseException) -> ClickHouseUnavailable:
         if isinstance(error, TimeoutError):
             what = "no complete answer in time"
         else:
             # aiohttp speaks of TLS also where there is none.
             what = str(error).replace(" ssl:default", "") or type(error).__name__
-        return ClickHouseUnavailable(f"{self._where()}: {what}")
+        return ClickHouseUnavailable(f"{self._where(address)}: {what}")
 
-    def _where(self) -> str:
-        return self.endpoint.unix_socket or _without_credentials(self.endpoint.url)
+    def _where(self, address: Address) -> str:
+        return self.endpoint.unix_socket or _without_credentials(address.url)
+
+
+def _is_of_the_address(error: ClickHouseError) -> bool:
+    """Whether another replica may well answer otherwise. A replica that has lost Keeper is read-only."""
+    return isinstance(error, ClickHouseUnavailable) or error.code == TABLE_IS_READ_ONLY
 
 
 class _Answer(msgspec.Struct):

@@ -15,6 +15,7 @@ TABLE_ALREADY_EXISTS = 57
 UNKNOWN_DATABASE = 81
 DATABASE_ALREADY_EXISTS = 82
 UNKNOWN_SETTING = 115
+TABLE_IS_READ_ONLY = 242
 AUTHENTICATION_FAILED = 516
 
 # Codes that can only mean that a row's content is at fault, so that the same rows will be refused again
@@ -62,6 +63,7 @@ _ADVICE = {
     193: "set clickhouse.password",
     194: "set clickhouse.password",
     241: "ClickHouse is out of memory; give it more, or look at what else it runs",
+    TABLE_IS_READ_ONLY: "the replica has lost ClickHouse Keeper; look at system.replicas",
     243: "free disk space on the ClickHouse server",
     252: "merges fall behind; look at system.merges and at how many partitions a batch touches",
     497: "grant clickhouse.user the right that the message names",

@@ -290,11 +290,17 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
             version,
             *VERSION_MIN,
         )
-    await client.learn_settings()
+    unknown = await client.learn_settings()
+    if config.cluster and "distributed_foreground_insert" in unknown:
+        raise ConfigError(
+            f"clickhouse: version {version} does not know distributed_foreground_insert, so it would "
+            f"confirm what no shard has; a cluster needs {'.'.join(map(str, VERSION_MIN))} or newer"
+        )
     name = table_name(config.database)
     table = await read_table(client, config.database)
     if table is None:
         raise NealyticsError(f"schema: there is no table {name}; run `nealytics schema apply`")
+    await _check_addresses(client, config, table)
     if config.cluster or table.engine == "Distributed":
         await _probe_cluster(client, config, table)
         return
@@ -306,6 +312,36 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
         )
     _check_columns(table, name)
     _check_storage(table, name, config.retention_days)
+
+
+async def _check_addresses(client: ClickHouseClient, config: ClickHouseConfig, table: Table) -> None:
+    """Whether the addresses are replicas of one table: otherwise a batch that moves would be stored twice."""
+    if len(client.addresses.all) < 2:
+        return
+    for address in client.addresses.all:
+        try:
+            text = await client.command(
+                "SELECT engine_full FROM system.tables "
+                "WHERE database = {database:String} AND name = {table:String} FORMAT TabSeparated",
+                {"database": config.database, "table": TABLE},
+                at=address,
+            )
+        except ClickHouseUnavailable as error:
+            log.warning("schema: not looked at: %s", error)
+            continue
+        there = _unescaped(text.rstrip("\n"))
+        if _shared(there) != _shared(table.engine_full):
+            raise ConfigError(
+                f"schema: {table_name(config.database)} at {address.url} is no replica of the one at "
+                "the other addresses of clickhouse.url, so a batch that moves would be stored twice; name "
+                "replicas of one shard, or members of a cluster"
+            )
+
+
+def _shared(engine_full: str) -> str:
+    """What is the same for all replicas: the engine and its first argument, the path in Keeper or the
+    cluster."""
+    return engine_full.partition(",")[0].partition(" ")[0]
 
 
 async def _probe_cluster(client: ClickHouseClient, config: ClickHouseConfig, distributed: Table) -> None:

@@ -54,6 +54,9 @@ class HasProblem(Protocol):
 class Part(msgspec.Struct, omit_defaults=True, kw_only=True):
     ok: bool
     problem: str | None = None
+    # With several addresses: the one in use, and those that failed and are left alone for a while.
+    address: str | None = None
+    unavailable: list[str] | None = None
 
 
 class Readiness(msgspec.Struct, rename="camel", kw_only=True):
@@ -87,7 +90,7 @@ def add_health_routes(
 
     async def ready(_request: web.Request) -> web.Response:
         parts = (
-            _part(await ping.problem()),
+            _clickhouse_part(client, await ping.problem()),
             _part(_without_values(committer.problem)),
             _part(log_problem(log)),
         )
@@ -176,6 +179,14 @@ def _without_values(problem: str | None) -> str | None:
 
 def _part(problem: str | None) -> Part:
     return Part(ok=problem is None, problem=problem)
+
+
+def _clickhouse_part(client: ClickHouseClient, problem: str | None) -> Part:
+    part = _part(problem)
+    if len(client.addresses.all) > 1:
+        part.unavailable = [address.url for address in client.addresses.cooling()] or None
+        part.address = client.addresses.best().url if part.ok else None
+    return part
 
 
 def _status(ok: bool) -> str:

@@ -74,7 +74,7 @@ class Reads:
     ) -> None:
         self.config = config.query
         self.client = client
-        self.fence = Fence(client, config.clickhouse.database)
+        self.fence = Fence(client, config.clickhouse.database, sharded=bool(config.clickhouse.cluster))
         self._database = config.clickhouse.database
         self._verifier = verifier
         self._rate = rate

@@ -16,7 +16,9 @@ Beside the columns of the table, `events` has who an event counts for:
 
 The fence: with every query goes `additional_table_filters`, by which ClickHouse itself leaves out the rows of
 others, whatever the SQL says. It is a second wall and not the first, because it falls silently where the
-table is called by another name; so a reader proves it first (`Fence`) and reads nothing until it has.
+table is called by another name; so a reader proves it first (`Fence`) and reads nothing until it has. It is
+sent under two names, that of the table and that which a cluster's table has in each shard; on a cluster both
+are proven.
 """
 
 import asyncio
@@ -25,6 +27,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 from nealytics.auth.scope import Scope
+from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, Param, Setting
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.sql import identifier, quoted
@@ -34,6 +37,8 @@ from nealytics.queries.filters import Bind, Filter, where
 
 _UNKNOWN_IDENTIFIER = 47
 _CANARY = "nealytics_fence_canary"
+# The second is what a shard of a cluster has; the first is a Distributed table there.
+_TABLES = ("global_events", "global_events_local")
 
 
 class Query(NamedTuple):
@@ -133,16 +138,26 @@ def fence(database: str, scope: Scope) -> dict[str, Setting]:
 
 
 def _table_filter(database: str, condition: str) -> dict[str, Setting]:
-    return {"additional_table_filters": f"{{{quoted(f'{database}.global_events')}: {quoted(condition)}}}"}
+    # A table that does not exist costs nothing; a shard without a fence would.
+    return _filter_on(_TABLES, database, condition)
+
+
+def _filter_on(tables: Sequence[str], database: str, condition: str) -> dict[str, Setting]:
+    filters = (f"{quoted(f'{database}.{table}')}: {quoted(condition)}" for table in tables)
+    return {"additional_table_filters": "{" + ", ".join(filters) + "}"}
 
 
 class Fence:
-    """Knows whether ClickHouse heeds the fence, and finds out before the first query does."""
+    """Knows whether ClickHouse heeds the fence, and finds out before the first query does.
 
-    def __init__(self, client: ClickHouseClient, database: str) -> None:
+    Of several addresses each proves it for itself, and reads stay at one that has: only `prove` moves them.
+    """
+
+    def __init__(self, client: ClickHouseClient, database: str, *, sharded: bool = False) -> None:
         self._client = client
         self._database = database
-        self._proven = False
+        self._tables = _TABLES if sharded else _TABLES[:1]
+        self._proven: set[Address] = set()
         self._proving = asyncio.Lock()
 
     async def prove(self) -> None:
@@ -150,33 +165,37 @@ class Fence:
 
         The proof needs no data: a filter that names a column which does not exist must be refused.
         """
-        if self._proven:
-            return
-        async with self._proving:
-            await self._prove()
+        address = self._client.addresses.best()
+        if address not in self._proven:
+            async with self._proving:
+                if address not in self._proven:  # by the one that was here before
+                    await self._prove(address)
+                    self._proven.add(address)
+        self._client.read_at(address)
 
-    async def _prove(self) -> None:
-        if self._proven:  # by the one that was here before
-            return
+    async def _prove(self, address: Address) -> None:
+        for table in self._tables:
+            await self._prove_on(table, address)
+
+    async def _prove_on(self, table: str, address: Address) -> None:
         sql = relation(self._database, Scope("canary", "canary")) + "SELECT count() FROM events"
         params = {"project_id": "canary", "tenant_id": "canary"}
-        settings = _table_filter(self._database, _CANARY)
+        settings = _filter_on([table], self._database, _CANARY)
         try:
-            await self._client.query(sql, params, settings=settings)
+            await self._client.query(sql, params, settings=settings, at=address)
         except ClickHouseError as error:
             if error.code != _UNKNOWN_IDENTIFIER:
                 raise
         else:
             raise FenceDown(
-                f"reads: ClickHouse ignores additional_table_filters on {self._database}.global_events; "
+                f"reads: ClickHouse ignores additional_table_filters on {self._database}.{table}; "
                 "nothing is read until it does. Is it a view, or a distributed table of another name?"
             )
-        self._proven = True
 
     def doubt(self, error: ClickHouseError) -> None:
         """After a failure that may mean that another server answers from now on: prove it again."""
         if isinstance(error, ClickHouseUnavailable):
-            self._proven = False
+            self._proven.clear()
 
 
 def limit_settings(config: QueryConfig) -> dict[str, Setting]:

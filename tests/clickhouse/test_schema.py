@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from nealytics.clickhouse import schema
+from nealytics.clickhouse.addresses import Addresses
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
@@ -379,8 +380,17 @@ class FakeCluster:
         self.lacking: set[str] = set()  # of the Distributed table
         self.up = 2
         self.said: list[tuple[str, dict[str, object]]] = []
+        self.unknown: frozenset[str] = frozenset()
+        self.addresses = Addresses(("http://a",))
+        self.elsewhere = described[3]  # the table at the second address
 
-    async def command(self, sql: str, params: object = None, *, settings: object = None) -> str:
+    async def command(
+        self, sql: str, params: object = None, *, settings: object = None, at: object = None
+    ) -> str:
+        if at is self.addresses.all[-1]:
+            return self.line(self.elsewhere)
+        if at is not None:
+            return self.line(self.tables["global_events"][3])
         values: dict[str, str] = params if isinstance(params, dict) else {}
         if "version()" in sql:
             return "26.9.2.1\n"
@@ -405,7 +415,7 @@ class FakeCluster:
         return ""
 
     async def learn_settings(self) -> frozenset[str]:
-        return frozenset()
+        return self.unknown
 
     @staticmethod
     def line(*values: str) -> str:
@@ -513,3 +523,19 @@ async def test_several_addresses_need_a_replicated_table(cluster: FakeCluster, e
         await schema.probe(cluster, ClickHouseConfig(url="http://a"))  # type: ignore[arg-type]
     else:
         await schema.probe(cluster, several)  # type: ignore[arg-type]
+
+
+async def test_every_address_must_lead_to_a_replica_of_the_same_table(cluster: FakeCluster):
+    cluster.tables["global_events"] = list(cluster.hosts["h1"])
+    cluster.addresses = Addresses(("http://a", "http://b"))
+    several = ClickHouseConfig(url="http://a,http://b")
+    await schema.probe(cluster, several)  # type: ignore[arg-type]
+    cluster.elsewhere = cluster.elsewhere.replace("/clickhouse/tables/", "/elsewhere/")
+    with pytest.raises(ConfigError, match="http://b is no replica"):
+        await schema.probe(cluster, several)  # type: ignore[arg-type]
+
+
+async def test_a_cluster_that_cannot_wait_for_its_shards_is_refused(cluster: FakeCluster):
+    cluster.unknown = frozenset({"distributed_foreground_insert"})
+    with pytest.raises(ConfigError, match=r"needs 24\.8 or newer"):
+        await schema.probe(cluster, CLUSTER)  # type: ignore[arg-type]

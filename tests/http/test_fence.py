@@ -17,6 +17,7 @@ from multidict import MultiDict
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse import schema
+from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, Param, endpoint_of
 from nealytics.config import AuthConfig, Config
 from nealytics.queries import ENDPOINTS, STREAMS, export, live
@@ -149,11 +150,13 @@ class Watched(ClickHouseClient):
         self.without_fence = without_fence
         self.asked: list[str] = []
 
-    async def _request(self, parameters: Mapping[str, Any], body: bytes, **how: Any) -> bytes:
+    async def _request(
+        self, address: Address, parameters: Mapping[str, Any], body: bytes, **how: Any
+    ) -> bytes:
         self.asked.append(body.decode(errors="replace"))
         if self.without_fence:
             parameters = {k: v for k, v in parameters.items() if k != "additional_table_filters"}
-        return await super()._request(parameters, body, **how)
+        return await super()._request(address, parameters, body, **how)
 
     @property
     def proofs(self) -> int:

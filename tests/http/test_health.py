@@ -6,6 +6,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from nealytics.clickhouse.addresses import Addresses
 from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.errors import LogBroken
 from nealytics.http.app import Cors, answering
@@ -30,6 +31,7 @@ class Pinged:
     """A ClickHouse that answers, refuses or hangs."""
 
     def __init__(self) -> None:
+        self.addresses = Addresses(("http://a:8123",))
         self.pings = 0
         self.error: Exception | None = None
         self.hangs = False
@@ -176,3 +178,17 @@ async def test_a_probe_that_hangs_up_does_not_spoil_it_for_the_others():
     await asyncio.sleep(0.01)
     first.cancel()
     assert await asyncio.wait_for(ping.problem(), 2) is not None
+
+
+async def test_ready_shows_which_of_several_addresses_is_used():
+    probe = Probe()
+    probe.clickhouse.addresses = Addresses(("http://a:8123", "http://b:8123"))
+    _, body, _ = await probe.get("/ready")
+    assert json.loads(body)["clickhouse"] == {"ok": True, "address": "http://a:8123"}
+    probe.clickhouse.addresses.failed(probe.clickhouse.addresses.all[0])
+    _, body, _ = await probe.get("/ready")
+    assert json.loads(body)["clickhouse"] == {
+        "ok": True,
+        "address": "http://b:8123",
+        "unavailable": ["http://a:8123"],
+    }

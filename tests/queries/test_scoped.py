@@ -10,6 +10,7 @@ from multidict import MultiDict
 
 from nealytics import queries
 from nealytics.auth.scope import Scope
+from nealytics.clickhouse.addresses import Address, Addresses
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import QueryConfig
 from nealytics.errors import Refused
@@ -34,15 +35,25 @@ class RecordingClient:
     """Answers nothing and remembers what it was asked."""
 
     def __init__(self) -> None:
+        self.addresses = Addresses(("http://a", "http://b"))
+        self.reading: list[str] = []
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.settings: list[dict[str, Any]] = []
 
     async def query(
-        self, sql: str, params: Mapping[str, Any] = {}, *, settings: Mapping[str, Any] = {}
+        self,
+        sql: str,
+        params: Mapping[str, Any] = {},
+        *,
+        settings: Mapping[str, Any] = {},
+        at: Address | None = None,
     ) -> list[list[Any]]:
         self.asked.append((sql, dict(params)))
         self.settings.append(dict(settings))
         return []
+
+    def read_at(self, address: Address) -> None:
+        self.reading.append(address.url)
 
 
 async def ask(
@@ -172,6 +183,34 @@ async def test_the_fence_stands_if_a_filter_that_cannot_work_is_refused():
     await guard.prove()
     await guard.prove()
     assert len(client.asked) == 1, "once is enough"
+
+
+async def test_each_address_proves_the_fence_before_it_is_read_from():
+    client = AnsweringClient(ClickHouseError(47, "unknown identifier"))
+    guard = Fence(client, "db")  # type: ignore[arg-type]
+    await guard.prove()
+    client.addresses.failed(client.addresses.all[0])
+    client.error = None
+    with pytest.raises(FenceDown):
+        await guard.prove()
+    assert client.reading == ["http://a"], "nobody reads from b"
+    client.error = ClickHouseError(47, "unknown identifier")
+    await guard.prove()
+    assert client.reading == ["http://a", "http://b"]
+
+
+async def test_on_a_cluster_the_fence_is_proven_for_the_table_of_the_shards_too():
+    client = AnsweringClient(ClickHouseError(47, "unknown identifier"))
+    await Fence(client, "db", sharded=True).prove()  # type: ignore[arg-type]
+    sent = [settings["additional_table_filters"] for settings in client.settings]
+    assert [set(re.findall(r"db\.\w+", filters)) for filters in sent] == [
+        {"db.global_events"},
+        {"db.global_events_local"},
+    ]
+    assert set(re.findall(r"db\.\w+", fence("db", SCOPE)["additional_table_filters"])) == {  # type: ignore[arg-type]
+        "db.global_events",
+        "db.global_events_local",
+    }
 
 
 async def test_a_fence_that_is_ignored_is_noticed_every_time():

@@ -1,0 +1,243 @@
+"""Several addresses of one shard: where a request goes, and that a batch is the same one wherever it goes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from nealytics.clickhouse import schema
+from nealytics.clickhouse.addresses import COOL_DOWN_MAX_S, COOL_DOWN_S, Addresses
+from nealytics.clickhouse.client import ClickHouseClient, Endpoint, endpoint_of
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.rowbinary import ROW_FORMAT
+from nealytics.config import ClickHouseConfig, Config
+from tests.commit.station import Station, clickhouse_config
+from tests.fakes.clickhouse import FakeClickHouse, error, lost_answer, proxy_error, stall
+from tests.fakes.rows import number, row
+
+SQL = schema.insert_sql("nealytics_core", ROW_FORMAT)
+CONFIG = clickhouse_config(cluster="main", insert_timeout_s=0.3)
+
+
+class Replicas:
+    """Two fakes that know each other's tokens, as replicas do through Keeper, and a clock."""
+
+    def __init__(self) -> None:
+        self.a, self.b = FakeClickHouse(), FakeClickHouse()
+        self.b._tokens = self.a._tokens
+        self.b.rows = self.a.rows
+        self.now = 1_000.0
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(url=self.a.url, others=(self.b.url,))
+
+    def client(self, config: ClickHouseConfig = CONFIG) -> ClickHouseClient:
+        return ClickHouseClient(self.endpoint, config, clock=lambda: self.now)
+
+
+@pytest.fixture
+async def replicas() -> AsyncIterator[Replicas]:
+    replicas = Replicas()
+    async with replicas.a, replicas.b:
+        yield replicas
+
+
+# Where to
+
+
+def test_the_first_address_is_preferred_and_left_alone_while_it_cools_down():
+    now = 0.0
+    addresses = Addresses(("a", "b", "c"), clock=lambda: now)
+    a, b, c = addresses.all
+    assert addresses.best() is a
+    addresses.failed(a)
+    assert addresses.best() is b
+    addresses.failed(b)
+    assert addresses.best() is c
+    now = COOL_DOWN_S
+    assert addresses.best() is a
+
+
+def test_an_address_that_comes_and_goes_is_left_alone_for_longer_each_time():
+    now = 0.0
+    addresses = Addresses(("a", "b"), clock=lambda: now)
+    a, _ = addresses.all
+    pauses = []
+    for _ in range(8):
+        addresses.failed(a)
+        addresses.failed(a)  # a second request that was under way
+        pauses.append(a.until - now)
+        now = a.until
+        addresses.served(a)
+    assert pauses == [10, 20, 40, 80, 160, COOL_DOWN_MAX_S, COOL_DOWN_MAX_S, COOL_DOWN_MAX_S]
+    now += 2 * COOL_DOWN_MAX_S
+    addresses.failed(a)
+    assert a.until - now == COOL_DOWN_S, "it was well for long enough"
+
+
+def test_when_all_are_down_they_take_turns_and_the_first_that_serves_is_used():
+    now = 0.0
+    addresses = Addresses(("a", "b"), clock=lambda: now)
+    a, b = addresses.all
+    order = []
+    for _ in range(4):
+        now += 0.1
+        order.append(addresses.best())
+        addresses.failed(order[-1])
+    assert order == [a, b, a, b]
+    addresses.served(b)
+    assert addresses.best() is b
+    assert addresses.cooling() == [a]
+
+
+# A batch that moves
+
+
+async def test_a_batch_whose_answer_was_lost_moves_with_its_token_and_bytes_and_is_stored_once(
+    replicas: Replicas,
+):
+    replicas.a.faults.append(lost_answer())
+    async with replicas.client() as client:
+        await client.insert(SQL, row(1), token="t")
+    (first,), (second,) = replicas.a.inserts, replicas.b.inserts
+    assert (first.token, first.body, first.settings) == (second.token, second.body, second.settings)
+    assert replicas.a.rows == [row(1)]
+
+
+@pytest.mark.parametrize(
+    "fault", [proxy_error(503), stall(0.5, applied=False), error(242)], ids=["503", "stall", "read-only"]
+)
+async def test_a_replica_that_cannot_serve_is_left(replicas: Replicas, fault: object):
+    replicas.a.faults.append(fault)  # type: ignore[arg-type]
+    async with replicas.client() as client:
+        await client.insert(SQL, row(1), token="t1")
+        await client.insert(SQL, row(2), token="t2")
+    assert (replicas.a.tokens[-1:], replicas.b.tokens) == (replicas.a.tokens[:1], ["t1", "t2"])
+    assert replicas.a.rows == [row(1), row(2)]
+
+
+async def test_a_refusal_is_an_answer_and_moves_nothing(replicas: Replicas):
+    replicas.a.faults.append(error(60))
+    async with replicas.client() as client:
+        with pytest.raises(ClickHouseError) as raised:
+            await client.insert(SQL, row(1), token="t")
+        assert raised.value.code == 60
+        assert client.addresses.cooling() == []
+    assert replicas.b.inserts == []
+
+
+async def test_it_goes_back_to_the_first_after_the_cool_down(replicas: Replicas):
+    replicas.a.faults.append(proxy_error(502))
+    async with replicas.client() as client:
+        for n in range(3):
+            await client.insert(SQL, row(n), token=str(n))
+            replicas.now += COOL_DOWN_S * 0.6
+    assert (replicas.a.tokens[1:], replicas.b.tokens) == (["2"], ["0", "1"])
+
+
+async def test_with_all_down_the_call_fails_once_each_and_the_first_that_is_back_takes_the_batch(
+    replicas: Replicas,
+):
+    async with replicas.client() as client:
+        await client.insert(SQL, row(0), token="0")
+        await replicas.a.stop()
+        await replicas.b.stop()
+        for _ in range(3):
+            with pytest.raises(ClickHouseUnavailable):
+                await client.insert(SQL, row(1), token="1")
+        await replicas.b.start()
+        await client.insert(SQL, row(1), token="1")
+        assert [address.url for address in client.addresses.cooling()] == [replicas.a.url]
+    assert replicas.b.tokens == ["1"]
+
+
+async def test_what_each_server_knows_is_learnt_before_the_first_insert_there(replicas: Replicas):
+    """After an upgrade of one replica the other still refuses what it does not know."""
+    known = replicas.b.answers["FROM system.settings"]
+    replicas.b.answers["FROM system.settings"] = lambda sql: known(sql.replace("'deduplicate_insert'", ""))
+    replicas.a.faults.append(lost_answer())
+    async with replicas.client() as client:
+        await client.insert(SQL, row(1), token="t")
+    assert replicas.a.inserts[0].settings["deduplicate_insert"] == "enable"
+    assert "deduplicate_insert" not in replicas.b.inserts[0].settings
+
+
+async def test_reads_stay_where_they_were_put(replicas: Replicas):
+    """Whoever moves them proves the fence first."""
+    for fake in (replicas.a, replicas.b):
+        fake.answers["SELECT 1"] = lambda sql: '{"data": [[1]]}'
+    async with replicas.client() as client:
+        a, b = client.addresses.all
+        client.read_at(b)
+        assert await client.query("SELECT 1") == [[1]]
+        await replicas.b.stop()
+        with pytest.raises(ClickHouseUnavailable):
+            await client.query("SELECT 1")
+        assert client.addresses.cooling() == [b]
+        assert await client.query("SELECT 1", at=a) == [[1]]
+    assert replicas.a.commands == ["SELECT 1"]
+
+
+async def test_ping_is_content_with_one(replicas: Replicas):
+    async with replicas.client() as client:
+        await replicas.a.stop()
+        await client.ping()
+        await replicas.b.stop()
+        with pytest.raises(ClickHouseUnavailable):
+            await client.ping()
+
+
+# Settings
+
+
+async def test_where_there_are_replicas_an_insert_waits_for_shards_and_quorum(replicas: Replicas):
+    one_of_two = msgspec.structs.replace(CONFIG, cluster="", insert_quorum=1)
+    for config in (CONFIG, one_of_two):
+        async with replicas.client(config) as client:
+            await client.insert(SQL, row(1), token="t")
+    first, second = (insert.settings for insert in replicas.a.inserts)
+    assert first["distributed_foreground_insert"] == first["insert_deduplicate"] == "1"
+    assert (first["insert_quorum"], second["insert_quorum"]) == ("auto", "1")
+    assert first["insert_quorum_timeout"] == "240", "before our own timeout of 300 ms"
+
+
+async def test_one_address_is_sent_what_it_always_was():
+    async with (
+        FakeClickHouse() as fake,
+        ClickHouseClient(Endpoint(url=fake.url), clickhouse_config()) as client,
+    ):
+        await client.insert(SQL, row(1), token="t")
+        assert fake.commands == []
+    assert not {"insert_quorum", "distributed_foreground_insert"} & fake.inserts[0].settings.keys()
+
+
+def test_the_endpoint_has_all_addresses_of_the_configuration():
+    config = Config(clickhouse=ClickHouseConfig(url="http://a,http://b", user="u"))
+    assert endpoint_of(config) == Endpoint(url="http://a", others=("http://b",), user="u")
+    assert repr(endpoint_of(config)) == "Endpoint(http://a, http://b, user='u', database='nealytics_core')"
+
+
+# The whole way
+
+
+async def test_a_replica_that_dies_in_the_middle_of_a_backlog_loses_and_doubles_nothing(
+    tmp_path: Path, replicas: Replicas
+):
+    async with Station(tmp_path, replicas.a, batch_rows_max=10) as station:
+        await station.client.close()
+        client = replicas.client()
+        station.committer._client = station.client = client
+        await station.append_numbers(1, 200)
+        station.start()
+        await station.until(lambda: len(replicas.a.inserts) >= 5)
+        replicas.a.faults.append(lost_answer())
+        await station.until(lambda: len(replicas.b.inserts) >= 3)
+        await replicas.b.stop()  # and a is still cooling down
+        await asyncio.sleep(0.05)
+        await replicas.b.start()
+        await station.until(lambda: station.log.cursor_lsn == 200)
+    assert sorted(map(number, replicas.a.rows)) == list(range(1, 201))
+    assert replicas.a.token_conflicts == replicas.b.token_conflicts == []
