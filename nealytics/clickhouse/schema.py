@@ -97,6 +97,8 @@ _ATTEMPTS_MAX = 6
 _RETRY_DELAY_S = 0.25
 _WRITTEN_LOOK_S = 0.5
 
+_HOSTS_THAT_ANSWER = {"skip_unavailable_shards": 1}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -300,7 +302,7 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
     table = await read_table(client, config.database)
     if table is None:
         raise NealyticsError(f"schema: there is no table {name}; run `nealytics schema apply`")
-    await _check_addresses(client, config, table)
+    await _check_addresses(client, config)
     if config.cluster or table.engine == "Distributed":
         await _probe_cluster(client, config, table)
         return
@@ -314,14 +316,18 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
     _check_storage(table, name, config.retention_days)
 
 
-async def _check_addresses(client: ClickHouseClient, config: ClickHouseConfig, table: Table) -> None:
+async def _check_addresses(client: ClickHouseClient, config: ClickHouseConfig) -> None:
     """Whether the addresses are replicas of one table: otherwise a batch that moves would be stored twice."""
     if len(client.addresses.all) < 2:
         return
+    first = None
     for address in client.addresses.all:
         try:
             text = await client.command(
-                "SELECT engine_full FROM system.tables "
+                # The path in Keeper is that of the shard; of a Distributed table, the cluster is enough.
+                "SELECT if(engine = 'Distributed', engine_full, (SELECT any(zookeeper_path) "
+                "FROM system.replicas WHERE database = {database:String} AND table = {table:String})) "
+                "FROM system.tables "
                 "WHERE database = {database:String} AND name = {table:String} FORMAT TabSeparated",
                 {"database": config.database, "table": TABLE},
                 at=address,
@@ -329,19 +335,13 @@ async def _check_addresses(client: ClickHouseClient, config: ClickHouseConfig, t
         except ClickHouseUnavailable as error:
             log.warning("schema: not looked at: %s", error)
             continue
-        there = _unescaped(text.rstrip("\n"))
-        if _shared(there) != _shared(table.engine_full):
+        first = text if first is None else first
+        if text != first:
             raise ConfigError(
                 f"schema: {table_name(config.database)} at {address.url} is no replica of the one at "
-                "the other addresses of clickhouse.url, so a batch that moves would be stored twice; name "
+                "the first address of clickhouse.url, so a batch that moves would be stored twice; name "
                 "replicas of one shard, or members of a cluster"
             )
-
-
-def _shared(engine_full: str) -> str:
-    """What is the same for all replicas: the engine and its first argument, the path in Keeper or the
-    cluster."""
-    return engine_full.partition(",")[0].partition(" ")[0]
 
 
 async def _probe_cluster(client: ClickHouseClient, config: ClickHouseConfig, distributed: Table) -> None:
@@ -555,8 +555,8 @@ async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: 
 
 
 async def _apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:
-    """The same on every host of the cluster. Each must be up: one that misses a change would differ from the
-    others for ever."""
+    """The same on every host of the cluster. If there is something to do, each must be up; if all that answer
+    have everything, a host that is down keeps nobody from starting."""
     # A little less than we wait, so that "this host has not answered" is ClickHouse's answer.
     settings = {"distributed_ddl_task_timeout": max(1, int(config.insert_timeout_s) - 5)}
     distributed = await read_table(client, config.database)
@@ -576,7 +576,7 @@ async def _apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, 
         )
     steps, remarks = plan_cluster(
         local,
-        [table for _, table in await _local_tables(client, config, all_hosts=True)],
+        [table for _, table in await _local_tables(client, config)],
         distributed,
         config,
     )
@@ -609,7 +609,7 @@ def plan_cluster(local: Table, everywhere: list[Table], distributed: Table, conf
 
 
 async def _is_everywhere(client: ClickHouseClient, config: ClickHouseConfig) -> bool:
-    """Whether every host has both tables. Raises `ClickHouseError` if one does not answer."""
+    """Whether every host that answers has both tables."""
     cluster = quoted(config.cluster)
     answer = await client.command(
         f"SELECT (SELECT count() FROM clusterAllReplicas({cluster}, system.one)), "
@@ -617,21 +617,20 @@ async def _is_everywhere(client: ClickHouseClient, config: ClickHouseConfig) -> 
         "WHERE database = {database:String} AND name IN ({table:String}, {local:String})) "
         "FORMAT TabSeparated",
         {"database": config.database, "table": TABLE, "local": LOCAL_TABLE},
+        settings=_HOSTS_THAT_ANSWER,
     )
     hosts, tables = answer.split()
     return int(tables) == 2 * int(hosts)
 
 
-async def _local_tables(
-    client: ClickHouseClient, config: ClickHouseConfig, *, all_hosts: bool = False
-) -> list[tuple[str, Table]]:
-    """Host → its local table without the columns. A host that is down is left out, unless `all_hosts`."""
+async def _local_tables(client: ClickHouseClient, config: ClickHouseConfig) -> list[tuple[str, Table]]:
+    """Host → its local table without the columns. A host that is down is left out."""
     text = await client.command(
         "SELECT hostName(), engine, sorting_key, partition_key, engine_full "
         f"FROM clusterAllReplicas({quoted(config.cluster)}, system.tables) "
         "WHERE database = {database:String} AND name = {table:String} FORMAT TabSeparated",
         {"database": config.database, "table": LOCAL_TABLE},
-        settings={"skip_unavailable_shards": int(not all_hosts)},
+        settings=_HOSTS_THAT_ANSWER,
     )
     found = []
     for line in text.splitlines():

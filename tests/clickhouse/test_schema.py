@@ -382,7 +382,7 @@ class FakeCluster:
         self.said: list[tuple[str, dict[str, object]]] = []
         self.unknown: frozenset[str] = frozenset()
         self.addresses = Addresses(("http://a",))
-        self.elsewhere = described[3]  # the table at the second address
+        self.elsewhere = "/clickhouse/tables/01"  # the path of the table at the second address
 
     async def command(
         self, sql: str, params: object = None, *, settings: object = None, at: object = None
@@ -390,7 +390,7 @@ class FakeCluster:
         if at is self.addresses.all[-1]:
             return self.line(self.elsewhere)
         if at is not None:
-            return self.line(self.tables["global_events"][3])
+            return self.line("/clickhouse/tables/01")
         values: dict[str, str] = params if isinstance(params, dict) else {}
         if "version()" in sql:
             return "26.9.2.1\n"
@@ -530,7 +530,7 @@ async def test_every_address_must_lead_to_a_replica_of_the_same_table(cluster: F
     cluster.addresses = Addresses(("http://a", "http://b"))
     several = ClickHouseConfig(url="http://a,http://b")
     await schema.probe(cluster, several)  # type: ignore[arg-type]
-    cluster.elsewhere = cluster.elsewhere.replace("/clickhouse/tables/", "/elsewhere/")
+    cluster.elsewhere = "/clickhouse/tables/02"
     with pytest.raises(ConfigError, match="http://b is no replica"):
         await schema.probe(cluster, several)  # type: ignore[arg-type]
 
