@@ -17,6 +17,7 @@ from aiohttp import web
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.clickhouse import schema
+from nealytics.clickhouse.addresses import Address, Addresses
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
@@ -171,6 +172,10 @@ class FailingClient:
 
     def __init__(self, error: ClickHouseError) -> None:
         self.error = error
+        self.addresses = Addresses(("http://failing",))
+
+    def read_at(self, address: Address) -> None:
+        pass
 
     async def query(self, *_: object, **__: object) -> list[list[Any]]:
         raise self.error
