@@ -191,8 +191,6 @@ def memory(*, events: int, limit_mb: int, directory: Path | None, say: Say) -> M
                     first_number=sent,
                 )
                 sent += missing
-                # The gauge is brought up to date once a second.
-                time.sleep(1.5)
                 rss_kb, _ = processes.memory_kb(worker)
                 waiting = int(node.metric("nealytics_queue_depth_current"))
                 say(f"{waiting:>10,} events waiting, worker {rss_kb / 1024:.0f} MB")
@@ -251,8 +249,6 @@ def _median(results: list[Result]) -> float:
 
 def _wait_drained(node: Product) -> None:
     deadline = time.monotonic() + _DRAIN_TIMEOUT_S
-    # The gauge is brought up to date once a second: what it says now may be from before the last event.
-    time.sleep(1.5)
     while node.metric("nealytics_queue_depth_current") > 0:
         if time.monotonic() > deadline:
             raise BenchError(f"bench: ClickHouse was not given everything within {_DRAIN_TIMEOUT_S:g} s")

@@ -503,6 +503,9 @@ class Log:
         self._check()
         if self.cursor_lsn == before_lsn:
             self.oldest_waiting_ms = appended_ms
+        # At once, so that the gauge never says "drained" with an acknowledged event in the log. The server
+        # sets it to `waiting` now and then, which is what brings it down.
+        self._metrics.queue_depth.add(self.durable_lsn - before_lsn)
         lsn = before_lsn
         for future, append in zip(group.futures, group.appends, strict=True):
             lsn += len(append.rows)

@@ -44,6 +44,16 @@ async def test_appends_of_one_moment_share_a_sync_and_keep_their_order(tmp_path:
     assert b"nealytics_wal_fsync_seconds_count 1.0" in metrics.text()
 
 
+async def test_whoever_is_answered_finds_his_row_in_the_queue_depth(tmp_path: Path):
+    """No scrape between the answer and the next look of the server takes the log for drained."""
+    metrics = Metrics.private()
+    async with opened(tmp_path, metrics=metrics) as log:
+        for rows in (1, 2, 3):
+            before = metrics.value("nealytics_queue_depth_current")
+            await log.append([b"x"] * rows, 1)
+            assert metrics.value("nealytics_queue_depth_current") == before + rows
+
+
 async def test_nobody_is_answered_before_the_sync_of_his_group_and_the_next_group_is_written_after_it(
     tmp_path: Path,
 ):
