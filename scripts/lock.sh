@@ -11,3 +11,4 @@ unused=(pandas pyarrow numpy python-dateutil six)
 options=(--universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet "${unused[@]/#/--no-emit-package=}" "$@")
 .venv/bin/uv pip compile pyproject.toml --extra embedded "${options[@]}" -o build/requirements.txt
 .venv/bin/uv pip compile pyproject.toml --extra embedded --group dev "${options[@]}" -o build/requirements-dev.txt
+.venv/bin/uv pip compile pyproject.toml --extra embedded --group build "${options[@]}" -o build/requirements-build.txt
