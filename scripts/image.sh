@@ -1,0 +1,218 @@
+#!/usr/bin/env bash
+# Builds the image of build/Dockerfile, and tries it.  scripts/image.sh [options]
+#
+#   --embedded            with ClickHouse inside
+#   --program FOLDER      take the program that build/nuitka.py compiled; without it, a stage of the image compiles it
+#   --tag NAME            default: ghcr.io/neavents/nealytics:VERSION, with -embedded behind it
+#   --output FORMAT:FILE  also into a file: docker-archive (for `docker load`), or with buildah oci-archive
+#   --check               run it: start, health, an event taken (202), the event read back, a clean stop
+#   --clickhouse URL      for --check without --embedded: a ClickHouse server; user default, $CLICKHOUSE_PASSWORD
+#
+# With Docker if one answers, else with buildah 1.28 or newer, which has to be root; BUILDER=docker|buildah chooses.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {
+  echo "image.sh: $*" >&2
+  exit 1
+}
+
+flavour=server program='' tag='' output='' check='' clickhouse=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    --embedded) flavour=embedded ;;
+    --check) check=yes ;;
+    --program | --tag | --output | --clickhouse)
+      [ $# -gt 1 ] || fail "$1 needs a value"
+      printf -v "${1#--}" %s "$2"
+      shift
+      ;;
+    *) fail "unknown option $1; the head of this file has them all" ;;
+  esac
+  shift
+done
+if [ -n "$check" ] && [ "$flavour" = server ] && [ -z "$clickhouse" ]; then
+  fail "--check needs --clickhouse URL, or --embedded: without a ClickHouse nothing can be read back"
+fi
+
+builder=${BUILDER:-}
+if [ -z "$builder" ]; then
+  if docker info >/dev/null 2>&1; then
+    builder=docker
+  elif command -v buildah >/dev/null; then
+    builder=buildah
+  else
+    fail "needs Docker or buildah; on Debian, as root: apt-get install buildah"
+  fi
+fi
+if [ "$builder" = buildah ] && ! buildah info >/dev/null 2>&1; then
+  # Overlays cannot be stacked on every file system; copies can.
+  export STORAGE_DRIVER=vfs
+  buildah info >/dev/null || fail "buildah does not work here; its message is above"
+fi
+
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' nealytics/__init__.py)
+revision=$(git rev-parse HEAD 2>/dev/null || true)
+suffix=''
+[ "$flavour" = server ] || suffix=-embedded
+tag=${tag:-ghcr.io/neavents/nealytics:$version$suffix}
+
+scratch=$(mktemp -d)
+container='' pid=''
+clean_up() {
+  if [ "$builder" = docker ]; then
+    [ -z "$container" ] || docker rm --force --volumes "$container" >/dev/null
+  else
+    [ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true
+    [ -z "$container" ] || buildah rm "$container" >/dev/null
+  fi
+  rm -rf "$scratch"
+}
+trap clean_up EXIT
+
+# --- Build
+
+context=.
+arguments=(--build-arg "FLAVOUR=$flavour" --build-arg "VERSION=$version" --build-arg "REVISION=$revision")
+if [ -n "$program" ]; then
+  has=server
+  [ ! -e "$program/chdb" ] || has=embedded
+  [ "$has" = "$flavour" ] || fail "$program is the $has flavour; give --embedded exactly if it is the embedded one"
+  context=$scratch
+  build/image-root.sh "$program" "$scratch/image"
+  arguments+=(--build-arg PROGRAM=prebuilt)
+fi
+if [ "$builder" = docker ]; then
+  DOCKER_BUILDKIT=1 docker build --file build/Dockerfile --tag "$tag" "${arguments[@]}" "$context"
+else
+  # Docker's format: OCI's has no HEALTHCHECK.
+  buildah build --isolation chroot --format docker --layers --timestamp "${SOURCE_DATE_EPOCH:-0}" \
+    --file build/Dockerfile --tag "$tag" "${arguments[@]}" "$context"
+fi
+
+save() {
+  if [ "$builder" = docker ]; then
+    [ "${1%%:*}" = docker-archive ] || fail "--output $1: Docker writes docker-archive:FILE only; use BUILDER=buildah"
+    docker save --output "${1#*:}" "$tag"
+  else
+    buildah push --quiet "$tag" "$1:$tag" >/dev/null
+  fi
+}
+save "docker-archive:$scratch/image.tar"
+bytes=$(stat --format %s "$scratch/image.tar")
+packed=$(gzip -c "$scratch/image.tar" | wc -c)
+echo "$tag: $((bytes / 1000000)).$((bytes / 100000 % 10)) MB, $((packed / 1000000)).$((packed / 100000 % 10)) MB to download"
+[ -z "$output" ] || save "$output"
+[ -n "$check" ] || exit 0
+
+# --- Check
+
+port=$((20000 + RANDOM % 12000))
+url=http://127.0.0.1:$port
+key=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+settings=(
+  "NEALYTICS_SERVER_LISTEN=127.0.0.1:$port"
+  "NEALYTICS_AUTH_API_KEYS=$key"
+  "NEALYTICS_AUTH_JWT_KEY=$key$key"
+)
+[ "$flavour" = embedded ] || settings+=(
+  "NEALYTICS_CLICKHOUSE_URL=$clickhouse"
+  "NEALYTICS_CLICKHOUSE_PASSWORD=${CLICKHOUSE_PASSWORD:-}"
+)
+log=$scratch/log
+
+start() {
+  if [ "$builder" = docker ]; then
+    container=$(docker run --detach --network host --read-only --cap-drop ALL --security-opt no-new-privileges \
+      --volume /data "${settings[@]/#/--env=}" "$tag")
+    return
+  fi
+  container=$(buildah from --pull-never "$tag")
+  buildah config "${settings[@]/#/--env=}" "$container"
+  install -d -o 65532 -g 65532 -m 700 "$scratch/data"
+  touch "$scratch/started"
+  # buildah heeds neither of the two by itself.
+  read -ra command < <(buildah inspect --format \
+    '{{range .Docker.Config.Entrypoint}}{{.}} {{end}}{{range .Docker.Config.Cmd}}{{.}} {{end}}' "$container")
+  in_container "${command[@]}" >"$log" 2>&1 &
+  job=$!
+}
+
+in_container() {
+  if [ "$builder" = docker ]; then
+    docker exec "$container" "$@"
+  else
+    buildah run --isolation chroot --volume "$scratch/data:/data" "$container" -- "$@"
+  fi
+}
+
+stop() {
+  local status=0
+  if [ "$builder" = docker ]; then
+    docker stop --time 30 "$container" >/dev/null
+    status=$(docker inspect --format '{{.State.ExitCode}}' "$container")
+  else
+    # The first process below buildah that is ours; its children have the same name.
+    pid=$(program_below "$job")
+    kill -TERM "$pid"
+    wait "$job" || status=$?
+    pid=''
+    # The user may write nowhere but in /data, so that a read-only root changes nothing.
+    root=$(buildah mount "$container")
+    written=$(find "$root" -xdev -newer "$scratch/started" -not -type d -print -quit)
+    [ -z "$written" ] || fail "check: ${written#"$root"} was written, and it is not below /data"
+  fi
+  [ "$status" = 0 ] || fail "check: it ended with $status"
+}
+
+program_below() {
+  local child children
+  read -d '' -ra children < <(cat "/proc/$1/task/"*/children) || true
+  for child in "${children[@]}"; do
+    if [ "$(cat "/proc/$child/comm")" = nealytics ]; then
+      echo "$child"
+      return
+    fi
+    program_below "$child"
+  done
+}
+
+until_true() {
+  local what=$1 i
+  shift
+  for ((i = 0; i < 300; i++)); do
+    if "$@" >/dev/null 2>&1; then
+      return
+    fi
+    sleep 0.2
+  done
+  [ "$builder" != docker ] || docker logs "$container" >"$log" 2>&1
+  tail -n 20 "$log" >&2
+  fail "check: not within a minute: $what"
+}
+
+event_is_read() {
+  curl -fsS "$url/api/v1/telemetry/timeline" -H "Authorization: Bearer $token" | grep -q image-check
+}
+
+began=$(date +%s%N)
+start
+until_true "/health answers" curl -fsS "$url/health"
+echo "check: /health answers $((($(date +%s%N) - began) / 1000000)) ms after the start of the container"
+if [ "$builder" = docker ]; then
+  healthy() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$container")" = healthy ]; }
+  until_true "Docker calls it healthy" healthy
+else
+  in_container nealytics health >/dev/null
+fi
+echo "check: healthy"
+answer=$(curl -sS -o "$scratch/answer" -w '%{http_code}' "$url/api/v1/telemetry/track" -H "X-Project-Key: $key" \
+  -H 'Content-Type: application/json' \
+  -d '{"projectId": "shop", "tenantId": "acme", "sessionId": "image-check", "eventType": "view"}')
+[ "$answer" = 202 ] || fail "check: an event is answered $answer: $(cat "$scratch/answer")"
+echo "check: 202"
+token=$(in_container nealytics token --project shop --tenant acme)
+until_true "the event can be read" event_is_read
+echo "check: the event is in the timeline"
+stop
+echo "check: stopped, exit status 0"

@@ -1,0 +1,197 @@
+"""The image: what its Dockerfile promises is what the program and compose.yaml go by, and it runs.
+
+Building and running needs a compiled program (TEST_EXECUTABLE names it) and Docker, or buildah and root.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nealytics import __version__
+from nealytics.cli import COMMANDS
+from nealytics.config import Config, load_with_notes, split_listen
+from tests.engine import free_port, needs_engine, start_engine
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = ROOT / "build" / "Dockerfile"
+IMAGE_SH = ROOT / "scripts" / "image.sh"
+SERVICE: dict[str, Any] = yaml.safe_load((ROOT / "build" / "compose.yaml").read_text())["services"][
+    "nealytics"
+]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Each instruction with the rest of its line."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n\s*", " ", text).splitlines()
+    return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines if line)]
+
+
+def stages() -> dict[str, list[tuple[str, str]]]:
+    """Name → what follows its FROM; the image itself is the one without a name."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for word, rest in instructions():
+        if word == "FROM":
+            base, _, name = rest.partition(" AS ")
+            found[name] = [(word, base)]
+        elif found:
+            found[list(found)[-1]].append((word, rest))
+    return found
+
+
+def of_image(word: str) -> str:
+    """The one line of the image itself with that instruction."""
+    (line,) = [rest for name, rest in stages()[""] if name == word]
+    return line
+
+
+def assignments(word: str) -> dict[str, str]:
+    return dict(item.split("=", 1) for item in shlex.split(of_image(word)))
+
+
+def test_the_image_has_nothing_but_what_is_copied_into_it():
+    assert stages()[""][0] == ("FROM", "${PROGRAM}")
+    for name in ("compiled", "prebuilt"):
+        base, *rest = stages()[name]
+        assert base == ("FROM", "scratch")
+        assert {word for word, _ in rest} == {"COPY"}
+    assert ("ARG", "PROGRAM=compiled") in instructions()
+
+
+def test_both_ways_to_the_program_lay_out_the_same_files():
+    def copied(name: str) -> list[str]:
+        return [re.sub(r"--from=\w+ |/?image/", "", rest) for word, rest in stages()[name] if word == "COPY"]
+
+    assert copied("compiled") == copied("prebuilt")
+
+
+def test_it_is_labelled_with_this_version():
+    labels = assignments("LABEL")
+    arguments = dict(rest.split("=", 1) for word, rest in stages()[""] if word == "ARG")
+    assert labels["org.opencontainers.image.version"] == "${VERSION}"
+    assert arguments["VERSION"] == __version__
+    assert labels["org.opencontainers.image.revision"] == "${REVISION}"
+    assert labels["org.opencontainers.image.licenses"] == "MIT"
+    assert labels["org.opencontainers.image.source"].rpartition("/")[0].endswith("/neavents")
+
+
+def test_its_user_and_volume_are_those_of_compose():
+    assert of_image("USER") == SERVICE["user"]
+    assert of_image("VOLUME") == SERVICE["volumes"][0].split(":")[1]
+    owned = [rest for name in ("compiled", "prebuilt") for _, rest in stages()[name] if "volume/" in rest]
+    assert all(f"--chown={SERVICE['user']} " in rest for rest in owned)
+    assert len(owned) == 2
+
+
+def test_its_health_check_is_that_of_compose():
+    options, _, command = of_image("HEALTHCHECK").partition(" CMD ")
+    told = dict(option.removeprefix("--").split("=") for option in options.split())
+    compose = SERVICE["healthcheck"]
+    assert ["CMD", *json.loads(command)] == compose["test"]
+    assert told == {name.replace("_", "-"): str(value) for name, value in compose.items() if name != "test"}
+
+
+def test_it_starts_the_server_where_the_volume_is():
+    assert json.loads(of_image("ENTRYPOINT")) == ["nealytics"]
+    (command,) = json.loads(of_image("CMD"))
+    assert command in COMMANDS
+    settings = {name: value for name, value in assignments("ENV").items() if name.startswith("NEALYTICS_")}
+    config = load_with_notes(Path(os.devnull), settings).config
+    assert config.server.data_dir == Path(of_image("VOLUME"))
+    assert of_image("EXPOSE") == str(split_listen(config.server.listen)[1])
+    # Only what a container needs: whatever is set here goes over the user's file.
+    assert {*settings} == {"NEALYTICS_SERVER_DATA_DIR"}
+    assert config.auth == Config().auth
+
+
+def test_what_is_compiled_gets_past_dockerignore():
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    let_in = {line[1:] for line in lines if line.startswith("!")}
+    assert {"build", "nealytics", "pyproject.toml", "README.md", "LICENSE"} <= let_in
+    for name in let_in:
+        assert list(ROOT.glob(name)), name
+
+
+def test_hadolint_finds_nothing():
+    if shutil.which("hadolint") is None:
+        pytest.skip("hadolint is not installed")
+    done = subprocess.run(["hadolint", DOCKERFILE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("script", [IMAGE_SH, ROOT / "build" / "image-root.sh"], ids=lambda path: path.name)
+def test_shellcheck_finds_nothing(script: Path):
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run(["shellcheck", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+# Built and run
+
+
+def compiled_program() -> Path:
+    """The folder of the compiled program."""
+    command = shlex.split(os.environ.get("TEST_EXECUTABLE", ""))
+    folder = Path(command[0]).resolve().parent if len(command) == 1 else None
+    if folder is None or not (folder / "certifi").is_dir():
+        pytest.skip("TEST_EXECUTABLE names no program in a folder that build/nuitka.py made")
+    return folder
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment for scripts/image.sh, with a store of images that goes away again."""
+    environ = {**os.environ}
+    docker = subprocess.run(["docker", "info"], capture_output=True) if shutil.which("docker") else None
+    if docker is not None and docker.returncode == 0:
+        yield {**environ, "BUILDER": "docker"}
+        return
+    if shutil.which("buildah") is None or os.geteuid() != 0:
+        pytest.skip("no Docker answers, and buildah is not installed or this is not root")
+    storage = tmp_path / "storage.conf"
+    storage.write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{tmp_path}/store"\nrunroot = "{tmp_path}/run"\n'
+    )
+    environ |= {"BUILDER": "buildah", "CONTAINERS_STORAGE_CONF": str(storage)}
+    yield environ
+    subprocess.run(["buildah", "rmi", "--all", "--force"], env=environ, capture_output=True)
+
+
+def build_and_check(environ: dict[str, str], *options: str) -> str:
+    done = subprocess.run(
+        [IMAGE_SH, "--tag", "localhost/nealytics-test:1", "--check", *options],
+        env=environ, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.e2e
+@pytest.mark.engine
+@pytest.mark.slow
+@needs_engine
+def test_the_image_takes_an_event_and_gives_it_back(builder: dict[str, str], tmp_path: Path):
+    """Whole with ClickHouse inside; else with an engine outside."""
+    folder = compiled_program()
+    if (folder / "chdb").is_dir():
+        build_and_check(builder, "--program", str(folder), "--embedded")
+        return
+    address = f"127.0.0.1:{free_port()}"
+    with start_engine(tmp_path, embedded_listen=address, embedded_password="secret"):
+        printed = build_and_check(
+            {**builder, "CLICKHOUSE_PASSWORD": "secret"},
+            "--program", str(folder), "--clickhouse", f"http://{address}",
+        )  # fmt: skip
+    (size,) = re.findall(r": ([\d.]+) MB, ", printed)
+    assert float(size) <= 60
