@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Tries what was built, as a stranger would: unpack, start, send, read back, stop, start again, read again.
+#
+#   scripts/smoke.sh EMBEDDED [SERVER]      each a .tar.gz of a release, a directory with the program, or the program
+#
+# EMBEDDED is the flavour with ClickHouse inside. SERVER, the one without, is tried against the ClickHouse of EMBEDDED,
+# so that nothing else is needed: bash, tar and the coreutils, no Python, no curl, no root, no network but loopback.
+# WAIT_S says how long a node may take to start, and an event to be readable (60; emulated processors are slow).
+# The last line is "smoke: passed"; anything else is a failure, told with the end of the node's log.
+set -euo pipefail
+wait_s=${WAIT_S:-60}
+scratch=$(mktemp -d)
+pid=
+embedded_pid=
+cleanup() {
+  for running in $pid $embedded_pid; do kill -KILL "$running" 2>/dev/null || true; done
+  rm -rf "$scratch"
+}
+trap cleanup EXIT
+
+fail() {
+  echo "smoke: $flavour: $*" >&2
+  [ ! -s "$scratch/$flavour.log" ] || { echo "the end of its log:" && tail -n 20 "$scratch/$flavour.log"; } >&2
+  exit 1
+}
+
+# program_of ARTEFACT: the path of its `nealytics`.
+program_of() {
+  local artefact=$1 found
+  if [ -f "$artefact" ] && [ "${artefact%.tar.gz}" != "$artefact" ]; then
+    mkdir "$scratch/$flavour"
+    tar -xzf "$artefact" -C "$scratch/$flavour" || fail "cannot unpack $artefact"
+    artefact=$scratch/$flavour
+  fi
+  if [ -d "$artefact" ]; then
+    found=$(find "$artefact" -maxdepth 2 -name nealytics -type f -perm -u+x | head -n 1)
+    [ -n "$found" ] || fail "no program named nealytics in $1"
+    artefact=$found
+  fi
+  [ -x "$artefact" ] || fail "$1 is no .tar.gz, no directory and no program"
+  realpath "$artefact"
+}
+
+free_port() {
+  local port
+  while :; do
+    port=$((20000 + RANDOM % 12000))
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+  done
+  echo "$port"
+}
+
+# request METHOD PATH [HEADER] [BODY]: the whole answer, status line first.
+request() {
+  local LC_ALL=C method=$1 path=$2 header=${3:-X-Smoke: 1} body=${4:-}
+  exec 3<>"/dev/tcp/127.0.0.1/$port" || return
+  printf '%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n%s\r\nContent-Length: %d\r\n\r\n%s' \
+    "$method" "$path" "$header" "${#body}" "$body" >&3
+  cat <&3
+  exec 3>&-
+}
+
+# until_true WHAT COMMAND…: repeats the command until it succeeds or wait_s are over.
+until_true() {
+  local what=$1 end=$((SECONDS + wait_s))
+  shift
+  until "$@"; do
+    [ -z "$pid" ] || kill -0 "$pid" 2>/dev/null || fail "the node ended before: $what"
+    [ $SECONDS -lt $end ] || fail "waited $wait_s s in vain for: $what; the last answer: ${answer:-none}"
+    sleep 0.1
+  done
+}
+
+healthy() { "$program" health --config "$config" >/dev/null 2>&1; }
+ready() { request GET /ready 2>/dev/null | head -n 1 | grep -q ' 200 '; }
+readable() {
+  answer=$(request GET "/api/v1/telemetry/timeline?limit=10&sessionId=$session" "Authorization: Bearer $token")
+  [ "$(grep -o '"eventId"' <<<"$answer" | wc -l)" = 2 ]
+}
+
+start() {
+  local began=$EPOCHREALTIME ended
+  "$program" serve --config "$config" >>"$scratch/$flavour.log" 2>&1 &
+  pid=$!
+  until_true "nealytics health" healthy
+  ended=$EPOCHREALTIME
+  until_true "GET /ready is 200" ready
+  echo "$flavour: alive after $(((${ended/./} - ${began/./}) / 1000)) ms (what asks also takes its time)"
+}
+
+stop() {
+  local status=0
+  kill -TERM "$pid"
+  wait "$pid" || status=$?
+  pid=
+  [ $status = 0 ] || fail "SIGTERM ended it with status $status, not 0"
+}
+
+# new_event: one with an id and a time of its own, so that sending it twice counts nothing twice.
+new_event() {
+  printf '{"eventId":"%s","timestamp":"%s","projectId":"my-app","tenantId":"smoke","sessionId":"%s","eventType":"smoke"}' \
+    "$(cat /proc/sys/kernel/random/uuid)" "$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)" "$session"
+}
+
+# try FLAVOUR ARTEFACT: leaves the node running.
+try() {
+  flavour=$1
+  program=$(program_of "$2")
+  config=$scratch/$flavour.toml
+  port=$(free_port)
+  echo "$flavour: $("$program" --version)"
+  "$program" init --config "$config" --listen "127.0.0.1:$port" --data-dir "$scratch/$flavour-data" >/dev/null ||
+    fail "init failed"
+  local key event answer
+  key=$(sed -n 's/^key = "\(.*\)"/\1/p' "$config" | head -n 1)
+  [ -n "$key" ] || fail "init wrote no key into $config"
+  token=$("$program" token --config "$config" --project my-app --tenant smoke --expires 1h) || fail "token failed"
+  start
+
+  session=$(cat /proc/sys/kernel/random/uuid)
+  event=$(new_event)
+  answer=$(request POST /api/v1/telemetry/track "X-Project-Key: $key" "$event")
+  grep -q '^HTTP/1.1 202 ' <<<"$answer" || fail "track was not answered with 202: $answer"
+  answer=$(request POST '/api/v1/telemetry/batch?wait=true' "X-Project-Key: $key" \
+    "[$event,$(new_event)]")
+  grep -q '^HTTP/1.1 20[02] ' <<<"$answer" || fail "batch was not answered with 200 or 202: $answer"
+  until_true "the timeline has both events, one of them sent twice" readable
+  answer=$(request GET '/api/v1/telemetry/timeline?limit=10' 'Authorization: Bearer wrong')
+  grep -q '^HTTP/1.1 401 ' <<<"$answer" || fail "a wrong token was not answered with 401: $answer"
+  stop
+  start
+  until_true "the timeline still has them after a restart" readable
+  echo "$flavour: 202, read back, stopped, started, read back"
+}
+
+flavour=arguments
+[ $# = 1 ] || [ $# = 2 ] || fail "usage: scripts/smoke.sh EMBEDDED [SERVER]"
+clickhouse_port=$(free_port)
+export NEALYTICS_CLICKHOUSE_EMBEDDED_LISTEN=127.0.0.1:$clickhouse_port NEALYTICS_WAL_ALLOW_ANY_FILESYSTEM=true
+try embedded "$1"
+if [ $# = 2 ]; then
+  embedded_pid=$pid
+  pid=
+  password=$(sed -n 's/^embedded_password = "\(.*\)"/\1/p' "$config")
+  export NEALYTICS_CLICKHOUSE_URL=http://127.0.0.1:$clickhouse_port NEALYTICS_CLICKHOUSE_USER=default
+  export NEALYTICS_CLICKHOUSE_PASSWORD=$password NEALYTICS_CLICKHOUSE_DATABASE=smoke
+  unset NEALYTICS_CLICKHOUSE_EMBEDDED_LISTEN
+  try server "$2"
+  stop
+  pid=$embedded_pid
+  embedded_pid=
+  flavour=embedded
+fi
+stop
+echo "smoke: passed"
