@@ -97,6 +97,12 @@ def _import() -> click.Command:
     return import_
 
 
+def _export() -> click.Command:
+    from nealytics.cli.export import export_
+
+    return export_
+
+
 def _bench() -> click.Command:
     from nealytics.cli.bench import bench
 
@@ -113,6 +119,7 @@ COMMANDS = {
     "doctor": _Entry(_doctor, "Check configuration, disk, clock, limits and ClickHouse."),
     "token": _Entry(_token, "Make a token that reads the events of one tenant."),
     "import": _Entry(_import, "Send events from a file of NDJSON or CSV."),
+    "export": _Entry(_export, "Write events to a file, of a tenant, a project or all."),
     "schema": _Entry(_schema, "Print or apply the table in ClickHouse."),
     "wal": _Entry(_wal, "Look into the write-ahead log."),
     "dead-letter": _Entry(_dead_letter, "List or retry events that ClickHouse refused."),

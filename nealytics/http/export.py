@@ -9,9 +9,8 @@ asked for again.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
-from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -85,25 +84,14 @@ class _Export:
         return self._parquet() if self._params.format == "parquet" else self._text()
 
     async def _text(self) -> AsyncGenerator[bytes]:
-        chosen = self._params.selection
         head = export.CSV_HEADER if self._params.format == "csv" else b""
-        async for part in export.slices(self._count, chosen.from_ms, chosen.to_ms):
-            parts = [part]
-            while parts:
-                part = parts.pop()
-                async with AsyncExitStack() as stack:
-                    try:
-                        pieces = await self._ask(partial(self._slice, part, stack))
-                    except Refused as refused:
-                        halves = part.halves() if _too_large(refused) else None
-                        if halves is None:
-                            raise
-                        parts += reversed(halves)
-                        continue
-                    async for piece in pieces:
-                        self._begun = True
-                        yield head + piece
-                        head = b""
+        parts = export.parts(self._events, self._params, self._ask, _too_large)
+        async with aclosing(parts):
+            async for _, pieces in parts:
+                async for piece in pieces:
+                    self._begun = True
+                    yield head + piece
+                    head = b""
         if head:
             yield head
 
@@ -121,22 +109,6 @@ class _Export:
             async for piece in pieces:
                 yield piece
 
-    def _slice(self, part: export.Slice, stack: AsyncExitStack) -> Awaitable[AsyncIterator[bytes]]:
-        query = export.slice_sql(self._params, part)
-        output_format = export.OUTPUT_FORMATS[self._params.format]
-        return stack.enter_async_context(self._events.stream(query, output_format, export.SETTINGS))
-
-    async def _count(self, from_ms: int, to_ms: int, width_ms: int) -> export.Counted | None:
-        try:
-            counted: export.Counted = await self._ask(
-                lambda: export.counted(self._events, self._params, from_ms, to_ms, width_ms)
-            )
-        except Refused as refused:
-            if _too_large(refused) and from_ms < to_ms:
-                return None
-            raise
-        return counted
-
     async def _ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
         """Asks in turn with others. What is begun is worth some patience."""
         for delay_s in _RETRY_DELAYS_S:
@@ -146,7 +118,7 @@ class _Export:
             except Refused as refused:
                 if refused.status != 503 or not self._begun:
                     raise
-                log.warning("export: %s; asking again in %.0f s", refused.message, delay_s)
+                log.warning("export: %s; asking again in %.0f s", refused.__cause__ or refused, delay_s)
                 await asyncio.sleep(delay_s)
         async with self._reads.turn(self._scope):
             return await self._reads.ask(question)
@@ -168,7 +140,7 @@ async def _send(
             break_off(request)  # the client has left, or reads nothing
         except NealyticsError as error:
             break_off(request)
-            log.warning("export: broken off: %s", error)
+            log.warning("export: broken off: %s", error.__cause__ or error)
         except Exception:
             # The edge: whatever it is, what was sent must not look complete.
             break_off(request)
@@ -189,8 +161,8 @@ async def _packed(pieces: AsyncGenerator[bytes], name: str) -> AsyncGenerator[by
     yield await asyncio.to_thread(packer.end)
 
 
-def _too_large(refused: Refused) -> bool:
-    return refused.code == "query_too_large"
+def _too_large(error: NealyticsError) -> bool:
+    return isinstance(error, Refused) and error.code == "query_too_large"
 
 
 def _encoding_for(request: web.Request) -> str | None:

@@ -27,12 +27,16 @@ How it is read: a cheap count says where the events are; then each slice of time
 is one query of its own, complete before its first byte is sent, so no query is long and nothing gathers.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from nealytics.clickhouse.client import Setting
+from nealytics.clickhouse.client import Param, Setting
+from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
+from nealytics.errors import NealyticsError
 from nealytics.queries import event_text
 from nealytics.queries.endpoint import Stream
 from nealytics.queries.filters import Bind, Selection
@@ -44,8 +48,9 @@ CONTENT_TYPES: Final = {
     "csv": "text/csv",
     "parquet": "application/vnd.apache.parquet",
 }
-# As ClickHouse calls them. The lines of NDJSON are made by our SQL, so nothing is left to escape.
-OUTPUT_FORMATS: Final = {"ndjson": "TabSeparatedRaw", "csv": "CSV", "parquet": "Parquet"}
+# As ClickHouse calls them. The lines of NDJSON are made by our SQL, so nothing is left to escape. "native" is
+# for `nealytics export` alone: the columns that an INSERT names, as they are stored.
+OUTPUT_FORMATS: Final = {"ndjson": "TabSeparatedRaw", "csv": "CSV", "parquet": "Parquet", "native": "Native"}
 
 FIELDS: Final = tuple(event_text.FIELDS)
 CSV_HEADER: Final = (",".join(f'"{name}"' for name in FIELDS) + "\r\n").encode()
@@ -136,12 +141,27 @@ def count_sql(params: Params, from_ms: int, to_ms: int, width_ms: int) -> Query:
 
 
 def slice_sql(params: Params, part: Slice) -> Query:
-    bind = Bind()
-    where = _within(params, part, bind)
-    if part.shares > 1:
-        where += f" AND cityHash64(event_id) % {part.shares} = {part.share}"
-    select = event_text.json_sql(FIELDS) if params.format == "ndjson" else event_text.columns_sql(FIELDS)
-    return Query(f"SELECT {select} FROM events WHERE {where} ORDER BY events.timestamp", bind.values)
+    match params.format:
+        case "ndjson":
+            select = event_text.json_sql(FIELDS)
+        case "csv":
+            select = event_text.columns_sql(FIELDS)
+        case _:
+            select = ", ".join(INSERT_COLUMNS[ROW_FORMAT])
+    where, values = _of_slice(params, part)
+    return Query(f"SELECT {select} FROM events WHERE {where} ORDER BY events.timestamp", values)
+
+
+def slice_count_sql(params: Params, part: Slice) -> Query:
+    """How many events are in the slice."""
+    where, values = _of_slice(params, part)
+    return Query(f"SELECT count() FROM events WHERE {where}", values)
+
+
+def extent_sql() -> Query:
+    """When the first and the last event were, in milliseconds, and whether there is any."""
+    first, last = (f"toUnixTimestamp64Milli({which}(timestamp))" for which in ("min", "max"))
+    return Query(f"SELECT {first}, {last}, count() > 0 FROM events", {})
 
 
 def parquet_sql(params: Params) -> Query:
@@ -158,6 +178,48 @@ async def counted(events: Events, params: Params, from_ms: int, to_ms: int, widt
     """Raises `ClickHouseError`."""
     rows = await events.rows(count_sql(params, from_ms, to_ms, width_ms), COUNT_SETTINGS)
     return sorted((int(bucket), int(count)) for bucket, count in rows)
+
+
+# Runs a query, in its turn and as often as that helps.
+Ask = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+async def parts(
+    events: Events, params: Params, ask: Ask, too_large: Callable[[NealyticsError], bool]
+) -> AsyncGenerator[tuple[Slice, AsyncIterator[bytes]]]:
+    """An export slice by slice: its bytes, to be read before the next one is asked for. CSV lacks its header.
+
+    What `ask` raises is `too_large` if the same for less may go well. Raises everything else, and the error
+    of a slice that cannot be made smaller.
+    """
+
+    async def count(from_ms: int, to_ms: int, width_ms: int) -> Counted | None:
+        try:
+            found: Counted = await ask(lambda: counted(events, params, from_ms, to_ms, width_ms))
+        except NealyticsError as error:
+            if too_large(error) and from_ms < to_ms:
+                return None
+            raise
+        return found
+
+    def answer(part: Slice, stack: AsyncExitStack) -> Awaitable[AsyncIterator[bytes]]:
+        stream = events.stream(slice_sql(params, part), OUTPUT_FORMATS[params.format], SETTINGS)
+        return stack.enter_async_context(stream)
+
+    async for part in slices(count, params.selection.from_ms, params.selection.to_ms):
+        waiting = [part]
+        while waiting:
+            part = waiting.pop()
+            async with AsyncExitStack() as stack:
+                try:
+                    pieces = await ask(partial(answer, part, stack))
+                except NealyticsError as error:
+                    halves = part.halves() if too_large(error) else None
+                    if halves is None:
+                        raise
+                    waiting += reversed(halves)
+                    continue
+                yield part, pieces
 
 
 async def slices(
@@ -193,6 +255,14 @@ async def slices(
                 yield Slice(start_ms, end_ms, share, shares)
     if gathered:
         yield Slice(first_ms, last_ms)
+
+
+def _of_slice(params: Params, part: Slice) -> tuple[str, dict[str, Param]]:
+    bind = Bind()
+    where = _within(params, part, bind)
+    if part.shares > 1:
+        where += f" AND cityHash64(event_id) % {part.shares} = {part.share}"
+    return where, bind.values
 
 
 def _within(params: Params, part: Slice, bind: Bind) -> str:

@@ -129,6 +129,22 @@ def relation(
     )
 
 
+async def projects(client: ClickHouseClient, database: str) -> list[str]:
+    """All projects that have events, for who may see them all. Raises `ClickHouseError`, and `NealyticsError`
+    for a project that no scope can name: its id is not UTF-8, at which the C# engine did not look."""
+    table = f"{identifier(database)}.global_events"
+    rows = await client.query(
+        f"SELECT DISTINCT toString(project_id) AS id, isValidUTF8(id), hex(id) FROM {table} ORDER BY id"
+    )
+    for _, is_text, as_hex in rows:
+        if not is_text:
+            raise NealyticsError(
+                f"reads: {table} has events whose project_id is not UTF-8 (hex {as_hex}); "
+                "read them by SQL, or name one of the other projects"
+            )
+    return [id for id, _, _ in rows]
+
+
 def fence(database: str, scope: Scope) -> dict[str, Setting]:
     """The setting by which ClickHouse leaves out every row outside of `scope`."""
     condition = f"project_id = {quoted(scope.project_id)}"

@@ -1,0 +1,317 @@
+"""`nealytics export`: events out of ClickHouse into a file, of one tenant, one project, or all there are.
+
+It asks ClickHouse itself, the one of the configuration: a server, or the embedded engine, whose node may run
+or not. So it needs neither token nor node, and no limit of the read API stands in its way.
+
+What it writes is complete, or is not there: a file gets its name once everything is in it. On standard output
+only whole slices are written, and the exit status says whether it was all.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import msgspec
+
+from nealytics.auth.scope import Scope
+from nealytics.cli.options import config_option
+from nealytics.clickhouse.client import ClickHouseClient, Setting, endpoint_of
+from nealytics.clickhouse.embedded import engine_dir, running_engine
+from nealytics.clickhouse.encoding import Packer
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.config import Config, load
+from nealytics.errors import NealyticsError, Refused
+from nealytics.http.reads import LATER_CODES, LIMIT_CODES
+from nealytics.queries import export
+from nealytics.queries.export import Params, Slice
+from nealytics.queries.filters import Selection
+from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, instant_ms
+from nealytics.queries.scoped import Events, limit_settings, projects
+
+log = logging.getLogger("nealytics.export")
+
+FORMATS = ("ndjson", "csv", "native")
+PACKINGS = {".gz": "gzip", ".zst": "zstd"}
+
+# A count over a whole project may take a while, and nobody's page waits for it.
+_QUERY_TIMEOUT_S = 60.0
+# Together half a minute, in which ClickHouse can be started again.
+_RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+# A slice is received as a whole before any of it is written; beyond this, in a temporary file.
+_SLICE_MEMORY_BYTES_MAX = 64 * 1024**2
+_COPY_BYTES = 1024**2
+
+
+def _instant(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else instant_ms(param.opts[0], value, round_up=param.name == "from_ms")
+    except Refused as refused:
+        raise click.BadParameter(f"{refused.message}. {refused.detail}") from None
+
+
+@click.command("export")
+@click.argument("file", metavar="[FILE]", default="-")
+@click.option("--project", metavar="ID", help="Of this project only.")
+@click.option("--tenant", metavar="ID", help="Of this tenant of --project only.")
+@click.option(
+    "--from", "from_ms", callback=_instant, metavar="ISO8601", help="From this instant on. Default: all."
+)
+@click.option("--to", "to_ms", callback=_instant, metavar="ISO8601", help="Up to and with this instant.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="Default: by the file's name (.csv, .native, else ndjson; .gz or .zst may follow).",
+)
+@config_option
+def export_(
+    file: str,
+    project: str | None,
+    tenant: str | None,
+    from_ms: int | None,
+    to_ms: int | None,
+    form: str | None,
+    config_path: Path | None,
+) -> None:
+    """Write all events, or those of a project or tenant, to FILE (- or none: standard output).
+
+    \b
+      nealytics export events.ndjson.gz
+      nealytics export --project shop --tenant acme --from 2026-01-01 acme.csv
+
+    ndjson and csv are what `nealytics import` takes: an event comes back as the same event, so importing it
+    twice counts it once. native is for ClickHouse itself, and has every column of the table, also when the
+    event was received:
+
+    \b
+      nealytics export --format native | curl -fsS -T - \\
+        "http://clickhouse:8123/?query=INSERT+INTO+nealytics_core.global_events+FORMAT+Native"
+
+    It reads from the ClickHouse of the configuration. The embedded engine is used if the node runs, and
+    started for the duration otherwise. What was committed before it began is in it once; what is committed
+    while it runs is in it or not.
+
+    FILE is written under the name FILE.part and gets its name once it is complete, so a file of that name is
+    whole. On standard output the exit status tells it (in a pipe: set -o pipefail).
+
+    \b
+    Exit status: 0 complete; 1 it could not be completed; 130 interrupted.
+    """
+    if tenant is not None and project is None:
+        raise click.UsageError("--tenant needs --project: tenants of the same name may be in several.")
+    config = load(config_path)
+    packing = PACKINGS.get(Path(file).suffix.lower())
+    suffix = Path(file.removesuffix(Path(file).suffix) if packing else file).suffix.lower()
+    form = form or {".csv": "csv", ".native": "native"}.get(suffix, "ndjson")
+    chosen = Chosen(project, tenant, from_ms, to_ms, form)
+    began = time.monotonic()
+    try:
+        with _output(file) as write:
+            done = asyncio.run(_export(config, chosen, _packed(write, packing)))
+    except KeyboardInterrupt:
+        click.echo("export: interrupted; it is not complete", err=True)
+        sys.exit(130)
+    except OSError as error:
+        raise NealyticsError(f"export: {file} cannot be written: {error.strerror}") from error
+    click.echo(
+        f"export: {done.events:,} events of {done.projects:,} project{'s' * (done.projects != 1)}, "
+        f"{done.bytes:,} bytes of {form}, {time.monotonic() - began:.1f} s",
+        err=True,
+    )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    project_id: str | None
+    tenant_id: str | None
+    from_ms: int | None
+    to_ms: int | None
+    format: str
+
+
+@dataclass
+class Done:
+    projects: int = 0
+    events: int = 0
+    bytes: int = 0  # before they are compressed
+
+
+Write = Callable[[bytes], object]
+
+
+async def _export(config: Config, chosen: Chosen, output: "_Output") -> Done:
+    if config.clickhouse.url == "embedded" and not engine_dir(config.server.data_dir).is_dir():
+        raise NealyticsError(
+            f"export: there is no {engine_dir(config.server.data_dir)}, so nothing was stored by an embedded "
+            "engine; set server.data_dir to where the node had it, or clickhouse.url to the server"
+        )
+    patient = msgspec.structs.replace(
+        config.clickhouse, query_timeout_s=max(_QUERY_TIMEOUT_S, config.clickhouse.query_timeout_s)
+    )
+    # How much there is to read is the operator's own business.
+    limits: dict[str, Setting] = {**limit_settings(config.query), "max_rows_to_read": 0}
+    done = Done()
+    async with running_engine(config), ClickHouseClient(endpoint_of(config), patient) as client:
+        database = config.clickhouse.database
+        asker = _Asker()
+        if chosen.project_id is not None:
+            named = [chosen.project_id]
+        else:
+            named = await asker.ask(lambda: projects(client, database))
+        for project_id in named:
+            events = Events(client, database, Scope(project_id, chosen.tenant_id), limits=limits)
+            extent = partial(events.rows, export.extent_sql(), export.COUNT_SETTINGS)
+            ((first_ms, last_ms, any_at_all),) = await asker.ask(extent)
+            from_ms = max(first_ms, INSTANT_MS_MIN if chosen.from_ms is None else chosen.from_ms)
+            to_ms = min(last_ms, INSTANT_MS_MAX if chosen.to_ms is None else chosen.to_ms)
+            if not any_at_all or from_ms > to_ms:
+                continue
+            params = Params(format=chosen.format, selection=Selection(from_ms=from_ms, to_ms=to_ms))
+            before = done.events
+            await _export_project(events, params, asker, output, done)
+            done.projects += done.events > before
+        if chosen.format == "csv" and not done.events:
+            output.write(export.CSV_HEADER)
+    output.end()
+    return done
+
+
+async def _export_project(
+    events: Events, params: Params, asker: "_Asker", output: "_Output", done: Done
+) -> None:
+    parts = export.parts(events, params, asker.ask, _too_large)
+    async with aclosing(parts):
+        async for part, pieces in parts:
+            with tempfile.SpooledTemporaryFile(_SLICE_MEMORY_BYTES_MAX) as whole:
+                count = await _receive(events, params, part, pieces, asker, whole)
+                if params.format == "csv" and not done.events:
+                    output.write(export.CSV_HEADER)
+                done.events += count
+                done.bytes += whole.tell()
+                whole.seek(0)
+                while piece := whole.read(_COPY_BYTES):
+                    output.write(piece)
+
+
+async def _receive(
+    events: Events,
+    params: Params,
+    part: Slice,
+    pieces: AsyncIterator[bytes],
+    asker: "_Asker",
+    whole: "IO[bytes] | tempfile.SpooledTemporaryFile[bytes]",
+) -> int:
+    """Fills `whole` with a slice; how many events it has."""
+    try:
+        count = await _copied(pieces, whole, params.format)
+    except ClickHouseUnavailable as error:
+        # It broke off on the way. Nothing of it is written yet, so it can be had again.
+        log.warning("export: %s; asking for the slice again", error)
+
+        async def again() -> int:
+            whole.seek(0)
+            whole.truncate()
+            stream = events.stream(
+                export.slice_sql(params, part), export.OUTPUT_FORMATS[params.format], export.SETTINGS
+            )
+            async with stream as pieces:
+                return await _copied(pieces, whole, params.format)
+
+        count = await asker.ask(again)
+    if params.format == "native":
+        ((count,),) = await asker.ask(lambda: events.rows(export.slice_count_sql(params, part)))
+    return count
+
+
+async def _copied(
+    pieces: AsyncIterator[bytes], into: "IO[bytes] | tempfile.SpooledTemporaryFile[bytes]", form: str
+) -> int:
+    """How many events were in the pieces; 0 of a format that has no lines."""
+    count = 0
+    quoted = False
+    async for piece in pieces:
+        into.write(piece)
+        if form == "ndjson":
+            count += piece.count(b"\n")
+        elif form == "csv":
+            # A line ends outside of quotes; a quote within a text is two.
+            for text in piece.split(b'"'):
+                count += 0 if quoted else text.count(b"\n")
+                quoted = not quoted
+            quoted = not quoted  # there is a quote between two texts only
+    return count
+
+
+def _too_large(error: NealyticsError) -> bool:
+    return isinstance(error, ClickHouseError) and error.code in LIMIT_CODES
+
+
+class _Asker:
+    """Asks ClickHouse; once it has answered at all, again after a failure that may pass."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
+        for delay_s in _RETRY_DELAYS_S:
+            try:
+                answer = await question()
+            except ClickHouseError as error:
+                may_pass = isinstance(error, ClickHouseUnavailable) or error.code in LATER_CODES
+                if not (may_pass and self._begun):
+                    raise
+                log.warning("export: %s; asking again in %.0f s", error, delay_s)
+                await asyncio.sleep(delay_s)
+            else:
+                self._begun = True
+                return answer
+        return await question()
+
+
+@contextmanager
+def _output(file: str) -> Iterator[Write]:
+    """Where to write. Within it the file has another name; it is replaced at the end, and only if all went
+    well."""
+    if file == "-":
+        yield sys.stdout.buffer.write
+        sys.stdout.buffer.flush()
+        return
+    unfinished = Path(f"{file}.part")
+    try:
+        with unfinished.open("wb") as part:
+            yield part.write
+            part.flush()
+            os.fsync(part.fileno())
+        unfinished.replace(file)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+class _Output:
+    """Writes, compressed or not."""
+
+    def __init__(self, write: Write, packer: Packer | None) -> None:
+        self._write = write
+        self._packer = packer
+
+    def write(self, data: bytes) -> None:
+        self._write(data if self._packer is None else self._packer.pack(data))
+
+    def end(self) -> None:
+        if self._packer is not None:
+            self._write(self._packer.end())
+
+
+def _packed(write: Write, packing: str | None) -> _Output:
+    return _Output(write, Packer(packing) if packing else None)
