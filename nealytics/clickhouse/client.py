@@ -38,6 +38,7 @@ from nealytics.clickhouse.errors import (
     error_of,
 )
 from nealytics.config import ClickHouseConfig, Config
+from nealytics.observe import request_id
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -250,7 +251,11 @@ class ClickHouseClient:
         nowhere else.
         """
         address = at or self._read_address()
-        sent: dict[str, Setting] = {**self._known(self._read_settings, address), **(settings or {})}
+        sent: dict[str, Setting] = {
+            **self._known(self._read_settings, address),
+            **self._log_comment(),
+            **(settings or {}),
+        }
         parameters = {
             "database": self.endpoint.database,
             "default_format": "JSONCompact",
@@ -286,6 +291,7 @@ class ClickHouseClient:
             "database": self.endpoint.database,
             "default_format": output_format,
             **self._known(self._read_settings, address),
+            **self._log_comment(),
             "max_execution_time": max(1, int(timeout_s)),
             # It buffers blocks to format them side by side, hundreds of megabytes of wide rows; and it is no
             # faster where the answer is written to a disk.
@@ -523,6 +529,12 @@ class ClickHouseClient:
             await self._learn(address)
         except ClickHouseError as error:
             log.warning("clickhouse: a setting was refused, and system.settings cannot be read: %s", error)
+
+    def _log_comment(self) -> dict[str, Setting]:
+        """So a request's queries are found in `system.query_log`; the embedded engine keeps none. Not as
+        `query_id`: a request may have several queries, and a client may send the same id twice."""
+        request = request_id.current()
+        return {"log_comment": request} if request and not self.endpoint.unix_socket else {}
 
     @staticmethod
     def _known(settings: Mapping[str, Setting], address: Address) -> dict[str, Setting]:

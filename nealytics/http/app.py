@@ -1,13 +1,18 @@
 """The application: ingest routes, and one middleware around every route for what all answers share.
 
 Handlers raise `Refused`; here it becomes JSON. Every answer, aiohttp's own included, leaves with the same
-security headers. Routes under /api/ and /openapi.json have CORS.
+security headers and the request's id (`observe.request_id`). Routes under /api/ and /openapi.json have CORS.
+
+What is answered 5xx has a line in the log; of a flood of them, the first. The others are counted in the
+metrics, and have a line each only at level debug: at 10,000 requests a second that is more than all other
+work together, and the proxy in front writes such a log better.
 
 `build_app` makes it with the ingest routes; `add_read_routes` and `add_health_routes` add theirs;
 `HttpServer` serves it.
 """
 
 import logging
+import time
 from functools import partial
 from http import HTTPStatus
 
@@ -21,6 +26,7 @@ from nealytics.http.connections import DIRECT_POSTS, HttpServer
 from nealytics.http.responses import (
     ANSWER_HEADERS,
     ReadyAnswer,
+    answer_headers,
     error_response,
     http_exception_response,
     refused_response,
@@ -28,6 +34,7 @@ from nealytics.http.responses import (
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.handlers import Commits, Ingest, expect
 from nealytics.ingest.ratelimit import RateLimiter
+from nealytics.observe import request_id
 from nealytics.observe.metrics import Metrics
 from nealytics.shared import NodeMemory
 
@@ -83,7 +90,7 @@ class Cors:
         if origin is not None and (not self._allowed or origin in self._allowed):
             headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
-            headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = "Retry-After"
+            headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = f"Retry-After, {request_id.HEADER}"
 
     def is_preflight(self, request: web.Request) -> bool:
         return (
@@ -103,7 +110,7 @@ class Cors:
 _PREFLIGHT_HEADERS = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST",
     hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "content-type, content-encoding, authorization, x-project-key, "
-    "last-event-id",
+    "last-event-id, x-request-id",
     hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
 }
 
@@ -120,6 +127,7 @@ def answering(cors: Cors) -> Middleware:
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id.begin(request.headers.get(request_id.HEADER))
         is_api = request.path.startswith(API)
         response: web.StreamResponse
         try:
@@ -127,6 +135,8 @@ def answering(cors: Cors) -> Middleware:
             if response.status in _READY and not response.headers and ReadyAnswer.suits(request):
                 return _READY[response.status]
         except Refused as refused:
+            if refused.status >= 500:
+                _log_refusal(request, refused)
             response = refused_response(refused)
         except web.HTTPException as error:
             # OPTIONS of a route that exists is a 405, and that is how a preflight gets here.
@@ -142,9 +152,33 @@ def answering(cors: Cors) -> Middleware:
             response = error_response(
                 500, "internal_error", "something went wrong here", "It is in the server's log; try again."
             )
-        response.headers.update(ANSWER_HEADERS)
+        response.headers.update(answer_headers())
         if is_api:
             cors.apply(request, response)
         return response
 
-    return answer
+    return _logging_each(answer) if log.isEnabledFor(logging.DEBUG) else answer
+
+
+def _log_refusal(request: web.Request, refused: Refused) -> None:
+    # The code is a part of the message: a flood of one reason must not hide another.
+    log.warning(
+        f"http: %s %s: {refused.code}, %s",
+        request.method,
+        request.path,
+        refused.message,
+        extra={"error": str(refused.__cause__)} if refused.__cause__ else None,
+    )
+
+
+def _logging_each(answer: Middleware) -> Middleware:
+    @web.middleware
+    async def logged(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        response = await answer(request, handler)
+        took_ms = (time.perf_counter() - started) * 1000
+        # Without the query: a key may be in it.
+        log.debug("http: %s %s: %d in %.1f ms", request.method, request.path, response.status, took_ms)
+        return response
+
+    return logged

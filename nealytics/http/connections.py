@@ -9,6 +9,7 @@ text. This does the same work with limits:
     connections     `connections_max` per worker; one more gets 503 and is closed
     answer          cut off if the client reads nothing of it for `body_idle_timeout_s`
     broken request  400 as JSON, close
+    Expect          417 as JSON, if it is another than 100-continue
 
 Heads and answers are watched by one sweep over all connections, not by a timer each: 20,000 idle connections
 cost 5 ms every second, and a busy one nothing.
@@ -27,7 +28,14 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from nealytics.config import Config, ServerConfig
-from nealytics.http.responses import ANSWER_HEADERS, error_body, error_response, raw_answer
+from nealytics.http.responses import (
+    ErrorBody,
+    answer_headers,
+    error_response,
+    http_exception_response,
+    raw_error,
+)
+from nealytics.observe import request_id
 
 log = logging.getLogger("nealytics.http")
 
@@ -36,16 +44,6 @@ _SWEEP_S_MAX = 1.0
 # How long one that is turned away may take to read why.
 _TURNED_AWAY_S = 1.0
 _BUSY_RETRY_AFTER_S = 5
-
-_TOO_MANY = raw_answer(
-    "503 Service Unavailable",
-    error_body("too_many_connections", "this worker has all the connections it may have", "Try again later."),
-    {"Retry-After": str(_BUSY_RETRY_AFTER_S)},
-)
-_HEAD_TIMEOUT = raw_answer(
-    "408 Request Timeout",
-    error_body("request_timeout", "the head of the request did not arrive in time", "Send it at once."),
-)
 
 
 # POST routes that need neither the router nor a chain of middlewares: path → what to do. Both together cost
@@ -82,7 +80,18 @@ class Connection(web.RequestHandler):
     def _turn_away(self, transport: asyncio.Transport) -> None:
         self._manager = None  # so aiohttp ignores what this connection still does
         self._force_close = True
-        transport.write(_TOO_MANY)
+        error = ErrorBody(
+            "too_many_connections",
+            "this worker has all the connections it may have",
+            "Try again later.",
+            request_id.new(),
+        )
+        log.warning(
+            "http: a connection is turned away: %s", error.message, extra={"request_id": error.request_id}
+        )
+        transport.write(
+            raw_error("503 Service Unavailable", error, {"Retry-After": str(_BUSY_RETRY_AFTER_S)})
+        )
         # Closing at once, with a request unread, would reset the connection and take the answer with it.
         if transport.can_write_eof():
             transport.write_eof()
@@ -118,7 +127,13 @@ class Connection(web.RequestHandler):
             self._head_since = 0.0
             # To one who never began, silence is the better answer: a browser opens connections in advance.
             if self._head_heard and self.transport is not None:
-                self.transport.write(_HEAD_TIMEOUT)
+                error = ErrorBody(
+                    "request_timeout",
+                    "the head of the request did not arrive in time",
+                    "Send it at once.",
+                    request_id.new(),
+                )
+                self.transport.write(raw_error("408 Request Timeout", error))
             self.force_close()
 
     def cut_off_if_unread(self, now: float, oldest: float) -> None:
@@ -138,6 +153,8 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What could not be parsed, and what went wrong around the middleware."""
+        if not request_id.current():
+            request_id.begin(None)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
         if status >= 500:
@@ -151,7 +168,7 @@ class Connection(web.RequestHandler):
             response = error_response(
                 status, "bad_request", "the request is not valid HTTP", f"{type(exc).__name__}: see RFC 9112."
             )
-        response.headers.update(ANSWER_HEADERS)
+        response.headers.update(answer_headers())
         response.force_close()
         return response
 
@@ -185,7 +202,9 @@ class _Server(web.Server):
                 path = path.lower().removesuffix("/")
                 if path in paths:
                     request = request.clone(rel_url=request.rel_url.with_path(path, keep_query=True))
-            if request.method == "POST" and hdrs.EXPECT not in request.headers:
+            if hdrs.EXPECT in request.headers:
+                return _expecting(handle, request)
+            if request.method == "POST":
                 return direct_posts.get(path, handle)(request)
             return handle(request)
 
@@ -211,6 +230,17 @@ class _Server(web.Server):
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._options)
+
+
+async def _expecting(handle: Handler, request: web.Request) -> web.StreamResponse:
+    """aiohttp looks at `Expect` before it asks any middleware, and refuses in plain text."""
+    try:
+        return await handle(request)
+    except web.HTTPExpectationFailed as error:
+        request_id.begin(request.headers.get(request_id.HEADER))
+        response = http_exception_response(error, request.path)
+        response.headers.update(answer_headers())
+        return response
 
 
 class HttpServer:

@@ -18,6 +18,7 @@ is left out); and the hubs' questions together, which take half of one query's t
 """
 
 import asyncio
+import contextvars
 import logging
 import math
 import random
@@ -243,7 +244,7 @@ class Live:
             break_off(request)
         except NealyticsError as error:
             break_off(request)
-            log.warning("live: a stream ends: %s", error)
+            log.warning("live: a stream ends: %s", error.__cause__ or error)
         except Exception:
             # The edge: an error text must not get among the messages.
             break_off(request)
@@ -336,7 +337,8 @@ class Hub:
         self._had_a_turn = asyncio.Event()
         self._looked = asyncio.Event()
         self._succeeded = asyncio.Event()
-        self._task = asyncio.create_task(self._run())
+        # Not in the context of the request that happens to be the first.
+        self._task = asyncio.create_task(self._run(), context=contextvars.Context())
 
     async def first_turn(self) -> None:
         await self._had_a_turn.wait()

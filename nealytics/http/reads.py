@@ -233,7 +233,6 @@ def refusal(error: NealyticsError) -> Exception:
             detail="Narrow the time range, add a filter (eventType, sessionId), or ask for a smaller limit.",
         )
     if isinstance(error, ClickHouseUnavailable) or error.code in LATER_CODES:
-        log.warning("reads: ClickHouse is not available", extra={"error": str(error)})
         return Refused(
             503,
             "clickhouse_unavailable",

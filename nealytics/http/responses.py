@@ -1,4 +1,5 @@
-"""How an error looks: JSON `{code, message, detail, field?}`, never empty; and what every answer carries."""
+"""How an error looks: JSON `{code, message, detail, requestId, field?}`, never empty; and what every answer
+carries."""
 
 from http import HTTPStatus
 
@@ -7,6 +8,7 @@ from aiohttp import hdrs, web
 from aiohttp.helpers import rfc822_formatted_time
 
 from nealytics.errors import Refused
+from nealytics.observe import request_id
 
 ANSWER_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -15,6 +17,11 @@ ANSWER_HEADERS = {
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "Server": "nealytics",  # instead of aiohttp's, which tells versions
 }
+
+
+def answer_headers() -> dict[str, str]:
+    """What the answer to this request carries, whatever it is."""
+    return {**ANSWER_HEADERS, request_id.HEADER: request_id.current()}
 
 
 class ReadyAnswer(web.StreamResponse):
@@ -29,7 +36,7 @@ class ReadyAnswer(web.StreamResponse):
         lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{k}: {v}" for k, v in headers.items())]
         if status != HTTPStatus.NO_CONTENT:
             lines.append("Content-Length: 0")
-        self._head = ("\r\n".join(lines) + "\r\nDate: ").encode()
+        self._head = "\r\n".join(lines) + f"\r\n{request_id.HEADER}: "
 
     @staticmethod
     def suits(request: web.BaseRequest) -> bool:
@@ -44,7 +51,8 @@ class ReadyAnswer(web.StreamResponse):
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has left")
-        transport.write(self._head + rfc822_formatted_time().encode() + b"\r\n\r\n")
+        text = f"{self._head}{request_id.current()}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
+        transport.write(text.encode())
         if request.protocol.writing_paused:  # a client that sends and does not read
             await request.writer.drain()
 
@@ -52,15 +60,12 @@ class ReadyAnswer(web.StreamResponse):
         pass
 
 
-class ErrorBody(msgspec.Struct, omit_defaults=True):
+class ErrorBody(msgspec.Struct, omit_defaults=True, rename="camel"):
     code: str
     message: str
     detail: str
+    request_id: str
     field: str | None = None
-
-
-def error_body(code: str, message: str, detail: str, field: str | None = None) -> bytes:
-    return msgspec.json.encode(ErrorBody(code, message, detail, field))
 
 
 def error_response(
@@ -74,7 +79,7 @@ def error_response(
 ) -> web.Response:
     response = web.Response(
         status=status,
-        body=error_body(code, message, detail, field),
+        body=msgspec.json.encode(ErrorBody(code, message, detail, request_id.current(), field)),
         content_type="application/json",
         headers=headers,
     )
@@ -111,11 +116,13 @@ def http_exception_response(error: web.HTTPException, path: str) -> web.Response
     return error_response(error.status, code, message, detail, headers=headers)
 
 
-def raw_answer(status_line: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
+def raw_error(status_line: str, error: ErrorBody, headers: dict[str, str] | None = None) -> bytes:
     """A whole answer for a connection on which no request could be read; it must be closed afterwards."""
+    body = msgspec.json.encode(error)
+    fixed = {**ANSWER_HEADERS, request_id.HEADER: error.request_id}
     lines = [
         f"HTTP/1.1 {status_line}",
-        *(f"{name}: {value}" for name, value in {**ANSWER_HEADERS, **(headers or {})}.items()),
+        *(f"{name}: {value}" for name, value in {**fixed, **(headers or {})}.items()),
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
         "Connection: close",

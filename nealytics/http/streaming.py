@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 from nealytics.auth.scope import Scope
 from nealytics.errors import Refused
 from nealytics.http.app import Cors
-from nealytics.http.responses import ANSWER_HEADERS
+from nealytics.http.responses import answer_headers
 from nealytics.queries.params import Warn
 
 RETRY_AFTER_S = 5
@@ -77,7 +77,7 @@ def head_of(
             hdrs.CONTENT_TYPE: content_type,
             hdrs.CACHE_CONTROL: "no-store",  # one tenant's data
             "X-Accel-Buffering": "no",  # nginx would gather it, on disk if need be
-            **ANSWER_HEADERS,
+            **answer_headers(),
             **headers,
         }
     )

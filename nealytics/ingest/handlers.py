@@ -26,6 +26,7 @@ from nealytics.ingest.parser import (
     starts_array,
 )
 from nealytics.ingest.ratelimit import RateLimiter
+from nealytics.observe import request_id
 from nealytics.observe.metrics import Metrics
 
 TRACK = "/api/v1/telemetry/track"
@@ -44,11 +45,12 @@ class Commits(Protocol):
     async def wait_committed(self, first_lsn: int, last_lsn: int, timeout_s: float) -> bool: ...
 
 
-class BatchAnswer(msgspec.Struct, omit_defaults=True, kw_only=True):
-    # Filled in when nothing was accepted.
+class BatchAnswer(msgspec.Struct, omit_defaults=True, kw_only=True, rename="camel"):
+    # Filled in when nothing was accepted: then it is an error.
     code: str | None = None
     message: str | None = None
     detail: str | None = None
+    request_id: str | None = None
     accepted: int
     rejected: int
     errors: list[Refusal]
@@ -224,6 +226,7 @@ def _nothing_accepted(parsed: Parsed) -> BatchAnswer:
         code=code,
         message=f"none of the {rejected} events is acceptable" if rejected else "the body holds no events",
         detail="Nothing was stored; errors says why, event by event." if rejected else "Send at least one.",
+        request_id=request_id.current(),
         accepted=0,
         rejected=rejected,
         errors=parsed.errors,

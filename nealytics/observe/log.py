@@ -2,9 +2,10 @@
 
     {"ts": "2026-11-22T14:35:07.123Z", "level": "info", "logger": "nealytics.commit", "message": "…", …}
 
-`extra={...}` fields stand beside the message. Every text is cleaned, whoever logged it: credentials are known
-by their place (`?k=`, `Authorization:`, `password=` …) and, for the configured ones, by their value. What a
-client sent that was not even HTTP is not logged at all, because no pattern finds half a key in half a line.
+`extra={...}` fields stand beside the message, and `request_id` where a request is being served. Every text
+is cleaned, whoever logged it: credentials are known by their place (`?k=`, `Authorization:`, `password=` …)
+and, for the configured ones, by their value. What a client sent that was not even HTTP is not logged at all,
+because no pattern finds half a key in half a line.
 The same message again and again is cut to a few a window, with a count of those left out.
 """
 
@@ -20,6 +21,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, quote_plus
+
+from nealytics.observe import request_id
 
 MASK = "***"
 
@@ -115,6 +118,8 @@ class JsonFormatter(logging.Formatter):
             "message": self._clean(_message_of(record)),
             **self._fields,
         }
+        if request := request_id.current():
+            line["request_id"] = self._clean(request)
         for name, value in vars(record).items():
             if name not in _RECORD_FIELDS and name not in line:
                 line[name] = self._clean_value(name, value)
@@ -154,7 +159,8 @@ class RepeatFilter(logging.Filter):
     """Lets `REPEATS_MAX` records with the same message through in each window, and counts the rest.
 
     "The same" is the message before its arguments, from one logger. The first record after the window carries
-    `suppressed`, the number left out. Critical ones always pass.
+    `suppressed`, the number left out. Critical ones always pass, and those on level debug: whoever asks for
+    these wants all of them.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -163,7 +169,7 @@ class RepeatFilter(logging.Filter):
         self._seen: dict[tuple[str, int, str], list[float]] = {}  # → [window's start, passed, left out]
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.CRITICAL:
+        if record.levelno >= logging.CRITICAL or record.levelno <= logging.DEBUG:
             return True
         now = self._clock()
         if len(self._seen) > 1_000:  # messages without arguments, each different: forget those of old windows
