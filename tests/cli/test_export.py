@@ -1,0 +1,325 @@
+"""What is exported is all of it and comes back as the same events, or it is visibly no export."""
+
+import asyncio
+import csv
+import gzip
+import http.client
+import json
+import os
+import random
+import re
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import pytest
+from aiohttp import web
+from click.testing import CliRunner, Result
+
+from nealytics.cli import export as cli_export
+from nealytics.cli import main
+from nealytics.clickhouse import schema
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.embedded import socket_path
+from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
+from nealytics.event import Limits, decode_event, freeze
+from nealytics.queries import export
+from tests.e2e.node import KEY, Node, free_port, program
+from tests.engine import UnixConnection, needs_engine, request, start_engine
+
+TIMELINE = "/api/v1/telemetry/timeline?limit=1000"
+AWKWARD = ['a "b"', "line\nline\r\n", "tab\t,;", "café 漢字 🙂", "=1+1", "\\N", "NULL", "-", "'", "%20#&"]
+SCOPES = [("shop", "acme"), ("shop", "globex"), ('pro"ject\\ 漢', "acme")]
+
+
+def events(count: int = 300) -> list[dict[str, Any]]:
+    """With and without user, item, metadata, eventId and timestamp, over the years."""
+    chance = random.Random(5)
+    now_ms = int(time.time() * 1000)
+    found = []
+    for number in range(count):
+        project_id, tenant_id = SCOPES[number % len(SCOPES)]
+        event: dict[str, Any] = {
+            "projectId": project_id,
+            "tenantId": tenant_id,
+            "sessionId": chance.choice(AWKWARD),
+            "eventType": chance.choice(AWKWARD),
+            "timestamp": now_ms - chance.randrange(3 * 365 * 86_400_000),
+        }
+        if chance.random() < 0.5:
+            event |= {"userId": chance.choice(AWKWARD), "itemId": chance.choice(AWKWARD)}
+        match number % 3:
+            case 0:
+                event["metadata"] = {
+                    "text": chance.choice(AWKWARD),
+                    "number": number,
+                    "deep": {"a": [1, None]},
+                }
+            case 1:
+                event["metadataJson"] = chance.choice(AWKWARD)  # any text, also such as is no JSON
+        if number % 4 == 0:
+            del event["timestamp"]
+        found.append(event)
+    return found
+
+
+def run(config: Path, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[bytes]":
+    command = [*program(), *arguments, "--config", str(config)]
+    return subprocess.run(command, capture_output=True, env={**os.environ, **environ}, timeout=120)
+
+
+def exported(node: Node, *arguments: str, **environ: str) -> bytes:
+    done = run(node.config, "export", *arguments, **environ)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def imported(node: Node, file: Path, *arguments: str) -> None:
+    done = run(node.config, "import", str(file), "--url", node.url, "--key", KEY, *arguments)
+    assert done.returncode == 0, done.stderr.decode()
+    node.wait_drained()
+
+
+def timelines(node: Node) -> list[list[dict[str, Any]]]:
+    """What each tenant sees; within a millisecond the order is undefined."""
+    return [
+        sorted(node.read(TIMELINE, project_id=p, tenant_id=t)["events"], key=lambda event: event["eventId"])
+        for p, t in SCOPES
+    ]
+
+
+def started(directory: Path, **settings: str) -> Node:
+    directory.mkdir()
+    lines = (f"clickhouse.{key} = {json.dumps(value)}" for key, value in settings.items())
+    node = Node(directory, settings="\n".join(lines))
+    node.start()
+    return node
+
+
+def received(node: Node) -> bytes:
+    """Which event the node took when; straight from its engine."""
+    sql = b"SELECT event_id, received_at FROM nealytics_core.global_events FINAL ORDER BY ALL"
+    return request(UnixConnection(str(socket_path(node.directory / "data"))), "POST", "/", sql).body
+
+
+@pytest.mark.e2e
+@pytest.mark.engine
+@needs_engine
+def test_an_export_comes_back_elsewhere_as_the_same_events_counted_once(tmp_path: Path):
+    one = started(tmp_path / "one")
+    listen = f"127.0.0.1:{free_port()}"
+    two = started(tmp_path / "two", embedded_listen=listen, embedded_password="a-password")
+    three = started(tmp_path / "three")
+    try:
+        one.wait_ready()
+        assert one.post("batch", events())[0] == 202
+        one.wait_drained()
+        expected = timelines(one)
+        assert sum(map(len, expected)) == 300
+
+        # As NDJSON, of a node that runs, imported twice.
+        assert exported(one, str(one.directory / "all.ndjson")) == b""
+        three.wait_ready()
+        imported(three, one.directory / "all.ndjson")
+        imported(three, one.directory / "all.ndjson", "--restart")
+        assert timelines(three) == expected
+
+        # One tenant as CSV, packed, over what is there.
+        exported(one, "--project", "shop", "--tenant", "acme", str(one.directory / "acme.csv.gz"))
+        with gzip.open(one.directory / "acme.csv.gz", "rt", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        assert {row["eventId"] for row in rows} == {event["eventId"] for event in expected[0]}
+        imported(three, one.directory / "acme.csv.gz")
+        assert timelines(three) == expected
+
+        # And all of it for ClickHouse itself, of a node that is gone, with the columns that no event has.
+        when_received = received(one)
+        assert one.stop() == 0
+        (one.directory / "data").rename(one.directory / "old")
+        native = exported(
+            one,
+            "--format=native",
+            NEALYTICS_CLICKHOUSE_URL="embedded",
+            NEALYTICS_SERVER_DATA_DIR=str(one.directory / "old"),
+        )
+        two.wait_ready()
+        for _ in range(2):
+            query = urlencode({"query": "INSERT INTO nealytics_core.global_events FORMAT Native"})
+            headers = {"X-ClickHouse-User": "default", "X-ClickHouse-Key": "a-password"}
+            answer = request(http.client.HTTPConnection(listen), "POST", f"/?{query}", native, headers)
+            assert (answer.status, answer.body) == (200, b"")
+        assert timelines(two) == expected
+        assert received(two) == when_received
+    finally:
+        for node in (one, two, three):
+            node.kill()
+
+
+class Proxy:
+    """Between the export and its ClickHouse: notes what is asked for, and cuts off what `cut` says."""
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+        self.slices = 0
+        self.cut: Callable[[int], bool] = lambda number: False
+        self.url = ""
+
+    async def __aenter__(self) -> "Proxy":
+        self._session = aiohttp.ClientSession(auto_decompress=False)
+        self._runner = web.ServerRunner(web.Server(self._handle))
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        headers = {name: value for name, value in request.headers.items() if name != "Host"}
+        async with self._session.request(
+            request.method, self.engine + request.raw_path, data=await request.read(), headers=headers
+        ) as answer:
+            body = await answer.read()
+            passed = {
+                name: value
+                for name, value in answer.headers.items()
+                if name.lower() not in ("content-length", "transfer-encoding", "date", "server")
+            }
+        response = web.StreamResponse(status=answer.status, headers=passed)
+        number, is_slice = self.slices, request.query.get("default_format") == "TabSeparatedRaw"
+        self.slices += is_slice
+        response.content_length = len(body)
+        await response.prepare(request)
+        if is_slice and self.cut(number):
+            await response.write(body[: len(body) // 2])
+            assert request.transport is not None
+            request.transport.abort()
+            return response
+        await response.write(body)
+        return response
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
+    """A ClickHouse with 300 events, by TCP, with a proxy before it."""
+    listen = f"127.0.0.1:{free_port()}"
+    engine = start_engine(tmp_path, embedded_listen=listen, embedded_password="a-password", retention_days=0)
+    with engine:
+        config = engine.config
+        async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+            await schema.apply(client, config.clickhouse)
+            limits = Limits(256, 2_048, 0, 86_400_000)
+            now_ms = int(time.time() * 1000)
+            frozen = [freeze(decode_event(json.dumps(sent).encode()), now_ms, limits) for sent in events()]
+            body = b"".join(encode_row(event, now_ms) for event in frozen)
+            for token in ("first", "again"):  # so that every event is there twice
+                sql = schema.insert_sql(config.clickhouse.database, ROW_FORMAT)
+                await client.insert(sql, body, token=token)
+        async with Proxy(f"http://{listen}") as proxy:
+            yield proxy
+
+
+@pytest.fixture
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "SLICE_EVENTS_MAX", 50)
+    monkeypatch.setattr(cli_export, "_RETRY_DELAYS_S", (0.01, 0.01))
+
+
+async def invoke(tmp_path: Path, url: str, *arguments: str) -> Result:
+    config = tmp_path / "nealytics.toml"
+    config.write_text(f'[server]\ndata_dir = "{tmp_path}/data"\n[clickhouse]\nurl = "{url}"\n')
+    command = ["export", "--config", str(config), *arguments]
+    environ = {"NEALYTICS_CLICKHOUSE_USER": "default", "NEALYTICS_CLICKHOUSE_PASSWORD": "a-password"}
+    return await asyncio.to_thread(CliRunner(env=environ).invoke, main, command)
+
+
+on_the_engine = [pytest.mark.engine, needs_engine, pytest.mark.usefixtures("small_slices")]
+
+
+class TestOnTheEngine:
+    pytestmark = on_the_engine
+
+    async def test_every_event_is_there_once_and_counted_whatever_the_format(self, proxy, tmp_path):
+        for form in ("ndjson", "csv", "native"):
+            result = await invoke(tmp_path, proxy.url, str(tmp_path / f"all.{form}"))
+            assert result.exit_code == 0, result.output
+            assert re.match(rf"export: 300 events of 2 projects, [\d,]+ bytes of {form}, ", result.stderr)
+        lines = [json.loads(line) for line in (tmp_path / "all.ndjson").read_text().splitlines()]
+        with (tmp_path / "all.csv").open(newline="") as file:
+            records = list(csv.DictReader(file, strict=True))
+        ids = sorted(line["eventId"] for line in lines)
+        assert len(set(ids)) == 300
+        assert sorted(record["eventId"] for record in records) == ids
+        assert proxy.slices > 6
+
+    async def test_a_range_and_a_project_leave_out_the_rest(self, proxy, tmp_path):
+        result = await invoke(tmp_path, proxy.url)
+        lines = [json.loads(line) for line in result.stdout.splitlines()]
+        first, last = "2025-01-01T00:00:00Z", max(line["timestamp"] for line in lines)
+        wanted = [
+            line for line in lines if first <= line["timestamp"] <= last and line["projectId"] == "shop"
+        ]
+        chosen = ("--project", "shop", "--from", "2025-01-01", "--to", last)
+        result = await invoke(tmp_path, proxy.url, *chosen)
+        assert [json.loads(line) for line in result.stdout.splitlines()] == wanted
+        result = await invoke(tmp_path, proxy.url, "--to", "1990-01-01", "none.csv", "--format", "csv")
+        assert "export: 0 events of 0 projects" in result.stderr
+
+    async def test_a_slice_that_was_cut_off_is_asked_for_again(self, proxy, tmp_path):
+        whole = await invoke(tmp_path, proxy.url)
+        proxy.cut = lambda number: number % 2 == 0
+        result = await invoke(tmp_path, proxy.url)
+        assert result.exit_code == 0, result.output
+        assert sorted(result.stdout.splitlines()) == sorted(whole.stdout.splitlines())
+
+    async def test_what_cannot_be_completed_leaves_no_file(self, proxy, tmp_path):
+        file = tmp_path / "all.ndjson"
+        file.write_text("of yesterday")
+        proxy.cut = lambda number: number >= 3
+        result = await invoke(tmp_path, proxy.url, str(file))
+        assert result.exit_code == 1
+        assert "events of" not in result.stderr
+        assert file.read_text() == "of yesterday"
+        assert not list(tmp_path.glob("*.part"))
+        # On standard output there are whole slices only.
+        proxy.slices = 0
+        result = await invoke(tmp_path, proxy.url)
+        assert result.exit_code == 1
+        assert 0 < len([json.loads(line) for line in result.stdout.splitlines()]) < 300
+
+
+async def test_without_an_engine_of_its_own_it_makes_none(tmp_path: Path):
+    result = await invoke(tmp_path, "embedded")
+    assert result.exit_code == 1
+    assert f"there is no {tmp_path}/data/clickhouse" in result.stderr
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_clickhouse_that_is_away_is_told_at_once(tmp_path: Path):
+    began = time.monotonic()
+    result = await invoke(tmp_path, f"http://127.0.0.1:{free_port()}", "events.ndjson")
+    assert result.exit_code == 1
+    assert "clickhouse: " in result.stderr
+    assert time.monotonic() - began < 1
+    assert not Path("events.ndjson.part").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--tenant", "acme"], "--tenant needs --project"),
+        (["--from", "yesterday"], "--from is 'yesterday' and not an ISO 8601 date or time"),
+        (["/no/such/directory/x"], "/no/such/directory/x cannot be written: No such file or directory"),
+    ],
+)
+async def test_what_makes_no_sense_is_told(tmp_path: Path, arguments: list[str], told: str):
+    result = await invoke(tmp_path, "http://127.0.0.1:1", *arguments)
+    assert result.exit_code != 0
+    assert told in result.stderr
