@@ -2,13 +2,9 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,37 +44,6 @@ def fill(node: Node) -> None:
     assert node.stop() == 0
 
 
-@contextmanager
-def old_engine(directory: Path, port: int) -> Iterator[None]:
-    """The node that serves the old tables, configured as the document says, but for ports and paths."""
-    text = block("Leaving the embedded engine", "toml")
-    listen = f"127.0.0.1:{free_port()}"
-    here = {
-        "127.0.0.1:5001": listen,
-        "127.0.0.1:8124": f"127.0.0.1:{port}",
-        '"old"\n[auth]': f'"{directory}/old"\n[auth]',
-    }
-    for told, meant in here.items():
-        assert text.count(told) == 1
-        text = text.replace(told, meant)
-    (directory / "old.toml").write_text(text)
-    process = subprocess.Popen([*program(), "serve", "--config", str(directory / "old.toml")])
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"http://{listen}/ready", timeout=5).close()
-                break
-            except (urllib.error.URLError, OSError):
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        yield
-    finally:
-        process.terminate()
-        process.wait(40)
-
-
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_events_of_the_embedded_engine_come_along_to_a_server_once(tmp_path: Path):
     """The server is another engine here, since that has a server's HTTP interface."""
@@ -101,14 +66,20 @@ def test_the_events_of_the_embedded_engine_come_along_to_a_server_once(tmp_path:
         assert counts(node) == {"new": 1}
 
         script = block("Leaving the embedded engine", "sh")
-        script = script.replace("127.0.0.1:8124", f"127.0.0.1:{old_port}").replace(
-            "clickhouse:8123", f"127.0.0.1:{port}"
-        )
+        for told, here in {
+            "DATA_DIR=old": f"DATA_DIR={home}/old",
+            "nealytics export": f"{shlex.join(program())} export --config {node.config}",
+            "clickhouse:8123": f"127.0.0.1:{port}",
+        }.items():
+            assert script.count(told) == 1
+            script = script.replace(told, here)
         environment = {**os.environ, "USER": "default", "PASSWORD": "secret"}
-        with old_engine(home, old_port):
-            for _ in range(2):  # repeating it is harmless
-                subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=environment, check=True)
-                assert counts(node) == {"new": 1, "old": 800}
+        for _ in range(2):  # repeating it is harmless
+            done = subprocess.run(
+                ["bash", "-euc", script], env=environment, check=True, capture_output=True, text=True
+            )
+            assert "export: 800 events of 1 project" in done.stderr
+            assert counts(node) == {"new": 1, "old": 800}
         assert node.stop() == 0
 
 
