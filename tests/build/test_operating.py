@@ -50,7 +50,7 @@ def test_the_events_of_the_embedded_engine_come_along_to_a_server_once(tmp_path:
     home = tmp_path / "node"
     home.mkdir()
     node = Node(home)
-    port, old_port = free_port(), free_port()
+    port = free_port()
     server = start_engine(
         tmp_path / "server", retention_days=0, embedded_listen=f"127.0.0.1:{port}", embedded_password="secret"
     )
