@@ -57,13 +57,26 @@ suffix=''
 [ "$flavour" = server ] || suffix=-embedded
 tag=${tag:-ghcr.io/neavents/nealytics:$version$suffix}
 
+# The first process below buildah that is the program; its children have the same name.
+program_below() {
+  local child children
+  read -ra children <<<"$(cat "/proc/$1/task/"*/children)"
+  for child in "${children[@]}"; do
+    if [ "$(cat "/proc/$child/comm")" = nealytics ]; then
+      echo "$child"
+      return
+    fi
+    program_below "$child"
+  done
+}
+
 scratch=$(mktemp -d)
-container='' pid=''
+container='' job=''
 clean_up() {
   if [ "$builder" = docker ]; then
     [ -z "$container" ] || docker rm --force --volumes "$container" >/dev/null
   else
-    [ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true
+    [ -z "$job" ] || kill -KILL "$(program_below "$job")" 2>/dev/null || true
     [ -z "$container" ] || buildah rm "$container" >/dev/null
   fi
   rm -rf "$scratch"
@@ -132,8 +145,8 @@ start() {
   install -d -o 65532 -g 65532 -m 700 "$scratch/data"
   touch "$scratch/started"
   # buildah heeds neither of the two by itself.
-  read -ra command < <(buildah inspect --format \
-    '{{range .Docker.Config.Entrypoint}}{{.}} {{end}}{{range .Docker.Config.Cmd}}{{.}} {{end}}' "$container")
+  read -ra command <<<"$(buildah inspect --format \
+    '{{range .Docker.Config.Entrypoint}}{{.}} {{end}}{{range .Docker.Config.Cmd}}{{.}} {{end}}' "$container")"
   in_container "${command[@]}" >"$log" 2>&1 &
   job=$!
 }
@@ -152,29 +165,15 @@ stop() {
     docker stop --time 30 "$container" >/dev/null
     status=$(docker inspect --format '{{.State.ExitCode}}' "$container")
   else
-    # The first process below buildah that is ours; its children have the same name.
-    pid=$(program_below "$job")
-    kill -TERM "$pid"
+    kill -TERM "$(program_below "$job")"
     wait "$job" || status=$?
-    pid=''
+    job=''
     # The user may write nowhere but in /data, so that a read-only root changes nothing.
     root=$(buildah mount "$container")
     written=$(find "$root" -xdev -newer "$scratch/started" -not -type d -print -quit)
     [ -z "$written" ] || fail "check: ${written#"$root"} was written, and it is not below /data"
   fi
   [ "$status" = 0 ] || fail "check: it ended with $status"
-}
-
-program_below() {
-  local child children
-  read -d '' -ra children < <(cat "/proc/$1/task/"*/children) || true
-  for child in "${children[@]}"; do
-    if [ "$(cat "/proc/$child/comm")" = nealytics ]; then
-      echo "$child"
-      return
-    fi
-    program_below "$child"
-  done
 }
 
 until_true() {

@@ -122,6 +122,23 @@ def test_what_is_compiled_gets_past_dockerignore():
         assert list(ROOT.glob(name)), name
 
 
+def test_the_documents_name_the_images_of_this_version():
+    tags = {f"{__version__}", f"{__version__}-embedded"}
+    for name in ("README.md", "docs/operating.md"):
+        assert {*re.findall(r"neavents/nealytics:([\w.-]+)", (ROOT / name).read_text())} <= tags
+
+
+def test_the_variables_of_the_readme_are_enough_beside_the_keys():
+    section = (ROOT / "README.md").read_text().partition("### Docker\n")[2].partition("\n## ")[0]
+    embedded, with_server = re.findall(r"docker run --detach (?:.*\\\n)+", section)
+    assert "--env" not in embedded
+    settings = dict(item.split("=", 1) for item in re.findall(r"--env (\S+)", with_server))
+    assert len(settings) == 2
+    keys = dict.fromkeys(re.findall(r"`(NEALYTICS_AUTH_\w+)`", section), "k" * 32)
+    config = load_with_notes(Path(os.devnull), {**settings, **keys}, serving=True)
+    assert not config.notes
+
+
 def test_hadolint_finds_nothing():
     if shutil.which("hadolint") is None:
         pytest.skip("hadolint is not installed")
