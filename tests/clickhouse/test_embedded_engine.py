@@ -1,0 +1,89 @@
+"""How much memory the engine takes for granted."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nealytics.clickhouse.embedded_engine import memory_bytes
+
+MIB = 1024**2
+MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+UNIT = "/system.slice/nealytics.service"
+
+
+def limited(directory: Path, own: str, limits: dict[str, str]) -> int:
+    """What it is in a control group `own` (as in /proc/self/cgroup) with these files below /sys/fs/cgroup."""
+    groups, root = directory / "cgroup", directory / "root"
+    groups.write_text(own)
+    for name, value in limits.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{value}\n")
+    return memory_bytes(groups, root)
+
+
+@pytest.mark.parametrize(
+    ("own", "limits", "mib"),
+    [
+        pytest.param(
+            f"0::{UNIT}\n", {f"{UNIT[1:]}/memory.max": str(900 * MIB)}, 900, id="MemoryMax= of the unit"
+        ),
+        pytest.param(
+            f"0::{UNIT}\n",
+            {f"{UNIT[1:]}/memory.max": "max", "system.slice/memory.max": str(700 * MIB)},
+            700,
+            id="of the slice around it",
+        ),
+        pytest.param(
+            f"0::{UNIT}\n",
+            {f"{UNIT[1:]}/memory.max": str(900 * MIB), f"{UNIT[1:]}/memory.high": str(800 * MIB)},
+            800,
+            id="MemoryHigh=, where the kernel begins to slow it down",
+        ),
+        pytest.param("0::/\n", {"memory.max": str(600 * MIB)}, 600, id="of a container"),
+        pytest.param(
+            "0::/../../docker/0123\n",
+            {"memory.max": str(600 * MIB)},
+            600,
+            id="of a container seen from outside",
+        ),
+        pytest.param(
+            "12:cpu,cpuacct:/\n7:memory:/docker/0123\n1:name=systemd:/docker/0123\n0::/\n",
+            {"memory/memory.limit_in_bytes": str(500 * MIB)},
+            500,
+            id="version 1, of a container",
+        ),
+        pytest.param(
+            f"7:memory:{UNIT}\n",
+            {
+                f"memory{UNIT}/memory.limit_in_bytes": str(400 * MIB),
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+            },
+            400,
+            id="version 1, of the unit",
+        ),
+    ],
+)
+def test_the_engine_goes_by_the_memory_of_its_control_group(
+    tmp_path: Path, own: str, limits: dict[str, str], mib: int
+):
+    assert limited(tmp_path, own, limits) == mib * MIB
+
+
+@pytest.mark.parametrize(
+    ("own", "limits"),
+    [
+        pytest.param(f"0::{UNIT}\n", {f"{UNIT[1:]}/memory.max": "max"}, id="no limit"),
+        pytest.param("0::/\n", {"other.slice/memory.max": str(MIB)}, id="limits of others"),
+        pytest.param("7:memory:/\n", {"memory/memory.limit_in_bytes": "9223372036854771712"}, id="version 1"),
+        pytest.param("", {}, id="no control groups"),
+    ],
+)
+def test_without_a_limit_it_is_the_machines(tmp_path: Path, own: str, limits: dict[str, str]):
+    assert limited(tmp_path, own, limits) == MACHINE
+
+
+def test_a_kernel_without_control_groups_is_a_machine(tmp_path: Path):
+    assert memory_bytes(tmp_path / "cgroup", tmp_path) == MACHINE
