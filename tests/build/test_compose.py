@@ -106,6 +106,14 @@ def test_a_container_has_no_more_than_it_needs(name: str):
     assert "privileged" not in service
 
 
+@each_service
+def test_a_machine_of_two_cores_is_enough(name: str):
+    """Docker refuses to start a container whose limit is above what the machine has."""
+    cpus = SERVICES[name]["deploy"]["resources"]["limits"]["cpus"]
+    assert float(filled_in(cpus, {})) <= 2
+    assert filled_in(cpus, {f"{name.upper()}_CPUS": "8"}) == "8"
+
+
 def test_clickhouse_is_not_published():
     assert "ports" not in SERVICES["clickhouse"]
     assert all(COMPOSE["networks"][network]["internal"] for network in SERVICES["clickhouse"]["networks"])
