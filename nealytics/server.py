@@ -28,7 +28,7 @@ from nealytics.commit.dead_letter import DeadLetter
 from nealytics.config import Config
 from nealytics.errors import LogBroken, LogError, NealyticsError
 from nealytics.http.app import HttpServer, build_app
-from nealytics.http.health import add_health_routes
+from nealytics.http.health import add_health_routes, keep_ready_gauge
 from nealytics.http.openapi import add_openapi_route
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.streams import add_stream_routes
@@ -113,6 +113,7 @@ class Worker:
         self._broken: LogBroken | None = None
         self._clickhouse_ready = asyncio.Event()
         self._logs = Logs()
+        self._log_bytes_max = config.wal.bytes_max // config.server.workers
 
     async def run(self) -> int:
         config = self._config
@@ -120,7 +121,9 @@ class Worker:
         # From the start, as a recovery may take longer than the supervisor bears silence.
         heart = asyncio.create_task(beat(self._parent))
         self._memory.forget_queue()
+        self._metrics.ready.end()  # whatever a killed predecessor said
         self._metrics.worker_starts.add()
+        self._metrics.wal_bytes_max.set(self._log_bytes_max)
         own_log, committer = await self._open(config.wal.directory / str(self._index))
         admission = Admission(own_log, self._metrics, config.ingest, config.clickhouse.retention_days)
         app = build_app(
@@ -161,7 +164,8 @@ class Worker:
                 heart,
                 tasks.create_task(self._prepare_clickhouse(reads)),
                 tasks.create_task(self._commit(committer)),
-                tasks.create_task(self._observe()),
+                tasks.create_task(self._observe(verifier)),
+                tasks.create_task(keep_ready_gauge(self._logs, self._logs, self._client, self._metrics)),
             ]
             if self._index == 0:
                 running.append(tasks.create_task(self._inherit(admission)))
@@ -192,7 +196,7 @@ class Worker:
             directory,
             config.wal,
             metrics=self._metrics,
-            bytes_max=config.wal.bytes_max // config.server.workers,
+            bytes_max=self._log_bytes_max,
             on_broken=self._on_broken,
         )
         committer = Committer(
@@ -249,8 +253,8 @@ class Worker:
         await self._clickhouse_ready.wait()
         await committer.run()
 
-    async def _observe(self) -> None:
-        """Keeps the gauges of all logs of this worker; counters are kept where things happen."""
+    async def _observe(self, verifier: TokenVerifier) -> None:
+        """Keeps the gauges of this worker, of all its logs; counters are kept where things happen."""
         metrics, logs = self._metrics, self._logs
         while True:
             oldest_ms = logs.oldest_waiting_ms
@@ -258,6 +262,7 @@ class Worker:
             metrics.oldest_age_seconds.set(age_s)
             metrics.queue_depth.set(logs.waiting)
             metrics.wal_bytes.set(logs.bytes_used)
+            metrics.jwks_age_seconds.set(verifier.jwks_age_s)
             await asyncio.sleep(OBSERVE_S)
 
     async def _inherit(self, admission: Admission) -> None:

@@ -12,7 +12,7 @@ few operations old, never torn (aligned 8-byte stores).
 import mmap
 import os
 
-# Room for every series in observe/metrics.py (about 90 today), histograms' buckets included.
+# Room for every series in observe/metrics.py (about 110 today), histograms' buckets included.
 METRIC_SLOTS_MAX = 512
 # API keys are configured and each has its place; tokens are not known beforehand, so theirs is a hash table.
 # Only those seen within their window take room in it: thousands a second, and 96 KiB for each worker.
@@ -68,6 +68,9 @@ class NodeMemory:
 
     def metric_max(self, slot: int) -> float:
         return max(block[slot] for block in self._metrics)
+
+    def metric_min(self, slot: int) -> float:
+        return min(block[slot] for block in self._metrics)
 
     # Rate limits. A worker's count belongs to one window; a count of an older window is worth nothing,
     # so no one has to reset another worker's slots. Two workers may take the last permit in the same

@@ -234,6 +234,7 @@ def test_a_mistake_in_the_file_gets_its_message(file, text, message):
 BAD_ENVIRONMENTS = [
     ({"NEALYTICS_SERVER_WORKERS": "two"}, 'config: server.workers is "two" (from NEALYTICS_SERVER_WORKERS); write a whole number from 1 to 64'),
     ({"NEALYTICS_OBSERVE_PROMETHEUS": "maybe"}, 'config: observe.prometheus is "maybe" (from NEALYTICS_OBSERVE_PROMETHEUS); write true or false'),
+    ({"Logging__LogLevel__Default": "Verbose"}, 'config: observe.log_level is "Verbose" (from Logging__LogLevel__Default); write one of "critical", "debug", "error", "info", "warning"'),
     ({"NEALYTICS_AUTH_JWTKEY": "x"}, "config: unknown environment variable NEALYTICS_AUTH_JWTKEY; did you mean NEALYTICS_AUTH_JWT_KEY?"),
     ({"NEALYTICS_COMMIT_FLUSH_INTERVAL_FILE": "x"}, "config: unknown environment variable NEALYTICS_COMMIT_FLUSH_INTERVAL_FILE; did you mean NEALYTICS_COMMIT_FLUSH_INTERVAL_S?"),
     ({"TelemetryEngine__MaxQueryLimits": "5"}, "config: unknown environment variable TelemetryEngine__MaxQueryLimits; did you mean TelemetryEngine__MaxQueryLimit?"),
@@ -389,7 +390,13 @@ def test_variables_of_other_programs_are_none_of_our_business():
 
 
 @pytest.mark.parametrize(
-    "name", ["NEALYTICS_LOG_LEVEL", "Logging__LogLevel__Default", "NEALYTICS_OBSERVE_LOG_LEVEL"]
+    "name",
+    [
+        "NEALYTICS_LOG_LEVEL",
+        "Logging__LogLevel__Default",
+        "LOGGING__LOGLEVEL__DEFAULT",
+        "NEALYTICS_OBSERVE_LOG_LEVEL",
+    ],
 )
 @pytest.mark.parametrize(
     ("text", "level"),
@@ -397,6 +404,8 @@ def test_variables_of_other_programs_are_none_of_our_business():
         ("Information", "info"),
         ("Trace", "debug"),
         ("warn", "warning"),
+        ("Error", "error"),
+        ("Critical", "critical"),
         ("None", "critical"),
         ("debug", "debug"),
     ],

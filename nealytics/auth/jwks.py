@@ -64,6 +64,7 @@ class Jwks:
         self._clock = clock
         self._sleep = sleep
         self._keys: tuple[VerifyingKey, ...] = ()
+        self._started_at: float | None = None
         self._fetched_at: float | None = None
         self._asked_at: float | None = None
         self._said = ""
@@ -76,12 +77,19 @@ class Jwks:
         return self._fetched_at is not None and self._clock() - self._fetched_at < self._age_max_s
 
     @property
+    def age_s(self) -> float:
+        """How long ago the issuer last said what its keys are; until it has, since the start."""
+        since = self._started_at if self._fetched_at is None else self._fetched_at
+        return 0.0 if since is None else self._clock() - since
+
+    @property
     def keys(self) -> tuple[VerifyingKey, ...]:
         return self._keys if self.available else ()
 
     def start(self) -> None:
         """Begins to keep the keys fresh. Returns at once: a node starts without its issuer, too."""
         if self._refreshing is None:
+            self._started_at = self._clock()
             self._refreshing = asyncio.create_task(self._keep_fresh())
 
     async def close(self) -> None:

@@ -76,6 +76,11 @@ class TokenVerifier:
         if self._jwks is not None:
             await self._jwks.close()
 
+    @property
+    def jwks_age_s(self) -> float:
+        """`Jwks.age_s`; 0 if there is no such issuer."""
+        return 0.0 if self._jwks is None else self._jwks.age_s
+
     async def resolve(self, authorization_header: str | None) -> Scope:
         try:
             return self.scope_of(authorization_header)

@@ -24,9 +24,14 @@ SHOWN = {
     "nealytics_dead_letter_events_total": "events put aside",
     "nealytics_insert_retries_total": "inserts tried again",
     "nealytics_read_queries_total": "queries answered",
+    "nealytics_read_failures_total": "queries not answered",
     "nealytics_wal_bytes": "bytes of the log",
+    "nealytics_wal_bytes_max": "bytes it may have",
     "nealytics_worker_starts_total": "starts of a worker",
 }
+
+READY = "nealytics_ready"
+_NOT_ALL = "one does not run or is not ready; the log says which, and asking again may meet it"
 
 url_option = click.option(
     "--url",
@@ -62,9 +67,9 @@ def health(config_path: Path | None, url: str | None) -> None:
 def status(config_path: Path | None, url: str | None, as_json: bool) -> None:
     """Show how a running node is: its parts, what waits, and what it has done.
 
-    Exit status 0 if everything works, 1 if something does not, 2 if nobody answers. The figures below the
-    parts come from /metrics and are the whole node's; they need observe.prometheus = true. The parts are
-    those of the worker that happens to answer.
+    Exit status 0 if everything works, 1 if something does not, 2 if nobody answers. The parts are those of
+    the worker that happens to answer. "all workers" and the figures come from /metrics and are the whole
+    node's; they need observe.prometheus = true.
     """
     where = address(config_path, url)
     try:
@@ -75,7 +80,7 @@ def status(config_path: Path | None, url: str | None, as_json: bool) -> None:
         sys.exit(2)
     report = _report(where, ready, metrics)
     click.echo(msgspec.json.encode(report) if as_json else _table(report))
-    sys.exit(0 if ready.status == 200 else 1)
+    sys.exit(0 if ready.status == 200 and report.get("workers", {"ok": True})["ok"] else 1)
 
 
 def address(config_path: Path | None, url: str | None) -> str:
@@ -114,7 +119,9 @@ def _report(where: str, ready: Answer, metrics: Answer) -> dict[str, Any]:
         raise NealyticsError(f"status: {where}/ready answers no JSON; is that a Nealytics node?") from error
     report = {"url": where, **parts}
     if metrics.status == 200:
-        report["metrics"] = _sums(metrics.body.decode())
+        report["metrics"] = sums = _sums(metrics.body.decode())
+        if READY in sums:
+            report["workers"] = {"ok": True} if sums[READY] else {"ok": False, "problem": _NOT_ALL}
     return report
 
 
@@ -132,7 +139,8 @@ def _table(report: dict[str, Any]) -> str:
     lines = [f"{report['url']}: {report['status']}", ""]
     for name, part in report.items():
         if isinstance(part, dict) and "ok" in part:
-            lines.append(f"  {name:<22} {'ok' if part['ok'] else 'NOT OK: ' + str(part.get('problem', ''))}")
+            label = "all workers" if name == "workers" else name
+            lines.append(f"  {label:<22} {'ok' if part['ok'] else 'NOT OK: ' + str(part.get('problem', ''))}")
     lines.append(f"  {'events waiting':<22} {report['waitingEvents']:,}")
     lines.append(f"  {'oldest waits':<22} {report['oldestWaitingSeconds']:g} s")
     if "metrics" in report:

@@ -41,6 +41,7 @@ _KUBERNETES = re.compile(
 _KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+")
 
 _PLACE = re.compile(r"((?:\[\d+\](?:\.\w+)?)?).*", re.DOTALL)
+_DOTNET_LEVEL = "logging__loglevel__default"
 _DOTNET_LEVELS = {"trace": "debug", "information": "info", "warn": "warning", "none": "critical"}
 
 
@@ -237,11 +238,11 @@ class _Gathered:
 
     def _read_alias(self, variable: str, text: str, environ: Mapping[str, str]) -> list[str]:
         """Returns the keys that were set."""
-        if variable in _ALSO_NAMED:
+        if also := _also_named(variable):
             if not text.strip():
                 return []
-            self._take(_ALSO_NAMED[variable], text, variable, shown=variable, text=True)
-            return [_ALSO_NAMED[variable]]
+            self._take(also, text, variable, shown=variable, text=True)
+            return [also]
         option = variable[len(csharp.PREFIX) :].lower()
         name = _CSHARP_NAME.get(option)
         if name is None:
@@ -566,12 +567,17 @@ def _may_be_empty(kind: inspect.Type) -> bool:
     return isinstance(kind, inspect.StrType | inspect.VarTupleType | inspect.CollectionType)
 
 
+def _also_named(variable: str) -> str:
+    """The key of a second name, or an empty text. To .NET, names have no case."""
+    return _ALSO_NAMED.get(variable) or ("observe.log_level" if variable.lower() == _DOTNET_LEVEL else "")
+
+
 def _is_csharp(variable: str) -> bool:
     return variable.lower().startswith(csharp.PREFIX.lower())
 
 
 def _is_setting(variable: str, value: str) -> bool:
-    if variable in _ALSO_NAMED or _is_csharp(variable):
+    if _also_named(variable) or _is_csharp(variable):
         return True
     if not variable.startswith(PREFIX) or variable in _NOT_SETTINGS:
         return False

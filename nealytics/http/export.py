@@ -63,7 +63,7 @@ class Exports:
             pieces = _Export(self._reads, scope, events, params, self._parquet_timeout_s).pieces()
             if packed is not None:
                 pieces = _packed(pieces, packed)
-            return await while_connected(request, _send(request, response, pieces))
+            return await while_connected(request, _send(request, response, pieces, self._reads))
 
 
 class _Export:
@@ -125,7 +125,7 @@ class _Export:
 
 
 async def _send(
-    request: web.Request, response: web.StreamResponse, pieces: AsyncGenerator[bytes]
+    request: web.Request, response: web.StreamResponse, pieces: AsyncGenerator[bytes], reads: Reads
 ) -> web.StreamResponse:
     async with aclosing(pieces):
         # The head waits for the first piece: until then, a failure has a status.
@@ -140,10 +140,12 @@ async def _send(
             break_off(request)  # the client has left, or reads nothing
         except NealyticsError as error:
             break_off(request)
+            reads.failed("broken_off")
             log.warning("export: broken off: %s", error.__cause__ or error)
         except Exception:
             # The edge: whatever it is, what was sent must not look complete.
             break_off(request)
+            reads.failed("broken_off")
             log.exception("export: broken off")
         except BaseException:
             break_off(request)

@@ -6,7 +6,8 @@ nothing of an event: what ClickHouse quotes when it refuses one is in the log on
     /ready/ingest   200 if the log can take events, else 503. ClickHouse may be down meanwhile
     /metrics        Prometheus' text format, if `observe.prometheus` is on; the numbers are the node's
 
-`/ready` of a worker is about that worker: its log, its committer, its way to ClickHouse.
+`/ready` of a worker is about that worker: its log, its committer, its way to ClickHouse. The metric
+`nealytics_ready` is about all of them.
 """
 
 import asyncio
@@ -27,6 +28,11 @@ from nealytics.observe.metrics import Metrics
 PING_CACHE_S = 1.0
 PING_TIMEOUT_S = 2.0
 RETRY_AFTER_S = 2
+
+# Who is ready says so every 3 s, and who is silent for 10 s is not. Who is not looks again every second.
+READY_S = 3.0
+NOT_READY_S = 1.0
+READY_LEASE_S = 10.0
 
 # The end may be missing: a long message is cut.
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*(?:'|\\?$)", re.DOTALL)
@@ -95,6 +101,8 @@ def add_health_routes(
             _part(log_problem(log)),
         )
         ok = all(part.ok for part in parts)
+        if ok:
+            metrics.ready.renew(READY_LEASE_S)
         oldest_ms = log.oldest_waiting_ms
         oldest_s = 0.0 if oldest_ms is None else max(0.0, clock() - oldest_ms / 1000)
         clickhouse, commit, wal = parts
@@ -122,6 +130,23 @@ def add_health_routes(
     app.router.add_get("/ready/ingest", ready_ingest)
     if prometheus:
         app.router.add_get("/metrics", show_metrics)
+
+
+async def keep_ready_gauge(
+    log: LogState, committer: HasProblem, client: ClickHouseClient, metrics: Metrics
+) -> None:
+    """Says to the whole node, for ever, whether this worker would answer 200 to `/ready`."""
+    ping = CachedPing(client)
+    try:
+        while True:
+            if await ping.problem() or committer.problem or log_problem(log):
+                metrics.ready.end()
+                await asyncio.sleep(NOT_READY_S)
+            else:
+                metrics.ready.renew(READY_LEASE_S)
+                await asyncio.sleep(READY_S)
+    finally:
+        metrics.ready.end()
 
 
 class CachedPing:

@@ -244,10 +244,12 @@ class Live:
             break_off(request)
         except NealyticsError as error:
             break_off(request)
+            self._reads.failed("broken_off")
             log.warning("live: a stream ends: %s", error.__cause__ or error)
         except Exception:
             # The edge: an error text must not get among the messages.
             break_off(request)
+            self._reads.failed("broken_off")
             log.exception("live: a stream ends")
         finally:
             if following is not None:

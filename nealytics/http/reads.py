@@ -20,10 +20,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.scope import Scope
@@ -129,6 +131,26 @@ class Reads:
         answer.warnings = [*arguments.warnings, *answer.warnings]
         return self._response(request, msgspec.json.encode(answer), arguments.closed)
 
+    def counted(self, handler: Handler) -> Handler:
+        """The handler of a read route, whose failures are counted by their reason."""
+
+        async def counted(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except Refused as refused:
+                self.failed(refused.code)
+                raise
+            except ConnectionError:
+                raise  # the client has left
+            except Exception:
+                self.failed("internal_error")
+                raise
+
+        return counted
+
+    def failed(self, reason: str) -> None:
+        self._metrics.read_failures.add(1, reason)
+
     def turn(self, scope: Scope) -> AbstractAsyncContextManager[None]:
         """A query may run inside. Raises `Refused` (503) if too many wait for that."""
         return self._gate.turn((scope.project_id, scope.tenant_id))
@@ -167,14 +189,7 @@ class Reads:
 
 def add_read_routes(app: web.Application, reads: Reads) -> None:
     for endpoint in ENDPOINTS:
-        app.router.add_get(endpoint.path, _handler(reads, endpoint))
-
-
-def _handler(reads: Reads, endpoint: Endpoint[Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(request: web.Request) -> web.Response:
-        return await reads.answer(request, endpoint)
-
-    return handle
+        app.router.add_get(endpoint.path, reads.counted(partial(reads.answer, endpoint=endpoint)))
 
 
 def parsed(endpoint: Endpoint[P], arguments: Arguments) -> P:

@@ -14,6 +14,6 @@ def add_stream_routes(app: web.Application, reads: Reads, config: Config) -> Non
     cors = Cors(config.server.cors_allowed_origins)
     exports = Exports(reads, config.query, cors)
     streams = Live(reads, config.query, cors)
-    app.router.add_get(export.STREAM.path, exports.handle)
-    app.router.add_get(live.STREAM.path, streams.handle)
+    app.router.add_get(export.STREAM.path, reads.counted(exports.handle))
+    app.router.add_get(live.STREAM.path, reads.counted(streams.handle))
     app.on_shutdown.append(streams.stop)

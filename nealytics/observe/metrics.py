@@ -5,6 +5,7 @@ Values live in `NodeMemory`, so `/metrics` of any worker answers for the node an
 resets nothing. The text format is prometheus_client's.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -35,6 +36,27 @@ REFUSED_REASONS = (
     "log_broken",
 )
 
+# Why a request to read had no answer, or not all of it: the `code` of its error, or "broken_off" if the head
+# was out already.
+READ_FAILURE_REASONS = (
+    "invalid_parameter",
+    "invalid_claim",
+    "unauthorized",
+    "forbidden",
+    "rate_limited",
+    "result_too_large",
+    "query_too_large",
+    "http_1_1_needed",
+    "too_many_streams",
+    "streams_busy",
+    "queries_busy",
+    "clickhouse_unavailable",
+    "scope_not_proven",
+    "keys_unavailable",
+    "internal_error",
+    "broken_off",
+)
+
 # From a page-cache write to a stalled disk; fsync on a laptop SSD is near the third bucket.
 _FSYNC_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _WRITE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -49,7 +71,8 @@ class Spec:
     label: str = ""
     values: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
-    across: Literal["sum", "max"] = "sum"  # what a gauge of several workers means together
+    # What a gauge of several workers means together. A lease says until when it holds: 1 while all do.
+    across: Literal["sum", "max", "lease"] = "sum"
 
 
 # The first six names are those of the C# engine: its dashboards and alerts keep working.
@@ -81,7 +104,15 @@ SPECS = (
         "Events that ClickHouse refused for their content, put aside. Alert on any increase.",
     ),
     Spec("nealytics_insert_retries_total", "counter", "Inserts that failed and were tried again."),
+    Spec(
+        "nealytics_read_failures_total",
+        "counter",
+        "Requests to read that were refused, failed, or were broken off.",
+        label="reason",
+        values=READ_FAILURE_REASONS,
+    ),
     Spec("nealytics_wal_bytes", "gauge", "Size of the log on disk, kept segments included."),
+    Spec("nealytics_wal_bytes_max", "gauge", "Size at which the log takes no more events."),
     Spec(
         "nealytics_wal_oldest_unacknowledged_age_seconds",
         "gauge",
@@ -102,6 +133,18 @@ SPECS = (
     ),
     Spec("nealytics_wal_torn_tails_total", "counter", "Unfinished last frames cut off at a start."),
     Spec("nealytics_worker_starts_total", "counter", "Starts of a worker, restarts included."),
+    Spec(
+        "nealytics_ready",
+        "gauge",
+        "1 while every worker runs and would answer 200 to /ready, else 0.",
+        across="lease",
+    ),
+    Spec(
+        "nealytics_jwks_age_seconds",
+        "gauge",
+        "Time since the keys of auth.jwks_url were last had, or since the start; 0 without such an address.",
+        across="max",
+    ),
 )
 
 
@@ -117,6 +160,21 @@ class _Number:
 
     def set(self, value: float) -> None:
         self._slots[self._slot] = value
+
+
+class _Lease:
+    """Holds for a while and must be renewed: that of one who dies or stands still ends by itself."""
+
+    def __init__(self, memory: NodeMemory, slot: int) -> None:
+        self._slots = memory.metrics
+        self._slot = slot
+
+    def renew(self, seconds: float) -> None:
+        # By the machine's own clock, which all processes read alike.
+        self._slots[self._slot] = time.monotonic() + seconds
+
+    def end(self) -> None:
+        self._slots[self._slot] = 0.0
 
 
 class _Labelled:
@@ -172,12 +230,18 @@ class Metrics:
         self.refused = _Labelled(memory, self._first["nealytics_events_refused_total"], REFUSED_REASONS)
         self.dead_letter_events = self._number("nealytics_dead_letter_events_total")
         self.insert_retries = self._number("nealytics_insert_retries_total")
+        self.read_failures = _Labelled(
+            memory, self._first["nealytics_read_failures_total"], READ_FAILURE_REASONS
+        )
         self.wal_bytes = self._number("nealytics_wal_bytes")
+        self.wal_bytes_max = self._number("nealytics_wal_bytes_max")
         self.oldest_age_seconds = self._number("nealytics_wal_oldest_unacknowledged_age_seconds")
         self.fsync_seconds = self._histogram("nealytics_wal_fsync_seconds")
         self.group_events = self._histogram("nealytics_wal_group_events")
         self.torn_tails = self._number("nealytics_wal_torn_tails_total")
         self.worker_starts = self._number("nealytics_worker_starts_total")
+        self.ready = _Lease(memory, self._first["nealytics_ready"])
+        self.jwks_age_seconds = self._number("nealytics_jwks_age_seconds")
 
     @classmethod
     def private(cls) -> "Metrics":
@@ -188,7 +252,13 @@ class Metrics:
         """The node's value of a counter or gauge."""
         spec = next(s for s in SPECS if s.name == name)
         slot = self._first[name] + (spec.values.index(label_value) if spec.values else 0)
-        return self._memory.metric_max(slot) if spec.across == "max" else self._memory.metric_sum(slot)
+        match spec.across:
+            case "max":
+                return self._memory.metric_max(slot)
+            case "lease":
+                return float(self._memory.metric_min(slot) > time.monotonic())
+            case _:
+                return self._memory.metric_sum(slot)
 
     def text(self) -> bytes:
         return generate_latest(self)

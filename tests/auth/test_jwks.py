@@ -188,6 +188,20 @@ async def test_while_the_issuer_is_away_its_keys_stay_good_until_they_are_too_ol
         assert await status(verifier, EC.token()) == 200
 
 
+async def test_the_age_of_the_keys_is_told_from_the_start_on():
+    clock = Clock()
+    async with Issuer(EC).serving() as issuer, reading(issuer, clock) as verifier:
+        assert verifier.jwks_age_s == 0
+        clock.now += 40
+        assert verifier.jwks_age_s == 40
+    async with Issuer(EC).serving() as issuer:
+        issuer.answer = lambda: web.Response(status=503)  # it never says them
+        async with reading(issuer, clock) as verifier:
+            clock.now += 70
+            assert verifier.jwks_age_s == 70
+    assert TokenVerifier(AuthConfig(jwt_key=SECRET)).jwks_age_s == 0
+
+
 async def test_without_any_keys_yet_tokens_that_may_be_the_issuers_get_503_and_others_what_they_deserve():
     issuer = Issuer(EC)
     issuer.port = 9  # nobody there

@@ -6,8 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nealytics.observe.metrics import SPECS, Metrics
 
-# Made by Prometheus itself and by the blackbox exporter.
-FOREIGN_METRICS = {"up", "probe_success"}
+# Made by Prometheus itself.
+FOREIGN_METRICS = {"up"}
 
 _LABELS_OF_ALL = {"job", "instance"}
 _LABELS = {spec.name: {spec.label: set(spec.values)} for spec in SPECS if spec.label}

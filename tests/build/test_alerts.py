@@ -57,6 +57,10 @@ def reason(name: str) -> str:
     return f'nealytics_events_refused_total{{reason="{name}"}}'
 
 
+def failure(name: str) -> str:
+    return f'nealytics_read_failures_total{{reason="{name}"}}'
+
+
 def buckets(histogram: str, below: str, above: str) -> dict[str, str]:
     """All of its observations are between these two bounds, one a second."""
     counts = {"0": "0+0x80", below: "0+0x80", above: "0+60x80", "+Inf": "0+60x80"}
@@ -83,10 +87,9 @@ CASES = [
     ),
     Case(
         "NealyticsNotReady",
-        {'probe_success{job="nealytics-ready"}': "1x10 0x40"},
-        "",
-        [{'probe_success{job="nealytics-ready"}': "1x60"}, {'probe_success{job="another"}': "0x60"}],
-        labels=NODE | {"job": "nealytics-ready"},
+        {"nealytics_ready": "1x10 0x40"},
+        "0",
+        [{"nealytics_ready": "1x60"}, {"nealytics_ready": "1x27 0x60"}],
     ),
     Case(
         "NealyticsWorkerRestarting",
@@ -121,9 +124,15 @@ CASES = [
     ),
     Case(
         "NealyticsLogFilling",
-        {"nealytics_wal_bytes": "6442450944x60"},
-        "6Gi",
-        [{"nealytics_wal_bytes": "4294967296x60"}, {"nealytics_wal_bytes": "1073741824x28 6442450944x60"}],
+        {"nealytics_wal_bytes": "6442450944x60", "nealytics_wal_bytes_max": "10737418240x60"},
+        "60%",
+        [
+            {"nealytics_wal_bytes": "4294967296x60", "nealytics_wal_bytes_max": "10737418240x60"},
+            {
+                "nealytics_wal_bytes": "1073741824x28 6442450944x60",
+                "nealytics_wal_bytes_max": "10737418240x60",
+            },
+        ],
     ),
     Case(
         "NealyticsFsyncSlow",
@@ -211,6 +220,23 @@ CASES = [
         "9.75s",
         [buckets("nealytics_query_read_duration_seconds", "0.05", "0.1")],
     ),
+    Case(
+        "NealyticsReadsFailing",
+        {failure("clickhouse_unavailable"): "0+30x60", failure("query_too_large"): "0+30x60"},
+        "500m",
+        [
+            {failure("query_too_large"): "0+30x60", failure("unauthorized"): "0+30x60"},
+            {failure("clickhouse_unavailable"): "30x60"},
+            {failure("clickhouse_unavailable"): "0x27 0+30x60"},
+        ],
+        labels=NODE | {"reason": "clickhouse_unavailable"},
+    ),
+    Case(
+        "NealyticsKeysStale",
+        {"nealytics_jwks_age_seconds": "0+120x60"},
+        "1h 0m 0s",
+        [{"nealytics_jwks_age_seconds": "0x60"}, {"nealytics_jwks_age_seconds": "300x26 1900x60"}],
+    ),
 ]
 
 
@@ -239,8 +265,9 @@ def test_every_alert_has_a_section_in_the_document_and_every_section_an_alert():
         assert rule["annotations"]["runbook_url"] == f"{page}#{alert.lower()}"
 
 
-def test_the_log_is_filling_at_half_of_what_it_may_have():
-    assert RULES["NealyticsLogFilling"]["expr"] == f"nealytics_wal_bytes > 0.5 * {Config().wal.bytes_max}"
+def test_keys_are_stale_at_half_of_the_age_that_they_may_have():
+    half = f"0.5 * {Config().auth.jwks_age_max_s}"
+    assert RULES["NealyticsKeysStale"]["expr"] == f"nealytics_jwks_age_seconds > {half}"
 
 
 def test_every_alert_is_tried():

@@ -31,6 +31,9 @@ nealytics_wal_bytes 1e+06
 """
 
 
+READY_GAUGE = b"# TYPE nealytics_ready gauge\nnealytics_ready %d\n"
+
+
 class StubNode:
     """Answers as a node would, with what a test puts here."""
 
@@ -123,6 +126,22 @@ def test_without_metrics_status_says_how_to_get_them(node: StubNode):
     result = run("status", "--url", node.url)
     assert result.exit_code == 0
     assert "observe.prometheus = true" in result.output
+
+
+def test_a_worker_that_does_not_answer_itself_is_told_all_the_same(node: StubNode):
+    """The one that answers is well; the node is not."""
+    node.answers["/metrics"] = (200, METRICS + READY_GAUGE % 1)
+    result = run("status", "--url", node.url)
+    assert result.exit_code == 0
+    assert [line.split() for line in result.output.splitlines() if "workers" in line] == [
+        ["all", "workers", "ok"]
+    ]
+    node.answers["/metrics"] = (200, METRICS + READY_GAUGE % 0)
+    result = run("status", "--url", node.url)
+    assert result.exit_code == 1
+    assert "all workers" in result.output
+    assert "NOT OK: one does not run" in result.output
+    assert json.loads(run("status", "--json", "--url", node.url).output)["workers"]["ok"] is False
 
 
 def test_status_as_json_has_everything(node: StubNode):

@@ -398,6 +398,11 @@ class TestOnTheEngine:
             if how != "cut" and number >= 5:
                 raise errors[how]
 
+        def broken_off() -> float:
+            return reader.metrics.value("nealytics_read_failures_total", "broken_off")
+
+        assert broken_off() == 0
+
         def during(number: int, piece: int) -> None:
             if (number == 5 or form == "parquet") and piece == (form == "parquet"):
                 raise errors[how]
@@ -415,6 +420,7 @@ class TestOnTheEngine:
         if form == "ndjson" and packing == "identity":
             ids = {line["eventId"] for line in lines_of(got[: got.rfind(b"\n") + 1])}
             assert len(ids) < 1_000
+        assert broken_off() == 1
         # The next one is whole again: no place is lost.
         tampered.before, tampered.during = (lambda number: None), (lambda number, piece: None)
         again = await whole(reader, format=form)

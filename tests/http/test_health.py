@@ -1,5 +1,7 @@
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,8 +11,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from nealytics.clickhouse.addresses import Addresses
 from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.errors import LogBroken
+from nealytics.http import health
 from nealytics.http.app import Cors, answering
-from nealytics.http.health import CachedPing, add_health_routes
+from nealytics.http.health import CachedPing, add_health_routes, keep_ready_gauge
 from nealytics.observe.metrics import Metrics
 
 NOW_S = 1_718_447_400.0
@@ -192,3 +195,53 @@ async def test_ready_shows_which_of_several_addresses_is_used():
         "address": "http://b:8123",
         "unavailable": ["http://a:8123"],
     }
+
+
+# The metric of the node
+
+
+@contextlib.asynccontextmanager
+async def gauge(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    monkeypatch.setattr(health, "READY_S", 0.01)
+    monkeypatch.setattr(health, "NOT_READY_S", 0.01)
+    clickhouse: Any = probe.clickhouse
+    task = asyncio.create_task(keep_ready_gauge(probe.log, probe.committer, clickhouse, probe.metrics))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def until_ready_is(probe: Probe, value: float) -> None:
+    async with asyncio.timeout(5):
+        while probe.metrics.value("nealytics_ready") != value:  # noqa: ASYNC110  (the gauge has no event)
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("part", ["clickhouse", "committer", "broken", "full"])
+async def test_the_gauge_follows_every_part_of_ready(part: str, monkeypatch: pytest.MonkeyPatch):
+    probe = Probe()
+    async with gauge(probe, monkeypatch):
+        await until_ready_is(probe, 1)
+        match part:
+            case "clickhouse":
+                probe.clickhouse.error = ClickHouseUnavailable("gone")
+            case "committer":
+                probe.committer.problem = "the table is wrong"
+            case "broken":
+                probe.log.broken = LogBroken("disk")
+            case "full":
+                probe.log.full = True
+        await until_ready_is(probe, 0)
+        probe.clickhouse.error, probe.committer.problem = None, None
+        probe.log.broken, probe.log.full = None, False
+        await until_ready_is(probe, 1)
+    assert probe.metrics.value("nealytics_ready") == 0  # it stops, so it is not ready
+
+
+async def test_who_says_that_it_is_ready_says_it_to_the_metrics_too():
+    probe = Probe()
+    assert (await probe.get("/ready"))[0] == 200
+    assert probe.metrics.value("nealytics_ready") == 1
+    assert health.READY_LEASE_S > health.READY_S + health.PING_TIMEOUT_S

@@ -27,7 +27,7 @@ from nealytics.http.openapi import PATH, READ_ERRORS, SEND_ERRORS, STREAM_ERRORS
 from nealytics.http.openapi_schemas import _FIELDS, parameter_schema
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.streams import add_stream_routes
-from nealytics.observe.metrics import REFUSED_REASONS
+from nealytics.observe.metrics import READ_FAILURE_REASONS, REFUSED_REASONS
 from nealytics.queries import ENDPOINTS, STREAMS, export, live
 from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.params import Arguments, Parameter
@@ -142,6 +142,12 @@ def test_an_answer_that_lacks_something_is_none(endpoint: Endpoint[Any]):
 def test_null_is_no_value_of_an_answer():
     answers = {name: schema for name, schema in DOCUMENT["components"]["schemas"].items() if name != "Event"}
     assert '"null"' not in json.dumps(answers)
+
+
+def test_what_a_read_is_refused_for_is_what_its_failures_are_counted_by():
+    told = {code for codes in STREAM_ERRORS.values() for code in codes}
+    # What is not HTTP has not come as far as a route.
+    assert set(READ_FAILURE_REASONS) == told - {"bad_request"} | {"broken_off"}
 
 
 # Parameters

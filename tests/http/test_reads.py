@@ -13,6 +13,7 @@ import pytest
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import QueryConfig
 from nealytics.event import Event
+from nealytics.observe.metrics import READ_FAILURE_REASONS
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.filters import Field
 from nealytics.queries.instants import iso_utc
@@ -591,3 +592,22 @@ async def test_a_refusal_also_names_the_parameter_that_nobody_asked_for():
         assert (status, body["field"]) == (400, "step")
         assert "'steps' is no parameter of this endpoint" in body["detail"]
         assert "did you mean step" in body["detail"]
+
+
+async def test_each_failure_is_counted_by_its_reason_and_an_answer_is_none():
+    def counted(reader: Reader) -> dict[str, float]:
+        values = {
+            reason: reader.metrics.value("nealytics_read_failures_total", reason)
+            for reason in READ_FAILURE_REASONS
+        }
+        return {reason: value for reason, value in values.items() if value}
+
+    async with reader_of(ClickHouseUnavailable("gone")) as reader:
+        await reader.get(TIMELINE)
+        await reader.get(SESSIONS)
+        await reader.get(TIMELINE, limit="many")
+        await reader.get(TIMELINE, tenant_id="")
+        assert counted(reader) == {"clickhouse_unavailable": 2, "invalid_parameter": 1, "forbidden": 1}
+    async with reader_of(ClickHouseError(1001, "std::exception")) as reader:
+        await reader.get(TOP)
+        assert counted(reader) == {"internal_error": 1}

@@ -5,7 +5,8 @@ import os
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from nealytics.observe.metrics import REFUSED_REASONS, SPECS, Metrics
+from nealytics.observe import metrics as metrics_module
+from nealytics.observe.metrics import READ_FAILURE_REASONS, REFUSED_REASONS, SPECS, Metrics
 from nealytics.shared import METRIC_SLOTS_MAX, NodeMemory
 
 
@@ -86,6 +87,39 @@ def test_the_age_of_the_oldest_event_is_the_oldest_workers():
     assert samples(first)["nealytics_wal_oldest_unacknowledged_age_seconds"] == 40
 
 
+def test_a_node_is_ready_while_every_worker_says_so_and_goes_on_saying_it(monkeypatch):
+    now = [1_000_000.0]
+    monkeypatch.setattr(metrics_module.time, "monotonic", lambda: now[0])
+    first, second = of_node(2)
+    assert samples(first)["nealytics_ready"] == 0
+    first.ready.renew(10)
+    assert samples(first)["nealytics_ready"] == 0  # the other one has not started
+    second.ready.renew(10)
+    assert samples(first)["nealytics_ready"] == samples(second)["nealytics_ready"] == 1
+    second.ready.end()
+    assert samples(first)["nealytics_ready"] == 0
+    second.ready.renew(10)
+    now[0] += 9
+    first.ready.renew(10)
+    assert samples(first)["nealytics_ready"] == 1
+    now[0] += 2  # the second one was killed, or stands still
+    assert samples(first)["nealytics_ready"] == 0
+
+
+def test_the_oldest_keys_are_the_node_s():
+    first, second = of_node(2)
+    first.jwks_age_seconds.set(5)
+    second.jwks_age_seconds.set(400)
+    assert first.value("nealytics_jwks_age_seconds") == 400
+
+
+def test_the_log_of_a_node_may_have_what_those_of_its_workers_may():
+    first, second = of_node(2)
+    first.wal_bytes_max.set(5)
+    second.wal_bytes_max.set(5)
+    assert second.value("nealytics_wal_bytes_max") == 10
+
+
 def test_a_worker_that_is_restarted_goes_on_counting():
     memory = NodeMemory.create(1, keys=1)
     Metrics(memory).events_committed.add(7)
@@ -116,6 +150,10 @@ def test_no_number_writes_into_anothers_slot():
         instrument = getattr(metrics, name)
         if name == "refused":
             instrument.add(1, REFUSED_REASONS[-1])
+        elif name == "read_failures":
+            instrument.add(1, READ_FAILURE_REASONS[-1])
+        elif name == "ready":
+            instrument.renew(60)
         elif hasattr(instrument, "observe"):
             instrument.observe(10**9)
         else:
@@ -129,6 +167,8 @@ def test_a_reason_that_is_not_on_the_list_is_an_error():
     """The list is closed: a new label value out of a request would be a new series each time."""
     with pytest.raises(KeyError):
         Metrics.private().refused.add(1, "because")
+    with pytest.raises(KeyError):
+        Metrics.private().read_failures.add(1, "because")
 
 
 def test_there_is_room_for_more_numbers_in_the_shared_memory():
