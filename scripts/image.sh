@@ -145,10 +145,14 @@ start() {
   install -d -o 65532 -g 65532 -m 700 "$scratch/data"
   touch "$scratch/started"
   # buildah heeds neither of the two by itself.
-  read -ra command <<<"$(buildah inspect --format \
-    '{{range .Docker.Config.Entrypoint}}{{.}} {{end}}{{range .Docker.Config.Cmd}}{{.}} {{end}}' "$container")"
+  read -ra command <<<"$(in_config Entrypoint) $(in_config Cmd)"
   in_container "${command[@]}" >"$log" 2>&1 &
   job=$!
+}
+
+# A list of the image's configuration, with buildah.
+in_config() {
+  buildah inspect --format "{{range .Docker.Config.$1}}{{.}} {{end}}" "$container"
 }
 
 in_container() {
@@ -202,7 +206,8 @@ if [ "$builder" = docker ]; then
   healthy() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$container")" = healthy ]; }
   until_true "Docker calls it healthy" healthy
 else
-  in_container nealytics health >/dev/null
+  read -ra command <<<"$(in_config Healthcheck.Test)"
+  in_container "${command[@]:1}" >/dev/null
 fi
 echo "check: healthy"
 answer=$(curl -sS -o "$scratch/answer" -w '%{http_code}' "$url/api/v1/telemetry/track" -H "X-Project-Key: $key" \
