@@ -22,6 +22,14 @@ EXIT_UNUSABLE = 78  # EX_CONFIG of sysexits.h
 
 _PR_SET_PDEATHSIG = 1
 
+# Where distributions keep the authorities that they trust: Debian and Alpine, RHEL, SUSE, others.
+AUTHORITIES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
 
 def self_command(*args: str) -> tuple[str, list[str]]:
     """The executable and the argv that run this program again with `args`.
@@ -32,6 +40,20 @@ def self_command(*args: str) -> tuple[str, list[str]]:
     if "__compiled__" in globals():
         return "/proc/self/exe", [sys.argv[0], *args]
     return "/proc/self/exe", [sys.executable, "-m", "nealytics", *args]
+
+
+def find_authorities(places: tuple[str, ...] = AUTHORITIES) -> None:
+    """From now on TLS trusts the authorities of this machine, in a compiled program, too.
+
+    Its OpenSSL looks where the distribution has them on which it was compiled, and that is another place than
+    here. Who set one of OpenSSL's variables is heeded. Call it before the first use of TLS.
+    """
+    if "__compiled__" not in globals() or "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ:
+        return
+    for place in places:
+        if os.path.exists(place):
+            os.environ["SSL_CERT_FILE"] = place
+            return
 
 
 def die_with_parent(channel: socket.socket | None = None) -> None:

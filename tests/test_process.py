@@ -5,10 +5,12 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from nealytics.process import ALIVE, beat, self_command
+from nealytics import process
+from nealytics.process import ALIVE, beat, find_authorities, self_command
 
 # A parent that starts a child which dies with it, tells the child's pid, and waits to be killed.
 PARENT = """
@@ -88,3 +90,39 @@ async def test_a_heartbeat_survives_a_parent_that_does_not_read():
         while not (await asyncio.get_running_loop().sock_recv(ours, 1 << 20)).endswith(ALIVE):
             pass
         task.cancel()
+
+
+def test_a_compiled_program_trusts_the_authorities_of_the_machine_it_runs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    here = tmp_path / "ca-bundle.crt"
+    here.touch()
+    monkeypatch.setattr(process, "__compiled__", True, raising=False)
+    # So that what the call sets goes with the test.
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    find_authorities((str(tmp_path / "elsewhere.crt"),))
+    assert "SSL_CERT_FILE" not in os.environ
+    find_authorities((str(tmp_path / "elsewhere.crt"), str(here)))
+    assert os.environ["SSL_CERT_FILE"] == str(here)
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_other_authorities_can_be_named_to_a_compiled_program(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(process, "__compiled__", True, raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.setenv(name, "ours")
+    before = dict(os.environ)
+    find_authorities((str(tmp_path),))
+    assert dict(os.environ) == before
+
+
+def test_python_itself_is_left_to_find_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    find_authorities((str(tmp_path),))
+    assert "SSL_CERT_FILE" not in os.environ
