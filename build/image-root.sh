@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Lays out the files of the image from a compiled program: the program, and as much of a system as it needs.
 #
-#   build/image-root.sh FOLDER IMAGE        FOLDER: what build/nuitka.py made; IMAGE: a directory to make
+#   build/image-root.sh server|embedded FOLDER IMAGE      FOLDER: what build/nuitka.py made; IMAGE: a directory to make
 #
-# IMAGE/engine: the embedded ClickHouse, if there is one, in a layer of its own, since an upgrade seldom changes it.
-# IMAGE/system: all else. IMAGE/volume: what belongs to the user. The C library is this machine's, so the program has to
-# be compiled for the same or an older one.
+# IMAGE/engine: the embedded ClickHouse, in a layer of its own, since an upgrade seldom changes it; for the server flavour,
+# which may be made of a FOLDER that has it, nothing. IMAGE/system: all else. IMAGE/volume: what belongs to the user. The C
+# library is this machine's, so the program has to be compiled for the same or an older one.
 set -euo pipefail
 
 fail() {
@@ -13,24 +13,31 @@ fail() {
   exit 1
 }
 
-[ $# = 2 ] || fail "give the folder of the compiled program and the directory to make"
-folder=$(realpath "$1")
-image=$2
-[ -x "$folder/nealytics" ] || fail "$1 has no program nealytics in it; build/nuitka.py makes such a folder"
+[ $# = 3 ] || fail "give the flavour, the folder of the compiled program, and the directory to make"
+flavour=$1 image=$(realpath --canonicalize-missing "$3")
+folder=$(realpath "$2")
+[ -x "$folder/nealytics" ] || fail "$2 has no program nealytics in it; build/nuitka.py makes such a folder"
 [ ! -e "$image" ] || fail "$image exists; remove it or name another directory"
+case $flavour in server | embedded) ;; *) fail "$flavour is neither server nor embedded" ;; esac
+[ "$flavour" = server ] || [ -d "$folder/chdb" ] || fail "$2 has no ClickHouse in it; build/nuitka.py --engine puts it there"
 system=$image/system
 program=$system/opt/nealytics
-mkdir -p "$image/engine" "$program" "$system/etc/ssl/certs" "$system/usr/share/doc"
+engine=$image/engine/opt/nealytics
+mkdir -p "$program" "$engine" "$system/etc/ssl/certs"
 cp -a "$folder/." "$program"
+for part in "$program"/chdb*; do
+  [ ! -e "$part" ] || mv "$part" "$engine"
+done
+[ "$flavour" = embedded ] || rm -r "$image/engine/opt"
 
 # Libraries that the folder does not bring, at the paths where the loader finds them here. What is opened by name while
 # it runs no list shows: threads end by libgcc_s, and before glibc 2.34 names of hosts were resolved by libraries.
-mapfile -t objects < <(find "$program" -type f \( -name nealytics -o -name '*.so' -o -name '*.so.*' \))
+mapfile -t objects < <(find "$image" -type f \( -name nealytics -o -name '*.so' -o -name '*.so.*' \))
 needed=$(LD_LIBRARY_PATH=$program ldd "${objects[@]}")
 if missing=$(grep 'not found' <<<"$needed"); then
   fail "libraries are missing on this machine:"$'\n'"$(sort -u <<<"$missing")"
 fi
-libraries=$(grep -oE '/[^ ]+ \(0x' <<<"$needed" | cut -d' ' -f1 | grep -vF "$program/" | sort -u)
+libraries=$(grep -oE '/[^ ]+ \(0x' <<<"$needed" | cut -d' ' -f1 | grep -vF "$image/" | sort -u)
 libc=$(grep -E '/libc\.so\.6$' <<<"$libraries") || fail "the program is not linked to glibc; musl is not supported"
 for name in libgcc_s.so.1 libnss_dns.so.2 libnss_files.so.2 libresolv.so.2; do
   found=$(dirname "$libc")/$name

@@ -2,7 +2,8 @@
 # Builds the image of build/Dockerfile, and tries it.  scripts/image.sh [options]
 #
 #   --embedded            with ClickHouse inside
-#   --program FOLDER      take the program that build/nuitka.py compiled; without it, a stage of the image compiles it
+#   --program FOLDER      take the program that build/nuitka.py compiled, with the engine or (if not --embedded) without;
+#                         without this option, a stage of the image compiles it
 #   --tag NAME            default: ghcr.io/neavents/nealytics:VERSION, with -embedded behind it
 #   --output FORMAT:FILE  also into a file: docker-archive (for `docker load`), or with buildah oci-archive
 #   --check               run it: start, health, an event taken (202), the event read back, a clean stop
@@ -88,11 +89,8 @@ trap clean_up EXIT
 context=.
 arguments=(--build-arg "FLAVOUR=$flavour" --build-arg "VERSION=$version" --build-arg "REVISION=$revision")
 if [ -n "$program" ]; then
-  has=server
-  [ ! -e "$program/chdb" ] || has=embedded
-  [ "$has" = "$flavour" ] || fail "$program is the $has flavour; give --embedded exactly if it is the embedded one"
   context=$scratch
-  build/image-root.sh "$program" "$scratch/image"
+  build/image-root.sh "$flavour" "$program" "$scratch/image"
   arguments+=(--build-arg PROGRAM=prebuilt)
 fi
 if [ "$builder" = docker ]; then
