@@ -33,8 +33,10 @@ program_of() {
     artefact=$scratch/$flavour
   fi
   if [ -d "$artefact" ]; then
-    found=$(find "$artefact" -maxdepth 2 -name nealytics -type f -perm -u+x | head -n 1)
-    [ -n "$found" ] || fail "no program named nealytics in $1"
+    for found in "$artefact"/nealytics "$artefact"/*/nealytics; do
+      if [ -f "$found" ]; then break; fi
+    done
+    [ -f "$found" ] || fail "no program named nealytics in $1"
     artefact=$found
   fi
   [ -x "$artefact" ] || fail "$1 is no .tar.gz, no directory and no program"
@@ -79,13 +81,14 @@ readable() {
 }
 
 start() {
-  local began=$EPOCHREALTIME ended
+  local began ended
+  began=$(date +%s%N)
   "$program" serve --config "$config" >>"$scratch/$flavour.log" 2>&1 &
   pid=$!
   until_true "nealytics health" healthy
-  ended=$EPOCHREALTIME
+  ended=$(date +%s%N)
   until_true "GET /ready is 200" ready
-  echo "$flavour: alive after $(((${ended/./} - ${began/./}) / 1000)) ms (what asks also takes its time)"
+  echo "$flavour: alive after $(((ended - began) / 1000000)) ms (what asks also takes its time)"
 }
 
 stop() {

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Builds the release in manylinux_2_28 (AlmaLinux 8, glibc 2.28), so that it runs on Debian 11, Ubuntu 20.04, RHEL 8 and
+# everything newer:
+#
+#   docker run --rm --volume "$PWD:/source" --workdir /source quay.io/pypa/manylinux_2_28_x86_64 build/manylinux.sh VERSION
+#
+# (…_aarch64 on ARM64). The arguments are those of scripts/release.sh.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+[ -e /etc/almalinux-release ] || {
+  echo "manylinux.sh: this is no manylinux_2_28 image; its head says how to run it. On this machine: scripts/release.sh" >&2
+  exit 1
+}
+# Not the Pythons of the image, below /opt/python: they have no shared library and are compiled without profile and
+# link-time optimization, since wheels do not need more. The distribution's has all of it, and gets security fixes, as do
+# the libraries it brings along, such as OpenSSL's.
+dnf install --assumeyes --quiet python3.12 python3.12-devel python3.12-pip
+# The checkout belongs to the user outside.
+git config --global --add safe.directory "$PWD"
+# The image's gcc-toolset comes first in PATH.
+export PYTHON=/usr/bin/python3.12 CC=gcc
+exec scripts/release.sh "$@"
