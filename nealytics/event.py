@@ -125,6 +125,15 @@ def is_utf8(body: bytes) -> bool:
     return True
 
 
+def is_text(value: str) -> bool:
+    """Whether it can be stored, as half a surrogate pair cannot: what a URL's bytes become that are no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_json(body: bytes) -> bool:
     """Whether `body` is one JSON value, whatever it means."""
     try:

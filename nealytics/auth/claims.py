@@ -17,10 +17,11 @@ from typing import Any
 
 from nealytics.auth.scope import Scope
 from nealytics.errors import Refused
+from nealytics.event import is_text
 
 WHOLE_PROJECT = "project"
 
-FILTERS_MAX = 20
+FILTERS_MAX = 20  # also of a request
 FILTER_CHARS_MAX = 1_024
 ENDPOINTS_MAX = 50
 ENDPOINT_CHARS_MAX = 64
@@ -81,7 +82,7 @@ def _identifier(claims: dict[str, Any], name: str, chars_max: int) -> str:
         )
     if len(text) > chars_max:
         raise _invalid(name, f"has {len(text)} characters, at most {chars_max} are accepted")
-    if "\0" in text or not _is_unicode(text):
+    if "\0" in text or not is_text(text):
         raise _invalid(name, "holds a NUL or half a surrogate pair, which no event's can")
     return text
 
@@ -108,7 +109,7 @@ def _texts(claims: dict[str, Any], name: str, count_max: int, chars_max: int) ->
     for text in texts:
         if len(text) > chars_max:
             raise _invalid(name, f"has an entry of {len(text)} characters, at most {chars_max} are accepted")
-        if "\0" in text or not _is_unicode(text):
+        if "\0" in text or not is_text(text):
             raise _invalid(name, "has an entry with a NUL or half a surrogate pair")
     return tuple(texts)
 
@@ -125,14 +126,6 @@ def _rps(claims: dict[str, Any]) -> float | None:
 
 # More than a node can answer: as good as no bound.
 RPS_MAX = 1_000_000
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _invalid(name: str, problem: str) -> Refused:

@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 
+from nealytics.auth.claims import FILTERS_MAX
 from nealytics.config import IngestConfig
 from nealytics.event import Sent
 from nealytics.queries.filters import COLUMNS, FILTER_CHARS_MAX, META, OPS
-from nealytics.queries.params import FILTERS_MAX, Parameter
+from nealytics.queries.params import Parameter
 
 Schema = dict[str, Any]
 

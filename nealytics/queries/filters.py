@@ -24,8 +24,9 @@ from typing import Final
 import msgspec
 
 from nealytics.clickhouse.client import Param
+from nealytics.event import is_text
 from nealytics.queries.instants import instant_ms
-from nealytics.queries.invalid import invalid, is_text, shown
+from nealytics.queries.invalid import invalid, shown
 
 FILTER_CHARS_MAX = 4_096
 PATH_KEYS_MAX = 8

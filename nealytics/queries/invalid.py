@@ -10,12 +10,3 @@ def invalid(field: str, message: str, detail: str) -> Refused:
 def shown(value: str) -> str:
     """A client's value in an error message: quoted, and not at full length."""
     return repr(value if len(value) <= 40 else value[:40] + "…")
-
-
-def is_text(value: str) -> bool:
-    """Whether it can be a stored text: what was not UTF-8 in the URL arrives as half a surrogate pair."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -17,15 +17,16 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 from multidict import CIMultiDict, MultiMapping
 
+from nealytics.auth.claims import FILTERS_MAX
 from nealytics.config import QueryConfig
 from nealytics.errors import Refused
+from nealytics.event import is_text
 from nealytics.queries.filters import META, OPS, Field, Filter, Selection, parse_field, parse_filter
 from nealytics.queries.instants import INSTANT_MS_MIN, instant_ms, iso_utc
-from nealytics.queries.invalid import invalid, is_text, shown
+from nealytics.queries.invalid import invalid, shown
 
 TEXT_CHARS_MAX = 256
 ITEM_ID_CHARS_MAX = 2_048  # item ids may be URLs
-FILTERS_MAX = 20
 _UNKNOWN_TOLD_MAX = 10
 
 # What other APIs call it → what it is called here; the first that an endpoint has is suggested.

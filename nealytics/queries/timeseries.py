@@ -26,13 +26,13 @@ from typing import Any
 
 import msgspec
 
+from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.instants import iso_utc
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.ranges import bucket_ms, bucket_text, starts_at_most, too_many_points
 from nealytics.queries.scoped import Events, Query
-from nealytics.queries.top import DIMENSIONS, OF_A_TENANT
 
 INTERVALS = ("minute", "hour", "day", "week", "month")
 

@@ -18,16 +18,12 @@ from typing import Any
 
 import msgspec
 
+from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.instants import iso_utc
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
-
-DIMENSIONS = ("event_type", "item_id", "user_id", "session_id", "tenant_id")
-
-# Dimensions that mean something within a tenant only → the column of `events` that tells two tenants' apart.
-OF_A_TENANT = {"user_id": "user_key", "session_id": "session_key"}
 
 PARAMETERS = (
     Parameter(
