@@ -126,7 +126,7 @@ def is_utf8(body: bytes) -> bool:
 
 
 def is_text(value: str) -> bool:
-    """Whether it can be stored, as half a surrogate pair cannot: what a URL's bytes become that are no UTF-8."""
+    """Whether it can be stored. What was not UTF-8 in a URL arrives as half a surrogate pair, and cannot."""
     try:
         value.encode()
     except UnicodeEncodeError:
