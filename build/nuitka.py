@@ -1,0 +1,164 @@
+"""Compiles Nealytics with Nuitka into a folder that runs without Python.
+
+    python build/nuitka.py --output DIR [--engine]
+
+makes DIR/nealytics.dist: the program `nealytics`, Python's library and the dependencies as it needs them. With
+--engine the embedded ClickHouse (chDB) is put beside it; nothing is compiled for that, so both flavours come
+from one compilation. Needs the packages of build/requirements-build.txt, a C compiler and patchelf; uses ccache
+if it is there. scripts/release.sh makes the artefacts of a release from the folder.
+"""
+
+import argparse
+import compileall
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENGINE = "chdb-core"
+
+# What chDB imports from the standard library; it is not there when Nuitka looks for imports.
+ENGINE_NEEDS = (
+    "argparse", "atexit", "decimal", "functools", "inspect", "json", "linecache", "shutil", "tempfile",
+    "textwrap", "threading", "uuid", "warnings", "xml.etree.ElementTree",
+)  # fmt: skip
+# Parts of chDB that the child never loads: bindings to other versions of Python are added by name below.
+ENGINE_UNUSED = ("dbapi/tests", "__main__.py", "py.typed", "_chdb/*.pyi")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--engine", action="store_true", help="put the embedded ClickHouse beside the program")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="C compilers at once")
+    arguments = parser.parse_args()
+    folder = compile_program(arguments.output.resolve(), arguments.jobs)
+    if arguments.engine:
+        add_engine(folder)
+    print(folder)
+
+
+def compile_program(output: Path, jobs: int) -> Path:
+    """`nealytics.dist` in `output`, made anew."""
+    output.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        [sys.executable, "-m", "nuitka", *flags(output, jobs), "nealytics"],
+        cwd=ROOT,
+        check=True,
+        env={
+            # The order of what Python keeps in sets would else be another one with every build.
+            **os.environ,
+            "PYTHONHASHSEED": "0",
+        },
+    )
+    return output / "nealytics.dist"
+
+
+def flags(output: Path, jobs: int) -> list[str]:
+    """Each of Nuitka's options, with its reason."""
+    return [
+        # A folder with all that is needed. Not Nuitka's `onefile`: its program stays in memory as the parent of
+        # the real one, so that a SIGKILL from outside hits the wrong process (docs/decisions/0009).
+        "--mode=standalone",
+        f"--output-dir={output}",
+        "--output-filename=nealytics",
+        # The package's __main__, as `python -m nealytics` runs it.
+        "--python-flag=-m",
+        # Without the guard against programs that start themselves by mistake: ours does so on purpose.
+        "--deployment",
+        # Commands are imported in functions, and all of them belong in.
+        "--include-package=nealytics",
+        # Only our own code is compiled. aiohttp's handlers measured 0.6 to 0.9 as fast when compiled as they are
+        # as bytecode, and what matters in the other packages is C already. It is also the quicker build.
+        *(f"--noinclude-custom-mode={name}:bytecode" for name in dependency_modules()),
+        # Its own folder, see `add_engine`; and what it declares, but is not needed here.
+        *(f"--nofollow-import-to={name}" for name in ("chdb", "numpy", "pandas", "pyarrow")),
+        *(f"--include-module={name}" for name in ENGINE_NEEDS),
+        # Found by name while the program runs.
+        "--include-package=tzdata",
+        "--include-package-data=tzdata",
+        "--include-package-data=certifi",
+        "--include-package=lz4.frame",
+        # OpenTelemetry finds its own parts through entry points.
+        "--include-package=opentelemetry",
+        *(f"--include-distribution-metadata={name}" for name in opentelemetry_distributions()),
+        # Link-time optimization takes several times as long, and measured nothing that is worth it.
+        "--lto=no",
+        f"--jobs={jobs}",
+        "--assume-yes-for-downloads",
+        "--remove-output",
+        "--quiet",
+    ]
+
+
+def dependencies() -> list[importlib.metadata.Distribution]:
+    """What the program needs at run time, without the engine; sorted by name."""
+    found: dict[str, importlib.metadata.Distribution] = {}
+    waiting = [*(importlib.metadata.requires("nealytics") or []), "lz4"]
+    while waiting:
+        requirement = waiting.pop()
+        if "extra ==" in requirement:
+            continue
+        name = re.match(r"[\w.-]+", requirement)
+        assert name is not None, requirement
+        try:
+            distribution = importlib.metadata.distribution(name[0])
+        except importlib.metadata.PackageNotFoundError:
+            continue  # not for this version of Python; the lock file knows
+        if distribution.name not in found:
+            found[distribution.name] = distribution
+            waiting += distribution.requires or []
+    return [found[name] for name in sorted(found, key=str.lower)]
+
+
+def dependency_modules() -> list[str]:
+    """The packages and modules that the dependencies consist of, by the names they are imported by."""
+    names: set[str] = set()
+    for distribution in dependencies():
+        for file in distribution.files or []:
+            top = file.parts[0]
+            if top.endswith(".py"):
+                names.add(top.removesuffix(".py"))
+            elif len(file.parts) > 1 and file.suffix in (".py", ".so") and top.isidentifier():
+                names.add(top)
+    return sorted(names)
+
+
+def opentelemetry_distributions() -> list[str]:
+    return [each.name for each in dependencies() if each.name.startswith("opentelemetry-")]
+
+
+def engine_files() -> Iterator[Path]:
+    """chDB's files, relative to the folder of installed packages: without bindings to other Pythons."""
+    binding = f"libpybind11nonlimitedapi_chdb_{sys.version_info[0]}.{sys.version_info[1]}.so"
+    for file in importlib.metadata.files(ENGINE) or []:
+        path = Path(file)
+        if path.suffix == ".pyc" or path.parts[0] not in ("chdb", "chdb_core.libs"):
+            continue
+        if path.name.startswith("libpybind11nonlimitedapi_chdb_") and path.name != binding:
+            continue
+        if any(Path(*path.parts[1:]).match(unused) for unused in ENGINE_UNUSED):
+            continue
+        yield path
+
+
+def add_engine(folder: Path) -> None:
+    """Puts chDB into `folder`, where the embedded child imports it from. Stripped of debugging symbols."""
+    packages = Path(str(importlib.metadata.distribution(ENGINE).locate_file("")))
+    for file in engine_files():
+        target = folder / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(packages / file, target)
+        if file.suffix == ".so":
+            subprocess.run(["strip", "--strip-debug", str(target)], check=True)
+    # The folder may belong to another user than the one who runs it.
+    compileall.compile_dir(folder / "chdb", quiet=1, invalidation_mode=compileall.PycInvalidationMode.UNCHECKED_HASH)
+
+
+if __name__ == "__main__":
+    main()
