@@ -98,6 +98,11 @@ _HEADERS = {
         " `no-store`.",
     ),
     "Retry-After": ("integer", "After so many seconds it is worth asking again."),
+    "X-Request-Id": (
+        "string",
+        "The name of the request, as in the server's log; the client's own, if that is harmless."
+        " Every answer has it.",
+    ),
     "Nealytics-Warnings": ("string", "What is `warnings` in other answers, as JSON; only if there are any."),
 }
 
@@ -372,13 +377,11 @@ def _own() -> Schema:
 
 def _error(status: int, codes: tuple[str, ...], schemas: Schemas) -> Schema:
     code = {"type": "object", "properties": {"code": {"enum": list(codes)}}}
-    response: Schema = {
+    return {
         "description": _MEANING[status],
+        "headers": _headers("X-Request-Id", *(["Retry-After"] if status in _LATER else [])),
         "content": {"application/json": {"schema": {"allOf": [schemas.ref(ErrorBody), code]}}},
     }
-    if status in _LATER:
-        response["headers"] = _headers("Retry-After")
-    return response
 
 
 def _errors(tag: str) -> Schema:

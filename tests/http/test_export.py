@@ -321,7 +321,7 @@ class TestOnTheEngine:
 
     async def test_the_head_says_what_it_is_and_a_head_request_gets_no_more(self, reader: Reader):
         await reader.store(event())
-        origin = {"Origin": "https://shop.example"}
+        origin = {"Origin": "https://shop.example", "X-Request-Id": "mine"}
         query = {"from": "2024-06-01T10:00:00.5Z", "to": "2024-06-16"}
         async with reader.open(EXPORT, headers=origin, format="csv", **query) as answer:
             headers = answer.headers
@@ -332,6 +332,7 @@ class TestOnTheEngine:
         assert headers["Cache-Control"] == "no-store"
         assert headers["Access-Control-Allow-Origin"] == "https://shop.example"
         assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers.getall("X-Request-Id") == ["mine"]
         assert "Nealytics-Warnings" not in headers
         url, token = reader.url + EXPORT, token_of("shop", "acme")
         async with (

@@ -25,6 +25,7 @@ from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.config import AuthConfig, QueryConfig
 from nealytics.event import Event
 from nealytics.http import live as http_live
+from nealytics.observe import request_id
 from nealytics.queries import live
 from tests.engine import RunningEngine
 from tests.http.reader import JWT_KEY, NOW, TIMELINE, Reader, event, on_the_engine, reader_of, token_of
@@ -305,7 +306,7 @@ class TestOnTheEngine:
             assert 0.5 < time.monotonic() - started < 10
 
     async def test_the_head_is_a_stream_s(self, quick: Reader):
-        origin = {"Origin": "https://shop.example"}
+        origin = {"Origin": "https://shop.example", "X-Request-Id": "mine"}
         async with quick.open(LIVE, headers=origin) as answer:
             headers = answer.headers
             assert headers["Content-Type"] == "text/event-stream"
@@ -313,6 +314,7 @@ class TestOnTheEngine:
             assert headers["X-Accel-Buffering"] == "no"
             assert headers["Access-Control-Allow-Origin"] == "https://shop.example"
             assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers.getall("X-Request-Id") == ["mine"]
         async with aiohttp.ClientSession() as session:
             token = {"Authorization": f"Bearer {token_of('shop', 'acme')}"}
             async with session.head(quick.url + LIVE, headers=token) as answer:
@@ -535,6 +537,24 @@ async def test_while_clickhouse_is_away_a_new_stream_is_told_to_come_back():
         status, body, headers = await reader.get(LIVE)
         assert (status, body["code"]) == (503, "clickhouse_unavailable")
         assert int(headers["Retry-After"]) >= 1
+
+
+async def test_a_hub_serves_many_and_so_has_no_request_s_id():
+    seen: list[tuple[str, str]] = []
+
+    class Noting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append((record.name, request_id.current()))
+
+    handler = Noting()
+    logging.getLogger("nealytics").addHandler(handler)
+    try:
+        async with reader_of(ClickHouseUnavailable("connection refused")) as reader:
+            _, body, _ = await reader.get(LIVE)
+    finally:
+        logging.getLogger("nealytics").removeHandler(handler)
+    assert ("nealytics.http.live", "") in seen
+    assert ("nealytics.http", body["requestId"]) in seen
 
 
 def test_a_scope_knows_when_its_token_ends():

@@ -144,6 +144,13 @@ def test_null_is_no_value_of_an_answer():
     assert '"null"' not in json.dumps(answers)
 
 
+def test_every_error_names_its_request_in_head_and_body():
+    for response in DOCUMENT["components"]["responses"].values():
+        assert "X-Request-Id" in response["headers"]
+    error = DOCUMENT["components"]["schemas"]["ErrorBody"]
+    assert sorted(error["required"]) == ["code", "detail", "message", "requestId"]
+
+
 def test_what_a_read_is_refused_for_is_what_its_failures_are_counted_by():
     told = {code for codes in STREAM_ERRORS.values() for code in codes}
     # What is not HTTP has not come as far as a route.
