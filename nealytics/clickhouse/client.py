@@ -31,7 +31,6 @@ from yarl import URL
 from nealytics.clickhouse.addresses import Address, Addresses
 from nealytics.clickhouse.embedded import socket_path
 from nealytics.clickhouse.errors import (
-    TABLE_IS_READ_ONLY,
     UNKNOWN_SETTING,
     ClickHouseError,
     ClickHouseUnavailable,
@@ -424,7 +423,7 @@ class ClickHouseClient:
                         await self._learn(address)
                     return await send(address)
             except ClickHouseError as error:
-                if not _is_of_the_address(error) or self.addresses.best() in tried:
+                if not error.of_the_address or self.addresses.best() in tried:
                     raise
 
     @contextmanager
@@ -433,7 +432,7 @@ class ClickHouseClient:
         try:
             yield
         except ClickHouseError as error:
-            if _is_of_the_address(error):
+            if error.of_the_address:
                 self._failed(address, error)
             raise
         self.addresses.served(address)
@@ -584,11 +583,6 @@ class ClickHouseClient:
 
     def _where(self, address: Address) -> str:
         return self.endpoint.unix_socket or _without_credentials(address.url)
-
-
-def _is_of_the_address(error: ClickHouseError) -> bool:
-    """Whether another replica may well answer otherwise. A replica that has lost Keeper is read-only."""
-    return isinstance(error, ClickHouseUnavailable) or error.code == TABLE_IS_READ_ONLY
 
 
 class _Answer(msgspec.Struct):

@@ -51,6 +51,23 @@ BAD_CONTENT_CODES = frozenset(
     }
 )
 
+# What is the matter with one server, and perhaps not with the replicas beside it. Overload (202, 241, 252) is
+# not among them, it would follow the batch; nor a quorum that is not there (285, 286), which is the shard's;
+# nor a missing table, which is the whole cluster's until `schema apply`.
+ADDRESS_CODES = frozenset(
+    {
+        192,  # UNKNOWN_USER
+        193,  # WRONG_PASSWORD
+        194,  # REQUIRED_PASSWORD
+        225,  # NO_ZOOKEEPER
+        236,  # ABORTED: it is shutting down
+        TABLE_IS_READ_ONLY,  # it has lost Keeper
+        243,  # NOT_ENOUGH_SPACE
+        AUTHENTICATION_FAILED,
+        999,  # KEEPER_EXCEPTION: it is losing Keeper
+    }
+)
+
 # What a person can do about an error that waiting alone does not mend.
 _ADVICE = {
     16: "run `nealytics schema apply`",
@@ -95,6 +112,11 @@ class ClickHouseError(NealyticsError):
         return self.code in BAD_CONTENT_CODES
 
     @property
+    def of_the_address(self) -> bool:
+        """Whether another replica may well answer otherwise."""
+        return self.code in ADDRESS_CODES
+
+    @property
     def retryable(self) -> bool:
         """Whether the same request can succeed later. Wrong passwords and missing tables are waited for too:
         a person mends them, and until then the events are safe in the log."""
@@ -113,6 +135,10 @@ class ClickHouseUnavailable(ClickHouseError):
         self.status = 0
         self.name = ""
         self.message = message
+
+    @property
+    def of_the_address(self) -> bool:
+        return True
 
 
 def error_of(status: int, code_header: str | None, body: str) -> ClickHouseError:

@@ -10,7 +10,7 @@ import pytest
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.addresses import COOL_DOWN_MAX_S, COOL_DOWN_S, Addresses
 from nealytics.clickhouse.client import ClickHouseClient, Endpoint, endpoint_of
-from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.errors import ADDRESS_CODES, ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.rowbinary import ROW_FORMAT
 from nealytics.config import ClickHouseConfig, Config
 from tests.commit.station import Station, clickhouse_config
@@ -108,7 +108,9 @@ async def test_a_batch_whose_answer_was_lost_moves_with_its_token_and_bytes_and_
 
 
 @pytest.mark.parametrize(
-    "fault", [proxy_error(503), stall(0.5, applied=False), error(242)], ids=["503", "stall", "read-only"]
+    "fault",
+    [proxy_error(503), stall(0.5, applied=False), *map(error, sorted(ADDRESS_CODES))],
+    ids=["503", "stall", *map(str, sorted(ADDRESS_CODES))],
 )
 async def test_a_replica_that_cannot_serve_is_left(replicas: Replicas, fault: object):
     replicas.a.faults.append(fault)  # type: ignore[arg-type]
