@@ -199,6 +199,7 @@ def build_and_check(environ: dict[str, str], *options: str) -> str:
 @pytest.mark.e2e
 @pytest.mark.engine
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @needs_engine
 def test_the_image_takes_an_event_and_gives_it_back(builder: dict[str, str], tmp_path: Path):
     """With an engine outside."""
@@ -214,6 +215,7 @@ def test_the_image_takes_an_event_and_gives_it_back(builder: dict[str, str], tmp
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_embedded_image_needs_nothing_else(builder: dict[str, str]):
     folder = compiled_program()
     if not (folder / "chdb").is_dir():
