@@ -332,8 +332,10 @@ async def _check_addresses(client: ClickHouseClient, config: ClickHouseConfig) -
                 {"database": config.database, "table": TABLE},
                 at=address,
             )
-        except ClickHouseUnavailable as error:
-            log.warning("schema: not looked at: %s", error)
+        except ClickHouseError as error:
+            if not error.of_the_address:
+                raise
+            log.warning("schema: %s is not looked at: %s", address.url, error)
             continue
         first = text if first is None else first
         if text != first:

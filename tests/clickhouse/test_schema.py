@@ -8,7 +8,7 @@ import pytest
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.addresses import Addresses
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.errors import ClickHouseUnavailable
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
@@ -383,11 +383,14 @@ class FakeCluster:
         self.unknown: frozenset[str] = frozenset()
         self.addresses = Addresses(("http://a",))
         self.elsewhere = "/clickhouse/tables/01"  # the path of the table at the second address
+        self.failing: ClickHouseError | None = None  # what the second address says instead
 
     async def command(
         self, sql: str, params: object = None, *, settings: object = None, at: object = None
     ) -> str:
         if at is self.addresses.all[-1]:
+            if self.failing:
+                raise self.failing
             return self.line(self.elsewhere)
         if at is not None:
             return self.line("/clickhouse/tables/01")
@@ -533,6 +536,17 @@ async def test_every_address_must_lead_to_a_replica_of_the_same_table(cluster: F
     cluster.elsewhere = "/clickhouse/tables/02"
     with pytest.raises(ConfigError, match="http://b is no replica"):
         await schema.probe(cluster, several)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("code", [242, 516, 999])
+async def test_one_address_that_cannot_serve_keeps_no_node_from_starting(cluster: FakeCluster, code: int):
+    cluster.tables["global_events"] = list(cluster.hosts["h1"])
+    cluster.addresses = Addresses(("http://a", "http://b"))
+    cluster.failing = ClickHouseError(code, "scripted fault")
+    await schema.probe(cluster, ClickHouseConfig(url="http://a,http://b"))  # type: ignore[arg-type]
+    cluster.failing = ClickHouseError(47, "scripted fault")
+    with pytest.raises(ClickHouseError, match="code 47"):
+        await schema.probe(cluster, ClickHouseConfig(url="http://a,http://b"))  # type: ignore[arg-type]
 
 
 async def test_a_cluster_that_cannot_wait_for_its_shards_is_refused(cluster: FakeCluster):
