@@ -24,7 +24,7 @@ ENGINE = "chdb-core"
 
 # What chDB imports from the standard library; it is not there when Nuitka looks for imports.
 ENGINE_NEEDS = (
-    "argparse", "atexit", "decimal", "functools", "inspect", "json", "linecache", "shutil", "tempfile",
+    "argparse", "decimal", "functools", "inspect", "json", "linecache", "shutil", "tempfile",
     "textwrap", "threading", "uuid", "warnings", "xml.etree.ElementTree",
 )  # fmt: skip
 # Parts of chDB that the child never loads: bindings to other versions of Python are added by name below.
@@ -81,7 +81,6 @@ def flags(output: Path, jobs: int) -> list[str]:
         *(f"--include-module={name}" for name in ENGINE_NEEDS),
         # Found by name while the program runs.
         "--include-package=tzdata",
-        "--include-package-data=tzdata",
         "--include-package-data=certifi",
         "--include-package=lz4.frame",
         # OpenTelemetry finds its own parts through entry points.
@@ -89,6 +88,9 @@ def flags(output: Path, jobs: int) -> list[str]:
         *(f"--include-distribution-metadata={name}" for name in opentelemetry_distributions()),
         # Link-time optimization takes several times as long, and measured nothing that is worth it.
         "--lto=no",
+        # What went in, for licences and SBOM (build/contents.py).
+        f"--report={output}/nealytics.report.xml",
+        "--report-diffable",
         f"--jobs={jobs}",
         "--assume-yes-for-downloads",
         "--remove-output",

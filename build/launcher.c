@@ -1,0 +1,269 @@
+/* The server as one file: unpacks the compiled program once per version, and becomes it.
+ *
+ * The payload (PAYLOAD, a tar compressed by zstd) is part of this program. It is unpacked into a directory that is
+ * named by its SHA-256 (NAME); from then on a start is one open and one execve. No parent stays behind: the process id,
+ * its signals, systemd's watchdog and the death of its parent are the program's own. Workers are started by the program
+ * through /proc/self/exe, which is the unpacked one, so they never come here.
+ *
+ * What it promises:
+ *   - the directory's name appears only when it is complete and on disk; of several first starts at once, one wins and
+ *     the others use what it made
+ *   - it runs only what it unpacked itself: the directory belongs to this user, nobody else may write to it, and a
+ *     link in its place is refused
+ *   - the versions that nothing runs any more are removed when a new one is unpacked: a running program holds a shared
+ *     lock on its own directory, inherited through execve
+ *   - if it cannot unpack, it says where it tried, why not, and what to set
+ *
+ * Written for Linux and a compiler that knows GNU C; build/single_file.py compiles it.
+ */
+
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* As one unit, in this order: so is the decompressor meant that comes with Nuitka. */
+#include <zstd.h>
+
+#include <common/error_private.c>
+#include <common/fse_decompress.c>
+#include <common/xxhash.c>
+#include <common/zstd_common.c>
+
+#include <common/entropy_common.c>
+#include <decompress/huf_decompress.c>
+#include <decompress/zstd_ddict.c>
+#include <decompress/zstd_decompress.c>
+#include <decompress/zstd_decompress_block.c>
+
+#define VARIABLE "NEALYTICS_UNPACK_DIR"
+#define PROGRAM "nealytics"
+
+__asm__(".section .rodata\n"
+        ".global payload, payload_end\n"
+        ".balign 16\n"
+        "payload:\n.incbin \"" PAYLOAD "\"\n"
+        "payload_end:\n.previous\n");
+extern const char payload[], payload_end[];
+
+/* Why the places that were tried so far will not do; shown if none does. */
+static char reasons[8192];
+static mode_t umask_before;
+
+static void refuse(const char *place, const char *why) {
+    size_t used = strlen(reasons);
+    snprintf(reasons + used, sizeof reasons - used, "  %s: %s\n", place, why);
+}
+
+/* One member of the payload, as POSIX draws it. */
+struct header {
+    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type, link[100], magic[6], version[2],
+        owner[32], group[32], device_major[8], device_minor[8], prefix[155], padding[12];
+};
+
+/* The payload's members; on failure errno says why. */
+static int unpack_members(int directory, const char *at, const char *end) {
+    while (end - at >= 512 && *at != '\0') {
+        const struct header *member = (const struct header *)at;
+        char name[260];
+        if (member->prefix[0]) {
+            snprintf(name, sizeof name, "%.155s/%.100s", member->prefix, member->name);
+        } else {
+            snprintf(name, sizeof name, "%.100s", member->name);
+        }
+        size_t size = strtoul(member->size, NULL, 8);
+        at += 512;
+        if (member->type == '5') {
+            if (mkdirat(directory, name, 0700) != 0) return -1;
+        } else {
+            int file = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+            if (file < 0) return -1;
+            for (size_t written = 0; written < size;) {
+                ssize_t some = write(file, at + written, size - written);
+                if (some < 0 && errno != EINTR) return -1;
+                if (some > 0) written += (size_t)some;
+            }
+            if (fchmod(file, (mode_t)strtoul(member->mode, NULL, 8) & 0500) != 0 || close(file) != 0) return -1;
+        }
+        at += (size + 511) / 512 * 512;
+    }
+    return 0;
+}
+
+/* Removes a directory and what is in it, as far as that is allowed. */
+static void remove_tree(int parent, const char *name) {
+    int directory = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *listing = directory < 0 ? NULL : fdopendir(directory);
+    if (listing == NULL) return;
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (unlinkat(directory, entry->d_name, 0) != 0) remove_tree(directory, entry->d_name);
+    }
+    closedir(listing);
+    unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+/* Other versions, and what a killed start left, unless a process holds them. */
+static void remove_unused(int parent) {
+    int copy = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *listing = copy < 0 ? NULL : fdopendir(copy);
+    if (listing == NULL) return;
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
+        if (entry->d_name[0] == '.' && strncmp(entry->d_name, ".new-", 5) != 0) continue;
+        if (strcmp(entry->d_name, NAME) == 0) continue;
+        int other = openat(parent, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (other < 0) continue;
+        if (flock(other, LOCK_EX | LOCK_NB) == 0) remove_tree(parent, entry->d_name);
+        close(other);
+    }
+    closedir(listing);
+}
+
+/* A directory of ours: not a link, not somebody else's, not for others to write. */
+static bool is_ours(int directory) {
+    struct stat status;
+    if (fstat(directory, &status) != 0) return false;
+    if (status.st_uid == geteuid() && (status.st_mode & 022) == 0) return true;
+    errno = EPERM;
+    return false;
+}
+
+static int open_directory(int parent, const char *name) {
+    return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* The directory of this version, opened and locked by us for as long as the program runs; made if it is not there. */
+static int open_version(int parent, const char *place) {
+    /* Twice: what is opened first may be another's that is just being removed. */
+    for (int attempt = 0; attempt < 100; attempt++) {
+        int version = open_directory(parent, NAME);
+        if (version >= 0) {
+            struct stat opened, named;
+            if (!is_ours(version)) return -1;
+            if (flock(version, LOCK_SH) != 0) return -1;
+            if (fstatat(version, PROGRAM, &named, 0) == 0 && fstat(version, &opened) == 0 &&
+                fstatat(parent, NAME, &named, AT_SYMLINK_NOFOLLOW) == 0 && opened.st_ino == named.st_ino) {
+                return version;
+            }
+            close(version);
+            usleep(10000);
+            continue;
+        }
+        if (errno != ENOENT) return -1;
+
+        unsigned long long size = ZSTD_getFrameContentSize(payload, (size_t)(payload_end - payload));
+        char *unpacked = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (unpacked == MAP_FAILED) return -1;
+        size_t result = ZSTD_decompress(unpacked, size, payload, (size_t)(payload_end - payload));
+        if (ZSTD_isError(result) || result != size) {
+            /* The frame has a checksum. No other place will do better. */
+            fprintf(stderr, "nealytics: this file is damaged; download it again and compare it with SHA256SUMS\n");
+            exit(1);
+        }
+        char temporary[] = ".new-XXXXXX";
+        char path[4096];
+        if (snprintf(path, sizeof path, "%s/%s", place, temporary) >= (int)sizeof path) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        if (mkdtemp(path) == NULL) return -1;
+        const char *made = path + strlen(path) - strlen(temporary);
+        int directory = open_directory(parent, made);
+        /* Locked, so that another's clearing up spares it; on disk before it gets its name, so that a power cut
+         * cannot leave a name with half a program. */
+        if (directory < 0 || flock(directory, LOCK_SH | LOCK_NB) != 0 ||
+            unpack_members(directory, unpacked, unpacked + size) != 0 || syncfs(directory) != 0 ||
+            (renameat(parent, made, parent, NAME) != 0 && errno != EEXIST && errno != ENOTEMPTY)) {
+            int error = errno;
+            remove_tree(parent, made);
+            if (error == ENOENT || error == EWOULDBLOCK) continue; /* cleared up before it was locked */
+            errno = error;
+            return -1;
+        }
+        remove_tree(parent, made); /* only if another was first */
+        munmap(unpacked, size);
+        close(directory);
+        remove_unused(parent);
+    }
+    errno = EBUSY;
+    return -1;
+}
+
+/* Becomes the program unpacked below `base`, or returns. `below`: the directory in it that is ours, made if need be. */
+static void run_from(const char *base, const char *below, char **arguments) {
+    if (base == NULL || base[0] != '/') return;
+    char place[4096];
+    if (snprintf(place, sizeof place, "%s%s", base, below) >= (int)sizeof place) return;
+    /* ~/.cache may be missing; its parents are not ours to make. */
+    for (char *slash = place + strlen(base); slash != NULL; slash = strchr(slash + 1, '/')) {
+        if (*slash != '/') break;
+        *slash = '\0';
+        mkdir(place, 0700);
+        *slash = '/';
+    }
+    mkdir(place, 0700);
+    struct stat above;
+    if (stat(base, &above) == 0 && (above.st_mode & 022) != 0 && !(above.st_mode & S_ISVTX)) {
+        return refuse(base, "others may write to it and replace what is in it (its mode has no sticky bit)");
+    }
+    int parent = open_directory(AT_FDCWD, place);
+    if (parent < 0) return refuse(place, errno == ELOOP || errno == ENOTDIR ? "is not a directory" : strerror(errno));
+    if (!is_ours(parent)) return refuse(place, "belongs to another user, or others may write to it");
+    struct statvfs file_system;
+    if (fstatvfs(parent, &file_system) == 0 && (file_system.f_flag & ST_NOEXEC)) {
+        return refuse(place, "is on a file system from which nothing may be executed (mounted noexec)");
+    }
+    int version = open_version(parent, place);
+    if (version < 0) return refuse(place, strerror(errno));
+    close(parent);
+
+    char program[4200];
+    snprintf(program, sizeof program, "%s/%s/%s", place, NAME, PROGRAM);
+    fcntl(version, F_SETFD, 0); /* the lock lives as long as the program */
+    unsetenv(VARIABLE);         /* it is not a setting of the program, which refuses those it does not know */
+    umask(umask_before);
+    execv(program, arguments);
+    umask(077);
+    refuse(program, strerror(errno));
+    close(version);
+}
+
+int main(int count, char **arguments) {
+    (void)count;
+    umask_before = umask(077);
+    char own[64];
+    snprintf(own, sizeof own, "/nealytics-%u", (unsigned)geteuid());
+    const char *named = getenv(VARIABLE);
+    if (named != NULL && named[0] != '\0') {
+        /* Who names a place wants that one. */
+        if (named[0] != '/') refuse(named, "is not an absolute path");
+        run_from(named, own, arguments);
+    } else {
+        /* The first is systemd's CacheDirectory=. Somebody else's home (sudo keeps HOME) is no place for us. */
+        run_from(getenv("CACHE_DIRECTORY"), "/program", arguments);
+        run_from(getenv("XDG_CACHE_HOME"), "/nealytics", arguments);
+        const char *home = getenv("HOME");
+        struct stat status;
+        if (home != NULL && stat(home, &status) == 0 && status.st_uid == geteuid()) {
+            run_from(home, "/.cache/nealytics", arguments);
+        }
+        /* Sticky directories: others cannot move away or replace what we make there, and what they made is refused. */
+        run_from("/var/tmp", own, arguments);
+        run_from("/tmp", own, arguments);
+    }
+    fprintf(stderr,
+            "nealytics: cannot unpack the program anywhere:\n%s"
+            "set " VARIABLE " to a directory in which this user may write and execute, with %u MB free\n",
+            reasons, (unsigned)(ZSTD_getFrameContentSize(payload, (size_t)(payload_end - payload)) >> 20) + 1);
+    return 1;
+}
