@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# Builds the artefacts of a release for this machine's architecture into dist/.  scripts/release.sh [options] [VERSION]
+#
+#   nealytics-VERSION-linux-ARCH.tar.gz            the server as one file, for an existing ClickHouse
+#   nealytics-VERSION-linux-ARCH-embedded.tar.gz   a folder with ClickHouse inside
+#   nealytics-VERSION-linux-ARCH[-embedded].cdx.json   what is inside (CycloneDX)
+#   SHA256SUMS [SHA256SUMS.minisig]                signed if MINISIGN_KEY names a secret key's file or holds its text
+#
+#   --release             refuse what must not be published; the default when a tag is being built
+#   --glibc-max 2.28      fail if anything inside needs a newer C library
+#   --check-reproducible  build twice from nothing, and compare
+#
+# The version is that of nealytics/__init__.py: VERSION and the head of CHANGELOG.md have to agree with it. docs/releasing.md
+# tells the whole way.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/env.sh
+
+server_bytes_max=30000000
+release='' glibc_max='' reproducible='' asked=''
+[ "${GITHUB_REF_TYPE:-}" != tag ] || release=yes
+while [ $# -gt 0 ]; do
+  case $1 in
+    --release) release=yes ;;
+    --check-reproducible) reproducible=yes ;;
+    --glibc-max)
+      [ $# -gt 1 ] || fail "--glibc-max needs a version, e.g. 2.28"
+      glibc_max=$2
+      shift
+      ;;
+    -*) fail "unknown option $1; the head of this file has them all" ;;
+    *) asked=$1 ;;
+  esac
+  shift
+done
+
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' nealytics/__init__.py)
+head=$(sed -n 's/^## //p' CHANGELOG.md | head -n 1)
+[ -z "$asked" ] || [ "$asked" = "$version" ] ||
+  fail "asked for $asked, but nealytics/__init__.py says $version; change it there and in CHANGELOG.md"
+[ "${head%% *}" = "$version" ] || fail "the head of CHANGELOG.md is \"$head\", but nealytics/__init__.py says $version"
+if [ -n "$release" ]; then
+  [[ $head != *unreleased* ]] || fail "the head of CHANGELOG.md is \"$head\"; write the date in place of (unreleased)"
+  [ -z "$(git status --porcelain)" ] || fail "the checkout differs from its commit; commit or remove what git status shows"
+  [ "${GITHUB_REF_TYPE:-}" != tag ] || [ "${GITHUB_REF_NAME:-}" = "v$version" ] ||
+    fail "the tag is ${GITHUB_REF_NAME:-}, but the version is $version"
+fi
+case $(uname -m) in
+  x86_64) arch=x64 ;;
+  aarch64) arch=arm64 ;;
+  *) fail "this machine is $(uname -m); x86_64 and aarch64 are known" ;;
+esac
+# The time of the commit, so that the same commit makes the same files.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+export SOURCE_DATE_EPOCH LC_ALL=C TZ=UTC
+
+# pack FLAVOUR COMPILED OUTPUT: makes one tarball and its SBOM.
+pack() {
+  local flavour=$1 compiled=$2 output=$3 suffix='' name
+  [ "$flavour" = server ] || suffix=-embedded
+  name=nealytics-$version-linux-$arch$suffix
+  local folder=$scratch/$name
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  if [ "$flavour" = server ]; then
+    .venv-build/bin/python build/single_file.py "$compiled" "$folder/nealytics"
+  else
+    cp -a "$compiled" "$folder/program"
+    ln -s program/nealytics "$folder/nealytics"
+  fi
+  .venv-build/bin/python build/contents.py "$compiled" "$(dirname "$compiled")/nealytics.report.xml" --flavour "$flavour" \
+    --licences "$folder/licences" --sbom "$output/$name.cdx.json"
+  cp nealytics.example.toml clickhouse-init.sql clickhouse-init-cluster.sql build/nealytics.service LICENSE "$folder"
+  sed "s/@VERSION@/$version/g" "build/README.$flavour.md" >"$folder/README.md"
+  chmod -R u=rwX,go=rX "$folder"
+  tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=gnu \
+    --directory "$scratch" "$name" | gzip --no-name -6 >"$output/$name.tar.gz"
+}
+
+# build OUTPUT [--fresh]
+build() {
+  local output=$1 compiled
+  compiled=$(scripts/compile.sh "${@:2}")
+  mkdir -p "$output"
+  pack server "$compiled" "$output"
+  pack embedded "$compiled" "$output"
+}
+
+# The newest version of the C library that anything below a folder asks for.
+glibc_of() {
+  find "$@" -type f \( -name nealytics -o -name '*.so' -o -name '*.so.*' \) -print0 | xargs -0 objdump -T 2>/dev/null |
+    grep -o 'GLIBC_2[0-9.]*' | sort -Vu | tail -n 1 | cut -d_ -f2
+}
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+output=dist
+began=$SECONDS
+build "$output" ${reproducible:+--fresh}
+echo "release.sh: built in $((SECONDS - began)) s"
+
+if [ -n "$reproducible" ]; then
+  # Also without what compilers' caches have: the compiler has to agree with itself.
+  NEALYTICS_BUILD_CACHE=$scratch/cache build "$scratch/again" --fresh
+  differ=''
+  for file in "$scratch/again"/*; do
+    if cmp --silent "$file" "$output/$(basename "$file")"; then
+      echo "release.sh: reproducible: $(basename "$file")"
+    else
+      differ+=" $(basename "$file")"
+    fi
+  done
+  [ -z "$differ" ] || {
+    mkdir -p dist/again
+    cp "$scratch"/again/* dist/again/
+    fail "two builds differ in:$differ; the second ones are in dist/again"
+  }
+fi
+
+server=$output/nealytics-$version-linux-$arch.tar.gz
+bytes=$(stat -c %s "$server")
+[ "$bytes" -le $server_bytes_max ] || fail "$server has $bytes bytes; at most $server_bytes_max are meant to be"
+own=$(glibc_of "$(scripts/compile.sh)" "$scratch/nealytics-$version-linux-$arch/nealytics")
+echo "release.sh: runs with glibc $own or newer (this machine: $(getconf GNU_LIBC_VERSION | cut -d' ' -f2))"
+if [ -n "$glibc_max" ] && [ "$(printf '%s\n' "$own" "$glibc_max" | sort -V | tail -n 1)" != "$glibc_max" ]; then
+  fail "glibc $own is needed, at most $glibc_max is meant to be; build in the image that build/manylinux.sh names"
+fi
+
+cd "$output"
+sha256sum "nealytics-$version-linux-"* >SHA256SUMS
+rm -f SHA256SUMS.minisig
+if [ -n "${MINISIGN_KEY:-}" ]; then
+  key=$MINISIGN_KEY
+  [ -f "$key" ] || { (umask 077 && printf '%s\n' "$MINISIGN_KEY" >"$scratch/key"); key=$scratch/key; }
+  minisign -S -W -s "$key" -m SHA256SUMS -t "nealytics $version"
+  echo "release.sh: signed; minisign -V -p KEY.pub -m SHA256SUMS verifies it, then sha256sum -c SHA256SUMS"
+fi
+sha256sum --check --quiet SHA256SUMS
+ls -l "nealytics-$version-linux-$arch"* | awk '{ printf "release.sh: %7.1f MB  %s\n", $5 / 1e6, $9 }'
