@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes an image from a tarball of a release in dist/, and tries it.  scripts/release-image.sh server|embedded x64|arm64
+# Makes an image from the tarball of a release in dist/, and tries it.  scripts/release-image.sh server|embedded x64|arm64
 #
-# So that image and tarball hold the same program. On a machine of that architecture, with Docker or buildah (BUILDER);
-# dist/ has the tarballs of one version. The image is $IMAGE:VERSION-ARCH, or $IMAGE:VERSION-embedded-ARCH. The one
-# without ClickHouse is tried against the engine of the embedded program.
+# So that image and tarball hold the same program; both flavours of the image come from the embedded tarball, which is the
+# one that has the program as a folder. On a machine of that architecture, with Docker or buildah (BUILDER). The image is
+# $IMAGE:VERSION-ARCH, or $IMAGE:VERSION-embedded-ARCH; the one without ClickHouse is tried against that of the tarball.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 image=${IMAGE:-ghcr.io/neavents/nealytics}
@@ -20,30 +20,22 @@ scratch=$(mktemp -d)
 engine=''
 trap '[ -z "$engine" ] || kill -TERM "$engine" 2>/dev/null || true; rm -rf "$scratch"' EXIT
 
-# folder_of SUFFIX: unpacks the tarball and prints the folder that its program is in.
-folder_of() {
-  local tarballs program
-  tarballs=(dist/nealytics-*-linux-"$arch$1".tar.gz)
-  [ -f "${tarballs[*]}" ] || fail "dist/ has to hold one nealytics-VERSION-linux-$arch$1.tar.gz; scripts/release.sh makes it"
-  mkdir "$scratch/unpacked$1"
-  tar -xzf "${tarballs[0]}" -C "$scratch/unpacked$1"
-  program=$(find "$scratch/unpacked$1" -name nealytics -type f -perm -u+x)
-  [ -n "$program" ] || fail "${tarballs[0]} has no program nealytics in it"
-  dirname "$program"
-}
-
+tarball=(dist/nealytics-*-linux-"$arch"-embedded.tar.gz)
+[ -f "${tarball[*]}" ] || fail "dist/ has to hold one nealytics-VERSION-linux-$arch-embedded.tar.gz; scripts/release.sh makes it"
+tar -xzf "${tarball[0]}" -C "$scratch"
+program=$(find "$scratch" -name nealytics -type f -perm -u+x)
+[ -n "$program" ] || fail "${tarball[0]} has no program nealytics in it"
+folder=$(dirname "$program")
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' nealytics/__init__.py)
-embedded=$(folder_of -embedded)
 case $flavour in
   embedded)
-    scripts/image.sh --embedded --program "$embedded" --tag "$image:$version-embedded-$arch" --check
+    scripts/image.sh --embedded --program "$folder" --tag "$image:$version-embedded-$arch" --check
     ;;
   server)
-    server=$(folder_of '')
     port=$((20000 + RANDOM % 12000))
     config=$scratch/nealytics.toml
-    "$embedded/nealytics" init --config "$config" --listen "127.0.0.1:$((port + 1))" --data-dir "$scratch/data" >/dev/null
-    NEALYTICS_CLICKHOUSE_EMBEDDED_LISTEN=127.0.0.1:$port "$embedded/nealytics" serve --config "$config" \
+    "$program" init --config "$config" --listen "127.0.0.1:$((port + 1))" --data-dir "$scratch/data" >/dev/null
+    NEALYTICS_CLICKHOUSE_EMBEDDED_LISTEN=127.0.0.1:$port "$program" serve --config "$config" \
       2>"$scratch/log" &
     engine=$!
     for _ in $(seq 1 300); do
@@ -53,7 +45,7 @@ case $flavour in
     done
     CLICKHOUSE_PASSWORD=$(sed -n 's/^embedded_password = "\(.*\)"/\1/p' "$config")
     export CLICKHOUSE_PASSWORD
-    scripts/image.sh --program "$server" --tag "$image:$version-$arch" --check --clickhouse "http://127.0.0.1:$port"
+    scripts/image.sh --program "$folder" --tag "$image:$version-$arch" --check --clickhouse "http://127.0.0.1:$port"
     kill -TERM $engine
     wait $engine || fail "the ClickHouse it was tried with ended with $?"
     engine=''

@@ -139,6 +139,9 @@ try() {
 flavour=arguments
 [ $# = 1 ] || [ $# = 2 ] || fail "usage: scripts/smoke.sh EMBEDDED [SERVER]"
 clickhouse_port=$(free_port)
+# Where a program that is one file unpacks itself.
+mkdir "$scratch/cache"
+export XDG_CACHE_HOME=$scratch/cache
 export NEALYTICS_CLICKHOUSE_EMBEDDED_LISTEN=127.0.0.1:$clickhouse_port NEALYTICS_WAL_ALLOW_ANY_FILESYSTEM=true
 try embedded "$1"
 if [ $# = 2 ]; then
