@@ -156,8 +156,9 @@ class Session:
         setting, 81 for an unknown database."""
         if database:
             self._run(f"USE {identifier(database)}")
+        # Our log_comment, not a client's: the query is found by it when its client has gone.
+        merged = {**_SERVER_DEFAULTS, **settings, "log_comment": marker}
         # readonly last: it forbids to set anything after it.
-        merged = {**_SERVER_DEFAULTS, "log_comment": marker, **settings}
         readonly = merged.pop("readonly", None)
         if readonly is not None:
             merged["readonly"] = readonly

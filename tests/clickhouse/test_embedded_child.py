@@ -462,13 +462,13 @@ def test_reads_do_not_hold_up_inserts(engine: RunningEngine, table: str):
             future.result()
 
 
-@pytest.mark.parametrize("whole", [0, 1])
-def test_a_query_whose_client_left_is_ended(engine: RunningEngine, whole: int):
+@pytest.mark.parametrize("parameters", [{}, {"wait_end_of_query": 1}, {"log_comment": "the client's own"}])
+def test_a_query_whose_client_left_is_ended(engine: RunningEngine, parameters: dict[str, Any]):
     marked = f"left {time.monotonic_ns()}"
     sql = f"SELECT sleepEachRow(0.1), '{marked}' FROM numbers(600) SETTINGS max_block_size = 1"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(engine.socket_path))
-        target = "/?" + urlencode({"query": sql, "wait_end_of_query": whole})
+        target = "/?" + urlencode({"query": sql, **parameters})
         sock.sendall(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
         running = (
             f"SELECT count() FROM system.processes WHERE query LIKE '%{marked}%' AND query LIKE '%sleepEach%'"
