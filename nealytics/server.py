@@ -34,6 +34,7 @@ from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.streams import add_stream_routes
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.takeover import take_over
+from nealytics.observe import otel
 from nealytics.observe.metrics import Metrics
 from nealytics.process import READY, beat
 from nealytics.shared import NodeMemory
@@ -105,6 +106,7 @@ class Worker:
         self._memory = memory
         self._parent = parent
         self._metrics = Metrics(memory)
+        self._tracing = otel.start_tracing(self._metrics, port=listener.getsockname()[1], worker=index)
         # Two, so that slow reads take no connection from the inserts.
         self._client = ClickHouseClient(endpoint_of(config), config.clickhouse)
         self._read_client = ClickHouseClient(endpoint_of(config), config.clickhouse)
@@ -133,6 +135,7 @@ class Worker:
             committer=committer,
             memory=self._memory,
             metrics=self._metrics,
+            tracing=self._tracing,
         )
         verifier = TokenVerifier(
             config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
@@ -188,6 +191,8 @@ class Worker:
         await verifier.close()
         await self._client.close()
         await self._read_client.close()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.stop)
         return EXIT_BROKEN if self._broken else 0
 
     async def _open(self, directory: Path) -> tuple[Log, Committer]:
@@ -206,6 +211,7 @@ class Worker:
             config.commit,
             database=config.clickhouse.database,
             metrics=self._metrics,
+            tracing=self._tracing,
         )
         self._logs.all.append((wal, committer))
         return wal, committer

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from nealytics import __version__, notify
 from nealytics.config import Config, config_to_json, split_listen
 from nealytics.errors import ConfigError
+from nealytics.observe import otel
 from nealytics.process import EXIT_UNUSABLE, READY, self_command
 from nealytics.shared import NodeMemory
 
@@ -100,6 +101,7 @@ class Supervisor:
         )  # fmt: skip
         keepers = {child.name: asyncio.create_task(self._keep_running(child)) for child in self._children}
         announcer = asyncio.create_task(self._announce(workers))
+        metrics = otel.start_metrics(memory, port=port)
         try:
             await self._stopping.wait()
             notify.notify("STOPPING=1")
@@ -111,6 +113,8 @@ class Supervisor:
             for sock in sockets:
                 sock.close()
             await self._stop(workers, keepers, config.server.shutdown_timeout_s + 5.0)
+            if metrics is not None:
+                await asyncio.to_thread(metrics.stop)  # after the last batch, so that its rows are in it
             await self._stop(engine, keepers, ENGINE_STOP_TIMEOUT_S)
         finally:
             announcer.cancel()

@@ -51,10 +51,11 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from datetime import date, timedelta
 from functools import lru_cache, partial
 from struct import Struct
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from nealytics.clickhouse.client import ClickHouseClient
@@ -64,8 +65,12 @@ from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
 from nealytics.config import CommitConfig
 from nealytics.errors import LogBroken, LogDamaged, LogFull, NealyticsError
+from nealytics.observe import otel
 from nealytics.observe.metrics import Metrics
 from nealytics.wal import CursorState, Log, Range, Rows
+
+if TYPE_CHECKING:
+    from nealytics.observe.otlp import Tracing
 
 T = TypeVar("T")
 
@@ -149,6 +154,7 @@ class Committer:
         *,
         database: str,
         metrics: Metrics,
+        tracing: "Tracing | None" = None,
         random: Callable[[], float] = random.random,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -158,6 +164,7 @@ class Committer:
         self._config = config
         self._database = database
         self._metrics = metrics
+        self._tracing = tracing
         self._random = random
         self._clock_ms = clock_ms
 
@@ -378,20 +385,33 @@ class Committer:
         token = await asyncio.to_thread(
             insert_token, self._log.log_id, rows.first_lsn, rows.last_lsn, rows.payload
         )
+        tracing = self._tracing
+        with (
+            nullcontext()
+            if tracing is None
+            else tracing.flush(rows=rows.count, bytes=len(rows.payload), token=token)
+        ):
+            return await self._insert_as(token, rows)
+
+    async def _insert_as(self, token: str, rows: Rows) -> ClickHouseError | None:
         started = time.monotonic()
         failures = 0
         while True:
+            otel.note("nealytics.attempts", failures + 1)
             try:
                 sql = insert_sql(self._database, rows.row_format)
                 await self._client.insert(sql, rows.payload, token=token)
                 break
             except NealyticsError as error:
+                otel.record(error)
                 if isinstance(error, ClickHouseError) and error.bad_content:
+                    otel.fail("bad_content")
                     return error
                 failure: Exception = error
             except Exception as error:
                 # Whatever it is: the rows are safe in the log, and the answer is to say it and try again.
                 log.exception("commit: batch %d-%d: unexpected error", rows.first_lsn, rows.last_lsn)
+                otel.record(error)
                 failure = error
             failures += 1
             self._metrics.insert_retries.add()

@@ -15,6 +15,7 @@ import logging
 import time
 from functools import partial
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -31,12 +32,16 @@ from nealytics.http.responses import (
     http_exception_response,
     refused_response,
 )
+from nealytics.http.spans import traced
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.handlers import Commits, Ingest, expect
 from nealytics.ingest.ratelimit import RateLimiter
-from nealytics.observe import request_id
+from nealytics.observe import otel, request_id
 from nealytics.observe.metrics import Metrics
 from nealytics.shared import NodeMemory
+
+if TYPE_CHECKING:
+    from nealytics.observe.otlp import Tracing
 
 __all__ = ["HttpServer", "build_app"]
 
@@ -53,8 +58,11 @@ def build_app(
     committer: Commits,
     memory: NodeMemory,
     metrics: Metrics,
+    tracing: "Tracing | None" = None,
 ) -> web.Application:
     answer = answering(Cors(config.server.cors_allowed_origins))
+    if tracing is not None:
+        answer = traced(answer, tracing)
     app = web.Application(middlewares=[answer])
     ingest = Ingest(
         config,
@@ -110,7 +118,7 @@ class Cors:
 _PREFLIGHT_HEADERS = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST",
     hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "content-type, content-encoding, authorization, x-project-key, "
-    "last-event-id, x-request-id",
+    "last-event-id, x-request-id, traceparent, tracestate",
     hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
 }
 
@@ -137,6 +145,10 @@ def answering(cors: Cors) -> Middleware:
         except Refused as refused:
             if refused.status >= 500:
                 _log_refusal(request, refused)
+                otel.fail(refused.code)
+                otel.record(refused.__cause__ or refused)
+            else:
+                otel.note("error.type", refused.code)
             response = refused_response(refused)
         except web.HTTPException as error:
             # OPTIONS of a route that exists is a 405, and that is how a preflight gets here.
@@ -149,6 +161,8 @@ def answering(cors: Cors) -> Middleware:
             if isinstance(error, ConnectionError) and request.transport is None:
                 return web.Response(status=499)  # the client has left; nobody reads this
             log.exception("http: %s %s failed", request.method, request.path)
+            otel.fail(type(error).__name__)
+            otel.record(error)
             response = error_response(
                 500, "internal_error", "something went wrong here", "It is in the server's log; try again."
             )

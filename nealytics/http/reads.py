@@ -36,6 +36,7 @@ from nealytics.config import Config
 from nealytics.errors import NealyticsError, Refused
 from nealytics.http.gate import QueryGate
 from nealytics.http.responses import names_tag
+from nealytics.observe import otel
 from nealytics.observe.metrics import Metrics
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.endpoint import Endpoint, Route
@@ -92,6 +93,9 @@ class Reads:
         """
         header = request.headers.get(hdrs.AUTHORIZATION, authorization)
         scope = await self._verifier.resolve(header)
+        otel.note("neavents.project_id", scope.project_id)
+        if scope.tenant_id is not None:
+            otel.note("neavents.tenant_id", scope.tenant_id)
         if scope.endpoints is not None and route.name not in scope.endpoints:
             raise Refused(
                 403,

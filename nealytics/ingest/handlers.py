@@ -26,7 +26,7 @@ from nealytics.ingest.parser import (
     starts_array,
 )
 from nealytics.ingest.ratelimit import RateLimiter
-from nealytics.observe import request_id
+from nealytics.observe import otel, request_id
 from nealytics.observe.metrics import Metrics
 
 TRACK = "/api/v1/telemetry/track"
@@ -115,6 +115,7 @@ class Ingest:
         except InvalidEvent as error:
             raise _refused(error) from error
         self._count(parsed)
+        otel.note("neavents.beacon_events", len(parsed.events))
         if parsed.events:
             await self._admission.admit(parsed.events, received_ms)
         elif parsed.refused and parsed.refused.keys() == {"forbidden"}:
@@ -132,6 +133,7 @@ class Ingest:
         except InvalidEvent as error:
             raise _refused(error) from error
         self._count(parsed)
+        otel.note("nealytics.batch_events", len(parsed.events))
         if not parsed.events:
             forbidden = parsed.refused.keys() == {"forbidden"}
             return _answer(403 if forbidden else 400, _nothing_accepted(parsed))

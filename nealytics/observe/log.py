@@ -2,10 +2,10 @@
 
     {"ts": "2026-11-22T14:35:07.123Z", "level": "info", "logger": "nealytics.commit", "message": "…", …}
 
-`extra={...}` fields stand beside the message, and `request_id` where a request is being served. Every text
-is cleaned, whoever logged it: credentials are known by their place (`?k=`, `Authorization:`, `password=` …)
-and, for the configured ones, by their value. What a client sent that was not even HTTP is not logged at all,
-because no pattern finds half a key in half a line.
+`extra={...}` fields stand beside the message, `request_id` where a request is being served, and `trace_id`
+and `span_id` if it is traced. Every text is cleaned, whoever logged it: credentials are known by their place
+(`?k=`, `Authorization:`, `password=` …) and, for the configured ones, by their value. What a client sent that
+was not even HTTP is not logged at all, because no pattern finds half a key in half a line.
 The same message again and again is cut to a few a window, with a count of those left out.
 """
 
@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from nealytics.observe import request_id
+from nealytics.observe import otel, request_id
 
 MASK = "***"
 
@@ -120,6 +120,8 @@ class JsonFormatter(logging.Formatter):
         }
         if request := request_id.current():
             line["request_id"] = self._clean(request)
+        if span := otel.current():
+            line |= span.ids
         for name, value in vars(record).items():
             if name not in _RECORD_FIELDS and name not in line:
                 line[name] = self._clean_value(name, value)

@@ -8,6 +8,7 @@ resets nothing. The text format is prometheus_client's.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from prometheus_client import generate_latest
@@ -145,6 +146,11 @@ SPECS = (
         "Time since the keys of auth.jwks_url were last had, or since the start; 0 without such an address.",
         across="max",
     ),
+    Spec(
+        "nealytics_spans_lost_total",
+        "counter",
+        "Spans that were sampled and not delivered: the queue was full, or the OTLP receiver took none.",
+    ),
 )
 
 
@@ -242,6 +248,7 @@ class Metrics:
         self.worker_starts = self._number("nealytics_worker_starts_total")
         self.ready = _Lease(memory, self._first["nealytics_ready"])
         self.jwks_age_seconds = self._number("nealytics_jwks_age_seconds")
+        self.spans_lost = self._number("nealytics_spans_lost_total")
 
     @classmethod
     def private(cls) -> "Metrics":
@@ -260,14 +267,20 @@ class Metrics:
             case _:
                 return self._memory.metric_sum(slot)
 
+    def histogram(self, name: str) -> tuple[list[float], float]:
+        """The node's count in each bucket, the one beyond the last bound included, and the sum."""
+        spec = next(s for s in SPECS if s.name == name)
+        first, end = self._first[name], self._first[name] + len(spec.buckets) + 1
+        counts = [self._memory.metric_sum(slot) for slot in range(first, end)]
+        return counts, self._memory.metric_sum(end)
+
     def text(self) -> bytes:
         return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
         for spec in SPECS:
-            first = self._first[spec.name]
             if spec.kind == "histogram":
-                yield self._histogram_family(spec, first)
+                yield self._histogram_family(spec)
                 continue
             family: CounterMetricFamily | GaugeMetricFamily
             labels = [spec.label] if spec.label else []
@@ -279,14 +292,11 @@ class Metrics:
                 family.add_metric([value] if spec.label else [], self.value(spec.name, value))
             yield family
 
-    def _histogram_family(self, spec: Spec, first: int) -> HistogramMetricFamily:
-        total = 0.0
-        buckets = []
-        for i, bound in enumerate((*spec.buckets, float("inf"))):
-            total += self._memory.metric_sum(first + i)
-            buckets.append(("+Inf" if bound == float("inf") else str(float(bound)), total))
+    def _histogram_family(self, spec: Spec) -> HistogramMetricFamily:
+        counts, total = self.histogram(spec.name)
+        bounds = [*(str(float(bound)) for bound in spec.buckets), "+Inf"]
         family = HistogramMetricFamily(spec.name, spec.help)
-        family.add_metric([], buckets, sum_value=self._memory.metric_sum(first + len(spec.buckets) + 1))
+        family.add_metric([], list(zip(bounds, accumulate(counts), strict=True)), sum_value=total)
         return family
 
     def _number(self, name: str) -> _Number:

@@ -160,7 +160,7 @@ async def test_preflight_allows_what_our_clients_send():
                 assert (
                     answer.headers["Access-Control-Allow-Headers"]
                     == "content-type, content-encoding, authorization, x-project-key, last-event-id, "
-                    "x-request-id"
+                    "x-request-id, traceparent, tracestate"
                 )
                 assert answer.headers["Access-Control-Max-Age"] == "86400"
                 assert answer.headers["Vary"] == "Origin"

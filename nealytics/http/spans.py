@@ -1,0 +1,72 @@
+"""One span around each request to ingest or to read, under the names that the C# engine's have.
+
+Around the whole answer, so that its status and all log lines are in it. A live stream has none: it is open
+for hours, and a span is sent when it ends. Nor have the routes that only tell about the server.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from nealytics.ingest.handlers import BATCH, BEACON, TRACK
+from nealytics.observe import otel, request_id
+from nealytics.queries import ENDPOINTS, export
+
+if TYPE_CHECKING:
+    from nealytics.observe.otlp import Tracing
+
+# The names of the C# engine's queries that are not the endpoint's own.
+_QUERIES = {
+    "timeline": "ProjectTimeline",
+    "sessions": "SessionAnalytics",
+    "timeseries": "EventTimeSeries",
+    "active": "ActiveUsers",
+    "top": "TopEvents",
+}
+
+READS = {
+    route.path: (f"Get{_QUERIES.get(route.name, route.name.title())}Query.Execute", route.name)
+    for route in (*ENDPOINTS, export.STREAM)
+}
+INGEST = {TRACK: "IngestHttpRequest", BATCH: "IngestHttpRequest", BEACON: "BeaconIngest"}
+
+
+def traced(answer: Middleware, tracing: "Tracing") -> Middleware:
+    """`answer`, which serves any request, within a span where one is due."""
+    begin = tracing.begin
+
+    @web.middleware
+    async def traced(request: web.Request, handler: Handler) -> web.StreamResponse:
+        path, method = request.path, request.method
+        endpoint = ""
+        if method == hdrs.METH_POST and path in INGEST:
+            name = INGEST[path]
+        elif method == hdrs.METH_GET and path in READS:
+            name, endpoint = READS[path]
+        else:
+            return await answer(request, handler)
+        span = begin(name, request.headers)
+        if span is None:
+            return await answer(request, handler)
+        span.note("http.request.method", method)
+        span.note("http.route", path)
+        if endpoint:
+            span.note("nealytics.endpoint", endpoint)
+            span.note("db.system", "clickhouse")
+            span.note("db.operation", "select")
+        try:
+            with otel.within(span):
+                response = await answer(request, handler)
+            span.note("http.response.status_code", response.status)
+            return response
+        except (asyncio.CancelledError, ConnectionError) as error:
+            # The client has left; no fault of ours.
+            span.note("error.type", type(error).__name__)
+            raise
+        finally:
+            span.note("nealytics.request_id", request_id.current())
+            span.end()
+
+    return traced

@@ -1,0 +1,183 @@
+"""OpenTelemetry: whether it is switched on, and the span of what is being done.
+
+The variables are OpenTelemetry's own (`OTEL_EXPORTER_OTLP_ENDPOINT` and its relatives); a signal without an
+address is off. Nothing of its SDK is imported here: `observe.otlp` does that, and is imported by the two
+functions that switch a signal on. So a node without such a variable loads nothing of it, and its requests
+pay for nothing but a look at a context variable where a span would be told more.
+
+What is wrong with these variables is said in the log, and the signal is off: being watched must not be a
+condition for taking events.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+from nealytics.errors import ConfigError
+from nealytics.shared import NodeMemory
+
+if TYPE_CHECKING:
+    from nealytics.observe.metrics import Metrics
+    from nealytics.observe.otlp import MetricsExport, Tracing
+
+log = logging.getLogger("nealytics.otlp")
+
+PROTOCOL = "http/protobuf"
+TIMEOUT_MS = 10_000
+INTERVAL_MS = 60_000
+QUEUE_MAX = 2_048
+# A stop waits this long for what is still to be sent, whatever the receiver does.
+STOP_S = 2.0
+
+T = TypeVar("T")
+
+
+class Span(Protocol):
+    """What is asked of a span outside of `observe.otlp`."""
+
+    ids: dict[str, str]  # trace_id and span_id, as they stand in a log line
+
+    def note(self, name: str, value: str | int) -> None: ...
+
+    def record(self, error: BaseException) -> None:
+        """That it happened, also where it did not end what the span is about. Its kind and code, not its
+        words: these may quote an event, and are in the log line that has the same trace id."""
+        ...
+
+    def fail(self, kind: str) -> None: ...
+
+
+_current: ContextVar[Span | None] = ContextVar("span", default=None)
+
+current = _current.get  # None also in a request that is not sampled
+
+
+def note(name: str, value: str | int) -> None:
+    """An attribute of the span under way, if there is one."""
+    if (span := _current.get()) is not None:
+        span.note(name, value)
+
+
+def record(error: BaseException) -> None:
+    if (span := _current.get()) is not None:
+        span.record(error)
+
+
+def fail(kind: str) -> None:
+    """What the span under way is about did not succeed."""
+    if (span := _current.get()) is not None:
+        span.fail(kind)
+
+
+@contextmanager
+def within(span: Span) -> Iterator[None]:
+    """Inside, `current()` is `span`, and every log line has its ids."""
+    token = _current.set(span)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """Where one signal goes."""
+
+    endpoint: str
+    timeout_s: float
+    interval_s: float  # between two exports of metrics
+    queue_max: int  # spans that wait
+
+
+def receiver_of(
+    signal: Literal["traces", "metrics"], environ: Mapping[str, str] = os.environ
+) -> Receiver | None:
+    """What the environment says about one signal; None if it is off. Raises `ConfigError`."""
+    exporter = environ.get(f"OTEL_{signal.upper()}_EXPORTER", "") or "otlp"
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none":
+        return None
+
+    def setting(name: str) -> tuple[str, str]:
+        """The variable that decides, and its value: that of the signal goes before the common one."""
+        own, common = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", f"OTEL_EXPORTER_OTLP_{name}"
+        return (own, environ[own]) if environ.get(own) else (common, environ.get(common, ""))
+
+    variable, endpoint = setting("ENDPOINT")
+    if not endpoint:
+        return None
+    if not endpoint.lower().startswith(("http://", "https://")):
+        raise ConfigError(f'otlp: {variable} is "{endpoint}" and has no scheme; write "http://{endpoint}"')
+    if variable == "OTEL_EXPORTER_OTLP_ENDPOINT":
+        endpoint = f"{endpoint.rstrip('/')}/v1/{signal}"
+    if exporter != "otlp":
+        raise ConfigError(
+            f'otlp: OTEL_{signal.upper()}_EXPORTER is "{exporter}", but there is only "otlp" (and "none")'
+        )
+    variable, protocol = setting("PROTOCOL")
+    if protocol not in ("", PROTOCOL):
+        raise ConfigError(
+            f'otlp: {variable} is "{protocol}", but only {PROTOCOL} is spoken, which receivers take at port '
+            f"4318; set it to {PROTOCOL}, or remove it, and let the endpoint name that port"
+        )
+
+    def number(variable: str, text: str, default: int) -> int:
+        if not text:
+            return default
+        if not text.isdecimal() or int(text) == 0:
+            raise ConfigError(f'otlp: {variable} is "{text}"; write a whole number above 0, as {default}')
+        return int(text)
+
+    def common(variable: str, default: int) -> int:
+        return number(variable, environ.get(variable, ""), default)
+
+    return Receiver(
+        endpoint,
+        # Milliseconds, says the standard; OpenTelemetry's SDK for Python would take this one as seconds.
+        timeout_s=number(*setting("TIMEOUT"), TIMEOUT_MS) / 1000,
+        interval_s=common("OTEL_METRIC_EXPORT_INTERVAL", INTERVAL_MS) / 1000,
+        queue_max=common("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_MAX),
+    )
+
+
+def start_tracing(metrics: "Metrics", *, port: int, worker: int) -> "Tracing | None":
+    """The spans of one worker; None if they are off."""
+
+    def start(receiver: Receiver) -> "Tracing":
+        from nealytics.observe import otlp
+
+        return otlp.Tracing(receiver, otlp.resource(port, worker), metrics)
+
+    return _start("traces", start)
+
+
+def start_metrics(memory: NodeMemory, *, port: int) -> "MetricsExport | None":
+    """The node's metrics, sent from now on by a thread of this process; None if they are off.
+
+    To be called when the memory is new: that is the moment from which its counters count.
+    """
+
+    def start(receiver: Receiver) -> "MetricsExport":
+        from nealytics.observe import otlp
+        from nealytics.observe.metrics import Metrics
+
+        return otlp.MetricsExport(receiver, otlp.resource(port), Metrics(memory))
+
+    return _start("metrics", start)
+
+
+def _start(signal: Literal["traces", "metrics"], start: Callable[[Receiver], T]) -> T | None:
+    try:
+        receiver = receiver_of(signal)
+        if receiver is None:
+            return None
+        started = start(receiver)
+    except Exception as error:
+        # Whatever it is: events are taken all the same.
+        log.error("%s; no %s are sent", error if isinstance(error, ConfigError) else repr(error), signal)
+        return None
+    log.info("otlp: %s are sent to %s", signal, receiver.endpoint)
+    return started
