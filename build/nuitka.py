@@ -77,7 +77,8 @@ def flags(output: Path, jobs: int) -> list[str]:
         # as bytecode, and what matters in the other packages is C already. It is also the quicker build.
         *(f"--noinclude-custom-mode={name}:bytecode" for name in dependency_modules()),
         # Its own folder, see `add_engine`; and what it declares, but is not needed here.
-        *(f"--nofollow-import-to={name}" for name in ("chdb", "numpy", "pandas", "pyarrow")),
+        # chardet is only in the environment that builds; requests would take it.
+        *(f"--nofollow-import-to={name}" for name in ("chardet", "chdb", "numpy", "pandas", "pyarrow")),
         *(f"--include-module={name}" for name in ENGINE_NEEDS),
         # Found by name while the program runs.
         "--include-package=tzdata",

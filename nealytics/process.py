@@ -31,13 +31,18 @@ AUTHORITIES = (
 )
 
 
+def is_compiled() -> bool:
+    """Whether this is the executable, which has no Python that one could install into."""
+    return "__compiled__" in globals()
+
+
 def self_command(*args: str) -> tuple[str, list[str]]:
     """The executable and the argv that run this program again with `args`.
 
     Through /proc/self/exe, so that it is the same program also after its file was replaced by an upgrade. In
     a compiled program `sys.executable` is not a Python, so there the program is run by its own name.
     """
-    if "__compiled__" in globals():
+    if is_compiled():
         return "/proc/self/exe", [sys.argv[0], *args]
     return "/proc/self/exe", [sys.executable, "-m", "nealytics", *args]
 
@@ -48,7 +53,7 @@ def find_authorities(places: tuple[str, ...] = AUTHORITIES) -> None:
     Its OpenSSL looks where the distribution has them on which it was compiled, and that is another place than
     here. Who set one of OpenSSL's variables is heeded. Call it before the first use of TLS.
     """
-    if "__compiled__" not in globals() or "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ:
+    if not is_compiled() or "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ:
         return
     for place in places:
         if os.path.exists(place):

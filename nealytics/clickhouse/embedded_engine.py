@@ -291,9 +291,14 @@ def _import_chdb() -> ModuleType:
     try:
         import chdb.session
     except ImportError as error:
+        remedy = (
+            "take the release whose name ends in -embedded"
+            if is_compiled()
+            else 'install it with `pip install "nealytics[embedded]"`'
+        )
         raise ConfigError(
             f'engine: clickhouse.url is "embedded", but the engine is not installed ({error}); '
-            'install it with `pip install "nealytics[embedded]"`, or set clickhouse.url to a server'
+            f"{remedy}, or set clickhouse.url to a server"
         ) from error
     return chdb.session
 
