@@ -2,9 +2,9 @@
 # Builds the release in manylinux_2_28 (AlmaLinux 8, glibc 2.28), so that it runs on Debian 11, Ubuntu 20.04, RHEL 8 and
 # everything newer:
 #
-#   docker run --rm --volume "$PWD:/source" --workdir /source quay.io/pypa/manylinux_2_28_x86_64 build/manylinux.sh VERSION
+#   docker run --rm --volume "$PWD:/source" --workdir /source quay.io/pypa/manylinux_2_28_x86_64 build/manylinux.sh
 #
-# (…_aarch64 on ARM64). The arguments are those of scripts/release.sh.
+# (…_aarch64 on ARM64). Arguments are handed on to scripts/release.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,4 +20,4 @@ dnf install --assumeyes --quiet python3.12 python3.12-devel python3.12-pip
 git config --global --add safe.directory "$PWD"
 # The image's gcc-toolset comes first in PATH.
 export PYTHON=/usr/bin/python3.12 CC=gcc
-exec scripts/release.sh "$@"
+exec scripts/release.sh --glibc-max 2.28 "$@"

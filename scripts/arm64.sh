@@ -39,7 +39,7 @@ in_root() {
     mount --bind "$0" "$0" && cd "$0" && mount -t proc proc proc && mount --rbind /dev dev && exec chroot . "$@"' \
     "$root" env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
     PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PYTHON=/usr/bin/python3 CCACHE_DIR=/ccache CCACHE_NOHASHDIR=1 SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" \
+    PYTHON=/usr/bin/python3 SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" \
     "$@"
 }
 
@@ -50,7 +50,7 @@ if [ ! -e "$directory/system.done" ]; then
   step "makes a Debian $suite root for arm64"
   rm -rf "$root"
   mkdir -p "$directory"
-  packages=binutils,ca-certificates,file,git,libc6-dev,patchelf,python3-dev,python3-venv
+  packages=binutils,ca-certificates,libc6-dev,patchelf,python3-dev,python3-venv
   debootstrap --arch arm64 --variant minbase --foreign --include "$packages" "$suite" "$root" >"$directory/system.log" ||
     fail "debootstrap failed; see $directory/system.log"
   in_root /debootstrap/debootstrap --second-stage >>"$directory/system.log" 2>&1 ||
@@ -65,8 +65,8 @@ if [ ! -e "$directory/system.done" ]; then
   libraries=$(grep -E '^/usr/(bin|lib/gcc-cross|libexec)/' "$files" | xargs ldd 2>/dev/null |
     grep -oE '/lib[^ :]*\.so[^ :]*' | sort -u || true)
   [ -n "$libraries" ] || fail "found no libraries of the cross compiler in the output of ldd"
-  sed 's,^/,,' "$files" | tar -C / -c --files-from - | tar -C "$root" -x --keep-directory-symlink
-  sed 's,^/,,' <<<"$libraries" | tar -C / -c --dereference --files-from - | tar -C "$root" -x --keep-directory-symlink
+  cut -c2- "$files" | tar -C / -c --files-from - | tar -C "$root" -x --keep-directory-symlink
+  cut -c2- <<<"$libraries" | tar -C / -c --dereference --files-from - | tar -C "$root" -x --keep-directory-symlink
   for name in gcc g++ ar as ld nm objcopy objdump ranlib readelf strip; do
     ln -sf "/usr/bin/aarch64-linux-gnu-$name" "$root/usr/local/bin/$name"
   done
@@ -75,7 +75,7 @@ if [ ! -e "$directory/system.done" ]; then
 fi
 
 step "fetches the packages of build/requirements-build.txt for aarch64"
-mkdir -p "$root/wheels" "$root/source" "$root/ccache"
+mkdir -p "$root/wheels" "$root/source"
 version_of_python=$(in_root python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 platforms=()
 for minor in 17 24 26 28 31 34 35 36; do platforms+=(--platform "manylinux_2_${minor}_aarch64"); done

@@ -15,7 +15,7 @@ fail() {
 [ $# = 1 ] || fail "give the version, e.g. 2.0.0"
 version=$1
 for arch in x64 arm64; do
-  for file in "dist/nealytics-$version-linux-$arch"{.tar.gz,-embedded.tar.gz,.cdx.json}; do
+  for file in "dist/nealytics-$version-linux-$arch"{.tar.gz,-embedded.tar.gz,.cdx.json,-embedded.cdx.json}; do
     [ -s "$file" ] || fail "$file is missing; scripts/release.sh makes it on a machine of that architecture"
   done
 done

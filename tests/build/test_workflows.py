@@ -120,6 +120,7 @@ def test_each_job_has_the_rights_it_needs_and_no_others():
         "build": set(),
         "smoke": set(),
         "image": {"packages"},
+        "attest": {"id-token", "attestations"},
         "publish": {"contents", "packages", "id-token", "attestations", "artifact-metadata"},
     }
 
@@ -133,8 +134,8 @@ def test_secrets_reach_only_the_steps_that_publish():
 def test_only_a_tag_publishes_and_only_what_was_tried():
     release = jobs("release")
     assert WORKFLOWS["release"][True]["push"] == {"tags": ["v*"]}  # YAML reads `on` as true
-    assert {"smoke", "image"} <= {*release["publish"]["needs"]}
-    assert "smoke" in release["image"]["needs"]
+    assert {"smoke", "image", "attest"} <= {*release["publish"]["needs"]}
+    assert all("smoke" in release[job]["needs"] for job in ("image", "attest"))
     for job, step in steps("release"):
         if re.search(r"docker push|publish\.sh|manifest\.sh|attest@", str(step)):
             assert step.get("if", release[job].get("if")) == "github.ref_type == 'tag'", step
@@ -168,7 +169,7 @@ def checkout(tmp_path: Path) -> Path:
     )
     (tmp_path / "dist").mkdir()
     for arch in ARCHITECTURES:
-        for ending in (".tar.gz", "-embedded.tar.gz", ".cdx.json"):
+        for ending in (".tar.gz", "-embedded.tar.gz", ".cdx.json", "-embedded.cdx.json"):
             (tmp_path / "dist" / f"nealytics-2.1.0-linux-{arch}{ending}").write_text(arch + ending)
     return tmp_path
 
@@ -204,7 +205,7 @@ def test_a_release_holds_everything_with_its_checksums_and_notes(checkout: Path)
     assert call[call.index("--notes") + 1].strip("~") == "New: this."
     assert "--prerelease" not in call
     built = {path.name for path in (checkout / "dist").glob("nealytics-*")}
-    assert len(built) == 6
+    assert len(built) == 8
     assert {*call[call.index("--notes") + 2 :]} == built | {"SHA256SUMS"}
     checked = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=checkout / "dist")
     assert checked.returncode == 0
