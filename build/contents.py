@@ -58,7 +58,9 @@ def main() -> None:
         key=lambda component: component.name.lower(),
     )
     write_licences(components, arguments.licences)
-    arguments.sbom.write_text(json.dumps(sbom(components, arguments.flavour, arguments.folder), indent=1) + "\n")
+    arguments.sbom.write_text(
+        json.dumps(sbom(components, arguments.flavour, arguments.folder), indent=1) + "\n"
+    )
 
 
 def distributions(report: ElementTree.Element, flavour: str) -> Iterator[Component]:
@@ -169,9 +171,7 @@ def write_licences(components: list[Component], directory: Path) -> None:
     for component in components:
         texts = [text.read_text(errors="replace") for text in component.texts if text.is_file()]
         if not texts:
-            raise SystemExit(
-                f"contents: {component.name} {component.version} has no text of its licence; add a place to look"
-            )
+            raise SystemExit(f"contents: {component.name} {component.version} has no text of its licence")
         (directory / f"{component.name}.txt").write_text(f"\n\n{'-' * 78}\n\n".join(texts))
         summary.append(f"{component.name} {component.version}  {component.licence}".rstrip())
     (directory / "SUMMARY.txt").write_text("\n".join(summary) + "\n")

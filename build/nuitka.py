@@ -2,16 +2,18 @@
 
     python build/nuitka.py --output DIR [--engine]
 
-makes DIR/nealytics.dist: the program `nealytics`, Python's library and the dependencies as it needs them. With
---engine the embedded ClickHouse (chDB) is put beside it; nothing is compiled for that, so both flavours come
-from one compilation. Needs the packages of build/requirements-build.txt, a C compiler and patchelf; uses ccache
-if it is there. scripts/release.sh makes the artefacts of a release from the folder.
+makes DIR/nealytics.dist: the program `nealytics`, Python's library and the dependencies as it needs them, and
+DIR/nealytics.report.xml, which says what went in. With --engine the embedded ClickHouse (chDB) is put beside
+the program; nothing is compiled for that, so both flavours come from one compilation. Needs the packages of
+build/requirements-build.txt, a C compiler and patchelf; uses ccache if it is there. scripts/release.sh makes the
+artefacts of a release from the folder.
 """
 
 import argparse
 import compileall
 import importlib.metadata
 import os
+import py_compile
 import re
 import shutil
 import subprocess
@@ -34,7 +36,9 @@ ENGINE_UNUSED = ("dbapi/tests", "__main__.py", "py.typed", "_chdb/*.pyi")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--engine", action="store_true", help="put the embedded ClickHouse beside the program")
+    parser.add_argument(
+        "--engine", action="store_true", help="put the embedded ClickHouse beside the program"
+    )
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="C compilers at once")
     arguments = parser.parse_args()
     folder = compile_program(arguments.output.resolve(), arguments.jobs)
@@ -62,8 +66,8 @@ def compile_program(output: Path, jobs: int) -> Path:
 def flags(output: Path, jobs: int) -> list[str]:
     """Each of Nuitka's options, with its reason."""
     return [
-        # A folder with all that is needed. Not Nuitka's `onefile`: its program stays in memory as the parent of
-        # the real one, so that a SIGKILL from outside hits the wrong process (docs/decisions/0009).
+        # A folder with all that is needed. Not Nuitka's `onefile`: its program stays in memory as the parent
+        # of the real one, so that a SIGKILL from outside hits the wrong process (docs/decisions/0009).
         "--mode=standalone",
         f"--output-dir={output}",
         "--output-filename=nealytics",
@@ -73,8 +77,8 @@ def flags(output: Path, jobs: int) -> list[str]:
         "--deployment",
         # Commands are imported in functions, and all of them belong in.
         "--include-package=nealytics",
-        # Only our own code is compiled. aiohttp's handlers measured 0.6 to 0.9 as fast when compiled as they are
-        # as bytecode, and what matters in the other packages is C already. It is also the quicker build.
+        # Only our own code is compiled. aiohttp's handlers measured 0.6 to 0.9 as fast when compiled as they
+        # are as bytecode, and what matters in the other packages is C already. The build is shorter, too.
         *(f"--noinclude-custom-mode={name}:bytecode" for name in dependency_modules()),
         # Its own folder, see `add_engine`; and what it declares, but is not needed here.
         # chardet is only in the environment that builds; requests would take it.
@@ -160,7 +164,9 @@ def add_engine(folder: Path) -> None:
         if file.suffix == ".so":
             subprocess.run(["strip", "--strip-debug", str(target)], check=True)
     # The folder may belong to another user than the one who runs it.
-    compileall.compile_dir(folder / "chdb", quiet=1, invalidation_mode=compileall.PycInvalidationMode.UNCHECKED_HASH)
+    compileall.compile_dir(
+        folder / "chdb", quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ def pack(folder: Path, file: Path, cc: str) -> None:
         payload.write_bytes(compressor.compress(archive))
         subprocess.run(
             [
-                *shlex.split(cc), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-s", "-Wl,--build-id=none",
+                *shlex.split(cc), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-s",
+                "-Wl,--build-id=none",
                 # As a system's headers: its warnings are not ours.
                 "-isystem", str(ZSTD), "-DZSTD_DISABLE_ASM",
                 f'-DPAYLOAD="{payload.name}"', f'-DNAME="{name}"', "-o", str(file), str(LAUNCHER),
@@ -56,7 +57,7 @@ def pack(folder: Path, file: Path, cc: str) -> None:
 
 
 def archive_of(folder: Path) -> bytes:
-    """All files of the folder but the engine's, as a tar that depends on nothing but names, contents and modes."""
+    """All files of the folder but the engine's, as a tar: the same for the same names, contents and modes."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path in sorted(folder.rglob("*")):

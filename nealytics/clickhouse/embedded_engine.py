@@ -21,6 +21,7 @@ from typing import IO, Any, NamedTuple
 
 from nealytics.clickhouse.sql import identifier, quoted
 from nealytics.errors import ConfigError, NealyticsError
+from nealytics.process import is_compiled
 
 log = logging.getLogger("nealytics.engine")
 

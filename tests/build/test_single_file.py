@@ -144,9 +144,14 @@ def test_a_place_of_noexec_is_told(single: Path, tmp_path: Path):
             "unshare", "--mount", "--map-root-user", "sh", "-c",
             f"mount -t tmpfs -o noexec none {tmp_path} || exit 77; exec {single}",
         ],
-        env={"NEALYTICS_UNPACK_DIR": str(tmp_path), "PATH": os.environ["PATH"]}, capture_output=True, text=True,
+        env={"NEALYTICS_UNPACK_DIR": str(tmp_path), "PATH": os.environ["PATH"]},
+        capture_output=True, text=True,
     )  # fmt: skip
-    if process.returncode == 77 or "unshare failed" in process.stderr or "Operation not perm" in process.stderr:
+    if (
+        process.returncode == 77
+        or "unshare failed" in process.stderr
+        or "Operation not perm" in process.stderr
+    ):
         pytest.skip("this machine allows no mount in a user namespace")
     assert process.returncode == 1
     assert "noexec" in process.stderr
@@ -167,7 +172,9 @@ def test_a_home_of_somebody_else_is_no_place(single: Path, tmp_path: Path):
     if os.geteuid() != 0:
         pytest.skip("needs root, to give a directory away")
     os.chown(tmp_path, 12345, 12345)
-    done = subprocess.run([single], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, capture_output=True)
+    done = subprocess.run(
+        [single], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, capture_output=True
+    )
     assert done.returncode == 0
     assert not list(tmp_path.iterdir())
     os.chown(tmp_path, 0, 0)
