@@ -50,6 +50,11 @@ while read -r library; do
   install -D -m 755 "$(realpath "$library")" "$system$library"
 done < <(sort -u <<<"$libraries")
 
+# glibc has none of it built in, and without it the program cannot read its own arguments.
+[ -d /usr/lib/locale/C.utf8 ] || fail "/usr/lib/locale/C.utf8 is missing; install it (Debian: libc-bin)"
+mkdir -p "$system/usr/lib/locale"
+cp -r /usr/lib/locale/C.utf8 "$system/usr/lib/locale"
+
 # Not this machine's own certificates, which may have others among them: those of the locked dependency.
 install -m 644 "$program/certifi/cacert.pem" "$system/etc/ssl/certs/ca-certificates.crt"
 echo 'hosts: files dns' >"$system/etc/nsswitch.conf"
