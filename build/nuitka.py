@@ -5,8 +5,8 @@
 makes DIR/nealytics.dist: the program `nealytics`, Python's library and the dependencies as it needs them, and
 DIR/nealytics.report.xml, which says what went in. With --engine the embedded ClickHouse (chDB) is put beside
 the program; nothing is compiled for that, so both flavours come from one compilation. Needs the packages of
-build/requirements-build.txt, a C compiler and patchelf; uses ccache if it is there. scripts/release.sh makes the
-artefacts of a release from the folder.
+build/requirements-build.txt, a C compiler and patchelf; uses ccache if it is there. scripts/release.sh makes
+the artefacts of a release from the folder.
 """
 
 import argparse

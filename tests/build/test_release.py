@@ -1,0 +1,272 @@
+"""What scripts/release.sh made: complete, named as it says, and running where there is no Python.
+
+TEST_RELEASE names the directory with the tarballs of this machine's architecture.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nealytics import __version__
+from tests.engine import free_port, needs_engine, start_engine
+
+ROOT = Path(__file__).parents[2]
+ARCH = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), "")
+NAMES = {
+    flavour: f"nealytics-{__version__}-linux-{ARCH}{suffix}"
+    for flavour, suffix in (("server", ""), ("embedded", "-embedded"))
+}
+SERVER_BYTES_MAX = 30_000_000
+
+
+@pytest.fixture(scope="module")
+def release() -> Path:
+    named = os.environ.get("TEST_RELEASE")
+    if not named:
+        pytest.skip("TEST_RELEASE names no directory in which scripts/release.sh left its tarballs")
+    return Path(named).resolve()
+
+
+def run(script: str, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [ROOT / "scripts" / script, *arguments], env={**os.environ, **environ}, capture_output=True, text=True
+    )
+
+
+def test_another_version_than_the_programs_is_refused():
+    done = run("release.sh", "9.9.9")
+    assert done.returncode == 1
+    assert f"asked for 9.9.9, but nealytics/__init__.py says {__version__}" in done.stderr
+
+
+def test_a_release_of_what_the_changelog_calls_unreleased_is_refused():
+    if "(unreleased)" not in (ROOT / "CHANGELOG.md").read_text().split("\n## ")[1].splitlines()[0]:
+        pytest.skip("the head of CHANGELOG.md has a date")
+    for done in (run("release.sh", "--release"), run("release.sh", GITHUB_REF_TYPE="tag")):
+        assert done.returncode == 1
+        assert "write the date in place of (unreleased)" in done.stderr
+
+
+def test_an_unknown_option_is_refused():
+    assert "unknown option --relaese" in run("release.sh", "--relaese").stderr
+
+
+@pytest.mark.parametrize("flavour", NAMES)
+def test_a_tarball_holds_what_a_stranger_needs(release: Path, flavour: str):
+    name = NAMES[flavour]
+    with tarfile.open(release / f"{name}.tar.gz") as archive:
+        members = archive.getmembers()
+    names = [member.name for member in members]
+    assert names == sorted(names)
+    assert {(member.uid, member.gid, member.uname) for member in members} == {(0, 0, "")}
+    assert len({member.mtime for member in members}) == 1
+    expected = {
+        "nealytics", "nealytics.example.toml", "clickhouse-init.sql", "clickhouse-init-cluster.sql",
+        "nealytics.service", "LICENSE", "README.md", "licences/SUMMARY.txt", "licences/cpython.txt",
+        "licences/aiohttp.txt", "licences/msgspec.txt",
+    }  # fmt: skip
+    assert {f"{name}/{each}" for each in expected} <= set(names)
+    assert any(each.startswith(f"{name}/program/chdb") for each in names) == (flavour == "embedded")
+
+
+def test_the_server_is_small(release: Path):
+    assert (release / f"{NAMES['server']}.tar.gz").stat().st_size <= SERVER_BYTES_MAX
+
+
+def test_the_checksums_are_those_of_the_files(release: Path):
+    listed = dict(reversed(line.split()) for line in (release / "SHA256SUMS").read_text().splitlines())
+    for name in NAMES.values():
+        for file in (release / f"{name}.tar.gz", release / f"{name}.cdx.json"):
+            assert listed[file.name] == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("flavour", NAMES)
+def test_the_sbom_and_the_licences_list_the_same(release: Path, flavour: str):
+    name = NAMES[flavour]
+    bom = json.loads((release / f"{name}.cdx.json").read_text())
+    assert bom["metadata"]["component"]["version"] == __version__
+    listed = {component["name"] for component in bom["components"]}
+    assert {"cpython", "aiohttp", "uvloop", "opentelemetry-sdk", "nuitka-runtime"} <= listed
+    assert ("chdb-core" in listed) == (flavour == "embedded")
+    # Only what is inside, not what it was built with.
+    assert not listed & {"nuitka", "cyclonedx-bom", "chardet", "pip", "pytest", "pandas", "pyarrow"}
+    with tarfile.open(release / f"{name}.tar.gz") as archive:
+        texts = {
+            Path(member.name).stem: member.size
+            for member in archive.getmembers()
+            if "/licences/" in member.name and not member.name.endswith("SUMMARY.txt")
+        }
+    assert set(texts) == listed
+    assert all(size > 200 for size in texts.values()), texts
+
+
+# A machine with nothing but a C library
+
+
+def libraries_of(folder: Path) -> set[Path]:
+    """What ldd names outside of the folder, the loader too."""
+    objects = [path for path in folder.rglob("*") if path.is_file() and path.open("rb").read(4) == b"\x7fELF"]
+    out = subprocess.run(["ldd", *objects], capture_output=True, text=True).stdout
+    found = {
+        Path(word)
+        for word in out.split()
+        if word.startswith("/") and ".so" in word and not word.endswith(":")
+    }
+    return {path for path in found if not path.is_relative_to(folder)}
+
+
+class Bare:
+    """A root with the unpacked release, the C library, /proc, three devices; no shell, no /etc, no Python."""
+
+    def __init__(self, root: Path, tarball: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("chroot needs root")
+        self.root = root
+        with tarfile.open(tarball) as archive:
+            archive.extractall(root, filter="tar")
+        (unpacked,) = root.glob("nealytics-*")
+        self.program = f"/{unpacked.name}/nealytics"
+        for name in ("proc", "dev", "tmp", "var/tmp", "data"):
+            (root / name).mkdir(parents=True)
+        for name in ("tmp", "var/tmp"):
+            (root / name).chmod(0o1777)
+        # The one file shows what it needs only when it is unpacked, which is where the next line puts it.
+        subprocess.run(
+            [unpacked / "nealytics", "--version"], env={"NEALYTICS_UNPACK_DIR": str(root / "tmp")}, check=True
+        )
+        for library in libraries_of(root):
+            target = root / library.relative_to("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library.resolve(), target)
+        shutil.rmtree(root / "tmp" / f"nealytics-{os.geteuid()}", ignore_errors=True)
+        self.libraries = sorted(
+            path.name for path in root.rglob("*.so*") if "nealytics" not in str(path.relative_to(root))
+        )
+        self.port = free_port()
+        self.config = "/data/nealytics.toml"
+        # For the shell that mounts and unshare; the program inherits it, and finds nothing there.
+        self.environ = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "NEALYTICS_WAL_ALLOW_ANY_FILESYSTEM": "true",
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        inside = 'mount -t proc proc "$0/proc" && for d in null urandom zero; do touch "$0/dev/$d" && ' \
+            'mount --bind "/dev/$d" "$0/dev/$d"; done && exec chroot "$0" "$@"'  # fmt: skip
+        return [
+            "unshare", "--mount", "--pid", "--fork", "--kill-child", "env", "-i",
+            *(f"{name}={value}" for name, value in self.environ.items()),
+            "/bin/sh", "-c", inside, str(self.root), self.program, *arguments,
+        ]  # fmt: skip
+
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def request(self, path: str, headers: dict[str, str], body: object = None) -> tuple[int, bytes]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", **headers},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+        except OSError:
+            return 0, b""
+
+    def way_of_an_event(self) -> None:
+        """init, serve, 202, token, timeline in another time zone, SIGTERM."""
+        self.run(
+            "init", "--config", self.config, "--listen", f"127.0.0.1:{self.port}", "--data-dir", "/data/log"
+        )
+        key = next(
+            line.split('"')[1]
+            for line in (self.root / "data/nealytics.toml").read_text().splitlines()
+            if line.startswith('key = "')
+        )
+        log = self.root / "log"
+        with log.open("wb") as file:
+            serving = subprocess.Popen(
+                self.command("serve", "--config", self.config), stdout=file, stderr=file
+            )
+        try:
+            self.wait(lambda: self.request("/ready", {})[0] == 200, serving, log)
+            event = {"projectId": "my-app", "tenantId": "t", "sessionId": "s", "eventType": "seen"}
+            status, body = self.request("/api/v1/telemetry/track", {"X-Project-Key": key}, event)
+            assert status == 202, body
+            token = self.run(
+                "token", "--config", self.config, "--project", "my-app", "--tenant", "t"
+            ).strip()  # fmt: skip
+            headers = {"Authorization": f"Bearer {token}"}
+
+            def seen() -> bool:
+                return b'"seen"' in self.request("/api/v1/telemetry/timeline", headers)[1]
+
+            self.wait(seen, serving, log)
+            status, body = self.request("/api/v1/analytics/timeseries?interval=day&tz=Europe/Berlin", headers)
+            assert status == 200, body
+            # To the program, not to unshare, which would end it by SIGKILL.
+            (child,) = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
+            os.kill(int(child), signal.SIGTERM)
+            assert serving.wait(40) == 0, log.read_text()[-2000:]
+        finally:
+            serving.kill()
+            serving.wait()
+
+    def wait(self, condition, serving: "subprocess.Popen[bytes]", log: Path) -> None:
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert serving.poll() is None, log.read_text()[-3000:]
+            assert time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def bare_root(tmp_path: Path) -> Iterator[Path]:
+    root = tmp_path / "root"
+    root.mkdir()
+    yield root
+    shutil.rmtree(root)
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_embedded_program_needs_nothing_but_a_c_library(release: Path, bare_root: Path):
+    bare = Bare(bare_root, release / f"{NAMES['embedded']}.tar.gz")
+    assert not [name for name in bare.libraries if name.startswith(("libstdc++", "libpython", "libssl"))]
+    bare.way_of_an_event()
+
+
+@pytest.mark.e2e
+@pytest.mark.engine
+@pytest.mark.slow
+@needs_engine
+def test_the_server_needs_nothing_but_a_c_library_and_a_clickhouse(
+    release: Path, bare_root: Path, tmp_path: Path
+):
+    bare = Bare(bare_root, release / f"{NAMES['server']}.tar.gz")
+    address = f"127.0.0.1:{free_port()}"
+    with start_engine(tmp_path, embedded_listen=address, embedded_password="secret"):
+        bare.environ = {
+            **bare.environ,
+            "NEALYTICS_CLICKHOUSE_URL": f"http://{address}",
+            "NEALYTICS_CLICKHOUSE_USER": "default",
+            "NEALYTICS_CLICKHOUSE_PASSWORD": "secret",
+        }
+        bare.way_of_an_event()
