@@ -30,6 +30,7 @@ PROTOCOL = "http/protobuf"
 TIMEOUT_MS = 10_000
 INTERVAL_MS = 60_000
 QUEUE_MAX = 2_048
+BATCH_MAX = 512
 # A stop waits this long for what is still to be sent, whatever the receiver does.
 STOP_S = 2.0
 
@@ -91,6 +92,7 @@ class Receiver:
     timeout_s: float
     interval_s: float  # between two exports of metrics
     queue_max: int  # spans that wait
+    batch_max: int  # spans that are sent together
 
 
 def receiver_of(
@@ -134,12 +136,14 @@ def receiver_of(
     def common(variable: str, default: int) -> int:
         return number(variable, environ.get(variable, ""), default)
 
+    queue_max = common("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_MAX)
     return Receiver(
         endpoint,
         # Milliseconds, says the standard; OpenTelemetry's SDK for Python would take this one as seconds.
         timeout_s=number(*setting("TIMEOUT"), TIMEOUT_MS) / 1000,
         interval_s=common("OTEL_METRIC_EXPORT_INTERVAL", INTERVAL_MS) / 1000,
-        queue_max=common("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_MAX),
+        queue_max=queue_max,
+        batch_max=min(common("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH_MAX), queue_max),
     )
 
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import requests
 from multidict import istr
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -123,7 +124,7 @@ class Tracing:
     def __init__(self, receiver: Receiver, resource: Resource, metrics: Metrics) -> None:
         _quiet()
         self._exporter = _SpanExporter(receiver, metrics)
-        self._queue = _Queue(self._exporter, receiver.queue_max)
+        self._queue = _Queue(self._exporter, receiver)
         # Its sampler is what OTEL_TRACES_SAMPLER says; without it, the parent's decision, or else always.
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         provider.add_span_processor(self._queue)
@@ -169,10 +170,12 @@ class Tracing:
 class _Queue(BatchSpanProcessor):
     """The SDK's, bounded (OTEL_BSP_MAX_QUEUE_SIZE). What finds it full is counted; the SDK would log each."""
 
-    def __init__(self, exporter: "_SpanExporter", spans_max: int) -> None:
-        super().__init__(exporter, max_queue_size=spans_max)
+    def __init__(self, exporter: "_SpanExporter", receiver: Receiver) -> None:
+        super().__init__(
+            exporter, max_queue_size=receiver.queue_max, max_export_batch_size=receiver.batch_max
+        )
         self._counts = exporter
-        self._spans_max = spans_max
+        self._spans_max = receiver.queue_max
 
     def on_end(self, span: ReadableSpan) -> None:
         counts = self._counts
@@ -188,9 +191,11 @@ class _SpanExporter(SpanExporter):
     exports), and what was lost."""
 
     def __init__(self, receiver: Receiver, metrics: Metrics) -> None:
-        self._exporter = OTLPSpanExporter(receiver.endpoint, timeout=receiver.timeout_s)
-        self._metrics = metrics
         self._delivery = _Delivery("traces", receiver)
+        self._exporter = OTLPSpanExporter(
+            receiver.endpoint, timeout=receiver.timeout_s, session=self._delivery.session
+        )
+        self._metrics = metrics
         self.entered = 0
         self.overflowed = 0
         self._left = 0
@@ -240,8 +245,10 @@ class MetricsExport:
         self._resource = resource
         self._since_ns = time.time_ns()
         self._interval_s = receiver.interval_s
-        self._exporter = OTLPMetricExporter(receiver.endpoint, timeout=receiver.timeout_s)
         self._delivery = _Delivery("metrics", receiver)
+        self._exporter = OTLPMetricExporter(
+            receiver.endpoint, timeout=receiver.timeout_s, session=self._delivery.session
+        )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="otlp-metrics", daemon=True)
         self._thread.start()
@@ -308,10 +315,10 @@ class _Delivery:
     """Says in the log when a signal stops arriving, once a minute while it does not, and when it arrives
     again."""
 
-    def __init__(self, signal: str, receiver: Receiver, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, signal: str, receiver: Receiver) -> None:
+        self.session = _Session()
         self._signal = signal
         self._endpoint = receiver.endpoint
-        self._clock = clock
         self._failing = 0
         self._said_at = 0.0
 
@@ -324,7 +331,7 @@ class _Delivery:
             self._failing = 0
             return
         self._failing += 1
-        now = self._clock()
+        now = time.monotonic()
         if self._failing == 1 or now - self._said_at >= SAY_AGAIN_S:
             self._said_at = now
             grpc = "; 4317 is the port of gRPC, try 4318" if ":4317/" in self._endpoint else ""
@@ -333,42 +340,31 @@ class _Delivery:
                 self._signal,
                 self._endpoint,
                 consequence,
-                _reasons.last,
+                self.session.outcome,
                 grpc,
             )
 
 
-class _Reasons(logging.Handler):
-    """What the exporters say about a failure: kept for our own line instead of being a line of its own."""
+class _Session(requests.Session):
+    """Remembers how the last try ended. The SDK says so only in its log, and of some tries not at all."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._said = threading.local()  # by exporting thread
+    outcome = "nothing was sent"
 
-    def emit(self, record: logging.LogRecord) -> None:
-        # A warning is about a try that failed, and knows more than the error after the last one.
-        before = getattr(self._said, "tries", "")
-        text = record.getMessage()
-        if record.levelno >= logging.ERROR:
-            self._said.last, self._said.tries = (f"{before} {text}".strip(), "")
-        else:
-            self._said.tries = text
-
-    @property
-    def last(self) -> str:
-        return getattr(self._said, "last", "no reason was given")
-
-
-_reasons = _Reasons()
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        try:
+            response = super().request(*args, **options)
+        except Exception as error:
+            self.outcome = str(error)
+            raise
+        self.outcome = f"it answers {response.status_code} {response.reason}"
+        return response
 
 
 def _quiet() -> None:
-    """The SDK logs each failed try, each span that finds the queue full and each bad header of a client."""
-    exporters = logging.getLogger("opentelemetry.exporter")
-    exporters.handlers = [_reasons]
-    exporters.propagate = False
-    for name in ("opentelemetry.sdk._shared_internal", "opentelemetry.trace"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    """The SDK logs each try that fails, each span that finds the queue full, and each bad header of a client.
+    `_Delivery` and a metric say what is to be said."""
+    for name in ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal", "opentelemetry.trace"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _bounded(work: Callable[[], object], abort: Callable[[], object], timeout_s: float) -> None:

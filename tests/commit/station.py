@@ -15,6 +15,7 @@ from nealytics.commit.committer import Committer
 from nealytics.commit.dead_letter import DeadLetter
 from nealytics.config import ClickHouseConfig, CommitConfig, WalConfig
 from nealytics.observe.metrics import Metrics
+from nealytics.observe.otlp import Tracing
 from nealytics.wal import Log
 from tests.fakes.clickhouse import FakeClickHouse
 from tests.fakes.rows import number, row
@@ -40,6 +41,7 @@ class Station:
         self.metrics = Metrics.private()
         self.dead_letter = DeadLetter(directory / "dead-letter")
         self.random: Callable[[], float] = random.random
+        self.tracing: Tracing | None = None  # before `open`
         self.log: Log
         self.client: ClickHouseClient
         self.committer: Committer
@@ -64,6 +66,7 @@ class Station:
             self.commit,
             database="nealytics_core",
             metrics=self.metrics,
+            tracing=self.tracing,
             random=self.random,
         )
         self.task = asyncio.create_task(asyncio.sleep(0))

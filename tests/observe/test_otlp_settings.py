@@ -1,0 +1,124 @@
+"""OpenTelemetry's variables: what they say about each signal, and what is said about those of no use."""
+
+import logging
+
+import pytest
+
+from nealytics.errors import ConfigError
+from nealytics.observe import otel
+from nealytics.observe.metrics import Metrics
+from nealytics.observe.otel import Receiver, receiver_of
+
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+ONLY_HTTP = (
+    "but only http/protobuf is spoken, which receivers take at port 4318; set it to http/protobuf, or remove "
+    "it, and let the endpoint name that port"
+)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
+        {"OTEL_SERVICE_NAME": "shop", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {**ENDPOINT, "OTEL_SDK_DISABLED": "true"},
+        {**ENDPOINT, "OTEL_SDK_DISABLED": " True "},
+        {**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"},
+        {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://collector:4318/v1/metrics"},
+    ],
+)
+def test_without_an_endpoint_or_when_switched_off_there_are_no_traces(environ: dict[str, str]):
+    assert receiver_of("traces", environ) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "endpoint"),
+    [
+        (ENDPOINT, "http://collector:4318/v1/metrics"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c/otlp/"}, "https://c/otlp/v1/metrics"),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://m:1/write"}, "http://m:1/write"),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://m:1/write"}, "http://m:1/write"),
+        ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, "http://collector:4318/v1/metrics"),
+        ({**ENDPOINT, "OTEL_SDK_DISABLED": "false"}, "http://collector:4318/v1/metrics"),
+    ],
+)
+def test_the_endpoint_of_a_signal_is_its_own_or_below_the_common_one(environ: dict[str, str], endpoint: str):
+    receiver = receiver_of("metrics", environ)
+    assert receiver is not None
+    assert receiver.endpoint == endpoint
+
+
+def test_times_are_milliseconds_and_the_signal_s_own_go_first():
+    environ = {
+        **ENDPOINT,
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "3000",
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "1500",
+        "OTEL_METRIC_EXPORT_INTERVAL": "5000",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "100",
+    }
+    assert receiver_of("traces", environ) == Receiver("http://collector:4318/v1/traces", 3.0, 5.0, 100, 100)
+    assert receiver_of("metrics", environ) == Receiver("http://collector:4318/v1/metrics", 1.5, 5.0, 100, 100)
+    assert receiver_of("traces", ENDPOINT) == Receiver(
+        "http://collector:4318/v1/traces", 10.0, 60.0, 2048, 512
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"},
+            'otlp: OTEL_EXPORTER_OTLP_ENDPOINT is "collector:4318" and has no scheme; write "http://collector:4318"',
+        ),
+        (
+            {**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            f'otlp: OTEL_EXPORTER_OTLP_PROTOCOL is "grpc", {ONLY_HTTP}',
+        ),
+        (
+            {**ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"},
+            f'otlp: OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is "http/json", {ONLY_HTTP}',
+        ),
+        (
+            {**ENDPOINT, "OTEL_TRACES_EXPORTER": "zipkin"},
+            'otlp: OTEL_TRACES_EXPORTER is "zipkin", but there is only "otlp" (and "none")',
+        ),
+        (
+            {**ENDPOINT, "OTEL_EXPORTER_OTLP_TIMEOUT": "10s"},
+            'otlp: OTEL_EXPORTER_OTLP_TIMEOUT is "10s"; write a whole number above 0, as 10000',
+        ),
+        (
+            {**ENDPOINT, "OTEL_BSP_MAX_QUEUE_SIZE": "0"},
+            'otlp: OTEL_BSP_MAX_QUEUE_SIZE is "0"; write a whole number above 0, as 2048',
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_told_with_what_to_do(environ: dict[str, str], message: str):
+    with pytest.raises(ConfigError) as raised:
+        receiver_of("traces", environ)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        # Only the SDK sees this one.
+        {"OTEL_BSP_SCHEDULE_DELAY": "-1"},
+    ],
+)
+def test_a_wrong_setting_switches_the_signal_off_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wrong: dict[str, str]
+):
+    for name, value in (ENDPOINT | wrong).items():
+        monkeypatch.setenv(name, value)
+    with caplog.at_level(logging.ERROR):
+        assert otel.start_tracing(Metrics.private(), port=5000, worker=0) is None
+    assert "no traces are sent" in caplog.text
+
+
+def test_outside_of_a_span_there_is_nothing_to_note_it_on():
+    assert otel.current() is None
+    otel.note("neavents.project_id", "shop")
+    otel.record(ValueError())
+    otel.fail("x")
