@@ -230,7 +230,6 @@ static void run_from(const char *base, const char *below, char **arguments) {
     char program[4200];
     snprintf(program, sizeof program, "%s/%s/%s", place, NAME, PROGRAM);
     fcntl(version, F_SETFD, 0); /* the lock lives as long as the program */
-    unsetenv(VARIABLE);         /* it is not a setting of the program, which refuses those it does not know */
     umask(umask_before);
     execv(program, arguments);
     umask(077);

@@ -31,8 +31,8 @@ _ALSO_NAMED = {
     "NEALYTICS_LOG_LEVEL": "observe.log_level",
     "Logging__LogLevel__Default": "observe.log_level",
 }
-# The file's own name, and what `import` reads its key from.
-_NOT_SETTINGS = {"NEALYTICS_CONFIG", "NEALYTICS_IMPORT_KEY"}
+# The file's own name, what `import` reads its key from, where the executable unpacks itself (build/launcher.c).
+_NOT_SETTINGS = {"NEALYTICS_CONFIG", "NEALYTICS_IMPORT_KEY", "NEALYTICS_UNPACK_DIR"}
 
 # Kubernetes tells every container about a Service called "nealytics…" under these names.
 _KUBERNETES = re.compile(

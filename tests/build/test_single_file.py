@@ -12,7 +12,7 @@ PYTHON = ROOT / ".venv-build" / "bin" / "python"
 OWN = f"nealytics-{os.geteuid()}"
 
 SCRIPT = """#!/bin/sh
-echo "pid=$$ umask=$(umask) variable=$NEALYTICS_UNPACK_DIR arguments=$*"
+echo "pid=$$ umask=$(umask) arguments=$*"
 [ -z "$WAIT" ] || exec sleep "$WAIT"
 """
 
@@ -56,14 +56,14 @@ def versions(place: Path) -> list[Path]:
 
 
 def test_it_becomes_the_program_itself(single: Path, tmp_path: Path):
-    """No parent that a SIGKILL could hit in its place; the umask and the environment are the caller's."""
+    """No parent that a SIGKILL could hit in its place; the umask is the caller's."""
     before = os.umask(0o027)
     try:
         process = start(single, tmp_path, "serve", "--config", "x y")
     finally:
         os.umask(before)
     out, _ = process.communicate(timeout=20)
-    assert out == f"pid={process.pid} umask=0027 variable= arguments=serve --config x y\n"
+    assert out == f"pid={process.pid} umask=0027 arguments=serve --config x y\n"
 
 
 def test_it_unpacks_once_and_what_it_unpacked_is_for_this_user_alone(single: Path, tmp_path: Path):
