@@ -76,9 +76,11 @@ def scratch(directory: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def product(directory: Path, *, clickhouse: bool, workers: int = 1) -> Iterator[Product]:
+def product(
+    directory: Path, *, clickhouse: bool, workers: int = 1, program: Path | None = None
+) -> Iterator[Product]:
     """The node, ready for events, and for reads too if it has the embedded engine; with the data that
-    `directory` holds already."""
+    `directory` holds already. `program`: another one than this."""
     directory.mkdir(exist_ok=True)
     port = free_port()
     config = directory / "nealytics.toml"
@@ -99,6 +101,8 @@ def product(directory: Path, *, clickhouse: bool, workers: int = 1) -> Iterator[
     config.write_text("".join(f"[{name}]\n{to_toml(table)}\n" for name, table in tables.items()))
     config.chmod(0o600)
     executable, argv = self_command("serve", "--config", str(config))
+    if program is not None:
+        executable, argv = str(program), [str(program), "serve", "--config", str(config)]
     # Settings of this shell are not those of the benchmark.
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("NEALYTICS_", "Telemetry"))

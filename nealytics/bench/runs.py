@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from nealytics.bench import processes
-from nealytics.bench.load import Result
+from nealytics.bench.load import Result, Route
 from nealytics.bench.machine import Machine, Say, introduce, machine_at
 from nealytics.bench.processes import BenchError, Product
 
@@ -37,6 +37,15 @@ class BatchReport(msgspec.Struct, kw_only=True):
     committed: int  # events in ClickHouse at the end
     drain_seconds: float  # from the end of the load until ClickHouse had all
     committed_per_second: float  # from the first event to the last commit
+
+
+class CompareReport(msgspec.Struct, kw_only=True):
+    machine: Machine
+    executable: str
+    track: list[float]  # of each pair of rounds: the executable's events per second / this program's
+    batch: list[float]
+    track_ratio: float  # medians
+    batch_ratio: float
 
 
 class MemoryReport(msgspec.Struct, kw_only=True):
@@ -165,6 +174,57 @@ def batch(
         f" ({connections} connections); ClickHouse had all {committed:,} events"
         f" {report.drain_seconds:.1f} s later: {report.committed_per_second:,.0f} events/s in all"
     )
+    return report
+
+
+def compare(
+    *, executable: Path, rounds: int, seconds: float, directory: Path | None, say: Say
+) -> CompareReport:
+    """Another program, such as the compiled one, against this one; both with nothing behind their logs.
+
+    Each pair of rounds follows one another closely, so that a machine which is slower for a while is so for
+    both, and every other pair is the other way round. The load comes from this program in either case.
+    """
+    ratios: dict[Route, list[float]] = {"track": [], "batch": []}
+    with processes.scratch(directory) as made:
+        machine = machine_at(made)
+        introduce(machine, say)
+        with (
+            processes.product(made / "theirs", clickhouse=False, program=executable) as theirs,
+            processes.product(made / "ours", clickhouse=False) as ours,
+        ):
+            for number in range(rounds):
+                for route in ratios:
+                    pair = [("executable", theirs), ("this program", ours)]
+                    measured: dict[str, float] = {}
+                    for name, node in pair if number % 2 == 0 else reversed(pair):
+                        result = processes.load(
+                            route,
+                            node.port,
+                            connections=64 if route == "track" else 4,
+                            events=1 if route == "track" else 1_000,
+                            warmup_s=WARMUP_S,
+                            seconds=seconds,
+                            requests_max=TRACK_REQUESTS_MAX if route == "track" else BATCH_REQUESTS_MAX,
+                            first_number=number * TRACK_REQUESTS_MAX,
+                        )
+                        _check(f"{route}, {name}", result)
+                        say(_line(f"{route}, {name}", result))
+                        measured[name] = result.events_per_second
+                    ratios[route].append(measured["executable"] / measured["this program"])
+    report = CompareReport(
+        machine=machine,
+        executable=str(executable),
+        track=ratios["track"],
+        batch=ratios["batch"],
+        track_ratio=statistics.median(ratios["track"]),
+        batch_ratio=statistics.median(ratios["batch"]),
+    )
+    for route, each in ratios.items():
+        say(
+            f"{route}: executable / this program = {statistics.median(each):.2f}"
+            f" (pairs {min(each):.2f} to {max(each):.2f})"
+        )
     return report
 
 

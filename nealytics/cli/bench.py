@@ -118,6 +118,24 @@ def batch(
 
 
 @bench.command()
+@click.option(
+    "--executable",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    required=True,
+    help="The other program, e.g. the compiled one.",
+)
+@_rounds
+@_seconds
+@_shared
+def compare(executable: Path, rounds: int, seconds: float, directory: Path | None, as_json: bool) -> None:
+    """Another program against this one, in turns: `track` and `batch`, without ClickHouse."""
+    report = runs.compare(
+        executable=executable, rounds=rounds, seconds=seconds, directory=directory, say=_say(as_json)
+    )
+    _show(report, as_json)
+
+
+@bench.command()
 @click.option("--events", type=click.IntRange(1_000, 20_000_000), default=1_000_000, show_default=True)
 @click.option("--limit-mb", type=click.IntRange(1), default=150, show_default=True)
 @_shared

@@ -31,7 +31,7 @@ _ALSO_NAMED = {
     "NEALYTICS_LOG_LEVEL": "observe.log_level",
     "Logging__LogLevel__Default": "observe.log_level",
 }
-# The file's own name, what `import` reads its key from, where the executable unpacks itself (build/launcher.c).
+# The file's own name, what `import` reads its key from, where the executable unpacks itself.
 _NOT_SETTINGS = {"NEALYTICS_CONFIG", "NEALYTICS_IMPORT_KEY", "NEALYTICS_UNPACK_DIR"}
 
 # Kubernetes tells every container about a Service called "nealytics…" under these names.

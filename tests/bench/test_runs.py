@@ -1,6 +1,7 @@
 """The benchmarks end to end, at their smallest: they start, measure, tell, and leave nothing."""
 
 import json
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -44,3 +45,19 @@ def test_memory_is_that_of_a_worker_with_work_waiting(tmp_path: Path):
     assert report["waiting"] >= 20_000
     assert report["rss_max_kb"] > 10_000
     assert list(tmp_path.iterdir()) == []
+
+
+def test_compare_tells_what_another_program_is_worth_beside_this_one(tmp_path: Path):
+    itself = tmp_path / "program"
+    itself.write_text(f'#!/bin/sh\nexec {shlex.join(program())} "$@"\n')
+    itself.chmod(0o755)
+    data = tmp_path / "data"
+    data.mkdir()
+    done = bench(data, "compare", "--executable", str(itself), "--rounds", "2", "--seconds", "0.5", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert len(report["track"]) == len(report["batch"]) == 2
+    # It is the same program. Wide, since nothing is said here of how busy the machine is.
+    assert 0.2 < report["track_ratio"] < 5
+    assert 0.2 < report["batch_ratio"] < 5
+    assert list(data.iterdir()) == []
