@@ -11,11 +11,13 @@ condition for taking events.
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from nealytics.errors import ConfigError
 from nealytics.shared import NodeMemory
@@ -33,6 +35,9 @@ QUEUE_MAX = 2_048
 BATCH_MAX = 512
 # A stop waits this long for what is still to be sent, whatever the receiver does.
 STOP_S = 2.0
+
+# What the SDK takes for a header: the characters of a name in HTTP, and visible ones without " , ; and \.
+_HEADER = re.compile(r"[!#-'*+.\-0-9A-Z^-z|~]+[ \t]*=[ -!#-+\--:<-\[\]-~]*").fullmatch
 
 T = TypeVar("T")
 
@@ -105,14 +110,16 @@ def receiver_of(
 
     def setting(name: str) -> tuple[str, str]:
         """The variable that decides, and its value: that of the signal goes before the common one."""
-        own, common = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", f"OTEL_EXPORTER_OTLP_{name}"
-        return (own, environ[own]) if environ.get(own) else (common, environ.get(common, ""))
+        own, shared = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", f"OTEL_EXPORTER_OTLP_{name}"
+        variable = own if environ.get(own, "").strip() else shared
+        return variable, environ.get(variable, "").strip()
 
     variable, endpoint = setting("ENDPOINT")
     if not endpoint:
         return None
-    if not endpoint.lower().startswith(("http://", "https://")):
-        raise ConfigError(f'otlp: {variable} is "{endpoint}" and has no scheme; write "http://{endpoint}"')
+    if not _is_url(endpoint):
+        shown = endpoint.rpartition("@")[2]  # no password
+        raise ConfigError(f'otlp: {variable} is "{shown}"; write an address such as "http://collector:4318"')
     if variable == "OTEL_EXPORTER_OTLP_ENDPOINT":
         endpoint = f"{endpoint.rstrip('/')}/v1/{signal}"
     if exporter != "otlp":
@@ -125,22 +132,16 @@ def receiver_of(
             f'otlp: {variable} is "{protocol}", but only {PROTOCOL} is spoken, which receivers take at port '
             f"4318; set it to {PROTOCOL}, or remove it, and let the endpoint name that port"
         )
-
-    def number(variable: str, text: str, default: int) -> int:
-        if not text:
-            return default
-        if not text.isdecimal() or int(text) == 0:
-            raise ConfigError(f'otlp: {variable} is "{text}"; write a whole number above 0, as {default}')
-        return int(text)
+    _check_headers(*setting("HEADERS"))
 
     def common(variable: str, default: int) -> int:
-        return number(variable, environ.get(variable, ""), default)
+        return _number(variable, environ.get(variable, ""), default)
 
     queue_max = common("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_MAX)
     return Receiver(
         endpoint,
         # Milliseconds, says the standard; OpenTelemetry's SDK for Python would take this one as seconds.
-        timeout_s=number(*setting("TIMEOUT"), TIMEOUT_MS) / 1000,
+        timeout_s=_number(*setting("TIMEOUT"), TIMEOUT_MS) / 1000,
         interval_s=common("OTEL_METRIC_EXPORT_INTERVAL", INTERVAL_MS) / 1000,
         queue_max=queue_max,
         batch_max=min(common("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH_MAX), queue_max),
@@ -185,3 +186,30 @@ def _start(signal: Literal["traces", "metrics"], start: Callable[[Receiver], T])
         return None
     log.info("otlp: %s are sent to %s", signal, receiver.endpoint)
     return started
+
+
+def _check_headers(variable: str, text: str) -> None:
+    """The SDK would log what it does not understand. Here only its place is told, as it may be secret."""
+    for place, header in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        sent = unquote(header)
+        if not (_HEADER(header) and sent.isascii() and sent.isprintable()):
+            raise ConfigError(
+                f"otlp: {variable} has no name=value in place {place}; write name=value,name=value, with "
+                "special characters as in a URL (%20)"
+            )
+
+
+def _number(variable: str, text: str, default: int) -> int:
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) == 0:
+        raise ConfigError(f'otlp: {variable} is "{text}"; write a whole number above 0, as {default}')
+    return int(text)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no number where the port is, or half a bracket
+        return False

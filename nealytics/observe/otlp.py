@@ -357,14 +357,17 @@ class _Session(requests.Session):
             self.outcome = str(error)
             raise
         self.outcome = f"it answers {response.status_code} {response.reason}"
+        if response.is_redirect:
+            # The SDK takes it for a success.
+            raise requests.TooManyRedirects(self.outcome)
         return response
 
 
 def _quiet() -> None:
-    """The SDK logs each try that fails, each span that finds the queue full, and each bad header of a client.
-    `_Delivery` and a metric say what is to be said."""
-    for name in ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal", "opentelemetry.trace"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    """The SDK logs each try that fails, each span that finds the queue full, each bad header of a client, and
+    headers of ours with their values. `_Delivery` and a metric say what is to be said."""
+    for name in ("exporter", "sdk._shared_internal", "trace", "util"):
+        logging.getLogger(f"opentelemetry.{name}").setLevel(logging.CRITICAL)
 
 
 def _bounded(work: Callable[[], object], abort: Callable[[], object], timeout_s: float) -> None:

@@ -137,6 +137,7 @@ def _handler(receiver: FakeReceiver) -> type[BaseHTTPRequestHandler]:
             time.sleep(receiver.delay_s)
             answer = receiver.take(self.path, body) if receiver.answers == 200 else b"not now"
             self.send_response(receiver.answers)
+            self.send_header("Location", "/elsewhere")  # counts with a 3xx only
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)

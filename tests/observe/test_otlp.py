@@ -269,7 +269,7 @@ def until(condition: object, timeout_s: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 500, 503])
+@pytest.mark.parametrize("status", [307, 400, 401, 404, 500, 503])
 def test_what_a_receiver_refuses_is_lost_counted_and_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, receiver: FakeReceiver, status: int
 ):

@@ -10,6 +10,7 @@ from nealytics.observe.metrics import Metrics
 from nealytics.observe.otel import Receiver, receiver_of
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+METRICS = "http://collector:4318/v1/metrics"
 ONLY_HTTP = (
     "but only http/protobuf is spoken, which receivers take at port 4318; set it to http/protobuf, or remove "
     "it, and let the endpoint name that port"
@@ -35,12 +36,14 @@ def test_without_an_endpoint_or_when_switched_off_there_are_no_traces(environ: d
 @pytest.mark.parametrize(
     ("environ", "endpoint"),
     [
-        (ENDPOINT, "http://collector:4318/v1/metrics"),
+        (ENDPOINT, METRICS),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c/otlp/"}, "https://c/otlp/v1/metrics"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": " HTTP://[::1]:4318 "}, "HTTP://[::1]:4318/v1/metrics"),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": "a=Bearer%20x,b=Basic YQ==, c=1 ,"}, METRICS),
         ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://m:1/write"}, "http://m:1/write"),
         ({**ENDPOINT, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://m:1/write"}, "http://m:1/write"),
-        ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, "http://collector:4318/v1/metrics"),
-        ({**ENDPOINT, "OTEL_SDK_DISABLED": "false"}, "http://collector:4318/v1/metrics"),
+        ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, METRICS),
+        ({**ENDPOINT, "OTEL_SDK_DISABLED": "false"}, METRICS),
     ],
 )
 def test_the_endpoint_of_a_signal_is_its_own_or_below_the_common_one(environ: dict[str, str], endpoint: str):
@@ -69,7 +72,33 @@ def test_times_are_milliseconds_and_the_signal_s_own_go_first():
     [
         (
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"},
-            'otlp: OTEL_EXPORTER_OTLP_ENDPOINT is "collector:4318" and has no scheme; write "http://collector:4318"',
+            'otlp: OTEL_EXPORTER_OTLP_ENDPOINT is "collector:4318"; write an address such as "http://collector:4318"',
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "me:secret@collector:4318"},
+            'otlp: OTEL_EXPORTER_OTLP_ENDPOINT is "collector:4318"; write an address such as "http://collector:4318"',
+        ),
+        *(
+            (
+                {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": address},
+                f'otlp: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is "{address}"; write an address such as '
+                '"http://collector:4318"',
+            )
+            for address in ("http://", "http://[::1", "http://c:port", "http://c:0", "grpc://c:4317")
+        ),
+        *(
+            (
+                {**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": headers},
+                "otlp: OTEL_EXPORTER_OTLP_HEADERS has no name=value in place 2; write name=value,name=value, "
+                "with special characters as in a URL (%20)",
+            )
+            for headers in (
+                "a=1,x-team:SECRET",
+                "a=1, x-team=SECRET é",
+                "a=1,x=SECRET%0a2",
+                "a=1,x=%C3%A9",
+                "a=1,=2",
+            )
         ),
         (
             {**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
