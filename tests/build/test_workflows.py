@@ -92,7 +92,7 @@ def test_jobs_wait_for_jobs_that_exist_and_none_runs_for_ever(name: str):
     for job in jobs(name).values():
         needs = job.get("needs", [])
         assert {*([needs] if isinstance(needs, str) else needs)} <= {*jobs(name)}
-        assert job["timeout-minutes"] <= 60
+        assert job["timeout-minutes"] <= 90
 
 
 @each_workflow
