@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,10 @@ ENGINE_NEEDS = (
 ENGINE_UNUSED = ("dbapi/tests", "__main__.py", "py.typed", "_chdb/*.pyi")
 
 
+# What a machine without Python has: the C library. Everything else has to be inside.
+C_LIBRARY = re.compile(r"(libc|libm|libdl|librt|libpthread|libutil|libresolv|ld-linux[\w-]*)\.so\.\d+$")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -44,6 +49,7 @@ def main() -> None:
     folder = compile_program(arguments.output.resolve(), arguments.jobs)
     if arguments.engine:
         add_engine(folder)
+    add_libraries(folder, folder.with_name("nealytics.report.xml"))
     print(folder)
 
 
@@ -86,6 +92,7 @@ def flags(output: Path, jobs: int) -> list[str]:
         *(f"--include-module={name}" for name in ENGINE_NEEDS),
         # Found by name while the program runs.
         "--include-package=tzdata",
+        "--include-package-data=tzdata",
         "--include-package-data=certifi",
         "--include-package=lz4.frame",
         # OpenTelemetry finds its own parts through entry points.
@@ -167,6 +174,44 @@ def add_engine(folder: Path) -> None:
     compileall.compile_dir(
         folder / "chdb", quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
     )
+
+
+def add_libraries(folder: Path, report: Path) -> None:
+    """Brings the libraries that extension modules need of this machine, such as libstdc++ and libz.
+
+    Nuitka takes them for granted, and slim systems have none. The modules find them by a path relative to
+    themselves. The report then names them too.
+    """
+    tree = ElementTree.parse(report)
+    modules = sorted(folder.rglob("*.so*"))
+    for module in modules:  # grows meanwhile: a library that is brought may need another
+        needed = [
+            name
+            for name in _output("patchelf", "--print-needed", module).split()
+            if not C_LIBRARY.match(name)
+        ]
+        for line in _output("ldd", module).splitlines():
+            name, arrow, path = line.strip().partition(" => ")
+            source = Path(path.split(" (")[0])
+            if not arrow or name not in needed or source.is_relative_to(folder):
+                continue
+            if not source.is_file():
+                raise SystemExit(f"build: {module} needs {name}, which this machine has not")
+            if not (folder / name).exists():
+                shutil.copy(source.resolve(), folder / name)
+                modules.append(folder / name)
+                ElementTree.SubElement(
+                    tree.getroot(), "included_dll", name=name, dest_path=name, source_path=str(source)
+                )
+            way = os.path.relpath(folder, module.parent)
+            known = [each for each in _output("patchelf", "--print-rpath", module).split(":") if each]
+            if (mine := f"$ORIGIN/{way}".removesuffix("/.")) not in known:
+                _output("patchelf", "--set-rpath", ":".join([*known, mine]), module)
+    tree.write(report)
+
+
+def _output(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -114,6 +115,8 @@ def test_the_sbom_and_the_licences_list_the_same(release: Path, flavour: str):
 
 # A machine with nothing but a C library
 
+C_LIBRARY = re.compile(r"(libc|libm|libdl|librt|libpthread|libutil|libresolv|ld-linux[\w-]*)\.so\.\d+")
+
 
 def libraries_of(folder: Path) -> set[Path]:
     """What ldd names outside of the folder, the loader too."""
@@ -147,13 +150,11 @@ class Bare:
             [unpacked / "nealytics", "--version"], env={"NEALYTICS_UNPACK_DIR": str(root / "tmp")}, check=True
         )
         for library in libraries_of(root):
+            assert C_LIBRARY.fullmatch(library.name), f"{library} has to be inside"
             target = root / library.relative_to("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(library.resolve(), target)
         shutil.rmtree(root / "tmp" / f"nealytics-{os.geteuid()}", ignore_errors=True)
-        self.libraries = sorted(
-            path.name for path in root.rglob("*.so*") if "nealytics" not in str(path.relative_to(root))
-        )
         self.port = free_port()
         self.config = "/data/nealytics.toml"
         # For the shell that mounts and unshare; the program inherits it, and finds nothing there.
@@ -249,7 +250,6 @@ def bare_root(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.slow
 def test_the_embedded_program_needs_nothing_but_a_c_library(release: Path, bare_root: Path):
     bare = Bare(bare_root, release / f"{NAMES['embedded']}.tar.gz")
-    assert not [name for name in bare.libraries if name.startswith(("libstdc++", "libpython", "libssl"))]
     bare.way_of_an_event()
 
 
