@@ -191,7 +191,9 @@ class Worker:
         await verifier.close()
         await self._client.close()
         await self._read_client.close()
-        if self._tracing is not None:
+        if (
+            self._tracing is not None and self._broken is None
+        ):  # else there is no time to lose: it starts again
             await asyncio.to_thread(self._tracing.stop)
         return EXIT_BROKEN if self._broken else 0
 
