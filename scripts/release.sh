@@ -77,9 +77,9 @@ pack() {
     --directory "$scratch" "$name" | gzip --no-name -6 >"$output/$name.tar.gz"
 }
 
-# build OUTPUT [--fresh]
+# build OUTPUT [--fresh]: both flavours of one compilation; leaves its folder in $compiled.
 build() {
-  local output=$1 compiled
+  local output=$1
   compiled=$(scripts/compile.sh "${@:2}")
   mkdir -p "$output"
   pack server "$compiled" "$output"
@@ -120,7 +120,7 @@ fi
 server=$output/nealytics-$version-linux-$arch.tar.gz
 bytes=$(stat -c %s "$server")
 [ "$bytes" -le $server_bytes_max ] || fail "$server has $bytes bytes; at most $server_bytes_max are meant to be"
-own=$(glibc_of "$(scripts/compile.sh)" "$scratch/nealytics-$version-linux-$arch/nealytics")
+own=$(glibc_of "$compiled" "$scratch/nealytics-$version-linux-$arch/nealytics")
 echo "release.sh: runs with glibc $own or newer (this machine: $(getconf GNU_LIBC_VERSION | cut -d' ' -f2))"
 if [ -n "$glibc_max" ] && [ "$(printf '%s\n' "$own" "$glibc_max" | sort -V | tail -n 1)" != "$glibc_max" ]; then
   fail "glibc $own is needed, at most $glibc_max is meant to be; build in the image that build/manylinux.sh names"
