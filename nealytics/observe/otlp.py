@@ -312,28 +312,29 @@ def _unit(name: str) -> str:
 
 
 class _Delivery:
-    """Says in the log when a signal stops arriving, once a minute while it does not, and when it arrives
-    again."""
+    """Says in the log that a signal does not arrive, at most once a minute, and then that it does again."""
 
     def __init__(self, signal: str, receiver: Receiver) -> None:
         self.session = _Session()
         self._signal = signal
         self._endpoint = receiver.endpoint
-        self._failing = 0
-        self._said_at = 0.0
+        self._failures = 0
+        self._said = False
+        self._say_at = 0.0
 
     def told(self, delivered: bool, consequence: str) -> None:
         if delivered:
-            if self._failing:
+            if self._said:
                 log.warning(
-                    "otlp: %s reach %s again, after %d failures", self._signal, self._endpoint, self._failing
+                    "otlp: %s reach %s again, after %d failures", self._signal, self._endpoint, self._failures
                 )
-            self._failing = 0
+                self._failures, self._said = 0, False
             return
-        self._failing += 1
+        self._failures += 1
         now = time.monotonic()
-        if self._failing == 1 or now - self._said_at >= SAY_AGAIN_S:
-            self._said_at = now
+        if now >= self._say_at:
+            self._say_at = now + SAY_AGAIN_S
+            self._said = True
             grpc = "; 4317 is the port of gRPC, try 4318" if ":4317/" in self._endpoint else ""
             log.warning(
                 "otlp: %s do not reach %s, %s: %s%s",

@@ -291,6 +291,19 @@ def test_what_a_receiver_refuses_is_lost_counted_and_told_once(
     assert caplog.messages[1:] == [f"otlp: traces reach {receiver.url}/v1/traces again, after 2 failures"]
 
 
+def test_a_receiver_that_comes_and_goes_is_no_flood_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, receiver: FakeReceiver
+):
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    with tracing_to(receiver.url) as tracing:
+        for come in range(1, 11):
+            receiver.answers = 500 if come % 2 else 200
+            finish_spans(tracing, 1)
+            until(lambda come=come: receiver.requests == come)
+            time.sleep(0.02)
+    assert len(caplog.records) == 2
+
+
 def test_a_queue_that_is_full_takes_no_more_and_logs_nothing_for_each(
     caplog: pytest.LogCaptureFixture, receiver: FakeReceiver
 ):
