@@ -136,8 +136,22 @@ def test_a_ratio_samples_about_so_many(monkeypatch: pytest.MonkeyPatch, receiver
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.1")
     with tracing_to(receiver.url) as tracing:
-        # 1,000 ± 30 is one standard deviation.
-        assert 800 < sum(of_request(tracing) is not None for _ in range(10_000)) < 1_200
+        sampled = 0
+        for _ in range(10_000):
+            if span := of_request(tracing):
+                sampled += 1
+                span.end()
+        for _ in range(1_000):
+            with tracing.flush(rows=1):
+                pass
+    # 1,000 ± 30 and 100 ± 9 are one standard deviation.
+    assert 800 < sampled < 1_200
+    flushes = len(receiver.named("BatchProcessor.Flush"))
+    assert 50 < flushes < 150
+    # Whoever else sees these traces decides alike, as the decision is in the id.
+    ids = {span.trace_id for span in receiver.spans}
+    assert len(ids) == sampled + flushes
+    assert all(int(trace_id[16:], 16) < 0.1 * 2**64 for trace_id in ids)
 
 
 def test_a_batch_s_span_has_its_figures_and_the_kind_of_what_went_wrong(receiver: FakeReceiver):
