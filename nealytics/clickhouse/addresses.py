@@ -3,10 +3,23 @@
 The first that is not cooling down. An address that failed is left alone for a while, longer each time it
 fails again soon after, so one that comes and goes does not take every batch with it. When all have
 failed they are tried in turns: whichever comes back first is noticed at once.
+
+What may answer at an address can be any ClickHouse: `IDENTITY` tells replicas of one table from strangers.
 """
 
 import time
 from collections.abc import Callable
+
+# The table that all requests name.
+TABLE = "global_events"
+# The same text at replicas of one table, and no row where there is none. The path in Keeper is the shard's;
+# of a Distributed table the cluster is enough. What is not replicated is like nothing but itself.
+IDENTITY = (
+    "SELECT multiIf(engine = 'Distributed', engine_full, startsWith(engine, 'Replicated'), "
+    "(SELECT any(zookeeper_path) FROM system.replicas "
+    "WHERE database = {database:String} AND table = {table:String}), toString(uuid)) "
+    "FROM system.tables WHERE database = {database:String} AND name = {table:String} FORMAT TabSeparated"
+)
 
 COOL_DOWN_S = 10.0
 COOL_DOWN_MAX_S = 300.0
@@ -18,7 +31,7 @@ class Address:
     def __init__(self, url: str) -> None:
         self.url = url
         self.unknown: frozenset[str] = frozenset()  # settings that this server does not know
-        self.is_learnt = False  # `unknown` is what it said itself
+        self.identity = ""  # of its table, once it was asked; see `ClickHouseClient.meet`
         self.until = 0.0  # cools down until then
         self.pause_s = 0.0  # its last cool-down
         self.failed_as = 0  # the how-manieth failure of all addresses its last one was
@@ -48,6 +61,7 @@ class Addresses:
         now = self._clock()
         self._failures += 1
         address.failed_as = self._failures
+        address.identity = ""  # another server may be there when it comes back
         if now < address.until:
             return  # of several requests under way: they tell the same failure
         soon = address.pause_s > 0 and now < address.until + address.pause_s

@@ -8,7 +8,8 @@ It promises:
   - every failure is a `ClickHouseError`; one without a complete answer is a `ClickHouseUnavailable`
   - parameters reach the query as they were given, whatever characters they hold
   - with several addresses, replicas of one shard, a request goes to the first that is well (`addresses`). An
-    insert that fails there moves to the next one with its bytes and its token, by which the replicas know it
+    insert that fails there moves to the next one with its bytes and its token, by which the replicas know it;
+    never to one that is no replica of the first
 
 It leaves to others: when to try an insert again (`commit`), and what SQL to send (`queries`, `schema`).
 """
@@ -28,12 +29,14 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from nealytics.clickhouse.addresses import Address, Addresses
+from nealytics.clickhouse.addresses import IDENTITY, TABLE, Address, Addresses
 from nealytics.clickhouse.embedded import socket_path
 from nealytics.clickhouse.errors import (
     UNKNOWN_SETTING,
+    UNKNOWN_TABLE,
     ClickHouseError,
     ClickHouseUnavailable,
+    NotAReplica,
     error_of,
 )
 from nealytics.config import ClickHouseConfig, Config
@@ -188,6 +191,8 @@ class ClickHouseClient:
         self.endpoint = endpoint
         self.addresses = Addresses((endpoint.url, *endpoint.others), clock)
         self._reading: Address | None = None  # where reads stay; see `read_at`
+        self._first: Address | None = None  # the first that was met,
+        self._identity = ""  # and what the others must have; see `meet`
         self._config = config
         self._session: aiohttp.ClientSession | None = None
         # Compressing what never leaves the machine costs time and saves nothing.
@@ -322,22 +327,20 @@ class ClickHouseClient:
         params: Mapping[str, Param] | None = None,
         *,
         settings: Mapping[str, Setting] | None = None,
-        at: Address | None = None,
     ) -> str:
         """Runs a statement that is not a read, such as DDL, once; what it answers as text, tab-separated.
 
-        Sent without a database, since it may be the statement that creates it. `at` asks there and nowhere
-        else.
+        Sent without a database, since it may be the statement that creates it.
         """
         parameters = {"wait_end_of_query": 1, **(settings or {}), **_bound(params or {})}
-        address = at or self.addresses.best()
+        address = self.addresses.best()
         with self._watching(address):
             return await self._command_at(address, parameters, sql)
 
     async def ping(self) -> None:
         """Returns if ClickHouse takes requests, at one address at least. Says nothing about the user or the
         table."""
-        await self._at_one_that_serves(self._ping_at, is_known=True)
+        await self._at_one_that_serves(self._ping_at, is_ping=True)
 
     async def _ping_at(self, address: Address) -> None:
         session = self._open()
@@ -362,7 +365,7 @@ class ClickHouseClient:
         """Finds out which of our settings this server does not know, and leaves those out from now on.
 
         The answer depends on the server's version only, so every worker and every try comes to the same set.
-        Returns the names that are left out. Of another address it is found out before the first insert there.
+        Returns the names that are left out. Each of several addresses is asked before the first insert there.
         """
         address = self.addresses.best()
         with self._watching(address):
@@ -385,8 +388,35 @@ class ClickHouseClient:
             log.warning(
                 "clickhouse: this server does not know %s; requests go without", ", ".join(sorted(unknown))
             )
-        address.unknown, address.is_learnt = unknown, True
+        address.unknown = unknown
         return unknown
+
+    async def meet(self, address: Address) -> None:
+        """Makes sure that one of several addresses leads to a replica of the table that the others have.
+
+        To be called before something is inserted or read there; it asks again only after a failure.
+        Elsewhere a batch that moves would be stored twice, and each place would show a part of the events.
+        Raises `NotAReplica`, a `ClickHouseError` of `UNKNOWN_TABLE`, or any other.
+        """
+        if len(self.addresses.all) == 1 or (address.identity and address.identity == self._identity):
+            return
+        with self._watching(address, ends_cool_down=False):
+            await self._learn(address)
+            parameters = _bound({"database": self.endpoint.database, "table": TABLE})
+            identity = await self._command_at(address, {"wait_end_of_query": 1, **parameters}, IDENTITY)
+            name = f"{self.endpoint.database}.{TABLE}"
+            if not identity:
+                raise ClickHouseError(UNKNOWN_TABLE, f"{self._where(address)} has no table {name}")
+            if self._first is None or self._first is address:
+                # It may have changed, where somebody made the table anew; then the others are asked again.
+                self._first, self._identity = address, identity
+            if identity != self._identity:
+                raise NotAReplica(
+                    f"{self._where(address)}: {name} is no replica of the one at {self._where(self._first)}, "
+                    "so a batch that moves would be stored twice; name replicas of one shard in "
+                    "clickhouse.url, or members of a cluster"
+                )
+        address.identity = identity
 
     def read_at(self, address: Address) -> None:
         """From now on all reads go there, until this is called again: to where somebody has made sure that
@@ -410,7 +440,7 @@ class ClickHouseClient:
         return self._reading or self.addresses.best()
 
     async def _at_one_that_serves(
-        self, send: Callable[[Address], Awaitable[None]], *, is_known: bool = False
+        self, send: Callable[[Address], Awaitable[None]], *, is_ping: bool = False
     ) -> None:
         """Does it at the best address, and if that fails, at each other one that is left."""
         tried: list[Address] = []
@@ -418,16 +448,17 @@ class ClickHouseClient:
             address = self.addresses.best()
             tried.append(address)
             try:
-                with self._watching(address):
-                    if not (is_known or address.is_learnt) and len(self.addresses.all) > 1:
-                        await self._learn(address)
+                if not is_ping:
+                    await self.meet(address)
+                # A replica that takes no insert answers pings all the same.
+                with self._watching(address, ends_cool_down=not is_ping):
                     return await send(address)
             except ClickHouseError as error:
                 if not error.of_the_address or self.addresses.best() in tried:
                     raise
 
     @contextmanager
-    def _watching(self, address: Address) -> Iterator[None]:
+    def _watching(self, address: Address, *, ends_cool_down: bool = True) -> Iterator[None]:
         """Remembers whether what is done within it succeeds there."""
         try:
             yield
@@ -435,7 +466,8 @@ class ClickHouseClient:
             if error.of_the_address:
                 self._failed(address, error)
             raise
-        self.addresses.served(address)
+        if ends_cool_down:
+            self.addresses.served(address)
 
     def _failed(self, address: Address, error: ClickHouseError) -> None:
         before = self.addresses.best()

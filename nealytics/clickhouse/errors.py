@@ -52,10 +52,11 @@ BAD_CONTENT_CODES = frozenset(
 )
 
 # What is the matter with one server, and perhaps not with the replicas beside it. Overload (202, 241, 252) is
-# not among them, it would follow the batch; nor a quorum that is not there (285, 286), which is the shard's;
-# nor a missing table, which is the whole cluster's until `schema apply`.
+# not among them, it would follow the batch; nor a quorum that is not there (285, 286), which is the shard's.
 ADDRESS_CODES = frozenset(
     {
+        UNKNOWN_TABLE,  # a replica that was added or lost its disk: until `schema apply`
+        UNKNOWN_DATABASE,
         192,  # UNKNOWN_USER
         193,  # WRONG_PASSWORD
         194,  # REQUIRED_PASSWORD
@@ -139,6 +140,10 @@ class ClickHouseUnavailable(ClickHouseError):
     @property
     def of_the_address(self) -> bool:
         return True
+
+
+class NotAReplica(ClickHouseUnavailable):
+    """What answers there is ClickHouse, with another table than that of the other addresses."""
 
 
 def error_of(status: int, code_header: str | None, body: str) -> ClickHouseError:

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from nealytics.clickhouse import errors
+from nealytics.clickhouse import addresses, errors
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable, NotAReplica
 from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
 from nealytics.clickhouse.sql import identifier, quoted
 from nealytics.config import ClickHouseConfig
@@ -28,7 +28,7 @@ from nealytics.errors import ConfigError, NealyticsError
 
 log = logging.getLogger("nealytics.clickhouse")
 
-TABLE = "global_events"
+TABLE = addresses.TABLE
 # On a cluster: what each shard has. The Distributed table has the name that everything else knows.
 LOCAL_TABLE = "global_events_local"
 
@@ -284,6 +284,8 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
 
     Changes nothing. Raises `NealyticsError` with the fix in its message.
     """
+    # First, so that what follows is asked where the table is.
+    await _check_addresses(client)
     version = (await client.command("SELECT version() FORMAT TabSeparatedRaw")).strip()
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if numbers < VERSION_MIN:
@@ -302,7 +304,6 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
     table = await read_table(client, config.database)
     if table is None:
         raise NealyticsError(f"schema: there is no table {name}; run `nealytics schema apply`")
-    await _check_addresses(client, config)
     if config.cluster or table.engine == "Distributed":
         await _probe_cluster(client, config, table)
         return
@@ -316,34 +317,18 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> None:
     _check_storage(table, name, config.retention_days)
 
 
-async def _check_addresses(client: ClickHouseClient, config: ClickHouseConfig) -> None:
-    """Whether the addresses are replicas of one table: otherwise a batch that moves would be stored twice."""
-    if len(client.addresses.all) < 2:
-        return
-    first = None
+async def _check_addresses(client: ClickHouseClient) -> None:
+    """Whether the addresses are replicas of one table: otherwise a batch that moves would be stored twice.
+    One that cannot say so now is asked before its first use."""
     for address in client.addresses.all:
         try:
-            text = await client.command(
-                # The path in Keeper is that of the shard; of a Distributed table, the cluster is enough.
-                "SELECT if(engine = 'Distributed', engine_full, (SELECT any(zookeeper_path) "
-                "FROM system.replicas WHERE database = {database:String} AND table = {table:String})) "
-                "FROM system.tables "
-                "WHERE database = {database:String} AND name = {table:String} FORMAT TabSeparated",
-                {"database": config.database, "table": TABLE},
-                at=address,
-            )
+            await client.meet(address)
+        except NotAReplica as error:
+            raise ConfigError(f"schema: {error.message}") from error
         except ClickHouseError as error:
             if not error.of_the_address:
                 raise
-            log.warning("schema: %s is not looked at: %s", address.url, error)
-            continue
-        first = text if first is None else first
-        if text != first:
-            raise ConfigError(
-                f"schema: {table_name(config.database)} at {address.url} is no replica of the one at "
-                "the first address of clickhouse.url, so a batch that moves would be stored twice; name "
-                "replicas of one shard, or members of a cluster"
-            )
+            log.warning("schema: an address of clickhouse.url is not used for now: %s", error)
 
 
 async def _probe_cluster(client: ClickHouseClient, config: ClickHouseConfig, distributed: Table) -> None:
@@ -531,7 +516,15 @@ async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: 
     if config.cluster:
         return await _apply_to_cluster(client, config, done)
     create_database, create_table = create_statements(config.database, config.retention_days)
+    if len(config.urls) > 1:
+        await _check_addresses(client)  # so that what follows is asked where the table is
     table = await _when_written(client, config)
+    if table is None and len(config.urls) > 1:
+        raise ConfigError(
+            f"schema: there is no table {table_name(config.database)} at any of the {len(config.urls)} "
+            "addresses of clickhouse.url, and a replicated one is not made without clickhouse.cluster; set "
+            "that, or create it by hand (docs/scaling.md)"
+        )
     if table is None:
         # Looked up first: a user who may not create a database can still use one that is there.
         exists = await client.command(

@@ -20,7 +20,7 @@ from multidict import MultiDict
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse import schema
-from nealytics.clickhouse.addresses import Address, Addresses
+from nealytics.clickhouse.addresses import IDENTITY, Address, Addresses
 from nealytics.clickhouse.client import (
     CLUSTER_READ_SETTINGS,
     INSERT_SETTINGS,
@@ -57,6 +57,9 @@ class InProcess:
     def __init__(self, engine: session.Session) -> None:
         self.engine = engine
         self.addresses = Addresses(("in-process",))
+
+    async def meet(self, address: Address) -> None:
+        pass
 
     def read_at(self, address: Address) -> None:
         pass
@@ -150,6 +153,10 @@ async def main(directory: Path) -> dict[str, Any]:
         await client.command(sql)
     for sql in schema.create_statements("p", 0):
         await client.command(sql)
+    for database, table in (("r", "global_events"), ("r", "global_events_local"), ("p", "global_events")):
+        params = {"database": database, "table": table}
+        found[f"identity of {database}.{table}"] = await client.command(IDENTITY, params)
+    found["identity of none"] = await client.command(IDENTITY, {"database": "p", "table": "none"})
     settings = {**INSERT_SETTINGS, **REPLICATED_INSERT_SETTINGS, "insert_quorum": "auto"}
     for tenant, count in (("t1", 500), ("t2", 300)):
         await client.command(rows("p.global_events", tenant, count))

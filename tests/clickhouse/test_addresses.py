@@ -10,7 +10,7 @@ import pytest
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.addresses import COOL_DOWN_MAX_S, COOL_DOWN_S, Addresses
 from nealytics.clickhouse.client import ClickHouseClient, Endpoint, endpoint_of
-from nealytics.clickhouse.errors import ADDRESS_CODES, ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.errors import ADDRESS_CODES, ClickHouseError, ClickHouseUnavailable, NotAReplica
 from nealytics.clickhouse.rowbinary import ROW_FORMAT
 from nealytics.config import ClickHouseConfig, Config
 from tests.commit.station import Station, clickhouse_config
@@ -122,11 +122,11 @@ async def test_a_replica_that_cannot_serve_is_left(replicas: Replicas, fault: ob
 
 
 async def test_a_refusal_is_an_answer_and_moves_nothing(replicas: Replicas):
-    replicas.a.faults.append(error(60))
+    replicas.a.faults.append(error(252))
     async with replicas.client() as client:
         with pytest.raises(ClickHouseError) as raised:
             await client.insert(SQL, row(1), token="t")
-        assert raised.value.code == 60
+        assert raised.value.code == 252
         assert client.addresses.cooling() == []
     assert replicas.b.inserts == []
 
@@ -165,6 +165,114 @@ async def test_what_each_server_knows_is_learnt_before_the_first_insert_there(re
         await client.insert(SQL, row(1), token="t")
     assert replicas.a.inserts[0].settings["deduplicate_insert"] == "enable"
     assert "deduplicate_insert" not in replicas.b.inserts[0].settings
+
+
+# Strangers
+
+
+def plain_at(fake: FakeClickHouse) -> None:
+    """Its table is another one than at the first address."""
+    fake.answers["FROM system.tables"] = lambda sql: "9d2f6a0e-5c0b-4a53-8d0e-2f1f6a1a7c11\n"
+
+
+async def test_an_address_that_answers_only_later_is_not_used_if_its_table_is_another(
+    replicas: Replicas, caplog: pytest.LogCaptureFixture
+):
+    """When it was looked at, at the start, it was down."""
+    plain_at(replicas.b)
+    await replicas.b.stop()
+    async with replicas.client() as client:
+        await client.insert(SQL, row(1), token="t1")
+        await replicas.b.start()
+        replicas.a.faults.append(lost_answer())
+        with pytest.raises(NotAReplica, match="no replica of the one at"):
+            await client.insert(SQL, row(2), token="t2")
+        assert replicas.b.inserts == []
+        await client.insert(SQL, row(2), token="t2")
+    assert replicas.a.rows == [row(1), row(2)]
+
+
+async def test_a_replica_is_asked_once_which_table_it_has_and_again_after_it_failed(replicas: Replicas):
+    def asked(fake: FakeClickHouse) -> int:
+        return sum("system.tables" in command for command in fake.commands)
+
+    async with replicas.client() as client:
+        for n in range(3):
+            await client.insert(SQL, row(n), token=str(n))
+        assert (asked(replicas.a), asked(replicas.b)) == (1, 0)
+        replicas.a.faults.append(error(242))
+        for n in range(3, 6):
+            await client.insert(SQL, row(n), token=str(n))
+        assert (asked(replicas.a), asked(replicas.b)) == (1, 1)
+        replicas.now += COOL_DOWN_S
+        plain_at(replicas.b)
+        for n in range(6, 9):
+            await client.insert(SQL, row(n), token=str(n))
+        assert (asked(replicas.a), asked(replicas.b)) == (2, 1)
+    assert replicas.a.tokens[-3:] == ["6", "7", "8"]
+
+
+async def test_a_replica_whose_tables_are_made_anew_is_believed_and_the_others_are_asked_again(
+    replicas: Replicas,
+):
+    async with replicas.client() as client:
+        await client.insert(SQL, row(1), token="t1")
+        a, b = client.addresses.all
+        await client.meet(b)
+        for fake in (replicas.a, replicas.b):
+            plain_at(fake)
+        client.addresses.failed(a)
+        replicas.now += COOL_DOWN_S
+        await client.insert(SQL, row(2), token="t2")
+        await client.meet(b)
+        assert a.identity == b.identity != ""
+
+
+async def test_a_replica_without_the_table_is_left_and_says_what_to_do_if_it_is_all_there_is(
+    replicas: Replicas,
+):
+    replicas.a.answers["FROM system.tables"] = lambda sql: ""
+    async with replicas.client() as client:
+        await client.insert(SQL, row(1), token="t")
+        assert (replicas.a.tokens, replicas.b.tokens) == ([], ["t"])
+        await replicas.b.stop()
+        with pytest.raises(ClickHouseError, match="schema apply"):
+            await client.insert(SQL, row(2), token="t2")
+
+
+async def test_a_node_starts_where_the_first_replica_lacks_the_table(replicas: Replicas):
+    """It was added, or lost its disk, and nobody has run `schema apply` yet."""
+    described = replicas.b.answers["FROM system.tables"]("")
+    described = described.replace("ReplacingMergeTree", "ReplicatedReplacingMergeTree")
+    described = described.replace("non_replicated_dedup", "replicated_dedup")
+    replicas.a.answers["FROM system.tables"] = lambda sql: ""
+    replicas.b.answers["FROM system.tables"] = lambda sql: described
+    config = clickhouse_config(
+        url=f"{replicas.a.url},{replicas.b.url}", insert_timeout_s=0.5, retention_days=0
+    )
+    async with replicas.client(config) as client:
+        await schema.probe(client, config)
+        await client.insert(SQL, row(1), token="t")
+    assert (replicas.a.tokens, replicas.b.tokens) == ([], ["t"])
+
+
+async def test_a_table_that_is_dropped_under_way_moves_the_batch(replicas: Replicas):
+    replicas.a.faults += [error(60), error(81)]
+    async with replicas.client() as client:
+        await client.insert(SQL, row(1), token="t1")
+        replicas.now += COOL_DOWN_S
+        await client.insert(SQL, row(2), token="t2")
+    assert replicas.b.tokens == ["t1", "t2"]
+
+
+async def test_a_ping_does_not_end_the_cool_down_of_a_replica_that_takes_no_insert(replicas: Replicas):
+    async with replicas.client() as client:
+        a, b = client.addresses.all
+        client.addresses.failed(a)
+        client.addresses.failed(b)
+        for _ in range(3):
+            await client.ping()
+        assert client.addresses.cooling() == [a, b]
 
 
 async def test_reads_stay_where_they_were_put(replicas: Replicas):

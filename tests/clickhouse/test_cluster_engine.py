@@ -4,6 +4,7 @@ Not shown: ON CLUSTER, replication, the quorum, tokens across replicas, rows of 
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,18 @@ def test_the_statements_are_understood_and_a_second_apply_has_nothing_to_do(foun
     """The replicated table is really created there, and probe and apply read it back."""
     assert found["done by a second apply"] == []
     assert len(found["parsed"]) > 20
+
+
+def test_replicas_of_one_table_are_told_from_strangers(found: dict[str, Any]):
+    distributed, path, uuid = (
+        found[f"identity of {table}"]
+        for table in ("r.global_events", "r.global_events_local", "p.global_events")
+    )
+    assert distributed.startswith("Distributed(")
+    assert path == "/clickhouse/tables/r/global_events_local/01\n"
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\n", uuid)
+    assert uuid.strip("0-\n"), "a plain table is like nothing but itself"
+    assert found["identity of none"] == ""
 
 
 def test_a_token_travels_through_the_distributed_table(found: dict[str, Any]):

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from nealytics.clickhouse import schema
-from nealytics.clickhouse.addresses import Addresses
+from nealytics.clickhouse.addresses import Address, Addresses
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable, NotAReplica
 from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
@@ -382,18 +382,13 @@ class FakeCluster:
         self.said: list[tuple[str, dict[str, object]]] = []
         self.unknown: frozenset[str] = frozenset()
         self.addresses = Addresses(("http://a",))
-        self.elsewhere = "/clickhouse/tables/01"  # the path of the table at the second address
-        self.failing: ClickHouseError | None = None  # what the second address says instead
+        self.failing: ClickHouseError | None = None  # what the second address says
 
-    async def command(
-        self, sql: str, params: object = None, *, settings: object = None, at: object = None
-    ) -> str:
-        if at is self.addresses.all[-1]:
-            if self.failing:
-                raise self.failing
-            return self.line(self.elsewhere)
-        if at is not None:
-            return self.line("/clickhouse/tables/01")
+    async def meet(self, address: Address) -> None:
+        if self.failing and address is self.addresses.all[-1]:
+            raise self.failing
+
+    async def command(self, sql: str, params: object = None, *, settings: object = None) -> str:
         values: dict[str, str] = params if isinstance(params, dict) else {}
         if "version()" in sql:
             return "26.9.2.1\n"
@@ -528,17 +523,26 @@ async def test_several_addresses_need_a_replicated_table(cluster: FakeCluster, e
         await schema.probe(cluster, several)  # type: ignore[arg-type]
 
 
+async def test_a_plain_table_is_not_made_where_there_are_several_addresses(cluster: FakeCluster):
+    """It would be in the way of the replicated one, and each address would have its own."""
+    cluster.tables = {}
+    several = ClickHouseConfig(url="http://a,http://b")
+    with pytest.raises(ConfigError, match=r"not made without clickhouse\.cluster"):
+        await schema.apply(cluster, several)  # type: ignore[arg-type]
+    assert cluster.said == []
+
+
 async def test_every_address_must_lead_to_a_replica_of_the_same_table(cluster: FakeCluster):
     cluster.tables["global_events"] = list(cluster.hosts["h1"])
     cluster.addresses = Addresses(("http://a", "http://b"))
     several = ClickHouseConfig(url="http://a,http://b")
     await schema.probe(cluster, several)  # type: ignore[arg-type]
-    cluster.elsewhere = "/clickhouse/tables/02"
+    cluster.failing = NotAReplica("http://b is no replica")
     with pytest.raises(ConfigError, match="http://b is no replica"):
         await schema.probe(cluster, several)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("code", [242, 516, 999])
+@pytest.mark.parametrize("code", [60, 242, 516, 999])
 async def test_one_address_that_cannot_serve_keeps_no_node_from_starting(cluster: FakeCluster, code: int):
     cluster.tables["global_events"] = list(cluster.hosts["h1"])
     cluster.addresses = Addresses(("http://a", "http://b"))

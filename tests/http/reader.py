@@ -174,6 +174,9 @@ class FailingClient:
         self.error = error
         self.addresses = Addresses(("http://failing",))
 
+    async def meet(self, address: Address) -> None:
+        pass
+
     def read_at(self, address: Address) -> None:
         pass
 

@@ -11,7 +11,7 @@ from multidict import MultiDict
 from nealytics import queries
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse.addresses import Address, Addresses
-from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable, NotAReplica
 from nealytics.config import QueryConfig
 from nealytics.errors import Refused
 from nealytics.queries import ENDPOINTS
@@ -37,6 +37,7 @@ class RecordingClient:
     def __init__(self) -> None:
         self.addresses = Addresses(("http://a", "http://b"))
         self.reading: list[str] = []
+        self.strangers: set[str] = set()
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.settings: list[dict[str, Any]] = []
 
@@ -51,6 +52,10 @@ class RecordingClient:
         self.asked.append((sql, dict(params)))
         self.settings.append(dict(settings))
         return []
+
+    async def meet(self, address: Address) -> None:
+        if address.url in self.strangers:
+            raise NotAReplica(f"{address.url} is no replica")
 
     def read_at(self, address: Address) -> None:
         self.reading.append(address.url)
@@ -197,6 +202,16 @@ async def test_each_address_proves_the_fence_before_it_is_read_from():
     client.error = ClickHouseError(47, "unknown identifier")
     await guard.prove()
     assert client.reading == ["http://a", "http://b"]
+
+
+async def test_nobody_reads_where_another_table_is():
+    """It would show a part of the events, or another shard's."""
+    client = AnsweringClient(ClickHouseError(47, "unknown identifier"))
+    client.strangers = {"http://a"}
+    guard = Fence(client, "db")  # type: ignore[arg-type]
+    with pytest.raises(NotAReplica):
+        await guard.prove()
+    assert (client.asked, client.reading) == ([], [])
 
 
 async def test_on_a_cluster_the_fence_is_proven_for_the_table_of_the_shards_too():
