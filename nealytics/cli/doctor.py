@@ -187,6 +187,7 @@ async def _clickhouse(config: Config) -> list[Finding]:
     name = f"{config.clickhouse.database}.{schema.TABLE}"
     try:
         async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+            await client.ping()  # which leaves an address that is down; a node does, too
             started = time.time()
             answer = await client.command(
                 "SELECT version(), toUnixTimestamp64Milli(now64(3)) FORMAT TabSeparatedRaw"
@@ -210,8 +211,20 @@ async def _clickhouse(config: Config) -> list[Finding]:
                 found.append(Finding("schema", "pass", f"{name} is not there yet; serve makes it"))
             else:
                 await schema.probe(client, config.clickhouse)
+                found += await _addresses(client)
                 found.append(Finding("schema", "pass", f"{name} keeps events exactly once"))
     except NealyticsError as error:
         check = "clickhouse" if not found else "schema"
         found.append(Finding(check, "fail", str(error)))
+    return found
+
+
+async def _addresses(client: ClickHouseClient) -> list[Finding]:
+    """The ones that a batch cannot move to. One that is well is enough for a node to work."""
+    found = []
+    for address in client.addresses.all:
+        try:
+            await client.meet(address)
+        except NealyticsError as error:
+            found.append(Finding("addresses", "warn", f"not all of clickhouse.url can be used: {error}"))
     return found

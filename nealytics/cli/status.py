@@ -45,6 +45,14 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class _Ready(msgspec.Struct, rename="camel"):
+    """What is shown of /ready, beside its parts."""
+
+    status: str
+    waiting_events: int
+    oldest_waiting_seconds: float
+
+
 @click.command()
 @config_option
 @url_option
@@ -95,11 +103,15 @@ def address(config_path: Path | None, url: str | None) -> str:
 
 def ask(where: str, path: str) -> Answer:
     """Raises `NealyticsError` if nobody answers."""
-    parts = urlsplit(where)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(where)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # an unclosed bracket, a port that is no number
+        host = None
+    if not host or parts.scheme not in ("http", "https"):
         raise NealyticsError(f'status: --url is "{where}"; write e.g. http://localhost:5000')
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
+    connection = kind(host, port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", f"{parts.path}{path}")
         response = connection.getresponse()
@@ -115,11 +127,20 @@ def ask(where: str, path: str) -> Answer:
 def _report(where: str, ready: Answer, metrics: Answer) -> dict[str, Any]:
     try:
         parts = msgspec.json.decode(ready.body, type=dict[str, Any])
+        msgspec.convert(parts, _Ready)
     except msgspec.MsgspecError as error:
-        raise NealyticsError(f"status: {where}/ready answers no JSON; is that a Nealytics node?") from error
+        raise NealyticsError(
+            f"status: {where}/ready answers HTTP {ready.status} and not the state of a node; is that a "
+            "Nealytics node?"
+        ) from error
     report = {"url": where, **parts}
     if metrics.status == 200:
-        report["metrics"] = sums = _sums(metrics.body.decode())
+        try:
+            report["metrics"] = sums = _sums(metrics.body.decode())
+        except ValueError as error:
+            raise NealyticsError(
+                f"status: {where}/metrics answers no metrics ({error}); is there a proxy in between?"
+            ) from error
         if READY in sums:
             report["workers"] = {"ok": True} if sums[READY] else {"ok": False, "problem": _NOT_ALL}
     return report

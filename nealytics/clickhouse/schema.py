@@ -328,7 +328,9 @@ async def _check_addresses(client: ClickHouseClient) -> None:
         except ClickHouseError as error:
             if not error.of_the_address:
                 raise
-            log.warning("schema: an address of clickhouse.url is not used for now: %s", error)
+            # Nobody there is no news: a node may start together with all of its ClickHouse.
+            level = logging.WARNING if error.code else logging.INFO
+            log.log(level, "schema: an address of clickhouse.url is not used for now: %s", error)
 
 
 async def _probe_cluster(client: ClickHouseClient, config: ClickHouseConfig, distributed: Table) -> None:

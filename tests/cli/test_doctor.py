@@ -1,9 +1,11 @@
 """The doctor finds what is wrong with a machine before events do."""
 
+import asyncio
 import json
 import os
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from nealytics.cli import doctor as doctor_module
 from nealytics.cli import main
 from nealytics.wal import OS_FILES
 from tests.engine import needs_engine
+from tests.fakes.clickhouse import FakeClickHouse
 
 KEYS = '[auth]\njwt_key = "a-key-of-the-test-that-has-more-than-32-bytes"\n[[auth.api_keys]]\nkey = "k"\n'
 
@@ -62,6 +65,23 @@ def test_a_clickhouse_that_is_not_there_fails(tmp_path: Path):
     assert result.exit_code == 1
     assert levels(found, "clickhouse") == ["fail"]
     assert url in found["clickhouse"][0]["text"]
+
+
+async def test_an_address_that_cannot_be_used_is_told_and_one_that_is_well_is_enough(tmp_path: Path):
+    """Otherwise a second replica that was never reachable is found out when the first one dies."""
+    async with FakeClickHouse() as fake:
+        described = fake.answers["FROM system.tables"]("").replace("Replacing", "ReplicatedReplacing")
+        described = described.replace("non_replicated_dedup", "replicated_dedup")
+        fake.answers["FROM system.tables"] = lambda sql: described
+        fake.answers["toUnixTimestamp64Milli"] = lambda sql: f"26.9.2.1\t{time.time_ns() // 1_000_000}\n"
+        fake.answers = dict(reversed(fake.answers.items()))
+        gone = "http://127.0.0.1:1"
+        path = config_of(tmp_path, f'[clickhouse]\nurl = ["{gone}", "{fake.url}"]\nretention_days = 0\n')
+        result, found = await asyncio.to_thread(examine, path)
+    assert result.exit_code == 0
+    assert levels(found, "addresses") == ["warn"]
+    assert gone in found["addresses"][0]["text"]
+    assert levels(found, "schema") == ["pass"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

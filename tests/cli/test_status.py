@@ -150,7 +150,9 @@ def test_status_as_json_has_everything(node: StubNode):
     assert report["metrics"]["nealytics_events_refused_total"] == 7
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"", b"[1]"])
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"", b"[1]", b'{"code":"not_found"}', b'{"status":"ok","waitingEvents":null}']
+)
 def test_something_else_that_answers_is_told_apart(node: StubNode, body: bytes):
     node.answers["/ready"] = (200, body)
     result = run("status", "--url", node.url)
@@ -158,6 +160,15 @@ def test_something_else_that_answers_is_told_apart(node: StubNode, body: bytes):
     assert "is that a Nealytics node?" in result.output
 
 
-@pytest.mark.parametrize("url", ["localhost:5000", "ftp://x", "http://"])
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"\xff\xfe", b"a{b= 1\n"])
+def test_metrics_that_are_none_are_told(node: StubNode, body: bytes):
+    """A proxy may answer a path that it keeps inside with a page of its own, and status 200."""
+    node.answers["/metrics"] = (200, body)
+    result = run("status", "--url", node.url)
+    assert result.exit_code == 1
+    assert "answers no metrics" in result.output
+
+
+@pytest.mark.parametrize("url", ["localhost:5000", "ftp://x", "http://", "http://h:p", "http://[::1"])
 def test_an_address_that_is_none_says_what_to_write(url: str):
     assert "write e.g. http://localhost:5000" in run("health", "--url", url).output
