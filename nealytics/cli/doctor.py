@@ -71,7 +71,9 @@ def findings(config_path: Path | None) -> Iterator[Finding]:
         for problem in error.problems:
             yield Finding("configuration", "fail", problem)
         return
-    yield Finding("configuration", "pass", "understood")
+    # Which one: somebody who forgot --config would otherwise be told about another node, or none.
+    sources = ", ".join(sorted(set(loaded.sources.values()))) or "nothing, so all is at its default"
+    yield Finding("configuration", "pass", f"understood, from {sources}")
     config = loaded.config
     for note in loaded.notes:
         yield Finding("configuration", "warn", note)

@@ -57,6 +57,14 @@ def test_a_configuration_that_cannot_be_used_ends_the_examination(tmp_path: Path
     assert "fail" in levels(found, "configuration")
 
 
+def test_it_says_which_configuration_it_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NEALYTICS_CLICKHOUSE_URL", "http://127.0.0.1:1")
+    path = config_of(tmp_path)
+    _, found = examine(path)
+    (finding,) = (line for line in found["configuration"] if line["level"] == "pass")
+    assert finding["text"] == f"understood, from {path}, NEALYTICS_CLICKHOUSE_URL"
+
+
 def test_a_clickhouse_that_is_not_there_fails(tmp_path: Path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
