@@ -564,7 +564,8 @@ async def _apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, 
             await client.command(sql, settings=settings)
         tables = f"{config.database}.{TABLE} and {config.database}.{LOCAL_TABLE}"
         done.append(f"created {tables} on the hosts of cluster {config.cluster} that lacked them")
-        distributed = await read_table(client, config.database)
+    # Again, as they were made just now: here, or by another node since the first look.
+    distributed = await read_table(client, config.database)
     local = await _when_written(client, config, LOCAL_TABLE)
     if distributed is None or local is None:
         raise NealyticsError(

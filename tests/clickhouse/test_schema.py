@@ -442,6 +442,21 @@ async def test_apply_creates_the_tables_on_every_host(cluster: FakeCluster):
     assert await schema.apply(cluster, CLUSTER) == []  # type: ignore[arg-type]
 
 
+async def test_a_node_that_finds_the_tables_being_made_by_another_finds_nothing_wrong(cluster: FakeCluster):
+    """The other one is done between this one's first look and its second."""
+    tables, cluster.tables = cluster.tables, {}
+    look = cluster.command
+
+    async def made_meanwhile(sql: str, *asked: object, **kwargs: object) -> str:
+        answer = await look(sql, *asked, **kwargs)
+        cluster.tables = tables
+        return answer
+
+    cluster.command = made_meanwhile  # type: ignore[assignment, method-assign]
+    assert await schema.apply(cluster, CLUSTER) == []  # type: ignore[arg-type]
+    assert cluster.said == []
+
+
 async def test_a_setting_that_one_host_lacks_is_set_on_all(cluster: FakeCluster):
     cluster.hosts["h2"][3] = cluster.hosts["h2"][3].replace("seconds = 604800", "seconds = 3600")
     done = await schema.apply(cluster, CLUSTER)  # type: ignore[arg-type]
