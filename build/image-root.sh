@@ -33,8 +33,6 @@ done
 # Libraries that the folder does not bring, at the paths where the loader finds them here. What is opened by name while
 # it runs no list shows: threads end by libgcc_s, and before glibc 2.34 names of hosts were resolved by libraries.
 mapfile -t objects < <(find "$image" -type f \( -name nealytics -o -name '*.so' -o -name '*.so.*' \))
-# Wheels come with symbols for a debugger, a third of the whole.
-strip --strip-unneeded "${objects[@]}"
 needed=$(LD_LIBRARY_PATH=$program ldd "${objects[@]}")
 if missing=$(grep 'not found' <<<"$needed"); then
   fail "libraries are missing on this machine:"$'\n'"$(sort -u <<<"$missing")"

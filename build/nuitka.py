@@ -49,6 +49,7 @@ def main() -> None:
     folder = compile_program(arguments.output.resolve(), arguments.jobs)
     if arguments.engine:
         add_engine(folder)
+    strip(folder)
     add_libraries(folder, folder.with_name("nealytics.report.xml"))
     print(folder)
 
@@ -92,12 +93,8 @@ def flags(output: Path, jobs: int) -> list[str]:
         *(f"--include-module={name}" for name in ENGINE_NEEDS),
         # Found by name while the program runs.
         "--include-package=tzdata",
-        "--include-package-data=tzdata",
         "--include-package-data=certifi",
         "--include-package=lz4.frame",
-        # OpenTelemetry finds its own parts through entry points.
-        "--include-package=opentelemetry",
-        *(f"--include-distribution-metadata={name}" for name in opentelemetry_distributions()),
         # Link-time optimization takes several times as long, and measured nothing that is worth it.
         "--lto=no",
         # What went in, for licences and SBOM (build/contents.py).
@@ -143,10 +140,6 @@ def dependency_modules() -> list[str]:
     return sorted(names)
 
 
-def opentelemetry_distributions() -> list[str]:
-    return [each.name for each in dependencies() if each.name.startswith("opentelemetry-")]
-
-
 def engine_files() -> Iterator[Path]:
     """chDB's files, relative to the folder of installed packages: without bindings to other Pythons."""
     binding = f"libpybind11nonlimitedapi_chdb_{sys.version_info[0]}.{sys.version_info[1]}.so"
@@ -162,18 +155,21 @@ def engine_files() -> Iterator[Path]:
 
 
 def add_engine(folder: Path) -> None:
-    """Puts chDB into `folder`, where the embedded child imports it from. Stripped of debugging symbols."""
+    """Puts chDB into `folder`, where the embedded child imports it from."""
     packages = Path(str(importlib.metadata.distribution(ENGINE).locate_file("")))
     for file in engine_files():
         target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(packages / file, target)
-        if file.suffix == ".so":
-            subprocess.run(["strip", "--strip-debug", str(target)], check=True)
     # The folder may belong to another user than the one who runs it.
     compileall.compile_dir(
         folder / "chdb", quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
     )
+
+
+def strip(folder: Path) -> None:
+    """Takes the symbols off that nothing is loaded by: two thirds of some wheels' extension modules."""
+    subprocess.run(["strip", "--strip-unneeded", *folder.rglob("*.so*")], check=True)
 
 
 def add_libraries(folder: Path, report: Path) -> None:
