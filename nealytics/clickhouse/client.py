@@ -123,6 +123,10 @@ _INTERFACE_PARAMETERS = frozenset({"wait_end_of_query", "insert_deduplication_to
 # ours: that one a client can do something about.
 _ANSWER_GRACE_S = 2.0
 
+# Of several addresses, one that hangs is asked a small question when its cool-down ends, and must not hold up
+# a batch for all of `insert_timeout_s` each time.
+MEET_TIMEOUT_S = 10.0
+
 # `/ready` waits for 2 s in all.
 _PING_OF_SEVERAL_S = 0.8
 
@@ -371,11 +375,11 @@ class ClickHouseClient:
         with self._watching(address):
             return await self._learn(address)
 
-    async def _learn(self, address: Address) -> frozenset[str]:
+    async def _learn(self, address: Address, timeout_s: float | None = None) -> frozenset[str]:
         ours = sorted((self._insert_settings.keys() | self._read_settings.keys()) - _INTERFACE_PARAMETERS)
         listed = ", ".join(f"'{name}'" for name in ours)
         sql = f"SELECT name FROM system.settings WHERE name IN ({listed}) FORMAT JSONCompact"
-        answer = await self._command_at(address, {"wait_end_of_query": 1}, sql)
+        answer = await self._command_at(address, {"wait_end_of_query": 1}, sql, timeout_s)
         try:
             known = {name for (name,) in msgspec.json.decode(answer, type=_Answer).data}
         except (msgspec.MsgspecError, ValueError) as error:
@@ -400,10 +404,12 @@ class ClickHouseClient:
         """
         if len(self.addresses.all) == 1 or (address.identity and address.identity == self._identity):
             return
+        within_s = min(MEET_TIMEOUT_S, self._config.insert_timeout_s)
         with self._watching(address, ends_cool_down=False):
-            await self._learn(address)
+            await self._learn(address, within_s)
             parameters = _bound({"database": self.endpoint.database, "table": TABLE})
-            identity = await self._command_at(address, {"wait_end_of_query": 1, **parameters}, IDENTITY)
+            parameters["wait_end_of_query"] = "1"
+            identity = await self._command_at(address, parameters, IDENTITY, within_s)
             name = f"{self.endpoint.database}.{TABLE}"
             if not identity:
                 raise ClickHouseError(UNKNOWN_TABLE, f"{self._where(address)} has no table {name}")
@@ -483,9 +489,11 @@ class ClickHouseClient:
                 lambda: self._request(address, parameters, body, timeout_s=timeout_s)
             )
 
-    async def _command_at(self, address: Address, parameters: Mapping[str, Setting], sql: str) -> str:
+    async def _command_at(
+        self, address: Address, parameters: Mapping[str, Setting], sql: str, timeout_s: float | None = None
+    ) -> str:
         answer = await self._request(
-            address, parameters, sql.encode(), timeout_s=self._config.insert_timeout_s
+            address, parameters, sql.encode(), timeout_s=timeout_s or self._config.insert_timeout_s
         )
         return answer.decode("utf-8", "replace")
 

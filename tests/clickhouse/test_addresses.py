@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from nealytics.clickhouse import client as client_module
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.addresses import COOL_DOWN_MAX_S, COOL_DOWN_S, Addresses
 from nealytics.clickhouse.client import ClickHouseClient, Endpoint, endpoint_of
@@ -254,6 +255,31 @@ async def test_a_node_starts_where_the_first_replica_lacks_the_table(replicas: R
         await schema.probe(client, config)
         await client.insert(SQL, row(1), token="t")
     assert (replicas.a.tokens, replicas.b.tokens) == ([], ["t"])
+
+
+async def test_a_replica_that_hangs_holds_up_a_batch_for_a_moment_each_time_and_not_for_a_whole_timeout(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+):
+    """Frozen, or behind a firewall that swallows: it takes connections and never answers."""
+    monkeypatch.setattr(client_module, "MEET_TIMEOUT_S", 0.1)
+    patient = clickhouse_config(cluster="main", insert_timeout_s=30)
+    ends: list[asyncio.StreamWriter] = []
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(writer)
+
+    frozen = await asyncio.start_server(hang, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{frozen.sockets[0].getsockname()[1]}"
+    endpoint = Endpoint(url=url, others=(replicas.b.url,))
+    async with frozen, ClickHouseClient(endpoint, patient, clock=lambda: replicas.now) as client:
+        async with asyncio.timeout(5):
+            for n in range(3):
+                await client.insert(SQL, row(n), token=str(n))
+                replicas.now += COOL_DOWN_MAX_S
+        for writer in ends:
+            writer.close()
+    assert len(ends) == 3, "it is given a chance each time"
+    assert replicas.b.tokens == ["0", "1", "2"]
 
 
 async def test_a_table_that_is_dropped_under_way_moves_the_batch(replicas: Replicas):
