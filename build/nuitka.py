@@ -33,6 +33,9 @@ ENGINE_NEEDS = (
 # Parts of chDB that the child never loads: bindings to other versions of Python are added by name below.
 ENGINE_UNUSED = ("dbapi/tests", "__main__.py", "py.typed", "_chdb/*.pyi")
 
+# Ours, too, where an event is taken apart and put together: there CPython has special instructions for fields
+# of structs. Compiled, `encode_row` measured 0.65 times as fast, parsing 0.9.
+FASTER_AS_BYTECODE = ("nealytics.clickhouse.rowbinary", "nealytics.event", "nealytics.ingest.parser")
 
 # What a machine without Python has: the C library. Everything else has to be inside.
 C_LIBRARY = re.compile(r"(libc|libm|libdl|librt|libpthread|libutil|libresolv|ld-linux[\w-]*)\.so\.\d+$")
@@ -86,7 +89,10 @@ def flags(output: Path, jobs: int) -> list[str]:
         "--include-package=nealytics",
         # Only our own code is compiled. aiohttp's handlers measured 0.6 to 0.9 as fast when compiled as they
         # are as bytecode, and what matters in the other packages is C already. The build is shorter, too.
-        *(f"--noinclude-custom-mode={name}:bytecode" for name in dependency_modules()),
+        *(
+            f"--noinclude-custom-mode={name}:bytecode"
+            for name in (*dependency_modules(), *FASTER_AS_BYTECODE)
+        ),
         # Its own folder, see `add_engine`; and what it declares, but is not needed here.
         # chardet is only in the environment that builds; requests would take it.
         *(f"--nofollow-import-to={name}" for name in ("chardet", "chdb", "numpy", "pandas", "pyarrow")),
