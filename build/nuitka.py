@@ -99,6 +99,7 @@ def flags(output: Path, jobs: int) -> list[str]:
         *(f"--include-module={name}" for name in ENGINE_NEEDS),
         # Found by name while the program runs.
         "--include-package=tzdata",
+        "--include-package-data=tzdata:zones",
         "--include-package-data=certifi",
         "--include-package=lz4.frame",
         # Link-time optimization takes several times as long, and measured nothing that is worth it.
