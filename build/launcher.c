@@ -8,6 +8,7 @@
  * What it promises:
  *   - the directory's name appears only when it is complete and on disk; of several first starts at once, one wins and
  *     the others use what it made
+ *   - a directory in which a file is missing or has another size is unpacked again
  *   - it runs only what it unpacked itself: the directory belongs to this user, nobody else may write to it, and a
  *     link in its place is refused
  *   - the versions that nothing runs any more are removed when a new one is unpacked: a running program holds a shared
@@ -142,6 +143,37 @@ static int open_directory(int parent, const char *name) {
     return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+/* Counts the files below a directory and their bytes. */
+static void measure(int directory, unsigned long *files, unsigned long long *bytes) {
+    int copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *listing = copy < 0 ? NULL : fdopendir(copy);
+    if (listing == NULL) return;
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
+        struct stat status;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (fstatat(copy, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (S_ISDIR(status.st_mode)) {
+            int below = open_directory(copy, entry->d_name);
+            if (below >= 0) {
+                measure(below, files, bytes);
+                close(below);
+            }
+        } else {
+            *files += 1;
+            *bytes += (unsigned long long)status.st_size;
+        }
+    }
+    closedir(listing);
+}
+
+/* Whether no file is missing or cut: what clears up caches by age takes single files. */
+static bool is_whole(int version) {
+    unsigned long files = 0;
+    unsigned long long bytes = 0;
+    measure(version, &files, &bytes);
+    return files == FILES && bytes == BYTES;
+}
+
 /* The directory of this version, opened and locked by us for as long as the program runs; made if it is not there. */
 static int open_version(int parent, const char *place) {
     /* Twice: what is opened first may be another's that is just being removed. */
@@ -151,10 +183,20 @@ static int open_version(int parent, const char *place) {
             struct stat opened, named;
             if (!is_ours(version)) return -1;
             if (flock(version, LOCK_SH) != 0) return -1;
-            if (fstatat(version, PROGRAM, &named, 0) == 0 && fstat(version, &opened) == 0 &&
+            if (fstat(version, &opened) == 0 &&
                 fstatat(parent, NAME, &named, AT_SYMLINK_NOFOLLOW) == 0 && opened.st_ino == named.st_ino) {
-                return version;
+                if (is_whole(version)) return version;
+                /* Unpacked again, unless a program runs from what is left; another start may be about the same. */
+                if (flock(version, LOCK_EX | LOCK_NB) != 0) {
+                    if (attempt < 50) goto again;
+                    fprintf(stderr,
+                            "nealytics: %s/%s has lost files, and a program runs from it; stop that, then start again\n",
+                            place, NAME);
+                    exit(1);
+                }
+                remove_tree(parent, NAME);
             }
+        again:
             close(version);
             usleep(10000);
             continue;

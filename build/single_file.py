@@ -37,6 +37,8 @@ def main() -> None:
 
 def pack(folder: Path, file: Path, cc: str) -> None:
     archive = archive_of(folder)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+        sizes = [member.size for member in members if member.isfile()]
     name = hashlib.sha256(archive).hexdigest()[:32]
     # 19: the most that takes no more memory to unpack; it is paid here, not there. The number of threads
     # changes nothing in what comes out.
@@ -50,7 +52,9 @@ def pack(folder: Path, file: Path, cc: str) -> None:
                 "-Wl,--build-id=none",
                 # As a system's headers: its warnings are not ours.
                 "-isystem", str(ZSTD), "-DZSTD_DISABLE_ASM",
-                f'-DPAYLOAD="{payload.name}"', f'-DNAME="{name}"', "-o", str(file), str(LAUNCHER),
+                f'-DPAYLOAD="{payload.name}"', f'-DNAME="{name}"',
+                f"-DFILES={len(sizes)}UL", f"-DBYTES={sum(sizes)}ULL",
+                "-o", str(file), str(LAUNCHER),
             ],
             cwd=scratch,
             check=True,

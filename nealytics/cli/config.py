@@ -1,5 +1,6 @@
 """`nealytics init` and `nealytics check-config`: a configuration to begin with, and whether one is right."""
 
+import importlib.util
 import os
 import secrets
 from pathlib import Path
@@ -9,6 +10,8 @@ import click
 from nealytics.cli.options import config_option
 from nealytics.config import Loaded, load_with_notes, split_listen
 from nealytics.errors import NealyticsError
+
+_SERVER_URL = "http://localhost:8123"
 
 _TEMPLATE = """\
 # Nealytics. nealytics.example.toml shows every key with its default and when to change it.
@@ -22,16 +25,20 @@ data_dir = {data_dir}
 # Whoever has it can sign tokens that read any tenant's events.
 jwt_key = {jwt_key}
 
-# Who may send events: this key, for any project. A key for a web page must be bound to one project:
+# Who may send events: this key, for any project.
+[[auth.api_keys]]
+key = {api_key}
+# A key for a web page must be bound to one project:
 # [[auth.api_keys]]
 # key = "…"
 # kind = "browser"
 # project = "my-app"
-[[auth.api_keys]]
-key = {api_key}
 
 [clickhouse]
-url = "embedded"   # or the HTTP interface of a ClickHouse server, e.g. "http://localhost:8123"
+# "embedded", or the HTTP interface of a ClickHouse server: "http://localhost:8123", with user and password.
+url = {clickhouse_url}
+# user = "default"
+# password = "…"
 retention_days = 90
 # With the next line, ClickHouse tools can look into the embedded engine (user "default", this password).
 # embedded_listen = "127.0.0.1:8123"
@@ -61,8 +68,14 @@ embedded_password = {embedded_password}
     metavar="DIRECTORY",
     help="Where the log and the embedded ClickHouse keep their files. Written as an absolute path.",
 )
+@click.option(
+    "--clickhouse-url",
+    metavar="URL",
+    help='"embedded", or where a ClickHouse server is. Default: embedded if the engine is installed, else '
+    f"{_SERVER_URL}.",
+)
 @click.option("--force", is_flag=True, help="Replace the file if it exists. Its keys are lost with it.")
-def init(path: Path, listen: str, data_dir: Path, force: bool) -> None:
+def init(path: Path, listen: str, data_dir: Path, clickhouse_url: str | None, force: bool) -> None:
     """Write a configuration with random keys.
 
     The file gets one key to send events with, the key that signs tokens, and a password for the embedded
@@ -75,9 +88,13 @@ def init(path: Path, listen: str, data_dir: Path, force: bool) -> None:
         raise NealyticsError(
             f'init: --listen is "{listen}" and is not host:port; write e.g. 0.0.0.0:5000'
         ) from None
+    if clickhouse_url is None:
+        # The release without the engine would not start with it.
+        clickhouse_url = "embedded" if importlib.util.find_spec("chdb") else _SERVER_URL
     text = _TEMPLATE.format(
         listen=_toml_text(listen),
         data_dir=_toml_text(str(data_dir.absolute())),
+        clickhouse_url=_toml_text(clickhouse_url),
         api_key=_toml_text(secrets.token_urlsafe(32)),
         jwt_key=_toml_text(secrets.token_urlsafe(48)),
         embedded_password=_toml_text(secrets.token_urlsafe(24)),

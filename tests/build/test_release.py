@@ -251,6 +251,7 @@ def bare_root(tmp_path: Path) -> Iterator[Path]:
 def test_the_embedded_program_needs_nothing_but_a_c_library(release: Path, bare_root: Path):
     bare = Bare(bare_root, release / f"{NAMES['embedded']}.tar.gz")
     bare.way_of_an_event()
+    assert 'url = "embedded"' in (bare_root / "data/nealytics.toml").read_text()
 
 
 @pytest.mark.e2e
@@ -270,3 +271,5 @@ def test_the_server_needs_nothing_but_a_c_library_and_a_clickhouse(
             "NEALYTICS_CLICKHOUSE_PASSWORD": "secret",
         }
         bare.way_of_an_event()
+    # It has no engine, so `init` writes no configuration that asks for one.
+    assert 'url = "http://localhost:8123"' in (bare_root / "data/nealytics.toml").read_text()

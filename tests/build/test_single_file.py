@@ -116,6 +116,37 @@ def test_a_start_that_was_killed_while_unpacking_leaves_nothing_for_long(single:
     assert not left.exists()
 
 
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_what_lost_a_file_is_unpacked_again(single: Path, tmp_path: Path, damage: str):
+    start(single, tmp_path).communicate(timeout=20)
+    (version,) = versions(tmp_path)
+    data = version / "deep" / "er" / "data"
+    if damage == "missing":
+        data.unlink()
+    else:
+        data.chmod(0o600)
+        data.write_bytes(b"x" * 999)
+    processes = [start(single, tmp_path, str(number)) for number in range(8)]
+    for number, process in enumerate(processes):
+        assert f"arguments={number}" in process.communicate(timeout=20)[0]
+    assert data.read_bytes() == b"x" * 1000
+    assert versions(tmp_path) == [version]
+
+
+def test_what_lost_a_file_while_a_program_runs_from_it_is_told(single: Path, tmp_path: Path):
+    running = start(single, tmp_path, WAIT="20")
+    try:
+        assert running.stdout is not None
+        running.stdout.readline()
+        (version,) = versions(tmp_path)
+        (version / "deep" / "er" / "data").unlink()
+        message = refused(single, tmp_path)
+        assert f"{version} has lost files, and a program runs from it; stop that, then start again" in message
+    finally:
+        running.kill()
+        running.communicate()
+
+
 def test_a_link_in_its_place_is_refused(single: Path, tmp_path: Path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / OWN).symlink_to(tmp_path / "elsewhere")

@@ -55,6 +55,13 @@ def test_init_takes_listen_and_data_dir_and_makes_the_directory_of_the_file(tmp_
     assert "http://[::1]:6000/" in result.output
 
 
+def test_init_takes_the_address_of_a_clickhouse_server():
+    assert run("init", "--clickhouse-url", "http://ch:8123").exit_code == 0
+    assert load(Path("nealytics.toml"), {}).clickhouse.url == "http://ch:8123"
+    assert run("init", "-c", "inside.toml", "--clickhouse-url", "embedded").exit_code == 0
+    assert load(Path("inside.toml"), {}).clickhouse.url == "embedded"
+
+
 def test_init_does_not_replace_a_file_whose_keys_may_be_in_use(tmp_path):
     run("init")
     before = (tmp_path / "nealytics.toml").read_bytes()
