@@ -168,9 +168,13 @@ def add_engine(folder: Path) -> None:
         target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(packages / file, target)
-    # The folder may belong to another user than the one who runs it.
+    # The folder may belong to another user than the one who runs it. Without its path, which is another one
+    # with every build.
     compileall.compile_dir(
-        folder / "chdb", quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+        folder / "chdb",
+        quiet=1,
+        stripdir=str(folder),
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
 
 
