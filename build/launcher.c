@@ -122,6 +122,8 @@ static void remove_unused(int parent) {
     for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
         if (entry->d_name[0] == '.' && strncmp(entry->d_name, ".new-", 5) != 0) continue;
         if (strcmp(entry->d_name, NAME) == 0) continue;
+        /* Only what has a name as ours: the place may be a cache that others of this name use. */
+        if (entry->d_name[0] != '.' && strspn(entry->d_name, "0123456789abcdef") != strlen(NAME)) continue;
         int other = openat(parent, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (other < 0) continue;
         if (flock(other, LOCK_EX | LOCK_NB) == 0) remove_tree(parent, entry->d_name);
@@ -254,9 +256,19 @@ static void run_from(const char *base, const char *below, char **arguments) {
         *slash = '/';
     }
     mkdir(place, 0700);
-    struct stat above;
-    if (stat(base, &above) == 0 && (above.st_mode & 022) != 0 && !(above.st_mode & S_ISVTX)) {
-        return refuse(base, "others may write to it and replace what is in it (its mode has no sticky bit)");
+    /* From `base` down to where ours is: nobody else may replace what is in it. */
+    for (char *slash = place + strlen(base); slash != NULL; slash = strchr(slash + 1, '/')) {
+        struct stat above;
+        if (*slash != '/') break;
+        *slash = '\0';
+        bool seen = stat(place, &above) == 0;
+        if (seen && above.st_uid != 0 && above.st_uid != geteuid()) {
+            return refuse(place, "belongs to another user, who may replace what is in it");
+        }
+        if (seen && (above.st_mode & 022) != 0 && !(above.st_mode & S_ISVTX)) {
+            return refuse(place, "others may write to it and replace what is in it (its mode has no sticky bit)");
+        }
+        *slash = '/';
     }
     int parent = open_directory(AT_FDCWD, place);
     if (parent < 0) return refuse(place, errno == ELOOP || errno == ENOTDIR ? "is not a directory" : strerror(errno));

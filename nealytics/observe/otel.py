@@ -184,7 +184,7 @@ def _start(signal: Literal["traces", "metrics"], start: Callable[[Receiver], T])
         # Whatever it is: events are taken all the same.
         log.error("%s; no %s are sent", error if isinstance(error, ConfigError) else repr(error), signal)
         return None
-    log.info("otlp: %s are sent to %s", signal, receiver.endpoint)
+    log.info("otlp: %s are sent to %s", signal, receiver.endpoint.rpartition("@")[2])  # no password
     return started
 
 

@@ -169,6 +169,22 @@ def test_a_place_whose_parent_others_may_rename_in_is_refused(single: Path, tmp_
     assert start(single, tmp_path).wait(20) == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_place_whose_parent_is_another_user_s_is_refused(single: Path, tmp_path: Path):
+    place = tmp_path / "cache"
+    place.mkdir(mode=0o755)
+    os.chown(place, 12345, 12345)
+    assert f"{place}: belongs to another user, who may replace what is in it" in refused(single, place)
+
+
+def test_what_is_not_a_version_of_ours_is_left_alone(single: Path, tmp_path: Path):
+    other = tmp_path / OWN / "of-another-program"
+    other.mkdir(parents=True)
+    (tmp_path / OWN).chmod(0o700)
+    start(single, tmp_path).communicate(timeout=20)
+    assert other.exists()
+
+
 def test_a_place_of_noexec_is_told(single: Path, tmp_path: Path):
     process = subprocess.run(
         [
