@@ -99,6 +99,11 @@ class Receiver:
     queue_max: int  # spans that wait
     batch_max: int  # spans that are sent together
 
+    @property
+    def shown(self) -> str:
+        """The endpoint for people: a password may be in it."""
+        return self.endpoint.rpartition("@")[2]
+
 
 def receiver_of(
     signal: Literal["traces", "metrics"], environ: Mapping[str, str] = os.environ
@@ -184,7 +189,7 @@ def _start(signal: Literal["traces", "metrics"], start: Callable[[Receiver], T])
         # Whatever it is: events are taken all the same.
         log.error("%s; no %s are sent", error if isinstance(error, ConfigError) else repr(error), signal)
         return None
-    log.info("otlp: %s are sent to %s", signal, receiver.endpoint.rpartition("@")[2])  # no password
+    log.info("otlp: %s are sent to %s", signal, receiver.shown)
     return started
 
 

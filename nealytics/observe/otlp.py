@@ -338,7 +338,7 @@ class _Delivery:
     def __init__(self, signal: str, receiver: Receiver) -> None:
         self.session = _Session()
         self._signal = signal
-        self._endpoint = receiver.endpoint
+        self._endpoint = receiver.shown
         self._failures = 0
         self._said = False
         self._say_at = 0.0
