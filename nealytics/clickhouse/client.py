@@ -207,7 +207,8 @@ class ClickHouseClient:
             # So that the server gives up when we do, instead of working on for nobody.
             "max_execution_time": max(1, int(config.query_timeout_s)),
         }
-        if config.cluster or endpoint.others:
+        self.replicated = bool(config.cluster or endpoint.others)
+        if self.replicated:
             self._insert_settings |= {
                 **REPLICATED_INSERT_SETTINGS,
                 "insert_quorum": config.insert_quorum or "auto",
@@ -219,11 +220,12 @@ class ClickHouseClient:
     def __repr__(self) -> str:
         return f"ClickHouseClient({self.endpoint!r})"
 
-    async def insert(self, sql: str, body: bytes, *, token: str) -> None:
-        """Sends `body` as the data of the INSERT `sql`; returns once ClickHouse has it.
+    async def insert(self, sql: str, body: bytes, *, token: str) -> Address:
+        """Sends `body` as the data of the INSERT `sql`; returns once ClickHouse has it, and where.
 
         `token` names the batch: what was already taken under it is not taken again. So a call that failed may
-        be repeated with the same arguments, and must not be made with others. Raises `ClickHouseError`.
+        be repeated with the same arguments, and must not be made with others. But the success of a repetition
+        does not prove that the rows are there: `commit.repeat`. Raises `ClickHouseError`.
         """
         headers = {}
         if self._compression != "none":
@@ -243,7 +245,7 @@ class ClickHouseClient:
                 # Success has nothing to say. Older servers put an error that came late into a 200's body.
                 raise error_of(200, None, answer.decode("utf-8", "replace"))
 
-        await self._at_one_that_serves(send)
+        return await self._at_one_that_serves(send)
 
     async def query(
         self,
@@ -447,8 +449,9 @@ class ClickHouseClient:
 
     async def _at_one_that_serves(
         self, send: Callable[[Address], Awaitable[None]], *, is_ping: bool = False
-    ) -> None:
-        """Does it at the best address, and if that fails, at each other one that is left."""
+    ) -> Address:
+        """Does it at the best address, and if that fails, at each other one that is left; says where it was
+        done."""
         tried: list[Address] = []
         while True:
             address = self.addresses.best()
@@ -458,7 +461,8 @@ class ClickHouseClient:
                     await self.meet(address)
                 # A replica that takes no insert answers pings all the same.
                 with self._watching(address, ends_cool_down=not is_ping):
-                    return await send(address)
+                    await send(address)
+                return address
             except ClickHouseError as error:
                 if not error.of_the_address or self.addresses.best() in tried:
                     raise

@@ -9,7 +9,9 @@ nothing moves.
 What it promises
   - A range of rows is durable in the cursor (an *intent*) before its first try, and is sent as it was stored
     at every try: same rows, same bytes, same token, same settings, also after a crash and under another
-    configuration. So ClickHouse's deduplication recognises a batch whose answer was lost.
+    configuration. So ClickHouse's deduplication recognises a batch whose answer was lost. What it recognises
+    it may nevertheless have lost in a crash: the rows of a range that was tried before are looked for in the
+    table before it is settled (`commit.repeat`).
   - No row is skipped. A row leaves the log's `outstanding` ranges only after ClickHouse answered that it has
     it, or after its file in the dead letter is durable.
   - Cancelling `run` at any point leaves the log in a state from which another committer goes on.
@@ -63,6 +65,7 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.schema import insert_sql
 from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
+from nealytics.commit.repeat import insert_again
 from nealytics.config import CommitConfig
 from nealytics.errors import LogBroken, LogDamaged, LogFull, NealyticsError
 from nealytics.observe import otel
@@ -176,6 +179,8 @@ class Committer:
         # What is settled and intended. The log's cursor says the same, or less: an acceptance may not be
         # stored yet.
         self._state: CursorState = log.cursor
+        # Ranges that may have been sent, here or by the committer before.
+        self._tried: set[Range] = set(self._state.outstanding)
 
         self._acceptances = 0
         # Of each range that was refused, or cut from one that was: the acceptances there had been by then.
@@ -396,11 +401,16 @@ class Committer:
     async def _insert_as(self, token: str, rows: Rows) -> ClickHouseError | None:
         started = time.monotonic()
         failures = 0
+        whole = Range(rows.first_lsn, rows.last_lsn)
         while True:
             otel.note("nealytics.attempts", failures + 1)
             try:
-                sql = insert_sql(self._database, rows.row_format)
-                await self._client.insert(sql, rows.payload, token=token)
+                if whole in self._tried:
+                    await insert_again(self._client, self._database, rows, rows.row_format, token=token)
+                else:
+                    self._tried.add(whole)
+                    sql = insert_sql(self._database, rows.row_format)
+                    await self._client.insert(sql, rows.payload, token=token)
                 break
             except NealyticsError as error:
                 otel.record(error)
@@ -468,6 +478,7 @@ class Committer:
             for piece in (halves if intent == whole else (intent,))
         )
         await self._store(CursorState(self._state.next_lsn, outstanding))
+        self._tried.discard(whole)
         self._refused_at.pop(whole, None)
         for half in halves:
             self._refused_at[half] = self._acceptances
@@ -511,6 +522,7 @@ class Committer:
         self._state = CursorState(
             self._state.next_lsn, tuple(intent for intent in self._state.outstanding if intent != settled)
         )
+        self._tried.discard(settled)
         self._suspects.pop(settled, None)
         self._refused_at.pop(settled, None)
         self._notify()

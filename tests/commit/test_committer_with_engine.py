@@ -2,7 +2,10 @@
 content.
 """
 
+import asyncio
+import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,9 +14,14 @@ import pytest
 
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
+from nealytics.commit.committer import insert_token
+from nealytics.commit.repeat import insert_again
+from nealytics.event import Event
 from tests.commit.station import Station
 from tests.engine import needs_engine, start_engine
-from tests.fakes.rows import row
+from tests.fakes.rows import MONTH_MS, TIMESTAMP_MS, row
+from tests.strace import needs_strace
 
 pytestmark = [needs_engine, pytest.mark.engine]
 
@@ -93,3 +101,116 @@ async def test_a_killed_engine_costs_waiting_and_nothing_else(engine, station):
     engine.running.start()
     await station.settled(timeout_s=60)
     assert await engine.numbers() == list(range(1, 201))
+
+
+@asynccontextmanager
+async def killed_at(pid: int, call: str, nth: int) -> AsyncIterator[None]:
+    """SIGKILL at the nth `call` that the process makes, before it has an effect."""
+    calls = f"{call},{call}at,{call}at2"
+    strace = await asyncio.create_subprocess_exec(
+        "strace", "-f", "-p", str(pid), "-o", "/dev/null",
+        "-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={nth}",
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert strace.stderr is not None
+    assert b"attached" in await strace.stderr.readline()
+    try:
+        yield
+    finally:
+        if strace.returncode is None:
+            strace.terminate()
+        await strace.communicate()
+
+
+@needs_strace
+@pytest.mark.parametrize("nth", [1, 2, 3])
+async def test_rows_whose_token_outlived_them_are_sent_again(engine, station, caplog, nth):
+    """A part becomes visible by a rename, after its token was noted: a kill there leaves the token alone."""
+    # Three months, so three parts.
+    await station.append(*(row(n, timestamp_ms=TIMESTAMP_MS + n % 3 * MONTH_MS) for n in range(1, 61)))
+    async with killed_at(engine.running.process.pid, "rename", nth):
+        station.start()
+        assert await asyncio.to_thread(engine.running.process.wait, 30) == -9
+    engine.running.start()
+    await station.settled(timeout_s=60)
+    assert await engine.numbers() == list(range(1, 61))
+    assert "of its 60 rows 20 were not in the table" in caplog.text
+
+
+@needs_strace
+async def test_a_committer_that_starts_looks_for_the_rows_that_the_last_one_sent(engine, station):
+    await station.append_numbers(1, 60)
+    async with killed_at(engine.running.process.pid, "rename", 1):
+        station.start()
+        assert await asyncio.to_thread(engine.running.process.wait, 30) == -9
+    await station.crash()
+    engine.running.start()
+    station.start()
+    await station.settled(timeout_s=60)
+    assert await engine.numbers() == list(range(1, 61))
+
+
+HOSTILE = [
+    "'",
+    "\\",
+    "\\'",
+    "a\tb\nc\rd",
+    "\x01\x7f",
+    "a\0b",
+    "🦉 {x:String}",
+    "--",
+    "NULL",
+    "%00",
+    "ß" * 256,
+]
+
+
+async def test_only_the_rows_that_are_not_there_are_sent_whatever_their_names(engine):
+    """More rows than are asked for at once, of every name that SQL could take for something else."""
+    rng = random.Random(7)
+    rows = [
+        encode_row(
+            Event(
+                event_id=n,
+                project_id=rng.choice(HOSTILE),
+                tenant_id=rng.choice(HOSTILE),
+                session_id="s",
+                user_id=None,
+                event_type=rng.choice(HOSTILE),
+                item_id=None,
+                metadata_json=b"{}",
+                timestamp_ms=TIMESTAMP_MS + n * 1_000_003,
+            ),
+            TIMESTAMP_MS,
+        )
+        for n in range(1, 2_501)
+    ]
+    sql = schema.insert_sql("nealytics_core", ROW_FORMAT)
+    body = b"".join(rows)
+    token = insert_token("log", 1, len(rows), body)
+    there, gone = rows[:1_200], rows[1_200:]
+    await engine.client.insert(sql, b"".join(there), token="of others")
+    # The token is known, as after a crash: these rows are then taken out of the table.
+    await engine.client.insert(sql, body, token=token)
+    await engine.alter("DELETE WHERE 1 SETTINGS mutations_sync = 2")
+    assert await engine.numbers() == []
+    await engine.client.insert(sql, b"".join(there), token="of others again")
+
+    again = [engine.client, "nealytics_core", rows, ROW_FORMAT]
+    assert await insert_again(*again, token=token) == len(gone)
+    assert await engine.numbers() == list(range(1, 2_501))
+    assert await insert_again(*again, token=token) == 0
+    assert await engine.numbers() == list(range(1, 2_501))
+
+
+async def test_a_row_of_another_time_or_type_is_another_row(engine):
+    sql = schema.insert_sql("nealytics_core", ROW_FORMAT)
+    await engine.client.insert(sql, row(1) + row(2, timestamp_ms=TIMESTAMP_MS + 5), token="a")
+    batch = [row(1, timestamp_ms=TIMESTAMP_MS + 5), row(2)]
+    await engine.client.insert(sql, b"".join(batch), token="b")
+    await engine.alter(
+        f"DELETE WHERE (toUnixTimestamp64Milli(timestamp) > {TIMESTAMP_MS}) = "
+        "(event_id = '00000000-0000-0000-0000-000000000001') SETTINGS mutations_sync = 2"
+    )
+    assert await insert_again(engine.client, "nealytics_core", batch, ROW_FORMAT, token="b") == 2
+    assert await engine.numbers() == [1, 1, 2, 2]

@@ -24,6 +24,7 @@ FAULTS = st.sampled_from(
         faults.error(252),
         faults.proxy_error(503),
         faults.lost_answer(),
+        faults.killed_after_token(),
         faults.reset_mid_body(),
         faults.late_exception(),
         faults.late_body(),

@@ -5,12 +5,9 @@ through the API.
 """
 
 import asyncio
-import functools
 import os
-import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -22,6 +19,7 @@ import pytest
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, decode_row
 from tests.e2e.node import KEY, Node, descendants, program
 from tests.fakes.clickhouse import FakeClickHouse
+from tests.strace import needs_strace
 
 CLIENTS = 4
 # Small segments that are not kept: so that a second of load rotates and deletes too.
@@ -33,19 +31,11 @@ commit.flush_interval_s = 0.05
 """
 
 
-@functools.cache
-def why_not() -> str:
-    if shutil.which("strace") is None:
-        return "strace is not installed"
-    # With a signal at the first write, to see that it is really injected.
-    probe = ["strace", "-f", "-o", "/dev/null", "-e", "inject=write:signal=KILL:when=1", sys.executable, "-c"]
-    done = subprocess.run([*probe, "import os; os.write(1, b'alive')"], capture_output=True)
-    if done.returncode != -signal.SIGKILL:
-        return "strace cannot trace or inject here (ptrace is not permitted?)"
-    return ""
-
-
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    needs_strace,
+]
 
 
 class Load:

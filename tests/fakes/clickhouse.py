@@ -2,7 +2,8 @@
 has.
 
 It is a real server on a loopback port or a unix socket, and honest about the trap in deduplication: a token
-that was seen before is answered with success and its rows are *dropped*, whatever they are. It reads
+that was seen before is answered with success and its rows are *dropped*, whatever they are, also if it was
+killed before it had stored them. It reads
 RowBinary by its own knowledge of the columns' types, so a row that our encoder gets wrong is an error here
 too.
 
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
+from uuid import UUID
 
 from aiohttp import web
 
@@ -41,6 +43,10 @@ NAMES = {
     469: "VIOLATED_CONSTRAINT",
 }
 
+_COLUMN_NAMES = [
+    "event_id", "project_id", "tenant_id", "session_id", "user_id", "event_type", "item_id", "metadata_json",
+    "timestamp", "received_at",
+]  # fmt: skip
 _TYPES = {
     "event_id": "UUID",
     "user_id": "Nullable(String)",
@@ -96,7 +102,7 @@ class Insert:
 class Fault:
     """What goes wrong with one INSERT. Made by the functions below."""
 
-    kind: Literal["error", "lost answer", "reset", "stall", "late exception", "late body"]
+    kind: Literal["error", "lost answer", "killed", "reset", "stall", "late exception", "late body"]
     status: int = 500
     code: int = 0
     text: str = ""
@@ -118,6 +124,12 @@ def proxy_error(status: int) -> Fault:
 def lost_answer() -> Fault:
     """The rows are stored; then the connection is reset instead of an answer."""
     return Fault("lost answer")
+
+
+def killed_after_token() -> Fault:
+    """The token is noted, the first half of the rows is stored, and no answer comes: so it is when
+    ClickHouse is killed between its deduplication log and the parts of some months."""
+    return Fault("killed")
 
 
 def reset_mid_body(after_bytes: int = 10) -> Fault:
@@ -155,7 +167,10 @@ class FakeClickHouse:
         self.token_conflicts: list[str] = []
         self.commands: list[str] = []
         # Other statements: text that occurs in one → the body of the answer, or what makes it.
-        self.answers: dict[str, Callable[[str], str]] = dict(_PROBE_ANSWERS)
+        self.answers: dict[str, Callable[[str], str]] = {
+            **_PROBE_ANSWERS,
+            "SELECT DISTINCT project_id": self._stored_identities,
+        }
         self.most_at_once = 0
         self._at_once = 0
         self._window = window
@@ -236,7 +251,9 @@ class FakeClickHouse:
         for row in rows:
             if (code := self.refuse(row)) is not None:
                 return _exception(400, code, f"row {rows.index(row) + 1} is refused")
-        if fault is None or fault.kind == "lost answer" or fault.applied:
+        if fault is not None and fault.kind == "killed":
+            self._store(token, body, rows[: len(rows) // 2])
+        elif fault is None or fault.kind == "lost answer" or fault.applied:
             self._store(token, body, rows)
         if fault is not None and fault.kind == "stall":
             await asyncio.sleep(fault.seconds)
@@ -253,6 +270,10 @@ class FakeClickHouse:
                 self._tokens.popitem(last=False)
         self.rows.extend(rows)
 
+    def _stored_identities(self, statement: str) -> str:
+        """What `commit.repeat` asks: all that is here, whatever was asked for."""
+        return json.dumps({"data": [identity(row) for row in self.rows]})
+
 
 async def _mark(request: web.Request, response: web.StreamResponse) -> None:
     """By these headers, which every answer of a server has, our client knows that it is one."""
@@ -265,23 +286,44 @@ def split_rows(body: bytes, columns: list[str]) -> list[bytes]:
     at = 0
     while at < len(body):
         start = at
-        for column in columns:
-            kind = _TYPES.get(column, "String")
-            if kind == "UUID":
-                at += 16
-            elif kind == "Int64":
-                at += 8
-            else:
-                if kind == "Nullable(String)":
-                    at += 1
-                    if body[at - 1 : at] == b"\1":
-                        continue
-                length, at = _leb128(body, at)
-                at += length
+        at, _ = _row_at(body, at, columns)
         if at > len(body):
             raise ValueError(f"Cannot read all data: row {len(rows) + 1} ends at byte {at} of {len(body)}")
         rows.append(body[start:at])
     return rows
+
+
+def identity(row: bytes) -> list[Any]:
+    """What makes two rows copies of one event: project, tenant, type, epoch ms, id."""
+    _, cells = _row_at(row, 0, _COLUMN_NAMES)
+    high, low = struct.unpack("<QQ", cells["event_id"])
+    return [
+        cells["project_id"].decode(),
+        cells["tenant_id"].decode(),
+        cells["event_type"].decode(),
+        int.from_bytes(cells["timestamp"], "little", signed=True),
+        str(UUID(int=high << 64 | low)),
+    ]
+
+
+def _row_at(body: bytes, at: int, columns: list[str]) -> tuple[int, dict[str, bytes]]:
+    """Where the row that begins at `at` ends, perhaps behind `body`'s end; and its cells' bytes."""
+    cells: dict[str, bytes] = {}
+    for column in columns:
+        kind = _TYPES.get(column, "String")
+        if kind == "UUID":
+            length = 16
+        elif kind == "Int64":
+            length = 8
+        else:
+            if kind == "Nullable(String)":
+                at += 1
+                if body[at - 1 : at] == b"\1":
+                    continue
+            length, at = _leb128(body, at)
+        cells[column] = body[at : at + length]
+        at += length
+    return at, cells
 
 
 def _leb128(body: bytes, at: int) -> tuple[int, int]:
