@@ -118,7 +118,8 @@ def ask(where: str, path: str) -> Answer:
         return Answer(response.status, response.read())
     except (OSError, http.client.HTTPException) as error:
         raise NealyticsError(
-            f"{where} does not answer ({error or type(error).__name__}); is the node running?"
+            f"{where} does not answer ({error or type(error).__name__}); is the node running? --config or "
+            "--url names another"
         ) from error
     finally:
         connection.close()
