@@ -22,6 +22,7 @@ import pytest
 
 from nealytics.clickhouse.embedded import socket_path
 from nealytics.config import ClickHouseConfig, Config, ServerConfig, config_to_json
+from tests.ports import free_port as free_port  # others have it from here
 
 
 def engine_is_installed() -> bool:
@@ -29,12 +30,6 @@ def engine_is_installed() -> bool:
 
 
 needs_engine = pytest.mark.skipif(not engine_is_installed(), reason="chdb-core is not installed")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @dataclass
@@ -68,7 +63,7 @@ class RunningEngine:
         if wait:
             self.wait_until_ready()
 
-    def wait_until_ready(self, timeout_s: float = 40.0) -> None:
+    def wait_until_ready(self, timeout_s: float = 90.0) -> None:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -81,7 +76,7 @@ class RunningEngine:
                 raise AssertionError(f"the engine did not start:\n{self.log_path.read_text()}")
             time.sleep(0.02)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 60.0) -> int:
         """Ends it and returns its exit status."""
         assert self.process is not None
         if self.process.poll() is None:

@@ -8,7 +8,8 @@ import pytest
 
 from nealytics.clickhouse.client import ClickHouseClient, Endpoint, endpoint_of
 from nealytics.config import ClickHouseConfig
-from tests.engine import RunningEngine, engine_is_installed, free_port, start_engine
+from tests.engine import RunningEngine, engine_is_installed, start_engine
+from tests.ports import free_port
 
 PASSWORD = "correct horse"
 

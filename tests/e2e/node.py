@@ -3,11 +3,11 @@
 The program under test is `python -m nealytics`, or what TEST_EXECUTABLE names (a compiled executable).
 """
 
+import http.client
 import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +19,7 @@ from typing import Any
 import jwt
 
 from nealytics.bench.processes import to_toml
+from tests.ports import free_port as free_port  # others have it from here
 
 JWT_KEY = "end-to-end-test-key-of-more-than-32-bytes"
 KEY = "end-to-end-key"
@@ -27,12 +28,6 @@ KEY = "end-to-end-key"
 def program() -> list[str]:
     named = os.environ.get("TEST_EXECUTABLE")
     return shlex.split(named) if named else [sys.executable, "-m", "nealytics"]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Node:
@@ -49,6 +44,7 @@ class Node:
     ) -> None:
         self.environ = {**os.environ, **(environ or {})}
         self.directory = directory
+        self.workers = workers
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = directory / "nealytics.toml"
@@ -91,7 +87,7 @@ class Node:
                 [*program(), "serve", "--config", str(self.config)], stderr=log, stdout=log, env=self.environ
             )
 
-    def stop(self, timeout_s: float = 40.0) -> int:
+    def stop(self, timeout_s: float = 90.0) -> int:
         """SIGTERM, as systemd does; the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
@@ -103,11 +99,17 @@ class Node:
         """SIGKILL to the supervisor; waits until all its processes are gone."""
         if self.process is None:
             return
+        # It stands still while they are counted: one that it started meanwhile would be missed, and until
+        # that one notices that it is an orphan, it holds the port that the next start wants.
+        self.process.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 60
+        while _state(self.process.pid) not in {"T", "Z", "X"}:
+            assert time.monotonic() < deadline, "the supervisor cannot be stopped"
+            time.sleep(0.001)
         family = [self.process.pid, *descendants(self.process.pid)]
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process = None
-        deadline = time.monotonic() + 10
         while any(_alive(pid) for pid in family):
             assert time.monotonic() < deadline, (
                 f"processes outlived their supervisor: {[p for p in family if _alive(p)]}"
@@ -173,22 +175,29 @@ class Node:
 
     # Waiting
 
-    def wait_ready(self, path: str = "/ready", timeout_s: float = 60.0) -> None:
-        self.wait_until(lambda: self.request("GET", path, timeout_s=5)[0] == 200, f"{path} is 200", timeout_s)
+    def wait_ready(self, path: str = "/ready", timeout_s: float = 90.0) -> None:
+        """With `/ready`, until every worker is: of another one's log nobody would know yet how much waits."""
+
+        def is_ready() -> bool:
+            if self.request("GET", path, timeout_s=5)[0] != 200:
+                return False
+            return path != "/ready" or self.workers == 1 or self.metric("nealytics_ready") == 1
+
+        self.wait_until(is_ready, f"{path} is 200", timeout_s)
 
     def wait_drained(self, timeout_s: float = 120.0) -> None:
         self.wait_until(
             lambda: self.metric("nealytics_queue_depth_current") == 0, "the log is drained", timeout_s
         )
 
-    def wait_until(self, condition: Any, what: str, timeout_s: float = 60.0) -> None:
+    def wait_until(self, condition: Any, what: str, timeout_s: float = 90.0) -> None:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
                 if condition():
                     return
-            except (OSError, AssertionError):
-                pass
+            except (OSError, http.client.HTTPException, AssertionError):
+                pass  # a worker that dies may leave half an answer
             assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}\n{self.log_tail()}"
             assert self.process is not None, "not running"
             assert self.process.poll() is None, f"ended with {self.process.returncode}\n{self.log_tail()}"
@@ -216,10 +225,15 @@ def descendants(pid: int) -> list[int]:
 
 
 def _alive(pid: int) -> bool:
+    return _state(pid) not in {"Z", "X"}
+
+
+def _state(pid: int) -> str:
+    """As in proc(5); X if there is no such process."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return "X"
 
 
 def _command_line(pid: int) -> list[str]:
