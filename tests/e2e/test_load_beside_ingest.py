@@ -148,12 +148,15 @@ async def test_fifty_heavy_queries_at_once_do_not_stop_ingest(tmp_path: Path):
         async with readers(session, statuses):
             await asyncio.sleep(1)
             beside = await send_events(session, PHASE_S)
+            async with asyncio.timeout(100):
+                while statuses[200, ""] < 4:  # noqa: ASYNC110 - a count has no event
+                    await asyncio.sleep(0.05)
         print(f"alone {alone}\nbeside {READERS} readers {beside}\nreads {dict(statuses)}")
         assert set(alone.statuses) == set(beside.statuses) == {202}, "an event was not taken"
         assert beside.count > alone.count / 20
-        assert beside.p99_s < 20 * alone.p99_s + 1
+        # Less than half the time that the queries were there; a machine may stand still on its own, too.
+        assert beside.p99_s < 20 * alone.p99_s + PHASE_S / 2
         # The queries really ran, and none that was started was broken off for being one of many.
-        assert statuses[200, ""] >= 4, statuses
         assert set(statuses) <= {(200, ""), (503, "queries_busy")}, statuses
         # Each event that was taken is there once.
         await asyncio.to_thread(node.wait_drained)
@@ -171,11 +174,11 @@ async def test_another_tenant_is_answered_while_one_asks_fifty_times_at_once(tmp
         statuses: Counter[Any] = Counter()
         async with readers(session, statuses):
             await asyncio.sleep(1)
-            before = statuses.total()
+            before = statuses[200, ""]
             for _ in range(QUESTIONS):
                 async with session.get(f"/api/v1/analytics/summary?{ALL}", headers=headers) as response:
                     assert response.status == 200, await response.text()
-            theirs = statuses.total() - before
+            theirs = statuses[200, ""] - before  # who is refused asks again at once, and passes nobody
         # Behind all who were there already, each question would have let pass nearly fifty.
         assert theirs < QUESTIONS * READERS / 2, f"{QUESTIONS} questions waited for {theirs} of theirs"
 

@@ -2,11 +2,13 @@
 
 import concurrent.futures
 import gzip
+import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -84,7 +86,7 @@ def test_ingest_goes_on_while_the_engine_is_dead(tmp_path: Path, workers: int):
         node.wait_ready()
         sent = 0
         for _ in range(3):
-            assert node.kill_one("embedded-child")
+            node.wait_until(lambda: node.kill_one("embedded-child"), "there is an engine to be killed")
             for _ in range(10):
                 assert node.post("track", identified("through", sent))[0] == 202
                 sent += 1
@@ -103,12 +105,18 @@ def test_a_killed_worker_comes_back_and_its_log_drains(tmp_path: Path):
                 try:
                     if node.post("track", identified("survivors", sent))[0] == 202:
                         sent += 1
-                except OSError:
+                except (OSError, http.client.HTTPException):
                     continue
-            assert node.kill_one("worker", round_)
-        node.wait_until(lambda: len(node.pids("worker")) == 2, "both workers are back")
+            # A worker that is killed before it is up has not counted its start.
+            node.wait_until(lambda starts=2 + round_: starts_of(node) == starts, "its start is counted")
+            node.wait_until(lambda index=round_: node.kill_one("worker", index), "there is one to be killed")
+        node.wait_until(lambda: starts_of(node) == 6, "both workers are back")
         node.wait_until(lambda: session_counts(node).get("survivors", 0) >= sent, "the logs have drained")
-        assert node.metric("nealytics_worker_starts_total") >= 6
+        assert len(node.pids("worker")) == 2
+
+
+def starts_of(node: Node) -> float:
+    return node.metric("nealytics_worker_starts_total")
 
 
 def test_fewer_workers_drain_the_logs_of_those_that_are_gone(tmp_path: Path):
@@ -128,12 +136,13 @@ def test_fewer_workers_drain_the_logs_of_those_that_are_gone(tmp_path: Path):
 
 
 def test_nothing_outlives_the_supervisor(tmp_path: Path):
-    """`kill` fails if a process is still there ten seconds after the supervisor was SIGKILLed."""
+    """`kill` fails if a process is still there a minute after the supervisor was SIGKILLed."""
     node = Node(tmp_path, workers=2)
     with node:
         node.wait_ready()
         assert node.process is not None
-        assert len(descendants(node.process.pid)) == 3
+        supervisor = node.process.pid
+        node.wait_until(lambda: len(descendants(supervisor)) == 3, "two workers and the engine run")
         node.kill()
 
 
@@ -145,9 +154,8 @@ def test_a_stop_answers_what_is_in_flight_and_leaves_an_empty_log(tmp_path: Path
             pending = [pool.submit(node.post, "track", identified("last", n)) for n in range(50)]
             acknowledged = sum(future.result()[0] == 202 for future in pending)
         assert acknowledged == 50
-        started = time.monotonic()
         assert node.stop() == 0
-        assert time.monotonic() - started < 25
+        assert "did not stop within" not in node.log_path.read_text(), "no worker had to be killed"
         inspected = subprocess.run(
             [*program(), "wal", "inspect", "--json", "--config", str(node.config)],
             capture_output=True,
@@ -164,9 +172,8 @@ def test_a_retried_event_with_id_and_timestamp_is_counted_once(tmp_path: Path, w
     with node:
         node.wait_ready()
         for _ in range(5):
-            assert node.post("track", identified("once", 7))[0] == 202
-            time.sleep(0.25)  # so that each lands in a batch, and so in a part, of its own
-        node.wait_drained()
+            # Waited for, so that each lands in a batch, and so in a part, of its own.
+            assert node.post("batch", [identified("once", 7)], query="?wait=true")[0] in (200, 202)
         assert session_counts(node) == {"once": 1}
 
 
@@ -174,8 +181,8 @@ def test_another_tenants_token_sees_nothing(tmp_path: Path, workers: int):
     node = Node(tmp_path, workers=workers)
     with node:
         node.wait_ready()
-        node.post("batch", [event("mine")], query="?wait=true")
-        assert session_counts(node) == {"mine": 1}
+        assert node.post("batch", [event("mine")])[0] == 202
+        node.wait_until(lambda: session_counts(node) == {"mine": 1}, "the event is readable")
         assert node.read("/api/v1/telemetry/timeline", tenant_id="other")["events"] == []
         assert node.read("/api/v1/telemetry/timeline", project_id="other")["events"] == []
 
@@ -241,27 +248,41 @@ def test_a_second_signal_ends_a_stop_that_takes_too_long(tmp_path: Path, workers
         # A worker that cannot answer: stopped, it ignores SIGTERM.
         os.kill(node.pids("worker")[0], signal.SIGSTOP)
         node.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        # Two signals that wait at once are one.
+        node.wait_until(lambda: "serve: stopping" in node.log_path.read_text(), "the first is heard")
         node.process.send_signal(signal.SIGTERM)
-        assert node.process.wait(15) == 0
+        assert node.process.wait(60) == 0
         node.process = None
+        assert "second SIGTERM" in node.log_path.read_text()
+        assert "did not stop within" not in node.log_path.read_text(), "nobody waited for it"
 
 
 def test_systemd_hears_that_the_node_is_ready_alive_and_stopping(tmp_path: Path, workers: int):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(30)
+        heard: list[bytes] = []
+
+        def listen() -> None:
+            """All the time, as systemd does: the kernel keeps ten messages, and who sends more waits."""
+            while message := systemd.recv(1000):
+                heard.append(message)
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
         node = Node(
             tmp_path,
             workers=workers,
             environ={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"},
         )
         with node:
-            assert b"READY=1" in systemd.recv(1000)
+            node.wait_until(lambda: heard, "it says something")
+            assert b"READY=1" in heard[0]
             assert node.request("GET", "/health")[0] == 200
-            assert systemd.recv(1000) == b"WATCHDOG=1"
-            assert systemd.recv(1000) == b"WATCHDOG=1"
+            node.wait_until(lambda: len(heard) >= 3, "its watchdog is fed")
+            assert heard[1:3] == [b"WATCHDOG=1"] * 2
             assert node.stop() == 0
-            heard = set()
-            while b"STOPPING=1" not in heard:
-                heard.add(systemd.recv(1000))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", str(tmp_path / "notify"))
+        listener.join(60)
+        assert not listener.is_alive()
+        assert b"STOPPING=1" in heard

@@ -34,6 +34,7 @@ commit.flush_interval_s = 0.05
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.slow,
+    pytest.mark.timeout(300),
     needs_strace,
 ]
 
@@ -121,7 +122,7 @@ async def test_a_kill_at_any_call_loses_and_doubles_nothing(tmp_path: Path, call
             for pid in descendants(node.process.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            node.process.wait(10)
+            node.process.wait(60)
         again = Node(tmp_path, clickhouse=fake.url, settings=SETTINGS + "commit.batch_rows_max = 7")
         with again:
             await asyncio.to_thread(again.wait_ready)
@@ -143,15 +144,15 @@ async def test_nothing_is_acknowledged_or_synced_after_a_sync_that_failed(tmp_pa
             assert strace.stderr is not None
             assert b"attached" in strace.stderr.readline()
             async with load.on(node):
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     while "exit status 74" not in node.log_path.read_text():  # noqa: ASYNC110
                         await asyncio.sleep(0.02)
                 await asyncio.to_thread(node.wait_ready)
                 before = len(load.acknowledged)
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     while len(load.acknowledged) == before:  # noqa: ASYNC110
                         await asyncio.sleep(0.02)
-            strace.wait(10)
+            strace.wait(60)
             assert trace.read_text().count("(INJECTED)") == 1
             assert "INJECTED" in [line for line in trace.read_text().splitlines() if "fdatasync" in line][-1]
             assert 503 in load.statuses

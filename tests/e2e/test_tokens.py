@@ -6,10 +6,12 @@ No ClickHouse answers here: 503 `clickhouse_unavailable` is what a good token ge
 import asyncio
 import collections
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from nealytics.auth.jwks import ASK_AGAIN_S
 from tests.e2e.node import Node
 from tests.fakes.issuer import Issuer, IssuerKey
 
@@ -38,7 +40,8 @@ def node_of(directory: Path, issuer: Issuer) -> Node:
         settings=f"""
             auth.jwks_url = "{issuer.url}"
             auth.jwt_audience = "analytics"
-            auth.jwks_refresh_s = 10
+            auth.jwks_refresh_s = 3600
+            auth.jwks_age_max_s = 86400
         """,
     )
 
@@ -52,6 +55,7 @@ async def test_every_worker_takes_the_tokens_of_an_issuers_old_and_new_key(tmp_p
     ours = {"aud": "analytics"}
     async with Issuer(old).serving() as issuer:
         with node_of(tmp_path, issuer) as node:
+            started = time.monotonic()
             await asyncio.to_thread(node.wait_ready, "/ready/ingest")
             assert await answers(node, old.token(ours), 20) == {GOOD: 20}
             issuer.keys.append(new)
@@ -59,8 +63,9 @@ async def test_every_worker_takes_the_tokens_of_an_issuers_old_and_new_key(tmp_p
             assert await answers(node, old.token(ours), 20) == {GOOD: 20}
             assert await answers(node, stranger.token(ours), 20) == {(401, "unauthorized"): 20}
             assert await answers(node, old.token({"aud": "another service"}), 5) == {(401, "unauthorized"): 5}
-            # For each worker: at its start, and for the first token with a key it did not know.
-            assert issuer.asked <= 4
+            # For each worker: at its start, and for the first token with a key it did not know. On a machine
+            # so slow that it may ask again meanwhile, for the stranger's key, too.
+            assert issuer.asked <= 4 + 2 * ((time.monotonic() - started) // ASK_AGAIN_S)
             assert await asyncio.to_thread(node.stop) == 0
 
 
