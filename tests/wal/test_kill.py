@@ -1,15 +1,19 @@
 """SIGKILL at random moments, with a real process and a real disk."""
 
+import asyncio
 import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from nealytics.wal import OS_FILES, inspection
-from tests.wal.logs import opened, read_all
+from tests.wal.logs import opened, read_all, until
 
 ROUNDS = 8
+
+
+def promises_in(ledger: Path) -> int:
+    return ledger.read_bytes().count(b"\n") if ledger.exists() else 0
 
 
 async def test_what_was_acknowledged_survives_sigkill(tmp_path: Path):
@@ -28,7 +32,9 @@ async def test_what_was_acknowledged_survives_sigkill(tmp_path: Path):
         child = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: ASYNC220  (nothing else runs here)
         assert child.stdout is not None
         assert child.stdout.readline() == b"writing\n", f"round {i}, seed {seed}"
-        time.sleep(moments.random() * 0.3)  # noqa: ASYNC251
+        promised = promises_in(ledger) + 20
+        await until(lambda at_least=promised: promises_in(ledger) >= at_least)
+        await asyncio.sleep(moments.random() * 0.3)
         child.kill()
         child.communicate()
     promises = dict(map(int, line.split()) for line in ledger.read_text().splitlines())

@@ -4,7 +4,6 @@ Two outcomes only. What a crash explains is cut or ignored, and every row that w
 Anything else is refused with file and offset, and nothing on disk has changed. No row is skipped in silence.
 """
 
-import asyncio
 import logging
 import os
 import re
@@ -17,7 +16,8 @@ import pytest
 from nealytics.errors import LogDamaged
 from nealytics.observe.metrics import Metrics
 from nealytics.wal import CursorState, Log, Range, frame, segment
-from tests.wal.logs import opened, read_all, segments, settle, snapshot, wal_config, write
+from tests.fakes.faulty_files import FaultyFiles
+from tests.wal.logs import opened, read_all, segments, settle, snapshot, until, wal_config, write
 
 ROWS = [b"row-%d" % i * (i % 5 + 1) for i in range(12)]
 GROUPS = [ROWS[0:3], ROWS[3:4], ROWS[4:9], ROWS[9:12]]
@@ -178,9 +178,11 @@ async def test_damage_is_refused_even_if_the_frame_that_proves_it_is_torn_itself
 async def test_a_damaged_marker_between_groups_does_not_hide_the_group_behind_it(tmp_path: Path):
     """The frame behind it begins with the very row that is next; only `synced_offset` tells that this is no
     unfinished group."""
-    async with opened(tmp_path) as log:
+    files = FaultyFiles()
+    async with opened(tmp_path, files) as log:
         await log.append([b"a"], 1)
-        await asyncio.sleep(0.2)  # the marker of an idle log
+        synced = files.count("sync")
+        await until(lambda: files.count("sync") > synced)  # the marker of an idle log
         await log.append([b"b"], 1)
         running = snapshot(tmp_path)
     (last,) = segments(tmp_path)

@@ -7,8 +7,9 @@ import os
 import stat
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from nealytics.observe.metrics import Metrics
 from nealytics.wal import CursorState, Log, Range
 from nealytics.wal.log import IDLE_S
 from tests.fakes.faulty_files import FaultyFiles
-from tests.wal.logs import opened, read_all, segments, settle, snapshot, wal_config
+from tests.wal.logs import opened, read_all, segments, settle, snapshot, until, wal_config
 
 # Appending
 
@@ -75,12 +76,17 @@ async def test_nobody_is_answered_before_the_sync_of_his_group_and_the_next_grou
         assert sorted(answered) == list(range(1, 41))
 
 
-async def test_a_group_of_one_waits_for_no_timer(tmp_path: Path):
+async def test_a_group_of_one_waits_for_no_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    loop = asyncio.get_running_loop()
+
+    def never(when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        return asyncio.TimerHandle(when, callback, args, loop, context)
+
     async with opened(tmp_path) as log:
-        started = asyncio.get_running_loop().time()
-        for _ in range(10):
-            await log.append([b"x"], 1)
-        assert asyncio.get_running_loop().time() - started < 1.0
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "call_at", never)
+            for number in range(10):
+                assert await log.append([b"x"], 1) == number + 1
 
 
 async def test_a_client_that_gives_up_changes_nothing(tmp_path: Path):
@@ -150,7 +156,7 @@ async def test_wait_for_returns_when_the_row_is_durable(tmp_path: Path):
         await log.append([b"a"], 1)
         assert not waiting.done()
         await log.append([b"b"], 1)
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, 60)
         await log.wait_for(1)
 
 
@@ -179,9 +185,9 @@ async def test_an_idle_log_says_that_its_last_group_was_synced(tmp_path: Path):
     async with opened(tmp_path, files) as log:
         await log.append([b"x"], 1)
         before = files.count("sync")
-        await asyncio.sleep(0.25)
+        await until(lambda: files.count("sync") > before)
+        await asyncio.sleep(1.5 * IDLE_S)
         assert files.count("sync") == before + 1, "one marker, and only one"
-        await asyncio.sleep(0.15)
     assert files.count("sync") == before + 1, "and none at close when nothing came after it"
 
 
@@ -428,15 +434,22 @@ async def test_store_cursor_is_finished_even_if_its_caller_is_cancelled(tmp_path
     files = FaultyFiles()
     async with opened(tmp_path, files) as log:
         await log.append([b"x"] * 10, 1)
-        files.before = lambda call, name: time.sleep(0.1) if (call, name) == ("rename", "cursor") else None
+        under_way, go_on = threading.Event(), threading.Event()
+
+        def hold(call: str, name: str) -> None:
+            if (call, name) == ("rename", "cursor"):
+                under_way.set()
+                go_on.wait(60)
+
+        files.before = hold
         storing = asyncio.ensure_future(settle(log, 5))
-        await asyncio.sleep(0.05)
+        await until(under_way.is_set)
         storing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await storing
         assert log.cursor_lsn == 0
-        await asyncio.sleep(0.2)
-        assert log.cursor_lsn == 5, "in memory as on disk"
+        go_on.set()
+        await until(lambda: log.cursor_lsn == 5)  # in memory as on disk
         await settle(log, 6)
 
 
@@ -559,9 +572,11 @@ async def test_directory_and_files_are_their_owners_only(tmp_path: Path):
 
 
 async def test_a_second_log_in_the_same_directory_is_refused_and_changes_nothing(tmp_path: Path):
-    async with opened(tmp_path) as log:
+    files = FaultyFiles()
+    async with opened(tmp_path, files) as log:
         await log.append([b"x"], 1)
-        await asyncio.sleep(0.2)  # the marker of the idle log
+        synced = files.count("sync")
+        await until(lambda: files.count("sync") > synced)  # the marker of the idle log
         before = snapshot(tmp_path)
         with pytest.raises(
             LogLocked, match=rf"is locked by process {os.getpid()} and was not given free in 0 s"
@@ -573,11 +588,12 @@ async def test_a_second_log_in_the_same_directory_is_refused_and_changes_nothing
 async def test_a_start_waits_for_the_lock_and_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     first = await Log.open(tmp_path, wal_config())
     with caplog.at_level(logging.WARNING):
-        second = asyncio.ensure_future(Log.open(tmp_path, wal_config(lock_timeout_s=10)))
-        await asyncio.sleep(0.3)
+        second = asyncio.ensure_future(Log.open(tmp_path, wal_config(lock_timeout_s=60)))
+        await until(lambda: bool(caplog.records))
+        await asyncio.sleep(0.3)  # for several more tries
     await first.close()
-    await (await asyncio.wait_for(second, 5)).close()
-    waiting = [record for record in caplog.records if "waiting up to 10 s" in record.message]
+    await (await asyncio.wait_for(second, 60)).close()
+    waiting = [record for record in caplog.records if "waiting up to 60 s" in record.message]
     assert len(waiting) == 1
     assert f"process {os.getpid()}" in waiting[0].message
 
