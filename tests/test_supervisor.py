@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from nealytics.config import Config, load
@@ -75,7 +76,7 @@ async def test_a_worker_that_hangs_is_killed_and_started_again(tmp_path: Path):
     others = set(descendants(os.getpid()))  # such as the engine that many tests share
     running = asyncio.create_task(Supervisor(config, silence_max_s=2.0).run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             hung = await a_child_beside(others)
             os.kill(hung, signal.SIGSTOP)
             while hung in descendants(os.getpid()):  # noqa: ASYNC110 - no event tells it
@@ -93,15 +94,22 @@ async def test_a_worker_that_waits_for_its_log_is_not_taken_for_one_that_hangs(t
     others = set(descendants(os.getpid()))
     with (directory / "LOCK").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        running = asyncio.create_task(Supervisor(config, silence_max_s=2.0).run())
+        supervisor = Supervisor(config)
+        running = asyncio.create_task(supervisor.run())
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 waiting = await a_child_beside(others)
-                await asyncio.sleep(4)
+                (worker,) = supervisor._children
+                # It is heard again and again, so however long it waits, it is never silent for long.
+                heard = {worker.heard_at}
+                while len(heard) < 4:
+                    await asyncio.sleep(0.05)
+                    heard.add(worker.heard_at)
+                assert not worker.ready.is_set()
                 assert await a_child_beside(others) == waiting
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                await worker.ready.wait()
         finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)
-            await asyncio.sleep(1)
             os.kill(os.getpid(), signal.SIGTERM)
             assert await running == 0
 
@@ -116,8 +124,10 @@ async def test_a_child_that_is_being_started_is_stopped_too(tmp_path: Path, monk
         return process
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", start_slowly)
-    async with asyncio.timeout(10):  # not as long as a worker may take to drain
-        assert await Supervisor(node_config(tmp_path)).run() == 0
+    config = node_config(tmp_path)
+    patient = msgspec.structs.replace(config.server, shutdown_timeout_s=600)
+    async with asyncio.timeout(100):  # not as long as a worker may take to drain
+        assert await Supervisor(msgspec.structs.replace(config, server=patient)).run() == 0
 
 
 async def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -132,7 +142,7 @@ async def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path, mon
     monkeypatch.setattr("nealytics.supervisor.socket.socketpair", scarce_pair)
     running = asyncio.create_task(Supervisor(node_config(tmp_path)).run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await a_child_beside(others)
     finally:
         os.kill(os.getpid(), signal.SIGTERM)

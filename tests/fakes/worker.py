@@ -40,7 +40,7 @@ def event(**fields: Any) -> dict[str, Any]:
     return {"projectId": "shop", "tenantId": "t1", "sessionId": "s", "eventType": "view"} | fields
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Polls, because what is waited for happens behind a socket."""
     end = time.monotonic() + timeout_s
     while not condition():
@@ -107,7 +107,7 @@ class FakeWorker:
         async with self.client.get(path, **options) as response:
             return Answer(response.status, response.headers, await response.read())
 
-    async def raw(self, data: bytes, *, timeout_s: float = 5.0) -> bytes:
+    async def raw(self, data: bytes, *, timeout_s: float = 30.0) -> bytes:
         """Sends bytes and returns all that comes until the server closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:

@@ -25,12 +25,13 @@ async def test_track_stores_the_event_and_answers_202_without_a_body():
             eventId=str(UUID(int=7)),
             timestamp="2026-11-01",
         )
-        answer = await worker.post(TRACK, sent | {"timestamp": int(time.time() * 1000) - 5})
+        before_ms = int(time.time() * 1000)
+        answer = await worker.post(TRACK, sent | {"timestamp": before_ms - 5})
         assert (answer.status, answer.body) == (202, b"")
         [row] = await worker.rows()
         assert row["event_id"] == UUID(int=7)
         assert (row["user_id"], row["item_id"], row["metadata_json"]) == ("u", "/home", '{"a":1}')
-        assert abs(row["received_at"] - time.time() * 1000) < 5_000
+        assert before_ms <= row["received_at"] <= time.time() * 1000
         assert worker.ingested == 1
 
 
@@ -281,10 +282,8 @@ async def test_length_over_the_limit_is_413_before_a_byte_of_the_body_is_sent():
     async with serving(body_bytes_max=1_000) as worker:
         head = f"POST {TRACK} HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\nContent-Length: 1001\r\n\r\n"
         reader, writer = await asyncio.open_connection("127.0.0.1", worker.port)
-        started = time.perf_counter()
         writer.write(head.encode())
-        assert (await reader.readline()).startswith(b"HTTP/1.1 413")
-        assert time.perf_counter() - started < 0.5
+        assert (await asyncio.wait_for(reader.readline(), 60)).startswith(b"HTTP/1.1 413")
         writer.close()
         body = json.dumps(event(metadataJson="x" * 2_000)).encode()
         assert (await worker.post(TRACK, body)).error[:2] == (413, "body_too_large")
@@ -397,6 +396,7 @@ async def test_client_that_hangs_up_after_sending_changes_nothing():
             await writer.drain()
             writer.transport.abort() if worker.ingested % 2 else writer.close()
         await asyncio.sleep(0.2)
+        await until(lambda: worker.log.durable_lsn == worker.ingested)
         assert len(await worker.rows()) == worker.ingested
         assert (await worker.post(TRACK, event())).status == 202
 
@@ -405,15 +405,16 @@ async def test_client_that_hangs_up_after_sending_changes_nothing():
 
 
 async def test_flooding_key_gets_429_and_another_key_notices_nothing():
-    async with serving(rate_limit_requests=20, rate_limit_window_s=60, rate_limit_queue_max=0) as worker:
+    # A window that does not end meanwhile.
+    async with serving(rate_limit_requests=20, rate_limit_window_s=86_400, rate_limit_queue_max=0) as worker:
         answers = await asyncio.gather(*(worker.post(TRACK, event()) for _ in range(50)))
         refused = [answer for answer in answers if answer.status != 202]
         assert len(refused) == 30
         assert refused[0].error == (429, "rate_limited", None)
-        assert 1 <= int(refused[0].headers["Retry-After"]) <= 60
+        assert 1 <= int(refused[0].headers["Retry-After"]) <= 86_400
         assert refused[0].headers["RateLimit-Limit"] == "20"
         assert refused[0].headers["RateLimit-Remaining"] == "0"
-        assert 1 <= int(refused[0].headers["RateLimit-Reset"]) <= 60
+        assert 1 <= int(refused[0].headers["RateLimit-Reset"]) <= 86_400
         others = await asyncio.gather(*(worker.post(TRACK, event(), key=BOUND) for _ in range(20)))
         assert {answer.status for answer in others} == {202}
         assert worker.refused("rate_limited") == 30
@@ -427,7 +428,7 @@ async def test_queued_request_is_answered_in_the_next_window():
 
 async def test_queued_request_whose_client_hangs_up_leaves_the_queue():
     head = f"POST {TRACK} HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\nContent-Length: "
-    async with serving(rate_limit_requests=1, rate_limit_window_s=60, rate_limit_queue_max=2) as worker:
+    async with serving(rate_limit_requests=1, rate_limit_window_s=86_400, rate_limit_queue_max=2) as worker:
         await worker.post(TRACK, event())
         body = json.dumps(event()).encode()
         writers = []

@@ -100,7 +100,7 @@ def test_what_an_older_version_left_is_taken_over_and_every_event_is_counted_onc
 
         # What it put aside can be had.
         retry = [*program(), "dead-letter", "retry", "--config", str(node.config)]
-        done = subprocess.run(retry, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(retry, capture_output=True, text=True, timeout=100)
         assert done.stdout == f"{len(dead)} inserted, 0 still in the dead letter\n", done.stderr
         assert shown(node, waiting) == ids(waiting, dead)
 
@@ -157,7 +157,7 @@ async def test_a_log_of_a_newer_version_is_refused_and_left_as_it_is(
         node.start()
         assert node.process is not None
         try:
-            assert node.process.wait(30) == 1
+            assert node.process.wait(90) == 1
         finally:
             node.kill()
         assert f"{told}, which reads" in node.log_path.read_text()
