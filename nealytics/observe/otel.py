@@ -36,6 +36,19 @@ BATCH_MAX = 512
 # A stop waits this long for what is still to be sent, whatever the receiver does.
 STOP_S = 2.0
 
+# 24 days in milliseconds. Of some longer times a thread of the SDK would die.
+NUMBER_MAX = 2**31 - 1
+
+SAMPLERS = (
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+)
+COMPRESSIONS = ("none", "gzip", "deflate")
+
 # What the SDK takes for a header: the characters of a name in HTTP, and visible ones without " , ; and \.
 _HEADER = re.compile(r"[!#-'*+.\-0-9A-Z^-z|~]+[ \t]*=[ -!#-+\--:<-\[\]-~]*").fullmatch
 
@@ -101,15 +114,16 @@ class Receiver:
 
     @property
     def shown(self) -> str:
-        """The endpoint for people: a password may be in it."""
-        return self.endpoint.rpartition("@")[2]
+        """The endpoint for people: a password may be before its host, and a key behind its path."""
+        parts = urlsplit(self.endpoint)
+        return f"{parts.scheme}://{(parts.netloc + parts.path).rpartition('@')[2]}"
 
 
 def receiver_of(
     signal: Literal["traces", "metrics"], environ: Mapping[str, str] = os.environ
 ) -> Receiver | None:
     """What the environment says about one signal; None if it is off. Raises `ConfigError`."""
-    exporter = environ.get(f"OTEL_{signal.upper()}_EXPORTER", "") or "otlp"
+    exporter = environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip() or "otlp"
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none":
         return None
 
@@ -123,10 +137,11 @@ def receiver_of(
     if not endpoint:
         return None
     if not _is_url(endpoint):
-        shown = endpoint.rpartition("@")[2]  # no password
+        shown = "***" if "?" in endpoint else endpoint.rpartition("@")[2]  # no password, no key
         raise ConfigError(f'otlp: {variable} is "{shown}"; write an address such as "http://collector:4318"')
     if variable == "OTEL_EXPORTER_OTLP_ENDPOINT":
-        endpoint = f"{endpoint.rstrip('/')}/v1/{signal}"
+        base, mark, query = endpoint.partition("?")
+        endpoint = f"{base.rstrip('/')}/v1/{signal}{mark}{query}"
     if exporter != "otlp":
         raise ConfigError(
             f'otlp: OTEL_{signal.upper()}_EXPORTER is "{exporter}", but there is only "otlp" (and "none")'
@@ -138,6 +153,16 @@ def receiver_of(
             f"4318; set it to {PROTOCOL}, or remove it, and let the endpoint name that port"
         )
     _check_headers(*setting("HEADERS"))
+    variable, compression = setting("COMPRESSION")
+    if compression and compression.lower() not in COMPRESSIONS:
+        raise ConfigError(f'otlp: {variable} is "{compression}"; write one of {", ".join(COMPRESSIONS)}')
+    for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE"):
+        variable, file = setting(name)
+        # As the SDK takes it, spaces included.
+        if file and not os.access(environ[variable], os.R_OK):
+            raise ConfigError(f'otlp: {variable} is "{environ[variable]}", which cannot be read')
+    if signal == "traces":
+        _check_sampler(environ.get("OTEL_TRACES_SAMPLER", ""), environ.get("OTEL_TRACES_SAMPLER_ARG", ""))
 
     def common(variable: str, default: int) -> int:
         return _number(variable, environ.get(variable, ""), default)
@@ -204,17 +229,38 @@ def _check_headers(variable: str, text: str) -> None:
             )
 
 
+def _check_sampler(sampler: str, argument: str) -> None:
+    """The SDK would trace every request instead, which halves what a node can take."""
+    if sampler and sampler.lower() not in SAMPLERS:
+        raise ConfigError(f'otlp: OTEL_TRACES_SAMPLER is "{sampler}"; write one of {", ".join(SAMPLERS)}')
+    if sampler.lower().endswith("traceidratio") and argument:
+        try:
+            fits = 0 <= float(argument) <= 1
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ConfigError(
+                f'otlp: OTEL_TRACES_SAMPLER_ARG is "{argument}"; write a share of all traces from 0 to 1, as '
+                "0.01"
+            )
+
+
 def _number(variable: str, text: str, default: int) -> int:
+    text = text.strip()
     if not text:
         return default
-    if not text.isdecimal() or int(text) == 0:
-        raise ConfigError(f'otlp: {variable} is "{text}"; write a whole number above 0, as {default}')
+    # Its length first: Python refuses to make a number of thousands of digits.
+    if not (text.isdecimal() and len(text) <= len(str(NUMBER_MAX)) and 0 < int(text) <= NUMBER_MAX):
+        raise ConfigError(
+            f'otlp: {variable} is "{text}"; write a whole number from 1 to {NUMBER_MAX}, as {default}'
+        )
     return int(text)
 
 
 def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return fits and text.isprintable() and " " not in text
     except ValueError:  # no number where the port is, or half a bracket
         return False

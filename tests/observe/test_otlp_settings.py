@@ -3,6 +3,8 @@
 import logging
 
 import pytest
+from opentelemetry.exporter.otlp.common.http import Compression
+from opentelemetry.sdk.trace import sampling
 
 from nealytics.errors import ConfigError
 from nealytics.observe import otel
@@ -26,6 +28,7 @@ ONLY_HTTP = (
         {**ENDPOINT, "OTEL_SDK_DISABLED": "true"},
         {**ENDPOINT, "OTEL_SDK_DISABLED": " True "},
         {**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"},
+        {**ENDPOINT, "OTEL_TRACES_EXPORTER": " none "},
         {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://collector:4318/v1/metrics"},
     ],
 )
@@ -44,6 +47,11 @@ def test_without_an_endpoint_or_when_switched_off_there_are_no_traces(environ: d
         ({**ENDPOINT, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://m:1/write"}, "http://m:1/write"),
         ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, METRICS),
         ({**ENDPOINT, "OTEL_SDK_DISABLED": "false"}, METRICS),
+        ({**ENDPOINT, "OTEL_METRICS_EXPORTER": " otlp "}, METRICS),
+        # Of the other signal.
+        ({**ENDPOINT, "OTEL_TRACES_SAMPLER": "sometimes"}, METRICS),
+        # A key in the query stays behind the path.
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c/otlp/?key=a/b"}, "https://c/otlp/v1/metrics?key=a/b"),
     ],
 )
 def test_the_endpoint_of_a_signal_is_its_own_or_below_the_common_one(environ: dict[str, str], endpoint: str):
@@ -57,8 +65,9 @@ def test_times_are_milliseconds_and_the_signal_s_own_go_first():
         **ENDPOINT,
         "OTEL_EXPORTER_OTLP_TIMEOUT": "3000",
         "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "1500",
-        "OTEL_METRIC_EXPORT_INTERVAL": "5000",
-        "OTEL_BSP_MAX_QUEUE_SIZE": "100",
+        "OTEL_METRIC_EXPORT_INTERVAL": " 5000 ",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "100\t",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": " ",
     }
     assert receiver_of("traces", environ) == Receiver("http://collector:4318/v1/traces", 3.0, 5.0, 100, 100)
     assert receiver_of("metrics", environ) == Receiver("http://collector:4318/v1/metrics", 1.5, 5.0, 100, 100)
@@ -84,7 +93,18 @@ def test_times_are_milliseconds_and_the_signal_s_own_go_first():
                 f'otlp: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is "{address}"; write an address such as '
                 '"http://collector:4318"',
             )
-            for address in ("http://", "http://[::1", "http://c:port", "http://c:0", "grpc://c:4317")
+            for address in (
+                "http://",
+                "http://[::1",
+                "http://c:port",
+                "http://c:0",
+                "grpc://c:4317",
+                "http://c d:4318",
+            )
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318?key=SECRET"},
+            'otlp: OTEL_EXPORTER_OTLP_ENDPOINT is "***"; write an address such as "http://collector:4318"',
         ),
         *(
             (
@@ -114,11 +134,49 @@ def test_times_are_milliseconds_and_the_signal_s_own_go_first():
         ),
         (
             {**ENDPOINT, "OTEL_EXPORTER_OTLP_TIMEOUT": "10s"},
-            'otlp: OTEL_EXPORTER_OTLP_TIMEOUT is "10s"; write a whole number above 0, as 10000',
+            'otlp: OTEL_EXPORTER_OTLP_TIMEOUT is "10s"; write a whole number from 1 to 2147483647, as 10000',
         ),
         (
             {**ENDPOINT, "OTEL_BSP_MAX_QUEUE_SIZE": "0"},
-            'otlp: OTEL_BSP_MAX_QUEUE_SIZE is "0"; write a whole number above 0, as 2048',
+            'otlp: OTEL_BSP_MAX_QUEUE_SIZE is "0"; write a whole number from 1 to 2147483647, as 2048',
+        ),
+        *(
+            (
+                {**ENDPOINT, "OTEL_METRIC_EXPORT_INTERVAL": digits},
+                f'otlp: OTEL_METRIC_EXPORT_INTERVAL is "{digits}"; write a whole number from 1 to '
+                "2147483647, as 60000",
+            )
+            # A thread cannot wait so long; Python makes no number of so many digits.
+            for digits in ("2147483648", "9" * 5_000)
+        ),
+        (
+            {**ENDPOINT, "OTEL_EXPORTER_OTLP_COMPRESSION": "zstd"},
+            'otlp: OTEL_EXPORTER_OTLP_COMPRESSION is "zstd"; write one of none, gzip, deflate',
+        ),
+        (
+            {**ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE": "/no/such/file"},
+            'otlp: OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE is "/no/such/file", which cannot be read',
+        ),
+        (
+            {**ENDPOINT, "OTEL_EXPORTER_OTLP_CLIENT_KEY": "/no/such/file"},
+            'otlp: OTEL_EXPORTER_OTLP_CLIENT_KEY is "/no/such/file", which cannot be read',
+        ),
+        (
+            {**ENDPOINT, "OTEL_TRACES_SAMPLER": "traceidratoi"},
+            'otlp: OTEL_TRACES_SAMPLER is "traceidratoi"; write one of always_on, always_off, traceidratio, '
+            "parentbased_always_on, parentbased_always_off, parentbased_traceidratio",
+        ),
+        *(
+            (
+                {
+                    **ENDPOINT,
+                    "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+                    "OTEL_TRACES_SAMPLER_ARG": share,
+                },
+                f'otlp: OTEL_TRACES_SAMPLER_ARG is "{share}"; write a share of all traces from 0 to 1, as '
+                "0.01",
+            )
+            for share in ("1%", "10", "-0.1", "nan", "0,01")
         ),
     ],
 )
@@ -126,6 +184,39 @@ def test_what_cannot_be_used_is_told_with_what_to_do(environ: dict[str, str], me
     with pytest.raises(ConfigError) as raised:
         receiver_of("traces", environ)
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        *({"OTEL_TRACES_SAMPLER": sampler} for sampler in otel.SAMPLERS),
+        {"OTEL_TRACES_SAMPLER": "TraceIdRatio", "OTEL_TRACES_SAMPLER_ARG": "0.01"},
+        {"OTEL_TRACES_SAMPLER": "always_on", "OTEL_TRACES_SAMPLER_ARG": "of another sampler"},
+        {"OTEL_EXPORTER_OTLP_COMPRESSION": " GZIP "},
+        {"OTEL_EXPORTER_OTLP_CERTIFICATE": __file__},
+    ],
+)
+def test_what_the_sdk_understands_is_not_refused(environ: dict[str, str]):
+    assert receiver_of("traces", ENDPOINT | environ) is not None
+
+
+def test_the_samplers_and_compressions_are_those_of_the_sdk():
+    """It does not say which ones it has but by these names of its own."""
+    assert set(otel.SAMPLERS) == set(sampling._KNOWN_SAMPLERS)
+    assert set(otel.COMPRESSIONS) == {one.value for one in Compression}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "shown"),
+    [
+        ("http://collector:4318/v1/traces", "http://collector:4318/v1/traces"),
+        ("https://me:se@cret@collector/v1/traces", "https://collector/v1/traces"),
+        ("https://collector/v1/traces?key=secret&from=me@here", "https://collector/v1/traces"),
+        ("https://me:1/secret@collector/v1/traces", "https://collector/v1/traces"),
+    ],
+)
+def test_what_is_shown_of_an_endpoint_has_no_password_and_no_key(endpoint: str, shown: str):
+    assert Receiver(endpoint, 1.0, 1.0, 1, 1).shown == shown
 
 
 @pytest.mark.parametrize(
