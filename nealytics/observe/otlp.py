@@ -15,8 +15,10 @@ Everything is made by its constructor and nothing is found by its name: in a com
 entry points to look into.
 """
 
+import http.client
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -376,20 +378,52 @@ class _Session(requests.Session):
         try:
             response = super().request(*args, **options)
         except Exception as error:
-            self.outcome = str(error)
-            raise
-        self.outcome = f"it answers {response.status_code} {response.reason}"
+            # Its words may quote the endpoint, and so a password. No one gets to see them, the SDK neither,
+            # which tries again after errors of the connection and after no others.
+            self.outcome = _why(error)
+            passing = isinstance(error, requests.ConnectionError | requests.Timeout)
+            kind = requests.ConnectionError if passing else requests.RequestException
+            raise kind(self.outcome) from None
+        reason = http.client.responses.get(response.status_code, "")  # ours; the receiver's can be anything
+        self.outcome = f"it answers {response.status_code} {reason}"
         if response.is_redirect:
             # The SDK takes it for a success.
             raise requests.TooManyRedirects(self.outcome)
         return response
 
+    def merge_environment_settings(self, *args: Any, **options: Any) -> Any:
+        """The authorities: those of OTEL_EXPORTER_OTLP_CERTIFICATE, or else those that this machine trusts,
+        as for every other connection of a node. `requests` would bring its own, and lets CURL_CA_BUNDLE go
+        before what was said for OTLP."""
+        settings = super().merge_environment_settings(*args, **options)
+        if self.verify is not True:
+            settings["verify"] = self.verify
+        elif settings["verify"] is True:
+            places = ssl.get_default_verify_paths()
+            settings["verify"] = places.cafile or places.capath or True
+        return settings
+
+
+def _why(error: BaseException) -> str:
+    """What kind of error it is, and what the operating system or TLS says about it: never the error's own
+    words, as an endpoint can be in these."""
+    kind = type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException) and cause.strerror:
+            return f"{kind}: {cause.strerror}"
+        kind_of_cause = type(cause).__name__
+        cause = cause.__cause__ or cause.__context__
+    return kind if kind == kind_of_cause else f"{kind}: {kind_of_cause}"
+
 
 def _quiet() -> None:
     """The SDK logs each try that fails, each span that finds the queue full, each bad header of a client, and
-    headers of ours with their values. `_Delivery` and a metric say what is to be said."""
+    headers of ours with their values; urllib3, on level debug, each request with its query. `_Delivery` and a
+    metric say what is to be said."""
     for name in ("exporter", "sdk._shared_internal", "trace", "util"):
         logging.getLogger(f"opentelemetry.{name}").setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
 def _bounded(work: Callable[[], object], abort: Callable[[], object], timeout_s: float) -> None:

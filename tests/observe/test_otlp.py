@@ -2,6 +2,9 @@
 
 import json
 import logging
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -330,6 +333,103 @@ def test_a_queue_that_is_full_takes_no_more_and_logs_nothing_for_each(
         assert time.monotonic() - started < 2.0
         assert caplog.records == []
     assert metrics.value(LOST) == 3_000, "512 were being sent when the time was up"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "told"),
+    [
+        ("http://me:secret-word@127.0.0.1:{port}/v1/traces?key=secret-word", "Connection refused"),
+        ("http://me:secret-word@{long}:{port}/v1/traces", "LocationParseError"),
+        ("http://me:secret-word@%zz:{port}/v1/traces", "otlp: traces do not reach"),
+    ],
+)
+def test_no_log_line_has_a_password_or_a_key_of_the_endpoint(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, endpoint: str, told: str
+):
+    """Not in our lines, and not in those of the SDK, were they heard."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    metrics = Metrics.private()
+    where = to(endpoint.format(port=free_port(), long="a" * 64 + ".example"), timeout_s=0.2)
+    tracing = otlp.Tracing(where, otlp.resource(1), metrics)
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "opentelemetry.exporter")
+    caplog.set_level(logging.DEBUG, "opentelemetry.sdk._shared_internal")
+    finish_spans(tracing, 1)
+    until(lambda: told in caplog.text)
+    tracing.stop()
+    assert metrics.value(LOST) == 1
+    assert "secret-word" not in caplog.text
+    for record in caplog.records:
+        assert "secret-word" not in JsonFormatter().format(record)
+
+
+def test_no_line_of_the_connection_has_the_key_of_the_endpoint(
+    caplog: pytest.LogCaptureFixture, receiver: FakeReceiver
+):
+    """urllib3 logs each request on level debug, which is that of the whole process."""
+    caplog.set_level(logging.DEBUG)
+    receiver.answers = 404  # it does not know such a path
+    where = to(f"{receiver.url}/v1/traces?key=secret-word")
+    tracing = otlp.Tracing(where, otlp.resource(1), Metrics.private())
+    finish_spans(tracing, 1)
+    tracing.stop()
+    assert receiver.requests == 1
+    assert "secret-word" not in caplog.text
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Of an authority that nobody knows: key and certificate."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is needed to make a certificate")
+    directory = tmp_path_factory.mktemp("tls")
+    key, cert = directory / "key.pem", directory / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return key, cert
+
+
+@pytest.fixture
+def tls_receiver(certificate: tuple[Path, Path]) -> Iterator[FakeReceiver]:
+    receiver = FakeReceiver()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate[1], certificate[0])
+    receiver._server.socket = context.wrap_socket(receiver._server.socket, server_side=True)
+    receiver.url = f"https://localhost:{receiver.port}"
+    receiver.start()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.mark.parametrize("said_by", ["SSL_CERT_FILE", "OTEL_EXPORTER_OTLP_CERTIFICATE"])
+def test_the_authorities_are_the_machine_s_or_the_named_one(
+    monkeypatch: pytest.MonkeyPatch, tls_receiver: FakeReceiver, certificate: tuple[Path, Path], said_by: str
+):
+    """The machine's are where OpenSSL looks, which its variable tells, and not in a package of Python's."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    if said_by != "SSL_CERT_FILE":
+        monkeypatch.setenv("CURL_CA_BUNDLE", "/no/such/file")  # `requests` would heed it instead
+    monkeypatch.setenv(said_by, str(certificate[1]))
+    with tracing_to(tls_receiver.url) as tracing:
+        finish_spans(tracing, 1)
+    assert len(tls_receiver.spans) == 1
+
+
+def test_a_receiver_that_no_authority_vouches_for_gets_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tls_receiver: FakeReceiver
+):
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    metrics = Metrics.private()
+    with tracing_to(tls_receiver.url, metrics) as tracing:
+        finish_spans(tracing, 1)
+        until(lambda: "certificate verify failed" in caplog.text)
+    assert metrics.value(LOST) == 1
+    assert tls_receiver.requests == 0
 
 
 @pytest.mark.parametrize("how", ["nobody listens", "it never answers", "it says: later"])
