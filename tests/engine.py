@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ class RunningEngine:
     log_path: Path
     process: subprocess.Popen[bytes] | None = None
     parent: socket.socket | None = None
+    command: list[str] = field(
+        default_factory=lambda: [sys.executable, "-m", "nealytics.clickhouse.embedded_child"]
+    )
 
     @property
     def socket_path(self) -> Path:
@@ -49,10 +52,9 @@ class RunningEngine:
         ours, theirs = socket.socketpair()
         config_fd = os.memfd_create("config", 0)
         os.write(config_fd, config_to_json(self.config))
-        command = [sys.executable, "-m", "nealytics.clickhouse.embedded_child"]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, f"--config-fd={config_fd}", f"--parent-fd={theirs.fileno()}"],
+                [*self.command, f"--config-fd={config_fd}", f"--parent-fd={theirs.fileno()}"],
                 pass_fds=(config_fd, theirs.fileno()),
                 stdin=subprocess.DEVNULL,
                 stderr=log,
