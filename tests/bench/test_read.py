@@ -11,14 +11,14 @@ from nealytics.queries import ENDPOINTS
 from tests.e2e.node import program
 from tests.engine import needs_engine
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.engine, needs_engine]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600), needs_engine]
 
 EVENTS = ["--events", "20000", "--tenants", "3"]
 
 
 def bench_read(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [*program(), "bench", "read", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_each_endpoint_is_measured_beside_its_own_sql_and_nothing_is_left(tmp_path: Path):

@@ -9,12 +9,12 @@ import pytest
 
 from tests.e2e.node import program
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def bench(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [*program(), "bench", *arguments, "--directory", str(tmp_path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_track_prints_the_ratio_and_removes_its_data(tmp_path: Path):
@@ -58,6 +58,6 @@ def test_compare_tells_what_another_program_is_worth_beside_this_one(tmp_path: P
     report = json.loads(done.stdout)
     assert len(report["track"]) == len(report["batch"]) == 2
     # It is the same program. Wide, since nothing is said here of how busy the machine is.
-    assert 0.2 < report["track_ratio"] < 5
-    assert 0.2 < report["batch_ratio"] < 5
+    assert 0.05 < report["track_ratio"] < 20
+    assert 0.05 < report["batch_ratio"] < 20
     assert list(data.iterdir()) == []

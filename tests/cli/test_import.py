@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -330,12 +331,15 @@ def test_an_import_killed_at_any_moment_sends_every_row(server: BatchServer, tmp
         sys.executable, "-m", "nealytics", "import", str(file), "--url", server.url, "--key", KEY,
         "--batch-events", "10", *CSV_OPTIONS,
     ]  # fmt: skip
-    for _ in range(4):
+    for _ in range(5):
+        arrived = server.requests + random.randrange(1, 60)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(1.0)
+        while server.requests < arrived and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(0.01 * random.random())
         process.send_signal(signal.SIGKILL)
         process.wait()
-    last = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    last = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert last.returncode == 0, last.stderr
     assert len(server.events) == 3_000
     assert {event["metadata"]["plan"] for event in server.events.values()} == {

@@ -27,7 +27,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-CONFIG = ClickHouseConfig(insert_timeout_s=1.0, query_timeout_s=1.0, connect_timeout_s=1.0)
+CONFIG = ClickHouseConfig(insert_timeout_s=30.0, query_timeout_s=30.0, connect_timeout_s=30.0)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 

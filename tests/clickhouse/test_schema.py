@@ -158,7 +158,7 @@ async def test_a_migration_that_takes_longer_than_a_request_is_waited_for_and_no
         f"INSERT INTO {table} (event_id, timestamp) SELECT generateUUIDv4(), now64(3) - INTERVAL 1 DAY"
     )
     await client.command(f"SYSTEM STOP MERGES {table}")  # and mutations
-    impatient = msgspec.structs.replace(config, insert_timeout_s=0.6)
+    impatient = msgspec.structs.replace(config, insert_timeout_s=1.2)
     async with ClickHouseClient(client.endpoint, impatient) as hasty:
         with pytest.raises(ClickHouseUnavailable, match="in time"):
             await schema.apply(hasty, impatient)
