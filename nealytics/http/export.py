@@ -140,12 +140,12 @@ async def _send(
             break_off(request)  # the client has left, or reads nothing
         except NealyticsError as error:
             break_off(request)
-            reads.failed("broken_off")
+            reads.broken_off(error)
             log.warning("export: broken off: %s", error.__cause__ or error)
-        except Exception:
+        except Exception as error:
             # The edge: whatever it is, what was sent must not look complete.
             break_off(request)
-            reads.failed("broken_off")
+            reads.broken_off(error)
             log.exception("export: broken off")
         except BaseException:
             break_off(request)

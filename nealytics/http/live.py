@@ -244,12 +244,12 @@ class Live:
             break_off(request)
         except NealyticsError as error:
             break_off(request)
-            self._reads.failed("broken_off")
+            self._reads.broken_off(error)
             log.warning("live: a stream ends: %s", error.__cause__ or error)
-        except Exception:
+        except Exception as error:
             # The edge: an error text must not get among the messages.
             break_off(request)
-            self._reads.failed("broken_off")
+            self._reads.broken_off(error)
             log.exception("live: a stream ends")
         finally:
             if following is not None:

@@ -132,6 +132,8 @@ class Reads:
                 return await self.ask(lambda: endpoint.run(events, params))
 
         answer = await while_connected(request, run())
+        if (records := answer.records) is not None:
+            otel.note("neavents.records_returned", records)
         answer.warnings = [*arguments.warnings, *answer.warnings]
         return self._response(request, msgspec.json.encode(answer), arguments.closed)
 
@@ -144,6 +146,10 @@ class Reads:
             except Refused as refused:
                 self.failed(refused.code)
                 raise
+            except web.HTTPException as error:
+                if error.status >= 400:
+                    self.failed("bad_request" if error.status < 500 else "internal_error")
+                raise
             except ConnectionError:
                 raise  # the client has left
             except Exception:
@@ -154,6 +160,12 @@ class Reads:
 
     def failed(self, reason: str) -> None:
         self._metrics.read_failures.add(1, reason)
+
+    def broken_off(self, error: Exception) -> None:
+        """An answer whose head was out already cannot be completed: its status, 200, does not tell that."""
+        self.failed("broken_off")
+        otel.fail("broken_off")
+        otel.record(error.__cause__ or error)
 
     def turn(self, scope: Scope) -> AbstractAsyncContextManager[None]:
         """A query may run inside. Raises `Refused` (503) if too many wait for that."""

@@ -42,6 +42,7 @@ REFUSED_REASONS = (
 READ_FAILURE_REASONS = (
     "invalid_parameter",
     "invalid_claim",
+    "bad_request",
     "unauthorized",
     "forbidden",
     "rate_limited",

@@ -23,6 +23,13 @@ class Answer(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     tenant_id: str | None = None  # absent if the token opens the whole project
     warnings: list[Warn] = []  # what was asked for and is answered otherwise
 
+    @property
+    def records(self) -> int | None:
+        """How many there are of what it lists first; None if it lists nothing."""
+        own = self.__struct_fields__[len(Answer.__struct_fields__) :]
+        lists = (value for name in own if isinstance(value := getattr(self, name), list))
+        return len(found) if (found := next(lists, None)) is not None else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Route:

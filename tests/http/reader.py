@@ -19,12 +19,12 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.addresses import Address, Addresses
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
 from nealytics.config import AuthConfig, Config
 from nealytics.event import Event
 from nealytics.http.app import Cors, HttpServer, answering
 from nealytics.http.reads import Reads, add_read_routes
+from nealytics.http.spans import traced
 from nealytics.http.streams import add_stream_routes
 from nealytics.observe.metrics import Metrics
 from tests.engine import needs_engine
@@ -81,14 +81,16 @@ def token_of(project_id: str, tenant_id: str | None, claims: dict[str, Any] | No
 class Reader:
     """A tenant's page, and the table behind it."""
 
-    def __init__(self, client: ClickHouseClient, config: Config) -> None:
+    def __init__(self, client: ClickHouseClient, config: Config, tracing: Any = None) -> None:
         self.clickhouse = client
+        self._tracing = tracing
         self.metrics = Metrics.private()
         self.config = config
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Reader":
-        app = web.Application(middlewares=[answering(Cors(()))])
+        answer = answering(Cors(()))
+        app = web.Application(middlewares=[traced(answer, self._tracing) if self._tracing else answer])
         reads = Reads(
             self.config,
             client=self.clickhouse,
@@ -170,7 +172,7 @@ class Reader:
 class FailingClient:
     """Answers every query with one error."""
 
-    def __init__(self, error: ClickHouseError) -> None:
+    def __init__(self, error: Exception) -> None:
         self.error = error
         self.addresses = Addresses(("http://failing",))
 
@@ -184,6 +186,6 @@ class FailingClient:
         raise self.error
 
 
-def reader_of(error: ClickHouseError) -> Reader:
+def reader_of(error: Exception, tracing: Any = None) -> Reader:
     config = Config(auth=AuthConfig(jwt_key=JWT_KEY))
-    return Reader(FailingClient(error), config)  # type: ignore[arg-type]
+    return Reader(FailingClient(error), config, tracing)  # type: ignore[arg-type]

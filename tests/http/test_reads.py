@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import QueryConfig
@@ -611,3 +612,16 @@ async def test_each_failure_is_counted_by_its_reason_and_an_answer_is_none():
     async with reader_of(ClickHouseError(1001, "std::exception")) as reader:
         await reader.get(TOP)
         assert counted(reader) == {"internal_error": 1}
+    # aiohttp's own: counted as what the client is told.
+    for error, reason in (
+        (web.HTTPRequestHeaderFieldsTooLarge(), "bad_request"),
+        (web.HTTPBadGateway(), "internal_error"),
+    ):
+        async with reader_of(error) as reader:
+            _, body, _ = await reader.get(TOP)
+            assert body["code"] == reason
+            assert counted(reader) == {reason: 1}
+    async with reader_of(web.HTTPNotModified()) as reader:
+        async with reader.open(TOP) as answer:
+            assert answer.status == 304
+        assert counted(reader) == {}
