@@ -109,6 +109,17 @@ CASES = [
         [{INGESTED: "0+100x60"}, {INGESTED: "100+100x10 0+100x60"}],
     ),
     Case(
+        "NealyticsSpansLost",
+        {"nealytics_spans_lost_total": "0x5 0+30x60"},
+        "500m",
+        [
+            {"nealytics_spans_lost_total": "30x60"},
+            # A receiver that was away for some minutes.
+            {"nealytics_spans_lost_total": "0x10 0+30x8 240x60"},
+            {"nealytics_spans_lost_total": "0x18 0+30x60"},
+        ],
+    ),
+    Case(
         "NealyticsLogFull",
         {reason("log_full"): "0x10 0+120x30"},
         "2",
