@@ -1,27 +1,57 @@
 #!/usr/bin/env bash
 # Compiles the program with its engine, and prints the folder.  scripts/compile.sh [--fresh]
 #
-# What was compiled is kept, named by a hash of all that goes into it, in ${XDG_CACHE_HOME:-~/.cache}/nealytics-build (or
+# What was compiled is kept, named by a hash of what it is made from, in ${XDG_CACHE_HOME:-~/.cache}/nealytics-build (or
 # NEALYTICS_BUILD_CACHE): the second call answers at once. --fresh compiles again. Compilers' output is kept by ccache.
-# Beside the folder lies nealytics.report.xml, which says what went in. Needs gcc (or CC) and patchelf.
+# Of several calls at once, one compiles and the others wait for it. Beside the folder lies nealytics.report.xml, which
+# says what went in. Needs gcc (or CC), binutils and patchelf.
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 
+case ${1:-} in
+  "" | --fresh) ;;
+  *) fail "unknown argument $1; only --fresh is known" ;;
+esac
 for tool in "${CC:-gcc}" patchelf strip objdump; do
   command -v "$tool" >/dev/null || fail "needs $tool; on Debian: apt-get install gcc libc6-dev binutils patchelf ccache"
 done
+# What a compiler may take from these is the same for every call, so that a release and a test of it share one folder.
+export LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=315532800
 make_env .venv-build build/requirements-build.txt >&2
 python=.venv-build/bin/python
 cache=${NEALYTICS_BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nealytics-build}
+
+# The libraries of this machine that Python and the packages are linked to. Some are copied into the folder; all of them
+# change with an update of the system that changes no version of a compiler.
+system_libraries() {
+  local modules
+  modules=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("DESTSHARED"))')
+  {
+    realpath "$python"
+    find "$modules" .venv-build/lib -name '*.so'
+  } | xargs -d '\n' ldd | grep -v ':$' | grep -oE '/[^ ]+' | grep -v /site-packages/ | sort -u |
+    xargs -d '\n' realpath | sort -u | xargs -d '\n' sha256sum
+}
 name=$({
   "$python" -VV
-  "${CC:-gcc}" --version
-  find nealytics build/nuitka.py build/requirements-build.txt -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum
+  for tool in "${CC:-gcc}" ld strip patchelf; do "$tool" --version; done
+  # Those that Nuitka hands on to the compiler.
+  for variable in CC CPPFLAGS CFLAGS CCFLAGS CXXFLAGS LDFLAGS; do echo "$variable=${!variable:-}"; done
+  system_libraries
+  find nealytics build/nuitka.py build/requirements-build.txt pyproject.toml -type f ! -name '*.pyc' -print0 | sort -z |
+    xargs -0 sha256sum
 } | sha256sum | cut -c1-20)
 made=$cache/$name
 if [ "${1:-}" = --fresh ] || [ ! -e "$made/nealytics.dist/nealytics" ]; then
   mkdir -p "$cache"
+  exec {lock}>"$cache/.lock"
+  lock_or_wait "$lock" "a folder in $cache"
+fi
+if [ "${1:-}" = --fresh ] || [ ! -e "$made/nealytics.dist/nealytics" ]; then
+  # What compilations left that were killed: there is no other one now.
+  rm -rf "$cache"/.making-*
   # Compiled aside, so that a half-made folder never has the name of a whole one.
   scratch=$(mktemp -d "$cache/.making-XXXXXX")
   trap 'rm -rf "$scratch"' EXIT
@@ -31,6 +61,6 @@ if [ "${1:-}" = --fresh ] || [ ! -e "$made/nealytics.dist/nealytics" ]; then
   mv "$scratch" "$made"
   # Folders of earlier sources; the newest three are kept.
   find "$cache" -mindepth 2 -maxdepth 2 -name nealytics.dist -printf '%T@ %h\n' | sort -rn | tail -n +4 | cut -d' ' -f2- |
-    xargs -r rm -rf
+    xargs -r -d '\n' rm -rf
 fi
 echo "$made/nealytics.dist"

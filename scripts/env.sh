@@ -1,12 +1,21 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: makes a virtual environment with locked dependencies, once per lock file.
 #
-#   make_env DIRECTORY LOCKFILE [pip arguments]
+#   make_env DIRECTORY LOCKFILE
 #
-# Needs Python 3.11 or newer (PYTHON=… chooses which) and, the first time, a package index as pip is set up to use.
+# Of several calls at once, one makes it and the others wait. Needs Python 3.11 or newer (PYTHON=… chooses which) and, the first time, a package index as pip is set up to use.
 
 fail() {
   echo "$(basename "$0"): $*" >&2
   exit 1
+}
+
+# lock_or_wait DESCRIPTOR WHAT: takes the lock on an open file; if another process has it, says so.
+lock_or_wait() {
+  flock --nonblock "$1" || {
+    echo "$(basename "$0"): waits for another call that makes $2" >&2
+    flock "$1"
+  }
 }
 
 find_python() {
@@ -23,11 +32,15 @@ find_python() {
 
 make_env() {
   local directory=$1 lock=$2
-  shift 2
-  local stamp="$directory/.installed" python wanted
+  local stamp="$directory/.installed" python wanted busy
   python=$(find_python)
   wanted=$(cat "$lock" pyproject.toml | sha256sum | cut -d' ' -f1)
-  if [ -x "$directory/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+  exec {busy}<"$lock"
+  lock_or_wait "$busy" "$directory"
+  # The same Python, too: PYTHON may name another one than the last time, and the system's may have been updated.
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] &&
+    [ "$("$directory/bin/python" -VV 2>/dev/null)" = "$("$python" -VV)" ]; then
+    exec {busy}<&-
     return
   fi
   echo "making $directory with $("$python" --version) (the first time this downloads about 170 MB, nearly all of it the embedded ClickHouse)"
@@ -38,9 +51,10 @@ make_env() {
     "$python" -m virtualenv -q "$directory" 2>/dev/null ||
       fail "cannot make a virtual environment with $python; on Debian: apt-get install python3-venv (or, without root: $python -m pip install --user virtualenv)"
   fi
-  "$directory/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r "$lock" "$@" ||
+  "$directory/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r "$lock" ||
     fail "installing $lock failed; pip's message is above"
   "$directory/bin/python" -m pip install -q --disable-pip-version-check --no-deps -e . ||
     fail "installing nealytics itself failed; pip's message is above"
   echo "$wanted" >"$stamp"
+  exec {busy}<&-
 }
