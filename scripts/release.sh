@@ -8,11 +8,12 @@
 #
 #   --release             refuse what must not be published; the default when a tag is being built
 #   --glibc-max 2.28      fail if anything inside needs a newer C library
-#   --check-reproducible  build twice from nothing, and compare
+#   --check-reproducible  build twice, the second time without any cache, and compare
 #
 # The version is that of nealytics/__init__.py: VERSION and the head of CHANGELOG.md have to agree with it. docs/releasing.md
 # tells the whole way.
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 
@@ -88,8 +89,11 @@ build() {
 
 # The newest version of the C library that anything below a folder asks for.
 glibc_of() {
-  find "$@" -type f \( -name nealytics -o -name '*.so' -o -name '*.so.*' \) -print0 | xargs -0 objdump -T 2>/dev/null |
-    grep -o 'GLIBC_2[0-9.]*' | sort -Vu | tail -n 1 | cut -d_ -f2
+  local versions
+  versions=$(find "$@" -type f \( -name nealytics -o -name '*.so' -o -name '*.so.*' \) -exec objdump -T {} + |
+    grep -o 'GLIBC_2[0-9.]*' | sort -Vu) ||
+    fail "objdump -T does not tell which glibc is needed by what is in: $*; if it said why, that is above"
+  tail -n 1 <<<"$versions" | cut -d_ -f2
 }
 
 scratch=$(mktemp -d)
@@ -101,7 +105,8 @@ echo "release.sh: built in $((SECONDS - began)) s"
 
 if [ -n "$reproducible" ]; then
   # Also without what compilers' caches have: the compiler has to agree with itself.
-  NEALYTICS_BUILD_CACHE=$scratch/cache build "$scratch/again" --fresh
+  CCACHE_DIR=$scratch/cache/ccache NUITKA_CACHE_DIR=$scratch/cache/nuitka NEALYTICS_BUILD_CACHE=$scratch/cache \
+    build "$scratch/again" --fresh
   differ=''
   for file in "$scratch/again"/*; do
     if cmp --silent "$file" "$output/$(basename "$file")"; then
@@ -136,4 +141,4 @@ if [ -n "${MINISIGN_KEY:-}" ]; then
   echo "release.sh: signed; minisign -V -p KEY.pub -m SHA256SUMS verifies it, then sha256sum -c SHA256SUMS"
 fi
 sha256sum --check --quiet SHA256SUMS
-ls -l "nealytics-$version-linux-$arch"* | awk '{ printf "release.sh: %7.1f MB  %s\n", $5 / 1e6, $9 }'
+stat -c '%s %n' "nealytics-$version-linux-$arch"* | awk '{ printf "release.sh: %7.1f MB  %s\n", $1 / 1e6, $2 }'
