@@ -4,7 +4,8 @@
 #   scripts/smoke.sh EMBEDDED [SERVER]      each a .tar.gz of a release, a directory with the program, or the program
 #
 # EMBEDDED is the flavour with ClickHouse inside. SERVER, the one without, is tried against the ClickHouse of EMBEDDED,
-# so that nothing else is needed: bash, tar and the coreutils, no Python, no curl, no root, no network but loopback.
+# so that nothing else is needed: bash, tar, gzip, grep, sed and the coreutils, no Python, no curl, no root, no network
+# but loopback.
 # WAIT_S says how long a node may take to start, and an event to be readable (60; emulated processors are slow).
 # The last line is "smoke: passed"; anything else is a failure, told with the end of the node's log.
 set -euo pipefail
