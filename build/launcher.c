@@ -1,7 +1,7 @@
 /* The server as one file: unpacks the compiled program once per version, and becomes it.
  *
  * The payload (PAYLOAD, a tar compressed by zstd) is part of this program. It is unpacked into a directory that is
- * named by its SHA-256 (NAME); from then on a start is one open and one execve. No parent stays behind: the process id,
+ * named by its SHA-256 (NAME); from then on a start counts the files there and is one execve. No parent stays behind: the process id,
  * its signals, systemd's watchdog and the death of its parent are the program's own. Workers are started by the program
  * through /proc/self/exe, which is the unpacked one, so they never come here.
  *
@@ -22,6 +22,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -72,8 +73,32 @@ struct header {
         owner[32], group[32], device_major[8], device_minor[8], prefix[155], padding[12];
 };
 
-/* The payload's members; on failure errno says why. */
-static int unpack_members(int directory, const char *at, const char *end) {
+/* Closes a file; errno still says what failed before. */
+static void close_quietly(int file) {
+    int error = errno;
+    close(file);
+    errno = error;
+}
+
+/* Writes a file and closes it. */
+static bool write_file(int file, const char *content, size_t size, mode_t mode) {
+    for (size_t written = 0; written < size;) {
+        ssize_t some = write(file, content + written, size - written);
+        if (some < 0 && errno != EINTR) {
+            close_quietly(file);
+            return false;
+        }
+        if (some > 0) written += (size_t)some;
+    }
+    if (fchmod(file, mode) != 0) {
+        close_quietly(file);
+        return false;
+    }
+    return close(file) == 0;
+}
+
+/* The payload's members; if false, errno says why. */
+static bool unpack_members(int directory, const char *at, const char *end) {
     while (end - at >= 512 && *at != '\0') {
         const struct header *member = (const struct header *)at;
         char name[260];
@@ -85,30 +110,36 @@ static int unpack_members(int directory, const char *at, const char *end) {
         size_t size = strtoul(member->size, NULL, 8);
         at += 512;
         if (member->type == '5') {
-            if (mkdirat(directory, name, 0700) != 0) return -1;
+            if (mkdirat(directory, name, 0700) != 0) return false;
         } else {
             int file = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
-            if (file < 0) return -1;
-            for (size_t written = 0; written < size;) {
-                ssize_t some = write(file, at + written, size - written);
-                if (some < 0 && errno != EINTR) return -1;
-                if (some > 0) written += (size_t)some;
-            }
-            if (fchmod(file, (mode_t)strtoul(member->mode, NULL, 8) & 0500) != 0 || close(file) != 0) return -1;
+            if (file < 0 || !write_file(file, at, size, (mode_t)strtoul(member->mode, NULL, 8) & 0500)) return false;
         }
         at += (size + 511) / 512 * 512;
     }
-    return 0;
+    return true;
+}
+
+/* A directory, and no link to one. */
+static int open_directory(int parent, const char *name) {
+    return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* The same, to list what is in it; closedir() closes it. */
+static DIR *open_listing(int parent, const char *name) {
+    int directory = open_directory(parent, name);
+    DIR *listing = directory < 0 ? NULL : fdopendir(directory);
+    if (listing == NULL && directory >= 0) close_quietly(directory);
+    return listing;
 }
 
 /* Removes a directory and what is in it, as far as that is allowed. */
 static void remove_tree(int parent, const char *name) {
-    int directory = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *listing = directory < 0 ? NULL : fdopendir(directory);
+    DIR *listing = open_listing(parent, name);
     if (listing == NULL) return;
     for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        if (unlinkat(directory, entry->d_name, 0) != 0) remove_tree(directory, entry->d_name);
+        if (unlinkat(dirfd(listing), entry->d_name, 0) != 0) remove_tree(dirfd(listing), entry->d_name);
     }
     closedir(listing);
     unlinkat(parent, name, AT_REMOVEDIR);
@@ -116,15 +147,14 @@ static void remove_tree(int parent, const char *name) {
 
 /* Other versions, and what a killed start left, unless a process holds them. */
 static void remove_unused(int parent) {
-    int copy = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *listing = copy < 0 ? NULL : fdopendir(copy);
+    DIR *listing = open_listing(parent, ".");
     if (listing == NULL) return;
     for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
         if (entry->d_name[0] == '.' && strncmp(entry->d_name, ".new-", 5) != 0) continue;
         if (strcmp(entry->d_name, NAME) == 0) continue;
         /* Only what has a name as ours: the place may be a cache that others of this name use. */
         if (entry->d_name[0] != '.' && strspn(entry->d_name, "0123456789abcdef") != strlen(NAME)) continue;
-        int other = openat(parent, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int other = open_directory(parent, entry->d_name);
         if (other < 0) continue;
         if (flock(other, LOCK_EX | LOCK_NB) == 0) remove_tree(parent, entry->d_name);
         close(other);
@@ -141,25 +171,16 @@ static bool is_ours(int directory) {
     return false;
 }
 
-static int open_directory(int parent, const char *name) {
-    return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-}
-
 /* Counts the files below a directory and their bytes. */
-static void measure(int directory, unsigned long *files, unsigned long long *bytes) {
-    int copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *listing = copy < 0 ? NULL : fdopendir(copy);
+static void measure(int parent, const char *name, unsigned long *files, unsigned long long *bytes) {
+    DIR *listing = open_listing(parent, name);
     if (listing == NULL) return;
     for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
         struct stat status;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        if (fstatat(copy, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (fstatat(dirfd(listing), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
         if (S_ISDIR(status.st_mode)) {
-            int below = open_directory(copy, entry->d_name);
-            if (below >= 0) {
-                measure(below, files, bytes);
-                close(below);
-            }
+            measure(dirfd(listing), entry->d_name, files, bytes);
         } else {
             *files += 1;
             *bytes += (unsigned long long)status.st_size;
@@ -172,122 +193,153 @@ static void measure(int directory, unsigned long *files, unsigned long long *byt
 static bool is_whole(int version) {
     unsigned long files = 0;
     unsigned long long bytes = 0;
-    measure(version, &files, &bytes);
+    measure(version, ".", &files, &bytes);
     return files == FILES && bytes == BYTES;
+}
+
+/* Unpacks the payload and gives it its name, unless another start was first; if false, errno says why. */
+static bool unpack_version(int parent, const char *place) {
+    unsigned long long size = ZSTD_getFrameContentSize(payload, (size_t)(payload_end - payload));
+    char *unpacked = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (unpacked == MAP_FAILED) return false;
+    size_t result = ZSTD_decompress(unpacked, size, payload, (size_t)(payload_end - payload));
+    if (ZSTD_isError(result) || result != size) {
+        /* The frame has a checksum. No other place will do better. */
+        fprintf(stderr, "nealytics: this file is damaged; download it again and compare it with SHA256SUMS\n");
+        exit(1);
+    }
+    bool done = false;
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/.new-XXXXXX", place) >= (int)sizeof path) {
+        errno = ENAMETOOLONG;
+    } else if (mkdtemp(path) != NULL) {
+        const char *made = strrchr(path, '/') + 1;
+        int directory = open_directory(parent, made);
+        /* Locked, so that another's clearing up spares it; on disk before it gets its name, so that a power cut
+         * cannot leave a name with half a program. */
+        done = directory >= 0 && flock(directory, LOCK_SH | LOCK_NB) == 0 &&
+               unpack_members(directory, unpacked, unpacked + size) && syncfs(directory) == 0 &&
+               (renameat(parent, made, parent, NAME) == 0 || errno == EEXIST || errno == ENOTEMPTY);
+        int error = errno;
+        remove_tree(parent, made); /* on failure, and if another was first */
+        if (directory >= 0) close(directory);
+        errno = error;
+    }
+    int error = errno;
+    munmap(unpacked, size);
+    errno = error;
+    return done;
 }
 
 /* The directory of this version, opened and locked by us for as long as the program runs; made if it is not there. */
 static int open_version(int parent, const char *place) {
-    /* Twice: what is opened first may be another's that is just being removed. */
+    /* Again and again, since several starts may unpack, find damage and clear up at once: 100 times 10 ms and more. */
     for (int attempt = 0; attempt < 100; attempt++) {
         int version = open_directory(parent, NAME);
-        if (version >= 0) {
-            struct stat opened, named;
-            if (!is_ours(version)) return -1;
-            if (flock(version, LOCK_SH) != 0) return -1;
-            if (fstat(version, &opened) == 0 &&
-                fstatat(parent, NAME, &named, AT_SYMLINK_NOFOLLOW) == 0 && opened.st_ino == named.st_ino) {
-                if (is_whole(version)) return version;
-                /* Unpacked again, unless a program runs from what is left; another start may be about the same. */
-                if (flock(version, LOCK_EX | LOCK_NB) != 0) {
-                    if (attempt < 50) goto again;
-                    fprintf(stderr,
-                            "nealytics: %s/%s has lost files, and a program runs from it; stop that, then start again\n",
-                            place, NAME);
-                    exit(1);
-                }
-                remove_tree(parent, NAME);
+        if (version < 0) {
+            if (errno != ENOENT) return -1;
+            if (unpack_version(parent, place)) {
+                remove_unused(parent);
+            } else if (errno != ENOENT && errno != EWOULDBLOCK) { /* these: cleared up before it was locked */
+                return -1;
             }
-        again:
-            close(version);
-            usleep(10000);
             continue;
         }
-        if (errno != ENOENT) return -1;
-
-        unsigned long long size = ZSTD_getFrameContentSize(payload, (size_t)(payload_end - payload));
-        char *unpacked = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (unpacked == MAP_FAILED) return -1;
-        size_t result = ZSTD_decompress(unpacked, size, payload, (size_t)(payload_end - payload));
-        if (ZSTD_isError(result) || result != size) {
-            /* The frame has a checksum. No other place will do better. */
-            fprintf(stderr, "nealytics: this file is damaged; download it again and compare it with SHA256SUMS\n");
-            exit(1);
-        }
-        char temporary[] = ".new-XXXXXX";
-        char path[4096];
-        if (snprintf(path, sizeof path, "%s/%s", place, temporary) >= (int)sizeof path) {
-            errno = ENAMETOOLONG;
+        struct stat opened, named;
+        if (!is_ours(version) || flock(version, LOCK_SH) != 0) {
+            close_quietly(version);
             return -1;
         }
-        if (mkdtemp(path) == NULL) return -1;
-        const char *made = path + strlen(path) - strlen(temporary);
-        int directory = open_directory(parent, made);
-        /* Locked, so that another's clearing up spares it; on disk before it gets its name, so that a power cut
-         * cannot leave a name with half a program. */
-        if (directory < 0 || flock(directory, LOCK_SH | LOCK_NB) != 0 ||
-            unpack_members(directory, unpacked, unpacked + size) != 0 || syncfs(directory) != 0 ||
-            (renameat(parent, made, parent, NAME) != 0 && errno != EEXIST && errno != ENOTEMPTY)) {
-            int error = errno;
-            remove_tree(parent, made);
-            if (error == ENOENT || error == EWOULDBLOCK) continue; /* cleared up before it was locked */
-            errno = error;
-            return -1;
+        /* What was opened may be another's that was removed before it was locked. */
+        if (fstat(version, &opened) == 0 && fstatat(parent, NAME, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+            opened.st_ino == named.st_ino) {
+            if (is_whole(version)) return version;
+            /* Unpacked again, unless a program runs from what is left; another start may be about the same. */
+            if (flock(version, LOCK_EX | LOCK_NB) == 0) {
+                remove_tree(parent, NAME);
+            } else if (attempt >= 50) {
+                fprintf(stderr,
+                        "nealytics: %s/%s has lost files, and a program runs from it; stop that, then start again\n",
+                        place, NAME);
+                exit(1);
+            }
         }
-        remove_tree(parent, made); /* only if another was first */
-        munmap(unpacked, size);
-        close(directory);
-        remove_unused(parent);
+        close(version);
+        usleep(10000);
     }
     errno = EBUSY;
     return -1;
 }
 
-/* Becomes the program unpacked below `base`, or returns. `below`: the directory in it that is ours, made if need be. */
+/* Why nothing of ours may be below a directory: others could replace it, or it may not be executed. NULL if it may. */
+static const char *why_not(int directory) {
+    struct stat status;
+    struct statvfs file_system;
+    if (fstat(directory, &status) != 0 || fstatvfs(directory, &file_system) != 0) return strerror(errno);
+    if (status.st_uid != 0 && status.st_uid != geteuid()) {
+        return "belongs to another user, who may replace what is in it";
+    }
+    if ((status.st_mode & 022) != 0 && (status.st_mode & S_ISVTX) == 0) {
+        return "others may write to it and replace what is in it (its mode has no sticky bit)";
+    }
+    if (file_system.f_flag & ST_NOEXEC) {
+        return "is on a file system from which nothing may be executed (mounted noexec)";
+    }
+    return NULL;
+}
+
+/* Opens `base` and, in turn, the directories of `below`, which are made if need be; -1 if one will not do. */
+static int open_place(const char *base, const char *below) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", base);
+    int directory = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (directory >= 0 && *below != '\0') {
+        const char *why = why_not(directory);
+        if (why != NULL) {
+            refuse(path, why);
+            close(directory);
+            return -1;
+        }
+        size_t length = 1 + strcspn(below + 1, "/");
+        bool last = below[length] == '\0';
+        char name[64];
+        snprintf(name, sizeof name, "%.*s", (int)length - 1, below + 1);
+        size_t used = strlen(path);
+        snprintf(path + used, sizeof path - used, "/%s", name);
+        below += length;
+        /* ~/.cache may be a link to a larger disk, what is ours is none. */
+        int next = mkdirat(directory, name, 0700) != 0 && errno != EEXIST
+                       ? -1
+                       : openat(directory, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (last ? O_NOFOLLOW : 0));
+        close_quietly(directory);
+        directory = next;
+    }
+    if (directory < 0) refuse(path, errno == ELOOP || errno == ENOTDIR ? "is not a directory" : strerror(errno));
+    return directory;
+}
+
+/* Becomes the program unpacked below `base`, or returns. `below`: the directory in it that is ours, made if need be;
+ * `base` itself is not ours to make. */
 static void run_from(const char *base, const char *below, char **arguments) {
     if (base == NULL || base[0] != '/') return;
-    char place[4096];
-    if (snprintf(place, sizeof place, "%s%s", base, below) >= (int)sizeof place) return;
-    /* ~/.cache may be missing; its parents are not ours to make. */
-    for (char *slash = place + strlen(base); slash != NULL; slash = strchr(slash + 1, '/')) {
-        if (*slash != '/') break;
-        *slash = '\0';
-        mkdir(place, 0700);
-        *slash = '/';
+    char place[PATH_MAX], program[PATH_MAX];
+    if (snprintf(place, sizeof place, "%s%s", base, below) >= (int)sizeof place ||
+        snprintf(program, sizeof program, "%s/%s/%s", place, NAME, PROGRAM) >= (int)sizeof program) {
+        return refuse(base, strerror(ENAMETOOLONG));
     }
-    mkdir(place, 0700);
-    /* From `base` down to where ours is: nobody else may replace what is in it. */
-    for (char *slash = place + strlen(base); slash != NULL; slash = strchr(slash + 1, '/')) {
-        struct stat above;
-        if (*slash != '/') break;
-        *slash = '\0';
-        bool seen = stat(place, &above) == 0;
-        if (seen && above.st_uid != 0 && above.st_uid != geteuid()) {
-            return refuse(place, "belongs to another user, who may replace what is in it");
-        }
-        if (seen && (above.st_mode & 022) != 0 && !(above.st_mode & S_ISVTX)) {
-            return refuse(place, "others may write to it and replace what is in it (its mode has no sticky bit)");
-        }
-        *slash = '/';
-    }
-    int parent = open_directory(AT_FDCWD, place);
-    if (parent < 0) return refuse(place, errno == ELOOP || errno == ENOTDIR ? "is not a directory" : strerror(errno));
-    if (!is_ours(parent)) return refuse(place, "belongs to another user, or others may write to it");
-    struct statvfs file_system;
-    if (fstatvfs(parent, &file_system) == 0 && (file_system.f_flag & ST_NOEXEC)) {
-        return refuse(place, "is on a file system from which nothing may be executed (mounted noexec)");
-    }
-    int version = open_version(parent, place);
-    if (version < 0) return refuse(place, strerror(errno));
+    int parent = open_place(base, below);
+    if (parent < 0) return;
+    const char *why = is_ours(parent) ? why_not(parent) : "belongs to another user, or others may write to it";
+    int version = why != NULL ? -1 : open_version(parent, place);
+    if (version < 0) refuse(place, why != NULL ? why : strerror(errno));
     close(parent);
+    if (version < 0) return;
 
-    char program[4200];
-    snprintf(program, sizeof program, "%s/%s/%s", place, NAME, PROGRAM);
     fcntl(version, F_SETFD, 0); /* the lock lives as long as the program */
     umask(umask_before);
     execv(program, arguments);
-    umask(077);
     refuse(program, strerror(errno));
+    umask(077);
     close(version);
 }
 

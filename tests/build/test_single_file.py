@@ -165,8 +165,23 @@ def test_a_directory_that_others_may_write_to_is_refused(single: Path, tmp_path:
 def test_a_place_whose_parent_others_may_rename_in_is_refused(single: Path, tmp_path: Path):
     tmp_path.chmod(0o777)
     assert f"{tmp_path}: others may write to it" in refused(single, tmp_path)
+    assert list(tmp_path.iterdir()) == []
     tmp_path.chmod(0o1777)
     assert start(single, tmp_path).wait(20) == 0
+
+
+def test_a_place_that_is_not_there_is_not_made(single: Path, tmp_path: Path):
+    assert f"{tmp_path / 'missing'}: No such file or directory" in refused(single, tmp_path / "missing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_may_be_a_link_to_a_larger_disk(single: Path, tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".cache").symlink_to(tmp_path / "disk")
+    environ = {"HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
+    subprocess.run([single], env=environ, check=True, capture_output=True)
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["nealytics"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
