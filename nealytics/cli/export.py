@@ -25,6 +25,7 @@ import msgspec
 
 from nealytics.auth.scope import Scope
 from nealytics.cli.options import config_option
+from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, Setting, endpoint_of
 from nealytics.clickhouse.embedded import engine_dir, running_engine
 from nealytics.clickhouse.encoding import Packer
@@ -163,7 +164,7 @@ async def _export(config: Config, chosen: Chosen, output: "_Output") -> Done:
     done = Done()
     async with running_engine(config), ClickHouseClient(endpoint_of(config), patient) as client:
         database = config.clickhouse.database
-        asker = _Asker()
+        asker = _Asker(client)
         if chosen.project_id is not None:
             named = [chosen.project_id]
         else:
@@ -240,7 +241,14 @@ async def _copied(
     count = 0
     quoted = False
     async for piece in pieces:
-        into.write(piece)
+        try:
+            into.write(piece)
+        except OSError as error:
+            # Not the output's: a large slice is in a temporary file.
+            raise NealyticsError(
+                f"export: a slice finds no room in a temporary file: {error.strerror}; set TMPDIR to a "
+                "directory on a larger disk"
+            ) from error
         if form == "ndjson":
             count += piece.count(b"\n")
         elif form == "csv":
@@ -257,25 +265,47 @@ def _too_large(error: NealyticsError) -> bool:
 
 
 class _Asker:
-    """Asks ClickHouse; once it has answered at all, again after a failure that may pass."""
+    """Asks ClickHouse, of several addresses each; once it has answered at all, again after a failure that may
+    pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: ClickHouseClient) -> None:
+        self._client = client
         self._begun = False
 
     async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
         for delay_s in _RETRY_DELAYS_S:
             try:
-                answer = await question()
+                return await self._ask_each(question)
             except ClickHouseError as error:
-                may_pass = isinstance(error, ClickHouseUnavailable) or error.code in LATER_CODES
-                if not (may_pass and self._begun):
+                if not (_may_pass(error) and self._begun):
                     raise
                 log.warning("export: %s; asking again in %.0f s", error, delay_s)
                 await asyncio.sleep(delay_s)
+        return await self._ask_each(question)
+
+    async def _ask_each(self, question: Callable[[], Awaitable[Any]]) -> Any:
+        """At the best address; if it fails there, at each other one that is not left alone."""
+        addresses = self._client.addresses
+        tried: list[Address] = []
+        while True:
+            address = addresses.best()
+            tried.append(address)
+            try:
+                # Another ClickHouse than that of the other addresses has other events, or a part of them.
+                await self._client.meet(address)
+                self._client.read_at(address)
+                answer = await question()
+            except ClickHouseError as error:
+                following = addresses.best()
+                if not _may_pass(error) or following in tried or addresses.is_cooling(following):
+                    raise
             else:
                 self._begun = True
                 return answer
-        return await question()
+
+
+def _may_pass(error: ClickHouseError) -> bool:
+    return isinstance(error, ClickHouseUnavailable) or error.code in LATER_CODES
 
 
 @contextmanager
@@ -286,6 +316,9 @@ def _output(file: str) -> Iterator[Write]:
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
+    if Path(file).exists() and not Path(file).is_file():
+        # A directory would be found out at the end only, and /dev/null would be replaced.
+        raise NealyticsError(f"export: {file} is not a file; name one, or - for standard output")
     unfinished = Path(f"{file}.part")
     try:
         with unfinished.open("wb") as part:

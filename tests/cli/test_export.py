@@ -8,7 +8,9 @@ import json
 import os
 import random
 import re
+import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -166,6 +168,8 @@ class Proxy:
         self.engine = engine
         self.slices = 0
         self.cut: Callable[[int], bool] = lambda number: False
+        self.is_away = False
+        self.identity = b""  # of its table, if it is another than the engine's
         self.url = ""
 
     async def __aenter__(self) -> "Proxy":
@@ -182,11 +186,17 @@ class Proxy:
         await self._session.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self.is_away:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
         headers = {name: value for name, value in request.headers.items() if name != "Host"}
         async with self._session.request(
             request.method, self.engine + request.raw_path, data=await request.read(), headers=headers
         ) as answer:
             body = await answer.read()
+            if self.identity and b"FROM system.tables" in await request.read():
+                body = self.identity
             passed = {
                 name: value
                 for name, value in answer.headers.items()
@@ -280,6 +290,55 @@ class TestOnTheEngine:
         assert result.exit_code == 0, result.output
         assert sorted(result.stdout.splitlines()) == sorted(whole.stdout.splitlines())
 
+    async def test_of_several_addresses_any_that_has_the_same_table_will_do(self, proxy, tmp_path):
+        whole = await invoke(tmp_path, proxy.url)
+        async with Proxy(proxy.engine) as other:
+            proxy.is_away = True
+            result = await invoke(tmp_path, f"{proxy.url},{other.url}")
+            assert result.exit_code == 0, result.output
+            assert sorted(result.stdout.splitlines()) == sorted(whole.stdout.splitlines())
+            # And when the first one leaves on the way.
+            proxy.is_away, proxy.slices, other.slices = False, 0, 0
+
+            def cut(number: int) -> bool:
+                proxy.is_away = number == 1
+                return proxy.is_away
+
+            proxy.cut = cut
+            result = await invoke(tmp_path, f"{proxy.url},{other.url}")
+            assert result.exit_code == 0, result.output
+            assert sorted(result.stdout.splitlines()) == sorted(whole.stdout.splitlines())
+            assert proxy.slices == 2
+            assert other.slices > 2
+
+    async def test_nothing_is_read_from_a_stranger_among_the_addresses(self, proxy, tmp_path):
+        """It would be half of one table and half of another, and called complete."""
+
+        def cut(number: int) -> bool:
+            proxy.is_away = number == 1
+            return proxy.is_away
+
+        proxy.cut = cut
+        async with Proxy(proxy.engine) as stranger:
+            stranger.identity = b"9d2f6a0e-5c0b-4a53-8d0e-2f1f6a1a7c11\n"
+            result = await invoke(tmp_path, f"{proxy.url},{stranger.url}")
+        assert result.exit_code == 1
+        assert (proxy.slices, stranger.slices) == (2, 0)
+        assert "events of" not in result.stderr
+
+    async def test_a_slice_that_finds_no_temporary_file_is_not_blamed_on_the_output(
+        self, proxy, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(cli_export, "_SLICE_MEMORY_BYTES_MAX", 100)
+        monkeypatch.setattr(tempfile, "tempdir", "/no/such/directory")
+        result = await invoke(tmp_path, proxy.url, str(tmp_path / "all"))
+        assert result.exit_code == 1
+        assert (
+            "a slice finds no room in a temporary file: No such file or directory; set TMPDIR"
+            in result.stderr
+        )
+        assert not list(tmp_path.glob("all*"))
+
     async def test_what_cannot_be_completed_leaves_no_file(self, proxy, tmp_path):
         file = tmp_path / "all.ndjson"
         file.write_text("of yesterday")
@@ -324,3 +383,15 @@ async def test_what_makes_no_sense_is_told(tmp_path: Path, arguments: list[str],
     result = await invoke(tmp_path, "http://127.0.0.1:1", *arguments)
     assert result.exit_code != 0
     assert told in result.stderr
+
+
+async def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path):
+    """A directory would be found out after hours; and who may, would lose /dev/null."""
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("directory", "pipe"):
+        result = await invoke(tmp_path, "http://127.0.0.1:1", str(tmp_path / name))
+        assert result.exit_code == 1
+        assert f"export: {tmp_path / name} is not a file; name one, or - for standard output" in result.stderr
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["directory", "nealytics.toml", "pipe"]
