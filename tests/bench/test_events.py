@@ -21,10 +21,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
         yield engine
 
 
-async def generated(engine: RunningEngine) -> ClickHouseClient:
+async def generated(engine: RunningEngine, *, again: bool = False) -> ClickHouseClient:
+    """Once for all tests here, unless `again`."""
     client = ClickHouseClient(endpoint_of(engine.config), engine.config.clickhouse)
-    await schema.apply(client, engine.config.clickhouse)
-    await events.generate(client, "nealytics_core", EVENTS, 5)
+    if await schema.apply(client, engine.config.clickhouse) or again:
+        await events.generate(client, "nealytics_core", EVENTS, 5)
     return client
 
 
@@ -42,7 +43,7 @@ async def test_there_are_as_many_events_as_asked_for_some_of_them_twice(engine: 
 async def test_they_are_the_same_ones_every_time(engine: RunningEngine):
     said = set()
     for _ in range(2):
-        async with await generated(engine) as client:
+        async with await generated(engine, again=True) as client:
             ((rows,),) = await client.query(f"SELECT sum(sipHash64(*)) FROM {TABLE}")
             parts = await client.query(
                 "SELECT partition, rows FROM system.parts WHERE active AND table = 'global_events'"

@@ -37,7 +37,7 @@ async def client(engine: RunningEngine) -> AsyncIterator[ClickHouseClient]:
 async def test_what_the_indexes_find_is_what_a_full_read_finds(client: ClickHouseClient):
     chosen = await client.query(
         f"SELECT session_id, user_id FROM {TABLE}"
-        " WHERE user_id IS NOT NULL AND sipHash64(event_id) % 1500 = 0"
+        " WHERE user_id IS NOT NULL AND sipHash64(event_id) % 3000 = 0"
     )
     assert len(chosen) > 10
     for session, user in [*chosen, ["nobody", "nobody"]]:
