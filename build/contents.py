@@ -4,13 +4,20 @@
 
 FOLDER and REPORT are what build/nuitka.py made: the report names the modules and libraries that went in, so
 what is listed is what is there and not what is installed. Whatever has no text of a licence is an error.
+
+What is linked into a package's own modules is listed below that package, as far as the package tells: by an
+SBOM in its wheel (PEP 770), or by its library's version when asked. chDB tells nothing about the libraries
+inside of ClickHouse, and others have small ones that no one names, so the SBOM calls itself incomplete.
 """
 
 import argparse
 import hashlib
+import importlib
 import importlib.metadata
 import json
 import os
+import platform
+import pyexpat
 import re
 import shutil
 import subprocess
@@ -22,6 +29,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = "chdb-core"
@@ -36,6 +48,7 @@ class Component:
     licence: str = ""
     texts: list[Path] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)  # in FOLDER; for libraries of the system
+    inside: list[dict[str, Any]] = field(default_factory=list)  # linked into its modules, as CycloneDX has it
 
 
 def main() -> None:
@@ -49,7 +62,7 @@ def main() -> None:
     report = ElementTree.parse(arguments.report).getroot()
     components = sorted(
         [
-            python(),
+            python(arguments.folder),
             nuitka(),
             *distributions(report, arguments.flavour),
             *system_libraries(arguments.folder, report),
@@ -58,9 +71,10 @@ def main() -> None:
         key=lambda component: component.name.lower(),
     )
     write_licences(components, arguments.licences)
-    arguments.sbom.write_text(
-        json.dumps(sbom(components, arguments.flavour, arguments.folder), indent=1) + "\n"
-    )
+    text = json.dumps(sbom(components, arguments.flavour, arguments.folder), indent=1) + "\n"
+    if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
+        raise SystemExit(f"contents: the SBOM is not what CycloneDX 1.6 wants: {error}")
+    arguments.sbom.write_text(text)
 
 
 def distributions(report: ElementTree.Element, flavour: str) -> Iterator[Component]:
@@ -86,11 +100,45 @@ def distributions(report: ElementTree.Element, flavour: str) -> Iterator[Compone
         found[key] = Component(
             key, distribution.version, f"pkg:pypi/{key}@{distribution.version}",
             metadata.get("License-Expression") or metadata.get("License", "").split("\n")[0], sorted(texts),
+            inside=[*linked_by_sbom(distribution), *linked_by_asking(key)],
         )  # fmt: skip
     return iter(found.values())
 
 
-def python() -> Component:
+def linked_by_sbom(distribution: importlib.metadata.Distribution) -> Iterator[dict[str, Any]]:
+    """What the SBOMs in a wheel list, without their references, which mean something there only."""
+    for file in distribution.files or []:
+        if file.parts[1:2] != ("sboms",) or not file.name.endswith(".json"):
+            continue
+        bom = json.loads(Path(str(file.locate())).read_text())
+        if bom.get("bomFormat") != "CycloneDX":
+            raise SystemExit(f"contents: {file} is no CycloneDX; teach build/contents.py to read it")
+        for component in bom.get("components", []):
+            if not component.get("purl", "").startswith("pkg:pypi/"):  # the wheel itself
+                wanted = ("type", "name", "version", "scope", "hashes", "licenses", "purl")
+                yield {key: component[key] for key in wanted if key in component}
+
+
+def library(name: str, version: str, purl: str) -> dict[str, Any]:
+    return {"type": "library", "name": name, "version": version, "purl": f"pkg:{purl}{version}"}
+
+
+def linked_by_asking(package: str) -> Iterator[dict[str, Any]]:
+    """The C library that a package's modules have inside, whose version only the modules know."""
+    if package == "backports-zstd":
+        yield library(
+            "zstd", importlib.import_module("backports.zstd").zstd_version, "github/facebook/zstd@v"
+        )
+    elif package == "lz4":
+        yield library("lz4", importlib.import_module("lz4").library_version_string(), "github/lz4/lz4@v")
+    elif package == "uvloop":
+        number = importlib.import_module("uvloop.loop").libuv_get_version()
+        version = ".".join(str(number >> bits & 0xFF) for bits in (16, 8, 0))
+        yield library("libuv", version, "github/libuv/libuv@v")
+
+
+def python(folder: Path) -> Component:
+    """CPython, with the libraries that are part of its own modules unless a distribution took them out."""
     version = ".".join(map(str, sys.version_info[:3]))
     places = [
         Path(sysconfig.get_path("stdlib"), "LICENSE.txt"),
@@ -100,6 +148,14 @@ def python() -> Component:
     return Component(
         "cpython", version, f"pkg:generic/cpython@{version}", "PSF-2.0",
         [place for place in places if place.exists()][:1],
+        inside=[
+            library(name, known, f"generic/{name}@")
+            for name, known, file in (
+                ("expat", ".".join(map(str, pyexpat.version_info)), "libexpat.so*"),
+                ("libmpdec", str(importlib.import_module("_decimal").__libmpdec_version__), "libmpdec.so*"),
+            )
+            if not any(folder.glob(file))
+        ],
     )  # fmt: skip
 
 
@@ -126,15 +182,17 @@ def zstd() -> Component:
 
 def system_libraries(folder: Path, report: ElementTree.Element) -> Iterator[Component]:
     """Libraries of the machine that compiled, as packages of its distribution."""
+    system = platform.freedesktop_os_release()
     packages: dict[str, Component] = {}
     for node in report.iter("included_dll"):
         source = _real_path(node.attrib["source_path"])
         if source is None or source.name.startswith("libpython"):
             continue
         name, version, kind, texts = _package_of(source)
-        component = packages.setdefault(
-            name, Component(name, version, f"pkg:{kind}/{name}@{version}", "", texts)
-        )
+        purl = f"pkg:{kind}/{system['ID']}/{quote(name)}@{quote(version, safe=':~')}"
+        if "VERSION_ID" in system:
+            purl += f"?distro={system['ID']}-{system['VERSION_ID']}"
+        component = packages.setdefault(name, Component(name, version, purl, "", texts))
         component.files.append(folder / node.attrib["dest_path"])
     return iter(packages.values())
 
@@ -152,7 +210,7 @@ def _package_of(library: Path) -> tuple[str, str, str, list[Path]]:
             if found.returncode == 0:
                 name = found.stdout.split(":")[0]
                 version = _output("dpkg-query", "-W", "-f", "${Version}", name)
-                return name, version, "deb/debian", [Path("/usr/share/doc", name, "copyright")]
+                return name, version, "deb", [Path("/usr/share/doc", name, "copyright")]
     if shutil.which("rpm"):
         name, version = _output("rpm", "-qf", "--qf", "%{NAME} %{VERSION}-%{RELEASE}", str(library)).split()
         texts = _output("rpm", "-q", "--licensefiles", name).split()
@@ -194,6 +252,7 @@ def sbom(components: list[Component], flavour: str, folder: Path) -> dict[str, o
                 if len(component.files) == 1
                 else {}
             ),
+            **({"components": component.inside} if component.inside else {}),
         }
         for component in components
     ]
@@ -218,6 +277,7 @@ def sbom(components: list[Component], flavour: str, folder: Path) -> dict[str, o
         },
         "components": listed,
         "dependencies": [{"ref": program, "dependsOn": [component.purl for component in components]}],
+        "compositions": [{"aggregate": "incomplete", "assemblies": [program]}],
     }
 
 

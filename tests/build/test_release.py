@@ -113,6 +113,25 @@ def test_the_sbom_and_the_licences_list_the_same(release: Path, flavour: str):
     assert all(size > 200 for size in texts.values()), texts
 
 
+@pytest.mark.parametrize("flavour", NAMES)
+def test_the_sbom_tells_what_is_linked_into_packages_and_whose_libraries_came_along(
+    release: Path, flavour: str
+):
+    bom = json.loads((release / f"{NAMES[flavour]}.cdx.json").read_text())
+    inside = {
+        component["name"]: {each["name"] for each in component.get("components", [])}
+        for component in bom["components"]
+    }
+    assert "openssl" in inside["cryptography"]
+    assert (inside["uvloop"], inside["lz4"], inside["backports-zstd"]) == ({"libuv"}, {"lz4"}, {"zstd"})
+    # chDB says nothing about what ClickHouse is made of.
+    assert bom["compositions"][0]["aggregate"] == "incomplete"
+    system = platform.freedesktop_os_release()["ID"]
+    of_system = [each["purl"] for each in bom["components"] if re.match("pkg:(deb|rpm)/", each["purl"])]
+    assert of_system
+    assert all(purl.split("/")[1] == system for purl in of_system), of_system
+
+
 # A machine with nothing but a C library
 
 C_LIBRARY = re.compile(r"(libc|libm|libdl|librt|libpthread|libutil|libresolv|ld-linux[\w-]*)\.so\.\d+")
