@@ -108,7 +108,6 @@ def flags(output: Path, jobs: int) -> list[str]:
         f"--report={output}/nealytics.report.xml",
         "--report-diffable",
         f"--jobs={jobs}",
-        "--assume-yes-for-downloads",
         "--remove-output",
         "--quiet",
     ]
@@ -170,12 +169,13 @@ def add_engine(folder: Path) -> None:
         shutil.copyfile(packages / file, target)
     # The folder may belong to another user than the one who runs it. Without its path, which is another one
     # with every build.
-    compileall.compile_dir(
+    if not compileall.compile_dir(
         folder / "chdb",
         quiet=1,
         stripdir=str(folder),
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-    )
+    ):
+        raise SystemExit("build: a module of chDB does not compile; the message is above")
 
 
 def strip(folder: Path) -> None:
