@@ -3,7 +3,8 @@
 #
 # So that image and tarball hold the same program; both flavours of the image come from the embedded tarball, which is the
 # one that has the program as a folder. On a machine of that architecture, with Docker or buildah (BUILDER). The image is
-# $IMAGE:VERSION-ARCH, or $IMAGE:VERSION-embedded-ARCH; the one without ClickHouse is tried against that of the tarball.
+# $IMAGE:VERSION-ARCH, or $IMAGE:VERSION-embedded-ARCH, and dist/images/ gets it as a file for `docker load`; the one
+# without ClickHouse is tried against that of the tarball.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 image=${IMAGE:-ghcr.io/neavents/nealytics}
@@ -27,9 +28,13 @@ program=$(find "$scratch" -name nealytics -type f -perm -u+x)
 [ -n "$program" ] || fail "${tarball[0]} has no program nealytics in it"
 folder=$(dirname "$program")
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' nealytics/__init__.py)
+mkdir -p dist/images
+file=dist/images/nealytics-$version-$flavour-$arch.tar
+rm -f "$file" "$file.gz" # buildah adds to a file that is there
+output=docker-archive:$file
 case $flavour in
   embedded)
-    scripts/image.sh --embedded --program "$folder" --tag "$image:$version-embedded-$arch" --check
+    scripts/image.sh --embedded --program "$folder" --tag "$image:$version-embedded-$arch" --output "$output" --check
     ;;
   server)
     port=$((20000 + RANDOM % 12000))
@@ -45,10 +50,12 @@ case $flavour in
     done
     CLICKHOUSE_PASSWORD=$(sed -n 's/^embedded_password = "\(.*\)"/\1/p' "$config")
     export CLICKHOUSE_PASSWORD
-    scripts/image.sh --program "$folder" --tag "$image:$version-$arch" --check --clickhouse "http://127.0.0.1:$port"
+    scripts/image.sh --program "$folder" --tag "$image:$version-$arch" --output "$output" \
+      --check --clickhouse "http://127.0.0.1:$port"
     kill -TERM $engine
     wait $engine || fail "the ClickHouse it was tried with ended with $?"
     engine=''
     ;;
   *) fail "the flavour is \"$flavour\"; server or embedded is known" ;;
 esac
+gzip "$file"

@@ -119,7 +119,7 @@ def test_each_job_has_the_rights_it_needs_and_no_others():
     assert writing == {
         "build": set(),
         "smoke": set(),
-        "image": {"packages"},
+        "image": set(),
         "attest": {"id-token", "attestations"},
         "publish": {"contents", "packages", "id-token", "attestations", "artifact-metadata"},
     }
