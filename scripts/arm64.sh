@@ -86,6 +86,8 @@ python3 -m pip download -qq --disable-pip-version-check --no-deps --require-hash
 python3 -m pip download -qq --disable-pip-version-check --dest "$root/wheels" setuptools wheel hatchling editables
 
 step "builds"
+# The environment is kept; of an earlier call's sources, what has been removed since would else be built in.
+find "$root/source" -mindepth 1 -maxdepth 1 ! -name .venv-build -exec rm -rf {} +
 git ls-files -z | tar --create --null --files-from - | tar --extract --directory "$root/source"
 in_root bash -c 'cd /source && scripts/release.sh'
 

@@ -34,15 +34,18 @@ system_libraries() {
   } | xargs -d '\n' ldd | grep -v ':$' | grep -oE '/[^ ]+' | grep -v /site-packages/ | sort -u |
     xargs -d '\n' realpath | sort -u | xargs -d '\n' sha256sum
 }
-name=$({
-  "$python" -VV
-  for tool in "${CC:-gcc}" ld strip patchelf; do "$tool" --version; done
-  # Those that Nuitka hands on to the compiler.
-  for variable in CC CPPFLAGS CFLAGS CCFLAGS CXXFLAGS LDFLAGS; do echo "$variable=${!variable:-}"; done
-  system_libraries
-  find nealytics build/nuitka.py build/requirements-build.txt pyproject.toml -type f ! -name '*.pyc' -print0 | sort -z |
-    xargs -0 sha256sum
-} | sha256sum | cut -c1-20)
+hash_of_all() {
+  {
+    "$python" -VV
+    for tool in "${CC:-gcc}" ld strip patchelf; do "$tool" --version; done
+    # Those that Nuitka hands on to the compiler.
+    for variable in CC CPPFLAGS CFLAGS CCFLAGS CXXFLAGS LDFLAGS; do echo "$variable=${!variable:-}"; done
+    system_libraries || fail "ldd does not tell to which libraries Python and its packages are linked"
+    find nealytics build/nuitka.py build/requirements-build.txt pyproject.toml -type f ! -name '*.pyc' -print0 |
+      sort -z | xargs -0 sha256sum
+  } | sha256sum | cut -c1-20
+}
+name=$(hash_of_all)
 made=$cache/$name
 if [ "${1:-}" = --fresh ] || [ ! -e "$made/nealytics.dist/nealytics" ]; then
   mkdir -p "$cache"
@@ -57,6 +60,7 @@ if [ "${1:-}" = --fresh ] || [ ! -e "$made/nealytics.dist/nealytics" ]; then
   trap 'rm -rf "$scratch"' EXIT
   export CCACHE_DIR=${CCACHE_DIR:-$cache/ccache} NUITKA_CACHE_DIR=${NUITKA_CACHE_DIR:-$cache/nuitka} CCACHE_NOHASHDIR=1
   "$python" build/nuitka.py --output "$scratch" --engine ${JOBS:+--jobs "$JOBS"} >&2
+  [ "$(hash_of_all)" = "$name" ] || fail "a source changed while it was compiled; call it again"
   rm -rf "$made"
   mv "$scratch" "$made"
   # Folders of earlier sources; the newest three are kept.

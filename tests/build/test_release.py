@@ -3,6 +3,7 @@
 TEST_RELEASE names the directory with the tarballs of this machine's architecture.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -62,6 +63,20 @@ def test_a_release_of_what_the_changelog_calls_unreleased_is_refused():
 
 def test_an_unknown_option_is_refused():
     assert "unknown option --relaese" in run("release.sh", "--relaese").stderr
+
+
+def test_of_two_calls_that_make_the_same_one_waits_and_says_so(tmp_path: Path):
+    lock = tmp_path / "lock"
+    command = f'. scripts/env.sh && exec {{fd}}>"{lock}" && lock_or_wait "$fd" "a folder" && echo done'
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = subprocess.Popen(
+            ["bash", "-c", command], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert waiting.stderr is not None
+        assert "waits for another call that makes a folder" in waiting.stderr.readline()
+        assert waiting.poll() is None
+    assert waiting.communicate(timeout=20)[0] == "done\n"
 
 
 @pytest.mark.parametrize("flavour", NAMES)
