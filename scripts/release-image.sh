@@ -19,7 +19,14 @@ flavour=$1
 arch=$2
 scratch=$(mktemp -d)
 engine=''
-trap '[ -z "$engine" ] || kill -TERM "$engine" 2>/dev/null || true; rm -rf "$scratch"' EXIT
+clean_up() {
+  if [ -n "$engine" ]; then
+    kill -TERM "$engine" 2>/dev/null || true
+    wait "$engine" || true
+  fi
+  rm -rf "$scratch"
+}
+trap clean_up EXIT
 
 tarball=(dist/nealytics-*-linux-"$arch"-embedded.tar.gz)
 [ -f "${tarball[*]}" ] || fail "dist/ has to hold one nealytics-VERSION-linux-$arch-embedded.tar.gz; scripts/release.sh makes it"
@@ -43,9 +50,11 @@ case $flavour in
     NEALYTICS_CLICKHOUSE_EMBEDDED_LISTEN=127.0.0.1:$port "$program" serve --config "$config" \
       2>"$scratch/log" &
     engine=$!
-    for _ in $(seq 1 300); do
-      if curl -fsS -o /dev/null "http://127.0.0.1:$port/ping" 2>/dev/null; then break; fi
+    end=$((SECONDS + 60))
+    until curl -fsS -o /dev/null "http://127.0.0.1:$port/ping" 2>/dev/null; do
       kill -0 $engine 2>/dev/null || fail "the ClickHouse to try it with ended:"$'\n'"$(tail -n 5 "$scratch/log")"
+      [ $SECONDS -lt $end ] ||
+        fail "the ClickHouse to try it with does not answer:"$'\n'"$(tail -n 5 "$scratch/log")"
       sleep 0.2
     done
     CLICKHOUSE_PASSWORD=$(sed -n 's/^embedded_password = "\(.*\)"/\1/p' "$config")
