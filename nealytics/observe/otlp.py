@@ -223,6 +223,8 @@ class _SpanExporter(SpanExporter):
         self.overflowed = 0
         self._left = 0
         self._overflow_counted = 0
+        # What is lost is counted by that thread, and at a stop by the one that gives up on it.
+        self._counting = threading.Lock()
         self._closed = False
 
     @property
@@ -234,11 +236,12 @@ class _SpanExporter(SpanExporter):
         try:
             result = self._exporter.export(spans)
         finally:
-            if not self._closed:
-                self._left += len(spans)
-                delivered = result is SpanExportResult.SUCCESS
-                lost = self._count_lost(0 if delivered else len(spans))
-                self._delivery.told(delivered, f"{lost} spans are lost")
+            with self._counting:
+                if not self._closed:
+                    self._left += len(spans)
+                    delivered = result is SpanExportResult.SUCCESS
+                    lost = self._count_lost(0 if delivered else len(spans))
+                    self._delivery.told(delivered, f"{lost} spans are lost")
         return result
 
     def shutdown(self) -> None:
@@ -246,8 +249,9 @@ class _SpanExporter(SpanExporter):
 
     def close(self) -> None:
         """What still waits or is under way is not told of any more, and counts as lost."""
-        self._closed = True
-        self._count_lost(self.waiting)
+        with self._counting:
+            self._closed = True
+            self._count_lost(self.waiting)
 
     def _count_lost(self, spans: int) -> int:
         overflow = self.overflowed - self._overflow_counted
