@@ -241,10 +241,10 @@ def test_ordinary_messages_stay_as_they_are(text):
 def test_cleaning_takes_time_in_proportion_to_the_text(piece):
     """A client decides what is in some messages; it must not be able to stop the loop with one."""
     text = piece * (30_000 // len(piece))
-    started = time.perf_counter()
+    started = time.thread_time()  # of the processor, whatever else the machine does
     clean(text)
     clean("password=" + text)
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 # Secrets, told by their value

@@ -92,9 +92,9 @@ def test_an_id_costs_next_to_nothing():
     a busy machine, and still below what uuid4 costs on it."""
     times = []
     for _ in range(20):
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(1_000):
             request_id.begin(None)
-        times.append((time.perf_counter() - started) / 1_000)
+        times.append((time.thread_time() - started) / 1_000)
     request_id._current.set("")
     assert min(times) < 5e-6
