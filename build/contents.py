@@ -6,8 +6,9 @@ FOLDER and REPORT are what build/nuitka.py made: the report names the modules an
 what is listed is what is there and not what is installed. Whatever has no text of a licence is an error.
 
 What is linked into a package's own modules is listed below that package, as far as the package tells: by an
-SBOM in its wheel (PEP 770), or by its library's version when asked. chDB tells nothing about the libraries
-inside of ClickHouse, and others have small ones that no one names, so the SBOM calls itself incomplete.
+SBOM in its wheel (PEP 770), or by its library's version when asked. The libraries inside of ClickHouse are
+missing, versions and licences: chDB's wheel says nothing of them, only the running engine does, without
+versions (system.licenses). Others have small ones that no one names. So the SBOM calls itself incomplete.
 """
 
 import argparse

@@ -139,7 +139,7 @@ def test_the_sbom_tells_what_is_linked_into_packages_and_whose_libraries_came_al
     }
     assert "openssl" in inside["cryptography"]
     assert (inside["uvloop"], inside["lz4"], inside["backports-zstd"]) == ({"libuv"}, {"lz4"}, {"zstd"})
-    # chDB says nothing about what ClickHouse is made of.
+    # Without what ClickHouse is made of.
     assert bom["compositions"][0]["aggregate"] == "incomplete"
     system = platform.freedesktop_os_release()["ID"]
     of_system = [each["purl"] for each in bom["components"] if re.match("pkg:(deb|rpm)/", each["purl"])]
