@@ -526,18 +526,18 @@ class TestOnTheEngine:
         await fill(reader.clickhouse, 300_000)
         async with reader.open(EXPORT, headers={"Accept-Encoding": "identity"}, **RANGE) as answer:
             read = len(await answer.content.readexactly(100_000))
-            taken = []
-            for _ in range(5):
-                await asyncio.sleep(0.3)
-                taken.append(tampered.bytes)
-            # The kernel's buffers for two connections, ours, and those of the client.
-            assert taken[-1] < 20_000_000
-            assert taken[-1] == taken[-2]
-            (running,) = await reader.clickhouse.query(
+            running = (
                 "SELECT count() FROM system.processes WHERE query LIKE '%toJSONString%'"
                 " AND query NOT LIKE '%system.processes%'"
             )
-            assert running == [0]
+            # All buffers on the way are full when nothing has moved for a while and no query runs.
+            async with asyncio.timeout(60):
+                taken = -1
+                while taken != tampered.bytes or await reader.clickhouse.query(running) != [[0]]:
+                    taken = tampered.bytes
+                    await asyncio.sleep(0.5)
+            # The kernel's buffers for two connections, ours, and those of the client.
+            assert taken < 20_000_000
             ids = set()
             rest = b""
             async for piece in answer.content.iter_chunked(1 << 20):
@@ -577,7 +577,7 @@ class TestOnTheEngine:
                     await answer.read()
                     return int(answer.status)
 
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             for who in (one, two, three):
                 while await status_of(who) != 200:
                     assert time.monotonic() < deadline
@@ -592,7 +592,7 @@ class TestOnTheEngine:
         )
 
         async def wait_for(count: int) -> None:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while await reader.clickhouse.query(running) != [[count]]:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)

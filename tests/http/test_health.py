@@ -168,7 +168,7 @@ async def test_a_clickhouse_that_hangs_holds_up_no_probe():
     clickhouse = Pinged()
     clickhouse.hangs = True
     ping = CachedPing(clickhouse, timeout_s=0.05)  # type: ignore[arg-type]
-    problems = await asyncio.wait_for(asyncio.gather(*(ping.problem() for _ in range(20))), 2)
+    problems = await asyncio.wait_for(asyncio.gather(*(ping.problem() for _ in range(20))), 30)
     assert set(problems) == {"ClickHouse does not answer within 0.05 s"}
     assert clickhouse.pings == 1
 
@@ -180,7 +180,7 @@ async def test_a_probe_that_hangs_up_does_not_spoil_it_for_the_others():
     first = asyncio.create_task(ping.problem())
     await asyncio.sleep(0.01)
     first.cancel()
-    assert await asyncio.wait_for(ping.problem(), 2) is not None
+    assert await asyncio.wait_for(ping.problem(), 30) is not None
 
 
 async def test_ready_shows_which_of_several_addresses_is_used():
@@ -214,7 +214,7 @@ async def gauge(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 async def until_ready_is(probe: Probe, value: float) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while probe.metrics.value("nealytics_ready") != value:  # noqa: ASYNC110  (the gauge has no event)
             await asyncio.sleep(0.01)
 

@@ -51,7 +51,7 @@ async def test_the_query_of_a_client_that_left_is_ended():
     asked.transport = None
     with pytest.raises(ConnectionResetError):
         await running
-    await asyncio.wait_for(ended.wait(), 1)
+    await asyncio.wait_for(ended.wait(), 30)
 
 
 async def test_a_server_that_stops_ends_the_query_too():
@@ -68,4 +68,4 @@ async def test_a_server_that_stops_ends_the_query_too():
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    await asyncio.wait_for(ended.wait(), 1)
+    await asyncio.wait_for(ended.wait(), 30)

@@ -451,7 +451,7 @@ def test_a_receiver_that_no_authority_vouches_for_gets_nothing(
 ):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
     metrics = Metrics.private()
-    with tracing_to(tls_receiver.url, metrics, timeout_s=0.5) as tracing:
+    with tracing_to(tls_receiver.url, metrics, timeout_s=3.0) as tracing:
         finish_spans(tracing, 1)
         until(lambda: "certificate verify failed" in caplog.text)
     assert metrics.value(LOST) == 1
