@@ -433,8 +433,8 @@ class TestOnTheEngine:
     async def test_streams_with_the_same_question_ask_together(
         self, quick: Reader, monkeypatch: pytest.MonkeyPatch
     ):
-        """What a hub asks does not depend on how many listen to it; so hubs are counted, as how often they ask
-        depends on the machine."""
+        """What a hub asks does not depend on how many listen to it; so hubs are counted, and not questions,
+        whose number depends on the machine."""
         hubs: list[http_live.Hub] = []
 
         class Noted(http_live.Hub):
