@@ -6,9 +6,12 @@ Does nothing where systemd did not ask, that is, where NOTIFY_SOCKET is not set.
 import os
 import socket
 
+_WAIT_S = 1.0
+
 
 def notify(state: str) -> None:
-    """Sends `state`, such as `READY=1`. A lost message is no reason to fail, so errors are not raised."""
+    """Sends `state`, such as `READY=1`. A lost message is no reason to fail, so errors are not raised, nor to
+    stand still, so one who does not read is waited for no longer than `_WAIT_S`."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -16,6 +19,7 @@ def notify(state: str) -> None:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.settimeout(_WAIT_S)
             sock.connect(address)
             sock.sendall(state.encode())
     except OSError:

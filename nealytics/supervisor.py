@@ -29,7 +29,7 @@ from nealytics import __version__, notify
 from nealytics.config import Config, config_to_json, split_listen
 from nealytics.errors import ConfigError
 from nealytics.observe import otel
-from nealytics.process import EXIT_UNUSABLE, READY, self_command
+from nealytics.process import EXIT_UNUSABLE, HEARTBEAT_S, READY, self_command
 from nealytics.shared import NodeMemory
 
 log = logging.getLogger("nealytics.supervisor")
@@ -37,6 +37,7 @@ log = logging.getLogger("nealytics.supervisor")
 # A loop that has not turned for this long is stuck, not busy: the slowest thing a worker does on its
 # loop takes milliseconds.
 SILENCE_MAX_S = 60.0
+SECOND_LOOK_S = 5 * HEARTBEAT_S
 HEALTHY_AFTER_S = 30.0
 RESTART_DELAY_MIN_S = 0.1
 RESTART_DELAY_MAX_S = 10.0
@@ -188,10 +189,15 @@ class Supervisor:
 
     async def _listen(self, child: Child, channel: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        patience_s = self._silence_max_s
         while True:
             try:
-                data = await asyncio.wait_for(loop.sock_recv(channel, 4096), self._silence_max_s)
+                data = await asyncio.wait_for(loop.sock_recv(channel, 4096), patience_s)
             except TimeoutError:
+                if patience_s > SECOND_LOOK_S:
+                    # Perhaps it was this process that stood still, on a machine that was paused, say.
+                    patience_s = SECOND_LOOK_S
+                    continue
                 log.error(
                     "serve: %s has been silent for %.0f s, so it is killed", child.name, self._silence_max_s
                 )
@@ -201,6 +207,7 @@ class Supervisor:
                 return
             if not data:
                 return
+            patience_s = self._silence_max_s
             child.heard_at = time.monotonic()
             if READY in data:
                 child.ready.set()

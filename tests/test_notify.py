@@ -33,6 +33,16 @@ def test_a_socket_that_is_gone_is_no_error(tmp_path: Path, monkeypatch: pytest.M
     notify("READY=1")
 
 
+def test_one_who_does_not_read_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setattr("nealytics.notify._WAIT_S", 0.01)
+        unread = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+        for _ in range(unread + 5):
+            notify("WATCHDOG=1")
+
+
 def test_the_watchdog_is_fed_twice_as_often_as_it_bites(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WATCHDOG_USEC", "30000000")
     assert watchdog_interval_s() == 15

@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,24 @@ async def test_a_worker_that_hangs_is_killed_and_started_again(tmp_path: Path):
             while hung in descendants(os.getpid()):  # noqa: ASYNC110 - no event tells it
                 await asyncio.sleep(0.05)
             await a_child_beside(others)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running == 0
+
+
+async def test_a_supervisor_that_stood_still_kills_nobody_for_its_own_silence(tmp_path: Path):
+    """As on a machine that was paused: when it goes on, what workers said meanwhile is there to be read."""
+    others = set(descendants(os.getpid()))
+    supervisor = Supervisor(node_config(tmp_path), silence_max_s=5.5)
+    running = asyncio.create_task(supervisor.run())
+    try:
+        async with asyncio.timeout(90):
+            worker = await a_child_beside(others)
+            await supervisor._children[0].ready.wait()
+            for _ in range(2):
+                time.sleep(6)  # noqa: ASYNC251 - it is the loop that shall stand still
+                await asyncio.sleep(0.5)
+                assert await a_child_beside(others) == worker
     finally:
         os.kill(os.getpid(), signal.SIGTERM)
         assert await running == 0

@@ -48,7 +48,9 @@ class Product:
             return 0, ""
 
     def metric(self, name: str) -> float:
-        _, text = self.get("/metrics")
+        status, text = self.get("/metrics")
+        if status != 200:  # no figure is not the figure 0
+            raise BenchError(f"bench: /metrics does not answer (HTTP {status}):\n{self._log_tail()}")
         return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith(name + " "))
 
     def wait_until_answers(self, path: str) -> None:
