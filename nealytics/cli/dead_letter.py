@@ -15,7 +15,7 @@ from nealytics.clickhouse.embedded import running_engine
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.commit.committer import insert_token
 from nealytics.commit.dead_letter import DIRECTORY, DeadLetter, DeadLetterUnreadable, DeadRow
-from nealytics.commit.repeat import insert_again
+from nealytics.commit.delivery import deliver
 from nealytics.config import Config, load
 
 _REASON_CHARS_MAX = 100
@@ -95,12 +95,14 @@ async def _retry(config: Config, directory: DeadLetter, ids: list[str]) -> tuple
             try:
                 dead = directory.read(id)
                 # The token that the committer gave to this row alone: a retry of a retry is the same insert.
-                await insert_again(
+                await deliver(
                     client,
                     config.clickhouse.database,
+                    dead.row,
                     [dead.row],
                     dead.row_format,
                     token=insert_token(dead.log_id, dead.lsn, dead.lsn, dead.row),
+                    tried=True,
                 )
             except DeadLetterUnreadable as error:
                 click.echo(str(error), err=True)

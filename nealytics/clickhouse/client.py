@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -181,6 +181,13 @@ def endpoint_of(config: Config) -> Endpoint:
     )
 
 
+class Served(NamedTuple):
+    """Which address did what was asked, and whether another failed before, perhaps having done it."""
+
+    address: Address
+    moved: bool
+
+
 class ClickHouseClient:
     """A pool of connections to one endpoint. Close it when done; its methods may be used by many tasks at
     once."""
@@ -220,12 +227,12 @@ class ClickHouseClient:
     def __repr__(self) -> str:
         return f"ClickHouseClient({self.endpoint!r})"
 
-    async def insert(self, sql: str, body: bytes, *, token: str) -> Address:
-        """Sends `body` as the data of the INSERT `sql`; returns once ClickHouse has it, and where.
+    async def insert(self, sql: str, body: bytes, *, token: str) -> Served:
+        """Sends `body` as the data of the INSERT `sql`; returns once ClickHouse has it, and says where.
 
         `token` names the batch: what was already taken under it is not taken again. So a call that failed may
         be repeated with the same arguments, and must not be made with others. But the success of a repetition
-        does not prove that the rows are there: `commit.repeat`. Raises `ClickHouseError`.
+        does not prove that the rows are there: `commit.delivery`. Raises `ClickHouseError`.
         """
         headers = {}
         if self._compression != "none":
@@ -449,9 +456,8 @@ class ClickHouseClient:
 
     async def _at_one_that_serves(
         self, send: Callable[[Address], Awaitable[None]], *, is_ping: bool = False
-    ) -> Address:
-        """Does it at the best address, and if that fails, at each other one that is left; says where it was
-        done."""
+    ) -> Served:
+        """Does it at the best address, and if that fails, at each other one that is left."""
         tried: list[Address] = []
         while True:
             address = self.addresses.best()
@@ -462,7 +468,7 @@ class ClickHouseClient:
                 # A replica that takes no insert answers pings all the same.
                 with self._watching(address, ends_cool_down=not is_ping):
                     await send(address)
-                return address
+                return Served(address, moved=len(tried) > 1)
             except ClickHouseError as error:
                 if not error.of_the_address or self.addresses.best() in tried:
                     raise

@@ -11,7 +11,7 @@ What it promises
     at every try: same rows, same bytes, same token, same settings, also after a crash and under another
     configuration. So ClickHouse's deduplication recognises a batch whose answer was lost. What it recognises
     it may nevertheless have lost in a crash: the rows of a range that was tried before are looked for in the
-    table before it is settled (`commit.repeat`).
+    table before it is settled (`commit.delivery`).
   - No row is skipped. A row leaves the log's `outstanding` ranges only after ClickHouse answered that it has
     it, or after its file in the dead letter is durable.
   - Cancelling `run` at any point leaves the log in a state from which another committer goes on.
@@ -62,10 +62,9 @@ from uuid import UUID
 
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
-from nealytics.clickhouse.schema import insert_sql
 from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
-from nealytics.commit.repeat import insert_again
+from nealytics.commit.delivery import deliver
 from nealytics.config import CommitConfig
 from nealytics.errors import LogBroken, LogDamaged, LogFull, NealyticsError
 from nealytics.observe import otel
@@ -405,12 +404,17 @@ class Committer:
         while True:
             otel.note("nealytics.attempts", failures + 1)
             try:
-                if whole in self._tried:
-                    await insert_again(self._client, self._database, rows, rows.row_format, token=token)
-                else:
-                    self._tried.add(whole)
-                    sql = insert_sql(self._database, rows.row_format)
-                    await self._client.insert(sql, rows.payload, token=token)
+                tried = whole in self._tried
+                self._tried.add(whole)
+                await deliver(
+                    self._client,
+                    self._database,
+                    rows.payload,
+                    rows,
+                    rows.row_format,
+                    token=token,
+                    tried=tried,
+                )
                 break
             except NealyticsError as error:
                 otel.record(error)

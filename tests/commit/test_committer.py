@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from nealytics.commit import committer as committer_module
+from nealytics.commit import delivery
 from nealytics.commit.committer import insert_token, rows_within_partitions
 from nealytics.errors import LogBroken, LogDamaged, LogFull
 from nealytics.wal import CursorState, Range
@@ -83,7 +84,7 @@ async def test_a_timestamp_outside_of_any_calendar_still_has_a_partition(make, t
 
 async def test_a_batch_never_mixes_row_formats(make, fake, monkeypatch):
     monkeypatch.setattr(
-        committer_module,
+        delivery,
         "insert_sql",
         lambda database, row_format: (
             f"INSERT INTO `{database}`.v{row_format} (event_id, project_id, tenant_id, session_id, user_id, "
@@ -324,7 +325,7 @@ async def test_an_unexpected_exception_is_a_failed_try_not_the_end(make, fake, c
         calls.append(kwargs["token"])
         if len(calls) < 3:
             raise RuntimeError("a bug of ours")
-        await insert(*args, **kwargs)
+        return await insert(*args, **kwargs)
 
     station.client.insert = buggy
     await station.append_numbers(1, 2)
@@ -397,7 +398,7 @@ async def test_halves_are_durable_before_they_are_sent_and_the_whole_is_not_sent
 
     async def spy(*args, **kwargs):
         outstanding.append(station.log.cursor.outstanding)
-        await insert(*args, **kwargs)
+        return await insert(*args, **kwargs)
 
     station.client.insert = spy
     await station.append_numbers(1, 8)

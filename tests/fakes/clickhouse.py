@@ -271,7 +271,7 @@ class FakeClickHouse:
         self.rows.extend(rows)
 
     def _stored_identities(self, statement: str) -> str:
-        """What `commit.repeat` asks: all that is here, whatever was asked for."""
+        """What `commit.delivery` asks: all that is here, whatever was asked for."""
         return json.dumps({"data": [identity(row) for row in self.rows]})
 
 

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Iterable
+from itertools import islice
 
 from nealytics.clickhouse.addresses import TABLE, Address
 from nealytics.clickhouse.client import ClickHouseClient
@@ -33,18 +34,27 @@ _LAG_S = (0.5, 1.0, 2.0, 4.0)
 _Identity = tuple[str, str, str, int, str]  # project, tenant, event type, epoch ms, event id
 
 
-async def insert_again(
-    client: ClickHouseClient, database: str, rows: Iterable[bytes], row_format: int, *, token: str
+async def deliver(
+    client: ClickHouseClient,
+    database: str,
+    body: bytes,
+    rows: Iterable[bytes],
+    row_format: int,
+    *,
+    token: str,
+    tried: bool,
 ) -> int:
-    """Sends rows that may have been sent before under `token`, all of them; returns once the table has each.
+    """Sends `body` under `token`; returns once the table has each of its `rows`. `tried`: whether the same
+    may have been sent before, by whomever.
 
     How many had to be sent under another token is returned; 0 is usual. Raises `ClickHouseError` as
     `ClickHouseClient.insert` does; then nothing is known, and the call may be repeated. The user needs the
     right to SELECT.
     """
-    rows = list(rows)
     sql = insert_sql(database, row_format)
-    address = await client.insert(sql, b"".join(rows), token=token)
+    address, moved = await client.insert(sql, body, token=token)
+    if not tried and not moved:
+        return 0
     missing = await _missing(client, address, database, rows, row_format)
     for seconds in _LAG_S if client.replicated else ():
         if not missing:
@@ -53,30 +63,33 @@ async def insert_again(
         missing = await _missing(client, address, database, missing, row_format)
     if missing:
         # Random, so it needs no memory of what was used: if this fails the table is asked again.
-        await client.insert(sql, b"".join(missing), token=f"{token}:{secrets.token_hex(8)}")
+        again = await asyncio.to_thread(b"".join, missing)
+        await client.insert(sql, again, token=f"{token}:{secrets.token_hex(8)}")
         log.warning(
-            "commit: clickhouse knew the token %s, but of its %d rows %d were not in the table; they were "
-            "sent again. It was probably killed while it inserted them",
-            token, len(rows), len(missing),
+            "commit: clickhouse knew the token %s, but %d of its rows were not in the table; they were sent "
+            "again. It was probably killed while it inserted them",
+            token, len(missing),
         )  # fmt: skip
     return len(missing)
 
 
 async def _missing(
-    client: ClickHouseClient, address: Address, database: str, rows: list[bytes], row_format: int
+    client: ClickHouseClient, address: Address, database: str, rows: Iterable[bytes], row_format: int
 ) -> list[bytes]:
     """Those of `rows` whose event the table does not have, whoever stored it."""
     missing: list[bytes] = []
-    for start in range(0, len(rows), _ROWS_PER_QUERY):
-        some = rows[start : start + _ROWS_PER_QUERY]
-        # In a thread: 1,000 rows are 5 ms of Python.
+    waiting = iter(rows)
+    while True:
+        # In a thread, and no more at once: 1,000 rows are 5 ms of Python.
+        some = await asyncio.to_thread(lambda: list(islice(waiting, _ROWS_PER_QUERY)))
+        if not some:
+            return missing
         identities, sql = await asyncio.to_thread(_question, database, some, row_format)
         answer = await client.query(
             sql, settings={"final": 0, "max_query_size": len(sql.encode()) + 1024}, at=address
         )
         stored = {tuple(row) for row in answer}
         missing += (row for row, identity in zip(some, identities, strict=True) if identity not in stored)
-    return missing
 
 
 def _question(database: str, rows: list[bytes], row_format: int) -> tuple[list[_Identity], str]:
