@@ -214,8 +214,7 @@ class ClickHouseClient:
             # So that the server gives up when we do, instead of working on for nobody.
             "max_execution_time": max(1, int(config.query_timeout_s)),
         }
-        self.replicated = bool(config.cluster or endpoint.others)
-        if self.replicated:
+        if config.cluster or endpoint.others:
             self._insert_settings |= {
                 **REPLICATED_INSERT_SETTINGS,
                 "insert_quorum": config.insert_quorum or "auto",

@@ -57,7 +57,7 @@ from nealytics.clickhouse.embedded_engine import (
     Session,
     refused,
 )
-from nealytics.clickhouse.embedded_sql import Statement, Unacceptable, statement_of
+from nealytics.clickhouse.embedded_sql import COMMIT_MARK, Statement, Unacceptable, statement_of
 from nealytics.config import Config, config_from_json, secrets_of
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.observe import log as observe_log
@@ -65,7 +65,8 @@ from nealytics.process import EXIT_UNUSABLE, READY, beat, die_with_parent
 
 log = logging.getLogger("nealytics.engine")
 
-# Statements that run at the same time. Inserts have their own, so that slow reads never hold up the commit.
+# Statements that run at the same time. Inserts, and the question whether they are there, have their own, so
+# that slow reads never hold up the commit.
 READS_MAX = 8
 INSERTS_MAX = 4
 WAITING_MAX = 512
@@ -263,9 +264,10 @@ class Call:
         return self.parameters.get("database") or None
 
     @property
-    def is_insert(self) -> bool:
+    def is_of_the_commit(self) -> bool:
         """A guess from the first bytes, before the text is read: it only decides which threads run it."""
-        return bool(_INSERT.match(self.query or self.body.head()))
+        text = self.query or self.body.head()
+        return bool(_INSERT.match(text)) or text.startswith(COMMIT_MARK.encode())
 
     @property
     def whole(self) -> bool:
@@ -464,7 +466,7 @@ class Interface:
 
     async def _run(self, call: Call, marker: str) -> Outcome:
         """Waits for a free slot and runs the statement in its thread."""
-        if call.is_insert:
+        if call.is_of_the_commit:
             slots, threads = self._insert_slots, self._insert_threads
         else:
             slots, threads = self._read_slots, self._read_threads
@@ -479,7 +481,7 @@ class Interface:
         finally:
             self._waiting -= 1
         try:
-            if call.abandoned and not call.is_insert:
+            if call.abandoned and not call.is_of_the_commit:
                 raise refused(394, "the client went away before its turn. (QUERY_WAS_CANCELLED)")
             return await asyncio.get_running_loop().run_in_executor(threads, self._execute, call, marker)
         finally:

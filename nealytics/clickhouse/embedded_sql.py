@@ -12,6 +12,9 @@ SYNTAX_ERROR = 62
 INTO_OUTFILE_NOT_ALLOWED = 358
 NOT_IMPLEMENTED = 48
 
+# A read that begins with this belongs to an insert, and waits for no other read.
+COMMIT_MARK = "/* commit */"
+
 _SELECTS = frozenset({"SELECT", "WITH", "FROM", "("})
 _READS = _SELECTS | {"SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "CHECK"}
 _WITH_RESULT = _READS | {"KILL"}

@@ -64,7 +64,7 @@ from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
-from nealytics.commit.delivery import deliver
+from nealytics.commit.delivery import Unconfirmed, deliver
 from nealytics.config import CommitConfig
 from nealytics.errors import LogBroken, LogDamaged, LogFull, NealyticsError
 from nealytics.observe import otel
@@ -399,12 +399,12 @@ class Committer:
 
     async def _insert_as(self, token: str, rows: Rows) -> ClickHouseError | None:
         started = time.monotonic()
-        failures = 0
+        failures = unconfirmed = 0
         whole = Range(rows.first_lsn, rows.last_lsn)
         while True:
             otel.note("nealytics.attempts", failures + 1)
             try:
-                tried = whole in self._tried
+                tried = whole in self._tried or whole.first <= self._log.forgotten_lsn
                 self._tried.add(whole)
                 await deliver(
                     self._client,
@@ -414,14 +414,19 @@ class Committer:
                     rows.row_format,
                     token=token,
                     tried=tried,
+                    may_ask=unconfirmed < self._config.retries_before_alert,
                 )
                 break
+            except Unconfirmed as error:
+                unconfirmed += 1
+                otel.record(error)
+                failure: Exception = error
             except NealyticsError as error:
                 otel.record(error)
                 if isinstance(error, ClickHouseError) and error.bad_content:
                     otel.fail("bad_content")
                     return error
-                failure: Exception = error
+                failure = error
             except Exception as error:
                 # Whatever it is: the rows are safe in the log, and the answer is to say it and try again.
                 log.exception("commit: batch %d-%d: unexpected error", rows.first_lsn, rows.last_lsn)

@@ -19,10 +19,13 @@ from collections.abc import Iterable
 from itertools import islice
 
 from nealytics.clickhouse.addresses import TABLE, Address
-from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.client import ClickHouseClient, Setting
+from nealytics.clickhouse.embedded_sql import COMMIT_MARK
+from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.rowbinary import decode_row
 from nealytics.clickhouse.schema import insert_sql
 from nealytics.clickhouse.sql import identifier, quoted
+from nealytics.errors import NealyticsError
 
 log = logging.getLogger("nealytics.commit")
 
@@ -31,7 +34,22 @@ _ROWS_PER_QUERY = 1_000
 # A replica may say that it knows the token before it has fetched the rows. So long it is given, in seconds.
 _LAG_S = (0.5, 1.0, 2.0, 4.0)
 
+# Whatever a profile says, and without `final`, which looks at more than is asked for.
+_ALL_OR_ERROR: dict[str, Setting] = {
+    "final": 0,
+    "max_result_rows": 2 * _ROWS_PER_QUERY,
+    **{
+        f"{what}_overflow_mode": "throw"
+        for what in ("read", "result", "timeout", "distinct", "set", "group_by", "sort")
+    },
+}
+
 _Identity = tuple[str, str, str, int, str]  # project, tenant, event type, epoch ms, event id
+
+
+class Unconfirmed(NealyticsError):
+    """ClickHouse knows the rows, and does not say whether the table has them. Says nothing about their
+    content."""
 
 
 async def deliver(
@@ -43,33 +61,40 @@ async def deliver(
     *,
     token: str,
     tried: bool,
+    may_ask: bool = True,
 ) -> int:
     """Sends `body` under `token`; returns once the table has each of its `rows`. `tried`: whether the same
     may have been sent before, by whomever.
 
     How many had to be sent under another token is returned; 0 is usual. Raises `ClickHouseError` as
-    `ClickHouseClient.insert` does; then nothing is known, and the call may be repeated. The user needs the
-    right to SELECT.
+    `ClickHouseClient.insert` does, or `Unconfirmed`; then the call may be repeated. The user needs the right
+    to SELECT. Where the table cannot be asked for long, `may_ask` False sends all rows under another token:
+    raw SQL may see them twice until a merge, reads do not, and the log goes on.
     """
     sql = insert_sql(database, row_format)
     address, moved = await client.insert(sql, body, token=token)
     if not tried and not moved:
         return 0
-    missing = await _missing(client, address, database, rows, row_format)
-    for seconds in _LAG_S if client.replicated else ():
-        if not missing:
-            break
-        await asyncio.sleep(seconds)
-        missing = await _missing(client, address, database, missing, row_format)
+    if not may_ask:
+        missing = list(rows)
+        why = "the table cannot be asked whether it has its rows: all"
+    else:
+        missing = await _missing(client, address, database, rows, row_format)
+        for seconds in () if client.endpoint.unix_socket else _LAG_S:
+            if not missing:
+                break
+            await asyncio.sleep(seconds)
+            missing = await _missing(client, address, database, missing, row_format)
+        why = "its rows are not all in the table, since it was killed or they were deleted:"
     if missing:
-        # Random, so it needs no memory of what was used: if this fails the table is asked again.
         again = await asyncio.to_thread(b"".join, missing)
-        await client.insert(sql, again, token=f"{token}:{secrets.token_hex(8)}")
+        # Random, so it needs no memory of what was used; and once more if an address failed on the way,
+        # which may have noted this one, too.
+        while (await client.insert(sql, again, token=f"{token}:{secrets.token_hex(8)}")).moved:
+            pass
         log.warning(
-            "commit: clickhouse knew the token %s, but %d of its rows were not in the table; they were sent "
-            "again. It was probably killed while it inserted them",
-            token, len(missing),
-        )  # fmt: skip
+            "commit: clickhouse knows the token %s, but %s %d are sent again", token, why, len(missing)
+        )
     return len(missing)
 
 
@@ -85,9 +110,13 @@ async def _missing(
         if not some:
             return missing
         identities, sql = await asyncio.to_thread(_question, database, some, row_format)
-        answer = await client.query(
-            sql, settings={"final": 0, "max_query_size": len(sql.encode()) + 1024}, at=address
-        )
+        settings = {**_ALL_OR_ERROR, "max_query_size": len(sql.encode()) + 1024}
+        try:
+            answer = await client.query(sql, settings=settings, at=address)
+        except ClickHouseError as error:
+            raise Unconfirmed(
+                f"clickhouse knows the batch and does not say whether it has its rows: {error}"
+            ) from error
         stored = {tuple(row) for row in answer}
         missing += (row for row, identity in zip(some, identities, strict=True) if identity not in stored)
 
@@ -95,25 +124,30 @@ async def _missing(
 def _question(database: str, rows: list[bytes], row_format: int) -> tuple[list[_Identity], str]:
     """The identity of each row, and the SELECT of those that are in the table.
 
-    The conditions are on columns of the sorting key and on the month, so it reads little of a large table. It
-    may find more than was asked for: an id of these rows under a type or time of another.
+    The last condition is the question. The others follow from it and are there for the indexes: the month,
+    and the columns of the sorting key, one by one.
     """
     identities = [_identity(row, row_format) for row in rows]
     streams = sorted({identity[:3] for identity in identities})
-    times = [identity[3] for identity in identities]
+    times = sorted({identity[3] for identity in identities})
+    milliseconds = "toUnixTimestamp64Milli(timestamp)"
     sql = (
-        "SELECT DISTINCT project_id, tenant_id, event_type, toUnixTimestamp64Milli(timestamp), "
-        f"toString(event_id) FROM {identifier(database)}.{TABLE} "
+        # For the embedded engine, which lets inserts and this not wait for reads.
+        f"{COMMIT_MARK} SELECT DISTINCT project_id, tenant_id, event_type, {milliseconds}, "
+        "toString(event_id) "
+        f"FROM {identifier(database)}.{TABLE} "
         f"WHERE (project_id, tenant_id, event_type) IN ({', '.join(map(_tuple, streams))}) "
-        f"AND timestamp >= fromUnixTimestamp64Milli({min(times)}) "
-        f"AND timestamp <= fromUnixTimestamp64Milli({max(times)}) "
-        f"AND event_id IN ({', '.join(quoted(identity[4]) for identity in identities)})"
+        f"AND timestamp >= fromUnixTimestamp64Milli({times[0]}) "
+        f"AND timestamp <= fromUnixTimestamp64Milli({times[-1]}) "
+        f"AND timestamp IN ({', '.join(f'fromUnixTimestamp64Milli({time})' for time in times)}) "
+        f"AND (project_id, tenant_id, event_type, {milliseconds}, event_id) "
+        f"IN ({', '.join(map(_tuple, identities))})"
     )
     return identities, sql
 
 
-def _tuple(values: tuple[str, ...]) -> str:
-    return f"({', '.join(map(quoted, values))})"
+def _tuple(values: tuple[str | int, ...]) -> str:
+    return f"({', '.join(quoted(v) if isinstance(v, str) else str(v) for v in values)})"
 
 
 def _identity(row: bytes, row_format: int) -> _Identity:

@@ -94,6 +94,8 @@ class Log:
         self.log_id: UUID = recovered.log_id
         self.appended_lsn = self.durable_lsn = recovered.next_lsn - 1
         self.cursor: CursorState = recovered.cursor
+        # Rows up to here may have been sent, also those that the cursor does not know of: it was lost.
+        self.forgotten_lsn = self.durable_lsn if recovered.rebuilt else 0
         self.oldest_waiting_ms: int | None = None
         self.broken: LogBroken | None = None
         self.on_broken: Callable[[LogBroken], None] | None = None

@@ -50,6 +50,7 @@ class Recovered(NamedTuple):
     previous_first_lsn: int
     previous_crc: int
     torn_tails: int
+    rebuilt: bool  # the cursor, from the segments
 
 
 def scan(reader: SegmentReader, size: int) -> Scan:
@@ -114,6 +115,7 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
     for name in names:
         if is_temporary(name):
             files.unlink(directory / name)
+    rebuilt = bool(rebuilt_because)
     if rebuilt_because:
         _report_rebuilt(files, directory, names, segments, state, rebuilt_because, clock_ms)
     torn_tails = 0
@@ -123,7 +125,7 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
         files.unlink(path)
         torn_tails += 1
     if last is None or found is None:
-        return Recovered(log_id, [], state, next_lsn, 0, 0, torn_tails)
+        return Recovered(log_id, [], state, next_lsn, 0, 0, torn_tails, rebuilt)
     if found.torn:
         torn_tails += 1
         kept = _keep_aside(files, last.path, clock_ms)
@@ -136,11 +138,13 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
     if found.next_lsn == last.first_lsn:
         # No rows: the new active segment has the same first row and takes this file's place.
         previous_first_lsn = last.header.previous_first_lsn
-        return Recovered(log_id, segments[:-1], state, next_lsn, previous_first_lsn, previous_crc, torn_tails)
+        return Recovered(
+            log_id, segments[:-1], state, next_lsn, previous_first_lsn, previous_crc, torn_tails, rebuilt
+        )
     if found.torn or not found.proven:
         last = _rewrite(files, last, found.end)
     segments[-1] = last
-    return Recovered(log_id, segments, state, next_lsn, last.first_lsn, previous_crc, torn_tails)
+    return Recovered(log_id, segments, state, next_lsn, last.first_lsn, previous_crc, torn_tails, rebuilt)
 
 
 def release_settled(files: Files, directory: Path) -> None:

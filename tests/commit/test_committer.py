@@ -708,6 +708,47 @@ async def test_drain_does_not_wait_for_suspects(make, fake):
     assert time.monotonic() - started < 15.0
 
 
+async def test_a_lost_answer_and_a_question_that_fails_halve_nothing_and_put_nothing_aside(make, fake):
+    station = await make(batch_rows_max=8)
+    fake.faults.append(faults.lost_answer())
+    fake.questions += [33, 32]
+    await station.append_numbers(1, 8)
+    station.start()
+    await station.settled()
+    assert station.stored == list(range(1, 9))
+    assert set(station.ranges) == {(1, 8)}
+    assert station.dead == []
+
+
+async def test_a_table_that_can_never_be_asked_does_not_stop_the_log(make, fake):
+    """Rows twice in the table, which reads show once, are better than a log that fills up."""
+    station = await make(batch_rows_max=8, retries_before_alert=3)
+    fake.faults.append(faults.killed_after_token())
+    fake.questions += [497] * 100
+    await station.append_numbers(1, 16)
+    station.start()
+    await station.settled()
+    assert set(station.stored) == set(range(1, 17))
+    assert len(fake.questions) == 97
+
+
+async def test_rows_of_a_cursor_that_was_lost_are_looked_for(make, fake):
+    """It said what had been sent; the same rows are cut again, and have the same token."""
+    station = await make()
+    fake.faults.append(faults.killed_after_token())
+    fake.faults += [faults.error(241)] * 5
+    await station.append_numbers(1, 8)
+    station.start()
+    await station.until(lambda: len(fake.inserts) >= 2)
+    await station.close()
+    fake.faults.clear()
+    (station.directory / "0" / "cursor").write_bytes(b"damaged")
+    await station.open()
+    station.start()
+    await station.settled()
+    assert sorted(station.stored) == list(range(1, 9))
+
+
 async def test_metrics_tell_what_happened(make, fake):
     station = await make(batch_rows_max=2)
     fake.faults.append(faults.error(241))

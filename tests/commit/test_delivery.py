@@ -5,7 +5,7 @@ import pytest
 from nealytics.clickhouse.client import ClickHouseClient, Endpoint
 from nealytics.clickhouse.rowbinary import ROW_FORMAT
 from nealytics.commit import delivery
-from nealytics.commit.delivery import deliver
+from nealytics.commit.delivery import Unconfirmed, deliver
 from tests.commit.station import clickhouse_config
 from tests.fakes import clickhouse as faults
 from tests.fakes.clickhouse import FakeClickHouse
@@ -43,6 +43,35 @@ async def test_rows_that_a_replica_fetches_late_are_waited_for(monkeypatch: pyte
         server.answers["SELECT DISTINCT project_id"] = behind
         async with ClickHouseClient(Endpoint(url=server.url), clickhouse_config(cluster="main")) as client:
             assert await deliver(client, *BATCH, token="t", tried=True) == 0
+        assert sorted(map(number, server.rows)) == list(range(1, 9))
+
+
+async def test_rows_that_are_sent_again_and_move_are_sent_once_more(monkeypatch: pytest.MonkeyPatch):
+    """The address that failed may have noted the new token, too."""
+    monkeypatch.setattr(delivery, "_LAG_S", ())
+    async with FakeClickHouse() as first, FakeClickHouse() as second:
+        second._tokens, second.rows = first._tokens, first.rows
+        first.faults.append(faults.killed_after_token())
+        second.faults += [None, faults.killed_after_token()]
+        now = 0.0
+        endpoint = Endpoint(url=first.url, others=(second.url,))
+        config = clickhouse_config(cluster="main", insert_timeout_s=30, connect_timeout_s=30)
+        async with ClickHouseClient(endpoint, config, clock=lambda: now) as client:
+            assert await deliver(client, *BATCH, token="t", tried=False) == 4
+        assert set(map(number, first.rows)) == set(range(1, 9))
+
+
+@pytest.mark.parametrize("code", [27, 32, 33, 159, 241, 497])
+async def test_a_question_that_fails_says_nothing_about_the_rows(code: int):
+    """Some of these codes, of an insert, mean bad content."""
+    async with (
+        FakeClickHouse() as server,
+        ClickHouseClient(Endpoint(url=server.url), clickhouse_config()) as client,
+    ):
+        server.questions.append(code)
+        with pytest.raises(Unconfirmed, match=str(code)):
+            await deliver(client, *BATCH, token="t", tried=True)
+        assert await deliver(client, *BATCH, token="t", tried=True) == 0
         assert sorted(map(number, server.rows)) == list(range(1, 9))
 
 

@@ -163,6 +163,7 @@ class FakeClickHouse:
         self.rows: list[bytes] = []
         self.inserts: list[Insert] = []
         self.faults: deque[Fault | None] = deque()
+        self.questions: deque[int] = deque()  # codes of errors, for `commit.delivery`'s questions; 0 = none
         self.refuse: Callable[[bytes], int | None] = lambda row: None
         self.token_conflicts: list[str] = []
         self.commands: list[str] = []
@@ -223,6 +224,10 @@ class FakeClickHouse:
         if match is None:
             statement = sql + (await request.text())
             self.commands.append(statement)
+            if "SELECT DISTINCT project_id" in statement and self.questions:
+                code = self.questions.popleft()
+                if code:
+                    return _exception(500, code, "a scripted failure of a question")
             return web.Response(
                 text=next((a(statement) for s, a in self.answers.items() if s in statement), "")
             )
