@@ -271,7 +271,8 @@ async def test_many_events_with_one_id_do_not_make_a_long_answer(engine, monkeyp
     """An id is one event's only together with its time: a careless client may send the same id with all."""
     await engine.client.command(
         "INSERT INTO nealytics_core.global_events (event_id, project_id, tenant_id, event_type,"
-        " metadata_json, timestamp) SELECT toUUID('00000000-0000-0000-0000-000000000001'), 'shop', 'acme', 'view', '{}',"
+        " metadata_json, timestamp) SELECT toUUID('00000000-0000-0000-0000-000000000001'), 'shop', 'acme',"
+        " 'view', '{}',"
         f" fromUnixTimestamp64Milli({TIMESTAMP_MS} + toInt64(number)) FROM numbers(50000)"
     )
     rows = [variant(), variant(timestamp_ms=TIMESTAMP_MS + 49_999), variant(timestamp_ms=TIMESTAMP_MS - 1)]
