@@ -54,7 +54,7 @@ mkdir -p "$system/usr/lib/locale"
 cp -r /usr/lib/locale/C.utf8 "$system/usr/lib/locale"
 
 # Not this machine's own certificates, which may have others among them: those of the locked dependency.
-install -m 644 "$program/certifi/cacert.pem" "$system/etc/ssl/certs/ca-certificates.crt"
+ln -s /opt/nealytics/certifi/cacert.pem "$system/etc/ssl/certs/ca-certificates.crt"
 echo 'hosts: files dns' >"$system/etc/nsswitch.conf"
 printf '%s\n' root:x:0:0:root:/:/sbin/nologin nealytics:x:65532:65532:nealytics:/data:/sbin/nologin >"$system/etc/passwd"
 printf '%s\n' root:x:0: nealytics:x:65532: >"$system/etc/group"

@@ -37,6 +37,21 @@ ENGINE_UNUSED = ("dbapi/tests", "__main__.py", "py.typed", "_chdb/*.pyi")
 # of structs. Compiled, `encode_row` measured 0.65 times as fast, parsing 0.9.
 FASTER_AS_BYTECODE = ("nealytics.clickhouse.rowbinary", "nealytics.event", "nealytics.ingest.parser")
 
+# Ours as well, where nobody waits for it: what a person starts, what runs once per start, or once per
+# question, which ClickHouse takes its time for anyway. Machine code is several times as large.
+SMALLER_AS_BYTECODE = (
+    "nealytics.bench", "nealytics.cli", "nealytics.clickhouse.schema", "nealytics.config",
+    "nealytics.http.openapi", "nealytics.http.openapi_schemas", "nealytics.importer", "nealytics.queries",
+)  # fmt: skip
+
+# Of the standard library and the dependencies, what nothing of ours comes to: other modules import it for
+# uses that there are none of here, or Nuitka takes it along because a program might import it by name.
+UNUSED = (
+    "_pydecimal", "_pyio", "backports.zstd.tarfile", "backports.zstd.zipfile", "cgi", "cgitb", "configparser",
+    "imaplib", "modulefinder", "multiprocessing", "nntplib", "pickletools", "poplib", "pstats", "smtplib",
+    "telnetlib", "trace", "xmlrpc",
+)  # fmt: skip
+
 # What a machine without Python has: the C library. Everything else has to be inside.
 C_LIBRARY = re.compile(r"(libc|libm|libdl|librt|libpthread|libutil|libresolv|ld-linux[\w-]*)\.so\.\d+$")
 
@@ -91,11 +106,16 @@ def flags(output: Path, jobs: int) -> list[str]:
         # are as bytecode, and what matters in the other packages is C already. The build is shorter, too.
         *(
             f"--noinclude-custom-mode={name}:bytecode"
-            for name in (*dependency_modules(), *FASTER_AS_BYTECODE)
+            for name in (*dependency_modules(), *FASTER_AS_BYTECODE, *SMALLER_AS_BYTECODE)
         ),
         # Its own folder, see `add_engine`; and what it declares, but is not needed here.
         # chardet is only in the environment that builds; requests would take it.
-        *(f"--nofollow-import-to={name}" for name in ("chardet", "chdb", "numpy", "pandas", "pyarrow")),
+        *(
+            f"--nofollow-import-to={name}"
+            for name in ("chardet", "chdb", "numpy", "pandas", "pyarrow", *UNUSED)
+        ),
+        # It would bring multiprocessing.
+        "--disable-plugin=multiprocessing",
         *(f"--include-module={name}" for name in ENGINE_NEEDS),
         # Found by name while the program runs.
         "--include-package=tzdata",
@@ -192,6 +212,9 @@ def add_libraries(folder: Path, report: Path) -> None:
     tree = ElementTree.parse(report)
     modules = sorted(folder.rglob("*.so*"))
     for module in modules:  # grows meanwhile: a library that is brought may need another
+        unused = _unused_libraries(module)
+        for name in unused:
+            _output("patchelf", "--remove-needed", name, module)
         needed = [
             name
             for name in _output("patchelf", "--print-needed", module).split()
@@ -215,6 +238,14 @@ def add_libraries(folder: Path, report: Path) -> None:
             if (mine := f"$ORIGIN/{way}".removesuffix("/.")) not in known:
                 _output("patchelf", "--set-rpath", ":".join([*known, mine]), module)
     tree.write(report)
+
+
+def _unused_libraries(module: Path) -> list[str]:
+    """What `module` names as needed, but takes nothing from: linkers write down libstdc++ for each C++ file.
+    The C library's parts are left alone; they cost nothing."""
+    shown = subprocess.run(["ldd", "-u", module], capture_output=True, text=True).stdout  # 1 if there are any
+    names = (Path(line.strip()).name for line in shown.splitlines() if line.startswith("\t"))
+    return [name for name in names if not C_LIBRARY.match(name)]
 
 
 def _output(*command: str | Path) -> str:
