@@ -205,6 +205,13 @@ def memory_kb(pid: int) -> tuple[int, int]:
     return int(values["VmRSS"].split()[0]), int(values["VmHWM"].split()[0])
 
 
+def processor_seconds(pid: int) -> float:
+    """What the process had of the processor since it started, in its own code and in the kernel's."""
+    # Behind the name, which may have spaces and brackets in it; see proc(5).
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, then patience, then SIGKILL. What the node started ends with it."""
     if process.poll() is None:

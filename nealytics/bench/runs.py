@@ -46,6 +46,12 @@ class CompareReport(msgspec.Struct, kw_only=True):
     batch: list[float]
     track_ratio: float  # medians
     batch_ratio: float
+    # The same for events per second of the worker's processor time: what the program costs, however
+    # busy the machine is.
+    track_work: list[float]
+    batch_work: list[float]
+    track_work_ratio: float
+    batch_work_ratio: float
 
 
 class MemoryReport(msgspec.Struct, kw_only=True):
@@ -186,18 +192,25 @@ def compare(
     both, and every other pair is the other way round. The load comes from this program in either case.
     """
     ratios: dict[Route, list[float]] = {"track": [], "batch": []}
+    work: dict[Route, list[float]] = {"track": [], "batch": []}
     with processes.scratch(directory) as made:
         machine = machine_at(made)
         introduce(machine, say)
-        with (
-            processes.product(made / "theirs", clickhouse=False, program=executable) as theirs,
-            processes.product(made / "ours", clickhouse=False) as ours,
-        ):
-            for number in range(rounds):
+        for number in range(rounds):
+            # Both start anew: where a process comes to lie makes it faster or slower for as long as it lives.
+            with (
+                processes.scratch(made) as pair_directory,
+                processes.product(pair_directory / "theirs", clickhouse=False, program=executable) as theirs,
+                processes.product(pair_directory / "ours", clickhouse=False) as ours,
+            ):
+                pair = [("executable", theirs), ("this program", ours)]
+                if number % 2:
+                    pair.reverse()
                 for route in ratios:
-                    pair = [("executable", theirs), ("this program", ours)]
-                    measured: dict[str, float] = {}
-                    for name, node in pair if number % 2 == 0 else reversed(pair):
+                    by_clock: dict[str, float] = {}
+                    by_work: dict[str, float] = {}
+                    for name, node in pair:
+                        events_before, work_before = _work_done(node)
                         result = processes.load(
                             route,
                             node.port,
@@ -206,12 +219,16 @@ def compare(
                             warmup_s=WARMUP_S,
                             seconds=seconds,
                             requests_max=TRACK_REQUESTS_MAX if route == "track" else BATCH_REQUESTS_MAX,
-                            first_number=number * TRACK_REQUESTS_MAX,
+                            first_number=0,
                         )
+                        events, worked = _work_done(node)
                         _check(f"{route}, {name}", result)
-                        say(_line(f"{route}, {name}", result))
-                        measured[name] = result.events_per_second
-                    ratios[route].append(measured["executable"] / measured["this program"])
+                        by_clock[name] = result.events_per_second
+                        by_work[name] = (events - events_before) / (worked - work_before)
+                        cost = f"{1e6 / by_work[name]:5.1f} µs of processor"
+                        say(f"{_line(f'{route}, {name}', result)}   {cost}")
+                    ratios[route].append(by_clock["executable"] / by_clock["this program"])
+                    work[route].append(by_work["executable"] / by_work["this program"])
     report = CompareReport(
         machine=machine,
         executable=str(executable),
@@ -219,13 +236,24 @@ def compare(
         batch=ratios["batch"],
         track_ratio=statistics.median(ratios["track"]),
         batch_ratio=statistics.median(ratios["batch"]),
+        track_work=work["track"],
+        batch_work=work["batch"],
+        track_work_ratio=statistics.median(work["track"]),
+        batch_work_ratio=statistics.median(work["batch"]),
     )
-    for route, each in ratios.items():
-        say(
-            f"{route}: executable / this program = {statistics.median(each):.2f}"
-            f" (pairs {min(each):.2f} to {max(each):.2f})"
-        )
+    for route in ratios:
+        for unit, each in (("events/s", ratios[route]), ("events per processor time", work[route])):
+            say(
+                f"{route}: executable / this program = {statistics.median(each):.2f} in {unit}"
+                f" (pairs {min(each):.2f} to {max(each):.2f})"
+            )
     return report
+
+
+def _work_done(node: Product) -> tuple[float, float]:
+    """Events taken since the node started, and the seconds of processor time its worker had for them."""
+    (worker,) = node.worker_pids()
+    return node.metric("nealytics_events_ingested_total"), processes.processor_seconds(worker)
 
 
 def memory(*, events: int, limit_mb: int, directory: Path | None, say: Say) -> MemoryReport:

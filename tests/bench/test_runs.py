@@ -60,4 +60,7 @@ def test_compare_tells_what_another_program_is_worth_beside_this_one(tmp_path: P
     # It is the same program. Wide, since nothing is said here of how busy the machine is.
     assert 0.05 < report["track_ratio"] < 20
     assert 0.05 < report["batch_ratio"] < 20
+    assert len(report["track_work"]) == len(report["batch_work"]) == 2
+    assert 0.05 < report["track_work_ratio"] < 20
+    assert 0.05 < report["batch_work_ratio"] < 20
     assert list(data.iterdir()) == []
