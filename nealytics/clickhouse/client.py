@@ -66,6 +66,8 @@ INSERT_SETTINGS: dict[str, Setting] = {
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     # A batch may touch many months; refusing it for that would look like overload for ever.
     "max_partitions_per_insert_block": 0,
+    # "break" in a profile ends an insert that takes too long as if its rows ended there, with success.
+    "timeout_overflow_mode": "throw",
     "wait_end_of_query": 1,
 }
 

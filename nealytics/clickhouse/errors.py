@@ -34,8 +34,10 @@ BAD_CONTENT_CODES = frozenset(
         38,  # CANNOT_PARSE_DATE
         41,  # CANNOT_PARSE_DATETIME
         69,  # ARGUMENT_OUT_OF_BOUND
+        70,  # CANNOT_CONVERT_TYPE: accurateCast of a value that does not fit
         72,  # CANNOT_PARSE_NUMBER
         117,  # INCORRECT_DATA
+        130,  # CANNOT_READ_ARRAY_FROM_TEXT
         131,  # TOO_LARGE_STRING_SIZE
         153,  # ILLEGAL_DIVISION
         321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
@@ -48,6 +50,7 @@ BAD_CONTENT_CODES = frozenset(
         469,  # VIOLATED_CONSTRAINT
         675,  # CANNOT_PARSE_IPV4
         676,  # CANNOT_PARSE_IPV6
+        691,  # UNKNOWN_ELEMENT_OF_ENUM
     }
 )
 

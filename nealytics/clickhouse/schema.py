@@ -416,12 +416,25 @@ def _check_columns(table: Table, name: str) -> None:
 
 def _check_storage(table: Table, name: str, retention_days: int) -> None:
     """Whether what is in `table` stays, once."""
-    if not table.engine.endswith("ReplacingMergeTree") or "event_id" not in _plain(table.sorting_key).split(
-        ","
+    # Copies of an event are alike in these and in nothing else that is stored.
+    identity = set(_plain(SORTING_KEY).split(","))
+    if (
+        not table.engine.endswith("ReplacingMergeTree")
+        or set(_plain(table.sorting_key).split(",")) != identity
     ):
         raise ConfigError(
-            f"schema: {name} is {table.engine} ordered by ({table.sorting_key}), so a repeated event would "
-            f"be counted twice; {_remake(name)}, or set clickhouse.database to another name"
+            f"schema: {name} is {table.engine} ordered by ({table.sorting_key}), not by ({SORTING_KEY}): a "
+            "repeated event would be counted twice, or another's would take its place; "
+            f"{_remake(name)}, or set clickhouse.database to another name"
+        )
+    if (
+        others := {column.name for column in COLUMNS}
+        & set(re.findall(r"\w+", table.partition_key)) - identity
+    ):
+        raise ConfigError(
+            f"schema: {name} is partitioned by {table.partition_key}, so a repeated event with another "
+            f"{', '.join(sorted(others))} would be counted twice; {_remake(name)}, or set "
+            "clickhouse.database to another name"
         )
     if _window_of(table) <= 0:
         window = _REPLICATED_WINDOW if table.replicated else _WINDOW

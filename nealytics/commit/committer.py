@@ -37,9 +37,9 @@ The way of a batch
      acceptance between them, beyond what it takes to isolate one row, are paced by the backoff, and `problem`
      has ClickHouse's words. The search takes turns (a new batch, the first piece, the largest piece, the
      oldest suspect), so one acceptable row is found wherever it is: the first piece soon isolates a row among
-     bad ones that are spread thin, the largest finds the good stretch behind a long bad one. With
-     `OUTSTANDING_MAX` ranges outstanding no new batch is cut, so the cursor, written whole each time, does
-     not grow with a backlog.
+     bad ones that are spread thin, the largest finds the good stretch behind a long bad one, and a new batch
+     what was sent after the fault was mended. The cursor, written whole each time with 16 bytes for each
+     range, grows at the pace of the backoff only.
   6. Damage in the log (`LogDamaged`, which includes a disk that cannot be read) stops step 1 there: it is a
      problem for a person. Ingest goes on, since what it appends is whole; the read is tried again slowly,
      because a bad cable or memory chip may give the right bytes (they carry a checksum) the next time. A
@@ -85,9 +85,6 @@ BLOCK_BYTES_MAX = 192 * 1024**2
 
 # More than any intent has: a batch holds one row at least, however long that is.
 _INTENT_BYTES_MAX = 2**40
-
-# This many ranges are a cursor of 16 KB.
-OUTSTANDING_MAX = 1_000
 
 # After so many refusals in a row the largest piece is tried instead of the first.
 _LARGEST_EVERY = 4
@@ -256,7 +253,7 @@ class Committer:
                     return rows
             elif pieces:
                 return await self._outstanding(_largest(pieces) if self._largest_is_next() else pieces[0])
-            elif self._may_cut() and self._is_due():
+            elif self._is_due():
                 return await self._new_batch()
             else:
                 await self._store(self._state)
@@ -271,7 +268,7 @@ class Committer:
     async def _next_in_turn(self, pieces: list[Range]) -> Rows | None:
         """While everything is refused: each kind of work in turn, so a good row is found wherever it is."""
         turns: list[Callable[[], Awaitable[Rows]]] = []
-        if self._may_cut() and self._is_due():
+        if self._is_due():
             turns.append(self._new_batch)
         if pieces:
             turns.append(partial(self._outstanding, pieces[0]))
@@ -322,9 +319,6 @@ class Committer:
 
     # When rows are due
 
-    def _may_cut(self) -> bool:
-        return len(self._state.outstanding) < OUTSTANDING_MAX
-
     def _is_due(self) -> bool:
         """Whether enough rows wait for a batch, or one for long enough."""
         first = self._state.next_lsn
@@ -357,9 +351,6 @@ class Committer:
         """True once a batch is due, False if `timeout_s` passes first."""
         try:
             async with asyncio.timeout(timeout_s):
-                if not self._may_cut():
-                    # Only the timeout ends this: a suspect is next, not a new batch.
-                    await asyncio.Event().wait()
                 await self._log.wait_for(self._state.next_lsn)
                 while not self._is_due():
                     await self._wait_for_rows_or_flush(min(_LOOK_S, self._due_in_s()))

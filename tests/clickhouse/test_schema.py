@@ -284,6 +284,43 @@ async def test_a_table_that_would_count_twice_is_refused(
         await schema.probe(client, config)
 
 
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("key", "partition", "match"),
+    [
+        (f"{schema.SORTING_KEY}, received_at", schema.PARTITION_KEY, "counted twice"),
+        ("event_id", schema.PARTITION_KEY, "another's would take its place"),
+        (schema.SORTING_KEY, "toYYYYMMDD(received_at)", "another received_at would be counted twice"),
+        (schema.SORTING_KEY, "(toYYYYMM(timestamp), user_id)", "another user_id would be counted twice"),
+    ],
+)
+async def test_a_table_that_takes_other_events_for_copies_is_refused(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str, key: str, partition: str, match: str
+):
+    *before, create = schema.create_statements(database, 0)
+    for sql in before:
+        await client.command(sql)
+    create = create.replace(f"PARTITION BY {schema.PARTITION_KEY}", f"PARTITION BY {partition}")
+    create = create.replace(f"ORDER BY ({schema.SORTING_KEY})", f"ORDER BY ({key})")
+    await client.command(create.replace("SETTINGS ", "SETTINGS allow_nullable_key = 1, "))
+    with pytest.raises(ConfigError, match=match):
+        await schema.probe(client, config)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "partition", ["toYYYYMMDD(timestamp)", "tuple()", "(tenant_id, toYYYYMM(timestamp))"]
+)
+async def test_a_table_in_other_parts_is_taken(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str, partition: str
+):
+    *before, create = schema.create_statements(database, 0)
+    for sql in before:
+        await client.command(sql)
+    await client.command(create.replace(f"PARTITION BY {schema.PARTITION_KEY}", f"PARTITION BY {partition}"))
+    await schema.probe(client, config)
+
+
 def test_a_replicated_table_has_its_own_window():
     table = schema.Table(
         "ReplicatedReplacingMergeTree", "", "", "Replicated… SETTINGS fsync_after_insert = 1", {}

@@ -7,7 +7,6 @@ import time
 import msgspec
 import pytest
 
-from nealytics.commit import committer as committer_module
 from nealytics.commit import delivery
 from nealytics.commit.committer import insert_token, rows_within_partitions
 from nealytics.errors import LogBroken, LogDamaged, LogFull
@@ -507,17 +506,15 @@ async def test_a_long_bad_stretch_does_not_hide_the_good_rows_behind_it(make, fa
     assert len(fake.inserts) <= 6
 
 
-async def test_no_new_batch_is_cut_while_too_many_ranges_are_outstanding(make, fake, monkeypatch):
-    monkeypatch.setattr(committer_module, "OUTSTANDING_MAX", 5)
-    station = await make(batch_rows_max=1)
-    fake.refuse = lambda r: 33
-    await station.append_numbers(1, 20)
+async def test_however_many_bad_rows_wait_what_comes_after_them_is_taken(make, fake):
+    # Of more than a thousand ranges, each a row that nothing was accepted beside.
+    station = await make(batch_rows_max=10_000, backoff_max_ms=1)
+    fake.refuse = refusing(*range(1, 1_501))
+    await station.append_numbers(1, 1_500)
     station.start()
-    await station.until(lambda: len(fake.inserts) > 40)
-    assert station.log.cursor.next_lsn == 6
-    fake.refuse = refusing()
-    await station.settled()
-    assert sorted(station.stored) == list(range(1, 21))
+    await station.until(lambda: len(station.log.cursor.outstanding) > 1_000)
+    await station.append_numbers(2_001, 2_010)
+    await station.until(lambda: station.stored == list(range(2_001, 2_011)))
 
 
 class Killed(BaseException):

@@ -16,6 +16,7 @@ import pytest
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded_child import READS_MAX
+from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
 from nealytics.commit.committer import insert_token
 from nealytics.commit.delivery import deliver
@@ -81,6 +82,36 @@ async def test_a_table_that_refuses_every_row_is_waited_for(engine, station):
     await station.settled(timeout_s=30)
     assert await engine.numbers() == list(range(1, 101))
     assert station.dead == []
+
+
+async def test_an_insert_that_a_profile_cuts_off_has_failed(engine):
+    client = ClickHouseClient(engine.endpoint, engine.running.config.clickhouse)
+    # What a profile sets is below what the client sends.
+    client._insert_settings = {
+        "max_execution_time": 0.01,
+        "timeout_overflow_mode": "break",
+        **client._insert_settings,
+    }
+    body = b"".join(row(n, filler=300) for n in range(1, 50_001))
+    with pytest.raises(ClickHouseError) as raised:
+        await client.insert(schema.insert_sql("nealytics_core", ROW_FORMAT), body, token="cut off")
+    await client.close()
+    assert raised.value.code == 159
+    assert await engine.numbers() == []
+
+
+async def test_a_row_that_a_view_has_no_name_for_is_put_aside(engine, station):
+    await engine.client.command(
+        "CREATE MATERIALIZED VIEW nealytics_core.kinds ENGINE = MergeTree ORDER BY tuple() AS"
+        " SELECT CAST(if(event_id = '00000000-0000-0000-0000-000000000005', 'new', 'old')"
+        " AS Enum8('old' = 1)) AS kind"
+        " FROM nealytics_core.global_events"
+    )
+    await station.append_numbers(1, 20)
+    station.start()
+    await station.settled(timeout_s=30)
+    assert station.dead == [5]
+    assert {station.dead_letter.read(id).code for id in station.dead_letter.ids()} == {691}
 
 
 async def test_a_dropped_table_is_waited_for(engine, station):
