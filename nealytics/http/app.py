@@ -98,7 +98,7 @@ class Cors:
         if origin is not None and (not self._allowed or origin in self._allowed):
             headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
-            headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = f"Retry-After, {request_id.HEADER}"
+            headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
 
     def is_preflight(self, request: web.Request) -> bool:
         return (
@@ -115,10 +115,16 @@ class Cors:
         return response
 
 
+# What a page may read beside what every page may (Cache-Control, Content-Type, …).
+_EXPOSED = (
+    f"Retry-After, {request_id.HEADER}, ETag, Nealytics-Warnings, Content-Disposition, RateLimit-Limit, "
+    "RateLimit-Remaining, RateLimit-Reset"
+)
+
 _PREFLIGHT_HEADERS = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST",
     hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "content-type, content-encoding, authorization, x-project-key, "
-    "last-event-id, x-request-id, traceparent, tracestate",
+    "if-none-match, last-event-id, x-request-id, traceparent, tracestate",
     hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
 }
 

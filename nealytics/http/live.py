@@ -78,9 +78,9 @@ class Live:
         self.places = Places("live streams", config.live_streams_max, config.live_streams_per_token)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        token = request.query.get("access_token", "").strip()
-        scope = await self._reads.scope_of(request, STREAM, f"Bearer {token}" if token else None)
         arguments = self._reads.arguments_of(request, STREAM)
+        token = (arguments.text("access_token") or "").strip()
+        scope = await self._reads.scope_of(request, STREAM, f"Bearer {token}" if token else None)
         params = live.parse(arguments, request.headers.get("Last-Event-ID", ""))
         events = self._reads.events_of(scope)
         if self._stopping:

@@ -94,8 +94,8 @@ _HEADERS = {
     "ETag": ("string", "The answer's version, for `If-None-Match`; only if it may be kept."),
     "Cache-Control": (
         "string",
-        "`private, max-age=…` if the client named an end of the range that is more than a minute past, else"
-        " `no-store`.",
+        "`private, max-age=…` if the client named an end of the range, or a `cursor`, that is more than a"
+        " minute past, else `no-store`.",
     ),
     "Retry-After": ("integer", "After so many seconds it is worth asking again."),
     "X-Request-Id": (

@@ -253,6 +253,7 @@ def refusal(error: NealyticsError) -> Exception:
             "scope_not_proven",
             "the event store does not confine queries to one tenant, so none is run",
             detail="The server's log says more.",
+            headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
         )
     if not isinstance(error, ClickHouseError):
         return error

@@ -1,7 +1,8 @@
 """The filter grammar, and how what a client chooses gets into SQL.
 
     filter = <field>:<op>:<value>
-    field  = event_type | session_id | user_id | item_id | event_id | tenant_id | timestamp | meta:<path>
+    field  = event_type | session_id | user_id | item_id | event_id | tenant_id
+           | timestamp | received_at | inserted_at | meta:<path>
     path   = key{.key}                     in a key, \\ stands before . : and \\ that belong to it
     op     = eq | ne | in | contains | starts | gt | lt | exists
     value  = any text; of `in` a comma-separated list, where \\, is a comma and \\\\ a backslash;
@@ -9,9 +10,10 @@
 
 A field compares by its text; a metadata value that is not a string by its JSON text without spaces (`true`,
 `[1,2]`), where a number has its shortest form: what was sent as `1.50` or `1e2` compares as `1.5` and `100`.
-`gt` and `lt` compare metadata as numbers, where only numbers and strings that hold one can match, and
-`timestamp` as instants. What is absent (NULL, an empty user or item, a missing key, a JSON null) matches `ne`
-and `exists:false` and nothing else.
+`gt` and `lt` compare metadata as numbers (as doubles), where only numbers and strings that hold one can
+match, and times as instants; times have no other comparison but `exists`. Of a key that an object has twice
+the first counts. An event id may be written in any form that ingest takes. What is absent (NULL, an empty
+user or item, a missing key, a JSON null) matches `ne` and `exists:false` and nothing else.
 
 A value reaches ClickHouse only through `Bind`, as a parameter; a field or operation is one of a closed set,
 and its SQL is ours.
@@ -20,6 +22,7 @@ and its SQL is ours.
 import re
 from collections.abc import Iterable
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
@@ -43,10 +46,14 @@ COLUMNS: Final = {
     "tenant_id": "tenant_id",
     "event_id": "toString(event_id)",
     "timestamp": "timestamp",
+    "received_at": "received_at",
+    # Copies of an event differ in it, and it has an index.
+    "inserted_at": "identity(inserted_at)",
 }
 OPS: Final = ("eq", "ne", "in", "contains", "starts", "gt", "lt", "exists")
-_NEVER_ABSENT = frozenset({"event_type", "session_id", "tenant_id", "event_id", "timestamp"})
-_OPS_OF_TIMESTAMP = ("gt", "lt")
+_TIMES = frozenset({"timestamp", "received_at", "inserted_at"})
+_NEVER_ABSENT = frozenset({"event_type", "session_id", "tenant_id", "event_id"}) | _TIMES
+_OPS_OF_TIMES = ("gt", "lt")
 _INDEXED = frozenset({"session_id", "user_id"})
 
 # In this copies of an event are alike: it is of the table's sorting key. Ten minutes, and not the instant, so
@@ -91,7 +98,7 @@ class Field(msgspec.Struct, frozen=True):
         return self.name in _NEVER_ABSENT
 
     def sql(self, bind: Bind) -> str:
-        """Its text, NULL where an event has none. `timestamp` is a time."""
+        """Its text, NULL where an event has none; of a time the time."""
         if self.path:
             keys = ", ".join(bind(key) for key in self.path)
             return f"JSONExtract(metadata_json, {keys}, 'Nullable(String)')"
@@ -241,9 +248,9 @@ def _typed(name: str, field: Field, op: str, value: str) -> Filter:
         if value not in ("", "true", "false"):
             raise invalid(name, f"{name} asks {field}:exists:{shown(value)}", "Write true or false.")
         return Filter(field, op, int(value != "false"))
-    if field.name == "timestamp":
-        if op not in _OPS_OF_TIMESTAMP:
-            raise invalid(name, f"{name} asks timestamp:{op}", "Write timestamp:gt:… or timestamp:lt:….")
+    if field.name in _TIMES:
+        if op not in _OPS_OF_TIMES:
+            raise invalid(name, f"{name} asks {field}:{op}", f"Write {field}:gt:… or {field}:lt:….")
         # Between two milliseconds there is no event: `gt` goes by the one before, `lt` by the one after.
         return Filter(field, op, instant_ms(name, value, round_up=op == "lt"))
     if op in ("gt", "lt"):
@@ -251,7 +258,7 @@ def _typed(name: str, field: Field, op: str, value: str) -> Filter:
             raise invalid(
                 name,
                 f"{name} asks {field}:{op}, which is a text",
-                "gt and lt compare timestamp and meta:<path>.",
+                f"gt and lt compare {', '.join(sorted(_TIMES))} and meta:<path>.",
             )
         if not _NUMBER.fullmatch(value):
             raise invalid(name, f"{name} compares with {shown(value)}, no number", "Write it like 10 or 9.5.")
@@ -270,8 +277,24 @@ def _typed(name: str, field: Field, op: str, value: str) -> Filter:
                 f"{name} lists {len(values)} values, at most {LIST_VALUES_MAX} are accepted",
                 "Ask in several requests.",
             )
-        return Filter(field, op, tuple(values))
+        return Filter(
+            field, op, tuple(_same_id(name, each) if field.name == "event_id" else each for each in values)
+        )
+    if field.name == "event_id" and op in ("eq", "ne"):
+        value = _same_id(name, value)
     return Filter(field, op, value)
+
+
+def _same_id(name: str, text: str) -> str:
+    """An event id as ClickHouse writes it."""
+    try:
+        return str(UUID(text.strip()))
+    except ValueError:
+        raise invalid(
+            name,
+            f"{name} compares event_id with {shown(text)}, no UUID",
+            "contains and starts take a part of one.",
+        ) from None
 
 
 def _escaped_key(key: str) -> str:

@@ -3,6 +3,7 @@
 No text format, session time zone or server profile comes between.
 """
 
+import re
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from nealytics.queries.invalid import invalid, shown
@@ -13,6 +14,10 @@ _MILLISECOND = timedelta(milliseconds=1)
 # What DateTime64(3) can hold: 1900 to 2299. An instant outside means "before" or "after everything".
 INSTANT_MS_MIN = (datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 INSTANT_MS_MAX = (datetime(2300, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND - 1
+
+
+# A fraction whose digits behind the sixth are not all 0.
+_FINER = re.compile(r"[.,][0-9]{6}[0-9]*[1-9]")
 
 
 def instant_ms(name: str, text: str, *, round_up: bool, zone: tzinfo = UTC) -> int:
@@ -27,6 +32,9 @@ def instant_ms(name: str, text: str, *, round_up: bool, zone: tzinfo = UTC) -> i
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=zone)
         since = moment - _EPOCH
+        # Python leaves off what is finer than a microsecond; .NET writes seven digits.
+        if round_up and _FINER.search(text):
+            since += timedelta(microseconds=1)
     except (ValueError, OverflowError):
         raise invalid(
             name,

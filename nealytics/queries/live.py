@@ -12,9 +12,9 @@ alive.
 At least once: inserts do not become visible in the order of their times, so a stream looks back
 `query.live_overlap_s` at every question, and one that is resumed by the last `id` it has seen repeats what
 came within that time. Nothing is missed in between, unless it was away for more than 24 hours: then a message
-of the type `gap` says from when to when, and the export has those events. A connection shows an event again
-only if the event was sent and inserted again. Who must count, counts by `eventId`. Not shown is an event
-whose insert took longer than `query.live_overlap_s` to become visible.
+of the type `gap` says from when to when, and the export has those events (`filter=inserted_at:…`). A
+connection shows an event again only if the event was sent and inserted again. Who must count, counts by
+`eventId`. Not shown is an event whose insert took longer than `query.live_overlap_s` to become visible.
 
 The stream ends with the token, which a message of the type `end` tells, with the data `{"code":
 "token_expired", …}`; and when the worker stops or the client does not read, both to be resumed. While

@@ -16,7 +16,7 @@ them, from 0 to 1. What is larger comes first; equals are ordered by their text.
 `events` and `distinctValues` are exact. A JSON null is no value; metadata that is not valid JSON or no object
 has no keys; of a key that an object has twice the first counts. What no filter can name is not listed: an
 empty key, a key of more than 512 characters, and of the values those of more than 1,000, which count in
-`events` and `distinctValues` all the same.
+their key's `events` and `distinctValues` all the same.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import META, PATH_KEYS_MAX, Bind, Field, Selection, parse_field
 from nealytics.queries.instants import iso_utc
 from nealytics.queries.invalid import invalid
-from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
+from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, Warn, limit_of
 from nealytics.queries.scoped import Events, Query
 
 VALUES_DEFAULT = 10
@@ -117,7 +117,8 @@ def _path(arguments: Arguments, name: str) -> tuple[str, ...]:
 
 
 def build_sql(params: Params) -> Query:
-    """A row for each key: its name, empty if the question names it; events; distinct values; the values."""
+    """A row for each key, up to one more than asked for: its name, empty if the question names it; events;
+    distinct values; the values."""
     bind = Bind()
     # A long value is told from others by a hash and not kept.
     counted = (
@@ -128,7 +129,7 @@ def build_sql(params: Params) -> Query:
     return Query(
         "SELECT key, sum(times) AS event_count, count() AS distinct_values,"
         f" groupArraySortedIf({bind(params.values)})((-toInt64(times), assumeNotNull(value)), is_listed)"
-        f" FROM ({counted}) GROUP BY key ORDER BY event_count DESC, key LIMIT {bind(params.limit.count)}",
+        f" FROM ({counted}) GROUP BY key ORDER BY event_count DESC, key LIMIT {bind(params.limit.count + 1)}",
         bind.values,
     )
 
@@ -152,12 +153,16 @@ def _pairs(params: Params, bind: Bind) -> str:
 
 
 async def run(events: Events, params: Params) -> Properties:
+    most = params.limit.count
+    keys = [_key(row, params) for row in await events.rows(build_sql(params))]
+    more = Warn("truncated", f"there are more than {most} keys; these are in the most events", "limit")
     return Properties(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
+        warnings=[more] if len(keys) > most else [],
         from_=iso_utc(params.selection.from_ms),
         to=iso_utc(params.selection.to_ms),
-        keys=[_key(row, params) for row in await events.rows(build_sql(params))],
+        keys=keys[:most],
     )
 
 

@@ -5,6 +5,8 @@ the same: an import is repeated with a corrected user, a client sends an event a
 now.
 """
 
+import asyncio
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -65,3 +67,23 @@ async def test_all_together_count_the_last_copies(reader: Reader):
     for dimension, expected in (("user_id", {"ada": 3, "bob": 1}), ("session_id", {"new": 3, "another": 1})):
         items = (await reader.answer(TOP, dimension=dimension))["items"]
         assert {item["key"]: item["count"] for item in items} == expected
+
+
+async def test_when_an_event_was_stored_is_when_its_last_copy_was(reader: Reader):
+    copy = event(event_id=UUID(int=1), **REPLACED)
+    await reader.store(copy)
+    await asyncio.sleep(0.02)
+    between = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    await asyncio.sleep(0.02)
+    await reader.store(copy)
+    found = {
+        asked: (await reader.answer(SUMMARY, filter=asked))["events"]
+        for asked in (
+            f"inserted_at:lt:{between}",
+            f"inserted_at:gt:{between}",
+            # It is the event's own time here; see `Reader.store`.
+            f"received_at:lt:{between}",
+            f"received_at:gt:{between}",
+        )
+    }
+    assert list(found.values()) == [0, 1, 1, 0]

@@ -193,8 +193,9 @@ class TestTheProof:
         async with watched(engine, without_fence=True) as (page, client):
             for endpoint in ENDPOINTS:
                 query = {p.name: (p.example or "").split("&") for p in endpoint.parameters if p.required}
-                status, body, _ = await page.get(endpoint.path, **query)
+                status, body, headers = await page.get(endpoint.path, **query)
                 assert (status, body["code"]) == (503, "scope_not_proven")
+                assert int(headers["Retry-After"]) > 0
                 assert "events" not in body
             for stream in STREAMS:
                 status, body, _ = await page.get(stream.path)

@@ -331,6 +331,10 @@ class TestOnTheEngine:
             async with session.get(LIVE, params={"access_token": token}) as answer:
                 assert answer.status == 200
                 assert "Nealytics-Warnings" not in answer.headers
+            async with session.get(LIVE, params={"ACCESS_TOKEN": token}) as answer:
+                assert answer.status == 200
+            async with session.get(LIVE, params=[("access_token", token), ("access_token", token)]) as answer:
+                assert (answer.status, (await answer.json())["field"]) == (400, "access_token")
             async with session.get(LIVE, params={"access_token": token + "x"}) as answer:
                 assert answer.status == 401
             # A header goes before it.

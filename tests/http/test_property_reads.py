@@ -136,6 +136,10 @@ async def test_keys_and_values_are_listed_by_how_often_they_occur(reader: Reader
     }
     assert await keys_of(reader) == listed(expected, 10)[:20]
     assert await keys_of(reader, limit="3", values="2") == listed(expected, 2)[:3]
+    for limit in (len(expected) - 1, len(expected)):
+        answer = await reader.answer(PROPERTIES, limit=str(limit))
+        codes = [warning["code"] for warning in answer.get("warnings", [])]
+        assert codes == (["truncated"] if limit < len(expected) else [])
 
 
 async def test_a_listed_value_is_what_a_filter_finds(reader: Reader):

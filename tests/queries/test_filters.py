@@ -32,6 +32,25 @@ def parse(text: str) -> Filter:
         ("user_id:exists", Filter(Field("user_id"), "exists", 1)),
         ("user_id:exists:false", Filter(Field("user_id"), "exists", 0)),
         ("timestamp:gt:1970-01-01T00:00:01Z", Filter(Field("timestamp"), "gt", 1_000)),
+        ("received_at:lt:1970-01-01T00:00:01Z", Filter(Field("received_at"), "lt", 1_000)),
+        ("inserted_at:gt:1970-01-01T00:00:01Z", Filter(Field("inserted_at"), "gt", 1_000)),
+        # Seven digits, as .NET writes them.
+        ("timestamp:lt:1970-01-01T00:00:00.0010001Z", Filter(Field("timestamp"), "lt", 2)),
+        ("timestamp:lt:1970-01-01T00:00:00.0010000Z", Filter(Field("timestamp"), "lt", 1)),
+        ("timestamp:gt:1970-01-01T00:00:00.0019999Z", Filter(Field("timestamp"), "gt", 1)),
+        *(
+            (
+                f"event_id:{op}:{written}",
+                Filter(Field("event_id"), op, "0190163d-8694-739b-aea5-966c26f8ad91"),
+            )
+            for op in ("eq", "ne")
+            for written in ("0190163D-8694-739B-AEA5-966C26F8AD91", "0190163d8694739baea5966c26f8ad91")
+        ),
+        (
+            "event_id:in:0190163D8694739BAEA5966C26F8AD91",
+            Filter(Field("event_id"), "in", ("0190163d-8694-739b-aea5-966c26f8ad91",)),
+        ),
+        ("event_id:starts:0190", Filter(Field("event_id"), "starts", "0190")),
         ("timestamp:gt:1970-01-01T00:00:00.0005Z", Filter(Field("timestamp"), "gt", 0)),
         ("timestamp:lt:1970-01-01T00:00:00.0005Z", Filter(Field("timestamp"), "lt", 1)),
         ("meta:plan:eq:pro", Filter(Field("meta", ("plan",)), "eq", "pro")),
@@ -63,6 +82,10 @@ def test_a_filter_is_a_field_an_operation_and_a_value(text: str, expected: Filte
         "meta:n:lt:0x10",
         "timestamp:eq:2024-01-01",
         "timestamp:gt:yesterday",
+        "received_at:eq:2026-01-01",
+        "inserted_at:contains:2026",
+        "event_id:eq:nonsense",
+        "event_id:in:0190163d-8694-739b-aea5-966c26f8ad91,nonsense",
         "event_type:in:" + "a," * 100,
         "event_type:in:a,b\\",
         "meta:a\\:eq:x\\",
