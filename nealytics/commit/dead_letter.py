@@ -9,6 +9,8 @@ once more; if ClickHouse takes it then, it is in both places. That is why `nealy
 inserts with the row's own token, and identity and `final` do the rest.
 """
 
+import logging
+import secrets
 import struct
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +20,10 @@ import msgspec
 
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.rowbinary import decode_row
-from nealytics.errors import NealyticsError
+from nealytics.errors import LogBroken, NealyticsError
 from nealytics.wal.files import OS_FILES, Files, is_temporary, make_directory, publish
+
+log = logging.getLogger("nealytics.commit")
 
 DIRECTORY = "dead-letter"
 _SUFFIX = ".json"
@@ -76,9 +80,31 @@ class DeadLetter:
         """Keeps `dead`. Raises `LogFull` without room, `LogBroken` if the disk fails, as the log does."""
         make_directory(self._files, self.directory)
         path = self._path(dead.id)
+        self._keep_another(path, dead)
         data = msgspec.json.format(msgspec.json.encode(dead), indent=2) + b"\n"
         publish(self._files, path, data).close()
         return path
+
+    def _keep_another(self, path: Path, dead: DeadRow) -> None:
+        """A log that was put back from a copy gives numbers out again; a row that has one stays."""
+        if not self._files.exists(path):
+            return
+        try:
+            if self.read(dead.id).row == dead.row:
+                return
+        except DeadLetterUnreadable:
+            pass  # whatever it is
+        kept = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        try:
+            self._files.rename(path, kept)  # durable with the directory, when the new file is
+        except OSError as error:
+            raise LogBroken(f"dead-letter: {path} cannot be renamed: {error}; restart to recover") from error
+        log.error(
+            "dead-letter: there is another row of the number %s already, from before the log was put back; "
+            "its file is now %s",
+            dead.id,
+            kept,
+        )
 
     def ids(self) -> list[str]:
         """Every row's id, in the order of log and LSN."""

@@ -63,6 +63,17 @@ def test_the_same_row_put_aside_twice_is_one_file(tmp_path: Path):
     assert len(letter.ids()) == 1
 
 
+def test_another_row_of_the_same_number_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    letter = DeadLetter(tmp_path)
+    before = letter.put(dead(7)).read_bytes()
+    letter.put(dead(7, row(107)))
+    assert letter.read(f"{LOG_ID}-7").row == row(107)
+    assert letter.ids() == [f"{LOG_ID}-7"]
+    (kept,) = (path for path in tmp_path.iterdir() if path.suffix != ".json")
+    assert kept.read_bytes() == before
+    assert str(kept) in caplog.text
+
+
 def test_a_removed_row_is_gone(tmp_path: Path):
     letter = DeadLetter(tmp_path)
     letter.put(dead(7))
