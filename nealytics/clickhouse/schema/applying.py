@@ -1,0 +1,132 @@
+"""Creates the table where there is none, and brings up to date what is there."""
+
+import asyncio
+import logging
+import random
+
+from nealytics.clickhouse import errors
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.schema.definition import LOCAL_TABLE, TABLE, create_statements, table_name
+from nealytics.clickhouse.schema.planning import plan, plan_cluster
+from nealytics.clickhouse.schema.probing import check_addresses, check_distributed
+from nealytics.clickhouse.schema.reading import Table, is_everywhere, local_tables, read_table
+from nealytics.config import ClickHouseConfig
+from nealytics.errors import ConfigError, NealyticsError
+
+log = logging.getLogger("nealytics.clickhouse")
+
+# Another worker or node is doing the same: the thing exists by now, or its metadata is locked or has changed.
+_RACE_CODES = frozenset(
+    {15, 44, errors.TABLE_ALREADY_EXISTS, errors.DATABASE_ALREADY_EXISTS, 159, 253, 473, 517, 524, 999}
+)
+_ATTEMPTS_MAX = 6
+_RETRY_DELAY_S = 0.25
+_WRITTEN_LOOK_S = 0.5
+
+
+async def apply(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]:
+    """Creates what is missing and brings up to date what is there. Returns what was done and what cannot be
+    changed, in words; nothing if all was well. Raises `ClickHouseError`."""
+    done: list[str] = []
+    for attempt in range(_ATTEMPTS_MAX):
+        try:
+            return done + await _apply_once(client, config, done)
+        except ClickHouseUnavailable:
+            raise
+        except ClickHouseError as error:
+            if error.code not in _RACE_CODES or attempt == _ATTEMPTS_MAX - 1:
+                raise
+            log.info("schema: another worker or node is at it (%s); looking again", error.name or error.code)
+            await asyncio.sleep(_RETRY_DELAY_S * (attempt + random.random()))
+    raise AssertionError("unreachable")
+
+
+async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:
+    """Appends to `done` what it does, step by step; returns the remarks."""
+    if config.cluster:
+        return await _apply_to_cluster(client, config, done)
+    create_database, create_table = create_statements(config.database, config.retention_days)
+    if len(config.urls) > 1:
+        await check_addresses(client)  # so that what follows is asked where the table is
+    table = await _when_written(client, config)
+    if table is None and len(config.urls) > 1:
+        raise ConfigError(
+            f"schema: there is no table {table_name(config.database)} at any of the {len(config.urls)} "
+            "addresses of clickhouse.url, and a replicated one is not made without clickhouse.cluster; set "
+            "that, or create it by hand (docs/scaling.md)"
+        )
+    if table is None:
+        # Looked up first: a user who may not create a database can still use one that is there.
+        exists = await client.command(
+            "SELECT count() FROM system.databases WHERE name = {database:String} FORMAT TabSeparated",
+            {"database": config.database},
+        )
+        if exists.strip() == "0":
+            await client.command(create_database)
+            done.append(f"created database {config.database}")
+        await client.command(create_table)
+        done.append(f"created table {config.database}.{TABLE}")
+        table = await read_table(client, config.database)
+        if table is None:
+            raise NealyticsError(
+                f"schema: {table_name(config.database)} was created and cannot be seen; "
+                "grant clickhouse.user SHOW on it"
+            )
+    steps, remarks = plan(table, config.database, config.retention_days)
+    for what, sql in steps:
+        await client.command(sql)
+        done.append(what)
+    return remarks
+
+
+async def _apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:
+    """The same on every host of the cluster. If there is something to do, each must be up; if all that answer
+    have everything, a host that is down keeps nobody from starting."""
+    # A little less than we wait, so that "this host has not answered" is ClickHouse's answer.
+    settings = {"distributed_ddl_task_timeout": max(1, int(config.insert_timeout_s) - 5)}
+    distributed = await read_table(client, config.database)
+    if distributed is not None:
+        check_distributed(distributed, table_name(config.database))
+    if not await is_everywhere(client, config):
+        for sql in create_statements(config.database, config.retention_days, config.cluster):
+            await client.command(sql, settings=settings)
+        tables = f"{config.database}.{TABLE} and {config.database}.{LOCAL_TABLE}"
+        done.append(f"created {tables} on the hosts of cluster {config.cluster} that lacked them")
+    # Again, as they were made just now: here, or by another node since the first look.
+    distributed = await read_table(client, config.database)
+    local = await _when_written(client, config, LOCAL_TABLE)
+    if distributed is None or local is None:
+        raise NealyticsError(
+            f"schema: the tables were created on cluster {config.cluster} and cannot be seen where this node "
+            "asks; name only members of the cluster in clickhouse.url, and grant clickhouse.user SHOW"
+        )
+    steps, remarks = plan_cluster(
+        local,
+        [table for _, table in await local_tables(client, config)],
+        distributed,
+        config,
+    )
+    for what, sql in steps:
+        await client.command(sql, settings=settings)
+        done.append(what)
+    return remarks
+
+
+async def _when_written(
+    client: ClickHouseClient, config: ClickHouseConfig, name: str = TABLE
+) -> Table | None:
+    """The table, once what an earlier try began to write for its rows is written.
+
+    That may take longer than any request, and ClickHouse goes on with it when nobody waits. Beginning again
+    instead would write everything again, and never end. Raises `NealyticsError` after a while.
+    """
+    for _ in range(max(1, int(config.insert_timeout_s / _WRITTEN_LOOK_S))):
+        table = await read_table(client, config.database, name)
+        if table is None or all(table.written.values()):
+            return table
+        await asyncio.sleep(_WRITTEN_LOOK_S)
+    raise NealyticsError(
+        f"schema: {table_name(config.database)} is being migrated: ClickHouse writes a column for the "
+        "events that are there, and system.mutations says how far it is; wait, and look again"
+    )

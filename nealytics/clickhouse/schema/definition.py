@@ -1,0 +1,157 @@
+"""What the table is: columns, indexes, keys, settings, and the statements that create it.
+
+`clickhouse-init.sql` holds the same statements with the reason for each choice; a test keeps the two equal.
+On a cluster (`clickhouse.cluster`) two tables stand for the one: `global_events_local` holds each shard's
+events, replicated, and `global_events` is the Distributed table over them, which all reads and inserts name.
+`clickhouse-init-cluster.sql` holds those.
+"""
+
+import re
+from typing import NamedTuple
+
+from nealytics.clickhouse import addresses
+from nealytics.clickhouse.rowbinary import INSERT_COLUMNS
+from nealytics.clickhouse.sql import identifier, quoted
+from nealytics.errors import NealyticsError
+
+TABLE = addresses.TABLE
+# On a cluster: what each shard has. The Distributed table has the name that everything else knows.
+LOCAL_TABLE = "global_events_local"
+
+
+class Column(NamedTuple):
+    name: str
+    definition: str  # as in CREATE TABLE
+    type: str  # as ClickHouse shows it
+    # What the rows have that were there before the column. Without it they get the default, which ClickHouse
+    # computes anew at every read.
+    before: str = ""
+
+
+class Index(NamedTuple):
+    name: str
+    definition: str  # as in CREATE TABLE
+
+
+COLUMNS = (
+    Column("event_id", "UUID", "UUID"),
+    Column("project_id", "LowCardinality(String)", "LowCardinality(String)"),
+    Column("tenant_id", "String", "String"),
+    Column("session_id", "String", "String"),
+    Column("user_id", "Nullable(String)", "Nullable(String)"),
+    Column("event_type", "LowCardinality(String)", "LowCardinality(String)"),
+    Column("item_id", "Nullable(String)", "Nullable(String)"),
+    Column("metadata_json", "String CODEC(ZSTD(1))", "String"),
+    Column("timestamp", "DateTime64(3, 'UTC')", "DateTime64(3, 'UTC')"),
+    Column("received_at", "DateTime64(3, 'UTC') DEFAULT timestamp", "DateTime64(3, 'UTC')"),
+    Column(
+        "inserted_at", "DateTime64(3, 'UTC') DEFAULT now64(3)", "DateTime64(3, 'UTC')", before="timestamp"
+    ),
+)
+INDEXES = (
+    Index("inserted_at_minmax", "inserted_at TYPE minmax GRANULARITY 1"),
+    Index("session_id_bloom", "session_id TYPE bloom_filter(0.01) GRANULARITY 1"),
+    Index("user_id_bloom", "user_id TYPE bloom_filter(0.01) GRANULARITY 1"),
+)
+SORTING_KEY = "project_id, tenant_id, event_type, timestamp, event_id"
+PARTITION_KEY = "toYYYYMM(timestamp)"
+
+# Only for new tables: neither can be changed later without rewriting all parts.
+_CREATION_SETTINGS = {"index_granularity": 8192}
+# Also for tables that exist.
+SETTINGS = {"ttl_only_drop_parts": 1, "fsync_after_insert": 1, "fsync_part_directory": 1}
+DEDUPLICATION_WINDOW = 10_000
+WINDOW = "non_replicated_deduplication_window"
+REPLICATED_WINDOW = "replicated_deduplication_window"
+REPLICATED_WINDOW_S = "replicated_deduplication_window_seconds"
+# ClickHouse's default is an hour, and a node may be cut off for a weekend.
+DEDUPLICATION_WINDOW_S = 7 * 86_400
+# By tenant and never at random: copies of an event must meet in one shard, for `final` works within a shard.
+SHARDING_KEY = "cityHash64(project_id, tenant_id)"
+# Without {uuid}, so that a replica that is added later finds the others.
+_REPLICA = "'/clickhouse/tables/{database}/{table}/{shard}', '{replica}'"
+
+# Below it, an insert could be answered with status 200 and an exception header; we look at that header, but
+# nothing here is tested with anything as old.
+VERSION_MIN = (24, 8)
+
+
+def create_statements(database: str, retention_days: int, cluster: str = "") -> list[str]:
+    """The statements that make database and table where there are none; on all hosts of `cluster`, if any."""
+    columns = ",\n".join(
+        [
+            *(f"    {column.name} {column.definition}" for column in COLUMNS),
+            *(f"    INDEX {index.name} {index.definition}" for index in INDEXES),
+        ]
+    )
+    windows = (
+        {REPLICATED_WINDOW: DEDUPLICATION_WINDOW, REPLICATED_WINDOW_S: DEDUPLICATION_WINDOW_S}
+        if cluster
+        else {WINDOW: DEDUPLICATION_WINDOW}
+    )
+    settings = {
+        "index_granularity": _CREATION_SETTINGS["index_granularity"],
+        "ttl_only_drop_parts": SETTINGS["ttl_only_drop_parts"],
+        **windows,
+        "fsync_after_insert": SETTINGS["fsync_after_insert"],
+        "fsync_part_directory": SETTINGS["fsync_part_directory"],
+    }
+    ttl = [f"TTL {ttl_expression(retention_days)} DELETE"] if retention_days else []
+    on = on_cluster(cluster)
+    local = table_name(database, LOCAL_TABLE if cluster else TABLE)
+    table = [
+        f"CREATE TABLE IF NOT EXISTS {local}{on}\n(\n{columns}\n)",
+        f"ENGINE = ReplicatedReplacingMergeTree({_REPLICA})" if cluster else "ENGINE = ReplacingMergeTree",
+        f"PARTITION BY {PARTITION_KEY}",
+        f"ORDER BY ({SORTING_KEY})",
+        *ttl,
+        "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in settings.items()),
+    ]
+    statements = [f"CREATE DATABASE IF NOT EXISTS {identifier(database)}{on}", "\n".join(table)]
+    if cluster:
+        statements.append(
+            f"CREATE TABLE IF NOT EXISTS {table_name(database)}{on} AS {local}\n"
+            f"ENGINE = Distributed({quoted(cluster)}, {identifier(database)}, {LOCAL_TABLE}, {SHARDING_KEY})"
+        )
+    return statements
+
+
+def on_cluster(cluster: str) -> str:
+    return f" ON CLUSTER {quoted(cluster)}" if cluster else ""
+
+
+def insert_sql(database: str, row_format: int) -> str:
+    """The INSERT that takes rows of `row_format`, one after the other."""
+    if row_format not in INSERT_COLUMNS:
+        raise NealyticsError(
+            f"schema: rows of format {row_format} are not known to this release; "
+            "a newer one wrote them into the log: start that one"
+        )
+    columns = ", ".join(INSERT_COLUMNS[row_format])
+    return f"INSERT INTO {table_name(database)} ({columns}) FORMAT RowBinary"
+
+
+def table_name(database: str, table: str = TABLE) -> str:
+    return f"{identifier(database)}.{table}"
+
+
+def ttl_expression(retention_days: int) -> str:
+    return f"toDateTime(timestamp) + INTERVAL {retention_days} DAY"
+
+
+def days_of(ttl: str) -> int | None:
+    """The days of a TTL of our own making; 0 without TTL, None for any other."""
+    if not ttl:
+        return 0
+    found = re.fullmatch(
+        r"toDateTime\(timestamp\) \+ (?:toIntervalDay\((\d+)\)|INTERVAL (\d+) DAY)(?: DELETE)?", ttl
+    )
+    return int(found[1] or found[2]) if found else None
+
+
+def for_days(days: int) -> str:
+    return f"{days} days" if days else "for ever"
+
+
+def plain_key(key: str) -> str:
+    return key.replace(" ", "").strip("()") if key.startswith("(") else key.replace(" ", "")
