@@ -75,6 +75,7 @@ class Limits(msgspec.Struct, frozen=True):
     item_id_chars_max: int
     age_ms_max: int  # 0 = any age; 1970 is the oldest all the same
     future_ms_max: int
+    metadata_bytes_max: int = 0  # 0 = any size
 
     @classmethod
     def of(cls, config: IngestConfig, retention_days: int) -> "Limits":
@@ -83,6 +84,7 @@ class Limits(msgspec.Struct, frozen=True):
             item_id_chars_max=config.item_id_chars_max,
             age_ms_max=retention_days * _DAY_MS,
             future_ms_max=config.future_hours_max * _HOUR_MS,
+            metadata_bytes_max=config.metadata_bytes_max,
         )
 
     def oldest_ms(self, received_ms: int) -> int:
@@ -200,6 +202,8 @@ def freeze(sent: Sent, received_ms: int, limits: Limits) -> Event:
             "metadata",
             detail="Text goes into metadataJson; wrap another value in an object.",
         )
+    if 0 < limits.metadata_bytes_max < len(metadata):
+        raise _metadata_too_large(sent, len(metadata), limits)
 
     received_id = sent.event_id
     event_id = received_id.int if received_id is not None else new_event_id(received_ms)
@@ -282,6 +286,17 @@ def _identifier_problem(sent: Sent, limits: Limits) -> InvalidEvent:
                 detail=f"Shorten it, or raise ingest.{setting}.",
             )
     raise AssertionError("every identifier is within its limits")
+
+
+def _metadata_too_large(sent: Sent, size: int, limits: Limits) -> InvalidEvent:
+    field = "metadataJson" if sent.metadata_json else "metadata"
+    return InvalidEvent(
+        "invalid_event",
+        f"{field} has {size} bytes, at most {limits.metadata_bytes_max} are accepted",
+        field,
+        detail="Send less, or keep the data elsewhere and send its address; or raise "
+        "ingest.metadata_bytes_max.",
+    )
 
 
 def _window_problem(sent: Sent, timestamp_ms: int, received_ms: int, limits: Limits) -> InvalidEvent:

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -244,6 +245,20 @@ def test_null_metadata_of_either_kind_is_an_empty_object():
 def test_metadata_that_is_no_object_is_refused(value):
     error = refusal(body(metadata=value))
     assert (error.reason, error.field) == ("invalid_event", "metadata")
+
+
+@pytest.mark.parametrize(
+    ("field", "largest"),
+    [("metadataJson", "x" * 100), ("metadataJson", "ü" * 50), ("metadata", {"k": "x" * 91})],
+)
+def test_metadata_of_more_bytes_than_the_limit_is_refused_with_its_size(field, largest):
+    limits = msgspec.structs.replace(LIMITS, metadata_bytes_max=100)
+    assert len(take(body(**{field: largest}), limits=limits).metadata_json) == 100
+    larger = largest + "y" if isinstance(largest, str) else {"k": "x" * 92}
+    error = refusal(body(**{field: larger}), limits=limits)
+    assert (error.reason, error.field) == ("invalid_event", field)
+    assert error.message == f"{field} has 101 bytes, at most 100 are accepted"
+    assert "ingest.metadata_bytes_max" in error.detail
 
 
 def test_metadata_json_wins_over_metadata():

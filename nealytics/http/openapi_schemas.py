@@ -134,6 +134,7 @@ _FIELDS: dict[str, Schema] = {
     "itemId": {"description": "What it was done to, such as a page's URL; empty counts as absent."},
     "metadataJson": {
         "description": "The metadata as a text, not checked; goes over `metadata`. Without either it is `{}`."
+        " The limit is of bytes in UTF-8."
     },
     "metadata": {
         "description": "Whatever else is to be known; stored as it was sent.",
@@ -160,6 +161,9 @@ def event_schema(limits: IngestConfig) -> Schema:
             schema |= {"maxLength": limits.identifier_chars_max}
         elif name == "itemId":
             schema |= {"maxLength": limits.item_id_chars_max}
+        elif name == "metadataJson":
+            # Of bytes, in truth: text that is longer than this is refused, and some that is shorter.
+            schema |= {"maxLength": limits.metadata_bytes_max}
         properties[name] = {**schema, **_FIELDS[name]}
     return {
         "title": "Event",

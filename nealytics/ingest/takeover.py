@@ -16,6 +16,8 @@ What is promised
     identity: what is imported twice, or was already sent by the C# engine (which cuts timestamps to
     milliseconds as we do), is counted once.
   - Memory is constant, whatever the file's size.
+  - An event that was acknowledged is not lost to a limit that the C# engine did not have: metadata may be
+    larger than `ingest.metadata_bytes_max`.
 
 The C# engine must be stopped before. A file is not locked by it in a way that we could see.
 """
@@ -165,7 +167,9 @@ def _event(line: _Line, admission: Admission) -> Event:
         # One made here would be another one at a second import.
         if value is None:
             raise InvalidEvent("invalid_event", f"{field} is missing, so the event has no identity", field)
-    return freeze(sent, admission.now_ms(), admission.limits)
+    # It was acknowledged: a limit that the C# engine did not have must not lose it now.
+    limits = msgspec.structs.replace(admission.limits, metadata_bytes_max=0)
+    return freeze(sent, admission.now_ms(), limits)
 
 
 def _rejection(line: _Line, error: InvalidEvent) -> bytes:

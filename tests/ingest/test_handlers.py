@@ -289,6 +289,23 @@ async def test_length_over_the_limit_is_413_before_a_byte_of_the_body_is_sent():
         assert (await worker.post(TRACK, body)).error[:2] == (413, "body_too_large")
 
 
+async def test_every_ingest_route_refuses_metadata_beyond_its_limit_and_keeps_the_others():
+    async with serving(metadata_bytes_max=1_000) as worker:
+        large = event(metadata={"k": "x" * 992})
+        status, code, _ = (await worker.post(TRACK, large)).error
+        assert (status, code) == (400, "invalid_event")
+        answer = await worker.post(BATCH, [event(), large, event(metadata={"k": "x" * 991})])
+        assert (answer.status, answer.json["accepted"], answer.json["rejected"]) == (202, 2, 1)
+        assert answer.json["errors"][0] == {
+            "index": 1,
+            "field": "metadata",
+            "error": "metadata has 1001 bytes, at most 1000 are accepted",
+        }
+        assert (await worker.post(f"{BEACON}?k={ANY}", [event(), large])).status == 204
+        assert len(await worker.rows()) == 3
+        assert worker.refused("invalid_event") == 3
+
+
 async def test_limit_holds_for_chunked_bodies_and_exactly():
     async def chunks(total: int):
         body = json.dumps(event(metadataJson="")).encode()

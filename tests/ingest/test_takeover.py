@@ -77,6 +77,13 @@ def line(
     return ("{" + ",".join(parts) + "}\n").encode("ascii")
 
 
+async def test_metadata_beyond_our_own_limit_was_acknowledged_and_is_taken_over(tmp_path, log, admission):
+    large = "x" * (IngestConfig().metadata_bytes_max + 1)
+    (tmp_path / "telemetry_wal.log").write_bytes(line(1, metadata=large) + line(2))
+    assert await take_over(tmp_path, admission) == TakenOver(2, 0)
+    assert [len(event["metadata_json"]) for event in log.events] == [len(large), 2]
+
+
 def rejections(path: Path) -> list[dict[str, object]]:
     return [json.loads(entry) for entry in path.read_bytes().splitlines()]
 
