@@ -15,6 +15,7 @@ import logging
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from nealytics.auth.api_keys import ApiKeys
@@ -25,7 +26,7 @@ from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.committer import Committer
 from nealytics.commit.dead_letter import DeadLetter
-from nealytics.config import Config
+from nealytics.config import CommitConfig, Config
 from nealytics.errors import LogBroken, LogError, NealyticsError
 from nealytics.http.app import HttpServer, build_app
 from nealytics.http.health import add_health_routes, keep_ready_gauge
@@ -52,7 +53,9 @@ EXIT_BROKEN = 74  # EX_IOERR of sysexits.h
 class Logs:
     """What a worker drains: its own log, which takes the events, and those that it adopted."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: CommitConfig, clock: Callable[[], float] = time.time) -> None:
+        self._config = config
+        self._clock = clock
         self.all: list[tuple[Log, Committer]] = []
         # Why no batch can be sent at all, whatever the log.
         self.clickhouse_problem: str | None = "clickhouse has not been reached yet"
@@ -66,8 +69,21 @@ class Logs:
             self.clickhouse_problem,
             *(committer.problem for _, committer in self.all),
             *self.stranded,
+            self._age_problem(),
         )
         return next(filter(None, problems), None)
+
+    def _age_problem(self) -> str | None:
+        """An insert that hangs is no failure yet, and a backlog never is; both mean that reads are behind."""
+        config, age_s = self._config, self.oldest_waiting_s
+        if not config.age_before_alert_s or age_s <= config.age_before_alert_s + config.flush_interval_s:
+            return None
+        return (
+            f"commit: the oldest event in the log has waited {age_s:.0f} s for ClickHouse, and "
+            f"{self.waiting} events wait: an insert hangs, or events arrive faster than ClickHouse takes "
+            "them; see its load and its log, or raise commit.age_before_alert_s = "
+            f"{config.age_before_alert_s:g}"
+        )
 
     @property
     def waiting(self) -> int:
@@ -80,6 +96,12 @@ class Logs:
     @property
     def oldest_waiting_ms(self) -> int | None:
         return min((at for wal, _ in self.all if (at := wal.oldest_waiting_ms) is not None), default=None)
+
+    @property
+    def oldest_waiting_s(self) -> float:
+        """How long the oldest event has waited; 0 if none waits."""
+        oldest_ms = self.oldest_waiting_ms
+        return 0.0 if oldest_ms is None else max(0.0, self._clock() - oldest_ms / 1000)
 
     @property
     def broken(self) -> LogBroken | None:
@@ -114,7 +136,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._broken: LogBroken | None = None
         self._clickhouse_ready = asyncio.Event()
-        self._logs = Logs()
+        self._logs = Logs(config.commit)
         self._log_bytes_max = config.wal.bytes_max // config.server.workers
 
     async def run(self) -> int:
@@ -265,9 +287,7 @@ class Worker:
         """Keeps the gauges of this worker, of all its logs; counters are kept where things happen."""
         metrics, logs = self._metrics, self._logs
         while True:
-            oldest_ms = logs.oldest_waiting_ms
-            age_s = 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
-            metrics.oldest_age_seconds.set(age_s)
+            metrics.oldest_age_seconds.set(logs.oldest_waiting_s)
             metrics.queue_depth.set(logs.waiting)
             metrics.wal_bytes.set(logs.bytes_used)
             metrics.jwks_age_seconds.set(verifier.jwks_age_s)

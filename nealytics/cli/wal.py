@@ -63,8 +63,9 @@ def verify(directory: Path | None, config_path: Path | None) -> None:
 
     DIRECTORY is one log or the directory that holds several; without it, the configuration's wal.directory.
 
-    Names file and byte of whatever is damaged, and exits with 1 if anything is. A write that was not
-    finished at the end of a log is a remark, not damage: it was never acknowledged. Nothing is repaired.
+    Names file and byte of whatever is damaged, and exits with 1 if anything is. Bytes at the end of a log
+    that are no whole frame are a remark, not damage: a crash during a write leaves such bytes, and nothing in
+    the log says that they had been synced. Nothing is repaired.
     """
     damaged = False
     for log in _logs(directory, config_path):

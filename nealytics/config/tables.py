@@ -130,6 +130,7 @@ class CommitConfig(_Table, frozen=True):
     batch_partitions_max: Annotated[int, Meta(ge=1, le=100)] = 12
     flush_interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 3.0
     retries_before_alert: Count = 5
+    age_before_alert_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0  # 0 = however long
     backoff_max_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 30_000
 
 

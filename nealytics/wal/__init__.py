@@ -40,13 +40,15 @@ A segment is a header and frames, all little-endian:
 Writing is strictly serial: write, fdatasync, acknowledge, then the next group. So at a crash only one group
 can be unfinished, at the end of the last segment, and:
 
-- *torn*: bytes at the end of the last segment that are no valid frame, and no valid header behind them says
-  that they had been synced. Never acknowledged; cut off by copying the rest to a new file, syncing and
-  renaming it.
+- *torn*: bytes at the end of the last segment that are no valid frame, and neither a valid header behind
+  them nor the cursor's `durable_lsn` says that they had been synced. A crash explains them, and then they
+  were never acknowledged; cut off by copying the rest to a new file, syncing and renaming it.
 - *damaged*: anything else, such as a bad frame with something written after it, a gap between LSNs, a
   segment that is missing. Refused with file and offset (`LogDamaged`), never repaired.
 - The honest limit: bit rot in the very last group, with no marker behind it, looks torn. The marker comes
-  100 ms after the last group, so the window is that long.
+  100 ms after the last group, so the window is that long. A file that something other than a crash cut off
+  looks torn, too, unless the cursor knows of a later row: it does after `close`, after each batch, and of
+  the first rows of each segment.
 
 A failed fdatasync (or EIO anywhere, or a failed sync of the directory) breaks the log for good: nothing is
 tried again, the process ends, and the next start trusts only what it can read and copy. For the same reason

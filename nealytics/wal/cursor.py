@@ -1,9 +1,11 @@
 """The cursor: how far the log's rows are settled, in one small file that is replaced as a whole.
 
-    cursor = | magic "NealCur\\n" 8 | version u32 | count u32 | log id 16 | next_lsn u64
+    cursor = | magic "NealCur\\n" 8 | version u32 | count u32 | log id 16 | next_lsn u64 | durable_lsn u64
              | count × (first u64, last u64) | crc u32 |
 
-A row is *settled* when ClickHouse has it or the dead letter does.
+A row is *settled* when ClickHouse has it or the dead letter does. `durable_lsn` is the last row that was
+durable when the cursor was stored: a log that ends before it has lost rows, however whole its files look.
+Version 1 has no `durable_lsn`.
 """
 
 import struct
@@ -20,8 +22,9 @@ from nealytics.wal.files import Files, publish
 NAME = "cursor"
 
 _MAGIC = b"NealCur\n"
-_VERSION = 1
-_FIELDS = struct.Struct("<8sII16sQ")
+_VERSION = 2
+_HEAD = struct.Struct("<8sI")
+_FIELDS = {1: struct.Struct("<8sII16sQ"), 2: struct.Struct("<8sII16sQQ")}
 _RANGE = struct.Struct("<QQ")
 _CRC = struct.Struct("<I")
 
@@ -63,20 +66,32 @@ class CursorState(msgspec.Struct, frozen=True):
         return "" if lsn < self.next_lsn else f"row {lsn} is not below next_lsn {self.next_lsn}"
 
 
+class Stored(NamedTuple):
+    """What the file holds."""
+
+    log_id: UUID
+    state: CursorState
+    durable_lsn: int
+
+
 class InvalidCursor(Exception):
     """The file is there but was not written by `store`, or has changed since."""
 
 
-def store(files: Files, directory: Path, log_id: UUID, state: CursorState) -> None:
+def store(files: Files, directory: Path, stored: Stored) -> None:
     """Replaces the cursor; durable on return. Raises as `publish` does."""
-    fields = _FIELDS.pack(_MAGIC, _VERSION, len(state.outstanding), log_id.bytes, state.next_lsn)
-    data = b"".join((fields, *(_RANGE.pack(first, last) for first, last in state.outstanding)))
+    ranges = stored.state.outstanding
+    fields = _FIELDS[_VERSION].pack(
+        _MAGIC, _VERSION, len(ranges), stored.log_id.bytes, stored.state.next_lsn, stored.durable_lsn
+    )
+    data = b"".join((fields, *(_RANGE.pack(first, last) for first, last in ranges)))
     publish(files, directory / NAME, data + _CRC.pack(zlib.crc32(data))).close()
 
 
-def load(files: Files, directory: Path) -> tuple[UUID, CursorState] | None:
-    """The log's id and the stored state; None if there is no cursor. Raises `InvalidCursor`, or
-    `LogDamaged` for a newer one.
+def load(files: Files, directory: Path) -> Stored | None:
+    """What was stored; None if there is no cursor.
+
+    Raises `InvalidCursor`, or `LogDamaged` for a newer version.
     """
     try:
         file = files.open(directory / NAME)
@@ -86,21 +101,25 @@ def load(files: Files, directory: Path) -> tuple[UUID, CursorState] | None:
         data = file.read(0, file.size())
     finally:
         file.close()
-    if len(data) < _FIELDS.size + _CRC.size or data[:8] != _MAGIC:
+    if len(data) < _FIELDS[1].size + _CRC.size or data[:8] != _MAGIC:
         raise InvalidCursor(f"{len(data)} bytes that are not a cursor")
     if _CRC.unpack(data[-_CRC.size :])[0] != zlib.crc32(data[: -_CRC.size]):
         raise InvalidCursor("checksum mismatch")
-    _, version, count, log_id, next_lsn = _FIELDS.unpack_from(data)
-    if version != _VERSION:
+    _, version = _HEAD.unpack_from(data)
+    if version not in _FIELDS:
         # Its checksum is right, so it is no damage: rebuilding would throw away what a newer release knows.
         raise LogDamaged(
             f"wal: {directory / NAME}: byte 8: version {version} is not known to this release, which reads "
-            f"{_VERSION}; if a newer release wrote it, start that one"
+            f"up to {_VERSION}; if a newer release wrote it, start that one"
         )
-    if len(data) != _FIELDS.size + count * _RANGE.size + _CRC.size:
+    fields = _FIELDS[version]
+    if len(data) < fields.size + _CRC.size:
+        raise InvalidCursor(f"{len(data)} bytes are too few for version {version}")
+    _, _, count, log_id, next_lsn, *durable = fields.unpack_from(data)
+    if len(data) != fields.size + count * _RANGE.size + _CRC.size:
         raise InvalidCursor(f"{count} ranges in {len(data)} bytes")
-    ranges = _RANGE.iter_unpack(data[_FIELDS.size : -_CRC.size])
+    ranges = _RANGE.iter_unpack(data[fields.size : -_CRC.size])
     state = CursorState(next_lsn, tuple(Range(first, last) for first, last in ranges))
     if problem := state.problem():
         raise InvalidCursor(problem)
-    return UUID(bytes=log_id), state
+    return Stored(UUID(bytes=log_id), state, max(next_lsn - 1, *durable) if durable else next_lsn - 1)

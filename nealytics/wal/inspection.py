@@ -12,7 +12,7 @@ import msgspec
 
 from nealytics.errors import LogDamaged, LogError
 from nealytics.wal import cursor, recovery
-from nealytics.wal.cursor import CursorState, InvalidCursor, Range
+from nealytics.wal.cursor import InvalidCursor, Range, Stored
 from nealytics.wal.files import Files
 from nealytics.wal.reader import Reader, SegmentReader
 from nealytics.wal.recovery import Scan
@@ -61,7 +61,8 @@ def inspect(files: Files, directory: Path) -> Summary:
     """Reads headers, the cursor, and the frames of the last segment."""
     problems: list[str] = []
     segments = _load_all(files, directory, problems)
-    log_id, state = _load_cursor(files, directory, problems)
+    stored = _load_cursor(files, directory, problems)
+    log_id, state = (str(stored.log_id), stored.state) if stored else (None, None)
     last_lsn = 0
     if segments:
         try:
@@ -94,12 +95,12 @@ def verify(files: Files, directory: Path) -> Iterator[Finding]:
     problems: list[str] = []
     # A server that moves the cursor meanwhile: what the earlier one says was written is in the files that are
     # loaded after it, and what the later one does not call settled has not been deleted before.
-    _, earlier = _load_cursor(files, directory, [])
+    earlier = _load_cursor(files, directory, [])
     segments = _load_all(files, directory, problems)
-    log_id, state = _load_cursor(files, directory, problems)
+    stored = _load_cursor(files, directory, problems)
     for problem in problems:
         yield Finding(True, problem)
-    ids = {str(found.header.log_id) for found in segments} | ({log_id} if log_id else set())
+    ids = {str(found.header.log_id) for found in segments} | ({str(stored.log_id)} if stored else set())
     if len(ids) > 1:
         yield Finding(True, f"wal: {directory}: files of different logs: {', '.join(sorted(ids))}")
     next_lsn = 1
@@ -134,18 +135,18 @@ def verify(files: Files, directory: Path) -> Iterator[Finding]:
         elif scan.torn:
             yield Finding(
                 False,
-                f"wal: {found.path}: byte {scan.end}: {scan.size - scan.end} bytes of a write that was not "
-                "finished, or is not yet; they were not acknowledged, and a start cuts them off",
+                f"wal: {found.path}: {recovery.describe_torn(scan)}. A start cuts them off and keeps a copy; "
+                "if a server is running, it may be writing them now",
             )
-    if state is not None:
+    if stored is not None:
         try:
-            recovery.check_chain(directory, segments, state.done_lsn, next_lsn)
+            recovery.check_chain(directory, segments, stored.state.done_lsn, next_lsn)
         except LogDamaged as error:
             yield Finding(True, str(error))
-    if earlier is not None and earlier.next_lsn > next_lsn:
+    if earlier is not None and earlier.durable_lsn >= next_lsn:
         yield Finding(
             True,
-            f"wal: {directory / cursor.NAME}: rows up to {earlier.next_lsn - 1} were in the log once, but "
+            f"wal: {directory / cursor.NAME}: rows up to {earlier.durable_lsn} were in the log once, but "
             f"it ends with row {next_lsn - 1}",
         )
 
@@ -174,20 +175,20 @@ def _load_all(files: Files, directory: Path, problems: list[str]) -> list[Segmen
     return segments
 
 
-def _load_cursor(files: Files, directory: Path, problems: list[str]) -> tuple[str | None, CursorState | None]:
+def _load_cursor(files: Files, directory: Path, problems: list[str]) -> Stored | None:
     path = directory / cursor.NAME
     try:
         stored = cursor.load(files, directory)
     except InvalidCursor as error:
         problems.append(f"wal: {path}: byte 0: {error}; a start rebuilds it from the segments")
-        return None, None
+        return None
     except LogDamaged as error:
         problems.append(str(error))
-        return None, None
+        return None
     if stored is None:
         problems.append(f"wal: {path} is missing; a start rebuilds it from the segments")
-        return None, None
-    return str(stored[0]), stored[1]
+        return None
+    return stored
 
 
 def _scan(files: Files, found: Segment) -> Scan:

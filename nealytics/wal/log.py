@@ -5,6 +5,7 @@ the cursor and deletes. What it knows (segments, LSNs, cursor) changes in the lo
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -19,7 +20,7 @@ from nealytics.config import WalConfig
 from nealytics.errors import LogBroken, LogDamaged, LogError, LogFull, LogLocked
 from nealytics.observe.metrics import Metrics
 from nealytics.wal import cursor, recovery
-from nealytics.wal.cursor import CursorState
+from nealytics.wal.cursor import CursorState, Stored
 from nealytics.wal.files import OS_FILES, File, Files, make_directory
 from nealytics.wal.frame import ROW_BYTES_MAX
 from nealytics.wal.reader import Reader, Rows
@@ -40,6 +41,8 @@ IDLE_S = 0.1
 # A disk that fills up does so over many of these; asking costs a system call.
 _FREE_BYTES_EVERY_S = 1.0
 _LOCK_POLL_S = 0.1
+# What `full` is judged by before anything was refused: a log that could not take this takes no events.
+_SMALL_APPEND_BYTES = 4096
 # With this released, a full disk still has room for cursors and a segment's header.
 _RESERVE = "reserve"
 _RESERVE_BYTES = 256 * 1024
@@ -125,6 +128,7 @@ class Log:
         self._free_bytes = 0
         self._free_bytes_at = float("-inf")
         self._cursor_lock = asyncio.Lock()
+        self._recorded_lsn = self.durable_lsn  # what the stored cursor says was durable
         self._settle()
         self._check()
         self._flusher = self._loop.create_task(self._flush_for_ever(), name="wal flusher")
@@ -199,10 +203,11 @@ class Log:
 
     @property
     def full(self) -> bool:
-        """Whether an append like the last refused one would be refused again."""
+        """Whether an append like the last refused one would be refused again; without one, a small append."""
         if self._loop.time() < self._no_room_until:
             return True
-        return bool(self._refused_bytes and self._shortage(self._refused_bytes, self._reclaimable_bytes()))
+        needed = self._refused_bytes or _SMALL_APPEND_BYTES
+        return bool(self._shortage(needed, self._reclaimable_bytes()))
 
     # Writing
 
@@ -255,8 +260,7 @@ class Log:
         self._closed = True
         self._wake_flusher()
         await self._flusher
-        async with self._cursor_lock:
-            pass  # a cursor that is being stored
+        await self._record_durable()
         for _, future in self._waiters:
             _fail(future, self._refusal())
         for thread in (self._writing, self._reading):
@@ -317,27 +321,39 @@ class Log:
                     f"cursor {state.done_lsn}..{state.next_lsn} does not lie between {self.cursor_lsn} and "
                     f"{self.durable_lsn}"
                 )
-            try:
-                await self._in_reading_thread(lambda: self._write_cursor(state))
-            except LogBroken as error:
-                self._break(error)
-                raise
+            await self._replace_cursor(state)
             self.cursor = state
             self._settle()
             self._check()
             self.oldest_waiting_ms = await self._find_oldest()
             await self._delete(self._expired())
 
-    def _write_cursor(self, state: CursorState) -> None:
+    async def _replace_cursor(self, state: CursorState) -> None:
+        stored = Stored(self.log_id, state, self.durable_lsn)
+        try:
+            await self._in_reading_thread(lambda: self._write_cursor(stored))
+        except LogBroken as error:
+            self._break(error)
+            raise
+        self._recorded_lsn = stored.durable_lsn
+
+    async def _record_durable(self) -> None:
+        """Tells the next start how far the log reaches, so that it misses a file that has gone or was cut."""
+        async with self._cursor_lock:
+            if self.broken is None and self.durable_lsn > self._recorded_lsn:
+                with contextlib.suppress(LogFull):  # the bound stays lower until there is room
+                    await self._replace_cursor(self.cursor)
+
+    def _write_cursor(self, stored: Stored) -> None:
         reserve = self.directory / _RESERVE
         try:
-            cursor.store(self._files, self.directory, self.log_id, state)
+            cursor.store(self._files, self.directory, stored)
         except LogFull:
             if not self._files.exists(reserve):
                 raise
             logger.warning("wal: %s: the disk is full; the reserve is used for the cursor", self.directory)
             self._files.unlink(reserve)
-            cursor.store(self._files, self.directory, self.log_id, state)
+            cursor.store(self._files, self.directory, stored)
             return
         if not self._files.exists(reserve):
             _make_reserve(self._files, self.directory)
@@ -473,6 +489,7 @@ class Log:
     async def _flush(self, group: _Group) -> bool:
         """Makes a group durable and tells its waiters; False if there was no room."""
         needed = bytes_needed(group.appends)
+        active = self._writer.active
         try:
             await self._make_room(needed)
             try:
@@ -488,6 +505,8 @@ class Log:
             return False
         self._refused_bytes = 0
         self._no_room_until = 0.0
+        if self._writer.active is not active:
+            await self._record_durable()
         return True
 
     async def _write(self, group: _Group) -> None:
@@ -685,7 +704,9 @@ def _start_once(
     recovered = recovery.recover(files, directory, clock_ms)
     # Stored again even if it is fine, and before the first segment of a new log: a cursor that was renamed
     # but whose directory could not be synced is there for us and gone after a power cut.
-    cursor.store(files, directory, recovered.log_id, recovered.cursor)
+    cursor.store(
+        files, directory, Stored(recovered.log_id, recovered.cursor, durable_lsn=recovered.next_lsn - 1)
+    )
     writer = Writer(
         files,
         directory,

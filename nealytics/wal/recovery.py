@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from nealytics.errors import LogBroken, LogDamaged, LogFull
 from nealytics.wal import cursor, segment
-from nealytics.wal.cursor import CursorState, InvalidCursor
+from nealytics.wal.cursor import CursorState, InvalidCursor, Stored
 from nealytics.wal.files import NO_ROOM, File, Files, is_temporary, publish_chunks
 from nealytics.wal.reader import SegmentReader
 from nealytics.wal.segment import WHAT_TO_DO, Segment
@@ -86,6 +86,16 @@ def scan(reader: SegmentReader, size: int) -> Scan:
     return Scan(offset, size, lsn, last_crc, proven)
 
 
+def describe_torn(found: Scan) -> str:
+    """What is known of the end of the last segment, and what is not."""
+    return (
+        f"byte {found.end}: the last {found.size - found.end} bytes are no whole frame; the rows before "
+        f"them, up to {found.next_lsn - 1}, are. If power or the process failed during a write, these bytes "
+        "are that write, and it was not acknowledged; if not, the file was truncated or damaged, and "
+        "acknowledged events may be missing"
+    )
+
+
 def recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Recovered:
     """Reads the log of a directory that this process has locked, and makes its last segment trustworthy.
 
@@ -103,10 +113,10 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
     last = segments[-1] if segments else None
     found = _scan_file(files, last) if last is not None else None
     next_lsn = _next_lsn(directory, found, headless, stored)
-    state = stored[1] if stored is not None else _rebuilt(segments, next_lsn)
-    if state.next_lsn > next_lsn:
+    state = stored.state if stored is not None else _rebuilt(segments, next_lsn)
+    if stored is not None and stored.durable_lsn >= next_lsn:
         raise LogDamaged(
-            f"wal: {directory / cursor.NAME}: rows up to {state.next_lsn - 1} were in the log once, but it "
+            f"wal: {directory / cursor.NAME}: rows up to {stored.durable_lsn} were in the log once, but it "
             f"ends with row {next_lsn - 1}{f' in {last.path.name}' if last else ''}; {WHAT_TO_DO}"
         )
     check_chain(directory, segments, state.done_lsn, next_lsn)
@@ -130,9 +140,8 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
         torn_tails += 1
         kept = _keep_aside(files, last.path, clock_ms)
         logger.warning(
-            "wal: %s: the write at byte %d was never finished (%d bytes), so it was never acknowledged; cut "
-            "off, the original is kept as %s",
-            last.path, found.end, found.size - found.end, kept.name,
+            "wal: %s: %s; they are cut off, the original is kept as %s",
+            last.path, describe_torn(found), kept.name,
         )  # fmt: skip
     previous_crc = last.header.previous_crc if found.last_crc is None else found.last_crc
     if found.next_lsn == last.first_lsn:
@@ -153,7 +162,7 @@ def release_settled(files: Files, directory: Path) -> None:
         stored, _ = _load_cursor(files, directory)
         segments, _ = load_segments(files, directory, files.names(directory))
         for old, following in pairwise(segments):
-            if stored is not None and following.first_lsn - 1 <= stored[1].done_lsn:
+            if stored is not None and following.first_lsn - 1 <= stored.state.done_lsn:
                 files.unlink(old.path)
 
 
@@ -207,7 +216,7 @@ def check_chain(directory: Path, segments: Sequence[Segment], done_lsn: int, nex
             )
 
 
-def _load_cursor(files: Files, directory: Path) -> tuple[tuple[UUID, CursorState] | None, str]:
+def _load_cursor(files: Files, directory: Path) -> tuple[Stored | None, str]:
     """What the cursor file holds; and why it has to be rebuilt, if it has to be."""
     try:
         stored = cursor.load(files, directory)
@@ -216,10 +225,10 @@ def _load_cursor(files: Files, directory: Path) -> tuple[tuple[UUID, CursorState
     return stored, "" if stored is not None else "it is missing"
 
 
-def _common_id(directory: Path, segments: Sequence[Segment], stored: tuple[UUID, CursorState] | None) -> UUID:
+def _common_id(directory: Path, segments: Sequence[Segment], stored: Stored | None) -> UUID:
     ids = {found.header.log_id: found.path for found in reversed(segments)}
     if stored is not None:
-        ids.setdefault(stored[0], directory / cursor.NAME)
+        ids.setdefault(stored.log_id, directory / cursor.NAME)
     if len(ids) > 1:
         (one, path), (other, other_path) = list(ids.items())[-1], next(iter(ids.items()))
         raise LogDamaged(
@@ -237,18 +246,16 @@ def _scan_file(files: Files, last: Segment) -> Scan:
         reader.close()
 
 
-def _next_lsn(
-    directory: Path, found: Scan | None, headless: Sequence[Path], stored: tuple[UUID, CursorState] | None
-) -> int:
+def _next_lsn(directory: Path, found: Scan | None, headless: Sequence[Path], stored: Stored | None) -> int:
     """The LSN that the next row will get. A headless file's name says it too, and must agree."""
     named = [lsn for path in headless if (lsn := segment.first_lsn_of(path.name)) is not None]
     if found is not None:
         next_lsn = found.next_lsn
     elif named:
         next_lsn = named[0]
-    elif stored is not None and stored[1].next_lsn > 1:
+    elif stored is not None and stored.durable_lsn > 0:
         raise LogDamaged(
-            f"wal: {directory}: rows up to {stored[1].next_lsn - 1} were in the log once, but no segment is "
+            f"wal: {directory}: rows up to {stored.durable_lsn} were in the log once, but no segment is "
             f"left; {WHAT_TO_DO}"
         )
     else:

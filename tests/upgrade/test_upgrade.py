@@ -132,10 +132,10 @@ def newer_segment(wal: Path) -> str:
 def newer_cursor(wal: Path) -> str:
     file = wal / "0" / "cursor"
     data = bytearray(file.read_bytes())
-    struct.pack_into("<I", data, 8, 2)
+    struct.pack_into("<I", data, 8, 3)
     struct.pack_into("<I", data, len(data) - 4, zlib.crc32(data[:-4]))
     file.write_bytes(data)
-    return f"{file}: byte 8: version 2 is not known to this release"
+    return f"{file}: byte 8: version 3 is not known to this release"
 
 
 def contents(directory: Path) -> dict[str, bytes]:

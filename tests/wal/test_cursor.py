@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -5,7 +7,7 @@ import pytest
 
 from nealytics.errors import LogDamaged
 from nealytics.wal import CursorState, Range, cursor
-from nealytics.wal.cursor import InvalidCursor
+from nealytics.wal.cursor import InvalidCursor, Stored
 from nealytics.wal.files import OS_FILES
 
 LOG_ID = UUID("00112233-4455-6677-8899-aabbccddeeff")
@@ -16,8 +18,15 @@ LOG_ID = UUID("00112233-4455-6677-8899-aabbccddeeff")
     [CursorState(1), CursorState(900), CursorState(900, (Range(5, 5), Range(7, 200), Range(201, 899)))],
 )
 def test_cursor_reads_back_as_it_was_stored(tmp_path: Path, state: CursorState):
-    cursor.store(OS_FILES, tmp_path, LOG_ID, state)
-    assert cursor.load(OS_FILES, tmp_path) == (LOG_ID, state)
+    stored = Stored(LOG_ID, state, durable_lsn=1234)
+    cursor.store(OS_FILES, tmp_path, stored)
+    assert cursor.load(OS_FILES, tmp_path) == stored
+
+
+def test_a_cursor_of_version_1_knows_only_of_the_rows_that_were_in_a_batch(tmp_path: Path):
+    fields = struct.pack("<8sII16sQQQ", b"NealCur\n", 1, 1, LOG_ID.bytes, 900, 5, 7)
+    (tmp_path / cursor.NAME).write_bytes(fields + struct.pack("<I", zlib.crc32(fields)))
+    assert cursor.load(OS_FILES, tmp_path) == Stored(LOG_ID, CursorState(900, (Range(5, 7),)), 899)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +62,7 @@ def test_no_cursor_is_none(tmp_path: Path):
 
 
 def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path: Path):
-    cursor.store(OS_FILES, tmp_path, uuid4(), CursorState(90, (Range(5, 7),)))
+    cursor.store(OS_FILES, tmp_path, Stored(uuid4(), CursorState(90, (Range(5, 7),)), 95))
     path = tmp_path / cursor.NAME
     data = path.read_bytes()
     for length in range(len(data)):
@@ -69,8 +78,9 @@ def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path: Path):
 
 
 def test_a_newer_cursor_is_refused_rather_than_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cursor, "_VERSION", 2)
-    cursor.store(OS_FILES, tmp_path, uuid4(), CursorState(1))
+    monkeypatch.setattr(cursor, "_VERSION", 3)
+    monkeypatch.setitem(cursor._FIELDS, 3, cursor._FIELDS[2])
+    cursor.store(OS_FILES, tmp_path, Stored(uuid4(), CursorState(1), 0))
     monkeypatch.undo()
-    with pytest.raises(LogDamaged, match="version 2 is not known"):
+    with pytest.raises(LogDamaged, match="version 3 is not known to this release, which reads up to 2"):
         cursor.load(OS_FILES, tmp_path)

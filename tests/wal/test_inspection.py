@@ -61,7 +61,11 @@ async def test_an_unfinished_write_is_a_remark(tmp_path: Path):
     os.truncate(last, size - 1)
     assert damage(tmp_path) == []
     (remark,) = remarks(tmp_path)
-    assert f"{last.name}: byte {size - 52}: 51 bytes of a write that was not finished" in remark
+    assert (
+        f"{last.name}: byte {size - 52}: the last 51 bytes are no whole frame; the rows before them, up to 1"
+        in remark
+    )
+    assert "it was not acknowledged; if not, the file was truncated or damaged" in remark
 
 
 async def test_damage_is_found_in_every_segment_with_file_and_offset(tmp_path: Path):

@@ -15,7 +15,7 @@ import pytest
 
 from nealytics.errors import LogDamaged
 from nealytics.observe.metrics import Metrics
-from nealytics.wal import CursorState, Log, Range, frame, segment
+from nealytics.wal import OS_FILES, CursorState, Log, Range, cursor, frame, segment
 from tests.fakes.faulty_files import FaultyFiles
 from tests.wal.logs import opened, read_all, segments, settle, snapshot, until, wal_config, write
 
@@ -107,7 +107,11 @@ async def test_rubbish_behind_the_last_frame_is_cut_and_kept_aside(
         file.write(rubbish)
     async with opened(tmp_path / "log") as log:
         assert await read_all(log) == ROWS
-    assert f"the write at byte {size} was never finished (300 bytes)" in caplog.text
+    assert (
+        f"byte {size}: the last 300 bytes are no whole frame; the rows before them, up to 12, are"
+        in caplog.text
+    )
+    assert "if not, the file was truncated or damaged, and acknowledged events may be missing" in caplog.text
     assert last.stat().st_size == size
 
 
@@ -241,6 +245,38 @@ async def test_a_missing_last_segment_is_refused_if_the_cursor_knows_of_it(tmp_p
     await refused(tmp_path, r"cursor: rows up to 3 were in the log once, but it ends with row 2")
 
 
+@pytest.mark.parametrize("rows", [3, 4])
+async def test_a_last_segment_that_is_missing_or_cut_is_refused_although_clickhouse_took_nothing(
+    tmp_path: Path, rows: int
+):
+    """The cursor says how far the log reached when a segment was begun, and when it was closed."""
+    groups = [[bytes(200)]] * rows  # two in a segment
+    await write(tmp_path / "cut", groups, segment_bytes_max=600)
+    last = segments(tmp_path / "cut")[-1]
+    cut(last, frame_offsets(last)[rows - 3])
+    await refused(
+        tmp_path / "cut", rf"cursor: rows up to {rows} were in the log once, but it ends with row {rows - 1}"
+    )
+    await write(tmp_path / "missing", groups, segment_bytes_max=600)
+    segments(tmp_path / "missing")[-1].unlink()
+    await refused(
+        tmp_path / "missing", rf"cursor: rows up to {rows} were in the log once, but it ends with row 2"
+    )
+
+
+async def test_a_segment_that_goes_missing_under_a_killed_process_is_refused(tmp_path: Path):
+    running = tmp_path / "running"
+    async with opened(running, segment_bytes_max=600) as log:
+        for _ in range(3):
+            await log.append([bytes(200)], 1)
+        await until(
+            lambda: (stored := cursor.load(OS_FILES, running)) is not None and stored.durable_lsn == 3
+        )
+        shutil.copytree(running, tmp_path / "log")
+    segments(tmp_path / "log")[-1].unlink()
+    await refused(tmp_path / "log", r"cursor: rows up to 3 were in the log once, but it ends with row 2")
+
+
 async def test_all_segments_missing_is_refused(tmp_path: Path):
     async with opened(tmp_path) as log:
         await log.append([b"x"], 1)
@@ -294,9 +330,9 @@ async def test_a_header_cut_short_is_refused_unless_it_is_the_last(tmp_path: Pat
 
 
 async def test_a_last_segment_without_a_header_is_put_aside_if_no_row_is_missing_before_it(tmp_path: Path):
-    await write(tmp_path, [[bytes(500)]] * 3, segment_bytes_max=700)
-    second, third = segments(tmp_path)[1:]
-    cut(third, 30)
+    await write(tmp_path, [[bytes(500)]] * 2, segment_bytes_max=700)
+    first, second = segments(tmp_path)
+    (tmp_path / segment.name_of(3)).write_bytes(first.read_bytes()[:30])  # a process died while it made this
     async with opened(tmp_path) as log:
         assert log.durable_lsn == 2
         assert len(await read_all(log)) == 2

@@ -1,0 +1,48 @@
+"""What `/ready` is told of the events that wait."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nealytics.config import CommitConfig
+from nealytics.server import Logs
+
+NOW_S = 1_718_447_400.0
+CONFIG = CommitConfig(age_before_alert_s=60.0, flush_interval_s=3.0)
+
+
+def logs(*ages_s: float | None, config: CommitConfig = CONFIG) -> Logs:
+    """A worker's logs, each with an oldest event of this age, whose committers report no problem."""
+    found = Logs(config, clock=lambda: NOW_S)
+    found.clickhouse_problem = None
+    for age_s in ages_s:
+        oldest_ms = None if age_s is None else int((NOW_S - age_s) * 1000)
+        log: Any = SimpleNamespace(oldest_waiting_ms=oldest_ms, waiting=0 if age_s is None else 7)
+        committer: Any = SimpleNamespace(problem=None)
+        found.all.append((log, committer))
+    return found
+
+
+@pytest.mark.parametrize("ages_s", [(None,), (0.0,), (62.9,), (None, 5.0), (-3.0,)])
+def test_events_that_wait_for_their_batch_are_no_problem(ages_s: tuple[float | None, ...]):
+    assert logs(*ages_s).problem is None
+
+
+def test_an_insert_that_hangs_is_a_problem_although_nothing_has_failed_yet():
+    problem = logs(5.0, 75.0).problem
+    assert problem is not None
+    assert problem.startswith(
+        "commit: the oldest event in the log has waited 75 s for ClickHouse, and 14 events wait"
+    )
+    assert problem.endswith("raise commit.age_before_alert_s = 60")
+
+
+def test_with_0_events_may_wait_for_ever():
+    assert logs(1e6, config=CommitConfig(age_before_alert_s=0)).problem is None
+
+
+def test_events_may_wait_for_a_long_flush_interval():
+    config = CommitConfig(age_before_alert_s=60.0, flush_interval_s=600.0)
+    assert logs(650.0, config=config).problem is None
+    assert logs(661.0, config=config).problem is not None
