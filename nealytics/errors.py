@@ -62,3 +62,17 @@ class Refused(NealyticsError):
         self.detail = detail
         self.field = field
         self.headers = headers or {}
+
+
+STOP_RETRY_AFTER_S = 2
+
+
+def stopping() -> Refused:
+    """What a request is told that a stop leaves no time for."""
+    return Refused(
+        503,
+        "stopping",
+        "the server is stopping and has no time left for this request",
+        detail="Send it again; an event with the same eventId and timestamp is counted once.",
+        headers={"Retry-After": str(STOP_RETRY_AFTER_S)},
+    )

@@ -11,6 +11,7 @@ work together, and the proxy in front writes such a log better.
 `HttpServer` serves it.
 """
 
+import asyncio
 import logging
 import time
 from functools import partial
@@ -22,7 +23,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from nealytics.auth.api_keys import ApiKeys
 from nealytics.config import Config
-from nealytics.errors import Refused
+from nealytics.errors import Refused, stopping
 from nealytics.http.connections import DIRECT_POSTS, HttpServer
 from nealytics.http.responses import (
     ANSWER_HEADERS,
@@ -34,7 +35,7 @@ from nealytics.http.responses import (
 )
 from nealytics.http.spans import traced
 from nealytics.ingest.admission import Admission
-from nealytics.ingest.handlers import Commits, Ingest, expect
+from nealytics.ingest.handlers import Commits, Ingest, expect, uncancel
 from nealytics.ingest.ratelimit import RateLimiter
 from nealytics.observe import otel, request_id
 from nealytics.observe.metrics import Metrics
@@ -76,6 +77,7 @@ def build_app(
     for path, handler in ingest.routes().items():
         app.router.add_post(path, handler, expect_handler=expect)
         direct[path] = partial(answer, handler=handler)
+    app.on_shutdown.append(ingest.stop)
     app[DIRECT_POSTS] = direct
     return app
 
@@ -162,6 +164,12 @@ def answering(cors: Cors) -> Middleware:
                 response = cors.preflight(request)
             else:
                 response = http_exception_response(error, request.path)
+        except asyncio.CancelledError:
+            # Of a stop that gave up waiting, or of one that cuts the connection off.
+            if request.writer.output_size or request.transport is None:
+                raise
+            uncancel()
+            response = refused_response(stopping())
         except Exception as error:
             # The edge: whatever it is, the client gets an answer and the worker goes on.
             if isinstance(error, ConnectionError) and request.transport is None:

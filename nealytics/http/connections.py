@@ -10,6 +10,10 @@ text. This does the same work with limits:
     answer          cut off if the client reads nothing of it for `body_idle_timeout_s`
     broken request  400 as JSON, close
     Expect          417 as JSON, if it is another than 100-continue
+    stop            every answer says `Connection: close`; nothing that was sent to us is reset
+
+An idle connection is closed gently, at its timeout and at a stop: FIN first, then a second in which it is
+still read. Closing at once with a request on the way would reset the connection.
 
 Heads and answers are watched by one sweep over all connections, not by a timer each: 20,000 idle connections
 cost 5 ms every second, and a busy one nothing.
@@ -21,7 +25,7 @@ import logging
 import socket
 import struct
 import termios
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 from aiohttp import hdrs, web
@@ -30,6 +34,7 @@ from aiohttp.typedefs import Handler
 from nealytics.config import Config, ServerConfig
 from nealytics.http.responses import (
     ErrorBody,
+    ReadyAnswer,
     answer_headers,
     error_response,
     http_exception_response,
@@ -45,6 +50,15 @@ _SWEEP_S_MAX = 1.0
 _TURNED_AWAY_S = 1.0
 _BUSY_RETRY_AFTER_S = 5
 
+# After our FIN: how long the client may take to close its side.
+_LINGER_S = 1.0
+# At a stop: how long an idle connection may bring one more request, so that a client which keeps its
+# connections learns of the stop by an answer with `Connection: close` instead of losing a request to our FIN.
+_LAST_REQUEST_S = 1.0
+_STOP_CHECK_S = 0.05
+# What has no answer yet after this part of the time for a stop gets 503; the rest is for the answer to leave.
+_GIVE_UP_AFTER = 0.8
+
 
 # POST routes that need neither the router nor a chain of middlewares: path → what to do. Both together cost
 # 5 µs, a seventh of aiohttp's work on a small request.
@@ -54,10 +68,22 @@ DIRECT_POSTS: web.AppKey[dict[str, Handler]] = web.AppKey("direct_posts", dict)
 class Connection(web.RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_head_heard", "_head_since", "_out", "_unread", "_unread_since", "head_s", "on_lost")
+    __slots__ = (
+        "_handling",
+        "_head_heard",
+        "_head_since",
+        "_out",
+        "_server",
+        "_unread",
+        "_unread_since",
+        "head_s",
+        "on_lost",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._server = cast(_Server, self._manager)
+        self._handling: asyncio.Task[Any] | None = None  # the task of the latest request
         self._head_since = 0.0  # when the head that is being received began; 0 = none is
         self._head_heard = False
         # aiohttp's `transport` is gone as soon as it is closed, its answers unread perhaps for ever.
@@ -68,8 +94,7 @@ class Connection(web.RequestHandler):
         self.on_lost: Callable[[], None] | None = None  # for a handler that waits for something else
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        server = cast(_Server, self._manager)
-        if server.is_full:
+        if self._server.is_full:
             self._turn_away(cast(asyncio.Transport, transport))
             return
         self._out = cast(asyncio.Transport, transport)
@@ -116,11 +141,54 @@ class Connection(web.RequestHandler):
             self.on_lost()
 
     def _process_keepalive(self) -> None:
-        if self._head_heard:
-            # No longer idle: the next head has begun, and it has a time of its own.
-            self._keepalive_handle = None
-        else:
+        self._keepalive_handle = None
+        # If it is no longer idle, the next head has begun, and it has a time of its own.
+        if not self._is_idle:
+            return
+        if self._loop.time() < self._next_keepalive_close_time:
             super()._process_keepalive()
+        else:
+            self.close_gently()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether it waits for a request of which no byte has come."""
+        return self._waiter is not None and not self._waiter.done() and not self._head_heard
+
+    def close_gently(self) -> None:
+        """FIN; what still comes is read and dropped, until the client closes or `_LINGER_S` is over."""
+        transport = self.transport
+        self._force_close = True  # aiohttp then ignores what comes
+        if self._waiter is not None:
+            self._waiter.cancel()
+        if transport is None:
+            return
+        if transport.can_write_eof() and not transport.is_closing():
+            transport.write_eof()
+            self._loop.call_later(_LINGER_S, transport.close)
+        else:
+            transport.close()
+
+    def close_if_idle(self) -> None:
+        if self._is_idle:
+            self.close_gently()
+
+    def give_up(self) -> None:
+        """Ends the handler of a request whose answer has not begun; the middleware then answers 503."""
+        request = self._current_request
+        if request is not None and self._handling is not None and not request.writer.output_size:
+            self._handling.cancel()
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        # Behind a `Connection: close` nothing more is answered, so requests that are here already come first.
+        if self._server.is_stopping and not self._messages:
+            if isinstance(resp, ReadyAnswer):
+                resp = web.Response(status=resp.status, headers=answer_headers())
+            if not resp.prepared:
+                resp.force_close()
+        return super().finish_response(request, resp, start_time)
 
     def close_if_head_is_late(self, oldest: float) -> None:
         if 0.0 < self._head_since < oldest:
@@ -196,6 +264,7 @@ class _Server(web.Server):
         paths = frozenset(resource.canonical for resource in app.router.resources())
 
         def dispatch(request: web.Request) -> Awaitable[web.StreamResponse]:
+            cast(Connection, request.protocol)._handling = asyncio.current_task()
             path = request.rel_url.path_safe  # what the router looks at: %2F is no slash
             if path not in paths:
                 # The C# engine took its paths in any case and with a slash at the end.
@@ -212,6 +281,7 @@ class _Server(web.Server):
             cast(Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], dispatch),
             request_factory=app_server.request_factory,
         )
+        self.is_stopping = False
         self._connections_max = config.connections_max
         self._options = {
             "access_log": None,
@@ -263,18 +333,45 @@ class HttpServer:
         self._sweep_connections()
 
     async def stop(self, timeout_s: float) -> None:
-        """No new connections; idle ones are closed, requests under way are answered, and what is not done
-        after `timeout_s` is cut off."""
+        """No new connections, an answer for every request, and after `timeout_s` at the latest the end.
+
+        Requests that wait for something far off are refused by who lets them wait, and streams are ended by
+        who sends them (`app.on_shutdown`). What has no answer when most of the time is over gets 503.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        if self._server is not None:
+            self._server.is_stopping = True
+        # Connections that the kernel has accepted for us would be reset. The loop takes all of them in one
+        # turn: it looks for them in the next, and handles them in the one after.
+        for _ in range(3):
+            await asyncio.sleep(0)
         for listener in self._listeners:
             listener.close()
+        await self._runner.shutdown()
+        if self._server is not None:
+            await self._let_go(started, timeout_s)
+            # aiohttp would take 0 for no limit.
+            await self._server.shutdown(_STOP_CHECK_S)
         if self._sweep is not None:
             self._sweep.cancel()
-        if self._server is not None:
-            self._server.pre_shutdown()
-            # Answers that would not end by themselves are ended by who gives them (`app.on_shutdown`).
-            await self._runner.shutdown()
-            await self._server.shutdown(timeout_s)
         await self._runner.cleanup()
+
+    async def _let_go(self, started: float, timeout_s: float) -> None:
+        """Returns when no connection is left, or when the time is up."""
+        assert self._server is not None
+        loop = asyncio.get_running_loop()
+        close_idle_at = started + min(_LAST_REQUEST_S, timeout_s / 4)
+        give_up_at = started + timeout_s * _GIVE_UP_AFTER
+        while (connections := cast(list[Connection], self._server.connections)) and (
+            now := loop.time()
+        ) < started + timeout_s:
+            for connection in connections:
+                if now >= close_idle_at:
+                    connection.close_if_idle()
+                if now >= give_up_at:
+                    connection.give_up()
+            await asyncio.sleep(_STOP_CHECK_S)
 
     def _sweep_connections(self) -> None:
         assert self._server is not None

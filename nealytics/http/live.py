@@ -35,7 +35,7 @@ from nealytics.auth.scope import Scope
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.config import QueryConfig
-from nealytics.errors import NealyticsError, Refused
+from nealytics.errors import NealyticsError, Refused, stopping
 from nealytics.http.app import Cors
 from nealytics.http.gate import busy
 from nealytics.http.reads import Reads, refusal
@@ -84,7 +84,7 @@ class Live:
         params = live.parse(arguments, request.headers.get("Last-Event-ID", ""))
         events = self._reads.events_of(scope)
         if self._stopping:
-            raise Refused(503, "streams_busy", "this worker is stopping", headers={hdrs.RETRY_AFTER: "1"})
+            raise stopping()
         response = head_of(request, self._cors, live.CONTENT_TYPE, {}, arguments.warnings)
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=response.headers)

@@ -55,7 +55,7 @@ READ_ERRORS = {
     422: ("result_too_large", "query_too_large"),
     429: ("rate_limited",),
     500: ("internal_error",),
-    503: ("queries_busy", "clickhouse_unavailable", "scope_not_proven", "keys_unavailable"),
+    503: ("queries_busy", "clickhouse_unavailable", "scope_not_proven", "keys_unavailable", "stopping"),
 }
 STREAM_ERRORS = {
     **READ_ERRORS,
@@ -72,7 +72,7 @@ SEND_ERRORS = {
     415: ("unsupported_encoding",),
     429: ("rate_limited",),
     500: ("internal_error",),
-    503: ("log_full", "log_broken"),
+    503: ("log_full", "log_broken", "stopping"),
 }
 _MEANING = {
     400: "What was sent cannot be understood; `field` names what is wrong.",

@@ -152,6 +152,10 @@ class Reads:
                 raise
             except ConnectionError:
                 raise  # the client has left
+            except asyncio.CancelledError:
+                # Nothing but a stop cancels a handler.
+                self.failed("broken_off" if request.writer.output_size else "stopping")
+                raise
             except Exception:
                 self.failed("internal_error")
                 raise

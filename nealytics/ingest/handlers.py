@@ -81,6 +81,10 @@ class Ingest:
         self._wait_timeout_s = config.ingest.wait_timeout_s
         self._metrics = metrics
 
+    async def stop(self, _app: web.Application | None = None) -> None:
+        """Refuses those who wait for the rate limit."""
+        self._limiter.stop()
+
     def routes(self) -> dict[str, Handler]:
         """Path → handler, all of them POST."""
         handlers = {TRACK: self.track, BEACON: self.beacon, BATCH: self.batch}
@@ -144,9 +148,14 @@ class Ingest:
         if request.query.get("wait", "").lower() not in ("true", "1"):
             return _answer(202, answer)
         self._committer.flush_soon()
-        answer.committed = await self._committer.wait_committed(
-            lsns.first, lsns.last, timeout_s=self._wait_timeout_s
-        )
+        try:
+            answer.committed = await self._committer.wait_committed(
+                lsns.first, lsns.last, timeout_s=self._wait_timeout_s
+            )
+        except asyncio.CancelledError:
+            uncancel()
+            # The worker stops. The events are on disk, so they follow at the latest after the next start.
+            answer.committed = False
         return _answer(200 if answer.committed else 202, answer)
 
     def _grant(self, key: str) -> KeyGrant:
@@ -179,6 +188,9 @@ class Ingest:
                 events = refused.events if isinstance(refused, NotAdmitted) else 1
                 self._metrics.refused.add(events, refused.code)
                 raise
+            except asyncio.CancelledError:
+                self._metrics.refused.add(1, "stopping")  # nothing else cancels a handler
+                raise
 
         return counted
 
@@ -204,6 +216,13 @@ async def _wait_turn(request: web.BaseRequest, turn: asyncio.Future[None]) -> No
         await turn
     finally:
         connection.on_lost = None  # type: ignore[attr-defined]
+
+
+def uncancel() -> None:
+    """Lets a handler that a stop has cancelled answer in the little time that is left."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
 
 
 async def expect(request: web.Request) -> None:

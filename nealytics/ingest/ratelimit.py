@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from nealytics.config import IngestConfig
-from nealytics.errors import Refused
+from nealytics.errors import Refused, stopping
 from nealytics.shared import NodeMemory
 
 
@@ -30,11 +30,22 @@ class RateLimiter:
         # One deque per key that has ever had to wait: bounded by the number of keys.
         self._queues: dict[int, deque[asyncio.Future[None]]] = {}
         self._tick: asyncio.TimerHandle | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """From now on nobody waits; who does already is refused (503), since the window may be far off."""
+        self._stopping = True
+        if self._tick is not None:
+            self._tick.cancel()
+        for queue in self._queues.values():
+            for turn in list(queue):
+                if not turn.done():
+                    turn.set_exception(stopping())
 
     def take(self, key: int) -> asyncio.Future[None] | None:
         """None: go on. A future: wait for it; a waiter that gives up cancels it or sets an exception.
 
-        Raises `Refused` (429) if the queue is full.
+        Raises `Refused`: 429 if the queue is full, 503 if there is none any more because of a stop.
         """
         if not self._requests:
             return None
@@ -44,6 +55,8 @@ class RateLimiter:
         if not queue and memory.rate_used(key, window) < self._requests:
             memory.rate_use(key, window)
             return None
+        if self._stopping:
+            raise stopping()
         queued = memory.rate_queued(key)
         if queued >= self._queue_max:
             raise self._refusal(queued)

@@ -35,6 +35,7 @@ REFUSED_REASONS = (
     "request_timeout",
     "log_full",
     "log_broken",
+    "stopping",
 )
 
 # Why a request to read had no answer, or not all of it: the `code` of its error, or "broken_off" if the head
@@ -55,6 +56,7 @@ READ_FAILURE_REASONS = (
     "clickhouse_unavailable",
     "scope_not_proven",
     "keys_unavailable",
+    "stopping",
     "internal_error",
     "broken_off",
 )

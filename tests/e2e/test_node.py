@@ -39,6 +39,37 @@ def session_counts(node: Node) -> dict[str, int]:
     return {session["sessionId"]: session["eventCount"] for session in answer["sessions"]}
 
 
+def send_until_told_to_stop(port: int) -> int:
+    """A client that keeps its connection: how many answers it got until one said `Connection: close`.
+
+    A reset, or an end without an answer, is an error.
+    """
+    body = json.dumps(event()).encode()
+    headers = {"X-Project-Key": KEY}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.connect()
+    connection.auto_open = 0
+    for answers in range(1, 1_000_000):
+        connection.request("POST", "/api/v1/telemetry/track", body, headers)
+        answer = connection.getresponse()
+        assert answer.status == 202
+        answer.read()
+        if answer.will_close:
+            return answers
+        time.sleep(0.01)
+    raise AssertionError("the server did not stop")
+
+
+def test_stop_breaks_no_request_of_clients_that_keep_their_connections(tmp_path: Path, workers: int):
+    with Node(tmp_path, workers=workers, clickhouse="http://127.0.0.1:1") as node:
+        node.wait_ready("/ready/ingest")
+        with concurrent.futures.ThreadPoolExecutor(8) as clients:
+            sending = [clients.submit(send_until_told_to_stop, node.port) for _ in range(8)]
+            node.wait_until(lambda: node.metric("nealytics_events_ingested_total") >= 80, "all are sending")
+            assert node.stop() == 0
+            assert sum(done.result() for done in sending) >= 80
+
+
 def test_events_come_back_after_a_stop_and_a_start(tmp_path: Path, workers: int):
     node = Node(tmp_path, workers=workers)
     with node:

@@ -8,12 +8,12 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from typing import cast
 
-import aiohttp
 import pytest
 
 from nealytics.config import ServerConfig
-from tests.fakes.worker import ANY, TRACK, FakeWorker, event, serving, until
+from tests.fakes.worker import ANY, BATCH, TRACK, FakeWorker, event, serving, until
 
 BODY = json.dumps(event()).encode()
 HEAD = f"POST {TRACK} HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\n".encode()
@@ -380,30 +380,122 @@ async def test_keys_in_broken_urls_are_not_logged(caplog):
 # the end
 
 
-async def test_stop_answers_what_is_under_way_and_closes_idle_connections():
-    async with serving(rate_limit_requests=1, rate_limit_window_s=1, rate_limit_queue_max=9) as worker:
-        idle, idle_writer = await connect(worker)
-        idle_writer.write(WHOLE)
-        await idle.readuntil(b"\r\n\r\n")
-        waiting = asyncio.create_task(worker.post(TRACK, event()))
-        await until(lambda: worker.memory.rate_queued(0) == 1)
+async def heads(reader: asyncio.StreamReader, count: int) -> list[bytes]:
+    return [await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SOON_S) for _ in range(count)]
+
+
+async def test_stop_refuses_at_once_who_waits_for_the_rate_limit():
+    """The window may end after the worker has, and a 503 with Retry-After is what clients try again after."""
+    async with serving(rate_limit_requests=1, rate_limit_window_s=3_600, rate_limit_queue_max=9) as worker:
+        assert (await worker.post(TRACK, event())).status == 202
+        waiting = [asyncio.create_task(worker.post(TRACK, event())) for _ in range(3)]
+        await until(lambda: worker.memory.rate_queued(0) == 3)
         await worker.server.stop(SOON_S)
-        assert (await waiting).status == 202
-        assert await idle.read() == b""
+        for answer in await asyncio.gather(*waiting):
+            assert answer.error == (503, "stopping", None)
+            assert int(answer.headers["Retry-After"]) >= 1
+            assert answer.headers["Connection"] == "close"
+        assert worker.memory.rate_queued(0) == 0
+        assert worker.refused("stopping") == 3
         with pytest.raises(ConnectionRefusedError):
             await connect(worker)
 
 
-async def test_stop_cuts_off_what_takes_too_long():
-    async with serving(rate_limit_requests=1, rate_limit_window_s=60, rate_limit_queue_max=9) as worker:
-        await worker.post(TRACK, event())
-        waiting = asyncio.create_task(worker.post(TRACK, event()))
-        await until(lambda: worker.memory.rate_queued(0) == 1)
-        started = time.monotonic()
-        await worker.server.stop(0.3)
-        assert time.monotonic() - started < SOON_S
-        with pytest.raises(aiohttp.ServerDisconnectedError):
-            await waiting
+async def test_request_on_a_kept_connection_during_a_stop_is_answered_with_connection_close():
+    """So that a client which keeps a pool learns of the stop by an answer and not by a lost request."""
+    async with serving() as worker:
+        reader, writer = await connect(worker)
+        writer.write(WHOLE)
+        (first,) = await heads(reader, 1)
+        assert b"Connection: close" not in first
+        stopping = asyncio.create_task(worker.server.stop(SOON_S))
+        await until(lambda: not worker.server._listeners[0].is_serving())
+        writer.write(WHOLE)
+        (second,) = await heads(reader, 1)
+        assert second.startswith(b"HTTP/1.1 202 ")
+        assert b"Connection: close" in second
+        assert await reader.read() == b""
+        await stopping
+        assert worker.ingested == 2
+
+
+async def test_stop_answers_what_the_kernel_holds_already():
+    """Requests sent, and connections made, before the worker looks again."""
+    async with serving() as worker:
+        kept = [await connect(worker) for _ in range(20)]
+        for reader, writer in kept:
+            writer.write(WHOLE)
+            await heads(reader, 1)
+        for _, writer in kept:
+            cast(socket.socket, writer.get_extra_info("socket")._sock).send(WHOLE + WHOLE)
+        fresh = []
+        for _ in range(20):
+            sock = socket.create_connection(("127.0.0.1", worker.port))
+            sock.sendall(WHOLE)
+            sock.setblocking(False)
+            fresh.append(sock)
+        await worker.server.stop(SOON_S)
+        for reader, _ in kept:
+            first, second = await heads(reader, 2)
+            assert first.startswith(b"HTTP/1.1 202 ")
+            assert second.startswith(b"HTTP/1.1 202 ")
+            assert b"Connection: close" in second
+            assert await reader.read() == b""
+        for sock in fresh:
+            with sock:
+                answer = await asyncio.get_running_loop().sock_recv(sock, 65_536)
+                assert answer.startswith(b"HTTP/1.1 202 ")
+                assert b"Connection: close" in answer
+        assert worker.ingested == 80
+
+
+@pytest.mark.parametrize("why", ["stop", "keep-alive timeout"])
+async def test_request_that_crosses_our_end_of_an_idle_connection_gets_no_reset(why):
+    async with serving(server=KEPT_LIMIT if why != "stop" else None) as worker:
+        reader, writer = await connect(worker)
+        writer.write(WHOLE)
+        await heads(reader, 1)
+        stopping = asyncio.create_task(worker.server.stop(SOON_S)) if why == "stop" else None
+        assert await asyncio.wait_for(reader.read(), SOON_S) == b""  # FIN
+        # A client that has not seen it yet sends; a reset would come back.
+        for _ in range(3):
+            writer.write(WHOLE)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        sock = writer.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        writer.close()
+        await writer.wait_closed()
+        if stopping is not None:
+            await asyncio.wait_for(stopping, SOON_S)
+
+
+async def test_stop_gives_503_to_what_takes_too_long():
+    async with serving() as worker:
+        reader, writer = await connect(worker)
+        writer.write(HEAD + b"Content-Length: 100\r\n\r\n{")
+        await until(lambda: any(c._current_request for c in worker.server._server.connections))
+        await worker.server.stop(0.5)
+        answer = await asyncio.wait_for(reader.read(), SOON_S)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: " in answer
+        assert b"Connection: close" in answer
+        assert body_of(answer)["code"] == "stopping"
+        assert worker.refused("stopping") == 1
+
+
+async def test_stop_does_not_call_events_on_disk_refused():
+    """`wait=true` asks for more than the disk, and there is no time for that; repeating them would count them
+    twice if the client gave them no eventId."""
+    async with serving(wait_timeout_s=3_600) as worker:
+        worker.committer.commits = False
+        waiting = asyncio.create_task(worker.post(BATCH + "?wait=true", [event()]))
+        await until(lambda: bool(worker.committer.waited_for))
+        await worker.server.stop(0.5)
+        answer = await waiting
+        assert answer.status == 202
+        assert answer.json == {"accepted": 1, "rejected": 0, "errors": [], "committed": False}
+        assert answer.headers["Connection"] == "close"
 
 
 # clients that leave

@@ -369,7 +369,7 @@ def test_the_errors_of_reading_are_those_that_the_code_raises():
         for path in PACKAGE.glob("http/*.py")
         if path.name not in ("app.py", "connections.py")
     ]
-    raised = set(refusals("auth/*.py", "queries/*.py", *http))
+    raised = set(refusals("errors.py", "auth/*.py", "queries/*.py", *http))
     # Any route may meet a request that is no HTTP, and a fault of ours.
     raised |= {(400, "bad_request"), (500, "internal_error")}
     assert pairs(READ_ERRORS) | pairs(STREAM_ERRORS) == raised
