@@ -16,7 +16,7 @@ import pytest
 
 from nealytics.errors import LogBroken, LogError, LogFull, LogLocked
 from nealytics.observe.metrics import Metrics
-from nealytics.wal import CursorState, Log, Range
+from nealytics.wal import OS_FILES, CursorState, Log, Range, cursor
 from nealytics.wal.log import IDLE_S
 from tests.fakes.faulty_files import FaultyFiles
 from tests.wal.logs import opened, read_all, segments, settle, snapshot, until, wal_config
@@ -350,6 +350,31 @@ async def test_a_log_on_a_full_disk_is_full_before_anything_was_refused(tmp_path
     free = shutil.disk_usage(tmp_path).free
     async with opened(tmp_path, free_bytes_min=free + (1 << 40)) as log:
         assert log.full
+
+
+async def test_the_cursor_does_not_vouch_for_rows_that_are_not_synced_yet(tmp_path: Path):
+    """Else a crash before the sync would look like damage, and the log would not open again."""
+    files = FaultyFiles()
+    syncing, go_on = threading.Event(), threading.Event()
+    async with opened(tmp_path, files) as log:
+        await log.append([b"durable"], 1)
+
+        def hold(operation: str, name: str) -> None:
+            if operation == "sync" and name.endswith(".wal"):
+                syncing.set()
+                assert go_on.wait(60)
+
+        files.before = hold
+        try:
+            unsynced = log.append([b"unsynced"], 1)
+            await until(syncing.is_set)
+            await settle(log, 1)
+            stored = cursor.load(OS_FILES, tmp_path)
+        finally:
+            go_on.set()
+        assert stored is not None
+        assert (log.appended_lsn, stored.durable_lsn) == (2, 1)
+        await unsynced
 
 
 async def test_bytes_max_holds_and_the_message_says_what_to_raise(tmp_path: Path):
