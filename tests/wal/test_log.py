@@ -360,7 +360,7 @@ async def test_the_cursor_does_not_vouch_for_rows_that_are_not_synced_yet(tmp_pa
         await log.append([b"durable"], 1)
 
         def hold(operation: str, name: str) -> None:
-            if operation == "sync" and name.endswith(".wal"):
+            if operation == "sync" and ".wal" in name and log.appended_lsn == 2:
                 syncing.set()
                 assert go_on.wait(60)
 
