@@ -3,12 +3,14 @@
 aiohttp waits for ever for a head, accepts any number of connections, and answers broken requests in plain
 text. This does the same work with limits:
 
-    head            complete within `header_timeout_s` of its first byte or of the connection; else 408
+    head            complete within `header_timeout_s` of its first byte or of the connection; else 408, also where
+                    its first bytes came together with the request before
     body            `ingest.body` reads it, with its own limits; `head_s` tells what the head has used up
     idle            closed `keepalive_timeout_s` after an answer
     connections     `connections_max` per worker; one more gets 503 and is closed
     answer          cut off if the client reads nothing of it for `body_idle_timeout_s`
-    broken request  400 as JSON, close
+    broken request  400 as JSON, close; also without a version, or with more chunk framing than body
+    CONNECT         405 as JSON, close
     Expect          417 as JSON, if it is another than 100-continue
     stop            every answer says `Connection: close`; nothing that was sent to us is reset
 
@@ -28,8 +30,10 @@ import termios
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, StreamReader, hdrs, web
+from aiohttp.http_exceptions import BadStatusLine, HttpProcessingError
 from aiohttp.typedefs import Handler
+from aiohttp.web_protocol import _ErrInfo
 
 from nealytics.config import Config, ServerConfig
 from nealytics.http.responses import (
@@ -50,6 +54,15 @@ _SWEEP_S_MAX = 1.0
 _TURNED_AWAY_S = 1.0
 _BUSY_RETRY_AFTER_S = 5
 
+# A request that nobody sent. Only a parser that holds no part of another request takes it as it is.
+_PROBE_PATH = "/.nealytics-probe"
+_PROBE = f"GET {_PROBE_PATH} HTTP/1.1\r\nHost: .\r\n\r\n".encode()
+
+# What the framing of a chunked body may take beside the body: so much for each of its bytes (the smallest chunk
+# has 5), and for extensions and trailers so much altogether. llhttp reads extensions of any length.
+_FRAMING_PER_BYTE = 16
+_FRAMING_MAX = 16 * 1024
+
 # After our FIN: how long the client may take to close its side.
 _LINGER_S = 1.0
 # At a stop: how long an idle connection may bring one more request, so that a client which keeps its
@@ -69,9 +82,14 @@ class Connection(web.RequestHandler):
     """One client connection."""
 
     __slots__ = (
+        "_body",
+        "_framed",
         "_handling",
         "_head_heard",
         "_head_since",
+        "_head_unsure",
+        "_is_answered",
+        "_is_broken",
         "_out",
         "_server",
         "_unread",
@@ -86,6 +104,13 @@ class Connection(web.RequestHandler):
         self._handling: asyncio.Task[Any] | None = None  # the task of the latest request
         self._head_since = 0.0  # when the head that is being received began; 0 = none is
         self._head_heard = False
+        self._head_unsure = False  # whether bytes of the next head came together with the last request
+        self._body: StreamReader | None = None  # of the latest request, until it is complete
+        self._is_answered = (
+            False  # whether that request has its answer, and the rest is only read to be dropped
+        )
+        self._framed = 0  # bytes that came since the head, if that body comes in chunks
+        self._is_broken = False  # whether what follows cannot be told from what came
         # aiohttp's `transport` is gone as soon as it is closed, its answers unread perhaps for ever.
         self._out: asyncio.Transport | None = None
         self._unread = 0  # bytes of answers that the client had not taken when last looked at
@@ -126,14 +151,52 @@ class Connection(web.RequestHandler):
         waits_for_request = self._waiter is not None
         requests = self._request_count
         super().data_received(data)
+        if self._body is not None:
+            self._look_at_body(len(data))
         if self._request_count != requests:
             self.head_s = self._loop.time() - self._head_since if self._head_since else 0.0
             self._head_since = 0.0
             self._head_heard = False
+            self._head_unsure = True
+            if self._messages:
+                body = self._messages[-1][1]
+                if not body.is_eof():
+                    self._body = body
+                    self._is_answered = False
+                    self._framed = 0
         elif waits_for_request and data:
+            if self._head_unsure:
+                self._head_unsure = False
+                self._head_since = 0.0
             self._head_heard = True
             if not self._head_since:
                 self._head_since = self._loop.time()
+
+    def _look_at_body(self, received: int) -> None:
+        """Ends a body that will never be complete: its handler would wait for it until it times out."""
+        body = self._body
+        assert body is not None
+        problem = None
+        if body.is_eof():
+            self._body = None
+        elif self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            self._messages.pop()  # one answer is enough
+            problem = "its chunks are malformed"
+        else:
+            self._framed += received
+            framing = self._framed - body.total_bytes
+            if framing > _FRAMING_MAX + _FRAMING_PER_BYTE * body.total_bytes:
+                problem = "its chunk extensions or trailers are too long"
+        if problem is not None:
+            self._body = None
+            self._is_broken = True
+            self._close = True  # aiohttp then ignores what comes
+            if not self._is_answered:
+                body.set_exception(web.RequestPayloadError(problem))
+                return
+            body.feed_eof()
+            if not self._request_in_progress:
+                self.close_gently(self._lingering_time)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -155,19 +218,16 @@ class Connection(web.RequestHandler):
         """Whether it waits for a request of which no byte has come."""
         return self._waiter is not None and not self._waiter.done() and not self._head_heard
 
-    def close_gently(self) -> None:
-        """FIN; what still comes is read and dropped, until the client closes or `_LINGER_S` is over."""
+    def close_gently(self, linger_s: float = _LINGER_S) -> None:
+        """FIN; what still comes is read and dropped, until the client closes or the time is over."""
         transport = self.transport
         self._force_close = True  # aiohttp then ignores what comes
         if self._waiter is not None:
             self._waiter.cancel()
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
-        if transport.can_write_eof() and not transport.is_closing():
-            transport.write_eof()
-            self._loop.call_later(_LINGER_S, transport.close)
-        else:
-            transport.close()
+        transport.write_eof()
+        self._loop.call_later(linger_s, transport.close)
 
     def close_if_idle(self) -> None:
         if self._is_idle:
@@ -182,17 +242,35 @@ class Connection(web.RequestHandler):
     def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        if self._body is not None and request.content is self._body:
+            self._is_answered = True
         # Behind a `Connection: close` nothing more is answered, so requests that are here already come first.
-        if self._server.is_stopping and not self._messages:
+        if self._is_broken or (self._server.is_stopping and not self._messages):
             if isinstance(resp, ReadyAnswer):
                 resp = web.Response(status=resp.status, headers=answer_headers())
             if not resp.prepared:
                 resp.force_close()
-        return super().finish_response(request, resp, start_time)
+        finished = super().finish_response(request, resp, start_time)
+        return self._then_close(finished) if self._is_broken else finished
+
+    async def _then_close(
+        self, finished: Coroutine[Any, Any, tuple[web.StreamResponse, bool]]
+    ) -> tuple[web.StreamResponse, bool]:
+        result = await finished
+        # A client that is still sending would be reset, and the answer lost, if this closed at once.
+        self.close_gently(self._lingering_time)
+        return result
 
     def close_if_head_is_late(self, oldest: float) -> None:
+        if self._head_unsure and not self._head_since and self._is_idle:
+            self._head_since = self._loop.time()
         if 0.0 < self._head_since < oldest:
             self._head_since = 0.0
+            if self._head_unsure:
+                self._head_unsure = False
+                if not self._head_has_begun():
+                    return
+                self._head_heard = True
             # To one who never began, silence is the better answer: a browser opens connections in advance.
             if self._head_heard and self.transport is not None:
                 error = ErrorBody(
@@ -202,7 +280,22 @@ class Connection(web.RequestHandler):
                     request_id.new(),
                 )
                 self.transport.write(raw_error("408 Request Timeout", error))
-            self.force_close()
+            self.close_gently()
+
+    def _head_has_begun(self) -> bool:
+        """Whether an idle connection's parser holds a part of the next request, which it does not tell.
+
+        If it does, it is of no use any more afterwards.
+        """
+        if self._parser is None or self._upgraded:
+            return False
+        try:
+            messages, _, _ = self._parser.feed_data(_PROBE)
+        except HttpProcessingError:
+            return True
+        for _ in messages:
+            self._parser.message_consumed()
+        return [message.path for message, _ in messages] != [_PROBE_PATH]
 
     def cut_off_if_unread(self, now: float, oldest: float) -> None:
         """A client that asks and does not read would keep its connection, and the answers, for ever."""
@@ -221,6 +314,7 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What could not be parsed, and what went wrong around the middleware."""
+        self._is_broken = True
         if not request_id.current():
             request_id.begin(None)
         if request.writer.output_size > 0:
@@ -238,6 +332,26 @@ class Connection(web.RequestHandler):
             )
         response.headers.update(answer_headers())
         response.force_close()
+        return response
+
+    async def refuse(self, request: web.BaseRequest, error: Exception) -> web.StreamResponse:
+        """400 for what the parser lets pass."""
+        request_id.begin(None)
+        request._version = HttpVersion10  # for the answer
+        return self.handle_error(request, 400, error)
+
+    async def refuse_tunnel(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Whatever follows a CONNECT is not HTTP, so the connection ends."""
+        self._is_broken = True
+        request_id.begin(request.headers.get(request_id.HEADER))
+        response = error_response(
+            405,
+            "method_not_allowed",
+            "this is no proxy",
+            "Use GET or POST.",
+            headers={hdrs.ALLOW: "GET, POST"},
+        )
+        response.headers.update(answer_headers())
         return response
 
 
@@ -264,7 +378,12 @@ class _Server(web.Server):
         paths = frozenset(resource.canonical for resource in app.router.resources())
 
         def dispatch(request: web.Request) -> Awaitable[web.StreamResponse]:
-            cast(Connection, request.protocol)._handling = asyncio.current_task()
+            connection = cast(Connection, request.protocol)
+            connection._handling = asyncio.current_task()
+            if request._version.major < 1:  # `version` would be kept, and be that of the answer
+                return connection.refuse(request, BadStatusLine("the request line has no version"))
+            if request.method == hdrs.METH_CONNECT:
+                return connection.refuse_tunnel(request)
             path = request.rel_url.path_safe  # what the router looks at: %2F is no slash
             if path not in paths:
                 # The C# engine took its paths in any case and with a slash at the end.

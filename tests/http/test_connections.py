@@ -104,6 +104,34 @@ async def test_second_head_on_a_kept_connection_has_the_same_time():
         assert took < SOON_S
 
 
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+
+
+@pytest.mark.parametrize("whole", [WHOLE, HEAD + CHUNKED, WHOLE * 3], ids=["length", "chunked", "pipelined"])
+@pytest.mark.parametrize("half", [b"P", b"POST / HTTP/1.1\r\nHost: x", HEAD, b"\r\n\r\nGET /a"])
+async def test_half_a_head_behind_a_whole_request_has_the_same_time(whole, half):
+    async with serving(server=HEAD_LIMIT) as worker:
+        answer = await worker.raw(whole + half)
+        statuses = re.findall(rb"HTTP/1\.1 (\d+) ", answer)
+        assert statuses == [b"202"] * whole.count(b"POST") + [b"408"]
+        assert worker.ingested == whole.count(b"POST")
+
+
+@pytest.mark.parametrize("whole", [WHOLE, HEAD + CHUNKED, WHOLE * 3 + b"\r\n"])
+async def test_idle_connection_stays_open_beyond_the_time_for_a_head_and_serves(whole):
+    async with serving(server=HEAD_LIMIT) as worker:
+        reader, writer = await connect(worker)
+        for _ in range(2):
+            writer.write(whole)
+            await heads(reader, whole.count(b"POST"))
+            await asyncio.sleep(1.2)
+        writer.write(WHOLE[:50])
+        await asyncio.sleep(0.05)
+        writer.write(WHOLE[50:])
+        (head,) = await heads(reader, 1)
+        assert head.startswith(b"HTTP/1.1 202 ")
+
+
 async def test_idle_kept_connection_is_closed_after_its_own_time():
     async with serving(server=KEPT_LIMIT) as worker:
         reader, writer = await connect(worker)
@@ -257,6 +285,18 @@ SMUGGLING = {
     "chunk size overflow": post(b"Transfer-Encoding: chunked", body=b"ffffffffffffffffff\r\n{}\r\n0\r\n\r\n"),
     "no name": post(b": x", b"Content-Length: 2", body=b"{}"),
     "no method": b"/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no version": b"GET /health\r\nHost: x\r\n\r\n",
+    "no version, with a body": post(b"Content-Length: 2", body=b"{}", line=b"POST %s" % TRACK.encode()),
+    "HTTP/0.9": b"GET /health HTTP/0.9\r\nHost: x\r\n\r\n",
+    "chunk extension of 1 MB": post(
+        b"Transfer-Encoding: chunked", body=b"2;a=" + b"x" * 1_000_000 + b"\r\n{}\r\n"
+    ),
+    "trailer of 1 MB": post(
+        b"Transfer-Encoding: chunked", body=b"2\r\n{}\r\n0\r\nA: " + b"x" * 1_000_000 + b"\r\n\r\n"
+    ),
+    "trailers without end": post(
+        b"Transfer-Encoding: chunked", body=b"2\r\n{}\r\n0\r\n" + b"A: x\r\n" * 100_000
+    ),
     "HTTP/9": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
     "TLS hello": bytes.fromhex("160301020001fc0303") + bytes(200),
     "2,000 headers": post(*(b"X-%d: y" % i for i in range(2_000))),
@@ -273,6 +313,64 @@ async def test_broken_request_is_400_and_the_connection_closes(name):
         assert b" 400 " in first, answer
         assert answer.count(b"HTTP/1.") == 1, "the request behind it must not be served"
         assert body_of(answer)["code"] == "bad_request"
+        assert not await worker.rows()
+
+
+BROKEN_BODIES = {
+    "no chunk size": b"zz\r\n",
+    "chunk without CRLF": b"5\r\nabcdeXX",
+    "bad trailer": b"2\r\n{}\r\n0\r\nno colon\r\n\r\n",
+    "chunk extension of 1 MB": b"2;a=" + b"x" * 1_000_000 + b"\r\n{}\r\n",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_BODIES)
+@pytest.mark.parametrize(("head", "status"), [(HEAD, b"400"), (HEAD.replace(ANY.encode(), b"wrong"), b"401")])
+async def test_body_that_breaks_later_is_answered_at_once_and_without_an_error_of_ours(
+    name, head, status, caplog
+):
+    """Not when the handler's patience ends: with the limits as they are by default, that is 10 s later."""
+    patient = ServerConfig(body_idle_timeout_s=3_600, request_timeout_s=3_600)
+    async with serving(server=patient) as worker:
+        reader, writer = await connect(worker)
+        writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        if status == b"401":
+            assert (await reader.readuntil(b"}")).split()[1] == status
+        else:
+            await until(lambda: any(c._current_request for c in worker.server._server.connections))
+        writer.write(BROKEN_BODIES[name])
+        rest = await asyncio.wait_for(reader.read(), SOON_S)
+        if status == b"400":
+            assert rest.split()[1] == status
+            assert body_of(rest)["code"] == "bad_request"
+        else:
+            assert rest == b""
+        assert not await worker.rows()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_small_chunks_with_short_extensions_are_served():
+    async with serving() as worker:
+        reader, writer = await connect(worker)
+        writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        long = json.dumps(event(metadata={"text": "x" * 20_000})).encode()
+        for at in range(0, len(long), 500):
+            writer.write(b"".join(b"1;n=%d\r\n%c\r\n" % (at % 9, byte) for byte in long[at : at + 500]))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SOON_S)).split()[1] == b"202"
+
+
+@pytest.mark.parametrize("target", [b"example.com:443", TRACK.encode(), b"x"])
+async def test_connect_is_405_and_closes(target):
+    async with serving() as worker:
+        request = b"CONNECT " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+        for answer in (await worker.raw(request), await worker.raw(request + WHOLE)):
+            assert answer.startswith(b"HTTP/1.1 405 ")
+            assert b"Allow: GET, POST" in answer
+            assert b"Connection: close" in answer
+            assert answer.count(b"HTTP/1.") == 1
+            assert body_of(answer)["code"] == "method_not_allowed"
         assert not await worker.rows()
 
 
