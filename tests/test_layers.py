@@ -9,7 +9,7 @@ PACKAGE = Path(nealytics.__file__).parent
 
 # Each layer may import from the layers before it and from itself.
 LAYERS = [
-    {"nealytics", "errors", "shared", "notify", "process"},
+    {"nealytics", "errors", "shared", "notify", "process", "directories"},
     {"observe"},
     {"config"},
     {"event"},

@@ -9,6 +9,7 @@ import click
 
 from nealytics.cli.options import config_option
 from nealytics.config import Loaded, load_with_notes, split_listen
+from nealytics.directories import make_private
 from nealytics.errors import NealyticsError
 
 _SERVER_URL = "http://localhost:8123"
@@ -145,7 +146,7 @@ def _write(path: Path, text: str, *, replace: bool) -> None:
     """Never readable by others, not even for a moment; an existing file is replaced whole or not at all."""
     target = path.with_name(f".{path.name}.{os.getpid()}") if replace else path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

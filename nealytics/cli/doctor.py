@@ -5,6 +5,7 @@ import ctypes
 import os
 import resource
 import shutil
+import stat
 import statistics
 import sys
 import time
@@ -20,6 +21,7 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.config import Config, load_with_notes
+from nealytics.directories import make_private
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.wal import OS_FILES
 from nealytics.wal.log import FILESYSTEMS_REFUSED
@@ -87,13 +89,14 @@ def disk(config: Config) -> Iterator[Finding]:
     """The place of the log: whether it can be written, has room, keeps what it syncs, and how fast."""
     directory = config.wal.directory
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private(directory)
         took_ms = _fsync_ms(directory)
     except OSError as error:
         yield Finding(
             "disk", "fail", f"{directory} cannot be written: {error.strerror}; set wal.directory or its owner"
         )
         return
+    yield from privacy(config)
     filesystem = OS_FILES.filesystem(directory)
     if filesystem in FILESYSTEMS_REFUSED and not config.wal.allow_any_filesystem:
         yield Finding(
@@ -129,6 +132,15 @@ def disk(config: Config) -> Iterator[Finding]:
         )
     else:
         yield Finding("fsync", "pass", f"{took_ms:.2f} ms (median of {FSYNC_TRIES})")
+
+
+def privacy(config: Config) -> Iterator[Finding]:
+    """Whether other users can look into the directories of events. Nealytics makes them with mode 0700."""
+    for directory in sorted({config.server.data_dir, config.wal.directory}):
+        if directory.is_dir() and (mode := stat.S_IMODE(directory.stat().st_mode)) & 0o007:
+            yield Finding(
+                "disk", "warn", f"{directory} has mode {mode:04o}, so every user can enter it; chmod 700"
+            )
 
 
 def _fsync_ms(directory: Path) -> float:

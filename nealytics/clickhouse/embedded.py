@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from nealytics.config import Config, config_to_json
+from nealytics.directories import make_private
 from nealytics.errors import NealyticsError
 from nealytics.process import self_command
 
@@ -47,7 +48,7 @@ def socket_path(data_dir: Path) -> Path:
 
 def prepare_socket_directory(path: Path) -> None:
     """Makes the directory of the socket, and refuses one that another user could have put there."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     if path.parent.parent == Path("/tmp"):
         about = path.parent.lstat()
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import IO, Any, NamedTuple
 
 from nealytics.clickhouse.sql import identifier, quoted
+from nealytics.directories import make_private
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.process import is_compiled
 
@@ -89,11 +90,11 @@ class Engine:
         """Opens `directory`, and makes it if need be. Waits up to LOCK_TIMEOUT_S for another process to leave
         it, such as a predecessor that was just killed. Raises `NealyticsError`."""
         chdb_session = _import_chdb()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         self._lock = _locked(directory)
         # For what does not fit into memory. Beside the tables, since /tmp may be memory too.
         self.scratch = directory / "tmp"
-        self.scratch.mkdir(exist_ok=True)
+        make_private(self.scratch)
         for left_behind in self.scratch.glob(f"{SCRATCH_PREFIX}*"):
             left_behind.unlink()
         options = {

@@ -3,8 +3,8 @@
 aiohttp waits for ever for a head, accepts any number of connections, and answers broken requests in plain
 text. This does the same work with limits:
 
-    head            complete within `header_timeout_s` of its first byte or of the connection; else 408, also where
-                    its first bytes came together with the request before
+    head            complete within `header_timeout_s` of its first byte or of the connection; else 408,
+                    also where its first bytes came together with the request before
     body            `ingest.body` reads it, with its own limits; `head_s` tells what the head has used up
     idle            closed `keepalive_timeout_s` after an answer
     connections     `connections_max` per worker; one more gets 503 and is closed
@@ -58,8 +58,8 @@ _BUSY_RETRY_AFTER_S = 5
 _PROBE_PATH = "/.nealytics-probe"
 _PROBE = f"GET {_PROBE_PATH} HTTP/1.1\r\nHost: .\r\n\r\n".encode()
 
-# What the framing of a chunked body may take beside the body: so much for each of its bytes (the smallest chunk
-# has 5), and for extensions and trailers so much altogether. llhttp reads extensions of any length.
+# What the framing of a chunked body may take beside the body: so much for each of its bytes (the smallest
+# chunk has 5), and so much for extensions and trailers. llhttp reads extensions of any length.
 _FRAMING_PER_BYTE = 16
 _FRAMING_MAX = 16 * 1024
 

@@ -1,20 +1,24 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from nealytics.clickhouse import schema
 from nealytics.clickhouse.addresses import Addresses
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.errors import LogBroken
 from nealytics.http import health
 from nealytics.http.app import Cors, answering
 from nealytics.http.health import CachedPing, add_health_routes, keep_ready_gauge
 from nealytics.observe.metrics import Metrics
+from tests.engine import RunningEngine, needs_engine
 
 NOW_S = 1_718_447_400.0
 
@@ -46,6 +50,9 @@ class Pinged:
             await asyncio.sleep(3600)
         if self.error is not None:
             raise self.error
+
+    async def query(self, sql: str, *, settings: Mapping[str, object]) -> list[list[object]]:
+        return []
 
 
 class Probe:
@@ -162,6 +169,27 @@ async def test_many_probes_ask_clickhouse_once_a_second():
     now += 0.2
     assert await ping.problem() == "clickhouse: gone"
     assert clickhouse.pings == 2
+
+
+@needs_engine
+@pytest.mark.engine
+async def test_clickhouse_is_ok_only_once_its_table_answers(engine: RunningEngine):
+    """The server answers a ping without it."""
+    settings = msgspec.structs.replace(engine.config.clickhouse, database="ready_or_not")
+    config = msgspec.structs.replace(engine.config, clickhouse=settings)
+    async with ClickHouseClient(endpoint_of(config), settings) as client:
+
+        async def problem() -> str | None:
+            return await CachedPing(client, timeout_s=30).problem()
+
+        await client.ping()
+        assert "ready_or_not" in str(await problem())
+        await schema.apply(client, settings)
+        assert await problem() is None
+        await client.command("DETACH TABLE ready_or_not.global_events")
+        assert "global_events" in str(await problem())
+        await client.command("ATTACH TABLE ready_or_not.global_events")
+        assert await problem() is None
 
 
 async def test_a_clickhouse_that_hangs_holds_up_no_probe():

@@ -1,0 +1,20 @@
+"""Directories that hold events or secrets belong to this user alone, whoever makes them first."""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+
+def make_private(path: Path) -> None:
+    """Makes `path` and the parents it lacks, each with mode 0700.
+
+    `Path.mkdir(mode, parents=True)` gives its mode to the last one only. What is there already keeps the mode
+    that its owner gave it. Raises `OSError`.
+    """
+    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another process of the node came first
+            directory.mkdir(mode=0o700)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
