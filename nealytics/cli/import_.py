@@ -1,12 +1,13 @@
 """`nealytics import`: events from a file, through a running server."""
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import uvloop
@@ -14,11 +15,19 @@ import uvloop
 from nealytics.cli.options import config_option
 from nealytics.config import load, split_listen
 from nealytics.errors import NealyticsError
+from nealytics.importer import times
+from nealytics.importer.mapping import Type
+from nealytics.importer.rows import QUOTED_LINES_MAX, Format
 from nealytics.importer.run import Options, Result, import_rows
-from nealytics.importer.source import Format, Source
+from nealytics.importer.source import RECORD_BYTES_MAX, Source
+from nealytics.importer.times import Unit
 
 _TOLD_EVERY_S = 5.0
+_DRAWN_EVERY_S = 0.1
 _REFUSALS_SHOWN = 10
+_BAR_CELLS_MIN, _BAR_CELLS_MAX = 10, 40
+_COLUMNS_UNKNOWN = 80
+_CLEAR_LINE = "\r\x1b[K"
 
 
 def _pairs(_context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -31,6 +40,46 @@ def _pairs(_context: click.Context, parameter: click.Parameter, values: tuple[st
             raise click.BadParameter(f"{name} is given twice")
         pairs[name] = rest
     return pairs
+
+
+def _types(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = _pairs(context, parameter, values)
+    for column, kind in pairs.items():
+        if kind not in get_args(Type):
+            raise click.BadParameter(f"{column}={kind}: a type is one of {', '.join(get_args(Type))}")
+    return pairs
+
+
+def _goal(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and value != "now" and times.moment_ms(value) is None:
+        raise click.BadParameter(f"{value!r} is neither now nor a time such as 2026-01-31T12:00:00Z")
+    return value
+
+
+def _amount(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int:
+    try:
+        return 0 if value is None else times.parse_shift(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no amount; write 812d, 3h, -90min, 10s or 5ms") from None
+
+
+def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Lines are found before they are decoded, so every ASCII byte must mean itself."""
+    ascii_bytes = bytes(range(128))
+    try:
+        # Not of no bytes at all: Python looks no codec up for them.
+        extends_ascii = ascii_bytes.decode(value, "surrogateescape") == ascii_bytes.decode("ascii")
+    except LookupError:
+        raise click.BadParameter(
+            f"{value!r} is no encoding that is known; write utf-8, latin-1, cp1252, shift_jis, …"
+        ) from None
+    except ValueError:  # also of a name with a NUL in it
+        extends_ascii = False
+    if not extends_ascii:
+        raise click.BadParameter(
+            f"{value!r} does not extend ASCII; convert the file: iconv -f {value} -t UTF-8 FILE"
+        )
+    return value
 
 
 @click.command("import")
@@ -49,8 +98,9 @@ def _pairs(_context: click.Context, parameter: click.Parameter, values: tuple[st
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["ndjson", "csv"]),
-    help="Default: by the file's name (.csv, .tsv, else NDJSON; .gz may follow).",
+    type=click.Choice(["ndjson", "csv", "json"]),
+    help="Default: by the file's name (.csv, .tsv, else NDJSON; .gz or .zst may follow), and json, an array,"
+    " by its [.",
 )
 @click.option(
     "--map",
@@ -69,19 +119,79 @@ def _pairs(_context: click.Context, parameter: click.Parameter, values: tuple[st
     help="A field that is the same in all.",
 )
 @click.option(
+    "--default",
+    "defaults",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    callback=_pairs,
+    help="A field's value in rows that have none.",
+)
+@click.option("--sparse", is_flag=True, help="A mapped name may be missing in all of the first rows.")
+@click.option(
     "--rest",
     type=click.Choice(["metadata", "ignore"]),
-    help="What becomes of other columns. Default: metadata for CSV, ignore for NDJSON.",
+    help="What becomes of other columns. Default: metadata for CSV; for JSON they are left out, and named.",
+)
+@click.option("--metadata", "rest", flag_value="metadata", help="Short for --rest metadata.")
+@click.option(
+    "--types",
+    "default_type",
+    type=click.Choice(["auto", "text"]),
+    default="auto",
+    show_default=True,
+    help="Of a CSV's cells in the metadata. auto: numbers that lose no digit are numbers.",
+)
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="COLUMN=TYPE",
+    callback=_types,
+    help="Of one column: text, number, boolean, json or auto.",
+)
+@click.option(
+    "--id-from",
+    multiple=True,
+    metavar="COLUMN",
+    help="Make the event's id of this column (or of several), which identifies the event.",
 )
 @click.option(
     "--timestamp", metavar="ISO8601", help="Of rows that have none. Default: when the import began."
 )
+@click.option(
+    "--time-unit",
+    type=click.Choice(["s", "ms", "us", "ns"]),
+    help="Of times that are numbers, since 1970. Default: ms.",
+)
+@click.option(
+    "--shift-to",
+    metavar="now|ISO8601",
+    callback=_goal,
+    help="Move all times by the same whole days, so that the last one is within the day before.",
+)
+@click.option("--shift-by", metavar="AMOUNT", callback=_amount, help="Move all times by 812d, 3h, -90min, …")
 @click.option("--delimiter", metavar="CHAR", help="Of a CSV. Default: a comma, or a tab for .tsv.")
+@click.option("--columns", metavar="NAME,…", help="Of a CSV without a header line: the names of its columns.")
 @click.option(
     "--encoding",
     default="utf-8",
     show_default=True,
+    callback=_encoding,
     help="Of a CSV, one that extends ASCII (latin-1, cp1252).",
+)
+@click.option(
+    "--quoted-lines",
+    type=click.IntRange(1),
+    default=QUOTED_LINES_MAX,
+    show_default=True,
+    help="Lines that a quoted field of a CSV may span. Beyond that, its quote counts as not closed.",
+)
+@click.option(
+    "--record-bytes",
+    type=click.IntRange(1_000),
+    default=RECORD_BYTES_MAX,
+    show_default=True,
+    help="Bytes that one row may have.",
 )
 @click.option(
     "--batch-events",
@@ -129,10 +239,21 @@ def import_(
     form: Format | None,
     mapped: dict[str, str],
     constants: dict[str, str],
+    defaults: dict[str, str],
+    sparse: bool,
     rest: str | None,
+    default_type: Type,
+    types: dict[str, Type],
+    id_from: tuple[str, ...],
     timestamp: str | None,
+    time_unit: Unit | None,
+    shift_to: str | None,
+    shift_by: int,
     delimiter: str | None,
+    columns: str | None,
     encoding: str,
+    quoted_lines: int,
+    record_bytes: int,
     batch_events: int,
     batch_bytes: int,
     requests: int,
@@ -143,7 +264,8 @@ def import_(
     rejected: Path | None,
     allow_rejected: bool,
 ) -> None:
-    """Send the events of FILE (NDJSON or CSV, also gzipped; - is standard input) to a running server.
+    """Send the events of FILE (CSV, NDJSON or a JSON array; gzip and zstd too; - is standard input) to a
+    running server.
 
     \b
     An event needs projectId, tenantId, sessionId and eventType. Say where they come from:
@@ -151,34 +273,43 @@ def import_(
         --set projectId=shop --set tenantId=acme \\
         --map sessionId=session_id --map eventType=event --map userId=user_id
     Columns of a field's own name (timestamp, itemId, …) need no --map. The other columns become the metadata.
+    In JSON a name may be a path: --map userId=context.user.id (\\. is a dot that belongs to a name).
 
     It can be interrupted and started again: it goes on where everything before was acknowledged. Whatever is
-    sent twice is counted once, for an event's id is made of the file's first two lines, the row's number and
-    its bytes (unless a column is the eventId). The one exception: rows without timestamp get the moment at
-    which the import began, which is in the state file; if that is lost, a new run makes new events of them.
-    --timestamp avoids it.
+    sent twice is counted once, for an event's id is made of the file's first two rows, the row's number and
+    its bytes, unless a column is the eventId or --id-from makes it of one. The one exception: rows without
+    timestamp get the moment at which the import began, which is in the state file; if that is lost, a new run
+    makes new events of them. --timestamp avoids it.
 
-    Times may be ISO 8601, also with a space (2024-03-13 10:21:14), no zone meaning UTC, or milliseconds
-    since 1970. The server refuses times that are older than its retention or in the future.
+    Times may be ISO 8601, also with a space (2024-03-13 10:21:14.123456 UTC), no zone meaning UTC, or numbers
+    since 1970 (--time-unit). The server refuses times that are older than its retention or in the future.
 
-    Refused rows are written, with the reason, to FILE.rejected.ndjson, which can be mended and imported in
-    turn; of a CSV row that does not fit the header only the text is there, so it has to be written anew.
+    Every record that is read is accepted, rejected or skipped (a blank line), and the import checks that this
+    adds up. Rejected rows are written, with the reason, to FILE.rejected.ndjson, which can be mended and
+    imported in turn; of a CSV row that does not fit the header only the text is there, so it has to be
+    written anew. A quote that is not closed ends the import: where the next row begins, nobody could tell.
 
     \b
-    Exit status: 0 all accepted; 1 some were refused, or it could not go on; 130 interrupted.
+    Exit status: 0 all accepted; 1 some are rejected, also by an earlier run, or it could not go on;
+    130 interrupted.
     """
-    plain_name = file.removesuffix(".gz").lower()
+    if shift_to is not None and shift_by:
+        raise click.UsageError("--shift-to and --shift-by: give one of the two.")
+    plain_name = file.removesuffix(".gz").removesuffix(".zst").lower()
     if form is None:
-        form = "csv" if plain_name.endswith((".csv", ".tsv")) else "ndjson"
+        form = "csv" if plain_name.endswith((".csv", ".tsv", ".tab")) else None
+    if form != "csv":
+        for option, given in (("--columns", columns), ("--delimiter", delimiter), ("--type", types)):
+            if given:
+                raise click.UsageError(f"{option} is for CSV; add --format csv if {file} is one.")
     if delimiter is None:
-        delimiter = "\t" if plain_name.endswith(".tsv") else ","
+        delimiter = "\t" if plain_name.endswith((".tsv", ".tab")) else ","
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
-    if len(delimiter) != 1:
+    if len(delimiter) != 1 or delimiter in '"\r\n':
         raise click.BadParameter("one character, or the word tab", param_hint="--delimiter")
-    try:
-        b"".decode(encoding)
-    except LookupError:
-        raise click.BadParameter(f"{encoding!r} is not known", param_hint="--encoding") from None
+    source = Source.open(file, record_bytes)
+    if form is None:
+        form = "json" if source.begins_with_array() else "ndjson"
     beside = None if file == "-" else file
     options = Options(
         url=url or _server_url(config_path),
@@ -188,8 +319,20 @@ def import_(
         encoding=encoding,
         mapped=mapped,
         constants=constants,
-        rest_is_metadata=rest == "metadata" if rest else form == "csv",
+        defaults=defaults,
+        sparse=sparse,
+        rest=rest,
+        default_type=default_type,
+        types=types,
+        id_from=id_from,
         timestamp=timestamp,
+        time_unit=time_unit,
+        shift_to=shift_to,
+        shift_by_ms=shift_by,
+        columns=None if columns is None else tuple(name.strip() for name in columns.split(",")),
+        quoted_lines_max=quoted_lines,
+        record_bytes_max=record_bytes,
+        allow_rejected=allow_rejected,
         batch_events=batch_events,
         batch_bytes=batch_bytes,
         requests=requests,
@@ -199,7 +342,6 @@ def import_(
         rejected_path=rejected or Path(f"{beside or 'import'}.rejected.ndjson"),
         restart=restart,
     )
-    source = Source.open(file)
     with ExitStack() as stack:
         stack.callback(source.close)
         progress = stack.enter_context(_Terminal(source))
@@ -214,7 +356,12 @@ def import_(
             )
             sys.exit(130)
     _tell(result, options)
-    if result.rejected and not allow_rejected:
+    if result.damage is not None:
+        raise NealyticsError(
+            f"{result.damage}. What stands before it is imported; mend the file and run the same command"
+            " again, which goes on there"
+        )
+    if (result.rejected or result.rejected_before) and not allow_rejected:
         sys.exit(1)
 
 
@@ -237,22 +384,34 @@ def _first_key(config_path: Path | None) -> str:
 
 
 def _tell(result: Result, options: Options) -> None:
-    rate = result.rows / result.seconds if result.seconds else 0.0
-    if result.resumed_at and not result.rows:
-        click.echo(f"import: nothing to do, an earlier run had settled all {result.resumed_at:,} rows")
+    rejected = result.rejected + result.rejected_before
+    if result.resumed_at and not result.read:
+        accepted = result.resumed_at - result.rejected_before
+        click.echo(
+            f"import: nothing to do: an earlier run read all {result.resumed_at:,} rows: {accepted:,}"
+            f" accepted, {result.rejected_before:,} rejected"
+        )
     else:
+        rate = result.rows / result.seconds if result.seconds else 0.0
         before = f" (after {result.resumed_at:,} of earlier runs)" if result.resumed_at else ""
         click.echo(
-            f"import: {result.rows:,} rows{before}: {result.accepted:,} accepted,"
-            f" {result.rejected:,} rejected, {result.seconds:.1f} s, {rate:,.0f} events/s"
+            f"import: {result.read:,} records read{before}: {result.accepted:,} accepted,"
+            f" {result.rejected:,} rejected, {result.skipped:,} skipped; {result.seconds:.1f} s,"
+            f" {rate:,.0f} events/s"
         )
     for refusal in result.first_refusals[:_REFUSALS_SHOWN]:
         where = f"{refusal.field}: " if refusal.field else ""
-        click.echo(f"  row {refusal.row}: {where}{refusal.error}", err=True)
+        click.echo(f"  row {refusal.row:,}: {where}{refusal.error}", err=True)
     if result.rejected > _REFUSALS_SHOWN:
-        click.echo("  …", err=True)
-    if result.rejected:
-        click.echo(f"  all of them, with their reasons: {options.rejected_path}", err=True)
+        click.echo(f"  … and {result.rejected - _REFUSALS_SHOWN:,} more", err=True)
+    if rejected:
+        rows = "1 rejected row is" if rejected == 1 else f"{rejected:,} rejected rows are"
+        click.echo(
+            f"  The {rows} in {options.rejected_path}, with the reason."
+            "\n  Mend it there and import that file. Or change the data, the options or the server, and"
+            "\n  import this one again with --restart; rows that were accepted and are the same count once.",
+            err=True,
+        )
 
 
 class _Terminal:
@@ -260,41 +419,43 @@ class _Terminal:
 
     def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
         self.settled = 0
-        self._source = source
+        self._size = source.size
         self._clock = clock
         self._told = clock()
         self._told_retry = -_TOLD_EVERY_S
-        self._position = 0
-        self._bar: Any = None
-        if sys.stderr.isatty() and source.size:
-            self._bar = click.progressbar(length=source.size, label="import", file=sys.stderr, show_pos=False)
+        self._drawn_at = -_DRAWN_EVERY_S
+        self._bar = ""
+        self._is_drawn = False
+        self._draws = sys.stderr.isatty() and bool(source.size)
 
     def __enter__(self) -> "_Terminal":
-        if self._bar is not None:
-            self._bar.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.finish()
 
     def finish(self) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-            self._bar = None
+        """The last state stays to be read."""
+        if self._draws and self._bar:
+            self._draw()
+            click.echo(err=True)
+        self._bar = ""
 
     def resumed(self, row: int) -> None:
         self._say(f"import: goes on after row {row:,}, where an earlier run ended")
 
     def advanced(self, position: int, result: Result) -> None:
         self.settled = result.rows
-        if self._bar is not None:
-            self._bar.label = f"import: {result.accepted:,} accepted, {result.rejected:,} rejected"
-            self._bar.update(position - self._position)
-            self._position = position
+        share = position / self._size if self._size else None
+        if self._draws and share is not None:
+            self._bar = bar(_columns(), share, result.accepted, result.rejected)
+            if self._clock() - self._drawn_at >= _DRAWN_EVERY_S:
+                self._drawn_at = self._clock()
+                self._draw()
         elif self._clock() - self._told >= _TOLD_EVERY_S:
             self._told = self._clock()
-            share = f" ({position / self._source.size:.0%})" if self._source.size else ""
-            self._say(f"import: {result.accepted:,} accepted, {result.rejected:,} rejected{share}")
+            told = "" if share is None else f" ({share:.0%})"
+            self._say(f"import: {result.accepted:,} accepted, {result.rejected:,} rejected{told}")
 
     def retrying(self, why: str, delay_s: float) -> None:
         # Several requests are turned away at once, again and again; one line in a while is enough.
@@ -302,5 +463,36 @@ class _Terminal:
             self._told_retry = self._clock()
             self._say(f"import: {why}; trying again in {delay_s:.1f} s")
 
+    def told(self, what: str) -> None:
+        self._say(what)
+
     def _say(self, line: str) -> None:
-        click.echo(f"\r{line}" if self._bar is not None else line, err=True)
+        if self._is_drawn:
+            click.echo(_CLEAR_LINE, nl=False, err=True)
+            self._is_drawn = False
+        click.echo(line, err=True)
+
+    def _draw(self) -> None:
+        click.echo(f"{_CLEAR_LINE}{self._bar}", nl=False, err=True)
+        self._is_drawn = True
+
+
+def bar(columns: int, share: float, accepted: int, rejected: int) -> str:
+    """Fits into a line of so many columns; the last one stays free, where terminals break the line."""
+    share = min(1.0, share)
+    # Never 100 % before it is.
+    left = f"import {int(share * 100):3d}%"
+    right = f"{accepted:,} accepted, {rejected:,} rejected"
+    room = columns - 1 - len(left) - len(right) - len(" []  ")
+    if room >= _BAR_CELLS_MIN:
+        cells = min(room, _BAR_CELLS_MAX)
+        done = int(cells * share)
+        return f"{left} [{'#' * done}{'.' * (cells - done)}]  {right}"
+    return f"{left}  {right}"[: max(0, columns - 1)]
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS_UNKNOWN
+    except (OSError, ValueError):
+        return _COLUMNS_UNKNOWN

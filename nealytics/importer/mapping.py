@@ -1,17 +1,24 @@
 """From a row to the event that is sent: which column is which field, what joins the metadata, and who it is.
 
 A field's value comes from, in this order: a constant (`--set`), the column mapped to it (`--map`), a column
-or JSON name that equals the field's. What is left over joins the metadata, or is left out.
+or JSON name that equals the field's, a default (`--default`). What is left over joins the metadata, or is
+left out.
 """
 
+import copy
 import difflib
 import hashlib
-from typing import Any
+import re
+from collections.abc import Iterator
+from collections.abc import Mapping as AnyMapping
+from typing import Any, Literal
 
 import msgspec
 
 from nealytics.errors import NealyticsError
-from nealytics.importer.source import Row
+from nealytics.importer import times
+from nealytics.importer.rows import Row
+from nealytics.importer.times import Unit
 
 EVENT_FIELDS = (
     "eventId",
@@ -26,9 +33,29 @@ EVENT_FIELDS = (
     "metadataJson",
 )
 REQUIRED_FIELDS = ("projectId", "tenantId", "sessionId", "eventType")
+# What the file of refused rows says beside the event, so that it can be imported as it is.
+REJECTED_FIELDS = ("rejectedRow", "rejectedError", "rejectedField", "rejectedText")
 
-# Fewer digits could be a date (20240615) or seconds; 12 are milliseconds since 1970 from 1973 on.
-_EPOCH_MS_DIGITS_MIN = 12
+Type = Literal["auto", "text", "number", "boolean", "json"]
+
+_TEXT_FIELDS = frozenset({"projectId", "tenantId", "sessionId", "userId", "eventType", "itemId"})
+_UNMAPPED_NAMES_MAX = 100
+# A number that any JSON reader gives back digit by digit: no zero in front (007), none behind (1.10), no
+# exponent, and at most 15 digits, which a double always holds.
+_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*[1-9])?")
+_PLAIN_DIGITS_MAX = 15
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_BOOLEANS = {
+    "true": b"true", "t": b"true", "yes": b"true", "1": b"true",
+    "false": b"false", "f": b"false", "no": b"false", "0": b"false",
+}  # fmt: skip
+
+_NUMBER_STARTS = {bytes([digit]) for digit in b"-0123456789"}
+
+Path = tuple[str, ...]
+Value = str | msgspec.Raw
+# Names at each level that have become fields: True the whole value, else those inside of it.
+Taken = dict[str, Any]
 
 
 class MappingError(NealyticsError):
@@ -43,7 +70,12 @@ class Mapping:
     """Makes events of rows. The same row of the same file is always the same event.
 
     `columns` are a CSV's, to find a mistyped name before anything is sent; None if each row has its own
-    names. `default_timestamp` is given to rows that say no time themselves.
+    names, which may then be paths: `context.user.id`, a dot that belongs to a name being written `\\.`.
+    `default_timestamp` is given to rows that say no time themselves. With `id_from`, the values of these
+    columns make the id, instead of the row's place and bytes.
+
+    While it works it takes notes: which mapped names were `found`, which names went nowhere (`unmapped`), and
+    the first and last time.
     """
 
     def __init__(
@@ -55,77 +87,258 @@ class Mapping:
         rest_is_metadata: bool,
         head: bytes,
         default_timestamp: str,
+        defaults: dict[str, str] | None = None,
+        default_type: Type = "text",
+        types: dict[str, Type] | None = None,
+        id_from: tuple[str, ...] = (),
+        time_unit: Unit | None = None,
+        shift_ms: int = 0,
     ) -> None:
-        for field in (*mapped, *constants):
-            _require_known(field)
-        for field, column in mapped.items():
-            if field in constants:
-                raise MappingError(f"import: {field} is both set and mapped; give one of the two")
-            if columns is not None and column not in columns:
-                raise MappingError(
-                    f"import: --map {field}={column}: no such column; the header names {', '.join(columns)}"
-                )
-        taken = set(mapped.values())
+        defaults = defaults or {}
+        types = types or {}
+        _check(columns, mapped, constants, defaults, id_from)
+        paths = {field: _path_of(name, columns, f"--map {field}={name}") for field, name in mapped.items()}
+        self._id_paths = tuple(_path_of(name, columns, f"--id-from {name}") for name in id_from)
+        self._id_names = id_from
+        whole = {path[0] for path in paths.values() if len(path) == 1}
+        own_names = tuple(
+            field
+            for field in EVENT_FIELDS
+            if field not in mapped and field not in constants and field not in whole
+        )
+        if self._id_paths:
+            own_names = tuple(field for field in own_names if field != "eventId")
         if columns is not None:
-            own = {field: field for field in EVENT_FIELDS if field in columns and field not in taken}
-            known = {**own, **mapped, **constants}
+            known = {*constants, *mapped, *defaults, *(name for name in own_names if name in columns)}
             missing = [field for field in REQUIRED_FIELDS if field not in known]
             if missing:
                 raise MappingError(
                     f"import: no column is {' and none is '.join(missing)};"
                     f" map it (--map {missing[0]}=COLUMN) or set it for all rows (--set {missing[0]}=VALUE);"
-                    f" the header names {', '.join(columns)}"
+                    f" the columns are {', '.join(columns)}"
                 )
-        own_names = tuple(
-            field
-            for field in EVENT_FIELDS
-            if field not in mapped and field not in constants and field not in taken
-        )
-        # (field, column) pairs; a field's own name last, so that it counts only if nothing else gave a value.
-        self._pairs = (*mapped.items(), *((field, field) for field in own_names))
+        # (field, path) pairs; a field's own name last, so that it counts only if nothing else gave a value.
+        self._pairs = (*paths.items(), *((field, (field,)) for field in own_names))
         self._constants = constants
-        self._spoken_for = taken | set(EVENT_FIELDS)
+        self._defaults = defaults
+        self._taken: Taken = dict.fromkeys((*own_names, *constants, *REJECTED_FIELDS), True)
+        for path in paths.values():
+            _take(self._taken, path)
+        # --id-from says what a column is for; its text still belongs to the metadata.
+        self._used: Taken = copy.deepcopy(self._taken)
+        for path in self._id_paths:
+            _take(self._used, path)
         self._rest_is_metadata = rest_is_metadata
+        self._default_type = default_type
+        self._types = {_path_of(name, columns, f"--type {name}=")[0]: kind for name, kind in types.items()}
         self._namespace = hashlib.sha256(head).digest()
         self._default_timestamp = default_timestamp
+        self._time_unit = time_unit
+        self._shift_ms = shift_ms
+        self._mapped = mapped
+        self.found: set[str] = set()  # of `mapped`, the fields whose name some row has
+        self.unmapped: dict[str, None] = {}
+        self.oldest_ms: int | None = None
+        self.newest_ms: int | None = None
+
+    def not_found(self) -> list[tuple[str, str]]:
+        """(field, name) of what is mapped and no row has had so far."""
+        return [(field, name) for field, name in self._mapped.items() if field not in self.found]
 
     def encode(self, row: Row) -> bytes:
         """The event as JSON. Raises `RowError`."""
         if row.problem is not None:
             raise RowError(row.problem)
         fields = row.fields
+        opened: dict[Path, AnyMapping[str, Value]] = {}
         event: dict[str, Any] = {}
-        for field, column in self._pairs:
-            value = fields.get(column)
-            if value is not None and not _is_empty(value):
-                event[field] = value
+        for field, path in self._pairs:
+            value = fields.get(path[0]) if len(path) == 1 else _inside(fields, path, opened)
+            if value is None:
+                continue
+            self.found.add(field)
+            if not _is_empty(value):
+                event[field] = _as_text(value) if field in _TEXT_FIELDS else value
+        for field, value in self._defaults.items():
+            event.setdefault(field, value)
         event.update(self._constants)
         if self._rest_is_metadata:
-            rest = {name: value for name, value in fields.items() if name not in self._spoken_for}
+            rest = self._rest(fields, self._taken)
             if rest:
                 event["metadata"] = {**rest, **_own_metadata(event)}
-        timestamp = event.get("timestamp")
-        if isinstance(timestamp, str) and len(timestamp) >= _EPOCH_MS_DIGITS_MIN and timestamp.isdecimal():
-            event["timestamp"] = int(timestamp)
+        elif len(self.unmapped) < _UNMAPPED_NAMES_MAX:
+            self.unmapped.update(dict.fromkeys(_left_over(fields, self._used)))
+        if self._id_paths:
+            event["eventId"] = self._hashed_id(fields, opened)
         event_id = event.get("eventId")
         if event_id is None:
             event["eventId"] = event_id_of(self._namespace, row.number, row.raw)
-        if timestamp is None and not _tells_its_time(event_id):
-            event["timestamp"] = self._default_timestamp
+        self._set_time(event, event_id)
         try:
             return msgspec.json.encode(event)
         except UnicodeEncodeError:
             raise RowError("it holds characters that are no text (lone surrogates)") from None
 
+    def _set_time(self, event: dict[str, Any], event_id: Value | None) -> None:
+        value = event.get("timestamp")
+        if value is None:
+            moment = _time_of_id(event_id)
+            if moment is None:
+                event["timestamp"] = self._default_timestamp
+                return
+            if self._shift_ms:
+                event["timestamp"] = moment + self._shift_ms
+        else:
+            sent = self._normalized(value)
+            moment = times.moment_ms(sent) if isinstance(sent, (str, int)) else None
+            if self._shift_ms:
+                if moment is None:
+                    raise RowError(f"timestamp is {_shown(value)}; only ISO 8601 and numbers can be moved")
+                sent = moment + self._shift_ms
+            event["timestamp"] = sent
+        if moment is not None:
+            self.oldest_ms = moment if self.oldest_ms is None else min(self.oldest_ms, moment)
+            self.newest_ms = moment if self.newest_ms is None else max(self.newest_ms, moment)
+
+    def _normalized(self, value: Value) -> str | int | msgspec.Raw:
+        if isinstance(value, str):
+            return times.normalized(value, self._time_unit)
+        raw = bytes(value)
+        text = _text_of(raw)
+        if text is not None:
+            return times.normalized(text, self._time_unit)
+        number = times.number_ms(raw.decode("ascii", "replace"), self._time_unit)
+        return value if number is None else number
+
+    def _hashed_id(self, fields: AnyMapping[str, Value], opened: dict[Path, Any]) -> str:
+        parts = []
+        for name, path in zip(self._id_names, self._id_paths, strict=True):
+            value = _inside(fields, path, opened)
+            if value is None or _is_empty(value):
+                raise RowError(f"it has no {name}, which --id-from makes its id of")
+            if isinstance(value, msgspec.Raw):
+                # The same id in CSV, as a JSON string and as a number.
+                value = _text_of(bytes(value)) or bytes(value).decode(errors="replace")
+            parts.append(value.encode(errors="surrogatepass"))
+        return hashed_id(parts)
+
+    def _rest(self, fields: AnyMapping[str, Value], taken: Taken) -> dict[str, Any]:
+        """What has become no field, without what has."""
+        rest: dict[str, Any] = {}
+        for name, value in fields.items():
+            within = taken.get(name)
+            if within is True:
+                continue
+            if isinstance(within, dict):
+                inner = _object_of(value)
+                if inner is None:
+                    rest[name] = value
+                elif left := self._rest(inner, within):
+                    rest[name] = left
+            elif isinstance(value, str):
+                # An empty cell is how CSV writes that there is no value.
+                if value:
+                    rest[name] = _typed(value, self._types.get(name, self._default_type))
+            else:
+                rest[name] = value
+        return rest
+
 
 def event_id_of(namespace: bytes, number: int, raw: bytes) -> str:
-    """A UUID (version 8: "made by a rule of one's own") of the file, the row's number and its bytes."""
-    digest = hashlib.sha256(namespace + number.to_bytes(8, "big") + raw).digest()
+    """A UUID of the file, the row's number and its bytes."""
+    return _uuid8(hashlib.sha256(namespace + number.to_bytes(8, "big") + raw).digest())
+
+
+def hashed_id(parts: list[bytes]) -> str:
+    """A UUID of the sender's own id, the same whatever file it is in."""
+    hashed = hashlib.sha256(b"nealytics import --id-from")
+    for part in parts:
+        hashed.update(len(part).to_bytes(8, "big") + part)
+    return _uuid8(hashed.digest())
+
+
+def _uuid8(digest: bytes) -> str:
+    """Version 8: "made by a rule of one's own"."""
     bits = int.from_bytes(digest[:16], "big")
     bits = bits & ~(0xF << 76) | 0x8 << 76
     bits = bits & ~(0x3 << 62) | 0x2 << 62
     text = f"{bits:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _typed(text: str, kind: Type) -> Value:
+    """The value of a CSV's cell. Digits stay as they are written; what is not of the type stays text."""
+    match kind:
+        case "auto":
+            plain = _PLAIN_NUMBER.fullmatch(text) and sum(map(str.isdecimal, text)) <= _PLAIN_DIGITS_MAX
+            return msgspec.Raw(text.encode()) if plain and text != "-0" else text
+        case "number":
+            return msgspec.Raw(text.encode()) if _JSON_NUMBER.fullmatch(text) else text
+        case "boolean":
+            value = _BOOLEANS.get(text.lower())
+            return text if value is None else msgspec.Raw(value)
+        case "json":
+            try:
+                return msgspec.json.decode(text, type=msgspec.Raw)
+            except (msgspec.DecodeError, RecursionError, UnicodeError):
+                return text
+        case _:
+            return text
+
+
+def _inside(fields: AnyMapping[str, Value], path: Path, opened: dict[Path, Any]) -> Value | None:
+    """The value at `path`; None if the row has none. `opened` keeps the objects of this row on the way."""
+    for depth in range(1, len(path)):
+        prefix = path[:depth]
+        inner = opened.get(prefix)
+        if inner is None:
+            value = fields.get(prefix[-1])
+            inner = {} if value is None else _object_of(value) or {}
+            opened[prefix] = inner
+        fields = inner
+    return fields.get(path[-1])
+
+
+def _object_of(value: Value) -> dict[str, msgspec.Raw] | None:
+    if isinstance(value, str):
+        return None
+    try:
+        return msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _left_over(fields: AnyMapping[str, Value], taken: Taken, prefix: str = "") -> Iterator[str]:
+    """The names of what has become no field, as they would be written to map it."""
+    for name, value in fields.items():
+        within = taken.get(name)
+        if within is True:
+            continue
+        shown = prefix + name.replace(".", "\\.")
+        inner = _object_of(value) if within is not None else None
+        if inner is None or within is None:
+            yield shown
+        else:
+            yield from _left_over(inner, within, f"{shown}.")
+
+
+def _take(taken: Any, path: Path) -> None:
+    for name in path[:-1]:
+        taken = taken.setdefault(name, {})
+        if taken is True:
+            return
+    taken[path[-1]] = True
+
+
+def _path_of(name: str, columns: tuple[str, ...] | None, option: str) -> Path:
+    if columns is None:
+        return tuple(part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", name))
+    for found in (name, name.replace("\\.", ".")):
+        if found in columns:
+            return (found,)
+    near = difflib.get_close_matches(name, columns, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise MappingError(f"import: {option}: no such column; {hint}the columns are {', '.join(columns)}")
 
 
 def _own_metadata(event: dict[str, Any]) -> dict[str, msgspec.Raw]:
@@ -142,23 +355,64 @@ def _own_metadata(event: dict[str, Any]) -> dict[str, msgspec.Raw]:
         ) from None
 
 
-def _is_empty(value: str | msgspec.Raw) -> bool:
+def _as_text(value: Value) -> Value:
+    """An identifier that a file has as a number is text of the same digits."""
+    if isinstance(value, str):
+        return value
+    raw = bytes(value)
+    return raw.decode() if raw[:1] in _NUMBER_STARTS else value
+
+
+def _text_of(raw: bytes) -> str | None:
+    """The text of a JSON string; None if that cannot be read, or is none."""
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+
+
+def _is_empty(value: Value) -> bool:
     """As the server sees it: null and empty strings are absent."""
     return value == "" if isinstance(value, str) else bytes(value) in (b'""', b"null")
 
 
-def _tells_its_time(event_id: str | msgspec.Raw | None) -> bool:
-    """Whether the server takes the time out of this id: a UUIDv7 holds its own."""
+def _time_of_id(event_id: Value | None) -> int | None:
+    """The time that the server takes out of this id: a UUIDv7 holds its own."""
     if event_id is None:
-        return False
+        return None
     text = event_id if isinstance(event_id, str) else bytes(event_id).decode("ascii", "replace").strip('"')
-    return text.replace("-", "")[12:13] == "7"
+    digits = text.replace("-", "")
+    if digits[12:13] != "7":
+        return None
+    try:
+        return int(digits[:12], 16)
+    except ValueError:
+        return None
 
 
-def _require_known(field: str) -> None:
-    if field not in EVENT_FIELDS:
-        near = difflib.get_close_matches(field, EVENT_FIELDS, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise MappingError(
-            f"import: an event has no field {field}{hint} Its fields are {', '.join(EVENT_FIELDS)}"
-        )
+def _shown(value: Value) -> str:
+    return (value if isinstance(value, str) else bytes(value).decode(errors="replace"))[:64]
+
+
+def _check(
+    columns: tuple[str, ...] | None,
+    mapped: dict[str, str],
+    constants: dict[str, str],
+    defaults: dict[str, str],
+    id_from: tuple[str, ...],
+) -> None:
+    for field in (*mapped, *constants, *defaults):
+        if field not in EVENT_FIELDS:
+            near = difflib.get_close_matches(field, EVENT_FIELDS, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise MappingError(
+                f"import: an event has no field {field}{hint} Its fields are {', '.join(EVENT_FIELDS)}"
+            )
+    for field in mapped:
+        if field in constants:
+            raise MappingError(f"import: {field} is both set and mapped; give one of the two")
+    for field in defaults:
+        if field in constants:
+            raise MappingError(f"import: {field} is set for all rows, so its default has no use; give one")
+    if id_from and ("eventId" in mapped or "eventId" in constants):
+        raise MappingError("import: eventId is mapped or set, and --id-from makes one; give one of the two")

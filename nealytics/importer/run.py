@@ -2,6 +2,11 @@
 
 Batches are settled in the order of the file, so "everything up to here" is one number. Memory holds the
 batches in flight and the one being made, whatever the size of the file.
+
+The first batch of a file is looked at before it is sent, and its answer is waited for before the next one:
+what is wrong with all rows (a mistyped name, seconds for milliseconds, times outside of the retention) ends
+the import there, with nothing settled. At the end everything must add up: records read = accepted + rejected
++ skipped.
 """
 
 import asyncio
@@ -18,15 +23,23 @@ from typing import Protocol, TypeVar
 import aiohttp
 import msgspec
 
+from nealytics.errors import NealyticsError
 from nealytics.importer import state as states
-from nealytics.importer.mapping import Mapping, RowError
+from nealytics.importer import times
+from nealytics.importer.mapping import Mapping, MappingError, RowError, Type
+from nealytics.importer.rows import QUOTED_LINES_MAX, CsvRows, Format, JsonRows, NdjsonRows, Rows
 from nealytics.importer.sender import Compression, Event, Refusal, Sender
-from nealytics.importer.source import CsvRows, Format, NdjsonRows, Source, SourceError
+from nealytics.importer.source import RECORD_BYTES_MAX, Source, SourceError
 from nealytics.importer.state import State
+from nealytics.importer.times import Unit
 
 T = TypeVar("T")
 
 _STORE_EVERY_S = 0.5
+_NAMES_SHOWN = 20
+# The server's own words; tests/cli/test_import.py asks nealytics.event for them.
+_OUTSIDE_WINDOW = "accepted are times from"
+_NOT_A_UUID = "must be a UUID"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,10 +48,21 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     form: Format
     delimiter: str = ","
     encoding: str = "utf-8"
+    columns: tuple[str, ...] | None = None  # of a CSV without a header line
+    quoted_lines_max: int = QUOTED_LINES_MAX
+    record_bytes_max: int = RECORD_BYTES_MAX
     mapped: dict[str, str] = {}
     constants: dict[str, str] = {}
-    rest_is_metadata: bool = True
+    defaults: dict[str, str] = {}
+    default_type: Type = "auto"  # of a CSV's cells that become metadata
+    types: dict[str, Type] = {}
+    id_from: tuple[str, ...] = ()
+    sparse: bool = False  # mapped names may be absent from the first batch
+    rest: str | None = None  # metadata, ignore, or None: metadata for CSV, ignored and told for JSON
     timestamp: str | None = None  # of rows without; None = when the import began
+    time_unit: Unit | None = None
+    shift_to: str | None = None  # "now" or ISO 8601: all times are moved by whole days, the last one to there
+    shift_by_ms: int = 0
     batch_events: int = 1_000
     batch_bytes: int = 900_000
     requests: int = 4
@@ -46,20 +70,32 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     give_up_after_s: float | None = None
     state_path: Path | None = None  # None = not resumable
     rejected_path: Path
+    allow_rejected: bool = False
     restart: bool = False
 
-    def settings(self, source: Source) -> dict[str, str]:
+    @property
+    def rest_is_metadata(self) -> bool:
+        return self.form == "csv" if self.rest is None else self.rest == "metadata"
+
+    def settings(self, head: bytes) -> dict[str, str]:
         """What makes two imports the same one, for the state file."""
         return {
             "url": self.url,
             "format": self.form,
             "delimiter": self.delimiter,
             "encoding": self.encoding,
+            "columns": ",".join(self.columns or ()),
             "map": _shown(self.mapped),
             "set": _shown(self.constants),
+            "default": _shown(self.defaults),
+            "types": self.default_type,
+            "type": _shown({name: str(kind) for name, kind in self.types.items()}),
+            "id from": ",".join(self.id_from),
             "rest": "metadata" if self.rest_is_metadata else "ignore",
             "timestamp": self.timestamp or "",
-            "first lines": source.head[:200].decode("utf-8", "replace"),
+            "time unit": self.time_unit or "",
+            "shift": self.shift_to or (times.shown_shift(self.shift_by_ms) if self.shift_by_ms else ""),
+            "first lines": head[:200].decode("utf-8", "replace"),
         }
 
 
@@ -69,6 +105,7 @@ class Progress(Protocol):
     def resumed(self, row: int) -> None: ...
     def advanced(self, position: int, result: "Result") -> None: ...
     def retrying(self, why: str, delay_s: float) -> None: ...
+    def told(self, what: str) -> None: ...
 
 
 @dataclass
@@ -76,10 +113,16 @@ class Result:
     """Of this run."""
 
     resumed_at: int = 0  # rows that an earlier run had settled
+    rejected_before: int = 0  # of them
+    read: int = 0  # records, blank lines among them
     accepted: int = 0
     rejected: int = 0
+    skipped: int = 0  # blank lines
     seconds: float = 0.0
+    shift_ms: int = 0
     first_refusals: list[Refusal] = field(default_factory=list)
+    # Why the file was not read to its end. What was read before is settled.
+    damage: SourceError | None = None
 
     @property
     def rows(self) -> int:
@@ -93,39 +136,55 @@ class Batch:
     events: list[Event] = field(default_factory=list)
     unreadable: list[Refusal] = field(default_factory=list)
     last_row: int = 0
+    lines: int = 0
     end: int = 0  # offset behind its last row
     position: int = 0
+
+    @property
+    def rows(self) -> int:
+        return len(self.events) + len(self.unreadable)
+
+
+def open_rows(source: Source, options: Options) -> Rows:
+    if options.form == "csv":
+        return CsvRows(
+            source,
+            options.delimiter,
+            options.encoding,
+            columns=options.columns,
+            quoted_lines_max=options.quoted_lines_max,
+        )
+    return JsonRows(source) if options.form == "json" else NdjsonRows(source)
 
 
 async def import_rows(source: Source, options: Options, progress: Progress) -> Result:
     """Sends every row that no earlier run has settled. Raises `NealyticsError`; what was settled stays so."""
     began = time.monotonic()
-    rows = (
-        CsvRows(source, options.delimiter, options.encoding) if options.form == "csv" else NdjsonRows(source)
-    )
-    ledger = _Ledger.open(options, options.settings(source))
-    mapping = Mapping(
-        columns=rows.columns,
-        mapped=options.mapped,
-        constants=options.constants,
-        rest_is_metadata=options.rest_is_metadata,
-        head=source.head,
-        default_timestamp=options.timestamp or ledger.state.started_at,
-    )
+    rows = open_rows(source, options)
+    ledger = _Ledger.open(options, options.settings(rows.head))
+    state = ledger.state
+    if state.shift_ms is None:
+        state.shift_ms = await _in_thread(lambda: _shift_ms(source, options, state.started_at, progress))
+    mapping = _mapping(rows, options, state)
     ledger.begin()
-    result = Result(resumed_at=ledger.state.row)
+    result = Result(resumed_at=state.row, rejected_before=state.rejected, shift_ms=state.shift_ms)
     if result.resumed_at:
         progress.resumed(result.resumed_at)
-        await _in_thread(lambda: rows.resume(ledger.state.row, ledger.state.offset))
+        await _in_thread(lambda: rows.resume(state.row, state.offset))
     batches = _batches(rows, source, mapping, options)
     in_flight: deque[tuple[Batch, asyncio.Task[list[Refusal]]]] = deque()
+    lines = 0
 
     async def settle_first() -> None:
+        nonlocal lines
         batch, task = in_flight[0]
         refusals = sorted([*batch.unreadable, *await task])
+        if first and not options.allow_rejected:
+            await _in_thread(lambda: _stop_if_all_refused(batch, refusals, source, options))
         in_flight.popleft()
         ledger.settle(batch, refusals)
-        result.accepted += len(batch.events) + len(batch.unreadable) - len(refusals)
+        lines += batch.lines
+        result.accepted += batch.rows - len(refusals)
         result.rejected += len(refusals)
         result.first_refusals += refusals[: max(0, 20 - len(result.first_refusals))]
         progress.advanced(batch.position, result)
@@ -140,19 +199,28 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
             give_up_after_s=options.give_up_after_s,
             on_retry=progress.retrying,
         )
-        damage: SourceError | None = None
+        first = not result.resumed_at
+        told: set[str] = set()
         try:
             while True:
                 try:
                     batch = await _in_thread(lambda: next(batches, None))
                 except SourceError as error:
-                    damage = error
+                    result.damage = error
                     break
                 if batch is None:
                     break
+                if first:
+                    _check_first(mapping, batch, options, progress)
+                    told = _tell_unmapped(mapping, options, progress, told)
                 in_flight.append((batch, asyncio.create_task(sender.send(batch.events))))
-                while len(in_flight) >= options.requests or (in_flight and in_flight[0][1].done()):
+                while (
+                    len(in_flight) >= options.requests
+                    or (in_flight and in_flight[0][1].done())
+                    or (first and in_flight)
+                ):
                     await settle_first()
+                first = first and not batch.events
             while in_flight:
                 await settle_first()
         finally:
@@ -160,10 +228,172 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
                 task.cancel()
             await asyncio.gather(*(task for _, task in in_flight), return_exceptions=True)
             ledger.close()
-    if damage is not None:
-        raise damage
+    _tell_unmapped(mapping, options, progress, told)
+    if result.rows and not result.resumed_at:
+        for _, name in mapping.not_found():
+            progress.told(f"import: no row has {name}, which is mapped; is it spelled so?")
     result.seconds = time.monotonic() - began
+    result.read, result.skipped = rows.counts.records, rows.counts.blank
+    if result.damage is None:
+        _require_all_counted(rows, source, result, lines)
     return result
+
+
+def _mapping(rows: Rows, options: Options, state: State) -> Mapping:
+    return Mapping(
+        columns=rows.columns,
+        mapped=options.mapped,
+        constants=options.constants,
+        defaults=options.defaults,
+        rest_is_metadata=options.rest_is_metadata,
+        default_type=options.default_type,
+        types=options.types,
+        id_from=options.id_from,
+        time_unit=options.time_unit,
+        shift_ms=state.shift_ms or 0,
+        head=rows.head,
+        default_timestamp=options.timestamp or state.started_at,
+    )
+
+
+def _require_all_counted(rows: Rows, source: Source, result: Result, settled_lines: int) -> None:
+    """Nothing may get lost between the bytes that came in and what the server has answered."""
+    wrong = rows.check()
+    lines = settled_lines + rows.counts.blank + rows.counts.other_lines
+    if wrong is None and lines != source.lines:
+        wrong = f"{source.lines:,} lines were read, but {lines:,} became rows or were skipped"
+    if wrong is None and result.read != result.rows + result.skipped:
+        wrong = (
+            f"{result.read:,} records were read, but {result.accepted:,} accepted + {result.rejected:,}"
+            f" rejected + {result.skipped:,} skipped are {result.rows + result.skipped:,}"
+        )
+    if wrong is not None:
+        raise NealyticsError(
+            f"import: {source.name}: the counts do not add up: {wrong}; this is a defect of the import,"
+            " please report it. --restart sends everything again; what has arrived is not counted twice"
+        )
+
+
+def _check_first(mapping: Mapping, batch: Batch, options: Options, progress: Progress) -> None:
+    """What is wrong with all rows, told before the first of them is sent."""
+    if not batch.events:
+        return
+    missing = mapping.not_found()
+    if missing and not options.sparse:
+        told = " and ".join(f"--map {field}={name}" for field, name in missing)
+        names = ", ".join([*mapping.unmapped][:_NAMES_SHOWN])
+        dots = any("." in name.replace("\\.", "") for _, name in missing)
+        raise MappingError(
+            f"import: {told}: none of the first {len(batch.events):,} rows has that name;"
+            + (f" names that nothing is mapped to are {names};" if names else "")
+            + (" a dot that belongs to a name is written \\.;" if dots else "")
+            + " nothing was sent. If only later rows have it, add --sparse"
+        )
+    newest = mapping.newest_ms
+    if newest is not None and newest in times.JANUARY_1970_MS:
+        told = (
+            f"all times of the first {len(batch.events):,} rows are in January 1970, the last is"
+            f" {times.iso(newest)}"
+        )
+        if options.time_unit is None:
+            raise MappingError(
+                f"import: {told}: they look like seconds, and numbers are taken for milliseconds; nothing was"
+                " sent. Add --time-unit s, or --time-unit ms if it is right"
+            )
+        progress.told(f"import: warning: {told}; is --time-unit {options.time_unit} right?")
+
+
+def _tell_unmapped(mapping: Mapping, options: Options, progress: Progress, told: set[str]) -> set[str]:
+    """Names that no field is mapped to, each once."""
+    names = [name for name in mapping.unmapped if name not in told]
+    if names and options.rest is None and not options.rest_is_metadata:
+        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+        progress.told(
+            f"import: not imported: {', '.join(names[:_NAMES_SHOWN])}{more}; --metadata puts them into the"
+            " metadata, --map FIELD=NAME into a field, --rest ignore leaves them out without this note"
+        )
+    return told | set(names)
+
+
+def _stop_if_all_refused(batch: Batch, refusals: list[Refusal], source: Source, options: Options) -> None:
+    """If the first batch was refused whole for one reason that the options can help, nothing is settled."""
+    if not batch.events or len(refusals) < batch.rows:
+        return
+    refused = f"import: the server refused all of the first {batch.rows:,} rows"
+    if all(refusal.field == "eventId" and _NOT_A_UUID in refusal.error for refusal in refusals):
+        column = options.mapped.get("eventId", "eventId")
+        raise NealyticsError(
+            f"{refused}, for their ids are no UUIDs: {refusals[0].error}; nothing is imported."
+            f" --id-from {column} makes UUIDs of them, the same ones in every import"
+        )
+    if all(_OUTSIDE_WINDOW in refusal.error for refusal in refusals):
+        file, shift = _times_of(source, options), "--shift-to now"
+        if file is None:
+            file, shift = "", "--shift-by DAYSd"
+        raise NealyticsError(
+            f"{refused}, for it does not keep events of that time: {refusals[0].error}.{file} Nothing is"
+            " imported. Two ways out: set clickhouse.retention_days = 0 at the server, which then keeps"
+            f" events for ever; or add {shift}, which moves all times by the same number of days. If only"
+            " the first rows are too old, --allow-rejected goes on behind them"
+        )
+
+
+def _times_of(source: Source, options: Options) -> str | None:
+    """From when to when the file goes; None if it cannot be read a second time."""
+    if source.size is None:
+        return None
+    oldest, newest = _scan_times(source, options, "")
+    if oldest is None or newest is None:
+        return ""
+    return f" The file goes from {times.iso(oldest)} to {times.iso(newest)}."
+
+
+def _scan_times(source: Source, options: Options, started_at: str) -> tuple[int | None, int | None]:
+    """Reads all of the file, beside the import, and sends nothing."""
+    again = Source.open(source.name, options.record_bytes_max)
+    try:
+        rows = open_rows(again, options)
+        plain = msgspec.structs.replace(options, rest="ignore", timestamp=started_at or "-")
+        mapping = _mapping(rows, plain, State(settings={}, started_at=started_at, shift_ms=0))
+        try:
+            for row in rows:
+                try:
+                    mapping.encode(row)
+                except RowError:
+                    pass
+        except SourceError:
+            pass  # the import itself comes to it, and tells
+        return mapping.oldest_ms, mapping.newest_ms
+    finally:
+        again.close()
+
+
+def _shift_ms(source: Source, options: Options, started_at: str, progress: Progress) -> int:
+    """By how much all times are moved. Asked once; the state file then has the answer."""
+    if options.shift_to is None:
+        return options.shift_by_ms
+    if source.size is None:
+        raise NealyticsError(
+            f"import: --shift-to reads the file twice, and {source.name} can be read once; give a file, or"
+            " the amount with --shift-by"
+        )
+    goal = times.moment_ms(started_at if options.shift_to == "now" else options.shift_to)
+    assert goal is not None  # the command has looked
+    progress.told("import: looking through the file for its last time")
+    oldest, newest = _scan_times(source, options, started_at)
+    if oldest is None or newest is None:
+        raise NealyticsError(
+            f"import: no row of {source.name} has a time that could be moved; leave --shift-to away, or name"
+            " the column: --map timestamp=COLUMN"
+        )
+    shift = times.whole_days_to(newest, goal)
+    amount = times.shown_shift(shift)
+    progress.told(
+        f"import: all times are moved by {amount}, {times.iso(oldest)} to {times.iso(newest)} become"
+        f" {times.iso(oldest + shift)} to {times.iso(newest + shift)}; --shift-by={amount} does the same"
+        " without the state file"
+    )
+    return shift
 
 
 class _Ledger:
@@ -186,7 +416,14 @@ class _Ledger:
         elif options.restart or not state.row:
             # The same moment as before, so that rows without a timestamp stay the events that they were.
             # A run that settled nothing, say for a wrong key, does not bind the next one to its options.
-            state = State(settings=settings, started_at=state.started_at, running=True)
+            # So is the shift of times, if it is the same that is asked for.
+            same = all(settings[name] == state.settings.get(name) for name in ("shift", "first lines"))
+            state = State(
+                settings=settings,
+                started_at=state.started_at,
+                running=True,
+                shift_ms=state.shift_ms if same else None,
+            )
         else:
             assert path is not None
             states.require_same(path, state, settings)
@@ -211,7 +448,7 @@ class _Ledger:
                 state.rejected_bytes = file.tell()
         state.row = batch.last_row
         state.offset = batch.end
-        state.accepted += len(batch.events) + len(batch.unreadable) - len(refusals)
+        state.accepted += batch.rows - len(refusals)
         state.rejected += len(refusals)
         if time.monotonic() - self._stored >= _STORE_EVERY_S:
             self._store()
@@ -226,11 +463,14 @@ class _Ledger:
             states.store(self._path, self.state)
 
 
-def _batches(
-    rows: CsvRows | NdjsonRows, source: Source, mapping: Mapping, options: Options
-) -> Iterator[Batch]:
+def _batches(rows: Rows, source: Source, mapping: Mapping, options: Options) -> Iterator[Batch]:
     batch = Batch()
     size = 0
+
+    def full() -> Batch:
+        batch.position = source.position(batch.end)
+        return batch
+
     try:
         for row in rows:
             try:
@@ -240,21 +480,22 @@ def _batches(
             else:
                 # The brackets and commas around the events are part of the body.
                 if batch.events and size + len(event.body) + 2 > options.batch_bytes:
-                    yield batch
+                    yield full()
                     batch, size = Batch(), 0
                 batch.events.append(event)
                 size += len(event.body) + 1
-            batch.last_row, batch.end, batch.position = row.number, row.end, source.position()
-            if len(batch.events) + len(batch.unreadable) >= options.batch_events:
-                yield batch
+            batch.last_row, batch.end = row.number, row.end
+            batch.lines += row.lines
+            if batch.rows >= options.batch_events:
+                yield full()
                 batch, size = Batch(), 0
     except SourceError:
         # What was read before the damage is as good as any.
         if batch.last_row:
-            yield batch
+            yield full()
         raise
     if batch.last_row:
-        yield batch
+        yield full()
 
 
 def _rejected_line(refusal: Refusal) -> bytes:

@@ -132,18 +132,22 @@ class Sender:
             or answer.accepted + answer.rejected != len(events)
         ):
             raise SendError(f"import: {self._url} did not answer as Nealytics does; check --url")
-        if answer.rejected > len(answer.errors) and len(events) > ERRORS_NAMED_MAX:
-            # More were refused than are named. In pieces of this size all of them are; the accepted ones
-            # among them arrive once more, with the same ids.
-            refusals = []
-            for first in range(0, len(events), ERRORS_NAMED_MAX):
-                refusals += await self.send(events[first : first + ERRORS_NAMED_MAX])
-            return refusals
-        return [
-            Refusal(events[error.index].row, error.field, error.error, events[error.index].body)
-            for error in answer.errors
-            if 0 <= error.index < len(events)
-        ]
+        named = {error.index: error for error in answer.errors if 0 <= error.index < len(events)}
+        if answer.rejected == len(named):
+            return [
+                Refusal(events[index].row, error.field, error.error, events[index].body)
+                for index, error in sorted(named.items())
+            ]
+        if len(events) == 1:
+            error = " ".join(filter(None, (answer.message, answer.detail))) or "refused"
+            return [Refusal(events[0].row, answer.field, error, events[0].body)]
+        # More were refused than are named. In smaller pieces all of them are; the accepted ones among them
+        # arrive once more, with the same ids.
+        size = ERRORS_NAMED_MAX if len(events) > ERRORS_NAMED_MAX else -(-len(events) // 2)
+        refusals = []
+        for first in range(0, len(events), size):
+            refusals += await self.send(events[first : first + size])
+        return refusals
 
     async def _post(self, events: Sequence[Event]) -> _Response:
         """The first answer that trying again would not change."""

@@ -1,34 +1,37 @@
-"""From bytes to rows. Reads forward, in constant memory, and knows at which byte each row ends.
+"""From a file to lines: unpacks gzip and Zstandard, in constant memory, and counts what passes.
 
-Offsets count decompressed bytes. A row that cannot be read (a quote that is never closed, bytes that are not
-text, a line longer than any body may be) is a row with a `problem`; the rows after it are read as if nothing
-had happened.
+Offsets count unpacked bytes. `line_ends` is counted where the bytes come in, `lines` where lines are handed
+out: the import compares the two, so a line that gets lost between them is noticed.
 """
 
-import csv
-import gzip
 import io
 import os
 import stat
+import sys
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import BinaryIO, Literal, NamedTuple, cast
-
-import msgspec
+from typing import NamedTuple, Protocol, cast
 
 from nealytics.errors import NealyticsError
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 # Above the largest body that a server takes by default, so no acceptable event is cut.
-LINE_BYTES_MAX = 4 * 1024 * 1024
-# Of a CSV record, which may span lines: what an unclosed quote can swallow before it is noticed.
-FIELD_CHARS_MAX = 1024 * 1024
+RECORD_BYTES_MAX = 4 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
+_BUFFER_BYTES = 64 * 1024
+# Small files are read in small pieces, so that a progress bar has something to show.
+_PIECE_BYTES_MIN, _PIECE_BYTES_MAX, _PIECES = 512, 64 * 1024, 256
 _GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _PARQUET_MAGIC = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
-
-Format = Literal["ndjson", "csv"]
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+# What may stand before the first value of a JSON text.
+_JSON_SPACE = b" \t\r\n"
 
 
 class SourceError(NealyticsError):
@@ -42,66 +45,98 @@ class Line(NamedTuple):
 
 
 class Source:
-    """An opened file or standard input, gzip transparent, line by line.
+    """An opened file or standard input, line by line or in pieces. Raises `SourceError` when the bytes cannot
+    be unpacked, or end in the middle of a compressed stream."""
 
-    `head` is what tells this file from others: its first two lines. Raises `SourceError` when the bytes
-    cannot be unpacked, or end in the middle of it.
-    """
-
-    def __init__(self, file: io.FileIO, name: str) -> None:
+    def __init__(self, file: io.FileIO, name: str, record_bytes_max: int = RECORD_BYTES_MAX) -> None:
         self.name = name
-        self.offset = 0  # behind the last line handed out
+        self.offset = 0  # behind the last line or piece handed out
+        self.lines = 0  # handed out or skipped
+        self.record_bytes_max = record_bytes_max
         self._file = file
         info = os.fstat(file.fileno())
         self.size = info.st_size if stat.S_ISREG(info.st_mode) else None  # on disk, so compressed if it is
-        buffered = io.BufferedReader(file, _CHUNK_BYTES)
-        self._stream: BinaryIO = buffered
-        start = buffered.peek(4)
+        self._unpacked = _Unpacked(file, self.size)
+        self._stream = io.BufferedReader(self._unpacked, _BUFFER_BYTES)
+        start = self._peek()
         if start.startswith(_PARQUET_MAGIC):
             raise SourceError(f"import: {name} is Parquet, which is not read; export as NDJSON or CSV")
-        if start.startswith(_GZIP_MAGIC):
-            self._stream = cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
-        self._ahead = deque((self._read_line(), self._read_line()))
-        self.head = b"\n".join(line.raw.rstrip(b"\r\n") for line in self._ahead).removeprefix(_BOM)
+        if start.startswith(_UTF16_BOMS):
+            raise SourceError(
+                f"import: {name} is UTF-16, which is not read; convert it (iconv -f UTF-16 -t UTF-8)"
+            )
+        if start.startswith(_BOM):
+            self.offset = len(self._read(len(_BOM)))
+        self._ahead: deque[Line] = deque()
 
     @classmethod
-    def open(cls, path: str) -> "Source":
+    def open(cls, path: str, record_bytes_max: int = RECORD_BYTES_MAX) -> "Source":
         """`-` is standard input."""
         if path == "-":
-            return cls(io.FileIO(0, closefd=False), "standard input")
+            return cls(io.FileIO(0, closefd=False), "standard input", record_bytes_max)
         try:
-            return cls(io.FileIO(path), path)
+            return cls(io.FileIO(path), path, record_bytes_max)
         except OSError as error:
             raise SourceError(f"import: cannot open {path}: {error.strerror or error}") from None
 
-    def position(self) -> int:
-        """How much of `size` has been read, for a progress bar."""
-        return self._file.tell() if self.size is not None else self.offset
+    @property
+    def line_ends(self) -> int:
+        """Lines that came in, counted before anything looks for lines; a last one without its end, too."""
+        return self._unpacked.newlines + (self._unpacked.last_byte not in (b"", b"\n"))
+
+    def position(self, offset: int) -> int:
+        """How much of `size` it took to come to `offset`, for a progress bar. Offsets must not fall."""
+        return self._unpacked.packed_at(offset) if self.size is not None else offset
+
+    def begins_with_array(self) -> bool:
+        return self._peek().lstrip(_JSON_SPACE).startswith(b"[")
+
+    def head(self) -> bytes:
+        """What tells this file from others: its first two lines. To be asked for before the first line."""
+        while len(self._ahead) < 2:
+            self._ahead.append(self._read_line())
+        return b"\n".join(line.raw.rstrip(b"\r\n") for line in self._ahead)
 
     def line(self) -> Line:
         """The next line; an empty one at the end of the file."""
         line = self._ahead.popleft() if self._ahead else self._read_line()
-        if self.offset == 0 and line.raw.startswith(_BOM):
-            line = line._replace(raw=line.raw.removeprefix(_BOM))
         self.offset += line.length
+        self.lines += line.length > 0
         return line
 
-    def skip_to(self, offset: int) -> None:
+    def piece(self) -> bytes:
+        """Some more bytes, for what does not go by lines; none at the end of the file."""
+        piece = self._read(_CHUNK_BYTES)
+        self.offset += len(piece)
+        return piece
+
+    def skip_lines(self, offset: int) -> None:
         """Reads on to the line that begins at `offset`. What is skipped is unpacked and goes nowhere."""
         while self.offset < offset:
             if not self.line().length:
-                raise SourceError(
-                    f"import: {self.name} ends at byte {self.offset}, and an earlier run read up to {offset};"
-                    " it is another file, or it was cut; --restart begins anew"
-                )
+                raise self._shorter(offset)
+
+    def skip_bytes(self, offset: int) -> None:
+        while self.offset < offset:
+            skipped = len(self._read(min(offset - self.offset, _CHUNK_BYTES)))
+            if not skipped:
+                raise self._shorter(offset)
+            self.offset += skipped
 
     def close(self) -> None:
         self._file.close()
 
+    def _shorter(self, offset: int) -> SourceError:
+        return SourceError(
+            f"import: {self.name} ends at byte {self.offset:,}, and an earlier run read up to {offset:,};"
+            " it is another file, or it was cut; --restart begins anew"
+        )
+
     def _read_line(self) -> Line:
+        most = self.record_bytes_max
         try:
-            raw = self._stream.readline(LINE_BYTES_MAX)
-            if len(raw) < LINE_BYTES_MAX or raw.endswith(b"\n"):
+            raw = self._stream.readline(most)
+            if len(raw) < most or raw.endswith(b"\n"):
                 return Line(raw, True, len(raw))
             length = len(raw)
             piece = raw
@@ -109,136 +144,137 @@ class Source:
                 piece = self._stream.readline(_CHUNK_BYTES)
                 length += len(piece)
             return Line(raw[:_CHUNK_BYTES], False, length)
-        except (EOFError, zlib.error, OSError) as error:
-            raise SourceError(
-                f"import: {self.name} cannot be read past byte {self.offset}: {error};"
-                " the rows before it were sent; mend the file and run again"
-            ) from error
+        except _UNREADABLE as error:
+            raise self._damaged(error) from error
 
-
-class Row(NamedTuple):
-    number: int  # 1 = the first; neither a header nor blank lines count
-    end: int  # offset behind it
-    raw: bytes  # as it stands in the file, without the end of its line
-    # Column → text, or JSON name → the value's own bytes, which reach the server as they are. Empty with a
-    # problem.
-    fields: Mapping[str, str | msgspec.Raw]
-    problem: str | None = None
-
-
-class NdjsonRows:
-    """One JSON object per line; blank lines are nothing."""
-
-    columns = None  # each row names its own
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._number = 0
-
-    def resume(self, number: int, offset: int) -> None:
-        """Goes on behind row `number`, which ended at byte `offset`."""
-        self._source.skip_to(offset)
-        self._number = number
-
-    def __iter__(self) -> Iterator[Row]:
-        source = self._source
-        decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-        while (line := source.line()).length:
-            raw = line.raw.rstrip(b"\r\n")
-            if not raw.strip():
-                continue
-            self._number += 1
-            fields: dict[str, msgspec.Raw] = {}
-            problem = None if line.whole else _too_long(line)
-            if problem is None:
-                try:
-                    fields = decode(raw)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    problem = f"not a JSON object: {error}"
-            yield Row(self._number, source.offset, raw, fields, problem)
-
-
-class CsvRows:
-    """Records under a header line, as RFC 4180 has them: quoted fields may hold delimiters, quotes and line
-    ends.
-    """
-
-    def __init__(self, source: Source, delimiter: str, encoding: str) -> None:
-        self._source = source
-        self._number = 0
-        self._lines = _CsvLines(source, encoding)
-        csv.field_size_limit(FIELD_CHARS_MAX)
-        self._records = csv.reader(self._lines, delimiter=delimiter)
+    def _read(self, size: int) -> bytes:
         try:
-            header = next(self._records, [])
-        except (csv.Error, _LineTooLong) as error:
-            raise SourceError(f"import: {source.name}: the header line cannot be read: {error}") from error
-        self.columns = tuple(name.strip() for name in header)
-        if not any(self.columns):
-            raise SourceError(f"import: {source.name}: a CSV needs a header line that names its columns")
-        if len(set(self.columns)) < len(self.columns):
-            twice = next(name for name in self.columns if self.columns.count(name) > 1)
-            raise SourceError(f"import: {source.name}: the header names the column {twice!r} twice")
+            return self._stream.read1(size)
+        except _UNREADABLE as error:
+            raise self._damaged(error) from error
 
-    def resume(self, number: int, offset: int) -> None:
-        self._source.skip_to(offset)
-        self._number = number
+    def _peek(self) -> bytes:
+        try:
+            return self._stream.peek()
+        except _UNREADABLE as error:
+            raise self._damaged(error) from error
 
-    def __iter__(self) -> Iterator[Row]:
-        lines = self._lines
-        columns = self.columns
+    def _damaged(self, error: Exception) -> SourceError:
+        what = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        return SourceError(f"import: {self.name} cannot be read past byte {self.offset:,}: {what}")
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+_UNREADABLE = (EOFError, zlib.error, zstd.ZstdError, OSError)
+
+
+class _Unpacked(io.RawIOBase):
+    """The unpacked bytes of a file; remembers how many packed ones they took."""
+
+    def __init__(self, file: io.FileIO, size: int | None) -> None:
+        self.newlines = 0
+        self.last_byte = b""
+        self._file = file
+        self._piece_bytes = (
+            _PIECE_BYTES_MAX
+            if size is None
+            else min(_PIECE_BYTES_MAX, max(_PIECE_BYTES_MIN, size // _PIECES))
+        )
+        self._begun = False
+        self._packing: str | None = None
+        self._decompressor: _Decompressor | None = None
+        self._packed = b""  # read from the file, and not unpacked yet
+        self._maybe_more = False  # in the decompressor
+        self._read = 0  # of the file
+        self._given = 0
+        # (unpacked bytes up to here, packed ones), for those that nobody has asked about yet.
+        self._marks: deque[tuple[int, int]] = deque()
+        self._packed_at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
+        if not self._begun:
+            self._begin()
+        found = self._next(len(buffer))
+        buffer[: len(found)] = found
+        self.newlines += found.count(b"\n")
+        self.last_byte = found[-1:] or self.last_byte
+        self._given += len(found)
+        self._marks.append((self._given, self._read - len(self._packed)))
+        return len(found)
+
+    def packed_at(self, offset: int) -> int:
+        while self._marks and self._marks[0][0] <= offset:
+            self._packed_at = self._marks.popleft()[1]
+        return self._packed_at
+
+    def _begin(self) -> None:
+        self._begun = True
+        while len(self._packed) < len(_ZSTD_MAGIC) and self._more():
+            pass
+        if self._packed.startswith(_GZIP_MAGIC):
+            self._packing = "gzip"
+        elif self._packed.startswith(_ZSTD_MAGIC):
+            self._packing = "zstd"
+
+    def _more(self) -> bool:
+        piece = self._file.read(self._piece_bytes) or b""
+        self._read += len(piece)
+        self._packed += piece
+        return bool(piece)
+
+    def _next(self, most: int) -> bytes:
+        if self._packing is None:
+            if not self._packed:
+                self._more()
+            found, self._packed = self._packed[:most], self._packed[most:]
+            return found
         while True:
-            lines.raw.clear()
-            values: list[str] = []
-            problem = None
-            try:
-                values = next(self._records)
-            except StopIteration:
-                return
-            except (csv.Error, _LineTooLong) as error:
-                problem = f"not a CSV record: {error}"
-            raw = b"".join(lines.raw).rstrip(b"\r\n")
-            if not values and problem is None:
-                continue
-            self._number += 1
-            if problem is None and len(values) != len(columns):
-                problem = f"{len(values)} values, but the header names {len(columns)} columns"
-            if problem is None and any(not value.isascii() and _undecoded(value) for value in values):
-                problem = f"not valid {lines.encoding} text; name the file's encoding with --encoding"
-            fields = {} if problem else dict(zip(columns, values, strict=True))
-            yield Row(self._number, self._source.offset, raw, fields, problem)
+            if self._decompressor is None:
+                # A file may be several streams, one behind the other; tar and tapes pad with zeros.
+                while not (rest := self._packed.lstrip(b"\0")):
+                    self._packed = b""
+                    if not self._more():
+                        return b""
+                self._packed = rest
+                while len(self._packed) < len(_ZSTD_MAGIC) and self._more():
+                    pass
+                self._decompressor = _decompressor(self._packed)
+            if not self._packed and not self._maybe_more and not self._more():
+                raise EOFError(f"the {self._packing} stream breaks off; the file is not complete")
+            found = self._unpack(self._decompressor, most)
+            if found:
+                return found
+
+    def _unpack(self, decompressor: _Decompressor, most: int) -> bytes:
+        found = decompressor.decompress(self._packed, most)
+        # zlib hands back what it did not look at, zstd keeps it.
+        self._packed = cast(bytes, getattr(decompressor, "unconsumed_tail", b""))
+        self._maybe_more = len(found) == most
+        if decompressor.eof:
+            self._packed = decompressor.unused_data
+            self._maybe_more = False
+            self._decompressor = None
+        return found
 
 
-class _LineTooLong(Exception):
-    pass
+def _decompressor(start: bytes) -> _Decompressor:
+    if start.startswith(_GZIP_MAGIC):
+        return cast(_Decompressor, zlib.decompressobj(16 + zlib.MAX_WBITS))
+    if start.startswith(_ZSTD_MAGIC) or _is_skippable(start):
+        return cast(_Decompressor, zstd.ZstdDecompressor())
+    raise zlib.error("other bytes follow the compressed ones")
 
 
-class _CsvLines:
-    """The lines as csv.reader wants them, and the bytes of those it has taken for the current record."""
-
-    def __init__(self, source: Source, encoding: str) -> None:
-        self._source = source
-        self.encoding = encoding
-        self.raw: list[bytes] = []
-
-    def __iter__(self) -> "_CsvLines":
-        return self
-
-    def __next__(self) -> str:
-        line = self._source.line()
-        if not line.length:
-            raise StopIteration
-        self.raw.append(line.raw)
-        if not line.whole:
-            raise _LineTooLong(_too_long(line))
-        # What is not text becomes surrogates, so that the record's lines stay together; the row is refused
-        # for it.
-        return line.raw.decode(self.encoding, "surrogateescape")
-
-
-def _too_long(line: Line) -> str:
-    return f"the line has {line.length} bytes, at most {LINE_BYTES_MAX} are read"
-
-
-def _undecoded(value: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in value)
+def _is_skippable(start: bytes) -> bool:
+    """A frame of Zstandard that holds no content, as parallel packers write them."""
+    return start[1:4] == b"\x2a\x4d\x18" and start[:1] >= b"\x50" and start[:1] <= b"\x5f"

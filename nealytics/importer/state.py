@@ -22,6 +22,7 @@ class State(msgspec.Struct, rename="camel", kw_only=True):
     # What the events are made of and where they went: an import with others is another import.
     settings: dict[str, str]
     started_at: str  # the timestamp of rows that have none
+    shift_ms: int | None = None  # by which all times are moved; None = not decided yet
     row: int = 0
     offset: int = 0
     accepted: int = 0
@@ -44,11 +45,11 @@ def load(path: Path) -> State | None:
 
 
 def require_same(path: Path, state: State, settings: dict[str, str]) -> None:
-    differing = [name for name in settings if settings[name] != state.settings.get(name)]
+    # An earlier version's state lacks the settings that it did not have.
+    known = {**dict.fromkeys(settings, ""), "types": settings.get("types", ""), **state.settings}
+    differing = [name for name in settings if settings[name] != known[name]]
     if differing:
-        told = "; ".join(
-            f"{name} was {state.settings.get(name)!r}, now {settings[name]!r}" for name in differing
-        )
+        told = "; ".join(f"{name} was {known[name]!r}, now {settings[name]!r}" for name in differing)
         raise StateError(
             f"import: {path} is the state of another import: {told};"
             " --restart sends everything again, --state FILE keeps the two apart"

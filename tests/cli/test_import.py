@@ -1,12 +1,16 @@
 """`nealytics import` against a batch route that misbehaves in every way a network can."""
 
+import fcntl
 import gzip
 import json
 import os
 import random
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -15,8 +19,17 @@ import pytest
 from aiohttp import web
 from click.testing import CliRunner, Result
 
+from nealytics.cli import import_ as import_module
 from nealytics.cli import main
+from nealytics.config import IngestConfig
+from nealytics.event import InvalidEvent, Limits, decode_event, freeze
+from nealytics.importer.rows import NdjsonRows
 from tests.fakes.batch_server import KEY, BatchServer
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 CSV_OPTIONS = [
     "--set", "projectId=shop", "--set", "tenantId=acme",
@@ -64,7 +77,7 @@ def rejected(path: Path) -> list[dict[str, Any]]:
 def test_a_gzipped_csv_arrives_whole(server: BatchServer, tmp_path: Path):
     result = run(server, visits(tmp_path / "visits.csv.gz", 2_500), *CSV_OPTIONS)
     assert result.exit_code == 0, result.output
-    assert "2,500 rows: 2,500 accepted, 0 rejected" in result.output
+    assert "2,500 records read: 2,500 accepted, 0 rejected, 0 skipped" in result.output
     assert len(server.events) == 2_500
     event = next(event for event in server.events.values() if event["metadata"] == {"plan": "plan 1"})
     del event["eventId"]
@@ -162,7 +175,7 @@ def test_refused_rows_are_told_and_kept_and_the_others_arrive(server: BatchServe
     file.write_bytes(file.read_bytes() + b"too,few\n")
     result = run(server, file, *CSV_OPTIONS, "--batch-events", "40")
     assert result.exit_code == 1
-    assert "201 rows: 197 accepted, 4 rejected" in result.output
+    assert "201 records read: 197 accepted, 4 rejected, 0 skipped" in result.output
     assert "row 3: eventType: eventType is bad" in result.output
     kept = rejected(tmp_path / "v.csv.rejected.ndjson")
     assert [entry["rejectedRow"] for entry in kept] == [3, 50, 51, 201]
@@ -253,11 +266,11 @@ def test_a_second_run_has_nothing_to_do_and_a_grown_file_goes_on(server: BatchSe
     run(server, file, *CSV_OPTIONS)
     result = run(server, file, *CSV_OPTIONS)
     assert result.exit_code == 0
-    assert "nothing to do, an earlier run had settled all 100 rows" in result.output
+    assert "nothing to do: an earlier run read all 100 rows: 100 accepted, 0 rejected" in result.output
     assert server.requests == 1
     visits(file, 120)
     result = run(server, file, *CSV_OPTIONS)
-    assert "20 rows (after 100 of earlier runs): 20 accepted" in result.output
+    assert "20 records read (after 100 of earlier runs): 20 accepted" in result.output
     assert len(server.events) == len(server.order) == 120
 
 
@@ -270,7 +283,7 @@ def test_a_run_that_failed_goes_on_where_everything_was_acknowledged(server: Bat
     server.mood = lambda number, events: None
     result = run(server, file, *options)
     assert "goes on after row 700" in result.output
-    assert "300 rows (after 700 of earlier runs): 299 accepted, 1 rejected" in result.output
+    assert "300 records read (after 700 of earlier runs): 299 accepted, 1 rejected" in result.output
     assert len(server.order) == 997
     assert before == 698
     assert [entry["rejectedRow"] for entry in rejected(tmp_path / "v.csv.gz.rejected.ndjson")] == [5, 6, 905]
@@ -381,3 +394,417 @@ def test_rows_before_damage_in_the_file_are_sent(server: BatchServer, tmp_path: 
     assert len(server.events) > 1_000
     state = json.loads((tmp_path / "v.csv.gz.import-state").read_text())
     assert state["row"] == len(server.events)
+
+
+def test_a_quote_that_is_never_closed_swallows_no_row(server: BatchServer, tmp_path: Path):
+    """It was taken for one row of 11,989 lines, of which nobody heard."""
+    file = visits(tmp_path / "v.csv", 12_000)
+    lines = file.read_bytes().split(b"\n")
+    lines[12] = lines[12].replace(b"plan 12", b'"broken')
+    file.write_bytes(b"\n".join(lines))
+    result = run(server, file, *CSV_OPTIONS)
+    assert result.exit_code == 1
+    assert "line 13: a quote opens in column plan, and it is not closed within 1,000 lines" in result.output
+    assert "11 records read: 11 accepted, 0 rejected" in result.output
+    assert len(server.events) == 11
+    visits(file, 12_000)
+    result = run(server, file, *CSV_OPTIONS)
+    assert result.exit_code == 0, result.output
+    assert "11,989 records read (after 11 of earlier runs): 11,989 accepted" in result.output
+    assert len(server.events) == 12_000
+
+
+@pytest.mark.parametrize(
+    "name", ["v.csv", "v.csv.gz", "v.csv.zst", "v.ndjson", "v.ndjson.gz", "v.json.zst", "v.json"]
+)
+def test_records_read_are_accepted_rejected_or_skipped(server: BatchServer, tmp_path: Path, name: str):
+    file = tmp_path / name
+    rows = [
+        {"session": f"s{n}", "event": "bad" if n % 100 == 7 else "view", "note": "a,b"} for n in range(2_500)
+    ]
+    if ".csv" in name:
+        text = "session,event,note\n" + "".join(f'{r["session"]},{r["event"]},"two\nlines"\n' for r in rows)
+        text += "\n\nx,y\n"
+        skipped, rejected_rows = 2, 26
+    elif ".ndjson" in name:
+        text = "".join(json.dumps(r) + "\n" for r in rows) + "\n \n\n{broken\n"
+        skipped, rejected_rows = 3, 26
+    else:
+        text = json.dumps([*rows, 5], indent=1)
+        skipped, rejected_rows = 0, 26
+    data = text.encode()
+    file.write_bytes(
+        gzip.compress(data) if name.endswith("gz") else zstd.compress(data) if name.endswith("zst") else data
+    )
+    result = run(server, file, *CSV_OPTIONS)
+    assert result.exit_code == 1
+    read = 2_501 + skipped
+    assert (
+        f"{read:,} records read: 2,475 accepted, {rejected_rows} rejected, {skipped} skipped" in result.output
+    )
+    assert len(server.events) == 2_475
+
+
+def test_a_row_that_gets_lost_inside_is_noticed(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The check is worth nothing if it cannot fail."""
+    whole = NdjsonRows.__iter__
+    monkeypatch.setattr(NdjsonRows, "__iter__", lambda self: (row for row in whole(self) if row.number != 5))
+    file = tmp_path / "v.ndjson"
+    file.write_text('{"session":"s","event":"e"}\n' * 10)
+    result = run(server, file, *CSV_OPTIONS)
+    assert result.exit_code == 1
+    assert "the counts do not add up: 10 lines were read, but 9 became rows or were skipped" in result.output
+
+
+def test_a_server_that_names_fewer_rows_than_it_refuses_is_asked_in_smaller_pieces(
+    server: BatchServer, tmp_path: Path
+):
+    """A row that was refused without a word must not count as accepted."""
+    server.named_max = 0
+    result = run(server, visits(tmp_path / "v.csv", 50, bad=frozenset({3, 40})), *CSV_OPTIONS)
+    assert "48 accepted, 2 rejected" in result.output
+    assert [entry["rejectedRow"] for entry in rejected(tmp_path / "v.csv.rejected.ndjson")] == [3, 40]
+
+
+NESTED = {
+    "session": "s",
+    "event": "e",
+    "context": {"user": {"id": 42, "mail": "x@y"}, "locale": "de", "a.b": "dotted"},
+    "plan": "pro",
+}
+
+
+def nested(path: Path, count: int = 5, **more: Any) -> Path:
+    path.write_text("".join(json.dumps({**NESTED, **more, "n": n}) + "\n" for n in range(count)))
+    return path
+
+
+def test_a_path_finds_the_value_inside_of_a_row(server: BatchServer, tmp_path: Path):
+    file = nested(tmp_path / "v.ndjson")
+    result = run(
+        server, file, *CSV_OPTIONS,
+        "--map", "userId=context.user.id", "--map", r"itemId=context.a\.b", "--metadata",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    event = min(server.events.values(), key=lambda event: event["metadata"]["n"])
+    assert (event["userId"], event["itemId"]) == ("42", "dotted")
+    assert event["metadata"] == {
+        "context": {"user": {"mail": "x@y"}, "locale": "de"}, "plan": "pro", "n": 0,
+    }  # fmt: skip
+    assert "not imported" not in result.output
+
+
+def test_a_mapped_name_that_no_row_has_is_an_error_before_anything_is_sent(
+    server: BatchServer, tmp_path: Path
+):
+    file = nested(tmp_path / "v.ndjson")
+    result = run(server, file, *CSV_OPTIONS, "--map", "userId=context.uid")
+    assert result.exit_code == 1
+    assert "--map userId=context.uid: none of the first 5 rows has that name" in result.output
+    assert "context.user, context.locale, context.a\\.b, plan, n" in result.output
+    assert server.requests == 0
+    result = run(server, file, *CSV_OPTIONS, "--map", "userId=context.uid", "--sparse")
+    assert result.exit_code == 0, result.output
+    assert "no row has context.uid, which is mapped" in result.output
+
+
+def test_names_that_nothing_is_mapped_to_are_told_once(server: BatchServer, tmp_path: Path):
+    file = nested(tmp_path / "v.ndjson", 2_500)
+    with file.open("a") as more:
+        more.write(json.dumps({**NESTED, "late": 1, "rejectedRow": 3}) + "\n")
+    result = run(server, file, *CSV_OPTIONS)
+    assert result.output.count("not imported: context, plan, n;") == 1
+    assert result.output.count("not imported: late;") == 1
+    assert "--metadata puts them into the metadata" in result.output
+    assert "not imported" not in run(server, file, *CSV_OPTIONS, "--rest", "ignore", "--restart").output
+
+
+def test_a_repeated_run_fails_as_long_as_rows_are_rejected(server: BatchServer, tmp_path: Path):
+    file = visits(tmp_path / "v.csv", 20, bad=frozenset({3}))
+    assert run(server, file, *CSV_OPTIONS).exit_code == 1
+    result = run(server, file, *CSV_OPTIONS)
+    assert result.exit_code == 1
+    assert "nothing to do: an earlier run read all 20 rows: 19 accepted, 1 rejected" in result.output
+    assert "v.csv.rejected.ndjson" in result.output
+    assert "--restart" in result.output
+    assert run(server, file, *CSV_OPTIONS, "--allow-rejected").exit_code == 0
+    visits(file, 20)
+    result = run(server, file, *CSV_OPTIONS, "--restart")
+    assert result.exit_code == 0, result.output
+    assert run(server, file, *CSV_OPTIONS).exit_code == 0
+    assert len(server.events) == 20
+
+
+def keeps_90_days(server: BatchServer) -> None:
+    """Answers as the server's own parser does."""
+
+    def mood(number: int, events: list[dict[str, Any]]) -> web.Response | None:
+        errors, good = [], []
+        limits = Limits.of(IngestConfig(), 90)
+        for index, event in enumerate(events):
+            try:
+                freeze(decode_event(json.dumps(event).encode()), int(time.time() * 1000), limits)
+                good.append(event)
+            except InvalidEvent as error:
+                errors.append({"index": index, "field": error.field, "error": error.message})
+        server.take(good)
+        answer = {"accepted": len(good), "rejected": len(errors), "errors": errors[: server.named_max]}
+        return web.json_response(answer, status=202 if good else 400)
+
+    server.mood = mood
+
+
+def test_a_file_that_is_older_than_the_retention_stops_after_the_first_batch(
+    server: BatchServer, tmp_path: Path
+):
+    keeps_90_days(server)
+    file = visits(tmp_path / "v.csv", 1_000)
+    file.write_text(file.read_text() + "s,view,plan,2019-01-05T00:00:00Z\n")
+    result = run(server, file, *CSV_OPTIONS, "--batch-events", "100")
+    assert result.exit_code == 1
+    assert server.requests == 1
+    assert "clickhouse.retention_days = 0" in result.output
+    assert "--shift-to now" in result.output
+    assert "The file goes from 2019-01-05T00:00:00Z to 2024-03-13T10:21:14Z" in result.output
+    assert not (tmp_path / "v.csv.rejected.ndjson").exists()
+    server.mood = lambda number, events: None
+    assert run(server, file, *CSV_OPTIONS).exit_code == 0  # the server keeps them now: no --restart needed
+    assert len(server.events) == 1_001
+
+
+def test_a_file_of_which_some_rows_are_too_old_goes_on(server: BatchServer, tmp_path: Path):
+    keeps_90_days(server)
+    file = tmp_path / "v.csv"
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    rows = ["s,view,2019-01-01"] * 100 + [f"s,view,{now}"] * 10
+    file.write_text("session,event,timestamp\n" + "\n".join(rows))
+    result = run(server, file, *CSV_OPTIONS, "--batch-events", "90", "--allow-rejected")
+    assert result.exit_code == 0, result.output
+    assert "10 accepted, 100 rejected" in result.output
+
+
+def test_shifted_times_keep_their_distances_and_stay_the_same_events(server: BatchServer, tmp_path: Path):
+    keeps_90_days(server)
+    file = tmp_path / "v.csv"
+    file.write_text(
+        "session,event,timestamp\na,view,2019-01-01 10:00:00.250\nb,view,2019-02-01T12:30:00+01:00\n"
+    )
+    options = [*CSV_OPTIONS, "--shift-to", "now"]
+    result = run(server, file, *options)
+    assert result.exit_code == 0, result.output
+    by_session = {event["sessionId"]: event["timestamp"] for event in server.events.values()}
+    assert by_session["b"] - by_session["a"] == 31 * 86_400_000 + 90 * 60_000 - 250
+    age_ms = time.time() * 1000 - by_session["b"]
+    assert 0 <= age_ms < 86_400_000 + 60_000
+    assert by_session["a"] % 86_400_000 == 10 * 3_600_000 + 250  # the time of day is the same
+    first = dict(server.events)
+    assert run(server, file, *options, "--restart").exit_code == 0
+    assert server.events == first
+    (amount,) = set(re.findall(r"--shift-by=(\S+)", result.output))
+    (tmp_path / "v.csv.import-state").unlink()
+    assert run(server, file, *CSV_OPTIONS, f"--shift-by={amount}").exit_code == 0
+    assert server.events == first
+    assert len(server.order) == 6
+
+
+def test_the_shift_is_decided_once_also_for_a_run_that_goes_on_on_another_day(
+    server: BatchServer, tmp_path: Path
+):
+    file = visits(tmp_path / "v.csv", 300)
+    options = [*CSV_OPTIONS, "--shift-to", "now", "--batch-events", "100", "--requests", "1"]
+    server.mood = lambda number, events: web.Response(status=401, text="{}") if number == 2 else None
+    assert run(server, file, *options).exit_code == 1
+    state_path = tmp_path / "v.csv.import-state"
+    state = json.loads(state_path.read_text())
+    assert state["row"] == 100
+    state["startedAt"] = "2031-01-01T00:00:00.000Z"  # whatever the clock says then
+    state_path.write_text(json.dumps(state))
+    server.mood = lambda number, events: None
+    result = run(server, file, *options)
+    assert result.exit_code == 0, result.output
+    assert len({event["timestamp"] for event in server.events.values()}) == 1
+    result = run(server, file, *CSV_OPTIONS)
+    assert result.exit_code == 1
+    assert "shift was 'now', now ''" in result.output
+
+
+def test_standard_input_cannot_be_shifted_to_now_but_by_an_amount(server: BatchServer, tmp_path: Path):
+    text = b"session,event,timestamp\na,view,2019-01-01\n"
+    command = [
+        sys.executable, "-m", "nealytics", "import", "-", "--url", server.url, "--key", KEY,
+        "--format", "csv", *CSV_OPTIONS,
+    ]  # fmt: skip
+    env = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(
+        [*command, "--shift-to", "now"],
+        input=text,
+        capture_output=True,
+        cwd=tmp_path,
+        env=env,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"the amount with --shift-by" in done.stderr
+    done = subprocess.run(
+        [*command, "--shift-by", "10d"],
+        input=text,
+        capture_output=True,
+        cwd=tmp_path,
+        env=env,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (event,) = server.events.values()
+    assert event["timestamp"] == 1_546_300_800_000 + 10 * 86_400_000
+
+
+@pytest.mark.parametrize("suffix", ["csv", "ndjson"])
+def test_seconds_are_not_taken_for_milliseconds_of_1970(server: BatchServer, tmp_path: Path, suffix: str):
+    file = tmp_path / f"v.{suffix}"
+    if suffix == "csv":
+        file.write_text("session,event,timestamp\ns,e,1718447400.5\n")
+        options = [*CSV_OPTIONS, "--time-unit", "ms"]
+    else:
+        file.write_text('{"session":"s","event":"e","timestamp":1718447400}\n')
+        options = CSV_OPTIONS
+        result = run(server, file, *options)
+        assert result.exit_code == 1
+        assert "in January 1970, the last is 1970-01-20T21:20:47Z" in result.output
+        assert "--time-unit s" in result.output
+        assert server.requests == 0
+        options = [*CSV_OPTIONS, "--time-unit", "ms"]
+    result = run(server, file, *options)
+    assert result.exit_code == 0, result.output
+    assert "warning" in result.output
+    assert run(server, file, *CSV_OPTIONS, "--time-unit", "s", "--restart").exit_code == 0
+    moments = sorted(event["timestamp"] for event in server.events.values())
+    assert moments[-1] in (1_718_447_400_000, 1_718_447_400_500)
+
+
+def test_ids_that_are_no_uuids_stop_the_import_and_can_be_hashed(server: BatchServer, tmp_path: Path):
+    keeps_90_days(server)
+    now = int(time.time() * 1000)
+    file = tmp_path / "v.csv"
+    file.write_text(f"session,event,eventId,timestamp\ns,e,order-1,{now}\ns,e,order-2,{now}\n")
+    result = run(server, file, *CSV_OPTIONS)
+    assert result.exit_code == 1
+    assert "--id-from eventId" in result.output
+    options = [*CSV_OPTIONS, "--id-from", "eventId"]
+    assert run(server, file, *options).exit_code == 0
+    assert len(server.events) == 2
+    assert {event["metadata"]["eventId"] for event in server.events.values()} == {"order-1", "order-2"}
+    other = tmp_path / "other.ndjson"
+    other.write_text(f'{{"session":"s","event":"e","id":"order-2","timestamp":{now}}}\n')
+    assert run(server, other, *CSV_OPTIONS, "--id-from", "id").exit_code == 0
+    assert len(server.events) == 2
+
+
+def test_a_headerless_tsv_and_its_defaults(server: BatchServer, tmp_path: Path):
+    file = tmp_path / "v.tsv"
+    file.write_text("s1\tview\tada\t3\ns2\t\t\t\n")
+    result = run(
+        server, file, "--columns", "sessionId,what,who,n", "--set", "projectId=p", "--set", "tenantId=t",
+        "--map", "eventType=what", "--map", "userId=who",
+        "--default", "eventType=other", "--default", "userId=anonymous",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found = {
+        event["sessionId"]: (event["eventType"], event["userId"], event.get("metadata"))
+        for event in server.events.values()
+    }
+    assert found == {"s1": ("view", "ada", {"n": 3}), "s2": ("other", "anonymous", None)}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nonsense", "no encoding that is known"),
+        ("", "no encoding that is known"),
+        ("utf-16", "does not extend ASCII"),
+        ("cp037", "does not extend ASCII"),
+        ("hex", "no encoding that is known"),
+        ("rot13", "no encoding that is known"),
+        ("idna", "extend ASCII"),
+        ("undefined", "does not extend ASCII"),
+        ("latin\0-1", "does not extend ASCII"),
+    ],
+)
+def test_an_encoding_that_cannot_be_used_is_told_without_a_traceback(
+    server: BatchServer, tmp_path: Path, name: str, told: str
+):
+    result = run(server, visits(tmp_path / "v.csv", 3), *CSV_OPTIONS, "--encoding", name)
+    assert result.exit_code == 2
+    assert told in " ".join(result.output.replace("│", " ").split())
+    assert server.requests == 0
+
+
+@pytest.mark.parametrize("name", ["latin-1", "cp1252", "shift_jis", "gb18030", "utf-8-sig", "koi8-r"])
+def test_encodings_that_extend_ascii_are_taken(server: BatchServer, tmp_path: Path, name: str):
+    assert run(server, visits(tmp_path / "v.csv", 3), *CSV_OPTIONS, "--encoding", name).exit_code == 0
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+def test_the_progress_bar_stays_in_one_line(columns: int):
+    for share, accepted, rejected_rows in [
+        (0.0, 0, 0),
+        (0.5, 12_345_678, 1_234),
+        (0.999, 10**9, 10**9),
+        (1.0, 5, 0),
+    ]:
+        line = import_module.bar(columns, share, accepted, rejected_rows)
+        assert len(line) < columns
+        assert ("100%" in line) == (share == 1.0)
+    if columns >= 80:
+        assert "[" in import_module.bar(columns, 0.5, 123_456, 0)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_terminal_shows_a_bar_that_never_scrolls(server: BatchServer, tmp_path: Path, columns: int):
+    """On a pseudo-terminal of that width: what is drawn over one line, and the order of what it says."""
+    file = visits(tmp_path / "v.csv.gz", 3_000)
+    shown = on_terminal(
+        columns,
+        [sys.executable, "-m", "nealytics", "import", str(file), "--url", server.url, "--key", KEY,
+         "--batch-events", "100", "--requests", "1", *CSV_OPTIONS],
+    )  # fmt: skip
+    drawn = [piece for piece in re.split(r"\r\x1b\[K|\r?\n", shown) if piece.startswith("import ")]
+    assert drawn
+    assert max(map(len, drawn)) < columns
+    shares = [int(found) for found in re.findall(r"import +(\d+)%", shown)]
+    assert shares == sorted(shares)
+    assert shares[0] < 20
+    assert shares[-1] == 100
+
+
+def test_without_a_terminal_there_is_no_bar(server: BatchServer, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "nealytics", "import", str(visits(tmp_path / "v.csv", 3_000)),
+         "--url", server.url, "--key", KEY, *CSV_OPTIONS],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "%" not in done.stderr
+    assert "\x1b" not in done.stderr + done.stdout
+
+
+def on_terminal(columns: int, command: list[str]) -> str:
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 65_536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    assert process.wait(60) == 0, shown
+    return shown.decode()

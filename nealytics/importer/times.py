@@ -1,0 +1,94 @@
+"""Times as files have them, in the server's form: which unit a number has, and by how much all are moved."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from nealytics.errors import NealyticsError
+
+Unit = Literal["s", "ms", "us", "ns"]
+
+DAY_MS = 86_400_000
+# Seconds taken for milliseconds are in this month: 1,000,000,000 to 2,678,399,999 seconds are 2001 to 2054.
+JANUARY_1970_MS = range(0, 31 * DAY_MS)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+# Without --time-unit. Fewer digits could be a date (20240615) or seconds; 12 are milliseconds from 1973 on.
+_EPOCH_MS_DIGITS_MIN = 12
+_NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d*))?")
+_DECIMALS: dict[Unit, int] = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # behind the point, if it were in seconds
+_ZONE_NAME = re.compile(r"\s*(?:UTC|GMT|Etc/UTC)$")
+_SHIFT = re.compile(r"([+-]?\d+)(d|h|min|s|ms)")
+_SHIFT_UNITS = {"d": DAY_MS, "h": 3_600_000, "min": 60_000, "s": 1_000, "ms": 1}
+
+
+def normalized(text: str, unit: Unit | None) -> str | int:
+    """What the server is sent for the text of a timestamp: milliseconds since 1970, or ISO 8601.
+
+    `unit` is that of numbers; None takes long numbers for milliseconds and leaves short ones alone, which may
+    be dates. What is neither a number nor has a zone's name stays as it is.
+    """
+    text = text.strip()
+    number = _NUMBER.fullmatch(text)
+    if number and (unit is not None or (number[3] is None and len(number[2]) >= _EPOCH_MS_DIGITS_MIN)):
+        return _epoch_ms(number, unit or "ms")
+    return _ZONE_NAME.sub("Z", text)
+
+
+def number_ms(text: str, unit: Unit | None) -> int | None:
+    """Milliseconds since 1970 of a number; what is finer is cut off downwards, as the server does."""
+    number = _NUMBER.fullmatch(text)
+    return _epoch_ms(number, unit or "ms") if number else None
+
+
+def moment_ms(value: str | int) -> int | None:
+    """When that is; None if the server would not know either."""
+    if isinstance(value, int):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def parse_shift(text: str) -> int:
+    """`812d`, `-3h`: in milliseconds. Raises `ValueError`."""
+    match = _SHIFT.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(text)
+    return int(match[1]) * _SHIFT_UNITS[match[2]]
+
+
+def shown_shift(shift_ms: int) -> str:
+    """The shortest text that `parse_shift` reads as that."""
+    for name, unit in _SHIFT_UNITS.items():
+        if shift_ms % unit == 0:
+            return f"{shift_ms // unit}{name}"
+    raise AssertionError("a millisecond divides everything")
+
+
+def whole_days_to(newest_ms: int, goal_ms: int) -> int:
+    """The shift that brings `newest_ms` to the day before `goal_ms`, and leaves the time of day as it is."""
+    return (goal_ms - newest_ms) // DAY_MS * DAY_MS
+
+
+def iso(moment_ms: int) -> str:
+    try:
+        moment = _EPOCH + moment_ms * _MILLISECOND
+    except OverflowError:
+        raise NealyticsError(f"import: {moment_ms} ms is no time of the calendar") from None
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _epoch_ms(number: "re.Match[str]", unit: Unit) -> int:
+    sign, whole, part = number[1], number[2], number[3] or ""
+    digits = len(part)
+    # All digits as one number: no float comes near them.
+    value = int(sign + whole + part)
+    exponent = 3 - _DECIMALS[unit] - digits
+    scaled: int = value * 10**exponent if exponent >= 0 else value // 10**-exponent
+    return scaled
