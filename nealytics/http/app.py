@@ -13,6 +13,7 @@ work together, and the proxy in front writes such a log better.
 
 import asyncio
 import logging
+import re
 import time
 from functools import partial
 from http import HTTPStatus
@@ -113,6 +114,12 @@ class Cors:
         response = web.Response(status=204)
         self.apply(request, response)
         if hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in response.headers:
+            # Any header may be sent along: monitoring adds its own to every request of a page, and one that
+            # is not allowed stops the request. What a request may do is decided by its key or token alone.
+            asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+            if _HEADER_NAMES.fullmatch(asked):
+                response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = asked
+            response.headers[hdrs.VARY] += f", {hdrs.ACCESS_CONTROL_REQUEST_HEADERS}"
             response.headers.update(_PREFLIGHT_HEADERS)
         return response
 
@@ -123,10 +130,11 @@ _EXPOSED = (
     "RateLimit-Remaining, RateLimit-Reset"
 )
 
+# Names of headers, as browsers list them. Bounded by what a header may have.
+_HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?: *, *[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
+
 _PREFLIGHT_HEADERS = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST",
-    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "content-type, content-encoding, authorization, x-project-key, "
-    "if-none-match, last-event-id, x-request-id, traceparent, tracestate",
     hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
 }
 

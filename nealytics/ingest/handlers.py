@@ -20,8 +20,10 @@ from nealytics.ingest.body import BodyReader
 from nealytics.ingest.parser import (
     Parsed,
     Refusal,
+    is_lines,
     parse_batch,
     parse_event,
+    parse_lines,
     parse_one_or_array,
     starts_array,
 )
@@ -36,6 +38,8 @@ BATCH = "/api/v1/telemetry/batch"
 _LINES_TYPES = frozenset(
     ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 )
+# What pages send with FormData, URLSearchParams or a <form>.
+_FORM_TYPES = frozenset(("application/x-www-form-urlencoded", "multipart/form-data"))
 
 
 class Commits(Protocol):
@@ -115,16 +119,21 @@ class Ingest:
         body = await self._body(request, grant)
         received_ms = self._admission.now_ms()
         try:
-            parsed = parse_one_or_array(body, received_ms, self._admission.limits, grant)
+            if request.content_type in _LINES_TYPES or is_lines(body):
+                parsed = parse_lines(body, received_ms, self._admission.limits, grant)
+            else:
+                parsed = parse_one_or_array(body, received_ms, self._admission.limits, grant)
         except InvalidEvent as error:
             raise _refused(error) from error
         self._count(parsed)
         otel.note("neavents.beacon_events", len(parsed.events))
         if parsed.events:
             await self._admission.admit(parsed.events, received_ms)
-        elif parsed.refused and parsed.refused.keys() == {"forbidden"}:
+        elif parsed.refused.keys() == {"forbidden"}:
             # A page with the wrong key would otherwise never hear of it.
             return _answer(403, _nothing_accepted(parsed))
+        elif parsed.refused.keys() == {"invalid_json"}:
+            return _answer(400, _nothing_accepted(parsed))
         return web.Response(status=204)
 
     async def batch(self, request: web.Request) -> web.Response:
@@ -174,7 +183,10 @@ class Ingest:
         if turn is not None:
             await _wait_turn(request, turn)
         encoding = self._bodies.check_head(request)
-        return await self._bodies.read(request, encoding)
+        body = await self._bodies.read(request, encoding)
+        if body[:1] not in (b"{", b"["):
+            _require_no_form(request.content_type, body)
+        return body
 
     def _count(self, parsed: Parsed) -> None:
         for reason, events in parsed.refused.items():
@@ -193,6 +205,20 @@ class Ingest:
                 raise
 
         return counted
+
+
+def _require_no_form(content_type: str, body: bytes) -> None:
+    """A page that sends a form instead of JSON is told so; what else it may be, the parser says.
+
+    JSON that is only called a form is taken: curl does that.
+    """
+    if content_type in _FORM_TYPES and not body.lstrip().startswith((b"{", b"[")):
+        raise Refused(
+            400,
+            "invalid_json",
+            f"the body is a form ({content_type}), and events are JSON",
+            detail="Send JSON.stringify(event) as the body, not a FormData or URLSearchParams.",
+        )
 
 
 def _key_in_query(request: web.BaseRequest) -> str:

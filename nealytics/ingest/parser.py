@@ -108,6 +108,11 @@ def parse_batch(body: bytes, received_ms: int, limits: Limits, grant: KeyGrant, 
     return parse_one_or_array(body, received_ms, limits, grant)
 
 
+def is_lines(body: bytes) -> bool:
+    """Whether `body` can only be NDJSON: several lines, and not one piece of JSON."""
+    return not starts_array(body) and b"\n" in body.strip(_BLANK) and not is_json(body)
+
+
 def starts_array(body: bytes) -> bool:
     return body.lstrip(_BLANK)[:1] == b"["
 

@@ -9,7 +9,7 @@ from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.config import ServerConfig
 from nealytics.errors import Refused
 from nealytics.http import app as app_module
-from tests.fakes.worker import ANY, BATCH, BEACON, TRACK, event, serving
+from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TRACK, event, serving
 from tests.http.reader import TIMELINE, reader_of
 
 SECURITY = {
@@ -142,7 +142,17 @@ async def test_errors_have_cors_too_or_the_page_could_not_read_them():
             assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN["Origin"]
 
 
-async def test_preflight_allows_what_our_clients_send():
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "content-type,x-project-key",
+        "authorization, if-none-match, last-event-id",
+        "baggage,content-type,sentry-trace,traceparent,tracestate,x-requested-with",
+        "b3,uber-trace-id,x-amzn-trace-id,x-b3-traceid,x-cloud-trace-context,x-datadog-trace-id",
+    ],
+)
+async def test_preflight_allows_what_pages_send_monitoring_included(asked):
+    """Sentry and OpenTelemetry add headers to every request of a page; one that is not allowed stops it."""
     async with serving() as worker:
         for path in (TRACK, BEACON, BATCH):
             async with worker.client.options(
@@ -150,7 +160,7 @@ async def test_preflight_allows_what_our_clients_send():
                 headers={
                     **ORIGIN,
                     "Access-Control-Request-Method": "POST",
-                    "Access-Control-Request-Headers": "content-type,x-project-key",
+                    "Access-Control-Request-Headers": asked,
                 },
             ) as answer:
                 assert answer.status == 204
@@ -158,13 +168,44 @@ async def test_preflight_allows_what_our_clients_send():
                 assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN["Origin"]
                 assert answer.headers["Access-Control-Allow-Credentials"] == "true"
                 assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST"
-                assert (
-                    answer.headers["Access-Control-Allow-Headers"]
-                    == "content-type, content-encoding, authorization, x-project-key, if-none-match, "
-                    "last-event-id, x-request-id, traceparent, tracestate"
-                )
+                assert answer.headers["Access-Control-Allow-Headers"] == asked
                 assert answer.headers["Access-Control-Max-Age"] == "86400"
-                assert answer.headers["Vary"] == "Origin"
+                assert answer.headers["Vary"] == "Origin, Access-Control-Request-Headers"
+
+
+@pytest.mark.parametrize("asked", ["", "a b", "content-type,", "x: y", "é", "x;y", "content-type,,x"])
+async def test_preflight_repeats_nothing_but_names_of_headers(asked):
+    headers = {
+        **ORIGIN,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": asked,
+    }
+    async with serving() as worker, worker.client.options(TRACK, headers=headers) as answer:
+        assert answer.status == 204
+        assert "Access-Control-Allow-Headers" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "options", "status"),
+    [
+        (TRACK, b"{", {}, 400),
+        (TRACK, event(), {"key": "wrong"}, 401),
+        (BATCH, event(), {"key": None}, 401),
+        (BEACON, event(projectId="blog"), {"key": BOUND}, 403),
+        (TRACK + "/nothing", event(), {}, 404),
+        (BATCH, b"x" * 2_000, {}, 413),
+        (BATCH, event(), {"headers": {"Content-Encoding": "zip"}}, 415),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+async def test_errors_can_be_read_by_the_page_that_caused_them(path, body, options, status):
+    """Without CORS a browser says "network error", whatever the answer says."""
+    headers = {**ORIGIN, **options.pop("headers", {})}
+    async with serving(body_bytes_max=1_000) as worker:
+        answer = await worker.post(path, body, headers=headers, **options)
+        assert answer.status == status
+        assert answer.json["message"]
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN["Origin"]
 
 
 async def test_preflight_of_a_read_route_works_and_of_nothing_does_not(extra_routes):

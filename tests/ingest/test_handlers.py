@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import time
+from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
@@ -128,6 +129,53 @@ async def test_beacon_of_invalid_events_only_is_204_as_it_always_was():
 async def test_beacon_of_malformed_json_is_400(body):
     async with serving() as worker:
         assert (await worker.post(BEACON, body)).error[:2] == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "text/plain;charset=UTF-8", "application/json"])
+async def test_beacon_takes_ndjson(kind):
+    lines = [event(sessionId="a"), {}, event(sessionId="b")]
+    body = b"\n\n".join(json.dumps(line).encode() for line in lines) + b"\r\n"
+    async with serving() as worker:
+        answer = await worker.post(BEACON, body, headers={"Content-Type": kind})
+        assert (answer.status, answer.body) == (204, b"")
+        assert [row["session_id"] for row in await worker.rows()] == ["a", "b"]
+        assert worker.refused("invalid_event") == 1
+        one = json.dumps(event(sessionId="c"), indent=1).encode()
+        assert (await worker.post(BEACON, one)).status == 204
+        assert len(await worker.rows()) == 3
+
+
+async def test_beacon_of_lines_that_are_all_no_json_is_400():
+    async with serving() as worker:
+        answer = await worker.post(BEACON, b"oops\nagain\n", headers={"Content-Type": "application/x-ndjson"})
+        assert answer.error[:2] == (400, "invalid_json")
+        assert answer.json["rejected"] == 2
+        mixed = b"oops\n" + json.dumps(event()).encode()
+        assert (await worker.post(BEACON, mixed)).status == 204
+
+
+@pytest.mark.parametrize("path", [TRACK, BEACON, BATCH])
+async def test_form_is_refused_with_what_to_send_instead(path):
+    urlencoded = urlencode({"events": json.dumps([event()])}).encode()
+    parts = (
+        f'--x\r\nContent-Disposition: form-data; name="e"\r\n\r\n{json.dumps(event())}\r\n--x--\r\n'.encode()
+    )
+    async with serving() as worker:
+        for kind, body in (("application/x-www-form-urlencoded", urlencoded), ("multipart/form-data", parts)):
+            answer = await worker.post(path, body, headers={"Content-Type": f"{kind}; boundary=x"})
+            assert answer.error[:2] == (400, "invalid_json")
+            assert answer.json["message"] == f"the body is a form ({kind}), and events are JSON"
+            assert "JSON.stringify" in answer.json["detail"]
+        assert not await worker.rows()
+
+
+async def test_json_that_curl_calls_a_form_is_taken():
+    async with serving() as worker:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        for path, body in ((TRACK, event()), (BATCH, [event()]), (BEACON, event())):
+            assert (await worker.post(path, body, headers=headers)).status in (202, 204)
+        spaced = b" \n" + json.dumps(event()).encode()
+        assert (await worker.post(TRACK, spaced, headers=headers)).status == 202
 
 
 async def test_beacon_with_a_key_for_another_project_is_403():
