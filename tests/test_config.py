@@ -26,6 +26,7 @@ from nealytics.config.csharp import NAMES, PREFIX, WITHOUT_MEANING
 from nealytics.errors import ConfigError
 
 JWT_KEY = "0123456789abcdef0123456789abcdef"
+JWKS = "jwks_url = 'https://a.example/jwks'"
 
 
 @pytest.fixture(autouse=True)
@@ -131,8 +132,8 @@ BAD_FILES = [
     ("[[auth.jwt_keys]]\nkids = 'x'", "config: auth.jwt_keys[0] has the unknown key kids; did you mean kid?"),
     ("[[auth.jwt_keys]]\nkid = 1", 'config: auth.jwt_keys[0].kid is not a text; write it in quotes, "…"'),
     (
-        f"[[auth.jwt_keys]]\nkey = '{JWT_KEY}'\nalgorithm = 'RS512'",
-        'config: auth.jwt_keys[0].algorithm is "RS512"; write one of "HS256", "RS256", "ES256", "EdDSA"',
+        f"[[auth.jwt_keys]]\nkey = '{JWT_KEY}'\nalgorithm = 'RS384'",
+        'config: auth.jwt_keys[0].algorithm is "RS384"; write one of "HS256", "RS256", "RS512", "PS256", "ES256", "EdDSA"',
     ),
     ("[[auth.jwt_keys]]\nkey = 'short'", "config: auth.jwt_keys[0] has 5 bytes and needs at least 32; make one with: openssl rand -base64 48"),
     (
@@ -168,10 +169,67 @@ BAD_FILES = [
         f"[[auth.jwt_keys]]\nkid = '{'k' * 257}'\nkey = '{JWT_KEY}'",
         "config: auth.jwt_keys[0] has a kid of 257 characters; write at most 256 printable ones, as they stand in the tokens' header",
     ),
-    ("[auth]\njwks_url = 'login.example.com/jwks'", 'config: auth.jwks_url is "login.example.com/jwks" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json"'),
-    ("[auth]\njwks_url = 'https://'", 'config: auth.jwks_url is "https://" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json"'),
-    ("[auth]\njwks_url = 'https://h:x/'", 'config: auth.jwks_url is "https://h:x/" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json"'),
-    ("[auth]\njwks_url = 'https://h/a b'", 'config: auth.jwks_url is "https://h/a b" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json"'),
+    ("[auth]\nissuers = 'https://a.example/'", "config: auth.issuers is not a list; write each issuer as [[auth.issuers]] with its keys below"),
+    ("[auth]\nissuers = ['https://a.example/']", 'config: auth.issuers[0] is not a table; write [[auth.issuers]] with issuer = "https://…" below'),
+    (f"[[auth.issuers]]\n{JWKS}", "config: auth.issuers[0] has no issuer; write what its tokens have as iss"),
+    ("[[auth.issuers]]\nissuer = 'https://a.example/'", 'config: auth.issuers[0].jwks_url is "" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
+    ("[[auth.issuers]]\nissuer = 'a'\njwks_url = 'https://u:secret@a.example/'", "config: auth.issuers[0].jwks_url holds a user or password, and public keys need none; remove it"),
+    (f"[[auth.issuers]]\n{JWKS}\nisuer = 'a'", "config: auth.issuers[0] has the unknown key isuer; did you mean issuer?"),
+    (f"[[auth.issuers]]\n{JWKS}\nissuer = 1", 'config: auth.issuers[0].issuer is not a text; write it in quotes, "…"'),
+    (f"[[auth.issuers]]\n{JWKS}\naudience = 1", 'config: auth.issuers[0].audience is neither a text nor a list of texts; write "…" or ["…", "…"]'),
+    (f"[[auth.issuers]]\n{JWKS}\naudience = ['a', 1]", 'config: auth.issuers[0].audience is neither a text nor a list of texts; write "…" or ["…", "…"]'),
+    (
+        f"[[auth.issuers]]\n{JWKS}\nalgorithms = ['HS256']",
+        'config: auth.issuers[0].algorithms has "HS256", and an issuer\'s published keys are for "RS256", "RS512", "PS256", "ES256", "EdDSA"',
+    ),
+    (
+        f"[[auth.issuers]]\n{JWKS}\nalgorithms = 'none'",
+        'config: auth.issuers[0].algorithms has "none", and an issuer\'s published keys are for "RS256", "RS512", "PS256", "ES256", "EdDSA"',
+    ),
+    (f"[[auth.issuers]]\n{JWKS}\nproject_scope = 'yes'", 'config: auth.issuers[0].project_scope is "yes"; write true or false'),
+    (f"[[auth.issuers]]\n{JWKS}\nrequired_claims = 'x'", 'config: auth.issuers[0].required_claims is not a table; write { token_use = "access" }'),
+    (
+        f"[[auth.issuers]]\n{JWKS}\nrequired_claims = {{ a = {{ b = 1 }} }}",
+        'config: auth.issuers[0].required_claims asks of "a" what is neither a text, a number, true or false, nor a list of those; write { token_use = "access" }',
+    ),
+    (
+        f"[[auth.issuers]]\n{JWKS}\nrequired_claims = {{ a = [] }}",
+        'config: auth.issuers[0].required_claims asks of "a" what is neither a text, a number, true or false, nor a list of those; write { token_use = "access" }',
+    ),
+    (
+        f"[[auth.issuers]]\nissuer = 'a'\n{JWKS}\n[[auth.issuers]]\nissuer = 'a'\n{JWKS}",
+        'config: auth.issuers[1] has the issuer "a" of auth.issuers[0], and iss alone decides which block a token is for; write one block, with both audiences in a list',
+    ),
+    (
+        f"[auth]\njwt_issuer = 'a'\n[[auth.issuers]]\nissuer = 'a'\n{JWKS}",
+        'config: auth.issuers[0] has the issuer "a" of auth.jwt_issuer, so no token would reach the keys of [auth]; remove one of them',
+    ),
+    (
+        f"[auth]\n{JWKS}\n[[auth.issuers]]\nissuer = 'a'\n{JWKS}",
+        "config: auth.issuers[0].jwks_url is auth.jwks_url, too, where its tokens would be accepted without what this block asks of them; remove auth.jwks_url",
+    ),
+    (
+        f"[[auth.issuers]]\nissuer = 'https://a.example/{{a}}/{{b}}'\n{JWKS}",
+        'config: auth.issuers[0].issuer is "https://a.example/{a}/{b}"; at most one part of it, between slashes, can be a claim in braces, e.g. "https://login.microsoftonline.com/{tid}/v2.0"',
+    ),
+    (
+        f"[[auth.issuers]]\nissuer = 'https://x{{a}}.example/'\n{JWKS}",
+        'config: auth.issuers[0].issuer is "https://x{a}.example/"; at most one part of it, between slashes, can be a claim in braces, e.g. "https://login.microsoftonline.com/{tid}/v2.0"',
+    ),
+    (
+        f"[[auth.issuers]]\nissuer = 'a'\n{JWKS}\nproject = 'p'\nproject_claim = 'c'",
+        'config: auth.issuers[0] has project = "p" and project_claim = "c"; give one of them: a fixed project, or the claim that names it',
+    ),
+    (
+        "[auth]\ntenant_claim = ''",
+        'config: auth.tenant_claim is ""; write the name of a claim, of 1 to 256 characters, or a path to it with dots, e.g. "app_metadata.tenant_id"',
+    ),
+    ("[auth]\nproject = ' '", "config: auth.project has 1 characters; write 1 to 256, as in the events' projectId"),
+    ("[auth]\nproject_claim = 1", 'config: auth.project_claim is 1; write it in quotes, "…"'),
+    ("[auth]\njwks_url = 'login.example.com/jwks'", 'config: auth.jwks_url is "login.example.com/jwks" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
+    ("[auth]\njwks_url = 'https://'", 'config: auth.jwks_url is "https://" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
+    ("[auth]\njwks_url = 'https://h:x/'", 'config: auth.jwks_url is "https://h:x/" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
+    ("[auth]\njwks_url = 'https://h/a b'", 'config: auth.jwks_url is "https://h/a b" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
     (
         "[auth]\njwks_url = 'http://login.example.com/jwks.json'",
         'config: auth.jwks_url is "http://login.example.com/jwks.json", and whoever is on the way to it could put keys of '
@@ -446,6 +504,51 @@ def test_a_key_and_its_own_hash_are_the_same_key(file):
         file(f"[[auth.api_keys]]\nkey = 'key'\n[[auth.api_keys]]\nkey_sha256 = '{digest.upper()}'\n")
     )
     assert found == ["config: auth.api_keys[1] is the same key as auth.api_keys[0]; remove one of them"]
+
+
+def test_issuers_are_read_from_the_file_and_from_the_environment_alike(file):
+    text = (
+        "[[auth.issuers]]\nissuer = 'https://a.example/{tid}/v2'\naudience = 'us'\nalgorithms = ['PS256']\n"
+        f"{JWKS}\nrequired_claims = {{ 'a.b' = ['x', 1], c = true }}\nproject_scope = true\n"
+    )
+    as_json = (
+        '[{"issuer": "https://a.example/{tid}/v2", "audience": ["us"], "algorithms": "PS256", '
+        '"jwks_url": "https://a.example/jwks", "required_claims": {"a.b": ["x", 1], "c": true}, '
+        '"project_scope": true}]'
+    )
+    from_file, from_environment = load(file(text), {}), load(None, {"NEALYTICS_AUTH_ISSUERS": as_json})
+    assert from_file.auth.issuers == from_environment.auth.issuers
+    (issuer,) = from_file.auth.issuers
+    assert issuer.required_claims == {"a.b": ("x", 1), "c": (True,)}
+    # To the workers it goes as JSON.
+    assert config_from_json(config_to_json(from_file)) == from_file
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"[[auth.issuers]]\nissuer = 'a'\n{JWKS}", "has no audience and no required_claims"),
+        (f"[[auth.issuers]]\nissuer = 'a'\n{JWKS}\naudience = '*'", None),
+        (f"[[auth.issuers]]\nissuer = 'a'\n{JWKS}\nrequired_claims = {{ azp = 'x' }}", None),
+        (
+            f"[[auth.issuers]]\nissuer = 'a'\n{JWKS}\naudience = 'x'\ntenant_claim = 'user_metadata.tenant'",
+            'auth.issuers[0].tenant_claim is "user_metadata.tenant", which users can change themselves',
+        ),
+        ("[auth]\ntenant_claim = 'unsafe_metadata.t'", "which users can change themselves"),
+        (
+            f"[auth]\njwks_ca_file = '/etc/hosts'\n[[auth.issuers]]\nissuer = 'a'\n{JWKS}\naudience = 'x'",
+            None,
+        ),
+    ],
+)
+def test_an_issuer_that_is_trusted_too_far_is_mentioned(file, text, said):
+    notes = [note for note in load_with_notes(file(text), {}).notes if "API keys" not in note]
+    assert len(notes) == (1 if said else 0), notes
+    assert said is None or said in notes[0]
+
+
+def test_issuers_alone_are_keys_enough_to_serve(file):
+    assert load_with_notes(file(f"[[auth.issuers]]\nissuer = 'a'\n{JWKS}"), {}, serving=True)
 
 
 @pytest.mark.parametrize("name", ["NEALYTICS_AUTH_JWT_KEY_FILE", "TelemetryEngine__JwtSymmetricKey_FILE"])

@@ -79,3 +79,6 @@ def test_the_blocks_for_keys_in_the_example_are_accepted(tmp_path):
     assert (key.project, key.tenant, key.kind) == ("my-app", "tenant-1", "browser")
     (jwt_key,) = auth.jwt_keys
     assert (jwt_key.kid, jwt_key.algorithm) == ("2026-11", "RS256")
+    (issuer,) = auth.issuers
+    assert (issuer.issuer, issuer.audience) == ("https://login.example.com/", ("analytics",))
+    assert issuer.required_claims == {"token_use": ("access",)}

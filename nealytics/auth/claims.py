@@ -1,6 +1,7 @@
 """What a good token says: whose events it opens, and how far it narrows itself.
 
-    project_id, tenant_id   text or number; who has no tenant_id and `scope` "project" sees all tenants
+    project_id, tenant_id   text or number, or a list of one; where they stand is configured (`ClaimNames`).
+                            Who has no tenant_id and `scope` "project" sees all tenants
     filters                 list of texts in the filter grammar; all hold for every query
     endpoints               list of names such as "timeline"; nothing else may be asked
     rps                     requests per second, of all tokens of the same subject together
@@ -15,6 +16,8 @@ import math
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from nealytics.auth.scope import Scope
 from nealytics.errors import Refused
 from nealytics.event import is_text
@@ -27,14 +30,59 @@ ENDPOINTS_MAX = 50
 ENDPOINT_CHARS_MAX = 64
 
 
+class ClaimNames(msgspec.Struct, frozen=True):
+    """Where an issuer's tokens say whose events they open. A name as in `look_up`."""
+
+    tenant: str = "tenant_id"
+    project: str = "project_id"
+    fixed_project: str = ""  # of all its tokens; what they say about it is then not looked at
+    project_scope: bool = True  # whether `scope` "project" without a tenant opens all tenants
+
+
+ABSENT = object()
+
+
+def look_up(claims: dict[str, Any], name: str) -> Any:
+    """The claim of this name; else what the name leads to, read as a path with dots; else `ABSENT`.
+
+    The longest part of the name that is a claim is taken, and there is no second try: which claim is read
+    depends on the name and on the claims' names only. A path that breaks off gives None and not `ABSENT`: its
+    first part is there, so somebody has lost the rest.
+    """
+    if name in claims:
+        return claims[name]
+    head = name
+    while "." in head:
+        head = head.rpartition(".")[0]
+        if head in claims:
+            inner = claims[head]
+            found = look_up(inner, name[len(head) + 1 :]) if isinstance(inner, dict) else None
+            return None if found is ABSENT else found
+    return ABSENT
+
+
 def scope_from(
-    claims: dict[str, Any], payload: bytes, *, claim_chars_max: int, expires_at_s: float = math.inf
+    claims: dict[str, Any],
+    payload: bytes,
+    *,
+    claim_chars_max: int,
+    names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
+    issuer: str = "",
+    expires_at_s: float = math.inf,
 ) -> Scope:
-    """Raises `Refused`: 403 without a project or tenant, 400 for a claim that cannot be meant."""
-    project_id = _identifier(claims, "project_id", claim_chars_max)
-    # Only a token that has no tenant_id at all is widened. An empty one or null is somebody's mistake.
-    whole_project = "tenant_id" not in claims and WHOLE_PROJECT in _scopes(claims)
-    tenant_id = None if whole_project else _identifier(claims, "tenant_id", claim_chars_max)
+    """Raises `Refused`: 403 without a project or tenant, 400 for a claim that cannot be meant.
+
+    Subjects of different `issuer`s are different, whatever their names.
+    """
+    project_id = names.fixed_project or _identifier(claims, names.project, claim_chars_max, _NO_PROJECT)
+    # Only a token that has no tenant at all is widened. An empty one or null is somebody's mistake.
+    whole_project = (
+        names.project_scope and WHOLE_PROJECT in _scopes(claims) and look_up(claims, names.tenant) is ABSENT
+    )
+    tenant_id = None
+    if not whole_project:
+        advice = _NO_TENANT + _OR_PROJECT_SCOPE * names.project_scope
+        tenant_id = _identifier(claims, names.tenant, claim_chars_max, advice)
     endpoints = _texts(claims, "endpoints", ENDPOINTS_MAX, ENDPOINT_CHARS_MAX)
     return Scope(
         project_id,
@@ -43,11 +91,22 @@ def scope_from(
         endpoints=None if endpoints is None else frozenset(endpoints),
         rps=_rps(claims),
         expires_at_s=expires_at_s,
-        key=_key(project_id, tenant_id, claims, payload),
+        key=_key(project_id, tenant_id, claims, payload, issuer),
     )
 
 
-def _key(project_id: str, tenant_id: str | None, claims: dict[str, Any], payload: bytes) -> str:
+_NO_TENANT = (
+    "it decides whose events are shown: issue tokens that have it, or name another claim by "
+    "auth.tenant_claim or the issuer's tenant_claim in the server's configuration"
+)
+_OR_PROJECT_SCOPE = f'; or, for all tenants of the project, leave it out and add "scope": "{WHOLE_PROJECT}"'
+_NO_PROJECT = (
+    "it decides whose events are shown: issue tokens that have it, or set project or project_claim under "
+    "[auth] or [[auth.issuers]] in the server's configuration"
+)
+
+
+def _key(project_id: str, tenant_id: str | None, claims: dict[str, Any], payload: bytes, issuer: str) -> str:
     """Who the token is for: the same for all tokens of a subject.
 
     A token that names neither subject nor itself is known by its claims. Not by its signature: one of ES256
@@ -59,7 +118,7 @@ def _key(project_id: str, tenant_id: str | None, claims: dict[str, Any], payload
             break
     else:
         who = ["claims", hashlib.sha256(payload).hexdigest()]
-    identity = json.dumps([project_id, tenant_id, *who]).encode()
+    identity = json.dumps([project_id, tenant_id, *([issuer] if issuer else []), *who]).encode()
     return hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
@@ -68,18 +127,26 @@ def _scopes(claims: dict[str, Any]) -> list[str]:
     return scope.split(" ") if isinstance(scope, str) else []
 
 
-def _identifier(claims: dict[str, Any], name: str, chars_max: int) -> str:
-    text = _claim_text(claims.get(name))
-    if not text.strip():
+def _identifier(claims: dict[str, Any], name: str, chars_max: int, advice: str) -> str:
+    value = look_up(claims, name)
+    if isinstance(value, list) and len(value) > 1:
         raise Refused(
             403,
             "forbidden",
-            f"the token has no {name}",
-            detail=f"issue tokens whose {name} is a non-empty text: it decides whose events are shown"
-            + (f'; or, for all tenants of the project, leave it out and add "scope": "{WHOLE_PROJECT}"')
-            * (name == "tenant_id"),
+            f"the token's {name} is a list of {len(value)}",
+            detail="a token opens the events of one: issue it for one, as a text or a list with one entry",
             field=name,
         )
+    if isinstance(value, list) and value:
+        (value,) = value
+    text = _claim_text(value)
+    if not text.strip():
+        problem = f"the token has no {name}"
+        if value is not ABSENT and value is not None and not isinstance(value, str | list):
+            problem = f"the token's {name} is neither a text nor a number"
+        elif value is not ABSENT and value is not None:
+            problem = f"the token's {name} is empty"
+        raise Refused(403, "forbidden", problem, detail=advice, field=name)
     if len(text) > chars_max:
         raise _invalid(name, f"has {len(text)} characters, at most {chars_max} are accepted")
     if "\0" in text or not is_text(text):

@@ -1,7 +1,8 @@
 """An issuer's public keys, from the address where it publishes them (JWKS, RFC 7517).
 
-They are fetched at the start, every `jwks_refresh_s`, and when a token names a key that is not among them:
-then at most every `ASK_AGAIN_S`, for anyone can write such a token. What cannot be had leaves the keys as
+They are fetched at the start, then as often as the answer's `Cache-Control` says (within bounds) or every
+`jwks_refresh_s`, and when a token names a key that is not among them: then at most every `ASK_AGAIN_S`, for
+anyone can write such a token. What cannot be had leaves the keys as
 they are, until they are `jwks_age_max_s` old; from then on there are none. An issuer that is away can take
 no key back, so it must not be trusted for ever on its last word.
 
@@ -15,7 +16,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -23,7 +24,7 @@ import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from jwt import PyJWK
 
-from nealytics.auth.keys import VerifyingKey
+from nealytics.auth.keys import PUBLIC_ALGORITHMS, VerifyingKey
 from nealytics.config import AuthConfig, JwtAlgorithm
 from nealytics.config.check import KID_CHARS_MAX
 from nealytics.config.pem import checked
@@ -34,6 +35,8 @@ log = logging.getLogger("nealytics.auth.jwks")
 FETCH_TIMEOUT_S = 5.0
 ASK_AGAIN_S = 30.0
 RETRY_MAX_S = 30.0
+# An issuer that lets its keys be kept for less is asked this often all the same, or every jwks_refresh_s.
+REFRESH_MIN_S = 60.0
 
 # The largest sets of the great issuers, with certificates in them, are a quarter of this.
 SET_BYTES_MAX = 256 * 1024
@@ -41,10 +44,10 @@ SET_KEYS_MAX = 100
 # An RSA modulus of 8,192 bits in base64.
 MEMBER_CHARS_MAX = 1_366
 
-_ALGORITHM_OF: dict[tuple[str, object], JwtAlgorithm] = {
-    ("RSA", None): "RS256",
-    ("EC", "P-256"): "ES256",
-    ("OKP", "Ed25519"): "EdDSA",
+_ALGORITHMS_OF: dict[tuple[str, object], tuple[JwtAlgorithm, ...]] = {
+    ("RSA", None): ("RS256", "RS512", "PS256"),
+    ("EC", "P-256"): ("ES256",),
+    ("OKP", "Ed25519"): ("EdDSA",),
 }
 
 
@@ -53,11 +56,14 @@ class Jwks:
 
     def __init__(
         self,
+        url: str,
         config: AuthConfig,
+        algorithms: Sequence[JwtAlgorithm] = PUBLIC_ALGORITHMS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._url = config.jwks_url
+        self._url = url
+        self._algorithms = algorithms
         self._ca_file = config.jwks_ca_file
         self._refresh_s = config.jwks_refresh_s
         self._age_max_s = config.jwks_age_max_s
@@ -67,7 +73,9 @@ class Jwks:
         self._started_at: float | None = None
         self._fetched_at: float | None = None
         self._asked_at: float | None = None
-        self._said = ""
+        self._failing = False
+        self._fresh_s: float | None = None
+        self.said = ""  # the last line for the log: which keys there are, or why there are none
         self._fetch: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -75,6 +83,19 @@ class Jwks:
     @property
     def available(self) -> bool:
         return self._fetched_at is not None and self._clock() - self._fetched_at < self._age_max_s
+
+    @property
+    def certain(self) -> bool:
+        """Whether a key that is not among `keys` is none of the issuer's."""
+        return self.available and not self._failing
+
+    @property
+    def refresh_s(self) -> float:
+        """How long the keys are kept before the issuer is asked again."""
+        if self._fresh_s is None:
+            return self._refresh_s
+        # A third of the age at which they end, so that a refresh or two that fail take no key away.
+        return min(max(self._fresh_s, min(REFRESH_MIN_S, self._refresh_s)), self._age_max_s / 3)
 
     @property
     def age_s(self) -> float:
@@ -127,7 +148,7 @@ class Jwks:
             before = self._fetched_at
             await asyncio.wait([self._begin()])
             failures = failures + 1 if self._fetched_at == before else 0
-            delay_s = min(self._refresh_s, RETRY_MAX_S, 2.0**failures) if failures else self._refresh_s
+            delay_s = min(self.refresh_s, RETRY_MAX_S, 2.0**failures) if failures else self.refresh_s
             # Jitter: every worker of every node started in the same second.
             await self._sleep(delay_s * random.uniform(0.8, 1.0))
 
@@ -135,15 +156,16 @@ class Jwks:
         asked_at = self._clock()
         try:
             async with asyncio.timeout(FETCH_TIMEOUT_S):
-                found, left_out = keys_of(await self._get())
+                found, left_out = keys_of(await self._get(), self._algorithms)
         except Exception as error:
             # Whatever the issuer sends, or the way to it does, must not end the refreshing.
             what = str(error) or type(error).__name__
             if isinstance(error, TimeoutError):
                 what = f"no answer within {FETCH_TIMEOUT_S:g} s"
+            self._failing = True
             self._say(f"auth: keys cannot be had from {self._url}: {what}", logging.WARNING)
             return
-        self._keys, self._fetched_at = tuple(found), asked_at
+        self._keys, self._fetched_at, self._failing = tuple(found), asked_at, False
         names = ", ".join(f'"{key.kid}" ({key.algorithm})' for key in found) or "none that is of use"
         skipped = "".join(f"; left out: {reason}" for reason in left_out[:10])
         self._say(
@@ -159,6 +181,9 @@ class Jwks:
                 raise _Unusable(f"status {response.status}")
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise _Unusable("the answer is compressed, which was not asked for")
+            self._fresh_s = fresh_s(
+                response.headers.get("Cache-Control", ""), response.headers.get("Age", "0")
+            )
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
@@ -185,8 +210,8 @@ class Jwks:
 
     def _say(self, text: str, level: int) -> None:
         """Only what is new: the same again every few minutes is no news."""
-        if text != self._said:
-            self._said = text
+        if text != self.said:
+            self.said = text
             log.log(level, "%s", text)
 
 
@@ -194,7 +219,24 @@ class _Unusable(ValueError):
     """What the issuer published, or one key of it, that is not taken, and why."""
 
 
-def keys_of(document: bytes) -> tuple[list[VerifyingKey], list[str]]:
+def fresh_s(cache_control: str, age: str) -> float | None:
+    """For how much longer an answer may be kept (RFC 9111), or None if it does not say."""
+    directives = [directive.strip().lower() for directive in cache_control.split(",")]
+    if "no-store" in directives or "no-cache" in directives:
+        return 0.0
+    for directive in directives:
+        name, _, value = directive.partition("=")
+        value = value.strip().strip('"')
+        if name.strip() == "max-age" and value.isascii() and value.isdigit():
+            passed = age.strip() if age.strip().isascii() and age.strip().isdigit() else "0"
+            # Ten digits are 317 years; Python refuses to read thousands of them.
+            return max(0.0, float(value[:10]) - float(passed[:10]))
+    return None
+
+
+def keys_of(
+    document: bytes, algorithms: Sequence[JwtAlgorithm] = PUBLIC_ALGORITHMS
+) -> tuple[list[VerifyingKey], list[str]]:
     """The keys of a JWKS document that are of use, and for each other one why it is not.
 
     Raises `ValueError` if it is no such document. One without any key of use is one: the issuer may have
@@ -212,13 +254,13 @@ def keys_of(document: bytes) -> tuple[list[VerifyingKey], list[str]]:
     found, left_out = [], []
     for i, member in enumerate(members):
         try:
-            found.append(_key_of(member))
+            found.append(_key_of(member, algorithms))
         except _Unusable as error:
             left_out.append(f"key {i} {error}")
     return found, left_out
 
 
-def _key_of(member: object) -> VerifyingKey:
+def _key_of(member: object, algorithms: Sequence[JwtAlgorithm]) -> VerifyingKey:
     if not isinstance(member, dict):
         raise _Unusable("is not an object")
     kid = member.get("kid", "")
@@ -227,11 +269,14 @@ def _key_of(member: object) -> VerifyingKey:
     kty, curve = member.get("kty"), member.get("crv")
     if not isinstance(kty, str) or not isinstance(curve, str | None):
         raise _Unusable("has no kind (kty)")
-    algorithm = _ALGORITHM_OF.get((kty, curve))
-    if algorithm is None:
+    family = _ALGORITHMS_OF.get((kty, curve))
+    if family is None:
         raise _Unusable("is not RSA, EC on P-256 or Ed25519")
-    if member.get("alg", algorithm) != algorithm:
-        raise _Unusable(f"is for another algorithm than {algorithm}")
+    accepted = [known for known in algorithms if known in family]
+    # A key has one algorithm. One that does not say which has the first that it can have.
+    algorithm = member.get("alg", accepted[0] if accepted else None)
+    if algorithm not in accepted:
+        raise _Unusable(f"is for another algorithm than {' or '.join(accepted) or ', '.join(algorithms)}")
     if member.get("use", "sig") != "sig":
         raise _Unusable("is not for signatures (use)")
     operations = member.get("key_ops", ["verify"])
@@ -247,4 +292,7 @@ def _key_of(member: object) -> VerifyingKey:
         key = checked(PyJWK({"kty": kty, **public}, algorithm).key, algorithm)
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:
         raise _Unusable(f"is no such key: {str(error)[:200]}") from None
-    return VerifyingKey(algorithm, kid, key)
+    issuer = member.get("issuer", "")
+    if not isinstance(issuer, str):
+        raise _Unusable("has an issuer that is not a text")
+    return VerifyingKey(algorithm, kid, key, issuer)

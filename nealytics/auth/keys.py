@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from nealytics.config.pem import PublicKey
 
 HS256: JwtAlgorithm = "HS256"
-ALGORITHMS: tuple[JwtAlgorithm, ...] = (HS256, "RS256", "ES256", "EdDSA")
+# The first of a family is that of a published key which does not name its algorithm.
+PUBLIC_ALGORITHMS: tuple[JwtAlgorithm, ...] = ("RS256", "RS512", "PS256", "ES256", "EdDSA")
+ALGORITHMS: tuple[JwtAlgorithm, ...] = (HS256, *PUBLIC_ALGORITHMS)
 
 
 class VerifyingKey(msgspec.Struct, frozen=True, eq=False):
     algorithm: JwtAlgorithm
     kid: str  # empty = none
     material: "bytes | PublicKey"  # bytes for HS256 only
+    issuer: str = ""  # the only `iss` that the key signs for, as the key set says; empty = it does not say
 
 
 def configured_keys(config: AuthConfig) -> list[VerifyingKey]:

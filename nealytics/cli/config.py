@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -178,9 +179,13 @@ def _toml_value(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml_value, value))}]"
     if isinstance(value, dict):
-        set_ones = (f"{key} = {_toml_value(item)}" for key, item in value.items() if item)
+        set_ones = (f"{_toml_key(key)} = {_toml_value(item)}" for key, item in value.items() if item)
         return f"{{ {', '.join(set_ones)} }}"
     return str(value)
+
+
+def _toml_key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml_text(name)
 
 
 def _toml_text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import logging
 import os
 import resource
 import shutil
@@ -16,6 +17,8 @@ from typing import NamedTuple
 import click
 import msgspec
 
+from nealytics.auth import jwks
+from nealytics.auth.jwt import TokenVerifier
 from nealytics.cli.options import config_option
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
@@ -82,6 +85,7 @@ def findings(config_path: Path | None) -> Iterator[Finding]:
     yield from disk(config)
     yield clock()
     yield from limits(config)
+    yield from asyncio.run(_issuers(config))
     yield from asyncio.run(_clickhouse(config))
 
 
@@ -194,6 +198,25 @@ def limits(config: Config) -> Iterator[Finding]:
             yield Finding("memory", "warn", f"{text}: too little for larger queries; use a ClickHouse server")
         else:
             yield Finding("memory", "pass", text)
+
+
+async def _issuers(config: Config) -> list[Finding]:
+    """Whether the keys of each issuer can be fetched, and which there are."""
+    found = []
+    # What it logs is told here.
+    logging.getLogger(jwks.__name__).addHandler(logging.NullHandler())
+    verifier = TokenVerifier(config.auth)
+    try:
+        for issuer in (verifier.issuers.own, *verifier.issuers.others):
+            if issuer.jwks is None:
+                continue
+            await issuer.jwks.look_again()
+            level = "fail" if not issuer.jwks.available else "pass" if issuer.jwks.keys else "warn"
+            said = issuer.jwks.said.removeprefix("auth: ")
+            found.append(Finding("issuer", level, f"{issuer.name or issuer.setting}: {said}"))
+    finally:
+        await verifier.close()
+    return found
 
 
 async def _clickhouse(config: Config) -> list[Finding]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from nealytics.auth.claims import scope_from
+from nealytics.auth.claims import ClaimNames, scope_from
 from nealytics.auth.jwt import CLAIM_CHARS_MAX, mint
+from nealytics.auth.keys import PUBLIC_ALGORITHMS
 from nealytics.cli.options import config_option
 from nealytics.config import AuthConfig, load
 from nealytics.config.pem import checked
@@ -45,7 +46,11 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 
 
 @click.command()
-@click.option("--project", required=True, metavar="ID", help="The project_id whose events it reads.")
+@click.option(
+    "--project",
+    metavar="ID",
+    help="The project_id whose events it reads. Needed, unless auth.project is set.",
+)
 @click.option("--tenant", metavar="ID", help="The tenant_id whose events it reads.")
 @click.option("--project-wide", is_flag=True, help="It reads all tenants of the project, instead of one.")
 @click.option(
@@ -90,12 +95,12 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 )
 @click.option(
     "--algorithm",
-    type=click.Choice(["RS256", "ES256", "EdDSA"]),
+    type=click.Choice(PUBLIC_ALGORITHMS),
     help="Of --private-key; without it, the one that fits the key.",
 )
 @config_option
 def token(
-    project: str,
+    project: str | None,
     tenant: str | None,
     project_wide: bool,
     expires: int,
@@ -121,6 +126,12 @@ def token(
     config = load(config_path)
     if project_wide == (tenant is not None):
         raise click.UsageError("Give either --tenant or --project-wide: whose events it reads.")
+    fixed = config.auth.project
+    if fixed and project not in (None, fixed):
+        raise click.UsageError(f'auth.project is "{fixed}", so no token reads another project.')
+    project = project or fixed
+    if not project:
+        raise click.UsageError("Give --project: whose events it reads.")
     if private_key is not None:
         signer = _private_signer(private_key, algorithm, kid)
     elif algorithm is not None:
@@ -135,6 +146,7 @@ def token(
     claims: dict[str, object] = {"iss": config.auth.jwt_issuer, "aud": config.auth.jwt_audience}
     claims |= {"sub": subject, "filters": list(filters), "endpoints": list(endpoints), "rps": rps}
     claims = {name: value for name, value in claims.items() if value}
+    names = ClaimNames(config.auth.tenant_claim, config.auth.project_claim)
     _check(claims)
     click.echo(
         mint(
@@ -145,7 +157,8 @@ def token(
             time.time(),
             algorithm=signer.algorithm,
             kid=signer.kid,
-            **claims,
+            names=names,
+            claims=claims,
         )
     )
 

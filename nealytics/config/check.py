@@ -12,16 +12,20 @@ from urllib.parse import urlsplit
 
 from nealytics.config.csharp import HTTP_PORT_OF
 from nealytics.config.pem import public_key
-from nealytics.config.tables import ApiKey, AuthConfig, Config
+from nealytics.config.tables import ApiKey, AuthConfig, Config, IssuerConfig
 from nealytics.errors import ConfigError
 
 JWT_KEY_BYTES_MIN = 32
 KID_CHARS_MAX = 256
+CLAIM_NAME_CHARS_MAX = 256
+# What the users of an identity provider can write themselves: Supabase and Auth0, and Clerk.
+USERS_OWN_CLAIMS = frozenset({"user_metadata", "raw_user_meta_data", "unsafe_metadata"})
 MAKE_A_KEY = "make one with: openssl rand -base64 48"
 
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 _CLUSTER = re.compile(r"[A-Za-z0-9_.{}-]{1,128}")
 _KEY_PAIR = re.compile(r"-----BEGIN|^ssh-|^ecdsa-")
+_TEMPLATE = re.compile(r"[^{}]*/\{[^{}/]+\}(/[^{}]*)?")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/\s:@?#\[\]]+)(:\d+)?")
 
 
@@ -47,6 +51,8 @@ def problems(config: Config) -> list[str]:
         *_keys(config),
         *_jwt_keys(config.auth),
         *_jwks(config.auth),
+        *_claims("auth", config.auth, config.ingest.identifier_chars_max),
+        *_issuers(config.auth, config.ingest.identifier_chars_max),
         *_clickhouse(config),
         *_log(config),
     ]
@@ -56,11 +62,11 @@ def serving_problems(config: Config) -> list[str]:
     """What only `serve` needs."""
     found = []
     auth = config.auth
-    if not (auth.jwt_key or auth.jwt_key_previous or auth.jwt_keys or auth.jwks_url):
+    if not (auth.jwt_key or auth.jwt_key_previous or auth.jwt_keys or auth.jwks_url or auth.issuers):
         found.append(
             "config: auth.jwt_key is not set, and without it no token can be verified; "
             f"{MAKE_A_KEY} (or let `nealytics init` write a whole configuration, or name the keys of another "
-            "service by auth.jwt_keys or auth.jwks_url)"
+            "service by auth.jwt_keys, auth.jwks_url or auth.issuers)"
         )
     for name, ca_file in (
         ("clickhouse.ca_file", config.clickhouse.ca_file),
@@ -94,8 +100,22 @@ def notes(config: Config) -> list[str]:
             "auth: auth.jwks_url is set and auth.jwt_audience is not, so tokens that this issuer made for "
             "other services are accepted here as well; set auth.jwt_audience"
         )
-    if config.auth.jwks_ca_file and not config.auth.jwks_url.startswith("https:"):
-        found.append("config: auth.jwks_ca_file has no effect, for auth.jwks_url is not an https address")
+    for i, issuer in enumerate(config.auth.issuers):
+        if not issuer.audience and not issuer.required_claims:
+            found.append(
+                f"auth: auth.issuers[{i}] ({issuer.issuer}) has no audience and no required_claims, so "
+                "tokens that this issuer made for other services are accepted here as well; set one of them, "
+                'or audience = "*" if it signs for this service only'
+            )
+    for where, table in _claim_tables(config.auth):
+        if table.tenant_claim.split(".")[0] in USERS_OWN_CLAIMS:
+            found.append(
+                f'auth: {where}.tenant_claim is "{table.tenant_claim}", which users can change themselves, '
+                "so they could read any tenant; name a claim that only your service can set (app_metadata)"
+            )
+    key_sets = [config.auth.jwks_url, *(issuer.jwks_url for issuer in config.auth.issuers)]
+    if config.auth.jwks_ca_file and not any(url.startswith("https:") for url in key_sets):
+        found.append("config: auth.jwks_ca_file has no effect, for no key set is at an https address")
     clickhouse = config.clickhouse
     if clickhouse.url == "embedded":
         if clickhouse.password:
@@ -213,10 +233,71 @@ def _jwt_keys(auth: AuthConfig) -> list[str]:
     return found
 
 
+def _claim_tables(auth: AuthConfig) -> list[tuple[str, AuthConfig | IssuerConfig]]:
+    return [("auth", auth), *((f"auth.issuers[{i}]", issuer) for i, issuer in enumerate(auth.issuers))]
+
+
+def _claims(where: str, table: AuthConfig | IssuerConfig, identifier_chars_max: int) -> list[str]:
+    found = []
+    for name, claim in (("tenant_claim", table.tenant_claim), ("project_claim", table.project_claim)):
+        empty = not claim.strip() and isinstance(table, AuthConfig)
+        if empty or len(claim) > CLAIM_NAME_CHARS_MAX or not claim.isprintable():
+            found.append(
+                f'config: {where}.{name} is "{claim[:CLAIM_NAME_CHARS_MAX]}"; write the name of a claim, '
+                f"of 1 to {CLAIM_NAME_CHARS_MAX} characters, or a path to it with dots, e.g. "
+                '"app_metadata.tenant_id"'
+            )
+    if table.project and (not table.project.strip() or len(table.project) > identifier_chars_max):
+        found.append(
+            f"config: {where}.project has {len(table.project)} characters; write 1 to "
+            f"{identifier_chars_max}, as in the events' projectId"
+        )
+    if table.project and table.project_claim not in ("", "project_id"):
+        found.append(
+            f'config: {where} has project = "{table.project}" and project_claim = "{table.project_claim}"; '
+            "give one of them: a fixed project, or the claim that names it"
+        )
+    return found
+
+
+def _issuers(auth: AuthConfig, identifier_chars_max: int) -> list[str]:
+    found = []
+    seen: dict[str, int] = {}
+    for i, issuer in enumerate(auth.issuers):
+        where = f"auth.issuers[{i}]"
+        found += _claims(where, issuer, identifier_chars_max)
+        found += _jwks_url_problems(f"{where}.jwks_url", issuer.jwks_url)
+        name = issuer.issuer
+        if not name.strip():
+            found.append(f"config: {where} has no issuer; write what its tokens have as iss")
+        elif name.count("{") > 1 or (("{" in name or "}" in name) and not _TEMPLATE.fullmatch(name)):
+            found.append(
+                f'config: {where}.issuer is "{name}"; at most one part of it, between slashes, can be a '
+                'claim in braces, e.g. "https://login.microsoftonline.com/{tid}/v2.0"'
+            )
+        elif name in seen:
+            found.append(
+                f'config: {where} has the issuer "{name}" of auth.issuers[{seen[name]}], and iss alone '
+                "decides which block a token is for; write one block, with both audiences in a list"
+            )
+        elif name == auth.jwt_issuer:
+            found.append(
+                f'config: {where} has the issuer "{name}" of auth.jwt_issuer, so no token would reach the '
+                "keys of [auth]; remove one of them"
+            )
+        seen.setdefault(name, i)
+        if issuer.jwks_url and issuer.jwks_url == auth.jwks_url:
+            found.append(
+                f"config: {where}.jwks_url is auth.jwks_url, too, where its tokens would be accepted without "
+                "what this block asks of them; remove auth.jwks_url"
+            )
+    return found
+
+
 def _jwks(auth: AuthConfig) -> list[str]:
-    if not auth.jwks_url:
+    if not auth.jwks_url and not auth.issuers:
         return []
-    found = _jwks_url_problems(auth.jwks_url)
+    found = _jwks_url_problems("auth.jwks_url", auth.jwks_url) if auth.jwks_url else []
     if auth.jwks_age_max_s < 2 * auth.jwks_refresh_s:
         found.append(
             f"config: auth.jwks_age_max_s is {auth.jwks_age_max_s}, and with auth.jwks_refresh_s = "
@@ -226,7 +307,7 @@ def _jwks(auth: AuthConfig) -> list[str]:
     return found
 
 
-def _jwks_url_problems(url: str) -> list[str]:
+def _jwks_url_problems(name: str, url: str) -> list[str]:
     example = "https://login.example.com/.well-known/jwks.json"
     try:
         split = urlsplit(url)
@@ -235,13 +316,16 @@ def _jwks_url_problems(url: str) -> list[str]:
         host, port, split = None, 0, urlsplit("")
     if "@" in split.netloc:
         # The value is not shown: what stands before the @ is a password.
-        return ["config: auth.jwks_url holds a user or password, and public keys need none; remove it"]
+        return [f"config: {name} holds a user or password, and public keys need none; remove it"]
     if not host or port == 0 or split.fragment or not url.isascii() or not url.isprintable() or " " in url:
-        return [f'config: auth.jwks_url is "{url}" and is no address; write e.g. "{example}"']
+        return [
+            f'config: {name} is "{url}" and is no address; write e.g. "{example}" (it is the jwks_uri of the '
+            "issuer's /.well-known/openid-configuration)"
+        ]
     if split.scheme == "https" or (split.scheme == "http" and _is_loopback(host)):
         return []
     return [
-        f'config: auth.jwks_url is "{url}", and whoever is on the way to it could put keys of their own '
+        f'config: {name} is "{url}", and whoever is on the way to it could put keys of their own '
         "there; write https://… (http is accepted for this machine only)"
     ]
 

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import inspect
 
 from nealytics.config import check, csharp
-from nealytics.config.tables import ApiKey, Config, JwtAlgorithm, JwtKey, secret_keys
+from nealytics.config.tables import ApiKey, Config, IssuerConfig, JwtAlgorithm, JwtKey, secret_keys
 from nealytics.errors import ConfigError
 
 DEFAULT_FILE = Path("nealytics.toml")
@@ -101,6 +101,7 @@ def _all_keys() -> dict[str, _Key]:
 
 # Lists of tables with secrets in them: never shown, and read by functions of their own.
 _KEY_LISTS = ("auth.api_keys", "auth.jwt_keys")
+_TABLE_LISTS = (*_KEY_LISTS, "auth.issuers")  # of which the place of a mistake is told, not the whole
 
 KEYS = _all_keys()
 TABLES = tuple(dict.fromkeys(name.partition(".")[0] for name in KEYS))
@@ -182,12 +183,14 @@ class _Gathered:
                 value = _api_keys(raw, text=text, commas=commas)
             elif name == "auth.jwt_keys":
                 value = _jwt_keys(raw, text=text)
+            elif name == "auth.issuers":
+                value = _issuers(raw, text=text)
             elif name == "clickhouse.url":
                 value = _addresses(raw, text=text)
             else:
                 value = _value(key.kind, raw, text=text)
         except _Unusable as error:
-            value_shown = "" if key.secret else f" is {_shown(raw)}"
+            value_shown = "" if key.secret or name in _TABLE_LISTS else f" is {_shown(raw)}"
             # Of a list the error begins with the place in it, which belongs to the name.
             place = _PLACE.sub(r"\1", str(error))
             said = str(error)[len(place) :]
@@ -519,6 +522,58 @@ def _jwt_key(item: object, i: int) -> JwtKey:
     return JwtKey(**item)
 
 
+def _issuers(raw: object, *, text: bool) -> tuple[IssuerConfig, ...]:
+    """Issuers from a list of tables, or from a text with such a list in JSON."""
+    if text and isinstance(raw, str):
+        raw = _json_list(raw) if raw.strip() else []
+        if raw is None:
+            raise _Unusable(
+                ' is not a list in JSON; write [{"issuer": "https://…", "jwks_url": "https://…"}]'
+            )
+    if not isinstance(raw, list):
+        raise _Unusable(" is not a list; write each issuer as [[auth.issuers]] with its keys below")
+    return tuple(_issuer(item, i) for i, item in enumerate(raw))
+
+
+def _issuer(item: object, i: int) -> IssuerConfig:
+    if not isinstance(item, dict):
+        raise _Unusable(f'[{i}] is not a table; write [[auth.issuers]] with issuer = "https://…" below')
+    values = dict(item)
+    texts = {name: value for name, value in values.items() if name not in _ISSUER_NOT_TEXT}
+    _check_texts(texts, i, IssuerConfig.__struct_fields__)
+    for name in ("audience", "algorithms"):
+        if name not in values:
+            continue
+        listed = [values[name]] if isinstance(values[name], str) else values[name]
+        if not isinstance(listed, list) or not all(isinstance(value, str) for value in listed):
+            raise _Unusable(f'[{i}].{name} is neither a text nor a list of texts; write "…" or ["…", "…"]')
+        values[name] = tuple(listed)
+    for algorithm in values.get("algorithms", ()):
+        if algorithm not in _ALGORITHMS or algorithm == "HS256":
+            public = ", ".join(json.dumps(known) for known in _ALGORITHMS if known != "HS256")
+            raise _Unusable(
+                f"[{i}].algorithms has {_shown(algorithm)}, and an issuer's published keys are for {public}"
+            )
+    if not isinstance(values.get("project_scope", False), bool):
+        raise _Unusable(f"[{i}].project_scope is {_shown(values['project_scope'])}; write true or false")
+    if "required_claims" in values:
+        values["required_claims"] = _required_claims(values["required_claims"], f"[{i}].required_claims")
+    return IssuerConfig(**values)
+
+
+def _required_claims(raw: object, name: str) -> dict[str, tuple[str | int | float | bool, ...]]:
+    if not isinstance(raw, dict):
+        raise _Unusable(f'{name} is not a table; write {{ token_use = "access" }}')
+    claims = {claim: tuple(value) if isinstance(value, list) else (value,) for claim, value in raw.items()}
+    for claim, values in claims.items():
+        if not values or not all(isinstance(value, str | int | float | bool) for value in values):
+            raise _Unusable(
+                f"{name} asks of {_shown(claim)} what is neither a text, a number, true or false, nor a list "
+                'of those; write { token_use = "access" }'
+            )
+    return claims
+
+
 def _check_texts(item: dict[str, Any], i: int, fields: tuple[str, ...]) -> None:
     for name, value in item.items():
         if name not in fields:
@@ -606,5 +661,6 @@ def _secret_file_variables() -> list[str]:
 
 
 _ALGORITHMS: tuple[str, ...] = get_args(JwtAlgorithm)
+_ISSUER_NOT_TEXT = ("audience", "algorithms", "required_claims", "project_scope")
 _KEY_OF_VARIABLE = {key.variable: name for name, key in KEYS.items()}
 _CSHARP_NAME = {name.lower(): name for name in csharp.NAMES}

@@ -48,7 +48,7 @@ def checked(key: object, algorithm: str) -> "PublicKey":
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     match algorithm:
-        case "RS256" if isinstance(key, RSAPublicKey):
+        case "RS256" | "RS512" | "PS256" if isinstance(key, RSAPublicKey):
             if not RSA_BITS_MIN <= key.key_size <= RSA_BITS_MAX:
                 raise ValueError(
                     f"is an RSA key of {key.key_size} bits; use one of {RSA_BITS_MIN} to {RSA_BITS_MAX} bits"
@@ -58,5 +58,7 @@ def checked(key: object, algorithm: str) -> "PublicKey":
             return key
         case "EdDSA" if isinstance(key, Ed25519PublicKey):
             return key
-    wanted = {"RS256": "an RSA key", "ES256": "a key on the curve P-256", "EdDSA": "an Ed25519 key"}
-    raise ValueError(f"is not {wanted[algorithm]}, which {algorithm} needs; set the algorithm of the key")
+    wanted = {"ES256": "a key on the curve P-256", "EdDSA": "an Ed25519 key"}
+    raise ValueError(
+        f"is not {wanted.get(algorithm, 'an RSA key')}, which {algorithm} needs; set the algorithm of the key"
+    )

@@ -63,7 +63,9 @@ class ApiKey(_Table, frozen=True):
     kind: Literal["server", "browser"] = "server"
 
 
-JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+JwtAlgorithm = Literal["HS256", "RS256", "RS512", "PS256", "ES256", "EdDSA"]
+
+ClaimValue = str | int | float | bool
 
 
 class JwtKey(_Table, frozen=True):
@@ -80,6 +82,20 @@ class JwtKey(_Table, frozen=True):
     public_key_file: str = ""
 
 
+class IssuerConfig(_Table, frozen=True):
+    """One service whose tokens are accepted. A token with its `iss` is verified with its keys alone."""
+
+    issuer: str = ""  # as in `iss`; "{claim}" in it stands for the token's claim of that name
+    jwks_url: str = ""
+    audience: tuple[str, ...] = ()  # one of these must be in `aud`; empty, or "*" = not checked
+    algorithms: tuple[JwtAlgorithm, ...] = ()  # empty = all but HS256
+    tenant_claim: str = ""  # empty = auth.tenant_claim
+    project_claim: str = ""  # empty = auth.project_claim
+    project: str = ""  # empty = auth.project
+    required_claims: dict[str, tuple[ClaimValue, ...]] = {}  # claim → its values; one of them is enough
+    project_scope: bool = False  # whether scope "project" without a tenant reads all tenants
+
+
 class AuthConfig(_Table, frozen=True):
     api_keys: tuple[ApiKey, ...] = ()
     jwt_key: Secret = ""  # HS256; at least 32 bytes
@@ -93,6 +109,10 @@ class AuthConfig(_Table, frozen=True):
     jwt_clock_skew_s: Annotated[int, Meta(ge=0, le=3_600)] = 30
     jwt_issuer: str = ""  # empty = not checked
     jwt_audience: str = ""  # empty = not checked
+    tenant_claim: str = "tenant_id"
+    project_claim: str = "project_id"
+    project: str = ""  # of all tokens; empty = as project_claim says
+    issuers: tuple[IssuerConfig, ...] = ()
 
 
 class IngestConfig(_Table, frozen=True):
@@ -243,4 +263,6 @@ def _plain(value: Any) -> Any:
         return value.masked()
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     return str(value) if isinstance(value, Path) else value

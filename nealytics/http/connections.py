@@ -406,9 +406,9 @@ class _Server(web.Server):
             "access_log": None,
             "auto_decompress": False,  # ingest.decompression has a cap and more encodings
             "keepalive_timeout": config.keepalive_timeout_s,
-            # A read may filter by an item id of 2,048 characters, percent-encoded; a token may have 8 KB.
+            # A read may filter by an item id of 2,048 characters, percent-encoded; a token may have 16 KB.
             "max_line_size": 64 * 1024,
-            "max_field_size": 16 * 1024,
+            "max_field_size": 17 * 1024,
             # How long the rest of a body is read and dropped after an answer that did not wait for it.
             "lingering_time": min(10.0, config.body_idle_timeout_s),
         }

@@ -170,8 +170,8 @@ def _security() -> Schema:
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "A token that your own service signs for one tenant, with the claims `project_id`,"
-            " `tenant_id` and `exp`.",
+            "description": "A token for one tenant, with the claims `project_id`, `tenant_id` and `exp`, that"
+            " your own service signs; or one of an identity provider, whose claims the server knows.",
         },
         "key": {"type": "apiKey", "in": "header", "name": "X-Project-Key"},
         "keyInQuery": {

@@ -146,7 +146,7 @@ SPECS = (
     Spec(
         "nealytics_jwks_age_seconds",
         "gauge",
-        "Time since the keys of auth.jwks_url were last had, or since the start; 0 without such an address.",
+        "Time since an issuer's keys were last fetched, or since the start; the longest of all issuers.",
         across="max",
     ),
     Spec(

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from nealytics.auth.claims import FILTER_CHARS_MAX, FILTERS_MAX, RPS_MAX, scope_from
+from nealytics.auth.claims import (
+    ABSENT,
+    FILTER_CHARS_MAX,
+    FILTERS_MAX,
+    RPS_MAX,
+    ClaimNames,
+    look_up,
+    scope_from,
+)
 from nealytics.auth.scope import Scope
 from nealytics.errors import Refused
 
@@ -40,7 +48,7 @@ def test_any_other_scope_opens_no_project(claim):
     assert refusal({"project_id": "my-app", "scope": claim}) == (403, "forbidden", "tenant_id")
 
 
-@pytest.mark.parametrize("tenant", ["", " ", None, [], {}, True, float("nan"), ["tenant-1"]])
+@pytest.mark.parametrize("tenant", ["", " ", None, [], {}, True, float("nan"), ["a", "b"], [""], [["a"]]])
 def test_a_tenant_that_is_none_is_a_mistake_and_not_the_whole_project(tenant):
     """An issuer that lost a user's tenant must not so give the user everyone's."""
     assert refusal({**PROJECT, "tenant_id": tenant}) == (403, "forbidden", "tenant_id")
@@ -172,3 +180,83 @@ def test_a_subject_that_is_no_name_is_none(sub):
 @pytest.mark.parametrize("sub", ["", "x" * 5_000, "a\0b", "a\ud800b", 10**300, -1, True])
 def test_a_strange_subject_is_as_good_as_any(sub):
     assert len(key(sub=sub)) == 32
+
+
+# Where tenant and project stand
+
+
+@pytest.mark.parametrize(
+    ("name", "claims", "found"),
+    [
+        ("org_id", {"org_id": "a"}, "a"),
+        ("custom:tenant_id", {"custom:tenant_id": "a"}, "a"),
+        ("https://app.example/tenant_id", {"https://app.example/tenant_id": "a"}, "a"),
+        ("app_metadata.tenant_id", {"app_metadata": {"tenant_id": "a"}}, "a"),
+        ("a.b.c", {"a": {"b": {"c": "a"}}}, "a"),
+        ("a.b.c", {"a": {"b.c": "a"}}, "a"),
+        ("https://app.example/x.id", {"https://app.example/x": {"id": "a"}}, "a"),
+        # The exact name wins, then the longest part of it; there is no second try.
+        ("a.b", {"a.b": "exact", "a": {"b": "path"}}, "exact"),
+        ("a.b", {"a.b": None, "a": {"b": "path"}}, None),
+        ("a.b.c", {"a.b": {"c": "longer"}, "a": {"b": {"c": "shorter"}}}, "longer"),
+        ("a.b.c", {"a.b": {}, "a": {"b": {"c": "shorter"}}}, None),
+        # A path that breaks off is not the same as no claim at all.
+        ("a.b", {"a": {}}, None),
+        ("a.b", {"a": "text"}, None),
+        ("a.b", {"a": [{"b": "in a list"}]}, None),
+        ("a.b", {"a": None}, None),
+        ("a.b", {"b": "x"}, ABSENT),
+        ("a.b", {}, ABSENT),
+        ("org_id", {"ORG_ID": "a"}, ABSENT),
+        ("a.", {"a": {"": "odd"}}, "odd"),
+        (".a", {"": {"a": "odd"}}, "odd"),
+    ],
+)
+def test_a_claim_is_found_by_its_name_or_by_a_path_to_it(name, claims, found):
+    assert look_up(claims, name) == found
+
+
+def test_a_path_as_long_as_a_name_may_be_is_followed():
+    name = ".".join("a" * 128)
+    claims: Any = "deep"
+    for _ in range(128):
+        claims = {"a": claims}
+    assert look_up(claims, name) == "deep"
+
+
+def refused(claims: dict[str, Any], names: ClaimNames) -> Refused:
+    with pytest.raises(Refused) as caught:
+        scope_from(claims, b"", claim_chars_max=256, names=names)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (["a", "b"], "the token's org.id is a list of 2"),
+        ([], "the token's org.id is empty"),
+        ("", "the token's org.id is empty"),
+        (" ", "the token's org.id is empty"),
+        (None, "the token has no org.id"),
+        ({"id": "a"}, "the token's org.id is neither a text nor a number"),
+        ([{"id": "a"}], "the token's org.id is neither a text nor a number"),
+        (True, "the token's org.id is neither a text nor a number"),
+    ],
+)
+def test_a_tenant_that_is_none_says_which_claim_and_why(value, said):
+    names = ClaimNames(tenant="org.id", fixed_project="my-app")
+    caught = refused({"org": {"id": value}}, names)
+    assert (caught.status, caught.code, caught.message, caught.field) == (403, "forbidden", said, "org.id")
+
+
+def test_a_fixed_project_is_that_of_every_token():
+    names = ClaimNames(fixed_project="my-app")
+    for claims in ({"tenant_id": "t"}, {"tenant_id": "t", "project_id": "other"}):
+        assert scope_from(claims, b"", claim_chars_max=256, names=names).project_id == "my-app"
+
+
+@pytest.mark.parametrize("claims", [{"org": {}}, {"org": None}, {"org": "x"}, {"org": {"id": None}}])
+def test_who_lost_a_part_of_the_path_to_the_tenant_is_not_given_the_project(claims):
+    names = ClaimNames(tenant="org.id", fixed_project="my-app")
+    assert refused({**claims, "scope": "project"}, names).status == 403
+    assert scope_from({"scope": "project"}, b"", claim_chars_max=256, names=names).tenant_id is None

@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from nealytics.auth import jwks
-from nealytics.auth.jwks import ASK_AGAIN_S, SET_BYTES_MAX, SET_KEYS_MAX, Jwks, keys_of
+from nealytics.auth.jwks import ASK_AGAIN_S, SET_BYTES_MAX, SET_KEYS_MAX, Jwks, fresh_s, keys_of
 from nealytics.auth.jwt import TokenVerifier, mint
+from nealytics.auth.keys import PUBLIC_ALGORITHMS
 from nealytics.config import AuthConfig, JwtKey
 from nealytics.errors import Refused
 from tests.fakes.issuer import Issuer, IssuerKey
@@ -64,9 +65,9 @@ async def fetched(verifier: TokenVerifier) -> None:
     """Waits for the fetch that is under way, or just about to be."""
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert verifier._jwks is not None
-    if verifier._jwks._fetch is not None:
-        await asyncio.wait([verifier._jwks._fetch])
+    fetches = [key_set._fetch for key_set in verifier.issuers.key_sets if key_set._fetch is not None]
+    if fetches:
+        await asyncio.wait(fetches)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -151,7 +152,7 @@ async def test_keys_are_refreshed_without_being_asked_for_and_a_failure_is_tried
         return slept[-1]
 
     async with Issuer(EC).serving() as issuer:
-        published = Jwks(AuthConfig(jwks_url=issuer.url, jwks_refresh_s=100), sleep=sleep)
+        published = Jwks(issuer.url, AuthConfig(jwks_refresh_s=100), sleep=sleep)
         published.start()
         await until(lambda: bool(slept))
         assert [key.kid for key in published.keys] == ["ec-1"]
@@ -167,6 +168,53 @@ async def test_keys_are_refreshed_without_being_asked_for_and_a_failure_is_tried
         await published.close()
 
 
+@pytest.mark.parametrize(
+    ("cache_control", "age", "seconds"),
+    [
+        ("", "0", None),
+        ("public", "0", None),
+        ("public, max-age=600", "0", 600),
+        ("max-age=600, must-revalidate", "100", 500),
+        ('Max-Age="600"', "0", 600),
+        ("max-age=600", "700", 0),
+        ("max-age=600", "soon", 600),
+        ("max-age = 600", "0", 600),
+        ("max-age=600, no-cache", "0", 0),
+        ("no-store", "0", 0),
+        ("s-maxage=600", "0", None),
+        ("max-age=-1", "0", None),
+        ("max-age=soon", "0", None),
+        ("max-age=", "0", None),
+        ("max-age=" + "9" * 5_000, "0", 9_999_999_999),
+    ],
+)
+def test_how_long_an_answer_may_be_kept_is_what_its_headers_say(cache_control, age, seconds):
+    assert fresh_s(cache_control, age) == seconds
+
+
+@pytest.mark.parametrize(
+    ("cache_control", "config", "refresh_s"),
+    [
+        ("", {}, 300),
+        ("max-age=600", {}, 600),
+        ("max-age=15", {}, 60),
+        ("no-store", {}, 60),
+        ("no-store", {"jwks_refresh_s": 20}, 20),
+        ("max-age=86400", {}, 1_200),
+        ("max-age=86400", {"jwks_age_max_s": 604_800}, 86_400),
+    ],
+)
+async def test_keys_are_fetched_again_when_the_issuer_says_within_bounds(cache_control, config, refresh_s):
+    async with Issuer(EC).serving() as issuer:
+        body = issuer.published
+        issuer.answer = lambda: web.Response(body=body, headers={"Cache-Control": cache_control})
+        published = Jwks(issuer.url, AuthConfig(**config))
+        await published.look_again()
+        assert [key.kid for key in published.keys] == ["ec-1"]
+        assert published.refresh_s == refresh_s
+        await published.close()
+
+
 # The issuer is away
 
 
@@ -176,7 +224,6 @@ async def test_while_the_issuer_is_away_its_keys_stay_good_until_they_are_too_ol
         issuer.answer = lambda: web.Response(status=503)
         clock.now += 3_599
         assert await status(verifier, EC.token()) == 200
-        assert await status(verifier, IssuerKey("ES256", "x").token()) == 401
         clock.now += 1
         with pytest.raises(Refused) as caught:
             await verifier.resolve(f"Bearer {EC.token()}")
@@ -187,6 +234,31 @@ async def test_while_the_issuer_is_away_its_keys_stay_good_until_they_are_too_ol
         issuer.answer = None
         clock.now += ASK_AGAIN_S
         assert await status(verifier, EC.token()) == 200
+
+
+async def test_an_unknown_kid_is_503_while_the_issuer_is_away_and_401_when_it_is_back():
+    """The issuer may have changed its key meanwhile, and a client that gets 401 signs its user out."""
+    clock = Clock()
+    async with Issuer(EC).serving() as issuer, reading(issuer, clock) as verifier:
+        issuer.answer = lambda: web.Response(status=503)
+        new = IssuerKey("ES256", "new")
+        with pytest.raises(Refused) as caught:
+            await verifier.resolve(f"Bearer {new.token()}")
+        assert (caught.value.status, caught.value.code) == (503, "keys_unavailable")
+        assert caught.value.headers == {"Retry-After": "30"}
+        # It was asked just now and is not asked again; the answer is the same.
+        assert await status(verifier, new.token()) == 503
+        assert issuer.asked == 2
+        # Tokens of keys that are known are as good or bad as ever.
+        assert await status(verifier, EC.token()) == 200
+        assert await status(verifier, IssuerKey("ES256", "ec-1").token()) == 401
+
+        issuer.answer = None
+        clock.now += ASK_AGAIN_S
+        assert await status(verifier, new.token()) == 401
+        issuer.keys.append(new)
+        clock.now += ASK_AGAIN_S
+        assert await status(verifier, new.token()) == 200
 
 
 async def test_the_age_of_the_keys_is_told_from_the_start_on():
@@ -298,7 +370,7 @@ NO_SETS: dict[str, Any] = {
 async def test_an_answer_that_is_no_set_leaves_the_keys_as_they_are(name):
     async with Issuer(EC).serving() as issuer, reading(issuer) as verifier:
         issuer.answer = NO_SETS[name]
-        assert await status(verifier, IssuerKey("ES256", "x").token()) == 401
+        assert await status(verifier, IssuerKey("ES256", "x").token()) == 503
         assert issuer.asked == 2
         assert await status(verifier, EC.token()) == 200
 
@@ -400,8 +472,9 @@ LEFT_OUT: dict[str, tuple[object, str]] = {
     "P-384 that says P-256": ({**_other_curve(), "crv": "P-256"}, "is no such key"),
     "Ed448": (_ed448(), "is not RSA"),
     "alg of another family": (RSA.jwk(alg="HS256"), "another algorithm"),
-    "alg RS512": (RSA.jwk(alg="RS512"), "another algorithm"),
-    "alg PS256": (RSA.jwk(alg="PS256"), "another algorithm"),
+    "alg RS384": (RSA.jwk(alg="RS384"), "another algorithm"),
+    "alg PS512": (RSA.jwk(alg="PS512"), "another algorithm"),
+    "an issuer that is a list": (RSA.jwk(issuer=["x"]), "an issuer"),
     "alg none": (RSA.jwk(alg="none"), "another algorithm"),
     "alg a list": (RSA.jwk(alg=["RS256"]), "another algorithm"),
     "use enc": (RSA.jwk(use="enc"), "not for signatures"),
@@ -437,6 +510,24 @@ def test_a_key_that_is_of_no_use_is_left_out_with_the_reason_and_others_stay(nam
     (said,) = left_out
     assert said.startswith("key 0 ")
     assert reason in said
+
+
+@pytest.mark.parametrize(
+    ("alg", "algorithms", "taken"),
+    [
+        (None, PUBLIC_ALGORITHMS, "RS256"),
+        (None, ("PS256",), "PS256"),
+        (None, ("ES256", "RS512", "RS256"), "RS512"),
+        (None, ("ES256",), None),
+        ("RS512", PUBLIC_ALGORITHMS, "RS512"),
+        ("PS256", PUBLIC_ALGORITHMS, "PS256"),
+        ("PS256", ("RS256",), None),
+    ],
+)
+def test_a_key_has_one_algorithm_which_it_names_or_which_is_the_first_it_can_have(alg, algorithms, taken):
+    found, left_out = keys_of(json.dumps({"keys": [RSA.jwk(alg=alg)]}).encode(), algorithms)
+    assert [key.algorithm for key in found] == ([taken] if taken else [])
+    assert len(left_out) == (0 if taken else 1)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,22 @@ def test_what_check_config_prints_is_toml(tmp_path):
     assert printed["wal"] == config.wal.masked()
 
 
+def test_issuers_are_printed_as_toml_that_means_the_same(tmp_path):
+    text = (
+        "[[auth.issuers]]\nissuer = 'https://a.example/'\njwks_url = 'https://a.example/jwks'\n"
+        "audience = ['us', 'we']\nrequired_claims = { 'https://a.example/x' = [false, 1], use = 'access' }\n"
+    )
+    Path("nealytics.toml").write_text(text)
+    result = run("check-config")
+    assert result.exit_code == 0, result.output
+    (printed,) = tomllib.loads(result.stdout)["auth"]["issuers"]
+    Path("again.toml").write_text(
+        f"[auth]\nissuers = [{re.search('^issuers = .(.*).  # ', result.stdout, re.M)[1]}]"
+    )
+    assert load(Path("again.toml"), {}).auth == load(Path("nealytics.toml"), {}).auth
+    assert printed["required_claims"] == {"https://a.example/x": [False, 1], "use": ["access"]}
+
+
 def test_check_config_prints_all_problems_and_fails():
     Path("n.toml").write_text("[server]\nworkers = 0\nport = 1\n")
     result = run("check-config", "--config", "n.toml")

@@ -16,8 +16,11 @@ from nealytics.cli import main
 from nealytics.wal import OS_FILES
 from tests.engine import needs_engine
 from tests.fakes.clickhouse import FakeClickHouse
+from tests.fakes.issuer import Issuer, IssuerKey
 
 KEYS = '[auth]\njwt_key = "a-key-of-the-test-that-has-more-than-32-bytes"\n[[auth.api_keys]]\nkey = "k"\n'
+
+CLICKHOUSE_GONE = '[clickhouse]\nurl = "http://127.0.0.1:1"\n'
 
 
 def config_of(tmp_path: Path, tables: str = "") -> Path:
@@ -63,6 +66,25 @@ def test_it_says_which_configuration_it_looked_at(tmp_path: Path, monkeypatch: p
     _, found = examine(path)
     (finding,) = (line for line in found["configuration"] if line["level"] == "pass")
     assert finding["text"] == f"understood, from {path}, NEALYTICS_CLICKHOUSE_URL"
+
+
+async def test_the_keys_of_every_issuer_are_fetched_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with Issuer(IssuerKey("ES256", "k-1")).serving() as good, Issuer().serving() as empty:
+        blocks = "".join(
+            f'[[auth.issuers]]\nissuer = "https://{name}.example/"\njwks_url = "{url}"\naudience = "us"\n'
+            for name, url in (("good", good.url), ("empty", empty.url), ("gone", "http://127.0.0.1:1/jwks"))
+        )
+        _, found = await asyncio.to_thread(examine, config_of(tmp_path, blocks + CLICKHOUSE_GONE))
+    told = {finding["text"].partition(": ")[0]: finding for finding in found["issuer"]}
+    assert [(name, finding["level"]) for name, finding in told.items()] == [
+        ("https://good.example/", "pass"),
+        ("https://empty.example/", "warn"),
+        ("https://gone.example/", "fail"),
+    ]
+    assert told["https://good.example/"]["text"].endswith(f'keys from {good.url}: "k-1" (ES256)')
+    assert "keys cannot be had from http://127.0.0.1:1/jwks" in told["https://gone.example/"]["text"]
 
 
 def test_a_clickhouse_that_is_not_there_fails(tmp_path: Path):

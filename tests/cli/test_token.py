@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nealytics.auth.jwt import TokenVerifier
+from nealytics.auth.keys import PUBLIC_ALGORITHMS
 from nealytics.auth.scope import Scope
 from nealytics.cli import main
 from nealytics.config import AuthConfig, JwtKey
@@ -182,8 +183,10 @@ def test_a_kid_of_no_shared_secret_is_refused_with_those_that_are_known():
     )
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize(
+    ("algorithm", "told"),
+    [(name, True) for name in PUBLIC_ALGORITHMS] + [(name, False) for name in ("RS256", "ES256", "EdDSA")],
+)
 def test_it_is_signed_with_a_private_key_of_any_algorithm(tmp_path, algorithm, told):
     pair = IssuerKey(algorithm, "k")
     (tmp_path / "private.pem").write_text(pair.private_pem)
@@ -211,6 +214,22 @@ def test_a_private_key_that_no_token_could_be_verified_with_signs_none(tmp_path,
     result = run("--project", "p", "--tenant", "t", "--private-key", "private.pem", *option)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"token: private.pem {said}")
+
+
+@pytest.mark.parametrize("claim", ["org_id", "https://app.example/tenant", "app_metadata.tenant_id"])
+def test_the_tenant_stands_in_the_claim_that_the_server_reads(claim):
+    result = run("--project", "p", "--tenant", "t", NEALYTICS_AUTH_TENANT_CLAIM=claim)
+    assert result.exit_code == 0, result.output
+    assert scope_of(result, jwt_key=KEY, tenant_claim=claim).tenant_id == "t"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--project", "fixed")])
+def test_with_a_fixed_project_there_is_no_other(arguments):
+    result = run("--tenant", "t", *arguments, NEALYTICS_AUTH_PROJECT="fixed")
+    assert scope_of(result, jwt_key=KEY, project="fixed").project_id == "fixed"
+    refused = run("--project", "p", "--tenant", "t", NEALYTICS_AUTH_PROJECT="fixed")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert 'auth.project is "fixed"' in refused.stderr
 
 
 def test_an_algorithm_without_a_private_key_is_refused():

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from nealytics.auth.jwks import ASK_AGAIN_S
+from nealytics.auth.jwt import TOKEN_BYTES_MAX
 from tests.e2e.node import Node
+from tests.e2e.node import token as own_token
 from tests.fakes.issuer import Issuer, IssuerKey
 
 pytestmark = pytest.mark.e2e
@@ -66,6 +68,33 @@ async def test_every_worker_takes_the_tokens_of_an_issuers_old_and_new_key(tmp_p
             # For each worker: at its start, and for the first token with a key it did not know. On a machine
             # so slow that it may ask again meanwhile, for the stranger's key, too.
             assert issuer.asked <= 4 + 2 * ((time.monotonic() - started) // ASK_AGAIN_S)
+            assert await asyncio.to_thread(node.stop) == 0
+
+
+async def test_tokens_of_two_identity_providers_and_of_our_own_open_what_their_issuer_may(tmp_path: Path):
+    one, two = IssuerKey("RS256", "1"), IssuerKey("PS256", "1")
+    async with Issuer(one).serving() as first, Issuer(two).serving() as second:
+        issuers = [
+            {"issuer": "https://one.example/", "jwks_url": first.url, "audience": "us", "project": "p"}
+            | {"tenant_claim": "https://app.example/tenant"},
+            {"issuer": "https://two.example/{tid}", "jwks_url": second.url, "project": "p"}
+            | {"tenant_claim": "o.id", "required_claims": {"token_use": ["access", "id"]}},
+        ]
+        settings = f"auth.issuers = {json.dumps(issuers)}"
+        with Node(tmp_path, workers=2, clickhouse="http://127.0.0.1:9", settings=settings) as node:
+            await asyncio.to_thread(node.wait_ready, "/ready/ingest")
+            # As large as a token may be.
+            claims = {"iss": "https://one.example/", "aud": ["us"], "groups": ["g" * 11_500]}
+            of_one = one.token({**claims, "https://app.example/tenant": ["t"]})
+            assert 15_500 < len(of_one) <= TOKEN_BYTES_MAX
+            claims = {"iss": "https://two.example/17", "tid": "17", "o": {"id": "t"}}
+            of_two = two.token({**claims, "token_use": "access"})
+            for token in (of_one, of_two, own_token("my-app", "tenant-1")):
+                assert await answers(node, token, 4) == {GOOD: 4}
+            for token in (two.token({**claims, "iss": "https://one.example/"}), two.token(claims)):
+                assert await answers(node, token, 2) == {(401, "unauthorized"): 2}
+            without = two.token({**claims, "o": {}, "token_use": "id"})
+            assert await answers(node, without, 2) == {(403, "forbidden"): 2}
             assert await asyncio.to_thread(node.stop) == 0
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-_OF_ALGORITHM = {"RS256": RSAAlgorithm, "ES256": ECAlgorithm, "EdDSA": OKPAlgorithm}
+_OF_ALGORITHM = {"ES256": ECAlgorithm, "EdDSA": OKPAlgorithm}
 
 
 class IssuerKey:
@@ -27,7 +27,7 @@ class IssuerKey:
         self.algorithm = algorithm
         self.kid = kid
         self.private: Any
-        if algorithm == "RS256":
+        if algorithm in ("RS256", "RS512", "PS256"):
             self.private = rsa.generate_private_key(65_537, rsa_bits)
         elif algorithm == "ES256":
             self.private = ec.generate_private_key(ec.SECP256R1())
@@ -45,7 +45,9 @@ class IssuerKey:
 
     def jwk(self, **members: object) -> dict[str, Any]:
         """As it stands in a set. A member that is given as None is left out."""
-        public = _OF_ALGORITHM[self.algorithm].to_jwk(self.private.public_key(), as_dict=True)
+        public = _OF_ALGORITHM.get(self.algorithm, RSAAlgorithm).to_jwk(
+            self.private.public_key(), as_dict=True
+        )
         public.pop("key_ops", None)
         named = {"kid": self.kid, "alg": self.algorithm, "use": "sig"}
         return {name: value for name, value in {**public, **named, **members}.items() if value is not None}

@@ -300,7 +300,7 @@ SMUGGLING = {
     "HTTP/9": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
     "TLS hello": bytes.fromhex("160301020001fc0303") + bytes(200),
     "2,000 headers": post(*(b"X-%d: y" % i for i in range(2_000))),
-    "header beyond 16 KiB": post(b"X-A: " + b"y" * 17_000),
+    "header beyond 17 KiB": post(b"X-A: " + b"y" * 18_000),
     "URL beyond 64 KiB": b"GET /?k=%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"y" * 70_000),
 }
 

@@ -1,0 +1,184 @@
+"""Who issues tokens: the keys that each may sign with, and what its tokens must say.
+
+A token belongs to one issuer, named by its `iss`, and is verified with the keys of that issuer alone. So
+whoever holds a key of one issuer cannot make a token that counts as another's, whatever its `iss`, `kid` or
+`alg` is. Tokens whose `iss` names none of `auth.issuers` belong to the keys that stand in `[auth]` itself.
+"""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from nealytics.auth.claims import ClaimNames, look_up
+from nealytics.auth.jwks import Jwks
+from nealytics.auth.keys import ALGORITHMS, PUBLIC_ALGORITHMS, VerifyingKey, configured_keys
+from nealytics.config import AuthConfig, IssuerConfig, JwtAlgorithm
+from nealytics.config.tables import ClaimValue
+from nealytics.errors import Refused
+
+INVALID_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+# What may stand for "{claim}" in an issuer: no slash, so that it is never more than one part of an address.
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_PLACED = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+def unauthorized(message: str, detail: str = "see docs/tokens.md for what a token has to be") -> Refused:
+    return Refused(401, "unauthorized", message, detail=detail, headers=INVALID_TOKEN)
+
+
+class Issuer:
+    """One issuer. `name` is its `iss`, or empty for the keys of `[auth]`, which may do without."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        setting: str,
+        keys: Sequence[VerifyingKey],
+        jwks: Jwks | None,
+        algorithms: Sequence[JwtAlgorithm],
+        issuer: str,
+        audience: Sequence[str],
+        names: ClaimNames,
+        required: dict[str, tuple[ClaimValue, ...]],
+    ) -> None:
+        self.name = name
+        self.setting = setting  # where its key set is configured
+        self.jwks = jwks
+        self.algorithms = algorithms
+        self.names = names
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = frozenset(audience)
+        self._required = required
+
+    @classmethod
+    def own(cls, config: AuthConfig, clock: Callable[[], float]) -> Self:
+        """What stands in `[auth]` itself: secrets, public keys, and one key set."""
+        return cls(
+            name="",
+            setting="auth.jwks_url",
+            keys=configured_keys(config),
+            jwks=Jwks(config.jwks_url, config, clock=clock) if config.jwks_url else None,
+            algorithms=ALGORITHMS,
+            issuer=config.jwt_issuer,
+            audience=[config.jwt_audience] if config.jwt_audience else [],
+            names=ClaimNames(config.tenant_claim, config.project_claim, config.project),
+            required={},
+        )
+
+    @classmethod
+    def configured(cls, config: AuthConfig, i: int, clock: Callable[[], float]) -> Self:
+        """`auth.issuers[i]`."""
+        entry = config.issuers[i]
+        algorithms = entry.algorithms or PUBLIC_ALGORITHMS
+        return cls(
+            name=entry.issuer,
+            setting=f"auth.issuers[{i}].jwks_url",
+            keys=[],
+            jwks=Jwks(entry.jwks_url, config, algorithms, clock),
+            algorithms=algorithms,
+            issuer="",  # it was chosen by its iss
+            audience=() if "*" in entry.audience else entry.audience,
+            names=_names(config, entry),
+            required=entry.required_claims,
+        )
+
+    @property
+    def has_keys(self) -> bool:
+        return bool(self._keys) or self.jwks is not None
+
+    def keys_for(self, claims: dict[str, Any]) -> list[VerifyingKey]:
+        """The keys that may have signed a token with these claims, which are not verified yet."""
+        keys = [*self._keys, *(self.jwks.keys if self.jwks is not None else ())]
+        placeholder = _PLACEHOLDER.search(self.name)
+        if placeholder is None:
+            return keys
+        # One key set for many `iss`: a key may be for one of them only, and the set says which.
+        placed = str(claims.get(placeholder[1]))
+        return [
+            key
+            for key in keys
+            if not key.issuer or _PLACEHOLDER.sub(lambda _: placed, key.issuer) == claims["iss"]
+        ]
+
+    def issued(self, claims: dict[str, Any]) -> bool:
+        """Whether the `iss` of these claims is this issuer's."""
+        iss = claims.get("iss")
+        placeholder = _PLACEHOLDER.search(self.name)
+        if placeholder is None:
+            return bool(self.name) and iss == self.name
+        placed = claims.get(placeholder[1])
+        if not isinstance(placed, str) or not _PLACED.fullmatch(placed):
+            return False
+        return iss == self.name.replace(placeholder[0], placed)
+
+    def check(self, claims: dict[str, Any]) -> None:
+        """Raises `Refused` (401) for a verified token that is not meant for this service."""
+        if self._issuer and claims.get("iss") != self._issuer:
+            raise unauthorized("the token is of another issuer (iss)")
+        if self._audience:
+            audience = claims.get("aud")
+            given = audience if isinstance(audience, list) else [audience]
+            if not any(isinstance(value, str) and value in self._audience for value in given):
+                raise unauthorized("the token is for another audience (aud)")
+        for name, wanted in self._required.items():
+            found = look_up(claims, name)
+            if not any(_same(value, one) for value in _listed(found) for one in wanted):
+                raise unauthorized(
+                    f"the token's {name} is not what is required of it",
+                    "the server's configuration (required_claims) says which value it must have",
+                )
+
+
+class Issuers:
+    """All that are configured, and the one that a token belongs to."""
+
+    def __init__(self, config: AuthConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self.own = Issuer.own(config, clock)
+        self.others = [Issuer.configured(config, i, clock) for i in range(len(config.issuers))]
+
+    @property
+    def key_sets(self) -> list[Jwks]:
+        return [issuer.jwks for issuer in (self.own, *self.others) if issuer.jwks is not None]
+
+    def of(self, claims: dict[str, Any]) -> Issuer:
+        """Raises `Refused` (401) if there is none. The claims are not verified: they only choose."""
+        # A name without a placeholder goes first: it was written for this `iss` alone.
+        for issuer in sorted(self.others, key=lambda issuer: "{" in issuer.name):
+            if issuer.issued(claims):
+                return issuer
+        if self.own.has_keys or not self.others:
+            return self.own
+        raise unauthorized("the token is of an issuer that is not known here (iss)", self._advice(claims))
+
+    def _advice(self, claims: dict[str, Any]) -> str:
+        iss = claims.get("iss")
+        if not isinstance(iss, str):
+            return "it has no iss; its issuer must name itself there, as configured under [[auth.issuers]]"
+        for issuer in self.others:
+            if iss.rstrip("/") == issuer.name.rstrip("/"):
+                return "it differs from a configured one by a slash at its end; write issuer as in the token"
+        return "write its iss as the issuer of a block [[auth.issuers]] in the server's configuration"
+
+
+def _names(config: AuthConfig, entry: IssuerConfig) -> ClaimNames:
+    # Who says where the project stands in these tokens does not mean the project of the others.
+    project = entry.project or ("" if entry.project_claim else config.project)
+    return ClaimNames(
+        entry.tenant_claim or config.tenant_claim,
+        entry.project_claim or config.project_claim,
+        project,
+        entry.project_scope,
+    )
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _same(value: object, wanted: ClaimValue) -> bool:
+    # To Python, True is 1.
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
