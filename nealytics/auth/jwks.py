@@ -28,6 +28,7 @@ from nealytics.auth.keys import PUBLIC_ALGORITHMS, VerifyingKey
 from nealytics.config import AuthConfig, JwtAlgorithm
 from nealytics.config.check import KID_CHARS_MAX
 from nealytics.config.pem import checked
+from nealytics.tls import why_not
 
 log = logging.getLogger("nealytics.auth.jwks")
 
@@ -160,6 +161,8 @@ class Jwks:
         except Exception as error:
             # Whatever the issuer sends, or the way to it does, must not end the refreshing.
             what = str(error) or type(error).__name__
+            if (why := why_not(error)) is not None:
+                what = f"{why}; auth.jwks_ca_file names the authority to trust"
             if isinstance(error, TimeoutError):
                 what = f"no answer within {FETCH_TIMEOUT_S:g} s"
             self._failing = True

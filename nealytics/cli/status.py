@@ -1,6 +1,7 @@
 """`nealytics health` and `nealytics status`: asking a running node how it is, over HTTP."""
 
 import http.client
+import ssl
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from nealytics.cli.options import config_option
 from nealytics.config import load, split_listen
 from nealytics.errors import NealyticsError
+from nealytics.tls import why_not
 
 TIMEOUT_S = 5.0
 
@@ -116,6 +118,11 @@ def ask(where: str, path: str) -> Answer:
         connection.request("GET", f"{parts.path}{path}")
         response = connection.getresponse()
         return Answer(response.status, response.read())
+    except ssl.SSLError as error:
+        raise NealyticsError(
+            f"{where}: {why_not(error)}; SSL_CERT_FILE names the authority to trust (a PEM file), --url "
+            "another address"
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         raise NealyticsError(
             f"{where} does not answer ({error or type(error).__name__}); is the node running? --config or "

@@ -41,6 +41,7 @@ from nealytics.clickhouse.errors import (
 )
 from nealytics.config import ClickHouseConfig, Config
 from nealytics.observe import request_id
+from nealytics.tls import why_not
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -627,6 +628,8 @@ class ClickHouseClient:
     def _unavailable(self, address: Address, error: BaseException) -> ClickHouseUnavailable:
         if isinstance(error, TimeoutError):
             what = "no complete answer in time"
+        elif (why := why_not(error)) is not None:
+            what = f"{why}; clickhouse.ca_file names the authority to trust"
         else:
             # aiohttp speaks of TLS also where there is none.
             what = str(error).replace(" ssl:default", "") or type(error).__name__

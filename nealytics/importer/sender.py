@@ -2,8 +2,8 @@
 
 A request is tried again, for ever unless told otherwise, while trying can help: no connection, no answer,
 408, 429, 5xx. An answer that was lost is no reason to worry: the events carry their ids, so what arrives
-twice counts once. Of a batch that is refused as a whole, the halves are sent, down to the row at fault. 401,
-403 and 404 are about all rows, so they end the import.
+twice counts once. Of a batch that is refused as a whole, the halves are sent, down to the row at fault. What
+is about all rows ends the import: 401, 403, 404, and a certificate that is not trusted.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import msgspec
 
 from nealytics import __version__
 from nealytics.errors import NealyticsError
+from nealytics.tls import certificate_of, why_not
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -149,6 +150,16 @@ class Sender:
             refusals += await self.send(events[first : first + size])
         return refusals
 
+    async def _untrusted(self, error: aiohttp.ClientSSLError) -> SendError:
+        why = why_not(error) or str(error)
+        shown = await asyncio.to_thread(certificate_of, error.host, error.port or 443)
+        if shown is None:
+            return SendError(f"import: {self._url}: {why}; is it an http:// address? --url names another")
+        return SendError(
+            f"import: {self._url}: {why}. It is {shown}. If that is your server, name the authority to trust"
+            " in SSL_CERT_FILE (a PEM file), or the name that the certificate is for in --url"
+        )
+
     async def _post(self, events: Sequence[Event]) -> _Response:
         """The first answer that trying again would not change."""
         body = self._compress(b"[" + b",".join(event.body for event in events) + b"]")
@@ -171,6 +182,9 @@ class Sender:
                 retry_after_s = _seconds(response.headers.get("Retry-After"))
             except aiohttp.InvalidURL as error:
                 raise SendError(f"import: {self._url} is not a URL; write --url http://host:port") from error
+            except aiohttp.ClientSSLError as error:
+                # Nobody renews a certificate because an import waits for it.
+                raise await self._untrusted(error) from error
             except aiohttp.ClientConnectorError as error:
                 why = f"no connection ({error.strerror}); does a server listen there? --url names another"
                 why = f"{self._url}: {why}"

@@ -595,13 +595,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def test_over_tls_only_an_authority_that_is_known_vouches_for_the_issuer(certificate):
+async def test_over_tls_only_an_authority_that_is_known_vouches_for_the_issuer(certificate, caplog):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     async with Issuer(EC).serving(ssl_context=context) as issuer:
         async with reading(issuer) as verifier:
             assert await status(verifier, EC.token()) == 503
             assert issuer.asked == 0
+        assert "its certificate is not trusted: self-signed certificate; auth.jwks_ca_file" in caplog.text
         async with reading(issuer, jwks_ca_file=str(certificate)) as verifier:
             assert await status(verifier, EC.token()) == 200
         async with reading(issuer, jwks_ca_file="/nowhere.pem") as verifier:

@@ -25,6 +25,7 @@ from nealytics.config import IngestConfig
 from nealytics.event import InvalidEvent, Limits, decode_event, freeze
 from nealytics.importer.rows import NdjsonRows
 from tests.fakes.batch_server import KEY, BatchServer
+from tests.fakes.certificates import make_certificate
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -808,3 +809,37 @@ def on_terminal(columns: int, command: list[str]) -> str:
     os.close(master)
     assert process.wait(60) == 0, shown
     return shown.decode()
+
+
+def import_over_tls(
+    port: int, tmp_path: Path, host: str = "localhost", **environ: str
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "nealytics", "import", str(visits(tmp_path / "v.csv", 3)),
+         "--url", f"https://{host}:{port}", "--key", KEY, *CSV_OPTIONS],
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environ},
+    )  # fmt: skip
+
+
+def test_a_certificate_that_is_not_trusted_ends_the_import_and_is_named(tmp_path: Path):
+    """It asked for ever whether a server listens there."""
+    certificate = make_certificate(tmp_path)
+    with BatchServer(tls=certificate) as server:
+        done = import_over_tls(server.port, tmp_path)
+        assert done.returncode == 1
+        assert "its certificate is not trusted: self-signed certificate. It is CN=localhost" in done.stderr
+        assert "SSL_CERT_FILE" in done.stderr
+        assert server.requests == 0
+        done = import_over_tls(server.port, tmp_path, "127.0.0.1", SSL_CERT_FILE=str(certificate))
+        assert done.returncode == 1
+        assert "certificate is not valid for '127.0.0.1'" in done.stderr
+        done = import_over_tls(server.port, tmp_path, SSL_CERT_FILE=str(certificate))
+        assert done.returncode == 0, done.stderr
+        assert len(server.events) == 3
+
+
+def test_a_server_without_tls_behind_https_ends_the_import(server: BatchServer, tmp_path: Path):
+    done = import_over_tls(server.port, tmp_path, "127.0.0.1")
+    assert done.returncode == 1
+    assert "no TLS connection is made" in done.stderr
+    assert "is it an http:// address?" in done.stderr

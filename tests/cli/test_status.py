@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nealytics.cli import main
+from tests.fakes.batch_server import BatchServer
+from tests.fakes.certificates import make_certificate
 
 READY = {
     "status": "ready",
@@ -172,3 +174,10 @@ def test_metrics_that_are_none_are_told(node: StubNode, body: bytes):
 @pytest.mark.parametrize("url", ["localhost:5000", "ftp://x", "http://", "http://h:p", "http://[::1"])
 def test_an_address_that_is_none_says_what_to_write(url: str):
     assert "write e.g. http://localhost:5000" in run("health", "--url", url).output
+
+
+def test_a_certificate_that_is_not_trusted_is_told_as_what_it_is(tmp_path: Path):
+    with BatchServer(tls=make_certificate(tmp_path)) as server:
+        result = CliRunner().invoke(main, ["status", "--url", f"https://localhost:{server.port}"])
+    assert result.exit_code == 2
+    assert "its certificate is not trusted: self-signed certificate; SSL_CERT_FILE" in result.output

@@ -74,7 +74,10 @@ async def test_a_server_whose_certificate_the_ca_file_vouches_for_is_talked_to(p
 async def test_a_server_that_nobody_vouches_for_is_not(port):
     tls = client(port, "")
     try:
-        with pytest.raises(ClickHouseUnavailable, match=r"(?i)certificate"):
+        with pytest.raises(
+            ClickHouseUnavailable,
+            match=r"its certificate is not trusted: self-signed certificate; clickhouse.ca_file",
+        ):
             await tls.ping()
     finally:
         await tls.close()
@@ -83,7 +86,9 @@ async def test_a_server_that_nobody_vouches_for_is_not(port):
 async def test_a_certificate_for_another_name_is_not_accepted(port, certificate):
     tls = client(port, str(certificate[1]), host="127.0.0.1")
     try:
-        with pytest.raises(ClickHouseUnavailable, match=r"(?i)certificate"):
+        with pytest.raises(
+            ClickHouseUnavailable, match=r"its certificate is not trusted: (?i:.*not valid for '127.0.0.1')"
+        ):
             await tls.ping()
     finally:
         await tls.close()

@@ -3,9 +3,11 @@
 import asyncio
 import gzip
 import json
+import ssl
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -25,7 +27,9 @@ Mood = Callable[[int, list[dict[str, Any]]], web.Response | None]
 class BatchServer:
     """Accepts events by id. Refuses those whose `eventType` is "bad"; with 400 if there is no other."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Path | None = None) -> None:
+        self._tls = tls  # certificate and key in one file
+        self.port = 0
         self.events: dict[str, dict[str, Any]] = {}
         self.order: list[str] = []  # every id as it arrived, repetitions included
         self.requests = 0
@@ -54,9 +58,14 @@ class BatchServer:
         app.router.add_post("/api/v1/telemetry/batch", self._batch)
         runner = web.AppRunner(app, auto_decompress=False)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        context = None
+        if self._tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self._tls)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self.port = runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self.port}"
         ready.set()
         await self._stop.wait()
         await runner.cleanup()
