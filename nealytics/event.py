@@ -21,7 +21,7 @@ returns, not into raw metadata or fields it skips.
 
 import re
 from datetime import UTC, datetime, timedelta
-from math import floor
+from math import floor, inf
 from random import Random
 from uuid import UUID
 
@@ -78,11 +78,13 @@ class Limits(msgspec.Struct, frozen=True):
     metadata_bytes_max: int = 0  # 0 = any size
 
     @classmethod
-    def of(cls, config: IngestConfig, retention_days: int) -> "Limits":
+    def of(cls, config: IngestConfig, retention_days: float) -> "Limits":
+        """`retention_days` of 0 or infinity is any age."""
+        bounded = 0 < retention_days < inf
         return cls(
             identifier_chars_max=config.identifier_chars_max,
             item_id_chars_max=config.item_id_chars_max,
-            age_ms_max=retention_days * _DAY_MS,
+            age_ms_max=int(retention_days * _DAY_MS) if bounded else 0,
             future_ms_max=config.future_hours_max * _HOUR_MS,
             metadata_bytes_max=config.metadata_bytes_max,
         )
@@ -311,8 +313,8 @@ def _window_problem(sent: Sent, timestamp_ms: int, received_ms: int, limits: Lim
         "outside_time_window",
         f"{what}; accepted are times from {oldest} to {newest}",
         field,
-        detail="Check the clock and, for a number, that it is milliseconds. The window is "
-        "clickhouse.retention_days back and ingest.future_hours_max ahead.",
+        detail="Check the clock and, for a number, that it is milliseconds. The window is what the table "
+        "keeps (clickhouse.retention_days) back and ingest.future_hours_max ahead.",
     )
 
 

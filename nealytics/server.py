@@ -44,6 +44,8 @@ from nealytics.wal.log import Log
 log = logging.getLogger("nealytics.server")
 
 OBSERVE_S = 1.0
+# How long after somebody changed the table's TTL a node may still go by the old one.
+RETENTION_LOOK_S = 10.0
 # After the log broke, the answers under way (503) get this long; then the process ends, to recover at its
 # start.
 BROKEN_GRACE_S = 0.2
@@ -59,6 +61,8 @@ class Logs:
         self.all: list[tuple[Log, Committer]] = []
         # Why no batch can be sent at all, whatever the log.
         self.clickhouse_problem: str | None = "clickhouse has not been reached yet"
+        # What is different from the configuration and stops nothing, but that a person should know.
+        self.warnings: list[str] = []
         # What others left and this worker could not take in: events that wait for a person.
         self.stranded: list[str] = []
 
@@ -178,6 +182,7 @@ class Worker:
             log=self._logs,
             committer=self._logs,
             client=self._client,
+            warnings=self._logs.warnings,
             metrics=self._metrics,
             prometheus=config.observe.prometheus,
         )
@@ -187,7 +192,8 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             running = [
                 heart,
-                tasks.create_task(self._prepare_clickhouse(reads)),
+                tasks.create_task(self._prepare_clickhouse(reads, admission)),
+                tasks.create_task(self._watch_retention(admission)),
                 tasks.create_task(self._commit(committer)),
                 tasks.create_task(self._observe(verifier)),
                 tasks.create_task(keep_ready_gauge(self._logs, self._logs, self._client, self._metrics)),
@@ -245,18 +251,19 @@ class Worker:
         self._broken = error
         self._stopping.set()
 
-    async def _prepare_clickhouse(self, reads: Reads) -> None:
+    async def _prepare_clickhouse(self, reads: Reads, admission: Admission) -> None:
         """Makes sure that the table is there and fit before the first batch is sent to it."""
         config = self._config.clickhouse
         attempt = 0
         said = ""
         while True:
             try:
-                # One worker is enough; the others find the table at their next try.
-                if config.apply_schema and self._index == 0:
+                # One worker is enough; the others find the table at their next try. One that was started
+                # again finds nobody who applies it.
+                if config.apply_schema and (self._index == 0 or attempt > 1):
                     for line in await schema.apply(self._client, config):
                         log.info("schema: %s", line)
-                await schema.probe(self._client, config)
+                self._keep(await schema.probe(self._client, config), admission)
                 break
             except NealyticsError as error:
                 problem = str(error)
@@ -279,6 +286,33 @@ class Worker:
             # Reads prove it themselves and are refused until it stands; this is to be told at the start.
             log.critical("%s", error)
 
+    async def _watch_retention(self, admission: Admission) -> None:
+        """Notices when somebody changes the TTL: what it would delete is not accepted."""
+        await self._clickhouse_ready.wait()
+        while True:
+            await asyncio.sleep(RETENTION_LOOK_S)
+            try:
+                kept = await schema.read_retention(self._client, self._config.clickhouse)
+            except NealyticsError as error:
+                log.debug("schema: the TTL cannot be read at the moment: %s", error)
+                continue
+            if kept is not None:
+                self._keep(kept, admission)
+
+    def _keep(self, kept: schema.Retention, admission: Admission) -> None:
+        """Accepts what the table keeps, and says so where that is not what the configuration says."""
+        config = self._config.clickhouse
+        admission.keep(schema.configured(config.retention_days) if kept.days is None else kept.days)
+        difference = schema.difference(kept, config.retention_days, f"{config.database}.{schema.TABLE}")
+        said = [difference] if difference else []
+        if said != self._logs.warnings:
+            if difference:
+                log.warning("schema: %s", difference)
+            else:
+                log.info("schema: events are kept as clickhouse.retention_days says")
+            self._logs.warnings[:] = said
+        self._metrics.retention_differs.set(float(bool(difference)))
+
     async def _commit(self, committer: Committer) -> None:
         await self._clickhouse_ready.wait()
         await committer.run()
@@ -296,19 +330,24 @@ class Worker:
     async def _inherit(self, admission: Admission) -> None:
         """Takes what others left in the directory: a C# engine's log, and logs without a worker."""
         root = self._config.wal.directory
-        try:
-            await take_over(root, admission)
-        except Exception as error:
-            # Whatever others left there must not keep us from taking events.
-            self._strand(f"takeover: the C# engine's log in {root} could not be imported: {error!r}")
         orphans = sorted(
             int(path.name)
             for path in root.iterdir()
             if path.is_dir() and path.name.isdigit() and int(path.name) >= self._config.server.workers
         )
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._take_over(root, admission))
             for index in orphans:
                 tasks.create_task(self._adopt(root / str(index)))
+
+    async def _take_over(self, root: Path, admission: Admission) -> None:
+        # Until then it is not known how old an event the table keeps, and a line is refused for good.
+        await self._clickhouse_ready.wait()
+        try:
+            await take_over(root, admission)
+        except Exception as error:
+            # Whatever others left there must not keep us from taking events.
+            self._strand(f"takeover: the C# engine's log in {root} could not be imported: {error!r}")
 
     async def _adopt(self, directory: Path) -> None:
         try:

@@ -247,9 +247,12 @@ async def _clickhouse(config: Config) -> list[Finding]:
             ):
                 found.append(Finding("schema", "pass", f"{name} is not there yet; serve makes it"))
             else:
-                await schema.probe(client, config.clickhouse)
+                kept = await schema.probe(client, config.clickhouse)
                 found += await _addresses(client)
                 found.append(Finding("schema", "pass", f"{name} keeps events exactly once"))
+                difference = schema.difference(kept, config.clickhouse.retention_days, name)
+                text = difference or f"{name} keeps events as clickhouse.retention_days says"
+                found.append(Finding("retention", "warn" if difference else "pass", text))
     except NealyticsError as error:
         check = "clickhouse" if not found else "schema"
         found.append(Finding(check, "fail", str(error)))

@@ -1,6 +1,7 @@
 """`nealytics schema`: the table in ClickHouse, printed or applied."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -10,8 +11,8 @@ from nealytics.cli.options import config_option
 from nealytics.clickhouse import schema as table
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
-from nealytics.config import Config, check, load
-from nealytics.errors import ConfigError
+from nealytics.config import ClickHouseConfig, Config, check, load
+from nealytics.errors import ConfigError, NealyticsError
 
 
 @click.group()
@@ -51,13 +52,22 @@ def print_(config_path: Path | None, cluster: str | None) -> None:
 @schema.command()
 @config_option
 @cluster_option
-def apply(config_path: Path | None, cluster: str | None) -> None:
+@click.option(
+    "--shorten-retention",
+    is_flag=True,
+    help="Also make the TTL as short as clickhouse.retention_days, which deletes the events that are older. "
+    "Says first how many they are, and asks.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask, for scripts. What is deleted is printed all the same.")
+def apply(config_path: Path | None, cluster: str | None, shorten_retention: bool, yes: bool) -> None:
     """Create the table, or bring it up to date.
 
-    Adds missing columns, table settings and the TTL of clickhouse.retention_days (0 removes it) to a table
-    that is there, such as one of the C# engine, and says what cannot be changed. Does nothing to a table that
-    is up to date, and can be repeated. No event is rewritten or dropped, except that a shorter retention lets
-    ClickHouse drop what is older.
+    Adds missing columns and table settings to a table that is there, such as one of the C# engine, and says
+    what cannot be changed. Does nothing to a table that is up to date, and can be repeated. A table that
+    cannot keep events once, or a ClickHouse that is too old, is refused before anything is changed.
+
+    No event is deleted. A TTL shorter than clickhouse.retention_days is made as long (0 removes it); a longer
+    one is left as it is, unless --shorten-retention is given. A TTL that is written by hand is never changed.
 
     With a cluster, the same is done on all of its hosts, each of which must be up: a replicated table on
     each, and the Distributed table over them.
@@ -67,7 +77,7 @@ def apply(config_path: Path | None, cluster: str | None) -> None:
     config = _on_cluster(load(config_path), cluster)
     if found := check.problems(config):
         raise ConfigError(*found)
-    asyncio.run(_apply(config))
+    asyncio.run(_apply(config, shorten_retention=shorten_retention, yes=yes))
 
 
 def _on_cluster(config: Config, cluster: str | None) -> Config:
@@ -77,12 +87,44 @@ def _on_cluster(config: Config, cluster: str | None) -> Config:
     return msgspec.structs.replace(config, clickhouse=clickhouse)
 
 
-async def _apply(config: Config) -> None:
+async def _apply(config: Config, *, shorten_retention: bool, yes: bool) -> None:
     name = f"{config.clickhouse.database}.{table.TABLE}"
     async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         found = await table.apply(client, config.clickhouse)
         for line in found:
             click.echo(line)
+        if shorten_retention:
+            await _shorten(client, config.clickhouse, yes=yes)
         # What cannot be changed may also be what makes the table unusable; better now than at the next start.
         await table.probe(client, config.clickhouse)
     click.echo(f"{name} is {'ready' if found else 'up to date'}")
+
+
+async def _shorten(client: ClickHouseClient, config: ClickHouseConfig, *, yes: bool) -> None:
+    asked = await table.what_shortening_deletes(client, config)
+    if asked is None:
+        click.echo(
+            "the table keeps events no longer than clickhouse.retention_days; nothing is to be shortened"
+        )
+        return
+    now = "" if asked.kept_days is None else f", now {table.for_days(asked.kept_days)}"
+    click.echo(f"events are to be kept {table.for_days(asked.days)}{now}")
+    if asked.events:
+        click.echo(
+            f"this deletes {asked.events:,} events of {asked.tenants:,} tenants, from {asked.oldest} to "
+            f"{asked.newest} UTC; nothing brings them back but a backup"
+        )
+    else:
+        click.echo("no event is older at the moment; each is deleted when it is")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise NealyticsError(
+                "schema: there is no terminal to ask at, so the retention was not shortened; add --yes to "
+                "shorten it all the same"
+            )
+        click.confirm("Shorten the retention?", abort=True)
+    click.echo(await table.shorten(client, config, asked))
+    click.echo(
+        "a node whose clickhouse.retention_days is longer makes it longer again at its next start; change "
+        "the setting of all nodes"
+    )

@@ -13,7 +13,7 @@ nothing of an event: what ClickHouse quotes when it refuses one is in the log on
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -71,13 +71,15 @@ class Part(msgspec.Struct, omit_defaults=True, kw_only=True):
     unavailable: list[str] | None = None
 
 
-class Readiness(msgspec.Struct, rename="camel", kw_only=True):
+class Readiness(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     status: str
     clickhouse: Part
     committer: Part
     log: Part
     waiting_events: int
     oldest_waiting_seconds: float
+    # What stops nothing and a person should know.
+    warnings: list[str] = []
 
 
 class IngestReadiness(msgspec.Struct, rename="camel", kw_only=True):
@@ -93,6 +95,7 @@ def add_health_routes(
     client: ClickHouseClient,
     metrics: Metrics,
     prometheus: bool,
+    warnings: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
 ) -> None:
     ping = CachedPing(client)
@@ -120,6 +123,7 @@ def add_health_routes(
                 log=wal,
                 waiting_events=log.waiting,
                 oldest_waiting_seconds=round(oldest_s, 3),
+                warnings=list(warnings),
             ),
             ok,
         )

@@ -40,7 +40,8 @@ def _now_ms() -> int:
 class Admission:
     """Takes events into the log.
 
-    `limits` and `now_ms` are what callers freeze events with, so that every way in measures alike.
+    `limits` and `now_ms` are what callers freeze events with, so that every way in measures alike. How old an
+    event may be is what the table keeps; until ClickHouse was asked, it is what the configuration says.
     """
 
     def __init__(
@@ -48,13 +49,19 @@ class Admission:
         log: Appends,
         metrics: Metrics,
         config: IngestConfig,
-        retention_days: int,
+        retention_days: float,
         clock_ms: Callable[[], int] = _now_ms,
     ) -> None:
         self._log = log
         self._ingested = metrics.events_ingested
+        self._config = config
         self.limits = Limits.of(config, retention_days)
         self.now_ms = clock_ms
+
+    def keep(self, days: float) -> None:
+        """From now on takes events that are as old as that; infinity is any age."""
+        # 0 would be any age, too; here it is a table that deletes at once.
+        self.limits = Limits.of(self._config, days or 1 / 86_400_000)
 
     async def admit(self, events: Sequence[Event], received_ms: int) -> LsnRange:
         """Returns once all of `events` (at least one) are on disk; they have these LSNs.

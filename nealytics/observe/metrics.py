@@ -144,6 +144,12 @@ SPECS = (
         across="lease",
     ),
     Spec(
+        "nealytics_retention_differs",
+        "gauge",
+        "1 if the table keeps events for another time than clickhouse.retention_days, else 0.",
+        across="max",
+    ),
+    Spec(
         "nealytics_jwks_age_seconds",
         "gauge",
         "Time since an issuer's keys were last fetched, or since the start; the longest of all issuers.",
@@ -250,6 +256,7 @@ class Metrics:
         self.torn_tails = self._number("nealytics_wal_torn_tails_total")
         self.worker_starts = self._number("nealytics_worker_starts_total")
         self.ready = _Lease(memory, self._first["nealytics_ready"])
+        self.retention_differs = self._number("nealytics_retention_differs")
         self.jwks_age_seconds = self._number("nealytics_jwks_age_seconds")
         self.spans_lost = self._number("nealytics_spans_lost_total")
 

@@ -243,6 +243,13 @@ CASES = [
         labels=NODE | {"reason": "clickhouse_unavailable"},
     ),
     Case(
+        "NealyticsRetentionDiffers",
+        {"nealytics_retention_differs": "1x90"},
+        "1",
+        [{"nealytics_retention_differs": "0x90"}, {"nealytics_retention_differs": "0x10 1x90"}],
+        at=65,
+    ),
+    Case(
         "NealyticsKeysStale",
         {"nealytics_jwks_age_seconds": "0+120x60"},
         "1h 0m 0s",

@@ -1,4 +1,5 @@
 import asyncio
+import math
 import re
 from pathlib import Path
 
@@ -25,6 +26,14 @@ TTL toDateTime(timestamp) + INTERVAL 90 DAY DELETE
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1
 """
 USER_ID = "user_id Nullable(String),"
+
+
+async def everything_about(client: ClickHouseClient, database: str) -> str:
+    """The table's definition and its metadata version, and what ALTER has begun; without the events."""
+    return await client.command(
+        "SELECT create_table_query, metadata_modification_time, (SELECT count() FROM system.mutations "
+        f"WHERE database = '{database}') FROM system.tables WHERE database = '{database}'"
+    )
 
 
 def normalised(sql: str) -> str:
@@ -193,24 +202,28 @@ async def test_a_table_of_an_earlier_release_gets_the_index(
 
 
 @pytest.mark.engine
-async def test_the_ttl_follows_the_configured_retention(client: ClickHouseClient, config: ClickHouseConfig):
+async def test_apply_makes_the_retention_longer_and_never_shorter(
+    client: ClickHouseClient, config: ClickHouseConfig
+):
     async def applied(days: int) -> tuple[list[str], str]:
         done = await schema.apply(client, msgspec.structs.replace(config, retention_days=days))
         table = await schema.read_table(client, config.database)
         assert table is not None
         return done, table.ttl
 
-    assert (await applied(90))[1] == "toDateTime(timestamp) + toIntervalDay(90)"
-    assert await applied(30) == (
-        ["events are kept 30 days (were kept 90 days)"],
-        "toDateTime(timestamp) + toIntervalDay(30)",
+    assert (await applied(30))[1] == "toDateTime(timestamp) + toIntervalDay(30)"
+    assert await applied(90) == (
+        ["events are kept 90 days (were kept 30 days)"],
+        "toDateTime(timestamp) + toIntervalDay(90)",
     )
-    assert await applied(0) == (["events are kept for ever (were kept 30 days)"], "")
+    (remark,), ttl = await applied(30)
+    assert "events are kept 90 days, longer than clickhouse.retention_days = 30" in remark
+    assert ttl == "toDateTime(timestamp) + toIntervalDay(90)"
+    assert await applied(0) == (["events are kept for ever (were kept 90 days)"], "")
     assert await applied(0) == ([], "")
-    assert await applied(7) == (
-        ["events are kept 7 days (were kept for ever)"],
-        "toDateTime(timestamp) + toIntervalDay(7)",
-    )
+    (remark,), ttl = await applied(7)
+    assert "events are kept for ever, longer than clickhouse.retention_days = 7" in remark
+    assert ttl == ""
 
 
 @pytest.mark.engine
@@ -221,6 +234,92 @@ async def test_a_ttl_written_by_hand_stays(client: ClickHouseClient, config: Cli
     (remark,) = await schema.apply(client, config)
     assert by_hand in remark
     assert "left as it is" in remark
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("ttl", "days"),
+    [
+        ("timestamp + INTERVAL 1 YEAR", 365),
+        ("timestamp + INTERVAL 1 MONTH", 28),  # February
+        ("timestamp + INTERVAL 12 HOUR", 0.5),
+        ("toDate(timestamp) + 30", 29 + 0.001 / 86_400),  # an event of the end of a day
+        ("toStartOfMonth(timestamp) + INTERVAL 3 MONTH", 59 + 0.001 / 86_400),
+        # Those of one tenant are deleted, and no event may be accepted that is.
+        ("timestamp + INTERVAL 30 DAY DELETE WHERE tenant_id = 'a, b'", 30),
+        ("timestamp + INTERVAL 30 DAY WHERE tenant_id = 'a', timestamp + INTERVAL 20 DAY", 20),
+        # From when it came in, however old it was then.
+        ("received_at + INTERVAL 30 DAY", math.inf),
+        ("toDateTime(inserted_at) + INTERVAL 30 DAY", math.inf),
+        ("timestamp + INTERVAL 30 DAY RECOMPRESS CODEC(ZSTD(9))", math.inf),
+        # What it keeps depends on the event.
+        ("timestamp + if(event_type = 'log', toIntervalDay(7), toIntervalDay(90))", None),
+        (
+            "timestamp + INTERVAL 9 DAY GROUP BY project_id, tenant_id SET session_id = any(session_id), "
+            "item_id = any(item_id)",
+            None,
+        ),
+    ],
+)
+async def test_what_a_ttl_written_by_hand_keeps_is_what_it_keeps_for_certain(
+    client: ClickHouseClient, config: ClickHouseConfig, ttl: str, days: float | None
+):
+    config = msgspec.structs.replace(config, retention_days=0)
+    await schema.apply(client, config)
+    await client.command(f"ALTER TABLE {config.database}.global_events MODIFY TTL {ttl}")
+    kept = await schema.probe(client, config)
+    assert kept.by_hand
+    assert kept.days == (pytest.approx(days, abs=1e-9) if days is not None else None)
+    assert await schema.read_retention(client, config) == kept
+
+
+@pytest.mark.engine
+async def test_a_ttl_written_by_hand_keeps_its_way_of_deleting(
+    client: ClickHouseClient, config: ClickHouseConfig
+):
+    """With `ttl_only_drop_parts`, which is ours, one that deletes single events would delete none."""
+    await schema.apply(client, config)
+    table = f"{config.database}.global_events"
+    await client.command(f"ALTER TABLE {table} MODIFY TTL timestamp + toIntervalDay(9) WHERE tenant_id = 'a'")
+    await client.command(f"ALTER TABLE {table} MODIFY SETTING ttl_only_drop_parts = 0")
+    assert not any("ttl_only_drop_parts" in line for line in await schema.apply(client, config))
+
+
+@pytest.mark.engine
+async def test_a_column_of_our_name_and_another_type_is_not_converted(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str
+):
+    """MODIFY COLUMN would cut its values, and cannot be undone."""
+    create = CSHARP_TABLE.format(database=database, user_id=USER_ID)
+    own = "inserted_at DateTime64(6, 'UTC') DEFAULT timestamp, timestamp DateTime64(3"
+    await client.command(create.replace("timestamp DateTime64(3", own))
+    done = await schema.apply(client, config)
+    assert "column inserted_at is DateTime64(6, 'UTC'), not DateTime64(3, 'UTC'); left as it is" in done
+    table = await schema.read_table(client, database)
+    assert table is not None
+    assert table.columns["inserted_at"] == "DateTime64(6, 'UTC')"
+
+
+@pytest.mark.engine
+async def test_a_table_that_kept_for_ever_loses_nothing_to_a_node_with_the_default_file(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str
+):
+    """5,000 events of 90 years became 2,000, with one line of level info."""
+    await client.command(
+        CSHARP_TABLE.format(database=database, user_id=USER_ID).replace(
+            "TTL toDateTime(timestamp) + INTERVAL 90 DAY DELETE", ""
+        )
+    )
+    table = f"{database}.global_events"
+    await client.command(
+        f"INSERT INTO {table} (event_id, timestamp) "
+        "SELECT generateUUIDv4(), now64(3) - toIntervalDay(number) FROM numbers(500)"
+    )
+    done = await schema.apply(client, msgspec.structs.replace(config, retention_days=90))
+    await client.command(f"OPTIMIZE TABLE {table} FINAL")
+    assert await client.query("SELECT count() FROM global_events") == [[500]]
+    assert sum("--shorten-retention" in line for line in done) == 1
+    assert await schema.probe(client, config) == schema.Retention(math.inf)
 
 
 @pytest.mark.engine
@@ -278,10 +377,11 @@ async def test_a_table_that_would_count_twice_is_refused(
     await client.command(
         CSHARP_TABLE.format(database=database, user_id=USER_ID).replace("ReplacingMergeTree()", "MergeTree")
     )
-    done = await schema.apply(client, config)
-    assert any("the engine is MergeTree, not ReplacingMergeTree" in line for line in done)
-    with pytest.raises(ConfigError, match="counted twice"):
-        await schema.probe(client, config)
+    before = await everything_about(client, database)
+    for look in (schema.apply, schema.probe):
+        with pytest.raises(ConfigError, match=r"is MergeTree .*counted twice.*`nealytics schema migrate`"):
+            await look(client, config)
+    assert await everything_about(client, database) == before
 
 
 @pytest.mark.engine
@@ -289,7 +389,7 @@ async def test_a_table_that_would_count_twice_is_refused(
     ("key", "partition", "match"),
     [
         (f"{schema.SORTING_KEY}, received_at", schema.PARTITION_KEY, "counted twice"),
-        ("event_id", schema.PARTITION_KEY, "another's would take its place"),
+        ("event_id", schema.PARTITION_KEY, "take the place of another"),
         (schema.SORTING_KEY, "toYYYYMMDD(received_at)", "another received_at would be counted twice"),
         (schema.SORTING_KEY, "(toYYYYMM(timestamp), user_id)", "another user_id would be counted twice"),
     ],
@@ -347,16 +447,11 @@ async def test_a_table_that_deletes_what_is_accepted_is_refused_until_apply_has_
 
 
 @pytest.mark.engine
-async def test_a_table_may_keep_more_than_is_accepted(
-    client: ClickHouseClient, config: ClickHouseConfig, caplog: pytest.LogCaptureFixture
-):
+async def test_a_table_may_keep_more_than_is_configured(client: ClickHouseClient, config: ClickHouseConfig):
     await schema.apply(client, msgspec.structs.replace(config, retention_days=30))
-    await schema.probe(client, msgspec.structs.replace(config, retention_days=7))
-    assert "by hand" not in caplog.text
-    table = f"{config.database}.global_events"
-    await client.command(f"ALTER TABLE {table} MODIFY TTL timestamp + INTERVAL 1 YEAR")
-    await schema.probe(client, config)
-    assert "timestamp + toIntervalYear(1), written by hand" in caplog.text
+    config = msgspec.structs.replace(config, retention_days=7)
+    await schema.apply(client, config)
+    assert await schema.probe(client, config) == schema.Retention(30)
 
 
 @pytest.mark.engine
@@ -371,9 +466,11 @@ async def test_a_column_that_would_be_misread_is_refused(
     it."""
     table = CSHARP_TABLE.format(database=database, user_id=USER_ID)
     await client.command(table.replace(written, as_found))
-    await schema.apply(client, config)
-    with pytest.raises(ConfigError, match=f"{as_found.split()[0]} is .*misread"):
-        await schema.probe(client, config)
+    before = await everything_about(client, database)
+    for look in (schema.apply, schema.probe):
+        with pytest.raises(ConfigError, match=f"{as_found.split()[0]} is .*misread"):
+            await look(client, config)
+    assert await everything_about(client, database) == before
 
 
 @pytest.mark.engine
@@ -416,6 +513,7 @@ class FakeCluster:
         }
         self.lacking: set[str] = set()  # of the Distributed table
         self.up = 2
+        self.missing = 0  # tables, on hosts that were added
         self.said: list[tuple[str, dict[str, object]]] = []
         self.unknown: frozenset[str] = frozenset()
         self.addresses = Addresses(("http://a",))
@@ -430,7 +528,7 @@ class FakeCluster:
         if "version()" in sql:
             return "26.9.2.1\n"
         if "clusterAllReplicas('main', system.one)" in sql:
-            return f"{self.up}\t{self.up * len(self.tables)}\n"
+            return f"{self.up}\t{self.up * len(self.tables) - self.missing}\n"
         if "clusterAllReplicas" in sql:
             return "".join(self.line(host, *described) for host, described in self.hosts.items())
         if "FROM system.tables" in sql:
@@ -516,10 +614,36 @@ async def test_a_column_is_added_to_the_distributed_table_too_and_last(cluster: 
     ]
 
 
-async def test_another_retention_reaches_every_shard(cluster: FakeCluster):
-    kept = msgspec.structs.replace(CLUSTER, retention_days=30)
-    assert await schema.apply(cluster, kept) == ["events are kept 30 days (were kept 90 days)"]  # type: ignore[arg-type]
+async def test_a_longer_retention_reaches_every_shard(cluster: FakeCluster):
+    kept = msgspec.structs.replace(CLUSTER, retention_days=365)
+    assert await schema.apply(cluster, kept) == ["events are kept 365 days (were kept 90 days)"]  # type: ignore[arg-type]
     assert "global_events_local ON CLUSTER 'main' MODIFY TTL" in cluster.said[0][0]
+
+
+async def test_a_longer_retention_of_one_shard_shortens_no_other(cluster: FakeCluster):
+    """One statement changes all of them, so it has to say the longest that any of them keeps."""
+    cluster.hosts["h2"][3] = cluster.hosts["h2"][3].replace("toIntervalDay(90)", "toIntervalDay(400)")
+    kept = msgspec.structs.replace(CLUSTER, retention_days=365)
+    await schema.apply(cluster, kept)  # type: ignore[arg-type]
+    assert [sql.partition(" MODIFY ")[2] for sql, _ in cluster.said] == [
+        "TTL toDateTime(timestamp) + INTERVAL 400 DAY DELETE"
+    ]
+
+
+async def test_hosts_that_are_added_keep_events_as_long_as_the_others(cluster: FakeCluster):
+    """ClickHouse refuses a replica with another TTL, and a shard would delete what the others keep."""
+    cluster.hosts = {"h1": cluster.hosts["h1"]}
+    cluster.missing = 1
+    await schema.apply(cluster, msgspec.structs.replace(CLUSTER, retention_days=7))  # type: ignore[arg-type]
+    (create,) = (sql for sql, _ in cluster.said if "ENGINE = Replicated" in sql)
+    assert "INTERVAL 90 DAY" in create
+
+
+async def test_a_host_that_is_unfit_stops_apply_before_its_first_statement(cluster: FakeCluster):
+    cluster.hosts["h2"][1] = "project_id, tenant_id"
+    with pytest.raises(ConfigError, match="on h2 is ReplicatedReplacingMergeTree ordered by"):
+        await schema.apply(cluster, msgspec.structs.replace(CLUSTER, retention_days=365))  # type: ignore[arg-type]
+    assert cluster.said == []
 
 
 @pytest.mark.parametrize(
@@ -609,3 +733,28 @@ async def test_a_cluster_that_cannot_wait_for_its_shards_is_refused(cluster: Fak
     cluster.unknown = frozenset({"distributed_foreground_insert"})
     with pytest.raises(ConfigError, match=r"needs 24\.8 or newer"):
         await schema.probe(cluster, CLUSTER)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_taken"),
+    [("24.8.1.2684", True), ("26.9.2.1", True), ("24.7.6.8", False), ("23.8.16.40.altinitystable", False)],
+)
+async def test_a_clickhouse_that_is_too_old_is_refused_by_its_version_and_asked_nothing_else(
+    cluster: FakeCluster, version: str, is_taken: bool
+):
+    answers = cluster.command
+    asked: list[str] = []
+
+    async def old(sql: str, *params: object, **kwargs: object) -> str:
+        asked.append(sql)
+        return f"{version}\n" if "version()" in sql else await answers(sql, *params, **kwargs)
+
+    cluster.command = old  # type: ignore[assignment, method-assign]
+    for look in (schema.apply, schema.probe):
+        asked.clear()
+        if is_taken:
+            await look(cluster, CLUSTER)  # type: ignore[operator]
+        else:
+            with pytest.raises(ConfigError, match=rf"has version {version}, and 24\.8 or newer is needed"):
+                await look(cluster, CLUSTER)  # type: ignore[operator]
+            assert len(asked) == 1

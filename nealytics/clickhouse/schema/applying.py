@@ -7,10 +7,18 @@ import random
 from nealytics.clickhouse import errors
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.schema.checks import (
+    check_distributed,
+    check_fit,
+    check_replicated,
+    check_single,
+    check_version,
+)
 from nealytics.clickhouse.schema.definition import LOCAL_TABLE, TABLE, create_statements, table_name
 from nealytics.clickhouse.schema.planning import plan, plan_cluster
-from nealytics.clickhouse.schema.probing import check_addresses, check_distributed
-from nealytics.clickhouse.schema.reading import Table, is_everywhere, local_tables, read_table
+from nealytics.clickhouse.schema.probing import check_addresses
+from nealytics.clickhouse.schema.reading import Table, is_everywhere, local_tables, read_table, read_version
+from nealytics.clickhouse.schema.retention import FOREVER, Retention, configured
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
 
@@ -27,7 +35,11 @@ _WRITTEN_LOOK_S = 0.5
 
 async def apply(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]:
     """Creates what is missing and brings up to date what is there. Returns what was done and what cannot be
-    changed, in words; nothing if all was well. Raises `ClickHouseError`."""
+    changed, in words; nothing if all was well.
+
+    No statement runs before version, engine, keys and types were found fit; a table that is refused stays as
+    it is. Nothing that is done deletes an event. Raises `ClickHouseError`, `NealyticsError`.
+    """
     done: list[str] = []
     for attempt in range(_ATTEMPTS_MAX):
         try:
@@ -44,12 +56,17 @@ async def apply(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]
 
 async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:
     """Appends to `done` what it does, step by step; returns the remarks."""
+    if len(config.urls) > 1:
+        await check_addresses(client)  # so that what follows is asked where the table is
+    check_version(await read_version(client))
     if config.cluster:
         return await _apply_to_cluster(client, config, done)
     create_database, create_table = create_statements(config.database, config.retention_days)
-    if len(config.urls) > 1:
-        await check_addresses(client)  # so that what follows is asked where the table is
-    table = await _when_written(client, config)
+    table = await read_table(client, config.database)
+    if table is not None:
+        check_single(table, config)
+        check_fit(table, table_name(config.database))
+        table = await _when_written(client, config)
     if table is None and len(config.urls) > 1:
         raise ConfigError(
             f"schema: there is no table {table_name(config.database)} at any of the {len(config.urls)} "
@@ -88,8 +105,14 @@ async def _apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, 
     distributed = await read_table(client, config.database)
     if distributed is not None:
         check_distributed(distributed, table_name(config.database))
+    hosts = await local_tables(client, config)
+    for host, table in hosts:
+        place = f"{table_name(config.database, LOCAL_TABLE)} on {host}"
+        check_replicated(table, place)
+        check_fit(table, place)
     if not await is_everywhere(client, config):
-        for sql in create_statements(config.database, config.retention_days, config.cluster):
+        days = _days_of_new_tables([table.retention for _, table in hosts], config.retention_days)
+        for sql in create_statements(config.database, days, config.cluster):
             await client.command(sql, settings=settings)
         tables = f"{config.database}.{TABLE} and {config.database}.{LOCAL_TABLE}"
         done.append(f"created {tables} on the hosts of cluster {config.cluster} that lacked them")
@@ -111,6 +134,13 @@ async def _apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, 
         await client.command(sql, settings=settings)
         done.append(what)
     return remarks
+
+
+def _days_of_new_tables(found: list[Retention], retention_days: int) -> int:
+    """A table on a host that is added keeps no less than those of the others, and a replica must have their
+    TTL."""
+    longest = max([configured(retention_days), *(FOREVER if one.days is None else one.days for one in found)])
+    return 0 if longest == FOREVER else int(longest)
 
 
 async def _when_written(

@@ -6,11 +6,11 @@ events, replicated, and `global_events` is the Distributed table over them, whic
 `clickhouse-init-cluster.sql` holds those.
 """
 
-import re
 from typing import NamedTuple
 
 from nealytics.clickhouse import addresses
 from nealytics.clickhouse.rowbinary import INSERT_COLUMNS
+from nealytics.clickhouse.schema.retention import ttl_expression
 from nealytics.clickhouse.sql import identifier, quoted
 from nealytics.errors import NealyticsError
 
@@ -133,24 +133,6 @@ def insert_sql(database: str, row_format: int) -> str:
 
 def table_name(database: str, table: str = TABLE) -> str:
     return f"{identifier(database)}.{table}"
-
-
-def ttl_expression(retention_days: int) -> str:
-    return f"toDateTime(timestamp) + INTERVAL {retention_days} DAY"
-
-
-def days_of(ttl: str) -> int | None:
-    """The days of a TTL of our own making; 0 without TTL, None for any other."""
-    if not ttl:
-        return 0
-    found = re.fullmatch(
-        r"toDateTime\(timestamp\) \+ (?:toIntervalDay\((\d+)\)|INTERVAL (\d+) DAY)(?: DELETE)?", ttl
-    )
-    return int(found[1] or found[2]) if found else None
-
-
-def for_days(days: int) -> str:
-    return f"{days} days" if days else "for ever"
 
 
 def plain_key(key: str) -> str:

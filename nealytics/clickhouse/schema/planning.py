@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import NamedTuple
 
+from nealytics.clickhouse.schema.checks import remake
 from nealytics.clickhouse.schema.definition import (
     COLUMNS,
     DEDUPLICATION_WINDOW,
@@ -17,14 +18,12 @@ from nealytics.clickhouse.schema.definition import (
     TABLE,
     WINDOW,
     Column,
-    days_of,
-    for_days,
     on_cluster,
     plain_key,
     table_name,
-    ttl_expression,
 )
 from nealytics.clickhouse.schema.reading import Table, window_of
+from nealytics.clickhouse.schema.retention import FOREVER, Decision, decide, for_days, ttl_expression
 from nealytics.config import ClickHouseConfig
 
 
@@ -33,9 +32,18 @@ class Plan(NamedTuple):
     remarks: list[str]  # what differs and stays as it is
 
 
-def plan(table: Table, database: str, retention_days: int, cluster: str = "") -> Plan:
+def plan(
+    table: Table,
+    database: str,
+    retention_days: int,
+    cluster: str = "",
+    retention: Decision | None = None,
+) -> Plan:
     """What brings an existing table up to date, such as one that the C# engine made; the local one of
-    `cluster`, if any."""
+    `cluster`, if any, for whose hosts `retention` was decided together.
+
+    Nothing in it loses an event or a value: no TTL is shortened, and no column changes its type.
+    """
     name = table_name(database, LOCAL_TABLE if cluster else TABLE) + on_cluster(cluster)
     steps: list[tuple[str, str]] = []
     remarks: list[str] = []
@@ -48,7 +56,9 @@ def plan(table: Table, database: str, retention_days: int, cluster: str = "") ->
             steps.append((f"added column {column.name}", sql))
         elif found != column.type:
             remarks.append(f"column {column.name} is {found}, not {column.type}; left as it is")
-        if column.before and (found is None or table.defaults.get(column.name) == column.before):
+        # Only of the type that we give it: MODIFY COLUMN would cut the values of another one.
+        is_ours = found is None or (found == column.type and table.defaults.get(column.name) == column.before)
+        if column.before and is_ours:
             steps += _write_before(name, column, is_written=table.written.get(column.name, False))
     for index in INDEXES:
         if index.name not in table.indexes:
@@ -60,11 +70,12 @@ def plan(table: Table, database: str, retention_days: int, cluster: str = "") ->
     for setting, value in wanted_settings(table).items():
         sql = f"ALTER TABLE {name} MODIFY SETTING {setting} = {value}"
         steps.append((f"set {setting} = {value} (was {table.setting(setting) or 'not set'})", sql))
-    _plan_ttl(table, name, retention_days, steps, remarks)
-    if not table.engine.endswith("ReplacingMergeTree"):
-        remarks.append(
-            f"the engine is {table.engine}, not ReplacingMergeTree, and cannot be changed; {remake(name)}"
-        )
+    if retention is None:
+        retention = decide([table.retention], retention_days)
+    if retention.days is not None:
+        steps.append(retention_step(name, table.retention.days, retention.days))
+    if retention.remark:
+        remarks.append(retention.remark)
     if plain_key(table.sorting_key) != plain_key(SORTING_KEY):
         remarks.append(
             f"the sorting key is ({table.sorting_key}), not ({SORTING_KEY}), and cannot be changed; "
@@ -84,9 +95,12 @@ def plan_cluster(local: Table, everywhere: list[Table], distributed: Table, conf
     (`everywhere`) are looked at; columns and indexes travel with the replication."""
     steps: dict[str, str] = {}
     remarks: dict[str, None] = {}
+    retention = decide([table.retention for table in (local, *everywhere)], config.retention_days)
     for table in (local, *everywhere):
-        of_host = replace(local, engine=table.engine, engine_full=table.engine_full)
-        planned = plan(of_host, config.database, config.retention_days, config.cluster)
+        of_host = replace(
+            local, engine=table.engine, engine_full=table.engine_full, by_hand_days=table.by_hand_days
+        )
+        planned = plan(of_host, config.database, config.retention_days, config.cluster, retention)
         for what, sql in planned.steps:
             steps.setdefault(sql, what)
         remarks |= dict.fromkeys(planned.remarks)
@@ -101,10 +115,23 @@ def plan_cluster(local: Table, everywhere: list[Table], distributed: Table, conf
     return Plan([(what, sql) for sql, what in steps.items()], list(remarks))
 
 
+def retention_step(name: str, before: float | None, days: float) -> tuple[str, str]:
+    """`name` is the table's, with ON CLUSTER if there is one."""
+    if days == FOREVER:
+        sql = f"ALTER TABLE {name} REMOVE TTL"
+    else:
+        sql = f"ALTER TABLE {name} MODIFY TTL {ttl_expression(days)} DELETE"
+    was = "" if before is None else f" (were kept {for_days(before)})"
+    return f"events are kept {for_days(days)}{was}", sql
+
+
 def wanted_settings(table: Table) -> dict[str, int]:
     """The settings that `table` lacks. A larger deduplication window than ours is somebody's choice and
     stays."""
     wanted = {name: value for name, value in SETTINGS.items() if table.setting(name) != str(value)}
+    if table.retention.by_hand:
+        # Whether a TTL that somebody wrote deletes events or whole parts is a part of what it says.
+        wanted.pop("ttl_only_drop_parts", None)
     window = window_of(table)
     if window < DEDUPLICATION_WINDOW:
         wanted[REPLICATED_WINDOW if table.replicated else WINDOW] = DEDUPLICATION_WINDOW
@@ -124,24 +151,3 @@ def _write_before(name: str, column: Column, *, is_written: bool) -> list[tuple[
         f"ALTER TABLE {name} MODIFY COLUMN {column.name} {column.definition}",
     )
     return [give] if is_written else [write, give]
-
-
-def _plan_ttl(
-    table: Table, name: str, retention_days: int, steps: list[tuple[str, str]], remarks: list[str]
-) -> None:
-    days = days_of(table.ttl)
-    if days is None:
-        remarks.append(
-            f"the TTL is {table.ttl}, written by hand; left as it is, "
-            "and clickhouse.retention_days has no effect"
-        )
-    elif days != retention_days:
-        if retention_days:
-            sql = f"ALTER TABLE {name} MODIFY TTL {ttl_expression(retention_days)} DELETE"
-        else:
-            sql = f"ALTER TABLE {name} REMOVE TTL"
-        steps.append((f"events are kept {for_days(retention_days)} (were kept {for_days(days)})", sql))
-
-
-def remake(name: str) -> str:
-    return f"create a new table from clickhouse-init.sql and INSERT INTO it SELECT from {name}"

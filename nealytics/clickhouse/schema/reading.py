@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.schema.definition import (
     COLUMNS,
     DEDUPLICATION_WINDOW,
@@ -13,10 +14,26 @@ from nealytics.clickhouse.schema.definition import (
     TABLE,
     WINDOW,
 )
+from nealytics.clickhouse.schema.retention import (
+    FOREVER,
+    Retention,
+    days_of,
+    deleting_expressions,
+    retention_of,
+    together,
+)
 from nealytics.clickhouse.sql import quoted
 from nealytics.config import ClickHouseConfig
 
 HOSTS_THAT_ANSWER = {"skip_unavailable_shards": 1}
+
+# A TTL written by hand is computed for each full hour of 5 years, and for the millisecond before it: the
+# shortest time that it leaves an event is what it keeps for certain, however long months and years are.
+_TIMES = (
+    "SELECT arrayJoin([-1, 0]) + number * 3600000 AS ms, "
+    "CAST(fromUnixTimestamp64Milli(ms), 'DateTime64(3, \\'UTC\\')') AS {column} "
+    "FROM numbers(24, 43824)"
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,11 @@ class Table:
     # Columns that are being written for old rows, or were and still have the default of before (`Column`);
     # and whether that has ended.
     written: dict[str, bool] = field(default_factory=dict)
+    by_hand_days: float | None = None  # what a TTL written by hand keeps for certain, if that can be told
+
+    @property
+    def retention(self) -> Retention:
+        return retention_of(self.ttl, self.by_hand_days)
 
     @property
     def replicated(self) -> bool:
@@ -40,14 +62,17 @@ class Table:
 
     @property
     def ttl(self) -> str:
-        found = re.search(r" TTL (.+?)(?: SETTINGS |$)", self.engine_full, re.DOTALL)
-        return found[1].strip() if found else ""
+        return _ttl_in(self.engine_full)
 
     def setting(self, name: str) -> str | None:
         """Its value, None if the table does not set it."""
         _, _, settings = self.engine_full.partition(" SETTINGS ")
         found = re.search(rf"(?:^|,\s*){re.escape(name)} = ([^,]+)", settings)
         return found[1].strip().strip("'") if found else None
+
+
+async def read_version(client: ClickHouseClient) -> str:
+    return (await client.command("SELECT version() FORMAT TabSeparatedRaw")).strip()
 
 
 async def read_table(client: ClickHouseClient, database: str, name: str = TABLE) -> Table | None:
@@ -90,6 +115,7 @@ async def read_table(client: ClickHouseClient, database: str, name: str = TABLE)
         sorting_key,
         partition_key,
         engine_full,
+        by_hand_days=await _by_hand_days(client, _ttl_in(engine_full)),
         columns={column: type_ for column, type_, _ in rows},
         defaults=defaults,
         indexes=frozenset(_unescaped(line) for line in text.splitlines()),
@@ -109,7 +135,9 @@ async def local_tables(client: ClickHouseClient, config: ClickHouseConfig) -> li
     found = []
     for line in text.splitlines():
         host, engine, sorting_key, partition_key, engine_full = map(_unescaped, line.split("\t"))
-        found.append((host, Table(engine, sorting_key, partition_key, engine_full, columns={})))
+        days = await _by_hand_days(client, _ttl_in(engine_full))
+        table = Table(engine, sorting_key, partition_key, engine_full, columns={}, by_hand_days=days)
+        found.append((host, table))
     return found
 
 
@@ -126,6 +154,55 @@ async def is_everywhere(client: ClickHouseClient, config: ClickHouseConfig) -> b
     )
     hosts, tables = answer.split()
     return int(tables) == 2 * int(hosts)
+
+
+async def read_retention(client: ClickHouseClient, config: ClickHouseConfig) -> Retention | None:
+    """What the table keeps, on all hosts that answer; None if there is no table."""
+    if config.cluster:
+        found = [table.retention for _, table in await local_tables(client, config)]
+        return together(found) if found else None
+    text = await client.command(
+        "SELECT engine_full FROM system.tables "
+        "WHERE database = {database:String} AND name = {table:String} FORMAT TabSeparated",
+        {"database": config.database, "table": TABLE},
+    )
+    if not text:
+        return None
+    ttl = _ttl_in(_unescaped(text.rstrip("\n")))
+    return retention_of(ttl, await _by_hand_days(client, ttl))
+
+
+async def _by_hand_days(client: ClickHouseClient, ttl: str) -> float | None:
+    """How long a TTL that is not ours keeps each event for certain, asked of ClickHouse itself.
+
+    None if it is ours, or if that depends on more than one of the event's times.
+    """
+    if not ttl or days_of(ttl) is not None:
+        return None
+    kept = FOREVER
+    for expression in deleting_expressions(ttl):
+        column = "timestamp" if re.search(r"\btimestamp\b", expression) else "received_at"
+        # An event that has come in just now: then both times of ours are the same.
+        expression = re.sub(r"\binserted_at\b", "received_at", expression)
+        times = _TIMES.format(column=column)
+        sql = (
+            f"SELECT min(toUnixTimestamp64Milli(toDateTime64({expression}, 3, 'UTC')) - ms) FROM ({times}) "
+            "FORMAT TabSeparated"
+        )
+        try:
+            days = int(await client.command(sql)) / 86_400_000
+        except ClickHouseUnavailable:
+            raise
+        except (ClickHouseError, ValueError):
+            return None  # it names another column, or is no expression
+        if column == "timestamp" or days <= 0:
+            kept = min(kept, max(days, 0.0))
+    return kept
+
+
+def _ttl_in(engine_full: str) -> str:
+    found = re.search(r" TTL (.+?)(?: SETTINGS |$)", engine_full, re.DOTALL)
+    return found[1].strip() if found else ""
 
 
 def unfinished_columns(defaults: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,194 @@
+"""What a table must be, and what is said of one that is not. Decides only; asks nobody.
+
+`check_fit` is about what no statement can change, so it comes before the first one: a table that it refuses
+is left as it was found.
+"""
+
+import logging
+import re
+
+from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
+from nealytics.clickhouse.schema.definition import (
+    COLUMNS,
+    DEDUPLICATION_WINDOW,
+    LOCAL_TABLE,
+    REPLICATED_WINDOW,
+    SHARDING_KEY,
+    SORTING_KEY,
+    VERSION_MIN,
+    WINDOW,
+    plain_key,
+    table_name,
+)
+from nealytics.clickhouse.schema.reading import Table, unfinished_columns, window_of
+from nealytics.clickhouse.schema.retention import configured, for_days
+from nealytics.config import ClickHouseConfig
+from nealytics.errors import ConfigError, NealyticsError
+
+log = logging.getLogger("nealytics.clickhouse")
+
+
+def check_version(version: str) -> None:
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if numbers < VERSION_MIN:
+        raise ConfigError(
+            f"clickhouse: the server has version {version}, and {'.'.join(map(str, VERSION_MIN))} or newer "
+            "is needed: an older one may confirm an insert that it did not store. Upgrade ClickHouse; events "
+            "wait in the log until then"
+        )
+
+
+def check_single(table: Table, config: ClickHouseConfig) -> None:
+    """Whether a node without `clickhouse.cluster` can use the table. Raises `ConfigError`."""
+    name = table_name(config.database)
+    if table.engine == "Distributed":
+        raise ConfigError(
+            f"schema: {name} is a Distributed table and clickhouse.cluster is not set, so an insert would be "
+            "confirmed before a shard has it; set clickhouse.cluster to the name of its cluster"
+        )
+    if len(config.urls) > 1 and not table.replicated:
+        raise ConfigError(
+            f"schema: {name} is {table.engine} and clickhouse.url has {len(config.urls)} addresses: they "
+            "share neither events nor tokens, so a batch that moves would be stored twice, and each would "
+            "know a part of the events; write one address, or replicate the table (docs/scaling.md)"
+        )
+
+
+def check_distributed(table: Table, name: str) -> None:
+    if table.engine != "Distributed":
+        raise ConfigError(
+            f"schema: {name} is {table.engine}, and with clickhouse.cluster it must be the Distributed table "
+            "over the shards; RENAME it, run `nealytics schema apply`, and INSERT INTO it SELECT from the "
+            "old one, or set clickhouse.database to another name (docs/scaling.md)"
+        )
+    described = table.engine_full.replace(" ", "")
+    if f"'{LOCAL_TABLE}'" not in described or SHARDING_KEY.replace(" ", "") not in described:
+        raise ConfigError(
+            f"schema: {name} is {table.engine_full}, and must be over {LOCAL_TABLE} by {SHARDING_KEY}: "
+            "copies of an event in two shards would be counted twice; DROP TABLE it (it holds no events) and "
+            "run `nealytics schema apply`; move the events that lie in the wrong shard"
+        )
+
+
+def check_replicated(table: Table, place: str) -> None:
+    if not table.replicated:
+        raise ConfigError(
+            f"schema: {place} is {table.engine} and not replicated; create it from "
+            "clickhouse-init-cluster.sql and INSERT INTO it SELECT from this one"
+        )
+
+
+def check_fit(table: Table, name: str) -> None:
+    """Whether the table can keep each event once: engine, keys and types, which `schema apply` cannot change.
+    Raises `ConfigError`.
+    """
+    # Copies of an event are alike in these and in nothing else that is stored.
+    identity = set(plain_key(SORTING_KEY).split(","))
+    if (
+        not table.engine.endswith("ReplacingMergeTree")
+        or set(plain_key(table.sorting_key).split(",")) != identity
+    ):
+        raise ConfigError(
+            f"schema: {name} is {table.engine} ordered by ({table.sorting_key}), not by ({SORTING_KEY}): a "
+            "repeated event would be counted twice, or one event would take the place of another; "
+            f"{remake(name)}, or set clickhouse.database to another name"
+        )
+    if (
+        others := {column.name for column in COLUMNS}
+        & set(re.findall(r"\w+", table.partition_key)) - identity
+    ):
+        raise ConfigError(
+            f"schema: {name} is partitioned by {table.partition_key}, so a repeated event with another "
+            f"{', '.join(sorted(others))} would be counted twice; {remake(name)}, or set "
+            "clickhouse.database to another name"
+        )
+    check_types(table, name)
+
+
+def check_types(table: Table, name: str) -> None:
+    # Rows travel without their types, so a column of another one would swallow parts of its neighbours.
+    misread = [
+        f"{column.name} is {table.columns[column.name]}, not {column.type}"
+        for column in COLUMNS
+        if column.name in table.columns
+        and column.name in INSERT_COLUMNS[ROW_FORMAT]
+        and _on_the_wire(table.columns[column.name]) != _on_the_wire(column.type)
+    ]
+    if misread:
+        raise ConfigError(
+            f"schema: in {name}, {', '.join(misread)}, so rows would be misread; "
+            "ALTER TABLE … MODIFY COLUMN, or set clickhouse.database to another name"
+        )
+
+
+def check_columns(table: Table, name: str) -> None:
+    missing = [
+        column for columns in INSERT_COLUMNS.values() for column in columns if column not in table.columns
+    ]
+    if missing:
+        raise NealyticsError(
+            f"schema: {name} has no column {', '.join(dict.fromkeys(missing))}; run `nealytics schema apply`"
+        )
+    unfinished = unfinished_columns(table.defaults)
+    if unfinished:
+        raise NealyticsError(
+            f"schema: {name} is being migrated: {', '.join(unfinished)} is not written for old events yet; "
+            "wait, or run `nealytics schema apply` again if that was interrupted"
+        )
+
+
+def check_kept(table: Table, name: str, retention_days: int) -> None:
+    """Whether what is in `table` stays, once."""
+    if window_of(table) <= 0:
+        window = REPLICATED_WINDOW if table.replicated else WINDOW
+        raise NealyticsError(
+            f"schema: {name} has {window} = 0, so a repeated insert would not be noticed; "
+            "run `nealytics schema apply`, or "
+            f"ALTER TABLE {name} MODIFY SETTING {window} = {DEDUPLICATION_WINDOW}"
+        )
+    _check_retention(table, name, retention_days)
+    for setting in ("fsync_after_insert", "fsync_part_directory"):
+        if table.setting(setting) != "1":
+            log.warning(
+                "schema: %s has %s = %s: a power cut at ClickHouse can lose what it has confirmed; "
+                "run `nealytics schema apply`",
+                name,
+                setting,
+                table.setting(setting) or "0",
+            )
+
+
+def _check_retention(table: Table, name: str, retention_days: int) -> None:
+    """What was accepted must be kept, and until this is asked, events are accepted as the configuration says.
+
+    The start of one worker may also be faster than another's `apply`.
+    """
+    kept = table.retention
+    wanted = configured(retention_days)
+    if not kept.by_hand and kept.days is not None and kept.days < wanted:
+        raise NealyticsError(
+            f"schema: {name} deletes events after {for_days(kept.days)}, but clickhouse.retention_days keeps "
+            f"them {for_days(wanted)}, so accepted events would be deleted; run `nealytics schema apply`, "
+            f"or set clickhouse.retention_days = {kept.days:g}"
+        )
+
+
+def _on_the_wire(type_: str) -> str:
+    """Types that are the same in RowBinary are the same here."""
+    found = re.fullmatch(r"LowCardinality\((.+)\)", type_)
+    return re.sub(r"^DateTime64\((\d+), '[^']*'\)$", r"DateTime64(\1)", found[1] if found else type_)
+
+
+def remake(name: str) -> str:
+    """How to get the events into a table that is fit.
+
+    Without the retention in it, the new table's TTL would delete the older events as they are copied.
+    """
+    old = f"{name}_old"
+    columns = ", ".join(column.name for column in COLUMNS if column.name != "inserted_at")
+    return (
+        "`nealytics schema migrate` copies its events into one that is, and keeps this one. By hand: set "
+        f"clickhouse.retention_days = 0, RENAME TABLE {name} TO {old}, run `nealytics schema apply`, "
+        f"INSERT INTO {name} ({columns}, inserted_at) SELECT {columns}, timestamp FROM {old} (for a column "
+        "that the old table lacks: NULL, or timestamp)"
+    )
