@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from nealytics import __version__
+from nealytics.directories import denied
 from nealytics.errors import NealyticsError
 
 
@@ -155,6 +156,12 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except NealyticsError as error:
             raise _Failure(str(error)) from error
+        except OSError as error:
+            # Whatever the command is: another user's data directory is no defect of the program.
+            told = denied(error)
+            if told is None:
+                raise
+            raise _Failure(told) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
