@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import click
 
 from nealytics import __version__
-from nealytics.directories import denied
 from nealytics.errors import NealyticsError
 
 
@@ -158,6 +157,8 @@ class _Commands(click.Group):
             raise _Failure(str(error)) from error
         except OSError as error:
             # Whatever the command is: another user's data directory is no defect of the program.
+            from nealytics.directories import denied
+
             told = denied(error)
             if told is None:
                 raise
