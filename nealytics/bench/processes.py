@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,10 +79,16 @@ def scratch(directory: Path | None) -> Iterator[Path]:
 
 @contextmanager
 def product(
-    directory: Path, *, clickhouse: bool, workers: int = 1, program: Path | None = None
+    directory: Path,
+    *,
+    clickhouse: bool,
+    workers: int = 1,
+    program: Path | None = None,
+    ingest: Mapping[str, object] | None = None,
 ) -> Iterator[Product]:
     """The node, ready for events, and for reads too if it has the embedded engine; with the data that
-    `directory` holds already. `program`: another one than this."""
+    `directory` holds already. `program`: another one than this. `ingest`: its settings; without, no rate
+    limit."""
     directory.mkdir(exist_ok=True)
     port = free_port()
     config = directory / "nealytics.toml"
@@ -94,7 +100,7 @@ def product(
             "shutdown_timeout_s": 2.0,  # what waits in the log then is of no interest
         },
         "auth": {"api_keys": [{"key": KEY}], "jwt_key": os.urandom(32).hex()},
-        "ingest": {"rate_limit_requests": 0},
+        "ingest": dict(ingest or {"rate_limit_requests": 0}),
         "wal": {"allow_any_filesystem": True, "free_bytes_min": 1024 * 1024},
         # Without an engine, an address at which nobody answers.
         "clickhouse": {"url": "embedded" if clickhouse else f"http://127.0.0.1:{free_port()}"},

@@ -2,14 +2,17 @@
 
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import processes
 from nealytics.bench.load import Result, Route
 from nealytics.bench.machine import Machine, Say, introduce, machine_at
 from nealytics.bench.processes import BenchError, Product
+from nealytics.config.tables import MIB
 
 WARMUP_S = 1.0
 TRACK_REQUESTS_MAX = 2_000_000
@@ -52,6 +55,23 @@ class CompareReport(msgspec.Struct, kw_only=True):
     batch_work: list[float]
     track_work_ratio: float
     batch_work_ratio: float
+
+
+class HostileResult(msgspec.Struct, kw_only=True):
+    """What one kind of body costs a client that sends `track` meanwhile."""
+
+    name: str
+    bytes_sent: int
+    answers: int  # to the hostile requests, in the same time
+    client: Result
+
+
+class HostileReport(msgspec.Struct, kw_only=True):
+    machine: Machine
+    connections: int  # that send hostile bodies
+    body_bytes_max: int
+    alone: Result  # the client, without any
+    hostile: list[HostileResult]
 
 
 class MemoryReport(msgspec.Struct, kw_only=True):
@@ -250,6 +270,59 @@ def compare(
     return report
 
 
+def hostile(
+    *,
+    names: Sequence[str],
+    connections: int,
+    seconds: float,
+    mib: int,
+    program: Path | None,
+    directory: Path | None,
+    say: Say,
+) -> HostileReport:
+    """A client that sends `track`, alone and beside each kind of hostile body. Without a rate limit, which
+    would end it early, and without ClickHouse."""
+    results: list[HostileResult] = []
+
+    def client(port: int) -> Result:
+        return processes.load(
+            "track",
+            port,
+            connections=2,
+            events=1,
+            warmup_s=0.3,
+            seconds=seconds,
+            requests_max=TRACK_REQUESTS_MAX,
+            first_number=0,
+        )
+
+    with processes.scratch(directory) as made:
+        machine = machine_at(made)
+        introduce(machine, say)
+        ingest = {"rate_limit_requests": 0, "body_bytes_max": mib * MIB}
+        with processes.product(made / "node", clickhouse=False, program=program, ingest=ingest) as node:
+            alone = client(node.port)
+            _check("track", alone)
+            say(_line("alone", alone))
+            for name in names:
+                sent = hostile_bodies.make(name, mib * MIB)
+                with hostile_bodies.attack(sent, node.port, connections) as attack:
+                    result = client(node.port)
+                _check(f"track beside {name}", result)
+                results.append(
+                    HostileResult(name=name, bytes_sent=len(sent.body), answers=attack.answers, client=result)
+                )
+                say(f"{_line(name, result, width=36)}   {attack.answers:>5} answers, {attack.statuses}")
+    worst = max(results, key=lambda result: result.client.p99_ms)
+    say(
+        f"track p99: {alone.p99_ms:.1f} ms alone, at worst {worst.client.p99_ms:.1f} ms"
+        f" beside {connections} clients that send {worst.name!r}"
+    )
+    return HostileReport(
+        machine=machine, connections=connections, body_bytes_max=mib * MIB, alone=alone, hostile=results
+    )
+
+
 def _work_done(node: Product) -> tuple[float, float]:
     """Events taken since the node started, and the seconds of processor time its worker had for them."""
     (worker,) = node.worker_pids()
@@ -324,9 +397,9 @@ def _check(name: str, result: Result) -> None:
         )
 
 
-def _line(name: str, result: Result) -> str:
+def _line(name: str, result: Result, *, width: int = 18) -> str:
     return (
-        f"{name:<18} {result.events_per_second:>10,.0f} events/s"
+        f"{name:<{width}} {result.events_per_second:>10,.0f} events/s"
         f"   p50 {result.p50_ms:6.2f} ms   p99 {result.p99_ms:6.2f} ms"
     )
 

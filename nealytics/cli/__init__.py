@@ -155,14 +155,6 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except NealyticsError as error:
             raise _Failure(str(error)) from error
-        except OSError as error:
-            # Whatever the command is: another user's data directory is no defect of the program.
-            from nealytics.directories import denied
-
-            told = denied(error)
-            if told is None:
-                raise
-            raise _Failure(told) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

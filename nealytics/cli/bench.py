@@ -12,6 +12,7 @@ import msgspec
 import uvloop
 
 from nealytics.bench import baseline as baseline_app
+from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import load as load_generator
 from nealytics.bench import read as read_bench
 from nealytics.bench import read_server as read_server_app
@@ -131,6 +132,49 @@ def compare(executable: Path, rounds: int, seconds: float, directory: Path | Non
     """Another program against this one, in turns: `track` and `batch`, without ClickHouse."""
     report = runs.compare(
         executable=executable, rounds=rounds, seconds=seconds, directory=directory, say=_say(as_json)
+    )
+    _show(report, as_json)
+
+
+@bench.command()
+@click.option(
+    "--only", type=click.Choice(hostile_bodies.NAMES), multiple=True, help="This kind of body; repeatable."
+)
+@click.option("--connections", type=click.IntRange(1, 32), default=4, show_default=True)
+@click.option("--mib", type=click.IntRange(1, 128), default=1, show_default=True, help="Size of a body.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.5, 30),
+    default=2.0,
+    show_default=True,
+    help="Of each kind of body.",
+)
+@click.option(
+    "--executable",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="Another program than this one, e.g. an older one.",
+)
+@_shared
+def hostile(
+    only: tuple[str, ...],
+    connections: int,
+    mib: int,
+    seconds: float,
+    executable: Path | None,
+    directory: Path | None,
+    as_json: bool,
+) -> None:
+    """What hostile bodies cost another client: its `track`, alone and beside each kind.
+
+    The bodies are the worst of their kind that are known, sent over and over by several connections."""
+    report = runs.hostile(
+        names=only or hostile_bodies.NAMES,
+        connections=connections,
+        seconds=seconds,
+        mib=mib,
+        program=executable,
+        directory=directory,
+        say=_say(as_json),
     )
     _show(report, as_json)
 

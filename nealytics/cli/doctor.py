@@ -24,7 +24,7 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.config import Config, load_with_notes
-from nealytics.directories import make_private, why_unusable
+from nealytics.directories import make_private
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.wal import OS_FILES
 from nealytics.wal.log import FILESYSTEMS_REFUSED
@@ -97,9 +97,7 @@ def disk(config: Config) -> Iterator[Finding]:
         took_ms = _fsync_ms(directory)
     except OSError as error:
         yield Finding(
-            "disk",
-            "fail",
-            f"wal.directory: {directory} cannot be written: {why_unusable(directory) or error.strerror}",
+            "disk", "fail", f"{directory} cannot be written: {error.strerror}; set wal.directory or its owner"
         )
         return
     yield from privacy(config)

@@ -123,8 +123,6 @@ def export_(
         click.echo("export: interrupted; it is not complete", err=True)
         sys.exit(130)
     except OSError as error:
-        if error.filename is not None and str(error.filename) not in (file, f"{file}.part"):
-            raise  # the data directory's
         raise NealyticsError(f"export: {file} cannot be written: {error.strerror}") from error
     click.echo(
         f"export: {done.events:,} events of {done.projects:,} project{'s' * (done.projects != 1)}, "

@@ -13,7 +13,6 @@ import uvloop
 
 from nealytics.cli.options import config_option, set_up_log
 from nealytics.config import Config, config_from_json, load_with_notes
-from nealytics.directories import require_usable
 from nealytics.errors import ConfigError, LogBroken, LogFull, NealyticsError
 from nealytics.observe import log as observe_log
 from nealytics.process import EXIT_UNUSABLE, die_with_parent
@@ -44,24 +43,13 @@ def serve(config_path: Path | None) -> None:
         set_up_log(loaded.config)
         for note in loaded.notes:
             log.warning("%s", note)
-        _require_directories(loaded.config)
         with asyncio.Runner() as runner:
             status = runner.run(Supervisor(loaded.config).run())
     except ConfigError as error:
         for problem in error.problems:
             log.critical("%s", problem)
         status = 1
-    except NealyticsError as error:
-        log.critical("%s", error)
-        status = 1
     sys.exit(status)
-
-
-def _require_directories(config: Config) -> None:
-    """Told once, before several processes stumble over it again and again."""
-    if config.clickhouse.url == "embedded":
-        require_usable(config.server.data_dir, "server.data_dir")
-    require_usable(config.wal.directory, "wal.directory")
 
 
 @click.command(hidden=True)

@@ -18,7 +18,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _directory_argument(command: Command) -> Command:
-    return click.argument("directory", required=False, type=click.Path(path_type=Path))(command)
+    return click.argument(
+        "directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+    )(command)
 
 
 @click.group()
@@ -78,9 +80,6 @@ def verify(directory: Path | None, config_path: Path | None) -> None:
 
 def _logs(directory: Path | None, config_path: Path | None) -> list[Path]:
     root = directory or load(config_path).wal.directory
-    # Not click's own check, which says of a directory that may not be entered that it does not exist.
-    if directory is not None and not root.is_dir():
-        raise click.BadParameter(f"{root} is no directory", param_hint="DIRECTORY")
     if directory is None and not root.exists():
         click.echo(f"{root} does not exist: no server has run yet", err=True)
         return []

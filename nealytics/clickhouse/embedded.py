@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from nealytics.config import Config, config_to_json
-from nealytics.directories import make_private, require_usable
+from nealytics.directories import make_private
 from nealytics.errors import NealyticsError
 from nealytics.process import self_command
 
@@ -72,7 +72,6 @@ async def running_engine(config: Config) -> AsyncIterator[None]:
     if await answers(path):
         yield
         return
-    require_usable(config.server.data_dir, "server.data_dir")
     ours, theirs = socket.socketpair()
     config_fd = os.memfd_create("nealytics-config", 0)
     try:

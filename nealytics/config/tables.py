@@ -122,8 +122,9 @@ class IngestConfig(_Table, frozen=True):
     decompression: bool = True
     identifier_chars_max: Annotated[int, Meta(ge=1, le=65_536)] = 256
     item_id_chars_max: Annotated[int, Meta(ge=1, le=65_536)] = 2_048
-    # Of one event, in bytes of UTF-8. Every answer that lists events carries it.
-    metadata_bytes_max: Annotated[int, Meta(ge=2, le=128 * MIB)] = 256 * KIB
+    # Of one event, in bytes of UTF-8. Every answer that lists events carries it. The upper bound is that of
+    # a whole event's JSON, which cannot be parsed in slices.
+    metadata_bytes_max: Annotated[int, Meta(ge=2, le=2 * MIB)] = 256 * KIB
     future_hours_max: Annotated[int, Meta(ge=0, le=87_600)] = 24
     rate_limit_requests: Count = 1_000  # per key and window; 0 = unlimited
     rate_limit_window_s: Annotated[int, Meta(ge=1, le=86_400)] = 10

@@ -68,13 +68,21 @@ class Admission:
 
         Whoever is cancelled in here has appended all the same. Raises `NotAdmitted` (503).
         """
-        rows = [encode_row(event, received_ms) for event in events]
+        return await self.admit_rows(encode_rows(events, received_ms))
+
+    async def admit_rows(self, rows: Sequence[bytes]) -> LsnRange:
+        """`admit`, of events that `encode_rows` has encoded piece by piece."""
         try:
             last = await self._log.append(rows, ROW_FORMAT)
         except (LogError, ValueError) as error:
             raise _not_admitted(error, len(rows)) from error
         self._ingested.add(len(rows))
         return LsnRange(last - len(rows) + 1, last)
+
+
+def encode_rows(events: Sequence[Event], received_ms: int) -> list[bytes]:
+    """The rows for `Admission.admit_rows`."""
+    return [encode_row(event, received_ms) for event in events]
 
 
 def _not_admitted(error: Exception, events: int) -> NotAdmitted:

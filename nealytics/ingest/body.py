@@ -4,18 +4,25 @@ aiohttp reads whatever comes for as long as it comes. Here a body has a size, a 
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import HttpVersion11, hdrs, web
 
 from nealytics.config import IngestConfig, ServerConfig
 from nealytics.errors import Refused
 from nealytics.ingest.decompression import check_encoding, decompress, too_large
+from nealytics.ingest.slices import Slices
+
+# Joining more than this takes milliseconds, mostly for fresh memory. Joining releases the interpreter's lock.
+_JOINED_HERE_BYTES_MAX = 4 * 1024 * 1024
+_PIECE_BYTES = 64 * 1024
 
 
 class BodyReader:
     """Reads bodies; raises `Refused` (400, 408, 413, 415), or `ConnectionError` if the client has left."""
 
-    def __init__(self, ingest: IngestConfig, server: ServerConfig) -> None:
+    def __init__(self, ingest: IngestConfig, server: ServerConfig, slices: Slices) -> None:
+        self._slices = slices
         self._bytes_max = ingest.body_bytes_max
         self._decompression = ingest.decompression
         self._idle_s = server.body_idle_timeout_s
@@ -32,13 +39,22 @@ class BodyReader:
         check_encoding(encoding, allowed=self._decompression)
         return encoding
 
-    async def read(self, request: web.BaseRequest, encoding: str) -> bytes:
+    async def read(
+        self, request: web.BaseRequest, encoding: str, pay: Callable[[int], Awaitable[None]]
+    ) -> bytes:
+        """The whole body, decompressed. `pay` is awaited with its size before the caller gets it, and now and
+        then while it is decompressed."""
         content = request.content
         # Nearly always the whole body came with the head: no task switch, no timer.
         body = content.read_nowait() if content.is_eof() else await self._receive(request)
         if len(body) > self._bytes_max:
             raise too_large(self._bytes_max)
-        return decompress(body, encoding, self._bytes_max) if encoding else body
+        if not encoding:
+            await pay(len(body))
+            return body
+        pieces: list[bytes] = []
+        await self._slices.run(_collect(decompress(body, encoding, self._bytes_max), pieces), pay)
+        return await _join(pieces)
 
     async def _receive(self, request: web.BaseRequest) -> bytes:
         expects = request.headers.get(hdrs.EXPECT, "").lower()
@@ -49,21 +65,28 @@ class BodyReader:
         # The head has used up some of the request's time; http.connections knows how much.
         end = now() + self._request_s - getattr(request.protocol, "head_s", 0.0)
         content = request.content
-        body = bytearray()
+        # Gathered, because a client may send single bytes; in pieces, because a large body would be copied.
+        pieces: list[bytes] = []
+        piece = bytearray()
+        size = 0
         try:
             while True:
                 async with asyncio.timeout_at(min(end, now() + self._idle_s)):
                     chunk = await content.readany()
+                piece += chunk
+                if not chunk or len(piece) >= _PIECE_BYTES:
+                    pieces.append(bytes(piece))
+                    piece.clear()
                 if not chunk:
-                    return bytes(body)
-                body += chunk
-                if len(body) > self._bytes_max:
+                    return await _join(pieces)
+                size += len(chunk)
+                if size > self._bytes_max:
                     raise too_large(self._bytes_max)
         except TimeoutError:
             raise Refused(
                 408,
                 "request_timeout",
-                f"the body did not arrive in time: {len(body)} bytes in {self._spent_s(end, now()):.1f} s",
+                f"the body did not arrive in time: {size} bytes in {self._spent_s(end, now()):.1f} s",
                 detail=f"A pause may last {self._idle_s:g} s and the whole request {self._request_s:g} s.",
                 headers={hdrs.CONNECTION: "close"},
             ) from None
@@ -78,3 +101,20 @@ class BodyReader:
 
     def _spent_s(self, end: float, now: float) -> float:
         return self._request_s - (end - now)
+
+
+def _collect(decoded: Iterator[bytes], pieces: list[bytes]) -> Iterator[int]:
+    """Puts what is decoded into `pieces`; yields how many bytes that is."""
+    size = 0
+    for piece in decoded:
+        pieces.append(piece)
+        size += len(piece)
+        yield size
+
+
+async def _join(pieces: list[bytes]) -> bytes:
+    if len(pieces) == 1:
+        return pieces[0]
+    if sum(map(len, pieces)) <= _JOINED_HERE_BYTES_MAX:
+        return b"".join(pieces)
+    return await asyncio.to_thread(b"".join, pieces)

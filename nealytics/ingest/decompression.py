@@ -1,12 +1,13 @@
 """Compressed request bodies: gzip, deflate, br and zstd, never more output than allowed.
 
-A body that would grow beyond the cap costs the memory of the cap and no more: every decoder here is asked
-for at most one byte above it.
+A body is decoded in pieces, each a short step. One that would grow beyond the cap costs the memory of the cap
+and one piece more.
 """
 
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import brotli
 
@@ -19,30 +20,40 @@ else:
 
 ENCODINGS = "gzip, deflate, br, zstd"
 
-# Concatenated gzip members and zstd frames are one body. Each costs a copy of what follows it, so a body of
-# nothing but empty ones would cost its square.
+# Concatenated gzip members and zstd frames are one body. Each costs a copy of what was read with it.
 _PARTS_MAX = 256
+_GZIP, _ZLIB, _RAW = 31, 15, -15
 # RFC 9659: a zstd window on the web is at most 8 MiB. The format allows 2 GiB, allocated at the first byte.
 _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 
 
-def decompress(body: bytes, encoding: str, bytes_max: int) -> bytes:
-    """`body` decoded by its Content-Encoding.
+# What goes into a decoder, and comes out of it, in one step: 2 ms at most.
+_IN_BYTES = 64 * 1024
+_OUT_BYTES = 256 * 1024
+
+
+def decompress(body: bytes, encoding: str, bytes_max: int) -> Iterator[bytes]:
+    """`body` decoded by its Content-Encoding, in pieces; each is a short step.
 
     Raises `Refused`: 415 for an unknown or a second encoding, 413 beyond `bytes_max`, 400 if the bytes are
     corrupt or end too early.
     """
-    name = encoding.strip().lower()
-    decoder = _decoder(encoding)
-    if decoder is None:
-        return body
+    new = _decoder(encoding)
+    if new is None:
+        yield body
+        return
+    size = 0
     try:
-        return decoder(body, bytes_max)
+        for piece in _decoded(body, new):
+            size += len(piece)
+            if size > bytes_max:
+                raise too_large(bytes_max)
+            yield piece
     except (zlib.error, brotli.error, zstd.ZstdError, EOFError) as error:
         raise Refused(
             400,
             "bad_request",
-            f"the body is not valid {name}: {error}",
+            f"the body is not valid {encoding.strip().lower()}: {error}",
             detail="It is corrupt or not complete; nothing was stored.",
         ) from error
 
@@ -53,7 +64,7 @@ def check_encoding(encoding: str, *, allowed: bool = True) -> None:
         raise unsupported(encoding)
 
 
-def _decoder(encoding: str) -> "Callable[[bytes, int], bytes] | None":
+def _decoder(encoding: str) -> "Callable[[bytes], _Decoder] | None":
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return None
@@ -81,64 +92,116 @@ def too_large(bytes_max: int) -> Refused:
     )
 
 
-def _gunzip(body: bytes, bytes_max: int) -> bytes:
-    return _in_parts(body, bytes_max, lambda: zlib.decompressobj(wbits=31))
+class _Decoder(Protocol):
+    """One part of a body: a gzip member, a zstd frame, a stream."""
+
+    @property
+    def in_parts(self) -> bool: ...  # whether another may follow
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def eof(self) -> bool: ...
+    def decode(self, data: bytes) -> tuple[bytes, bytes]:
+        """At most `_OUT_BYTES` more, and what was not used of `data`."""
 
 
-def _unzstd(body: bytes, bytes_max: int) -> bytes:
-    return _in_parts(body, bytes_max, lambda: zstd.ZstdDecompressor(options=_ZSTD_OPTIONS))
+def _decoded(body: bytes, new: "Callable[[bytes], _Decoder]") -> Iterator[bytes]:
+    """What comes out of `body`, at most `_OUT_BYTES` at a time."""
+    decoder = new(body)
+    parts = 1
+    at = 0
+    waiting = b""
+    while True:
+        if not waiting and decoder.needs_input:
+            if at == len(body):
+                raise EOFError("it ends too early")
+            waiting = body[at : at + _IN_BYTES]
+            at += len(waiting)
+        piece, waiting = decoder.decode(waiting)
+        yield piece
+        if not decoder.eof:
+            continue
+        if not waiting and at == len(body):
+            return
+        if not decoder.in_parts:
+            raise EOFError("something follows its end")
+        if parts == _PARTS_MAX:
+            raise EOFError(f"it has more than {_PARTS_MAX} parts")
+        parts += 1
+        decoder = new(body)
 
 
-def _inflate(body: bytes, bytes_max: int) -> bytes:
+class _Zlib:
+    """gzip, and both kinds of deflate."""
+
+    def __init__(self, wbits: int) -> None:
+        self._inflate = zlib.decompressobj(wbits=wbits)
+        self.in_parts = wbits == _GZIP
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._inflate.eof
+
+    def decode(self, data: bytes) -> tuple[bytes, bytes]:
+        out = self._inflate.decompress(data, _OUT_BYTES)
+        # A full piece: there may be more, also when all of `data` has been read.
+        self.needs_input = len(out) < _OUT_BYTES
+        return out, self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+
+
+class _Zstd:
+    in_parts = True
+
+    def __init__(self, body: bytes) -> None:
+        self._frame = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
+
+    @property
+    def needs_input(self) -> bool:
+        return self._frame.needs_input
+
+    @property
+    def eof(self) -> bool:
+        return self._frame.eof
+
+    def decode(self, data: bytes) -> tuple[bytes, bytes]:
+        # It keeps what it has not read yet, until the end of the frame.
+        return self._frame.decompress(data, _OUT_BYTES), self._frame.unused_data if self._frame.eof else b""
+
+
+class _Brotli:
+    in_parts = False
+
+    def __init__(self, body: bytes) -> None:
+        self._stream = brotli.Decompressor()
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._stream.is_finished())
+
+    def decode(self, data: bytes) -> tuple[bytes, bytes]:
+        # It keeps what it has not read yet; what follows its end is an error.
+        out = self._stream.process(data, output_buffer_limit=_OUT_BYTES)
+        # It says that it can accept data while it holds output that was beyond the limit.
+        self.needs_input = not out and self._stream.can_accept_more_data()
+        return out, b""
+
+
+def _gunzip(body: bytes) -> "_Decoder":
+    return _Zlib(_GZIP)
+
+
+def _inflate(body: bytes) -> "_Decoder":
     # "deflate" means zlib's format, but some clients send the raw stream. A zlib header is a multiple of 31.
     is_zlib = len(body) >= 2 and body[0] & 0xF == 8 and int.from_bytes(body[:2]) % 31 == 0
-    decoder = zlib.decompressobj(wbits=15 if is_zlib else -15)
-    out = decoder.decompress(body, bytes_max + 1)
-    if len(out) > bytes_max:
-        raise too_large(bytes_max)
-    if not decoder.eof:
-        raise EOFError("it ends too early")
-    if decoder.unused_data:
-        raise EOFError("something follows its end")
-    return out
+    return _Zlib(_ZLIB if is_zlib else _RAW)
 
 
-def _in_parts(
-    body: bytes, bytes_max: int, new: "Callable[[], zlib._Decompress | zstd.ZstdDecompressor]"
-) -> bytes:
-    out: list[bytes] = []
-    room = bytes_max
-    for _ in range(_PARTS_MAX):
-        decoder = new()
-        part = decoder.decompress(body, room + 1)
-        room -= len(part)
-        if room < 0:
-            raise too_large(bytes_max)
-        if not decoder.eof:
-            raise EOFError("it ends too early")
-        out.append(part)
-        body = decoder.unused_data
-        if not body:
-            return out[0] if len(out) == 1 else b"".join(out)
-    raise EOFError(f"it has more than {_PARTS_MAX} parts")
-
-
-def _unbrotli(body: bytes, bytes_max: int) -> bytes:
-    decoder = brotli.Decompressor()
-    out = decoder.process(body, output_buffer_limit=bytes_max + 1)
-    while not decoder.is_finished() and len(out) <= bytes_max:
-        if decoder.can_accept_more_data():
-            raise EOFError("it ends too early")
-        out += decoder.process(b"", output_buffer_limit=bytes_max + 1 - len(out))
-    if len(out) > bytes_max:
-        raise too_large(bytes_max)
-    return bytes(out)
-
-
-_DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
+_DECODERS: dict[str, Callable[[bytes], _Decoder]] = {
     "gzip": _gunzip,
     "x-gzip": _gunzip,
     "deflate": _inflate,
-    "br": _unbrotli,
-    "zstd": _unzstd,
+    "br": _Brotli,
+    "zstd": _Zstd,
 }

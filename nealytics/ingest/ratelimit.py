@@ -1,4 +1,4 @@
-"""Requests per key and window, for the whole node.
+"""Requests per key and window, for the whole node. A large request counts as several.
 
 Fixed windows: `requests` permits in each, shared by all workers through `NodeMemory`. Who finds none waits in
 this worker's queue, first come first served, for the next window; who finds the queue full gets 429. Windows
@@ -14,6 +14,11 @@ from collections.abc import Callable
 from nealytics.config import IngestConfig
 from nealytics.errors import Refused, stopping
 from nealytics.shared import NodeMemory
+
+# What one permit is good for. A request costs one, and one more for each further 1,000 events and for each
+# further 512 KiB after decompression, whichever is more: both take about 3 ms of the worker.
+PERMIT_EVENTS = 1_000
+PERMIT_BYTES = 512 * 1024
 
 
 class RateLimiter:
@@ -107,7 +112,8 @@ class RateLimiter:
             "rate_limited",
             f"more than {self._requests} requests in {self._window_s:g} s with this key, "
             f"and {queued} more are waiting",
-            detail="Send events in batches, wait for Retry-After, or raise ingest.rate_limit_requests.",
+            detail="Send events in batches, wait for Retry-After, or raise ingest.rate_limit_requests. "
+            f"{PERMIT_EVENTS} events or {PERMIT_BYTES // 1024} KiB count as a request each.",
             headers={
                 "Retry-After": str(max(1, retry_s)),
                 "RateLimit-Limit": str(self._requests),

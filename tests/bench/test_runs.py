@@ -64,3 +64,17 @@ def test_compare_tells_what_another_program_is_worth_beside_this_one(tmp_path: P
     assert 0.05 < report["track_work_ratio"] < 20
     assert 0.05 < report["batch_work_ratio"] < 20
     assert list(data.iterdir()) == []
+
+
+def test_hostile_measures_a_client_alone_and_beside_each_kind_of_body(tmp_path: Path):
+    kinds = ("numbers for events", "zstd bomb")
+    only = [argument for kind in kinds for argument in ("--only", kind)]
+    done = bench(tmp_path, "hostile", *only, "--connections", "1", "--seconds", "0.5", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["alone"]["requests"] > 0
+    assert [result["name"] for result in report["hostile"]] == list(kinds)
+    for result in report["hostile"]:
+        assert result["client"]["requests"] > 0
+        assert result["answers"] > 0
+    assert list(tmp_path.iterdir()) == []

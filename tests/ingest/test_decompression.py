@@ -1,6 +1,7 @@
 """Bodies come out as they went in, bombs and rubbish are refused, and memory stays bounded."""
 
 import gzip
+import random
 import resource
 import sys
 import zlib
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nealytics.errors import Refused
-from nealytics.ingest.decompression import decompress
+from nealytics.ingest.decompression import decompress as decompress_in_steps
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -19,6 +20,10 @@ else:
     from backports import zstd
 
 MIB = 1 << 20
+
+
+def decompress(body: bytes, encoding: str, bytes_max: int) -> bytes:
+    return b"".join(decompress_in_steps(body, encoding, bytes_max))
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -49,6 +54,24 @@ def status(body: bytes, encoding: str, most: int = MIB) -> int:
 @given(data=st.binary(max_size=200) | st.just(BODY))
 def test_what_was_packed_comes_out(kind, data):
     assert decompress(PACK[kind](data), name(kind), MIB) == data
+
+
+@pytest.mark.parametrize("kind", PACK)
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes(3 * MIB),
+        random.Random(1).randbytes(MIB),
+        bytes(random.Random(2).choices(b"abc ", k=700_000)),
+        bytes(256 * 1024),
+        bytes(512 * 1024),
+    ],
+    ids=["zeros", "noise", "text", "one piece", "two pieces"],
+)
+def test_large_body_comes_out_in_pieces(kind, data):
+    pieces = list(decompress_in_steps(PACK[kind](data), name(kind), 4 * MIB))
+    assert b"".join(pieces) == data
+    assert max(map(len, pieces)) <= 512 * 1024
 
 
 @pytest.mark.parametrize("kind", PACK)

@@ -506,3 +506,98 @@ async def test_queued_request_whose_client_hangs_up_leaves_the_queue():
         writers[0].close()
         await until(lambda: worker.memory.rate_queued(0) == 1)
         writers[1].close()
+
+
+# What a request costs
+
+
+async def permits_of(path: str, body: bytes, *, status: int, **headers: str) -> int:
+    """How many permits a request takes, by those that are left for the next ones."""
+    async with serving(rate_limit_requests=40, rate_limit_window_s=86_400, rate_limit_queue_max=0) as worker:
+        assert (await worker.post(path, body, headers=headers)).status == status
+        left = 0
+        while (await worker.post(TRACK, event())).status == 202:
+            left += 1
+        return 40 - left
+
+
+TINY = b'{"projectId":"a","tenantId":"b","sessionId":"c","eventType":"d"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "permits"),
+    [
+        (TINY, 202, 1),
+        (b"[" + b",".join([TINY] * 1_000) + b"]", 202, 1),
+        (b"[" + b",".join([TINY] * 1_001) + b"]", 202, 2),
+        (b"\n".join([TINY] * 15_000), 202, 15),
+        (b"[" + b",".join([b'{"a":"0123456789012345678901234"}'] * 20_000) + b"]", 400, 20),
+        (b"[%b%b]" % (TINY, b" " * 500_000), 202, 1),
+        (b"[%b%b]" % (TINY, b" " * 600_000), 202, 2),
+    ],
+    ids=["one event", "1,000", "1,001", "15,000 lines", "20,000 refused", "500 KB", "600 KB"],
+)
+async def test_large_request_counts_as_several(body, status, permits):
+    assert await permits_of(BATCH, body, status=status) == permits
+    packed = gzip.compress(body, 1)
+    assert await permits_of(BATCH, packed, status=status, **{"Content-Encoding": "gzip"}) == permits
+
+
+async def test_body_that_needs_more_permits_than_are_left_is_429_and_stores_nothing():
+    async with serving(rate_limit_requests=3, rate_limit_window_s=86_400, rate_limit_queue_max=0) as worker:
+        answer = await worker.post(BATCH, b"\n".join([TINY] * 15_000))
+        assert answer.error[:2] == (429, "rate_limited")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert not await worker.rows()
+        assert worker.refused("rate_limited") == 1
+
+
+async def test_body_that_needs_more_permits_than_a_window_has_waits_for_the_next_ones():
+    async with serving(rate_limit_requests=2, rate_limit_window_s=1, rate_limit_queue_max=10) as worker:
+        answer = await worker.post(BATCH, b"\n".join([TINY] * 5_000))
+        assert (answer.status, answer.json["accepted"]) == (202, 5_000)
+
+
+async def test_long_body_is_stored_whole_or_not_at_all():
+    good = b",".join([TINY] * 15_000)
+    async with serving() as worker:
+        answer = await worker.post(BATCH, b"[%b,{oops]" % good)
+        assert answer.error[:2] == (400, "invalid_json")
+        assert not await worker.rows()
+        answer = await worker.post(BATCH, b"[%b]" % good)
+        assert (answer.status, answer.json["accepted"]) == (202, 15_000)
+        assert len(await worker.rows()) == 15_000
+
+
+async def test_event_and_body_beyond_any_limit_are_413():
+    async with serving(body_bytes_max=16 << 20) as worker:
+        long = json.dumps(event(other="x" * (2 << 20)))
+        for path in (TRACK, BEACON, BATCH):
+            answer = await worker.post(path, long.encode())
+            assert answer.error[:2] == (413, "body_too_large")
+        answer = await worker.post(BATCH, b"[" + b",".join([TINY] * 100_001) + b"]")
+        assert answer.error[:2] == (413, "body_too_large")
+        assert not await worker.rows()
+
+
+async def test_long_event_is_tracked():
+    async with serving(body_bytes_max=2 << 20) as worker:
+        answer = await worker.post(TRACK, event(other="x" * 1_000_000, metadata={"a": "y" * 100_000}))
+        assert answer.status == 202
+        [row] = await worker.rows()
+        assert len(row["metadata_json"]) > 100_000
+
+
+async def test_track_goes_on_while_others_send_the_longest_bodies():
+    """Both are answered; what it costs in time is measured by `nealytics bench hostile`."""
+    async with serving(rate_limit_requests=0) as worker:
+        body = gzip.compress(b"[" + b",".join([TINY] * 15_500) + b"]")
+        packed = {"Content-Encoding": "gzip"}
+        long = [asyncio.create_task(worker.post(BATCH, body, headers=packed)) for _ in range(5)]
+        answered_before = 0
+        while not all(task.done() for task in long):
+            assert (await worker.post(TRACK, event())).status == 202
+            answered_before += 1
+        assert [task.result().status for task in long] == [202] * 5
+        assert answered_before > 5
+        assert len(await worker.rows()) == 5 * 15_500 + answered_before

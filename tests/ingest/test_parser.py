@@ -1,21 +1,26 @@
 """Which of the events in a body are taken, and what is said about the others."""
 
 import json
+import re
+from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nealytics.auth.api_keys import KeyGrant
-from nealytics.event import InvalidEvent, Limits
+from nealytics.event import Event, InvalidEvent, Limits
+from nealytics.ingest import parser
 from nealytics.ingest.parser import (
     ERRORS_SHOWN_MAX,
     Parsed,
+    Steps,
     parse_array,
     parse_batch,
     parse_event,
     parse_lines,
     parse_one_or_array,
+    starts_array,
 )
 from tests.fakes.worker import event
 
@@ -25,17 +30,38 @@ ANY = KeyGrant(0, "", "", "server")
 SHOP = KeyGrant(1, "shop", "", "browser")
 
 
+class Outcome(Parsed):
+    """What was counted, and the events."""
+
+    __slots__ = ("events",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+
+
+def run(
+    parse: Callable[..., Steps], body: bytes, limits: Limits, grant: KeyGrant, **options: bool
+) -> Outcome:
+    outcome = Outcome()
+    for events in parse(body, outcome, NOW, limits, grant, **options):
+        outcome.events += events
+    assert outcome.accepted == len(outcome.events)
+    assert outcome.elements == outcome.accepted + outcome.refused.total()
+    return outcome
+
+
 def lines(*bodies: object) -> bytes:
     return b"\n".join(body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies)
 
 
-def sessions(parsed: Parsed) -> list[str]:
+def sessions(parsed: Outcome) -> list[str]:
     return [event.session_id for event in parsed.events]
 
 
 def test_good_array_is_taken_whole_and_in_order():
     body = json.dumps([event(sessionId=str(i)) for i in range(500)]).encode()
-    parsed = parse_array(body, NOW, LIMITS, ANY)
+    parsed = run(parse_array, body, LIMITS, ANY)
     assert sessions(parsed) == [str(i) for i in range(500)]
     assert not parsed.errors
     assert not parsed.refused
@@ -56,11 +82,11 @@ def test_good_array_is_taken_whole_and_in_order():
 )
 def test_bad_event_does_not_spoil_its_neighbours(bad, reason, field):
     for body in (json.dumps([event(sessionId="a"), bad, event(sessionId="b")]).encode(),):
-        parsed = parse_array(body, NOW, LIMITS, ANY)
+        parsed = run(parse_array, body, LIMITS, ANY)
         assert sessions(parsed) == ["a", "b"]
         assert parsed.refused == {reason: 1}
         assert (parsed.errors[0].index, parsed.errors[0].field) == (1, field)
-    parsed = parse_lines(lines(event(sessionId="a"), bad, event(sessionId="b")), NOW, LIMITS, ANY)
+    parsed = run(parse_lines, lines(event(sessionId="a"), bad, event(sessionId="b")), LIMITS, ANY)
     assert sessions(parsed) == ["a", "b"]
     assert (parsed.errors[0].index, parsed.errors[0].field) == (1, field)
 
@@ -70,11 +96,11 @@ def test_bad_event_does_not_spoil_its_neighbours(bad, reason, field):
 )
 def test_malformed_array_is_refused_as_a_whole(body):
     with pytest.raises(InvalidEvent):
-        parse_array(body, NOW, LIMITS, ANY)
+        run(parse_array, body, LIMITS, ANY)
 
 
 def test_all_refusals_are_counted_and_the_first_are_shown():
-    parsed = parse_array(json.dumps([{}] * 300 + [event()]).encode(), NOW, LIMITS, ANY)
+    parsed = run(parse_array, json.dumps([{}] * 300 + [event()]).encode(), LIMITS, ANY)
     assert parsed.refused.total() == 300
     assert [refusal.index for refusal in parsed.errors] == list(range(ERRORS_SHOWN_MAX))
     assert len(parsed.events) == 1
@@ -82,12 +108,12 @@ def test_all_refusals_are_counted_and_the_first_are_shown():
 
 def test_lines_may_be_blank_end_in_crlf_or_not_end():
     body = lines(event(sessionId="a")) + b"\r\n\r\n \n\n" + lines(event(sessionId="b"))
-    assert sessions(parse_lines(body, NOW, LIMITS, ANY)) == ["a", "b"]
+    assert sessions(run(parse_lines, body, LIMITS, ANY)) == ["a", "b"]
 
 
 def test_bad_line_is_one_error_whatever_is_wrong_with_it():
     body = lines(event(), b"{oops", b"\xff", event(), b"[" * 50_000, lines(event()) * 2)
-    parsed = parse_lines(body, NOW, LIMITS, ANY)
+    parsed = run(parse_lines, body, LIMITS, ANY)
     assert len(parsed.events) == 2
     assert parsed.refused == {"invalid_json": 3, "invalid_event": 1}
     assert [refusal.index for refusal in parsed.errors] == [1, 2, 4, 5]
@@ -102,28 +128,28 @@ def test_batch_tells_array_one_event_and_lines_apart():
         (one, 1),
         (lines(event(), event(), event()), 3),
     ):
-        assert len(parse_batch(body, NOW, LIMITS, ANY, lines=False).events) == count
+        assert len(run(parse_batch, body, LIMITS, ANY, lines=False).events) == count
 
 
 def test_batch_that_says_lines_is_read_as_lines_even_if_the_first_looks_like_an_array():
-    parsed = parse_batch(lines(b"[oops", event()), NOW, LIMITS, ANY, lines=True)
+    parsed = run(parse_batch, lines(b"[oops", event()), LIMITS, ANY, lines=True)
     assert (len(parsed.events), parsed.refused.total()) == (1, 1)
 
 
 def test_one_bad_event_over_several_lines_is_one_error():
-    parsed = parse_batch(json.dumps(event(eventType=""), indent=2).encode(), NOW, LIMITS, ANY, lines=False)
+    parsed = run(parse_batch, json.dumps(event(eventType=""), indent=2).encode(), LIMITS, ANY, lines=False)
     assert [(refusal.index, refusal.field) for refusal in parsed.errors] == [(0, "eventType")]
 
 
 def test_one_object_is_an_array_of_one():
-    assert len(parse_one_or_array(lines(event()), NOW, LIMITS, ANY).events) == 1
-    assert parse_one_or_array(lines({}), NOW, LIMITS, ANY).refused == {"invalid_event": 1}
+    assert len(run(parse_one_or_array, lines(event()), LIMITS, ANY).events) == 1
+    assert run(parse_one_or_array, lines({}), LIMITS, ANY).refused == {"invalid_event": 1}
     with pytest.raises(InvalidEvent):
-        parse_one_or_array(b"{oops", NOW, LIMITS, ANY)
+        run(parse_one_or_array, b"{oops", LIMITS, ANY)
 
 
 def test_bound_key_writes_its_own_project_only():
-    parsed = parse_array(json.dumps([event(), event(projectId="other")]).encode(), NOW, LIMITS, SHOP)
+    parsed = run(parse_array, json.dumps([event(), event(projectId="other")]).encode(), LIMITS, SHOP)
     assert len(parsed.events) == 1
     assert parsed.refused == {"forbidden": 1}
     assert parsed.errors[0].field == "projectId"
@@ -139,9 +165,9 @@ def test_body_of_a_million_crumbs_is_refused_without_looking_at_each():
     """A key that is public (a browser's) must not be able to hold up the worker."""
     for crumb in (b"1", b"{}", b'""'):
         with pytest.raises(InvalidEvent, match="too small to be events"):
-            parse_array(b"[" + b",".join([crumb] * 250_000) + b"]", NOW, LIMITS, ANY)
+            run(parse_array, b"[" + b",".join([crumb] * 250_000) + b"]", LIMITS, ANY)
         with pytest.raises(InvalidEvent, match="too small to be events"):
-            parse_lines(b"\n".join([crumb] * 250_000), NOW, LIMITS, ANY)
+            run(parse_lines, b"\n".join([crumb] * 250_000), LIMITS, ANY)
 
 
 ELEMENTS = st.lists(
@@ -153,10 +179,172 @@ ELEMENTS = st.lists(
 
 @given(ELEMENTS)
 def test_array_and_lines_agree_on_every_mixture(elements):
-    array = parse_array(json.dumps(elements).encode(), NOW, LIMITS, ANY)
-    line = parse_lines(lines(*elements), NOW, LIMITS, ANY)
+    array = run(parse_array, json.dumps(elements).encode(), LIMITS, ANY)
+    line = run(parse_lines, lines(*elements), LIMITS, ANY)
     assert len(array.events) == len(line.events) == elements.count(event())
     assert array.refused == line.refused
     assert [(r.index, r.field, r.error) for r in array.errors] == [
         (r.index, r.field, r.error) for r in line.errors
     ]
+
+
+# Slices
+
+BLANKS = st.text(" \t\r\n", max_size=3)
+VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=6) | st.sampled_from([r"\\", '"', '},{"projectId":', "],["]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+SPACED_EVENTS = st.builds(
+    lambda metadata, session, key: json.dumps(
+        event(sessionId=session, **{key: metadata}), ensure_ascii=len(session) % 2 == 0
+    ),
+    st.dictionaries(st.text(max_size=3), VALUES, max_size=3) | VALUES,
+    st.text(min_size=1, max_size=3),
+    st.sampled_from(["metadata", "other", "metadataJson"]),
+)
+ARRAYS = st.lists(st.tuples(BLANKS, SPACED_EVENTS | VALUES.map(json.dumps), BLANKS), max_size=12).map(
+    lambda elements: "[" + ",".join(before + element + after for before, element, after in elements) + "]"
+)
+
+
+def outcome_of(body: bytes) -> tuple[object, ...]:
+    try:
+        outcome = run(parse_array, body, LIMITS, ANY)
+    except InvalidEvent as error:
+        return ("malformed", error.reason)
+    events = [(event.session_id, event.metadata_json) for event in outcome.events]
+    return events, outcome.refused, [(refusal.index, refusal.field) for refusal in outcome.errors]
+
+
+def whole_and_sliced(body: bytes, slice_bytes: int) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parser, "SLICE_BYTES", 1 << 30)
+        whole = outcome_of(body)
+        patch.setattr(parser, "SLICE_BYTES", slice_bytes)
+        patch.setattr(parser, "_WINDOW_BYTES", max(2, slice_bytes // 4))
+        return whole, outcome_of(body)
+
+
+@given(ARRAYS, st.integers(2, 300))
+def test_sliced_array_comes_to_the_same_as_a_whole_one(array, slice_bytes):
+    whole, sliced = whole_and_sliced(array.encode(errors="replace"), slice_bytes)
+    assert sliced == whole
+
+
+@given(
+    ARRAYS,
+    st.integers(2, 300),
+    st.floats(0, 1, exclude_max=True),
+    st.integers(0, 3),
+    st.sampled_from([b"", b",", b"]", b"[", b"{", b"}", b'"', b"\\", b" ", b"1", b"\xff", b"},", b"],["]),
+)
+def test_array_that_is_malformed_anywhere_is_refused_however_it_is_sliced(array, size, place, cut, inserted):
+    body = array.encode(errors="replace")
+    at = int(len(body) * place)
+    body = body[:at] + inserted + body[at + cut :]
+    assume(starts_array(body))  # the handlers ask that first
+    whole, sliced = whole_and_sliced(body, size)
+    assert sliced == whole
+
+
+@pytest.mark.parametrize("between", [b",", b", ", b" ,\n", b"},{"])
+def test_long_array_is_taken_whole_and_in_order_however_it_is_written(between):
+    text = lines(event(sessionId="@", metadata={"a": [{"projectId": 1}, {"projectId": 2}], "b": '"},{"\\'}))
+    elements = [text.replace(b"@", b"%d" % i) for i in range(3_000)]
+    if between == b"},{":
+        # Every first key another one, so that no cut can be guessed.
+        elements = [b'{"%d":1,' % i + element[1:] for i, element in enumerate(elements)]
+        between = b","
+    body = b"[" + between.join(elements) + b"]"
+    assert len(body) > 10 * parser.SLICE_BYTES
+    assert sessions(run(parse_array, body, LIMITS, ANY)) == [str(i) for i in range(3_000)]
+
+
+def test_every_step_of_a_long_body_is_short():
+    body = json.dumps([event()] * 10_000).encode()
+    steps = list(parse_array(body, Parsed(), NOW, LIMITS, ANY))
+    assert sum(map(len, steps)) == 10_000
+    assert max(map(len, steps)) <= 256
+
+
+def test_position_of_malformed_json_is_that_in_the_body():
+    elements = [json.dumps(event()).encode()] * 2_000
+    body = b"[" + b",".join([*elements, b"{oops", *elements]) + b"]"
+    with pytest.raises(InvalidEvent) as caught:
+        run(parse_array, body, LIMITS, ANY)
+    (position,) = re.findall(r"\(byte (\d+)\)", caught.value.message)
+    assert abs(int(position) - body.index(b"oops")) <= 1
+
+
+@pytest.mark.parametrize("end", [b",]", b"", b",", b"]]", b"],[]", b"}]", b"]\x00"])
+def test_long_array_with_a_wrong_end_is_malformed(end):
+    body = b"[" + b",".join([lines(event())] * 2_000) + end
+    with pytest.raises(InvalidEvent) as caught:
+        run(parse_array, body, LIMITS, ANY)
+    assert caught.value.reason == "invalid_json"
+
+
+def test_long_lines_are_taken_in_order_and_blank_ones_skipped():
+    sent = [lines(event(sessionId=str(i), metadata={"a": "x" * (i * 50)})) for i in range(1_500)]
+    body = b"\n \n".join(sent) + b"\n" * 100_000
+    assert sessions(run(parse_lines, body, LIMITS, ANY)) == [str(i) for i in range(1_500)]
+
+
+def test_long_event_is_taken_with_the_last_of_each_field_and_its_metadata_as_written():
+    metadata = b'{ "a" :' + b"[1 ,2]" * 0 + b'"' + b"\\u00e9x" * 20_000 + b'"}'
+    body = b'{"projectId":"old",' + lines(event())[1:-1] + b',"other":[{}],"metadata":%b}' % metadata
+    assert len(body) > parser.SLICE_BYTES
+    [taken] = run(parse_batch, body, LIMITS, ANY, lines=False).events
+    assert (taken.project_id, taken.metadata_json) == ("shop", metadata)
+    # In an array and as a line, too.
+    assert run(parse_array, b"[%b,%b]" % (body, body), LIMITS, ANY).events[1].metadata_json == metadata
+    assert run(parse_lines, body + b"\n" + body, LIMITS, ANY).events[1].metadata_json == metadata
+
+
+def test_long_event_of_a_wrong_type_is_explained():
+    body = lines(event(userId=7, metadata={"a": "x" * 50_000}))
+    for parse, sent in ((parse_array, b"[%b]" % body), (parse_lines, body), (parse_one_or_array, body)):
+        [refusal] = run(parse, sent, LIMITS, ANY).errors
+        assert (refusal.field, refusal.error) == ("userId", "userId is 7; it must be a string")
+
+
+def test_event_longer_than_any_may_be_is_refused():
+    body = lines(event(metadata={"a": "x" * parser.EVENT_BYTES_MAX}))
+    for parse, sent in ((parse_array, b"[%b]" % body), (parse_one_or_array, body)):
+        with pytest.raises(InvalidEvent, match=f"at most {parser.EVENT_BYTES_MAX}") as caught:
+            run(parse, sent, LIMITS, ANY)
+        assert caught.value.reason == "body_too_large"
+    outcome = run(parse_lines, body + b"\n" + lines(event()), LIMITS, ANY)
+    assert (outcome.refused, outcome.accepted) == ({"body_too_large": 1}, 1)
+
+
+def test_body_of_more_events_than_any_may_have_is_refused():
+    body = b"[" + b",".join([lines(event())] * (parser.EVENTS_MAX + 1)) + b"]"
+    with pytest.raises(InvalidEvent, match="more than 100000 events") as caught:
+        run(parse_array, body, LIMITS, ANY)
+    assert caught.value.reason == "body_too_large"
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b"{}", "invalid_event"),
+        (b'{"projectId":1}', "invalid_event"),
+        (b"1", "invalid_event"),
+        (lines(event(timestamp=1)), "outside_time_window"),
+        (lines(event(timestamp="x")), "invalid_event"),
+        (lines(event(projectId="other")), "forbidden"),
+    ],
+)
+def test_elements_after_the_first_100_errors_are_counted_under_the_same_reason(bad, reason):
+    limits = Limits(256, 2048, age_ms_max=86_400_000, future_ms_max=86_400_000)
+    for parse, body in (
+        (parse_array, b"[%b]" % b",".join([bad] * 900)),
+        (parse_lines, b"\n".join([bad] * 900)),
+    ):
+        outcome = run(parse, body, limits, SHOP)
+        assert outcome.refused == {reason: 900}
+        assert [refusal.index for refusal in outcome.errors] == list(range(ERRORS_SHOWN_MAX))
+        assert all(refusal.error for refusal in outcome.errors)
