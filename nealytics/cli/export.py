@@ -29,10 +29,10 @@ from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, Setting, endpoint_of
 from nealytics.clickhouse.embedded import engine_dir, running_engine
 from nealytics.clickhouse.encoding import Packer
+from nealytics.clickhouse.error_codes import Kind
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import Config, load
 from nealytics.errors import NealyticsError, Refused
-from nealytics.http.reads import LATER_CODES, LIMIT_CODES
 from nealytics.queries import export
 from nealytics.queries.export import Params, Slice
 from nealytics.queries.filters import Selection
@@ -261,7 +261,7 @@ async def _copied(
 
 
 def _too_large(error: NealyticsError) -> bool:
-    return isinstance(error, ClickHouseError) and error.code in LIMIT_CODES
+    return isinstance(error, ClickHouseError) and error.kind is Kind.LIMIT
 
 
 class _Asker:
@@ -305,7 +305,7 @@ class _Asker:
 
 
 def _may_pass(error: ClickHouseError) -> bool:
-    return isinstance(error, ClickHouseUnavailable) or error.code in LATER_CODES
+    return error.kind is Kind.LATER
 
 
 @contextmanager

@@ -3,11 +3,12 @@
     ClickHouseError                 it answered: no
     └── ClickHouseUnavailable       it did not answer, or not completely; code 0
 
-Codes are those of ClickHouse's `src/Common/ErrorCodes.cpp`. They are part of its interface and never reused.
+`error_codes` has all codes and what each means.
 """
 
 import re
 
+from nealytics.clickhouse.error_codes import KINDS, NAMES, Kind, kind_of
 from nealytics.errors import NealyticsError
 
 UNKNOWN_TABLE = 60
@@ -18,41 +19,7 @@ UNKNOWN_SETTING = 115
 TABLE_IS_READ_ONLY = 242
 AUTHENTICATION_FAILED = 516
 
-# Codes that can only mean that a row's content is at fault, so that the same rows will be refused again
-# however long one waits. Kept short: a code that is missing here costs waiting and an alert, a wrong one
-# costs events. Most cannot come from our own rows and an unchanged table; they come from constraints and
-# materialized views, which compute with what customers sent. 252 (too many parts or partitions) is overload
-# and must never be here.
-BAD_CONTENT_CODES = frozenset(
-    {
-        6,  # CANNOT_PARSE_TEXT
-        25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
-        26,  # CANNOT_PARSE_QUOTED_STRING
-        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
-        32,  # ATTEMPT_TO_READ_AFTER_EOF: the row is shorter than its columns say
-        33,  # CANNOT_READ_ALL_DATA: the same, inside a string
-        38,  # CANNOT_PARSE_DATE
-        41,  # CANNOT_PARSE_DATETIME
-        69,  # ARGUMENT_OUT_OF_BOUND
-        70,  # CANNOT_CONVERT_TYPE: accurateCast of a value that does not fit
-        72,  # CANNOT_PARSE_NUMBER
-        117,  # INCORRECT_DATA
-        130,  # CANNOT_READ_ARRAY_FROM_TEXT
-        131,  # TOO_LARGE_STRING_SIZE
-        153,  # ILLEGAL_DIVISION
-        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
-        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
-        376,  # CANNOT_PARSE_UUID
-        395,  # FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
-        407,  # DECIMAL_OVERFLOW
-        441,  # CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING
-        467,  # CANNOT_PARSE_BOOL
-        469,  # VIOLATED_CONSTRAINT
-        675,  # CANNOT_PARSE_IPV4
-        676,  # CANNOT_PARSE_IPV6
-        691,  # UNKNOWN_ELEMENT_OF_ENUM
-    }
-)
+BAD_CONTENT_CODES = frozenset(code for code, kind in KINDS.items() if kind is Kind.CONTENT)
 
 # What is the matter with one server, and perhaps not with the replicas beside it. Overload (202, 241, 252) is
 # not among them, it would follow the batch; nor a quorum that is not there (285, 286), which is the shard's.
@@ -63,11 +30,16 @@ ADDRESS_CODES = frozenset(
         192,  # UNKNOWN_USER
         193,  # WRONG_PASSWORD
         194,  # REQUIRED_PASSWORD
+        195,  # IP_ADDRESS_NOT_ALLOWED
         225,  # NO_ZOOKEEPER
         236,  # ABORTED: it is shutting down
         TABLE_IS_READ_ONLY,  # it has lost Keeper
         243,  # NOT_ENOUGH_SPACE
+        439,  # CANNOT_SCHEDULE_TASK: it is shutting down, or has no threads left
         AUTHENTICATION_FAILED,
+        696,  # ASYNC_LOAD_CANCELED: it is shutting down before it had its tables
+        733,  # TABLE_IS_BEING_RESTARTED
+        774,  # TABLE_IS_PERMANENTLY_READ_ONLY
         999,  # KEEPER_EXCEPTION: it is losing Keeper
     }
 )
@@ -102,7 +74,7 @@ class ClickHouseError(NealyticsError):
     def __init__(self, code: int, message: str, *, status: int = 0, name: str = "") -> None:
         self.code = code
         self.status = status
-        self.name = name or _name_in(message)
+        self.name = name or _name_in(message) or NAMES.get(code, "")
         self.message = message.strip()[:_MESSAGE_CHARS_MAX]
         advice = _ADVICE.get(code)
         super().__init__(
@@ -111,9 +83,13 @@ class ClickHouseError(NealyticsError):
         )
 
     @property
+    def kind(self) -> Kind:
+        return kind_of(self.code)
+
+    @property
     def bad_content(self) -> bool:
         """Whether rows of the insert can be at fault. If so it is worth finding out which; waiting is not."""
-        return self.code in BAD_CONTENT_CODES
+        return self.kind is Kind.CONTENT
 
     @property
     def of_the_address(self) -> bool:
@@ -139,6 +115,10 @@ class ClickHouseUnavailable(ClickHouseError):
         self.status = 0
         self.name = ""
         self.message = message
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.LATER
 
     @property
     def of_the_address(self) -> bool:

@@ -31,7 +31,8 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.scope import Scope
 from nealytics.auth.token_rate import TokenRate
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.error_codes import Kind
+from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.config import Config
 from nealytics.errors import NealyticsError, Refused
 from nealytics.http.gate import QueryGate
@@ -51,15 +52,6 @@ LEFT_CHECK_S = 0.5  # how often a running query looks whether its client is stil
 
 T = TypeVar("T")
 P = TypeVar("P")
-
-# The query was too much for what ClickHouse may spend on one: asking again the same way will not help.
-# 128 size of an array (one session's events), 158 rows, 159 time, 160 estimated time, 191 set size,
-# 241 memory, 243 disk, 307 bytes, 396 size of the answer.
-LIMIT_CODES = frozenset({128, 158, 159, 160, 191, 241, 243, 307, 396})
-
-# It is busy, away, or not set up (yet): asking again later can help. 201 quota, 202 too many queries at once,
-# 209 and 210 its network, 60 and 81 no table or database yet, 192 to 194 and 516 our user or password.
-LATER_CODES = frozenset({60, 81, 192, 193, 194, 201, 202, 209, 210, 516})
 
 
 class Reads:
@@ -261,14 +253,14 @@ def refusal(error: NealyticsError) -> Exception:
         )
     if not isinstance(error, ClickHouseError):
         return error
-    if error.code in LIMIT_CODES:
+    if error.kind is Kind.LIMIT:
         return Refused(
             422,
             "query_too_large",
             "the query needs more than ClickHouse may spend on one",
             detail="Narrow the time range, add a filter (eventType, sessionId), or ask for a smaller limit.",
         )
-    if isinstance(error, ClickHouseUnavailable) or error.code in LATER_CODES:
+    if error.kind is Kind.LATER:
         return Refused(
             503,
             "clickhouse_unavailable",
