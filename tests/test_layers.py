@@ -9,7 +9,7 @@ PACKAGE = Path(nealytics.__file__).parent
 
 # Each layer may import from the layers before it and from itself.
 LAYERS = [
-    {"nealytics", "errors", "shared", "notify", "process", "tls", "directories"},
+    {"nealytics", "directories", "errors", "notify", "pace", "process", "shared", "tls"},
     {"observe"},
     {"config"},
     {"event"},

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from nealytics.auth.jwt import TokenVerifier
@@ -32,11 +33,11 @@ class RecordingClient(ClickHouseClient):
         super().__init__(*arguments)
         self.sent: deque[tuple[dict[str, Any], str]] = deque(maxlen=_SENT_MAX)
 
-    async def _request(
+    async def _begin(
         self, address: Address, parameters: Mapping[str, Any], body: bytes, **options: Any
-    ) -> bytes:
+    ) -> aiohttp.ClientResponse:
         self.sent.append((dict(parameters), body.decode()))
-        return await super()._request(address, parameters, body, **options)
+        return await super()._begin(address, parameters, body, **options)
 
 
 async def serve(config: Config, listener: socket.socket) -> None:

@@ -30,6 +30,7 @@ import msgspec
 from yarl import URL
 
 from nealytics.clickhouse.addresses import IDENTITY, TABLE, Address, Addresses
+from nealytics.clickhouse.answer import rows_of
 from nealytics.clickhouse.embedded import socket_path
 from nealytics.clickhouse.errors import (
     UNKNOWN_SETTING,
@@ -263,11 +264,12 @@ class ClickHouseClient:
         *,
         settings: Mapping[str, Setting] | None = None,
         at: Address | None = None,
+        received: Callable[[int], None] | None = None,
     ) -> list[list[Any]]:
         """The rows of a SELECT that has no FORMAT clause. `{name:Type}` in it takes `params["name"]`.
 
         Read-only, and never shows an event twice. 64-bit integers are ints; NaN is None. `at` asks there and
-        nowhere else.
+        nowhere else. `received` is told how many bytes have come, as they come; what it raises ends the read.
         """
         address = at or self._read_address()
         sent: dict[str, Setting] = {
@@ -281,11 +283,9 @@ class ClickHouseClient:
             **sent,
             **_bound(params or {}),
         }
-        answer = await self._read(address, parameters, sql.encode())
-        try:
-            return msgspec.json.decode(answer, type=_Answer).data
-        except msgspec.MsgspecError as error:
-            raise ClickHouseUnavailable(f"the answer is not JSON: {error}") from error
+        body = sql.encode()
+        with self._watching(address):
+            return await _again_if_idle_too_long(lambda: self._rows(address, parameters, body, received))
 
     @asynccontextmanager
     async def stream(
@@ -494,12 +494,21 @@ class ClickHouseClient:
         if before is address and after is not address and not self.addresses.is_cooling(after):
             log.warning("%s; going on with %s", error, self._where(after))
 
-    async def _read(self, address: Address, parameters: Mapping[str, Setting], body: bytes) -> bytes:
-        timeout_s = self._config.query_timeout_s + _ANSWER_GRACE_S
-        with self._watching(address):
-            return await _again_if_idle_too_long(
-                lambda: self._request(address, parameters, body, timeout_s=timeout_s)
-            )
+    async def _rows(
+        self,
+        address: Address,
+        parameters: Mapping[str, Setting],
+        body: bytes,
+        received: Callable[[int], None] | None,
+    ) -> list[list[Any]]:
+        within = self._timeout(self._config.query_timeout_s + _ANSWER_GRACE_S)
+        response = await self._begin(address, parameters, body, within=within)
+        async with response:
+            pieces = self._pieces(address, response)
+            try:
+                return await rows_of(pieces if received is None else _told(pieces, received))
+            except ValueError as error:  # msgspec's are, too
+                raise ClickHouseUnavailable(f"{self._where(address)}: {error}") from error
 
     async def _command_at(
         self, address: Address, parameters: Mapping[str, Setting], sql: str, timeout_s: float | None = None
@@ -641,6 +650,12 @@ class ClickHouseClient:
 
 class _Answer(msgspec.Struct):
     data: list[list[Any]]
+
+
+async def _told(pieces: AsyncIterator[bytes], received: Callable[[int], None]) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        received(len(piece))
+        yield piece
 
 
 async def _again_if_idle_too_long(read: Callable[[], Awaitable[T]]) -> T:

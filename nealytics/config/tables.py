@@ -48,6 +48,7 @@ class ServerConfig(_Table, frozen=True):
     header_timeout_s: Seconds = 5.0
     body_idle_timeout_s: Seconds = 10.0
     request_timeout_s: Seconds = 30.0  # head and body together
+    answer_bytes_per_s_min: Count = 4_096  # that a client must read; 0 = anything within body_idle_timeout_s
     keepalive_timeout_s: Seconds = 75.0
     shutdown_timeout_s: Seconds = 10.0
     cors_allowed_origins: tuple[str, ...] = ()  # empty = any origin
@@ -191,6 +192,8 @@ class QueryConfig(_Table, frozen=True):
     memory_bytes_max: Count = 2 * GIB
     result_rows_max: Count = 2_000_000
     result_bytes_max: Count = 128 * MIB
+    page_bytes_max: Annotated[int, Meta(ge=KIB, le=128 * MIB)] = 8 * MIB  # of a page of the timeline
+    unread_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB  # answers in memory, per worker
     concurrency_max: Annotated[int, Meta(ge=1, le=1_000)] = 4  # queries at once, per worker
     queue_max: Count = 200  # queries that wait for their turn, per worker
     queue_timeout_s: Seconds = 15.0

@@ -8,7 +8,8 @@ text. This does the same work with limits:
     body            `ingest.body` reads it, with its own limits; `head_s` tells what the head has used up
     idle            closed `keepalive_timeout_s` after an answer
     connections     `connections_max` per worker; one more gets 503 and is closed
-    answer          cut off if the client reads nothing of it for `body_idle_timeout_s`
+    answer          cut off if the client takes it at less than `answer_bytes_per_s_min`, looked at over
+                    `body_idle_timeout_s`
     broken request  400 as JSON, close; also without a version, or with more chunk framing than body
     CONNECT         405 as JSON, close
     Expect          417 as JSON, if it is another than 100-continue
@@ -22,11 +23,9 @@ cost 5 ms every second, and a busy one nothing.
 """
 
 import asyncio
-import fcntl
 import logging
 import socket
-import struct
-import termios
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
@@ -92,7 +91,7 @@ class Connection(web.RequestHandler):
         "_is_broken",
         "_out",
         "_server",
-        "_unread",
+        "_taken",
         "_unread_since",
         "head_s",
         "on_lost",
@@ -113,8 +112,8 @@ class Connection(web.RequestHandler):
         self._is_broken = False  # whether what follows cannot be told from what came
         # aiohttp's `transport` is gone as soon as it is closed, its answers unread perhaps for ever.
         self._out: asyncio.Transport | None = None
-        self._unread = 0  # bytes of answers that the client had not taken when last looked at
-        self._unread_since = 0.0
+        self._unread_since = 0.0  # when answers began to wait for the client; 0 = none does
+        self._taken = 0  # the bytes that it had taken then
         self.head_s = 0.0  # what the head of the latest request took
         self.on_lost: Callable[[], None] | None = None  # for a handler that waits for something else
 
@@ -297,14 +296,20 @@ class Connection(web.RequestHandler):
             self._parser.message_consumed()
         return [message.path for message, _ in messages] != [_PROBE_PATH]
 
-    def cut_off_if_unread(self, now: float, oldest: float) -> None:
-        """A client that asks and does not read would keep its connection, and the answers, for ever."""
-        unread = _unread_bytes(self._out) if self._out is not None else 0
-        if not self._unread or unread < self._unread:
-            self._unread_since = now
+    def cut_off_if_unread(self, now: float, oldest: float, bytes_per_s_min: int) -> None:
+        """A client that asks and hardly reads would keep its connection, and the answers, for ever."""
+        out = self._out
+        if out is None or not out.get_write_buffer_size():
+            # The kernel has all that there is, and nothing is held for it.
+            self._unread_since = 0.0
+            return
+        if not self._unread_since:
+            self._unread_since, self._taken = now, _taken_bytes(out)
         elif self._unread_since < oldest:
-            cast(asyncio.Transport, self._out).abort()
-        self._unread = unread
+            taken = _taken_bytes(out)
+            if taken - self._taken < max(1.0, bytes_per_s_min * (now - self._unread_since)):
+                out.abort()
+            self._unread_since, self._taken = now, taken
 
     def handle_error(
         self,
@@ -355,18 +360,19 @@ class Connection(web.RequestHandler):
         return response
 
 
-def _unread_bytes(transport: asyncio.Transport) -> int:
-    """What the peer has not acknowledged: ours, and the kernel's megabytes, for which a slow line may need
-    longer than any patience. 0 if none waits here: then the kernel has all, and nothing is held for it."""
-    ours = transport.get_write_buffer_size()
-    if not ours:
-        return 0
+def _taken_bytes(transport: asyncio.Transport) -> int:
+    """How many bytes the peer has acknowledged since it connected. What waits in the kernel is not among
+    them: for its megabytes a slow line may need longer than any patience."""
     try:
         sock = transport.get_extra_info("socket")
-        (kernels,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED + 8)
     except OSError:
-        kernels = 0  # it was closed in this moment
-    return ours + int(kernels)
+        return 0  # it was closed in this moment
+    return int.from_bytes(info[_BYTES_ACKED:], sys.byteorder)
+
+
+# Where tcpi_bytes_acked is in Linux's struct tcp_info, since 4.1.
+_BYTES_ACKED = 120
 
 
 class _Server(web.Server):
@@ -500,6 +506,6 @@ class HttpServer:
         oldest_unread = now - self._config.body_idle_timeout_s
         for connection in cast(list[Connection], self._server.connections):
             connection.close_if_head_is_late(oldest_head)
-            connection.cut_off_if_unread(now, oldest_unread)
+            connection.cut_off_if_unread(now, oldest_unread, self._config.answer_bytes_per_s_min)
         delay_s = min(_SWEEP_S_MAX, self._config.header_timeout_s / 4, self._config.body_idle_timeout_s / 4)
         self._sweep = loop.call_later(delay_s, self._sweep_connections)

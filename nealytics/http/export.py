@@ -1,10 +1,10 @@
 """Serves `GET /api/v1/telemetry/export`; what is in an export and how it is cut up is in `queries.export`.
 
-A worker holds no more of an export than the buffers of two connections. NDJSON and CSV are one query per
-slice; each takes its turn with the other reads, and is sent on when it is complete. So a slow client holds up
-no query, and one that leaves costs at most the slice that is being read. What can help is done before an
-export is given up: a slice that is too much for one query is halved, and one that fails for the moment is
-asked for again.
+A worker holds no more of an export than the buffers of two connections (`_BUFFER_BYTES`). NDJSON and CSV are
+one query per slice; each takes its turn with the other reads, and is sent on when it is complete. So a slow
+client holds up no query, and one that leaves costs at most the slice that is being read. What can help is
+done before an export is given up: a slice that is too much for one query is halved, and one that fails for
+the moment is asked for again.
 """
 
 import asyncio
@@ -31,6 +31,9 @@ log = logging.getLogger("nealytics.http.export")
 
 # For slices after the first one: together half a minute, in which ClickHouse can be started again.
 _RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+
+# Of one export: what has arrived from ClickHouse, what is packed, and what the client has not read.
+_BUFFER_BYTES = 1024 * 1024
 
 _ENCODINGS = ("zstd", "gzip")
 _CHARSET = {"csv": "; charset=utf-8"}
@@ -59,7 +62,8 @@ class Exports:
         response = head_of(request, self._cors, content_type, headers, arguments.warnings)
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=response.headers)
-        with self.places.one(scope):
+        with self.places.one(scope), self._reads.charge(scope) as charge:
+            charge.add(_BUFFER_BYTES)
             pieces = _Export(self._reads, scope, events, params, self._parquet_timeout_s).pieces()
             if packed is not None:
                 pieces = _packed(pieces, packed)

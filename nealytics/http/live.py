@@ -12,9 +12,10 @@ A stream that is resumed joins its hub first and then reads for itself what it h
 between the two; what comes from both is shown once.
 
 Bounds: streams per token and per worker; messages that wait for a client that does not read them
-(`BACKLOG_BYTES_MAX`, then it is cut off and resumes); keys that are remembered (`SEEN_MAX`, beyond it an
-event may be repeated); how far back a stream is resumed (`live.RESUME_MS_MAX`, beyond it a message says what
-is left out); and the hubs' questions together, which take half of one query's time at most.
+(`BACKLOG_BYTES_MAX`, and the worker's budget for all answers; then it is cut off and resumes); keys that are
+remembered (`SEEN_MAX`, beyond it an event may be repeated); how far back a stream is resumed
+(`live.RESUME_MS_MAX`, beyond it a message says what is left out); and the hubs' questions together, which
+take half of one query's time at most.
 """
 
 import asyncio
@@ -40,6 +41,7 @@ from nealytics.http.app import Cors
 from nealytics.http.gate import busy
 from nealytics.http.reads import Reads, refusal
 from nealytics.http.streaming import Places, break_off, head_of
+from nealytics.http.unread import Charge
 from nealytics.queries import live
 from nealytics.queries.filters import Filter
 from nealytics.queries.live import STREAM, New
@@ -49,6 +51,8 @@ log = logging.getLogger("nealytics.http.live")
 
 BACKLOG_BYTES_MAX = 2 * 1024 * 1024
 SEEN_MAX = 100_000
+# Of one stream, beside its messages: what aiohttp and asyncio may hold before they wait for the client.
+_BUFFER_BYTES = 64 * 1024
 RETRY_MAX_S = 5.0
 # A client waits so long before it comes back; not all of them in the same second.
 _COME_BACK_MS = (1_000, 3_000)
@@ -88,8 +92,9 @@ class Live:
         response = head_of(request, self._cors, live.CONTENT_TYPE, {}, arguments.warnings)
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=response.headers)
-        with self.places.one(scope):
-            return await self._serve(request, response, scope, events, params)
+        with self.places.one(scope), self._reads.charge(scope) as charge:
+            charge.add(_BUFFER_BYTES)
+            return await self._serve(request, response, scope, events, params, charge)
 
     async def stop(self, _app: web.Application | None = None) -> None:
         self._stopping = True
@@ -104,9 +109,10 @@ class Live:
         scope: Scope,
         events: Events,
         params: live.Params,
+        charge: Charge,
     ) -> web.StreamResponse:
         hub = self._hub_of(scope, events, params.filters)
-        backlog = Backlog()
+        backlog = Backlog(charge)
         hub.streams.add(backlog)
         self._streams.add(backlog)
         expiry = self._when_expired(scope, backlog)
@@ -172,6 +178,7 @@ class Live:
                 last_ms = first_ms
             async for page in self._missed(hub, scope, params.filters, last_ms - hub.overlap_ms):
                 if new := unseen(page, shown):
+                    backlog.hold(size_of(new))
                     yield b"".join([event.message for event in new])
             shown = {key: at_ms for key, at_ms in shown.items() if at_ms > seen_ms}
         while True:
@@ -261,11 +268,13 @@ class Live:
 class Backlog:
     """What one stream's client has yet to be sent, and whether the stream is to end."""
 
-    def __init__(self) -> None:
+    def __init__(self, charge: Charge) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.is_following = False  # waits for its hub, having sent all that it was handed
         self._batches: deque[list[New]] = deque()
         self._bytes = 0
+        self._sending = 0
+        self._charge = charge
         self._filled = asyncio.Event()
 
     @property
@@ -277,23 +286,39 @@ class Backlog:
             self.ended.set_result(why)
 
     def put(self, batch: list[New]) -> None:
+        size = size_of(batch)
         # One batch is always taken: it may be large by itself.
         if self._batches and self._bytes > BACKLOG_BYTES_MAX:
             self.end(_SLOW)
         if self.ended.done():
             return
+        if not self._charge.try_add(size):
+            self.end(_SLOW)
+            return
         self._batches.append(batch)
-        self._bytes += sum(len(event.data) for event in batch)
+        self._bytes += size
         self.is_following = False
         self._filled.set()
 
+    def hold(self, size: int) -> None:
+        """From now on what is being sent has this size."""
+        self._charge.give_back(self._sending)
+        self._sending = 0
+        if self._charge.try_add(size):
+            self._sending = size
+        else:
+            self.end(_SLOW)
+
     async def next(self) -> list[New]:
+        """What is to be sent next; what was before, was sent."""
+        self.hold(0)
         while not self._batches:
             self._filled.clear()
             self.is_following = True
             await self._filled.wait()
         batch = self._batches.popleft()
-        self._bytes -= sum(len(event.data) for event in batch)
+        self._sending = size_of(batch)
+        self._bytes -= self._sending
         return batch
 
     async def unless_ended(self, work: Coroutine[Any, Any, None]) -> None:
@@ -445,6 +470,10 @@ def unseen(found: list[New], seen: dict[bytes, int]) -> list[New]:
         for key in list(seen)[: len(seen) - SEEN_MAX // 2]:
             del seen[key]
     return new
+
+
+def size_of(events: list[New]) -> int:
+    return sum(len(event.data) for event in events)
 
 
 def _retry_s(failures: int) -> float:

@@ -55,7 +55,14 @@ READ_ERRORS = {
     422: ("result_too_large", "query_too_large"),
     429: ("rate_limited",),
     500: ("internal_error",),
-    503: ("queries_busy", "clickhouse_unavailable", "scope_not_proven", "keys_unavailable", "stopping"),
+    503: (
+        "queries_busy",
+        "answers_busy",
+        "clickhouse_unavailable",
+        "scope_not_proven",
+        "keys_unavailable",
+        "stopping",
+    ),
 }
 STREAM_ERRORS = {
     **READ_ERRORS,

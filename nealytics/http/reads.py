@@ -8,6 +8,7 @@ caching, metrics and the translation of ClickHouse's troubles are the same for a
     more requests than the token may    429 rate_limited
     an argument that makes no sense     400 invalid_parameter, with the field
     too many queries at once            503 queries_busy, Retry-After
+    too much that clients do not read   503 answers_busy, Retry-After
     ClickHouse cannot be reached        503 clickhouse_unavailable, Retry-After
     ClickHouse ignores the fence        503 scope_not_proven
     the query hit one of its limits     422 query_too_large, with what to narrow
@@ -15,7 +16,6 @@ caching, metrics and the translation of ClickHouse's troubles are the same for a
 """
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -23,7 +23,6 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeVar
 
-import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
@@ -35,8 +34,11 @@ from nealytics.clickhouse.error_codes import Kind
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.config import Config
 from nealytics.errors import NealyticsError, Refused
+from nealytics.http.app import Cors
 from nealytics.http.gate import QueryGate
-from nealytics.http.responses import names_tag
+from nealytics.http.responses import answer_headers, names_tag
+from nealytics.http.sending import Body, encoded, send
+from nealytics.http.unread import Charge, Unread
 from nealytics.observe import otel
 from nealytics.observe.metrics import Metrics
 from nealytics.queries import ENDPOINTS
@@ -77,6 +79,8 @@ class Reads:
         self._clock = clock
         self._gate = QueryGate(config.query)
         self._limits = limit_settings(config.query)
+        self._cors = Cors(config.server.cors_allowed_origins)
+        self.unread = Unread(config.query.unread_bytes_max)
 
     async def scope_of(self, request: web.Request, route: Route, authorization: str | None = None) -> Scope:
         """Whose events the request may see on this route. Raises `Refused`.
@@ -103,7 +107,10 @@ class Reads:
     def arguments_of(self, request: web.Request, route: Route) -> Arguments:
         return Arguments(request.query, self.config, int(self._clock() * 1000), route.parameters)
 
-    def events_of(self, scope: Scope) -> Events:
+    def charge(self, scope: Scope) -> Charge:
+        return self.unread.charge((scope.project_id, scope.tenant_id))
+
+    def events_of(self, scope: Scope, received: Callable[[int], None] | None = None) -> Events:
         """Raises `Refused` if the token's own filters make no sense."""
         return Events(
             self.client,
@@ -111,23 +118,29 @@ class Reads:
             scope,
             token_filters=[_token_filter(text) for text in scope.filters],
             limits=self._limits,
+            received=received,
         )
 
-    async def answer(self, request: web.Request, endpoint: Endpoint[Any]) -> web.Response:
+    async def answer(self, request: web.Request, endpoint: Endpoint[Any]) -> web.StreamResponse:
         scope = await self.scope_of(request, endpoint)
         arguments = self.arguments_of(request, endpoint)
         params = parsed(endpoint, arguments)
-        events = self.events_of(scope)
+        with self.charge(scope) as charge:
+            events = self.events_of(scope, charge.add)
 
-        async def run() -> Any:
-            async with self.turn(scope):
-                return await self.ask(lambda: endpoint.run(events, params))
+            async def run() -> Any:
+                async with self.turn(scope):
+                    return await self.ask(lambda: endpoint.run(events, params))
 
-        answer = await while_connected(request, run())
-        if (records := answer.records) is not None:
-            otel.note("neavents.records_returned", records)
-        answer.warnings = [*arguments.warnings, *answer.warnings]
-        return self._response(request, msgspec.json.encode(answer), arguments.closed)
+            answer = await while_connected(request, run())
+            if (records := answer.records) is not None:
+                otel.note("neavents.records_returned", records)
+            answer.warnings = [*arguments.warnings, *answer.warnings]
+            rows_bytes = charge.bytes
+            body = await encoded(answer, charge)
+            del answer
+            charge.give_back(rows_bytes)
+            return await self._respond(request, body, arguments.closed, charge)
 
     def counted(self, handler: Handler) -> Handler:
         """The handler of a read route, whose failures are counted by their reason."""
@@ -182,21 +195,26 @@ class Reads:
         self._metrics.read_queries.add()
         return answer
 
-    def _response(self, request: web.Request, body: bytes, closed: bool) -> web.Response:
+    async def _respond(
+        self, request: web.Request, body: Body, closed: bool, charge: Charge
+    ) -> web.StreamResponse:
         # One tenant's data: only the client that asked may keep it, and only what hardly changes.
         keep_s = self.config.cache_s if closed else 0
-        if not keep_s:
-            headers = {hdrs.CACHE_CONTROL: "no-store"}
-            return web.Response(body=body, content_type="application/json", headers=headers)
-        tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-        headers = {
-            hdrs.CACHE_CONTROL: f"private, max-age={keep_s}",
-            hdrs.ETAG: tag,
-            hdrs.VARY: hdrs.AUTHORIZATION,
-        }
-        if names_tag(request.headers.get(hdrs.IF_NONE_MATCH, ""), tag):
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=body, content_type="application/json", headers=headers)
+        headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
+        if keep_s:
+            headers = {
+                hdrs.CACHE_CONTROL: f"private, max-age={keep_s}",
+                hdrs.ETAG: body.tag,
+                hdrs.VARY: hdrs.AUTHORIZATION,
+            }
+            if names_tag(request.headers.get(hdrs.IF_NONE_MATCH, ""), body.tag):
+                return web.Response(status=304, headers=headers)
+        # Complete as it is: the middleware sees it only when it has been sent.
+        headers[hdrs.CONTENT_TYPE] = "application/json"
+        response = web.StreamResponse(headers=headers | answer_headers())
+        self._cors.apply(request, response)
+        await send(request, response, body, charge)
+        return response
 
 
 def add_read_routes(app: web.Application, reads: Reads) -> None:

@@ -53,6 +53,7 @@ READ_FAILURE_REASONS = (
     "too_many_streams",
     "streams_busy",
     "queries_busy",
+    "answers_busy",
     "clickhouse_unavailable",
     "scope_not_proven",
     "keys_unavailable",

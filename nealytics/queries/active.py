@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection, instant
 from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
@@ -241,7 +242,7 @@ async def run(events: Events, params: Params) -> Active:
         rolling=params.rolling,
         from_=iso_utc(params.selection.from_ms),
         to=iso_utc(params.selection.to_ms),
-        points=[_point(row, params) for row in rows],
+        points=[_point(row, params) async for row in paced(rows)],
     )
 
 

@@ -217,6 +217,10 @@ class Arguments:
         return self._config.limit_max
 
     @property
+    def page_bytes_max(self) -> int:
+        return self._config.page_bytes_max
+
+    @property
     def closed(self) -> bool:
         """Whether the question is about a past that the client named, so that its answer hardly changes."""
         return self._until_ms is not None and self._until_ms < self.now_ms - CLOSED_AFTER_MS

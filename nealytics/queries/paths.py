@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.instants import iso_utc
@@ -167,7 +168,10 @@ async def run(events: Events, params: Params) -> Paths:
         depth=params.depth,
         by=params.by,
         starts=starts,
-        paths=[Path(events=path, count=int(count), share=int(count) / starts) for path, count in shown],
+        paths=[
+            Path(events=path, count=int(count), share=int(count) / starts)
+            async for path, count in paced(shown)
+        ],
     )
 
 

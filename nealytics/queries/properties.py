@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import META, PATH_KEYS_MAX, Bind, Field, Selection, parse_field
 from nealytics.queries.instants import iso_utc
@@ -154,7 +155,7 @@ def _pairs(params: Params, bind: Bind) -> str:
 
 async def run(events: Events, params: Params) -> Properties:
     most = params.limit.count
-    keys = [_key(row, params) for row in await events.rows(build_sql(params))]
+    keys = [_key(row, params) async for row in paced(await events.rows(build_sql(params)))]
     more = Warn("truncated", f"there are more than {most} keys; these are in the most events", "limit")
     return Properties(
         project_id=events.scope.project_id,

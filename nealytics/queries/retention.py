@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 
+from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
@@ -184,7 +185,7 @@ async def run(events: Events, params: Params) -> Retention:
         by=params.by,
         cohort_event=params.cohort_event,
         return_event=params.return_event,
-        cohorts=[_cohort(row, number, params) for row in found],
+        cohorts=[_cohort(row, number, params) async for row in paced(found)],
     )
 
 

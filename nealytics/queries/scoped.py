@@ -22,7 +22,7 @@ are proven.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
@@ -63,8 +63,11 @@ class Events:
         *,
         token_filters: Sequence[Filter] = (),
         limits: Mapping[str, Setting] | None = None,
+        received: Callable[[int], None] | None = None,
     ) -> None:
+        """`received` is told how many bytes the answers to `rows` have, as they come."""
         self._client = client
+        self._received = received
         self._database = database
         self._token_filters = token_filters
         self._fence = fence(database, scope)
@@ -74,7 +77,7 @@ class Events:
     async def rows(self, query: Query, settings: Mapping[str, Setting] | None = None) -> list[list[Any]]:
         """Runs `query` within the scope. Raises `ClickHouseError`."""
         sql, params = self.scoped(query)
-        return await self._client.query(sql, params, settings=self._with(settings))
+        return await self._client.query(sql, params, settings=self._with(settings), received=self._received)
 
     def stream(
         self,

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.instants import iso_utc
@@ -108,7 +109,7 @@ def build_sql(params: Params) -> Query:
 
 async def run(events: Events, params: Params) -> Sessions:
     rows = await events.rows(build_sql(params))
-    sessions = [_session(row, events.scope.tenant_id is None) for row in rows]
+    sessions = [_session(row, events.scope.tenant_id is None) async for row in paced(rows)]
     count = len(sessions)
     # Whole milliseconds, as in the totals: a sum of seconds with fractions would differ from theirs.
     duration_ms = sum(int(last_ms) - int(first_ms) for _, _, first_ms, last_ms, *_ in rows)

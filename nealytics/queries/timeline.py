@@ -9,7 +9,9 @@
 Events of the same millisecond are ordered by `eventId`, in ClickHouse's order of UUIDs, so that the same
 question has the same answer. `nextCursor` is there exactly if there is more. It names the last event of its
 page, so whoever follows it meets every event that was there at the start once, however many share a
-millisecond and whatever arrives meanwhile. It says nothing else: `before`, `after` and filters are sent again
+millisecond and whatever arrives meanwhile. A page also ends where its events have more than
+`query.page_bytes_max` bytes together, with the event that goes beyond it; ClickHouse counts them, so what is
+beyond the page is not sent here. A cursor says nothing else: `before`, `after` and filters are sent again
 with it, and hold as well. With a token of the whole project each event has its `tenantId`.
 """
 
@@ -21,12 +23,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from nealytics.clickhouse.errors import ClickHouseError
+from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Filter, instant, where
 from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, iso_utc
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.looks import Look, looks
-from nealytics.queries.params import FILTERS, TZ, Arguments, Limit, Parameter, limit_of
+from nealytics.queries.params import FILTERS, TZ, Arguments, Limit, Parameter, Warn, limit_of
 from nealytics.queries.scoped import Events, Query
 
 # A UUID, an event type and a tenant of 256 characters of four bytes each, in base64.
@@ -68,6 +72,7 @@ _ENCODER = msgspec.msgpack.Encoder(uuid_format="bytes")
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     now_ms: int
     limit: Limit
+    bytes_max: int = 8 * 1024 * 1024
     before_ms: int | None = None
     after_ms: int | None = None
     position: Position | None = None
@@ -101,6 +106,7 @@ def parse(arguments: Arguments) -> Params:
     return Params(
         now_ms=arguments.now_ms,
         limit=arguments.limit(),
+        bytes_max=arguments.page_bytes_max,
         before_ms=before_ms,
         after_ms=arguments.instant("after", round_up=False),
         position=position,
@@ -108,8 +114,9 @@ def parse(arguments: Arguments) -> Params:
     )
 
 
-def build_sql(params: Params, look: Look, rows_max: int) -> Query:
-    """The newest `rows_max` events that lie within `look`."""
+def build_sql(params: Params, look: Look, rows_max: int, bytes_max: int) -> Query:
+    """The newest `rows_max` events that lie within `look`, up to and with the one that makes them larger than
+    `bytes_max`. Each row has its size, and how many there would be without that bound."""
     bind = Bind()
     conditions = look.conditions(bind)
     if params.before_ms is not None:
@@ -118,12 +125,29 @@ def build_sql(params: Params, look: Look, rows_max: int) -> Query:
         conditions.append(f"timestamp > {instant(params.after_ms, bind)}")
     if params.position is not None:
         conditions += _older_than(params.position, bind)
+    order = ", ".join(f"{column} DESC" for column in ORDER)
+    columns = "event_id, tenant_id, session_id, user_id, event_type, item_id, metadata_json"
+    newest = (
+        f"SELECT {columns}, timestamp FROM events WHERE {where(conditions, params.filters, bind)}"
+        f" ORDER BY {order} LIMIT {bind(rows_max)}"
+    )
+    measured = (
+        f"SELECT *, {_SIZE} AS size, count() OVER () AS found,"
+        f" sum(size) OVER (ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS newer_bytes"
+        f" FROM ({newest})"
+    )
     return Query(
-        "SELECT event_id, tenant_id, session_id, user_id, event_type, item_id, metadata_json,"
-        f" toUnixTimestamp64Milli(timestamp) FROM events WHERE {where(conditions, params.filters, bind)}"
-        f" ORDER BY {', '.join(f'{column} DESC' for column in ORDER)} LIMIT {bind(rows_max)}",
+        f"SELECT {columns}, toUnixTimestamp64Milli(timestamp), size, found FROM ({measured})"
+        f" WHERE newer_bytes < {bind(max(bytes_max, 1))} ORDER BY {order}",
         bind.values,
     )
+
+
+# Of an event in the answer, about: its metadata as JSON escapes it, what else may be long, and the rest.
+_SIZE = (
+    "length(toJSONString(metadata_json)) + length(session_id) + length(ifNull(user_id, ''))"
+    " + length(ifNull(item_id, '')) + 256"
+)
 
 
 def _older_than(position: Position, bind: Bind) -> list[str]:
@@ -137,21 +161,62 @@ def _older_than(position: Position, bind: Bind) -> list[str]:
 
 
 async def run(events: Events, params: Params) -> Timeline:
-    # One event more than asked for tells whether there is a next page.
-    wanted = params.limit.count + 1
-    rows: list[list[Any]] = []
-    for look in _looks(params):
-        rows += await events.rows(build_sql(params, look, wanted - len(rows)))
-        if len(rows) >= wanted:
-            break
-    page = rows[: params.limit.count]
+    page, more = await _page(events, params)
     of_project = events.scope.tenant_id is None
     return Timeline(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
-        events=[_event(row, of_project) for row in page],
-        next_cursor=_cursor_after(page[-1]) if len(rows) > len(page) else None,
+        warnings=[_SHORT] if more and len(page) < params.limit.count else [],
+        events=[_event(row, of_project) async for row in paced(page)],
+        next_cursor=_cursor_after(page[-1]) if more else None,
     )
+
+
+async def _page(events: Events, params: Params) -> tuple[list[list[Any]], bool]:
+    """The rows of a page, and whether there are more behind it."""
+    # One event more than asked for tells whether there is a next page.
+    wanted = params.limit.count + 1
+    page: list[list[Any]] = []
+    size = 0
+    rows_max = _STEP_ROWS
+    asked = params
+    looks = _looks(params)
+    look = next(looks, None)
+    while look is not None:
+        is_full = size >= params.bytes_max
+        most = 1 if is_full else min(wanted - len(page), rows_max)
+        try:
+            rows = await events.rows(build_sql(asked, look, most, params.bytes_max - size))
+        except ClickHouseError as error:
+            if error.code != _MEMORY_LIMIT_EXCEEDED or most == 1:
+                raise
+            rows_max = most // 4 + 1
+            continue
+        if is_full and rows:
+            return page, True
+        page += rows
+        size += sum(int(row[-2]) for row in rows)
+        if len(page) >= wanted:
+            return page[:-1], True
+        if rows and int(rows[-1][-1]) > len(rows):
+            return page, True
+        if len(rows) < most:
+            look = next(looks, None)
+            continue
+        asked = msgspec.structs.replace(params, position=_position_of_row(page[-1]))
+        # As many as would fill the page twice over, if they are like those before.
+        rows_max = max(rows_max, 2 * (params.bytes_max - size) * len(page) // size)
+    return page, False
+
+
+# ClickHouse sorts and measures the rows of a page in memory, whatever they hold. So a large page is asked for
+# in steps, and in smaller ones if that is too much.
+_STEP_ROWS = 1_001
+_MEMORY_LIMIT_EXCEEDED = 241
+
+_SHORT = Warn(
+    "truncated", "the page ends before its limit, at query.page_bytes_max; nextCursor has the rest", "limit"
+)
 
 
 def _looks(params: Params) -> Iterator[Look]:
@@ -165,7 +230,7 @@ def _looks(params: Params) -> Iterator[Look]:
 
 
 def _event(row: list[Any], of_project: bool) -> TimelineEvent:
-    event_id, tenant_id, session_id, user_id, event_type, item_id, metadata_json, timestamp_ms = row
+    event_id, tenant_id, session_id, user_id, event_type, item_id, metadata_json, timestamp_ms, *_ = row
     return TimelineEvent(
         event_id=event_id,
         tenant_id=tenant_id if of_project else None,
@@ -179,9 +244,12 @@ def _event(row: list[Any], of_project: bool) -> TimelineEvent:
 
 
 def _cursor_after(row: list[Any]) -> str:
-    event_id, tenant_id, _, _, event_type, _, _, timestamp_ms = row
-    position = Position(1, int(timestamp_ms), uuid.UUID(event_id), event_type, tenant_id)
-    return base64.urlsafe_b64encode(_ENCODER.encode(position)).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(_ENCODER.encode(_position_of_row(row))).rstrip(b"=").decode()
+
+
+def _position_of_row(row: list[Any]) -> Position:
+    event_id, tenant_id, _, _, event_type, _, _, timestamp_ms, *_ = row
+    return Position(1, int(timestamp_ms), uuid.UUID(event_id), event_type, tenant_id)
 
 
 def _position_of(cursor: str | None) -> Position | None:

@@ -26,6 +26,7 @@ from typing import Any
 
 import msgspec
 
+from nealytics.pace import paced
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
@@ -140,7 +141,7 @@ async def run(events: Events, params: Params) -> TimeSeries:
         rows = _filled(rows, params.fill, params)
     warnings = params.limit.cut(rows, "points")
     by_tenant = events.scope.tenant_id is None and params.group_by is not None
-    points = [_point(row, params.zone, by_tenant) for row in rows]
+    points = [_point(row, params.zone, by_tenant) async for row in paced(rows)]
     return TimeSeries(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from nealytics.pace import paced
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
@@ -91,7 +92,7 @@ async def run(events: Events, params: Params) -> Top:
         dimension=str(params.dimension),
         from_=iso_utc(params.selection.from_ms),
         to=iso_utc(params.selection.to_ms),
-        items=[_item(row, by_tenant) for row in await events.rows(build_sql(params))],
+        items=[_item(row, by_tenant) async for row in paced(await events.rows(build_sql(params)))],
     )
 
 

@@ -85,6 +85,7 @@ class InProcess:
         *,
         settings: Mapping[str, Any] | None = None,
         at: Address | None = None,
+        received: object = None,
     ) -> list[list[Any]]:
         sent = {**READ_SETTINGS, **CLUSTER_READ_SETTINGS, **(settings or {})}
         return list(json.loads(self.run(sql, params or {}, sent, "JSONCompact"))["data"])

@@ -98,6 +98,7 @@ class Reader:
             metrics=self.metrics,
             clock=NOW.timestamp,
         )
+        self.unread = reads.unread
         add_read_routes(app, reads)
         add_stream_routes(app, reads, self.config)
         # The product's own server, with its limits.

@@ -218,6 +218,46 @@ async def test_client_that_reads_slowly_but_steadily_gets_all_answers():
             assert answers.count(b"HTTP/1.1 401 ") == 10_000
 
 
+@pytest.mark.parametrize(("piece", "every_s"), [(1, 0.05), (48 * 1024, 0.25)])
+async def test_client_that_reads_below_the_minimum_rate_is_cut_off(piece: int, every_s: float):
+    """A byte now and then, or some 200 kB/s where five times that is asked for."""
+    loop = asyncio.get_running_loop()
+
+    async def ask(sock: socket.socket) -> None:
+        while True:
+            await loop.sock_sendall(sock, REFUSED * 100)
+
+    async def drip(sock: socket.socket) -> None:
+        while True:
+            await loop.sock_recv(sock, piece)
+            await asyncio.sleep(every_s)
+
+    config = ServerConfig(body_idle_timeout_s=2.0, answer_bytes_per_s_min=1_000_000)
+    async with serving(server=config) as worker:
+        with small_window(worker) as sock:
+            reading = asyncio.create_task(drip(sock))
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(ask(sock), 3 * SOON_S)
+            reading.cancel()
+        assert (await worker.post(TRACK, event())).status == 202
+
+
+async def test_without_a_minimum_rate_any_progress_keeps_the_connection():
+    loop = asyncio.get_running_loop()
+    last = REFUSED.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    config = ServerConfig(body_idle_timeout_s=2.0, answer_bytes_per_s_min=0)
+    async with serving(server=config) as worker:
+        with small_window(worker) as sock:
+            asking = asyncio.create_task(loop.sock_sendall(sock, REFUSED * 9_999 + last))
+            answers = bytearray()
+            started = time.monotonic()
+            while piece := await asyncio.wait_for(loop.sock_recv(sock, 64 * 1024), SOON_S):
+                answers += piece
+                await asyncio.sleep(0.25 if time.monotonic() - started < 5 else 0)
+            await asking
+            assert answers.count(b"HTTP/1.1 401 ") == 10_000
+
+
 async def test_good_clients_are_served_among_five_hundred_stalled_ones():
     async with serving() as worker:
         stalled = [await connect(worker) for _ in range(500)]

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from nealytics.clickhouse.errors import ClickHouseUnavailable
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.event import Event
 from tests.http.reader import NOW, TIMELINE, Reader, event, on_the_engine, reader_of
 
@@ -46,7 +46,7 @@ def crowd(count: int, *milliseconds: int, seed: int = 5, at: datetime = NOW, **f
     ]
 
 
-async def pages(reader: Reader, **query: Any) -> list[list[dict[str, Any]]]:
+async def pages(reader: Reader, *, full: bool = True, **query: Any) -> list[list[dict[str, Any]]]:
     """Every page there is, each by the cursor of the one before."""
     found = []
     cursor: dict[str, str] = {}
@@ -56,7 +56,9 @@ async def pages(reader: Reader, **query: Any) -> list[list[dict[str, Any]]]:
         found.append(answer["events"])
         if "nextCursor" not in answer:
             return found
-        assert len(answer["events"]) == int(query["limit"]), "only the last page is shorter"
+        if full:
+            assert len(answer["events"]) == int(query["limit"]), "only the last page is shorter"
+        assert answer["events"]
         assert answer["nextCursor"] not in met, "no cursor leads back"
         met.add(answer["nextCursor"])
         cursor = {"cursor": answer["nextCursor"]}
@@ -75,6 +77,72 @@ class TestOnTheEngine:
         events = crowd(150, 0, 1, -1, at=datetime(2024, 6, 1, tzinfo=UTC))
         await reader.store_twice(*events)
         assert ids(await pages(reader, limit=str(limit))) == newest_first(events)
+
+    @pytest.mark.parametrize("page_kib", [1, 8, 30])
+    async def test_pages_that_end_by_their_bytes_skip_and_repeat_nothing(self, reader: Reader, page_kib: int):
+        """Of events of every size, some larger than a page alone; over months, and so over several looks."""
+        chance = random.Random(page_kib)
+        events = [
+            event(
+                NOW - timedelta(hours=chance.randrange(24 * 60)),
+                event_id=UUID(int=chance.getrandbits(128)),
+                metadata={"k": chance.choice(["", '"' * 900, "x" * 5_000, "\x01" * 9_000])},
+            )
+            for _ in range(150)
+        ]
+        await reader.store_twice(*events)
+        query = msgspec.structs.replace(reader.config.query, page_bytes_max=page_kib * 1024)
+        async with Reader(reader.clickhouse, msgspec.structs.replace(reader.config, query=query)) as small:
+            found = await pages(small, full=False, limit="40")
+            again = await pages(small, full=False, limit="7")
+        assert ids(found) == ids(again) == newest_first(events)
+        sizes = [[len(msgspec.json.encode(one)) for one in page] for page in found]
+        # All but its last event are below the bound, and together with that one they are beyond it.
+        assert all(sum(size[:-1]) < page_kib * 1024 for size in sizes)
+        assert all(sum(size) + 256 * len(size) > page_kib * 1024 for size in sizes[:-1] if len(size) < 40)
+
+    async def test_a_page_that_ends_early_says_so_and_one_that_has_all_does_not(self, reader: Reader):
+        events = [event(NOW - timedelta(minutes=n), metadata={"k": "x" * 2_000}) for n in range(3)]
+        await reader.store(*events)
+        query = msgspec.structs.replace(reader.config.query, page_bytes_max=5_000)
+        async with Reader(reader.clickhouse, msgspec.structs.replace(reader.config, query=query)) as small:
+            answer = await small.answer(TIMELINE)
+            assert len(answer["events"]) == 3
+            assert {"nextCursor", "warnings"}.isdisjoint(answer), "there is nothing behind the last event"
+            await small.store(event(NOW - timedelta(days=40)))
+            answer = await small.answer(TIMELINE)
+            assert len(answer["events"]) == 3
+            assert "query.page_bytes_max" in answer["warnings"][0]["message"]
+            rest = await small.answer(TIMELINE, cursor=answer["nextCursor"])
+            assert len(rest["events"]) == 1
+            assert "nextCursor" not in rest
+
+    async def test_a_page_that_is_too_much_for_one_query_is_asked_for_in_smaller_steps(
+        self, reader: Reader, monkeypatch: pytest.MonkeyPatch
+    ):
+        events = [
+            event(NOW - timedelta(seconds=n), metadata={"k": "x" * 30_000 if n > 1_010 else "x"})
+            for n in range(1_400)
+        ]
+        await reader.store(*events)
+        memory = msgspec.structs.replace(
+            reader.config.query, limit_max=10_000, page_bytes_max=128 * 1024**2, memory_bytes_max=24 * 1024**2
+        )
+        refused: list[int | None] = []
+        real = reader.clickhouse.query
+
+        async def query(*args: Any, **options: Any) -> list[list[Any]]:
+            try:
+                return await real(*args, **options)
+            except ClickHouseError as error:
+                refused.append(error.code)
+                raise
+
+        monkeypatch.setattr(reader.clickhouse, "query", query)
+        async with Reader(reader.clickhouse, msgspec.structs.replace(reader.config, query=memory)) as small:
+            answer = await small.answer(TIMELINE, limit="10000")
+        assert 241 in refused, "the test asks for too much"
+        assert [one["eventId"] for one in answer["events"]] == newest_first(events)
 
     @pytest.mark.parametrize("limit", [11, 997])
     async def test_thousands_of_events_in_three_milliseconds_are_met_once(self, reader: Reader, limit: int):

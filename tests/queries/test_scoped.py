@@ -48,6 +48,7 @@ class RecordingClient:
         *,
         settings: Mapping[str, Any] = {},
         at: Address | None = None,
+        received: object = None,
     ) -> list[list[Any]]:
         self.asked.append((sql, dict(params)))
         self.settings.append(dict(settings))

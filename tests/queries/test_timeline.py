@@ -11,7 +11,7 @@ from nealytics.queries.timeline import ENDPOINT, Params, Timeline, build_sql, pa
 
 NOW_MS = 1_718_447_400_123
 EVENT_ID = "0190163d-8694-739b-aea5-966c26f8ad91"
-ROW = [EVENT_ID, "acme", "s1", None, "view", None, "{}", NOW_MS]
+ROW = [EVENT_ID, "acme", "s1", None, "view", None, "{}", NOW_MS, 300, 1]
 
 
 def asked(**query: str) -> Arguments:
@@ -32,7 +32,7 @@ class FakeEvents:
 
     async def rows(self, query: Query) -> list[list[object]]:
         rows, self._rows = self._rows, 0
-        return [ROW] * rows
+        return [[*ROW[:-1], rows]] * rows
 
 
 async def answered(rows: int, **query: str) -> Timeline:
@@ -45,12 +45,11 @@ def test_the_default_is_the_latest_hundred():
 
 
 def test_the_sql_is_newest_first():
-    sql, bound = build_sql(parsed(), Look(), 8)
-    assert sql.endswith(
-        " FROM events WHERE 1 ORDER BY timestamp DESC, event_id DESC, event_type DESC, tenant_id DESC"
-        " LIMIT {p0:Int64}"
-    )
-    assert bound == {"p0": 8}
+    sql, bound = build_sql(parsed(), Look(), 8, 1_000)
+    order = "ORDER BY timestamp DESC, event_id DESC, event_type DESC, tenant_id DESC"
+    assert f" FROM events WHERE 1 {order} LIMIT {{p0:Int64}})" in sql
+    assert sql.endswith(f" WHERE newer_bytes < {{p1:Int64}} {order}")
+    assert bound == {"p0": 8, "p1": 1_000}
 
 
 async def test_a_cursor_is_the_place_of_the_last_event_shown():
@@ -70,14 +69,14 @@ async def test_without_more_there_is_no_cursor(rows: int):
 
 async def test_a_cursor_is_a_condition_that_the_index_understands():
     """A bare comparison of the timestamp; the comparison of the whole place alone would read every event."""
-    sql, bound = build_sql(parsed(cursor=str((await answered(2, limit="1")).next_cursor)), Look(), 101)
-    where = sql.partition(" WHERE ")[2].partition(" ORDER BY ")[0]
+    sql, bound = build_sql(parsed(cursor=str((await answered(2, limit="1")).next_cursor)), Look(), 101, 1_000)
+    where = sql.partition(" FROM events WHERE ")[2].partition(" ORDER BY ")[0]
     assert where == (
         "timestamp <= fromUnixTimestamp64Milli({p0:Int64}, 'UTC')"
         " AND (timestamp, event_id, event_type, tenant_id)"
         " < (fromUnixTimestamp64Milli({p0:Int64}, 'UTC'), toUUID({p1:String}), {p2:String}, {p3:String})"
     )
-    assert list(bound.values()) == [NOW_MS, EVENT_ID, "view", "acme", 101]
+    assert list(bound.values()) == [NOW_MS, EVENT_ID, "view", "acme", 101, 1_000]
 
 
 async def test_a_page_about_the_past_may_be_kept_whether_a_bound_or_a_cursor_says_so():

@@ -1,0 +1,91 @@
+"""The rows of an answer in the format JSONCompact, decoded while they arrive.
+
+ClickHouse writes each row in a line of its own, and escapes line feeds within texts. So a large answer is
+decoded slice by slice, and neither holds up the event loop nor is in memory as bytes and as rows at once. An
+answer in another layout is decoded as a whole.
+
+JSONCompact is an object that ends with the number of its rows: half an answer never looks like all of it, as
+it would in a format of mere lines, wherever a proxy on the way had cut it.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from nealytics.pace import SLICE_BYTES, Pace
+
+_BEGIN = b'"data":\n\t[\n'
+_END = b"\n\t]"
+# Names and types of the columns are before the rows; a layout that has none by then is not this one.
+_HEAD_BYTES_MAX = 1024 * 1024
+
+_rows = msgspec.json.Decoder(list[list[Any]])
+
+
+class _Document(msgspec.Struct):
+    data: list[list[Any]]
+    rows: int | None = None
+
+
+class Truncated(ValueError):
+    """The answer is not complete."""
+
+
+async def rows_of(pieces: AsyncIterator[bytes]) -> list[list[Any]]:
+    """Raises `ValueError` if `pieces` are not a whole answer, and what reading them raises."""
+    pace = Pace()
+    head = bytearray()
+    begin = -1
+    async for piece in pieces:
+        head += piece
+        if SLICE_BYTES < len(head) < _HEAD_BYTES_MAX + len(piece) and (begin := head.find(_BEGIN)) >= 0:
+            break
+    if begin < 0:
+        return msgspec.json.decode(head, type=_Document).data
+    begin += len(_BEGIN)
+    waiting = head[begin:]
+    del head[begin:]
+    rows: list[list[Any]] = []
+    end = -1
+    looked = 0  # of `waiting`, in which no line ends beyond the first slice
+    while end < 0:
+        while end < 0 and (cut := _cut(waiting, looked)) >= 0:
+            lines = waiting[:cut]
+            end = lines.find(_END)
+            if end < 0:
+                # Its line feed stays: it may begin the end.
+                del waiting[:cut]
+                looked = 0
+                rows += _decoded(lines)
+                await pace.rest()
+        if end >= 0:
+            break
+        looked = len(waiting)
+        piece = await anext(pieces, b"")
+        if not piece:
+            end = waiting.find(_END)
+            break
+        waiting += piece
+    if end < 0:
+        raise Truncated("the answer ends among its rows")
+    tail = waiting[end:]
+    rows += _decoded(waiting[:end])
+    async for piece in pieces:
+        tail += piece
+    counted = msgspec.json.decode(head + tail, type=_Document).rows
+    if counted is not None and counted != len(rows):
+        raise Truncated(f"the answer has {len(rows)} rows and says {counted}")
+    return rows
+
+
+def _cut(waiting: bytearray, looked: int) -> int:
+    """Where a line ends, about a slice from the start; -1 if there is not as much yet."""
+    if len(waiting) < SLICE_BYTES:
+        return -1
+    cut = waiting.rfind(b"\n", 1, SLICE_BYTES)
+    return cut if cut > 0 else waiting.find(b"\n", max(SLICE_BYTES, looked))
+
+
+def _decoded(lines: bytearray) -> list[list[Any]]:
+    return _rows.decode(b"[" + lines.strip(b",\n") + b"]")

@@ -1,0 +1,96 @@
+"""Large answers: encoded in slices, and sent as fast as the client reads.
+
+No step holds up the event loop for more than some milliseconds, whatever the answer's size; and what is not
+sent yet is charged to the worker's budget until the kernel has it (`unread`).
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+
+from nealytics.http.unread import Charge
+from nealytics.pace import SLICE_BYTES, Pace
+
+# Lists are encoded so many elements at a time. So few: the next ones may be far larger than these.
+_ELEMENTS_MAX = 64
+# Stands in for a list. JSON has no NUL; msgspec puts a Raw in as it is.
+_GAP = b"\0"
+
+_encoder = msgspec.json.Encoder()
+
+
+class Body:
+    """An encoded answer, in pieces."""
+
+    def __init__(self, pieces: deque[bytes], tag: str) -> None:
+        self.pieces = pieces
+        self.size = sum(map(len, pieces))
+        self.tag = tag  # an ETag
+
+
+async def encoded(answer: msgspec.Struct, charge: Charge) -> Body:
+    """The same bytes as of `msgspec.json.encode`. What they take is added to `charge`, which may refuse."""
+    lists: dict[str, list[Any]] = {
+        name: value
+        for name in answer.__struct_fields__
+        if isinstance(value := getattr(answer, name), list) and value
+    }
+    gaps = dict.fromkeys(lists, msgspec.Raw(_GAP))
+    first, *others = _encoder.encode(msgspec.structs.replace(answer, **gaps)).split(_GAP)
+    pieces: deque[bytes] = deque()
+    digest = hashlib.blake2b(digest_size=16)
+    gathered = bytearray(first)
+
+    def put() -> None:
+        charge.add(len(gathered))
+        digest.update(gathered)
+        pieces.append(bytes(gathered))
+        gathered.clear()
+
+    for elements, after in zip(lists.values(), others, strict=True):
+        gathered += b"["
+        async for piece in _elements(elements):
+            gathered += piece
+            if len(gathered) >= SLICE_BYTES:
+                put()
+        gathered += b"]" + after
+    put()
+    return Body(pieces, f'"{digest.hexdigest()}"')
+
+
+async def _elements(elements: Sequence[Any]) -> AsyncIterator[bytes]:
+    pace = Pace()
+    at, count = 0, 1
+    while at < len(elements):
+        some = _encoder.encode(elements[at : at + count])
+        yield some[1:-1] if at == 0 else b"," + some[1:-1]
+        at += count
+        count = max(1, min(_ELEMENTS_MAX, 2 * count, count * SLICE_BYTES // len(some)))
+        await pace.rest()
+
+
+async def send(request: web.Request, response: web.StreamResponse, body: Body, charge: Charge) -> None:
+    """Sends all of it; `response` has its headers. Returns when the kernel has the last byte. Raises
+    `ConnectionError` if the client leaves."""
+    response.content_length = body.size
+    await response.prepare(request)
+    if request.method == hdrs.METH_HEAD:
+        return
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client has left")
+    # So that to wait for the client means: until nothing of the answer is left in this process.
+    transport.set_write_buffer_limits(high=0)
+    pace = Pace()
+    while body.pieces:
+        piece = body.pieces.popleft()
+        await response.write(piece)
+        await request.writer.drain()
+        charge.give_back(len(piece))
+        await pace.rest()
+    await response.write_eof()
+    transport.set_write_buffer_limits()

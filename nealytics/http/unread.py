@@ -1,0 +1,91 @@
+"""How much memory answers take that clients have not read yet.
+
+A worker has one budget for all of them, `query.unread_bytes_max`: what arrives from ClickHouse for an answer,
+what is encoded and not sent, what waits for a live stream, and the buffers of exports. Whoever needs more
+than is left is refused (503), so clients that read slowly, however many, cost a known amount of memory. One
+scope may hold half of it beyond its first answer, so that one tenant's clients leave room for the others'.
+
+The last bytes of an answer wait in the kernel, which bounds them itself and is not counted here.
+"""
+
+from collections import Counter
+from collections.abc import Hashable
+
+from nealytics.errors import Refused
+
+RETRY_AFTER_S = 2
+
+
+class Unread:
+    """The budget of one worker."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self.bytes = 0
+        self._of: Counter[Hashable] = Counter()
+
+    def charge(self, key: Hashable) -> "Charge":
+        """For one answer to the scope `key`."""
+        return Charge(self, key)
+
+    def _has_room(self, charge: "Charge", size: int) -> bool:
+        if self.bytes + size > self.bytes_max:
+            return False
+        of_key = self._of[charge.key]
+        is_first = of_key == charge.bytes
+        return is_first or of_key + size <= self.bytes_max // 2
+
+    def _move(self, charge: "Charge", size: int) -> None:
+        self.bytes += size
+        charge.bytes += size
+        self._of[charge.key] += size
+        if not self._of[charge.key]:
+            del self._of[charge.key]
+
+
+class Charge:
+    """What one answer takes of the budget; all of it is given back at the end of the `with`."""
+
+    __slots__ = ("_unread", "bytes", "key")
+
+    def __init__(self, unread: Unread, key: Hashable) -> None:
+        self._unread = unread
+        self.key = key
+        self.bytes = 0
+
+    def __enter__(self) -> "Charge":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back(self.bytes)
+
+    def add(self, size: int) -> None:
+        """Raises `Refused`: 503 if others have what is left, 422 if it is too much for any answer."""
+        if self.try_add(size):
+            return
+        most = self._unread.bytes_max
+        if self.bytes + size > most:
+            raise Refused(
+                422,
+                "result_too_large",
+                f"the answer has more than {most} bytes",
+                detail="Narrow the time range, add a filter, or ask for a smaller limit. The bound is "
+                "query.unread_bytes_max.",
+            )
+        raise Refused(
+            503,
+            "answers_busy",
+            f"answers that clients have not read yet take {self._unread.bytes} of {most} bytes",
+            detail="Read the answers that you have asked for, or ask again later. Events are taken meanwhile"
+            " and lose nothing.",
+            headers={"Retry-After": str(RETRY_AFTER_S)},
+        )
+
+    def try_add(self, size: int) -> bool:
+        if not self._unread._has_room(self, size):
+            return False
+        self._unread._move(self, size)
+        return True
+
+    def give_back(self, size: int) -> None:
+        self._unread._move(self, -size)
