@@ -97,6 +97,12 @@ def _import() -> click.Command:
     return import_
 
 
+def _convert() -> click.Command:
+    from nealytics.cli.import_ import convert
+
+    return convert
+
+
 def _export() -> click.Command:
     from nealytics.cli.export import export_
 
@@ -125,6 +131,7 @@ COMMANDS = {
     "dead-letter": _Entry(_dead_letter, "List or retry events that ClickHouse refused."),
     "bench": _Entry(_bench, "Measure this machine."),
     "worker": _Entry(_worker, "Started by serve.", hidden=True),
+    "convert": _Entry(_convert, "Started by import.", hidden=True),
     "embedded-child": _Entry(_embedded_child, "Started by serve.", hidden=True),
 }
 

@@ -41,11 +41,15 @@ from nealytics.queries.scoped import Events, limit_settings, projects
 
 log = logging.getLogger("nealytics.export")
 
-FORMATS = ("ndjson", "csv", "native")
+FORMATS = ("ndjson", "csv", "parquet", "native")
+ENDINGS = {
+    ".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".parquet": "parquet", ".native": "native",
+}  # fmt: skip
 PACKINGS = {".gz": "gzip", ".zst": "zstd"}
 
 # A count over a whole project may take a while, and nobody's page waits for it.
 _QUERY_TIMEOUT_S = 60.0
+_PARQUET_TIMEOUT_S = 6 * 3_600.0
 # Together half a minute, in which ClickHouse can be started again.
 _RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 # A slice is received as a whole before any of it is written; beyond this, in a temporary file.
@@ -72,7 +76,8 @@ def _instant(ctx: click.Context, param: click.Parameter, value: str | None) -> i
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="Default: by the file's name (.csv, .native, else ndjson; .gz or .zst may follow).",
+    help="Default: by the file's name (.ndjson, .csv, .parquet, .native; .gz or .zst may follow, but for"
+    " Parquet, which is compressed inside).",
 )
 @config_option
 def export_(
@@ -90,9 +95,9 @@ def export_(
       nealytics export events.ndjson.gz
       nealytics export --project shop --tenant acme --from 2026-01-01 acme.csv
 
-    ndjson and csv are what `nealytics import` takes: an event comes back as the same event, so importing it
-    twice counts it once. native is for ClickHouse itself, and has every column of the table, also when the
-    event was received:
+    `nealytics import` takes all of it: an event comes back as the same event, so importing it twice counts it
+    once. parquet is one project's. native is for ClickHouse itself, and has every column of the table, also
+    when the event was received:
 
     \b
       nealytics export --format native | curl -fsS -T - \\
@@ -111,9 +116,7 @@ def export_(
     if tenant is not None and project is None:
         raise click.UsageError("--tenant needs --project: tenants of the same name may be in several.")
     config = load(config_path)
-    packing = PACKINGS.get(Path(file).suffix.lower())
-    suffix = Path(file.removesuffix(Path(file).suffix) if packing else file).suffix.lower()
-    form = form or {".csv": "csv", ".native": "native"}.get(suffix, "ndjson")
+    form, packing = format_of(file, form)
     chosen = Chosen(project, tenant, from_ms, to_ms, form)
     began = time.monotonic()
     try:
@@ -169,6 +172,13 @@ async def _export(config: Config, chosen: Chosen, output: "_Output") -> Done:
             named = [chosen.project_id]
         else:
             named = await asker.ask(lambda: projects(client, database))
+        if chosen.format == "parquet" and len(named) > 1:
+            # One file has one schema and one footer, and is one query's; a query is one project's.
+            raise NealyticsError(
+                f"export: a Parquet file holds one project, and there are {len(named)}:"
+                f" {', '.join(named[:20])}; choose one with --project, or write .ndjson, .csv or .native,"
+                " which hold all"
+            )
         for project_id in named:
             events = Events(client, database, Scope(project_id, chosen.tenant_id), limits=limits)
             extent = partial(events.rows, export.extent_sql(), export.COUNT_SETTINGS)
@@ -179,10 +189,16 @@ async def _export(config: Config, chosen: Chosen, output: "_Output") -> Done:
                 continue
             params = Params(format=chosen.format, selection=Selection(from_ms=from_ms, to_ms=to_ms))
             before = done.events
+            if chosen.format == "parquet":
+                await _export_parquet(events, params, asker, output, done)
+                done.projects += 1
+                continue
             await _export_project(events, params, asker, output, done)
             done.projects += done.events > before
         if chosen.format == "csv" and not done.events:
             output.write(export.CSV_HEADER)
+        if chosen.format == "parquet" and not done.bytes:
+            raise NealyticsError("export: there are no events to make a Parquet file of")
     output.end()
     return done
 
@@ -202,6 +218,34 @@ async def _export_project(
                 whole.seek(0)
                 while piece := whole.read(_COPY_BYTES):
                     output.write(piece)
+
+
+async def _export_parquet(
+    events: Events, params: Params, asker: "_Asker", output: "_Output", done: Done
+) -> None:
+    """In one query, however long it takes: the file has its contents at its end."""
+
+    async def received() -> int:
+        whole.seek(0)
+        whole.truncate()
+        stream = events.stream(
+            export.parquet_sql(params),
+            export.OUTPUT_FORMATS["parquet"],
+            export.PARQUET_SETTINGS,
+            _PARQUET_TIMEOUT_S,
+        )
+        async with stream as pieces:
+            return await _copied(pieces, whole, "parquet")
+
+    with tempfile.SpooledTemporaryFile(_SLICE_MEMORY_BYTES_MAX) as whole:
+        await asker.ask(received)
+        everything = Slice(params.selection.from_ms, params.selection.to_ms)
+        ((count,),) = await asker.ask(lambda: events.rows(export.slice_count_sql(params, everything)))
+        done.events += count
+        done.bytes += whole.tell()
+        whole.seek(0)
+        while piece := whole.read(_COPY_BYTES):
+            output.write(piece)
 
 
 async def _receive(
@@ -329,6 +373,27 @@ def _output(file: str) -> Iterator[Write]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def format_of(file: str, form: str | None) -> tuple[str, str | None]:
+    """What the file's name, and --format, say: the format, and how it is packed. Raises `UsageError`: a file
+    whose name says one thing and whose content another would be found out when it is needed."""
+    suffixes = [suffix.lower() for suffix in Path(file).suffixes[-2:]] if file != "-" else []
+    packing = PACKINGS.get(suffixes[-1]) if suffixes else None
+    if packing:
+        suffixes.pop()
+    named = ENDINGS.get(suffixes[-1]) if suffixes else None
+    if form is None and named is None and suffixes:
+        raise click.UsageError(
+            f"{file}: {suffixes[-1]} is no format; name it {', '.join(ENDINGS)} (.gz or .zst may follow), or"
+            " add --format"
+        )
+    if form is not None and named is not None and form != named:
+        raise click.UsageError(f"{file} is named as {named}, but --format is {form}; change one of the two")
+    form = form or named or "ndjson"
+    if form == "parquet" and packing:
+        raise click.UsageError(f"{file}: Parquet is compressed inside; leave {Path(file).suffix} away")
+    return form, packing
 
 
 class _Output:

@@ -16,6 +16,8 @@ from nealytics.cli.options import config_option
 from nealytics.config import load, split_listen
 from nealytics.errors import NealyticsError
 from nealytics.importer import times
+from nealytics.importer.convert import Convertible, open_converted
+from nealytics.importer.convert import convert as convert_file
 from nealytics.importer.mapping import Type
 from nealytics.importer.rows import QUOTED_LINES_MAX, Format
 from nealytics.importer.run import Options, Result, import_rows
@@ -23,6 +25,11 @@ from nealytics.importer.source import RECORD_BYTES_MAX, Source
 from nealytics.importer.times import Unit
 
 _TOLD_EVERY_S = 5.0
+_ENDINGS: dict[Format | Convertible, tuple[str, ...]] = {
+    "csv": (".csv", ".tsv", ".tab"),
+    "parquet": (".parquet",),
+    "native": (".native",),
+}
 _DRAWN_EVERY_S = 0.1
 _REFUSALS_SHOWN = 10
 _BAR_CELLS_MIN, _BAR_CELLS_MAX = 10, 40
@@ -98,9 +105,9 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["ndjson", "csv", "json"]),
-    help="Default: by the file's name (.csv, .tsv, else NDJSON; .gz or .zst may follow), and json, an array,"
-    " by its [.",
+    type=click.Choice(["ndjson", "csv", "json", "parquet", "native"]),
+    help="Default: by the file's name (.csv, .tsv, .parquet, .native, else NDJSON; .gz or .zst may follow)."
+    " json is an array, and known by its [.",
 )
 @click.option(
     "--map",
@@ -236,7 +243,7 @@ def import_(
     url: str | None,
     key: str | None,
     config_path: Path | None,
-    form: Format | None,
+    form: Format | Convertible | None,
     mapped: dict[str, str],
     constants: dict[str, str],
     defaults: dict[str, str],
@@ -264,8 +271,8 @@ def import_(
     rejected: Path | None,
     allow_rejected: bool,
 ) -> None:
-    """Send the events of FILE (CSV, NDJSON or a JSON array; gzip and zstd too; - is standard input) to a
-    running server.
+    """Send the events of FILE (CSV, NDJSON, a JSON array or Parquet; gzip and zstd too; - is standard input)
+    to a running server. What `nealytics export` wrote comes back as the same events.
 
     \b
     An event needs projectId, tenantId, sessionId and eventType. Say where they come from:
@@ -297,7 +304,7 @@ def import_(
         raise click.UsageError("--shift-to and --shift-by: give one of the two.")
     plain_name = file.removesuffix(".gz").removesuffix(".zst").lower()
     if form is None:
-        form = "csv" if plain_name.endswith((".csv", ".tsv", ".tab")) else None
+        form = _form_of(file, plain_name)
     if form != "csv":
         for option, given in (("--columns", columns), ("--delimiter", delimiter), ("--type", types)):
             if given:
@@ -307,9 +314,13 @@ def import_(
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise click.BadParameter("one character, or the word tab", param_hint="--delimiter")
-    source = Source.open(file, record_bytes)
-    if form is None:
-        form = "json" if source.begins_with_array() else "ndjson"
+    if form == "parquet" or form == "native":
+        source = open_converted(file, form, record_bytes)
+        form = "ndjson"
+    else:
+        source = Source.open(file, record_bytes)
+        if form is None:
+            form = "json" if source.begins_with_array() else "ndjson"
     beside = None if file == "-" else file
     options = Options(
         url=url or _server_url(config_path),
@@ -363,6 +374,26 @@ def import_(
         )
     if (result.rejected or result.rejected_before) and not allow_rejected:
         sys.exit(1)
+
+
+def _form_of(file: str, plain_name: str) -> Format | Convertible | None:
+    """None: a look at the text tells whether it is an array."""
+    for form, endings in _ENDINGS.items():
+        if plain_name.endswith(endings):
+            return form
+    try:
+        with open(file, "rb") as opened:
+            return "parquet" if opened.seekable() and opened.read(4) == b"PAR1" else None
+    except OSError:
+        return None  # told when it is opened to be read
+
+
+@click.command(hidden=True)
+@click.argument("form", type=click.Choice(["parquet", "native"]))
+@click.argument("path")
+def convert(form: Convertible, path: str) -> None:
+    """Parquet or Native as NDJSON on standard output; `import` starts it."""
+    convert_file(form, path)
 
 
 def _server_url(config_path: Path | None) -> str:

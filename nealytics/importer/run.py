@@ -340,7 +340,7 @@ def _stop_if_all_refused(batch: Batch, refusals: list[Refusal], source: Source, 
 
 def _times_of(source: Source, options: Options) -> str | None:
     """From when to when the file goes; None if it cannot be read a second time."""
-    if source.size is None:
+    if source.reopen is None:
         return None
     oldest, newest = _scan_times(source, options, "")
     if oldest is None or newest is None:
@@ -350,7 +350,8 @@ def _times_of(source: Source, options: Options) -> str | None:
 
 def _scan_times(source: Source, options: Options, started_at: str) -> tuple[int | None, int | None]:
     """Reads all of the file, beside the import, and sends nothing."""
-    again = Source.open(source.name, options.record_bytes_max)
+    assert source.reopen is not None
+    again = source.reopen()
     try:
         rows = open_rows(again, options)
         plain = msgspec.structs.replace(options, rest="ignore", timestamp=started_at or "-")
@@ -372,7 +373,7 @@ def _shift_ms(source: Source, options: Options, started_at: str, progress: Progr
     """By how much all times are moved. Asked once; the state file then has the answer."""
     if options.shift_to is None:
         return options.shift_by_ms
-    if source.size is None:
+    if source.reopen is None:
         raise NealyticsError(
             f"import: --shift-to reads the file twice, and {source.name} can be read once; give a file, or"
             " the amount with --shift-by"

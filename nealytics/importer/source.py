@@ -10,6 +10,7 @@ import stat
 import sys
 import zlib
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, cast
 
 from nealytics.errors import NealyticsError
@@ -48,8 +49,15 @@ class Source:
     """An opened file or standard input, line by line or in pieces. Raises `SourceError` when the bytes cannot
     be unpacked, or end in the middle of a compressed stream."""
 
-    def __init__(self, file: io.FileIO, name: str, record_bytes_max: int = RECORD_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        file: io.FileIO,
+        name: str,
+        record_bytes_max: int = RECORD_BYTES_MAX,
+        reopen: "Callable[[], Source] | None" = None,
+    ) -> None:
         self.name = name
+        self.reopen = reopen  # from the beginning, beside this one; None if it can be read once only
         self.offset = 0  # behind the last line or piece handed out
         self.lines = 0  # handed out or skipped
         self.record_bytes_max = record_bytes_max
@@ -60,7 +68,7 @@ class Source:
         self._stream = io.BufferedReader(self._unpacked, _BUFFER_BYTES)
         start = self._peek()
         if start.startswith(_PARQUET_MAGIC):
-            raise SourceError(f"import: {name} is Parquet, which is not read; export as NDJSON or CSV")
+            raise SourceError(f"import: {name} is Parquet, which is read from a file only; name it")
         if start.startswith(_UTF16_BOMS):
             raise SourceError(
                 f"import: {name} is UTF-16, which is not read; convert it (iconv -f UTF-16 -t UTF-8)"
@@ -75,9 +83,12 @@ class Source:
         if path == "-":
             return cls(io.FileIO(0, closefd=False), "standard input", record_bytes_max)
         try:
-            return cls(io.FileIO(path), path, record_bytes_max)
+            file = io.FileIO(path)
         except OSError as error:
             raise SourceError(f"import: cannot open {path}: {error.strerror or error}") from None
+        seekable = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        again = (lambda: cls.open(path, record_bytes_max)) if seekable else None
+        return cls(file, path, record_bytes_max, again)
 
     @property
     def line_ends(self) -> int:

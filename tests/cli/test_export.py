@@ -29,9 +29,12 @@ from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import socket_path
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
 from nealytics.event import Limits, decode_event, freeze
+from nealytics.importer.times import moment_ms
 from nealytics.queries import export
 from tests.e2e.node import KEY, Node, free_port, program
 from tests.engine import UnixConnection, needs_engine, request, start_engine
+from tests.fakes.batch_server import KEY as BATCH_KEY
+from tests.fakes.batch_server import BatchServer
 
 TIMELINE = "/api/v1/telemetry/timeline?limit=1000"
 AWKWARD = ['a "b"', "line\nline\r\n", "tab\t,;", "café 漢字 🙂", "=1+1", "\\N", "NULL", "-", "'", "%20#&"]
@@ -269,6 +272,45 @@ class TestOnTheEngine:
         assert sorted(record["eventId"] for record in records) == ids
         assert proxy.slices > 6
 
+    async def test_every_file_that_is_written_is_imported_as_the_same_events(self, proxy, tmp_path):
+        """Whatever its name asks for: 300 events, and those of one project as Parquet."""
+        whole: dict[str, Any] = {}
+        for line in (await invoke(tmp_path, proxy.url)).stdout.splitlines():
+            event = json.loads(line)
+            whole[event["eventId"]] = event | {"timestamp": moment_ms(event["timestamp"])}
+        shop = {key: event for key, event in whole.items() if event["projectId"] == "shop"}
+        names = [
+            f"all.{form}{packing}" for form in ("ndjson", "csv", "native") for packing in ("", ".gz", ".zst")
+        ]
+        for name in [*names, "shop.parquet"]:
+            file = tmp_path / name
+            only = ["--project", "shop"] if name == "shop.parquet" else []
+            result = await invoke(tmp_path, proxy.url, str(file), *only)
+            assert result.exit_code == 0, result.output
+            with BatchServer() as server:
+                # On the way a JSON text may be cut from another place, so that every event's bytes count.
+                command = ["import", str(file), "--url", server.url, "--key", BATCH_KEY]
+                done = await asyncio.to_thread(CliRunner().invoke, main, command)
+                assert done.exit_code == 0, done.output
+                assert "not imported" not in done.output
+                arrived = {
+                    key: event | {"timestamp": moment_ms(event["timestamp"])}
+                    for key, event in server.events.items()
+                }
+                assert arrived == (shop if only else whole), name
+
+    async def test_parquet_holds_one_project_and_says_so(self, proxy, tmp_path):
+        result = await invoke(tmp_path, proxy.url, str(tmp_path / "all.parquet"))
+        assert result.exit_code == 1
+        assert "a Parquet file holds one project, and there are 2: " in result.output
+        assert not (tmp_path / "all.parquet").exists()
+        result = await invoke(tmp_path, proxy.url, str(tmp_path / "none.parquet"), "--project", "nobody")
+        assert result.exit_code == 1
+        assert "there are no events to make a Parquet file of" in result.output
+        result = await invoke(tmp_path, proxy.url, str(tmp_path / "shop.parquet"), "--project", "shop")
+        assert re.match(r"export: \d+ events of 1 project, [\d,]+ bytes of parquet, ", result.stderr)
+        assert (tmp_path / "shop.parquet").read_bytes()[:4] == b"PAR1"
+
     async def test_a_range_and_a_project_leave_out_the_rest(self, proxy, tmp_path):
         result = await invoke(tmp_path, proxy.url)
         lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -395,3 +437,40 @@ async def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path):
         assert f"export: {tmp_path / name} is not a file; name one, or - for standard output" in result.stderr
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["directory", "nealytics.toml", "pipe"]
+
+
+@pytest.mark.parametrize(
+    ("file", "form", "expected"),
+    [
+        ("-", None, ("ndjson", None)),
+        ("-", "parquet", ("parquet", None)),
+        ("events", None, ("ndjson", None)),
+        ("events.gz", None, ("ndjson", "gzip")),
+        ("a/b.c/events.ndjson.zst", None, ("ndjson", "zstd")),
+        ("EVENTS.CSV.GZ", None, ("csv", "gzip")),
+        ("x.jsonl", None, ("ndjson", None)),
+        ("x.native.zst", None, ("native", "zstd")),
+        ("x.parquet", None, ("parquet", None)),
+        ("x.dat", "csv", ("csv", None)),
+        ("x.dat.gz", "csv", ("csv", "gzip")),
+    ],
+)
+def test_the_name_decides_what_is_written(file: str, form: str | None, expected: tuple[str, str | None]):
+    assert cli_export.format_of(file, form) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["x.xlsx"], ".xlsx is no format"),
+        (["x.csv.bz2"], ".bz2 is no format"),
+        (["x.json"], ".json is no format"),
+        (["x.parquet.gz"], "Parquet is compressed inside; leave .gz away"),
+        (["x.parquet", "--format", "csv"], "x.parquet is named as parquet, but --format is csv"),
+    ],
+)
+def test_a_name_that_the_content_would_not_match_is_refused(arguments: list[str], told: str):
+    """x.parquet was NDJSON."""
+    result = CliRunner().invoke(main, ["export", *arguments])
+    assert result.exit_code == 2
+    assert told in " ".join(result.output.split())
