@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from msgspec import inspect
 
 from nealytics.config import (
     Config,
@@ -22,7 +23,8 @@ from nealytics.config import (
     secrets_of,
     split_listen,
 )
-from nealytics.config.csharp import NAMES, PREFIX, WITHOUT_MEANING
+from nealytics.config.csharp import NAMES, PREFIX, RENAMED, UNLIMITED_AT_0, WITHOUT_MEANING
+from nealytics.config.load import KEYS
 from nealytics.errors import ConfigError
 
 JWT_KEY = "0123456789abcdef0123456789abcdef"
@@ -78,8 +80,13 @@ BAD_FILES = [
     ("[server]\nlisten = 'http://+:5000'", 'config: server.listen is "http://+:5000" and is not host:port; write e.g. "0.0.0.0:5000" or "[::1]:5000"'),
     ("[server]\nlisten = '0.0.0.0:70000'", 'config: server.listen is "0.0.0.0:70000" and is not host:port; write e.g. "0.0.0.0:5000" or "[::1]:5000"'),
     (
-        "[server]\ncors_allowed_origins = ['https://a.example/']",
-        'config: server.cors_allowed_origins has "https://a.example/", which no browser sends as Origin; '
+        "[server]\ncors_allowed_origins = ['https://a.example//']",
+        'config: server.cors_allowed_origins has "https://a.example//", which no browser sends as Origin; '
+        'write scheme and host in lower case, without a path, e.g. "https://app.example.com"',
+    ),
+    (
+        "[server]\ncors_allowed_origins = ['https://a.example/x/']",
+        'config: server.cors_allowed_origins has "https://a.example/x/", which no browser sends as Origin; '
         'write scheme and host in lower case, without a path, e.g. "https://app.example.com"',
     ),
     ("[server]\ncors_allowed_origins = 'https://a'", 'config: server.cors_allowed_origins is "https://a"; write a list of texts, ["…", "…"]'),
@@ -323,6 +330,15 @@ BAD_ENVIRONMENTS = [
     ),
     ({"NEALYTICS_AUTH_JWT_KEYS": '[{"key": "\\ud800"}]'}, "config: auth.jwt_keys[0].key (from NEALYTICS_AUTH_JWT_KEYS) is not UTF-8 text; mend it"),
     ({"TelemetryEngine__JwtSymmetricKey": "replace_this_please"}, "config: auth.jwt_key has 19 bytes and needs at least 32; make one with: openssl rand -base64 48"),
+    ({"TelemetryEngine__JwtSymmetricKey": " " * 40}, "config: auth.jwt_key is nothing but white space, which anyone can guess; make one with: openssl rand -base64 48"),
+    ({"NEALYTICS_AUTH_JWT_KEY_PREVIOUS": "\t" * 40}, "config: auth.jwt_key_previous is nothing but white space, which anyone can guess; make one with: openssl rand -base64 48"),
+    (
+        {"NEALYTICS_AUTH_JWT_KEYS": json.dumps([{"key": " " * 40}])},
+        "config: auth.jwt_keys[0] is nothing but white space, which anyone can guess; make one with: openssl rand -base64 48",
+    ),
+    ({"TelemetryEngine__MaxQueryLimit": "many"}, 'config: query.limit_max is "many" (from TelemetryEngine__MaxQueryLimit); write a whole number from 1 to 1,000,000'),
+    ({"TelemetryEngine__MaxQueryLimit": "1e6"}, 'config: query.limit_max is "1e6" (from TelemetryEngine__MaxQueryLimit); write a whole number from 1 to 1,000,000'),
+    ({"TelemetryEngine__ClickHouseConnectionString": "Host=h;Nonsense=1"}, "config: TelemetryEngine__ClickHouseConnectionString has an unknown part at place 2; known are Host, Port, Database, User, Password, TlsMode, RootCertificate"),
     ({"TelemetryEngine__ClickHouseConnectionString": "localhost"}, "config: TelemetryEngine__ClickHouseConnectionString is not of the form Host=…;Port=…;Database=…;"),
     ({"TelemetryEngine__ClickHouseConnectionString": "Host=h;Port=x"}, "config: TelemetryEngine__ClickHouseConnectionString has a Port that is not a number from 1 to 65535"),
 ]  # fmt: skip
@@ -613,7 +629,7 @@ def test_every_option_of_the_csharp_engine_is_understood():
     config = loaded.config
     assert config.clickhouse.url == "http://telemetry-db:8123"
     assert (config.clickhouse.database, config.clickhouse.user, config.clickhouse.password) == (
-        "other",
+        "nealytics_core",
         "ada",
         "p",
     )
@@ -648,11 +664,93 @@ def test_names_of_the_csharp_engine_are_not_case_sensitive():
         ("Host=::1;Port=9000", "http://[::1]:8123"),
         ("Host=db;Port=8123", "http://db:8123"),
         ("Host=db;Port=19000;Compress=true;ReadWriteTimeout=5", "http://db:19000"),
+        ("Host=db;ParametersMode=Serialize;BusyConnectionMode=Wait;ClientVersion=1.0.0", "http://db:8123"),
+        ("Host=db;QuotaKey=q;ServerCertificateHash=ab;CommandTimeout=5;BufferSize=1", "http://db:8123"),
         ("", "embedded"),
     ],
 )
 def test_a_connection_string_becomes_the_http_address(text, url):
     assert load(None, csharp(ClickHouseConnectionString=text)).clickhouse.url == url
+
+
+@pytest.mark.parametrize("text", ["Host=db;Database=default", "Host=db;Database='a;b'"])
+def test_the_database_of_a_connection_string_is_that_of_the_csharp_engine_which_looked_at_none(text):
+    loaded = load_with_notes(None, csharp(ClickHouseConnectionString=text))
+    assert loaded.config.clickhouse.database == "nealytics_core"
+    assert (
+        "config: TelemetryEngine__ClickHouseConnectionString: Database= is not used: the C# engine keeps its "
+        "events in nealytics_core.global_events whatever it says, and so does this one; set "
+        "clickhouse.database to use another" in loaded.notes
+    )
+    chosen = load(None, {"NEALYTICS_CLICKHOUSE_DATABASE": "mine", **csharp(ClickHouseConnectionString=text)})
+    assert chosen.clickhouse.database == "mine"
+
+
+@pytest.mark.parametrize("text", ["Host=db", "Host=db;Database=", "Host=db;Database=nealytics_core"])
+def test_a_connection_string_with_the_usual_database_or_none_is_no_news(text):
+    notes = load_with_notes(None, csharp(ClickHouseConnectionString=text)).notes
+    assert not any("Database=" in note for note in notes)
+
+
+# What the C# engine starts with, and what is made of it: option, text, key, value, the warning.
+BEYOND_A_BOUND: list[tuple[str, str, str, object, str]] = [
+    ("DatabaseBatchCommitSize", "250000", "commit.batch_rows_max", 100_000, "is 250000 and commit.batch_rows_max is at most 100000; 100000 is used"),
+    ("DatabaseBatchCommitSize", "0", "commit.batch_rows_max", 1, "is 0 and commit.batch_rows_max is at least 1; 1 is used"),
+    ("MaxQueryLimit", "2000000", "query.limit_max", 1_000_000, "is 2000000 and query.limit_max is at most 1000000; 1000000 is used"),
+    ("MaxRequestBodyBytes", "2000000000", "ingest.body_bytes_max", 134_217_728, "is 2000000000 and ingest.body_bytes_max is at most 134217728; 134217728 is used"),
+    ("JwtClockSkewSeconds", "86400", "auth.jwt_clock_skew_s", 3_600, "is 86400 and auth.jwt_clock_skew_s is at most 3600; 3600 is used"),
+    ("RateLimitWindowSeconds", "100000", "ingest.rate_limit_window_s", 86_400, "is 100000 and ingest.rate_limit_window_s is at most 86400; 86400 is used"),
+    ("RateLimitPermitCount", "-1", "ingest.rate_limit_requests", 0, "is -1, which is taken for unlimited; here that is ingest.rate_limit_requests = 0"),
+    ("MaxConcurrentConnections", "-1", "server.connections_max", 0, "is -1, which is taken for unlimited; here that is server.connections_max = 0"),
+    ("ConnectionPoolSize", "-1", "clickhouse.connections_max", 0, "is -1, which is taken for unlimited; here that is clickhouse.connections_max = 0"),
+    ("RateLimitQueueSize", "-1", "ingest.rate_limit_queue_max", 0, "is -1 and ingest.rate_limit_queue_max is at least 0; 0 is used"),
+    ("MaxInsertRetries", "-1", "commit.retries_before_alert", 0, "is -1 and commit.retries_before_alert is at least 0; 0 is used"),
+    ("ForceFlushIntervalSeconds", "0", "commit.flush_interval_s", 0.1, "is 0 and commit.flush_interval_s is at least 0.1; 0.1 is used"),
+    ("ForceFlushIntervalSeconds", "86400", "commit.flush_interval_s", 3_600.0, "is 86400 and commit.flush_interval_s is at most 3600; 3600 is used"),
+    ("RetryBackoffCeilingMs", "2147483647", "commit.backoff_max_ms", 3_600_000, "is 2147483647 and commit.backoff_max_ms is at most 3600000; 3600000 is used"),
+    ("DefaultSessionQueryRangeHours", "1000000", "query.default_range_hours", 876_000, "is 1000000 and query.default_range_hours is at most 876000; 876000 is used"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "key", "value", "warning"), BEYOND_A_BOUND, ids=lambda value: str(value)[:30]
+)
+def test_what_the_csharp_engine_starts_with_is_taken_as_far_as_it_goes(option, text, key, value, warning):
+    loaded = load_with_notes(None, csharp(**{option: text}))
+    table, _, name = key.partition(".")
+    assert getattr(getattr(loaded.config, table), name) == value
+    assert f"config: TelemetryEngine__{option} {warning}" in loaded.notes
+    # Our own names stay strict: a mistake in them is one of today.
+    if (number := float(text)) > 0 or key not in UNLIMITED_AT_0:
+        assert problems_of(None, {f"NEALYTICS_{table.upper()}_{name.upper()}": text}), number
+
+
+def test_every_number_of_the_csharp_engine_has_a_nearest_value_at_both_ends():
+    for option, key in RENAMED.items():
+        if isinstance(KEYS[key].kind, inspect.IntType | inspect.FloatType):
+            for text in ("-2147483648", "2147483647"):
+                assert load_with_notes(None, csharp(**{option: text})), option
+
+
+def test_an_origin_with_a_slash_at_its_end_is_taken_without_it():
+    loaded = load_with_notes(None, csharp(CorsAllowedOrigins="https://App.example/,https://b.example:81"))
+    assert loaded.config.server.cors_allowed_origins == ("https://app.example", "https://b.example:81")
+    assert (
+        'config: server.cors_allowed_origins has "https://App.example/", which no browser sends as Origin; it is '
+        "taken without the slash at its end" in loaded.notes
+    )
+
+
+@pytest.mark.parametrize("text", ["99", "1"])
+def test_a_largest_limit_below_the_default_one_is_mentioned(text):
+    notes = load_with_notes(None, csharp(MaxQueryLimit=text)).notes
+    assert (
+        f"config: query.limit_max is {text}, below the default limit of 100, so reads that give no limit get at "
+        f"most {text}, too" in notes
+    )
+    assert not any(
+        "default limit" in note for note in load_with_notes(None, csharp(MaxQueryLimit="100")).notes
+    )
 
 
 def test_a_native_port_that_became_the_http_port_is_mentioned():

@@ -20,8 +20,8 @@ def config_option(command: Command) -> Command:
         "config_path",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Configuration file. Without it: $NEALYTICS_CONFIG, else nealytics.toml here if there is one. "
-        "Environment variables NEALYTICS_<TABLE>_<KEY> go over it.",
+        help="Configuration file. Without it: $NEALYTICS_CONFIG, else nealytics.toml here if there is one, "
+        "over the C# engine's appsettings.json. Environment variables NEALYTICS_<TABLE>_<KEY> go over it.",
     )(command)
 
 

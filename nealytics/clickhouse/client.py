@@ -17,6 +17,7 @@ It leaves to others: when to try an insert again (`commit`), and what SQL to sen
 import asyncio
 import gzip
 import logging
+import re
 import ssl
 import sys
 import time
@@ -145,6 +146,8 @@ _BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
 _EXCEPTION_CODE = "X-ClickHouse-Exception-Code"
 # Every version marks its answers: X-ClickHouse-Query-Id, -Summary, -Server-Display-Name.
 _MARK = "x-clickhouse-"
+# The native port answers a request in HTTP with this text, since 2017 at least.
+_NATIVE_PORT = re.compile(r"is for clickhouse-client program\.?\s+You must use port (\d{1,5}) for HTTP")
 # What tells the end of an answer from a connection that broke; HTTP/1.0 needs neither.
 _END = frozenset({"content-length", "transfer-encoding"})
 
@@ -369,7 +372,7 @@ class ClickHouseClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unavailable(address, error) from error
         if response.status != 200:
-            raise error_of(response.status, None, body.decode("utf-8", "replace"))
+            raise self._refusal(address, response.status, None, body)
 
     def _ping_timeout_s(self) -> float:
         # Of several, one that is silent must leave the time to ask the next one.
@@ -577,7 +580,7 @@ class ClickHouseClient:
                 message = await response.content.read(_ERROR_BYTES_MAX)
         except _BROKEN as error:
             raise self._unavailable(address, error) from error
-        refused = error_of(response.status, code, message.decode("utf-8", "replace"))
+        refused = self._refusal(address, response.status, code, message)
         if refused.code == UNKNOWN_SETTING:
             await self._notice_unknown_settings(address)
         raise refused
@@ -643,6 +646,20 @@ class ClickHouseClient:
             # aiohttp speaks of TLS also where there is none.
             what = str(error).replace(" ssl:default", "") or type(error).__name__
         return ClickHouseUnavailable(f"{self._where(address)}: {what}")
+
+    def _refusal(self, address: Address, status: int, code: str | None, message: bytes) -> ClickHouseError:
+        text = message.decode("utf-8", "replace")
+        native = _NATIVE_PORT.search(text)
+        if code is not None or native is None:
+            return error_of(status, code, text)
+        http_port = native[1]
+        meant = urlsplit(address.url)
+        host = f"[{meant.hostname}]" if ":" in (meant.hostname or "") else meant.hostname
+        return ClickHouseUnavailable(
+            f"{self._where(address)} is ClickHouse's native port, and this engine speaks HTTP; by what "
+            f'ClickHouse says its HTTP port is {http_port}: write clickhouse.url = "http://{host}:{http_port}"'
+            + (", or the address of its HTTPS port" if meant.scheme == "https" else "")
+        )
 
     def _where(self, address: Address) -> str:
         return self.endpoint.unix_socket or _without_credentials(address.url)

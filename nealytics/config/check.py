@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from nealytics.config.csharp import HTTP_PORT_OF
 from nealytics.config.pem import public_key
-from nealytics.config.tables import ApiKey, AuthConfig, Config, IssuerConfig
+from nealytics.config.tables import LIMIT_DEFAULT, ApiKey, AuthConfig, Config, IssuerConfig
 from nealytics.errors import ConfigError
 
 JWT_KEY_BYTES_MIN = 32
@@ -116,6 +116,12 @@ def notes(config: Config) -> list[str]:
     key_sets = [config.auth.jwks_url, *(issuer.jwks_url for issuer in config.auth.issuers)]
     if config.auth.jwks_ca_file and not any(url.startswith("https:") for url in key_sets):
         found.append("config: auth.jwks_ca_file has no effect, for no key set is at an https address")
+    limit_max = config.query.limit_max
+    if limit_max < LIMIT_DEFAULT:
+        found.append(
+            f"config: query.limit_max is {limit_max}, below the default limit of {LIMIT_DEFAULT}, so reads "
+            f"that give no limit get at most {limit_max}, too"
+        )
     clickhouse = config.clickhouse
     if clickhouse.url == "embedded":
         if clickhouse.password:
@@ -194,6 +200,8 @@ def _shared_secret_problems(name: str, secret: str) -> list[str]:
     if _KEY_PAIR.search(secret):
         # Half of such a pair is public: whoever has it could sign. PyJWT refuses it for every token.
         return [f"config: {name} is half of a key pair and must be a shared secret; {MAKE_A_KEY}"]
+    if not secret.strip():
+        return [f"config: {name} is nothing but white space, which anyone can guess; {MAKE_A_KEY}"]
     size = len(secret.encode())
     if size < JWT_KEY_BYTES_MIN:
         return [f"config: {name} has {size} bytes and needs at least {JWT_KEY_BYTES_MIN}; {MAKE_A_KEY}"]

@@ -1,4 +1,5 @@
-"""The options of the C# engine, `TelemetryEngine__<Name>` in the environment, as keys of this one.
+"""The options of the C# engine, `TelemetryEngine__<Name>` in the environment or `<Name>` in the section
+`TelemetryEngine` of `appsettings.json`, as keys of this one.
 
 Every option of its `TelemetryEngineOptions` is here: renamed, translated, or accepted with the reason why
 it has no meaning any more. Its names are not case-sensitive, as in .NET.
@@ -32,6 +33,14 @@ RENAMED = {
     "EnablePrometheusScrape": "observe.prometheus",
 }
 
+# Where that engine starts with a value which is beyond a bound here, the bound is used, and told. Where it
+# means "unlimited" by a number below 0, this one means it by 0.
+UNLIMITED_AT_0 = frozenset(
+    {"server.connections_max", "clickhouse.connections_max", "ingest.rate_limit_requests"}
+)
+# The least of a key whose bound is itself not allowed.
+LEAST = {"commit.flush_interval_s": 0.1}
+
 WITHOUT_MEANING = {
     "MemoryChannelCapacity": "events wait in the log on disk, not in memory; wal.bytes_max bounds them",
     "WalReplayRetryDelayMs": "there is no separate replay; commit.backoff_max_ms bounds every retry",
@@ -49,7 +58,9 @@ def connection_string(text: str) -> Translation:
     """`Host=…;Port=9000;Database=…;User=…;Password=…` as keys of `clickhouse`.
 
     That engine spoke ClickHouse's native protocol and this one speaks HTTP, so a native port becomes the HTTP
-    port beside it. Raises `ValueError` without any value in it: there may be a password.
+    port beside it. It wrote to nealytics_core.global_events whatever `Database` said, so that is where its
+    events are, and `Database` is left out. Raises `ValueError` without any value in it: there may be a
+    password.
     """
     parts = _parts_of(text)
     if not parts:
@@ -88,8 +99,12 @@ def connection_string(text: str) -> Translation:
     if without_meaning:
         notes.append(f"{', '.join(without_meaning)} belong to the native protocol and are not used")
     values = {"clickhouse.url": url}
+    if parts.get("database", DATABASE) not in ("", DATABASE):
+        notes.append(
+            f"Database= is not used: the C# engine keeps its events in {DATABASE}.global_events whatever it "
+            "says, and so does this one; set clickhouse.database to use another"
+        )
     for part, key in (
-        ("database", "database"),
         ("user", "user"),
         ("password", "password"),
         ("rootcertificate", "ca_file"),
@@ -118,10 +133,11 @@ NAMES = tuple(sorted([*RENAMED, *TRANSLATED, *WITHOUT_MEANING]))
 SECRET_NAMES = ("AllowedProjectKeys", "ClickHouseConnectionString", "JwtSymmetricKey")
 
 HTTP_PORT_OF = {9000: 8123, 9440: 8443}
+DATABASE = "nealytics_core"
 _CONNECTION_KEYS = {"host", "port", "database", "user", "password", "tlsmode", "rootcertificate"}
 _CONNECTION_KEYS_WITHOUT_MEANING = {
-    "buffersize", "clientname", "clientversion", "commandtimeout", "compress", "quotakey", "readwritetimeout",
-    "servercertificatehash",
+    "buffersize", "busyconnectionmode", "clientname", "clientversion", "commandtimeout", "compress",
+    "parametersmode", "quotakey", "readwritetimeout", "servercertificatehash",
 }  # fmt: skip
 
 

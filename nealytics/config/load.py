@@ -1,6 +1,7 @@
-"""Where values come from, and in which order: defaults, then the TOML file, then the environment.
+"""Where values come from, and in which order: defaults, the C# engine's file, the TOML file, the environment.
 
-The environment knows each key as `NEALYTICS_<TABLE>_<KEY>`, a few of them by a second name, and all options
+The C# engine's `appsettings.json` is read if it is named, or if it is here and no other file is named. The
+environment knows each key as `NEALYTICS_<TABLE>_<KEY>`, a few of them by a second name, and all options
 of the C# engine. A secret may stand in a file that `<NAME>_FILE` names. Unknown names are errors, for a
 mistyped setting that is ignored is found out too late; and all problems are reported at once.
 """
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 from msgspec import inspect
 
-from nealytics.config import check, csharp
+from nealytics.config import appsettings, check, csharp
 from nealytics.config.tables import ApiKey, Config, IssuerConfig, JwtAlgorithm, JwtKey, secret_keys
 from nealytics.errors import ConfigError
 
@@ -61,7 +62,7 @@ def load_with_notes(
 ) -> Loaded:
     """As `load`, with what is to be said about it. `serving` also demands what only `serve` needs."""
     gathered = _Gathered()
-    gathered.read_file(path, environ)
+    gathered.read_files(path, environ)
     gathered.read_environment(environ)
     config = gathered.build()
     found = [*gathered.problems, *check.problems(config)]
@@ -116,20 +117,90 @@ class _Gathered:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.file_was_read = True  # or there is none
+        self.of_csharp = False  # the C# engine's file is in use
 
-    # The file
+    # The files
 
-    def read_file(self, path: Path | None, environ: Mapping[str, str]) -> None:
+    def read_files(self, path: Path | None, environ: Mapping[str, str]) -> None:
         named_by = ""
         if path is None and environ.get("NEALYTICS_CONFIG"):
             path, named_by = Path(environ["NEALYTICS_CONFIG"]), " (named by NEALYTICS_CONFIG)"
-        elif path is None and DEFAULT_FILE.exists():
-            path = DEFAULT_FILE
         if path is None:
-            return
+            if appsettings.FILE.exists():
+                self._read_appsettings(appsettings.FILE, environ)
+            if DEFAULT_FILE.exists():
+                self._read_toml(DEFAULT_FILE, "")
+                if self.of_csharp:
+                    self.notes.append(f"config: {appsettings.FILE} is read, too; {DEFAULT_FILE} goes over it")
+        elif path.suffix.lower() == ".json":
+            self._read_appsettings(path, environ, named_by)
+            if self.file_was_read and not self.of_csharp:
+                self.problems.append(
+                    f"config: {path}{named_by} has no section {appsettings.SECTION}; name a file of the C# "
+                    "engine, or one in TOML"
+                )
+        else:
+            self._read_toml(path, named_by)
+
+    def _read_appsettings(self, path: Path, environ: Mapping[str, str], named_by: str = "") -> None:
+        """The C# engine's file, and the one of its environment, which goes over it."""
+        options: dict[str, tuple[appsettings.Setting, Path]] = {}
+        over = appsettings.environment_file(path, environ)
+        for file in (path, over) if over.exists() else (path,):
+            try:
+                found = appsettings.parse(file.read_bytes())
+            except (OSError, ValueError) as error:
+                self.file_was_read = False
+                reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else error
+                self.problems.append(f"config: {file}{named_by} {reason}")
+                return
+            if not found.has_section:
+                continue  # another program's, unless somebody named it
+            self.of_csharp = True
+            options |= {option: (setting, file) for option, setting in found.options.items()}
+            if found.log_level:
+                options[appsettings.LOG_LEVEL] = found.log_level, file
+            if found.listening:
+                self.notes.append(
+                    f"config: {file}: {found.listening} is not read; server.listen says where to listen"
+                )
+        # An option counts as a whole: of a connection string that is set once more, nothing is left.
+        set_again = {
+            variable[len(csharp.PREFIX) :].lower().removesuffix("_file")
+            for variable in environ
+            if _is_csharp(variable)
+        }
+        for option, (setting, file) in sorted(options.items()):
+            if option not in set_again:
+                self._read_setting(option, setting, file)
+        for file in (path, over):
+            self._say_who_can_read(file)
+
+    def _read_setting(self, option: str, setting: appsettings.Setting, file: Path) -> None:
+        shown = f"{file}: {setting.name}"
+        if option == appsettings.LOG_LEVEL:
+            if setting.text.strip():
+                self._take("observe.log_level", setting.text, str(file), shown=shown, text=True)
+        elif option in _CSHARP_NAME:
+            self._read_option(_CSHARP_NAME[option], setting.text, shown, str(file))
+        else:
+            hint = _suggestion(setting.name, [f"{appsettings.SECTION}:{known}" for known in csharp.NAMES])
+            self.problems.append(f"config: {file}: unknown option {setting.name}; {hint}")
+
+    def _say_who_can_read(self, path: Path) -> None:
+        secrets = [
+            name
+            for name, source in self.sources.items()
+            if source == str(path) and KEYS[name].secret and self.values[name]
+        ]
+        if secrets and path.stat().st_mode & 0o004:
+            self.notes.append(
+                f"config: {path} holds secrets and every user of this machine can read it; chmod 600 {path}"
+            )
+
+    def _read_toml(self, path: Path, named_by: str) -> None:
         try:
             with path.open("rb") as file:
-                readable_by_all = bool(os.fstat(file.fileno()).st_mode & 0o004)
                 tables = tomllib.load(file)
         except OSError as error:
             self.file_was_read = False
@@ -161,10 +232,7 @@ class _Gathered:
             else:
                 for key, value in content.items():
                     self._take(f"{table}.{key}", value, str(path), shown="")
-        if readable_by_all and any(KEYS[name].secret for name in self.values):
-            self.notes.append(
-                f"config: {path} holds secrets and every user of this machine can read it; chmod 600 {path}"
-            )
+        self._say_who_can_read(path)
 
     def _unknown_key(self, name: str) -> None:
         self.problems.append(f"config: unknown key {name}; {_suggestion(name, [*KEYS, *csharp.NAMES])}")
@@ -217,7 +285,7 @@ class _Gathered:
                     self.notes.append(
                         f"config: {variable} and {by_alias[name]} are both set; {variable} is used"
                     )
-        if any(_is_csharp(variable) for variable in settings):
+        if self.of_csharp or any(_is_csharp(variable) for variable in settings):
             self._say_where_defaults_differ()
 
     def _read_canonical(self, variable: str, text: str, environ: Mapping[str, str]) -> str:
@@ -258,25 +326,32 @@ class _Gathered:
             if content is None:
                 return []
             text = content
+        return self._read_option(name, text, variable, variable)
+
+    def _read_option(self, name: str, text: str, shown: str, source: str) -> list[str]:
+        """One option of the C# engine, by its own name. Returns the keys that were set."""
         if name in csharp.WITHOUT_MEANING:
-            self.notes.append(f"config: {variable} has no effect: {csharp.WITHOUT_MEANING[name]}")
+            self.notes.append(f"config: {shown} has no effect: {csharp.WITHOUT_MEANING[name]}")
             return []
         if name in csharp.RENAMED:
             key = csharp.RENAMED[name]
             if text.strip() == "" and not _may_be_empty(KEYS[key].kind):
                 return []
-            self._take(key, text, variable, shown=variable, text=True, commas=True)
+            text, note = _within_bounds(KEYS[key], text)
+            if note:
+                self.notes.append(f"config: {shown} {note}")
+            self._take(key, text, source, shown=shown, text=True, commas=True)
             return [key]
         if not text.strip():
             return []
         try:
             translation = csharp.TRANSLATED[name](text)
         except ValueError as error:
-            self.problems.append(f"config: {variable} {error}")
+            self.problems.append(f"config: {shown} {error}")
             return []
         for key, value in translation.values.items():
-            self._take(key, value, variable, shown=variable, text=True)
-        self.notes += [f"config: {variable}: {note}" for note in translation.notes]
+            self._take(key, value, source, shown=shown, text=True)
+        self.notes += [f"config: {shown}: {note}" for note in translation.notes]
         return list(translation.values)
 
     def _from_file(self, variable: str, path: str, plain: str, environ: Mapping[str, str]) -> str | None:
@@ -340,11 +415,20 @@ class _Gathered:
                 'config: server.cors_allowed_origins has "*", which means any origin, as an empty list does'
             )
         else:
-            values["server.cors_allowed_origins"] = tuple(origin.lower() for origin in origins)
+            values["server.cors_allowed_origins"] = tuple(self._without_slash(origin) for origin in origins)
         keys: tuple[ApiKey, ...] = values.get("auth.api_keys", ())
         if len(set(keys)) < len(keys):
             values["auth.api_keys"] = tuple(dict.fromkeys(keys))
             self.notes.append("config: auth.api_keys names a key twice in the same way; once is enough")
+
+    def _without_slash(self, origin: str) -> str:
+        if not re.fullmatch(r"[^/]+://[^/]+/", origin):
+            return origin.lower()
+        self.notes.append(
+            f'config: server.cors_allowed_origins has "{origin}", which no browser sends as Origin; it is '
+            "taken without the slash at its end"
+        )
+        return origin[:-1].lower()
 
 
 class _Unusable(ValueError):
@@ -409,6 +493,25 @@ def _number(kind: inspect.IntType | inspect.FloatType, raw: object, *, text: boo
     if not valid or not _within(kind, number):  # type: ignore[arg-type]
         raise _Unusable(f"; write a {'whole number' if whole else 'number'}{_bounds(kind)}")
     return number if whole else float(number)  # type: ignore[return-value, arg-type]
+
+
+def _within_bounds(key: _Key, text: str) -> tuple[str, str]:
+    """A number of the C# engine, moved to the nearest that the key can have, and what to say about it."""
+    kind = key.kind
+    if not isinstance(kind, inspect.IntType | inspect.FloatType):
+        return text, ""
+    try:
+        number = int(text)
+    except ValueError:
+        return text, ""  # `_number` says what is wrong with it
+    least = csharp.LEAST.get(key.name, kind.ge)
+    if number < 0 and key.name in csharp.UNLIMITED_AT_0:
+        return "0", f"is {number}, which is taken for unlimited; here that is {key.name} = 0"
+    if least is not None and number < least:
+        return str(least), f"is {number} and {key.name} is at least {least}; {least} is used"
+    if kind.le is not None and number > kind.le:
+        return str(kind.le), f"is {number} and {key.name} is at most {kind.le}; {kind.le} is used"
+    return text, ""
 
 
 def _within(kind: inspect.IntType | inspect.FloatType, number: float) -> bool:

@@ -184,6 +184,9 @@ class ClickHouseConfig(_Table, frozen=True):
         return tuple(self.url.split(","))
 
 
+LIMIT_DEFAULT = 100  # of records, where a read gives no limit
+
+
 class QueryConfig(_Table, frozen=True):
     limit_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     default_range_hours: Annotated[int, Meta(ge=1, le=876_000)] = 24

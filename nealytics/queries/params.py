@@ -19,6 +19,7 @@ from multidict import CIMultiDict, MultiMapping
 
 from nealytics.auth.claims import FILTERS_MAX
 from nealytics.config import QueryConfig
+from nealytics.config.tables import LIMIT_DEFAULT
 from nealytics.errors import Refused
 from nealytics.event import is_text
 from nealytics.queries.filters import META, OPS, Field, Filter, Selection, parse_field, parse_filter
@@ -166,7 +167,7 @@ TZ = Parameter(
 SELECTION = (FROM, TO, TZ, *FILTERS)
 
 
-def limit_of(what: str, default: int | None = 100) -> Parameter:
+def limit_of(what: str, default: int | None = LIMIT_DEFAULT) -> Parameter:
     """The parameter `limit`. Without a `default` it is `query.limit_max`."""
     text = "`query.limit_max`" if default is None else str(default)
     return Parameter(
