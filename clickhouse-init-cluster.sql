@@ -61,9 +61,16 @@ SETTINGS
     -- And not older than 7 days. The default is an hour: a node that was cut off for a weekend, after ClickHouse had
     -- taken its batch and before it heard so, would store it twice. (Answers would stay right: reads use `final`.)
     replicated_deduplication_window_seconds = 604800,
-    -- What was confirmed survives a power cut of all replicas at once, as in one rack.
+    -- What was confirmed survives a power loss of all replicas at once, as in one rack. clickhouse-init.sql has the
+    -- reasons of these six.
     fsync_after_insert = 1,
-    fsync_part_directory = 1;
+    fsync_part_directory = 1,
+    min_rows_to_fsync_after_merge = 1,
+    min_compressed_bytes_to_fsync_after_merge = 1,
+    old_parts_lifetime = 480,
+    always_use_copy_instead_of_hardlinks = 0,
+    -- A replica also syncs what it fetched from another one.
+    min_compressed_bytes_to_fsync_after_fetch = 1;
 
 -- What Nealytics and its queries name. It holds nothing: an insert is cut by the sharding key and each part goes to
 -- its shard, a query asks all shards.

@@ -51,7 +51,17 @@ SETTINGS
     -- An insert that is repeated with its token is taken once. The default, 0, would ignore the token. Each insert
     -- uses one entry per partition; 10,000 is cheap, and far more than can be under way.
     non_replicated_deduplication_window = 10000,
-    -- What was confirmed survives a power cut. Without these ClickHouse confirms what only the page cache holds, and
-    -- remembers the token, so that the repetition is dropped too. Measured: 17 ms instead of 10 ms an insert.
+    -- What was confirmed survives a power loss (docs/decisions/0012-power-loss.md). Without these two ClickHouse
+    -- confirms what only the page cache holds, and remembers the token, so that the repetition is dropped too.
+    -- Measured: 17 ms instead of 10 ms an insert.
     fsync_after_insert = 1,
-    fsync_part_directory = 1;
+    fsync_part_directory = 1,
+    -- A merged part replaces parts that were synced, and it is not synced itself unless one of these is 1: it then
+    -- loses, of any day, all that was merged in the last half minute. The same two hold for mutations and TTL merges.
+    min_rows_to_fsync_after_merge = 1,
+    min_compressed_bytes_to_fsync_after_merge = 1,
+    -- The replaced parts stay for 8 minutes. If the merged one turns out to be broken at a start, ClickHouse reads them
+    -- instead. ClickHouse's default on a server; it is 0 in the embedded engine.
+    old_parts_lifetime = 480,
+    -- A mutation takes over the files that it does not change by hard links. As copies (1) they would not be synced.
+    always_use_copy_instead_of_hardlinks = 0;

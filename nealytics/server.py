@@ -23,6 +23,7 @@ from nealytics.auth.jwt import CLAIM_CHARS_MAX, TokenVerifier
 from nealytics.auth.token_rate import TokenRate
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.embedded import sync_metadata
 from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.committer import Committer
 from nealytics.commit.dead_letter import DeadLetter
@@ -263,7 +264,10 @@ class Worker:
                 if config.apply_schema and (self._index == 0 or attempt > 1):
                     for line in await schema.apply(self._client, config):
                         log.info("schema: %s", line)
-                self._keep(await schema.probe(self._client, config), admission)
+                    if config.url == "embedded":
+                        await asyncio.to_thread(sync_metadata, self._config.server.data_dir)
+                kept, warnings = await schema.probe(self._client, config)
+                self._keep(kept, admission)
                 break
             except NealyticsError as error:
                 problem = str(error)
@@ -279,6 +283,8 @@ class Worker:
             await asyncio.sleep(next_delay_ms(attempt, self._config.commit.backoff_max_ms) / 1000)
         self._logs.clickhouse_problem = None
         self._clickhouse_ready.set()
+        for warning in warnings:
+            log.warning("%s", warning)
         log.info("clickhouse: ready, %r", self._client)
         try:
             await reads.fence.prove()

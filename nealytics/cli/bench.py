@@ -14,6 +14,7 @@ import uvloop
 from nealytics.bench import baseline as baseline_app
 from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import load as load_generator
+from nealytics.bench import merges as merges_bench
 from nealytics.bench import read as read_bench
 from nealytics.bench import read_server as read_server_app
 from nealytics.bench import runs
@@ -241,6 +242,16 @@ def read(
             say=_say(as_json),
         )
     )
+    _show(report, as_json)
+
+
+@bench.command()
+@click.option("--rounds", type=click.IntRange(1, 100), default=7, show_default=True)
+@_shared
+def merges(rounds: int, directory: Path | None, as_json: bool) -> None:
+    """What it costs the embedded engine to sync the parts that its merges make, in turns with not syncing
+    them."""
+    report = asyncio.run(merges_bench.merges(rounds=rounds, directory=directory, say=_say(as_json)))
     _show(report, as_json)
 
 

@@ -247,9 +247,10 @@ async def _clickhouse(config: Config) -> list[Finding]:
             ):
                 found.append(Finding("schema", "pass", f"{name} is not there yet; serve makes it"))
             else:
-                kept = await schema.probe(client, config.clickhouse)
+                kept, warnings = await schema.probe(client, config.clickhouse)
                 found += await _addresses(client)
                 found.append(Finding("schema", "pass", f"{name} keeps events exactly once"))
+                found += [Finding("schema", "warn", warning) for warning in warnings]
                 difference = schema.difference(kept, config.clickhouse.retention_days, name)
                 text = difference or f"{name} keeps events as clickhouse.retention_days says"
                 found.append(Finding("retention", "warn" if difference else "pass", text))

@@ -10,7 +10,7 @@ import msgspec
 from nealytics.cli.options import config_option
 from nealytics.clickhouse import schema as table
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.clickhouse.embedded import running_engine
+from nealytics.clickhouse.embedded import running_engine, sync_metadata
 from nealytics.config import ClickHouseConfig, Config, check, load
 from nealytics.errors import ConfigError, NealyticsError
 
@@ -93,10 +93,13 @@ async def _apply(config: Config, *, shorten_retention: bool, yes: bool) -> None:
         found = await table.apply(client, config.clickhouse)
         for line in found:
             click.echo(line)
+        if config.clickhouse.url == "embedded":
+            sync_metadata(config.server.data_dir)
         if shorten_retention:
             await _shorten(client, config.clickhouse, yes=yes)
         # What cannot be changed may also be what makes the table unusable; better now than at the next start.
-        await table.probe(client, config.clickhouse)
+        for warning in (await table.probe(client, config.clickhouse)).warnings:
+            click.echo(f"warning: {warning}", err=True)
     click.echo(f"{name} is {'ready' if found else 'up to date'}")
 
 

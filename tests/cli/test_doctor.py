@@ -102,6 +102,8 @@ async def test_an_address_that_cannot_be_used_is_told_and_one_that_is_well_is_en
     async with FakeClickHouse() as fake:
         described = fake.answers["FROM system.tables"]("").replace("Replacing", "ReplicatedReplacing")
         described = described.replace("non_replicated_dedup", "replicated_dedup")
+        of_fetches = "min_compressed_bytes_to_fsync_after_fetch = 1, fsync_after_insert"
+        described = described.replace("fsync_after_insert", of_fetches)
         fake.answers["FROM system.tables"] = lambda sql: described
         fake.answers["toUnixTimestamp64Milli"] = lambda sql: f"26.9.2.1\t{time.time_ns() // 1_000_000}\n"
         fake.answers = dict(reversed(fake.answers.items()))
@@ -112,6 +114,21 @@ async def test_an_address_that_cannot_be_used_is_told_and_one_that_is_well_is_en
     assert levels(found, "addresses") == ["warn"]
     assert gone in found["addresses"][0]["text"]
     assert levels(found, "schema") == ["pass"]
+
+
+async def test_a_table_that_a_power_loss_could_harm_is_told_with_what_it_lacks(tmp_path: Path):
+    async with FakeClickHouse() as fake:
+        described = fake.answers["FROM system.tables"]("").replace("min_rows_to_fsync_after_merge = 1, ", "")
+        fake.answers["FROM system.tables"] = lambda sql: described
+        fake.answers["toUnixTimestamp64Milli"] = lambda sql: f"26.9.2.1\t{time.time_ns() // 1_000_000}\n"
+        fake.answers = dict(reversed(fake.answers.items()))
+        path = config_of(tmp_path, f'[clickhouse]\nurl = "{fake.url}"\nretention_days = 0\n')
+        result, found = await asyncio.to_thread(examine, path)
+    assert result.exit_code == 0
+    assert levels(found, "schema") == ["pass", "warn"]
+    text = found["schema"][1]["text"]
+    assert "does not set min_rows_to_fsync_after_merge = 1: a power loss" in text
+    assert "nealytics schema apply" in text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

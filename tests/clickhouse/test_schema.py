@@ -58,7 +58,7 @@ def test_the_sql_file_gives_a_reason_for_every_setting():
     lines = (Path(__file__).parents[2] / "clickhouse-init.sql").read_text().splitlines()
     settings = lines[lines.index("SETTINGS") :]
     names = [match[1] for line in settings if (match := re.match(r"\s+(\w+) = ", line))]
-    assert len(names) == 5
+    assert len(names) == 9
     assert sum(line.strip().startswith("--") for line in settings) >= 4
 
 
@@ -267,7 +267,7 @@ async def test_what_a_ttl_written_by_hand_keeps_is_what_it_keeps_for_certain(
     config = msgspec.structs.replace(config, retention_days=0)
     await schema.apply(client, config)
     await client.command(f"ALTER TABLE {config.database}.global_events MODIFY TTL {ttl}")
-    kept = await schema.probe(client, config)
+    kept = (await schema.probe(client, config)).retention
     assert kept.by_hand
     assert kept.days == (pytest.approx(days, abs=1e-9) if days is not None else None)
     assert await schema.read_retention(client, config) == kept
@@ -319,7 +319,7 @@ async def test_a_table_that_kept_for_ever_loses_nothing_to_a_node_with_the_defau
     await client.command(f"OPTIMIZE TABLE {table} FINAL")
     assert await client.query("SELECT count() FROM global_events") == [[500]]
     assert sum("--shorten-retention" in line for line in done) == 1
-    assert await schema.probe(client, config) == schema.Retention(math.inf)
+    assert (await schema.probe(client, config)).retention == schema.Retention(math.inf)
 
 
 @pytest.mark.engine
@@ -421,6 +421,69 @@ async def test_a_table_in_other_parts_is_taken(
     await schema.probe(client, config)
 
 
+DURABLE = {
+    "fsync_after_insert": (1, 0),
+    "fsync_part_directory": (1, 0),
+    "min_rows_to_fsync_after_merge": (1, 2),
+    "min_compressed_bytes_to_fsync_after_merge": (1, 0),
+    "old_parts_lifetime": (480, 479),
+    "always_use_copy_instead_of_hardlinks": (0, 1),
+}
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("found", ["unset", "too weak"])
+async def test_a_table_that_a_power_loss_could_harm_is_named_and_mended(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str, found: str
+):
+    """Also where the setting has the right default: a server's configuration changes those."""
+    *before, create = schema.create_statements(database, config.retention_days)
+    for sql in before:
+        await client.command(sql)
+    for name, (right, weak) in DURABLE.items():
+        assert f"{name} = {right}" in create
+        wrong = f", {name} = {weak}" if found == "too weak" else ""
+        create = create.replace(f", {name} = {right}", wrong)
+    await client.command(create)
+    (warning,) = (await schema.probe(client, config)).warnings
+    missing = ", ".join(f"{name} = {right}" for name, (right, _) in DURABLE.items())
+    assert f"does not set {missing}: a power loss" in warning
+    await schema.apply(client, config)
+    assert (await schema.probe(client, config)).warnings == []
+    assert await schema.apply(client, config) == []
+
+
+@pytest.mark.engine
+async def test_parts_that_are_kept_longer_than_needed_are_somebodys_choice(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str
+):
+    await schema.apply(client, config)
+    await client.command(f"ALTER TABLE {database}.global_events MODIFY SETTING old_parts_lifetime = 481")
+    assert await schema.apply(client, config) == []
+    assert (await schema.probe(client, config)).warnings == []
+
+
+def test_a_table_syncs_what_it_writes_before_anything_is_written_anew():
+    """A column is added to every part, and the parts that this makes replace those that were synced."""
+    csharp = schema.Table("ReplacingMergeTree", schema.SORTING_KEY, "", "ReplacingMergeTree", columns={})
+    (settings, others) = ([], [])
+    for place, (_, sql) in enumerate(schema.plan(csharp, "db", 0).steps):
+        (settings if "MODIFY SETTING" in sql else others).append(place)
+    assert max(settings) < min(others)
+
+
+def test_a_replica_syncs_what_it_fetches():
+    (_, local, _) = schema.create_statements("db", 0, "main")
+    assert "min_compressed_bytes_to_fsync_after_fetch = 1" in local
+    assert "fetch" not in schema.create_statements("db", 0)[1]
+    described = local[local.index("Replicated") :].replace("\n", " ")
+    table = schema.Table("ReplicatedReplacingMergeTree", "", "", described, {})
+    assert schema.wanted_settings(table) == {}
+    lacking = described.replace("min_compressed_bytes_to_fsync_after_fetch = 1", "index_granularity = 1")
+    table = schema.Table("ReplicatedReplacingMergeTree", "", "", lacking, {})
+    assert schema.wanted_settings(table) == {"min_compressed_bytes_to_fsync_after_fetch": 1}
+
+
 def test_a_replicated_table_has_its_own_window():
     table = schema.Table(
         "ReplicatedReplacingMergeTree", "", "", "Replicated… SETTINGS fsync_after_insert = 1", {}
@@ -451,7 +514,7 @@ async def test_a_table_may_keep_more_than_is_configured(client: ClickHouseClient
     await schema.apply(client, msgspec.structs.replace(config, retention_days=30))
     config = msgspec.structs.replace(config, retention_days=7)
     await schema.apply(client, config)
-    assert await schema.probe(client, config) == schema.Retention(30)
+    assert (await schema.probe(client, config)).retention == schema.Retention(30)
 
 
 @pytest.mark.engine
@@ -562,8 +625,18 @@ def cluster() -> FakeCluster:
 
 async def test_a_cluster_that_is_up_to_date_is_left_alone(cluster: FakeCluster):
     assert await schema.apply(cluster, CLUSTER) == []  # type: ignore[arg-type]
-    await schema.probe(cluster, CLUSTER)  # type: ignore[arg-type]
+    assert (await schema.probe(cluster, CLUSTER)).warnings == []  # type: ignore[arg-type]
     assert cluster.said == []
+
+
+async def test_a_host_whose_table_a_power_loss_could_harm_is_named_and_mended(cluster: FakeCluster):
+    cluster.hosts["h2"][3] = cluster.hosts["h2"][3].replace("min_rows_to_fsync_after_merge = 1, ", "")
+    (warning,) = (await schema.probe(cluster, CLUSTER)).warnings  # type: ignore[arg-type]
+    assert "on h2 does not set min_rows_to_fsync_after_merge = 1: a power loss" in warning
+    await schema.apply(cluster, CLUSTER)  # type: ignore[arg-type]
+    ((sql, settings),) = cluster.said
+    assert sql.endswith("MODIFY SETTING min_rows_to_fsync_after_merge = 1")
+    assert settings["fsync_metadata"] == 1
 
 
 async def test_apply_creates_the_tables_on_every_host(cluster: FakeCluster):

@@ -62,7 +62,9 @@ _TABLE = (
     "ORDER BY (project_id, tenant_id, event_type, timestamp, event_id) "
     "SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, "
     "non_replicated_deduplication_window = 10000, "
-    "fsync_after_insert = 1, fsync_part_directory = 1\n"
+    "fsync_after_insert = 1, fsync_part_directory = 1, "
+    "min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1, "
+    "old_parts_lifetime = 480, always_use_copy_instead_of_hardlinks = 0\n"
 )
 _COLUMNS = (
     "event_id\tUUID\t\nproject_id\tLowCardinality(String)\t\ntenant_id\tString\t\nsession_id\tString\t\n"

@@ -5,7 +5,7 @@ import logging
 import random
 
 from nealytics.clickhouse import errors
-from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.client import ClickHouseClient, Setting
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.schema.checks import (
     check_distributed,
@@ -31,6 +31,10 @@ _RACE_CODES = frozenset(
 _ATTEMPTS_MAX = 6
 _RETRY_DELAY_S = 0.25
 _WRITTEN_LOOK_S = 0.5
+
+# The default, pinned: without it a power loss can lose the file that describes the table, and with it the
+# way to all its events.
+_DDL_SETTINGS: dict[str, Setting] = {"fsync_metadata": 1}
 
 
 async def apply(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]:
@@ -80,9 +84,9 @@ async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: 
             {"database": config.database},
         )
         if exists.strip() == "0":
-            await client.command(create_database)
+            await client.command(create_database, settings=_DDL_SETTINGS)
             done.append(f"created database {config.database}")
-        await client.command(create_table)
+        await client.command(create_table, settings=_DDL_SETTINGS)
         done.append(f"created table {config.database}.{TABLE}")
         table = await read_table(client, config.database)
         if table is None:
@@ -92,7 +96,7 @@ async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: 
             )
     steps, remarks = plan(table, config.database, config.retention_days)
     for what, sql in steps:
-        await client.command(sql)
+        await client.command(sql, settings=_DDL_SETTINGS)
         done.append(what)
     return remarks
 
@@ -101,7 +105,10 @@ async def _apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, 
     """The same on every host of the cluster. If there is something to do, each must be up; if all that answer
     have everything, a host that is down keeps nobody from starting."""
     # A little less than we wait, so that "this host has not answered" is ClickHouse's answer.
-    settings = {"distributed_ddl_task_timeout": max(1, int(config.insert_timeout_s) - 5)}
+    settings = {
+        **_DDL_SETTINGS,
+        "distributed_ddl_task_timeout": max(1, int(config.insert_timeout_s) - 5),
+    }
     distributed = await read_table(client, config.database)
     if distributed is not None:
         check_distributed(distributed, table_name(config.database))

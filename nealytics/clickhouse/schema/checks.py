@@ -4,14 +4,16 @@
 is left as it was found.
 """
 
-import logging
 import re
 
 from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
 from nealytics.clickhouse.schema.definition import (
     COLUMNS,
     DEDUPLICATION_WINDOW,
+    DURABILITY_SETTINGS,
+    LARGER_IS_BETTER,
     LOCAL_TABLE,
+    REPLICATED_DURABILITY_SETTINGS,
     REPLICATED_WINDOW,
     SHARDING_KEY,
     SORTING_KEY,
@@ -24,8 +26,6 @@ from nealytics.clickhouse.schema.reading import Table, unfinished_columns, windo
 from nealytics.clickhouse.schema.retention import configured, for_days
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
-
-log = logging.getLogger("nealytics.clickhouse")
 
 
 def check_version(version: str) -> None:
@@ -147,15 +147,32 @@ def check_kept(table: Table, name: str, retention_days: int) -> None:
             f"ALTER TABLE {name} MODIFY SETTING {window} = {DEDUPLICATION_WINDOW}"
         )
     _check_retention(table, name, retention_days)
-    for setting in ("fsync_after_insert", "fsync_part_directory"):
-        if table.setting(setting) != "1":
-            log.warning(
-                "schema: %s has %s = %s: a power cut at ClickHouse can lose what it has confirmed; "
-                "run `nealytics schema apply`",
-                name,
-                setting,
-                table.setting(setting) or "0",
-            )
+
+
+def unsynced(table: Table) -> dict[str, int]:
+    """The settings without which a power loss at ClickHouse destroys events in `table`, as they must be.
+
+    One that the table does not set counts as missing, whatever ClickHouse's default: a server's configuration
+    may change that.
+    """
+    needed = DURABILITY_SETTINGS | (REPLICATED_DURABILITY_SETTINGS if table.replicated else {})
+    return {name: value for name, value in needed.items() if not _holds(name, table.setting(name), value)}
+
+
+def _holds(name: str, found: str | None, needed: int) -> bool:
+    if found is None or not found.isdigit():
+        return False
+    return int(found) >= needed if name in LARGER_IS_BETTER else int(found) == needed
+
+
+def durability_warnings(table: Table, name: str) -> list[str]:
+    missing = ", ".join(f"{setting} = {value}" for setting, value in unsynced(table).items())
+    if not missing:
+        return []
+    return [
+        f"schema: {name} does not set {missing}: a power loss at ClickHouse can destroy events that it has "
+        "confirmed; run `nealytics schema apply`"
+    ]
 
 
 def _check_retention(table: Table, name: str, retention_days: int) -> None:

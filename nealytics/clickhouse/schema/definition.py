@@ -59,7 +59,21 @@ PARTITION_KEY = "toYYYYMM(timestamp)"
 # Only for new tables: neither can be changed later without rewriting all parts.
 _CREATION_SETTINGS = {"index_granularity": 8192}
 # Also for tables that exist.
-SETTINGS = {"ttl_only_drop_parts": 1, "fsync_after_insert": 1, "fsync_part_directory": 1}
+SETTINGS = {"ttl_only_drop_parts": 1}
+# Also for tables that exist: without one of them, a power loss at ClickHouse destroys events that it has
+# confirmed. Decision 0012 lists every setting that was considered.
+DURABILITY_SETTINGS = {
+    "fsync_after_insert": 1,
+    "fsync_part_directory": 1,
+    "min_rows_to_fsync_after_merge": 1,
+    "min_compressed_bytes_to_fsync_after_merge": 1,
+    "old_parts_lifetime": 480,
+    "always_use_copy_instead_of_hardlinks": 0,
+}
+# Of replicated tables: a part that a replica fetches is written like a merged one.
+REPLICATED_DURABILITY_SETTINGS = {"min_compressed_bytes_to_fsync_after_fetch": 1}
+# Those whose larger value is a stronger promise; any other value is wrong.
+LARGER_IS_BETTER = frozenset({"old_parts_lifetime"})
 DEDUPLICATION_WINDOW = 10_000
 WINDOW = "non_replicated_deduplication_window"
 REPLICATED_WINDOW = "replicated_deduplication_window"
@@ -93,8 +107,8 @@ def create_statements(database: str, retention_days: int, cluster: str = "") -> 
         "index_granularity": _CREATION_SETTINGS["index_granularity"],
         "ttl_only_drop_parts": SETTINGS["ttl_only_drop_parts"],
         **windows,
-        "fsync_after_insert": SETTINGS["fsync_after_insert"],
-        "fsync_part_directory": SETTINGS["fsync_part_directory"],
+        **DURABILITY_SETTINGS,
+        **(REPLICATED_DURABILITY_SETTINGS if cluster else {}),
     }
     ttl = [f"TTL {ttl_expression(retention_days)} DELETE"] if retention_days else []
     on = on_cluster(cluster)

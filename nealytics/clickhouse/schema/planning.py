@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from nealytics.clickhouse.schema.checks import remake
+from nealytics.clickhouse.schema.checks import remake, unsynced
 from nealytics.clickhouse.schema.definition import (
     COLUMNS,
     DEDUPLICATION_WINDOW,
@@ -47,6 +47,10 @@ def plan(
     name = table_name(database, LOCAL_TABLE if cluster else TABLE) + on_cluster(cluster)
     steps: list[tuple[str, str]] = []
     remarks: list[str] = []
+    # First: what follows writes parts, and the settings say whether ClickHouse syncs them.
+    for setting, value in wanted_settings(table).items():
+        sql = f"ALTER TABLE {name} MODIFY SETTING {setting} = {value}"
+        steps.append((f"set {setting} = {value} (was {table.setting(setting) or 'not set'})", sql))
     for before, column in zip((None, *COLUMNS), COLUMNS, strict=False):
         found = table.columns.get(column.name)
         if found is None:
@@ -67,9 +71,6 @@ def plan(
             # In the background; until then a query reads more than it has to.
             sql = f"ALTER TABLE {name} MATERIALIZE INDEX {index.name}"
             steps.append((f"index {index.name} is being built for the events that are there", sql))
-    for setting, value in wanted_settings(table).items():
-        sql = f"ALTER TABLE {name} MODIFY SETTING {setting} = {value}"
-        steps.append((f"set {setting} = {value} (was {table.setting(setting) or 'not set'})", sql))
     if retention is None:
         retention = decide([table.retention], retention_days)
     if retention.days is not None:
@@ -128,7 +129,8 @@ def retention_step(name: str, before: float | None, days: float) -> tuple[str, s
 def wanted_settings(table: Table) -> dict[str, int]:
     """The settings that `table` lacks. A larger deduplication window than ours is somebody's choice and
     stays."""
-    wanted = {name: value for name, value in SETTINGS.items() if table.setting(name) != str(value)}
+    wanted = unsynced(table)
+    wanted |= {name: value for name, value in SETTINGS.items() if table.setting(name) != str(value)}
     if table.retention.by_hand:
         # Whether a TTL that somebody wrote deletes events or whole parts is a part of what it says.
         wanted.pop("ttl_only_drop_parts", None)

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import NamedTuple
 
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, NotAReplica
@@ -14,6 +15,7 @@ from nealytics.clickhouse.schema.checks import (
     check_single,
     check_types,
     check_version,
+    durability_warnings,
 )
 from nealytics.clickhouse.schema.definition import (
     DEDUPLICATION_WINDOW_S,
@@ -30,9 +32,13 @@ from nealytics.errors import ConfigError, NealyticsError
 log = logging.getLogger("nealytics.clickhouse")
 
 
-async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> Retention:
-    """Checks that events can be kept exactly once there: version, settings, table, columns. Returns how long
-    they are kept.
+class Probed(NamedTuple):
+    retention: Retention  # how long events are kept
+    warnings: list[str]  # what works and should be changed
+
+
+async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> Probed:
+    """Checks that events can be kept exactly once there: version, settings, table, columns.
 
     Changes nothing. Raises `NealyticsError` with the fix in its message.
     """
@@ -56,7 +62,7 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> Retention
     check_fit(table, name)
     check_columns(table, name)
     check_kept(table, name, config.retention_days)
-    return table.retention
+    return Probed(table.retention, durability_warnings(table, name))
 
 
 async def check_addresses(client: ClickHouseClient) -> None:
@@ -75,8 +81,9 @@ async def check_addresses(client: ClickHouseClient) -> None:
             log.log(level, "schema: an address of clickhouse.url is not used for now: %s", error)
 
 
-async def _probe_cluster(client: ClickHouseClient, config: ClickHouseConfig, distributed: Table) -> Retention:
+async def _probe_cluster(client: ClickHouseClient, config: ClickHouseConfig, distributed: Table) -> Probed:
     """The Distributed table here, and the local one on every host that answers."""
+    warnings: list[str] = []
     name = table_name(config.database)
     check_distributed(distributed, name)
     check_columns(distributed, name)
@@ -97,11 +104,9 @@ async def _probe_cluster(client: ClickHouseClient, config: ClickHouseConfig, dis
         check_kept(replace(table, defaults=local.defaults), place, config.retention_days)
         seconds = int(table.setting(REPLICATED_WINDOW_S) or 0)
         if seconds < DEDUPLICATION_WINDOW_S:
-            log.warning(
-                "schema: %s has %s = %s: a batch that is repeated later than that is stored twice (answers "
-                "stay right); run `nealytics schema apply`",
-                place,
-                REPLICATED_WINDOW_S,
-                seconds or "its default",
+            warnings.append(
+                f"schema: {place} has {REPLICATED_WINDOW_S} = {seconds or 'its default'}: a batch that is "
+                "repeated later than that is stored twice (answers stay right); run `nealytics schema apply`"
             )
-    return together([table.retention for _, table in hosts])
+        warnings += durability_warnings(table, place)
+    return Probed(together([table.retention for _, table in hosts]), warnings)
