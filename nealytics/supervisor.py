@@ -10,6 +10,8 @@ What it promises:
   - everything ends when it ends, SIGKILL included: each child has a death signal (PR_SET_PDEATHSIG) and
     one end of a socket pair, whose other end closes with this process
   - SIGTERM and SIGINT stop workers first (they answer, flush and drain), then the engine; a second one kills
+  - it ends with status 0 only after such a signal. Children are in sessions of their own, so a signal that
+    one of them sends to its process group reaches nobody else
 
 Each child talks back over its socket pair: `ready` once, then a byte a second while its loop turns.
 """
@@ -101,6 +103,8 @@ class Supervisor:
             __version__, len(workers), host, port, _shown_url(config.clickhouse.url),
         )  # fmt: skip
         keepers = {child.name: asyncio.create_task(self._keep_running(child)) for child in self._children}
+        for keeper in keepers.values():
+            keeper.add_done_callback(self._on_keeper_end)
         announcer = asyncio.create_task(self._announce(workers))
         metrics = otel.start_metrics(memory, port=port)
         try:
@@ -140,6 +144,16 @@ class Supervisor:
                 _end(child, signal.SIGKILL)
         self._stopping.set()
 
+    def _on_keeper_end(self, keeper: asyncio.Task[None]) -> None:
+        """A child that nobody keeps running any more would leave a node that only looks alive."""
+        if (
+            not keeper.cancelled()
+            and (error := keeper.exception()) is not None
+            and not self._stopping.is_set()
+        ):
+            self._failed = f"an error that no part handles: {error!r}"
+            self._stopping.set()
+
     async def _keep_running(self, child: Child) -> None:
         delay_s = RESTART_DELAY_MIN_S
         while not self._stopping.is_set():
@@ -177,6 +191,8 @@ class Supervisor:
                     executable=executable,
                     pass_fds=(*child.descriptors, theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
+                    # Of its own, because ClickHouse's SYSTEM SHUTDOWN and SYSTEM KILL signal the whole group.
+                    start_new_session=True,
                 )
             if child.ending is not None:
                 _signal(child, child.ending)

@@ -184,3 +184,20 @@ async def a_child_beside(others: set[int]) -> int:
     while not (found := set(descendants(os.getpid())) - others):  # noqa: ASYNC110 - no event tells it
         await asyncio.sleep(0.05)
     return found.pop()
+
+
+async def test_a_node_that_ends_by_an_error_of_its_own_has_a_failure_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A service manager starts again what failed, and leaves down what ended well."""
+
+    async def fails(self: Supervisor, child: object) -> int:
+        raise ValueError("a thing that cannot happen")
+
+    monkeypatch.setattr(Supervisor, "_run_once", fails)
+    config = msgspec.structs.replace(
+        Config(),
+        server=msgspec.structs.replace(Config().server, listen="127.0.0.1:0", data_dir=tmp_path),
+        clickhouse=msgspec.structs.replace(Config().clickhouse, url="http://127.0.0.1:9"),
+    )
+    assert await asyncio.wait_for(Supervisor(config).run(), 60) == 1

@@ -107,6 +107,8 @@ async def running_engine(config: Config) -> AsyncIterator[None]:
             executable=executable,
             pass_fds=(config_fd, theirs.fileno()),
             stdin=asyncio.subprocess.DEVNULL,
+            # Of its own, because ClickHouse's SYSTEM SHUTDOWN and SYSTEM KILL signal the whole group.
+            start_new_session=True,
         )
     finally:
         theirs.close()

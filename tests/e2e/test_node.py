@@ -1,6 +1,7 @@
 """The whole product as processes: start, answer, restart, drain, stop."""
 
 import concurrent.futures
+import contextlib
 import gzip
 import http.client
 import json
@@ -15,7 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from nealytics.clickhouse.embedded import socket_path
 from tests.e2e.node import KEY, Node, descendants, program
+from tests.engine import UnixConnection
+from tests.engine import request as raw_request
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
 
@@ -164,6 +168,27 @@ def test_fewer_workers_drain_the_logs_of_those_that_are_gone(tmp_path: Path):
         one.wait_ready()
         one.wait_until(lambda: session_counts(one) == {"adopted": 120}, "worker 0 has drained the three logs")
         one.wait_drained()
+
+
+@pytest.mark.parametrize("statement", ["SYSTEM SHUTDOWN", "SYSTEM KILL"])
+def test_a_client_of_the_engine_that_ends_it_does_not_end_the_node(tmp_path: Path, statement: str):
+    """ClickHouse does what it is told by a signal to its whole process group."""
+    with Node(tmp_path) as node:
+        node.wait_ready()
+        supervisor = node.process
+        (engine,) = node.pids("embedded-child")
+        connection = UnixConnection(str(socket_path(tmp_path / "data")))
+        # Its answer is lost if the engine is faster than itself.
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            raw_request(connection, "POST", "/", statement)
+        node.wait_until(
+            lambda: node.pids("embedded-child") not in ([], [engine]), "the engine is started again"
+        )
+        node.wait_ready()
+        assert node.process is supervisor
+        status, _ = node.post("batch?wait=true", [event()])
+        assert status == 200
+        assert node.stop() == 0
 
 
 def test_nothing_outlives_the_supervisor(tmp_path: Path):
