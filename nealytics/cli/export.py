@@ -33,7 +33,7 @@ from nealytics.clickhouse.error_codes import Kind
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import Config, load
 from nealytics.errors import NealyticsError, Refused
-from nealytics.queries import export
+from nealytics.queries import export, export_end
 from nealytics.queries.export import Params, Slice
 from nealytics.queries.filters import Selection
 from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, instant_ms
@@ -79,6 +79,11 @@ def _instant(ctx: click.Context, param: click.Parameter, value: str | None) -> i
     help="Default: by the file's name (.ndjson, .csv, .parquet, .native; .gz or .zst may follow, but for"
     " Parquet, which is compressed inside).",
 )
+@click.option(
+    "--end",
+    is_flag=True,
+    help="A last record that says that it is complete, and how many events it has; import checks it.",
+)
 @config_option
 def export_(
     file: str,
@@ -87,6 +92,7 @@ def export_(
     from_ms: int | None,
     to_ms: int | None,
     form: str | None,
+    end: bool,
     config_path: Path | None,
 ) -> None:
     """Write all events, or those of a project or tenant, to FILE (- or none: standard output).
@@ -108,7 +114,8 @@ def export_(
     while it runs is in it or not.
 
     FILE is written under the name FILE.part and gets its name once it is complete, so a file of that name is
-    whole. On standard output the exit status tells it (in a pipe: set -o pipefail).
+    whole. On standard output the exit status tells it (in a pipe: set -o pipefail), and with --end the last
+    record does, wherever the bytes have been since.
 
     \b
     Exit status: 0 complete; 1 it could not be completed; 130 interrupted.
@@ -117,7 +124,9 @@ def export_(
         raise click.UsageError("--tenant needs --project: tenants of the same name may be in several.")
     config = load(config_path)
     form, packing = format_of(file, form)
-    chosen = Chosen(project, tenant, from_ms, to_ms, form)
+    if end and form == "native":
+        raise click.UsageError("--end is for ndjson and csv; native has no place for it.")
+    chosen = Chosen(project, tenant, from_ms, to_ms, form, end)
     began = time.monotonic()
     try:
         with _output(file) as write:
@@ -141,6 +150,7 @@ class Chosen:
     from_ms: int | None
     to_ms: int | None
     format: str
+    end: bool = False  # with a last record that says so
 
 
 @dataclass
@@ -199,6 +209,8 @@ async def _export(config: Config, chosen: Chosen, output: "_Output") -> Done:
             output.write(export.CSV_HEADER)
         if chosen.format == "parquet" and not done.bytes:
             raise NealyticsError("export: there are no events to make a Parquet file of")
+        if chosen.end and chosen.format in export_end.FORMATS:
+            output.write(export_end.record(chosen.format, done.events, len(export.FIELDS)))
     output.end()
     return done
 
@@ -282,8 +294,7 @@ async def _copied(
     pieces: AsyncIterator[bytes], into: "IO[bytes] | tempfile.SpooledTemporaryFile[bytes]", form: str
 ) -> int:
     """How many events were in the pieces; 0 of a format that has no lines."""
-    count = 0
-    quoted = False
+    counter = export_end.Counter(form)
     async for piece in pieces:
         try:
             into.write(piece)
@@ -293,15 +304,8 @@ async def _copied(
                 f"export: a slice finds no room in a temporary file: {error.strerror}; set TMPDIR to a "
                 "directory on a larger disk"
             ) from error
-        if form == "ndjson":
-            count += piece.count(b"\n")
-        elif form == "csv":
-            # A line ends outside of quotes; a quote within a text is two.
-            for text in piece.split(b'"'):
-                count += 0 if quoted else text.count(b"\n")
-                quoted = not quoted
-            quoted = not quoted  # there is a quote between two texts only
-    return count
+        counter.feed(piece)
+    return counter.events
 
 
 def _too_large(error: NealyticsError) -> bool:

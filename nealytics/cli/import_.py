@@ -237,6 +237,11 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     metavar="PATH",
     help="Where refused rows go. Default: FILE.rejected.ndjson; import.rejected.ndjson for standard input.",
 )
+@click.option(
+    "--require-end",
+    is_flag=True,
+    help="Exit with 1 unless an export's end record (nealytics export --end) stands behind the last row.",
+)
 @click.option("--allow-rejected", is_flag=True, help="Exit with 0 although rows were refused.")
 def import_(
     file: str,
@@ -269,6 +274,7 @@ def import_(
     state: Path | None,
     restart: bool,
     rejected: Path | None,
+    require_end: bool,
     allow_rejected: bool,
 ) -> None:
     """Send the events of FILE (CSV, NDJSON, a JSON array or Parquet; gzip and zstd too; - is standard input)
@@ -344,6 +350,7 @@ def import_(
         quoted_lines_max=quoted_lines,
         record_bytes_max=record_bytes,
         allow_rejected=allow_rejected,
+        require_end=require_end,
         batch_events=batch_events,
         batch_bytes=batch_bytes,
         requests=requests,

@@ -11,9 +11,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import hdrs, web
+from aiohttp.http import StreamWriter
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse import encoding
@@ -22,7 +23,7 @@ from nealytics.errors import NealyticsError, Refused
 from nealytics.http.app import Cors
 from nealytics.http.reads import Reads, while_connected
 from nealytics.http.streaming import Places, break_off, head_of, require_http_1_1
-from nealytics.queries import export
+from nealytics.queries import export, export_end
 from nealytics.queries.export import STREAM, Params
 from nealytics.queries.instants import iso_utc
 from nealytics.queries.scoped import Events
@@ -59,15 +60,22 @@ class Exports:
         if packed is not None:
             headers[hdrs.CONTENT_ENCODING] = packed
         content_type = export.CONTENT_TYPES[params.format] + _CHARSET.get(params.format, "")
+        with_trailer = params.format in export_end.FORMATS and (
+            params.end or export_end.asked_for(request.headers)
+        )
+        if with_trailer:
+            headers[hdrs.TRAILER] = export_end.TRAILER
         response = head_of(request, self._cors, content_type, headers, arguments.warnings)
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=response.headers)
         with self.places.one(scope), self._reads.charge(scope) as charge:
             charge.add(_BUFFER_BYTES)
-            pieces = _Export(self._reads, scope, events, params, self._parquet_timeout_s).pieces()
+            sent = _Export(self._reads, scope, events, params, self._parquet_timeout_s)
+            pieces = sent.pieces()
             if packed is not None:
                 pieces = _packed(pieces, packed)
-            return await while_connected(request, _send(request, response, pieces, self._reads))
+            sending = _send(request, response, pieces, self._reads, sent if with_trailer else None)
+            return await while_connected(request, sending)
 
 
 class _Export:
@@ -82,6 +90,7 @@ class _Export:
         self._params = params
         self._parquet_timeout_s = parquet_timeout_s
         self._begun = False
+        self.counter = export_end.Counter(params.format)
 
     def pieces(self) -> AsyncGenerator[bytes]:
         """The file. Raises `Refused`."""
@@ -94,8 +103,11 @@ class _Export:
             async for _, pieces in parts:
                 async for piece in pieces:
                     self._begun = True
+                    self.counter.feed(piece)
                     yield head + piece
                     head = b""
+        if self._params.end:
+            head += export_end.record(self._params.format, self.counter.events, len(export.FIELDS))
         if head:
             yield head
 
@@ -129,8 +141,13 @@ class _Export:
 
 
 async def _send(
-    request: web.Request, response: web.StreamResponse, pieces: AsyncGenerator[bytes], reads: Reads
+    request: web.Request,
+    response: web.StreamResponse,
+    pieces: AsyncGenerator[bytes],
+    reads: Reads,
+    counted: _Export | None,
 ) -> web.StreamResponse:
+    """`counted` has the trailer's number, if one is to be sent."""
     async with aclosing(pieces):
         # The head waits for the first piece: until then, a failure has a status.
         piece = await anext(pieces, b"")
@@ -139,6 +156,8 @@ async def _send(
             while piece:
                 await response.write(piece)
                 piece = await anext(pieces, b"")
+            if counted is not None:
+                await _write_trailer(request, f"{export_end.TRAILER}: {counted.counter.events}")
             await response.write_eof()
         except ConnectionError:
             break_off(request)  # the client has left, or reads nothing
@@ -155,6 +174,13 @@ async def _send(
             break_off(request)
             raise
     return response
+
+
+async def _write_trailer(request: web.Request, line: str) -> None:
+    """Ends a chunked answer. aiohttp knows no trailers; what it still writes of the end is nothing then."""
+    writer = cast(StreamWriter, request.writer)
+    writer.chunked = False
+    await writer.write(f"0\r\n{line}\r\n\r\n".encode())
 
 
 async def _packed(pieces: AsyncGenerator[bytes], name: str) -> AsyncGenerator[bytes]:

@@ -2,8 +2,8 @@
 
 What the two share is here: how many there may be at once, a head that is complete before the first byte, and
 how an answer is broken off. Once the head is out there is no status left to tell a failure by. So a failure
-resets the connection, and the answer lacks its end, which a client of HTTP/1.1 reports; nothing that could be
-taken for data is ever sent instead.
+resets the connection, and the answer lacks its end, which a client of HTTP/1.1 reports unless a proxy hides
+it (`queries.export_end`); nothing that could be taken for data is ever sent instead.
 """
 
 import socket

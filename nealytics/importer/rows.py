@@ -14,6 +14,7 @@ import msgspec
 
 from nealytics.importer.csv_record import Record
 from nealytics.importer.source import Line, Source, SourceError
+from nealytics.queries import export_end
 
 Format = Literal["ndjson", "csv", "json"]
 
@@ -42,6 +43,21 @@ class Counts:
         self.records = 0  # rows, and blank lines
         self.blank = 0
         self.other_lines = 0  # a header, and what a resumed run skips
+        # The row that the last end record of an export stood behind; None before the first one of a resumed
+        # run, which cannot know where that export began.
+        self.ended_at: int | None = 0
+        self.ends = 0
+
+    def end(self, events: int, number: int, source: Source) -> None:
+        """An export's end record, behind row `number`: it is no event, and says how many are before it."""
+        began, self.ended_at = self.ended_at, number
+        self.blank += 1
+        self.ends += 1
+        if began is not None and number - began != events:
+            raise SourceError(
+                f"import: {source.name}, line {source.lines}: the export ends here and had {events:,} events,"
+                f" but {number - began:,} are before this line; some were lost, or added. Export it again"
+            )
 
 
 class NdjsonRows:
@@ -60,6 +76,7 @@ class NdjsonRows:
         self._source.skip_lines(offset)
         self.counts.other_lines = self._source.lines
         self._number = number
+        self.counts.ended_at = None
 
     def __iter__(self) -> Iterator[Row]:
         source = self._source
@@ -70,12 +87,19 @@ class NdjsonRows:
             if not raw.strip():
                 counts.blank += 1
                 continue
+            if (events := export_end.events_of_line(raw)) is not None:
+                counts.end(events, self._number, source)
+                continue
             self._number += 1
             if line.whole:
                 fields, problem = _object(raw)
             else:
                 fields, problem = {}, _too_long(line, source)
             yield Row(self._number, source.offset, raw, fields, problem)
+
+    @property
+    def last_number(self) -> int:
+        return self._number
 
     def check(self) -> str | None:
         return _check_lines(self._source)
@@ -120,6 +144,7 @@ class CsvRows:
         self._source.skip_lines(offset)
         self.counts.other_lines = self._source.lines
         self._number = number
+        self.counts.ended_at = None
 
     def __iter__(self) -> Iterator[Row]:
         source = self._source
@@ -135,6 +160,9 @@ class CsvRows:
             if len(raws) > 1:
                 raw = b"".join(raws)
             counts.records += 1
+            if values and (events := export_end.events_of_values(columns, values)) is not None:
+                counts.end(events, self._number, source)
+                continue
             self._number += 1
             if problem is None and len(values) != len(columns):
                 problem = f"{len(values)} values, but {len(columns)} columns are named"
@@ -145,6 +173,10 @@ class CsvRows:
                 problem = f"not valid {self.encoding} text; name the file's encoding with --encoding"
             fields = {} if problem else dict(zip(columns, values, strict=True))
             yield Row(self._number, source.offset, raw.rstrip(b"\r\n"), fields, problem, max(1, len(raws)))
+
+    @property
+    def last_number(self) -> int:
+        return self._number
 
     def check(self) -> str | None:
         return _check_lines(self._source)
@@ -280,6 +312,10 @@ class JsonRows:
         for row in self._rows:
             self.counts.records += 1
             yield row
+
+    @property
+    def last_number(self) -> int:
+        return self._number
 
     def check(self) -> str | None:
         """What does not add up: as many elements as commas and one."""

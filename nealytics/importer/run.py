@@ -71,6 +71,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     state_path: Path | None = None  # None = not resumable
     rejected_path: Path
     allow_rejected: bool = False
+    require_end: bool = False  # an end record behind the last row
     restart: bool = False
 
     @property
@@ -236,6 +237,11 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
     result.read, result.skipped = rows.counts.records, rows.counts.blank
     if result.damage is None:
         _require_all_counted(rows, source, result, lines)
+        if options.require_end and not (rows.counts.ends and rows.counts.ended_at == rows.last_number):
+            result.damage = SourceError(
+                f"import: {source.name} has no end record behind its last row, so it may be a part of an"
+                " export; export it with end=true (nealytics export --end), or leave out --require-end"
+            )
     return result
 
 

@@ -18,10 +18,13 @@ undefined.
 
 Every event that was committed before the export began is in it once, and none twice. One that is committed
 while it runs is in it or not. An export has no limit of rows, and is sent as it is read: NDJSON and CSV from
-the first moment on, Parquet once the file is complete. If it fails on the way, the connection is cut, so that
-the answer lacks its end; every HTTP client reports that as an error (curl: exit status 56, or 18 behind a
-proxy). An answer that ended properly is complete. So that this can be told, HTTP/1.1 is needed; in nginx, set
-`proxy_http_version 1.1`.
+the first moment on, Parquet once the file is complete.
+
+If it fails on the way, the connection is cut, and the answer lacks its end. HTTP/1.1 is needed for that to be
+seen at all (in nginx `proxy_http_version 1.1`), and not every proxy passes it on: Caddy 2.6 makes a complete
+answer of it. So with `end=true` the last record says that it is the last, and how many events are before it
+(`export_end`); the same number is a trailer, for whoever reads those. Parquet has a footer, and what is
+compressed has a checksum at its end.
 
 How it is read: a cheap count says where the events are; then each slice of time with a bounded number of them
 is one query of its own, complete before its first byte is sent, so no query is long and nothing gathers.
@@ -90,6 +93,12 @@ STREAM = Stream(
             choices=tuple(CONTENT_TYPES),
             description="What the file is. Default: what Accept names, else ndjson.",
         ),
+        Parameter(
+            name="end",
+            kind="flag",
+            description="A last record that says that the export is complete, and how many events it has."
+            " Parquet has its own.",
+        ),
         *SELECTION,
     ),
     content_types=tuple(CONTENT_TYPES.values()),
@@ -103,6 +112,7 @@ STREAM = Stream(
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     selection: Selection
+    end: bool = False
 
 
 class Slice(NamedTuple):
@@ -129,7 +139,11 @@ class Slice(NamedTuple):
 
 
 def parse(arguments: Arguments, accept: str) -> Params:
-    return Params(format=arguments.choice("format") or _accepted(accept), selection=arguments.selection())
+    return Params(
+        format=arguments.choice("format") or _accepted(accept),
+        selection=arguments.selection(),
+        end=arguments.flag("end"),
+    )
 
 
 def count_sql(params: Params, from_ms: int, to_ms: int, width_ms: int) -> Query:

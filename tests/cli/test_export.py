@@ -272,6 +272,32 @@ class TestOnTheEngine:
         assert sorted(record["eventId"] for record in records) == ids
         assert proxy.slices > 6
 
+    @pytest.mark.parametrize("form", ["ndjson", "csv"])
+    async def test_an_end_record_is_written_and_import_checks_it(self, proxy, tmp_path, form):
+        file = tmp_path / f"all.{form}"
+        result = await invoke(tmp_path, proxy.url, str(file), "--end")
+        assert result.exit_code == 0, result.output
+        whole = file.read_bytes()
+        assert b"nealyticsExport" in whole.splitlines()[-1]
+
+        def imported() -> tuple[int, str, int]:
+            with BatchServer() as server:
+                arguments = ["import", str(file), "--url", server.url, "--key", "a-key", "--require-end"]
+                done = CliRunner().invoke(main, [*arguments, "--restart"])
+                return done.exit_code, done.output, len(server.events)
+
+        status, output, arrived = await asyncio.to_thread(imported)
+        assert (status, arrived) == (0, 300), output
+        file.write_bytes(whole[: len(whole) // 2])
+        status, output, arrived = await asyncio.to_thread(imported)
+        assert status == 1
+        assert 0 < arrived < 300
+
+    async def test_an_end_record_has_no_place_in_native(self, proxy, tmp_path):
+        result = await invoke(tmp_path, proxy.url, str(tmp_path / "all.native"), "--end")
+        assert result.exit_code == 2
+        assert "--end" in result.output
+
     async def test_every_file_that_is_written_is_imported_as_the_same_events(self, proxy, tmp_path):
         """Whatever its name asks for: 300 events, and those of one project as Parquet."""
         whole: dict[str, Any] = {}

@@ -186,6 +186,65 @@ def test_refused_rows_are_told_and_kept_and_the_others_arrive(server: BatchServe
     assert len(server.events) == 197
 
 
+def line(n: int) -> bytes:
+    return b'{"projectId":"p","tenantId":"t","sessionId":"s%d","eventType":"view"}\n' % n
+
+
+def end_record(events: int) -> bytes:
+    return b'{"nealyticsExport":{"end":true,"events":%d}}\n' % events
+
+
+LINES = [line(n) for n in range(7)]
+
+
+def test_the_end_record_of_an_export_is_checked_and_is_no_event(server: BatchServer, tmp_path: Path):
+    file = tmp_path / "export.ndjson"
+    file.write_bytes(b"".join(LINES) + end_record(7))
+    result = run(server, file, "--require-end")
+    assert result.exit_code == 0, result.output
+    assert len(server.events) == 7
+    assert "8 records read: 7 accepted, 0 rejected, 1 skipped" in result.output
+    # A run that has nothing to do reads it again.
+    assert run(server, file, "--require-end").exit_code == 0
+
+
+def test_exports_put_together_have_an_end_record_each(server: BatchServer, tmp_path: Path):
+    file = tmp_path / "exports.ndjson"
+    file.write_bytes(
+        b"".join(LINES[:4]) + end_record(4) + b"".join(LINES[4:]) + end_record(3) + end_record(0)
+    )
+    result = run(server, file, "--require-end")
+    assert result.exit_code == 0, result.output
+    assert len(server.events) == 7
+
+
+@pytest.mark.parametrize("lost", [slice(0, 1), slice(3, 5)])
+def test_an_export_that_lost_events_on_the_way_is_told_by_its_end_record(
+    server: BatchServer, tmp_path: Path, lost: slice
+):
+    lines = list(LINES)
+    del lines[lost]
+    file = tmp_path / "export.ndjson"
+    file.write_bytes(b"".join(lines) + end_record(7))
+    result = run(server, file)
+    assert result.exit_code == 1
+    assert f"had 7 events, but {len(lines)} are before this line" in result.output
+    assert len(server.events) == len(lines), "what is there is imported"
+
+
+def test_an_export_that_was_cut_is_told_where_its_end_record_is_required(server: BatchServer, tmp_path: Path):
+    file = tmp_path / "export.ndjson"
+    file.write_bytes(b"".join(LINES[:5]))
+    assert run(server, file).exit_code == 0
+    result = run(server, file, "--require-end")
+    assert result.exit_code == 1
+    assert "no end record" in result.output
+    file.write_bytes(b"".join(LINES) + end_record(7))
+    result = run(server, file, "--require-end")
+    assert result.exit_code == 0, result.output
+    assert len(server.events) == 7
+
+
 def test_refused_rows_can_be_allowed(server: BatchServer, tmp_path: Path):
     file = visits(tmp_path / "v.csv", 10, bad=frozenset({1}))
     assert run(server, file, *CSV_OPTIONS, "--allow-rejected").exit_code == 0
