@@ -5,7 +5,8 @@ The identity `(projectId, tenantId, eventType, timestamp, eventId)` is decided b
 afterwards: it is the sorting key in ClickHouse, so a repeated request is counted once if the identity is the
 same.
 
-    eventId     the client's UUID, or a UUIDv7 made here
+    eventId     the client's UUID, or a UUIDv7 made here. With a browser's key, which is public, what the
+                client's comes to together with the key (`id_of_key`); the time in it is taken before
     timestamp   the client's: ISO 8601 in any form `datetime.fromisoformat` takes, or epoch milliseconds.
                 No zone means UTC; finer than milliseconds is cut off (downwards). Without a timestamp:
                 the time inside a UUIDv7 `eventId`, else the time this engine received it
@@ -21,6 +22,7 @@ returns, not into raw metadata or fields it skips.
 
 import re
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from math import floor, inf
 from random import Random
 from uuid import UUID
@@ -37,6 +39,7 @@ _HOUR_MS = 3_600_000
 _ABSENT = msgspec.Raw()
 _NULL = b"null"
 _SHOWN_CHARS_MAX = 64
+_ID_DOMAIN = b"nealytics: eventId of a browser key\0"
 
 
 class Sent(msgspec.Struct, rename="camel", gc=False):
@@ -265,6 +268,19 @@ def freeze(sent: Sent, received_ms: int, limits: Limits, *, explain: bool = True
 def new_event_id(now_ms: int) -> int:
     """A UUIDv7: 48 bits of time, 74 random ones."""
     return now_ms << 80 | 7 << 76 | _random_bits(12) << 64 | 0b10 << 62 | _random_bits(62)
+
+
+def id_of_key(key_digest: bytes, sent_id: UUID) -> int:
+    """The id under which an event is stored that a public key sent as `sent_id`: a UUIDv8.
+
+    The same for the same key and id, so a retry is still the same event. Nobody can tell the sent id from the
+    stored one, nor find an id that comes to that of an event which another key sent or whose id was made
+    here: that would be a preimage of 122 bits of SHA-256. So whoever knows the key, and even reads what is
+    stored, can address only an event whose sent id is known to them.
+    """
+    digest = sha256(_ID_DOMAIN + key_digest + sent_id.bytes).digest()
+    number = int.from_bytes(digest[:16], "big")
+    return number & ~(0xF << 76) & ~(0b11 << 62) | 8 << 76 | 0b10 << 62
 
 
 def iso_utc(timestamp_ms: int) -> str:

@@ -6,21 +6,24 @@ writes only its own block and sums over all; so there are no locks, and what a r
 few operations old, never torn (aligned 8-byte stores).
 
     a worker's block = metrics: METRIC_SLOTS_MAX × float64, rate limits: keys × (window, used, queued) int64,
-                       tokens: TOKEN_SLOTS × (fingerprint, end of its window, used) int64
+                       tokens, then client addresses: a table of slots × (fingerprint, end of its window,
+                       used) int64 each
 """
 
+import hashlib
 import mmap
 import os
 
 # Room for every series in observe/metrics.py (about 110 today), histograms' buckets included.
 METRIC_SLOTS_MAX = 512
-# API keys are configured and each has its place; tokens are not known beforehand, so theirs is a hash table.
-# Only those seen within their window take room in it: thousands a second, and 96 KiB for each worker.
+# API keys are configured and each has its place; tokens and addresses are not known beforehand, so theirs are
+# hash tables. Only those seen within their window take room: 96 KiB and 384 KiB for each worker.
 TOKEN_SLOTS = 4_096
-TOKEN_PROBES = 8
+ADDRESS_SLOTS = 16_384
+PROBES = 8
 
 _RATE_FIELDS = 3
-_TOKEN_FIELDS = 3
+_TABLE_FIELDS = 3
 _SLOT = 8
 
 
@@ -41,17 +44,21 @@ class NodeMemory:
         whole = memoryview(self._map)
         self._metrics: list[memoryview[float]] = []
         self._rates: list[memoryview[int]] = []
-        self._all_tokens: list[memoryview[int]] = []
+        tokens: list[memoryview[int]] = []
+        addresses: list[memoryview[int]] = []
         for w in range(workers):
             start = w * block * _SLOT
             rates = start + METRIC_SLOTS_MAX * _SLOT
-            tokens = rates + keys * _RATE_FIELDS * _SLOT
+            tables = rates + keys * _RATE_FIELDS * _SLOT
+            second = tables + TOKEN_SLOTS * _TABLE_FIELDS * _SLOT
             self._metrics.append(whole[start:rates].cast("d"))
-            self._rates.append(whole[rates:tokens].cast("q"))
-            self._all_tokens.append(whole[tokens : start + block * _SLOT].cast("q"))
+            self._rates.append(whole[rates:tables].cast("q"))
+            tokens.append(whole[tables:second].cast("q"))
+            addresses.append(whole[second : start + block * _SLOT].cast("q"))
         self.metrics = self._metrics[worker]
         self._rate = self._rates[worker]
-        self._tokens = self._all_tokens[worker]
+        self.tokens = CountTable(tokens, worker)
+        self.addresses = CountTable(addresses, worker)
 
     @classmethod
     def create(cls, workers: int, keys: int) -> "NodeMemory":
@@ -104,23 +111,33 @@ class NodeMemory:
         for key in range(self.keys):
             self._rate[key * _RATE_FIELDS + 2] = 0
 
-    # Tokens, by fingerprint (not 0) and the end of the window that is counted: the same rules, in a table.
-    # A slot whose window has ended is free for anyone, so the table is never cleaned, and every place where
-    # a fingerprint may stand is looked at.
 
-    def token_used(self, fingerprint: int, ends: int) -> int:
-        """Permits of the window that ends then, that all workers together have given to this token."""
+class CountTable:
+    """Permits of what is not known beforehand, by fingerprint (not 0) and the end of the window that is
+    counted.
+
+    The same rules as above, in a table. A slot whose window has ended is free for anyone, so the table is
+    never cleaned, and every place where a fingerprint may stand is looked at.
+    """
+
+    def __init__(self, blocks: "list[memoryview[int]]", worker: int) -> None:
+        self._blocks = blocks
+        self._mine = blocks[worker]
+        self._slots = len(self._mine) // _TABLE_FIELDS
+
+    def used(self, fingerprint: int, ends: int) -> int:
+        """Permits of the window that ends then, that all workers together have given."""
         used = 0
-        for i in _places(fingerprint):
-            for block in self._all_tokens:
+        for i in self._places(fingerprint):
+            for block in self._blocks:
                 if block[i] == fingerprint and block[i + 1] == ends:
                     used += block[i + 2]
         return used
 
-    def token_use(self, fingerprint: int, ends: int, now: float) -> None:
-        mine = self._tokens
+    def use(self, fingerprint: int, ends: int, now: float) -> None:
+        mine = self._mine
         place = least = -1
-        for i in _places(fingerprint):
+        for i in self._places(fingerprint):
             if mine[i] == fingerprint and mine[i + 1] == ends:
                 mine[i + 2] += 1
                 return
@@ -129,20 +146,26 @@ class NodeMemory:
                     place = i
             elif least < 0 or mine[i + 2] < mine[least + 2]:
                 least = i
-        # All taken: thousands of tokens in one window. Who has used the least forgets it.
+        # All taken: thousands in one window. Who has used the least is forgotten.
         if place < 0:
             place = least
-        # The end of the window last: until then no other worker takes the count for that of the new token.
+        # The end of the window last: until then no other worker takes the count for that of the newcomer.
         mine[place + 1] = 0
         mine[place] = fingerprint
         mine[place + 2] = 1
         mine[place + 1] = ends
 
+    def _places(self, fingerprint: int) -> list[int]:
+        """Where in a block this fingerprint may stand."""
+        slots = self._slots
+        return [(fingerprint + probe) % slots * _TABLE_FIELDS for probe in range(PROBES)]
+
+
+def fingerprint(text: str) -> int:
+    """Of a table's entry: not 0, which marks an empty slot; 63 bits, for the slots are signed."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1 or 1
+
 
 def _block_slots(keys: int) -> int:
-    return METRIC_SLOTS_MAX + keys * _RATE_FIELDS + TOKEN_SLOTS * _TOKEN_FIELDS
-
-
-def _places(fingerprint: int) -> list[int]:
-    """Where in a block's table this fingerprint may stand."""
-    return [(fingerprint + probe) % TOKEN_SLOTS * _TOKEN_FIELDS for probe in range(TOKEN_PROBES)]
+    return METRIC_SLOTS_MAX + keys * _RATE_FIELDS + (TOKEN_SLOTS + ADDRESS_SLOTS) * _TABLE_FIELDS

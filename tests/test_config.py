@@ -89,6 +89,11 @@ BAD_FILES = [
         'config: server.cors_allowed_origins has "https://a.example/x/", which no browser sends as Origin; '
         'write scheme and host in lower case, without a path, e.g. "https://app.example.com"',
     ),
+    (
+        "[server]\ntrusted_proxies = ['10.0.0.0/8', 'proxy.example']",
+        'config: server.trusted_proxies has "proxy.example", which is neither an address nor a network; '
+        'write e.g. "10.0.0.7" or "10.0.0.0/8"',
+    ),
     ("[server]\ncors_allowed_origins = 'https://a'", 'config: server.cors_allowed_origins is "https://a"; write a list of texts, ["…", "…"]'),
     ("[server]\ndata_dir = ['x']", 'config: server.data_dir is ["x"]; write it in quotes, "…"'),
     ("[ingest]\ndecompression = 'no'", 'config: ingest.decompression is "no"; write true or false'),
@@ -561,6 +566,16 @@ def test_an_issuer_that_is_trusted_too_far_is_mentioned(file, text, said):
     notes = [note for note in load_with_notes(file(text), {}).notes if "API keys" not in note]
     assert len(notes) == (1 if said else 0), notes
     assert said is None or said in notes[0]
+
+
+@pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
+def test_proxies_that_are_everybody_are_mentioned(file, everybody):
+    text = f"[server]\ntrusted_proxies = ['10.0.0.0/8', '{everybody}']"
+    notes = [note for note in load_with_notes(file(text), {}).notes if "API keys" not in note]
+    assert notes == [
+        f'config: server.trusted_proxies has "{everybody}", which is everybody: each client can choose its '
+        "address; list the proxies alone"
+    ]
 
 
 def test_issuers_alone_are_keys_enough_to_serve(file):

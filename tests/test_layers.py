@@ -9,7 +9,7 @@ PACKAGE = Path(nealytics.__file__).parent
 
 # Each layer may import from the layers before it and from itself.
 LAYERS = [
-    {"nealytics", "directories", "errors", "notify", "pace", "process", "shared", "tls"},
+    {"nealytics", "client_address", "directories", "errors", "notify", "pace", "process", "shared", "tls"},
     {"observe"},
     {"config"},
     {"event"},

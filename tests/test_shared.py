@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nealytics.shared import METRIC_SLOTS_MAX, TOKEN_PROBES, TOKEN_SLOTS, NodeMemory
+from nealytics.shared import METRIC_SLOTS_MAX, PROBES, TOKEN_SLOTS, NodeMemory
 
 
 def in_another_process(action: Callable[[], None]) -> None:
@@ -73,9 +73,9 @@ def test_workers_write_to_blocks_of_their_own():
             memory.rate_queue_add(key, worker)
         # The first and the last place of the table; from the last on, the search goes on at the first.
         for fingerprint in (TOKEN_SLOTS, 2 * TOKEN_SLOTS - 1):
-            memory.token_use(fingerprint, ends=9, now=8)
+            memory.tokens.use(fingerprint, ends=9, now=8)
     for memory in memories:
-        assert [memory.token_used(slot, ends=9) for slot in (TOKEN_SLOTS, 2 * TOKEN_SLOTS - 1)] == [3, 3]
+        assert [memory.tokens.used(slot, ends=9) for slot in (TOKEN_SLOTS, 2 * TOKEN_SLOTS - 1)] == [3, 3]
         assert memory.metric_sum(0) == memory.metric_sum(METRIC_SLOTS_MAX - 1) == 111
         assert [memory.rate_used(key, window=1) for key in range(5)] == [3] * 5
         assert [memory.rate_queued(key) for key in range(5)] == [3] * 5
@@ -130,7 +130,7 @@ def test_new_memory_is_empty():
     assert sum(first.metrics) == 0
     assert first.rate_used(0, window=0) == 0
     assert first.rate_queued(0) == 0
-    assert first.token_used(1, ends=1) == 0
+    assert first.tokens.used(1, ends=1) == 0
 
 
 def same_place(count: int) -> list[int]:
@@ -141,47 +141,47 @@ def same_place(count: int) -> list[int]:
 def test_permits_of_a_token_are_those_of_its_window():
     (first, second) = node()
     for _ in range(3):
-        first.token_use(7, ends=10, now=9)
-    second.token_use(7, ends=11, now=10)
-    assert first.token_used(7, ends=10) == 3
-    assert first.token_used(7, ends=11) == 1
-    assert first.token_used(8, ends=10) == 0
+        first.tokens.use(7, ends=10, now=9)
+    second.tokens.use(7, ends=11, now=10)
+    assert first.tokens.used(7, ends=10) == 3
+    assert first.tokens.used(7, ends=11) == 1
+    assert first.tokens.used(8, ends=10) == 0
 
 
 def test_tokens_that_look_for_the_same_slot_are_counted_apart():
     (first, second) = node()
-    tokens = same_place(TOKEN_PROBES)
+    tokens = same_place(PROBES)
     for uses, token in enumerate(tokens, start=1):
         for _ in range(uses):
-            first.token_use(token, ends=10, now=9)
-            second.token_use(token, ends=10, now=9)
-    assert [first.token_used(token, ends=10) for token in tokens] == [2, 4, 6, 8, 10, 12, 14, 16]
+            first.tokens.use(token, ends=10, now=9)
+            second.tokens.use(token, ends=10, now=9)
+    assert [first.tokens.used(token, ends=10) for token in tokens] == [2, 4, 6, 8, 10, 12, 14, 16]
 
 
 def test_the_slot_of_an_ended_window_is_taken_before_that_of_a_token_in_use():
     (first, _) = node()
-    *old, one, two = same_place(TOKEN_PROBES + 2)
+    *old, one, two = same_place(PROBES + 2)
     for token in old:
         for _ in range(5):
-            first.token_use(token, ends=10, now=9)
-    first.token_use(one, ends=11, now=10)
-    first.token_use(two, ends=11, now=10)
-    assert (first.token_used(one, ends=11), first.token_used(two, ends=11)) == (1, 1)
+            first.tokens.use(token, ends=10, now=9)
+    first.tokens.use(one, ends=11, now=10)
+    first.tokens.use(two, ends=11, now=10)
+    assert (first.tokens.used(one, ends=11), first.tokens.used(two, ends=11)) == (1, 1)
 
 
 def test_where_all_slots_are_in_use_the_token_with_the_least_permits_forgets_them():
     (first, _) = node()
-    *tokens, newcomer = same_place(TOKEN_PROBES + 1)
+    *tokens, newcomer = same_place(PROBES + 1)
     for token in tokens:
-        first.token_use(token, ends=10, now=9)
+        first.tokens.use(token, ends=10, now=9)
     for token in tokens[1:]:
-        first.token_use(token, ends=10, now=9)
-    first.token_use(newcomer, ends=10, now=9)
-    assert first.token_used(newcomer, ends=10) == 1
-    assert [first.token_used(token, ends=10) for token in tokens] == [0] + [2] * (TOKEN_PROBES - 1)
+        first.tokens.use(token, ends=10, now=9)
+    first.tokens.use(newcomer, ends=10, now=9)
+    assert first.tokens.used(newcomer, ends=10) == 1
+    assert [first.tokens.used(token, ends=10) for token in tokens] == [0] + [2] * (PROBES - 1)
 
 
 def test_a_token_s_permits_of_a_killed_process_count_until_their_window_ends():
     (first, second) = node()
-    in_another_process(lambda: second.token_use(7, ends=10, now=9))
-    assert first.token_used(7, ends=10) == 1
+    in_another_process(lambda: second.tokens.use(7, ends=10, now=9))
+    assert first.tokens.used(7, ends=10) == 1

@@ -21,6 +21,7 @@ class KeyGrant(msgspec.Struct, frozen=True):
     project: str  # empty = any
     tenant: str  # empty = any
     kind: Literal["server", "browser"]
+    digest: bytes = b""  # SHA-256 of the key
 
     def allows(self, project_id: str, tenant_id: str) -> bool:
         return self.project in ("", project_id) and self.tenant in ("", tenant_id)
@@ -35,7 +36,9 @@ class ApiKeys:
             digest = key_digest(key)
             if digest is None:
                 raise ConfigError(f"config: auth.api_keys[{index}] has no usable key; give key or key_sha256")
-            self._grants.setdefault(digest, (digest, KeyGrant(index, key.project, key.tenant, key.kind)))
+            self._grants.setdefault(
+                digest, (digest, KeyGrant(index, key.project, key.tenant, key.kind, digest))
+            )
 
     def __len__(self) -> int:
         return len(self._grants)

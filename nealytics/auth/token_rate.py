@@ -6,14 +6,13 @@ for the same subject is no new allowance. A window is a second; of a token with 
 second it is as long as one request takes. Above, fractions count for nothing: 2.5 is 2.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
 
 from nealytics.auth.scope import Scope
 from nealytics.errors import Refused
-from nealytics.shared import NodeMemory
+from nealytics.shared import NodeMemory, fingerprint
 
 # A slower token than once an hour is as slow as that.
 WINDOW_MAX_S = 3_600
@@ -23,7 +22,7 @@ class TokenRate:
     """`take` a permit of a token, or be refused (429)."""
 
     def __init__(self, memory: NodeMemory, clock: Callable[[], float] = time.monotonic) -> None:
-        self._memory = memory
+        self._tokens = memory.tokens
         self._clock = clock
 
     def take(self, scope: Scope) -> None:
@@ -33,10 +32,11 @@ class TokenRate:
         window_s, permits = _window(rps)
         now = self._clock()
         ends = (int(now) // window_s + 1) * window_s
-        fingerprint = _fingerprint(scope.key, window_s)
-        if self._memory.token_used(fingerprint, ends) >= permits:
+        # With its length: a long window and a short one may end at the same time and are not the same.
+        key = fingerprint(f"{window_s} {scope.key}")
+        if self._tokens.used(key, ends) >= permits:
             raise _refusal(permits, window_s, ends - now)
-        self._memory.token_use(fingerprint, ends, now)
+        self._tokens.use(key, ends, now)
 
 
 def _window(rps: float) -> tuple[int, int]:
@@ -45,13 +45,6 @@ def _window(rps: float) -> tuple[int, int]:
         return 1, math.floor(rps)
     # 1 / rps of the smallest floats is infinite.
     return math.ceil(min(1 / rps, WINDOW_MAX_S)), 1
-
-
-def _fingerprint(key: str, window_s: int) -> int:
-    # With the window's length: a long window and a short one may end at the same time and are not the same.
-    digest = hashlib.blake2b(f"{window_s} {key}".encode(), digest_size=8).digest()
-    # Not 0, which marks an empty slot; 63 bits, for the slots are signed.
-    return int.from_bytes(digest, "big") >> 1 or 1
 
 
 def _refusal(permits: int, window_s: int, reset_s: float) -> Refused:

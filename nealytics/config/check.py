@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from nealytics.client_address import network_of
 from nealytics.config.csharp import HTTP_PORT_OF
 from nealytics.config.pem import public_key
 from nealytics.config.tables import LIMIT_DEFAULT, ApiKey, AuthConfig, Config, IssuerConfig
@@ -95,6 +96,12 @@ def notes(config: Config) -> list[str]:
             "auth: no API keys are configured, so every ingest request gets 401; "
             "add one under [[auth.api_keys]]"
         )
+    for proxy in config.server.trusted_proxies:
+        if network_of(proxy).prefixlen == 0:
+            found.append(
+                f'config: server.trusted_proxies has "{proxy}", which is everybody: each client can choose '
+                "its address; list the proxies alone"
+            )
     if config.auth.jwks_url and not config.auth.jwt_audience:
         found.append(
             "auth: auth.jwks_url is set and auth.jwt_audience is not, so tokens that this issuer made for "
@@ -163,6 +170,14 @@ def _addresses(config: Config) -> list[str]:
             example = "0.0.0.0:5000" if key == "server.listen" else "127.0.0.1:8123"
             found.append(
                 f'config: {key} is "{listen}" and is not host:port; write e.g. "{example}" or "[::1]:5000"'
+            )
+    for proxy in config.server.trusted_proxies:
+        try:
+            network_of(proxy)
+        except ValueError:
+            found.append(
+                f'config: server.trusted_proxies has "{proxy}", which is neither an address nor a network; '
+                'write e.g. "10.0.0.7" or "10.0.0.0/8"'
             )
     for origin in config.server.cors_allowed_origins:
         if origin != "null" and not _ORIGIN.fullmatch(origin):

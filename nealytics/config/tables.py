@@ -52,6 +52,9 @@ class ServerConfig(_Table, frozen=True):
     keepalive_timeout_s: Seconds = 75.0
     shutdown_timeout_s: Seconds = 10.0
     cors_allowed_origins: tuple[str, ...] = ()  # empty = any origin
+    trusted_proxies: tuple[str, ...] = ()  # addresses and networks whose header names the client
+    # One of the two: a proxy that writes one passes on the other as the client sent it.
+    forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
 
 
 class ApiKey(_Table, frozen=True):
@@ -128,6 +131,9 @@ class IngestConfig(_Table, frozen=True):
     metadata_bytes_max: Annotated[int, Meta(ge=2, le=2 * MIB)] = 256 * KIB
     future_hours_max: Annotated[int, Meta(ge=0, le=87_600)] = 24
     rate_limit_requests: Count = 1_000  # per key and window; 0 = unlimited
+    # Of keys of kind "browser", per client address (IPv6: per /64) and window; 0 = unlimited. An office
+    # behind one address sends less than this; a script that floods is held to a fifth of what the key may.
+    rate_limit_requests_per_address: Count = 200
     rate_limit_window_s: Annotated[int, Meta(ge=1, le=86_400)] = 10
     rate_limit_queue_max: Count = 500
     wait_timeout_s: Seconds = 10.0

@@ -23,6 +23,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from nealytics.auth.api_keys import ApiKeys
+from nealytics.client_address import ClientAddresses
 from nealytics.config import Config
 from nealytics.errors import Refused, stopping
 from nealytics.http.connections import DIRECT_POSTS, HttpServer
@@ -37,7 +38,7 @@ from nealytics.http.responses import (
 from nealytics.http.spans import traced
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.handlers import Commits, Ingest, expect, uncancel
-from nealytics.ingest.ratelimit import RateLimiter
+from nealytics.ingest.ratelimit import AddressRate, RateLimiter
 from nealytics.observe import otel, request_id
 from nealytics.observe.metrics import Metrics
 from nealytics.shared import NodeMemory
@@ -62,7 +63,8 @@ def build_app(
     metrics: Metrics,
     tracing: "Tracing | None" = None,
 ) -> web.Application:
-    answer = answering(Cors(config.server.cors_allowed_origins))
+    addresses = ClientAddresses(config.server.trusted_proxies, config.server.forwarded_header)
+    answer = answering(Cors(config.server.cors_allowed_origins), addresses)
     if tracing is not None:
         answer = traced(answer, tracing)
     app = web.Application(middlewares=[answer])
@@ -70,6 +72,8 @@ def build_app(
         config,
         keys=keys,
         limiter=RateLimiter(config.ingest, memory),
+        address_rate=AddressRate(config.ingest, memory),
+        addresses=addresses,
         admission=admission,
         committer=committer,
         metrics=metrics,
@@ -146,8 +150,9 @@ _READY = {
 }
 
 
-def answering(cors: Cors) -> Middleware:
-    """The middleware around every handler."""
+def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
+    """The middleware around every handler. `clients` tells for the log who asked; without, who connected."""
+    addresses = clients or ClientAddresses()
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -160,7 +165,7 @@ def answering(cors: Cors) -> Middleware:
                 return _READY[response.status]
         except Refused as refused:
             if refused.status >= 500:
-                _log_refusal(request, refused)
+                _log_refusal(request, refused, addresses.of_request(request))
                 otel.fail(refused.code)
                 otel.record(refused.__cause__ or refused)
             else:
@@ -182,7 +187,8 @@ def answering(cors: Cors) -> Middleware:
             # The edge: whatever it is, the client gets an answer and the worker goes on.
             if isinstance(error, ConnectionError) and request.transport is None:
                 return web.Response(status=499)  # the client has left; nobody reads this
-            log.exception("http: %s %s failed", request.method, request.path)
+            client = addresses.of_request(request)
+            log.exception("http: %s %s failed", request.method, request.path, extra={"client": client})
             otel.fail(type(error).__name__)
             otel.record(error)
             response = error_response(
@@ -193,28 +199,35 @@ def answering(cors: Cors) -> Middleware:
             cors.apply(request, response)
         return response
 
-    return _logging_each(answer) if log.isEnabledFor(logging.DEBUG) else answer
+    return _logging_each(answer, addresses) if log.isEnabledFor(logging.DEBUG) else answer
 
 
-def _log_refusal(request: web.Request, refused: Refused) -> None:
+def _log_refusal(request: web.Request, refused: Refused, client: str) -> None:
     # The code is a part of the message: a flood of one reason must not hide another.
     log.warning(
         f"http: %s %s: {refused.code}, %s",
         request.method,
         request.path,
         refused.message,
-        extra={"error": str(refused.__cause__)} if refused.__cause__ else None,
+        extra={"client": client} | ({"error": str(refused.__cause__)} if refused.__cause__ else {}),
     )
 
 
-def _logging_each(answer: Middleware) -> Middleware:
+def _logging_each(answer: Middleware, addresses: ClientAddresses) -> Middleware:
     @web.middleware
     async def logged(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
         response = await answer(request, handler)
         took_ms = (time.perf_counter() - started) * 1000
         # Without the query: a key may be in it.
-        log.debug("http: %s %s: %d in %.1f ms", request.method, request.path, response.status, took_ms)
+        log.debug(
+            "http: %s %s: %d in %.1f ms",
+            request.method,
+            request.path,
+            response.status,
+            took_ms,
+            extra={"client": addresses.of_request(request)},
+        )
         return response
 
     return logged

@@ -5,6 +5,7 @@ answer. Nothing of a body is read before the head is accepted. An answer in the 
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from nealytics.auth.api_keys import ApiKeys, KeyGrant
+from nealytics.client_address import ClientAddresses, network_key
 from nealytics.config import Config
 from nealytics.errors import Refused
 from nealytics.event import InvalidEvent
@@ -32,10 +34,12 @@ from nealytics.ingest.parser import (
     parse_one_or_array,
     starts_array,
 )
-from nealytics.ingest.ratelimit import PERMIT_BYTES, PERMIT_EVENTS, RateLimiter
+from nealytics.ingest.ratelimit import PERMIT_BYTES, PERMIT_EVENTS, AddressRate, RateLimiter
 from nealytics.ingest.slices import Slices
 from nealytics.observe import otel, request_id
 from nealytics.observe.metrics import Metrics
+
+log = logging.getLogger("nealytics.ingest")
 
 TRACK = "/api/v1/telemetry/track"
 BEACON = "/api/v1/telemetry/beacon"
@@ -79,12 +83,17 @@ class Ingest:
         *,
         keys: ApiKeys,
         limiter: RateLimiter,
+        address_rate: AddressRate,
+        addresses: ClientAddresses,
         admission: Admission,
         committer: Commits,
         metrics: Metrics,
     ) -> None:
         self._keys = keys
         self._limiter = limiter
+        self._address_rate = address_rate
+        self._addresses = addresses
+        self._warned = False
         self._slices = Slices()
         self._bodies = BodyReader(config.ingest, config.server, self._slices)
         self._admission = admission
@@ -103,7 +112,7 @@ class Ingest:
 
     async def track(self, request: web.Request) -> web.Response:
         grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
-        bill = _Bill(self._limiter, request, grant)
+        bill = self._bill(request, grant)
         body = await self._body(request, bill)
         admission = self._admission
         received_ms = admission.now_ms()
@@ -128,7 +137,7 @@ class Ingest:
     async def beacon(self, request: web.Request) -> web.Response:
         # Only ?k=: sendBeacon cannot set headers.
         grant = self._grant(_key_in_query(request))
-        bill = _Bill(self._limiter, request, grant)
+        bill = self._bill(request, grant)
         body = await self._body(request, bill)
         received_ms = self._admission.now_ms()
         parsed = Parsed()
@@ -153,7 +162,7 @@ class Ingest:
 
     async def batch(self, request: web.Request) -> web.Response:
         grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
-        bill = _Bill(self._limiter, request, grant)
+        bill = self._bill(request, grant)
         body = await self._body(request, bill)
         received_ms = self._admission.now_ms()
         lines = request.content_type in _LINES_TYPES
@@ -193,6 +202,21 @@ class Ingest:
                 detail="Send a key of auth.api_keys as X-Project-Key, or as ?k= where headers cannot be set.",
             )
         return grant
+
+    def _bill(self, request: web.Request, grant: KeyGrant) -> "_Bill":
+        if grant.kind != "browser":
+            return _Bill(self._limiter, request, grant)
+        addresses = self._addresses
+        if not (self._warned or addresses.trusts_any) and addresses.header in request.headers:
+            self._warned = True
+            log.warning(
+                "ingest: %s sends %s and is not in server.trusted_proxies, so all who come through it share "
+                "the limit of one address; if it is a proxy, add it",
+                request.remote,
+                addresses.header,
+            )
+        network = network_key(addresses.of_request(request))
+        return _Bill(self._limiter, request, grant, self._address_rate, network)
 
     async def _body(self, request: web.Request, bill: "_Bill") -> bytes:
         await bill.pay(1)
@@ -249,22 +273,35 @@ def _require_no_form(content_type: str, body: bytes) -> None:
 
 
 class _Bill:
-    """What one request costs: a permit of its key, and more of them once it turns out to be large.
+    """What one request costs: a permit of its key and, with a browser's key, one of its address; and more of
+    them once it turns out to be large.
 
     They are paid for as the work is done, so who has no permits left makes no more work.
     """
 
-    __slots__ = ("_grant", "_limiter", "_paid", "_request")
+    __slots__ = ("_addresses", "_grant", "_limiter", "_network", "_paid", "_request")
 
-    def __init__(self, limiter: RateLimiter, request: web.Request, grant: KeyGrant) -> None:
+    def __init__(
+        self,
+        limiter: RateLimiter,
+        request: web.Request,
+        grant: KeyGrant,
+        addresses: AddressRate | None = None,
+        network: str = "",
+    ) -> None:
         self._limiter = limiter
         self._request = request
         self._grant = grant
+        self._addresses = addresses
+        self._network = network
         self._paid = 0
 
     async def pay(self, permits: int) -> None:
         """Returns when the request has paid this many in all. Raises `Refused` (429)."""
         while self._paid < permits:
+            if self._addresses is not None:
+                # First: an address that has used up its own takes none of the key's.
+                self._addresses.take(self._grant.index, self._network)
             turn = self._limiter.take(self._grant.index)
             if turn is not None:
                 await _wait_turn(self._request, turn)

@@ -28,6 +28,7 @@ from nealytics.event import (
     decode_event,
     decode_events,
     freeze,
+    id_of_key,
     is_json,
     is_utf8,
     last_fields,
@@ -101,9 +102,12 @@ Steps = Iterator[list[Event]]
 def parse_event(body: bytes, received_ms: int, limits: Limits, grant: KeyGrant) -> Event:
     """The one event of `body`, in one step: for bodies up to `SLICE_BYTES`. Raises `InvalidEvent`."""
     _require_utf8(body)
-    event = freeze(decode_event(body), received_ms, limits)
+    sent = decode_event(body)
+    event = freeze(sent, received_ms, limits)
     if not grant.allows(event.project_id, event.tenant_id):
         raise _forbidden(event, grant)
+    if grant.kind == "browser" and sent.event_id is not None:
+        event.event_id = id_of_key(grant.digest, sent.event_id)
     return event
 
 
@@ -191,6 +195,7 @@ def _gather(
 ) -> Steps:
     """The events among `elements`, in steps; counts and explains the others in `parsed`."""
     bound = bool(grant.project or grant.tenant)
+    is_public = grant.kind == "browser"
     first = parsed.elements
     parsed.elements += len(elements)
     _require_plausible(parsed.elements, body)
@@ -213,6 +218,8 @@ def _gather(
                 event = freeze(element, received_ms, limits, explain=explain)
                 if bound and not grant.allows(event.project_id, event.tenant_id):
                     raise _forbidden(event, grant)
+                if is_public and element.event_id is not None:
+                    event.event_id = id_of_key(grant.digest, element.event_id)
                 take(event)
             except InvalidEvent as error:
                 parsed.refuse(index, error)

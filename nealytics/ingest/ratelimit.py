@@ -1,4 +1,4 @@
-"""Requests per key and window, for the whole node. A large request counts as several.
+"""Requests per key and window, and per client address, for the whole node. A large request counts as several.
 
 Fixed windows: `requests` permits in each, shared by all workers through `NodeMemory`. Who finds none waits in
 this worker's queue, first come first served, for the next window; who finds the queue full gets 429. Windows
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from nealytics.config import IngestConfig
 from nealytics.errors import Refused, stopping
-from nealytics.shared import NodeMemory
+from nealytics.shared import NodeMemory, fingerprint
 
 # What one permit is good for. A request costs one, and one more for each further 1,000 events and for each
 # further 512 KiB after decompression, whichever is more: both take about 3 ms of the worker.
@@ -121,3 +121,43 @@ class RateLimiter:
                 "RateLimit-Reset": str(max(1, math.ceil(reset_s))),
             },
         )
+
+
+class AddressRate:
+    """Permits per client address and browser key, beside the key's own; for the whole node.
+
+    Nobody waits: who has none left gets 429. Bounded in memory: while more addresses than the table has
+    places send within one window, those with the fewest requests are forgotten, and the key's limit holds.
+    """
+
+    def __init__(
+        self, config: IngestConfig, memory: NodeMemory, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._requests = config.rate_limit_requests_per_address
+        self._window_s = config.rate_limit_window_s
+        self._table = memory.addresses
+        self._clock = clock
+
+    def take(self, key: int, network: str) -> None:
+        """Raises `Refused` (429)."""
+        if not self._requests:
+            return
+        now = self._clock()
+        ends = (int(now) // self._window_s + 1) * self._window_s
+        mark = fingerprint(f"{key} {network}")
+        if self._table.used(mark, ends) >= self._requests:
+            wait_s = str(max(1, math.ceil(ends - now)))
+            raise Refused(
+                429,
+                "rate_limited",
+                f"more than {self._requests} requests in {self._window_s:g} s from your address",
+                detail="Send events in batches and wait for Retry-After. For the operator: "
+                "ingest.rate_limit_requests_per_address, and server.trusted_proxies behind a proxy.",
+                headers={
+                    "Retry-After": wait_s,
+                    "RateLimit-Limit": str(self._requests),
+                    "RateLimit-Remaining": "0",
+                    "RateLimit-Reset": wait_s,
+                },
+            )
+        self._table.use(mark, ends, now)

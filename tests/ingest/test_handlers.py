@@ -5,13 +5,14 @@ import gzip
 import json
 import time
 from urllib.parse import urlencode
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 import pytest
 
+from nealytics.config import ServerConfig
 from nealytics.errors import LogBroken, LogFull
 from tests.fakes.log import RefusingLog
-from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TENANT, TRACK, event, serving, until
+from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TENANT, TRACK, FakeWorker, event, serving, until
 from tests.ingest.test_decompression import PACK, name
 
 # track
@@ -601,3 +602,137 @@ async def test_track_goes_on_while_others_send_the_longest_bodies():
         assert [task.result().status for task in long] == [202] * 5
         assert answered_before > 5
         assert len(await worker.rows()) == 5 * 15_500 + answered_before
+
+
+# Client addresses
+
+
+def behind_proxy(**server: object) -> ServerConfig:
+    return ServerConfig(header_timeout_s=1.0, trusted_proxies=("127.0.0.1", "10.0.0.0/8"), **server)
+
+
+async def statuses(
+    worker: FakeWorker, *forwarded: str, header: str = "X-Forwarded-For", key: str = BOUND
+) -> list[int]:
+    answers = [await worker.post(TRACK, event(), key=key, headers={header: value}) for value in forwarded]
+    return [answer.status for answer in answers]
+
+
+async def test_visitors_behind_a_trusted_proxy_have_limits_of_their_own():
+    limits = {"rate_limit_requests_per_address": 2, "rate_limit_window_s": 86_400}
+    async with serving(server=behind_proxy(), **limits) as worker:
+        assert await statuses(worker, *["192.0.2.1"] * 3) == [202, 202, 429]
+        assert await statuses(worker, *["192.0.2.2", "192.0.2.2, 10.0.0.3"] * 2) == [202, 202, 429, 429]
+        # One IPv6 network is one visitor
+        assert await statuses(worker, "2001:db8::1", "2001:db8::2", "2001:db8::3") == [202, 202, 429]
+        assert await statuses(worker, "2001:db8:0:1::1") == [202]
+
+
+async def test_visitor_cannot_choose_an_address():
+    limits = {"rate_limit_requests_per_address": 2, "rate_limit_window_s": 86_400}
+    async with serving(server=behind_proxy(), **limits) as worker:
+        # The proxy appends what it sees to what the visitor wrote.
+        written = [f"198.51.100.{i}, 192.0.2.1" for i in range(3)]
+        assert await statuses(worker, *written) == [202, 202, 429]
+        # The other header is the visitor's own.
+        other = [f"for=198.51.100.{i}" for i in range(3)]
+        assert await statuses(worker, *other, header="Forwarded") == [202, 202, 429]
+    async with serving(**limits) as worker:  # no proxy is trusted
+        assert await statuses(worker, *[f"198.51.100.{i}" for i in range(3)]) == [202, 202, 429]
+
+
+async def test_forwarded_header_is_used_where_it_is_set():
+    limits = {"rate_limit_requests_per_address": 1, "rate_limit_window_s": 86_400}
+    async with serving(server=behind_proxy(forwarded_header="Forwarded"), **limits) as worker:
+        sent = ["for=192.0.2.1", 'for="192.0.2.1:80"', 'for="[2001:db8::1]"', "for=192.0.2.2;proto=https"]
+        assert await statuses(worker, *sent, header="Forwarded") == [202, 429, 202, 202]
+
+
+async def test_server_keys_have_no_limit_per_address():
+    async with serving(rate_limit_requests_per_address=1, rate_limit_window_s=86_400) as worker:
+        assert await statuses(worker, *["192.0.2.1"] * 3, key=ANY) == [202] * 3
+
+
+async def test_address_that_has_used_up_its_permits_takes_none_of_the_keys():
+    limits = {"rate_limit_requests": 3, "rate_limit_requests_per_address": 1, "rate_limit_queue_max": 0}
+    async with serving(server=behind_proxy(), rate_limit_window_s=86_400, **limits) as worker:
+        assert await statuses(worker, *["192.0.2.1"] * 10) == [202] + [429] * 9
+        assert await statuses(worker, "192.0.2.2", "192.0.2.3", "192.0.2.4") == [202, 202, 429]
+
+
+async def test_large_request_counts_as_several_of_its_address_too():
+    limits = {"rate_limit_requests_per_address": 3, "rate_limit_window_s": 86_400}
+    async with serving(server=behind_proxy(), **limits) as worker:
+        tiny = TINY.replace(b'"a"', b'"shop"')
+        answer = await worker.post(BATCH, b"\n".join([tiny] * 5_000), key=BOUND)
+        assert answer.error[:2] == (429, "rate_limited")
+        assert not await worker.rows()
+
+
+async def test_proxy_that_is_not_trusted_is_named_once(caplog):
+    async with serving() as worker:
+        await statuses(worker, "192.0.2.1", "192.0.2.1")
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert len(warnings) == 1
+        assert "127.0.0.1 sends X-Forwarded-For and is not in server.trusted_proxies" in warnings[0]
+
+
+async def test_log_names_the_client_and_not_the_proxy(caplog):
+    async with serving(log=RefusingLog(LogFull("full")), server=behind_proxy()) as worker:
+        assert await statuses(worker, "198.51.100.1, 192.0.2.1") == [503]
+        assert [getattr(record, "client", None) for record in caplog.records] == ["192.0.2.1"]
+
+
+# Ids that a public key sends
+
+
+async def stored_ids(worker: FakeWorker) -> list[UUID]:
+    return [row["event_id"] for row in await worker.rows()]
+
+
+@pytest.mark.parametrize("path", [TRACK, BEACON, BATCH])
+async def test_id_from_a_browser_is_stored_as_what_it_comes_to_with_the_key(path):
+    sent = {"eventId": str(UUID(int=7)), "timestamp": int(time.time() * 1000)}
+    async with serving() as worker:
+        for session in ("a", "a", "b"):  # a retry, and a repetition with other content
+            await worker.post(path, event(sessionId=session, **sent), key=BOUND)
+        await worker.post(path, event(**sent | {"eventId": str(UUID(int=8))}), key=BOUND)
+        await worker.post(path, event(**sent), key=ANY)
+        first, again, changed, other, trusted = await stored_ids(worker)
+    assert first == again == changed
+    assert trusted == UUID(int=7)
+    assert len({first, other, trusted}) == 3
+    assert (first.version, first.variant) == (8, RFC_4122)
+
+
+async def test_browser_that_knows_a_stored_id_cannot_send_it():
+    moment = int(time.time() * 1000)
+    async with serving() as worker:
+        # What another browser sent, what a server sent, and what was given its id here.
+        await worker.post(TRACK, event(eventId=str(UUID(int=7)), timestamp=moment), key=BOUND)
+        await worker.post(TRACK, event(eventId=str(UUID(int=9)), timestamp=moment), key=ANY)
+        await worker.post(TRACK, event(timestamp=moment), key=BOUND)
+        known = await stored_ids(worker)
+        for stored in known:
+            await worker.post(TRACK, event(eventId=str(stored), timestamp=moment), key=BOUND)
+        assert len(set(await stored_ids(worker))) == 2 * len(known)
+
+
+async def test_time_in_an_id_from_a_browser_is_taken_before_it_changes():
+    moment = int(time.time() * 1000) - 5_000
+    sent_id = UUID(int=moment << 80 | 7 << 76 | 0b10 << 62 | 5)
+    async with serving() as worker:
+        for body in (event(eventId=str(sent_id)), event(eventId=str(sent_id))):
+            await worker.post(TRACK, body, key=BOUND)
+        await worker.post(BATCH, [event(eventId=str(sent_id))], key=BOUND)
+        rows = await worker.rows()
+    assert {row["timestamp"] for row in rows} == {moment}
+    assert len({row["event_id"] for row in rows}) == 1
+    assert rows[0]["event_id"].version == 8
+
+
+async def test_event_without_an_id_has_one_made_here_with_every_key():
+    async with serving() as worker:
+        for key in (BOUND, ANY):
+            await worker.post(TRACK, event(), key=key)
+        assert [stored.version for stored in await stored_ids(worker)] == [7, 7]
