@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, NamedTuple
@@ -58,6 +59,7 @@ _COPY_BYTES = 1024 * 1024
 
 # Of files in `scratch` that are ours; those of a killed predecessor are removed at the next start.
 SCRATCH_PREFIX = "nealytics-"
+_CHDB_SCRATCH_PREFIX = "clickhouse-embedded-"
 
 _CODE = re.compile(r"Code: (\d+)\. ")
 
@@ -89,14 +91,21 @@ class Engine:
     def __init__(self, directory: Path) -> None:
         """Opens `directory`, and makes it if need be. Waits up to LOCK_TIMEOUT_S for another process to leave
         it, such as a predecessor that was just killed. Raises `NealyticsError`."""
+        try:
+            make_private(directory)
+            self._lock = _locked(directory)
+            # For what does not fit into memory. Beside the tables: /tmp may be memory too, or read-only.
+            self.scratch = directory / "tmp"
+            make_private(self.scratch)
+            _clear(self.scratch)
+        except OSError as error:
+            raise NealyticsError(
+                f"engine: {directory} cannot be written: {error.strerror or error}; set server.data_dir or "
+                "its owner"
+            ) from error
+        # chDB makes a directory there when it is loaded, by default in /tmp, and a kill leaves it behind.
+        os.environ["TMPDIR"] = str(self.scratch)
         chdb_session = _import_chdb()
-        make_private(directory)
-        self._lock = _locked(directory)
-        # For what does not fit into memory. Beside the tables, since /tmp may be memory too.
-        self.scratch = directory / "tmp"
-        make_private(self.scratch)
-        for left_behind in self.scratch.glob(f"{SCRATCH_PREFIX}*"):
-            left_behind.unlink()
         options = {
             "max_server_memory_usage": int(memory_bytes() * MEMORY_SHARE_MAX),
             "mark_cache_size": MARK_CACHE_BYTES_MAX,
@@ -117,6 +126,7 @@ class Engine:
     def close(self) -> None:
         """After this, another process may open the directory."""
         self._keeper.close()
+        _clear(self.scratch)
         os.close(self._lock)
 
     def session(self) -> "Session":
@@ -283,6 +293,15 @@ def _write_all(file: IO[bytes], data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]
+
+
+def _clear(scratch: Path) -> None:
+    """Removes what a predecessor that was killed left behind."""
+    for left_behind in chain(scratch.glob(f"{SCRATCH_PREFIX}*"), scratch.glob(f"{_CHDB_SCRATCH_PREFIX}*")):
+        if left_behind.is_dir():
+            shutil.rmtree(left_behind)
+        else:
+            left_behind.unlink()
 
 
 def _import_chdb() -> ModuleType:
