@@ -5,8 +5,10 @@ loop still turns; when it reads end-of-file there, its parent is gone.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import os
+import resource
 import select
 import signal
 import socket
@@ -20,6 +22,9 @@ HEARTBEAT_S = 1.0
 # The exit status of a child whom a restart cannot help: bad configuration, a damaged log, a locked directory.
 EXIT_UNUSABLE = 78  # EX_CONFIG of sysexits.h
 
+# The log, ClickHouse, the loop, the program itself.
+_FILES_BESIDE_CONNECTIONS = 200
+
 _PR_SET_PDEATHSIG = 1
 
 # Where distributions keep the authorities that they trust: Debian and Alpine, RHEL, SUSE, others.
@@ -29,6 +34,26 @@ AUTHORITIES = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
+
+
+def raise_open_files_limit() -> None:
+    """To the most that this process may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def open_files_problem(connections_max: int) -> str | None:
+    """Why a worker cannot have as many connections as it may; None if it can."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections_max + _FILES_BESIDE_CONNECTIONS
+    if hard == resource.RLIM_INFINITY or hard >= wanted:
+        return None
+    return (
+        f"at most {hard} open files per process, but server.connections_max is {connections_max}; "
+        f"raise it to {wanted} (LimitNOFILE of the unit, ulimit -n) or lower connections_max"
+    )
 
 
 def is_compiled() -> bool:

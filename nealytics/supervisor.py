@@ -20,7 +20,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
 import signal
 import socket
 import time
@@ -31,7 +30,14 @@ from nealytics import __version__, notify
 from nealytics.config import Config, config_to_json, split_listen
 from nealytics.errors import ConfigError
 from nealytics.observe import otel
-from nealytics.process import EXIT_UNUSABLE, HEARTBEAT_S, READY, self_command
+from nealytics.process import (
+    EXIT_UNUSABLE,
+    HEARTBEAT_S,
+    READY,
+    open_files_problem,
+    raise_open_files_limit,
+    self_command,
+)
 from nealytics.shared import NodeMemory
 
 log = logging.getLogger("nealytics.supervisor")
@@ -76,7 +82,9 @@ class Supervisor:
 
     async def run(self) -> int:
         config = self._config
-        _raise_open_files_limit()
+        raise_open_files_limit()
+        if (problem := open_files_problem(config.server.connections_max)) is not None:
+            log.warning("serve: %s", problem)
         sockets = open_listeners(config.server.listen, config.server.workers)
         memory = NodeMemory.create(config.server.workers, max(1, len(config.auth.api_keys)))
         config_fd = _sealed_copy(config_to_json(config))
@@ -320,13 +328,6 @@ def _sealed_copy(data: bytes) -> int:
     fd = os.memfd_create("nealytics-config", 0)
     os.write(fd, data)
     return fd
-
-
-def _raise_open_files_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _signal(child: Child, number: signal.Signals) -> None:

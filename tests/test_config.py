@@ -94,6 +94,13 @@ BAD_FILES = [
         'config: server.trusted_proxies has "proxy.example", which is neither an address nor a network; '
         'write e.g. "10.0.0.7" or "10.0.0.0/8"',
     ),
+    *(
+        (
+            f"[server]\npath_prefix = '{prefix}'",
+            f'config: server.path_prefix is "{prefix}"; write a path without a slash at its end, e.g. "/analytics"',
+        )
+        for prefix in ("analytics", "/analytics/", "/", "/a//b", "/a b", "/%61")
+    ),
     ("[server]\ncors_allowed_origins = 'https://a'", 'config: server.cors_allowed_origins is "https://a"; write a list of texts, ["…", "…"]'),
     ("[server]\ndata_dir = ['x']", 'config: server.data_dir is ["x"]; write it in quotes, "…"'),
     ("[ingest]\ndecompression = 'no'", 'config: ingest.decompression is "no"; write true or false'),

@@ -11,6 +11,7 @@ import pytest
 
 from nealytics import process
 from nealytics.process import ALIVE, beat, find_authorities, self_command
+from tests.e2e.node import Node
 
 # A parent that starts a child which dies with it, tells the child's pid, and waits to be killed.
 PARENT = """
@@ -23,6 +24,7 @@ print(child.pid, flush=True)
 time.sleep(60)
 """
 BY_SIGNAL = """
+from tests.e2e.node import Node
 from nealytics.process import die_with_parent
 import time
 die_with_parent()
@@ -31,6 +33,7 @@ time.sleep(60)
 """
 # The death signal is taken back, so that only the end-of-file is left.
 BY_END_OF_FILE = """
+from tests.e2e.node import Node
 from nealytics.process import die_with_parent
 import ctypes, socket, sys, time
 channel = socket.socket(fileno=int(sys.argv[1]))
@@ -126,3 +129,10 @@ def test_python_itself_is_left_to_find_them(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     find_authorities((str(tmp_path),))
     assert "SSL_CERT_FILE" not in os.environ
+
+
+def test_serve_warns_about_a_low_limit_of_open_files(tmp_path: Path):
+    with Node(tmp_path, clickhouse="http://127.0.0.1:1", open_files=1_000) as node:
+        node.wait_ready("/ready/ingest")
+        text = node.log_path.read_text()
+    assert "serve: at most 1000 open files per process, but server.connections_max is 20000; raise it" in text

@@ -4,7 +4,6 @@ import asyncio
 import ctypes
 import logging
 import os
-import resource
 import shutil
 import stat
 import statistics
@@ -26,6 +25,7 @@ from nealytics.clickhouse.embedded import running_engine
 from nealytics.config import Config, load_with_notes
 from nealytics.directories import make_private
 from nealytics.errors import ConfigError, NealyticsError
+from nealytics.process import open_files_problem
 from nealytics.wal import OS_FILES
 from nealytics.wal.log import FILESYSTEMS_REFUSED
 
@@ -34,7 +34,6 @@ FSYNC_SLOW_MS = 20.0
 FSYNC_TRIES = 20
 CLOCK_DIFFERENCE_MAX_S = 1.0
 # Beside the clients' connections: segments, cursors, sockets of ClickHouse, the worker's own pipes.
-FILES_BESIDE_CONNECTIONS = 200
 GIB = 1024**3
 EMBEDDED_MEMORY_BYTES_MIN = 1 * GIB
 
@@ -180,15 +179,9 @@ def clock() -> Finding:
 
 
 def limits(config: Config) -> Iterator[Finding]:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = config.server.connections_max + FILES_BESIDE_CONNECTIONS
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        yield Finding(
-            "open files",
-            "warn",
-            f"at most {hard} per process, but server.connections_max is {config.server.connections_max}; "
-            f"raise it to {wanted} (LimitNOFILE of the unit, ulimit -n) or lower connections_max",
-        )
+    problem = open_files_problem(config.server.connections_max)
+    if problem is not None:
+        yield Finding("open files", "warn", problem)
     else:
         yield Finding("open files", "pass", "enough for server.connections_max")
     if config.clickhouse.url == "embedded":

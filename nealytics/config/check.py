@@ -27,6 +27,7 @@ _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 _CLUSTER = re.compile(r"[A-Za-z0-9_.{}-]{1,128}")
 _KEY_PAIR = re.compile(r"-----BEGIN|^ssh-|^ecdsa-")
 _TEMPLATE = re.compile(r"[^{}]*/\{[^{}/]+\}(/[^{}]*)?")
+_PATH_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/\s:@?#\[\]]+)(:\d+)?")
 
 
@@ -179,6 +180,12 @@ def _addresses(config: Config) -> list[str]:
                 f'config: server.trusted_proxies has "{proxy}", which is neither an address nor a network; '
                 'write e.g. "10.0.0.7" or "10.0.0.0/8"'
             )
+    prefix = config.server.path_prefix
+    if prefix and not _PATH_PREFIX.fullmatch(prefix):
+        found.append(
+            f'config: server.path_prefix is "{prefix}"; write a path without a slash at its end, '
+            'e.g. "/analytics"'
+        )
     for origin in config.server.cors_allowed_origins:
         if origin != "null" and not _ORIGIN.fullmatch(origin):
             found.append(

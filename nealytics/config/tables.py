@@ -43,13 +43,14 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class ServerConfig(_Table, frozen=True):
     listen: str = "0.0.0.0:5000"
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    path_prefix: str = ""  # what the paths of requests may begin with, as "/analytics"
     data_dir: Path = Path("data")
     connections_max: Count = 20_000  # per worker; 0 = unlimited
     header_timeout_s: Seconds = 5.0
     body_idle_timeout_s: Seconds = 10.0
     request_timeout_s: Seconds = 30.0  # head and body together
     answer_bytes_per_s_min: Count = 4_096  # that a client must read; 0 = anything within body_idle_timeout_s
-    keepalive_timeout_s: Seconds = 75.0
+    keepalive_timeout_s: Seconds = 620.0  # above Google's load balancer, which has the longest: 600
     shutdown_timeout_s: Seconds = 10.0
     cors_allowed_origins: tuple[str, ...] = ()  # empty = any origin
     trusted_proxies: tuple[str, ...] = ()  # addresses and networks whose header names the client

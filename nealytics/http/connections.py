@@ -24,6 +24,7 @@ cost 5 ms every second, and a busy one nothing.
 
 import asyncio
 import logging
+import select
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -68,6 +69,7 @@ _LINGER_S = 1.0
 # connections learns of the stop by an answer with `Connection: close` instead of losing a request to our FIN.
 _LAST_REQUEST_S = 1.0
 _STOP_CHECK_S = 0.05
+_TURNS_TO_ACCEPT = 5
 # What has no answer yet after this part of the time for a stop gets 503; the rest is for the answer to leave.
 _GIVE_UP_AFTER = 0.8
 
@@ -382,6 +384,7 @@ class _Server(web.Server):
         handle = app_server.request_handler
         direct_posts = app.get(DIRECT_POSTS, {})
         paths = frozenset(resource.canonical for resource in app.router.resources())
+        prefix = config.path_prefix.lower()
 
         def dispatch(request: web.Request) -> Awaitable[web.StreamResponse]:
             connection = cast(Connection, request.protocol)
@@ -393,7 +396,7 @@ class _Server(web.Server):
             path = request.rel_url.path_safe  # what the router looks at: %2F is no slash
             if path not in paths:
                 # The C# engine took its paths in any case and with a slash at the end.
-                path = path.lower().removesuffix("/")
+                path = path.lower().removesuffix("/").removeprefix(prefix)
                 if path in paths:
                     request = request.clone(rel_url=request.rel_url.with_path(path, keep_query=True))
             if hdrs.EXPECT in request.headers:
@@ -445,6 +448,7 @@ class HttpServer:
         self._config = config.server
         self._runner = web.AppRunner(app, handle_signals=False)
         self._server: _Server | None = None
+        self._sockets: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -453,6 +457,7 @@ class HttpServer:
         assert self._runner.server is not None
         loop = asyncio.get_running_loop()
         self._server = _Server(self._runner.app, self._runner.server, self._config)
+        self._sockets = list(listeners)
         for sock in listeners:
             self._listeners.append(await loop.create_server(self._server, sock=sock, backlog=_BACKLOG))
         self._sweep_connections()
@@ -467,12 +472,17 @@ class HttpServer:
         started = loop.time()
         if self._server is not None:
             self._server.is_stopping = True
-        # Connections that the kernel has accepted for us would be reset. The loop takes all of them in one
-        # turn: it looks for them in the next, and handles them in the one after.
-        for _ in range(3):
+        # Connections that the kernel has accepted for us would be reset. uvloop takes one of them in each
+        # turn; asyncio makes a task of each, which needs some turns more.
+        for _ in range(_BACKLOG):
+            if not self._has_waiting_connections():
+                break
+            await asyncio.sleep(0)
+        for _ in range(_TURNS_TO_ACCEPT):
             await asyncio.sleep(0)
         for listener in self._listeners:
             listener.close()
+        self._sockets = []
         await self._runner.shutdown()
         if self._server is not None:
             await self._let_go(started, timeout_s)
@@ -481,6 +491,12 @@ class HttpServer:
         if self._sweep is not None:
             self._sweep.cancel()
         await self._runner.cleanup()
+
+    def _has_waiting_connections(self) -> bool:
+        poller = select.poll()
+        for sock in self._sockets:
+            poller.register(sock.fileno(), select.POLLIN)
+        return bool(poller.poll(0))
 
     async def _let_go(self, started: float, timeout_s: float) -> None:
         """Returns when no connection is left, or when the time is up."""

@@ -147,7 +147,8 @@ def document(config: Config) -> Schema:
             "description": _ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/"}],
+        # Relative to the address of this document, so that it holds behind a proxy's prefix.
+        "servers": [{"url": "."}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": {
             **_sending(schemas),

@@ -17,6 +17,7 @@ from nealytics import __version__
 from nealytics.cli import COMMANDS
 from nealytics.cli.status import TIMEOUT_S
 from nealytics.config import Config, load_with_notes
+from nealytics.errors import ConfigError
 
 FILE = Path(__file__).parents[2] / "build" / "compose.yaml"
 COMPOSE = yaml.safe_load(FILE.read_text())
@@ -74,7 +75,27 @@ def test_both_sides_agree_on_address_and_user():
     assert {*SERVICES["clickhouse"]["networks"]} <= {*SERVICES["nealytics"]["networks"]}
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+def config_with(**variables: str) -> Config:
+    """What the container gets if these are set instead of the key for tokens."""
+    rest = {name: value for name, value in SECRETS.items() if name != "NEALYTICS_AUTH_JWT_KEY"} | variables
+    environment = {name: filled_in(value, rest) for name, value in environment_of("nealytics").items()}
+    return load_with_notes(Path(os.devnull), environment, serving=True).config
+
+
+def test_the_address_of_an_issuer_s_keys_takes_the_place_of_the_key():
+    auth = config_with(
+        NEALYTICS_AUTH_JWKS_URL="https://issuer.example/jwks.json", NEALYTICS_AUTH_JWT_AUDIENCE="nealytics"
+    ).auth
+    assert (auth.jwt_key, auth.jwks_url) == ("", "https://issuer.example/jwks.json")
+    assert auth.jwt_audience == "nealytics"
+
+
+def test_without_either_it_does_not_start_and_says_why():
+    with pytest.raises(ConfigError, match=r"auth\.jwt_key is not set.*auth\.jwks_url"):
+        config_with()
+
+
+@pytest.mark.parametrize("secret", ["NEALYTICS_AUTH_API_KEYS", "CLICKHOUSE_PASSWORD"])
 def test_without_a_secret_it_does_not_start(secret: str):
     rest = {name: value for name, value in SECRETS.items() if name != secret}
     with pytest.raises(KeyError):

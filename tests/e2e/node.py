@@ -41,7 +41,9 @@ class Node:
         clickhouse: str = "embedded",
         settings: str = "",
         environ: dict[str, str] | None = None,
+        open_files: int = 0,
     ) -> None:
+        self.open_files = open_files  # the limit for each of its processes; 0 = as it is here
         self.environ = {**os.environ, **(environ or {})}
         self.directory = directory
         self.workers = workers
@@ -84,8 +86,14 @@ class Node:
         assert self.process is None, "already running"
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*program(), "serve", "--config", str(self.config)], stderr=log, stdout=log, env=self.environ
+                [*self._limited(), *program(), "serve", "--config", str(self.config)],
+                stderr=log,
+                stdout=log,
+                env=self.environ,
             )
+
+    def _limited(self) -> list[str]:
+        return ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.open_files)] if self.open_files else []
 
     def stop(self, timeout_s: float = 90.0) -> int:
         """SIGTERM, as systemd does; the exit status."""

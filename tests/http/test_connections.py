@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import re
 import socket
 import time
 from collections.abc import Iterator
-from typing import cast
 
 import pytest
+import uvloop
 
 from nealytics.config import ServerConfig
 from tests.fakes.worker import ANY, BATCH, TRACK, FakeWorker, event, serving, until
@@ -31,6 +32,13 @@ REQUEST_LIMIT = ServerConfig(request_timeout_s=1.0)
 KEPT_LIMIT = ServerConfig(keepalive_timeout_s=0.6)
 # On a machine that is busy with something else a limit comes late. Without one, none of these would ever end.
 SOON_S = 30.0
+
+
+@pytest.fixture(scope="module", params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """Workers run on uvloop, which accepts, closes and half-closes otherwise than asyncio does."""
+    policy: asyncio.AbstractEventLoopPolicy = request.param()
+    return policy
 
 
 async def connect(worker: FakeWorker) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -486,6 +494,38 @@ async def test_paths_are_those_of_the_csharp_engine_on_the_short_way_and_on_the_
         assert len(await worker.rows()) == (status == 202)
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/shop/analytics" + TRACK, 202),
+        ("/Shop/Analytics" + TRACK.upper() + "/", 202),
+        (TRACK, 202),
+        ("/shop/analyticsX" + TRACK, 404),
+        ("/shop" + TRACK, 404),
+        ("/shop/analytics/shop/analytics" + TRACK, 404),
+        ("/shop/analytics", 404),
+    ],
+)
+@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"], ids=["direct", "router"])
+async def test_paths_may_begin_with_the_prefix_of_a_proxy(path, status, expect):
+    async with serving(server=ServerConfig(path_prefix="/shop/analytics")) as worker:
+        line = f"POST {path}?k={ANY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+        answer = await worker.raw(line + expect + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+        answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert answer.split()[1] == str(status).encode()
+        assert len(await worker.rows()) == (status == 202)
+
+
+async def test_a_page_may_call_a_path_with_the_prefix():
+    async with serving(server=ServerConfig(path_prefix="/shop")) as worker:
+        headers = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+        async with worker.client.options("/shop" + TRACK, headers=headers) as answer:
+            assert answer.status == 204
+        answer = await worker.post("/shop" + TRACK, b"{", headers=headers)
+        assert answer.status == 400
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+
+
 async def test_http_1_0_gets_an_answer_and_a_closed_connection():
     async with serving() as worker:
         answer = await worker.raw(WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"))
@@ -565,7 +605,7 @@ async def test_stop_answers_what_the_kernel_holds_already():
             writer.write(WHOLE)
             await heads(reader, 1)
         for _, writer in kept:
-            cast(socket.socket, writer.get_extra_info("socket")._sock).send(WHOLE + WHOLE)
+            os.write(writer.get_extra_info("socket").fileno(), WHOLE + WHOLE)
         fresh = []
         for _ in range(20):
             sock = socket.create_connection(("127.0.0.1", worker.port))
@@ -581,7 +621,7 @@ async def test_stop_answers_what_the_kernel_holds_already():
             assert await reader.read() == b""
         for sock in fresh:
             with sock:
-                answer = await asyncio.get_running_loop().sock_recv(sock, 65_536)
+                answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65_536), SOON_S)
                 assert answer.startswith(b"HTTP/1.1 202 ")
                 assert b"Connection: close" in answer
         assert worker.ingested == 80

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urljoin
 
 import jsonschema_rs
 import msgspec
@@ -61,6 +62,13 @@ def test_it_is_valid_openapi():
     for spoilt in ({**DOCUMENT, "info": {}}, {**DOCUMENT, "paths": {"/x": {"get": {"responses": 7}}}}):
         with pytest.raises(jsonschema_rs.ValidationError):
             schemathesis.openapi.from_dict(spoilt).validate()
+
+
+@pytest.mark.parametrize("address", ["http://localhost:5000", "https://example.com/shop/analytics"])
+def test_the_server_is_where_the_document_is(address: str):
+    """Also behind a proxy that takes a prefix away, of which the server never hears."""
+    (server,) = DOCUMENT["servers"]
+    assert urljoin(address + PATH, server["url"]).removesuffix("/") == address
 
 
 def test_every_reference_leads_somewhere():
