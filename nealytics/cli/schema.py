@@ -11,8 +11,11 @@ from nealytics.cli.options import config_option
 from nealytics.clickhouse import schema as table
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine, sync_metadata
+from nealytics.clickhouse.schema.migration import SLICE_ROWS, Migration
 from nealytics.config import ClickHouseConfig, Config, check, load
 from nealytics.errors import ConfigError, NealyticsError
+
+MIGRATION_TIMEOUT_S = 6 * 3600.0
 
 
 @click.group()
@@ -80,6 +83,32 @@ def apply(config_path: Path | None, cluster: str | None, shorten_retention: bool
     asyncio.run(_apply(config, shorten_retention=shorten_retention, yes=yes))
 
 
+@schema.command()
+@config_option
+@click.option(
+    "--slice-rows",
+    type=click.IntRange(min=1),
+    default=SLICE_ROWS,
+    show_default=True,
+    help="Rows that are copied at a time. Fewer take less memory of ClickHouse.",
+)
+def migrate(config_path: Path | None, slice_rows: int) -> None:
+    """Copy the events into a new table, where the old one cannot keep each of them once.
+
+    For a table of the C# engine 1.0 (MergeTree, no event_id in the sorting key), and for any MergeTree with
+    another sorting key or other partitions. Copies slice by slice, counts what both tables have, lets them
+    change names at once, and keeps the old one under a name that it prints. Deletes nothing, and may be
+    killed and started again at any point.
+
+    A node may run: where its table is refused, its events wait in its log. Stop the C# engine; what is
+    written into the old table while this runs is copied as well.
+    """
+    config = load(config_path)
+    if found := check.problems(config):
+        raise ConfigError(*found)
+    asyncio.run(_migrate(config, slice_rows))
+
+
 def _on_cluster(config: Config, cluster: str | None) -> Config:
     if cluster is None:
         return config
@@ -101,6 +130,16 @@ async def _apply(config: Config, *, shorten_retention: bool, yes: bool) -> None:
         for warning in (await table.probe(client, config.clickhouse)).warnings:
             click.echo(f"warning: {warning}", err=True)
     click.echo(f"{name} is {'ready' if found else 'up to date'}")
+
+
+async def _migrate(config: Config, slice_rows: int) -> None:
+    # A slice may take long, and who asks is a person at a terminal.
+    clickhouse = msgspec.structs.replace(config.clickhouse, insert_timeout_s=MIGRATION_TIMEOUT_S)
+    async with running_engine(config), ClickHouseClient(endpoint_of(config), clickhouse) as client:
+        async for line in Migration(client, clickhouse, slice_rows=slice_rows).run():
+            click.echo(line)
+        if clickhouse.url == "embedded":
+            sync_metadata(config.server.data_dir)
 
 
 async def _shorten(client: ClickHouseClient, config: ClickHouseConfig, *, yes: bool) -> None:

@@ -7,6 +7,7 @@
     planning.py     what brings it up to date (pure): the part to read first
     applying.py     does that
     shortening.py   makes retention shorter, once a person has agreed
+    migration.py    copies the events of a table that is unfit into a new one
     probing.py      checks that the table keeps events exactly once; changes nothing
 
 `apply` may be run by several workers and nodes at the same time, and again and again: it looks at what is

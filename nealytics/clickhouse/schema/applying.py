@@ -5,7 +5,7 @@ import logging
 import random
 
 from nealytics.clickhouse import errors
-from nealytics.clickhouse.client import ClickHouseClient, Setting
+from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.schema.checks import (
     check_distributed,
@@ -14,7 +14,13 @@ from nealytics.clickhouse.schema.checks import (
     check_single,
     check_version,
 )
-from nealytics.clickhouse.schema.definition import LOCAL_TABLE, TABLE, create_statements, table_name
+from nealytics.clickhouse.schema.definition import (
+    DDL_SETTINGS,
+    LOCAL_TABLE,
+    TABLE,
+    create_statements,
+    table_name,
+)
 from nealytics.clickhouse.schema.planning import plan, plan_cluster
 from nealytics.clickhouse.schema.probing import check_addresses
 from nealytics.clickhouse.schema.reading import Table, is_everywhere, local_tables, read_table, read_version
@@ -31,10 +37,6 @@ _RACE_CODES = frozenset(
 _ATTEMPTS_MAX = 6
 _RETRY_DELAY_S = 0.25
 _WRITTEN_LOOK_S = 0.5
-
-# The default, pinned: without it a power loss can lose the file that describes the table, and with it the
-# way to all its events.
-_DDL_SETTINGS: dict[str, Setting] = {"fsync_metadata": 1}
 
 
 async def apply(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]:
@@ -84,9 +86,9 @@ async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: 
             {"database": config.database},
         )
         if exists.strip() == "0":
-            await client.command(create_database, settings=_DDL_SETTINGS)
+            await client.command(create_database, settings=DDL_SETTINGS)
             done.append(f"created database {config.database}")
-        await client.command(create_table, settings=_DDL_SETTINGS)
+        await client.command(create_table, settings=DDL_SETTINGS)
         done.append(f"created table {config.database}.{TABLE}")
         table = await read_table(client, config.database)
         if table is None:
@@ -96,7 +98,7 @@ async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: 
             )
     steps, remarks = plan(table, config.database, config.retention_days)
     for what, sql in steps:
-        await client.command(sql, settings=_DDL_SETTINGS)
+        await client.command(sql, settings=DDL_SETTINGS)
         done.append(what)
     return remarks
 
@@ -106,7 +108,7 @@ async def _apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, 
     have everything, a host that is down keeps nobody from starting."""
     # A little less than we wait, so that "this host has not answered" is ClickHouse's answer.
     settings = {
-        **_DDL_SETTINGS,
+        **DDL_SETTINGS,
         "distributed_ddl_task_timeout": max(1, int(config.insert_timeout_s) - 5),
     }
     distributed = await read_table(client, config.database)

@@ -56,6 +56,9 @@ INDEXES = (
 SORTING_KEY = "project_id, tenant_id, event_type, timestamp, event_id"
 PARTITION_KEY = "toYYYYMM(timestamp)"
 
+# Of each statement that changes a table. The default, pinned: without it a power loss can lose the file that
+# describes the table, and with it the way to all its events.
+DDL_SETTINGS = {"fsync_metadata": 1}
 # Only for new tables: neither can be changed later without rewriting all parts.
 _CREATION_SETTINGS = {"index_granularity": 8192}
 # Also for tables that exist.
