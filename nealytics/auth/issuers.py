@@ -49,6 +49,8 @@ class Issuer:
         self.jwks = jwks
         self.algorithms = algorithms
         self.names = names
+        self.has_placeholder = "{" in name
+        self._placeholder = _PLACEHOLDER.search(name)
         self._keys = keys
         self._issuer = issuer
         self._audience = frozenset(audience)
@@ -93,7 +95,7 @@ class Issuer:
     def keys_for(self, claims: dict[str, Any]) -> list[VerifyingKey]:
         """The keys that may have signed a token with these claims, which are not verified yet."""
         keys = [*self._keys, *(self.jwks.keys if self.jwks is not None else ())]
-        placeholder = _PLACEHOLDER.search(self.name)
+        placeholder = self._placeholder
         if placeholder is None:
             return keys
         # One key set for many `iss`: a key may be for one of them only, and the set says which.
@@ -107,7 +109,7 @@ class Issuer:
     def issued(self, claims: dict[str, Any]) -> bool:
         """Whether the `iss` of these claims is this issuer's."""
         iss = claims.get("iss")
-        placeholder = _PLACEHOLDER.search(self.name)
+        placeholder = self._placeholder
         if placeholder is None:
             return bool(self.name) and iss == self.name
         placed = claims.get(placeholder[1])
@@ -138,7 +140,9 @@ class Issuers:
 
     def __init__(self, config: AuthConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self.own = Issuer.own(config, clock)
-        self.others = [Issuer.configured(config, i, clock) for i in range(len(config.issuers))]
+        others = [Issuer.configured(config, i, clock) for i in range(len(config.issuers))]
+        # A name without a placeholder goes first: it was written for this `iss` alone.
+        self.others = sorted(others, key=lambda issuer: issuer.has_placeholder)
 
     @property
     def key_sets(self) -> list[Jwks]:
@@ -146,8 +150,7 @@ class Issuers:
 
     def of(self, claims: dict[str, Any]) -> Issuer:
         """Raises `Refused` (401) if there is none. The claims are not verified: they only choose."""
-        # A name without a placeholder goes first: it was written for this `iss` alone.
-        for issuer in sorted(self.others, key=lambda issuer: "{" in issuer.name):
+        for issuer in self.others:
             if issuer.issued(claims):
                 return issuer
         if self.own.has_keys or not self.others:

@@ -52,6 +52,9 @@ _ALGORITHMS_OF: dict[tuple[str, object], tuple[JwtAlgorithm, ...]] = {
 }
 
 
+_NOT_FOR_SIGNATURES = "is not for signatures (use)"
+
+
 class Jwks:
     """`keys` is what the issuer last said, or nothing if that is too long ago."""
 
@@ -170,10 +173,12 @@ class Jwks:
             return
         self._keys, self._fetched_at, self._failing = tuple(found), asked_at, False
         names = ", ".join(f'"{key.kid}" ({key.algorithm})' for key in found) or "none that is of use"
+        # Keycloak publishes a key for encryption beside those for signatures: nothing is wrong with that.
+        expected = [reason for reason in left_out if reason.endswith(_NOT_FOR_SIGNATURES)]
         skipped = "".join(f"; left out: {reason}" for reason in left_out[:10])
         self._say(
             f"auth: keys from {self._url}: {names}{skipped}",
-            logging.WARNING if left_out or not found else logging.INFO,
+            logging.WARNING if not found or set(left_out) - set(expected) else logging.INFO,
         )
 
     async def _get(self) -> bytes:
@@ -281,7 +286,7 @@ def _key_of(member: object, algorithms: Sequence[JwtAlgorithm]) -> VerifyingKey:
     if algorithm not in accepted:
         raise _Unusable(f"is for another algorithm than {' or '.join(accepted) or ', '.join(algorithms)}")
     if member.get("use", "sig") != "sig":
-        raise _Unusable("is not for signatures (use)")
+        raise _Unusable(_NOT_FOR_SIGNATURES)
     operations = member.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
         raise _Unusable("is not for verifying (key_ops)")

@@ -97,7 +97,7 @@ def connection_string(text: str) -> Translation:
         )
     without_meaning = sorted(set(parts) & _CONNECTION_KEYS_WITHOUT_MEANING)
     if without_meaning:
-        notes.append(f"{', '.join(without_meaning)} belong to the native protocol and are not used")
+        notes.append(f"{', '.join(without_meaning)}: of the native protocol, not used")
     values = {"clickhouse.url": url}
     if parts.get("database", DATABASE) not in ("", DATABASE):
         notes.append(

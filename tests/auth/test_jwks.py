@@ -561,14 +561,21 @@ async def test_the_log_says_what_changed_and_not_every_fetch(caplog):
         for _ in range(3):
             clock.now += ASK_AGAIN_S
             await status(verifier, IssuerKey("ES256", "x").token())
-        issuer.answer = json.dumps({"keys": [EC.jwk(), RSA.jwk(use="enc")]}).encode()
-        clock.now += ASK_AGAIN_S
-        await status(verifier, IssuerKey("ES256", "x").token())
+        for other in (RSA.jwk(use="enc"), RSA.jwk(alg="RS384")):
+            issuer.answer = json.dumps({"keys": [EC.jwk(), other]}).encode()
+            clock.now += ASK_AGAIN_S
+            await status(verifier, IssuerKey("ES256", "x").token())
     url = issuer.url
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", f'auth: keys from {url}: "ec-1" (ES256)'),
         ("WARNING", f"auth: keys cannot be had from {url}: status 500"),
-        ("WARNING", f'auth: keys from {url}: "ec-1" (ES256); left out: key 1 is not for signatures (use)'),
+        # As Keycloak has it: told, and no reason to worry.
+        ("INFO", f'auth: keys from {url}: "ec-1" (ES256); left out: key 1 is not for signatures (use)'),
+        (
+            "WARNING",
+            f'auth: keys from {url}: "ec-1" (ES256); left out: key 1 is for another algorithm than RS256 or '
+            "RS512 or PS256",
+        ),
     ]
 
 
