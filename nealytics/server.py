@@ -23,7 +23,7 @@ from nealytics.auth.jwt import CLAIM_CHARS_MAX, TokenVerifier
 from nealytics.auth.token_rate import TokenRate
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.clickhouse.embedded import sync_metadata
+from nealytics.clickhouse.embedded import no_room_for_engine, sync_metadata
 from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.committer import Committer
 from nealytics.commit.dead_letter import DeadLetter
@@ -271,6 +271,9 @@ class Worker:
                 break
             except NealyticsError as error:
                 problem = str(error)
+                if config.url == "embedded":
+                    # The engine does not start then; that it cannot be reached is no help.
+                    problem = no_room_for_engine(self._config.server.data_dir) or problem
             except Exception as error:
                 # Whatever answers there in whatever way must not keep us from taking events.
                 problem = f"clickhouse: {self._client!r} answers what is not understood: {error!r}"

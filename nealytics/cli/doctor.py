@@ -21,7 +21,7 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.cli.options import config_option
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.clickhouse.embedded import running_engine
+from nealytics.clickhouse.embedded import no_room_for_engine, running_engine
 from nealytics.config import Config, load_with_notes
 from nealytics.directories import make_private
 from nealytics.errors import ConfigError, NealyticsError
@@ -126,6 +126,8 @@ def disk(config: Config) -> Iterator[Finding]:
         )
     else:
         yield Finding("disk", "pass", f"{directory} ({filesystem}) has {free / GIB:.1f} GiB free")
+    if config.clickhouse.url == "embedded" and (problem := no_room_for_engine(config.server.data_dir)):
+        yield Finding("disk", "fail", problem)
     if took_ms > FSYNC_SLOW_MS:
         yield Finding(
             "fsync",

@@ -28,12 +28,37 @@ log = logging.getLogger("nealytics.engine")
 # The kernel's sun_path has 108 bytes, the last one a NUL.
 _SOCKET_PATH_BYTES_MAX = 107
 START_TIMEOUT_S = 60.0
+MIB = 1024**2
+# Its own files are 1 MB at first. The rest is for an insert of the largest batch (32 MiB) and a merge of it.
+FREE_BYTES_MIN = 64 * MIB
 STOP_TIMEOUT_S = 15.0
 
 
 def engine_dir(data_dir: Path) -> Path:
     """Where chDB keeps its tables."""
     return data_dir.absolute() / "clickhouse"
+
+
+def free_bytes(directory: Path) -> int:
+    """What a user without privileges may still write there; or above it, where it is not made yet."""
+    while not directory.exists():
+        directory = directory.parent
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
+
+
+def no_room_for_engine(data_dir: Path) -> str | None:
+    """Why the disk has too little room for the engine to start and to work; None if it has enough.
+
+    To be asked first: an engine that finds no room fails in many ways, and names none of them as this.
+    """
+    free = free_bytes(data_dir.absolute())
+    if free >= FREE_BYTES_MIN:
+        return None
+    return (
+        f"engine: {data_dir} has {free / MIB:.1f} MiB of disk space free, and the embedded ClickHouse needs "
+        f"{FREE_BYTES_MIN // MIB} MiB to start; free some, or set server.data_dir to another disk"
+    )
 
 
 def sync_metadata(data_dir: Path) -> None:

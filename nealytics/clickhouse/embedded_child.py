@@ -47,7 +47,13 @@ from urllib.parse import parse_qsl
 from aiohttp import BodyPartReader, web
 
 from nealytics.clickhouse import encoding
-from nealytics.clickhouse.embedded import engine_dir, prepare_socket_directory, socket_path
+from nealytics.clickhouse.embedded import (
+    engine_dir,
+    free_bytes,
+    no_room_for_engine,
+    prepare_socket_directory,
+    socket_path,
+)
 from nealytics.clickhouse.embedded_body import FILE_CHUNK_BYTES, Body, Pieces
 from nealytics.clickhouse.embedded_engine import (
     SCRATCH_PREFIX,
@@ -82,6 +88,8 @@ URL_BYTES_MAX = 1024**2
 # the log stops taking events.
 FREE_SHARE_MIN = 2
 FREE_CHECK_S = 0.1
+# A smaller one is given as long as there is any room: a node asks such questions to become ready at all.
+SMALL_ANSWER_BYTES = 8 * 1024**2
 
 SESSION_TIMEOUT_S = 60.0
 SESSION_TIMEOUT_MAX_S = 3600.0
@@ -176,6 +184,8 @@ async def _serve(config: Config, parent: socket.socket | None) -> int:
     stopping = asyncio.Event()
     heart = loop.create_task(beat(parent)) if parent is not None else None
     started = time.monotonic()
+    if problem := no_room_for_engine(config.server.data_dir):
+        raise NealyticsError(problem)
     # In a thread, because tables are loaded meanwhile, and the parent wants to hear that the loop turns.
     engine = await loop.run_in_executor(None, Engine, engine_dir(config.server.data_dir))
     # After chDB, which sets handlers of its own. Ctrl-C reaches the whole foreground group, and the parent
@@ -528,7 +538,7 @@ class Interface:
     ) -> Iterator[bytes]:
         path = self._engine.scratch / f"{SCRATCH_PREFIX}{uuid.uuid4()}"
         try:
-            with self._leaving_room(marker):
+            with self._leaving_room(marker, path):
                 session.write_file(path, statement.sql, statement.format_start, output_format, params)
             with path.open("rb") as file:
                 while chunk := file.read(FILE_CHUNK_BYTES):
@@ -537,40 +547,44 @@ class Interface:
             path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _leaving_room(self, marker: str) -> Iterator[None]:
-        """Ends the statement before its file takes the disk space that others need. Raises 243 then."""
+    def _leaving_room(self, marker: str, path: Path) -> Iterator[None]:
+        """Ends the statement before its file, `path`, takes the space that others need. Raises 243 then."""
         done = threading.Event()
-        short = not self._has_room()
+        short = False
 
         def watch() -> None:
             nonlocal short
             while not done.wait(FREE_CHECK_S):
-                if not self._has_room():
+                if not self._has_room_for(path):
                     short = True
                     self._engine.kill(marker)
 
         watcher = threading.Thread(target=watch, daemon=True)
         try:
-            if not short:
-                watcher.start()
-                yield
+            watcher.start()
+            yield
+            short = short or not self._has_room_for(path)
         except EngineError:
             if not short:
                 raise
         finally:
             done.set()
-            if watcher.ident is not None:
-                watcher.join()
+            watcher.join()
         if short:
             raise refused(
                 243,
-                "the answer does not fit on the disk beside what the log needs (wal.free_bytes_min); "
-                "ask for less, or free disk space. (NOT_ENOUGH_SPACE)",
+                f"the answer has more than {SMALL_ANSWER_BYTES // 1024**2} MiB, and the disk has less free "
+                f"than {FREE_SHARE_MIN} times wal.free_bytes_min; ask for less, or free disk space. "
+                "(NOT_ENOUGH_SPACE)",
             )
 
-    def _has_room(self) -> bool:
-        free = os.statvfs(self._engine.scratch)
-        return free.f_bavail * free.f_frsize >= self._free_bytes_min
+    def _has_room_for(self, path: Path) -> bool:
+        if free_bytes(self._engine.scratch) >= self._free_bytes_min:
+            return True
+        try:
+            return path.stat().st_size <= SMALL_ANSWER_BYTES
+        except FileNotFoundError:
+            return True
 
     async def _send_pieces(
         self,

@@ -160,6 +160,17 @@ def test_an_answer_takes_no_disk_space_that_the_log_needs(tmp_path: Path):
         assert post(engine, "SELECT 1 FORMAT TSVRaw", wait_end_of_query=1).text == "1\n"
 
 
+def test_small_answers_need_no_room_beside_what_the_log_leaves(tmp_path: Path):
+    """A node asks them to become ready: with less than a gigabyte free it never was."""
+    engine = start_engine(tmp_path)
+    engine.config = msgspec.structs.replace(engine.config, wal=WalConfig(free_bytes_min=10**15))
+    with engine:
+        assert post(engine, "SELECT 1 FORMAT TSVRaw", wait_end_of_query=1).text == "1\n"
+        reply = post(engine, "SELECT randomPrintableASCII(100) FROM numbers(200000)", wait_end_of_query=1)
+        assert reply.code == "243", reply.text
+        assert "more than 8 MiB" in reply.text
+
+
 def test_the_summary_counts_what_was_read_and_written(engine: RunningEngine, table: str):
     reply = insert(engine, f"INSERT INTO {table} (a) FORMAT CSV", b"1\n2\n3\n")
     assert json.loads(reply.headers["X-ClickHouse-Summary"])["written_rows"] == "3"
