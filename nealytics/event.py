@@ -7,9 +7,9 @@ same.
 
     eventId     the client's UUID, or a UUIDv7 made here. With a browser's key, which is public, what the
                 client's comes to together with the key (`id_of_key`); the time in it is taken before
-    timestamp   the client's: ISO 8601 in any form `datetime.fromisoformat` takes, or epoch milliseconds.
-                No zone means UTC; finer than milliseconds is cut off (downwards). Without a timestamp:
-                the time inside a UUIDv7 `eventId`, else the time this engine received it
+    timestamp   the client's: ISO 8601 (`timestamps`) or, as a number, epoch milliseconds. No zone means UTC;
+                finer than milliseconds is cut off (downwards). Without a timestamp: the time inside a
+                UUIDv7 `eventId`, else the time this engine received it
     metadata    `metadataJson` as it is, any text; or, when that is absent, the `metadata` object, stored
                 byte for byte as it was written. With neither: `{}`
 
@@ -31,6 +31,7 @@ import msgspec
 
 from nealytics.config import IngestConfig
 from nealytics.errors import NealyticsError
+from nealytics.timestamps import epoch_ms
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -252,7 +253,10 @@ def freeze(sent: Sent, received_ms: int, limits: Limits, *, explain: bool = True
     if timestamp is None:
         timestamp_ms = event_id >> 80 if _is_uuid7(event_id) else received_ms
     elif isinstance(timestamp, str):
-        timestamp_ms = _parse_ms(timestamp)
+        try:
+            timestamp_ms = epoch_ms(timestamp)
+        except ValueError:
+            raise _timestamp_problem(timestamp) from None
     else:
         timestamp_ms = floor(timestamp)
     if not limits.oldest_ms(received_ms) <= timestamp_ms <= received_ms + limits.future_ms_max:
@@ -301,19 +305,13 @@ def _is_uuid7(event_id: int) -> bool:
     return event_id >> 76 & 0xF == 7 and event_id >> 62 & 0b11 == 0b10
 
 
-def _parse_ms(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidEvent(
-            "invalid_event",
-            f"timestamp is {_quoted(text)}; it must be ISO 8601 text or epoch milliseconds",
-            "timestamp",
-            detail="Write it like 2030-01-31T12:00:00.000Z, or leave it out.",
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MILLISECOND
+def _timestamp_problem(text: str) -> InvalidEvent:
+    return InvalidEvent(
+        "invalid_event",
+        f"timestamp is {_quoted(text)}; it must be ISO 8601 text or epoch milliseconds",
+        "timestamp",
+        detail="Write it like 2030-01-31T12:00:00.000Z, or leave it out.",
+    )
 
 
 def _identifier_problem(sent: Sent, limits: Limits) -> InvalidEvent:

@@ -167,6 +167,9 @@ def test_other_ids_are_refused_with_their_value(value):
         ("2030-01-30T10:00:00.1239999Z", "2030-01-30T10:00:00.123Z"),
         ("2030-01-30T10:00:00.1234567+00:00", "2030-01-30T10:00:00.123Z"),
         ("2030-01-30T10:00:00.9999999999Z", "2030-01-30T10:00:00.999Z"),
+        ("2030-01-30t10:00:00z", "2030-01-30T10:00:00.000Z"),
+        ("2030-01-30t10:00:00.123z", "2030-01-30T10:00:00.123Z"),
+        ("2030-01-30T23:59:60.5Z", "2030-01-30T23:59:59.999Z"),
     ],
 )
 def test_iso_8601_is_read_as_utc_and_cut_to_milliseconds(text, iso):
@@ -178,7 +181,9 @@ def test_epoch_milliseconds_are_cut_downwards(number, ms):
     assert take(body(timestamp=number)).timestamp_ms == ms
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2030-13-01", "1893412800000", "2030-01-30T25:00"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2030-13-01", "1893412800000", "2030-01-30T25:00", "2030-01-30_10:00:00Z"]
+)
 def test_unreadable_timestamp_is_refused_with_its_value(text):
     error = refusal(body(timestamp=text))
     assert (error.reason, error.field) == ("invalid_event", "timestamp")
