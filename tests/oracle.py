@@ -72,8 +72,9 @@ class Question:
     def __init__(self, events: list[Event], query: Query, project_wide: bool, now_ms: int) -> None:
         self.query = query
         self.project_wide = project_wide
-        self.to = instant(query["to"], query.get("tz")) if "to" in query else now_ms
-        self.from_ = self.to - DEFAULT_RANGE_HOURS * 3_600_000
+        self.now = now_ms
+        self.to = ending(query["to"], query.get("tz")) if "to" in query else now_ms
+        self.from_ = (self.to + ("to" in query and is_date(query["to"]))) - DEFAULT_RANGE_HOURS * 3_600_000
         if "from" in query:
             self.from_ = instant(query["from"], query.get("tz"))
         # The events that meet the filters, of all times.
@@ -116,6 +117,13 @@ class Question:
     def calendar(self, interval: str) -> "Calendar":
         return Calendar(interval, self.one("tz"))
 
+    def marked(self, calendar: "Calendar", start: datetime, from_ms: int | None = None) -> dict[str, bool]:
+        """Whether a point is of less than its interval, which the range or the present cuts."""
+        end = min(self.to, self.now)
+        first = self.from_ if from_ms is None else from_ms
+        whole = first <= ms(start) and ms(calendar.next(calendar.start(ms(start)))) <= end + 1
+        return {} if whole else {"partial": True}
+
     def zone_shown(self) -> dict[str, str]:
         return {"tz": self.query["tz"]} if "tz" in self.query else {}
 
@@ -124,8 +132,31 @@ class Question:
 
 
 def instant(text: str, tz: Any = None) -> int:
+    """Of a local time that comes twice, the first."""
+    return at_clock(datetime.fromisoformat(text), tz, fold=0)
+
+
+def ending(text: str, tz: Any = None) -> int:
+    """What `to` means: a date is all of it, and of a local time that comes twice it is the second."""
     moment = datetime.fromisoformat(text)
-    return ms(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(tz or "UTC")))
+    return at_clock(moment + timedelta(days=1, milliseconds=-1) if is_date(text) else moment, tz, fold=1)
+
+
+def is_date(text: str) -> bool:
+    return len(text) == len("2026-06-15")
+
+
+def at_clock(moment: datetime, tz: Any, fold: int) -> int:
+    """When a clock shows a time. One that skips it goes from just before to just after it."""
+    if moment.tzinfo is not None:
+        return ms(moment)
+    zone = ZoneInfo(tz or "UTC")
+    found = ms(moment.replace(tzinfo=zone, fold=fold))
+    if moment_of(found).astimezone(zone).replace(tzinfo=None) == moment:
+        return found
+    around = range(found - 26 * 3_600_000, found + 26 * 3_600_000, 60_000)
+    after = next(at for at in around if moment_of(at).astimezone(zone).replace(tzinfo=None) > moment)
+    return after - fold
 
 
 def ms(moment: datetime) -> int:
@@ -291,6 +322,8 @@ class Calendar:
 
     def all(self, from_ms: int, to_ms: int) -> list[datetime]:
         """The starts of all intervals, from that of the one instant to that of the other."""
+        if to_ms < from_ms:
+            return []
         starts = [self.start(from_ms)]
         while (following := self.next(starts[-1])).astimezone(UTC) <= moment_of(to_ms):
             starts.append(following)
@@ -360,7 +393,7 @@ def timeseries(q: Question) -> dict[str, Any]:
     )
     if q.one("fill") == "true":
         groups = {group for _, group in counts} if group_by else {NO_GROUP}
-        for start in calendar.all(q.from_, q.to):
+        for start in calendar.all(q.from_, min(q.to, q.now)):
             for group in groups:
                 counts.setdefault((absolute(start), group), 0)
     points = sorted(counts.items(), key=lambda point: (point[0][0], point[0][1].order))
@@ -371,7 +404,12 @@ def timeseries(q: Question) -> dict[str, Any]:
         **q.range_shown(),
         "totalCount": sum(count for _, count in points),
         "points": [
-            {"bucket": calendar.shown(start), **group.shown("series"), "count": count}
+            {
+                "bucket": calendar.shown(start),
+                **q.marked(calendar, start),
+                **group.shown("series"),
+                "count": count,
+            }
             for (start, group), count in points
         ],
     }
@@ -435,15 +473,20 @@ def active(q: Question) -> dict[str, Any]:
     points: list[dict[str, Any]] = []
     if "rolling" in q.query:
         window = int(q.one("rolling"))
-        first_day = days.start(q.from_) - timedelta(days=window)
+        first_day = days.start(q.from_) - timedelta(days=window + 3)
         of_day = actives(q.within(ms(first_day), q.to), days)
-        for day in days.all(q.from_, q.to):
-            looked_at = [absolute(day - timedelta(days=n)) for n in range(window)]
+        # The days that the calendar has: a date that the clocks skip is the next one's start over again.
+        every = sorted({absolute(day) for day in days.all(ms(first_day), q.to)})
+        for day in sorted({absolute(day) for day in days.all(q.from_, q.to)}):
+            if ms(day) > q.now and not found.get(day):
+                continue  # has not come, and nobody's clock is so far ahead
+            looked_at = every[: every.index(day) + 1][-window:]
             rolling = len(set[Hashable]().union(*(of_day.get(start, set()) for start in looked_at)))
             count = len(found.get(absolute(day), set()))
             points.append(
                 {
                     "bucket": calendar.shown(day),
+                    **q.marked(calendar, day),
                     "activeCount": count,
                     "rollingCount": rolling,
                     "stickiness": share(count, rolling),
@@ -451,15 +494,17 @@ def active(q: Question) -> dict[str, Any]:
             )
     else:
         of_day = actives(q.in_range, days) if q.one("stickiness") == "true" else {}
+        latest = {absolute(calendar.start(event.at)): event.at for event in q.in_range}
         for start in sorted(found):
             point = {
                 "bucket": calendar.shown(start),
+                **q.marked(calendar, start),
                 "activeCount": len(found[start]),
             }
             if q.one("stickiness") == "true":
                 within = [
                     absolute(day)
-                    for day in days.all(q.from_, q.to)
+                    for day in days.all(q.from_, min(q.to, max(q.now, latest[start])))
                     if absolute(calendar.start(ms(day))) == start
                 ]
                 daily = sum(len(of_day.get(day, set())) for day in within) / len(within)
@@ -508,8 +553,6 @@ def most_frequent(counts: Counter[Any], limit: int) -> list[tuple[Any, int]]:
 
 
 def summary(q: Question) -> dict[str, Any]:
-    length = q.to - q.from_ + 1
-
     def of(from_ms: int, to_ms: int) -> dict[str, Any]:
         events = q.within(from_ms, to_ms)
         visits = list(histories(events, "session").values())
@@ -526,7 +569,47 @@ def summary(q: Question) -> dict[str, Any]:
             "bounceShare": share(sum(len(visit) == 1 for visit in visits), len(visits)),
         }
 
-    return {**of(q.from_, q.to), "previous": of(q.from_ - length, q.from_ - 1)}
+    return {
+        "compare": q.one("compare", "previous"),
+        **q.zone_shown(),
+        **of(q.from_, q.to),
+        "previous": of(*compared(q)),
+    }
+
+
+def compared(q: Question) -> tuple[int, int]:
+    """The range that the range is compared with."""
+    compare, tz = q.one("compare", "previous"), q.one("tz")
+    if ".." in compare:
+        begin, _, end = compare.partition("..")
+        return instant(begin, tz), ending(end, tz)
+    zone = ZoneInfo(tz or "UTC")
+    first, last = (moment_of(at).astimezone(zone).replace(tzinfo=None) for at in (q.from_, q.to))
+    of_days = q.from_ == instant(str(first.date()), tz) and q.to == ending(str(last.date()), tz)
+    if compare == "previous":
+        if not of_days:
+            return 2 * q.from_ - q.to - 1, q.from_ - 1
+        days = q.calendar("day")
+        count = len({absolute(day) for day in days.all(q.from_, q.to)})
+        before = sorted({absolute(day) for day in days.all(q.from_ - (count + 3) * 86_400_000, q.from_ - 1)})
+        return ms(before[-count]), q.from_ - 1
+    months = 12 if compare == "previous_year" else 1
+    midnight = last + timedelta(milliseconds=1)
+    if of_days and first.day == midnight.day == 1:
+        end = months_before(midnight, months) - timedelta(milliseconds=1)
+    else:
+        end = months_before(last, months)
+    begin_ms, end_ms = at_clock(months_before(first, months), tz, 0), at_clock(end, tz, 1)
+    return begin_ms, end_ms if begin_ms <= end_ms else begin_ms + q.to - q.from_
+
+
+def months_before(moment: datetime, months: int) -> datetime:
+    """The same day of an earlier month, or the last that it has."""
+    there = moment.replace(day=1)
+    for _ in range(months):
+        there = (there - timedelta(days=1)).replace(day=1)
+    following = (there + timedelta(days=32)).replace(day=1)
+    return there.replace(day=min(moment.day, (following - timedelta(days=1)).day))
 
 
 class Step(NamedTuple):
@@ -624,6 +707,7 @@ def retention(q: Question) -> dict[str, Any]:
     calendar = q.calendar(interval)
     periods = int(q.one("periods", 11))
     shown = [absolute(start) for start in calendar.all(q.from_, q.to)]
+    begun = sum(ms(start) <= q.now for start in shown)
     size: Counter[datetime] = Counter()
     returned: Counter[tuple[datetime, int]] = Counter()
     for history in histories((event for event in q.matching if event.at <= q.to), by).values():
@@ -639,6 +723,12 @@ def retention(q: Question) -> dict[str, Any]:
         }
         for start in came:
             returned[cohort, shown.index(start) - shown.index(cohort)] += 1
+
+    def last_period(cohort: datetime) -> int:
+        """Up to now, or until somebody came whose clock is ahead."""
+        came = [n for of, n in returned if of == cohort]
+        return max(begun - 1 - shown.index(cohort), *came, 0)
+
     return {
         "interval": interval,
         **q.zone_shown(),
@@ -653,10 +743,12 @@ def retention(q: Question) -> dict[str, Any]:
                 "periods": [
                     {
                         "period": n,
+                        **q.marked(calendar, start, ms(shown[0])),
                         "count": returned[cohort, n],
                         "share": returned[cohort, n] / size[cohort],
                     }
-                    for n in range(min(periods + 1, len(shown) - shown.index(cohort)))
+                    for n, start in enumerate(shown[shown.index(cohort) :][: periods + 1])
+                    if n <= last_period(cohort)
                 ],
             }
             for cohort in sorted(size)

@@ -36,7 +36,7 @@ from nealytics.errors import NealyticsError, Refused
 from nealytics.queries import export, export_end
 from nealytics.queries.export import Params, Slice
 from nealytics.queries.filters import Selection
-from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, instant_ms
+from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, Bound, instant_ms
 from nealytics.queries.scoped import Events, limit_settings, projects
 
 log = logging.getLogger("nealytics.export")
@@ -59,7 +59,8 @@ _COPY_BYTES = 1024**2
 
 def _instant(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     try:
-        return None if value is None else instant_ms(param.opts[0], value, round_up=param.name == "from_ms")
+        bound: Bound = "from" if param.name == "from_ms" else "to"
+        return None if value is None else instant_ms(param.opts[0], value, bound)
     except Refused as refused:
         raise click.BadParameter(f"{refused.message}. {refused.detail}") from None
 
@@ -71,7 +72,13 @@ def _instant(ctx: click.Context, param: click.Parameter, value: str | None) -> i
 @click.option(
     "--from", "from_ms", callback=_instant, metavar="ISO8601", help="From this instant on. Default: all."
 )
-@click.option("--to", "to_ms", callback=_instant, metavar="ISO8601", help="Up to and with this instant.")
+@click.option(
+    "--to",
+    "to_ms",
+    callback=_instant,
+    metavar="ISO8601",
+    help="Up to and with this instant; a date alone is all of that day.",
+)
 @click.option(
     "--format",
     "form",

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from nealytics import timestamps
 from nealytics.auth.claims import FILTERS_MAX
 from nealytics.config import IngestConfig
 from nealytics.event import Sent
@@ -105,6 +106,14 @@ def _value_schema(parameter: Parameter) -> Schema:
             return {"type": "boolean"}
         case "instant":
             return {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
+        case "comparison":
+            ranges = rf"{timestamps.PATTERN}\.\.{timestamps.PATTERN}"
+            names = "|".join(parameter.choices)
+            return {
+                "type": "string",
+                "pattern": f"^(?:{names}|{ranges})$",
+                "maxLength": parameter.chars_max,
+            }
         case "duration":
             return {"type": "string", "pattern": f"^{_DURATION}$"}
         case "field":
@@ -142,8 +151,8 @@ _FIELDS: dict[str, Schema] = {
     },
     "eventId": {"description": "Made by the server if absent. What is sent again with the same counts once."},
     "timestamp": {
-        "description": "When it happened: ISO 8601 (without a zone UTC) or epoch milliseconds. Absent: the"
-        " time inside a UUIDv7 `eventId`, else now."
+        "description": "When it happened: ISO 8601 (without a zone UTC) or, as a number, epoch milliseconds."
+        " Absent: the time inside a UUIDv7 `eventId`, else now."
     },
 }
 _REQUIRED = ["projectId", "tenantId", "sessionId", "eventType"]

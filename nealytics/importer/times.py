@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from nealytics.errors import NealyticsError
+from nealytics.timestamps import DAY_MS, epoch_ms
 
 Unit = Literal["s", "ms", "us", "ns"]
 
-DAY_MS = 86_400_000
 # Seconds taken for milliseconds are in this month: 1,000,000,000 to 2,678,399,999 seconds are 2001 to 2054.
 JANUARY_1970_MS = range(0, 31 * DAY_MS)
 
@@ -47,12 +47,9 @@ def moment_ms(value: str | int) -> int | None:
     if isinstance(value, int):
         return value
     try:
-        moment = datetime.fromisoformat(value)
+        return epoch_ms(value)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MILLISECOND
 
 
 def parse_shift(text: str) -> int:

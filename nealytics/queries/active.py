@@ -14,14 +14,17 @@ first.
 A point has the start of its interval as `bucket` (with `tz` a local time with its offset) and `activeCount`.
 Only events within the range count, also in a month that the range cuts. An event without a user is no user: a
 day that has only such events has a point that says 0, a day without events has no point. Who is active on two
-days is counted on both, so the days do not add up to the month.
+days is counted on both, so the days do not add up to the month. A point is `partial` where the range cuts its
+interval or the interval is not over.
 
-With `rolling=N` every day of the range has a point. Its `rollingCount` is how many different users (sessions)
-were active in the N days that end with it, each counted once, including days before `from`; its `stickiness`
-is `activeCount / rollingCount`: the share of those who came on that very day.
+With `rolling=N` every day of the range up to now has a point. Its `rollingCount` is how many different users
+(sessions) were active in the N days that end with it, each counted once, including days before `from`; its
+`stickiness` is `activeCount / rollingCount`: the share of those who came on that very day. A date that the
+clocks of the time zone skipped is no day.
 
-With `stickiness` a week or month has the average `activeCount` of its days (those that the range touches,
-days without events included) as a share of its own: DAU/WAU and DAU/MAU. Either is 0 where nobody was active.
+With `stickiness` a week or month has the average `activeCount` of its days (those that the range touches, up
+to now, days without events included) as a share of its own: DAU/WAU and DAU/MAU. Either is 0 where nobody
+was active.
 """
 
 from typing import Any
@@ -35,22 +38,24 @@ from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
 from nealytics.queries.invalid import invalid
 from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Limit, Parameter, by_of, limit_of
 from nealytics.queries.ranges import (
-    DAY_MS,
+    Days,
     bucket_ms,
     bucket_text,
-    day_number,
+    cut_by,
+    days_of,
     each_start,
-    number_of_day,
-    start_of_day,
     starts,
     starts_at_most,
 )
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import DAY_MS
 
 INTERVALS = ("day", "week", "month")
 ROLLING_DAYS_MAX = 90
 
 _LONGER_THAN_ANY_MS = 33 * DAY_MS  # from the start of any bucket into the next one
+# A day is up to 26 hours long, and one of 90 may be a date that the clocks skip.
+_MARGIN_DAYS = 33
 
 # What may be asked → its SQL. NULL is not counted by either function.
 COUNT = {"exact": "uniqExact", "approx": "uniq"}
@@ -98,14 +103,27 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     mode: str
     rolling: int | None = None
-    days: tuple[int, ...] = ()  # with `rolling`: the starts of all days of the range
+    starts: tuple[int, ...] = ()  # with `rolling`: of all days of the range up to now
     stickiness: bool = False
     selection: Selection
     limit: Limit
+    now_ms: int
+
+    @property
+    def end_ms(self) -> int:
+        """Of the range, or now, before which it is not over."""
+        return min(self.selection.to_ms, self.now_ms)
+
+    @property
+    def days(self) -> Days:
+        """All days that are looked at."""
+        before_ms = ((self.rolling or 0) + _MARGIN_DAYS) * DAY_MS
+        return days_of(self.zone, self.selection.from_ms - before_ms, self.selection.to_ms)
 
 
 class Point(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     bucket: str
+    partial: bool = False
     active_count: int
     rolling_count: int | None = None
     stickiness: float | None = None
@@ -132,7 +150,8 @@ def parse(arguments: Arguments) -> Params:
     if rolling is not None:
         if interval != "day":
             raise invalid("rolling", f"rolling is of days, and interval is {interval}", "Write interval=day.")
-        days = starts_at_most(arguments.limit_max, "rolling", "day", selection.from_ms, selection.to_ms, zone)
+        end_ms = min(selection.to_ms, arguments.now_ms)
+        days = starts_at_most(arguments.limit_max, "rolling", "day", selection.from_ms, end_ms, zone)
     elif stickiness and interval == "day":
         raise invalid(
             "stickiness", "a day alone has no stickiness", "Write interval=week or month, or rolling=<days>."
@@ -143,15 +162,16 @@ def parse(arguments: Arguments) -> Params:
         by=arguments.chosen("by"),
         mode=arguments.chosen("mode"),
         rolling=rolling,
-        days=days,
+        starts=days,
         stickiness=stickiness,
         selection=selection,
         limit=arguments.limit(),
+        now_ms=arguments.now_ms,
     )
 
 
 def build_sql(params: Params) -> Query:
-    """Rows `[bucket, active]`, with `stickiness` `[bucket, active, sum of the days' actives]`."""
+    """Rows `[bucket, active]`, with `stickiness` `[bucket, active, sum of the days' actives, last day]`."""
     bind = Bind()
     selection, count, key = params.selection, COUNT[params.mode], KEY_OF[params.by]
     range_ms = selection.from_ms, selection.to_ms
@@ -160,9 +180,10 @@ def build_sql(params: Params) -> Query:
     if not params.stickiness:
         select = f"SELECT {bucket} AS bucket_ms, {count}({key}) AS active_count FROM events WHERE {where}"
     else:
-        day = day_number(params.zone, bind, *range_ms)
+        day = params.days.sql(bind)
         select = (
-            f"SELECT bucket_ms, {count}Merge(who) AS active_count, sum(finalizeAggregation(who)) AS of_days"
+            f"SELECT bucket_ms, {count}Merge(who) AS active_count, sum(finalizeAggregation(who)) AS of_days,"
+            " max(day) AS last_day"
             f" FROM (SELECT {bucket} AS bucket_ms, {day} AS day, {count}State({key}) AS who FROM events"
             f" WHERE {where} GROUP BY bucket_ms, day)"
         )
@@ -175,11 +196,10 @@ def build_rolling_sql(params: Params, rolling: int) -> Query:
     """Rows `[day, rolling, active]`: so many were active in the `rolling` days that end with the day of that
     number, and on the day itself within the range. A day without a row has nobody in either."""
     bind = Bind()
-    selection, key = params.selection, KEY_OF[params.by]
-    first_day = number_of_day(params.days[0], params.zone)
-    since_ms = max(INSTANT_MS_MIN, start_of_day(first_day - rolling + 1, params.zone))
+    selection, key, days = params.selection, KEY_OF[params.by], params.days
+    since_ms = max(INSTANT_MS_MIN, days.start(days.number(selection.from_ms) - rolling + 1))
     looked_at = Selection(from_ms=since_ms, to_ms=selection.to_ms, filters=selection.filters)
-    day = f"toInt32({day_number(params.zone, bind, since_ms, selection.to_ms)})"
+    day = f"toInt32({days.sql(bind)})"
     within = f"timestamp >= {instant(selection.from_ms, bind)}"
     where = looked_at.where(bind)
     build = _rolling_exact if params.mode == "exact" else _rolling_approx
@@ -231,6 +251,8 @@ async def run(events: Events, params: Params) -> Active:
     else:
         rows = await events.rows(build_sql(params))
     warnings = params.limit.cut(rows, "points")
+    days = params.days
+    is_cut = cut_by(params.interval, params.zone, params.selection.from_ms, params.end_ms)
     return Active(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
@@ -242,36 +264,37 @@ async def run(events: Events, params: Params) -> Active:
         rolling=params.rolling,
         from_=iso_utc(params.selection.from_ms),
         to=iso_utc(params.selection.to_ms),
-        points=[_point(row, params) async for row in paced(rows)],
+        points=[_point(row, params, days, is_cut(int(row[0]))) async for row in paced(rows)],
     )
 
 
 def _of_every_day(rows: list[list[Any]], params: Params) -> list[list[Any]]:
-    """`[bucket, active, rolling]` for every day of the range."""
+    """`[bucket, active, rolling]` for every day of the range up to now, and for the days after on which
+    somebody was active all the same."""
     counts = {int(day): (active_count, rolling_count) for day, rolling_count, active_count in rows}
-    return [[start, *counts.get(number_of_day(start, params.zone), (0, 0))] for start in params.days]
+    days = params.days
+    every = [days.number(start) for start in params.starts]
+    last = every[-1] if every else days.number(params.selection.from_ms) - 1
+    later = sorted(day for day, (active_count, _) in counts.items() if day > last and int(active_count))
+    return [[days.start(day), *counts.get(day, (0, 0))] for day in [*every, *later]]
 
 
-def _point(row: list[Any], params: Params) -> Point:
+def _point(row: list[Any], params: Params, days: Days, partial: bool) -> Point:
     start, active_count, *more = map(int, row)
-    bucket = bucket_text(start, params.zone)
+    point = Point(bucket=bucket_text(start, params.zone), partial=partial, active_count=active_count)
     if params.rolling is not None:
-        return Point(
-            bucket=bucket,
-            active_count=active_count,
-            rolling_count=more[0],
-            stickiness=active_count / more[0] if more[0] else 0.0,
-        )
-    if params.stickiness:
-        per_day = more[0] / _days_within(start, params)
-        stickiness = per_day / active_count if active_count else 0.0
-        return Point(bucket=bucket, active_count=active_count, stickiness=stickiness)
-    return Point(bucket=bucket, active_count=active_count)
+        point.rolling_count = more[0]
+        point.stickiness = active_count / more[0] if more[0] else 0.0
+    elif params.stickiness:
+        of_days, last_day = more
+        per_day = of_days / _days_within(start, params, days.start(last_day))
+        point.stickiness = per_day / active_count if active_count else 0.0
+    return point
 
 
-def _days_within(start: int, params: Params) -> int:
-    """How many days of the bucket the range touches."""
-    from_ms, to_ms = max(start, params.selection.from_ms), params.selection.to_ms
+def _days_within(start: int, params: Params, last_day_ms: int) -> int:
+    """How many days of the bucket the range touches, up to now or to the last one that has events."""
+    from_ms, to_ms = max(start, params.selection.from_ms), max(params.end_ms, last_day_ms)
     after = each_start(params.interval, start, start + _LONGER_THAN_ANY_MS, params.zone)
     following = next(other for other in after if other > start)
     # Clocks that are set back across midnight show the bucket's last day once more when it has ended.

@@ -251,8 +251,7 @@ def _typed(name: str, field: Field, op: str, value: str) -> Filter:
     if field.name in _TIMES:
         if op not in _OPS_OF_TIMES:
             raise invalid(name, f"{name} asks {field}:{op}", f"Write {field}:gt:… or {field}:lt:….")
-        # Between two milliseconds there is no event: `gt` goes by the one before, `lt` by the one after.
-        return Filter(field, op, instant_ms(name, value, round_up=op == "lt"))
+        return Filter(field, op, instant_ms(name, value, "before" if op == "lt" else "after"))
     if op in ("gt", "lt"):
         if not field.path:
             raise invalid(

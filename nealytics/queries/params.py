@@ -8,11 +8,10 @@ limit above the maximum, a name that no parameter has) is told in the answer's `
 import difflib
 import re
 from collections.abc import Collection
-from datetime import UTC
 from functools import cache
 from itertools import islice
 from typing import Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 import msgspec
 from multidict import CIMultiDict, MultiMapping
@@ -23,7 +22,7 @@ from nealytics.config.tables import LIMIT_DEFAULT
 from nealytics.errors import Refused
 from nealytics.event import is_text
 from nealytics.queries.filters import META, OPS, Field, Filter, Selection, parse_field, parse_filter
-from nealytics.queries.instants import INSTANT_MS_MIN, instant_ms, iso_utc
+from nealytics.queries.instants import INSTANT_MS_MIN, Bound, instant_ms, is_date, iso_utc
 from nealytics.queries.invalid import invalid, shown
 
 TEXT_CHARS_MAX = 256
@@ -55,7 +54,17 @@ _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _MS_PER_HOUR = 3_600_000
 
 Kind = Literal[
-    "text", "integer", "instant", "choice", "flag", "duration", "field", "filter", "zone", "cursor"
+    "text",
+    "integer",
+    "instant",
+    "comparison",
+    "choice",
+    "flag",
+    "duration",
+    "field",
+    "filter",
+    "zone",
+    "cursor",
 ]
 
 
@@ -121,8 +130,9 @@ FROM = Parameter(
 TO = Parameter(
     name="to",
     kind="instant",
-    description="End of the range, inclusive: ISO 8601; without a zone of its own in `tz`. Default: now.",
-    example="2026-06-08T23:59:59.999Z",
+    description="End of the range, inclusive: ISO 8601; without a zone of its own in `tz`. A date alone is"
+    " all of that day. Default: now.",
+    example="2026-06-07",
 )
 FILTER = Parameter(
     name="filter",
@@ -321,14 +331,11 @@ class Arguments:
             raise invalid(name, f"{name} is {shown(text)}", declared.description)
         return ms
 
-    def instant(self, name: str, *, round_up: bool) -> int | None:
+    def instant(self, name: Bound) -> int | None:
         """Milliseconds since 1970 of an ISO 8601 date or time, which is in `tz` if it names no zone; see
         `instant_ms`."""
         text = self.text(name)
-        if text is None:
-            return None
-        tz = self.zone()
-        return instant_ms(name, text, round_up=round_up, zone=UTC if tz is None else ZoneInfo(tz))
+        return None if text is None else instant_ms(name, text, name, self.zone())
 
     def until(self, ms: int | None) -> None:
         """Tells the end that the client gave the question, which decides whether it is closed."""
@@ -337,24 +344,26 @@ class Arguments:
     def range_ms(self) -> tuple[int, int]:
         """`from` and `to`, both inclusive; by default the configured number of hours up to now.
 
-        With `to` alone in the past, the range is that many hours up to `to`.
+        With `to` alone in the past, the range is that many hours up to `to`; up to the end of its day, if it
+        is a date alone.
         """
-        self.zone()  # one that makes no sense is refused, also where it decides nothing
-        from_ms = self.instant("from", round_up=True)
-        to_ms = self.instant("to", round_up=False)
+        zone = self.zone()  # one that makes no sense is refused, also where it decides nothing
+        from_ms = self.instant("from")
+        to_ms = self.instant("to")
         # Without `from` the range of the same URL moves only if `to` lies in the future.
         self.until(to_ms)
         if from_ms is None:
             end_ms = self.now_ms if to_ms is None else min(to_ms, self.now_ms)
+            if to_ms == end_ms and is_date(self.text("to")):
+                end_ms += 1  # so that 24 hours are all of the day and nothing of the one before
             from_ms = max(INSTANT_MS_MIN, end_ms - self._config.default_range_hours * _MS_PER_HOUR)
         if to_ms is None:
             to_ms = self.now_ms
         if from_ms > to_ms:
-            raise invalid(
-                "from",
-                f"from ({iso_utc(from_ms)}) is later than to ({iso_utc(to_ms)})",
-                "Without to, the range ends now.",
-            )
+            detail = "Without to, the range ends now."
+            if from_ms == to_ms + 1 and zone is not None:
+                detail = f"If the clocks of {zone} skip this time: nothing happened in it."
+            raise invalid("from", f"from ({iso_utc(from_ms)}) is later than to ({iso_utc(to_ms)})", detail)
         return from_ms, to_ms
 
     def filters(self) -> tuple[Filter, ...]:

@@ -191,7 +191,7 @@ ENDPOINT = Endpoint(
         project_id="my-app",
         tenant_id="tenant-1",
         from_="2026-06-01T00:00:00Z",
-        to="2026-06-08T00:00:00Z",
+        to="2026-06-07T23:59:59.999Z",
         keys=[
             Key(
                 key="meta:plan",

@@ -14,33 +14,26 @@ another version, and functions that differ from the above where midnight is skip
 hour. It costs about as much as `toStartOfDay`: 10 million rows took 0.11 to 0.21 s, with `toStartOfDay` 0.13.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from itertools import islice
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from nealytics.errors import Refused
+from nealytics.queries.clocks import EPOCH, Clocks, clocks_of
 from nealytics.queries.filters import Bind
 from nealytics.queries.instants import iso_utc
 from nealytics.queries.invalid import invalid
+from nealytics.timestamps import DAY_MS
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-
-DAY_MS = 86_400_000
 _WIDTH_MS = {"minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": 7 * DAY_MS}
 _OF_THE_CLOCK = frozenset({"minute", "hour"})
 
 # The Monday from which days and weeks are counted. Every event is later, so divisions round down everywhere.
-_MONDAY_MS = (datetime(1899, 1, 2, tzinfo=UTC) - _EPOCH) // _MILLISECOND
-_ALWAYS_MS = -(10**13)  # 1653: before every event
-
-# A bucket that `from` cuts starts before it, a month at most.
-_LOOK_BACK_MS = 33 * DAY_MS
+_MONDAY_MS = (datetime(1899, 1, 2, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
 
 EVENT_MS = "toUnixTimestamp64Milli(timestamp)"
 
@@ -52,7 +45,10 @@ def starts(interval: str, from_ms: int, to_ms: int, zone: str | None = None) -> 
 
 
 def each_start(interval: str, from_ms: int, to_ms: int, zone: str | None = None) -> Iterator[int]:
-    """`starts`, one after the other: a long range has more minutes than anybody wants."""
+    """`starts`, one after the other: a long range has more minutes than anybody wants. None for a range that
+    ends before it begins."""
+    if to_ms < from_ms:
+        return iter(())
     clocks = clocks_of(zone, from_ms, to_ms)
     if interval in _OF_THE_CLOCK:
         return _starts_of_the_clock(clocks, _WIDTH_MS[interval], from_ms, to_ms)
@@ -97,117 +93,56 @@ def bucket_ms(
     return f"greatest({floor} - {offset}, {_looked_up(floor, shown_since, since)})"
 
 
-def day_number(zone: str | None, bind: Bind, from_ms: int, to_ms: int) -> str:
-    """SQL for the local date of an event as a number: that of the next date is greater by one."""
-    return f"intDiv({_since_monday(_local_sql(clocks_of(zone, from_ms, to_ms), bind, EVENT_MS))}, {DAY_MS})"
+class Days(msgspec.Struct, frozen=True):
+    """The local days of a span of time, numbered so that the number of the next day is greater by one. A date
+    that the clocks skip altogether has no number.
+
+    Numbers of two spans have nothing to do with each other.
+    """
+
+    clocks: Clocks
+    skipped: tuple[int, ...]  # the dates without a number, ascending, counted from `_MONDAY_MS`
+
+    def number(self, ms: int) -> int:
+        """Of the day that an instant is in."""
+        date = (self.clocks.shown(ms) - _MONDAY_MS) // DAY_MS
+        return date - bisect_left(self.skipped, date)
+
+    def start(self, number: int) -> int:
+        for date in self.skipped:
+            number += date <= number
+        return self.clocks.first_shown(number * DAY_MS + _MONDAY_MS)
+
+    def sql(self, bind: Bind) -> str:
+        """SQL for the number of the day that an event is in."""
+        date = f"intDiv({_since_monday(_local_sql(self.clocks, bind, EVENT_MS))}, {DAY_MS})"
+        if not self.skipped:
+            return date
+        return f"({date} - arrayCount(skipped -> skipped < {date}, {bind(self.skipped)}))"
 
 
-def number_of_day(start_ms: int, zone: str | None) -> int:
-    """What `day_number` gives for the events of the day that starts at `start_ms`."""
-    return (clocks_of(zone, start_ms, start_ms).shown(start_ms) - _MONDAY_MS) // DAY_MS
+def days_of(zone: str | None, from_ms: int, to_ms: int) -> Days:
+    clocks = clocks_of(zone, from_ms, to_ms)
+    skipped: list[int] = []
+    for k, since in enumerate(clocks.since[1:], 1):
+        before, after = since + clocks.offset[k - 1], since + clocks.offset[k]
+        first, end = -(-(before - _MONDAY_MS) // DAY_MS), (after - _MONDAY_MS) // DAY_MS
+        skipped += range(first, end)
+    return Days(clocks, tuple(skipped))
 
 
-def start_of_day(number: int, zone: str | None) -> int:
-    """The start of the day that `day_number` numbers; of a date that is skipped, when it is."""
-    local_ms = number * DAY_MS + _MONDAY_MS
-    return clocks_of(zone, local_ms - DAY_MS, local_ms + DAY_MS).first_shown(local_ms)
+def cut_by(interval: str, zone: str | None, from_ms: int, end_ms: int) -> Callable[[int], bool]:
+    """Whether the bucket that starts at an instant is not whole within the range: it starts before it, or
+    goes on after its end."""
+    (after_ms, *_) = starts(interval, end_ms + 1, end_ms + 1, zone)
+    return lambda start_ms: start_ms < from_ms or start_ms >= after_ms
 
 
 def bucket_text(ms: int, zone: str | None) -> str:
     """`2024-03-31T00:00:00+02:00`; without a zone as every instant, `2024-03-30T22:00:00Z`."""
     if zone is None:
         return iso_utc(ms)
-    return (_EPOCH + timedelta(milliseconds=ms)).astimezone(ZoneInfo(zone)).isoformat()
-
-
-# What clocks show
-
-
-class Clocks(msgspec.Struct, frozen=True):
-    """The offsets of a zone to UTC: `offset[k]` holds from the instant `since[k]` up to the next.
-
-    What a clock shows ("local") is written as the instant at which a clock in UTC shows the same.
-    """
-
-    since: tuple[int, ...]
-    offset: tuple[int, ...]
-
-    @property
-    def shown_since(self) -> tuple[int, ...]:
-        """From which local time on `offset[k]` is the first that shows it, or skips it."""
-        changes = zip(self.since[1:], self.offset, strict=False)  # each with the offset that it ends
-        return (_ALWAYS_MS, *(since + offset for since, offset in changes))
-
-    def shown(self, ms: int) -> int:
-        return ms + self.offset[bisect_right(self.since, ms) - 1]
-
-    def first_shown(self, local_ms: int) -> int:
-        """The first instant at which clocks show `local_ms`; if they skip it, when they do."""
-        k = bisect_right(self.shown_since, local_ms) - 1
-        return max(local_ms - self.offset[k], self.since[k])
-
-
-def clocks_of(zone: str | None, from_ms: int, to_ms: int) -> Clocks:
-    """The clocks that show the times of a range, and of the buckets that it cuts."""
-    if zone is None:
-        return Clocks((_ALWAYS_MS,), (0,))
-    from_ms -= _LOOK_BACK_MS
-    changes = [
-        change
-        for decade in range(_year_of(from_ms) // 10, _year_of(to_ms) // 10 + 1)
-        for change in _changes(zone, decade)
-        if from_ms < change[0] <= to_ms
-    ]
-    return Clocks(
-        (_ALWAYS_MS, *(since for since, _ in changes)),
-        (_offset_ms(ZoneInfo(zone), from_ms), *(offset for _, offset in changes)),
-    )
-
-
-# 600 zones, 40 decades: who asks for all of them makes a worker look for the changes once (0.1 s a zone, in
-# which it does nothing else) and remember them in some 20 MB.
-@lru_cache(maxsize=24_000)
-def _changes(zone: str, decade: int) -> tuple[tuple[int, int], ...]:
-    """The instants of ten years (in UTC) at which the offset changes, each with the offset from then on."""
-    clock = ZoneInfo(zone)
-    changes = []
-    ms, end_ms = _start_of_year(10 * decade) - 1, _start_of_year(10 * decade + 10) - 1
-    offset = _offset_ms(clock, ms)
-    # No zone changes twice within one step: 95 hours (Freetown, 1939) are the least in the database, and from
-    # 1965 on a week (Boa Vista, 2000).
-    step_ms = 6 * DAY_MS if decade >= 197 else 2 * DAY_MS
-    while ms < end_ms:
-        next_ms = min(ms + step_ms, end_ms)
-        next_offset = _offset_ms(clock, next_ms)
-        if next_offset != offset:
-            changes.append((_instant_of_change(clock, ms, next_ms), next_offset))
-        ms, offset = next_ms, next_offset
-    return tuple(changes)
-
-
-def _instant_of_change(clock: ZoneInfo, before_ms: int, after_ms: int) -> int:
-    offset = _offset_ms(clock, after_ms)
-    while after_ms - before_ms > 1:
-        middle_ms = (before_ms + after_ms) // 2
-        if _offset_ms(clock, middle_ms) == offset:
-            after_ms = middle_ms
-        else:
-            before_ms = middle_ms
-    return after_ms
-
-
-def _offset_ms(clock: ZoneInfo, ms: int) -> int:
-    offset = (_EPOCH + timedelta(milliseconds=ms)).astimezone(clock).utcoffset()
-    assert offset is not None
-    return offset // _MILLISECOND
-
-
-def _year_of(ms: int) -> int:
-    return (_EPOCH + timedelta(milliseconds=ms)).year
-
-
-def _start_of_year(year: int) -> int:
-    return (datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
+    return (EPOCH + timedelta(milliseconds=ms)).astimezone(ZoneInfo(zone)).isoformat()
 
 
 # Rounding down: once in Python, once in SQL
@@ -243,7 +178,7 @@ def _floor(interval: str, local_ms: int) -> int:
     width_ms = _WIDTH_MS.get(interval, DAY_MS)
     floor = (local_ms - _MONDAY_MS) // width_ms * width_ms + _MONDAY_MS
     if interval == "month":
-        floor -= ((_EPOCH + timedelta(milliseconds=local_ms)).day - 1) * DAY_MS
+        floor -= ((EPOCH + timedelta(milliseconds=local_ms)).day - 1) * DAY_MS
     return floor
 
 

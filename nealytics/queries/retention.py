@@ -17,9 +17,11 @@ it.
 Period n of a cohort is the n-th interval after its own, by the calendar. Its `count` is how many of the
 cohort have a `returnEvent` in it, up to `to` and not before their first `cohortEvent`; `share` is that of
 `size`. So period 0 is 1 where any event counts as coming back. Periods end with the interval that holds `to`,
-which makes the answer a triangle; the last period of each cohort is as incomplete as that interval.
+or now, which makes the answer a triangle; the last period of each cohort is `partial` if that interval is.
 """
 
+from bisect import bisect_right
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -31,7 +33,7 @@ from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
 from nealytics.queries.invalid import invalid
 from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Parameter, by_of
-from nealytics.queries.ranges import EVENT_MS, bucket_ms, bucket_text, each_start
+from nealytics.queries.ranges import EVENT_MS, bucket_ms, bucket_text, cut_by, each_start
 from nealytics.queries.scoped import Events, Query
 
 PERIODS_MAX = 60
@@ -81,10 +83,12 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     tz: str | None = None
     selection: Selection
     starts_ms: tuple[int, ...]  # of the intervals of the range
+    now_ms: int
 
 
-class Period(msgspec.Struct, kw_only=True):
+class Period(msgspec.Struct, omit_defaults=True, kw_only=True):
     period: int  # 0 is the cohort's own interval
+    partial: bool = False
     count: int
     share: float
 
@@ -127,6 +131,7 @@ def parse(arguments: Arguments) -> Params:
         tz=tz,
         selection=selection,
         starts_ms=starts_ms,
+        now_ms=arguments.now_ms,
     )
 
 
@@ -175,6 +180,8 @@ def _intervals(params: Params, bind: Bind) -> str:
 async def run(events: Events, params: Params) -> Retention:
     found = await events.rows(build_sql(params))
     number = {start_ms: index for index, start_ms in enumerate(params.starts_ms)}
+    end_ms = min(params.selection.to_ms, params.now_ms)
+    is_cut = cut_by(params.interval, params.tz, params.starts_ms[0], end_ms)
     return Retention(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
@@ -185,11 +192,11 @@ async def run(events: Events, params: Params) -> Retention:
         by=params.by,
         cohort_event=params.cohort_event,
         return_event=params.return_event,
-        cohorts=[_cohort(row, number, params) async for row in paced(found)],
+        cohorts=[_cohort(row, number, params, is_cut) async for row in paced(found)],
     )
 
 
-def _cohort(row: list[Any], number: dict[int, int], params: Params) -> Cohort:
+def _cohort(row: list[Any], number: dict[int, int], params: Params, is_cut: Callable[[int], bool]) -> Cohort:
     start_ms, size, buckets, counts = row
     first = number[int(start_ms)]
     # A bucket before the range is one whose date the clocks showed again, when they were set back at
@@ -199,12 +206,19 @@ def _cohort(row: list[Any], number: dict[int, int], params: Params) -> Cohort:
         for bucket, count in zip(buckets, counts, strict=True)
         if int(bucket) in number
     }
-    shown = min(params.periods + 1, len(number) - first)
+    # After now there is nothing to show, but where somebody came all the same.
+    now = bisect_right(params.starts_ms, params.now_ms) - 1
+    shown = min(params.periods, max(now - first, *came, 0)) + 1
     return Cohort(
         cohort=bucket_text(int(start_ms), params.tz),
         size=int(size),
         periods=[
-            Period(period=period, count=came.get(period, 0), share=came.get(period, 0) / int(size))
+            Period(
+                period=period,
+                partial=is_cut(params.starts_ms[first + period]),
+                count=came.get(period, 0),
+                share=came.get(period, 0) / int(size),
+            )
             for period in range(shown)
         ],
     )

@@ -1,6 +1,8 @@
-"""`GET /api/v1/analytics/summary`: a range of time in a few figures, beside the range before it.
+"""`GET /api/v1/analytics/summary`: a range of time in a few figures, beside another range.
 
     from, to    ISO 8601, inclusive; default the last `query.default_range_hours`
+    tz          the time zone whose days, months and years are meant; default UTC
+    compare     previous, previous_month, previous_year or <from>..<to>; default previous
     filters     as everywhere (`filters.py`)
 
     events, sessions, users       how many; an anonymous event is no user's
@@ -9,27 +11,47 @@
     medianSessionDurationSeconds  of an even number the mean of the middle two
     bounceShare                   sessions of exactly one event among all sessions, from 0 to 1
 
-`previous` has the same figures of the range that is as long and ends one millisecond before `from`. The two
-share nothing: a session that goes on from one into the other is a session of each, with its part.
+`previous` has the same figures of the range that is compared with, and says from when to when that is.
+`previous`: as long, and ends one millisecond before `from`. `previous_month` and `previous_year`: the same
+dates and times of day a month or a year before; a date that the month does not have is its last, so 31 March
+is compared with the last day of February, and 29 February with 28 February of the year before. Whole months
+are compared with whole months: February with all 31 days of January. A range of whole days of `tz` is moved
+by its calendar, and is compared with whole days where the clocks are changed in between. A range of one's own
+is written as `from` and `to` are: `2026-01-01..2026-01-31`.
+
+A session that goes on from one range into the other is a session of each, with its part.
 """
 
 from typing import Any
 
 import msgspec
 
+from nealytics.queries.comparison import NAMES, compared_range
 from nealytics.queries.endpoint import Answer, Endpoint
-from nealytics.queries.filters import Bind, Selection, instant
+from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
-from nealytics.queries.params import SELECTION, Arguments
+from nealytics.queries.params import SELECTION, Arguments, Parameter
 from nealytics.queries.scoped import Events, Query
+
+PARAMETERS = (
+    *SELECTION,
+    Parameter(
+        name="compare",
+        kind="comparison",
+        choices=NAMES,
+        default=NAMES[0],
+        description="The range that `previous` is of: as long and just before, or the same dates a month or a"
+        " year before; or any range, as `<from>..<to>`.",
+        example="previous_month",
+    ),
+)
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
+    zone: str | None = None
     selection: Selection
-
-    @property
-    def previous_from_ms(self) -> int:
-        return 2 * self.selection.from_ms - self.selection.to_ms - 1
+    compare: str
+    compared: Selection
 
 
 class Figures(msgspec.Struct, rename="camel", kw_only=True):
@@ -45,8 +67,10 @@ class Figures(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Summary(Answer, kw_only=True):
-    """The figures of the range, and those of the range before."""
+    """The figures of the range, and those of the range that it is compared with."""
 
+    tz: str | None = None
+    compare: str
     # Those of `Figures`: a struct has one base, hence the repetition.
     from_: str = msgspec.field(name="from")
     to: str
@@ -61,47 +85,62 @@ class Summary(Answer, kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
-    return Params(selection=arguments.selection())
+    selection, zone = arguments.selection(), arguments.zone()
+    compare = (arguments.text("compare") or NAMES[0]).strip()
+    from_ms, to_ms = compared_range(compare, selection.from_ms, selection.to_ms, zone)
+    if arguments.closed:
+        arguments.until(max(selection.to_ms, to_ms))
+    return Params(
+        zone=zone,
+        selection=selection,
+        compare=compare,
+        compared=Selection(from_ms=from_ms, to_ms=to_ms, filters=selection.filters),
+    )
 
 
 def build_sql(params: Params) -> Query:
-    """A row for each of the two ranges that has events."""
+    """A row for each of the two ranges that has events; each is read by itself, for they may be far apart or
+    overlap."""
     bind = Bind()
-    selection = params.selection
+    current = _range_sql(1, params.selection, bind)
+    return Query(f"{current} UNION ALL {_range_sql(0, params.compared, bind)}", bind.values)
+
+
+def _range_sql(is_current: int, selection: Selection, bind: Bind) -> str:
     # Before 1900 there is no instant, and no event.
-    both = msgspec.structs.replace(selection, from_ms=max(params.previous_from_ms, INSTANT_MS_MIN))
+    within = msgspec.structs.replace(selection, from_ms=max(selection.from_ms, INSTANT_MS_MIN))
     sessions = (
-        f"SELECT timestamp >= {instant(selection.from_ms, bind)} AS is_current, count() AS event_count,"
+        "SELECT count() AS event_count,"
         " toUnixTimestamp64Milli(max(timestamp)) - toUnixTimestamp64Milli(min(timestamp)) AS duration_ms,"
         " groupUniqArray(user_key) AS user_keys"
-        f" FROM events WHERE {both.where(bind)} GROUP BY is_current, session_key"
+        f" FROM events WHERE {within.where(bind)} GROUP BY session_key"
     )
-    return Query(
-        "SELECT is_current, sum(event_count), count(), uniqExactArray(user_keys), sum(duration_ms),"
+    return (
+        f"SELECT {is_current}, sum(event_count), count(), uniqExactArray(user_keys), sum(duration_ms),"
         " quantileExactInclusive(0.5)(duration_ms), countIf(event_count = 1)"
-        f" FROM ({sessions}) GROUP BY is_current",
-        bind.values,
+        f" FROM ({sessions}) HAVING count() > 0"
     )
 
 
 async def run(events: Events, params: Params) -> Summary:
-    selection = params.selection
     found = {int(row[0]): row[1:] for row in await events.rows(build_sql(params))}
-    current = _figures(selection.from_ms, selection.to_ms, found.get(1))
+    current = _figures(params.selection, found.get(1))
     return Summary(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
+        tz=params.zone,
+        compare=params.compare,
         **msgspec.structs.asdict(current),
-        previous=_figures(params.previous_from_ms, selection.from_ms - 1, found.get(0)),
+        previous=_figures(params.compared, found.get(0)),
     )
 
 
-def _figures(from_ms: int, to_ms: int, row: list[Any] | None) -> Figures:
+def _figures(selection: Selection, row: list[Any] | None) -> Figures:
     events, sessions, users, duration_ms, median_ms, bounces = row or [0] * 6
     divisor = int(sessions) or 1
     return Figures(
-        from_=iso_utc(from_ms),
-        to=iso_utc(to_ms),
+        from_=iso_utc(selection.from_ms),
+        to=iso_utc(selection.to_ms),
         events=int(events),
         sessions=int(sessions),
         users=int(users),
@@ -114,14 +153,15 @@ def _figures(from_ms: int, to_ms: int, row: list[Any] | None) -> Figures:
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/summary",
-    summary="A range of time in a few figures, beside the range before it",
-    parameters=SELECTION,
+    summary="A range of time in a few figures, beside another range",
+    parameters=PARAMETERS,
     parse=parse,
     run=run,
     answer=Summary,
     example=Summary(
         project_id="my-app",
         tenant_id="tenant-1",
+        compare="previous",
         from_="2026-06-08T00:00:00Z",
         to="2026-06-14T23:59:59.999Z",
         events=9_870,

@@ -97,7 +97,7 @@ class Timeline(Answer, kw_only=True):
 
 def parse(arguments: Arguments) -> Params:
     arguments.zone()  # one that makes no sense is refused, also where it decides nothing
-    before_ms = arguments.instant("before", round_up=True)
+    before_ms = arguments.instant("before")
     position = _position_of(arguments.text("cursor"))
     ends_ms = [before_ms] if before_ms is not None else []
     if position is not None:
@@ -108,7 +108,7 @@ def parse(arguments: Arguments) -> Params:
         limit=arguments.limit(),
         bytes_max=arguments.page_bytes_max,
         before_ms=before_ms,
-        after_ms=arguments.instant("after", round_up=False),
+        after_ms=arguments.instant("after"),
         position=position,
         filters=arguments.filters(),
     )

@@ -10,16 +10,17 @@
     filters      as everywhere (`filters.py`)
 
 A point has the start of its interval as `bucket` (with `tz` a local time with its offset) and its `count` of
-events; the first interval counts from `from`, the last up to `to`. Where clocks are changed a day has 23 or
-25 hours, and the hour that they show twice is two intervals.
+events; the first interval counts from `from`, the last up to `to`. A point is `partial` where the range cuts
+its interval or the interval is not over. Where clocks are changed a day has 23 or 25 hours, and the hour that
+they show twice is two intervals.
 
 With `groupBy`, events without the value are the last point of their interval, one without `series`. With a
 token of the whole project, a session or a user is one of a tenant: its points have the `tenantId`, and the
 same id in two tenants is two series.
 
-An interval without events has no point. With `fill` every interval from that of `from` to that of `to` has
-one, and with `groupBy` one for every series that occurs in the range; more than `query.limit_max` of them are
-refused. The total is over the points returned, not over those that `limit` cut off.
+An interval without events has no point. With `fill` every interval from that of `from` to that of `to`, or of
+now, has one, and with `groupBy` one for every series that occurs in the range; more than `query.limit_max` of
+them are refused. The total is over the points returned, not over those that `limit` cut off.
 """
 
 from typing import Any
@@ -32,7 +33,7 @@ from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.instants import iso_utc
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
-from nealytics.queries.ranges import bucket_ms, bucket_text, starts_at_most, too_many_points
+from nealytics.queries.ranges import bucket_ms, bucket_text, cut_by, starts_at_most, too_many_points
 from nealytics.queries.scoped import Events, Query
 
 INTERVALS = ("minute", "hour", "day", "week", "month")
@@ -69,15 +70,16 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     zone: str | None = None
     selection: Selection
     group_by: Field | None = None
-    fill: tuple[int, ...] | None = (
-        None  # the starts of all intervals of the range, if each is to have a point
-    )
+    # The starts of all intervals of the range up to now, if each is to have a point.
+    fill: tuple[int, ...] | None = None
     limit: Limit
     points_max: int
+    now_ms: int
 
 
 class Point(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     bucket: str
+    partial: bool = False
     series: str | None = None
     tenant_id: str | None = None  # of a session or user, if the token opens the whole project
     count: int
@@ -98,7 +100,8 @@ def parse(arguments: Arguments) -> Params:
     selection = arguments.selection()
     fill = None
     if arguments.flag("fill"):
-        fill = starts_at_most(arguments.limit_max, "fill", interval, selection.from_ms, selection.to_ms, zone)
+        end_ms = min(selection.to_ms, arguments.now_ms)
+        fill = starts_at_most(arguments.limit_max, "fill", interval, selection.from_ms, end_ms, zone)
     return Params(
         interval=interval,
         zone=zone,
@@ -107,6 +110,7 @@ def parse(arguments: Arguments) -> Params:
         fill=fill,
         limit=arguments.limit(),
         points_max=arguments.limit_max,
+        now_ms=arguments.now_ms,
     )
 
 
@@ -141,22 +145,25 @@ async def run(events: Events, params: Params) -> TimeSeries:
         rows = _filled(rows, params.fill, params)
     warnings = params.limit.cut(rows, "points")
     by_tenant = events.scope.tenant_id is None and params.group_by is not None
-    points = [_point(row, params.zone, by_tenant) async for row in paced(rows)]
+    selection = params.selection
+    is_cut = cut_by(params.interval, params.zone, selection.from_ms, min(selection.to_ms, params.now_ms))
+    points = [_point(row, params.zone, by_tenant, is_cut(int(row[0]))) async for row in paced(rows)]
     return TimeSeries(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,
         warnings=warnings,
         interval=params.interval,
         tz=params.zone,
-        from_=iso_utc(params.selection.from_ms),
-        to=iso_utc(params.selection.to_ms),
+        from_=iso_utc(selection.from_ms),
+        to=iso_utc(selection.to_ms),
         total_count=sum(point.count for point in points),
         points=points,
     )
 
 
 def _filled(rows: list[list[Any]], starts: tuple[int, ...], params: Params) -> list[list[Any]]:
-    """The rows of all intervals and series, in the order of the rows that there are."""
+    """The rows of all intervals up to now and of all series, in the order of the rows that there are; and
+    those of later intervals, where there are any."""
     counts = {(bucket, *series): count for bucket, count, *series in rows}
     if params.group_by is None:
         every_series: list[tuple[str | None, ...]] = [()]
@@ -164,18 +171,22 @@ def _filled(rows: list[list[Any]], starts: tuple[int, ...], params: Params) -> l
         every_series = sorted({tuple(row[2:]) for row in rows}, key=_as_clickhouse_orders)
     if len(rows) > params.points_max or len(starts) * len(every_series) > params.points_max:
         raise too_many_points("fill", params.points_max)
-    return [[start, counts.get((start, *series), 0), *series] for start in starts for series in every_series]
+    filled = [
+        [start, counts.get((start, *series), 0), *series] for start in starts for series in every_series
+    ]
+    return filled + [row for row in rows if not starts or row[0] > starts[-1]]
 
 
 def _as_clickhouse_orders(series: tuple[str | None, ...]) -> tuple[tuple[bool, bytes], ...]:
     return tuple((text is None, (text or "").encode()) for text in series)
 
 
-def _point(row: list[Any], zone: str | None, by_tenant: bool) -> Point:
+def _point(row: list[Any], zone: str | None, by_tenant: bool, partial: bool) -> Point:
     bucket_ms, event_count, *rest = row
     series, tenant_id = rest or (None, "")
     return Point(
         bucket=bucket_text(int(bucket_ms), zone),
+        partial=partial,
         series=series,
         tenant_id=(tenant_id or None) if by_tenant else None,
         count=int(event_count),
@@ -194,7 +205,7 @@ ENDPOINT = Endpoint(
         tenant_id="tenant-1",
         interval="day",
         from_="2026-06-01T00:00:00Z",
-        to="2026-06-08T00:00:00Z",
+        to="2026-06-07T23:59:59.999Z",
         total_count=28,
         points=[Point(bucket="2026-06-01T00:00:00Z", series="purchase", count=28)],
     ),

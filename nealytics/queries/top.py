@@ -119,7 +119,7 @@ ENDPOINT = Endpoint(
         tenant_id="tenant-1",
         dimension="event_type",
         from_="2026-06-01T00:00:00Z",
-        to="2026-06-08T00:00:00Z",
+        to="2026-06-07T23:59:59.999Z",
         items=[Item(key="purchase", count=28, share=0.07, users=19)],
     ),
 )

@@ -372,6 +372,28 @@ class TestTimeSeries:
                 "timeseries", {**range_, **FILTERS["mobile"], "interval": interval, "tz": tz, "fill": "true"}
             )
 
+    @pytest.mark.parametrize("tz", ["Europe/Berlin", "Africa/Cairo", "Australia/Sydney"])
+    async def test_dates_alone_and_ranges_that_are_not_over(self, page: Page, tz: str):
+        for range_ in (
+            {"from": "2024-04-26", "to": "2024-04-26"},
+            {"from": "2024-03-30", "to": "2024-04-07"},
+            {"to": "2024-03-31"},
+            {"from": "2024-06-01", "to": "2024-12-31"},
+            {"from": "2024-07-01", "to": "2024-07-31"},
+        ):
+            for interval in ("hour", "day", "week", "month"):
+                query = {**range_, "tz": tz, "interval": interval}
+                await page.agrees("timeseries", query)
+                await page.agrees("timeseries", {**query, "fill": "true"})
+                await page.agrees("timeseries", {**query, "fill": "true", "groupBy": "event_type"})
+            for interval in ("day", "week", "month"):
+                query = {**range_, "tz": tz, "interval": interval}
+                await page.agrees("active", query)
+                await page.agrees("retention", query)
+            await page.agrees("active", {**range_, "tz": tz, "rolling": "7"})
+            month = {**range_, "tz": tz, "interval": "month", "stickiness": "true"}
+            await page.agrees("active", month)
+
     async def test_by_default_the_last_day_by_the_hour(self, page: Page):
         await page.agrees("timeseries", {})
         await page.agrees("timeseries", {"fill": "true"})
@@ -459,6 +481,32 @@ class TestSummary:
                 "summary", {"from": f"2024-{month:02}-01", "to": f"2024-{month:02}-28T23:59:59.999Z"}
             )
         await page.agrees("summary", {})
+
+    @pytest.mark.parametrize("tz", [None, "Europe/Berlin", "Australia/Sydney", "Africa/Cairo"])
+    @pytest.mark.parametrize(
+        "compare",
+        [
+            "previous",
+            "previous_month",
+            "previous_year",
+            "2024-02-01..2024-03-31",
+            "2024-05-10T10:30..2024-05-12",
+        ],
+    )
+    async def test_any_two_ranges(self, page: Page, compare: str, tz: str | None):
+        zone = {"tz": tz} if tz else {}
+        for begin, end in (
+            ("2024-03-01", "2024-03-31"),
+            ("2024-03-31", "2024-03-31"),
+            ("2024-02-29", "2024-02-29"),
+            ("2024-04-01", "2024-04-30"),
+            ("2024-04-20", "2024-05-05"),
+            ("2024-04-05T09:30", "2024-05-31T17:03"),
+            ("2024-05-30T12:00", "2024-05-31T06:00"),
+        ):
+            query = {"from": begin, "to": end, "compare": compare, **zone}
+            await page.agrees("summary", query)
+            await page.agrees("summary", {**query, **FILTERS["mobile"]})
 
     async def test_the_mall(self, page: Page):
         for range_ in RANGES.values():

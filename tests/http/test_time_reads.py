@@ -3,7 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +11,8 @@ import pytest
 
 from nealytics.event import Event
 from nealytics.queries.instants import iso_utc
-from tests.http.reader import ACTIVE, NOW, TIMESERIES, Reader, event, ms, on_the_engine
-from tests.queries.clocks import HOUR_MS, midnight, shown, start_of
+from tests.http.reader import ACTIVE, NOW, SUMMARY, TIMESERIES, Reader, event, ms, on_the_engine
+from tests.queries.clocks import HOUR_MS, LONG_DAYS, SHORT_DAYS, midnight, shown, start_of, start_of_dates
 
 DAY_MS = 24 * HOUR_MS
 
@@ -21,7 +21,8 @@ CLOCKS = [
     (None, "2024-06-15"),
     ("UTC", "2024-02-29"),
     ("Europe/Berlin", "2024-03-31"),
-    ("Europe/Berlin", "2024-10-27"),
+    ("Europe/Berlin", "2023-10-29"),
+    ("Europe/Berlin", "2024-10-27"),  # of which nothing has come yet
     ("America/St_Johns", "2009-11-01"),
     ("America/Sao_Paulo", "2018-11-04"),
     ("America/Sao_Paulo", "2018-02-18"),
@@ -31,8 +32,9 @@ CLOCKS = [
     ("Africa/Cairo", "2024-04-26"),
     ("Africa/Monrovia", "1972-01-07"),
     ("Australia/Lord_Howe", "2024-04-07"),
-    ("Australia/Lord_Howe", "2024-10-06"),
+    ("Australia/Lord_Howe", "2023-10-01"),
     ("Pacific/Apia", "2011-12-30"),
+    ("Pacific/Kwajalein", "1993-08-21"),
 ]
 
 # What is asked about a day: an interval, and how long a range about that day.
@@ -87,9 +89,19 @@ def within(events: Iterable[Event], from_ms: int, to_ms: int) -> list[Event]:
     return [one for one in events if from_ms <= one.timestamp_ms <= to_ms]
 
 
-def every_bucket(interval: str, from_ms: int, to_ms: int, zone: str | None) -> list[int]:
+def every_bucket(interval: str, from_ms: int, to_ms: int, zone: str | None, now: int = ms(NOW)) -> list[int]:
+    """Those of the range up to now."""
+    to_ms = min(to_ms, now)
+    if to_ms < from_ms:
+        return []
     step_ms = {"minute": 5_000, "hour": 60_000}.get(interval, HOUR_MS // 2)
     return sorted({start_of(interval, at, zone) for at in (*range(from_ms, to_ms, step_ms), to_ms)})
+
+
+def marked(bucket: int, interval: str, from_ms: int, to_ms: int, zone: str | None) -> dict[str, bool]:
+    """Whether a point is of less than its interval: it also has what comes after the range, or after now."""
+    after = start_of(interval, min(to_ms, ms(NOW)) + 1, zone)
+    return {"partial": True} if bucket < from_ms or after <= bucket else {}
 
 
 def points_of(
@@ -113,6 +125,7 @@ def points_of(
     return [
         {
             "bucket": text_of(bucket, zone),
+            **marked(bucket, interval, from_ms, to_ms, zone),
             **({} if value is None else {"series": value}),
             "count": counts[bucket, value],
         }
@@ -179,12 +192,15 @@ class TestTimeSeries:
         assert answer["points"] == points_of(mine, "week", from_ms, to_ms, None, group, fill)
 
     async def test_a_question_of_the_c_sharp_engine_has_its_answer(self, reader: Reader):
-        """No field more, in the same order."""
-        await reader.store_twice(event())
-        status, body, _ = await reader.get(TIMESERIES, interval="day", groupBy="event_type")
+        """No field more, in the same order; but `partial` where a point is of less than its interval."""
+        await reader.store_twice(event(NOW - timedelta(days=1)))
+        asked = {"interval": "day", "groupBy": "event_type"}
+        status, body, _ = await reader.get(TIMESERIES, **asked, **{"from": "2024-06-14", "to": "2024-06-14"})
         assert status == 200
         assert list(body) == ["projectId", "tenantId", "interval", "from", "to", "totalCount", "points"]
         assert [list(point) for point in body["points"]] == [["bucket", "series", "count"]]
+        _, body, _ = await reader.get(TIMESERIES, **asked)
+        assert [list(point) for point in body["points"]] == [["bucket", "partial", "series", "count"]]
 
     async def test_without_events_filling_gives_zeros_and_no_series(self, reader: Reader):
         answer = await reader.answer(TIMESERIES, fill="true")
@@ -195,6 +211,57 @@ class TestTimeSeries:
         )
         assert (await reader.answer(TIMESERIES, fill="true", groupBy="event_type"))["points"] == []
 
+    async def test_nothing_is_filled_after_now_and_what_goes_on_is_partial(self, reader: Reader):
+        await reader.store_twice(event(NOW - timedelta(days=1)), event())
+        asked = {"interval": "day", "fill": "true", "from": "2024-06-13T06:00", "to": "2024-06-30"}
+        answer = await reader.answer(TIMESERIES, **asked)
+        assert answer["points"] == [
+            {"bucket": "2024-06-13T00:00:00Z", "partial": True, "count": 0},
+            {"bucket": "2024-06-14T00:00:00Z", "count": 1},
+            {"bucket": "2024-06-15T00:00:00Z", "partial": True, "count": 1},
+        ]
+        assert answer["to"] == "2024-06-30T23:59:59.999Z"
+        month = {"interval": "month", "fill": "true", "from": "2024-05-01", "to": "2024-12-31"}
+        assert (await reader.answer(TIMESERIES, **month))["points"] == [
+            {"bucket": "2024-05-01T00:00:00Z", "count": 0},
+            {"bucket": "2024-06-01T00:00:00Z", "partial": True, "count": 2},
+        ]
+        assert (await reader.answer(TIMESERIES, fill="true", **{"from": "2024-06-16", "to": "2024-06-17"}))[
+            "points"
+        ] == []
+
+    async def test_an_event_of_a_clock_that_is_ahead_has_its_point(self, reader: Reader):
+        await reader.store_twice(event(), event(NOW + timedelta(days=2), event_type="click"))
+        asked = {"interval": "day", "fill": "true", "from": "2024-06-15", "to": "2024-06-20"}
+        assert (await reader.answer(TIMESERIES, groupBy="event_type", **asked))["points"] == [
+            {"bucket": "2024-06-15T00:00:00Z", "partial": True, "series": "click", "count": 0},
+            {"bucket": "2024-06-15T00:00:00Z", "partial": True, "series": "view", "count": 1},
+            {"bucket": "2024-06-17T00:00:00Z", "partial": True, "series": "click", "count": 1},
+        ]
+
+    @pytest.mark.parametrize(("zone", "day"), [*LONG_DAYS, *SHORT_DAYS])
+    async def test_each_local_day_has_its_events_whatever_the_clocks_do(
+        self, reader: Reader, zone: str, day: str
+    ):
+        """The day, asked for by its date, is the bucket of a longer range; and no event is of no day."""
+        events = [
+            event(datetime.fromtimestamp((midnight(day) + n * 600_000) / 1000, UTC))
+            for n in range(-6 * 36, 6 * 60)
+        ]
+        await reader.store_twice(*events)
+        days = [str(date.fromisoformat(day) + timedelta(days=n)) for n in (-1, 0, 1)]
+        expected = {d: sum(str(shown(one.timestamp_ms, zone).date()) == d for one in events) for d in days}
+        assert 22 * 6 < min(expected.values()) < max(expected.values()) < 26 * 6
+        longer = await reader.answer(TIMESERIES, interval="day", tz=zone, **{"from": days[0], "to": days[-1]})
+        assert {point["bucket"][:10]: point["count"] for point in longer["points"]} == expected
+        for one_day in days:
+            asked = {"tz": zone, "from": one_day, "to": one_day}
+            assert (await reader.answer(SUMMARY, **asked))["events"] == expected[one_day]
+            by_time = {**asked, "from": f"{one_day}T00:00", "to": f"{one_day}T23:59:59.999"}
+            assert (await reader.answer(SUMMARY, **by_time))["events"] == expected[one_day]
+            (point,) = (await reader.answer(TIMESERIES, interval="day", **asked))["points"]
+            assert point["count"] == expected[one_day]
+
     async def test_sessions_and_users_of_different_tenants_are_different_series(self, reader: Reader):
         await reader.store_twice(
             event(user_id="ada"),
@@ -204,13 +271,13 @@ class TestTimeSeries:
             event(tenant_id="globex"),
             event(user_id="ada", project_id="blog"),
         )
-        bucket = "2024-06-15T12:00:00Z"
+        this_hour = {"bucket": "2024-06-15T12:00:00Z", "partial": True}
 
         async def points(group: str, **query: str) -> list[dict[str, Any]]:
             answer = await reader.answer(TIMESERIES, tenant_id=None, groupBy=group, **query)
             assert "tenantId" not in answer
-            assert all(point.pop("bucket") == bucket for point in answer["points"][-5:])
-            return answer["points"]
+            assert all({**point, **this_hour} == point for point in answer["points"][-5:])
+            return [{k: v for k, v in point.items() if k not in this_hour} for point in answer["points"]]
 
         by_user = [
             {"series": "ada", "tenantId": "acme", "count": 1},
@@ -303,11 +370,17 @@ class TestActive:
                 by_bucket = defaultdict(list)
                 for one in within(mine, from_ms, to_ms):
                     by_bucket[start_of(interval, one.timestamp_ms, zone)].append(one)
-                days = every_bucket("day", from_ms, to_ms, zone)
                 for bucket in sorted(by_bucket):
                     here = by_bucket[bucket]
-                    point = {"bucket": text_of(bucket, zone), "activeCount": different(here, by)}
+                    point = {
+                        "bucket": text_of(bucket, zone),
+                        **marked(bucket, interval, from_ms, to_ms, zone),
+                        "activeCount": different(here, by),
+                    }
                     if stickiness:
+                        # Days that have not come do not count, but up to whose clock is ahead.
+                        now = max(ms(NOW), *(one.timestamp_ms for one in here))
+                        days = every_bucket("day", from_ms, to_ms, zone, now)
                         of_bucket = [d for d in days if start_of(interval, max(d, from_ms), zone) == bucket]
                         each = [
                             different((e for e in here if start_of("day", e.timestamp_ms, zone) == d), by)
@@ -342,15 +415,21 @@ class TestActive:
             from_ms = midnight(day) - chance.randrange(DAY_MS * 40)
             to_ms = from_ms + chance.randrange(DAY_MS * 60)
             expected = []
-            for start in every_bucket("day", from_ms, to_ms, zone):
+            coming = {
+                start_of("day", one.timestamp_ms, zone)
+                for one in within(mine, max(from_ms, ms(NOW)), to_ms)
+                if who(one, by) is not None
+            }
+            for start in sorted({*every_bucket("day", from_ms, to_ms, zone), *coming}):
                 this = shown(start, zone).date()
                 active = different((e for e in within(mine, from_ms, to_ms) if date_of(e, zone) == this), by)
                 looked_at = [e for e in mine if e.timestamp_ms <= to_ms]
-                first = this - timedelta(days=rolling - 1)
+                first = days_before(this, rolling - 1, zone)
                 count = different((e for e in looked_at if first <= date_of(e, zone) <= this), by)
                 expected.append(
                     {
                         "bucket": text_of(start, zone),
+                        **marked(start, "day", from_ms, to_ms, zone),
                         "activeCount": active,
                         "rollingCount": count,
                         "stickiness": active / count if count else 0,
@@ -364,11 +443,13 @@ class TestActive:
                 assert answer["rolling"] == rolling
 
     async def test_a_question_of_the_c_sharp_engine_has_its_answer(self, reader: Reader):
-        """No field more, in the same order."""
-        await reader.store_twice(event(user_id="ada"))
-        _, body, _ = await reader.get(ACTIVE)
+        """No field more, in the same order; but `partial` where a point is of less than its interval."""
+        await reader.store_twice(event(NOW - timedelta(days=1), user_id="ada"))
+        _, body, _ = await reader.get(ACTIVE, **{"from": "2024-06-14", "to": "2024-06-14"})
         assert list(body) == ["projectId", "tenantId", "interval", "by", "mode", "from", "to", "points"]
         assert [list(point) for point in body["points"]] == [["bucket", "activeCount"]]
+        _, body, _ = await reader.get(ACTIVE)
+        assert [list(point) for point in body["points"]] == [["bucket", "partial", "activeCount"]]
 
     async def test_users_and_sessions_of_different_tenants_are_different_people(self, reader: Reader):
         await reader.store_twice(
@@ -388,8 +469,64 @@ class TestActive:
                     ACTIVE, tenant_id=None, interval="month", stickiness="true", **asked
                 )
                 assert answer["points"] == [
-                    {"bucket": "2024-06-01T00:00:00Z", "activeCount": 2, "stickiness": 3 / 4 / 2}
+                    {
+                        "bucket": "2024-06-01T00:00:00Z",
+                        "partial": True,
+                        "activeCount": 2,
+                        "stickiness": 3 / 4 / 2,
+                    }
                 ]
+
+    async def test_rolling_days_pass_over_a_date_that_never_was(self, reader: Reader):
+        """In Apia the 29th was followed by the 31st: two days up to the 31st are these two."""
+        await reader.store_twice(
+            event(datetime.fromisoformat("2011-12-29T12:00:00-10:00"), user_id="ada"),
+            event(datetime.fromisoformat("2011-12-31T12:00:00+14:00"), user_id="bob"),
+        )
+        for mode in ("exact", "approx"):
+            answer = await reader.answer(
+                ACTIVE,
+                rolling="2",
+                mode=mode,
+                tz="Pacific/Apia",
+                **{"from": "2011-12-29", "to": "2012-01-02"},
+            )
+            assert [(p["bucket"][:10], p["rollingCount"]) for p in answer["points"]] == [
+                ("2011-12-29", 1),
+                ("2011-12-31", 2),
+                ("2012-01-01", 1),
+                ("2012-01-02", 0),
+            ]
+
+    async def test_rolling_and_stickiness_end_now(self, reader: Reader):
+        await reader.store_twice(event(NOW - timedelta(days=5), user_id="ada"), event(user_id="ada"))
+        range_ = {"from": "2024-06-14", "to": "2024-06-30"}
+        points = (await reader.answer(ACTIVE, rolling="7", **range_))["points"]
+        assert points == [
+            {"bucket": "2024-06-14T00:00:00Z", "activeCount": 0, "rollingCount": 1, "stickiness": 0.0},
+            {
+                "bucket": "2024-06-15T00:00:00Z",
+                "partial": True,
+                "activeCount": 1,
+                "rollingCount": 1,
+                "stickiness": 1.0,
+            },
+        ]
+        month = {"interval": "month", "stickiness": "true", "from": "2024-06-01", "to": "2024-06-30"}
+        (point,) = (await reader.answer(ACTIVE, **month))["points"]
+        assert point["stickiness"] == pytest.approx(2 / 15)
+
+    async def test_somebody_whose_clock_is_ahead_is_active_then(self, reader: Reader):
+        await reader.store_twice(event(NOW + timedelta(days=1), user_id="ada"))
+        range_ = {"from": "2024-06-15", "to": "2024-06-20"}
+        points = (await reader.answer(ACTIVE, rolling="2", **range_))["points"]
+        assert [(p["bucket"][:10], p["activeCount"], p["rollingCount"]) for p in points] == [
+            ("2024-06-15", 0, 0),
+            ("2024-06-16", 1, 1),
+        ]
+        week = await reader.answer(ACTIVE, interval="week", stickiness="true", **range_)
+        (point,) = week["points"]
+        assert (point["partial"], point["stickiness"]) == (True, 0.5)
 
     async def test_filters_hold_for_the_days_before_the_range_too(self, reader: Reader):
         await reader.store_twice(
@@ -399,12 +536,18 @@ class TestActive:
         )
         answer = await reader.answer(ACTIVE, rolling="7", eventType="view", **{"from": "2024-06-15"})
         assert answer["points"] == [
-            {"bucket": "2024-06-15T00:00:00Z", "activeCount": 1, "rollingCount": 2, "stickiness": 0.5}
+            {
+                "bucket": "2024-06-15T00:00:00Z",
+                "partial": True,
+                "activeCount": 1,
+                "rollingCount": 2,
+                "stickiness": 0.5,
+            }
         ]
 
     async def test_days_without_anybody_have_a_point_when_rolling(self, reader: Reader):
         answer = await reader.answer(ACTIVE, rolling="3")
-        nobody = {"activeCount": 0, "rollingCount": 0, "stickiness": 0.0}
+        nobody = {"partial": True, "activeCount": 0, "rollingCount": 0, "stickiness": 0.0}
         assert answer["points"] == [
             {"bucket": "2024-06-14T00:00:00Z", **nobody},
             {"bucket": "2024-06-15T00:00:00Z", **nobody},
@@ -425,3 +568,11 @@ class TestActive:
 
 def date_of(one: Event, zone: str | None) -> date:
     return shown(one.timestamp_ms, zone).date()
+
+
+def days_before(day: date, count: int, zone: str | None) -> date:
+    """So many days of the zone's calendar back, where a date that its clocks skipped is no day."""
+    while count:
+        day -= timedelta(days=1)
+        count -= start_of_dates(day, zone) < start_of_dates(day + timedelta(days=1), zone)
+    return day

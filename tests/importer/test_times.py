@@ -46,9 +46,23 @@ def test_a_shift_that_is_no_amount_is_refused(text: str):
 
 
 def test_the_shift_to_a_goal_is_whole_days_and_never_beyond_it():
-    day = times.DAY_MS
+    day = 86_400_000
     goal = 1_000 * day + 5
     for newest in (0, 5, 6, 999 * day + 6, 1_000 * day, goal, goal + 1, 1_002 * day):
         shift = times.whole_days_to(newest, goal)
         assert shift % day == 0
         assert goal - day < newest + shift <= goal
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (5, 5),
+        ("2024-03-13t10:21:14z", 1710325274000),
+        ("2024-03-13", 1710288000000),
+        ("2024-03-13T10.5", None),
+        ("yesterday", None),
+    ],
+)
+def test_a_time_is_the_one_that_the_server_reads(value: str | int, expected: int | None):
+    assert times.moment_ms(value) == expected

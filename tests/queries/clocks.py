@@ -51,6 +51,28 @@ TRICKY = [
     ("UTC", "2024-03-31"),
 ]
 
+# The last hour of these days comes twice.
+LONG_DAYS = [
+    ("Africa/Cairo", "2026-10-29"),
+    ("America/Santiago", "2026-04-04"),
+    ("Asia/Beirut", "2026-10-24"),
+    ("America/Nuuk", "2026-10-24"),
+    ("America/Sao_Paulo", "2018-02-17"),
+    ("America/Havana", "2026-11-01"),  # the first hour
+    ("Europe/Berlin", "2026-10-25"),
+    ("Australia/Lord_Howe", "2026-04-05"),
+]
+# Their first hour does not come, or another one.
+SHORT_DAYS = [
+    ("Africa/Cairo", "2026-04-24"),
+    ("America/Santiago", "2026-09-06"),
+    ("Asia/Beirut", "2026-03-29"),
+    ("America/Sao_Paulo", "2018-11-04"),
+    ("America/Nuuk", "2026-03-28"),
+    ("Europe/Berlin", "2026-03-29"),
+    ("Australia/Lord_Howe", "2026-10-04"),
+]
+
 
 def ms_of(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(milliseconds=1)

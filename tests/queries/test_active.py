@@ -72,11 +72,11 @@ def test_the_oldest_bucket_comes_first_and_every_value_is_bound():
 @pytest.mark.parametrize("mode", ["exact", "approx"])
 def test_rolling_days_look_back_before_the_range(mode: str):
     params = parsed(rolling="28", mode=mode, **{"from": "2024-06-10T12:00:00Z", "to": "2024-06-12"})
-    assert [(day - params.days[0]) // DAY_MS for day in params.days] == [0, 1, 2]
+    assert [(day - params.starts[0]) // DAY_MS for day in params.starts] == [0, 1, 2]
     assert params.rolling == 28
     _, bound = build_rolling_sql(params, 28)
     assert min(ms for ms in bound.values() if isinstance(ms, int) and ms > 10**9) == (
-        params.days[0] - 27 * DAY_MS
+        params.starts[0] - 27 * DAY_MS
     )
 
 

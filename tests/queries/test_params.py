@@ -137,21 +137,20 @@ def test_a_limit_that_is_no_integer_is_refused_by_name(text: str):
     ],
 )
 def test_an_instant_is_read_as_iso_8601_and_as_utc_without_a_zone(text: str, expected: str):
-    assert arguments(("before", text)).instant("before", round_up=True) == ms(expected)
+    assert arguments(("before", text)).instant("before") == ms(expected)
 
 
 def test_a_finer_instant_is_rounded_to_the_side_that_keeps_the_comparison_true():
     """An event at .123 is older than .1235, and not within "until .1229"."""
-    finer = arguments(("before", "2024-06-15T10:30:00.1235Z"))
-    assert finer.instant("before", round_up=True) == ms("2024-06-15T10:30:00.124")
-    assert finer.instant("before", round_up=False) == ms("2024-06-15T10:30:00.123")
+    finer = "2024-06-15T10:30:00.1235Z"
+    asked = arguments(("before", finer), ("from", "2024-06-15T10:30:00.1225Z"), ("to", finer))
+    assert asked.instant("before") == ms("2024-06-15T10:30:00.124")
+    assert asked.range_ms() == (ms("2024-06-15T10:30:00.123"), ms("2024-06-15T10:30:00.123"))
 
 
 def test_an_instant_outside_of_what_clickhouse_can_hold_means_before_or_after_everything():
-    assert arguments(("before", "0001-01-01")).instant("before", round_up=True) == ms("1900-01-01T00:00:00")
-    assert arguments(("before", "9999-12-31")).instant("before", round_up=True) == ms(
-        "2299-12-31T23:59:59.999"
-    )
+    assert arguments(("before", "0001-01-01")).instant("before") == ms("1900-01-01T00:00:00")
+    assert arguments(("before", "9999-12-31")).instant("before") == ms("2299-12-31T23:59:59.999")
 
 
 @pytest.mark.parametrize(
@@ -169,15 +168,13 @@ def test_an_instant_outside_of_what_clickhouse_can_hold_means_before_or_after_ev
 )
 def test_an_instant_that_cannot_be_parsed_is_refused_by_name(text: str):
     with pytest.raises(Refused) as refused:
-        arguments(("before", text)).instant("before", round_up=True)
+        arguments(("before", text)).instant("before")
     assert (refused.value.status, refused.value.field) == (400, "before")
     assert refused.value.detail
 
 
 def test_an_instant_whose_zone_leaves_the_calendar_is_no_crash():
-    assert arguments(("before", "0001-01-01T00:00:00+23:59")).instant("before", round_up=True) == ms(
-        "1900-01-01T00:00:00"
-    )
+    assert arguments(("before", "0001-01-01T00:00:00+23:59")).instant("before") == ms("1900-01-01T00:00:00")
 
 
 def test_the_range_is_by_default_the_last_hours():
@@ -185,12 +182,28 @@ def test_the_range_is_by_default_the_last_hours():
 
 
 def test_a_range_that_only_says_where_it_ends_is_as_long_as_the_default():
-    to_ms = ms("2024-01-02T00:00:00")
-    assert arguments(("to", "2024-01-02")).range_ms() == (to_ms - 24 * HOUR_MS, to_ms)
+    to_ms = ms("2024-01-02T10:00:00")
+    assert arguments(("to", "2024-01-02T10:00Z")).range_ms() == (to_ms - 24 * HOUR_MS, to_ms)
+
+
+def test_a_date_alone_as_the_end_is_its_last_millisecond():
+    day = ms("2024-06-01T00:00:00"), ms("2024-06-01T23:59:59.999")
+    assert arguments(("from", "2024-06-01"), ("to", "2024-06-01")).range_ms() == day
+    assert arguments(("from", "20240601"), ("to", "20240601")).range_ms() == day
+    in_berlin = arguments(("from", "2024-06-01"), ("to", "2024-06-30"), ("tz", "Europe/Berlin"))
+    assert in_berlin.range_ms() == (ms("2024-05-31T22:00:00"), ms("2024-06-30T21:59:59.999"))
+    last = arguments(("to", "9999-12-31"))
+    assert last.range_ms()[1] == ms("2299-12-31T23:59:59.999")
+
+
+def test_a_day_that_is_only_named_as_the_end_is_asked_for_whole():
+    day = ms("2024-01-02T00:00:00"), ms("2024-01-02T23:59:59.999")
+    assert arguments(("to", "2024-01-02")).range_ms() == day
 
 
 def test_a_range_that_ends_in_the_future_still_starts_the_default_hours_ago():
-    assert arguments(("to", "2024-06-16")).range_ms() == (NOW_MS - 24 * HOUR_MS, ms("2024-06-16T00:00:00"))
+    end_ms = ms("2024-06-16T23:59:59.999")
+    assert arguments(("to", "2024-06-16")).range_ms() == (NOW_MS - 24 * HOUR_MS, end_ms)
 
 
 def test_a_range_that_ends_before_it_starts_is_refused():
@@ -201,7 +214,8 @@ def test_a_range_that_ends_before_it_starts_is_refused():
 
 
 def test_a_range_of_one_instant_is_a_range():
-    assert arguments(("from", "2024-06-01"), ("to", "2024-06-01")).range_ms()[0] == ms("2024-06-01T00:00:00")
+    at = "2024-06-01T10:00:00Z"
+    assert arguments(("from", at), ("to", at)).range_ms() == (ms(at[:-1]), ms(at[:-1]))
 
 
 def test_a_text_is_taken_as_sent_and_blank_counts_as_absent():
@@ -410,14 +424,14 @@ def test_an_instant_without_a_zone_of_its_own_is_in_the_zone_that_was_asked_for(
     asked = arguments(("tz", "Europe/Berlin"), ("from", "2024-06-01"), ("to", "2024-06-30T23:59:59.999"))
     assert asked.range_ms() == (ms("2024-05-31T22:00:00"), ms("2024-06-30T21:59:59.999"))
     asked = arguments(("tz", "Europe/Berlin"), ("before", "2024-06-01T00:00:00Z"))
-    assert asked.instant("before", round_up=True) == ms("2024-06-01T00:00:00")
+    assert asked.instant("before") == ms("2024-06-01T00:00:00")
 
 
-def test_a_time_that_the_clocks_show_twice_is_the_first_and_one_they_skip_is_counted_from_before():
-    asked = arguments(("tz", "Europe/Berlin"), ("before", "2024-10-27T02:30"))
-    assert asked.instant("before", round_up=True) == ms("2024-10-27T00:30:00")
-    asked = arguments(("tz", "Europe/Berlin"), ("before", "2024-03-31T02:30"))
-    assert asked.instant("before", round_up=True) == ms("2024-03-31T01:30:00")
+def test_a_range_within_a_time_that_the_clocks_skip_is_refused_and_says_so():
+    asked = arguments(("tz", "Pacific/Apia"), ("from", "2011-12-30"), ("to", "2011-12-30"))
+    with pytest.raises(Refused) as refused:
+        asked.range_ms()
+    assert refused.value.detail == "If the clocks of Pacific/Apia skip this time: nothing happened in it."
 
 
 def test_a_zone_that_makes_no_sense_is_refused_also_where_it_decides_nothing():

@@ -18,10 +18,9 @@ from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN
 from nealytics.queries.ranges import (
     bucket_ms,
     bucket_text,
-    day_number,
+    cut_by,
+    days_of,
     each_start,
-    number_of_day,
-    start_of_day,
     starts,
 )
 from tests.engine import RunningEngine, needs_engine, start_engine
@@ -125,15 +124,35 @@ def test_a_bucket_is_written_with_the_offset_of_its_start(text: str, zone: str |
 
 
 @pytest.mark.parametrize(("zone", "day"), TRICKY)
-def test_days_are_numbered_by_their_date(zone: str, day: str):
-    days = starts("day", midnight(day) - 100 * HOUR_MS, midnight(day) + 100 * HOUR_MS, zone)
-    for ms in days:
-        number = number_of_day(ms, zone)
-        assert (
-            number - number_of_day(days[0], zone)
-            == (shown(ms, zone).date() - shown(days[0], zone).date()).days
-        )
-        assert start_of_day(number, zone) == ms
+def test_days_are_numbered_one_after_the_other(zone: str, day: str):
+    range_ = midnight(day) - 100 * HOUR_MS, midnight(day) + 100 * HOUR_MS
+    days = days_of(zone, *range_)
+    every = starts("day", *range_, zone)
+    first = days.number(every[0])
+    for n, ms in enumerate(every):
+        assert days.number(ms) == first + n
+        assert days.start(first + n) == ms
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+@pytest.mark.parametrize(("zone", "day"), TRICKY)
+def test_a_bucket_is_whole_if_the_range_has_its_start_and_its_end(zone: str, day: str, interval: str):
+    chance = random.Random(zone + day + interval)
+    for width_h in (3, 100, 2_000):
+        from_ms = midnight(day) - chance.randrange(width_h * HOUR_MS)
+        every = starts(interval, from_ms, from_ms + width_h * HOUR_MS, zone)
+        first, before_last, last = every[0], every[-2:][0], every[-1]
+        is_cut = cut_by(interval, zone, first, last - 1)
+        assert [is_cut(start) for start in every] == [False] * (len(every) - 1) + [True]
+        is_cut = cut_by(interval, zone, first + 1, last - 2)
+        assert {start for start in every if is_cut(start)} == {first, before_last, last}
+
+
+def test_a_bucket_that_now_holds_or_that_has_not_begun_is_cut():
+    noon = midnight("2024-06-15") + 12 * HOUR_MS
+    is_cut = cut_by("day", "Europe/Berlin", noon - 240 * HOUR_MS, noon)
+    today = midnight("2024-06-15") - 2 * HOUR_MS
+    assert [is_cut(today + days * 24 * HOUR_MS) for days in (-1, 0, 1)] == [False, True, True]
 
 
 def test_a_machine_without_a_time_zone_database_knows_all_zones():
@@ -194,13 +213,13 @@ class TestOnTheEngine:
         bind = Bind()
         range_ = min(instants), max(instants)
         columns = [bucket_ms(interval, zone, bind, *range_) for interval in INTERVALS]
-        rows = await asked(
-            clickhouse, instants, f"{', '.join(columns)}, {day_number(zone, bind, *range_)}", bind
-        )
+        days = days_of(zone, *range_)
+        rows = await asked(clickhouse, instants, f"{', '.join(columns)}, {days.sql(bind)}", bind)
         for ms, row in zip(instants, rows, strict=True):
             expected = [start_of(interval, ms, zone) for interval in INTERVALS]
             assert row[:-1] == expected, shown(ms, zone)
-            assert start_of_day(row[-1], zone) == row[2]
+            assert row[-1] == days.number(row[2])
+            assert days.start(row[-1]) == row[2]
         for interval, column in zip(INTERVALS[1:], list(zip(*rows, strict=True))[1:-1], strict=True):
             assert set(column) <= set(starts(interval, *range_, zone))
 

@@ -19,9 +19,26 @@ def test_the_range_before_is_as_long_and_ends_a_millisecond_before():
     params = parsed()
     first, last = params.selection.from_ms, params.selection.to_ms
     assert (first, last) == (NOW_MS - DAY_MS, NOW_MS)
-    assert (first - 1) - params.previous_from_ms == last - first
-    instant = parsed(**{"from": "2024-06-01", "to": "2024-06-01"})
-    assert instant.previous_from_ms == instant.selection.from_ms - 1
+    assert (params.compared.from_ms, params.compared.to_ms) == (first - DAY_MS - 1, first - 1)
+    at = parsed(**{"from": "2024-06-01T10:00Z", "to": "2024-06-01T10:00Z"})
+    assert at.compared.from_ms == at.compared.to_ms == at.selection.from_ms - 1
+
+
+def test_both_ranges_have_the_filters():
+    params = parsed(eventType="view", compare="previous_year")
+    assert params.compared.filters == params.selection.filters != ()
+
+
+def test_an_answer_about_a_range_that_goes_on_is_not_kept():
+    def closed(compare: str) -> bool:
+        query = MultiDict({"from": "2024-01-01", "to": "2024-01-31", "compare": compare})
+        arguments = Arguments(query, QueryConfig(), NOW_MS, ENDPOINT.parameters)
+        parse(arguments)
+        return arguments.closed
+
+    assert closed("previous_year")
+    assert closed("2024-02-01..2024-02-29")
+    assert not closed("2024-06-01..2024-06-30")
 
 
 def test_both_ranges_are_read_at_once_and_no_instant_is_before_1900():
@@ -32,5 +49,9 @@ def test_both_ranges_are_read_at_once_and_no_instant_is_before_1900():
 
 
 def test_the_range_and_the_one_before_it_have_the_same_figures():
-    own = {name: kind for name, kind in Summary.__annotations__.items() if name != "previous"}
+    own = {
+        name: kind
+        for name, kind in Summary.__annotations__.items()
+        if name not in ("tz", "compare", "previous")
+    }
     assert own == Figures.__annotations__

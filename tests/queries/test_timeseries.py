@@ -5,7 +5,7 @@ from nealytics.config import QueryConfig
 from nealytics.errors import Refused
 from nealytics.queries.filters import Field, Filter
 from nealytics.queries.params import Arguments, Limit
-from nealytics.queries.timeseries import PARAMETERS, Params, build_sql, parse
+from nealytics.queries.timeseries import INTERVALS, PARAMETERS, Params, build_sql, parse
 
 NOW_MS = 1_718_447_400_123
 DAY_MS = 86_400_000
@@ -87,6 +87,15 @@ def test_to_fill_means_every_interval_that_the_range_touches():
     assert berlin.fill == (1_711_753_200_000, 1_711_839_600_000, 1_711_922_400_000)
 
 
+def test_nothing_is_filled_after_now():
+    today = NOW_MS // DAY_MS * DAY_MS
+    params = parsed(fill="true", interval="day", **{"from": "2024-06-14", "to": "2024-07-31"})
+    assert params.fill == (today - DAY_MS, today)
+    assert params.selection.to_ms > NOW_MS + 40 * DAY_MS
+    for interval in INTERVALS:
+        assert parsed(fill="true", interval=interval, **{"from": "2024-07-20", "to": "2024-07-21"}).fill == ()
+
+
 def test_what_is_to_be_filled_is_read_completely():
     _, bound = build_sql(parsed(fill="true", limit="3"))
     assert list(bound.values())[-1] == 5_001
@@ -95,7 +104,7 @@ def test_what_is_to_be_filled_is_read_completely():
 def test_more_points_than_an_answer_may_have_are_not_filled():
     range_ = {"from": "2024-06-01", "to": "2024-06-04T11:19:59.999Z"}
     assert len(parsed(fill="true", interval="minute", **range_).fill or ()) == 5_000
-    for to in ("2024-06-04T11:20:00Z", "9999-12-31"):
+    for to in ("2024-06-04T11:20:00Z", "2024-06-14", "9999-12-31"):
         with pytest.raises(Refused) as refused:
             parsed(fill="true", interval="minute", **{"from": "2024-06-01", "to": to})
         assert (refused.value.status, refused.value.field) == (400, "fill")
