@@ -134,6 +134,23 @@ def test_issuers_are_printed_as_toml_that_means_the_same(tmp_path):
     assert printed["required_claims"] == {"https://a.example/x": [False, 1], "use": ["access"]}
 
 
+def test_check_config_names_the_file_of_the_csharp_engine_and_what_became_of_its_values():
+    Path("appsettings.json").write_text(
+        '{"TelemetryEngine": {"MaxQueryLimit": 2000000, "JwtSymmetricKey": "'
+        + "canary-" * 6
+        + '"}} // as it was'
+    )
+    result = run("check-config")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^limit_max = 1000000 +# appsettings.json$", result.stdout, re.MULTILINE)
+    assert "appsettings.json: TelemetryEngine:MaxQueryLimit is 2000000" in result.stderr
+    assert "canary" not in result.output
+    Path("elsewhere").mkdir()
+    Path("appsettings.json").rename("elsewhere/appsettings.json")
+    named = run("check-config", "--config", "elsewhere/appsettings.json")
+    assert re.search(r"^limit_max = 1000000 +# elsewhere/appsettings.json$", named.stdout, re.MULTILINE)
+
+
 def test_check_config_prints_all_problems_and_fails():
     Path("n.toml").write_text("[server]\nworkers = 0\nport = 1\n")
     result = run("check-config", "--config", "n.toml")

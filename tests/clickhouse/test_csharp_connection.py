@@ -1,6 +1,7 @@
-"""An address whose port is ClickHouse's native one: it says so, and which port to write instead.
+"""A ClickHouse that the C# engine wrote to, by its own connection string.
 
-The C# engine's connection strings name that port, which is any number where it was moved or mapped.
+The string names the native port, which is any number where it was moved or mapped: ClickHouse says so, and
+which port to write instead. And it may name any database, for the C# engine looked at none.
 """
 
 import os
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
-from nealytics.config import ClickHouseConfig, Config, load
+from nealytics.config import ClickHouseConfig, Config, load, load_with_notes
 from tests.engine import needs_engine
 from tests.ports import free_port
 
@@ -27,8 +29,8 @@ spec = importlib.util.spec_from_file_location("_chdb", path)
 chdb = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(chdb)
 chdb.query(
-    "SYSTEM START LISTEN TCP; SELECT 1 INTO OUTFILE 'listening' FORMAT Null; SELECT sleepEachRow(1) FROM "
-    "numbers(3600) SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0 FORMAT Null",
+    "SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; SELECT 1 INTO OUTFILE 'listening' FORMAT Null; "
+    "SELECT sleepEachRow(1) FROM numbers(3600) SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0 FORMAT Null",
     "TabSeparated",
     path=sys.argv[1] + "/data",
 )
@@ -36,9 +38,9 @@ chdb.query(
 
 
 @contextmanager
-def native_port(directory: Path, http_port: int) -> Iterator[int]:
-    """A server that speaks the native protocol on the port given."""
-    port = free_port()
+def server(directory: Path) -> Iterator[tuple[int, int]]:
+    """A server's native port, and its port for HTTP."""
+    port, http_port = free_port(), free_port()
     (directory / "config.xml").write_text(
         f"<clickhouse><listen_host>127.0.0.1</listen_host><tcp_port>{port}</tcp_port>"
         f"<http_port>{http_port}</http_port></clickhouse>"
@@ -54,7 +56,7 @@ def native_port(directory: Path, http_port: int) -> Iterator[int]:
                 process.wait(0.05)
             except subprocess.TimeoutExpired:
                 continue
-        yield port
+        yield port, http_port
     finally:
         process.kill()
         process.wait()
@@ -78,17 +80,42 @@ async def refusals(config: Config) -> list[ClickHouseError]:
 @needs_engine
 @pytest.mark.engine
 async def test_a_native_port_is_named_as_such_with_the_address_to_write(tmp_path: Path):
-    with native_port(tmp_path, http_port=8124) as port:
+    with server(tmp_path) as (port, http_port):
         environ = {"TelemetryEngine__ClickHouseConnectionString": f"Host=127.0.0.1;Port={port};Database=x"}
         asked, inserted, pinged = await refusals(load(None, environ))
     said = (
         f"clickhouse: http://127.0.0.1:{port} is ClickHouse's native port, and this engine speaks HTTP; by "
-        'what ClickHouse says its HTTP port is 8124: write clickhouse.url = "http://127.0.0.1:8124"'
+        f'what ClickHouse says its HTTP port is {http_port}: write clickhouse.url = "http://127.0.0.1:{http_port}"'
     )
     assert [str(error) for error in (asked, pinged)] == [said, said]
     # Of a large body the server closes the connection before it has all of it, so its answer may be lost.
     # Either way nothing counts as inserted, and the insert is tried again.
     assert isinstance(inserted, ClickHouseUnavailable)
+
+
+@needs_engine
+@pytest.mark.engine
+async def test_the_events_of_before_are_there_whatever_database_the_connection_string_names(tmp_path: Path):
+    with server(tmp_path) as (_, http_port):
+        before = Config(clickhouse=ClickHouseConfig(url=f"http://127.0.0.1:{http_port}"))
+        async with ClickHouseClient(endpoint_of(before), before.clickhouse) as client:
+            await schema.apply(client, before.clickhouse)
+            await client.command(
+                "INSERT INTO nealytics_core.global_events (event_id, project_id, timestamp) "
+                "SELECT generateUUIDv4(), 'p', now64(3) FROM numbers(1000)"
+            )
+        text = f"Host=127.0.0.1;Port={http_port};Database=default;ParametersMode=Binary;"
+        loaded = load_with_notes(None, {"TelemetryEngine__ClickHouseConnectionString": text})
+        config = loaded.config
+        async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+            # As at a start: nothing is made beside the table that is there.
+            assert await schema.apply(client, config.clickhouse) == []
+            counted = await client.command(
+                f"SELECT database, (SELECT count() FROM {config.clickhouse.database}.global_events) "
+                "FROM system.tables WHERE name = 'global_events' FORMAT TabSeparated"
+            )
+    assert counted == "nealytics_core\t1000\n"
+    assert any("Database= is not used" in note for note in loaded.notes)
 
 
 async def test_a_port_that_does_not_speak_http_at_all_is_unavailable(tmp_path: Path):
