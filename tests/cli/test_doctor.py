@@ -131,6 +131,36 @@ async def test_a_table_that_a_power_loss_could_harm_is_told_with_what_it_lacks(t
     assert "nealytics schema apply" in text
 
 
+@pytest.mark.parametrize(
+    ("retention_days", "level", "said"),
+    [
+        (0, "pass", "as clickhouse.retention_days says"),
+        (90, "warn", "for ever, longer than clickhouse.retention_days = 90"),
+    ],
+)
+async def test_a_table_that_keeps_longer_than_configured_is_told_with_both_figures(
+    tmp_path: Path, retention_days: int, level: str, said: str
+):
+    async with FakeClickHouse() as fake:
+        fake.answers["toUnixTimestamp64Milli"] = lambda sql: f"26.9.2.1\t{time.time_ns() // 1_000_000}\n"
+        fake.answers = dict(reversed(fake.answers.items()))
+        path = config_of(tmp_path, f'[clickhouse]\nurl = "{fake.url}"\nretention_days = {retention_days}\n')
+        _, found = await asyncio.to_thread(examine, path)
+    assert levels(found, "retention") == [level]
+    assert said in found["retention"][0]["text"]
+
+
+async def test_a_clickhouse_that_is_too_old_fails_with_its_version(tmp_path: Path):
+    async with FakeClickHouse() as fake:
+        fake.answers["SELECT version()"] = lambda sql: "23.8.16.40\n"
+        fake.answers["toUnixTimestamp64Milli"] = lambda sql: f"23.8.16.40\t{time.time_ns() // 1_000_000}\n"
+        fake.answers = dict(reversed(fake.answers.items()))
+        path = config_of(tmp_path, f'[clickhouse]\nurl = "{fake.url}"\nretention_days = 0\n')
+        result, found = await asyncio.to_thread(examine, path)
+    assert result.exit_code == 1
+    assert "has version 23.8.16.40, and 24.8 or newer is needed" in found["schema"][-1]["text"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_that_cannot_be_written_fails(tmp_path: Path):
     (tmp_path / "data").mkdir(mode=0o500)

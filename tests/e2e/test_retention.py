@@ -6,8 +6,10 @@ import pty
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -244,3 +246,21 @@ def test_an_unfit_table_is_left_untouched_by_serve(tmp_path: Path, server: tuple
     assert say(engine, f"SHOW CREATE TABLE {TABLE}") == before
     assert say(engine, "SELECT count() FROM system.mutations") == "0"
     assert say(engine, f"SELECT count() FROM {TABLE}") == "5000"
+
+
+def test_a_log_of_the_csharp_engine_is_taken_over_as_the_table_keeps_it(
+    tmp_path: Path, server: tuple[Server, RunningEngine]
+):
+    """What is refused there is refused for good, and the default file says 90 days."""
+    clickhouse, engine = server
+    create(engine, 0)
+    node = clickhouse.node(tmp_path / "node", 90)
+    wal = node.directory / "data" / "wal"
+    wal.mkdir(parents=True, mode=0o700)
+    lines = [{**of_days_ago(days), "eventId": str(UUID(int=days)), "metadataJson": "{}"} for days in (1, 500)]
+    for line in lines:
+        line["timestamp"] = f"{datetime.fromtimestamp(line['timestamp'] / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    (wal / "telemetry_wal.log").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with node:
+        node.wait_until(lambda: stored(engine) == 2, "both are in the table")
+        assert not (wal / "telemetry_wal.log.rejected").exists()

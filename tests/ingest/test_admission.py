@@ -1,6 +1,7 @@
 """The one door to the log."""
 
 import asyncio
+import math
 
 import pytest
 
@@ -53,3 +54,15 @@ async def test_log_that_takes_nothing_is_503_with_retry_after(error, code):
     assert (refused.status, refused.code, refused.events) == (503, code, 7)
     assert int(refused.headers["Retry-After"]) > 0
     assert metrics.value("nealytics_events_ingested_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("kept_days", "oldest_days"), [(30.0, 30.0), (0.5, 0.5), (365.0, 365.0), (math.inf, 400.0), (0.0, 0.0)]
+)
+def test_the_window_is_what_the_table_keeps_whatever_is_configured(kept_days: float, oldest_days: float):
+    day_ms = 86_400_000
+    now_ms = 400 * day_ms
+    admission = Admission(RefusingLog(LogFull("")), Metrics.private(), IngestConfig(), 90)
+    assert admission.limits.oldest_ms(now_ms) == now_ms - 90 * day_ms
+    admission.keep(kept_days)
+    assert now_ms - admission.limits.oldest_ms(now_ms) == pytest.approx(oldest_days * day_ms, abs=1)
