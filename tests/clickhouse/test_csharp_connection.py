@@ -30,7 +30,8 @@ chdb = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(chdb)
 chdb.query(
     "SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; SELECT 1 INTO OUTFILE 'listening' FORMAT Null; "
-    "SELECT sleepEachRow(1) FROM numbers(3600) SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0 FORMAT Null",
+    "SELECT sleepEachRow(1) FROM numbers(3600) SETTINGS max_block_size = 1, "
+    "function_sleep_max_microseconds_per_block = 0 FORMAT Null",
     "TabSeparated",
     path=sys.argv[1] + "/data",
 )
