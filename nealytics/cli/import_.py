@@ -423,7 +423,7 @@ def _first_key(config_path: Path | None) -> str:
 
 def _tell(result: Result, options: Options) -> None:
     rejected = result.rejected + result.rejected_before
-    if result.resumed_at and not result.read:
+    if result.resumed_at and not result.rows:
         accepted = result.resumed_at - result.rejected_before
         click.echo(
             f"import: nothing to do: an earlier run read all {result.resumed_at:,} rows: {accepted:,}"
@@ -433,8 +433,8 @@ def _tell(result: Result, options: Options) -> None:
         rate = result.rows / result.seconds if result.seconds else 0.0
         before = f" (after {result.resumed_at:,} of earlier runs)" if result.resumed_at else ""
         click.echo(
-            f"import: {result.read:,} records read{before}: {result.accepted:,} accepted,"
-            f" {result.rejected:,} rejected, {result.skipped:,} skipped; {result.seconds:.1f} s,"
+            f"import: {result.read:,} record{'s' * (result.read != 1)} read{before}:"
+            f" {result.accepted:,} accepted, {result.rejected:,} rejected, {result.skipped:,} skipped; {result.seconds:.1f} s,"
             f" {rate:,.0f} events/s"
         )
     for refusal in result.first_refusals[:_REFUSALS_SHOWN]:

@@ -44,6 +44,7 @@ _UNMAPPED_NAMES_MAX = 100
 # exponent, and at most 15 digits, which a double always holds.
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*[1-9])?")
 _PLAIN_DIGITS_MAX = 15
+_PLAIN_STARTS = frozenset("-0123456789")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _BOOLEANS = {
     "true": b"true", "t": b"true", "yes": b"true", "1": b"true",
@@ -74,8 +75,8 @@ class Mapping:
     `default_timestamp` is given to rows that say no time themselves. With `id_from`, the values of these
     columns make the id, instead of the row's place and bytes.
 
-    While it works it takes notes: which mapped names were `found`, which names went nowhere (`unmapped`), and
-    the first and last time.
+    While it works it notes which names went nowhere (`unmapped`), and, as long as it `takes_notes`, which
+    mapped names were `found`, and the first and the last time.
     """
 
     def __init__(
@@ -117,8 +118,12 @@ class Mapping:
                     f" map it (--map {missing[0]}=COLUMN) or set it for all rows (--set {missing[0]}=VALUE);"
                     f" the columns are {', '.join(columns)}"
                 )
-        # (field, path) pairs; a field's own name last, so that it counts only if nothing else gave a value.
-        self._pairs = (*paths.items(), *((field, (field,)) for field in own_names))
+        # Each field has one place: a name, or a path to the inside of a value.
+        self._flat = (
+            *((field, path[0]) for field, path in paths.items() if len(path) == 1),
+            *((field, field) for field in own_names),
+        )
+        self._deep = tuple((field, path) for field, path in paths.items() if len(path) > 1)
         self._constants = constants
         self._defaults = defaults
         self._taken: Taken = dict.fromkeys((*own_names, *constants, *REJECTED_FIELDS), True)
@@ -136,6 +141,7 @@ class Mapping:
         self._time_unit = time_unit
         self._shift_ms = shift_ms
         self._mapped = mapped
+        self.takes_notes = True
         self.found: set[str] = set()  # of `mapped`, the fields whose name some row has
         self.unmapped: dict[str, None] = {}
         self.oldest_ms: int | None = None
@@ -152,8 +158,20 @@ class Mapping:
         fields = row.fields
         opened: dict[Path, AnyMapping[str, Value]] = {}
         event: dict[str, Any] = {}
-        for field, path in self._pairs:
-            value = fields.get(path[0]) if len(path) == 1 else _inside(fields, path, opened)
+        takes_notes = self.takes_notes
+        for field, name in self._flat:
+            value = fields.get(name)
+            if value is None:
+                continue
+            if takes_notes:
+                self.found.add(field)
+            if value.__class__ is str:
+                if value:
+                    event[field] = value
+            elif not _is_empty(value):
+                event[field] = _as_text(value) if field in _TEXT_FIELDS else value
+        for field, path in self._deep:
+            value = _inside(fields, path, opened)
             if value is None:
                 continue
             self.found.add(field)
@@ -165,7 +183,8 @@ class Mapping:
         if self._rest_is_metadata:
             rest = self._rest(fields, self._taken)
             if rest:
-                event["metadata"] = {**rest, **_own_metadata(event)}
+                own = "metadata" in event or "metadataJson" in event
+                event["metadata"] = {**rest, **_own_metadata(event)} if own else rest
         elif len(self.unmapped) < _UNMAPPED_NAMES_MAX:
             self.unmapped.update(dict.fromkeys(_left_over(fields, self._used)))
         if self._id_paths:
@@ -190,13 +209,15 @@ class Mapping:
                 event["timestamp"] = moment + self._shift_ms
         else:
             sent = self._normalized(value)
-            moment = times.moment_ms(sent) if isinstance(sent, (str, int)) else None
+            moment = None
+            if (self._shift_ms or self.takes_notes) and isinstance(sent, (str, int)):
+                moment = times.moment_ms(sent)
             if self._shift_ms:
                 if moment is None:
                     raise RowError(f"timestamp is {_shown(value)}; only ISO 8601 and numbers can be moved")
                 sent = moment + self._shift_ms
             event["timestamp"] = sent
-        if moment is not None:
+        if self.takes_notes and moment is not None:
             self.oldest_ms = moment if self.oldest_ms is None else min(self.oldest_ms, moment)
             self.newest_ms = moment if self.newest_ms is None else max(self.newest_ms, moment)
 
@@ -270,6 +291,9 @@ def _typed(text: str, kind: Type) -> Value:
     """The value of a CSV's cell. Digits stay as they are written; what is not of the type stays text."""
     match kind:
         case "auto":
+            # A point and a sign are no digits. Whatever is longer is text, and most text ends here.
+            if text[0] not in _PLAIN_STARTS or len(text) > _PLAIN_DIGITS_MAX + 2:
+                return text
             plain = _PLAIN_NUMBER.fullmatch(text) and sum(map(str.isdecimal, text)) <= _PLAIN_DIGITS_MAX
             return msgspec.Raw(text.encode()) if plain and text != "-0" else text
         case "number":

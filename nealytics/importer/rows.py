@@ -169,7 +169,11 @@ class CsvRows:
                 if len(raws) > 1:
                     first = source.lines - len(raws) + 1
                     problem += f"; a quoted field goes on over lines {first} to {source.lines}"
-            if problem is None and any(not value.isascii() and _undecoded(value) for value in values):
+            if (
+                problem is None
+                and not raw.isascii()
+                and any(not value.isascii() and _undecoded(value) for value in values)
+            ):
                 problem = f"not valid {self.encoding} text; name the file's encoding with --encoding"
             fields = {} if problem else dict(zip(columns, values, strict=True))
             yield Row(self._number, source.offset, raw.rstrip(b"\r\n"), fields, problem, max(1, len(raws)))

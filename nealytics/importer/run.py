@@ -222,6 +222,8 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
                 ):
                     await settle_first()
                 first = first and not batch.events
+                # What all rows have in common has been seen; a name that is missing is looked for to the end.
+                mapping.takes_notes = first or bool(mapping.not_found())
             while in_flight:
                 await settle_first()
         finally:
@@ -236,6 +238,7 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
     result.seconds = time.monotonic() - began
     result.read, result.skipped = rows.counts.records, rows.counts.blank
     if result.damage is None:
+        progress.advanced(source.size or source.offset, result)
         _require_all_counted(rows, source, result, lines)
         if options.require_end and not (rows.counts.ends and rows.counts.ended_at == rows.last_number):
             result.damage = SourceError(
@@ -290,7 +293,7 @@ def _check_first(mapping: Mapping, batch: Batch, options: Options, progress: Pro
         names = ", ".join([*mapping.unmapped][:_NAMES_SHOWN])
         dots = any("." in name.replace("\\.", "") for _, name in missing)
         raise MappingError(
-            f"import: {told}: none of the first {len(batch.events):,} rows has that name;"
+            f"import: {told}: not found in {_first(len(batch.events), 'any of')};"
             + (f" names that nothing is mapped to are {names};" if names else "")
             + (" a dot that belongs to a name is written \\.;" if dots else "")
             + " nothing was sent. If only later rows have it, add --sparse"
@@ -298,8 +301,7 @@ def _check_first(mapping: Mapping, batch: Batch, options: Options, progress: Pro
     newest = mapping.newest_ms
     if newest is not None and newest in times.JANUARY_1970_MS:
         told = (
-            f"all times of the first {len(batch.events):,} rows are in January 1970, the last is"
-            f" {times.iso(newest)}"
+            f"the times of {_first(len(batch.events))} are in January 1970, the last is {times.iso(newest)}"
         )
         if options.time_unit is None:
             raise MappingError(
@@ -307,6 +309,10 @@ def _check_first(mapping: Mapping, batch: Batch, options: Options, progress: Pro
                 " sent. Add --time-unit s, or --time-unit ms if it is right"
             )
         progress.told(f"import: warning: {told}; is --time-unit {options.time_unit} right?")
+
+
+def _first(rows: int, which: str = "all of") -> str:
+    return "the first row" if rows == 1 else f"{which} the first {rows:,} rows"
 
 
 def _tell_unmapped(mapping: Mapping, options: Options, progress: Progress, told: set[str]) -> set[str]:
@@ -325,7 +331,7 @@ def _stop_if_all_refused(batch: Batch, refusals: list[Refusal], source: Source, 
     """If the first batch was refused whole for one reason that the options can help, nothing is settled."""
     if not batch.events or len(refusals) < batch.rows:
         return
-    refused = f"import: the server refused all of the first {batch.rows:,} rows"
+    refused = f"import: the server refused {_first(batch.rows)}"
     if all(refusal.field == "eventId" and _NOT_A_UUID in refusal.error for refusal in refusals):
         column = options.mapped.get("eventId", "eventId")
         raise NealyticsError(

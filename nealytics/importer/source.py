@@ -224,6 +224,9 @@ class _Unpacked(io.RawIOBase):
         return len(found)
 
     def packed_at(self, offset: int) -> int:
+        if self._packing is None:
+            self._marks.clear()
+            return offset
         while self._marks and self._marks[0][0] <= offset:
             self._packed_at = self._marks.popleft()[1]
         return self._packed_at

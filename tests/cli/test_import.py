@@ -562,7 +562,7 @@ def test_a_mapped_name_that_no_row_has_is_an_error_before_anything_is_sent(
     file = nested(tmp_path / "v.ndjson")
     result = run(server, file, *CSV_OPTIONS, "--map", "userId=context.uid")
     assert result.exit_code == 1
-    assert "--map userId=context.uid: none of the first 5 rows has that name" in result.output
+    assert "--map userId=context.uid: not found in any of the first 5 rows" in result.output
     assert "context.user, context.locale, context.a\\.b, plan, n" in result.output
     assert server.requests == 0
     result = run(server, file, *CSV_OPTIONS, "--map", "userId=context.uid", "--sparse")
@@ -590,6 +590,9 @@ def test_a_repeated_run_fails_as_long_as_rows_are_rejected(server: BatchServer, 
     assert "v.csv.rejected.ndjson" in result.output
     assert "--restart" in result.output
     assert run(server, file, *CSV_OPTIONS, "--allow-rejected").exit_code == 0
+    with file.open("a") as more:
+        more.write("\n")  # a blank line behind the last row is no news
+    assert "nothing to do" in run(server, file, *CSV_OPTIONS).output
     visits(file, 20)
     result = run(server, file, *CSV_OPTIONS, "--restart")
     assert result.exit_code == 0, result.output
@@ -733,7 +736,10 @@ def test_seconds_are_not_taken_for_milliseconds_of_1970(server: BatchServer, tmp
         options = CSV_OPTIONS
         result = run(server, file, *options)
         assert result.exit_code == 1
-        assert "in January 1970, the last is 1970-01-20T21:20:47Z" in result.output
+        assert (
+            "the times of the first row are in January 1970, the last is 1970-01-20T21:20:47Z"
+            in result.output
+        )
         assert "--time-unit s" in result.output
         assert server.requests == 0
         options = [*CSV_OPTIONS, "--time-unit", "ms"]
