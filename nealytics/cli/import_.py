@@ -434,8 +434,8 @@ def _tell(result: Result, options: Options) -> None:
         before = f" (after {result.resumed_at:,} of earlier runs)" if result.resumed_at else ""
         click.echo(
             f"import: {result.read:,} record{'s' * (result.read != 1)} read{before}:"
-            f" {result.accepted:,} accepted, {result.rejected:,} rejected, {result.skipped:,} skipped; {result.seconds:.1f} s,"
-            f" {rate:,.0f} events/s"
+            f" {result.accepted:,} accepted, {result.rejected:,} rejected, {result.skipped:,} skipped;"
+            f" {result.seconds:.1f} s, {rate:,.0f} events/s"
         )
     for refusal in result.first_refusals[:_REFUSALS_SHOWN]:
         where = f"{refusal.field}: " if refusal.field else ""
