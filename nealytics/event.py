@@ -43,6 +43,9 @@ _SHOWN_CHARS_MAX = 64
 _ID_DOMAIN = b"nealytics: eventId of a browser key\0"
 
 
+Timestamp = str | int | float | None
+
+
 class Sent(msgspec.Struct, rename="camel", gc=False):
     """An event as the client wrote it. `gc=False`: it holds no containers, so no cycle can run through it."""
 
@@ -55,7 +58,7 @@ class Sent(msgspec.Struct, rename="camel", gc=False):
     metadata_json: str | None = None
     metadata: msgspec.Raw = _ABSENT
     event_id: UUID | None = None
-    timestamp: str | int | float | None = None
+    timestamp: msgspec.Raw = _ABSENT  # a `Timestamp`; decoded once, and only the last that the event has
 
 
 class _Undecoded(msgspec.Struct, rename="camel", gc=False):
@@ -130,6 +133,7 @@ class InvalidEvent(NealyticsError):
 _random_bits = Random().getrandbits
 
 _one = msgspec.json.Decoder(Sent)
+_timestamp = msgspec.json.Decoder(Timestamp)
 _many = msgspec.json.Decoder(list[Sent])
 _pieces = msgspec.json.Decoder(list[msgspec.Raw])
 _anything = msgspec.json.Decoder(msgspec.Raw)
@@ -249,14 +253,14 @@ def freeze(sent: Sent, received_ms: int, limits: Limits, *, explain: bool = True
 
     received_id = sent.event_id
     event_id = received_id.int if received_id is not None else new_event_id(received_ms)
-    timestamp = sent.timestamp
+    timestamp = _decode_timestamp(sent.timestamp, explain=explain)
     if timestamp is None:
         timestamp_ms = event_id >> 80 if _is_uuid7(event_id) else received_ms
     elif isinstance(timestamp, str):
         try:
             timestamp_ms = epoch_ms(timestamp)
         except ValueError:
-            raise _timestamp_problem(timestamp) from None
+            raise _timestamp_problem(_quoted(timestamp)) from None
     else:
         timestamp_ms = floor(timestamp)
     if not limits.oldest_ms(received_ms) <= timestamp_ms <= received_ms + limits.future_ms_max:
@@ -305,10 +309,27 @@ def _is_uuid7(event_id: int) -> bool:
     return event_id >> 76 & 0xF == 7 and event_id >> 62 & 0b11 == 0b10
 
 
-def _timestamp_problem(text: str) -> InvalidEvent:
+def has_timestamp(sent: Sent) -> bool:
+    return sent.timestamp is not _ABSENT and bytes(sent.timestamp) != _NULL
+
+
+def _decode_timestamp(raw: msgspec.Raw, *, explain: bool) -> Timestamp:
+    # A number of many digits takes 9 µs, and an event may name the field as often as its size allows: so this
+    # is left to the last one. It adds 0.05 µs to an event.
+    if raw is _ABSENT:
+        return None
+    try:
+        timestamp: Timestamp = _timestamp.decode(raw)
+        return timestamp
+    except _UNREADABLE:
+        shown = _shown(bytes(raw)) if explain else ""
+    raise _timestamp_problem(shown)
+
+
+def _timestamp_problem(shown: str) -> InvalidEvent:
     return InvalidEvent(
         "invalid_event",
-        f"timestamp is {_quoted(text)}; it must be ISO 8601 text or epoch milliseconds",
+        f"timestamp is {shown}; it must be ISO 8601 text or epoch milliseconds",
         "timestamp",
         detail="Write it like 2030-01-31T12:00:00.000Z, or leave it out.",
     )
@@ -358,7 +379,7 @@ def _window_problem(sent: Sent, timestamp_ms: int, received_ms: int, limits: Lim
     newest = iso_utc(received_ms + limits.future_ms_max)
     field = "timestamp"
     what = f"timestamp is {iso_utc(timestamp_ms)}"
-    if sent.timestamp is None and sent.event_id is not None:
+    if sent.event_id is not None and not has_timestamp(sent):
         field = "eventId"
         what = f"there is no timestamp and the time in the UUIDv7 eventId is {iso_utc(timestamp_ms)}"
     return InvalidEvent(
@@ -407,12 +428,7 @@ def _explained(error: Exception, body: bytes, offset: int = 0) -> InvalidEvent:
         value = _shown(bytes(getattr(_fields.decode(body), _ATTRIBUTES[field])))
     except (*_UNREADABLE, KeyError):
         pass  # decode_events has no single event to look into; nobody shows that message
-    if field == "eventId":
-        wanted = "a UUID"
-    elif field == "timestamp":
-        wanted = "ISO 8601 text or epoch milliseconds"
-    else:
-        wanted = "a string"
+    wanted = "a UUID" if field == "eventId" else "a string"
     return InvalidEvent(
         "invalid_event",
         f"{field} is {value}; it must be {wanted}",

@@ -16,7 +16,7 @@ import msgspec
 from nealytics import timestamps
 from nealytics.auth.claims import FILTERS_MAX
 from nealytics.config import IngestConfig
-from nealytics.event import Sent
+from nealytics.event import Sent, Timestamp
 from nealytics.queries.filters import COLUMNS, FILTER_CHARS_MAX, META, OPS
 from nealytics.queries.params import Parameter
 
@@ -163,7 +163,8 @@ def event_schema(limits: IngestConfig) -> Schema:
     properties = {}
     for field in msgspec.structs.fields(Sent):
         name = field.encode_name
-        schema = {} if field.type is msgspec.Raw else msgspec.json.schema(field.type)
+        kind = Timestamp if name == "timestamp" else field.type
+        schema = {} if kind is msgspec.Raw else msgspec.json.schema(kind)
         if name in _REQUIRED:
             schema |= {"minLength": 1, "maxLength": limits.identifier_chars_max}
         elif name == "userId":

@@ -34,7 +34,7 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from nealytics.errors import Refused
-from nealytics.event import Event, InvalidEvent, decode_event, freeze, is_utf8
+from nealytics.event import Event, InvalidEvent, decode_event, freeze, has_timestamp, is_utf8
 from nealytics.ingest.admission import Admission
 
 log = logging.getLogger("nealytics.takeover")
@@ -163,9 +163,9 @@ def _event(line: _Line, admission: Admission) -> Event:
     if not is_utf8(line.text):
         raise InvalidEvent("invalid_json", "the line is not UTF-8")
     sent = decode_event(line.text)
-    for value, field in ((sent.event_id, "eventId"), (sent.timestamp, "timestamp")):
+    for is_there, field in ((sent.event_id is not None, "eventId"), (has_timestamp(sent), "timestamp")):
         # One made here would be another one at a second import.
-        if value is None:
+        if not is_there:
             raise InvalidEvent("invalid_event", f"{field} is missing, so the event has no identity", field)
     # It was acknowledged: a limit that the C# engine did not have must not lose it now.
     limits = msgspec.structs.replace(admission.limits, metadata_bytes_max=0)
