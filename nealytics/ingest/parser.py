@@ -52,6 +52,8 @@ _ELEMENTS_FREE = 1_000
 
 # Elements between two yields.
 _STEP_ELEMENTS = 256
+# More than the decoder takes, by far: what is deeper need not be searched to its end.
+_DEPTH_MAX = 100_000
 # Bytes that are searched for brackets between two yields: at most 2 ms.
 _WINDOW_BYTES = 8 * 1024
 
@@ -360,6 +362,8 @@ def _find_cut(body: bytes, start: int) -> Iterator[int]:
                         comma = position
                 elif kind in _OPENING:
                     depth += 1
+                    if depth > _DEPTH_MAX:
+                        raise _malformed("it is nested too deeply", position)
                 elif depth:
                     depth -= 1
                 else:

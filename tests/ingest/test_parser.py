@@ -348,3 +348,9 @@ def test_elements_after_the_first_100_errors_are_counted_under_the_same_reason(b
         assert outcome.refused == {reason: 900}
         assert [refusal.index for refusal in outcome.errors] == list(range(ERRORS_SHOWN_MAX))
         assert all(refusal.error for refusal in outcome.errors)
+
+
+def test_brackets_beyond_any_depth_are_not_searched_to_the_end():
+    with pytest.raises(InvalidEvent, match="nested too deeply") as caught:
+        run(parse_array, b"[" * (1 << 20), LIMITS, ANY)
+    assert caught.value.reason == "invalid_json"
