@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import QueryConfig
@@ -31,6 +32,7 @@ from tests.http.reader import (
     ms,
     on_the_engine,
     reader_of,
+    token_of,
 )
 from tests.queries.required import required
 
@@ -78,7 +80,12 @@ def a_quarter() -> list[Event]:
     ]
 
 
-QUARTER = {"from": "2024-04-01", "to": "2024-07-01"}
+QUARTER = {"from": "2024-04-01", "to": "2024-07-01T00:00:00Z"}
+
+
+def going_on(bucket: str, interval: str) -> dict[str, bool]:
+    """How a bucket is marked that now holds, or that has not begun."""
+    return {"partial": True} if bucket >= start_of(interval, event(NOW)) else {}
 
 
 def start_of(interval: str, event: Event) -> str:
@@ -257,7 +264,10 @@ class TestOnTheEngine:
             "from": "2024-04-01T00:00:00Z",
             "to": "2024-07-01T00:00:00Z",
             "totalCount": 400,
-            "points": [{"bucket": bucket, "count": counts[bucket]} for bucket in sorted(counts)],
+            "points": [
+                {"bucket": bucket, **going_on(bucket, interval), "count": counts[bucket]}
+                for bucket in sorted(counts)
+            ],
         }
 
     @pytest.mark.parametrize("group_by", ["event_type", "item_id", "session_id"])
@@ -267,7 +277,12 @@ class TestOnTheEngine:
         await reader.store_twice(*events)
         counts = Counter((start_of("day", event), getattr(event, group_by)) for event in events)
         expected = [
-            {"bucket": bucket, **({} if value is None else {"series": value}), "count": count}
+            {
+                "bucket": bucket,
+                **going_on(bucket, "day"),
+                **({} if value is None else {"series": value}),
+                "count": count,
+            }
             for (bucket, value), count in sorted(
                 counts.items(), key=lambda item: (item[0][0], item[0][1] is None, (item[0][1] or "").encode())
             )
@@ -307,7 +322,10 @@ class TestOnTheEngine:
             "mode": mode,
             "from": "2024-04-01T00:00:00Z",
             "to": "2024-07-01T00:00:00Z",
-            "points": [{"bucket": bucket, "activeCount": len(active[bucket])} for bucket in sorted(active)],
+            "points": [
+                {"bucket": bucket, **going_on(bucket, interval), "activeCount": len(active[bucket])}
+                for bucket in sorted(active)
+            ],
         }
         answer = await reader.answer(ACTIVE, interval=interval, by=by, mode=mode, limit="1", **QUARTER)
         assert [point["bucket"] for point in answer["points"]] == [min(active)]
@@ -315,7 +333,7 @@ class TestOnTheEngine:
     async def test_a_day_of_anonymous_events_has_nobody_active(self, reader: Reader):
         await reader.store_twice(event(), event(session_id="s2"))
         answer = await reader.answer(ACTIVE)
-        assert answer["points"] == [{"bucket": "2024-06-15T00:00:00Z", "activeCount": 0}]
+        assert answer["points"] == [{"bucket": "2024-06-15T00:00:00Z", "partial": True, "activeCount": 0}]
         assert (await reader.answer(ACTIVE, by="session"))["points"][0]["activeCount"] == 2
 
     async def test_ids_that_the_c_sharp_engine_stored_empty_count_as_absent(self, reader: Reader):
@@ -324,8 +342,8 @@ class TestOnTheEngine:
         assert [item["key"] for item in (await reader.answer(TOP, dimension="item_id"))["items"]] == ["/"]
         bucket = "2024-06-15T12:00:00Z"
         assert (await reader.answer(TIMESERIES, groupBy="item_id"))["points"] == [
-            {"bucket": bucket, "series": "/", "count": 1},
-            {"bucket": bucket, "count": 2},
+            {"bucket": bucket, "partial": True, "series": "/", "count": 1},
+            {"bucket": bucket, "partial": True, "count": 2},
         ]
 
     async def test_both_ends_of_a_range_count(self, reader: Reader):
@@ -344,10 +362,10 @@ class TestOnTheEngine:
         )
         assert answer["points"] == [
             {"bucket": "2024-06-14T12:00:00Z", "count": 1},
-            {"bucket": "2024-06-15T12:00:00Z", "count": 1},
+            {"bucket": "2024-06-15T12:00:00Z", "partial": True, "count": 1},
         ]
         answer = await reader.answer(ACTIVE, interval="month")
-        assert answer["points"] == [{"bucket": "2024-06-01T00:00:00Z", "activeCount": 2}]
+        assert answer["points"] == [{"bucket": "2024-06-01T00:00:00Z", "partial": True, "activeCount": 2}]
         assert [item["count"] for item in (await reader.answer(TOP))["items"]] == [2]
 
     async def test_where_nothing_happened_there_is_no_point(self, reader: Reader):
@@ -535,10 +553,24 @@ async def test_arguments_that_make_no_sense_are_refused_by_name():
             assert body["detail"]
 
 
-async def test_bytes_that_are_no_text_are_no_fault_of_ours():
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("eventType=%FF%FE&limit=x", "eventType"),
+        ("limit=5&filter=event_type:eq:caf%E9", "filter"),
+        ("filter=event_type:eq:%ED%A0%80", "filter"),  # half a surrogate pair
+        ("unknown=%FF", "unknown"),
+        ("%FF=1", "\ufffd"),
+    ],
+)
+async def test_a_query_that_is_no_utf_8_is_refused_by_name(query: str, field: str):
     async with reader_of(ClickHouseUnavailable("must not be asked")) as reader:
-        status, _, _ = await reader.get(TIMELINE + "?eventType=%FF%FE&limit=x")
-        assert status == 400
+        assert reader._http is not None
+        url = URL(f"{reader.url}{TIMELINE}?{query}", encoded=True)
+        headers = {"Authorization": f"Bearer {token_of('shop', 'acme')}"}
+        async with reader._http.get(url, headers=headers) as answer:
+            body = await answer.json()
+        assert (answer.status, body["code"], body["field"]) == (400, "invalid_parameter", field)
 
 
 @pytest.mark.parametrize(
