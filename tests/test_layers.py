@@ -10,7 +10,7 @@ PACKAGE = Path(nealytics.__file__).parent
 # Each layer may import from the layers before it and from itself.
 LAYERS = [
     {"nealytics", "client_address", "directories", "errors", "notify", "pace", "process", "shared"}
-    | {"timestamps", "tls"},
+    | {"query_string", "timestamps", "tls"},
     {"observe"},
     {"config"},
     {"event"},

@@ -20,6 +20,7 @@ from nealytics.auth.scope import Scope
 from nealytics.clickhouse import encoding
 from nealytics.config import QueryConfig
 from nealytics.errors import NealyticsError, Refused
+from nealytics.http import accept
 from nealytics.http.app import Cors
 from nealytics.http.reads import Reads, while_connected
 from nealytics.http.streaming import Places, break_off, head_of, require_http_1_1
@@ -52,7 +53,7 @@ class Exports:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         scope = await self._reads.scope_of(request, STREAM)
         arguments = self._reads.arguments_of(request, STREAM)
-        params = export.parse(arguments, request.headers.get(hdrs.ACCEPT, ""))
+        params = export.parse(arguments, _preferred_type(request))
         events = self._reads.events_of(scope)
         require_http_1_1(request)
         headers: dict[str, str] = {hdrs.CONTENT_DISPOSITION: f'attachment; filename="{_filename(params)}"'}
@@ -197,13 +198,15 @@ def _too_large(error: NealyticsError) -> bool:
     return isinstance(error, Refused) and error.code == "query_too_large"
 
 
+def _preferred_type(request: web.Request) -> str | None:
+    header = ",".join(request.headers.getall(hdrs.ACCEPT, []))
+    return accept.preferred_type(header, export.CONTENT_TYPES.values())
+
+
 def _encoding_for(request: web.Request) -> str | None:
-    accepted = set()
-    for part in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower().split(","):
-        name, _, weight = part.partition(";")
-        if weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
-            accepted.add(name.strip())
-    return next((name for name in _ENCODINGS if name in accepted), None)
+    asked = accept.weights(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
+    best = max(_ENCODINGS, key=lambda name: asked.get(name, 0.0))  # of equals the first
+    return best if asked.get(best) else None
 
 
 def _filename(params: Params) -> str:

@@ -71,7 +71,7 @@ STREAM_ERRORS = {
     505: ("http_1_1_needed",),
 }
 SEND_ERRORS = {
-    400: ("invalid_json", "invalid_event", "outside_time_window", "bad_request"),
+    400: ("invalid_json", "invalid_event", "outside_time_window", "bad_request", "invalid_parameter"),
     401: ("unauthorized",),
     403: ("forbidden",),
     408: ("request_timeout",),

@@ -46,6 +46,7 @@ from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.filters import parse_filter
 from nealytics.queries.params import Arguments
 from nealytics.queries.scoped import Events, Fence, FenceDown, limit_settings
+from nealytics.query_string import check_utf8
 
 log = logging.getLogger("nealytics.http.reads")
 
@@ -105,6 +106,8 @@ class Reads:
         return scope
 
     def arguments_of(self, request: web.Request, route: Route) -> Arguments:
+        """Raises `Refused` (400) for a query string that is not UTF-8."""
+        check_utf8(request.rel_url.raw_query_string)
         return Arguments(request.query, self.config, int(self._clock() * 1000), route.parameters)
 
     def charge(self, scope: Scope) -> Charge:
@@ -134,7 +137,7 @@ class Reads:
 
             answer = await while_connected(request, run())
             if (records := answer.records) is not None:
-                otel.note("neavents.records_returned", records)
+                otel.note(f"neavents.{endpoint.counted_as}", records)
             answer.warnings = [*arguments.warnings, *answer.warnings]
             rows_bytes = charge.bytes
             body = await encoded(answer, charge)

@@ -38,6 +38,7 @@ from nealytics.ingest.ratelimit import PERMIT_BYTES, PERMIT_EVENTS, AddressRate,
 from nealytics.ingest.slices import Slices
 from nealytics.observe import otel, request_id
 from nealytics.observe.metrics import Metrics
+from nealytics.query_string import flag
 
 log = logging.getLogger("nealytics.ingest")
 
@@ -162,6 +163,7 @@ class Ingest:
 
     async def batch(self, request: web.Request) -> web.Response:
         grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
+        wait = flag(request.query, "wait")
         bill = self._bill(request, grant)
         body = await self._body(request, bill)
         received_ms = self._admission.now_ms()
@@ -179,7 +181,7 @@ class Ingest:
             return _answer(_STATUSES.get(code, 400), _nothing_accepted(parsed))
         lsns = await self._admission.admit_rows(rows)
         answer = BatchAnswer(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
-        if request.query.get("wait", "").lower() not in ("true", "1"):
+        if not wait:
             return _answer(202, answer)
         self._committer.flush_soon()
         try:

@@ -32,6 +32,7 @@ REFUSED_REASONS = (
     "body_too_large",
     "unsupported_encoding",
     "bad_request",
+    "invalid_parameter",
     "request_timeout",
     "log_full",
     "log_broken",

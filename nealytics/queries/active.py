@@ -308,6 +308,7 @@ ENDPOINT = Endpoint(
     parameters=PARAMETERS,
     parse=parse,
     run=run,
+    counted_as="buckets_returned",
     answer=Active,
     example=Active(
         project_id="my-app",

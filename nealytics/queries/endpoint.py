@@ -53,6 +53,8 @@ class Endpoint(Route, Generic[P]):
     run: Callable[[Events, P], Awaitable[Answer]]
     answer: type[Answer]
     example: Answer
+    # How a span calls the number of what is listed. Some have the name that they had in the C# engine.
+    counted_as: str = "records_returned"
 
 
 @dataclass(frozen=True, kw_only=True)

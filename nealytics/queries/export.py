@@ -138,9 +138,11 @@ class Slice(NamedTuple):
         )
 
 
-def parse(arguments: Arguments, accept: str) -> Params:
+def parse(arguments: Arguments, accepted: str | None) -> Params:
+    """`accepted` is the content type that the header Accept prefers."""
+    preferred = next((name for name, kind in CONTENT_TYPES.items() if kind == accepted), "ndjson")
     return Params(
-        format=arguments.choice("format") or _accepted(accept),
+        format=arguments.choice("format") or preferred,
         selection=arguments.selection(),
         end=arguments.flag("end"),
     )
@@ -281,13 +283,3 @@ def _of_slice(params: Params, part: Slice) -> tuple[str, dict[str, Param]]:
 
 def _within(params: Params, part: Slice, bind: Bind) -> str:
     return msgspec.structs.replace(params.selection, from_ms=part.from_ms, to_ms=part.to_ms).where(bind)
-
-
-def _accepted(accept: str) -> str:
-    """The first format that Accept names; anything else, such as `*/*`, is the default."""
-    for part in accept.lower().split(","):
-        named = part.partition(";")[0].strip()
-        for name, content_type in CONTENT_TYPES.items():
-            if named == content_type:
-                return name
-    return "ndjson"

@@ -24,6 +24,7 @@ from nealytics.event import is_text
 from nealytics.queries.filters import META, OPS, Field, Filter, Selection, parse_field, parse_filter
 from nealytics.queries.instants import INSTANT_MS_MIN, Bound, instant_ms, is_date, iso_utc
 from nealytics.queries.invalid import invalid, shown
+from nealytics.query_string import is_true, not_utf8
 
 TEXT_CHARS_MAX = 256
 ITEM_ID_CHARS_MAX = 2_048  # item ids may be URLs
@@ -284,10 +285,7 @@ class Arguments:
         return parse_field(name, text)
 
     def flag(self, name: str) -> bool:
-        text = self.text(name)
-        if text is not None and text.lower() not in ("true", "false", "1", "0"):
-            raise invalid(name, f"{name} is {shown(text)}", "Write true or false.")
-        return text is not None and text.lower() in ("true", "1")
+        return is_true(name, self.text(name) or "")
 
     def integer(self, name: str) -> int | None:
         """A whole number within the declared bounds; or the declared default."""
@@ -415,7 +413,7 @@ def _checked(declared: Parameter, value: str) -> str:
             "A longer value cannot be asked for.",
         )
     if not is_text(value):
-        raise invalid(name, f"{name} is not valid UTF-8", "Percent-encode the UTF-8 bytes of the text.")
+        raise not_utf8(name)
     return value
 
 

@@ -153,6 +153,7 @@ ENDPOINT = Endpoint(
     parameters=PARAMETERS,
     parse=parse,
     run=run,
+    counted_as="sessions_returned",
     answer=Sessions,
     example=Sessions(
         project_id="my-app",

@@ -199,6 +199,7 @@ ENDPOINT = Endpoint(
     parameters=PARAMETERS,
     parse=parse,
     run=run,
+    counted_as="buckets_returned",
     answer=TimeSeries,
     example=TimeSeries(
         project_id="my-app",

@@ -318,6 +318,9 @@ class TestOnTheEngine:
             "application/vnd.apache.parquet"
         )
         assert await type_of("text/csv", format="ndjson") == "application/x-ndjson"
+        assert await type_of("text/csv;q=0.5, application/x-ndjson") == "application/x-ndjson"
+        assert await type_of("application/x-ndjson;q=0.1, text/csv;q=0.9") == "text/csv; charset=utf-8"
+        assert await type_of("application/x-ndjson;q=0, */*") == "text/csv; charset=utf-8"
 
     async def test_the_head_says_what_it_is_and_a_head_request_gets_no_more(self, reader: Reader):
         await reader.store(event())
@@ -327,7 +330,7 @@ class TestOnTheEngine:
             headers = answer.headers
             assert len(await answer.read()) > len(export.CSV_HEADER)
         assert headers["Content-Disposition"] == (
-            'attachment; filename="events-20240601T1000005Z-20240616T000000Z.csv"'
+            'attachment; filename="events-20240601T1000005Z-20240616T235959999Z.csv"'
         )
         assert headers["Cache-Control"] == "no-store"
         assert headers["Access-Control-Allow-Origin"] == "https://shop.example"

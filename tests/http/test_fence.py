@@ -90,7 +90,7 @@ async def answer(
 async def exported(reader: Reader, kind: type[Events], scope: Scope, output_format: str) -> list[Any]:
     """What an export asks: how many there are, and what they are. Parquet's question, answered as text."""
     arguments = Arguments(MultiDict(), reader.config.query, ms(NOW), export.STREAM.parameters)
-    params = msgspec.structs.replace(export.parse(arguments, ""), format=output_format)
+    params = msgspec.structs.replace(export.parse(arguments, None), format=output_format)
     events = events_of(reader, kind, scope)
     range_ = (params.selection.from_ms, params.selection.to_ms)
     part = (

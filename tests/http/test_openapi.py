@@ -181,7 +181,7 @@ def test_the_parameters_are_the_declared_ones(route: Route):
 # Streams take what a header says as well. The token is read before anything else.
 PARSE_STREAM: dict[str, Callable[[Arguments], Any]] = {
     live.STREAM.path: lambda arguments: live.parse(arguments, ""),
-    export.STREAM.path: lambda arguments: export.parse(arguments, ""),
+    export.STREAM.path: lambda arguments: export.parse(arguments, None),
 }
 READ_ELSEWHERE = {"access_token"}
 

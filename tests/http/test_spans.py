@@ -15,7 +15,17 @@ from nealytics.observe import otel
 from nealytics.observe.metrics import Metrics
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.endpoint import Endpoint
-from tests.http.reader import SUMMARY, TIMELINE, TOP, Reader, event, on_the_engine, reader_of
+from tests.http.reader import (
+    ACTIVE,
+    SUMMARY,
+    TIMELINE,
+    TIMESERIES,
+    TOP,
+    Reader,
+    event,
+    on_the_engine,
+    reader_of,
+)
 
 
 class FakeSpan:
@@ -60,8 +70,22 @@ class TestOnTheEngine:
             assert len((await page.answer(TOP))["items"]) == 2
             assert len(await page.timeline(eventType="none")) == 0
             await page.answer(SUMMARY)
-        told = [span.attributes.get("neavents.records_returned") for span in tracing.spans]
-        assert told == [2, 2, 0, None]
+            await page.sessions()
+            await page.answer(TIMESERIES)
+            await page.answer(ACTIVE)
+        told = [
+            {name: value for name, value in span.attributes.items() if name.endswith("_returned")}
+            for span in tracing.spans
+        ]
+        assert told == [
+            {"neavents.records_returned": 2},
+            {"neavents.records_returned": 2},
+            {"neavents.records_returned": 0},
+            {},
+            {"neavents.sessions_returned": 1},
+            {"neavents.buckets_returned": 1},
+            {"neavents.buckets_returned": 1},
+        ]
         assert all(span.has_ended for span in tracing.spans)
 
 
@@ -120,7 +144,7 @@ async def test_an_answer_that_is_broken_off_has_failed_although_its_status_is_20
     source: Any = pieces()
     span = FakeSpan()
     with otel.within(span):
-        await _send(request, response, source, reads)
+        await _send(request, response, source, reads, None)
     assert span.failed == "broken_off"
     assert span.recorded == [
         {"refused": "ClickHouseUnavailable", "clickhouse": "ClickHouseError", "ours": "KeyError"}[kind]

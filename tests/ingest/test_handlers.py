@@ -736,3 +736,26 @@ async def test_event_without_an_id_has_one_made_here_with_every_key():
         for key in (BOUND, ANY):
             await worker.post(TRACK, event(), key=key)
         assert [stored.version for stored in await stored_ids(worker)] == [7, 7]
+
+
+@pytest.mark.parametrize("wait", ["abc", "yes", "2", "\ufffd"])
+async def test_a_wait_that_is_neither_true_nor_false_is_refused_and_nothing_is_stored(wait):
+    async with serving() as worker:
+        answer = await worker.post(BATCH, [event()], params={"wait": wait})
+        assert answer.error == (400, "invalid_parameter", "wait")
+        assert not await worker.rows()
+        assert worker.refused("invalid_parameter") == 1
+        assert (await worker.post(BATCH, [event()], params=[("wait", "1"), ("WAIT", "0")])).error == (
+            400,
+            "invalid_parameter",
+            "wait",
+        )
+        for waits in ("false", "0", "", " "):
+            assert (await worker.post(BATCH, [event()], params={"wait": waits})).status == 202
+
+
+@pytest.mark.parametrize("params", [{"wait": "TRUE"}, {"WAIT": "1"}])
+async def test_a_wait_may_have_any_case(params):
+    async with serving() as worker:
+        answer = await worker.post(BATCH, [event()], params=params)
+        assert "committed" in answer.json
