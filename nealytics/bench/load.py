@@ -28,6 +28,7 @@ class Result(msgspec.Struct, kw_only=True):
     seconds: float
     p50_ms: float
     p99_ms: float
+    max_ms: float = 0.0
 
     @property
     def events_per_second(self) -> float:
@@ -167,6 +168,7 @@ async def run(
         seconds=took,
         p50_ms=quantile(ordered, 0.5) * 1000,
         p99_ms=quantile(ordered, 0.99) * 1000,
+        max_ms=max(ordered, default=0.0) * 1000,
     )
 
 

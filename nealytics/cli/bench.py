@@ -11,6 +11,7 @@ import click
 import msgspec
 import uvloop
 
+from nealytics.bench import answers as answers_bench
 from nealytics.bench import baseline as baseline_app
 from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import load as load_generator
@@ -252,6 +253,33 @@ def merges(rounds: int, directory: Path | None, as_json: bool) -> None:
     """What it costs the embedded engine to sync the parts that its merges make, in turns with not syncing
     them."""
     report = asyncio.run(merges_bench.merges(rounds=rounds, directory=directory, say=_say(as_json)))
+    _show(report, as_json)
+
+
+@bench.command("answers")
+@click.option(
+    "--executable",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="Another program as the node, e.g. an older one.",
+)
+@click.option("--rounds", type=click.IntRange(1, 20), default=3, show_default=True)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.5, 60),
+    default=3.0,
+    show_default=True,
+    help="Of `track` beside each question.",
+)
+@_shared
+def answers_(
+    executable: Path | None, rounds: int, seconds: float, directory: Path | None, as_json: bool
+) -> None:
+    """Large answers and slow readers: the longest step of the event loop, and what `track` of others takes.
+
+    Answers of up to 110 MB, two clients asking for them all the time, and twelve that do not read them."""
+    report = answers_bench.answers(
+        seconds=seconds, rounds=rounds, program=executable, directory=directory, say=_say(as_json)
+    )
     _show(report, as_json)
 
 
