@@ -12,10 +12,13 @@ from nealytics.config import IngestConfig, ServerConfig
 from nealytics.errors import Refused
 from nealytics.ingest.decompression import check_encoding, decompress, too_large
 from nealytics.ingest.slices import Slices
+from nealytics.pace import Pace
 
 # Joining more than this takes milliseconds, mostly for fresh memory. Joining releases the interpreter's lock.
 _JOINED_HERE_BYTES_MAX = 4 * 1024 * 1024
 _PIECE_BYTES = 64 * 1024
+# The chunks of a client may have one byte each, and joining them takes 0.7 µs each.
+_CHUNKED_READ_BYTES = 4 * 1024
 
 
 class BodyReader:
@@ -46,7 +49,8 @@ class BodyReader:
         then while it is decompressed."""
         content = request.content
         # Nearly always the whole body came with the head: no task switch, no timer.
-        body = content.read_nowait() if content.is_eof() else await self._receive(request)
+        is_there = content.is_eof() and request.content_length is not None
+        body = content.read_nowait() if is_there else await self._receive(request)
         if len(body) > self._bytes_max:
             raise too_large(self._bytes_max)
         if not encoding:
@@ -66,19 +70,22 @@ class BodyReader:
         end = now() + self._request_s - getattr(request.protocol, "head_s", 0.0)
         content = request.content
         # Gathered, because a client may send single bytes; in pieces, because a large body would be copied.
+        read_bytes = _PIECE_BYTES if request.content_length is not None else _CHUNKED_READ_BYTES
+        pace = Pace()
         pieces: list[bytes] = []
         piece = bytearray()
         size = 0
         try:
             while True:
                 async with asyncio.timeout_at(min(end, now() + self._idle_s)):
-                    chunk = await content.readany()
+                    chunk = await content.read(read_bytes)
                 piece += chunk
                 if not chunk or len(piece) >= _PIECE_BYTES:
                     pieces.append(bytes(piece))
                     piece.clear()
                 if not chunk:
                     return await _join(pieces)
+                await pace.rest()
                 size += len(chunk)
                 if size > self._bytes_max:
                     raise too_large(self._bytes_max)

@@ -92,3 +92,13 @@ async def test_no_body_holds_the_event_loop_for_20_ms(name, mib):
     )
     assert status in {b"202", b"400", b"413"}
     assert longest_s < STEP_S_MAX
+
+
+async def test_body_of_single_byte_chunks_does_not_hold_the_event_loop_for_20_ms():
+    head = f"POST /api/v1/telemetry/batch HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\n"
+    body = b"1\r\n \r\n" * 200_000 + b"0\r\n\r\n"
+    request = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + body
+    longest_s, status = await longest_step_s(request, MIB)
+    print(f"chunks of one byte {longest_s * 1000:6.1f} ms")
+    assert status == b"400"
+    assert longest_s < STEP_S_MAX
