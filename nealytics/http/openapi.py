@@ -23,7 +23,15 @@ from aiohttp import hdrs, web
 from nealytics import __version__
 from nealytics.config import Config
 from nealytics.http.health import IngestReadiness, Readiness
-from nealytics.http.openapi_schemas import Schema, Schemas, event_schema, parameter_schema, ref
+from nealytics.http.openapi_schemas import (
+    TIME_ZONE,
+    Schema,
+    Schemas,
+    event_schema,
+    parameter_schema,
+    ref,
+    time_zone_schema,
+)
 from nealytics.http.responses import ErrorBody, names_tag
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK, BatchAnswer
 from nealytics.queries import ENDPOINTS, STREAMS
@@ -167,7 +175,11 @@ def document(config: Config) -> Schema:
                 for tag, errors in _ERRORS.items()
                 for status, codes in errors.items()
             },
-            "schemas": {**schemas.components, "Event": event_schema(config.ingest)},
+            "schemas": {
+                **schemas.components,
+                "Event": event_schema(config.ingest),
+                TIME_ZONE: time_zone_schema(),
+            },
         },
     }
 
@@ -279,6 +291,7 @@ def _with_values(text: str, config: Config) -> str:
 
 def _sending(schemas: Schemas) -> Schema:
     one, many = ref("Event"), {"type": "array", "items": ref("Event")}
+    some = {**many, "minItems": 1}
     wait = {
         "name": "wait",
         "in": "query",
@@ -309,8 +322,8 @@ def _sending(schemas: Schemas) -> Schema:
                 "requestBody": {
                     "required": True,
                     "content": {
-                        "application/json": {"schema": many},
-                        "application/x-ndjson": {"schema": {"type": "string"}},
+                        "application/json": {"schema": {"anyOf": [some, one]}},
+                        "application/x-ndjson": {"schema": {"type": "string", "minLength": 1}},
                     },
                 },
                 "responses": {
@@ -325,14 +338,15 @@ def _sending(schemas: Schemas) -> Schema:
                 "operationId": "beacon",
                 "tags": ["Sending"],
                 "summary": "Events from navigator.sendBeacon",
-                "description": "An event or an array of them, whatever the content type. Those that cannot be"
-                " accepted are left out.",
+                "description": "An event, an array of them, or NDJSON, whatever the content type. Those that"
+                " cannot be accepted are left out.",
                 "security": [{"keyInQuery": []}],
                 "requestBody": {
                     "required": True,
                     "content": {
                         "application/json": {"schema": {"oneOf": [many, one]}},
-                        "text/plain": {"schema": {"type": "string"}},
+                        "text/plain": {"schema": {"type": "string", "minLength": 1}},
+                        "application/x-ndjson": {"schema": {"type": "string", "minLength": 1}},
                     },
                 },
                 "responses": {

@@ -7,6 +7,7 @@ Pure; `openapi` puts the document together.
     event_schema        the struct that bodies are decoded into, with what is refused afterwards
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,16 +18,51 @@ from nealytics import timestamps
 from nealytics.auth.claims import FILTERS_MAX
 from nealytics.config import IngestConfig
 from nealytics.event import Sent, Timestamp
-from nealytics.queries.filters import COLUMNS, FILTER_CHARS_MAX, META, OPS
-from nealytics.queries.params import Parameter
+from nealytics.queries.chains import STEPS_MAX
+from nealytics.queries.filters import (
+    COLUMNS,
+    FILTER_CHARS_MAX,
+    META,
+    NUMBER,
+    OPS,
+    OPS_OF_TIMES,
+    PATH_KEYS_MAX,
+    TIMES,
+)
+from nealytics.queries.params import UNIT_MS, Parameter, zones
 
 Schema = dict[str, Any]
 
-_META_FIELD = rf"{META}(?:[^\\.:]|\\.)+(?:\.(?:[^\\.:]|\\.)+)*"
+_META_FIELD = rf"{META}(?:[^\\.:]|\\.)+(?:\.(?:[^\\.:]|\\.)+){{0,{PATH_KEYS_MAX - 1}}}"
 _EXISTS = "exists(?::(?:true|false)?)?"
-_COMPARES = f"(?:{'|'.join(op for op in OPS if op != 'exists')}):[\\s\\S]*"
-_FILTER = f"(?:{'|'.join(COLUMNS)}|{_META_FIELD}):(?:{_EXISTS}|{_COMPARES})"
+_ORDERS = "|".join(OPS_OF_TIMES)
+_TEXT_OPS = "|".join(op for op in OPS if op not in ("exists", "in", *OPS_OF_TIMES))
+_COMPARES = rf"(?:(?:{_TEXT_OPS}):[\s\S]*|in:(?:[^\\]|\\[\s\S])*)"
+_UUID = "[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}"
+# Times have an order and are not texts, columns are texts without an order, and metadata is either.
+_TEXTS = "|".join(name for name in COLUMNS if name not in {*TIMES, "event_id"})
+_FILTER = "|".join(
+    (
+        f"(?:{'|'.join(sorted(TIMES))}):(?:{_EXISTS}|(?:{_ORDERS}):{timestamps.PATTERN})",
+        f"(?:{_TEXTS}):(?:{_EXISTS}|{_COMPARES})",
+        rf"event_id:(?:{_EXISTS}|(?:contains|starts):[\s\S]*|(?:eq|ne):{_UUID}|in:{_UUID}(?:,{_UUID})*)",
+        f"{_META_FIELD}:(?:{_EXISTS}|{_COMPARES}|(?:{_ORDERS}):{NUMBER.pattern})",
+    )
+)
 _DURATION = "[0-9]{1,9}[smhd]"
+# Days that no month has, and 29 February in a year that is no leap year.
+_ODD = "(?:[02468][1235679]|[13579][01345789])"  # two digits that 4 does not divide
+_NO_DAY = f"^[0-9]{{4}}-?(?:02-?3|(?:04|06|09|11)-?31)|^(?:[0-9]{{2}}{_ODD}|{_ODD}00)-?02-?29"
+
+
+# Some 600 names, so the parameters refer to it.
+TIME_ZONE = "TimeZone"
+
+
+def time_zone_schema() -> Schema:
+    """A name of the IANA database. No enum: a client would be bound to the names of its day."""
+    names = "|".join(re.escape(name) for name in sorted(zones()))
+    return {"type": "string", "title": TIME_ZONE, "pattern": f"^(?:{names})$"}
 
 
 def ref(name: str) -> Schema:
@@ -89,10 +125,9 @@ def parameter_schema(parameter: Parameter) -> Schema:
         schema["default"] = default
     if not parameter.repeatable:
         return schema
-    several: Schema = {"type": "array", "items": schema}
-    if parameter.kind == "filter":
-        several["maxItems"] = FILTERS_MAX
-    return several
+    count_max = FILTERS_MAX if parameter.kind == "filter" else parameter.count_max
+    bounds = {"minItems": parameter.count_min, "maxItems": count_max}
+    return {"type": "array", "items": schema, **{name: n for name, n in bounds.items() if n is not None}}
 
 
 def _value_schema(parameter: Parameter) -> Schema:
@@ -105,7 +140,8 @@ def _value_schema(parameter: Parameter) -> Schema:
         case "flag":
             return {"type": "boolean"}
         case "instant":
-            return {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
+            # Not format date-time: that knows none without a zone. One type, or generated clients lose it.
+            return {"type": "string", "pattern": f"^{timestamps.PATTERN}$", "not": {"pattern": _NO_DAY}}
         case "comparison":
             ranges = rf"{timestamps.PATTERN}\.\.{timestamps.PATTERN}"
             names = "|".join(parameter.choices)
@@ -115,7 +151,7 @@ def _value_schema(parameter: Parameter) -> Schema:
                 "maxLength": parameter.chars_max,
             }
         case "duration":
-            return {"type": "string", "pattern": f"^{_DURATION}$"}
+            return {"type": "string", "pattern": f"^{_duration(parameter.maximum)}$"}
         case "field":
             meta = {"type": "string", "pattern": f"^{_META_FIELD}$", "maxLength": parameter.chars_max}
             if not parameter.choices:
@@ -123,14 +159,39 @@ def _value_schema(parameter: Parameter) -> Schema:
             return {"anyOf": [{"type": "string", "enum": list(parameter.choices)}, meta]}
         case "filter":
             # A funnel's filters say first which step they are of.
-            step = "[1-9][0-9]*:" if parameter.name == "stepFilter" else ""
+            step = (
+                f"(?:{'|'.join(map(str, range(1, STEPS_MAX + 1)))}):"
+                if parameter.name == "stepFilter"
+                else ""
+            )
             chars_max = max(FILTER_CHARS_MAX, parameter.chars_max)
-            return {"type": "string", "pattern": f"^{step}{_FILTER}$", "maxLength": chars_max}
+            return {"type": "string", "pattern": f"^{step}(?:{_FILTER})$", "maxLength": chars_max}
         case "zone":
-            return {"type": "string", "pattern": "^[A-Za-z]", "maxLength": parameter.chars_max}
+            return ref(TIME_ZONE)
         case "cursor":
             return {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": parameter.chars_max}
-    return {"type": "string", "maxLength": parameter.chars_max}
+    text: Schema = {"type": "string", "maxLength": parameter.chars_max}
+    # A blank counts as absent.
+    return text | ({"minLength": 1, "pattern": r"\S"} if parameter.required else {})
+
+
+def _duration(most_ms: int | None) -> str:
+    if most_ms is None:
+        return _DURATION
+    # One of a unit is the shortest that any parameter takes.
+    return "|".join(f"{_up_to(most_ms // ms)}{unit}" for unit, ms in UNIT_MS.items()).join(("(?:", ")"))
+
+
+def _up_to(most: int) -> str:
+    """A number from 1 to `most`, leading zeros not included."""
+    digits = str(most)
+    shorter = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"] if len(digits) > 1 else []
+    smaller = [
+        f"{digits[:at]}[{least}-{int(digit) - 1}][0-9]{{{len(digits) - at - 1}}}"
+        for at, digit in enumerate(digits)
+        if int(digit) > (least := 0 if at else 1)
+    ]
+    return f"(?:{'|'.join([*shorter, *smaller, digits])})"
 
 
 # What the struct cannot say: `Sent` takes any JSON of these types, and `event.freeze` refuses.
@@ -158,13 +219,20 @@ _FIELDS: dict[str, Schema] = {
 _REQUIRED = ["projectId", "tenantId", "sessionId", "eventType"]
 
 
+def _one_type(schema: Schema) -> Schema:
+    """A text or null as one schema: generators of clients make nothing of bounds beside an `anyOf`."""
+    if schema.get("anyOf") == [{"type": "string"}, {"type": "null"}]:
+        return {"type": ["string", "null"]}
+    return schema
+
+
 def event_schema(limits: IngestConfig) -> Schema:
     """An event as clients send it."""
     properties = {}
     for field in msgspec.structs.fields(Sent):
         name = field.encode_name
         kind = Timestamp if name == "timestamp" else field.type
-        schema = {} if kind is msgspec.Raw else msgspec.json.schema(kind)
+        schema = {} if kind is msgspec.Raw else _one_type(msgspec.json.schema(kind))
         if name in _REQUIRED:
             schema |= {"minLength": 1, "maxLength": limits.identifier_chars_max}
         elif name == "userId":

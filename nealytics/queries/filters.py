@@ -51,9 +51,9 @@ COLUMNS: Final = {
     "inserted_at": "identity(inserted_at)",
 }
 OPS: Final = ("eq", "ne", "in", "contains", "starts", "gt", "lt", "exists")
-_TIMES = frozenset({"timestamp", "received_at", "inserted_at"})
-_NEVER_ABSENT = frozenset({"event_type", "session_id", "tenant_id", "event_id"}) | _TIMES
-_OPS_OF_TIMES = ("gt", "lt")
+TIMES = frozenset({"timestamp", "received_at", "inserted_at"})
+_NEVER_ABSENT = frozenset({"event_type", "session_id", "tenant_id", "event_id"}) | TIMES
+OPS_OF_TIMES = ("gt", "lt")
 _INDEXED = frozenset({"session_id", "user_id"})
 
 # In this copies of an event are alike: it is of the table's sorting key. Ten minutes, and not the instant, so
@@ -231,7 +231,7 @@ def parse_field(name: str, text: str) -> Field:
 
 
 _META_HEAD = re.compile(r"meta:(?:\\.|[^:\\])*", re.DOTALL)
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
 def _split_field(text: str) -> tuple[str, str]:
@@ -248,8 +248,8 @@ def _typed(name: str, field: Field, op: str, value: str) -> Filter:
         if value not in ("", "true", "false"):
             raise invalid(name, f"{name} asks {field}:exists:{shown(value)}", "Write true or false.")
         return Filter(field, op, int(value != "false"))
-    if field.name in _TIMES:
-        if op not in _OPS_OF_TIMES:
+    if field.name in TIMES:
+        if op not in OPS_OF_TIMES:
             raise invalid(name, f"{name} asks {field}:{op}", f"Write {field}:gt:… or {field}:lt:….")
         return Filter(field, op, instant_ms(name, value, "before" if op == "lt" else "after"))
     if op in ("gt", "lt"):
@@ -257,9 +257,9 @@ def _typed(name: str, field: Field, op: str, value: str) -> Filter:
             raise invalid(
                 name,
                 f"{name} asks {field}:{op}, which is a text",
-                f"gt and lt compare {', '.join(sorted(_TIMES))} and meta:<path>.",
+                f"gt and lt compare {', '.join(sorted(TIMES))} and meta:<path>.",
             )
-        if not _NUMBER.fullmatch(value):
+        if not NUMBER.fullmatch(value):
             raise invalid(name, f"{name} compares with {shown(value)}, no number", "Write it like 10 or 9.5.")
         return Filter(field, op, float(value))
     if op == "in":

@@ -58,6 +58,8 @@ PARAMETERS = (
         kind="text",
         repeatable=True,
         required=True,
+        count_min=STEPS_MIN,
+        count_max=STEPS_MAX,
         description=f"An event type; given {STEPS_MIN} to {STEPS_MAX} times, in the order of the funnel.",
         example="product_view&purchase",
     ),

@@ -51,7 +51,7 @@ CLOSED_AFTER_MS = 60_000
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
-_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _MS_PER_HOUR = 3_600_000
 
 Kind = Literal[
@@ -82,6 +82,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     chars_max: int = TEXT_CHARS_MAX
     repeatable: bool = False
     required: bool = False
+    count_min: int | None = None  # how often a repeatable one is given
+    count_max: int | None = None
     example: str | None = None
 
 
@@ -324,7 +326,7 @@ class Arguments:
             raise invalid(
                 name, f"{name} is {shown(text)} and no duration", "Write it like 90s, 30m, 2h or 7d."
             )
-        ms = int(parts[1]) * _UNIT_MS[parts[2]]
+        ms = int(parts[1]) * UNIT_MS[parts[2]]
         if ms < (declared.minimum or 0) or (declared.maximum is not None and ms > declared.maximum):
             raise invalid(name, f"{name} is {shown(text)}", declared.description)
         return ms
@@ -390,7 +392,7 @@ class Arguments:
     def zone(self, name: str = "tz") -> str | None:
         """A name of the IANA time zone database."""
         text = self.text(name)
-        if text is not None and text not in _zones():
+        if text is not None and text not in zones():
             raise invalid(
                 name,
                 f"{name} is {shown(text)} and no time zone",
@@ -400,7 +402,7 @@ class Arguments:
 
 
 @cache
-def _zones() -> frozenset[str]:
+def zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 

@@ -7,6 +7,7 @@ import asyncio
 import copy
 import os
 import random
+import re
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -189,6 +190,30 @@ def taking() -> Iterator[Served]:
         yield Served(f"http://127.0.0.1:{worker.port}", {"X-Project-Key": ANY}, session)
 
 
+# Why a question that the schema allows may be refused: two parameters that contradict each other, a cursor
+# that no answer gave, and days, weeks and seconds that only the calendar knows.
+BEYOND_A_SCHEMA = {
+    "from": "is later than|ISO 8601",
+    "to": "is later than|ISO 8601",
+    "before": "is later than|ISO 8601",
+    "after": "is later than|ISO 8601",
+    "cursor": "cursor",
+    "interval": "the range has more than",
+    "stepFilter": "is for step|ISO 8601",
+    "filter": "ISO 8601|lists [0-9]+ values",
+    "compare": "",
+    "rolling": "is of days",
+    "metaValue": "metaKey",
+    "metaKey": "metaValue",
+}
+
+
+def assert_no_schema_could_say_it(error: dict[str, Any]) -> None:
+    reason = BEYOND_A_SCHEMA.get(error.get("field", ""))
+    assert reason is not None, error
+    assert re.search(reason, error["message"]), error
+
+
 def ask(
     served: Served,
     described: dict[str, Any],
@@ -207,6 +232,8 @@ def ask(
         answer = case.call(base_url=served.url, headers=served.headers, session=served.session)
         case.validate_response(answer, checks=list(checks), headers=served.headers)
         statuses[answer.status_code] += 1
+        if mode == GenerationMode.POSITIVE and answer.status_code == 400 and method == "get":
+            assert_no_schema_could_say_it(answer.json())
 
     question()
     return statuses
@@ -263,7 +290,8 @@ def nonsense(parameter: Parameter) -> st.SearchStrategy[str] | None:
     if parameter.kind == "text":
         return None
     items = parameter_schema(parameter)
-    allowed = jsonschema_rs.Draft202012Validator(items.get("items", items), validate_formats=True)
+    schema = {**items.get("items", items), "components": document(CONFIG)["components"]}
+    allowed = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
     texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
     written = texts | st.sampled_from(["null", "[]", "1e9999", "-", "true", "view:eq:", "2024-13-01", "٣"])
 
@@ -318,7 +346,6 @@ def test_events_that_the_schema_allows_are_taken(taking: Served, path: str):
     del described["components"]["schemas"]["Event"]["properties"]["timestamp"]
     bodies = described["paths"][path]["post"]["requestBody"]["content"]
     bodies.pop("application/x-ndjson", None)
-    bodies["application/json"]["schema"] |= {"minItems": 1} if path == BATCH else {}
     statuses = ask(taking, described, path, GenerationMode.POSITIVE)
     assert set(statuses) <= {202, 200}
 

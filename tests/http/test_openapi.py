@@ -1,6 +1,7 @@
 """The description of the API says what the code does: nothing less, nothing more."""
 
 import ast
+import calendar
 import contextlib
 import json
 import re
@@ -28,8 +29,9 @@ from nealytics.http.openapi import PATH, READ_ERRORS, SEND_ERRORS, STREAM_ERRORS
 from nealytics.http.openapi_schemas import _FIELDS, parameter_schema
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.streams import add_stream_routes
+from nealytics.ingest.handlers import BEACON
 from nealytics.observe.metrics import READ_FAILURE_REASONS, REFUSED_REASONS
-from nealytics.queries import ENDPOINTS, STREAMS, export, live
+from nealytics.queries import ENDPOINTS, STREAMS, export, funnel, live
 from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.params import Arguments, Parameter
 from nealytics.shared import NodeMemory
@@ -294,6 +296,56 @@ def test_the_schema_of_each_kind_takes_what_parse_takes(
     checked = validator(parameter_schema(parameter))
     assert [value for value in good if not checked.is_valid(value)] == []
     assert [value for value in bad if checked.is_valid(value)] == []
+
+
+@each_route
+def test_each_parameter_has_a_type_wherever_a_generator_of_clients_looks(route: Route):
+    """Those that find an `anyOf` without types leave the parameter out of the client that they make."""
+    for told in operation(route)["parameters"]:
+        schema = told["schema"]
+        if "$ref" in schema:
+            schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        for one in filter(None, (schema, schema.get("items"))):
+            assert "type" in one or all("type" in choice for choice in one["anyOf"]), told["name"]
+
+
+@pytest.mark.parametrize("name", ["from", "to"])
+def test_a_range_is_a_plain_text_to_generators_of_clients(name: str):
+    (told,) = [p for p in operation(ENDPOINTS[2])["parameters"] if p["name"] == name]
+    assert told["schema"]["type"] == "string"
+    assert "anyOf" not in told["schema"]
+
+
+@pytest.mark.parametrize("year", [*range(1990, 2013), 1900, 2000, 2100, 2200, 2299])
+def test_a_day_is_valid_by_the_schema_if_its_month_has_it(year: int):
+    checked = validator(parameter_schema(Parameter(name="x", kind="instant", description="")))
+    for month in range(1, 13):
+        for day in range(27, 32):
+            exists = day <= calendar.monthrange(year, month)[1]
+            for text in (f"{year}-{month:02}-{day}", f"{year}{month:02}{day}T10:00Z"):
+                assert checked.is_valid(text) == exists, text
+
+
+def test_a_funnel_has_as_many_steps_as_it_takes():
+    (step,) = [p["schema"] for p in operation(funnel.ENDPOINT)["parameters"] if p["name"] == "step"]
+    assert [validator(step).is_valid(["x"] * n) for n in (0, 1, 2, 10, 11)] == [
+        funnel.STEPS_MIN <= n <= funnel.STEPS_MAX for n in (0, 1, 2, 10, 11)
+    ]
+    assert not validator(step).is_valid(["view", " "])
+
+
+def test_a_window_is_valid_by_the_schema_up_to_its_longest():
+    (window,) = [p["schema"] for p in operation(funnel.ENDPOINT)["parameters"] if p["name"] == "window"]
+    checked = validator(window)
+    for unit, most in (("d", 90), ("h", 90 * 24), ("m", 90 * 1_440), ("s", 90 * 86_400)):
+        for number in (1, 9, 10, 89, most // 10, most - 1, most):
+            assert checked.is_valid(f"{number}{unit}") == (number <= most), (number, unit)
+        for number in (0, most + 1, most * 2, most * 10):
+            assert not checked.is_valid(f"{number}{unit}"), (number, unit)
+
+
+def test_a_beacon_s_key_is_only_in_the_query():
+    assert DOCUMENT["paths"][BEACON]["post"]["security"] == [{"keyInQuery": []}]
 
 
 def test_a_setting_in_a_description_is_told_with_its_value():
