@@ -23,6 +23,7 @@ from nealytics.auth.jwt import CLAIM_CHARS_MAX, TokenVerifier
 from nealytics.auth.token_rate import TokenRate
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.damage import DamageWatch
 from nealytics.clickhouse.embedded import no_room_for_engine, sync_metadata
 from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.committer import Committer
@@ -46,6 +47,7 @@ log = logging.getLogger("nealytics.server")
 
 OBSERVE_S = 1.0
 # How long after somebody changed the table's TTL a node may still go by the old one.
+DAMAGE_LOOK_S = 10.0
 RETENTION_LOOK_S = 10.0
 # After the log broke, the answers under way (503) get this long; then the process ends, to recover at its
 # start.
@@ -64,6 +66,8 @@ class Logs:
         self.clickhouse_problem: str | None = "clickhouse has not been reached yet"
         # What is different from the configuration and stops nothing, but that a person should know.
         self.warnings: list[str] = []
+        # What was stored and cannot be read.
+        self.damage: list[str] = []
         # What others left and this worker could not take in: events that wait for a person.
         self.stranded: list[str] = []
 
@@ -184,6 +188,7 @@ class Worker:
             committer=self._logs,
             client=self._client,
             warnings=self._logs.warnings,
+            damage=self._logs.damage,
             metrics=self._metrics,
             prometheus=config.observe.prometheus,
         )
@@ -195,6 +200,7 @@ class Worker:
                 heart,
                 tasks.create_task(self._prepare_clickhouse(reads, admission)),
                 tasks.create_task(self._watch_retention(admission)),
+                tasks.create_task(self._watch_damage()),
                 tasks.create_task(self._commit(committer)),
                 tasks.create_task(self._observe(verifier)),
                 tasks.create_task(keep_ready_gauge(self._logs, self._logs, self._client, self._metrics)),
@@ -307,6 +313,24 @@ class Worker:
                 continue
             if kept is not None:
                 self._keep(kept, admission)
+
+    async def _watch_damage(self) -> None:
+        """Notices parts that cannot be read, and says so once for each."""
+        await self._clickhouse_ready.wait()
+        watch = DamageWatch(self._client, self._read_client, self._config.clickhouse)
+        while True:
+            try:
+                # Reading all parts is one worker's business.
+                found = await watch.look(check=self._index == 0)
+            except NealyticsError as error:
+                log.debug("damage: ClickHouse cannot be asked at the moment: %s", error)
+            else:
+                for problem in found:
+                    if problem not in self._logs.damage:
+                        log.critical("%s", problem)
+                self._logs.damage[:] = found
+                self._metrics.damaged_parts.set(len(found))
+            await asyncio.sleep(DAMAGE_LOOK_S)
 
     def _keep(self, kept: schema.Retention, admission: Admission) -> None:
         """Accepts what the table keeps, and says so where that is not what the configuration says."""

@@ -21,6 +21,7 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.cli.options import config_option
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.damage import broken_parts
 from nealytics.clickhouse.embedded import no_room_for_engine, running_engine
 from nealytics.config import Config, load_with_notes
 from nealytics.directories import make_private
@@ -246,6 +247,8 @@ async def _clickhouse(config: Config) -> list[Finding]:
                 found += await _addresses(client)
                 found.append(Finding("schema", "pass", f"{name} keeps events exactly once"))
                 found += [Finding("schema", "warn", warning) for warning in warnings]
+                damage = await broken_parts(client, config.clickhouse)
+                found += [Finding("stored events", "fail", text) for text in damage]
                 difference = schema.difference(kept, config.clickhouse.retention_days, name)
                 text = difference or f"{name} keeps events as clickhouse.retention_days says"
                 found.append(Finding("retention", "warn" if difference else "pass", text))

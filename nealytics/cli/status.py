@@ -30,6 +30,7 @@ SHOWN = {
     "nealytics_wal_bytes": "bytes of the log",
     "nealytics_wal_bytes_max": "bytes it may have",
     "nealytics_worker_starts_total": "starts of a worker",
+    "nealytics_damaged_parts": "damaged parts",
 }
 
 READY = "nealytics_ready"
@@ -90,7 +91,8 @@ def status(config_path: Path | None, url: str | None, as_json: bool) -> None:
         sys.exit(2)
     report = _report(where, ready, metrics)
     click.echo(msgspec.json.encode(report) if as_json else _table(report))
-    sys.exit(0 if ready.status == 200 and report.get("workers", {"ok": True})["ok"] else 1)
+    well = ready.status == 200 and report.get("workers", {"ok": True})["ok"] and not report.get("damage")
+    sys.exit(0 if well else 1)
 
 
 def address(config_path: Path | None, url: str | None) -> str:
@@ -170,6 +172,7 @@ def _table(report: dict[str, Any]) -> str:
         if isinstance(part, dict) and "ok" in part:
             label = "all workers" if name == "workers" else name
             lines.append(f"  {label:<22} {'ok' if part['ok'] else 'NOT OK: ' + str(part.get('problem', ''))}")
+    lines += [f"  {'stored events':<22} DAMAGED: {text}" for text in report.get("damage", ())]
     lines.append(f"  {'events waiting':<22} {report['waitingEvents']:,}")
     lines.append(f"  {'oldest waits':<22} {report['oldestWaitingSeconds']:g} s")
     if "metrics" in report:

@@ -208,6 +208,8 @@ class ClickHouseClient:
     ) -> None:
         self.endpoint = endpoint
         self.addresses = Addresses((endpoint.url, *endpoint.others), clock)
+        # Parts of the table that cannot be read, and why, as far as is known (`clickhouse.damage`).
+        self.damaged: dict[str, str] = {}
         self._reading: Address | None = None  # where reads stay; see `read_at`
         self._first: Address | None = None  # the first that was met,
         self._identity = ""  # and what the others must have; see `meet`

@@ -21,6 +21,16 @@ AUTHENTICATION_FAILED = 516
 
 BAD_CONTENT_CODES = frozenset(code for code, kind in KINDS.items() if kind is Kind.CONTENT)
 
+# The part of the table that a message is about.
+_PART = re.compile(
+    r"(?:[Rr]eading part |reading from part \S*/(?=[^/\s]+/ )|data part '?)([\w-]+?_\d+_\d+_\d+(?:_\d+)?)\b"
+)
+# Damage, if it is about a part: cut or changed bytes may look like any of these.
+_CODES_OF_DAMAGE = frozenset(code for code, kind in KINDS.items() if kind in (Kind.DAMAGED, Kind.CONTENT)) | {
+    74,
+    107,
+}
+
 # What is the matter with one server, and perhaps not with the replicas beside it. Overload (202, 241, 252) is
 # not among them, it would follow the batch; nor a quorum that is not there (285, 286), which is the shard's.
 ADDRESS_CODES = frozenset(
@@ -76,6 +86,10 @@ class ClickHouseError(NealyticsError):
         self.status = status
         self.name = name or _name_in(message) or NAMES.get(code, "")
         self.message = message.strip()[:_MESSAGE_CHARS_MAX]
+        # The part that cannot be read, in all of the message: it comes last, after what ClickHouse has to say
+        # about hardware.
+        found = _PART.search(message) if code in _CODES_OF_DAMAGE else None
+        self.damaged_part = found[1] if found else ""
         advice = _ADVICE.get(code)
         super().__init__(
             f"clickhouse: code {code} ({self.name or 'no name'}, HTTP {status}): {self.message}"
@@ -84,7 +98,7 @@ class ClickHouseError(NealyticsError):
 
     @property
     def kind(self) -> Kind:
-        return kind_of(self.code)
+        return Kind.DAMAGED if self.damaged_part else kind_of(self.code)
 
     @property
     def bad_content(self) -> bool:
@@ -115,6 +129,7 @@ class ClickHouseUnavailable(ClickHouseError):
         self.status = 0
         self.name = ""
         self.message = message
+        self.damaged_part = ""
 
     @property
     def kind(self) -> Kind:

@@ -80,6 +80,9 @@ class Readiness(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True
     oldest_waiting_seconds: float
     # What stops nothing and a person should know.
     warnings: list[str] = []
+    # Events that were stored and cannot be read. It stops nothing else, and all nodes of a ClickHouse see it,
+    # so it takes none out of service.
+    damage: list[str] = []
 
 
 class IngestReadiness(msgspec.Struct, rename="camel", kw_only=True):
@@ -96,6 +99,7 @@ def add_health_routes(
     metrics: Metrics,
     prometheus: bool,
     warnings: Sequence[str] = (),
+    damage: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
 ) -> None:
     ping = CachedPing(client)
@@ -124,6 +128,7 @@ def add_health_routes(
                 waiting_events=log.waiting,
                 oldest_waiting_seconds=round(oldest_s, 3),
                 warnings=list(warnings),
+                damage=list(damage),
             ),
             ok,
         )

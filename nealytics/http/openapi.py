@@ -62,7 +62,7 @@ READ_ERRORS = {
     403: ("forbidden",),
     422: ("result_too_large", "query_too_large"),
     429: ("rate_limited",),
-    500: ("internal_error",),
+    500: ("data_damaged", "internal_error"),
     503: (
         "queries_busy",
         "answers_busy",

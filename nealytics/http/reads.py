@@ -11,6 +11,7 @@ caching, metrics and the translation of ClickHouse's troubles are the same for a
     too much that clients do not read   503 answers_busy, Retry-After
     ClickHouse cannot be reached        503 clickhouse_unavailable, Retry-After
     ClickHouse ignores the fence        503 scope_not_proven
+    it cannot read what it stores       500 data_damaged, with the part
     the query hit one of its limits     422 query_too_large, with what to narrow
     anything else                       500, told in our log and not to the client
 """
@@ -192,6 +193,8 @@ class Reads:
         except (ClickHouseError, FenceDown) as error:
             if isinstance(error, ClickHouseError):
                 self.fence.doubt(error)
+                if error.damaged_part:
+                    self.client.damaged.setdefault(error.damaged_part, f"{error.name} (code {error.code})")
             raise refusal(error) from error
         finally:
             self._metrics.read_seconds.observe(time.perf_counter() - started)
@@ -274,6 +277,16 @@ def refusal(error: NealyticsError) -> Exception:
         )
     if not isinstance(error, ClickHouseError):
         return error
+    if error.kind is Kind.DAMAGED:
+        part = f"part {error.damaged_part}" if error.damaged_part else "a part"
+        log.critical("%s", error)
+        return Refused(
+            500,
+            "data_damaged",
+            f"stored events are damaged: {part} of the table cannot be read",
+            detail="Asking again does not help; an operator has to restore the part. Questions whose "
+            "events are in other parts are answered.",
+        )
     if error.kind is Kind.LIMIT:
         return Refused(
             422,

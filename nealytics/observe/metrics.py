@@ -57,6 +57,7 @@ READ_FAILURE_REASONS = (
     "answers_busy",
     "clickhouse_unavailable",
     "scope_not_proven",
+    "data_damaged",
     "keys_unavailable",
     "stopping",
     "internal_error",
@@ -144,6 +145,12 @@ SPECS = (
         "gauge",
         "1 while every worker runs and would answer 200 to /ready, else 0.",
         across="lease",
+    ),
+    Spec(
+        "nealytics_damaged_parts",
+        "gauge",
+        "Parts of ClickHouse's table that are damaged, as far as is known.",
+        across="max",
     ),
     Spec(
         "nealytics_retention_differs",
@@ -258,6 +265,7 @@ class Metrics:
         self.torn_tails = self._number("nealytics_wal_torn_tails_total")
         self.worker_starts = self._number("nealytics_worker_starts_total")
         self.ready = _Lease(memory, self._first["nealytics_ready"])
+        self.damaged_parts = self._number("nealytics_damaged_parts")
         self.retention_differs = self._number("nealytics_retention_differs")
         self.jwks_age_seconds = self._number("nealytics_jwks_age_seconds")
         self.spans_lost = self._number("nealytics_spans_lost_total")

@@ -23,12 +23,13 @@ are proven.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, Param, Setting
+from nealytics.clickhouse.damage import damaged
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.sql import identifier, quoted
 from nealytics.config import QueryConfig
@@ -77,20 +78,40 @@ class Events:
     async def rows(self, query: Query, settings: Mapping[str, Setting] | None = None) -> list[list[Any]]:
         """Runs `query` within the scope. Raises `ClickHouseError`."""
         sql, params = self.scoped(query)
+        await self._refuse_damaged(sql, params)
         return await self._client.query(sql, params, settings=self._with(settings), received=self._received)
 
-    def stream(
+    @asynccontextmanager
+    async def stream(
         self,
         query: Query,
         output_format: str,
         settings: Mapping[str, Setting] | None = None,
         timeout_s: float | None = None,
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Runs `query` within the scope; its answer in pieces (`ClickHouseClient.stream`)."""
         sql, params = self.scoped(query)
-        return self._client.stream(
+        await self._refuse_damaged(sql, params)
+        async with self._client.stream(
             sql, params, output_format=output_format, settings=self._with(settings), timeout_s=timeout_s
+        ) as pieces:
+            yield pieces
+
+    async def _refuse_damaged(self, sql: str, params: Mapping[str, Param]) -> None:
+        """Raises `ClickHouseError` at once for a query that would read a part that is known to be damaged.
+
+        ClickHouse itself may search half a minute for a flipped bit. The estimate reads only the index.
+        """
+        parts = dict(self._client.damaged)
+        if not parts:
+            return
+        listed = ", ".join(map(quoted, parts))
+        only = _table_filter(self._database, f"{_condition(self.scope)} AND _part IN ({listed})")
+        rows = await self._client.query(
+            f"EXPLAIN ESTIMATE {sql}", params, settings={**self._settings, **only}
         )
+        if any(marks for *_, marks in rows):
+            raise damaged(parts)
 
     def _with(self, settings: Mapping[str, Setting] | None) -> Mapping[str, Setting]:
         """A query may have limits of its own, but no other fence."""
@@ -150,10 +171,14 @@ async def projects(client: ClickHouseClient, database: str) -> list[str]:
 
 def fence(database: str, scope: Scope) -> dict[str, Setting]:
     """The setting by which ClickHouse leaves out every row outside of `scope`."""
+    return _table_filter(database, _condition(scope))
+
+
+def _condition(scope: Scope) -> str:
     condition = f"project_id = {quoted(scope.project_id)}"
     if scope.tenant_id is not None:
         condition += f" AND tenant_id = {quoted(scope.tenant_id)}"
-    return _table_filter(database, condition)
+    return condition
 
 
 def _table_filter(database: str, condition: str) -> dict[str, Setting]:

@@ -243,6 +243,12 @@ CASES = [
         labels=NODE | {"reason": "clickhouse_unavailable"},
     ),
     Case(
+        "NealyticsDataDamaged",
+        {"nealytics_damaged_parts": "0x10 2x40"},
+        "2",
+        [{"nealytics_damaged_parts": "0x60"}, {"nealytics_damaged_parts": "1x20 0x40"}],
+    ),
+    Case(
         "NealyticsRetentionDiffers",
         {"nealytics_retention_differs": "1x90"},
         "1",

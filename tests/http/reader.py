@@ -175,6 +175,7 @@ class FailingClient:
 
     def __init__(self, error: Exception) -> None:
         self.error = error
+        self.damaged: dict[str, str] = {}
         self.addresses = Addresses(("http://failing",))
 
     async def meet(self, address: Address) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from multidict import MultiDict
@@ -33,6 +33,8 @@ FILTERED = [
 
 class RecordingClient:
     """Answers nothing and remembers what it was asked."""
+
+    damaged: ClassVar[dict[str, str]] = {}
 
     def __init__(self) -> None:
         self.addresses = Addresses(("http://a", "http://b"))

@@ -1,0 +1,115 @@
+"""What ClickHouse stored is damaged on its disk: a byte flips, a file is cut."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.node import Node, program, token
+from tests.engine import needs_engine
+
+pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
+
+JANUARY, MARCH = "2026-01", "2026-03"
+EVENTS = 200
+
+
+def events(month: str) -> list[dict[str, object]]:
+    return [
+        {
+            "projectId": "shop", "tenantId": "acme", "sessionId": f"s-{number}", "eventType": "view",
+            "timestamp": f"{month}-05T10:00:{number % 60:02}Z", "metadataJson": os.urandom(50).hex(),
+        }
+        for number in range(EVENTS)
+    ]  # fmt: skip
+
+
+def sessions_of(node: Node, month: str) -> tuple[int, dict[str, object]]:
+    status, body = node.request(
+        "GET",
+        f"/api/v1/analytics/sessions?from={month}-01T00:00:00Z&to={month}-28T00:00:00Z&limit=1000",
+        headers={"Authorization": f"Bearer {token('shop', 'acme')}"},
+    )
+    return status, json.loads(body)
+
+
+def part_of(node: Node, month: str) -> Path:
+    """The directory of the only active part of a month."""
+    parts = list((node.directory / "data/clickhouse/store").glob(f"*/*/{month.replace('-', '')}_*"))
+    (part,) = parts
+    return part
+
+
+def filled(node: Node) -> None:
+    node.wait_ready()
+    for month in (JANUARY, MARCH):
+        assert node.post("batch?wait=true", events(month))[0] == 200
+        status, answer = sessions_of(node, month)
+        assert (status, len(answer["sessions"])) == (200, EVENTS)
+
+
+def damage_of(node: Node) -> list[str]:
+    status, body = node.request("GET", "/ready")
+    assert status == 200
+    found: list[str] = json.loads(body).get("damage", [])
+    return found
+
+
+def asked(node: Node, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*program(), *command, "--config", str(node.config)], capture_output=True, text=True, timeout=120
+    )
+
+
+def test_a_flipped_byte_is_named_and_other_events_are_still_answered(tmp_path: Path):
+    with Node(tmp_path) as node:
+        filled(node)
+        part = part_of(node, JANUARY)
+        data = part / "data.bin"
+        with data.open("r+b") as file:
+            file.seek(data.stat().st_size // 2)
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte[0] ^ 0x55]))
+        for _ in range(2):
+            status, answer = timeline_of(node, JANUARY)
+            assert (status, answer["code"]) == (500, "data_damaged"), answer
+            assert part.name in str(answer["message"])
+        status, answer = timeline_of(node, MARCH)
+        assert status == 200, answer
+        node.wait_until(lambda: node.metric("nealytics_damaged_parts") == 1, "the metric counts it")
+        (said,) = damage_of(node)
+        assert part.name in said
+        assert part.name in node.log_path.read_text()
+        done = asked(node, "status")
+        assert done.returncode == 1
+        assert f"DAMAGED: {said}" in done.stdout
+
+
+def timeline_of(node: Node, month: str) -> tuple[int, dict[str, object]]:
+    status, body = node.request(
+        "GET",
+        f"/api/v1/telemetry/timeline?after={month}-01T00:00:00Z&before={month}-28T00:00:00Z&limit=1000",
+        headers={"Authorization": f"Bearer {token('shop', 'acme')}"},
+    )
+    return status, json.loads(body)
+
+
+def test_a_part_that_is_found_cut_at_a_start_is_named_and_counted(tmp_path: Path):
+    with Node(tmp_path) as node:
+        filled(node)
+        assert node.stop() == 0
+        part = part_of(node, JANUARY)
+        os.truncate(part / "data.bin", 100)
+        node.start()
+        node.wait_ready()
+        node.wait_until(lambda: node.metric("nealytics_damaged_parts") == 1, "the metric counts it")
+        (said,) = damage_of(node)
+        assert part.name in said
+        assert "broken-on-start" in said
+        assert asked(node, "status").returncode == 1
+        done = asked(node, "doctor")
+        assert done.returncode == 1
+        assert part.name in done.stdout
