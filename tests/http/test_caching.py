@@ -16,7 +16,7 @@ from tests.http.reader import JWT_KEY, NOW, SESSIONS, TIMELINE, Reader, event, m
 
 pytestmark = [needs_engine, pytest.mark.engine]
 
-CLOSED = {"from": "2024-06-14", "to": "2024-06-15"}
+CLOSED = {"from": "2024-06-14", "to": "2024-06-14"}
 SCOPES = [("shop", "acme"), ("shop", "globex")]
 
 

@@ -51,8 +51,8 @@ RANGES = [
     {},
     {"from": iso_utc(ms(NOW - timedelta(days=1))), "to": iso_utc(ms(NOW - timedelta(hours=2)))},
     {"from": iso_utc(ms(NOW - timedelta(days=9))), "to": iso_utc(ms(NOW - timedelta(days=2)))},
-    {"from": "2024-01-01", "to": "2025-01-01"},
-    {"from": "2030-01-01", "to": "2030-01-02"},
+    {"from": "2024-01-01", "to": "2025-01-01T00:00:00Z"},
+    {"from": "2030-01-01", "to": "2030-01-02T00:00:00Z"},
 ]
 FILTERS: list[tuple[dict[str, Any], Callable[[Event], bool]]] = [
     ({}, lambda e: True),
@@ -322,6 +322,7 @@ async def test_a_range_and_the_one_before_it_have_the_same_figures_of_their_own(
         assert await reader.answer(SUMMARY, tenant_id=tenant_id, **within, **query) == {
             "projectId": "shop",
             **({"tenantId": tenant_id} if tenant_id else {}),
+            "compare": "previous",
             **figures_of(chosen(events, tenant_id, (first, last), holds), (first, last)),
             "previous": figures_of(chosen(events, tenant_id, before, holds), before),
         }
