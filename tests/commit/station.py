@@ -41,6 +41,7 @@ class Station:
         self.metrics = Metrics.private()
         self.dead_letter = DeadLetter(directory / "dead-letter")
         self.random: Callable[[], float] = random.random
+        self.clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
         self.tracing: Tracing | None = None  # before `open`
         self.log: Log
         self.client: ClickHouseClient
@@ -68,6 +69,7 @@ class Station:
             metrics=self.metrics,
             tracing=self.tracing,
             random=self.random,
+            clock_ms=self.clock_ms,
         )
         self.task = asyncio.create_task(asyncio.sleep(0))
 
@@ -96,7 +98,8 @@ class Station:
     async def append_numbers(self, first: int, last: int) -> None:
         await self.append(*(row(n) for n in range(first, last + 1)))
 
-    async def until(self, done: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async def until(self, done: Callable[[], bool], timeout_s: float = 90.0) -> None:
+        """Waits for `done`. The limit only names the test's problem before pytest's own limit ends it."""
         deadline = time.monotonic() + timeout_s
         while not done():
             if self.task.done() and not self.task.cancelled() and (error := self.task.exception()):
@@ -104,7 +107,7 @@ class Station:
             assert time.monotonic() < deadline, f"not within {timeout_s} s; problem: {self.committer.problem}"
             await asyncio.sleep(0.001)
 
-    async def settled(self, timeout_s: float = 10.0) -> None:
+    async def settled(self, timeout_s: float = 90.0) -> None:
         """Waits until the stored cursor says that nothing is left."""
         await self.until(lambda: self.log.waiting == 0, timeout_s)
 

@@ -15,6 +15,12 @@ from tests.commit.station import refusing
 from tests.fakes import clickhouse as faults
 from tests.fakes.rows import MONTH_MS, TIMESTAMP_MS, row
 
+
+def endless() -> float:
+    """For `Station.random`: every pause of the backoff outlasts the test."""
+    return 1_000.0
+
+
 # Cutting
 
 
@@ -27,20 +33,26 @@ async def test_rows_arrive_once_in_order_and_the_log_is_empty(make, fake):
     assert station.log.cursor == CursorState(26)
 
 
-async def test_a_batch_is_cut_at_rows_max_and_the_rest_waits_for_its_age(make, fake):
-    station = await make(batch_rows_max=10, flush_interval_s=1.5)
+async def test_a_batch_is_cut_at_rows_max_without_waiting_for_the_interval(make, fake):
+    station = await make(batch_rows_max=10, flush_interval_s=600)
+    station.start()
+    await station.append_numbers(1, 25)
+    await station.until(lambda: len(station.stored) == 20)
+    assert station.ranges == [(1, 10), (11, 20)]
+
+
+async def test_rows_that_do_not_fill_a_batch_wait_for_the_interval(make, fake):
+    station = await make(batch_rows_max=10, flush_interval_s=0.5)
     station.start()
     started = time.monotonic()
     await station.append_numbers(1, 25)
-    await station.until(lambda: len(station.stored) == 20)
-    assert time.monotonic() - started < 1.3
     await station.settled()
-    assert time.monotonic() - started >= 1.5
+    assert time.monotonic() - started >= 0.5
     assert station.ranges == [(1, 10), (11, 20), (21, 25)]
 
 
 async def test_a_batch_is_cut_at_bytes_max(make, fake):
-    station = await make(batch_bytes_max=3_000, flush_interval_s=30)
+    station = await make(batch_bytes_max=3_000, flush_interval_s=600)
     station.start()
     for n in range(1, 9):
         await station.append(row(n, filler=900))
@@ -101,25 +113,25 @@ async def test_a_batch_never_mixes_row_formats(make, fake, monkeypatch):
 
 
 async def test_flush_soon_does_not_wait_for_the_interval(make, fake):
-    station = await make(flush_interval_s=30)
+    station = await make(flush_interval_s=600)
     station.start()
     await station.append_numbers(1, 3)
     await asyncio.sleep(0.05)
     assert station.stored == []
     station.committer.flush_soon()
-    assert await station.committer.wait_committed(1, 3, 5.0)
+    assert await station.committer.wait_committed(1, 3, 60.0)
     assert station.stored == [1, 2, 3]
 
 
 async def test_rows_that_waited_through_a_slow_batch_do_not_wait_the_interval_again(make, fake):
-    station = await make(batch_rows_max=2, flush_interval_s=1.5)
-    fake.faults.append(faults.stall(1.6, applied=False))
-    station.start()
+    station = await make(batch_rows_max=2, flush_interval_s=600)
+    # By the committer's clock every row was appended before the interval began.
+    station.clock_ms = lambda: time.time_ns() // 1_000_000 + 700_000
+    await station.crash()
     await station.append_numbers(1, 3)
-    await station.until(lambda: station.stored == [1, 2])
-    accepted = time.monotonic()
+    station.start()
     await station.settled()
-    assert time.monotonic() - accepted < 1.2
+    assert station.ranges == [(1, 2), (3, 3)]
 
 
 async def test_a_trickle_is_gathered_for_the_interval_after_every_batch(make, fake):
@@ -350,11 +362,13 @@ async def test_rows_of_a_newer_release_are_a_problem_not_the_end(make):
 @pytest.mark.parametrize("bad", [1, 2, 32, 33, 63, 64])
 async def test_one_bad_row_is_isolated_in_about_two_log_n_inserts(make, fake, bad):
     """R15: wherever it is, without pauses, and everything else is delivered."""
-    station = await make(batch_rows_max=64, backoff_max_ms=10_000)
+    station = await make(batch_rows_max=64, backoff_max_ms=10_000_000)
     fake.refuse = refusing(bad, code=33)
+    station.random = endless
+    await station.crash()
     await station.append_numbers(1, 64)
     station.start()
-    await station.settled(timeout_s=5)
+    await station.settled()
     assert sorted(station.stored) == [n for n in range(1, 65) if n != bad]
     assert station.dead == [bad]
     assert len(fake.inserts) <= 2 * math.log2(64) + 2
@@ -420,9 +434,9 @@ async def test_all_bad_but_one(make, fake):
 
 
 async def test_a_lone_bad_row_waits_for_a_later_one_and_does_not_hold_it_up(make, fake):
-    station = await make(backoff_max_ms=10_000)
+    station = await make(backoff_max_ms=10_000_000)
     fake.refuse = refusing(1)
-    station.random = lambda: 1.0
+    station.random = endless
     await station.crash()
     await station.append_numbers(1, 1)
     station.start()
@@ -431,7 +445,7 @@ async def test_a_lone_bad_row_waits_for_a_later_one_and_does_not_hold_it_up(make
     assert station.dead == []
     assert station.log.cursor.outstanding == (Range(1, 1),)
     await station.append_numbers(2, 2)
-    await station.settled(timeout_s=2)
+    await station.settled()
     assert station.stored == [2]
     assert station.dead == [1]
 
@@ -620,7 +634,7 @@ async def test_a_broken_log_ends_the_committer(make, fake):
     station.log.store_cursor = broken
     await station.append_numbers(1, 4)
     station.start()
-    await asyncio.wait_for(station.task, 1.0)
+    await asyncio.wait_for(station.task, 60.0)
     assert fake.inserts == []
     assert "fdatasync" in station.committer.problem
 
@@ -655,7 +669,7 @@ async def test_wait_committed_times_out_while_clickhouse_is_away(make, fake):
     await station.append_numbers(1, 2)
     assert not await station.committer.wait_committed(1, 2, 0.05)
     await fake.start()
-    assert await station.committer.wait_committed(1, 2, 5.0)
+    assert await station.committer.wait_committed(1, 2, 60.0)
 
 
 async def test_wait_committed_is_false_for_a_row_that_was_put_aside(make, fake):
@@ -663,24 +677,24 @@ async def test_wait_committed_is_false_for_a_row_that_was_put_aside(make, fake):
     fake.refuse = refusing(2)
     await station.append_numbers(1, 4)
     station.start()
-    assert not await station.committer.wait_committed(1, 4, 5.0)
-    assert await station.committer.wait_committed(3, 4, 5.0)
-    assert await station.committer.wait_committed(1, 1, 5.0)
-    assert not await station.committer.wait_committed(2, 2, 5.0)
+    assert not await station.committer.wait_committed(1, 4, 60.0)
+    assert await station.committer.wait_committed(3, 4, 60.0)
+    assert await station.committer.wait_committed(1, 1, 60.0)
+    assert not await station.committer.wait_committed(2, 2, 60.0)
 
 
 async def test_wait_committed_for_rows_not_cut_yet(make, fake):
-    station = await make(flush_interval_s=30)
+    station = await make(flush_interval_s=600)
     station.start()
     await station.append_numbers(1, 2)
     assert not await station.committer.wait_committed(1, 2, 0.02)
 
 
 async def test_drain_sends_what_waits_and_says_so(make, fake):
-    station = await make(flush_interval_s=30)
+    station = await make(flush_interval_s=600)
     station.start()
     await station.append_numbers(1, 5)
-    assert await station.committer.drain(5.0)
+    assert await station.committer.drain(60.0)
     assert station.stored == [1, 2, 3, 4, 5]
     assert station.log.waiting == 0, "a stop right now leaves nothing to be sent again"
 
@@ -690,9 +704,7 @@ async def test_drain_gives_up_when_the_time_is_up(make, fake):
     await fake.stop()
     station.start()
     await station.append_numbers(1, 5)
-    started = time.monotonic()
     assert not await station.committer.drain(0.1)
-    assert time.monotonic() - started < 5.0
 
 
 async def test_drain_does_not_wait_for_suspects(make, fake):
@@ -700,9 +712,8 @@ async def test_drain_does_not_wait_for_suspects(make, fake):
     fake.refuse = refusing(1)
     await station.append_numbers(1, 1)
     station.start()
-    started = time.monotonic()
-    assert not await station.committer.drain(30.0)
-    assert time.monotonic() - started < 15.0
+    # Waiting would outlast pytest's patience.
+    assert not await station.committer.drain(600.0)
 
 
 async def test_a_lost_answer_and_a_question_that_fails_halve_nothing_and_put_nothing_aside(make, fake):

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 from multidict import MultiDict
@@ -150,13 +151,14 @@ class Watched(ClickHouseClient):
         self.without_fence = without_fence
         self.asked: list[str] = []
 
-    async def _request(
+    # Every request passes here: queries read the answer in pieces, commands read it whole.
+    async def _begin(
         self, address: Address, parameters: Mapping[str, Any], body: bytes, **how: Any
-    ) -> bytes:
+    ) -> aiohttp.ClientResponse:
         self.asked.append(body.decode(errors="replace"))
         if self.without_fence:
             parameters = {k: v for k, v in parameters.items() if k != "additional_table_filters"}
-        return await super()._request(address, parameters, body, **how)
+        return await super()._begin(address, parameters, body, **how)
 
     @property
     def proofs(self) -> int:
