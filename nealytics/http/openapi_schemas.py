@@ -33,7 +33,10 @@ from nealytics.queries.params import UNIT_MS, Parameter, zones
 
 Schema = dict[str, Any]
 
-_META_FIELD = rf"{META}(?:[^\\.:]|\\.)+(?:\.(?:[^\\.:]|\\.)+){{0,{PATH_KEYS_MAX - 1}}}"
+_KEY = r"(?:[^\\.]|\\[\s\S])+"
+_PATH = rf"{_KEY}(?:\.{_KEY}){{0,{PATH_KEYS_MAX - 1}}}"
+# In a filter, a colon ends the path.
+_META_FIELD = META + _PATH.replace(r"[^\\.]", r"[^\\.:]")
 _EXISTS = "exists(?::(?:true|false)?)?"
 _ORDERS = "|".join(OPS_OF_TIMES)
 _TEXT_OPS = "|".join(op for op in OPS if op not in ("exists", "in", *OPS_OF_TIMES))
@@ -153,10 +156,12 @@ def _value_schema(parameter: Parameter) -> Schema:
         case "duration":
             return {"type": "string", "pattern": f"^{_duration(parameter.maximum)}$"}
         case "field":
-            meta = {"type": "string", "pattern": f"^{_META_FIELD}$", "maxLength": parameter.chars_max}
+            meta = {"type": "string", "pattern": f"^{META}{_PATH}$", "maxLength": parameter.chars_max}
             if not parameter.choices:
                 return meta
             return {"anyOf": [{"type": "string", "enum": list(parameter.choices)}, meta]}
+        case "path":
+            return {"type": "string", "pattern": f"^(?:{META})?{_PATH}$", "maxLength": parameter.chars_max}
         case "filter":
             # A funnel's filters say first which step they are of.
             step = (

@@ -63,6 +63,7 @@ Kind = Literal[
     "flag",
     "duration",
     "field",
+    "path",
     "filter",
     "zone",
     "cursor",

@@ -43,14 +43,14 @@ VALUE_CHARS_MAX = 1_000
 PARAMETERS = (
     Parameter(
         name="under",
-        kind="text",
+        kind="path",
         chars_max=UNDER_CHARS_MAX,
         description="A path of the metadata, such as `cart` or `cart.address`: the keys inside of that"
         " object. Default: the top level.",
     ),
     Parameter(
         name="key",
-        kind="text",
+        kind="path",
         chars_max=2 * KEY_CHARS_MAX,
         description="A path, from `under` on, such as `plan`: this key only.",
     ),

@@ -224,6 +224,7 @@ def a_value(route: Route, parameter: Parameter) -> str:
         "instant": "2026-06-01",
         "flag": "true",
         "field": "meta:plan",
+        "path": "plan",
         "cursor": getattr(getattr(route, "example", None), "next_cursor", ""),
     }
     return by_kind[parameter.kind]
@@ -274,8 +275,13 @@ def test_examples_and_defaults_are_what_the_schema_asks_for(route: Route):
         (Parameter(name="x", kind="duration", description=""), ["90s", "7d"], ["7", "7w", "1.5h"]),
         (
             Parameter(name="x", kind="field", description="", choices=("item_id",)),
-            ["item_id", "meta:plan", "meta:cart.total", r"meta:a\.b", "meta:é"],
+            ["item_id", "meta:plan", "meta:cart.total", r"meta:a\.b", "meta:é", "meta:a:b", r"meta:a\\"],
             ["itemId", "meta:", "meta:a..b", "meta:.a", "meta:a\\", "plan"],
+        ),
+        (
+            Parameter(name="x", kind="path", description=""),
+            ["plan", "meta:plan", "cart.total", "a:b", "a.b.c.d.e.f.g.h", r"\."],
+            ["", ".", "a.", "a..b", "a\\", "a.b.c.d.e.f.g.h.i"],
         ),
         (
             Parameter(name="x", kind="filter", description="", repeatable=True),
