@@ -114,7 +114,8 @@ def running(name: str, text: str, node: Node, directory: Path) -> Iterator[int]:
         command = [program, "-db", "-f", str(path)]
     else:
         host = re.sub(r"^[a-z.]+ \{", f"http://127.0.0.1:{port} {{", text)
-        path.write_text(f"{{\n\tadmin off\n\tauto_https off\n}}\n{host}")
+        # Without a grace period its stop waits for the live stream that the client left, a minute.
+        path.write_text(f"{{\n\tadmin off\n\tauto_https off\n\tgrace_period 1s\n}}\n{host}")
         command = [program, "run", "--adapter", "caddyfile", "--config", str(path)]
     environ = {
         "HOME": str(directory),
