@@ -22,6 +22,7 @@ from aiohttp import hdrs, web
 
 from nealytics import __version__
 from nealytics.config import Config
+from nealytics.http import query
 from nealytics.http.health import IngestReadiness, Readiness
 from nealytics.http.openapi_schemas import (
     TIME_ZONE,
@@ -78,6 +79,7 @@ STREAM_ERRORS = {
     503: (*READ_ERRORS[503], "streams_busy"),
     505: ("http_1_1_needed",),
 }
+QUERY_ERRORS = {**READ_ERRORS, 413: ("body_too_large",)}
 SEND_ERRORS = {
     400: ("invalid_json", "invalid_event", "outside_time_window", "bad_request", "invalid_parameter"),
     401: ("unauthorized",),
@@ -103,7 +105,7 @@ _MEANING = {
     505: "The answer is a stream, which HTTP/1.0 cannot end reliably.",
 }
 _LATER = (429, 503)
-_ERRORS = {"Reading": READ_ERRORS, "Streaming": STREAM_ERRORS, "Sending": SEND_ERRORS}
+_ERRORS = {"Reading": READ_ERRORS, "Asking": QUERY_ERRORS, "Streaming": STREAM_ERRORS, "Sending": SEND_ERRORS}
 
 _HEADERS = {
     "ETag": ("string", "The answer's version, for `If-None-Match`; only if it may be kept."),
@@ -161,6 +163,7 @@ def document(config: Config) -> Schema:
         "paths": {
             **_sending(schemas),
             **{route.path: {"get": _reading(route, config, schemas)} for route in routes},
+            query.PATH: {"post": _asking(schemas)},
             **_health(config, schemas),
             PATH: {"get": _own()},
         },
@@ -222,6 +225,77 @@ def _reading(route: Route, config: Config, schemas: Schemas) -> Schema:
     if not route.must_end:
         del errors["505"]
     return {**described, "responses": {**_stream(route), **errors}}
+
+
+def _asking(schemas: Schemas) -> Schema:
+    scalars: list[Schema] = [{"type": kind} for kind in ("string", "number", "boolean", "null")]
+    argument: Schema = {
+        "description": "A parameter of the GET route, by its name; a list where that takes several.",
+        "anyOf": [*scalars, {"type": "array", "items": {"anyOf": scalars}}],
+    }
+    question: Schema = {
+        "type": "object",
+        "required": ["endpoint"],
+        "properties": {"endpoint": {"enum": [endpoint.name for endpoint in ENDPOINTS]}},
+        "additionalProperties": argument,
+    }
+    asked: Schema = {
+        "type": "object",
+        "required": ["queries"],
+        "properties": {
+            "queries": {
+                "description": "The questions, each by a name of yours.",
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": query.QUESTIONS_MAX,
+                "propertyNames": {"minLength": 1, "maxLength": query.NAME_CHARS_MAX},
+                "additionalProperties": question,
+            }
+        },
+        "additionalProperties": argument,
+    }
+    failed: Schema = {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": schemas.ref(ErrorBody)},
+    }
+    answers = [schemas.ref(endpoint.answer) for endpoint in ENDPOINTS]
+    answered: Schema = {
+        "type": "object",
+        "required": ["projectId", "results"],
+        "properties": {
+            "projectId": {"type": "string"},
+            "tenantId": {"type": "string"},
+            "results": {"type": "object", "additionalProperties": {"anyOf": [failed, *answers]}},
+        },
+    }
+    example = {
+        "from": "2026-06-01",
+        "to": "2026-06-08",
+        "queries": {"figures": {"endpoint": "summary"}, "pages": {"endpoint": "top", "dimension": "item_id"}},
+    }
+    headers = _headers("ETag", "Cache-Control")
+    return {
+        "operationId": "query",
+        "tags": ["Reading"],
+        "summary": "Many questions at once",
+        "description": "The questions of a whole page. What stands beside `queries` holds for every question"
+        " whose route has such a parameter. A question that fails has an `error` in its place.",
+        "security": [{"token": []}],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": asked, "example": example}},
+        },
+        "responses": {
+            "200": {
+                "description": "The answers, by the names of the questions.",
+                "headers": headers,
+                "content": {"application/json": {"schema": answered}},
+            },
+            "304": {"description": "The answers are still what `If-None-Match` names.", "headers": headers},
+            **_errors("Asking"),
+        },
+    }
 
 
 def _answer(endpoint: Endpoint[Any], schemas: Schemas) -> Schema:

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
+from multidict import MultiMapping
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.scope import Scope
@@ -84,8 +85,10 @@ class Reads:
         self._cors = Cors(config.server.cors_allowed_origins)
         self.unread = Unread(config.query.unread_bytes_max)
 
-    async def scope_of(self, request: web.Request, route: Route, authorization: str | None = None) -> Scope:
-        """Whose events the request may see on this route. Raises `Refused`.
+    async def scope_of(
+        self, request: web.Request, route: Route | None = None, authorization: str | None = None
+    ) -> Scope:
+        """Whose events the request may see; with a `route`, on that route. Raises `Refused`.
 
         `authorization` is what stands for the header where a client cannot send one.
         """
@@ -94,14 +97,8 @@ class Reads:
         otel.note("neavents.project_id", scope.project_id)
         if scope.tenant_id is not None:
             otel.note("neavents.tenant_id", scope.tenant_id)
-        if scope.endpoints is not None and route.name not in scope.endpoints:
-            raise Refused(
-                403,
-                "forbidden",
-                f"the token is not for {route.name}",
-                detail=f"its claim endpoints lists {', '.join(sorted(scope.endpoints)) or 'none'}",
-                field="endpoints",
-            )
+        if route is not None:
+            check_route(scope, route)
         if self._rate is not None:
             self._rate.take(scope)
         return scope
@@ -109,7 +106,10 @@ class Reads:
     def arguments_of(self, request: web.Request, route: Route) -> Arguments:
         """Raises `Refused` (400) for a query string that is not UTF-8."""
         check_utf8(request.rel_url.raw_query_string)
-        return Arguments(request.query, self.config, int(self._clock() * 1000), route.parameters)
+        return self.arguments(request.query, route)
+
+    def arguments(self, query: MultiMapping[str], route: Route) -> Arguments:
+        return Arguments(query, self.config, int(self._clock() * 1000), route.parameters)
 
     def charge(self, scope: Scope) -> Charge:
         return self.unread.charge((scope.project_id, scope.tenant_id))
@@ -130,21 +130,25 @@ class Reads:
         arguments = self.arguments_of(request, endpoint)
         params = parsed(endpoint, arguments)
         with self.charge(scope) as charge:
-            events = self.events_of(scope, charge.add)
+            work = self.body_of(scope, endpoint, arguments, params, charge)
+            body = await while_connected(request, work)
+            return await self.respond(request, body, arguments.closed, charge)
 
-            async def run() -> Any:
-                async with self.turn(scope):
-                    return await self.ask(lambda: endpoint.run(events, params))
-
-            answer = await while_connected(request, run())
-            if (records := answer.records) is not None:
-                otel.note(f"neavents.{endpoint.counted_as}", records)
-            answer.warnings = [*arguments.warnings, *answer.warnings]
-            rows_bytes = charge.bytes
-            body = await encoded(answer, charge)
-            del answer
-            charge.give_back(rows_bytes)
-            return await self._respond(request, body, arguments.closed, charge)
+    async def body_of(
+        self, scope: Scope, endpoint: Endpoint[P], arguments: Arguments, params: P, charge: Charge
+    ) -> Body:
+        """The answer to one question, when its turn has come. Raises `Refused`."""
+        rows = Rows(charge)
+        events = self.events_of(scope, rows.add)
+        async with self.turn(scope):
+            answer = await self.ask(lambda: endpoint.run(events, params))
+        if (records := answer.records) is not None:
+            otel.note(f"neavents.{endpoint.counted_as}", records)
+        answer.warnings = [*arguments.warnings, *answer.warnings]
+        body = await encoded(answer, charge)
+        del answer
+        charge.give_back(rows.bytes)
+        return body
 
     def counted(self, handler: Handler) -> Handler:
         """The handler of a read route, whose failures are counted by their reason."""
@@ -201,7 +205,7 @@ class Reads:
         self._metrics.read_queries.add()
         return answer
 
-    async def _respond(
+    async def respond(
         self, request: web.Request, body: Body, closed: bool, charge: Charge
     ) -> web.StreamResponse:
         # One tenant's data: only the client that asked may keep it, and only what hardly changes.
@@ -226,6 +230,30 @@ class Reads:
 def add_read_routes(app: web.Application, reads: Reads) -> None:
     for endpoint in ENDPOINTS:
         app.router.add_get(endpoint.path, reads.counted(partial(reads.answer, endpoint=endpoint)))
+
+
+class Rows:
+    """What the rows of one question take of a charge, until they are encoded."""
+
+    def __init__(self, charge: Charge) -> None:
+        self._charge = charge
+        self.bytes = 0
+
+    def add(self, count: int) -> None:
+        self.bytes += count
+        self._charge.add(count)
+
+
+def check_route(scope: Scope, route: Route) -> None:
+    """Raises `Refused` if the token is not for it."""
+    if scope.endpoints is not None and route.name not in scope.endpoints:
+        raise Refused(
+            403,
+            "forbidden",
+            f"the token is not for {route.name}",
+            detail=f"its claim endpoints lists {', '.join(sorted(scope.endpoints)) or 'none'}",
+            field="endpoints",
+        )
 
 
 def parsed(endpoint: Endpoint[P], arguments: Arguments) -> P:

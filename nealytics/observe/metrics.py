@@ -45,6 +45,7 @@ READ_FAILURE_REASONS = (
     "invalid_parameter",
     "invalid_claim",
     "bad_request",
+    "body_too_large",
     "unauthorized",
     "forbidden",
     "rate_limited",

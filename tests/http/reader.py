@@ -23,6 +23,7 @@ from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
 from nealytics.config import AuthConfig, Config
 from nealytics.event import Event
 from nealytics.http.app import Cors, HttpServer, answering
+from nealytics.http.query import add_query_route
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.spans import traced
 from nealytics.http.streams import add_stream_routes
@@ -100,6 +101,7 @@ class Reader:
         )
         self.unread = reads.unread
         add_read_routes(app, reads)
+        add_query_route(app, reads)
         add_stream_routes(app, reads, self.config)
         # The product's own server, with its limits.
         self._server = HttpServer(app, self.config)
@@ -138,6 +140,23 @@ class Reader:
         headers = {"Authorization": f"Bearer {token_of(project_id, tenant_id, claims)}"}
         async with self._http.get(path, params=query, headers=headers) as response:
             return response.status, await response.json(), response.headers
+
+    async def post(
+        self,
+        path: str,
+        body: object,
+        *,
+        tenant_id: str | None = "acme",
+        claims: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any, Any]:
+        """Asks by a body; bytes go as they are."""
+        assert self._http is not None
+        token = {"Authorization": f"Bearer {token_of('shop', tenant_id, claims)}"}
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        async with self._http.post(path, data=data, headers={**token, **(headers or {})}) as response:
+            text = await response.read()
+            return response.status, json.loads(text) if text else None, response.headers
 
     def open(
         self,

@@ -25,8 +25,16 @@ from nealytics.errors import Refused
 from nealytics.event import InvalidEvent, Limits, Sent, decode_event, freeze
 from nealytics.http.app import build_app
 from nealytics.http.health import add_health_routes
-from nealytics.http.openapi import PATH, READ_ERRORS, SEND_ERRORS, STREAM_ERRORS, add_openapi_route, document
+from nealytics.http.openapi import (
+    PATH,
+    QUERY_ERRORS,
+    SEND_ERRORS,
+    STREAM_ERRORS,
+    add_openapi_route,
+    document,
+)
 from nealytics.http.openapi_schemas import _FIELDS, parameter_schema
+from nealytics.http.query import add_query_route
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.streams import add_stream_routes
 from nealytics.ingest.handlers import BEACON
@@ -109,7 +117,15 @@ def test_metrics_are_told_only_where_they_are_served():
 def whole_app() -> web.Application:
     """All routes, as `server` adds them; nothing behind them."""
     added = set(re.findall(r"\b(add_\w+_routes?)\(", (PACKAGE / "server.py").read_text()))
-    assert added == {"add_read_routes", "add_stream_routes", "add_openapi_route", "add_health_routes"}
+    # Pages are for people.
+    added.remove("add_page_routes")
+    assert added == {
+        "add_read_routes",
+        "add_query_route",
+        "add_stream_routes",
+        "add_openapi_route",
+        "add_health_routes",
+    }
     nothing = cast(Any, None)
     app = build_app(
         CONFIG,
@@ -121,6 +137,7 @@ def whole_app() -> web.Application:
     )
     reads = Reads(CONFIG, client=nothing, verifier=nothing, metrics=nothing)
     add_read_routes(app, reads)
+    add_query_route(app, reads)
     add_stream_routes(app, reads, CONFIG)
     add_openapi_route(app, CONFIG)
     add_health_routes(app, log=nothing, committer=nothing, client=nothing, metrics=nothing, prometheus=True)
@@ -164,7 +181,7 @@ def test_every_error_names_its_request_in_head_and_body():
 def test_what_a_read_is_refused_for_is_what_its_failures_are_counted_by():
     """And what the code raises is what is told (`test_the_errors_of_reading_…`), so no refusal becomes a 500
     for want of a counter."""
-    told = {code for codes in STREAM_ERRORS.values() for code in codes}
+    told = {code for errors in (STREAM_ERRORS, QUERY_ERRORS) for codes in errors.values() for code in codes}
     assert set(READ_FAILURE_REASONS) == told | {"broken_off"}
 
 
@@ -438,7 +455,7 @@ def test_the_errors_of_reading_are_those_that_the_code_raises():
     raised = set(refusals("errors.py", "auth/*.py", "queries/*.py", *http))
     # Any route may meet a request that is no HTTP, and a fault of ours.
     raised |= {(400, "bad_request"), (500, "internal_error")}
-    assert pairs(READ_ERRORS) | pairs(STREAM_ERRORS) == raised
+    assert pairs(QUERY_ERRORS) | pairs(STREAM_ERRORS) == raised
 
 
 def test_only_the_export_needs_http_1_1():
