@@ -33,6 +33,8 @@ from nealytics.errors import LogBroken, LogError, NealyticsError
 from nealytics.http.app import HttpServer, build_app
 from nealytics.http.health import add_health_routes, keep_ready_gauge
 from nealytics.http.openapi import add_openapi_route
+from nealytics.http.pages import add_page_routes
+from nealytics.http.query import add_query_route
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.streams import add_stream_routes
 from nealytics.ingest.admission import Admission
@@ -180,6 +182,8 @@ class Worker:
             rate=TokenRate(self._memory),
         )
         add_read_routes(app, reads)
+        add_query_route(app, reads)
+        add_page_routes(app, config.web)
         add_stream_routes(app, reads, config)
         add_openapi_route(app, config)
         add_health_routes(

@@ -41,4 +41,22 @@ if ! { command -v caddy && command -v nginx && command -v haproxy; } >/dev/null 
   fi
   rm -rf "$scratch"
 fi
+
+# A browser for the pages, and what builds them. Chromium has hundreds of libraries, so it is installed, which needs root.
+if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
+    { timeout 300 apt-get install --yes chromium || { timeout 120 apt-get update && timeout 300 apt-get install --yes chromium; }; } >/dev/null 2>&1; then
+    :
+  else
+    echo "test.sh: Chromium is not installed and cannot be without root, so the tests of the pages are skipped"
+  fi
+fi
+if command -v npm >/dev/null; then
+  if [ ! -d web/node_modules ] || [ web/package-lock.json -nt web/node_modules ]; then
+    (cd web && timeout 300 npm ci --no-audit --no-fund >/dev/null 2>&1 && touch node_modules) ||
+      echo "test.sh: npm cannot install what builds the pages, so that build is not compared"
+  fi
+else
+  echo "test.sh: Node.js is not installed, so the build of the pages is not compared"
+fi
 exec .venv/bin/python -m pytest "$@"

@@ -10,7 +10,7 @@ PACKAGE = Path(nealytics.__file__).parent
 # Each layer may import from the layers before it and from itself.
 LAYERS = [
     {"nealytics", "client_address", "directories", "errors", "notify", "pace", "process", "shared"}
-    | {"query_string", "timestamps", "tls"},
+    | {"query_string", "timestamps", "tls", "web"},
     {"observe"},
     {"config"},
     {"event"},
@@ -20,7 +20,7 @@ LAYERS = [
     {"ingest", "queries"},
     {"http"},
     {"server"},
-    {"supervisor", "importer"},
+    {"supervisor", "importer", "demo"},
     {"bench"},
     {"cli", "__main__"},
 ]

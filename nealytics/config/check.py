@@ -192,6 +192,12 @@ def _addresses(config: Config) -> list[str]:
                 f'config: server.cors_allowed_origins has "{origin}", which no browser sends as Origin; '
                 'write scheme and host in lower case, without a path, e.g. "https://app.example.com"'
             )
+    for origin in config.web.frame_ancestors:
+        if not _ORIGIN.fullmatch(origin):
+            found.append(
+                f'config: web.frame_ancestors has "{origin}", which is no origin; write scheme and host in '
+                'lower case, without a path, e.g. "https://app.example.com"'
+            )
     return found
 
 

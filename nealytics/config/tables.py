@@ -221,6 +221,11 @@ class QueryConfig(_Table, frozen=True):
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 
+class WebConfig(_Table, frozen=True):
+    pages: bool = True  # serve / and /embed; /embed.js is served in any case
+    frame_ancestors: tuple[str, ...] = ()  # origins whose pages may show /embed in a frame
+
+
 class ObserveConfig(_Table, frozen=True):
     log_level: LogLevel = "info"
     prometheus: bool = False
@@ -234,6 +239,7 @@ class Config(_Table, frozen=True):
     commit: CommitConfig = CommitConfig()
     clickhouse: ClickHouseConfig = ClickHouseConfig()
     query: QueryConfig = QueryConfig()
+    web: WebConfig = WebConfig()
     observe: ObserveConfig = ObserveConfig()
 
 

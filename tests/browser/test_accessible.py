@@ -1,0 +1,35 @@
+"""What axe-core finds on the page: nothing."""
+
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Open, Site
+from tests.browser.test_build import WEB
+from tests.browser.test_dashboard import ACME, wait_for
+
+AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason="needs `npm ci` in web/, which scripts/test.sh does")
+BODY = """<main><h1>Analytics</h1><h2>Acme</h2>
+  <nealytics-dashboard funnel="signup, project_created, upgrade"></nealytics-dashboard>
+  <nealytics-sessions id="sessions"></nealytics-sessions></main>"""
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("opened_menu", ["", "range"])
+def test_axe_finds_nothing(site: Site, opened: Open, scheme: str, opened_menu: str):
+    script = ACME + 'document.querySelector("#sessions").getToken = () => TOKEN("acme");'
+    # The page's own policy would keep axe out.
+    page = opened(site.page(BODY, script=script), color_scheme=scheme, bypass_csp=True)
+    wait_for(page)
+    if opened_menu:
+        page.locator(f"nealytics-dashboard [part={opened_menu}]").click()
+    page.evaluate(AXE.read_text())
+    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    told = [
+        (violation["id"], node["target"], node.get("failureSummary"))
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
+    assert told == [], "\n".join(map(str, told))

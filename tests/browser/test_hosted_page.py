@@ -1,0 +1,96 @@
+"""`/embed`: the dashboard as a page of its own, by a link and in a frame; and the node's front page."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nealytics import demo
+from tests.browser.conftest import Open, Site
+from tests.browser.test_dashboard import figures, wait_for
+from tests.e2e.node import Node, program, token
+
+
+def test_a_link_shows_the_tenants_page_and_loses_its_token(site: Site, opened: Open):
+    command = [
+        *program(),
+        "dashboard",
+        "--config",
+        str(site.node.config),
+        "--project",
+        "demo",
+        "--tenant",
+        "acme",
+    ]
+    link = subprocess.run(
+        [*command, "--funnel", "signup,upgrade"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    page = opened(link)
+    wait_for(page)
+    assert "token" not in page.url
+    assert int(figures(page)["Users"].replace(",", "")) > 0
+    assert page.locator("nealytics-funnel li").count() == 2
+    page.reload()
+    page.get_by_text("This link has no token").wait_for()
+
+
+def test_a_page_that_may_not_frame_it_shows_nothing_of_it(site: Site, opened: Open):
+    page = opened(framing(site, site.node.url), expected=("frame-ancestors", "Refused to frame", "violates"))
+    page.wait_for_timeout(500)
+    assert page.frame_locator("iframe").locator("nealytics-dashboard").count() == 0
+
+
+@pytest.fixture
+def framed_node(tmp_path: Path, site: Site) -> Any:
+    with Node(tmp_path, settings=f'web.frame_ancestors = ["{site.url}"]') as node:
+        node.wait_ready()
+        assert node.post("batch", site.events[-500:])[0] == 202
+        node.wait_drained()
+        yield node
+
+
+def test_a_frame_tells_its_height_and_asks_for_a_token(site: Site, opened: Open, framed_node: Node):
+    page = opened(framing(site, framed_node.url))
+    page.wait_for_function("window.heights.length > 0")
+    page.wait_for_function("window.needed === 1")
+    frame = page.frame_locator("iframe")
+    frame.locator("nealytics-figures .value").first.wait_for()
+    page.wait_for_function("window.heights.at(-1) > 400")
+    page.evaluate(
+        """document.querySelector("iframe").contentWindow.postMessage({nealytics: "theme", theme: "dark"}, "*")"""
+    )
+    frame.locator(':root[data-theme="dark"]').wait_for()
+
+
+def test_the_front_page_says_what_this_is(site: Site, opened: Open):
+    page = opened(site.node.url + "/")
+    assert page.get_by_role("heading").inner_text() == "Nealytics"
+    for name in ("ready", "embed", "openapi.json"):
+        assert site.node.request("GET", f"/{name}")[0] == 200
+
+
+def test_pages_can_be_switched_off_and_the_script_stays(tmp_path: Path):
+    with Node(tmp_path, clickhouse="http://127.0.0.1:1", settings="web.pages = false") as node:
+        node.wait_ready("/ready/ingest")
+        assert node.request("GET", "/embed")[0] == 404
+        assert node.request("GET", "/")[0] == 404
+        status, body = node.request("GET", "/embed.js")
+        assert (status, b"nealytics-dashboard" in body) == (200, True)
+
+
+def framing(site: Site, node_url: str) -> str:
+    script = f"""
+      window.heights = []; window.needed = 0;
+      const frame = document.createElement("iframe");
+      frame.src = "{node_url}/embed";
+      addEventListener("message", (event) => {{
+        if (event.data.nealytics === "height") window.heights.push(event.data.px);
+        if (event.data.nealytics === "token-needed") {{
+          window.needed += 1;
+          frame.contentWindow.postMessage({{nealytics: "token", token: "{token(demo.PROJECT, "acme")}"}}, "{node_url}");
+        }}
+      }});
+      document.body.append(frame);
+    """
+    return site.page("", script=script, frames=node_url)

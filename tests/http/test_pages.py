@@ -1,0 +1,72 @@
+"""The files that browsers get from the node."""
+
+import gzip
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from nealytics.config import WebConfig
+from nealytics.http.app import Cors, answering
+from nealytics.http.pages import add_page_routes
+
+PAGES = ["/", "/embed"]
+ALL = [*PAGES, "/embed.js", "/embed-page.js", "/embed-page.css"]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[TestClient[Any, Any]]:
+    app = web.Application(middlewares=[answering(Cors(()))])
+    add_page_routes(app, WebConfig(frame_ancestors=("https://app.example", "https://b.example")))
+    async with TestClient(TestServer(app), auto_decompress=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ALL)
+async def test_each_file_is_compressed_for_who_takes_that(client: TestClient[Any, Any], path: str):
+    plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+    packed = await client.get(path, headers={"Accept-Encoding": "br, gzip"})
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(await packed.read()) == await plain.read()
+    assert plain.headers["ETag"] != packed.headers["ETag"]
+    assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+    assert plain.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ALL)
+async def test_who_has_it_already_is_told_so(client: TestClient[Any, Any], path: str):
+    first = await client.get(path)
+    again = await client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, await again.read()) == (304, b"")
+    version = first.headers["ETag"].strip('"').removesuffix("-gzip")
+    assert first.headers["Cache-Control"] == "public, max-age=3600"
+    assert "immutable" in (await client.get(path, params={"v": version})).headers["Cache-Control"]
+    assert "immutable" not in (await client.get(path, params={"v": "another"})).headers["Cache-Control"]
+
+
+async def test_a_page_of_any_origin_may_load_the_script(client: TestClient[Any, Any]):
+    answer = await client.get("/embed.js", headers={"Origin": "https://anywhere.example"})
+    assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_loads_nothing_from_elsewhere_and_is_framed_by_who_may(
+    client: TestClient[Any, Any], path: str
+):
+    policy = (await client.get(path)).headers["Content-Security-Policy"].split("; ")
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "frame-ancestors https://app.example https://b.example" in policy
+    assert not [part for part in policy if "unsafe" in part]
+
+
+async def test_the_script_is_small():
+    from importlib import resources
+
+    size = len(gzip.compress((resources.files("nealytics.web") / "embed.js").read_bytes()))
+    assert size <= 50 * 1024

@@ -1,0 +1,34 @@
+// Builds what the node serves into ../nealytics/web/: the same bytes for the same sources.  node build.mjs [DIRECTORY]
+import { build } from "esbuild";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+
+const out = process.argv[2] ?? "../nealytics/web";
+mkdirSync(out, { recursive: true });
+const { metafile } = await build({
+  metafile: true,
+  entryPoints: { embed: "src/embed.ts", "embed-page": "src/embed-page.ts" },
+  outdir: out,
+  bundle: true,
+  minify: true,
+  format: "esm",
+  target: ["es2022"],
+  legalComments: "none",
+  banner: { js: "/* Nealytics, MIT. Contains Lit (BSD-3-Clause) and d3-array, d3-path, d3-shape (ISC). */" },
+  plugins: [
+    {
+      // The page loads the elements as everybody does, so that they are one script and one cache entry.
+      name: "embed is a script of its own",
+      setup: (it) => it.onResolve({ filter: /^\.\/embed\.ts$/ }, () => ({ path: "./embed.js", external: true })),
+    },
+  ],
+});
+// Their licences ask that the notices go with every copy.
+const packages = Object.keys(metafile.inputs).flatMap((path) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []);
+const notices = [...new Set(packages)].sort().map((name) => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, "utf8").trim()}\n`);
+writeFileSync(`${out}/LICENSES.txt`, notices.join(`\n${"-".repeat(80)}\n\n`));
+for (const name of ["embed.html", "home.html", "embed-page.css"]) copyFileSync(`pages/${name}`, `${out}/${name}`);
+for (const name of ["embed.js", "embed-page.js"]) {
+  const bytes = readFileSync(`${out}/${name}`);
+  console.log(`${name}: ${bytes.length} bytes, ${gzipSync(bytes, { level: 9 }).length} compressed`);
+}

@@ -1,0 +1,219 @@
+/**
+ * What the elements of a page share: range, time zone, comparison, filters, token; and their questions, which go
+ * out together.
+ *
+ * Every change makes one request for everything that is shown, and ends the one before. Answers about closed
+ * ranges are kept in memory, so that going back is instant. While a request is on its way each element keeps its
+ * last answer.
+ */
+
+import { type Answer, Client, QueryError, type Question, type Shared } from "./client.ts";
+import { type Comparison, compared, intervalFor, type Interval, preset, type Range, today } from "./range.ts";
+
+/** An element that asks. */
+export interface Asker {
+  /** What it wants to know at the moment, by names of its own. */
+  questions(page: Page): Record<string, Question>;
+  /** Answers to all of them, or errors. */
+  receive(answers: Record<string, Answer | QueryError>): void;
+  /** Its questions are on their way. */
+  waiting(): void;
+}
+
+const ANSWERS_KEPT = 200;
+const REFRESH_MS = 60_000;
+
+export class Page extends EventTarget {
+  readonly client: Client;
+  #tz = browserZone();
+  #range: Range;
+  #comparison: Comparison = "previous";
+  #filters: readonly string[] = [];
+  readonly #askers = new Set<Asker>();
+  readonly #answers = new Map<string, Answer>();
+  #fresh = new Set<Asker>();
+  #scheduled = false;
+  #running: AbortController | undefined;
+  #sharedAsked: Shared | undefined; // until something changes
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(base: string) {
+    super();
+    this.client = new Client(base);
+    this.#range = preset("30d", this.today);
+  }
+
+  get today(): string {
+    return today(this.#tz, new Date());
+  }
+
+  get range(): Range {
+    return this.#range;
+  }
+  set range(range: Range) {
+    this.#range = range;
+    this.#changed("nealytics-range-change", { ...range });
+  }
+
+  get tz(): string {
+    return this.#tz;
+  }
+  /** Throws a `RangeError` for a zone that the browser does not know. */
+  set tz(tz: string) {
+    today(tz, new Date());
+    this.#tz = tz;
+    if (this.#range.preset) this.#range = preset(this.#range.preset, this.today);
+    this.#changed("nealytics-range-change", { ...this.#range });
+  }
+
+  get comparison(): Comparison {
+    return this.#comparison;
+  }
+  set comparison(comparison: Comparison) {
+    this.#comparison = comparison;
+    this.#changed("nealytics-range-change", { ...this.#range, comparison });
+  }
+
+  get filters(): readonly string[] {
+    return this.#filters;
+  }
+  set filters(filters: readonly string[]) {
+    this.#filters = [...new Set(filters)];
+    this.#changed("nealytics-filter-change", { filters: this.#filters });
+  }
+
+  get comparedRange(): Range | undefined {
+    return compared(this.#range, this.#comparison);
+  }
+
+  get interval(): Interval {
+    return intervalFor(this.#range);
+  }
+
+  get shared(): Shared {
+    return { from: this.#range.from, to: this.#range.to, tz: this.#tz, filter: this.#filters };
+  }
+
+  addFilter(filter: string): void {
+    if (!this.#filters.includes(filter)) this.filters = [...this.#filters, filter];
+  }
+
+  removeFilter(filter: string): void {
+    this.filters = this.#filters.filter((other) => other !== filter);
+  }
+
+  add(asker: Asker): void {
+    this.#askers.add(asker);
+    this.#fresh.add(asker);
+    this.#schedule();
+    this.#timer ??= setInterval(() => this.#refreshToday(), REFRESH_MS);
+  }
+
+  remove(asker: Asker): void {
+    this.#askers.delete(asker);
+    this.#fresh.delete(asker);
+    if (this.#askers.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+      this.#running?.abort();
+    }
+  }
+
+  /** Asks again for one element, whose own parameters have changed, or after an error. */
+  askAgain(asker: Asker): void {
+    this.#fresh.add(asker);
+    this.#schedule();
+  }
+
+  /** Asks everything again, such as after a new token. */
+  refresh(): void {
+    for (const asker of this.#askers) this.#fresh.add(asker);
+    this.#schedule();
+  }
+
+  #changed(event: string, detail: unknown): void {
+    this.dispatchEvent(new CustomEvent("change"));
+    this.dispatchEvent(new CustomEvent(event, { detail }));
+    this.#sharedAsked = undefined;
+    this.#running?.abort();
+    this.refresh();
+  }
+
+  #refreshToday(): void {
+    if (document.hidden) return;
+    if (this.#range.preset) {
+      const moved = preset(this.#range.preset, this.today);
+      if (moved.from !== this.#range.from || moved.to !== this.#range.to) {
+        this.range = moved;
+        return;
+      }
+    }
+    if (this.#range.to >= this.today) this.refresh();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    // After the elements of this turn have been connected, so that a page is one request.
+    setTimeout(() => {
+      this.#scheduled = false;
+      void this.#ask();
+    });
+  }
+
+  async #ask(): Promise<void> {
+    const askers = [...this.#fresh].filter((asker) => this.#askers.has(asker));
+    this.#fresh = new Set();
+    const shared = (this.#sharedAsked ??= this.shared);
+    const asked = askers.map((asker) => ({ asker, questions: asker.questions(this) }));
+    const keys = new Map<string, Question>();
+    for (const { questions } of asked) {
+      for (const question of Object.values(questions)) {
+        const key = JSON.stringify([shared, question]);
+        if (!this.#answers.has(key)) keys.set(key, question);
+      }
+    }
+    const names = [...keys.keys()];
+    const found = new Map<string, Answer | QueryError>(this.#answers);
+    if (names.length > 0) {
+      for (const { asker } of asked) asker.waiting();
+      const running = (this.#running = new AbortController());
+      try {
+        const queries = Object.fromEntries(names.map((name, i) => [`q${i}`, keys.get(name) as Question]));
+        const results = await this.client.ask(shared, queries, running.signal);
+        names.forEach((name, i) => {
+          const answer = results[`q${i}`] ?? new QueryError("http", "the node left this question out");
+          found.set(name, answer);
+          if (!(answer instanceof QueryError) && this.#isClosed(shared, answer)) this.#keep(name, answer);
+        });
+      } catch (error) {
+        if (running.signal.aborted) return; // a newer request asks for all of them
+        const problem = error instanceof QueryError ? error : new QueryError("http", String(error));
+        for (const name of names) found.set(name, problem);
+        this.dispatchEvent(new CustomEvent("nealytics-error", { detail: { code: problem.code, message: problem.message } }));
+      }
+    }
+    if (shared !== this.#sharedAsked) return; // the range has changed meanwhile: everything is asked again
+    for (const { asker, questions } of asked) {
+      const answers = Object.entries(questions).map(([name, question]) => {
+        return [name, found.get(JSON.stringify([shared, question]))] as const;
+      });
+      asker.receive(Object.fromEntries(answers) as Record<string, Answer | QueryError>);
+    }
+  }
+
+  #isClosed(shared: Shared, answer: Answer): boolean {
+    return shared.to < this.today && !answer["warnings"];
+  }
+
+  #keep(key: string, answer: Answer): void {
+    this.#answers.set(key, answer);
+    if (this.#answers.size > ANSWERS_KEPT) {
+      this.#answers.delete(this.#answers.keys().next().value as string);
+    }
+  }
+}
+
+function browserZone(): string {
+  return Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+}

@@ -1,0 +1,314 @@
+/**
+ * What every element is: a card that asks its page and shows the answer, or why there is none.
+ *
+ * Inside of a `nealytics-dashboard` it shares that one's page; alone it has a page of its own, set by its
+ * attributes `range`, `tz`, `compare`, `filter`, `src` and its property `getToken`.
+ */
+
+import { html, LitElement, nothing, type PropertyDeclarations, type TemplateResult } from "lit";
+
+import { type Answer, type GetToken, QueryError, type Question } from "../data/client.ts";
+import { type Asker, Page } from "../data/page.ts";
+import { COMPARISONS, type Comparison, isDay, type Preset, preset, PRESETS } from "../data/range.ts";
+import { Format } from "../text/format.ts";
+import { LANGUAGES } from "../text/languages.ts";
+import type { Messages } from "../text/messages.ts";
+import { csv, download, icon, type Table } from "./dom.ts";
+import { card, controls, theme } from "./styles.ts";
+
+/** Where this script was loaded from is where the API is. */
+const BASE = new URL(".", import.meta.url).href;
+
+export type Answers = Record<string, Answer | QueryError>;
+
+/** An element with a page: its own, or that of the dashboard around it. */
+export abstract class WithPage extends LitElement {
+  static override properties: PropertyDeclarations = {
+    src: {},
+    range: {},
+    tz: {},
+    compare: {},
+    filter: {},
+    lang: {},
+    theme: { reflect: true },
+    dev: { type: Boolean },
+    messages: { attribute: false },
+    getToken: { attribute: false },
+  };
+  declare src: string | undefined;
+  declare range: string | undefined;
+  declare tz: string | undefined;
+  declare compare: string | undefined;
+  declare filter: string | undefined;
+  declare theme: string | undefined;
+  declare dev: boolean | undefined;
+  declare messages: Messages | undefined;
+  declare getToken: GetToken | undefined;
+
+  #page: Page | undefined;
+  #format: Format | undefined;
+  readonly #relay = (event: Event): void => {
+    this.requestUpdate();
+    if (event instanceof CustomEvent && event.type !== "change") this.#emit(event.type, event.detail);
+  };
+
+  /** The element whose page this one shares; undefined if it is on its own. */
+  protected get owner(): WithPage | undefined {
+    for (let node: Node | null = this; node; ) {
+      const parent: Element | null = node instanceof Element ? node.parentElement : null;
+      node = parent ?? (node.getRootNode() as ShadowRoot).host ?? null;
+      if (node instanceof WithPage && node.ownsPage) return node;
+      if (node === document.documentElement || (node as unknown) === undefined) return undefined;
+    }
+    return undefined;
+  }
+
+  protected get ownsPage(): boolean {
+    return false;
+  }
+
+  get page(): Page {
+    const owner = this.ownsPage ? undefined : this.owner;
+    if (owner) return owner.page;
+    if (!this.#page) {
+      this.#page = new Page(this.src ? new URL(this.src, document.baseURI).href : BASE);
+      this.#page.client.getToken = () => this.#callGetToken();
+      for (const event of ["change", "nealytics-range-change", "nealytics-filter-change", "nealytics-error"]) {
+        this.#page.addEventListener(event, this.#relay);
+      }
+      this.#applyAttributes();
+    }
+    return this.#page;
+  }
+
+  get format(): Format {
+    const lang = this.language;
+    const messages = { ...LANGUAGES[lang.split("-")[0] ?? "en"], ...this.owner?.messages, ...this.messages };
+    if (this.#format?.lang !== lang || this.#format.tz !== this.page.tz || this.messages !== this.#messagesUsed) {
+      this.#messagesUsed = this.messages;
+      this.#format = new Format(lang, this.page.tz, messages);
+    }
+    return this.#format;
+  }
+  #messagesUsed: Messages | undefined;
+
+  get language(): string {
+    return this.lang || this.owner?.language || document.documentElement.lang || navigator.language || "en";
+  }
+
+  override willUpdate(changed: Map<string, unknown>): void {
+    if (!this.#page) return;
+    if (["range", "tz", "compare", "filter"].some((name) => changed.has(name) && changed.get(name) !== undefined)) {
+      this.#applyAttributes();
+    }
+    if (changed.has("getToken") && changed.get("getToken") !== undefined) {
+      this.#page.client.forgetToken();
+      this.#page.refresh();
+    } else if (changed.has("getToken") && this.getToken) {
+      this.#page.refresh(); // set after the first request has failed for want of it
+    }
+  }
+
+  #callGetToken(): string | Promise<string> {
+    if (!this.getToken) throw new QueryError("no_token", `<${this.localName}> has no getToken`);
+    return this.getToken();
+  }
+
+  #applyAttributes(): void {
+    const page = this.#page;
+    if (!page) return;
+    if (this.tz && this.tz !== page.tz) {
+      try {
+        page.tz = this.tz;
+      } catch {
+        console.error(`nealytics: tz is "${this.tz}", which is no time zone; ${page.tz} is used`);
+      }
+    }
+    if (this.compare && this.compare !== page.comparison) {
+      if ((COMPARISONS as readonly string[]).includes(this.compare)) page.comparison = this.compare as Comparison;
+      else console.error(`nealytics: compare is "${this.compare}"; write one of ${COMPARISONS.join(", ")}`);
+    }
+    if (this.filter) page.filters = this.filter.split("\n").map((line) => line.trim()).filter(Boolean);
+    if (this.range) {
+      const [from = "", to = from] = this.range.split("..");
+      if ((PRESETS as readonly string[]).includes(this.range)) page.range = preset(this.range as Preset, page.today);
+      else if (isDay(from) && isDay(to) && from <= to) page.range = { from, to };
+      else console.error(`nealytics: range is "${this.range}"; write one of ${PRESETS.join(", ")}, or 2026-06-01..2026-06-30`);
+    }
+  }
+
+  #emit(type: string, detail: unknown): void {
+    this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
+  }
+}
+
+export abstract class Card extends WithPage implements Asker {
+  static override styles = [theme, controls, card];
+  static override properties: PropertyDeclarations = {
+    heading: {},
+    state: { state: true },
+    menuOpen: { state: true },
+  };
+  declare heading: string | undefined;
+  declare protected state: "loading" | "stale" | "ready";
+  declare protected menuOpen: boolean;
+  protected answers: Answers = {};
+  #pageAsked: Page | undefined;
+
+  constructor() {
+    super();
+    this.state = "loading";
+    this.menuOpen = false;
+  }
+
+  abstract questions(page: Page): Record<string, Question>;
+  /** The heading if the host sets none. */
+  protected abstract defaultHeading(): string;
+  /** Called only with an answer to every question. */
+  protected abstract content(): unknown;
+  protected abstract isEmpty(): boolean;
+  /** What is shown, as a table: for the CSV, and for screen readers where the picture is an SVG. */
+  protected abstract table(): Table;
+  /** In the place of the content until it is there, of the same height. */
+  protected skeleton(): TemplateResult {
+    return html`<div class="skeleton block"></div>`;
+  }
+
+  protected answer<T>(name: string): T {
+    return this.answers[name] as T;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.#pageAsked = this.page;
+    this.#pageAsked.add(this);
+    this.#pageAsked.addEventListener("change", this.#update);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#pageAsked?.remove(this);
+    this.#pageAsked?.removeEventListener("change", this.#update);
+  }
+
+  readonly #update = (): void => this.requestUpdate();
+
+  override willUpdate(changed: Map<string, unknown>): void {
+    super.willUpdate(changed);
+    const own = [...changed.keys()].some((name) => this.asksBy().includes(name) && changed.get(name) !== undefined);
+    if (own && this.hasUpdated) this.page.askAgain(this);
+  }
+
+  /** The properties that change what is asked. */
+  protected asksBy(): readonly string[] {
+    return [];
+  }
+
+  waiting(): void {
+    this.state = this.state === "loading" ? "loading" : "stale";
+  }
+
+  receive(answers: Answers): void {
+    const failed = Object.values(answers).some((answer) => answer instanceof QueryError);
+    // A picture that is there stays while the network is away; what has failed for another reason says so.
+    this.answers = answers;
+    this.state = "ready";
+    if (failed) for (const answer of Object.values(answers)) if (answer instanceof QueryError) this.#report(answer);
+    this.requestUpdate();
+  }
+
+  #report(error: QueryError): void {
+    console.warn(`nealytics: <${this.localName}>: ${error.code}: ${error.message}`);
+  }
+
+  protected get problem(): QueryError | undefined {
+    return Object.values(this.answers).find((answer): answer is QueryError => answer instanceof QueryError);
+  }
+
+  override render(): TemplateResult {
+    const { problem } = this;
+    const ready = this.state !== "loading" && !problem;
+    const empty = ready && this.isEmpty();
+    return html`<section part="card" aria-labelledby="title" aria-busy=${this.state === "ready" ? "false" : "true"}>
+      <header part="header">
+        <h3 part="title" id="title">${this.heading ?? this.defaultHeading()}</h3>
+        ${this.actions()}${ready && !empty ? this.#menu() : nothing}
+      </header>
+      <div part="body" class="body" data-state=${this.state}>
+        ${this.state === "loading" ? this.skeleton() : problem ? this.#failure(problem) : empty ? this.#nothing() : this.content()}
+      </div>
+    </section>`;
+  }
+
+  /** Beside the heading. */
+  protected actions(): unknown {
+    return nothing;
+  }
+
+  #menu(): TemplateResult {
+    const f = this.format;
+    return html`<div class="menu" @focusout=${this.#left} @keydown=${this.#escape}>
+      <button class="button icon quiet" aria-haspopup="menu" aria-expanded=${this.menuOpen}
+        aria-label="${f.text("more")}: ${this.heading ?? this.defaultHeading()}" @click=${() => (this.menuOpen = !this.menuOpen)}>
+        ${icon("more")}
+      </button>
+      ${this.menuOpen
+        ? html`<div class="sheet end" role="menu">
+            <button class="item" role="menuitem" @click=${this.#downloadCsv}>${f.text("download_csv")}</button>
+          </div>`
+        : nothing}
+    </div>`;
+  }
+
+  readonly #left = (event: FocusEvent): void => {
+    if (!(event.currentTarget as Element).contains(event.relatedTarget as Node | null)) this.menuOpen = false;
+  };
+
+  readonly #escape = (event: KeyboardEvent): void => {
+    if (event.key !== "Escape" || !this.menuOpen) return;
+    this.menuOpen = false;
+    (event.currentTarget as Element).querySelector("button")?.focus();
+  };
+
+  readonly #downloadCsv = (): void => {
+    this.menuOpen = false;
+    const { from, to } = this.page.range;
+    const name = (this.heading ?? this.defaultHeading()).toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-");
+    download(`${name}-${from}-${to}.csv`, `\uFEFF${csv(this.table())}`, "text/csv;charset=utf-8");
+  };
+
+  #nothing(): TemplateResult {
+    const f = this.format;
+    return html`<div class="note" part="empty"><p>${f.text("empty")}</p><p class="muted">${f.text("empty_hint")}</p></div>`;
+  }
+
+  #failure(error: QueryError): TemplateResult {
+    const f = this.format;
+    const [title, hint] = error.needsToken
+      ? [f.text("expired"), f.text("expired_hint")]
+      : error.code === "offline"
+        ? [f.text("offline"), ""]
+        : error.status === 429 || error.status === 503
+          ? [f.text("busy"), ""]
+          : error.code === "query_too_large" || error.code === "result_too_large"
+            ? [f.text("too_large"), f.text("too_large_hint")]
+            : [f.text("error"), ""];
+    return html`<div class="note" part="error" role="status">
+      <p>${title}</p>
+      ${hint ? html`<p class="muted">${hint}</p>` : nothing}
+      ${this.dev ?? this.owner?.dev ? html`<p class="muted"><code>${error.code}</code> ${error.message}</p>` : nothing}
+      <button class="button" @click=${() => this.page.askAgain(this)}>${f.text("retry")}</button>
+    </div>`;
+  }
+
+  /** The table for screen readers, beside a picture that is hidden from them. */
+  protected hiddenTable(): TemplateResult {
+    const { head, rows } = this.table();
+    // In a block of its own: a table takes the width of its content, whatever it is told.
+    return html`<div class="sr"><table>
+      <caption>${this.heading ?? this.defaultHeading()}</caption>
+      <thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
+      <tbody>${rows.map((row) => html`<tr>${row.map((cell, i) => (i ? html`<td>${cell}</td>` : html`<th scope="row">${cell}</th>`))}</tr>`)}</tbody>
+    </table></div>`;
+  }
+}

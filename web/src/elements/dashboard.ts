@@ -1,0 +1,296 @@
+/**
+ * `<nealytics-dashboard>`: the controls and, around its children or a layout of its own, one page.
+ *
+ * Without children it shows what the tenant's data has: pages if events have items, retention if they have users.
+ */
+
+import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
+
+import { type Answer, QueryError, type Question } from "../data/client.ts";
+import type { Asker } from "../data/page.ts";
+import { COMPARISONS, isDay, preset, PRESETS, type Range } from "../data/range.ts";
+import { ENGLISH, type Key } from "../text/messages.ts";
+import { WithPage } from "./base.ts";
+import { icon } from "./dom.ts";
+import { NealyticsProperties, type Property } from "./properties.ts";
+import { controls, theme } from "./styles.ts";
+
+export class NealyticsDashboard extends WithPage {
+  static override properties = { funnel: {}, open: { state: true }, has: { state: true } };
+  /** Steps of a funnel in the layout, as `<nealytics-funnel steps>` takes them. */
+  declare funnel: string | undefined;
+  declare protected open: "range" | "compare" | undefined;
+  declare protected has: { items: boolean; users: boolean; keys: boolean };
+
+  static override styles = [
+    theme,
+    controls,
+    css`
+      :host {
+        container-name: page;
+      }
+      .bar {
+        display: flex;
+        flex-wrap: wrap;
+        align-items: center;
+        gap: 8px;
+        margin-block-end: var(--_gap);
+      }
+      .chips {
+        display: contents;
+      }
+      .chip {
+        display: inline-flex;
+        align-items: center;
+        gap: 4px;
+        max-width: 320px;
+        min-height: 34px;
+        padding-inline: 12px 4px;
+        border-radius: 8px;
+        background: color-mix(in oklab, var(--_accent) 12%, transparent);
+      }
+      .chip span {
+        overflow: hidden;
+        text-overflow: ellipsis;
+        white-space: nowrap;
+      }
+      .layout,
+      ::slotted(*) {
+        min-width: 0;
+      }
+      .layout {
+        display: grid;
+        grid-template-columns: repeat(12, minmax(0, 1fr));
+        gap: var(--_gap);
+      }
+      .layout > * {
+        grid-column: span 6;
+      }
+      .layout > .wide {
+        grid-column: 1 / -1;
+      }
+      slot {
+        display: grid;
+        gap: var(--_gap);
+      }
+      form {
+        display: grid;
+        gap: 8px;
+        padding: 8px 10px;
+        border-block-start: 1px solid var(--_border);
+        margin-block-start: 6px;
+      }
+      .dates {
+        display: grid;
+        grid-template-columns: 1fr 1fr;
+        gap: 8px;
+      }
+      label {
+        display: grid;
+        gap: 2px;
+        font-size: 12px;
+        color: var(--_muted);
+      }
+      input {
+        min-height: 34px;
+        padding: 0 8px;
+        border: 1px solid var(--_border);
+        border-radius: 8px;
+        background: none;
+        color: var(--_text);
+        min-width: 0;
+      }
+      @container page (max-width: 760px) {
+        .layout > * {
+          grid-column: 1 / -1;
+        }
+      }
+      @container page (max-width: 600px) {
+        .sheet {
+          position: fixed;
+          inset: auto 0 0 0;
+          border-radius: 16px 16px 0 0;
+          padding: 12px 12px max(16px, env(safe-area-inset-bottom));
+          box-shadow: 0 -8px 40px rgb(0 0 0 / 25%);
+        }
+        .item {
+          min-height: 44px;
+        }
+        .bar {
+          flex-wrap: nowrap;
+          overflow-x: auto;
+          scrollbar-width: none;
+        }
+        [part="compare"] .name {
+          display: none;
+        }
+      }
+      @media print {
+        .bar .menu {
+          display: none;
+        }
+      }
+    `,
+  ];
+
+  #asker: Asker | undefined;
+
+  constructor() {
+    super();
+    // Until the first answer says otherwise: so that all of it is asked at once.
+    this.has = { items: true, users: true, keys: true };
+  }
+
+  protected override get ownsPage(): boolean {
+    return true;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    if (this.childElementCount > 0) return;
+    // What the layout depends on, asked with the first request of the page.
+    this.#asker = {
+      questions: () => ({
+        summary: { endpoint: "summary" },
+        items: { endpoint: "top", dimension: "item_id", limit: 8 },
+        keys: NealyticsProperties.question(8),
+      }),
+      receive: (answers) => this.#adapt(answers),
+      waiting: () => {},
+    } satisfies Asker & { questions(): Record<string, Question> };
+    this.page.add(this.#asker);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    if (this.#asker) this.page.remove(this.#asker);
+  }
+
+  #adapt(answers: Record<string, Answer | QueryError>): void {
+    const of = <T>(name: string): T | undefined => (answers[name] instanceof QueryError ? undefined : (answers[name] as T));
+    const summary = of<{ users: number; events: number }>("summary");
+    if (!summary?.events) return; // an empty range says nothing about the next one
+    const keys = NealyticsProperties.listed(of<{ keys: Property[] }>("keys"));
+    const has = {
+      items: (of<{ items: unknown[] }>("items")?.items.length ?? 0) > 0,
+      users: summary.users > 0,
+      keys: keys.length > 0,
+    };
+    if (JSON.stringify(has) !== JSON.stringify(this.has)) this.has = has;
+  }
+
+  override updated(changed: PropertyValues): void {
+    super.updated(changed);
+    if (changed.has("open") && this.open) this.renderRoot.querySelector<HTMLElement>(".sheet .item")?.focus();
+  }
+
+  override render(): TemplateResult {
+    return html`<div class="bar" part="controls" @keydown=${this.#escape} @focusout=${this.#left}>
+        ${this.#rangeMenu()}${this.#compareMenu()}
+        <div class="chips">${this.page.filters.map((filter) => this.#chip(filter))}</div>
+      </div>
+      ${this.childElementCount > 0 ? html`<slot></slot>` : this.#layout()}`;
+  }
+
+  #layout(): TemplateResult {
+    const { items, users, keys } = this.has;
+    return html`<div class="layout" part="layout">
+      <nealytics-figures class="wide"></nealytics-figures>
+      <nealytics-timeseries class="wide"></nealytics-timeseries>
+      <nealytics-top dimension="event_type"></nealytics-top>
+      ${items ? html`<nealytics-top dimension="item_id"></nealytics-top>` : nothing}
+      ${this.funnel ? html`<nealytics-funnel class="wide" steps=${this.funnel}></nealytics-funnel>` : nothing}
+      ${users ? html`<nealytics-retention class=${keys ? "" : "wide"}></nealytics-retention>` : nothing}
+      ${keys ? html`<nealytics-properties class=${users ? "" : "wide"}></nealytics-properties>` : nothing}
+    </div>`;
+  }
+
+  #rangeMenu(): TemplateResult {
+    const f = this.format;
+    const { range } = this.page;
+    const name = range.preset ? f.text(range.preset) : f.days(range.from, range.to);
+    return html`<div class="menu">
+      <button class="button" part="range" aria-haspopup="dialog" aria-expanded=${this.open === "range"} @click=${() => this.#toggle("range")}>
+        ${icon("calendar")}${name}${icon("chevron")}
+      </button>
+      ${this.open === "range"
+        ? html`<div class="sheet" role="dialog" aria-label=${f.text("custom")}>
+            ${PRESETS.map((one) => html`<button class="item" aria-current=${range.preset === one ? "true" : "false"}
+              @click=${() => this.#choose(preset(one, this.page.today))}>${f.text(one)}</button>`)}
+            <form @submit=${this.#custom}>
+              <div class="dates">
+                <label>${f.text("from")}<input name="from" type="date" required .value=${range.from} max=${this.page.today}></label>
+                <label>${f.text("to")}<input name="to" type="date" required .value=${range.to}></label>
+              </div>
+              <button class="button primary">${f.text("apply")}</button>
+            </form>
+          </div>`
+        : nothing}
+    </div>`;
+  }
+
+  #compareMenu(): TemplateResult {
+    const f = this.format;
+    const text = (one: (typeof COMPARISONS)[number]): string => f.text(`compare_${one}` as Key & keyof typeof ENGLISH);
+    return html`<div class="menu">
+      <button class="button" part="compare" aria-haspopup="dialog" aria-label="${f.text("compare")}: ${text(this.page.comparison)}" aria-expanded=${this.open === "compare"} @click=${() => this.#toggle("compare")}>
+        ${icon("compare")}<span class="name">${text(this.page.comparison)}</span>${icon("chevron")}
+      </button>
+      ${this.open === "compare"
+        ? html`<div class="sheet" role="dialog" aria-label=${f.text("compare")}>
+            ${COMPARISONS.map((one) => html`<button class="item" aria-current=${this.page.comparison === one ? "true" : "false"}
+              @click=${() => this.#close(() => (this.page.comparison = one))}>${text(one)}</button>`)}
+          </div>`
+        : nothing}
+    </div>`;
+  }
+
+  #chip(filter: string): TemplateResult {
+    const [, field = "", op = "", value = ""] = /^((?:meta:)?(?:[^:\\]|\\.)*):(\w+):(.*)$/s.exec(filter) ?? [];
+    const name = field in ENGLISH ? this.format.text(field as Key) : field.replace(/^meta:/, "");
+    return html`<span class="chip" part="filter"><span>${name} ${op === "eq" ? "=" : op} ${value}</span>
+      <button class="button icon quiet" aria-label="${this.format.text("remove_filter")}: ${name} ${value}"
+        @click=${() => this.page.removeFilter(filter)}>${icon("close")}</button>
+    </span>`;
+  }
+
+  #toggle(menu: "range" | "compare"): void {
+    this.open = this.open === menu ? undefined : menu;
+  }
+
+  #choose(range: Range): void {
+    this.#close(() => (this.page.range = range));
+  }
+
+  #close(then: () => void): void {
+    const menu = this.open;
+    this.open = undefined;
+    then();
+    void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>(`[part="${menu}"]`)?.focus());
+  }
+
+  readonly #custom = (event: SubmitEvent): void => {
+    event.preventDefault();
+    const data = new FormData(event.target as HTMLFormElement);
+    const [one, other] = [String(data.get("from")), String(data.get("to"))].sort() as [string, string];
+    if (isDay(one) && isDay(other)) this.#choose({ from: one, to: other });
+  };
+
+  readonly #escape = (event: KeyboardEvent): void => {
+    if (event.key === "Escape" && this.open) this.#close(() => {});
+  };
+
+  readonly #left = (event: FocusEvent): void => {
+    const menu = (event.target as Element).closest(".menu");
+    const to = event.relatedTarget as Node | null;
+    if (this.open && to && menu && !menu.contains(to)) this.open = undefined;
+  };
+
+  override firstUpdated(changed: PropertyValues): void {
+    super.firstUpdated(changed);
+    document.addEventListener("pointerdown", (event) => {
+      if (this.open && !event.composedPath().some((node) => node instanceof Element && node.matches(".menu"))) this.open = undefined;
+    });
+  }
+}
+

@@ -1,0 +1,161 @@
+/** `<nealytics-sessions>`: the latest visits, the longest or the busiest; a click shows one from its first event on. */
+
+import { css, html, nothing, type TemplateResult } from "lit";
+
+import type { Question } from "../data/client.ts";
+import type { Page } from "../data/page.ts";
+import { Card } from "./base.ts";
+import type { Table } from "./dom.ts";
+
+interface Session {
+  readonly sessionId: string;
+  readonly tenantId?: string;
+  readonly firstSeen: string;
+  readonly durationSeconds: number;
+  readonly eventCount: number;
+}
+interface Event {
+  readonly eventId: string;
+  readonly eventType: string;
+  readonly itemId?: string;
+  readonly timestamp: string;
+}
+
+export class NealyticsSessions extends Card {
+  static override properties = { order: {}, limit: { type: Number }, opened: { state: true } };
+  declare order: string;
+  declare limit: number;
+  declare protected opened: string | undefined;
+
+  static override styles = [
+    ...Card.styles,
+    css`
+      .block {
+        height: 330px;
+      }
+      ol {
+        margin: 0;
+        padding: 0;
+        list-style: none;
+      }
+      .rows > li + li {
+        border-block-start: 1px solid var(--_border);
+      }
+      .row {
+        display: grid;
+        grid-template-columns: minmax(0, 1fr) auto auto;
+        gap: 4px 18px;
+        width: 100%;
+        min-height: 40px;
+        align-items: center;
+        padding: 0 6px;
+        border: 0;
+        background: none;
+        text-align: start;
+        cursor: pointer;
+        font-variant-numeric: tabular-nums;
+      }
+      .row:hover {
+        background: var(--_fill);
+      }
+      .events {
+        padding: 2px 6px 12px 20px;
+        font-size: 13px;
+      }
+      .events li {
+        position: relative;
+        display: flex;
+        gap: 12px;
+        justify-content: space-between;
+        padding: 3px 0 3px 16px;
+        border-inline-start: 2px solid var(--_border);
+      }
+      .events li::before {
+        content: "";
+        position: absolute;
+        inset-inline-start: -5px;
+        inset-block-start: 10px;
+        width: 8px;
+        height: 8px;
+        border-radius: 50%;
+        background: var(--_accent);
+      }
+      .what {
+        min-width: 0;
+        overflow: hidden;
+        text-overflow: ellipsis;
+        white-space: nowrap;
+      }
+    `,
+  ];
+
+  constructor() {
+    super();
+    this.order = "-start";
+    this.limit = 8;
+  }
+
+  protected override asksBy(): readonly string[] {
+    return ["order", "limit"];
+  }
+
+  override willUpdate(changed: Map<string, unknown>): void {
+    super.willUpdate(changed);
+    if (changed.has("opened") && this.opened && this.hasUpdated) this.page.askAgain(this);
+  }
+
+  override questions(_page: Page): Record<string, Question> {
+    const questions: Record<string, Question> = { sessions: { endpoint: "sessions", order: this.order, limit: this.limit } };
+    if (this.opened) questions["events"] = { endpoint: "timeline", sessionId: this.opened, limit: 100 };
+    return questions;
+  }
+
+  protected override defaultHeading(): string {
+    return this.format.text("sessions");
+  }
+
+  get #sessions(): readonly Session[] {
+    return this.answer<{ sessions: Session[] }>("sessions").sessions;
+  }
+
+  protected override isEmpty(): boolean {
+    return this.#sessions.length === 0;
+  }
+
+  protected override content(): TemplateResult {
+    const f = this.format;
+    return html`<ol class="rows" part="list">
+      ${this.#sessions.map((session) => {
+        const open = this.opened === session.sessionId;
+        return html`<li>
+          <button class="row" aria-expanded=${open} @click=${() => (this.opened = open ? undefined : session.sessionId)}>
+            <span class="what">${f.bucket(new Date(session.firstSeen), "hour")}</span>
+            <span class="muted">${f.duration(session.durationSeconds)}</span>
+            <span>${f.exact(session.eventCount)} <span class="muted">${f.text("events").toLocaleLowerCase(f.lang)}</span></span>
+          </button>
+          ${open ? this.#events() : nothing}
+        </li>`;
+      })}
+    </ol>`;
+  }
+
+  #events(): TemplateResult {
+    const f = this.format;
+    const found = (this.answers["events"] as unknown as { events?: Event[] } | undefined)?.events;
+    if (!found) return html`<div class="events muted">${f.text("loading")} …</div>`;
+    return html`<ol class="events">
+      ${[...found].reverse().map((event) => html`<li>
+        <span class="what">${event.eventType}${event.itemId ? html` <span class="muted">${event.itemId}</span>` : nothing}</span>
+        <span class="muted number">${f.clock(new Date(event.timestamp))}</span>
+      </li>`)}
+    </ol>`;
+  }
+
+  protected override table(): Table {
+    const f = this.format;
+    return {
+      head: [f.text("sessions"), f.text("time"), `${f.text("medianSessionDurationSeconds")} (s)`, f.text("events")],
+      rows: this.#sessions.map((one) => [one.sessionId, one.firstSeen, one.durationSeconds, one.eventCount]),
+    };
+  }
+}

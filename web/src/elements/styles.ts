@@ -1,0 +1,264 @@
+/**
+ * The look that all elements share. Colours derive from the host's text colour, so that the elements fit into any
+ * page, light or dark; a host sets `--nealytics-*` to change them. No element has a background of its own.
+ */
+
+import { css } from "lit";
+
+export const theme = css`
+  :host {
+    --_text: var(--nealytics-text, currentColor);
+    --_muted: var(--nealytics-muted, color-mix(in oklab, var(--_text) 66%, transparent));
+    --_border: var(--nealytics-border, color-mix(in oklab, var(--_text) 13%, transparent));
+    --_fill: color-mix(in oklab, var(--_text) 6%, transparent);
+    --_surface: var(--nealytics-surface, transparent);
+    --_sheet: var(--nealytics-sheet, light-dark(#ffffff, #1b1e24));
+    --_accent: var(--nealytics-accent, light-dark(#3163e6, #7da0ff));
+    --_accent-contrast: var(--nealytics-accent-contrast, light-dark(#ffffff, #0f1115));
+    --_positive: var(--nealytics-positive, light-dark(#0f7b46, #4cc38a));
+    --_negative: var(--nealytics-negative, light-dark(#b3261e, #ff8f85));
+    --_radius: var(--nealytics-radius, 12px);
+    --_gap: var(--nealytics-gap, 16px);
+    --_s1: var(--nealytics-series-1, var(--_accent));
+    --_s2: var(--nealytics-series-2, light-dark(#c4570c, #f0a35e));
+    --_s3: var(--nealytics-series-3, light-dark(#0c7f78, #4fc4bc));
+    --_s4: var(--nealytics-series-4, light-dark(#a63d8f, #e08fd0));
+    --_s5: var(--nealytics-series-5, light-dark(#7a6a00, #cfbb47));
+    --_s6: var(--nealytics-series-6, light-dark(#3d7d1f, #8fce6a));
+    --_s7: var(--nealytics-series-7, light-dark(#7a52cc, #b79bf5));
+    --_s8: var(--nealytics-series-8, light-dark(#64707d, #a3aebb));
+    display: block;
+    box-sizing: border-box;
+    color: var(--_text);
+    font-family: var(--nealytics-font, inherit);
+    font-size: var(--nealytics-font-size, 14px);
+    line-height: 1.45;
+    container-type: inline-size;
+    min-width: 0;
+  }
+  :host([hidden]) {
+    display: none;
+  }
+  :host([theme="light"]) {
+    color-scheme: light;
+  }
+  :host([theme="dark"]) {
+    color-scheme: dark;
+  }
+  *,
+  *::before,
+  *::after {
+    box-sizing: border-box;
+  }
+  button,
+  input,
+  select {
+    font: inherit;
+    color: inherit;
+    letter-spacing: inherit;
+  }
+  :focus-visible {
+    outline: 2px solid var(--_accent);
+    outline-offset: 2px;
+    border-radius: 6px;
+  }
+  .number {
+    font-variant-numeric: tabular-nums;
+  }
+  bdi {
+    font: inherit;
+  }
+  .muted {
+    color: var(--_muted);
+  }
+  .up {
+    color: var(--_positive);
+  }
+  .down {
+    color: var(--_negative);
+  }
+  .sr {
+    position: absolute;
+    width: 1px;
+    height: 1px;
+    margin: -1px;
+    overflow: hidden;
+    clip-path: inset(50%);
+    white-space: nowrap;
+  }
+`;
+
+export const controls = css`
+  .button {
+    display: inline-flex;
+    align-items: center;
+    gap: 6px;
+    min-height: 34px;
+    padding: 0 12px;
+    border: 1px solid var(--_border);
+    border-radius: 8px;
+    background: var(--_surface);
+    cursor: pointer;
+    white-space: nowrap;
+  }
+  .button:hover {
+    background: var(--_fill);
+  }
+  .button.icon {
+    padding: 0;
+    width: 34px;
+    justify-content: center;
+  }
+  .button.quiet {
+    border-color: transparent;
+    background: none;
+    color: var(--_muted);
+    min-height: 28px;
+    width: 28px;
+  }
+  .button.quiet:hover,
+  .button.quiet[aria-expanded="true"] {
+    background: var(--_fill);
+    color: var(--_text);
+  }
+  .button.primary {
+    justify-content: center;
+    border-color: transparent;
+    background: var(--_accent);
+    color: var(--_accent-contrast);
+  }
+  .button svg {
+    width: 16px;
+    height: 16px;
+    fill: none;
+    stroke: currentColor;
+    stroke-width: 1.6;
+    stroke-linecap: round;
+    stroke-linejoin: round;
+    flex: none;
+  }
+  .menu {
+    position: relative;
+  }
+  .sheet {
+    position: absolute;
+    z-index: 20;
+    inset-block-start: calc(100% + 6px);
+    inset-inline-start: 0;
+    min-width: 210px;
+    padding: 6px;
+    border: 1px solid var(--_border);
+    border-radius: 12px;
+    background: var(--_sheet);
+    box-shadow: 0 8px 28px rgb(0 0 0 / 14%);
+  }
+  .sheet.end {
+    inset-inline: auto 0;
+  }
+  .item {
+    display: flex;
+    align-items: center;
+    gap: 8px;
+    width: 100%;
+    min-height: 34px;
+    padding: 0 10px;
+    border: 0;
+    border-radius: 8px;
+    background: none;
+    text-align: start;
+    cursor: pointer;
+    white-space: nowrap;
+  }
+  .item:hover,
+  .item:focus-visible {
+    background: var(--_fill);
+  }
+  .item[aria-checked="true"],
+  .item[aria-current="true"] {
+    color: var(--_accent);
+    font-weight: 600;
+  }
+`;
+
+export const card = css`
+  section {
+    height: 100%;
+    padding: 16px 18px 18px;
+    border: 1px solid var(--_border);
+    border-radius: var(--_radius);
+    background: var(--_surface);
+    display: flex;
+    flex-direction: column;
+    gap: 12px;
+    min-width: 0;
+  }
+  header {
+    display: flex;
+    align-items: center;
+    justify-content: space-between;
+    gap: 8px;
+    min-height: 28px;
+  }
+  h3 {
+    margin: 0;
+    font-size: inherit;
+    font-weight: 600;
+    min-width: 0;
+    overflow: hidden;
+    text-overflow: ellipsis;
+    white-space: nowrap;
+  }
+  .body {
+    position: relative;
+    flex: 1;
+    min-width: 0;
+    transition: opacity 0.2s 0.4s;
+  }
+  .body[data-state="stale"] {
+    opacity: 0.45;
+  }
+  .skeleton {
+    border-radius: 8px;
+    background: var(--_fill);
+    animation: breathe 1.6s ease-in-out infinite;
+  }
+  .note {
+    display: flex;
+    flex-direction: column;
+    align-items: center;
+    justify-content: center;
+    gap: 6px;
+    min-height: 120px;
+    height: 100%;
+    padding: 16px;
+    text-align: center;
+    text-wrap: balance;
+  }
+  .note p {
+    margin: 0;
+  }
+  .note .button {
+    margin-top: 6px;
+  }
+  @keyframes breathe {
+    50% {
+      opacity: 0.5;
+    }
+  }
+  @media (prefers-reduced-motion: reduce) {
+    .skeleton {
+      animation: none;
+    }
+    .body {
+      transition: none;
+    }
+  }
+  @media print {
+    header .menu {
+      display: none;
+    }
+    section {
+      break-inside: avoid;
+    }
+  }
+`;

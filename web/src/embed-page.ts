@@ -1,0 +1,84 @@
+/**
+ * `/embed`: the dashboard as a page of its own, for an iframe or a link.
+ *
+ *     /embed?theme=dark&tz=Europe/Berlin&lang=de&range=7d&funnel=signup,paid#token=<JWT>
+ *
+ * The token leaves the address at once, and history with it. In a frame the page tells the parent its height, and
+ * that it needs a token; the parent answers with a token. Messages are taken from the parent only, and the node
+ * decides by `web.frame_ancestors` who may be that.
+ *
+ *     to the parent     {nealytics: "height", px}   {nealytics: "token-needed"}
+ *     from the parent   {nealytics: "token", token}   {nealytics: "theme", theme}
+ */
+
+import { NealyticsDashboard } from "./embed.ts";
+
+const PARAMETERS = ["theme", "tz", "lang", "range", "compare", "filter", "funnel"] as const;
+const TOKEN_WAIT_MS = 10_000;
+
+const framed = window.parent !== window;
+const parameters = new URLSearchParams(location.search);
+let token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+if (framed) document.documentElement.dataset["framed"] = "";
+
+let deliver: ((token: string) => void) | undefined;
+
+function getToken(): Promise<string> {
+  const given = token;
+  token = ""; // the first is used once; whoever wants another has refused it
+  if (given) return Promise.resolve(given);
+  if (!framed) return Promise.reject(new Error("this link has ended; ask for a new one"));
+  return new Promise((resolve, reject) => {
+    deliver = resolve;
+    setTimeout(() => reject(new Error("the page around this one gave no token")), TOKEN_WAIT_MS);
+    tell({ nealytics: "token-needed" });
+  });
+}
+
+function tell(message: object): void {
+  // Says nothing of the tenant, so any parent may hear it.
+  if (framed) window.parent.postMessage(message, "*");
+}
+
+window.addEventListener("message", (event: MessageEvent<{ nealytics?: unknown; token?: unknown; theme?: unknown } | null>) => {
+  if (!framed || event.source !== window.parent || typeof event.data !== "object" || event.data === null) return;
+  const { nealytics, token: given, theme } = event.data;
+  if (nealytics === "theme" && typeof theme === "string") document.documentElement.dataset["theme"] = theme;
+  if (nealytics === "token" && typeof given === "string") {
+    if (deliver) deliver(given);
+    else {
+      token = given;
+      dashboard.page.client.forgetToken();
+      dashboard.page.refresh();
+    }
+    deliver = undefined;
+  }
+});
+
+const dashboard = document.createElement("nealytics-dashboard") as NealyticsDashboard;
+for (const name of PARAMETERS) {
+  const value = parameters.get(name);
+  if (value === null) continue;
+  if (name === "theme") document.documentElement.dataset["theme"] = value;
+  else if (name === "lang") document.documentElement.lang = value;
+  else if (name === "filter") dashboard.filter = parameters.getAll("filter").join("\n");
+  else dashboard.setAttribute(name, value);
+}
+const RTL = ["ar", "fa", "he", "ur"];
+if (RTL.includes(document.documentElement.lang.split("-")[0] ?? "")) document.documentElement.dir = "rtl";
+
+const main = document.querySelector("main") as HTMLElement;
+if (token || framed) {
+  dashboard.getToken = getToken;
+  main.append(dashboard);
+  new ResizeObserver(() => tell({ nealytics: "height", px: Math.ceil(main.getBoundingClientRect().height) })).observe(main);
+} else {
+  const note = document.createElement("div");
+  note.className = "note";
+  const [title, text] = [document.createElement("h1"), document.createElement("p")];
+  title.textContent = "This link has no token";
+  text.textContent = "Open the page by a complete link, which ends in #token=…. A link can be made with: nealytics dashboard --project ID --tenant ID";
+  note.append(title, text);
+  main.append(note);
+}

@@ -1,0 +1,39 @@
+/** The elements of `/embed.js`. The dashboard first, so that its children find it when they are upgraded. */
+
+import { NealyticsDashboard } from "./elements/dashboard.ts";
+import { NealyticsFigures } from "./elements/figures.ts";
+import { NealyticsFunnel } from "./elements/funnel.ts";
+import { NealyticsProperties } from "./elements/properties.ts";
+import { NealyticsRetention } from "./elements/retention.ts";
+import { NealyticsSessions } from "./elements/sessions.ts";
+import { NealyticsTimeseries } from "./elements/timeseries.ts";
+import { NealyticsTop } from "./elements/top.ts";
+
+const ELEMENTS = {
+  "nealytics-dashboard": NealyticsDashboard,
+  "nealytics-figures": NealyticsFigures,
+  "nealytics-timeseries": NealyticsTimeseries,
+  "nealytics-top": NealyticsTop,
+  "nealytics-properties": NealyticsProperties,
+  "nealytics-funnel": NealyticsFunnel,
+  "nealytics-retention": NealyticsRetention,
+  "nealytics-sessions": NealyticsSessions,
+};
+
+// On a server there is nothing to define, and importing is harmless.
+if (typeof customElements !== "undefined") {
+  for (const [name, element] of Object.entries(ELEMENTS)) {
+    if (!customElements.get(name)) customElements.define(name, element);
+  }
+}
+
+export {
+  NealyticsDashboard,
+  NealyticsFigures,
+  NealyticsFunnel,
+  NealyticsProperties,
+  NealyticsRetention,
+  NealyticsSessions,
+  NealyticsTimeseries,
+  NealyticsTop,
+};

@@ -1,0 +1,110 @@
+/** Numbers, times and names as the reader's language writes them. Everything goes through `Intl`. */
+
+import type { Interval } from "../data/range.ts";
+import { ENGLISH, type Key, type Messages } from "./messages.ts";
+
+export class Format {
+  readonly #numbers = new Map<string, Intl.NumberFormat>();
+  readonly #dates = new Map<string, Intl.DateTimeFormat>();
+
+  constructor(
+    readonly lang: string,
+    readonly tz: string,
+    readonly messages: Messages,
+  ) {}
+
+  text(key: Key, ...values: string[]): string {
+    const text = this.messages[key] ?? ENGLISH[key];
+    return text.replace(/\{(\d)\}/g, (_, i: string) => values[Number(i)] ?? "");
+  }
+
+  /** 1,234 as it is, 12,345 as 12.3K. */
+  short(value: number): string {
+    if (Math.abs(value) < 10_000) return this.exact(value);
+    return this.#number({ notation: "compact", maximumFractionDigits: 1 }).format(value);
+  }
+
+  exact(value: number): string {
+    return this.#number({ maximumFractionDigits: Math.abs(value) < 100 ? 1 : 0 }).format(value);
+  }
+
+  percent(share: number): string {
+    const digits = Math.abs(share) < 0.1 ? 1 : 0;
+    return this.#number({ style: "percent", maximumFractionDigits: digits }).format(share);
+  }
+
+  /** A change from `before` to `now`; undefined where there is nothing to compare with. */
+  change(now: number, before: number | undefined): { text: string; sign: -1 | 0 | 1 } | undefined {
+    if (before === undefined || (before === 0 && now === 0)) return undefined;
+    if (before === 0) return { text: "", sign: 1 };
+    const share = now / before - 1;
+    const rounded = Math.round(Math.abs(share) * 1000) / 1000;
+    const digits = rounded < 1 ? 1 : 0;
+    const text = this.#number({ style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(rounded);
+    return { text, sign: rounded === 0 ? 0 : share > 0 ? 1 : -1 };
+  }
+
+  /** 0:48, 12:05, 3:20:00; from a day on in days and hours. */
+  duration(seconds: number): string {
+    const whole = Math.round(seconds);
+    const two = (value: number): string => this.#number({ minimumIntegerDigits: 2, useGrouping: false }).format(value);
+    const one = (value: number): string => this.#number({ maximumFractionDigits: 0 }).format(value);
+    if (whole >= 86_400) {
+      const unit = (value: number, unit: string): string =>
+        this.#number({ style: "unit", unit, unitDisplay: "narrow", maximumFractionDigits: 0 }).format(value);
+      const hours = Math.floor((whole % 86_400) / 3600);
+      return [unit(Math.floor(whole / 86_400), "day"), hours ? unit(hours, "hour") : ""].filter(Boolean).join(" ");
+    }
+    const rest = `${two(Math.floor((whole % 3600) / 60))}:${two(whole % 60)}`;
+    return whole >= 3600 ? `${one(Math.floor(whole / 3600))}:${rest}` : `${one(Math.floor(whole / 60))}:${two(whole % 60)}`;
+  }
+
+  /** The start of an interval, as a tooltip names it. */
+  bucket(start: Date, interval: Interval): string {
+    return this.#date(BUCKETS[interval]).format(start);
+  }
+
+  /** The same, as an axis has room for. */
+  tick(start: Date, interval: Interval): string {
+    return this.#date(TICKS[interval]).format(start);
+  }
+
+  /** The time of day, to the second. */
+  clock(at: Date): string {
+    return this.#date({ hour: "numeric", minute: "2-digit", second: "2-digit" }).format(at);
+  }
+
+  /** A range of whole days, `2026-06-01` to `2026-06-30`. */
+  days(from: string, to: string): string {
+    const options: Intl.DateTimeFormatOptions = { timeZone: "UTC", day: "numeric", month: "short", year: "numeric" };
+    return this.#date(options).formatRange(new Date(from), new Date(to));
+  }
+
+  #number(options: Intl.NumberFormatOptions): Intl.NumberFormat {
+    return cached(this.#numbers, options, () => new Intl.NumberFormat(this.lang, options));
+  }
+
+  #date(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+    return cached(this.#dates, options, () => new Intl.DateTimeFormat(this.lang, { timeZone: this.tz, ...options }));
+  }
+}
+
+const BUCKETS: Record<Interval, Intl.DateTimeFormatOptions> = {
+  hour: { weekday: "short", day: "numeric", month: "short", hour: "numeric", minute: "2-digit" },
+  day: { weekday: "short", day: "numeric", month: "long", year: "numeric" },
+  week: { day: "numeric", month: "long", year: "numeric" },
+  month: { month: "long", year: "numeric" },
+};
+const TICKS: Record<Interval, Intl.DateTimeFormatOptions> = {
+  hour: { hour: "numeric", minute: "2-digit" },
+  day: { day: "numeric", month: "short" },
+  week: { day: "numeric", month: "short" },
+  month: { month: "short", year: "2-digit" },
+};
+
+function cached<T>(kept: Map<string, T>, options: object, make: () => T): T {
+  const key = JSON.stringify(options);
+  let found = kept.get(key);
+  if (found === undefined) kept.set(key, (found = make()));
+  return found;
+}
