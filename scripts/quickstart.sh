@@ -105,6 +105,9 @@ Nealytics runs at $url. Go on with:
   curl "$url/api/v1/telemetry/timeline?limit=10" -H "Authorization: Bearer \$TOKEN"
   curl "$url/api/v1/analytics/sessions" -H "Authorization: Bearer \$TOKEN"
 
+  # see a page of charts, filled with example events
+  $nealytics demo --config $config
+
   # is it well?
   curl $url/ready
 

@@ -91,6 +91,18 @@ def _dead_letter() -> click.Command:
     return dead_letter
 
 
+def _dashboard() -> click.Command:
+    from nealytics.cli.dashboard import dashboard
+
+    return dashboard
+
+
+def _demo() -> click.Command:
+    from nealytics.cli.demo import demo
+
+    return demo
+
+
 def _import() -> click.Command:
     from nealytics.cli.import_ import import_
 
@@ -124,6 +136,8 @@ COMMANDS = {
     "health": _Entry(_health, "Say by the exit status whether a node is alive, for containers."),
     "doctor": _Entry(_doctor, "Check configuration, disk, clock, limits and ClickHouse."),
     "token": _Entry(_token, "Make a token that reads the events of one tenant."),
+    "dashboard": _Entry(_dashboard, "Print a link to a tenant's page."),
+    "demo": _Entry(_demo, "Fill a project with example events, and print links to its pages."),
     "import": _Entry(_import, "Send events from a file of NDJSON or CSV."),
     "export": _Entry(_export, "Write events to a file, of a tenant, a project or all."),
     "schema": _Entry(_schema, "Print or apply the table in ClickHouse."),

@@ -12,8 +12,8 @@ from typing import Any, get_args
 import click
 import uvloop
 
-from nealytics.cli.options import config_option
-from nealytics.config import load, split_listen
+from nealytics.cli.options import config_option, first_key, server_url
+from nealytics.config import load
 from nealytics.errors import NealyticsError
 from nealytics.importer import times
 from nealytics.importer.convert import Convertible, open_converted
@@ -329,8 +329,8 @@ def import_(
             form = "json" if source.begins_with_array() else "ndjson"
     beside = None if file == "-" else file
     options = Options(
-        url=url or _server_url(config_path),
-        key=key or _first_key(config_path),
+        url=url or server_url(load(config_path)),
+        key=key or first_key("import", load(config_path), ", set NEALYTICS_IMPORT_KEY"),
         form=form,
         delimiter=delimiter,
         encoding=encoding,
@@ -401,24 +401,6 @@ def _form_of(file: str, plain_name: str) -> Format | Convertible | None:
 def convert(form: Convertible, path: str) -> None:
     """Parquet or Native as NDJSON on standard output; `import` starts it."""
     convert_file(form, path)
-
-
-def _server_url(config_path: Path | None) -> str:
-    host, port = split_listen(load(config_path).server.listen)
-    if host in {"0.0.0.0", "::"}:  # every address of this machine, so also this one
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _first_key(config_path: Path | None) -> str:
-    keys = load(config_path).auth.api_keys
-    for entry in keys:
-        if entry.key:
-            return entry.key
-    raise NealyticsError(
-        "import: which ingest key? Give --key, set NEALYTICS_IMPORT_KEY, or name a configuration that has one"
-        + (" in the clear (a key_sha256 cannot be sent)" if keys else "")
-    )
 
 
 def _tell(result: Result, options: Options) -> None:

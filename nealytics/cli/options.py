@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
-from nealytics.config import Config, secrets_of
+from nealytics.config import Config, secrets_of, split_listen
+from nealytics.errors import NealyticsError
 from nealytics.observe import log
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -23,6 +24,26 @@ def config_option(command: Command) -> Command:
         help="Configuration file. Without it: $NEALYTICS_CONFIG, else nealytics.toml here if there is one, "
         "over the C# engine's appsettings.json. Environment variables NEALYTICS_<TABLE>_<KEY> go over it.",
     )(command)
+
+
+def server_url(config: Config) -> str:
+    """Where this configuration's node is reached from this machine."""
+    host, port = split_listen(config.server.listen)
+    if host in {"0.0.0.0", "::"}:  # every address of this machine, so also this one
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def first_key(part: str, config: Config, or_else: str = "") -> str:
+    """An ingest key to send with. Raises `NealyticsError`."""
+    keys = config.auth.api_keys
+    for entry in keys:
+        if entry.key:
+            return entry.key
+    raise NealyticsError(
+        f"{part}: which ingest key? Give --key{or_else}, or name a configuration that has one"
+        + (" in the clear (a key_sha256 cannot be sent)" if keys else "")
+    )
 
 
 def set_up_log(config: Config, **fields: object) -> None:

@@ -2,7 +2,9 @@
 
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -25,7 +27,7 @@ _EXPIRES_S_MAX = 10 * 366 * 86_400
 _MAKE_A_PAIR = "make one with: openssl genpkey -algorithm ed25519"
 
 
-def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
+def seconds_of(ctx: click.Context, param: click.Parameter, value: str) -> int:
     """`90s`, `15m`, `1h`, `30d` as seconds."""
     match = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
     seconds = int(match[1]) * _UNIT_S[match[2]] if match else 0
@@ -55,7 +57,7 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.option("--project-wide", is_flag=True, help="It reads all tenants of the project, instead of one.")
 @click.option(
     "--expires",
-    callback=_seconds,
+    callback=seconds_of,
     default="1h",
     show_default=True,
     metavar="DURATION",
@@ -137,41 +139,55 @@ def token(
     elif algorithm is not None:
         raise click.UsageError(f"--algorithm {algorithm} needs --private-key: the node has public keys only.")
     else:
-        signer = _shared_signer(config.auth, kid)
+        signer = shared_signer(config.auth, kid)
     for name, value in (("--project", project), ("--tenant", tenant)):
         if value is not None and not (value.strip() and len(value) <= config.ingest.identifier_chars_max):
             raise click.BadParameter(
                 f"write 1 to {config.ingest.identifier_chars_max} characters", param_hint=f"'{name}'"
             )
-    claims: dict[str, object] = {"iss": config.auth.jwt_issuer, "aud": config.auth.jwt_audience}
-    claims |= {"sub": subject, "filters": list(filters), "endpoints": list(endpoints), "rps": rps}
-    claims = {name: value for name, value in claims.items() if value}
-    names = ClaimNames(config.auth.tenant_claim, config.auth.project_claim)
-    _check(claims)
-    click.echo(
-        mint(
-            signer.key,
-            project,
-            tenant,
-            expires,
-            time.time(),
-            algorithm=signer.algorithm,
-            kid=signer.kid,
-            names=names,
-            claims=claims,
-        )
-    )
+    claims: dict[str, object] = {
+        "sub": subject,
+        "filters": list(filters),
+        "endpoints": list(endpoints),
+        "rps": rps,
+    }
+    click.echo(signed(config.auth, signer, project, tenant, expires, claims))
 
 
-class _Signer(NamedTuple):
+class Signer(NamedTuple):
     key: "str | PrivateKey"
     algorithm: str
     kid: str
 
 
-def _shared_signer(auth: AuthConfig, kid: str) -> _Signer:
+def signed(
+    auth: AuthConfig,
+    signer: Signer,
+    project: str,
+    tenant: str | None,
+    expires_s: int,
+    claims: Mapping[str, object] = MappingProxyType({}),
+) -> str:
+    """A token that this node accepts. Raises `click.ClickException` for claims that it would not."""
+    own = {"iss": auth.jwt_issuer, "aud": auth.jwt_audience, **claims}
+    own = {name: value for name, value in own.items() if value}
+    _check(own)
+    return mint(
+        signer.key,
+        project,
+        tenant,
+        expires_s,
+        time.time(),
+        algorithm=signer.algorithm,
+        kid=signer.kid,
+        names=ClaimNames(auth.tenant_claim, auth.project_claim),
+        claims=own,
+    )
+
+
+def shared_signer(auth: AuthConfig, kid: str) -> Signer:
     """The secret of this kid; without one auth.jwt_key, or the only secret there is."""
-    secrets = [_Signer(key.key, "HS256", key.kid) for key in auth.jwt_keys if key.algorithm == "HS256"]
+    secrets = [Signer(key.key, "HS256", key.kid) for key in auth.jwt_keys if key.algorithm == "HS256"]
     if kid:
         named = [signer for signer in secrets if signer.kid == kid]
         if named:
@@ -182,7 +198,7 @@ def _shared_signer(auth: AuthConfig, kid: str) -> _Signer:
             "sign with the key of another service by --private-key"
         )
     if auth.jwt_key:
-        return _Signer(auth.jwt_key, "HS256", "")
+        return Signer(auth.jwt_key, "HS256", "")
     if len(secrets) == 1:
         return secrets[0]
     if secrets:
@@ -195,7 +211,7 @@ def _shared_signer(auth: AuthConfig, kid: str) -> _Signer:
     )
 
 
-def _private_signer(path: Path, algorithm: str | None, kid: str) -> _Signer:
+def _private_signer(path: Path, algorithm: str | None, kid: str) -> Signer:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -227,7 +243,7 @@ def _private_signer(path: Path, algorithm: str | None, kid: str) -> _Signer:
         checked(key.public_key(), algorithm or fits)
     except ValueError as error:
         raise NealyticsError(f"token: {path} {error}") from None
-    return _Signer(key, algorithm or fits, kid)
+    return Signer(key, algorithm or fits, kid)
 
 
 def _check(claims: dict[str, object]) -> None:
