@@ -67,6 +67,7 @@ def main() -> None:
             nuitka(),
             *distributions(report, arguments.flavour),
             *system_libraries(arguments.folder, report),
+            *scripts(),
             *([zstd()] if arguments.flavour == "server" else []),
         ],
         key=lambda component: component.name.lower(),
@@ -104,6 +105,24 @@ def distributions(report: ElementTree.Element, flavour: str) -> Iterator[Compone
             inside=[*linked_by_sbom(distribution), *linked_by_asking(key)],
         )  # fmt: skip
     return iter(found.values())
+
+
+def scripts() -> Iterator[Component]:
+    """The npm packages that are bundled into the scripts of nealytics/web, which the build lists with their
+    licences."""
+    notices = ROOT / "nealytics" / "web" / "LICENSES.txt"
+    locked = json.loads((ROOT / "web" / "package-lock.json").read_text())["packages"]
+    for section in notices.read_text().split(f"\n{'-' * 80}\n\n"):
+        name = section.partition("\n")[0]
+        package = locked[f"node_modules/{name}"]
+        version = package["version"]
+        yield Component(
+            name.lstrip("@").replace("/", "-"),
+            version,
+            f"pkg:npm/{quote(name, safe='/')}@{version}",
+            package["license"],
+            [notices],
+        )
 
 
 def linked_by_sbom(distribution: importlib.metadata.Distribution) -> Iterator[dict[str, Any]]:
