@@ -35,6 +35,12 @@ def test_the_sources_have_no_type_errors():
     subprocess.run(["node", "node_modules/typescript/bin/tsc", "--noEmit"], cwd=WEB, check=True)
 
 
+@needs_node
+def test_the_tests_of_the_sources_pass():
+    ran = subprocess.run(["node", "--test", "test/"], cwd=WEB, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout
+
+
 def test_the_lock_file_has_a_hash_for_each_package_and_no_address():
     text = (WEB / "package-lock.json").read_text()
     assert "http" not in text.replace('"url": "http', "")

@@ -32,7 +32,7 @@ export function today(tz: string, now: Date): Day {
 }
 
 export function isDay(text: string): boolean {
-  return /^\d{4}-\d\d-\d\d$/.test(text) && plus(text, 0) === text;
+  return /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text)) && plus(text, 0) === text;
 }
 
 export function plus(day: Day, days: number): Day {

@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { source } from "./sources.mjs";
+
+const { compared, daysIn, intervalFor, isDay, plus, plusMonths, preset, today } = await source("src/data/range.ts");
+
+test("today is the day of the time zone", () => {
+  const now = new Date("2026-11-29T23:30:00Z");
+  assert.equal(today("UTC", now), "2026-11-29");
+  assert.equal(today("Europe/Berlin", now), "2026-11-30");
+  assert.equal(today("America/New_York", now), "2026-11-29");
+  assert.throws(() => today("Mars/Olympus", now), RangeError);
+});
+
+test("days and months follow the calendar", () => {
+  assert.equal(plus("2026-02-28", 1), "2026-03-01");
+  assert.equal(plus("2028-02-28", 1), "2028-02-29");
+  assert.equal(plus("2026-01-01", -1), "2025-12-31");
+  assert.equal(plusMonths("2026-03-31", -1), "2026-02-28");
+  assert.equal(plusMonths("2026-12-15", 1), "2027-01-15");
+  assert.equal(plusMonths("2028-02-29", -12), "2027-02-28");
+  assert.equal(daysIn({ from: "2026-03-28", to: "2026-03-30" }), 3);
+});
+
+test("what is no day is told from a day", () => {
+  for (const text of ["2026-02-29", "2026-13-01", "2026-1-1", "", "today"]) assert.equal(isDay(text), false, text);
+  for (const text of ["2028-02-29", "2026-12-31"]) assert.equal(isDay(text), true, text);
+});
+
+test("the presets end today, or with the day or month before", () => {
+  const now = "2026-03-31";
+  const of = (name) => [preset(name, now).from, preset(name, now).to];
+  assert.deepEqual(of("today"), ["2026-03-31", "2026-03-31"]);
+  assert.deepEqual(of("yesterday"), ["2026-03-30", "2026-03-30"]);
+  assert.deepEqual(of("7d"), ["2026-03-25", "2026-03-31"]);
+  assert.deepEqual(of("this_month"), ["2026-03-01", "2026-03-31"]);
+  assert.deepEqual(of("last_month"), ["2026-02-01", "2026-02-28"]);
+});
+
+test("a range is compared with as many days before it, and a month with the month before", () => {
+  const of = (range, comparison) => {
+    const found = compared(range, comparison);
+    return found && [found.from, found.to];
+  };
+  const week = { from: "2026-03-25", to: "2026-03-31" };
+  assert.equal(of(week, "none"), undefined);
+  assert.deepEqual(of(week, "previous"), ["2026-03-18", "2026-03-24"]);
+  assert.deepEqual(of(week, "year"), ["2025-03-25", "2025-03-31"]);
+  assert.deepEqual(of({ from: "2026-03-01", to: "2026-03-31" }, "previous"), ["2026-02-01", "2026-02-28"]);
+  assert.deepEqual(of({ from: "2026-01-01", to: "2026-03-31" }, "previous"), ["2025-10-01", "2025-12-31"]);
+  // The month so far with the same days of the one before.
+  assert.deepEqual(of(preset("this_month", "2026-03-12"), "previous"), ["2026-02-01", "2026-02-12"]);
+  assert.deepEqual(of(preset("this_month", "2026-03-30"), "previous"), ["2026-02-01", "2026-02-28"]);
+});
+
+test("a chart has neither too few points nor too many", () => {
+  const of = (days) => intervalFor({ from: "2026-01-01", to: plus("2026-01-01", days - 1) });
+  assert.deepEqual([1, 2, 3, 92, 93, 731, 732].map(of), ["hour", "hour", "day", "day", "week", "week", "month"]);
+});
