@@ -251,7 +251,8 @@ def _slices_of_array(body: bytes) -> Iterator[Sequence[Sent | msgspec.Raw]]:
         _require_utf8(body[:SLICE_BYTES])
         split_array(body[:SLICE_BYTES])
         raise InvalidEvent("invalid_json", "the JSON cannot be read: it is no array")
-    first = _FIRST_KEY.match(body, at)
+    # Not in all of the body: 32 MiB of blanks take 60 ms.
+    first = _FIRST_KEY.match(body, at, at + SLICE_BYTES)
     start = at
     while len(body) - at > SLICE_BYTES:
         if first is not None:
