@@ -254,7 +254,7 @@ class Log:
         await future
 
     async def close(self) -> None:
-        """Makes what was appended durable, says so on disk, and gives the directory free."""
+        """Makes what was appended durable, says so on disk, and releases the directory."""
         if self._closed:
             return
         self._closed = True
@@ -321,17 +321,17 @@ class Log:
                     f"cursor {state.done_lsn}..{state.next_lsn} does not lie between {self.cursor_lsn} and "
                     f"{self.durable_lsn}"
                 )
-            await self._replace_cursor(state)
+            await self._replace_cursor(state, self._write_cursor_with_reserve)
             self.cursor = state
             self._settle()
             self._check()
             self.oldest_waiting_ms = await self._find_oldest()
             await self._delete(self._expired())
 
-    async def _replace_cursor(self, state: CursorState) -> None:
+    async def _replace_cursor(self, state: CursorState, write: Callable[[Stored], None]) -> None:
         stored = Stored(self.log_id, state, self.durable_lsn)
         try:
-            await self._in_reading_thread(lambda: self._write_cursor(stored))
+            await self._in_reading_thread(lambda: write(stored))
         except LogBroken as error:
             self._break(error)
             raise
@@ -341,19 +341,24 @@ class Log:
         """Tells the next start how far the log reaches, so that it misses a file that has gone or was cut."""
         async with self._cursor_lock:
             if self.broken is None and self.durable_lsn > self._recorded_lsn:
-                with contextlib.suppress(LogFull):  # the bound stays lower until there is room
-                    await self._replace_cursor(self.cursor)
+                # Without room the next start knows less, and the reserve stays for what needs it. An error
+                # of the disk was reported by `_break`.
+                with contextlib.suppress(LogError):
+                    await self._replace_cursor(self.cursor, self._write_cursor)
 
     def _write_cursor(self, stored: Stored) -> None:
+        cursor.store(self._files, self.directory, stored)
+
+    def _write_cursor_with_reserve(self, stored: Stored) -> None:
         reserve = self.directory / _RESERVE
         try:
-            cursor.store(self._files, self.directory, stored)
+            self._write_cursor(stored)
         except LogFull:
             if not self._files.exists(reserve):
                 raise
             logger.warning("wal: %s: the disk is full; the reserve is used for the cursor", self.directory)
             self._files.unlink(reserve)
-            cursor.store(self._files, self.directory, stored)
+            self._write_cursor(stored)
             return
         if not self._files.exists(reserve):
             _make_reserve(self._files, self.directory)
@@ -645,7 +650,7 @@ async def _take_lock(files: Files, directory: Path, timeout_s: float) -> File:
         holder = _holder(files, path)
         if loop.time() >= deadline:
             raise LogLocked(
-                f"wal: {directory} is locked by {holder} and was not given free in {timeout_s:g} s; stop "
+                f"wal: {directory} is locked by {holder} and was not released within {timeout_s:g} s; stop "
                 "that process, or give this one a wal.directory of its own"
             )
         if not said:

@@ -547,6 +547,29 @@ async def test_the_reserve_lets_the_cursor_move_on_a_full_disk(
         assert (tmp_path / "reserve").exists()
 
 
+async def test_a_stop_on_a_full_disk_leaves_the_reserve_to_the_next_start(tmp_path: Path):
+    """How far the log reaches is worth a cursor, but not the room without which a start is impossible."""
+    files = FaultyFiles()
+    async with opened(tmp_path, files) as log:
+        await log.append([b"x"] * 10, 1)
+        files.room = 0
+    assert (tmp_path / "reserve").exists()
+    async with opened(tmp_path, FaultyFiles(room=0)) as log:
+        assert await read_all(log) == [b"x"] * 10
+
+
+async def test_a_cursor_that_cannot_be_synced_at_a_stop_breaks_the_log_and_lets_go_of_it(tmp_path: Path):
+    files = FaultyFiles()
+    broken: list[LogBroken] = []
+    log = await Log.open(tmp_path, wal_config(), files=files, on_broken=broken.append)
+    await log.append([b"x"] * 10, 1)
+    files.fail("sync", name="cursor")
+    await log.close()
+    assert len(broken) == 1
+    async with opened(tmp_path, lock_timeout_s=0) as log:
+        assert await read_all(log) == [b"x"] * 10
+
+
 async def test_a_cursor_without_any_room_stays_as_it_was(tmp_path: Path):
     files = FaultyFiles()
     async with opened(tmp_path, files) as log:
@@ -614,7 +637,7 @@ async def test_a_second_log_in_the_same_directory_is_refused_and_changes_nothing
         await until(lambda: files.count("sync") > synced)  # the marker of the idle log
         before = snapshot(tmp_path)
         with pytest.raises(
-            LogLocked, match=rf"is locked by process {os.getpid()} and was not given free in 0 s"
+            LogLocked, match=rf"is locked by process {os.getpid()} and was not released within 0 s"
         ):
             await Log.open(tmp_path, wal_config())
         assert snapshot(tmp_path) == before
