@@ -10,7 +10,7 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.schema.migration import KEPT, STAGING, Migration, Slice, expressions, slices
 from nealytics.config import ClickHouseConfig
-from nealytics.errors import ConfigError
+from nealytics.errors import ConfigError, NealyticsError
 from tests.e2e.node import Node, program
 from tests.engine import RunningEngine, needs_engine, start_engine
 from tests.ports import free_port
@@ -188,6 +188,33 @@ async def test_a_migration_that_ended_beside_the_exchange_is_finished(
     assert await events(client, database) == before
     assert await events(client, database, KEPT) == before
     assert await schema.read_table(client, database, STAGING) is None
+
+
+@pytest.mark.engine
+async def test_a_migration_that_was_overtaken_by_another_does_not_exchange_the_tables_back(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str
+):
+    await client.command(V1_0.format(database=database))
+    await client.command(FILL.format(database=database, rows=10))
+    slow, fast = Migration(client, config).run(), Migration(client, config).run()
+    async for line in slow:
+        if "the new table has" in line:
+            break  # before its exchange
+    async for line in fast:
+        if "is the new table now" in line:
+            break  # between its exchange and its rename
+    await client.command(
+        f"INSERT INTO {database}.global_events (event_id, project_id) SELECT generateUUIDv4(), 'new'"
+    )
+    with pytest.raises(NealyticsError, match="another migration"):
+        async for _ in slow:
+            pass
+    async for _ in fast:
+        pass
+    assert await client.command(f"SELECT count() FROM {database}.global_events FINAL") == "11\n"
+    table = await schema.read_table(client, database)
+    assert table is not None
+    assert table.engine == "ReplacingMergeTree"
 
 
 @pytest.mark.engine

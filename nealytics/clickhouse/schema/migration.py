@@ -163,14 +163,11 @@ class Migration:
             yield f"{self._database}.{TABLE} ({old.engine}) has {before:,} rows"
             async for line in self._copy():
                 yield line
-            # It stands still from here on only for who does not write into it.
+            # An exchange that another migration has made would be undone by ours.
+            await self._check_exchanged(False)
             await self._ddl(f"EXCHANGE TABLES {old_name} AND {new_name}")
+            await self._check_exchanged(True)
             self._old, self._new = new_name, old_name
-            exchanged = await read_table(self._client, self._database)
-            if exchanged is None or not is_current(exchanged):
-                raise NealyticsError(
-                    "schema: another migration ran at the same time; nothing is lost, run it again"
-                )
             yield f"{self._database}.{TABLE} is the new table now"
         # What came into the old table since its slices were copied.
         async for line in self._copy(again=True):
@@ -197,6 +194,14 @@ class Migration:
                 f"schema: {table_name(self._database)} is {table.engine}; only a MergeTree can be migrated"
             )
         check_types(table, table_name(self._database))
+
+    async def _check_exchanged(self, expected: bool) -> None:
+        table = await read_table(self._client, self._database)
+        if table is None or is_current(table) is not expected:
+            raise NealyticsError(
+                "schema: another migration ran at the same time; nothing is lost, run "
+                "`nealytics schema migrate` again once it has ended"
+            )
 
     async def _copy(self, *, again: bool = False) -> AsyncIterator[str]:
         """Makes the new table have every event of the old one; says how many it had and has.
