@@ -15,7 +15,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from nealytics.auth.api_keys import ApiKeys
@@ -25,6 +25,7 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.damage import DamageWatch
 from nealytics.clickhouse.embedded import no_room_for_engine, sync_metadata
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.committer import Committer
 from nealytics.commit.dead_letter import DeadLetter
@@ -48,9 +49,9 @@ from nealytics.wal.log import Log
 log = logging.getLogger("nealytics.server")
 
 OBSERVE_S = 1.0
-# How long after somebody changed the table's TTL a node may still go by the old one.
-DAMAGE_LOOK_S = 10.0
-RETENTION_LOOK_S = 10.0
+# How long after somebody changed the table's TTL a node may still go by the old one, and after ClickHouse met
+# damage nobody may know of it.
+LOOK_S = 10.0
 # After the log broke, the answers under way (503) get this long; then the process ends, to recover at its
 # start.
 BROKEN_GRACE_S = 0.2
@@ -198,13 +199,14 @@ class Worker:
         )
         http = HttpServer(app, config)
         await http.start(self._listener)
+        watch = DamageWatch(self._client, self._read_client, config.clickhouse)
 
         async with asyncio.TaskGroup() as tasks:
             running = [
                 heart,
                 tasks.create_task(self._prepare_clickhouse(reads, admission)),
-                tasks.create_task(self._watch_retention(admission)),
-                tasks.create_task(self._watch_damage()),
+                tasks.create_task(self._watch("retention", lambda: self._look_at_retention(admission))),
+                tasks.create_task(self._watch("damage", lambda: self._look_at_damage(watch))),
                 tasks.create_task(self._commit(committer)),
                 tasks.create_task(self._observe(verifier)),
                 tasks.create_task(keep_ready_gauge(self._logs, self._logs, self._client, self._metrics)),
@@ -305,36 +307,42 @@ class Worker:
             # Reads prove it themselves and are refused until it stands; this is to be told at the start.
             log.critical("%s", error)
 
-    async def _watch_retention(self, admission: Admission) -> None:
-        """Notices when somebody changes the TTL: what it would delete is not accepted."""
+    async def _watch(self, what: str, look: Callable[[], Awaitable[None]]) -> None:
+        """Does `look` again and again. Nothing that ClickHouse answers ends the worker."""
         await self._clickhouse_ready.wait()
+        said: set[str] = set()
         while True:
-            await asyncio.sleep(RETENTION_LOOK_S)
             try:
-                kept = await schema.read_retention(self._client, self._config.clickhouse)
-            except NealyticsError as error:
-                log.debug("schema: the TTL cannot be read at the moment: %s", error)
-                continue
-            if kept is not None:
-                self._keep(kept, admission)
+                await look()
+            except ClickHouseUnavailable as error:
+                log.debug("%s: ClickHouse cannot be asked at the moment: %s", what, error)
+            except Exception as error:
+                # A missing right, or an answer that nobody understands: once, as nothing else depends on it.
+                name = error.name if isinstance(error, ClickHouseError) else type(error).__name__
+                if name not in said:
+                    said.add(name)
+                    log.warning(
+                        "%s: not watched, as ClickHouse answers: %s; see the rights of clickhouse.user",
+                        what,
+                        error,
+                    )
+            await asyncio.sleep(LOOK_S)
 
-    async def _watch_damage(self) -> None:
+    async def _look_at_retention(self, admission: Admission) -> None:
+        """Notices when somebody changes the TTL: what it would delete is not accepted."""
+        kept = await schema.read_retention(self._client, self._config.clickhouse)
+        if kept is not None:
+            self._keep(kept, admission)
+
+    async def _look_at_damage(self, watch: DamageWatch) -> None:
         """Notices parts that cannot be read, and says so once for each."""
-        await self._clickhouse_ready.wait()
-        watch = DamageWatch(self._client, self._read_client, self._config.clickhouse)
-        while True:
-            try:
-                # Reading all parts is one worker's business.
-                found = await watch.look(check=self._index == 0)
-            except NealyticsError as error:
-                log.debug("damage: ClickHouse cannot be asked at the moment: %s", error)
-            else:
-                for problem in found:
-                    if problem not in self._logs.damage:
-                        log.critical("%s", problem)
-                self._logs.damage[:] = found
-                self._metrics.damaged_parts.set(len(found))
-            await asyncio.sleep(DAMAGE_LOOK_S)
+        # Reading all parts is one worker's business.
+        found = await watch.look(check=self._index == 0)
+        for problem in found:
+            if problem not in self._logs.damage:
+                log.critical("%s", problem)
+        self._logs.damage[:] = found
+        self._metrics.damaged_parts.set(len(found))
 
     def _keep(self, kept: schema.Retention, admission: Admission) -> None:
         """Accepts what the table keeps, and says so where that is not what the configuration says."""

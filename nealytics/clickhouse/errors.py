@@ -16,6 +16,7 @@ TABLE_ALREADY_EXISTS = 57
 UNKNOWN_DATABASE = 81
 DATABASE_ALREADY_EXISTS = 82
 UNKNOWN_SETTING = 115
+TIMEOUT_EXCEEDED = 159
 TABLE_IS_READ_ONLY = 242
 AUTHENTICATION_FAILED = 516
 
@@ -54,7 +55,7 @@ ADDRESS_CODES = frozenset(
     }
 )
 
-# What a person can do about an error that waiting alone does not mend.
+# What a person can do about an error that waiting alone does not end.
 _ADVICE = {
     16: "run `nealytics schema apply`",
     36: "read the message; it names the argument",
@@ -113,7 +114,7 @@ class ClickHouseError(NealyticsError):
     @property
     def retryable(self) -> bool:
         """Whether the same request can succeed later. Wrong passwords and missing tables are waited for too:
-        a person mends them, and until then the events are safe in the log."""
+        a person fixes them, and until then the events are safe in the log."""
         return not self.bad_content
 
     def __repr__(self) -> str:

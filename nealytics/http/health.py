@@ -22,6 +22,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from nealytics.clickhouse.addresses import TABLE
 from nealytics.clickhouse.client import ClickHouseClient, Setting
+from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.errors import NealyticsError
 from nealytics.observe.metrics import Metrics
 
@@ -200,7 +201,9 @@ class CachedPing:
         except TimeoutError:
             return f"ClickHouse does not answer within {self._timeout_s:g} s"
         except NealyticsError as error:
-            return str(error)
+            # Of a damaged part the table says so itself, and `damage` has it: no reason to leave service.
+            if not (isinstance(error, ClickHouseError) and error.damaged_part):
+                return str(error)
         return None
 
 

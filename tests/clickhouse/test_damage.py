@@ -1,8 +1,13 @@
 """Which errors mean damage, and which part they name."""
 
+import contextlib
+from typing import Any
+
 import pytest
 
-from nealytics.clickhouse.errors import ClickHouseError
+from nealytics.clickhouse.damage import REST_AFTER_CHECK, DamageWatch
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.config import ClickHouseConfig
 from nealytics.http.reads import refusal
 
 READING = (
@@ -48,3 +53,84 @@ def test_the_message_of_a_check_names_its_part():
         226, "There is no file for column 'm' in data part 'all_1_1_0'. (NO_FILE_IN_DATA_PART)"
     )
     assert error.damaged_part == "all_1_1_0"
+
+
+class Server:
+    """A ClickHouse whose counters of damage rise, and what it is asked to check. A check takes a minute."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.damaged: dict[str, str] = {}
+        self.errors = 0
+        self.bad: dict[str, str] = {}
+        self.refusal: ClickHouseError | None = None
+        self.checks = 0
+
+    async def command(self, sql: str, *_: object, **__: object) -> str:
+        if "system.errors" in sql:
+            return f"{self.errors}\n"
+        if "CHECK TABLE" in sql:
+            self.checks += 1
+            self.now += 60
+            if self.refusal is not None:
+                raise self.refusal
+            return "".join(f"{part}\t0\t{why}\n" for part, why in self.bad.items()) + "all_9_9_0\t1\t\n"
+        if "system.parts" in sql:
+            return "\n".join([*self.bad, *self.damaged])
+        return ""
+
+    def watch(self) -> DamageWatch:
+        client: Any = self
+        return DamageWatch(client, client, ClickHouseConfig(), monotonic=lambda: self.now)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [None, ClickHouseError(159, "Timeout exceeded. (TIMEOUT_EXCEEDED)"), ClickHouseUnavailable("no answer")],
+)
+async def test_errors_of_other_tables_do_not_have_ours_read_over_and_over(refusal: ClickHouseError | None):
+    """The counters are the server's, and a check reads the whole table."""
+    server = Server()
+    server.refusal = refusal
+    watch = server.watch()
+    for _ in range(360):
+        server.now += 10
+        server.errors += 1
+        with contextlib.suppress(ClickHouseUnavailable):
+            await watch.look(check=True)
+    assert 2 <= server.checks <= 4  # in an hour and the time that they took
+
+
+async def test_damage_that_is_met_soon_after_a_check_is_found_by_the_next_one():
+    server = Server()
+    watch = server.watch()
+    server.errors = 1
+    assert await watch.look(check=True) == []
+    server.errors, server.bad = 2, {"202601_1_1_0": "Checksum doesn't match"}
+    assert await watch.look(check=True) == []
+    server.now += 60 * REST_AFTER_CHECK
+    (said,) = await watch.look(check=True)
+    assert "part 202601_1_1_0 is damaged" in said
+
+
+async def test_a_server_that_was_restarted_and_counts_anew_is_checked():
+    server = Server()
+    watch = server.watch()
+    server.errors = 5
+    await watch.look(check=True)
+    server.errors = 0
+    server.now += 3600
+    await watch.look(check=True)
+    server.errors = 1
+    await watch.look(check=True)
+    assert server.checks == 2
+
+
+async def test_a_part_that_passes_a_check_is_read_again():
+    server = Server()
+    watch = server.watch()
+    server.damaged["202601_1_1_0"] = "CANNOT_READ_ALL_DATA (code 33)"
+    (said,) = await watch.look(check=False)
+    assert "202601_1_1_0" in said
+    server.errors = 1
+    assert await watch.look(check=True) == []

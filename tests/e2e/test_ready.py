@@ -37,3 +37,18 @@ async def test_a_node_is_not_ready_while_an_insert_hangs_and_takes_events_meanwh
             assert (await asyncio.to_thread(node.post, "track", event))[0] == 202
         finally:
             await asyncio.to_thread(node.kill)
+
+
+async def test_answers_that_nobody_understands_end_no_worker(tmp_path: Path):
+    """A proxy's page with status 200, for instance, in the place of what the watchers ask for."""
+    async with FakeClickHouse() as fake:
+        fake.answers["FROM system.errors"] = lambda statement: "<html>"
+        node = Node(tmp_path, clickhouse=fake.url)
+        node.start()
+        try:
+            await asyncio.to_thread(node.wait_ready)
+            said = "damage: not watched, as ClickHouse answers: invalid literal"
+            await asyncio.to_thread(node.wait_until, lambda: said in node.log_path.read_text(), said)
+            assert node.metric("nealytics_worker_starts_total") == 1
+        finally:
+            await asyncio.to_thread(node.kill)

@@ -79,13 +79,15 @@ def _all_settings_known(statement: str) -> str:
     return json.dumps({"data": [[name] for name in re.findall(r"'(\w+)'", statement)]})
 
 
-# What `schema.probe` asks, answered as by a server with our table.
+# What `schema.probe`, `/ready` and the watchers ask, answered as by a sound server with our table.
 _PROBE_ANSWERS: dict[str, Callable[[str], str]] = {
     "SELECT version()": lambda statement: "26.9.2.1\n",
     "FROM system.settings": _all_settings_known,
     "FROM system.tables": lambda statement: _TABLE,
     "FROM system.columns": lambda statement: _COLUMNS,
     "FROM system.data_skipping_indices": lambda statement: "inserted_at_minmax\n",
+    "SELECT project_id FROM": lambda statement: '{"data": [["shop"]]}',
+    "FROM system.errors": lambda statement: "0\n",
 }
 
 

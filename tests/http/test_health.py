@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.addresses import Addresses
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.clickhouse.errors import ClickHouseUnavailable
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.errors import LogBroken
 from nealytics.http import health
 from nealytics.http.app import Cors, answering
@@ -41,6 +41,7 @@ class Pinged:
         self.addresses = Addresses(("http://a:8123",))
         self.pings = 0
         self.error: Exception | None = None
+        self.read_error: Exception | None = None
         self.hangs = False
 
     async def ping(self) -> None:
@@ -52,6 +53,8 @@ class Pinged:
             raise self.error
 
     async def query(self, sql: str, *, settings: Mapping[str, object]) -> list[list[object]]:
+        if self.read_error is not None:
+            raise self.read_error
         return []
 
 
@@ -155,6 +158,16 @@ async def test_metrics_are_shown_only_if_configured(probe: Probe):
     assert status == 200
     assert b"nealytics_events_ingested_total 3.0" in body
     assert headers["Content-Type"].startswith("text/plain; version=")
+
+
+async def test_a_damaged_part_takes_no_node_out_of_service(probe: Probe):
+    """The probe reads a value, and may be the one that meets the damage."""
+    probe.clickhouse.read_error = ClickHouseError(
+        40, "Code: 40. DB::Exception: Checksum doesn't match: While reading part 202601_1_7_2: While ex"
+    )
+    assert (await probe.get("/ready"))[0] == 200
+    probe.clickhouse.read_error = ClickHouseError(497, "Code: 497. DB::Exception: Not enough privileges.")
+    assert (await probe.get("/ready"))[0] == 503
 
 
 async def test_many_probes_ask_clickhouse_once_a_second():
