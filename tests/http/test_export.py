@@ -392,7 +392,7 @@ class TestOnTheEngine:
         events = mixed(6_000 if form == "parquet" else 1_000)
         await reader.store(*events)
         errors: dict[str, Exception] = {
-            "refused": ClickHouseError(1001, "SECRET of ClickHouse", status=500),
+            "refused": ClickHouseError(47, "SECRET of ClickHouse", status=500),
             "away": ClickHouseUnavailable("SECRET of the network"),  # for longer than an export waits
             "cut": ClickHouseUnavailable("SECRET of the connection"),
             "fault": RuntimeError("SECRET of ours"),
@@ -438,7 +438,7 @@ class TestOnTheEngine:
         for error, expected in [
             (ClickHouseUnavailable("gone"), (503, "clickhouse_unavailable")),
             (ClickHouseError(241, "memory", status=500), (422, "query_too_large")),
-            (ClickHouseError(1001, "SECRET", status=500), (500, "internal_error")),
+            (ClickHouseError(47, "SECRET", status=500), (500, "internal_error")),
         ]:
 
             def before(number: int, error: Exception = error) -> None:
