@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need into .venv and runs all of them.  scripts/test.sh [pytest arguments]
 #
+# Two processes share the tests, file by file; `-n 0` runs them in one, which -s and --pdb need.
+#
 # Root is not needed. Tests that need something this machine lacks are skipped and say what.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -59,4 +61,4 @@ if command -v npm >/dev/null; then
 else
   echo "test.sh: Node.js is not installed, so the build of the pages is not compared"
 fi
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest -n 2 --dist loadfile "$@"
