@@ -123,6 +123,10 @@ class Logs:
     def full(self) -> bool:
         return self.all[0][0].full
 
+    @property
+    def disk_full(self) -> bool:
+        return self.all[0][0].disk_full
+
 
 class Worker:
     """One worker process's life; `run` returns its exit status.
@@ -300,7 +304,7 @@ class Worker:
         self._clickhouse_ready.set()
         for warning in warnings:
             log.warning("%s", warning)
-        log.info("clickhouse: ready, %r", self._client)
+        log.info("clickhouse: ready at %s", self._client.endpoint)
         try:
             await reads.fence.prove()
         except NealyticsError as error:

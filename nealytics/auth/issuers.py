@@ -52,7 +52,7 @@ class Issuer:
         self.has_placeholder = "{" in name
         self._placeholder = _PLACEHOLDER.search(name)
         self._keys = keys
-        self._issuer = issuer
+        self.issuer = issuer
         self._audience = frozenset(audience)
         self._required = required
 
@@ -119,7 +119,7 @@ class Issuer:
 
     def check(self, claims: dict[str, Any]) -> None:
         """Raises `Refused` (401) for a verified token that is not meant for this service."""
-        if self._issuer and claims.get("iss") != self._issuer:
+        if self.issuer and claims.get("iss") != self.issuer:
             raise unauthorized("the token is of another issuer (iss)")
         if self._audience:
             audience = claims.get("aud")
@@ -130,8 +130,8 @@ class Issuer:
             found = look_up(claims, name)
             if not any(_same(value, one) for value in _listed(found) for one in wanted):
                 raise unauthorized(
-                    f"the token's {name} is not what is required of it",
-                    "the server's configuration (required_claims) says which value it must have",
+                    f"the token's {name} does not have the required value",
+                    "required_claims in the server's configuration says which value it must have",
                 )
 
 
@@ -155,7 +155,23 @@ class Issuers:
                 return issuer
         if self.own.has_keys or not self.others:
             return self.own
-        raise unauthorized("the token is of an issuer that is not known here (iss)", self._advice(claims))
+        raise unauthorized("the token's issuer (iss) is not configured", self._advice(claims))
+
+    def mistaken(self, claims: dict[str, Any]) -> str:
+        """What to check about the `iss` of a token that no key verifies; "" if it is configured.
+
+        Such a token is tried with the keys of `[auth]`. Where issuers are configured, it is more often one of
+        theirs whose name was copied wrongly.
+        """
+        iss = claims.get("iss")
+        if (
+            not self.others
+            or not iss
+            or iss == self.own.issuer
+            or any(one.issued(claims) for one in self.others)
+        ):
+            return ""
+        return self._advice(claims)
 
     def _advice(self, claims: dict[str, Any]) -> str:
         iss = claims.get("iss")

@@ -2,7 +2,7 @@
 
 They are fetched at the start, then as often as the answer's `Cache-Control` says (within bounds) or every
 `jwks_refresh_s`, and when a token names a key that is not among them: then at most every `ASK_AGAIN_S`, for
-anyone can write such a token. What cannot be had leaves the keys as
+anyone can write such a token. What cannot be fetched leaves the keys as
 they are, until they are `jwks_age_max_s` old; from then on there are none. An issuer that is away can take
 no key back, so it must not be trusted for ever on its last word.
 
@@ -169,7 +169,7 @@ class Jwks:
             if isinstance(error, TimeoutError):
                 what = f"no answer within {FETCH_TIMEOUT_S:g} s"
             self._failing = True
-            self._say(f"auth: keys cannot be had from {self._url}: {what}", logging.WARNING)
+            self._say(f"auth: keys cannot be fetched from {self._url}: {what}", logging.WARNING)
             return
         self._keys, self._fetched_at, self._failing = tuple(found), asked_at, False
         names = ", ".join(f'"{key.kid}" ({key.algorithm})' for key in found) or "none that is of use"

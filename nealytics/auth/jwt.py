@@ -139,22 +139,28 @@ class TokenVerifier:
                 continue
             except (jwt.PyJWTError, ValueError, RecursionError):
                 raise unauthorized("the token is malformed", _FORM) from None
+        advice = self.issuers.mistaken(claims)
         if found.named:
-            raise unauthorized("the token's signature does not match", _OTHER_SECRET)
-        raise self._unknown_key(issuer, algorithm, kid)
+            raise unauthorized("the token's signature does not match", advice or _OTHER_SECRET)
+        raise self._unknown_key(issuer, algorithm, kid, advice)
 
-    def _unknown_key(self, issuer: Issuer, algorithm: str, kid: str) -> Refused:
-        """No key is the token's. A newly published one may be, but never a shared secret."""
+    def _unknown_key(self, issuer: Issuer, algorithm: str, kid: str, advice: str) -> Refused:
+        """No key is the token's. A newly published one may be, but never a shared secret.
+
+        `advice` says more than the defaults here, or is empty.
+        """
         if issuer.jwks is None or algorithm == HS256:
             if kid:
-                return unauthorized("the token is signed with a key that is not known here", _OTHER_KEY)
-            return unauthorized("the token's signature does not match", _OTHER_SECRET)
+                return unauthorized(
+                    "the token is signed with a key that is not known here", advice or _OTHER_KEY
+                )
+            return unauthorized("the token's signature does not match", advice or _OTHER_SECRET)
         if issuer.jwks.certain:
             return _UnknownKey(
                 401,
                 "unauthorized",
                 "the token is signed with a key that is not known here",
-                detail=_OTHER_KEY,
+                detail=advice or _OTHER_KEY,
                 headers=INVALID_TOKEN,
                 key_set=issuer.jwks,
             )

@@ -140,7 +140,11 @@ def compare(executable: Path, rounds: int, seconds: float, directory: Path | Non
 
 @bench.command()
 @click.option(
-    "--only", type=click.Choice(hostile_bodies.NAMES), multiple=True, help="This kind of body; repeatable."
+    "--only",
+    type=click.Choice(hostile_bodies.NAMES),
+    metavar="KIND",
+    multiple=True,
+    help="This kind of body; repeatable. One that does not exist shows which there are.",
 )
 @click.option("--connections", type=click.IntRange(1, 32), default=4, show_default=True)
 @click.option("--mib", type=click.IntRange(1, 128), default=1, show_default=True, help="Size of a body.")
@@ -209,8 +213,9 @@ def memory(events: int, limit_mb: int, directory: Path | None, as_json: bool) ->
 @click.option(
     "--only",
     type=click.Choice([endpoint.name for endpoint in ENDPOINTS]),
+    metavar="NAME",
     multiple=True,
-    help="This endpoint; repeatable.",
+    help="This endpoint, e.g. timeline; repeatable.",
 )
 @click.option(
     "--data",

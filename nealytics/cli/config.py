@@ -4,16 +4,19 @@ import importlib.util
 import os
 import re
 import secrets
+import sys
 from pathlib import Path
 
 import click
 
-from nealytics.cli.options import config_option
+from nealytics.cli.options import config_option, folded
 from nealytics.config import Loaded, load_with_notes, split_listen
 from nealytics.directories import make_private
 from nealytics.errors import NealyticsError
 
 _SERVER_URL = "http://localhost:8123"
+# A longer list has a line for each entry.
+_LINE_CHARS = 78
 
 _TEMPLATE = """\
 # Nealytics. nealytics.example.toml shows every key with its default and when to change it.
@@ -119,16 +122,16 @@ def init(path: Path, listen: str, data_dir: Path, clickhouse_url: str | None, fo
 @click.command("check-config")
 @config_option
 def check_config(config_path: Path | None) -> None:
-    """Say whether the configuration is right, and what it amounts to.
+    """Check the configuration and show the settings in effect.
 
     Reads the file and the environment as `serve` does. Prints every setting with its value (secrets as ***)
-    and where it comes from, then what is allowed and probably not meant. If anything is wrong, prints all of
-    it and exits with 1. Connects to nothing.
+    and its source, then warnings about values that are allowed and probably a mistake. If anything is wrong,
+    prints all errors and exits with 1. Connects to nothing.
     """
     loaded = load_with_notes(config_path, serving=True)
     click.echo(describe(loaded), nl=False)
     for note in loaded.notes:
-        click.echo(note, err=True)
+        click.echo(folded("", note, sys.stderr), err=True)
 
 
 def describe(loaded: Loaded) -> str:
@@ -138,7 +141,12 @@ def describe(loaded: Loaded) -> str:
         lines.append(f"[{table}]")
         for key, value in content.items():
             source = loaded.sources.get(f"{table}.{key}", "default")
-            lines.append(f"{f'{key} = {_toml_value(value)}':<48}  # {source}")
+            line = f"{key} = {_toml_value(value)}"
+            if len(line) > _LINE_CHARS and isinstance(value, list):
+                lines.append(f"{f'{key} = [':<48}  # {source}")
+                lines += [*(f"  {_toml_value(item)}," for item in value), "]"]
+            else:
+                lines.append(f"{line:<48}  # {source}")
         lines.append("")
     return "\n".join(lines[:-1]) + "\n"
 

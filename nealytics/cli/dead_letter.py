@@ -25,7 +25,7 @@ _REASON_CHARS_MAX = 100
 def dead_letter() -> None:
     """List or retry the events that ClickHouse refused for their content.
 
-    An event is put aside when ClickHouse refuses it alone while it takes others: then waiting would not help,
+    An event is dead-lettered when ClickHouse refuses it alone while it takes others: waiting would not help,
     and it must not hold up the rest. It is kept as a file in <wal.directory>/dead-letter, with ClickHouse's
     reason, until it is retried or you delete the file.
 
@@ -40,7 +40,7 @@ def dead_letter() -> None:
     "--json", "as_json", is_flag=True, help="One JSON object per event and line, whole, for scripts."
 )
 def list_(config_path: Path | None, as_json: bool) -> None:
-    """Show what was put aside, and why.
+    """Show which events were dead-lettered, and why.
 
     Only reads files; works while a server runs as well as when none does. The id names the event's file and
     is what `retry` takes.
@@ -61,7 +61,7 @@ def list_(config_path: Path | None, as_json: bool) -> None:
 @config_option
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 def retry(config_path: Path | None, ids: tuple[str, ...]) -> None:
-    """Insert events again, after the cause was mended: those named by ID, or all.
+    """Insert events again, after the cause was fixed: those named by ID, or all.
 
     What ClickHouse takes leaves the dead letter; what it still refuses stays, and the exit code is 1. An
     event is sent as it was first sent, under its own token and identity, so retrying it twice counts it once.

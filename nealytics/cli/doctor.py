@@ -18,7 +18,7 @@ import msgspec
 
 from nealytics.auth import jwks
 from nealytics.auth.jwt import TokenVerifier
-from nealytics.cli.options import config_option
+from nealytics.cli.options import config_option, folded
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.damage import broken_parts
@@ -65,7 +65,7 @@ def doctor(config_path: Path | None, as_json: bool) -> None:
         if as_json:
             click.echo(msgspec.json.encode(finding._asdict()))
         else:
-            click.echo(f"{finding.level:<5} {finding.check:<14} {finding.text}")
+            click.echo(folded(f"{finding.level:<5} {finding.check:<14} ", finding.text, sys.stdout))
     sys.exit(1 if failed else 0)
 
 
@@ -115,18 +115,18 @@ def disk(config: Config) -> Iterator[Finding]:
         yield Finding(
             "disk",
             "fail",
-            f"{directory} has {free / GIB:.1f} GiB free and events are refused below {wanted / GIB:.1f} GiB "
+            f"{directory} has {_size(free)} free and events are refused below {_size(wanted)} "
             "(wal.free_bytes_min); make room",
         )
     elif free < wanted + config.wal.bytes_max:
         yield Finding(
             "disk",
             "warn",
-            f"{directory} has {free / GIB:.1f} GiB free; the log may take {config.wal.bytes_max / GIB:.1f} "
-            "GiB (wal.bytes_max) and will stop before that; make room or lower it",
+            f"{directory} has {_size(free)} free; the log may take {_size(config.wal.bytes_max)} "
+            "(wal.bytes_max) and will stop before that; make room or lower it",
         )
     else:
-        yield Finding("disk", "pass", f"{directory} ({filesystem}) has {free / GIB:.1f} GiB free")
+        yield Finding("disk", "pass", f"{directory} ({filesystem}) has {_size(free)} free")
     if config.clickhouse.url == "embedded" and (problem := no_room_for_engine(config.server.data_dir)):
         yield Finding("disk", "fail", problem)
     if took_ms > FSYNC_SLOW_MS:
@@ -147,6 +147,10 @@ def privacy(config: Config) -> Iterator[Finding]:
             yield Finding(
                 "disk", "warn", f"{directory} has mode {mode:04o}, so every user can enter it; chmod 700"
             )
+
+
+def _size(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 1024**2:.0f} MiB"
 
 
 def _fsync_ms(directory: Path) -> float:
@@ -226,7 +230,7 @@ async def _clickhouse(config: Config) -> list[Finding]:
                 "SELECT version(), toUnixTimestamp64Milli(now64(3)) FORMAT TabSeparatedRaw"
             )
             version, now_ms = answer.split()
-            found.append(Finding("clickhouse", "pass", f"version {version} at {client.endpoint!r}"))
+            found.append(Finding("clickhouse", "pass", f"version {version} at {client.endpoint}"))
             # It answered at some moment between these two.
             apart_s = max(started - int(now_ms) / 1000, int(now_ms) / 1000 - time.time(), 0.0)
             if apart_s > CLOCK_DIFFERENCE_MAX_S:

@@ -281,30 +281,31 @@ def import_(
     to a running server. What `nealytics export` wrote comes back as the same events.
 
     \b
-    An event needs projectId, tenantId, sessionId and eventType. Say where they come from:
+    An event needs projectId, tenantId, sessionId and eventType:
       nealytics import visits.csv.gz \\
         --set projectId=shop --set tenantId=acme \\
         --map sessionId=session_id --map eventType=event --map userId=user_id
+
     Columns of a field's own name (timestamp, itemId, …) need no --map. The other columns become the metadata.
     In JSON a name may be a path: --map userId=context.user.id (\\. is a dot that belongs to a name).
 
-    It can be interrupted and started again: it goes on where everything before was acknowledged. Whatever is
-    sent twice is counted once, for an event's id is made of the file's first two rows, the row's number and
-    its bytes, unless a column is the eventId or --id-from makes it of one. The one exception: rows without
-    timestamp get the moment at which the import began, which is in the state file; if that is lost, a new run
-    makes new events of them. --timestamp avoids it.
+    It can be interrupted and run again, and goes on where everything before was acknowledged. An event that
+    is sent twice is counted once: its id is made of the file's first two rows, the row's number and its
+    bytes, unless a column has the eventId or --id-from names one. The exception are rows without a
+    timestamp: they get the time at which the import began, which is in the state file. If that file is lost,
+    a new run makes new events of them. --timestamp avoids this.
 
     Times may be ISO 8601, also with a space (2024-03-13 10:21:14.123456 UTC), no zone meaning UTC, or numbers
     since 1970 (--time-unit). The server refuses times that are older than its retention or in the future.
 
     Every record that is read is accepted, rejected or skipped (a blank line), and the import checks that this
-    adds up. Rejected rows are written, with the reason, to FILE.rejected.ndjson, which can be mended and
-    imported in turn; of a CSV row that does not fit the header only the text is there, so it has to be
-    written anew. A quote that is not closed ends the import: where the next row begins, nobody could tell.
+    adds up. Rejected rows are written, with the reason, to FILE.rejected.ndjson, which can be corrected and
+    imported. Of a CSV row that does not fit the header it has only the text, so such a row has to be written
+    again. A quote that is not closed ends the import, because it is unknown where the next row begins.
 
     \b
-    Exit status: 0 all accepted; 1 some are rejected, also by an earlier run, or it could not go on;
-    130 interrupted.
+    Exit status: 0 all accepted; 130 interrupted; 1 it could not go on, or some
+    rows are rejected, by this run or an earlier one.
     """
     if shift_to is not None and shift_by:
         raise click.UsageError("--shift-to and --shift-by: give one of the two.")
@@ -370,13 +371,14 @@ def import_(
             progress.finish()
             hint = "; the same command goes on from there" if options.state_path else ""
             click.echo(
-                f"import: interrupted; {progress.settled:,} rows were settled in this run{hint}", err=True
+                f"import: interrupted; {progress.settled:,} rows were acknowledged in this run{hint}",
+                err=True,
             )
             sys.exit(130)
     _tell(result, options)
     if result.damage is not None:
         raise NealyticsError(
-            f"{result.damage}. What stands before it is imported; mend the file and run the same command"
+            f"{result.damage}. Everything before it is imported; correct the file and run the same command"
             " again, which goes on there"
         )
     if (result.rejected or result.rejected_before) and not allow_rejected:
@@ -420,16 +422,18 @@ def _tell(result: Result, options: Options) -> None:
             f" {result.seconds:.1f} s, {rate:,.0f} events/s"
         )
     for refusal in result.first_refusals[:_REFUSALS_SHOWN]:
-        where = f"{refusal.field}: " if refusal.field else ""
+        # Most errors begin with the field.
+        named = not refusal.field or refusal.field in refusal.error
+        where = "" if named else f"{refusal.field}: "
         click.echo(f"  row {refusal.row:,}: {where}{refusal.error}", err=True)
     if result.rejected > _REFUSALS_SHOWN:
         click.echo(f"  … and {result.rejected - _REFUSALS_SHOWN:,} more", err=True)
     if rejected:
         rows = "1 rejected row is" if rejected == 1 else f"{rejected:,} rejected rows are"
         click.echo(
-            f"  The {rows} in {options.rejected_path}, with the reason."
-            "\n  Mend it there and import that file. Or change the data, the options or the server, and"
-            "\n  import this one again with --restart; rows that were accepted and are the same count once.",
+            f"  The {rows} in {options.rejected_path}, each with its reason."
+            "\n  Either correct them there and import that file, or change the data, the options or the"
+            "\n  server and import this file again with --restart. Accepted rows are not counted twice.",
             err=True,
         )
 

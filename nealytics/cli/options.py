@@ -1,8 +1,10 @@
-"""Options that several commands share."""
+"""What several commands share: options, and how long texts are laid out."""
 
+import shutil
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -44,6 +46,16 @@ def first_key(part: str, config: Config, or_else: str = "") -> str:
         f"{part}: which ingest key? Give --key{or_else}, or name a configuration that has one"
         + (" in the clear (a key_sha256 cannot be sent)" if keys else "")
     )
+
+
+def folded(label: str, text: str, stream: TextIO) -> str:
+    """`label` and `text`; on a terminal the text is wrapped beside the label, elsewhere it is one line."""
+    if not stream.isatty():
+        return f"{label}{text}"
+    width = max(shutil.get_terminal_size().columns, len(label) + 20)
+    # Commands and paths in the text stay whole, so that they can be copied.
+    lines = textwrap.wrap(text, width - len(label), break_long_words=False, break_on_hyphens=False)
+    return label + f"\n{' ' * len(label)}".join(lines)
 
 
 def set_up_log(config: Config, **fields: object) -> None:

@@ -20,10 +20,10 @@ MIGRATION_TIMEOUT_S = 6 * 3600.0
 
 @click.group()
 def schema() -> None:
-    """Print or apply the table that holds the events in ClickHouse.
+    """Print, apply or migrate the table that holds the events in ClickHouse.
 
-    `serve` applies it at every start (unless clickhouse.apply_schema = false), so these are for looking, for
-    servers whose everyday user may not change tables, and for trying an upgrade before it happens.
+    `serve` applies it at every start, unless clickhouse.apply_schema = false. Use these commands to see the
+    statements, where the node's user may not change tables, and to try an upgrade in advance.
     """
 
 
@@ -93,15 +93,15 @@ def apply(config_path: Path | None, cluster: str | None, shorten_retention: bool
     help="Rows that are copied at a time. Fewer take less memory of ClickHouse.",
 )
 def migrate(config_path: Path | None, slice_rows: int) -> None:
-    """Copy the events into a new table, where the old one cannot keep each of them once.
+    """Copy the events into a new table that keeps each of them once.
 
     For a table of the C# engine 1.0 (MergeTree, no event_id in the sorting key), and for any MergeTree with
-    another sorting key or other partitions. Copies slice by slice, counts what both tables have, lets them
-    change names at once, and keeps the old one under a name that it prints. Deletes nothing, and may be
-    killed and started again at any point.
+    another sorting key or other partitions. Copies slice by slice, counts what both tables have,
+    exchanges their names in one step, and keeps the old one under a name that it prints. Deletes nothing, and
+    can be killed and started again at any point.
 
-    A node may run: where its table is refused, its events wait in its log. Stop the C# engine; what is
-    written into the old table while this runs is copied as well.
+    A node may run: while its table is refused, events wait in its log. Stop the C# engine first; what is
+    written into the old table while this runs is copied too.
     """
     config = load(config_path)
     if found := check.problems(config):
@@ -121,7 +121,9 @@ async def _apply(config: Config, *, shorten_retention: bool, yes: bool) -> None:
     async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         found = await table.apply(client, config.clickhouse)
         for line in found:
-            click.echo(line)
+            # The one that recommends what is being done now is left out.
+            if not (shorten_retention and "--shorten-retention" in line):
+                click.echo(line)
         if config.clickhouse.url == "embedded":
             sync_metadata(config.server.data_dir)
         if shorten_retention:
@@ -146,18 +148,19 @@ async def _shorten(client: ClickHouseClient, config: ClickHouseConfig, *, yes: b
     asked = await table.what_shortening_deletes(client, config)
     if asked is None:
         click.echo(
-            "the table keeps events no longer than clickhouse.retention_days; nothing is to be shortened"
+            "the table keeps events no longer than clickhouse.retention_days, so there is nothing to shorten"
         )
         return
-    now = "" if asked.kept_days is None else f", now {table.for_days(asked.kept_days)}"
-    click.echo(f"events are to be kept {table.for_days(asked.days)}{now}")
+    now = "" if asked.kept_days is None else f"the table keeps events {table.for_days(asked.kept_days)}; "
+    click.echo(f"{now}clickhouse.retention_days keeps them {table.for_days(asked.days)}")
     if asked.events:
         click.echo(
-            f"this deletes {asked.events:,} events of {asked.tenants:,} tenants, from {asked.oldest} to "
-            f"{asked.newest} UTC; nothing brings them back but a backup"
+            f"this deletes {_counted(asked.events, 'event')} of {_counted(asked.tenants, 'tenant')}, from "
+            f"{asked.oldest} to "
+            f"{asked.newest} UTC; only a backup can bring them back"
         )
     else:
-        click.echo("no event is older at the moment; each is deleted when it is")
+        click.echo("no event is older at the moment, so nothing is deleted now")
     if not yes:
         if not sys.stdin.isatty():
             raise NealyticsError(
@@ -170,3 +173,7 @@ async def _shorten(client: ClickHouseClient, config: ClickHouseConfig, *, yes: b
         "a node whose clickhouse.retention_days is longer makes it longer again at its next start; change "
         "the setting of all nodes"
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -11,7 +11,7 @@ import click
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from nealytics.cli.options import config_option
+from nealytics.cli.options import config_option, folded
 from nealytics.config import load, split_listen
 from nealytics.errors import NealyticsError
 from nealytics.tls import why_not
@@ -23,7 +23,7 @@ SHOWN = {
     "nealytics_events_ingested_total": "events accepted",
     "nealytics_events_committed_total": "events in ClickHouse",
     "nealytics_events_refused_total": "events refused",
-    "nealytics_dead_letter_events_total": "events put aside",
+    "nealytics_dead_letter_events_total": "events dead-lettered",
     "nealytics_insert_retries_total": "inserts tried again",
     "nealytics_read_queries_total": "queries answered",
     "nealytics_read_failures_total": "queries not answered",
@@ -34,7 +34,7 @@ SHOWN = {
 }
 
 READY = "nealytics_ready"
-_NOT_ALL = "one does not run or is not ready; the log says which, and asking again may meet it"
+_NOT_ALL = "one does not run or is not ready; the log says which, and it may answer if you ask again"
 
 url_option = click.option(
     "--url",
@@ -76,7 +76,7 @@ def health(config_path: Path | None, url: str | None) -> None:
 @url_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
 def status(config_path: Path | None, url: str | None, as_json: bool) -> None:
-    """Show how a running node is: its parts, what waits, and what it has done.
+    """Show the state of a running node: its parts, its warnings, the events that wait, and its counters.
 
     Exit status 0 if everything works, 1 if something does not, 2 if nobody answers. The parts are those of
     the worker that happens to answer. "all workers" and the figures come from /metrics and are the whole
@@ -127,11 +127,15 @@ def ask(where: str, path: str) -> Answer:
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise NealyticsError(
-            f"{where} does not answer ({error or type(error).__name__}); is the node running? --config or "
-            "--url names another"
+            f"{where} does not answer: {_reason(error)}; start the node, or name another by --config or --url"
         ) from error
     finally:
         connection.close()
+
+
+def _reason(error: OSError | http.client.HTTPException) -> str:
+    """Without the number of the error, which says the same."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _report(where: str, ready: Answer, metrics: Answer) -> dict[str, Any]:
@@ -171,8 +175,10 @@ def _table(report: dict[str, Any]) -> str:
     for name, part in report.items():
         if isinstance(part, dict) and "ok" in part:
             label = "all workers" if name == "workers" else name
-            lines.append(f"  {label:<22} {'ok' if part['ok'] else 'NOT OK: ' + str(part.get('problem', ''))}")
-    lines += [f"  {'stored events':<22} DAMAGED: {text}" for text in report.get("damage", ())]
+            text = "ok" if part["ok"] else f"NOT OK: {part.get('problem', '')}"
+            lines.append(_line(label, text))
+    lines += [_line("stored events", f"DAMAGED: {text}") for text in report.get("damage", ())]
+    lines += [_line("warning", text) for text in report.get("warnings", ())]
     lines.append(f"  {'events waiting':<22} {report['waitingEvents']:,}")
     lines.append(f"  {'oldest waits':<22} {report['oldestWaitingSeconds']:g} s")
     if "metrics" in report:
@@ -185,3 +191,7 @@ def _table(report: dict[str, Any]) -> str:
     else:
         lines += ["", "  more with observe.prometheus = true, which serves /metrics"]
     return "\n".join(lines)
+
+
+def _line(label: str, text: str) -> str:
+    return folded(f"  {label:<22} ", text, sys.stdout)

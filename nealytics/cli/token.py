@@ -120,8 +120,9 @@ def token(
     Prints the token and nothing else, so it can be used in place:
 
     \b
+      TOKEN=$(nealytics token --project my-app --tenant tenant-1)
       curl localhost:5000/api/v1/telemetry/timeline \\
-        -H "Authorization: Bearer $(nealytics token --project my-app --tenant tenant-1)"
+        -H "Authorization: Bearer $TOKEN"
 
     It is signed with auth.jwt_key, as a service of yours would sign one. It cannot be revoked: keep it short.
     """

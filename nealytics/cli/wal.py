@@ -37,15 +37,15 @@ def wal() -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per log and line, for scripts.")
 def inspect(directory: Path | None, config_path: Path | None, as_json: bool) -> None:
-    """Show what each log holds and how far it is settled.
+    """Show what each log holds and how much of it is committed.
 
     DIRECTORY is one log or the directory that holds several; without it, the configuration's wal.directory.
 
     \b
     rows         first and last row on disk
-    settled      up to this row everything is in ClickHouse, or in the dead letter
+    committed    up to this row everything is in ClickHouse, or in the dead letter
     outstanding  rows of batches that were begun and not finished
-    waiting      rows that are on disk and not settled; "oldest" is how long the first of them has waited
+    waiting      rows on disk that are not committed, and since when the oldest
     """
     for log in _logs(directory, config_path):
         summary = inspection.inspect(OS_FILES, log)
@@ -99,12 +99,13 @@ def _described(summary: Summary, now: float) -> str:
     waiting = "unknown" if summary.waiting is None else str(summary.waiting)
     if summary.oldest_waiting_ms is not None:
         waiting += f", the oldest for {_duration(now - summary.oldest_waiting_ms / 1000)}"
+    segments = f"{summary.segments} segment{'s' * (summary.segments != 1)}"
     lines = [
         summary.directory,
         f"  id           {summary.log_id or 'unknown'}",
-        f"  size         {summary.bytes:,} bytes in {summary.segments} segments",
+        f"  size         {summary.bytes:,} bytes in {segments}",
         f"  rows         {rows}",
-        f"  settled      {'unknown' if summary.cursor_lsn is None else f'up to {summary.cursor_lsn}'}",
+        f"  committed    {'unknown' if summary.cursor_lsn is None else f'up to {summary.cursor_lsn}'}",
         f"  outstanding  {outstanding or 'none'}",
         f"  waiting      {waiting}",
         *(f"  problem      {problem}" for problem in summary.problems),

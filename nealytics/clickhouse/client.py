@@ -163,9 +163,16 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     database: str = "nealytics_core"
 
     def __repr__(self) -> str:
+        return f"Endpoint({self._where}, user={self.user!r}, database={self.database!r})"
+
+    def __str__(self) -> str:
+        """For people. Without the password, also one that is in the address."""
+        return f"{self._where} (user {self.user}, database {self.database})"
+
+    @property
+    def _where(self) -> str:
         urls = ", ".join(map(_without_credentials, (self.url, *self.others)))
-        where = f"unix:{self.unix_socket}" if self.unix_socket else urls
-        return f"Endpoint({where}, user={self.user!r}, database={self.database!r})"
+        return f"unix:{self.unix_socket}" if self.unix_socket else urls
 
 
 def endpoint_of(config: Config) -> Endpoint:

@@ -56,6 +56,8 @@ class LogState(Protocol):
     def broken(self) -> Exception | None: ...
     @property
     def full(self) -> bool: ...
+    @property
+    def disk_full(self) -> bool: ...
 
 
 class HasProblem(Protocol):
@@ -212,7 +214,9 @@ def log_problem(log: LogState) -> str | None:
     if log.broken is not None:
         return str(log.broken)
     if log.full:
-        return "the log is full; it takes events again once ClickHouse has taken some or the disk has room"
+        if log.disk_full:
+            return "the disk of the log is full, or has less free than wal.free_bytes_min; free some space"
+        return "the log is full (wal.bytes_max); it takes events again once ClickHouse has taken some"
     return None
 
 

@@ -209,6 +209,12 @@ class Log:
         needed = self._refused_bytes or _SMALL_APPEND_BYTES
         return bool(self._shortage(needed, self._reclaimable_bytes()))
 
+    @property
+    def disk_full(self) -> bool:
+        """Whether it is the disk that makes the log `full`, and not `wal.bytes_max`."""
+        needed = self._refused_bytes or _SMALL_APPEND_BYTES
+        return self.full and self.bytes_used - self._reclaimable_bytes() + needed <= self._bytes_max
+
     # Writing
 
     def append(self, rows: Sequence[bytes], row_format: int) -> asyncio.Future[int]:

@@ -284,8 +284,22 @@ async def test_who_writes_the_issuer_not_to_the_letter_is_told():
         ):
             with pytest.raises(Refused) as caught:
                 verifier.scope_of(f"Bearer {signed({**CLAIMS_A, 'iss': iss}, KEY_A)}")
-            assert caught.value.message == "the token is of an issuer that is not known here (iss)"
+            assert caught.value.message == "the token's issuer (iss) is not configured"
             assert said in caught.value.detail
+
+
+@pytest.mark.parametrize("name", [name for name in OWN_KEYS if OWN_KEYS[name]])
+async def test_a_misspelt_issuer_is_named_also_beside_keys_of_our_own(name: str):
+    """`nealytics init` writes a key of our own, so the first token of a provider is tried with that."""
+    async with knowing_both(**OWN_KEYS[name]) as (verifier, _, _):
+        with pytest.raises(Refused) as caught:
+            verifier.scope_of(f"Bearer {signed({**CLAIMS_A, 'iss': A.rstrip('/')}, KEY_A)}")
+        assert caught.value.status == 401
+        assert "a slash at its end" in caught.value.detail
+        # An issuer that is configured is not the mistake.
+        with pytest.raises(Refused) as caught:
+            verifier.scope_of(f"Bearer {signed(CLAIMS_A, IssuerKey('RS256', 'new'))}")
+        assert "slash" not in caught.value.detail
 
 
 # Beside a single issuer, as it was configured before

@@ -568,7 +568,7 @@ async def test_the_log_says_what_changed_and_not_every_fetch(caplog):
     url = issuer.url
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", f'auth: keys from {url}: "ec-1" (ES256)'),
-        ("WARNING", f"auth: keys cannot be had from {url}: status 500"),
+        ("WARNING", f"auth: keys cannot be fetched from {url}: status 500"),
         # As Keycloak has it: told, and no reason to worry.
         ("INFO", f'auth: keys from {url}: "ec-1" (ES256); left out: key 1 is not for signatures (use)'),
         (

@@ -84,7 +84,7 @@ async def test_the_keys_of_every_issuer_are_fetched_and_told(
         ("https://gone.example/", "fail"),
     ]
     assert told["https://good.example/"]["text"].endswith(f'keys from {good.url}: "k-1" (ES256)')
-    assert "keys cannot be had from http://127.0.0.1:1/jwks" in told["https://gone.example/"]["text"]
+    assert "keys cannot be fetched from http://127.0.0.1:1/jwks" in told["https://gone.example/"]["text"]
 
 
 def test_a_clickhouse_that_is_not_there_fails(tmp_path: Path):

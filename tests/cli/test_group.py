@@ -1,7 +1,9 @@
 """The command line as a whole."""
 
+import io
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -9,6 +11,7 @@ from click.testing import CliRunner
 
 from nealytics import __version__
 from nealytics.cli import COMMANDS, main
+from nealytics.cli.options import folded
 from nealytics.errors import ConfigError
 
 
@@ -56,3 +59,36 @@ def test_an_error_raised_on_purpose_is_its_message_and_exit_code_1(monkeypatch):
     monkeypatch.setitem(COMMANDS, "init", COMMANDS["init"]._replace(load=lambda: fails))
     result = CliRunner().invoke(main, ["init"])
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "config: one\nconfig: two\n")
+
+
+def _all_commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            found = command.get_command(click.Context(command), name)
+            assert found is not None
+            yield from _all_commands(found, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(_all_commands(main)), ids=" ".join)
+def test_help_fits_into_80_columns(path: tuple[str, ...]):
+    result = CliRunner().invoke(main, [*path, "--help"], terminal_width=80)
+    assert result.exit_code == 0
+    # An address is not broken, so that it can be copied.
+    assert [line for line in result.output.splitlines() if len(line) > 80 and "http" not in line] == []
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_long_texts_are_wrapped_on_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "see /a/path/that-is/kept-whole/however-long-it-is and set wal.bytes_max"
+    assert folded("warn  ", text, io.StringIO()) == f"warn  {text}"
+    assert folded("warn  ", text, _Terminal()).splitlines() == [
+        "warn  see",
+        "      /a/path/that-is/kept-whole/however-long-it-is",
+        "      and set wal.bytes_max",
+    ]

@@ -101,7 +101,7 @@ def test_a_node_that_is_not_there_is_not_healthy():
         assert run("health", "--url", url).exit_code == 1
         result = run("status", "--url", url)
     assert result.exit_code == 2
-    assert "is the node running?" in result.output
+    assert f"{url} does not answer: Connection refused; start the node" in result.output
 
 
 def test_status_is_a_table_of_parts_and_figures(node: StubNode):
@@ -121,6 +121,14 @@ def test_status_says_what_does_not_work_and_fails(node: StubNode):
     result = run("status", "--url", node.url)
     assert result.exit_code == 1
     assert "NOT OK: no way there" in result.output
+
+
+def test_status_shows_what_ready_warns_of(node: StubNode):
+    warned = {**READY, "warnings": ["the table keeps events for ever"]}
+    node.answers["/ready"] = (200, json.dumps(warned).encode())
+    result = run("status", "--url", node.url)
+    assert result.exit_code == 0
+    assert "the table keeps events for ever" in result.output
 
 
 def test_without_metrics_status_says_how_to_get_them(node: StubNode):

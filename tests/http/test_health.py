@@ -28,6 +28,7 @@ class StillLog:
     oldest_waiting_ms: int | None = None
     broken: LogBroken | None = None
     full = False
+    disk_full = False
 
 
 class StillCommitter:
@@ -149,6 +150,13 @@ async def test_no_events_are_to_be_sent_to_a_log_that_is_full_or_broken(probe: P
         assert status == 503
         assert "Retry-After" in headers
         assert json.loads(body)["log"]["problem"]
+
+
+async def test_ready_says_whether_the_log_or_its_disk_is_full(probe: Probe):
+    probe.log.full = True
+    assert "wal.bytes_max" in json.loads((await probe.get("/ready"))[1])["log"]["problem"]
+    probe.log.disk_full = True
+    assert "wal.free_bytes_min" in json.loads((await probe.get("/ready"))[1])["log"]["problem"]
 
 
 async def test_metrics_are_shown_only_if_configured(probe: Probe):

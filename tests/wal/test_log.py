@@ -255,6 +255,7 @@ async def test_a_full_disk_refuses_the_group_and_goes_on_when_there_is_room_agai
         assert answers[0] is not answers[1], "an exception that is raised twice collects tracebacks"
         assert os.path.getsize(segments(tmp_path)[0]) == size, "cut back to where the group began"
         assert log.full
+        assert log.disk_full
         assert (log.appended_lsn, log.durable_lsn, log.broken) == (1, 1, None)
         files.room = None
         assert await log.append([b"after"], 1) == 2
@@ -347,9 +348,11 @@ async def test_a_new_segment_without_room_is_only_full(tmp_path: Path):
 async def test_a_log_on_a_full_disk_is_full_before_anything_was_refused(tmp_path: Path):
     async with opened(tmp_path) as log:
         assert not log.full
+        assert not log.disk_full
     free = shutil.disk_usage(tmp_path).free
     async with opened(tmp_path, free_bytes_min=free + (1 << 40)) as log:
         assert log.full
+        assert log.disk_full
 
 
 async def test_the_cursor_does_not_vouch_for_rows_that_are_not_synced_yet(tmp_path: Path):
@@ -385,6 +388,7 @@ async def test_bytes_max_holds_and_the_message_says_what_to_raise(tmp_path: Path
             await log.append([bytes(1000)], 1)
         assert log.bytes_used <= 10_000
         assert log.full
+        assert not log.disk_full
         held = log.durable_lsn
         await settle(log, held)
         assert not log.full, "the next append may have the room of what is settled"
