@@ -190,7 +190,14 @@ async def test_slow_but_steady_request_within_its_time_is_served():
 
 @contextlib.contextmanager
 def small_window(worker: FakeWorker) -> Iterator[socket.socket]:
-    """A connection whose client takes little more than it has read."""
+    """A connection whose client takes little more than it has read, and whose kernels keep little.
+
+    Without a bound the server's kernel alone takes 4 MB of answers. Meanwhile the client's one, which has no
+    room, drops what the server acknowledges together with answers, so the requests stop coming as well: the
+    server may then never have more answers than its kernel takes.
+    """
+    for listener in worker.server._sockets:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)
         sock.connect(("127.0.0.1", worker.port))
