@@ -93,14 +93,14 @@ echo "$answer"
 
 cat <<END
 
-Nealytics runs at $url. Go on with:
+Nealytics runs at $url. Next:
 
   # send an event
   curl -i -X POST $url/api/v1/telemetry/track \\
     -H 'Content-Type: application/json' -H 'X-Project-Key: $key' \\
     -d '{"projectId":"my-app","tenantId":"tenant-1","sessionId":"s-1","eventType":"page_view"}'
 
-  # read as tenant-1 (this token is good for 12 hours)
+  # read as tenant-1 (this token is valid for 12 hours)
   TOKEN=$token
   curl "$url/api/v1/telemetry/timeline?limit=10" -H "Authorization: Bearer \$TOKEN"
   curl "$url/api/v1/analytics/sessions" -H "Authorization: Bearer \$TOKEN"
@@ -108,7 +108,7 @@ Nealytics runs at $url. Go on with:
   # see a page of charts, filled with example events
   $nealytics demo --config $config
 
-  # is it well?
+  # is it ready?
   curl $url/ready
 
   # all settings: $config and nealytics.example.toml; all commands: $nealytics --help
