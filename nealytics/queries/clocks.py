@@ -15,7 +15,7 @@ from nealytics.timestamps import DAY_MS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_ALWAYS_MS = -(10**13)  # 1653: before every event
+_ALWAYS_MS = -(10**14)  # before every instant, and 400 years before 1900
 
 # A bucket that `from` cuts starts before it, a month at most.
 _LOOK_BACK_MS = 33 * DAY_MS

@@ -182,3 +182,12 @@ def test_nothing_is_earlier_than_1900_and_no_range_too_long():
     assert first == ms_of(datetime(1900, 1, 1, tzinfo=UTC))
     assert EPOCH + timedelta(milliseconds=last) < datetime(2299, 1, 2, tzinfo=UTC)
     assert compared("previous", "0001-01-01", "9999-12-31")[1] == first - 1
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_the_range_before_all_stored_times_ends_where_they_begin(zone: str | None):
+    begin, end = range_of("1900-01-01", "2299-12-31", zone)
+    before, until = compared_range("previous", begin, end, zone)
+    assert until == begin - 1
+    # To a day: Berlin's first hour of 1900 is in 1899, where there are neither events nor clocks.
+    assert abs(before - (2 * begin - end - 1)) < 86_400_000
