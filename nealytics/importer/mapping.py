@@ -42,10 +42,10 @@ _TEXT_FIELDS = frozenset({"projectId", "tenantId", "sessionId", "userId", "event
 _UNMAPPED_NAMES_MAX = 100
 # A number that any JSON reader gives back digit by digit: no zero in front (007), none behind (1.10), no
 # exponent, and at most 15 digits, which a double always holds.
-_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*[1-9])?")
+_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*[1-9])?", re.ASCII)
 _PLAIN_DIGITS_MAX = 15
 _PLAIN_STARTS = frozenset("-0123456789")
-_JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _BOOLEANS = {
     "true": b"true", "t": b"true", "yes": b"true", "1": b"true",
     "false": b"false", "f": b"false", "no": b"false", "0": b"false",

@@ -16,7 +16,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 # Without --time-unit. Fewer digits could be a date (20240615) or seconds; 12 are milliseconds from 1973 on.
 _EPOCH_MS_DIGITS_MIN = 12
-_NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d*))?")
+# More digits are no time in any unit, and Python refuses to read thousands of them.
+_NUMBER = re.compile(r"(-?)([0-9]{1,30})(?:\.([0-9]{0,30}))?")
 _DECIMALS: dict[Unit, int] = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # behind the point, if it were in seconds
 _ISO_ENDS = frozenset("0123456789Z")
 _ZONE_NAME = re.compile(r"\s*(?:UTC|GMT|Etc/UTC)$")

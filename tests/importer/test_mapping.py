@@ -40,6 +40,13 @@ def from_json(m: Mapping, text: str) -> dict[str, Any]:
     return json.loads(m.encode(Row(1, 0, text.encode(), fields)))
 
 
+def test_digits_of_other_scripts_are_no_numbers_of_json():
+    for kind in ("auto", "number"):
+        m = mapping(default_type=kind)
+        event = from_csv(m, session_id="s", event="e", plan="1\u0662")
+        assert event["metadata"] == {"plan": "1\u0662"}
+
+
 def test_columns_become_fields_constants_are_added_and_the_rest_is_metadata():
     event = from_csv(mapping(), session_id="s1", event="view", plan="pro")
     assert uuid.UUID(event.pop("eventId")).version == 8

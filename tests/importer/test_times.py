@@ -24,6 +24,10 @@ from nealytics.importer import times
         (" 2024-03-13T10:21:14+01:00 ", None, "2024-03-13T10:21:14+01:00"),
         ("2024-03-13T10:21:14Z", "s", "2024-03-13T10:21:14Z"),
         ("yesterday", None, "yesterday"),
+        # Python reads no number of more than 4,300 digits.
+        ("9" * 5_000, "ms", "9" * 5_000),
+        ("1." + "9" * 5_000, "s", "1." + "9" * 5_000),
+        ("\u0661" * 13, "ms", "\u0661" * 13),  # Arabic digits
     ],
 )
 def test_a_time_is_brought_into_the_server_s_form(text: str, unit: times.Unit | None, sent: str | int):
