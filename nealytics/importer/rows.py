@@ -204,7 +204,13 @@ class CsvRows:
     def _record(self, line: Line) -> tuple[list[str], str | None, list[bytes]]:
         """The record that begins with `line`: its values, what is wrong with it, and its lines."""
         if not line.whole:
-            return [], _too_long(line, self._source), []
+            problem = _too_long(line, self._source)
+            if line.quotes % 2:
+                raise SourceError(
+                    f"import: {self._source.name}, line {self._source.lines}: {problem}; its last quote is"
+                    " not closed, so nobody can tell where the next row begins"
+                )
+            return [], problem, []
         # What is not text becomes surrogates, so that the record's lines stay together; the row is refused
         # for it.
         text = line.raw.decode(self.encoding, "surrogateescape")

@@ -43,6 +43,7 @@ class Line(NamedTuple):
     raw: bytes  # with its end; only the beginning of a line above the limit
     whole: bool
     length: int  # of the whole line
+    quotes: int = 0  # in the whole line, if it is above the limit
 
 
 class Source:
@@ -149,12 +150,13 @@ class Source:
             raw = self._stream.readline(most)
             if len(raw) < most or raw.endswith(b"\n"):
                 return Line(raw, True, len(raw))
-            length = len(raw)
+            length, quotes = len(raw), raw.count(b'"')
             piece = raw
             while piece and not piece.endswith(b"\n"):
                 piece = self._stream.readline(_CHUNK_BYTES)
                 length += len(piece)
-            return Line(raw[:_CHUNK_BYTES], False, length)
+                quotes += piece.count(b'"')
+            return Line(raw[:_CHUNK_BYTES], False, length, quotes)
         except _UNREADABLE as error:
             raise self._damaged(error) from error
 

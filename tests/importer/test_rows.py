@@ -210,6 +210,20 @@ def test_a_line_above_the_limit_is_a_row_with_a_problem(tmp_path: Path, monkeypa
     assert [row.problem is None for row in found] == [False, True]
 
 
+def test_a_quote_that_a_line_above_the_limit_leaves_open_ends_the_import(tmp_path: Path):
+    """What follows is the rest of a text, and no row."""
+    path = tmp_path / "file"
+    path.write_bytes(b'a,b\n1,"' + b"x" * 500 + b'\nnot a row",2\n')
+    rows = CsvRows(Source.open(str(path), 100), ",", "utf-8")
+    with pytest.raises(
+        SourceError, match=r"line 2: the line has 504 bytes.*--record-bytes.*quote is not closed, so"
+    ):
+        list(rows)
+    path.write_bytes(b'a,b\n1,"' + b"x" * 500 + b'"\n2,3\n')
+    found = list(CsvRows(Source.open(str(path), 100), ",", "utf-8"))
+    assert [row.problem is None for row in found] == [False, True]
+
+
 def test_text_in_another_encoding_is_refused_row_by_row_unless_it_is_named(tmp_path: Path):
     data = b"a\ncaf\xe9\nplain\n"
     assert [row.problem is None for row in csv_rows(tmp_path, data)] == [False, True]
