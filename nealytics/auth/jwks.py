@@ -271,6 +271,8 @@ def keys_of(
 def _key_of(member: object, algorithms: Sequence[JwtAlgorithm]) -> VerifyingKey:
     if not isinstance(member, dict):
         raise _Unusable("is not an object")
+    if member.get("use", "sig") != "sig":
+        raise _Unusable(_NOT_FOR_SIGNATURES)
     kid = member.get("kid", "")
     if not isinstance(kid, str) or len(kid) > KID_CHARS_MAX:
         raise _Unusable(f"has a kid that is not a text of up to {KID_CHARS_MAX} characters")
@@ -285,8 +287,6 @@ def _key_of(member: object, algorithms: Sequence[JwtAlgorithm]) -> VerifyingKey:
     algorithm = member.get("alg", accepted[0] if accepted else None)
     if algorithm not in accepted:
         raise _Unusable(f"is for another algorithm than {' or '.join(accepted) or ', '.join(algorithms)}")
-    if member.get("use", "sig") != "sig":
-        raise _Unusable(_NOT_FOR_SIGNATURES)
     operations = member.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
         raise _Unusable("is not for verifying (key_ops)")

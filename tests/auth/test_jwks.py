@@ -561,7 +561,7 @@ async def test_the_log_says_what_changed_and_not_every_fetch(caplog):
         for _ in range(3):
             clock.now += ASK_AGAIN_S
             await status(verifier, IssuerKey("ES256", "x").token())
-        for other in (RSA.jwk(use="enc"), RSA.jwk(alg="RS384")):
+        for other in (RSA.jwk(use="enc", alg="RSA-OAEP"), RSA.jwk(alg="RS384")):
             issuer.answer = json.dumps({"keys": [EC.jwk(), other]}).encode()
             clock.now += ASK_AGAIN_S
             await status(verifier, IssuerKey("ES256", "x").token())
