@@ -136,6 +136,17 @@ def test_the_file_of_the_environment_goes_over_it(settings, environ, limit_max):
     assert loaded.config.commit.batch_rows_max == 9000
 
 
+def test_the_two_files_are_read_as_one(settings):
+    """The section may stand in one of them, and the level of the log in the other."""
+    settings(APPSETTINGS)
+    settings('{"Logging": {"LogLevel": {"Default": "Error"}}}', "appsettings.Production.json")
+    assert load(None, {}).observe.log_level == "error"
+    settings('{"Logging": {"LogLevel": {"Default": "Error"}}}')
+    settings('{"TelemetryEngine": {"MaxQueryLimit": 222}}', "appsettings.Production.json")
+    config = load(None, {})
+    assert (config.observe.log_level, config.query.limit_max) == ("error", 222)
+
+
 @pytest.mark.parametrize(
     "text",
     [

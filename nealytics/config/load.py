@@ -144,19 +144,21 @@ class _Gathered:
 
     def _read_appsettings(self, path: Path, environ: Mapping[str, str], named_by: str = "") -> None:
         """The C# engine's file, and the one of its environment, which goes over it."""
-        options: dict[str, tuple[appsettings.Setting, Path]] = {}
+        read: list[tuple[Path, appsettings.Settings]] = []
         over = appsettings.environment_file(path, environ)
         for file in (path, over) if over.exists() else (path,):
             try:
-                found = appsettings.parse(file.read_bytes())
+                read.append((file, appsettings.parse(file.read_bytes())))
             except (OSError, ValueError) as error:
                 self.file_was_read = False
                 reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else error
                 self.problems.append(f"config: {file}{named_by} {reason}")
                 return
-            if not found.has_section:
-                continue  # another program's, unless somebody named it
-            self.of_csharp = True
+        if not any(found.has_section for _, found in read):
+            return  # another program's, unless somebody named it
+        self.of_csharp = True
+        options: dict[str, tuple[appsettings.Setting, Path]] = {}
+        for file, found in read:
             options |= {option: (setting, file) for option, setting in found.options.items()}
             if found.log_level:
                 options[appsettings.LOG_LEVEL] = found.log_level, file
