@@ -390,9 +390,11 @@ def _form_of(file: str, plain_name: str) -> Format | Convertible | None:
     for form, endings in _ENDINGS.items():
         if plain_name.endswith(endings):
             return form
+    if not os.path.isfile(file):
+        return None  # a pipe can be opened once
     try:
         with open(file, "rb") as opened:
-            return "parquet" if opened.seekable() and opened.read(4) == b"PAR1" else None
+            return "parquet" if opened.read(4) == b"PAR1" else None
     except OSError:
         return None  # told when it is opened to be read
 
