@@ -31,7 +31,7 @@ HEAD_LIMIT = ServerConfig(header_timeout_s=0.4)
 REQUEST_LIMIT = ServerConfig(request_timeout_s=1.0)
 KEPT_LIMIT = ServerConfig(keepalive_timeout_s=0.6)
 # On a machine that is busy with something else a limit comes late. Without one, none of these would ever end.
-SOON_S = 30.0
+SOON_S = 90.0
 
 
 @pytest.fixture(scope="module", params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy])
