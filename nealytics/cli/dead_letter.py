@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from nealytics.cli.options import config_option
+from nealytics.cli.options import config_option, folded
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
@@ -18,7 +18,8 @@ from nealytics.commit.dead_letter import DIRECTORY, DeadLetter, DeadLetterUnread
 from nealytics.commit.delivery import deliver
 from nealytics.config import Config, load
 
-_REASON_CHARS_MAX = 100
+# Enough for what ClickHouse says before it lists the row's values.
+_REASON_CHARS_MAX = 300
 
 
 @click.group()
@@ -141,4 +142,6 @@ def _described(dead: DeadRow) -> str:
     reason = " ".join(dead.reason.split())
     if len(reason) > _REASON_CHARS_MAX:
         reason = reason[:_REASON_CHARS_MAX] + "…"
-    return f"{dead.id}  {dead.put_aside_at}  {what}  {len(dead.row)} bytes\n    {reason}"
+    return (
+        f"{dead.id}  {dead.put_aside_at}  {what}  {len(dead.row)} bytes\n{folded('    ', reason, sys.stdout)}"
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from nealytics.cli.options import config_option
+from nealytics.cli.options import config_option, folded
 from nealytics.clickhouse import schema as table
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine, sync_metadata
@@ -123,14 +123,14 @@ async def _apply(config: Config, *, shorten_retention: bool, yes: bool) -> None:
         for line in found:
             # The one that recommends what is being done now is left out.
             if not (shorten_retention and "--shorten-retention" in line):
-                click.echo(line)
+                click.echo(folded("", line, sys.stdout))
         if config.clickhouse.url == "embedded":
             sync_metadata(config.server.data_dir)
         if shorten_retention:
             await _shorten(client, config.clickhouse, yes=yes)
         # What cannot be changed may also be what makes the table unusable; better now than at the next start.
         for warning in (await table.probe(client, config.clickhouse)).warnings:
-            click.echo(f"warning: {warning}", err=True)
+            click.echo(folded("warning: ", warning, sys.stderr), err=True)
     click.echo(f"{name} is {'ready' if found else 'up to date'}")
 
 

@@ -193,7 +193,7 @@ def test_shortening_without_a_terminal_needs_yes(tmp_path: Path, server: tuple[S
     status, output = schema(node, "apply", "--shorten-retention")
     assert status == 1
     assert "this deletes 1 event of 1 tenant, from" in output
-    assert "left as it is" not in output, "that is the advice to do what is being done"
+    assert "this is not changed" not in output, "that is the advice to do what is being done"
     assert "add --yes" in output
     status, output = schema(node, "apply")
     assert status == 0

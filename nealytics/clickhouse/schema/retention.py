@@ -73,8 +73,8 @@ def decide(found: Sequence[Retention], retention_days: int, *, shorten: bool = F
             return Decision(wanted, deletes=True)
         remark = (
             f"events are kept {for_days(longest)}, longer than clickhouse.retention_days = {retention_days} "
-            "says; left as it is: `nealytics schema apply --shorten-retention` says what would be deleted, "
-            "and deletes it"
+            "says; this is not changed. `nealytics schema apply --shorten-retention` shows what would be "
+            "deleted, and asks before it deletes"
         )
         return Decision(longest if min(days) < wanted else None, remark=remark)
     return Decision(wanted if min(days) < wanted else None)
