@@ -34,7 +34,6 @@ from nealytics.wal.log import FILESYSTEMS_REFUSED
 FSYNC_SLOW_MS = 20.0
 FSYNC_TRIES = 20
 CLOCK_DIFFERENCE_MAX_S = 1.0
-# Beside the clients' connections: segments, cursors, sockets of ClickHouse, the worker's own pipes.
 GIB = 1024**3
 EMBEDDED_MEMORY_BYTES_MIN = 1 * GIB
 
@@ -203,7 +202,7 @@ def limits(config: Config) -> Iterator[Finding]:
 async def _issuers(config: Config) -> list[Finding]:
     """Whether the keys of each issuer can be fetched, and which there are."""
     found = []
-    # What it logs is told here.
+    # The finding says what it logs.
     logging.getLogger(jwks.__name__).addHandler(logging.NullHandler())
     verifier = TokenVerifier(config.auth)
     try:

@@ -433,7 +433,7 @@ DURABLE = {
 
 @pytest.mark.engine
 @pytest.mark.parametrize("found", ["unset", "too weak"])
-async def test_a_table_that_a_power_loss_could_harm_is_named_and_mended(
+async def test_a_table_that_a_power_loss_could_harm_is_named_and_fixed(
     client: ClickHouseClient, config: ClickHouseConfig, database: str, found: str
 ):
     """Also where the setting has the right default: a server's configuration changes those."""
@@ -470,6 +470,20 @@ def test_a_table_syncs_what_it_writes_before_anything_is_written_anew():
     for place, (_, sql) in enumerate(schema.plan(csharp, "db", 0).steps):
         (settings if "MODIFY SETTING" in sql else others).append(place)
     assert max(settings) < min(others)
+
+
+def test_events_are_kept_longer_before_what_takes_long():
+    """Meanwhile ClickHouse deletes by the old TTL; and a node that keeps them for ever may remove it, which
+    the statement of this one, decided before that, would take back."""
+    table = schema.Table(
+        "ReplacingMergeTree",
+        schema.SORTING_KEY,
+        "",
+        "… TTL toDateTime(timestamp) + toIntervalDay(30)",
+        columns={},
+    )
+    steps = [sql for _, sql in schema.plan(table, "db", 90).steps if "MODIFY SETTING" not in sql]
+    assert "MODIFY TTL" in steps[0]
 
 
 def test_a_replica_syncs_what_it_fetches():
@@ -629,7 +643,7 @@ async def test_a_cluster_that_is_up_to_date_is_left_alone(cluster: FakeCluster):
     assert cluster.said == []
 
 
-async def test_a_host_whose_table_a_power_loss_could_harm_is_named_and_mended(cluster: FakeCluster):
+async def test_a_host_whose_table_a_power_loss_could_harm_is_named_and_fixed(cluster: FakeCluster):
     cluster.hosts["h2"][3] = cluster.hosts["h2"][3].replace("min_rows_to_fsync_after_merge = 1, ", "")
     (warning,) = (await schema.probe(cluster, CLUSTER)).warnings  # type: ignore[arg-type]
     assert "on h2 does not set min_rows_to_fsync_after_merge = 1: a power loss" in warning
@@ -691,6 +705,15 @@ async def test_a_longer_retention_reaches_every_shard(cluster: FakeCluster):
     kept = msgspec.structs.replace(CLUSTER, retention_days=365)
     assert await schema.apply(cluster, kept) == ["events are kept 365 days (were kept 90 days)"]  # type: ignore[arg-type]
     assert "global_events_local ON CLUSTER 'main' MODIFY TTL" in cluster.said[0][0]
+
+
+async def test_shortening_a_cluster_waits_for_its_hosts_less_long_than_for_the_answer(cluster: FakeCluster):
+    config = msgspec.structs.replace(CLUSTER, insert_timeout_s=60.0)
+    asked = schema.Shortening(90, 30, 0, 0, "", "")
+    await schema.shorten(cluster, config, asked)  # type: ignore[arg-type]
+    ((sql, settings),) = cluster.said
+    assert "ON CLUSTER 'main' MODIFY TTL" in sql
+    assert settings["distributed_ddl_task_timeout"] == 55
 
 
 async def test_a_longer_retention_of_one_shard_shortens_no_other(cluster: FakeCluster):

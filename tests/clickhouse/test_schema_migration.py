@@ -130,7 +130,7 @@ async def test_other_keys_partitions_and_columns_are_migrated(
 
 
 @pytest.mark.engine
-async def test_rows_that_repeat_an_event_are_told_and_events_without_id_are_kept_apart(
+async def test_rows_that_repeat_an_event_are_reported_and_events_without_id_are_kept_apart(
     client: ClickHouseClient, config: ClickHouseConfig, database: str
 ):
     await client.command(V1_0.format(database=database))

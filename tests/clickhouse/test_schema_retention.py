@@ -117,11 +117,16 @@ def test_several_shards_keep_what_the_one_with_the_least_keeps():
         (UNKNOWN, 90, [BY_HAND, "accepted as clickhouse.retention_days = 90 says"]),
     ],
 )
-def test_a_difference_is_told_with_both_figures(found: Retention, retention_days: int, said: list[str]):
+def test_a_difference_is_reported_with_both_figures(found: Retention, retention_days: int, said: list[str]):
     text = difference(found, retention_days, "db.t")
     assert bool(text) == bool(said)
     for part in said:
         assert part in text
+
+
+def test_a_ttl_by_hand_that_deletes_nothing_refuses_nothing():
+    assert "refused" in difference(BY_HAND_90, 90, "db.t")
+    assert "refused" not in difference(retention_of("timestamp TO DISK 'cold'", FOREVER), 90, "db.t")
 
 
 @pytest.mark.parametrize(

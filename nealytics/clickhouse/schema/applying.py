@@ -19,6 +19,7 @@ from nealytics.clickhouse.schema.definition import (
     LOCAL_TABLE,
     TABLE,
     create_statements,
+    ddl_settings,
     table_name,
 )
 from nealytics.clickhouse.schema.planning import plan, plan_cluster
@@ -106,11 +107,7 @@ async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: 
 async def _apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:
     """The same on every host of the cluster. If there is something to do, each must be up; if all that answer
     have everything, a host that is down keeps nobody from starting."""
-    # A little less than we wait, so that "this host has not answered" is ClickHouse's answer.
-    settings = {
-        **DDL_SETTINGS,
-        "distributed_ddl_task_timeout": max(1, int(config.insert_timeout_s) - 5),
-    }
+    settings = ddl_settings(config)
     distributed = await read_table(client, config.database)
     if distributed is not None:
         check_distributed(distributed, table_name(config.database))

@@ -12,6 +12,7 @@ from nealytics.clickhouse import addresses
 from nealytics.clickhouse.rowbinary import INSERT_COLUMNS
 from nealytics.clickhouse.schema.retention import ttl_expression
 from nealytics.clickhouse.sql import identifier, quoted
+from nealytics.config import ClickHouseConfig
 from nealytics.errors import NealyticsError
 
 TABLE = addresses.TABLE
@@ -131,6 +132,13 @@ def create_statements(database: str, retention_days: int, cluster: str = "") -> 
             f"ENGINE = Distributed({quoted(cluster)}, {identifier(database)}, {LOCAL_TABLE}, {SHARDING_KEY})"
         )
     return statements
+
+
+def ddl_settings(config: ClickHouseConfig) -> dict[str, int]:
+    if not config.cluster:
+        return DDL_SETTINGS
+    # A little less than we wait, so that "this host has not answered" is ClickHouse's answer.
+    return {**DDL_SETTINGS, "distributed_ddl_task_timeout": max(1, int(config.insert_timeout_s) - 5)}
 
 
 def on_cluster(cluster: str) -> str:

@@ -51,6 +51,14 @@ def plan(
     for setting, value in wanted_settings(table).items():
         sql = f"ALTER TABLE {name} MODIFY SETTING {setting} = {value}"
         steps.append((f"set {setting} = {value} (was {table.setting(setting) or 'not set'})", sql))
+    # Then, as what follows may take hours: meanwhile the old TTL deletes, and another node may decide to keep
+    # events longer than this one has.
+    if retention is None:
+        retention = decide([table.retention], retention_days)
+    if retention.days is not None:
+        steps.append(retention_step(name, table.retention.days, retention.days))
+    if retention.remark:
+        remarks.append(retention.remark)
     for before, column in zip((None, *COLUMNS), COLUMNS, strict=False):
         found = table.columns.get(column.name)
         if found is None:
@@ -71,12 +79,6 @@ def plan(
             # In the background; until then a query reads more than it has to.
             sql = f"ALTER TABLE {name} MATERIALIZE INDEX {index.name}"
             steps.append((f"index {index.name} is being built for the events that are there", sql))
-    if retention is None:
-        retention = decide([table.retention], retention_days)
-    if retention.days is not None:
-        steps.append(retention_step(name, table.retention.days, retention.days))
-    if retention.remark:
-        remarks.append(retention.remark)
     if plain_key(table.sorting_key) != plain_key(SORTING_KEY):
         remarks.append(
             f"the sorting key is ({table.sorting_key}), not ({SORTING_KEY}), and cannot be changed; "

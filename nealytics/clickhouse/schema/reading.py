@@ -28,7 +28,7 @@ from nealytics.config import ClickHouseConfig
 HOSTS_THAT_ANSWER = {"skip_unavailable_shards": 1}
 
 # A TTL written by hand is computed for each full hour of 5 years, and for the millisecond before it: the
-# shortest time that it leaves an event is what it keeps for certain, however long months and years are.
+# shortest time that it leaves an event is what it keeps for certain; months and years differ in length.
 _TIMES = (
     "SELECT arrayJoin([-1, 0]) + number * 3600000 AS ms, "
     "CAST(fromUnixTimestamp64Milli(ms), 'DateTime64(3, \\'UTC\\')') AS {column} "

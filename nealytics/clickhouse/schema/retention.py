@@ -93,10 +93,8 @@ def difference(kept: Retention, retention_days: int, name: str) -> str:
         return ""
     keeps = f"{name} keeps events {for_days(kept.days)}"
     if kept.by_hand:
-        return (
-            f"{keeps}, by the TTL {kept.by_hand}, written by hand, and not as {setting} says; older ones are "
-            "refused"
-        )
+        refused = "" if kept.days == FOREVER else "; older ones are refused"
+        return f"{keeps}, by the TTL {kept.by_hand}, written by hand, and not as {setting} says{refused}"
     if kept.days > wanted:
         return (
             f"{keeps}, longer than {setting} says; nothing is deleted or refused before that. Set "

@@ -6,7 +6,7 @@ Only `nealytics schema apply --shorten-retention` does that, after a person has 
 from dataclasses import dataclass
 
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.schema.definition import DDL_SETTINGS, LOCAL_TABLE, TABLE, on_cluster, table_name
+from nealytics.clickhouse.schema.definition import LOCAL_TABLE, TABLE, ddl_settings, on_cluster, table_name
 from nealytics.clickhouse.schema.planning import retention_step
 from nealytics.clickhouse.schema.reading import local_tables, read_table
 from nealytics.clickhouse.schema.retention import Retention, configured, decide, together, ttl_expression
@@ -56,7 +56,7 @@ async def shorten(client: ClickHouseClient, config: ClickHouseConfig, asked: Sho
     """Does it, and says so. ClickHouse deletes part by part, each when all of its events are too old."""
     name = table_name(config.database, LOCAL_TABLE if config.cluster else TABLE) + on_cluster(config.cluster)
     what, sql = retention_step(name, asked.kept_days, asked.days)
-    await client.command(sql, settings=DDL_SETTINGS)
+    await client.command(sql, settings=ddl_settings(config))
     return what
 
 
