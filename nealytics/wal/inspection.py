@@ -60,6 +60,7 @@ def find_logs(root: Path) -> list[Path]:
 def inspect(files: Files, directory: Path) -> Summary:
     """Reads headers, the cursor, and the frames of the last segment."""
     problems: list[str] = []
+    earlier = _load_cursor(files, directory, [])  # as in `verify`
     segments = _load_all(files, directory, problems)
     stored = _load_cursor(files, directory, problems)
     log_id, state = (str(stored.log_id), stored.state) if stored else (None, None)
@@ -70,6 +71,8 @@ def inspect(files: Files, directory: Path) -> Summary:
         except (LogDamaged, OSError) as error:
             problems.append(str(error))
             last_lsn = segments[-1].first_lsn - 1
+        else:
+            problems += filter(None, [recovery.missing_rows(directory, earlier, last_lsn + 1)])
         log_id = log_id or str(segments[-1].header.log_id)
     oldest_ms = None
     if state is not None and segments and state.done_lsn < last_lsn:
@@ -143,12 +146,8 @@ def verify(files: Files, directory: Path) -> Iterator[Finding]:
             recovery.check_chain(directory, segments, stored.state.done_lsn, next_lsn)
         except LogDamaged as error:
             yield Finding(True, str(error))
-    if earlier is not None and earlier.durable_lsn >= next_lsn:
-        yield Finding(
-            True,
-            f"wal: {directory / cursor.NAME}: rows up to {earlier.durable_lsn} were in the log once, but "
-            f"it ends with row {next_lsn - 1}",
-        )
+    if missing := recovery.missing_rows(directory, earlier, next_lsn):
+        yield Finding(True, missing)
 
 
 def _is_log(directory: Path) -> bool:

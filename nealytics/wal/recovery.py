@@ -96,6 +96,16 @@ def describe_torn(found: Scan) -> str:
     )
 
 
+def missing_rows(directory: Path, stored: Stored | None, next_lsn: int) -> str:
+    """What a cursor knows of rows behind the end of the log; empty if nothing."""
+    if stored is None or stored.durable_lsn < next_lsn:
+        return ""
+    return (
+        f"wal: {directory / cursor.NAME}: rows up to {stored.durable_lsn} were in the log once, but it ends "
+        f"with row {next_lsn - 1}"
+    )
+
+
 def recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Recovered:
     """Reads the log of a directory that this process has locked, and makes its last segment trustworthy.
 
@@ -114,11 +124,8 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
     found = _scan_file(files, last) if last is not None else None
     next_lsn = _next_lsn(directory, found, headless, stored)
     state = stored.state if stored is not None else _rebuilt(segments, next_lsn)
-    if stored is not None and stored.durable_lsn >= next_lsn:
-        raise LogDamaged(
-            f"wal: {directory / cursor.NAME}: rows up to {stored.durable_lsn} were in the log once, but it "
-            f"ends with row {next_lsn - 1}{f' in {last.path.name}' if last else ''}; {WHAT_TO_DO}"
-        )
+    if missing := missing_rows(directory, stored, next_lsn):
+        raise LogDamaged(f"{missing}{f' in {last.path.name}' if last else ''}; {WHAT_TO_DO}")
     check_chain(directory, segments, state.done_lsn, next_lsn)
 
     # Everything is judged; from here on things change.

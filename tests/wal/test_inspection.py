@@ -103,6 +103,7 @@ async def test_a_cursor_that_cannot_be_read_or_is_too_far_is_damage(tmp_path: Pa
     last.write_bytes(whole[:130])
     (message,) = damage(tmp_path)
     assert "cursor: rows up to 2 were in the log once, but it ends with row 1" in message
+    assert inspection.inspect(OS_FILES, tmp_path).problems == (message,)
     last.write_bytes(whole)
     (tmp_path / "cursor").write_bytes(b"?")
     (message,) = damage(tmp_path)
