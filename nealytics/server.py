@@ -308,7 +308,7 @@ class Worker:
         try:
             await reads.fence.prove()
         except NealyticsError as error:
-            # Reads prove it themselves and are refused until it stands; this is to be told at the start.
+            # Reads prove it themselves and are refused until it stands; this reports it at the start.
             log.critical("%s", error)
 
     async def _watch(self, what: str, look: Callable[[], Awaitable[None]]) -> None:
@@ -325,11 +325,7 @@ class Worker:
                 name = error.name if isinstance(error, ClickHouseError) else type(error).__name__
                 if name not in said:
                     said.add(name)
-                    log.warning(
-                        "%s: not watched, as ClickHouse answers: %s; see the rights of clickhouse.user",
-                        what,
-                        error,
-                    )
+                    log.warning("%s: cannot be watched, as ClickHouse answers: %s", what, error)
             await asyncio.sleep(LOOK_S)
 
     async def _look_at_retention(self, admission: Admission) -> None:

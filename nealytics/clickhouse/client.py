@@ -281,7 +281,7 @@ class ClickHouseClient:
         """The rows of a SELECT that has no FORMAT clause. `{name:Type}` in it takes `params["name"]`.
 
         Read-only, and never shows an event twice. 64-bit integers are ints; NaN is None. `at` asks there and
-        nowhere else. `received` is told how many bytes have come, as they come; what it raises ends the read.
+        nowhere else. `received` gets the number of bytes of each piece; what it raises ends the read.
         """
         address = at or self._read_address()
         sent: dict[str, Setting] = {
@@ -665,8 +665,8 @@ class ClickHouseClient:
         meant = urlsplit(address.url)
         host = f"[{meant.hostname}]" if ":" in (meant.hostname or "") else meant.hostname
         return ClickHouseUnavailable(
-            f"{self._where(address)} is ClickHouse's native port, and this engine speaks HTTP; by what "
-            f'ClickHouse says its HTTP port is {http_port}: write clickhouse.url = "http://{host}:{http_port}"'
+            f"{self._where(address)} is ClickHouse's native port, and this engine speaks HTTP; "
+            f'ClickHouse says that its HTTP port is {http_port}: write clickhouse.url = "http://{host}:{http_port}"'
             + (", or the address of its HTTPS port" if meant.scheme == "https" else "")
         )
 

@@ -1,8 +1,8 @@
 """What is damaged of what ClickHouse stores: parts whose files are missing, cut or changed.
 
-ClickHouse itself only says so to whoever reads such a part, and moves a part that it cannot load at its start
-aside (`detached/broken-on-start_*`) without a word. `DamageWatch` asks it regularly. What is known by then is
-in `ClickHouseClient.damaged`, so that reads of such a part are refused at once (`queries.scoped`).
+ClickHouse reports such a part only to a query that reads it. One that it cannot load at its start it moves to
+`detached/broken-on-start_*` without a word. `DamageWatch` asks regularly. `ClickHouseClient.damaged` has
+the parts that are known, and reads of them are refused at once (`queries.scoped`).
 """
 
 import logging
@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable
 
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.errors import TIMEOUT_EXCEEDED, ClickHouseError
+from nealytics.clickhouse.errors import NO_SUCH_DATA_PART, TIMEOUT_EXCEEDED, ClickHouseError
 from nealytics.clickhouse.schema import LOCAL_TABLE, TABLE, table_name
+from nealytics.clickhouse.sql import quoted
 from nealytics.config import ClickHouseConfig
 
 log = logging.getLogger("nealytics.clickhouse")
 
 # Codes that nothing but a damaged part has: CHECKSUM_DOESNT_MATCH, NO_FILE_IN_DATA_PART,
-# BAD_SIZE_OF_FILE_IN_DATA_PART, CORRUPTED_DATA. ClickHouse counts them, also of merges, and of a read that
-# nobody waited for: to say which bit has flipped, it may search for a minute.
+# BAD_SIZE_OF_FILE_IN_DATA_PART, CORRUPTED_DATA. ClickHouse counts them, also of merges, and of a read
+# whose client has left: to say which bit has flipped, it may search for a minute.
 _COUNTED_CODES = (40, 226, 228, 246)
 # A check reads the whole table, and another table of the server may have caused it: 5 % of the time.
 REST_AFTER_CHECK = 20
@@ -38,46 +39,52 @@ class DamageWatch:
         self._reader = reader
         self._config = config
         self._monotonic = monotonic
-        self._errors = 0  # counted before the last complete check
+        self._errors = 0  # counted by the end of the last check
         self._check_at = monotonic()
 
     async def look(self, *, check: bool) -> list[str]:
         """What is damaged, as sentences, one for each part. With `check`, all parts are read if ClickHouse
         has met damage since they were last read. Raises `ClickHouseError`."""
         found = await broken_parts(self._client, self._config)
-        if check:
-            await self._check_if_damage_was_met()
         await self._forget_what_is_gone()
+        started = self._monotonic()
+        if started >= self._check_at:
+            try:
+                await (self._check_if_met() if check else self._check_damaged())
+            finally:
+                ended = self._monotonic()
+                self._check_at = ended + REST_AFTER_CHECK * (ended - started)
         return found + [sentence(part, why) for part, why in sorted(self._reader.damaged.items())]
 
-    async def _check_if_damage_was_met(self) -> None:
+    async def _check_if_met(self) -> None:
+        if await self._count() not in (0, self._errors):
+            await self._check()
+        else:
+            await self._check_damaged()
+        # Only now: a check counts what it meets, and one that failed is repeated.
+        self._errors = await self._count()
+
+    async def _count(self) -> int:
         answer = await self._client.command(
             "SELECT sum(value) FROM system.errors "
             f"WHERE code IN ({', '.join(map(str, _COUNTED_CODES))}) FORMAT TabSeparated"
         )
-        errors = int(answer)
-        self._errors = min(self._errors, errors)  # a server that was restarted counts from 0
-        started = self._monotonic()
-        if errors == self._errors or started < self._check_at:
-            return
-        try:
-            damaged = await self._checked()
-        finally:
-            ended = self._monotonic()
-            self._check_at = ended + REST_AFTER_CHECK * (ended - started)
-        if damaged is not None:
-            self._reader.damaged.clear()
-            self._reader.damaged.update(damaged)
-        self._errors = errors
+        return int(answer)
 
-    async def _checked(self) -> dict[str, str] | None:
-        """Reads all parts: the damaged ones, and why; None if that takes too long."""
+    async def _check_damaged(self) -> None:
+        """Whether they are still: files may have been put back, and a replica fetches a broken part anew, by
+        the same name."""
+        for part in list(self._reader.damaged):
+            await self._check(f" PART {quoted(part)}")
+
+    async def _check(self, part: str = "") -> None:
+        """Reads the table, or one part of it, and notes what is damaged and what is not."""
         table = table_name(self._config.database, LOCAL_TABLE if self._config.cluster else TABLE)
         # Less than the client waits: its timeout would count as a failure of the address.
         limit_s = max(1, int(self._config.insert_timeout_s / 2))
         try:
             answer = await self._client.command(
-                f"CHECK TABLE {table} FORMAT TabSeparated",
+                f"CHECK TABLE {table}{part} FORMAT TabSeparated",
                 settings={
                     "check_query_single_value_result": 0,
                     "max_execution_time": limit_s,
@@ -85,16 +92,21 @@ class DamageWatch:
                 },
             )
         except ClickHouseError as error:
+            if error.code == NO_SUCH_DATA_PART:
+                return  # it was merged just now
             if error.code != TIMEOUT_EXCEEDED:
                 raise
             log.warning(
-                "clickhouse: it has met damaged data, in %s or in another table, and %s is too large to be "
+                "clickhouse: it has met damaged data, in %s or in another table, and that is too large to be "
                 "checked in %d s; run CHECK TABLE %s",
-                table, table, limit_s, table,
+                table, limit_s, table + part,
             )  # fmt: skip
-            return None
-        rows = (line.split("\t", 2) for line in answer.splitlines())
-        return {part: why.split(". This is most likely")[0] for part, passed, why in rows if passed == "0"}
+            return
+        for name, passed, why in (line.split("\t", 2) for line in answer.splitlines()):
+            if passed == "1":
+                self._reader.damaged.pop(name, None)
+            else:
+                self._reader.damaged[name] = why.split(". This is most likely")[0]
 
     async def _forget_what_is_gone(self) -> None:
         """A part that was merged away, dropped or moved aside is read no more."""
@@ -119,7 +131,8 @@ async def broken_parts(client: ClickHouseClient, config: ClickHouseConfig) -> li
     )
     return [
         f"clickhouse: part {name} was found damaged ({reason}) and moved to detached/. Answers lack its "
-        "events, unless a replica has them; restore a backup, or remove the part there when it is given up"
+        "events, unless a replica or the parts it was merged from have them; restore a backup, or remove the "
+        "part there when it is given up"
         for name, reason in (line.split("\t") for line in answer.splitlines())
     ]
 

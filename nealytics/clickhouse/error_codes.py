@@ -1,4 +1,4 @@
-"""Every error code of ClickHouse with its name, by what it means for whoever asked.
+"""Every error code of ClickHouse with its name, by what it means for the caller.
 
 The codes are those of ClickHouse's `src/Common/ErrorCodes.cpp`; a number is never given to another error. The
 lists were made from what version 26.9 knows, by reading each; a test asks the engine whether it knows more.
@@ -15,7 +15,7 @@ class Kind(Enum):
     LATER = "later"
     # The query needs more rows, memory or time than it may have: a smaller one succeeds.
     LIMIT = "limit"
-    # A row's content is at fault, and the same rows are refused however long one waits.
+    # A row's content is at fault, and waiting does not help.
     CONTENT = "content"
     # What ClickHouse has on its disk cannot be read back.
     DAMAGED = "damaged"

@@ -4,7 +4,7 @@
              | count × (first u64, last u64) | crc u32 |
 
 A row is *settled* when ClickHouse has it or the dead letter does. `durable_lsn` is the last row that was
-durable when the cursor was stored: a log that ends before it has lost rows, however whole its files look.
+durable when the cursor was stored: a log that ends before it has lost rows, even if its files look whole.
 Version 1 has no `durable_lsn`.
 """
 

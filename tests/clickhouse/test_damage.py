@@ -70,11 +70,17 @@ class Server:
         if "system.errors" in sql:
             return f"{self.errors}\n"
         if "CHECK TABLE" in sql:
-            self.checks += 1
+            self.checks += " PART " not in sql
             self.now += 60
+            self.errors += len(self.bad)
             if self.refusal is not None:
                 raise self.refusal
-            return "".join(f"{part}\t0\t{why}\n" for part, why in self.bad.items()) + "all_9_9_0\t1\t\n"
+            parts = [*self.bad, *self.damaged, "all_9_9_0"]
+            if " PART " in sql:
+                parts = [part for part in parts if f"'{part}'" in sql]
+            return "".join(
+                f"{part}\t0\t{self.bad[part]}\n" if part in self.bad else f"{part}\t1\t\n" for part in parts
+            )
         if "system.parts" in sql:
             return "\n".join([*self.bad, *self.damaged])
         return ""
@@ -111,6 +117,11 @@ async def test_damage_that_is_met_soon_after_a_check_is_found_by_the_next_one():
     server.now += 60 * REST_AFTER_CHECK
     (said,) = await watch.look(check=True)
     assert "part 202601_1_1_0 is damaged" in said
+    # A check that meets damage counts it, too.
+    for _ in range(9):
+        server.now += 3600
+        assert await watch.look(check=True) == [said]
+    assert server.checks == 2
 
 
 async def test_a_server_that_was_restarted_and_counts_anew_is_checked():
@@ -126,11 +137,16 @@ async def test_a_server_that_was_restarted_and_counts_anew_is_checked():
     assert server.checks == 2
 
 
-async def test_a_part_that_passes_a_check_is_read_again():
+@pytest.mark.parametrize("check", [True, False])
+async def test_a_part_that_can_be_read_again_is_no_longer_refused(check: bool):
+    """A replica fetches a broken part anew, by the same name; or a person put its files back."""
     server = Server()
     watch = server.watch()
     server.damaged["202601_1_1_0"] = "CANNOT_READ_ALL_DATA (code 33)"
-    (said,) = await watch.look(check=False)
+    server.bad["202601_1_1_0"] = "Cannot read all data"
+    (said,) = await watch.look(check=check)
     assert "202601_1_1_0" in said
-    server.errors = 1
-    assert await watch.look(check=True) == []
+    server.bad.clear()
+    server.now += 60 * REST_AFTER_CHECK
+    assert await watch.look(check=check) == []
+    assert server.damaged == {}
