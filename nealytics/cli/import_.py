@@ -24,7 +24,7 @@ from nealytics.importer.run import Options, Result, import_rows
 from nealytics.importer.source import RECORD_BYTES_MAX, Source
 from nealytics.importer.times import Unit
 
-_TOLD_EVERY_S = 5.0
+_SAID_EVERY_S = 5.0
 _ENDINGS: dict[Format | Convertible, tuple[str, ...]] = {
     "csv": (".csv", ".tsv", ".tab"),
     "parquet": (".parquet",),
@@ -371,7 +371,7 @@ def import_(
             progress.finish()
             hint = "; the same command goes on from there" if options.state_path else ""
             click.echo(
-                f"import: interrupted; {progress.settled:,} rows were acknowledged in this run{hint}",
+                f"import: interrupted; {progress.rows:,} rows were acknowledged in this run{hint}",
                 err=True,
             )
             sys.exit(130)
@@ -396,7 +396,7 @@ def _form_of(file: str, plain_name: str) -> Format | Convertible | None:
         with open(file, "rb") as opened:
             return "parquet" if opened.read(4) == b"PAR1" else None
     except OSError:
-        return None  # told when it is opened to be read
+        return None  # reported when it is opened to be read
 
 
 @click.command(hidden=True)
@@ -444,11 +444,11 @@ class _Terminal:
     """A progress bar on a terminal; elsewhere a line now and then, for a log."""
 
     def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
-        self.settled = 0
+        self.rows = 0
         self._size = source.size
         self._clock = clock
-        self._told = clock()
-        self._told_retry = -_TOLD_EVERY_S
+        self._said_at = clock()
+        self._retry_at = -_SAID_EVERY_S
         self._drawn_at = -_DRAWN_EVERY_S
         self._bar = ""
         self._is_drawn = False
@@ -471,25 +471,25 @@ class _Terminal:
         self._say(f"import: goes on after row {row:,}, where an earlier run ended")
 
     def advanced(self, position: int, result: Result) -> None:
-        self.settled = result.rows
+        self.rows = result.rows
         share = position / self._size if self._size else None
         if self._draws and share is not None:
             self._bar = bar(_columns(), share, result.accepted, result.rejected)
             if self._clock() - self._drawn_at >= _DRAWN_EVERY_S:
                 self._drawn_at = self._clock()
                 self._draw()
-        elif self._clock() - self._told >= _TOLD_EVERY_S:
-            self._told = self._clock()
-            told = "" if share is None else f" ({share:.0%})"
-            self._say(f"import: {result.accepted:,} accepted, {result.rejected:,} rejected{told}")
+        elif self._clock() - self._said_at >= _SAID_EVERY_S:
+            self._said_at = self._clock()
+            done = "" if share is None else f" ({share:.0%})"
+            self._say(f"import: {result.accepted:,} accepted, {result.rejected:,} rejected{done}")
 
     def retrying(self, why: str, delay_s: float) -> None:
         # Several requests are turned away at once, again and again; one line in a while is enough.
-        if self._clock() - self._told_retry >= _TOLD_EVERY_S:
-            self._told_retry = self._clock()
+        if self._clock() - self._retry_at >= _SAID_EVERY_S:
+            self._retry_at = self._clock()
             self._say(f"import: {why}; trying again in {delay_s:.1f} s")
 
-    def told(self, what: str) -> None:
+    def note(self, what: str) -> None:
         self._say(what)
 
     def _say(self, line: str) -> None:

@@ -1,11 +1,11 @@
-"""The loop: rows → batches → server, a few batches in flight, settled in order.
+"""The loop: rows → batches → server, a few batches in flight, finished in order.
 
-Batches are settled in the order of the file, so "everything up to here" is one number. Memory holds the
+Batches are finished in the order of the file, so "everything up to here" is one number. Memory holds the
 batches in flight and the one being made, whatever the size of the file.
 
 The first batch of a file is looked at before it is sent, and its answer is waited for before the next one:
 what is wrong with all rows (a mistyped name, seconds for milliseconds, times outside of the retention) ends
-the import there, with nothing settled. At the end everything must add up: records read = accepted + rejected
+the import there, with nothing recorded. At the end everything must add up: records read = accepted + rejected
 + skipped.
 """
 
@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,7 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     types: dict[str, Type] = {}
     id_from: tuple[str, ...] = ()
     sparse: bool = False  # mapped names may be absent from the first batch
-    rest: str | None = None  # metadata, ignore, or None: metadata for CSV, ignored and told for JSON
+    rest: str | None = None  # metadata, ignore, or None: metadata for CSV, ignored and listed once for JSON
     timestamp: str | None = None  # of rows without; None = when the import began
     time_unit: Unit | None = None
     shift_to: str | None = None  # "now" or ISO 8601: all times are moved by whole days, the last one to there
@@ -106,14 +107,14 @@ class Progress(Protocol):
     def resumed(self, row: int) -> None: ...
     def advanced(self, position: int, result: "Result") -> None: ...
     def retrying(self, why: str, delay_s: float) -> None: ...
-    def told(self, what: str) -> None: ...
+    def note(self, what: str) -> None: ...
 
 
 @dataclass
 class Result:
     """Of this run."""
 
-    resumed_at: int = 0  # rows that an earlier run had settled
+    resumed_at: int = 0  # rows that an earlier run finished
     rejected_before: int = 0  # of them
     read: int = 0  # records, blank lines among them
     accepted: int = 0
@@ -122,7 +123,7 @@ class Result:
     seconds: float = 0.0
     shift_ms: int = 0
     first_refusals: list[Refusal] = field(default_factory=list)
-    # Why the file was not read to its end. What was read before is settled.
+    # Why the file was not read to its end. What was read before is acknowledged or rejected.
     damage: SourceError | None = None
 
     @property
@@ -159,7 +160,7 @@ def open_rows(source: Source, options: Options) -> Rows:
 
 
 async def import_rows(source: Source, options: Options, progress: Progress) -> Result:
-    """Sends every row that no earlier run has settled. Raises `NealyticsError`; what was settled stays so."""
+    """Sends every row that no earlier run has finished. Raises `NealyticsError`; finished rows stay so."""
     began = time.monotonic()
     rows = open_rows(source, options)
     ledger = _Ledger.open(options, options.settings(rows.head))
@@ -176,14 +177,14 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
     in_flight: deque[tuple[Batch, asyncio.Task[list[Refusal]]]] = deque()
     lines = 0
 
-    async def settle_first() -> None:
+    async def finish_first() -> None:
         nonlocal lines
         batch, task = in_flight[0]
         refusals = sorted([*batch.unreadable, *await task])
         if first and not options.allow_rejected:
             await _in_thread(lambda: _stop_if_all_refused(batch, refusals, source, options))
         in_flight.popleft()
-        ledger.settle(batch, refusals)
+        ledger.record(batch, refusals)
         lines += batch.lines
         result.accepted += batch.rows - len(refusals)
         result.rejected += len(refusals)
@@ -201,7 +202,7 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
             on_retry=progress.retrying,
         )
         first = not result.resumed_at
-        told: set[str] = set()
+        listed: set[str] = set()
         try:
             while True:
                 try:
@@ -213,28 +214,28 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
                     break
                 if first:
                     _check_first(mapping, batch, options, progress)
-                    told = _tell_unmapped(mapping, options, progress, told)
+                    listed = _note_unmapped(mapping, options, progress, listed)
                 in_flight.append((batch, asyncio.create_task(sender.send(batch.events))))
                 while (
                     len(in_flight) >= options.requests
                     or (in_flight and in_flight[0][1].done())
                     or (first and in_flight)
                 ):
-                    await settle_first()
+                    await finish_first()
                 first = first and not batch.events
-                # What all rows have in common has been seen; a name that is missing is looked for to the end.
+                # What all rows have in common has been seen; a missing name may still come.
                 mapping.takes_notes = first or bool(mapping.not_found())
             while in_flight:
-                await settle_first()
+                await finish_first()
         finally:
             for _, task in in_flight:
                 task.cancel()
             await asyncio.gather(*(task for _, task in in_flight), return_exceptions=True)
             ledger.close()
-    _tell_unmapped(mapping, options, progress, told)
+    _note_unmapped(mapping, options, progress, listed)
     if result.rows and not result.resumed_at:
         for _, name in mapping.not_found():
-            progress.told(f"import: no row has {name}, which is mapped; is it spelled so?")
+            progress.note(f"import: no row has {name}, which is mapped; is it spelled so?")
     result.seconds = time.monotonic() - began
     result.read, result.skipped = rows.counts.records, rows.counts.blank
     if result.damage is None:
@@ -265,10 +266,10 @@ def _mapping(rows: Rows, options: Options, state: State) -> Mapping:
     )
 
 
-def _require_all_counted(rows: Rows, source: Source, result: Result, settled_lines: int) -> None:
+def _require_all_counted(rows: Rows, source: Source, result: Result, acknowledged_lines: int) -> None:
     """Nothing may get lost between the bytes that came in and what the server has answered."""
     wrong = rows.check()
-    lines = settled_lines + rows.counts.blank + rows.counts.other_lines
+    lines = acknowledged_lines + rows.counts.blank + rows.counts.other_lines
     if wrong is None and lines != source.lines:
         wrong = f"{source.lines:,} lines were read, but {lines:,} became rows or were skipped"
     if wrong is None and result.read != result.rows + result.skipped:
@@ -284,51 +285,51 @@ def _require_all_counted(rows: Rows, source: Source, result: Result, settled_lin
 
 
 def _check_first(mapping: Mapping, batch: Batch, options: Options, progress: Progress) -> None:
-    """What is wrong with all rows, told before the first of them is sent."""
+    """What is wrong with all rows, reported before the first of them is sent."""
     if not batch.events:
         return
     missing = mapping.not_found()
     if missing and not options.sparse:
-        told = " and ".join(f"--map {field}={name}" for field, name in missing)
+        options_missing = " and ".join(f"--map {field}={name}" for field, name in missing)
         names = ", ".join([*mapping.unmapped][:_NAMES_SHOWN])
         dots = any("." in name.replace("\\.", "") for _, name in missing)
         raise MappingError(
-            f"import: {told}: not found in {_first(len(batch.events), 'any of')};"
+            f"import: {options_missing}: not found in {_first(len(batch.events), 'any of')};"
             + (f" names that nothing is mapped to are {names};" if names else "")
             + (" a dot that belongs to a name is written \\.;" if dots else "")
             + " nothing was sent. If only later rows have it, add --sparse"
         )
     newest = mapping.newest_ms
     if newest is not None and newest in times.JANUARY_1970_MS:
-        told = (
+        problem = (
             f"the times of {_first(len(batch.events))} are in January 1970, the last is {times.iso(newest)}"
         )
         if options.time_unit is None:
             raise MappingError(
-                f"import: {told}: they look like seconds, and numbers are taken for milliseconds; nothing was"
-                " sent. Add --time-unit s, or --time-unit ms if it is right"
+                f"import: {problem}: they look like seconds, and numbers are taken for milliseconds; nothing"
+                " was sent. Add --time-unit s, or --time-unit ms if it is right"
             )
-        progress.told(f"import: warning: {told}; is --time-unit {options.time_unit} right?")
+        progress.note(f"import: warning: {problem}; is --time-unit {options.time_unit} right?")
 
 
 def _first(rows: int, which: str = "all of") -> str:
     return "the first row" if rows == 1 else f"{which} the first {rows:,} rows"
 
 
-def _tell_unmapped(mapping: Mapping, options: Options, progress: Progress, told: set[str]) -> set[str]:
+def _note_unmapped(mapping: Mapping, options: Options, progress: Progress, listed: set[str]) -> set[str]:
     """Names that no field is mapped to, each once."""
-    names = [name for name in mapping.unmapped if name not in told]
+    names = [name for name in mapping.unmapped if name not in listed]
     if names and options.rest is None and not options.rest_is_metadata:
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        progress.told(
+        progress.note(
             f"import: not imported: {', '.join(names[:_NAMES_SHOWN])}{more}; --metadata puts them into the"
             " metadata, --map FIELD=NAME into a field, --rest ignore leaves them out without this note"
         )
-    return told | set(names)
+    return listed | set(names)
 
 
 def _stop_if_all_refused(batch: Batch, refusals: list[Refusal], source: Source, options: Options) -> None:
-    """If the first batch was refused whole for one reason that the options can help, nothing is settled."""
+    """If the first batch was refused whole for one reason that the options can help, nothing is recorded."""
     if not batch.events or len(refusals) < batch.rows:
         return
     refused = f"import: the server refused {_first(batch.rows)}"
@@ -392,7 +393,7 @@ def _shift_ms(source: Source, options: Options, started_at: str, progress: Progr
         )
     goal = times.moment_ms(started_at if options.shift_to == "now" else options.shift_to)
     assert goal is not None  # the command has looked
-    progress.told("import: looking through the file for its last time")
+    progress.note("import: looking through the file for its last time")
     oldest, newest = _scan_times(source, options, started_at)
     if oldest is None or newest is None:
         raise NealyticsError(
@@ -401,7 +402,7 @@ def _shift_ms(source: Source, options: Options, started_at: str, progress: Progr
         )
     shift = times.whole_days_to(newest, goal)
     amount = times.shown_shift(shift)
-    progress.told(
+    progress.note(
         f"import: all times are moved by {amount}, {times.iso(oldest)} to {times.iso(newest)} become"
         f" {times.iso(oldest + shift)} to {times.iso(newest + shift)}; --shift-by={amount} does the same"
         " without the state file"
@@ -410,7 +411,7 @@ def _shift_ms(source: Source, options: Options, started_at: str, progress: Progr
 
 
 class _Ledger:
-    """What is settled: the state file and the rejected file, which agree after every crash."""
+    """What is finished: the state file and the rejected file, which agree after every crash."""
 
     def __init__(self, path: Path | None, state: State, rejected_path: Path) -> None:
         self.state = state
@@ -428,7 +429,7 @@ class _Ledger:
             state = State(settings=settings, started_at=now, running=path is not None)
         elif options.restart or not state.row:
             # The same moment as before, so that rows without a timestamp stay the events that they were.
-            # A run that settled nothing, say for a wrong key, does not bind the next one to its options.
+            # A run that finished nothing, say for a wrong key, does not bind the next one to its options.
             # So is the shift of times, if it is the same that is asked for.
             same = all(settings[name] == state.settings.get(name) for name in ("shift", "first lines"))
             state = State(
@@ -453,18 +454,31 @@ class _Ledger:
         state.running = True
         self._store()
 
-    def settle(self, batch: Batch, refusals: list[Refusal]) -> None:
+    def record(self, batch: Batch, refusals: list[Refusal]) -> None:
         state = self.state
         if refusals:
-            with self._rejected_path.open("ab") as file:
-                file.write(b"".join(map(_rejected_line, refusals)))
-                state.rejected_bytes = file.tell()
+            self._append(b"".join(map(_rejected_line, refusals)))
         state.row = batch.last_row
         state.offset = batch.end
         state.accepted += batch.rows - len(refusals)
         state.rejected += len(refusals)
         if time.monotonic() - self._stored >= _STORE_EVERY_S:
             self._store()
+
+    def _append(self, lines: bytes) -> None:
+        path = self._rejected_path
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("ab") as file:
+                file.write(lines)
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(path, size)  # so that the next line does not follow half of one
+            raise NealyticsError(
+                f"import: cannot write {path}: {error.strerror}; make room, or name another place with"
+                " --rejected"
+            ) from error
+        self.state.rejected_bytes = size + len(lines)
 
     def close(self) -> None:
         self.state.running = False
@@ -512,15 +526,15 @@ def _batches(rows: Rows, source: Source, mapping: Mapping, options: Options) -> 
 
 
 def _rejected_line(refusal: Refusal) -> bytes:
-    """The event and what was wrong with it. Mend it and import the file: unknown fields are ignored."""
-    told: dict[str, object] = {"rejectedRow": refusal.row, "rejectedError": refusal.error}
+    """The event and what was wrong with it. Fix it and import the file: unknown fields are ignored."""
+    line: dict[str, object] = {"rejectedRow": refusal.row, "rejectedError": refusal.error}
     if refusal.field:
-        told["rejectedField"] = refusal.field
+        line["rejectedField"] = refusal.field
     try:
-        told |= msgspec.json.decode(refusal.body, type=dict[str, msgspec.Raw])
+        line |= msgspec.json.decode(refusal.body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, RecursionError):
-        told["rejectedText"] = refusal.body.decode("utf-8", "replace")
-    return msgspec.json.encode(told) + b"\n"
+        line["rejectedText"] = refusal.body.decode("utf-8", "replace")
+    return msgspec.json.encode(line) + b"\n"
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -49,9 +49,9 @@ def require_same(path: Path, state: State, settings: dict[str, str]) -> None:
     known = {**dict.fromkeys(settings, ""), "types": settings.get("types", ""), **state.settings}
     differing = [name for name in settings if settings[name] != known[name]]
     if differing:
-        told = "; ".join(f"{name} was {known[name]!r}, now {settings[name]!r}" for name in differing)
+        differences = "; ".join(f"{name} was {known[name]!r}, now {settings[name]!r}" for name in differing)
         raise StateError(
-            f"import: {path} is the state of another import: {told};"
+            f"import: {path} is the state of another import: {differences};"
             " --restart sends everything again, --state FILE keeps the two apart"
         )
 

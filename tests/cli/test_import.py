@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -923,3 +924,24 @@ def test_a_named_pipe_is_opened_once(tmp_path: Path):
     looking.start()
     looking.join(30)
     assert found == [None]
+
+
+def test_a_full_disk_tears_no_line_of_the_rejected_file(server: BatchServer, tmp_path: Path):
+    file = visits(tmp_path / "v.csv", 300, bad=frozenset(range(50, 100)))
+    command = [
+        sys.executable, "-m", "nealytics", "import", str(file), "--url", server.url, "--key", KEY,
+        "--batch-events", "60", *CSV_OPTIONS,
+    ]  # fmt: skip
+    full = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, 6_000)),
+        timeout=60,
+        check=False,
+    )
+    assert full.returncode == 1
+    assert "v.csv.rejected.ndjson: File too large; make room, or name another place with" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert run(server, file, *CSV_OPTIONS).exit_code == 1
+    assert [row["rejectedRow"] for row in rejected(tmp_path / "v.csv.rejected.ndjson")] == [*range(50, 100)]
