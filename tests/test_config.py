@@ -326,7 +326,7 @@ BAD_ENVIRONMENTS = [
         {"NEALYTICS_CLICKHOUSE_URL": "Host=db;Port=9000;Password=hunter2"},
         'config: clickhouse.url is no address but looks like a connection string; write "http://host:8123", or give the string as TelemetryEngine__ClickHouseConnectionString in the environment',
     ),
-    ({"NEALYTICS_AUTH_JWT_KEY": JWT_KEY + "\udcff"}, "config: auth.jwt_key (from NEALYTICS_AUTH_JWT_KEY) is not UTF-8 text; mend it"),
+    ({"NEALYTICS_AUTH_JWT_KEY": JWT_KEY + "\udcff"}, "config: auth.jwt_key (from NEALYTICS_AUTH_JWT_KEY) is not UTF-8 text; correct it"),
     (
         {"NEALYTICS_AUTH_JWT_KEY_FILE": "/dev/null", "NEALYTICS_AUTH_JWT_KEY": JWT_KEY},
         "config: NEALYTICS_AUTH_JWT_KEY and NEALYTICS_AUTH_JWT_KEY_FILE are both set; remove one of them",
@@ -340,7 +340,7 @@ BAD_ENVIRONMENTS = [
         'config: auth.jwt_keys (from NEALYTICS_AUTH_JWT_KEYS) is not a list in JSON; '
         'write [{"kid": "…", "algorithm": "HS256", "key": "…"}]',
     ),
-    ({"NEALYTICS_AUTH_JWT_KEYS": '[{"key": "\\ud800"}]'}, "config: auth.jwt_keys[0].key (from NEALYTICS_AUTH_JWT_KEYS) is not UTF-8 text; mend it"),
+    ({"NEALYTICS_AUTH_JWT_KEYS": '[{"key": "\\ud800"}]'}, "config: auth.jwt_keys[0].key (from NEALYTICS_AUTH_JWT_KEYS) is not UTF-8 text; correct it"),
     ({"TelemetryEngine__JwtSymmetricKey": "replace_this_please"}, "config: auth.jwt_key has 19 bytes and needs at least 32; make one with: openssl rand -base64 48"),
     ({"TelemetryEngine__JwtSymmetricKey": " " * 40}, "config: auth.jwt_key is nothing but white space, which anyone can guess; make one with: openssl rand -base64 48"),
     ({"NEALYTICS_AUTH_JWT_KEY_PREVIOUS": "\t" * 40}, "config: auth.jwt_key_previous is nothing but white space, which anyone can guess; make one with: openssl rand -base64 48"),
@@ -371,7 +371,7 @@ def test_all_problems_are_reported_at_once(file):
 
 def test_a_file_that_is_not_toml_is_named_with_the_place_and_without_its_text(file):
     path = file("[auth]\njwt_key = canary\n")
-    assert problems_of(path) == [f"config: {path} is not valid TOML (at line 2, column 11); mend it"]
+    assert problems_of(path) == [f"config: {path} is not valid TOML (at line 2, column 11); correct it"]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"x = " + b"[" * 100_000, b"x = " + b"9" * 5_000])

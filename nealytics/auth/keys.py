@@ -28,7 +28,7 @@ class VerifyingKey(msgspec.Struct, frozen=True, eq=False):
 
 
 def configured_keys(config: AuthConfig) -> list[VerifyingKey]:
-    """Raises `ValueError` for a public key that is none; `load()` has told about it before."""
+    """Raises `ValueError` for a public key that is none; `load()` has reported it before."""
     keys = [VerifyingKey(HS256, "", key.encode()) for key in (config.jwt_key, config.jwt_key_previous) if key]
     for key in config.jwt_keys:
         material = key.key.encode() if key.algorithm == HS256 else public_key(key.key, key.algorithm)

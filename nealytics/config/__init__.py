@@ -1,7 +1,7 @@
 """Configuration: read once, checked as a whole, and each part handed only its own table.
 
     tables.py       one frozen struct per TOML table, each key with its default and bounds
-    load.py         defaults, then the files, then the environment; all problems found are told at once
+    load.py         defaults, then the files, then the environment; all problems are reported at once
     csharp.py       the C# engine's `TelemetryEngine__*` options, by which its deployments move over unchanged
     appsettings.py  the C# engine's configuration file, which has the same options
     check.py        what a single key's bounds cannot say

@@ -122,7 +122,7 @@ def _flattened(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
 
 
 def _blank_unless_string(match: re.Match[str]) -> str:
-    # Blanks in its place, so that an error behind it is told with the right place.
+    # Blanks in its place, so that an error behind it names the right place.
     return match[0] if match[0].startswith('"') else re.sub(r"[^\r\n]", " ", match[0])
 
 

@@ -33,7 +33,7 @@ RENAMED = {
     "EnablePrometheusScrape": "observe.prometheus",
 }
 
-# Where that engine starts with a value which is beyond a bound here, the bound is used, and told. Where it
+# Where that engine starts with a value which is beyond a bound here, the bound is used, with a note. Where it
 # means "unlimited" by a number below 0, this one means it by 0.
 UNLIMITED_AT_0 = frozenset(
     {"server.connections_max", "clickhouse.connections_max", "ingest.rate_limit_requests"}

@@ -102,7 +102,7 @@ def _all_keys() -> dict[str, _Key]:
 
 # Lists of tables with secrets in them: never shown, and read by functions of their own.
 _KEY_LISTS = ("auth.api_keys", "auth.jwt_keys")
-_TABLE_LISTS = (*_KEY_LISTS, "auth.issuers")  # of which the place of a mistake is told, not the whole
+_TABLE_LISTS = (*_KEY_LISTS, "auth.issuers")  # an error names the place in the list, not the list
 
 KEYS = _all_keys()
 TABLES = tuple(dict.fromkeys(name.partition(".")[0] for name in KEYS))
@@ -218,7 +218,7 @@ class _Gathered:
             self.file_was_read = False
             place = re.search(r"\(at [^()]*\)$", str(error))
             self.problems.append(
-                f"config: {path} is not valid TOML {place[0] if place else '(not UTF-8 text)'}; mend it"
+                f"config: {path} is not valid TOML {place[0] if place else '(not UTF-8 text)'}; correct it"
             )
             return
         for table, content in tables.items():
@@ -460,7 +460,7 @@ def _value(kind: inspect.Type, raw: object, *, text: bool) -> Any:
         case _:
             value = _text(raw)
             if any("\ud800" <= char <= "\udfff" for char in value):  # how Python reads other bytes in there
-                raise _Unusable(" is not UTF-8 text; mend it")
+                raise _Unusable(" is not UTF-8 text; correct it")
             return value
 
 
@@ -686,7 +686,7 @@ def _check_texts(item: dict[str, Any], i: int, fields: tuple[str, ...]) -> None:
         if not isinstance(value, str):
             raise _Unusable(f'[{i}].{name} is not a text; write it in quotes, "…"')
         if any("\ud800" <= char <= "\udfff" for char in value):
-            raise _Unusable(f"[{i}].{name} is not UTF-8 text; mend it")
+            raise _Unusable(f"[{i}].{name} is not UTF-8 text; correct it")
 
 
 def _content(path: str, name: str) -> str:
