@@ -77,6 +77,8 @@ def build_app(
         admission=admission,
         committer=committer,
         metrics=metrics,
+        accepted=_ready(HTTPStatus.ACCEPTED),
+        no_content=_ready(HTTPStatus.NO_CONTENT),
     )
     direct: dict[str, Handler] = {}
     for path, handler in ingest.routes().items():
@@ -143,11 +145,8 @@ _PREFLIGHT_HEADERS = {
 }
 
 
-# What an ingest route answers to nearly all requests.
-_READY = {
-    int(status): ReadyAnswer(status, {**ANSWER_HEADERS, hdrs.VARY: "Origin"})
-    for status in (HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT)
-}
+def _ready(status: HTTPStatus) -> ReadyAnswer:
+    return ReadyAnswer(status, {**ANSWER_HEADERS, hdrs.VARY: hdrs.ORIGIN})
 
 
 def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
@@ -161,8 +160,10 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
         response: web.StreamResponse
         try:
             response = await handler(request)
-            if response.status in _READY and not response.headers and ReadyAnswer.suits(request):
-                return _READY[response.status]
+            if isinstance(response, ReadyAnswer):
+                if ReadyAnswer.suits(request):
+                    return response
+                response = response.plain()
         except Refused as refused:
             if refused.status >= 500:
                 _log_refusal(request, refused, addresses.of_request(request))

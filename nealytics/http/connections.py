@@ -85,7 +85,6 @@ class Connection(web.RequestHandler):
     __slots__ = (
         "_body",
         "_framed",
-        "_handling",
         "_head_heard",
         "_head_since",
         "_head_unsure",
@@ -102,7 +101,6 @@ class Connection(web.RequestHandler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._server = cast(_Server, self._manager)
-        self._handling: asyncio.Task[Any] | None = None  # the task of the latest request
         self._head_since = 0.0  # when the head that is being received began; 0 = none is
         self._head_heard = False
         self._head_unsure = False  # whether bytes of the next head came together with the last request
@@ -236,9 +234,11 @@ class Connection(web.RequestHandler):
 
     def give_up(self) -> None:
         """Ends the handler of a request whose answer has not begun; the middleware then answers 503."""
-        request = self._current_request
-        if request is not None and self._handling is not None and not request.writer.output_size:
-            self._handling.cancel()
+        request, task = self._current_request, self._task_handler
+        if request is not None and task is not None and not request.writer.output_size:
+            # This task waits for the handler's, which is what ends; it goes on, and sends the answer.
+            task.cancel()
+            task.uncancel()
 
     def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -248,7 +248,7 @@ class Connection(web.RequestHandler):
         # Behind a `Connection: close` nothing more is answered, so requests that are here already come first.
         if self._is_broken or (self._server.is_stopping and not self._messages):
             if isinstance(resp, ReadyAnswer):
-                resp = web.Response(status=resp.status, headers=answer_headers())
+                resp = resp.plain()
             if not resp.prepared:
                 resp.force_close()
         finished = super().finish_response(request, resp, start_time)
@@ -387,12 +387,12 @@ class _Server(web.Server):
         prefix = config.path_prefix.lower()
 
         def dispatch(request: web.Request) -> Awaitable[web.StreamResponse]:
-            connection = cast(Connection, request.protocol)
-            connection._handling = asyncio.current_task()
+            method = request.method
             if request._version.major < 1:  # `version` would be kept, and be that of the answer
+                connection = cast(Connection, request.protocol)
                 return connection.refuse(request, BadStatusLine("the request line has no version"))
-            if request.method == hdrs.METH_CONNECT:
-                return connection.refuse_tunnel(request)
+            if method == hdrs.METH_CONNECT:
+                return cast(Connection, request.protocol).refuse_tunnel(request)
             path = request.rel_url.path_safe  # what the router looks at: %2F is no slash
             if path not in paths:
                 # The C# engine took its paths in any case and with a slash at the end.
@@ -401,9 +401,7 @@ class _Server(web.Server):
                     request = request.clone(rel_url=request.rel_url.with_path(path, keep_query=True))
             if hdrs.EXPECT in request.headers:
                 return _expecting(handle, request)
-            if request.method == "POST":
-                return direct_posts.get(path, handle)(request)
-            return handle(request)
+            return direct_posts.get(path, handle)(request) if method == "POST" else handle(request)
 
         super().__init__(
             cast(Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], dispatch),

@@ -45,16 +45,17 @@ class BodyReader:
     async def read(
         self, request: web.BaseRequest, encoding: str, pay: Callable[[int], Awaitable[None]]
     ) -> bytes:
-        """The whole body, decompressed. `pay` is awaited with its size before the caller gets it, and now and
-        then while it is decompressed."""
+        """The whole body, decompressed. Between slices of that work, `pay` is awaited with the bytes that
+        have come of it."""
         content = request.content
         # Nearly always the whole body came with the head: no task switch, no timer.
-        is_there = content.is_eof() and request.content_length is not None
+        is_there = content.is_eof() and (
+            content.total_bytes <= _CHUNKED_READ_BYTES or request.content_length is not None
+        )
         body = content.read_nowait() if is_there else await self._receive(request)
         if len(body) > self._bytes_max:
             raise too_large(self._bytes_max)
         if not encoding:
-            await pay(len(body))
             return body
         pieces: list[bytes] = []
         await self._slices.run(_collect(decompress(body, encoding, self._bytes_max), pieces), pay)

@@ -89,6 +89,8 @@ class Ingest:
         admission: Admission,
         committer: Commits,
         metrics: Metrics,
+        accepted: web.StreamResponse,
+        no_content: web.StreamResponse,
     ) -> None:
         self._keys = keys
         self._limiter = limiter
@@ -101,6 +103,9 @@ class Ingest:
         self._committer = committer
         self._wait_timeout_s = config.ingest.wait_timeout_s
         self._metrics = metrics
+        # The empty answers, 202 and 204, which all requests share.
+        self._accepted = accepted
+        self._no_content = no_content
 
     async def stop(self, _app: web.Application | None = None) -> None:
         """Refuses those who wait for the rate limit."""
@@ -111,7 +116,7 @@ class Ingest:
         handlers = {TRACK: self.track, BEACON: self.beacon, BATCH: self.batch}
         return {path: self._counted(handler) for path, handler in handlers.items()}
 
-    async def track(self, request: web.Request) -> web.Response:
+    async def track(self, request: web.Request) -> web.StreamResponse:
         grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
         bill = self._bill(request, grant)
         body = await self._body(request, bill)
@@ -133,9 +138,9 @@ class Ingest:
                 ) from error
             raise _refused(error) from error
         await admission.admit_rows(rows)
-        return web.Response(status=202)
+        return self._accepted
 
-    async def beacon(self, request: web.Request) -> web.Response:
+    async def beacon(self, request: web.Request) -> web.StreamResponse:
         # Only ?k=: sendBeacon cannot set headers.
         grant = self._grant(_key_in_query(request))
         bill = self._bill(request, grant)
@@ -159,7 +164,7 @@ class Ingest:
             return _answer(403, _nothing_accepted(parsed))
         elif parsed.refused.keys() == {"invalid_json"}:
             return _answer(400, _nothing_accepted(parsed))
-        return web.Response(status=204)
+        return self._no_content
 
     async def batch(self, request: web.Request) -> web.Response:
         grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
@@ -221,9 +226,12 @@ class Ingest:
         return _Bill(self._limiter, request, grant, self._address_rate, network)
 
     async def _body(self, request: web.Request, bill: "_Bill") -> bytes:
-        await bill.pay(1)
+        if (turn := bill.take()) is not None:
+            await _wait_turn(request, turn)
         encoding = self._bodies.check_head(request)
         body = await self._bodies.read(request, encoding, bill.pay_bytes)
+        if len(body) > PERMIT_BYTES:
+            await bill.pay_bytes(len(body))
         if body[:1] not in (b"{", b"["):
             _require_no_form(request.content_type, body)
         return body
@@ -298,24 +306,25 @@ class _Bill:
         self._network = network
         self._paid = 0
 
-    async def pay(self, permits: int) -> None:
-        """Returns when the request has paid this many in all. Raises `Refused` (429)."""
-        while self._paid < permits:
-            if self._addresses is not None:
-                # First: an address that has used up its own takes none of the key's.
-                self._addresses.take(self._grant.index, self._network)
-            turn = self._limiter.take(self._grant.index)
-            if turn is not None:
-                await _wait_turn(self._request, turn)
-            self._paid += 1
+    def take(self) -> asyncio.Future[None] | None:
+        """One permit more: None if it has it, else a future that it must wait for. Raises `Refused` (429)."""
+        self._paid += 1
+        if self._addresses is not None:
+            # First: an address that has used up its own takes none of the key's.
+            self._addresses.take(self._grant.index, self._network)
+        return self._limiter.take(self._grant.index)
 
     async def pay_bytes(self, size: int) -> None:
-        if size > PERMIT_BYTES:
-            await self.pay(-(-size // PERMIT_BYTES))
+        await self._pay(-(-size // PERMIT_BYTES))
 
     async def pay_events(self, count: int) -> None:
-        if count > PERMIT_EVENTS:
-            await self.pay(-(-count // PERMIT_EVENTS))
+        await self._pay(-(-count // PERMIT_EVENTS))
+
+    async def _pay(self, permits: int) -> None:
+        """Returns when the request has paid this many in all. Raises `Refused` (429)."""
+        while self._paid < permits:
+            if (turn := self.take()) is not None:
+                await _wait_turn(self._request, turn)
 
 
 def _encoding(steps: Steps, parsed: Parsed, received_ms: int, rows: list[bytes]) -> Iterator[int]:
