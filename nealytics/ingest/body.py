@@ -42,11 +42,8 @@ class BodyReader:
         check_encoding(encoding, allowed=self._decompression)
         return encoding
 
-    async def read(
-        self, request: web.BaseRequest, encoding: str, pay: Callable[[int], Awaitable[None]]
-    ) -> bytes:
-        """The whole body, decompressed. Between slices of that work, `pay` is awaited with the bytes that
-        have come of it."""
+    async def receive(self, request: web.BaseRequest) -> bytes:
+        """The whole body, as it was sent."""
         content = request.content
         # Nearly always the whole body came with the head: no task switch, no timer.
         is_there = content.is_eof() and (
@@ -55,8 +52,11 @@ class BodyReader:
         body = content.read_nowait() if is_there else await self._receive(request)
         if len(body) > self._bytes_max:
             raise too_large(self._bytes_max)
-        if not encoding:
-            return body
+        return body
+
+    async def decompress(self, body: bytes, encoding: str, pay: Callable[[int], Awaitable[None]]) -> bytes:
+        """`body` without its Content-Encoding. After each slice of the work, `pay` is awaited with the bytes
+        that have come of it so far."""
         pieces: list[bytes] = []
         await self._slices.run(_collect(decompress(body, encoding, self._bytes_max), pieces), pay)
         return await _join(pieces)

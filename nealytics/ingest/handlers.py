@@ -6,6 +6,7 @@ answer. Nothing of a body is read before the head is accepted. An answer in the 
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -49,6 +50,9 @@ BATCH = "/api/v1/telemetry/batch"
 _LINES_TYPES = frozenset(
     ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 )
+# Long or compressed bodies of one key that are worked on at a time. The others wait as they were sent: 4 KB
+# of gzip become 2 MB of JSON and rows, and in slices all of them would be in memory together.
+LONG_BODIES_MAX = 4
 # What pages send with FormData, URLSearchParams or a <form>.
 _FORM_TYPES = frozenset(("application/x-www-form-urlencoded", "multipart/form-data"))
 
@@ -98,6 +102,7 @@ class Ingest:
         self._addresses = addresses
         self._warned = False
         self._slices = Slices()
+        self._long_bodies = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(LONG_BODIES_MAX))
         self._bodies = BodyReader(config.ingest, config.server, self._slices)
         self._admission = admission
         self._committer = committer
@@ -118,43 +123,45 @@ class Ingest:
 
     async def track(self, request: web.Request) -> web.StreamResponse:
         grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
-        bill = self._bill(request, grant)
-        body = await self._body(request, bill)
         admission = self._admission
-        received_ms = admission.now_ms()
-        try:
-            if len(body) <= SLICE_BYTES:
-                rows = encode_rows((parse_event(body, received_ms, admission.limits, grant),), received_ms)
-            else:
-                steps = parse_event_in_steps(body, received_ms, admission.limits, grant)
-                rows = await self._rows(steps, Parsed(), body, received_ms, bill)
-        except InvalidEvent as error:
-            if starts_array(body):
-                raise Refused(
-                    400,
-                    "invalid_event",
-                    "the body is an array; track takes one event",
-                    detail=f"Send arrays to {BATCH}.",
-                ) from error
-            raise _refused(error) from error
+        with self._bill(request, grant) as bill:
+            body = await self._body(request, bill)
+            received_ms = admission.now_ms()
+            try:
+                if len(body) <= SLICE_BYTES:
+                    rows = encode_rows(
+                        (parse_event(body, received_ms, admission.limits, grant),), received_ms
+                    )
+                else:
+                    steps = parse_event_in_steps(body, received_ms, admission.limits, grant)
+                    rows = await self._rows(steps, Parsed(), body, received_ms, bill)
+            except InvalidEvent as error:
+                if starts_array(body):
+                    raise Refused(
+                        400,
+                        "invalid_event",
+                        "the body is an array; track takes one event",
+                        detail=f"Send arrays to {BATCH}.",
+                    ) from error
+                raise _refused(error) from error
         await admission.admit_rows(rows)
         return self._accepted
 
     async def beacon(self, request: web.Request) -> web.StreamResponse:
         # Only ?k=: sendBeacon cannot set headers.
         grant = self._grant(_key_in_query(request))
-        bill = self._bill(request, grant)
-        body = await self._body(request, bill)
-        received_ms = self._admission.now_ms()
         parsed = Parsed()
-        try:
-            if request.content_type in _LINES_TYPES or is_lines(body):
-                steps = parse_lines(body, parsed, received_ms, self._admission.limits, grant)
-            else:
-                steps = parse_one_or_array(body, parsed, received_ms, self._admission.limits, grant)
-            rows = await self._rows(steps, parsed, body, received_ms, bill)
-        except InvalidEvent as error:
-            raise _refused(error) from error
+        with self._bill(request, grant) as bill:
+            body = await self._body(request, bill)
+            received_ms = self._admission.now_ms()
+            try:
+                if request.content_type in _LINES_TYPES or is_lines(body):
+                    steps = parse_lines(body, parsed, received_ms, self._admission.limits, grant)
+                else:
+                    steps = parse_one_or_array(body, parsed, received_ms, self._admission.limits, grant)
+                rows = await self._rows(steps, parsed, body, received_ms, bill)
+            except InvalidEvent as error:
+                raise _refused(error) from error
         self._count(parsed)
         otel.note("neavents.beacon_events", parsed.accepted)
         if rows:
@@ -169,22 +176,23 @@ class Ingest:
     async def batch(self, request: web.Request) -> web.Response:
         grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
         wait = flag(request.query, "wait")
-        bill = self._bill(request, grant)
-        body = await self._body(request, bill)
-        received_ms = self._admission.now_ms()
         lines = request.content_type in _LINES_TYPES
         parsed = Parsed()
-        try:
-            steps = parse_batch(body, parsed, received_ms, self._admission.limits, grant, lines=lines)
-            rows = await self._rows(steps, parsed, body, received_ms, bill)
-        except InvalidEvent as error:
-            raise _refused(error) from error
+        with self._bill(request, grant) as bill:
+            body = await self._body(request, bill)
+            received_ms = self._admission.now_ms()
+            try:
+                steps = parse_batch(body, parsed, received_ms, self._admission.limits, grant, lines=lines)
+                rows = await self._rows(steps, parsed, body, received_ms, bill)
+            except InvalidEvent as error:
+                raise _refused(error) from error
         self._count(parsed)
         otel.note("nealytics.batch_events", parsed.accepted)
         if not rows:
             (code,) = parsed.refused if len(parsed.refused) == 1 else ("",)
             return _answer(_STATUSES.get(code, 400), _nothing_accepted(parsed))
         lsns = await self._admission.admit_rows(rows)
+        del body, steps, rows  # megabytes, and the rest may wait for seconds
         answer = BatchAnswer(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
         if not wait:
             return _answer(202, answer)
@@ -229,7 +237,11 @@ class Ingest:
         if (turn := bill.take()) is not None:
             await _wait_turn(request, turn)
         encoding = self._bodies.check_head(request)
-        body = await self._bodies.read(request, encoding, bill.pay_bytes)
+        body = await self._bodies.receive(request)
+        if encoding or len(body) > SLICE_BYTES:
+            await bill.begin_long(self._long_bodies[bill.key])
+        if encoding:
+            body = await self._bodies.decompress(body, encoding, bill.pay_bytes)
         if len(body) > PERMIT_BYTES:
             await bill.pay_bytes(len(body))
         if body[:1] not in (b"{", b"["):
@@ -286,10 +298,11 @@ class _Bill:
     """What one request costs: a permit of its key and, with a browser's key, one of its address; and more of
     them once it turns out to be large.
 
-    They are paid for as the work is done, so who has no permits left makes no more work.
+    They are paid for as the work is done, so who has no permits left makes no more work. A long body has its
+    place until the end of the `with`.
     """
 
-    __slots__ = ("_addresses", "_grant", "_limiter", "_network", "_paid", "_request")
+    __slots__ = ("_addresses", "_limiter", "_network", "_paid", "_place", "_request", "key")
 
     def __init__(
         self,
@@ -301,18 +314,31 @@ class _Bill:
     ) -> None:
         self._limiter = limiter
         self._request = request
-        self._grant = grant
+        self.key = grant.index
         self._addresses = addresses
         self._network = network
         self._paid = 0
+        self._place: asyncio.Semaphore | None = None
+
+    def __enter__(self) -> "_Bill":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._place is not None:
+            self._place.release()
+
+    async def begin_long(self, places: asyncio.Semaphore) -> None:
+        """Takes one of the places for long bodies, until the end."""
+        await places.acquire()
+        self._place = places
 
     def take(self) -> asyncio.Future[None] | None:
         """One permit more: None if it has it, else a future that it must wait for. Raises `Refused` (429)."""
         self._paid += 1
         if self._addresses is not None:
             # First: an address that has used up its own takes none of the key's.
-            self._addresses.take(self._grant.index, self._network)
-        return self._limiter.take(self._grant.index)
+            self._addresses.take(self.key, self._network)
+        return self._limiter.take(self.key)
 
     async def pay_bytes(self, size: int) -> None:
         await self._pay(-(-size // PERMIT_BYTES))

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import time
+import tracemalloc
 from urllib.parse import urlencode
 from uuid import RFC_4122, UUID
 
@@ -587,6 +588,21 @@ async def test_long_event_is_tracked():
         assert answer.status == 202
         [row] = await worker.rows()
         assert len(row["metadata_json"]) > 100_000
+
+
+async def test_compressed_bodies_that_come_together_are_not_in_memory_together():
+    """Each is a few KB, and becomes 2 MB of JSON and rows."""
+    packed = gzip.compress(b"[" + b",".join([json.dumps(event()).encode()] * 9_000) + b"]")
+    async with serving() as worker:
+        tracemalloc.start()
+        try:
+            sent = [worker.post(BATCH, packed, headers={"Content-Encoding": "gzip"}) for _ in range(12)]
+            answers = await asyncio.gather(*sent)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert [answer.status for answer in answers] == [202] * 12
+        assert peak < 15_000_000  # 9 MB; 21 MB if all are worked on at once
 
 
 async def test_track_goes_on_while_others_send_the_longest_bodies():
