@@ -23,7 +23,10 @@ Network = IPv4Network | IPv6Network
 
 # Longer than any address with brackets, zone and port.
 _NODE_CHARS_MAX = 96
-_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;,\s"]*)\s*(?:;|$)', re.IGNORECASE)
+# Possessive: blanks that a client wrote are looked at once.
+_FOR = re.compile(r'(?:^|;)\s*+for\s*+=\s*+("[^"]*+"|[^;,\s"]*+)\s*+(?:;|$)', re.IGNORECASE)
+# What proxies wrote is at the end. A request may have megabytes of these headers.
+_LIST_CHARS_MAX = 4_096
 _KNOWN_PEERS_MAX = 4_096
 
 
@@ -56,7 +59,7 @@ class ClientAddresses:
         if address is None or not is_trusted:
             return peer if address is None else str(address)
         # A proxy may add its entry to the list or as a header of its own behind it.
-        for entry in self._entries(",".join(values())):
+        for entry in self._entries(",".join(values())[-_LIST_CHARS_MAX:]):
             found = parse_address(entry)
             if found is None:
                 break
