@@ -5,8 +5,8 @@ The identity `(projectId, tenantId, eventType, timestamp, eventId)` is decided b
 afterwards: it is the sorting key in ClickHouse, so a repeated request is counted once if the identity is the
 same.
 
-    eventId     the client's UUID, or a UUIDv7 made here. With a browser's key, which is public, what the
-                client's comes to together with the key (`id_of_key`); the time in it is taken before
+    eventId     the client's UUID, or a UUIDv7 made here. With a browser's key, which is public, a hash of
+                the key and the client's UUID (`id_of_key`); the time in a UUIDv7 is read before that
     timestamp   the client's: ISO 8601 (`timestamps`) or, as a number, epoch milliseconds. No zone means UTC;
                 finer than milliseconds is cut off (downwards). Without a timestamp: the time inside a
                 UUIDv7 `eventId`, else the time this engine received it
@@ -283,8 +283,8 @@ def id_of_key(key_digest: bytes, sent_id: UUID) -> int:
 
     The same for the same key and id, so a retry is still the same event. Nobody can tell the sent id from the
     stored one, nor find an id that comes to that of an event which another key sent or whose id was made
-    here: that would be a preimage of 122 bits of SHA-256. So whoever knows the key, and even reads what is
-    stored, can address only an event whose sent id is known to them.
+    here: that would be a preimage of 122 bits of SHA-256. So a client that knows the key, and even reads
+    what is stored, can address only events whose sent id it knows.
     """
     digest = sha256(_ID_DOMAIN + key_digest + sent_id.bytes).digest()
     number = int.from_bytes(digest[:16], "big")

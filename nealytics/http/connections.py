@@ -109,7 +109,7 @@ class Connection(web.RequestHandler):
             False  # whether that request has its answer, and the rest is only read to be dropped
         )
         self._framed = 0  # bytes that came since the head, if that body comes in chunks
-        self._is_broken = False  # whether what follows cannot be told from what came
+        self._is_broken = False  # whether it is unknown where the next request begins
         # aiohttp's `transport` is gone as soon as it is closed, its answers unread perhaps for ever.
         self._out: asyncio.Transport | None = None
         self._unread_since = 0.0  # when answers began to wait for the client; 0 = none does

@@ -281,7 +281,7 @@ class Ingest:
 
 
 def _require_no_form(content_type: str, body: bytes) -> None:
-    """A page that sends a form instead of JSON is told so; what else it may be, the parser says.
+    """Raises `Refused` (400) for a form instead of JSON; other mistakes are left to the parser.
 
     JSON that is only called a form is taken: curl does that.
     """

@@ -38,7 +38,7 @@ class RateLimiter:
         self._stopping = False
 
     def stop(self) -> None:
-        """From now on nobody waits; who does already is refused (503), since the window may be far off."""
+        """Refuses (503) the requests that wait, and later ones that would: the next window may be far off."""
         self._stopping = True
         if self._tick is not None:
             self._tick.cancel()
