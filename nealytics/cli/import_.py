@@ -22,7 +22,6 @@ from nealytics.importer.mapping import Type
 from nealytics.importer.rows import QUOTED_LINES_MAX, Format
 from nealytics.importer.run import Options, Result, import_rows
 from nealytics.importer.source import RECORD_BYTES_MAX, Source
-from nealytics.importer.times import Unit
 
 _SAID_EVERY_S = 5.0
 _ENDINGS: dict[Format | Convertible, tuple[str, ...]] = {
@@ -176,7 +175,13 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     callback=_goal,
     help="Move all times by the same whole days, so that the last one is within the day before.",
 )
-@click.option("--shift-by", metavar="AMOUNT", callback=_amount, help="Move all times by 812d, 3h, -90min, …")
+@click.option(
+    "--shift-by",
+    "shift_by_ms",
+    metavar="AMOUNT",
+    callback=_amount,
+    help="Move all times by 812d, 3h, -90min, …",
+)
 @click.option("--delimiter", metavar="CHAR", help="Of a CSV. Default: a comma, or a tab for .tsv.")
 @click.option("--columns", metavar="NAME,…", help="Of a CSV without a header line: the names of its columns.")
 @click.option(
@@ -188,6 +193,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
 )
 @click.option(
     "--quoted-lines",
+    "quoted_lines_max",
     type=click.IntRange(1),
     default=QUOTED_LINES_MAX,
     show_default=True,
@@ -195,6 +201,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
 )
 @click.option(
     "--record-bytes",
+    "record_bytes_max",
     type=click.IntRange(1_000),
     default=RECORD_BYTES_MAX,
     show_default=True,
@@ -217,9 +224,16 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
 @click.option(
     "--requests", type=click.IntRange(1, 64), default=4, show_default=True, help="Requests in flight."
 )
-@click.option("--compress", type=click.Choice(["zstd", "gzip", "none"]), default="zstd", show_default=True)
+@click.option(
+    "--compress",
+    "compression",
+    type=click.Choice(["zstd", "gzip", "none"]),
+    default="zstd",
+    show_default=True,
+)
 @click.option(
     "--give-up-after",
+    "give_up_after_s",
     type=click.FloatRange(0),
     metavar="SECONDS",
     help="End when a request has failed for so long. Default: try for ever; a later run can go on.",
@@ -249,33 +263,11 @@ def import_(
     key: str | None,
     config_path: Path | None,
     form: Format | Convertible | None,
-    mapped: dict[str, str],
-    constants: dict[str, str],
-    defaults: dict[str, str],
-    sparse: bool,
-    rest: str | None,
-    default_type: Type,
-    types: dict[str, Type],
-    id_from: tuple[str, ...],
-    timestamp: str | None,
-    time_unit: Unit | None,
-    shift_to: str | None,
-    shift_by: int,
     delimiter: str | None,
     columns: str | None,
-    encoding: str,
-    quoted_lines: int,
-    record_bytes: int,
-    batch_events: int,
-    batch_bytes: int,
-    requests: int,
-    compress: Any,
-    give_up_after: float | None,
     state: Path | None,
-    restart: bool,
     rejected: Path | None,
-    require_end: bool,
-    allow_rejected: bool,
+    **given: Any,  # the others, by their names in `Options`
 ) -> None:
     """Send the events of FILE (CSV, NDJSON, a JSON array or Parquet; gzip and zstd too; - is standard input)
     to a running server. What `nealytics export` wrote comes back as the same events.
@@ -307,14 +299,14 @@ def import_(
     Exit status: 0 all accepted; 130 interrupted; 1 it could not go on, or some
     rows are rejected, by this run or an earlier one.
     """
-    if shift_to is not None and shift_by:
+    if given["shift_to"] is not None and given["shift_by_ms"]:
         raise click.UsageError("--shift-to and --shift-by: give one of the two.")
     plain_name = file.removesuffix(".gz").removesuffix(".zst").lower()
     if form is None:
         form = _form_of(file, plain_name)
     if form != "csv":
-        for option, given in (("--columns", columns), ("--delimiter", delimiter), ("--type", types)):
-            if given:
+        for option, value in (("--columns", columns), ("--delimiter", delimiter), ("--type", given["types"])):
+            if value:
                 raise click.UsageError(f"{option} is for CSV; add --format csv if {file} is one.")
     if delimiter is None:
         delimiter = "\t" if plain_name.endswith((".tsv", ".tab")) else ","
@@ -322,10 +314,10 @@ def import_(
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise click.BadParameter("one character, or the word tab", param_hint="--delimiter")
     if form == "parquet" or form == "native":
-        source = open_converted(file, form, record_bytes)
+        source = open_converted(file, form, given["record_bytes_max"])
         form = "ndjson"
     else:
-        source = Source.open(file, record_bytes)
+        source = Source.open(file, given["record_bytes_max"])
         if form is None:
             form = "json" if source.begins_with_array() else "ndjson"
     beside = None if file == "-" else file
@@ -334,32 +326,10 @@ def import_(
         key=key or first_key("import", load(config_path), ", set NEALYTICS_IMPORT_KEY"),
         form=form,
         delimiter=delimiter,
-        encoding=encoding,
-        mapped=mapped,
-        constants=constants,
-        defaults=defaults,
-        sparse=sparse,
-        rest=rest,
-        default_type=default_type,
-        types=types,
-        id_from=id_from,
-        timestamp=timestamp,
-        time_unit=time_unit,
-        shift_to=shift_to,
-        shift_by_ms=shift_by,
         columns=None if columns is None else tuple(name.strip() for name in columns.split(",")),
-        quoted_lines_max=quoted_lines,
-        record_bytes_max=record_bytes,
-        allow_rejected=allow_rejected,
-        require_end=require_end,
-        batch_events=batch_events,
-        batch_bytes=batch_bytes,
-        requests=requests,
-        compression=compress,
-        give_up_after_s=give_up_after,
         state_path=state or (Path(f"{beside}.import-state") if beside else None),
         rejected_path=rejected or Path(f"{beside or 'import'}.rejected.ndjson"),
-        restart=restart,
+        **given,
     )
     with ExitStack() as stack:
         stack.callback(source.close)
@@ -381,7 +351,7 @@ def import_(
             f"{result.damage}. Everything before it is imported; correct the file and run the same command"
             " again, which goes on there"
         )
-    if (result.rejected or result.rejected_before) and not allow_rejected:
+    if (result.rejected or result.rejected_before) and not options.allow_rejected:
         sys.exit(1)
 
 
