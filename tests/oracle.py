@@ -784,6 +784,30 @@ def paths(q: Question) -> dict[str, Any]:
     }
 
 
+def heatmap(q: Question) -> dict[str, Any]:
+    zone = ZoneInfo(q.one("tz") or "UTC")
+    cells: dict[tuple[int, int], list[Event]] = {
+        (weekday, hour): [] for weekday in range(1, 8) for hour in range(24)
+    }
+    for event in q.in_range:
+        shown = moment_of(event.at).astimezone(zone)
+        cells[shown.isoweekday(), shown.hour].append(event)
+    return {
+        **q.zone_shown(),
+        **q.range_shown(),
+        "totalCount": len(q.in_range),
+        "cells": [
+            {
+                "weekday": weekday,
+                "hour": hour,
+                "count": len(events),
+                "users": len({who(event, "user") for event in events} - {None}),
+            }
+            for (weekday, hour), events in cells.items()
+        ],
+    }
+
+
 def properties(q: Question) -> dict[str, Any]:
     under, only = q.one("under", ""), q.one("key")
     texts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -835,6 +859,7 @@ ENDPOINTS: dict[str, Callable[[Question], dict[str, Any]]] = {
         funnel,
         retention,
         paths,
+        heatmap,
         properties,
     )
 }

@@ -23,6 +23,7 @@ from nealytics.queries import (
     active,
     export,
     funnel,
+    heatmap,
     live,
     paths,
     properties,
@@ -46,6 +47,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     funnel.ENDPOINT,
     retention.ENDPOINT,
     paths.ENDPOINT,
+    heatmap.ENDPOINT,
 )
 
 # Routes whose answers have no end known beforehand; `http` serves each in its own way.

@@ -93,6 +93,14 @@ def bucket_ms(
     return f"greatest({floor} - {offset}, {_looked_up(floor, shown_since, since)})"
 
 
+def hour_of_week(zone: str | None, bind: Bind, from_ms: int, to_ms: int) -> str:
+    """SQL for the hour that the local clock shows at an event, counted from Monday 0:00: 0 to 167. It is
+    right for instants within the range."""
+    local = _local_sql(clocks_of(zone, from_ms, to_ms), bind, EVENT_MS)
+    hour = f"intDiv({_since_monday(local)}, {_WIDTH_MS['hour']})"
+    return f"({hour} % 168)"
+
+
 class Days(msgspec.Struct, frozen=True):
     """The local days of a span of time, numbered so that the number of the next day is greater by one. A date
     that the clocks skip altogether has no number.

@@ -619,6 +619,18 @@ class TestPaths:
                 )
 
 
+class TestHeatmap:
+    @pytest.mark.parametrize("query", ASKED)
+    async def test_hours_of_the_week(self, page: Page, query: Query):
+        await page.agrees("heatmap", query)
+
+    # March has the hour that Berlin's clocks skip; Kolkata and Lord Howe are off by half an hour.
+    @pytest.mark.parametrize("tz", ["Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe"])
+    async def test_the_mall(self, page: Page, tz: str):
+        for range_ in (EVERYTHING, MARCH, ODD):
+            await page.agrees_in_the_mall("heatmap", {**range_, "tz": tz})
+
+
 class TestProperties:
     @pytest.mark.parametrize("query", ASKED)
     async def test_keys_and_values(self, page: Page, query: Query):

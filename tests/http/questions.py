@@ -36,6 +36,7 @@ QUESTIONS = [
     ("retention", "by=session&cohortEvent=view&returnEvent=buy"),
     ("paths", "event=view"),
     ("paths", "event=buy&direction=previous&by=user&depth=5"),
+    ("heatmap", "tz=Asia/Kolkata"),
     ("properties", ""),
     ("properties", "key=plan"),
 ]

@@ -26,6 +26,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "funnel": {"step": ["view", "buy"], "stepFilter": ["2:meta:plan:eq:pro"], "window": "3d"},
     "retention": {"interval": "week", "periods": 2},
     "paths": {"event": "view", "depth": 1},
+    "heatmap": {},
 }
 
 

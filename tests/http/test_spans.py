@@ -101,6 +101,7 @@ def test_what_an_answer_lists_is_counted(endpoint: Endpoint[Any]):
         "funnel": "steps",
         "retention": "cohorts",
         "paths": "paths",
+        "heatmap": "cells",
     }
     name = lists.get(endpoint.name)
     assert endpoint.example.records == (None if name is None else len(getattr(endpoint.example, name)))

@@ -1,11 +1,16 @@
 /** The elements of `/embed.js`. The dashboard first, so that its children find it when they are upgraded. */
 
 import { NealyticsDashboard } from "./elements/dashboard.ts";
+import { NealyticsActive } from "./elements/active.ts";
 import { NealyticsFigures } from "./elements/figures.ts";
 import { NealyticsFunnel } from "./elements/funnel.ts";
+import { NealyticsHeatmap } from "./elements/heatmap.ts";
+import { NealyticsLive } from "./elements/live.ts";
+import { NealyticsPaths } from "./elements/paths.ts";
 import { NealyticsProperties } from "./elements/properties.ts";
 import { NealyticsRetention } from "./elements/retention.ts";
 import { NealyticsSessions } from "./elements/sessions.ts";
+import { NealyticsTimeline } from "./elements/timeline.ts";
 import { NealyticsTimeseries } from "./elements/timeseries.ts";
 import { NealyticsTop } from "./elements/top.ts";
 
@@ -18,6 +23,11 @@ const ELEMENTS = {
   "nealytics-funnel": NealyticsFunnel,
   "nealytics-retention": NealyticsRetention,
   "nealytics-sessions": NealyticsSessions,
+  "nealytics-paths": NealyticsPaths,
+  "nealytics-active": NealyticsActive,
+  "nealytics-timeline": NealyticsTimeline,
+  "nealytics-live": NealyticsLive,
+  "nealytics-heatmap": NealyticsHeatmap,
 };
 
 // On a server there is nothing to define, and importing is harmless.
@@ -28,12 +38,17 @@ if (typeof customElements !== "undefined") {
 }
 
 export {
+  NealyticsActive,
   NealyticsDashboard,
   NealyticsFigures,
   NealyticsFunnel,
+  NealyticsHeatmap,
+  NealyticsLive,
+  NealyticsPaths,
   NealyticsProperties,
   NealyticsRetention,
   NealyticsSessions,
+  NealyticsTimeline,
   NealyticsTimeseries,
   NealyticsTop,
 };

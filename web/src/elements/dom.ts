@@ -24,6 +24,8 @@ const ICONS = {
   chevron: svg`<path d="m4.5 6.5 3.5 3.5 3.5-3.5"/>`,
   close: svg`<path d="m4 4 8 8m0-8-8 8"/>`,
   compare: svg`<path d="M2 11.5 6 7l3 3 5-6M2 14h12"/>`,
+  pause: svg`<path d="M5.5 3.5v9M10.5 3.5v9" stroke-width="2.2"/>`,
+  play: svg`<path d="M5 3.5v9l7-4.5z" fill="currentColor"/>`,
   more: svg`<path d="M3.5 8h.01M8 8h.01M12.5 8h.01" stroke-width="2.4"/>`,
 };
 

@@ -1,7 +1,6 @@
 /** `<nealytics-figures>`: the headline numbers of the range, each with its change and a small line. */
 
-import { css, html, nothing, svg, type TemplateResult } from "lit";
-import { line } from "d3-shape";
+import { css, html, nothing, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
@@ -9,6 +8,7 @@ import type { Format } from "../text/format.ts";
 import type { Key } from "../text/messages.ts";
 import { Card } from "./base.ts";
 import type { Table } from "./dom.ts";
+import { spark, sparkStyles } from "./spark.ts";
 
 interface Figures {
   readonly events: number;
@@ -34,6 +34,7 @@ const FALLING = new Set<Name>(["bounceShare"]);
 export class NealyticsFigures extends Card {
   static override styles = [
     ...Card.styles,
+    sparkStyles,
     css`
       section {
         padding: 0;
@@ -89,20 +90,6 @@ export class NealyticsFigures extends Card {
         font-variant-numeric: tabular-nums;
         white-space: nowrap;
       }
-      svg {
-        display: block;
-        width: 100%;
-        height: 32px;
-        margin-top: 6px;
-        overflow: visible;
-      }
-      path {
-        fill: none;
-        stroke: var(--_accent);
-        stroke-width: 1.5;
-        vector-effect: non-scaling-stroke;
-        stroke-linejoin: round;
-      }
       .skeleton.tile {
         height: 24px;
         width: 60%;
@@ -132,7 +119,7 @@ export class NealyticsFigures extends Card {
 
   protected override skeleton(): TemplateResult {
     return html`<ul aria-hidden="true">
-      ${NAMES.map((name) => html`<li><span class="label">${this.format.text(name)}</span><span class="skeleton tile"></span><span class="change"></span><svg></svg></li>`)}
+      ${NAMES.map((name) => html`<li><span class="label">${this.format.text(name)}</span><span class="skeleton tile"></span><span class="change"></span><svg class="spark"></svg></li>`)}
     </ul>`;
   }
 
@@ -167,10 +154,7 @@ export class NealyticsFigures extends Card {
   #spark(name: Name): TemplateResult {
     const points = this.answers[name] as { points?: readonly Point[] } | undefined;
     const values = (points?.points ?? []).map((point) => point.count ?? point.activeCount ?? 0);
-    if (values.length < 2) return html`<svg aria-hidden="true"></svg>`;
-    const top = Math.max(...values, 1);
-    const path = line<number>((_, i) => (i / (values.length - 1)) * 100, (value) => 30 - (value / top) * 28)(values);
-    return html`<svg aria-hidden="true" viewBox="0 0 100 32" preserveAspectRatio="none">${svg`<path d=${path}/>`}</svg>`;
+    return spark(values);
   }
 }
 

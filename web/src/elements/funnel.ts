@@ -68,6 +68,9 @@ export class NealyticsFunnel extends Card {
         background: color-mix(in oklab, var(--_accent) 15%, transparent);
         clip-path: polygon(0 0, 100% calc(100% - var(--next)), 100% 100%, 0 100%);
       }
+      .slope:dir(rtl) {
+        transform: scaleX(-1);
+      }
       .rate {
         position: absolute;
         inset-block-end: 6px;

@@ -104,6 +104,11 @@ export const controls = css`
   .button:hover {
     background: var(--_fill);
   }
+  .button:disabled {
+    opacity: 0.45;
+    background: none;
+    cursor: default;
+  }
   .button.icon {
     padding: 0;
     width: 34px;
@@ -260,5 +265,68 @@ export const card = css`
     section {
       break-inside: avoid;
     }
+  }
+`;
+
+/** Rows with a bar behind the text: `<ol class="bars">` of `.row`, whose `--share` is the bar's length. */
+export const bars = css`
+  .bars {
+    display: grid;
+    gap: 2px;
+    margin: 0;
+    padding: 0;
+    list-style: none;
+  }
+  .row {
+    position: relative;
+    display: flex;
+    align-items: center;
+    justify-content: space-between;
+    gap: 16px;
+    width: 100%;
+    min-height: 32px;
+    padding: 0 10px;
+    border: 0;
+    border-radius: 7px;
+    background: none;
+    text-align: start;
+    cursor: pointer;
+    overflow: clip;
+  }
+  .row::before {
+    content: "";
+    position: absolute;
+    inset-block: 1px;
+    inset-inline-start: 0;
+    width: var(--share);
+    border-radius: 7px;
+    background: color-mix(in oklab, var(--_accent) 13%, transparent);
+    transition: background 0.15s;
+  }
+  .row:hover::before,
+  .row:focus-visible::before {
+    background: color-mix(in oklab, var(--_accent) 24%, transparent);
+  }
+  .key {
+    position: relative;
+    overflow: hidden;
+    text-overflow: ellipsis;
+    white-space: nowrap;
+    min-width: 0;
+  }
+  .count {
+    position: relative;
+    display: flex;
+    gap: 10px;
+    font-variant-numeric: tabular-nums;
+  }
+  .share {
+    color: var(--_muted);
+    opacity: 0;
+    transition: opacity 0.15s;
+  }
+  .row:hover .share,
+  .row:focus-visible .share {
+    opacity: 1;
   }
 `;

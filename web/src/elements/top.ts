@@ -11,6 +11,7 @@ import type { Page } from "../data/page.ts";
 import { type Key, ENGLISH } from "../text/messages.ts";
 import { Card } from "./base.ts";
 import { cssVar, type Table } from "./dom.ts";
+import { bars } from "./styles.ts";
 
 export interface Item {
   readonly key: string;
@@ -27,6 +28,7 @@ export class NealyticsTop extends Card {
 
   static override styles = [
     ...Card.styles,
+    bars,
     css`
       .block {
         height: 264px;
@@ -57,68 +59,6 @@ export class NealyticsTop extends Card {
       [role="tab"][aria-selected="true"] {
         color: var(--_text);
         font-weight: 600;
-      }
-      ol {
-        display: grid;
-        gap: 2px;
-        margin: 0;
-        padding: 0;
-        list-style: none;
-      }
-      .row {
-        position: relative;
-        display: flex;
-        align-items: center;
-        justify-content: space-between;
-        gap: 16px;
-        width: 100%;
-        min-height: 32px;
-        padding: 0 10px;
-        border: 0;
-        border-radius: 7px;
-        background: none;
-        text-align: start;
-        cursor: pointer;
-        overflow: clip;
-      }
-      .row::before {
-        content: "";
-        position: absolute;
-        inset: 1px auto 1px 0;
-        width: var(--share);
-        border-radius: 7px;
-        background: color-mix(in oklab, var(--_accent) 13%, transparent);
-        transition: background 0.15s;
-      }
-      :host([dir="rtl"]) .row::before,
-      :host-context([dir="rtl"]) .row::before {
-        inset-inline: 0 auto;
-      }
-      .row:hover::before,
-      .row:focus-visible::before {
-        background: color-mix(in oklab, var(--_accent) 24%, transparent);
-      }
-      .key {
-        position: relative;
-        overflow: hidden;
-        text-overflow: ellipsis;
-        white-space: nowrap;
-        min-width: 0;
-      }
-      .count {
-        position: relative;
-        display: flex;
-        gap: 10px;
-        font-variant-numeric: tabular-nums;
-      }
-      .share {
-        color: var(--_muted);
-        opacity: 0;
-        transition: opacity 0.15s;
-      }
-      .row:hover .share,
-      .row:focus-visible .share {
-        opacity: 1;
       }
     `,
   ];
@@ -198,7 +138,7 @@ export class NealyticsTop extends Card {
     const f = this.format;
     const { items } = this;
     const most = Math.max(...items.map((item) => item.count), 1);
-    return html`<ol part="list">
+    return html`<ol class="bars" part="list">
       ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", `${(item.count / most) * 100}%`)}
           title="${f.text("filter")}: ${item.key}" @click=${() => this.#select(item)}>
           <span class="key"><bdi>${item.key}</bdi></span>

@@ -74,6 +74,17 @@ export class Format {
     return this.#date({ hour: "numeric", minute: "2-digit", second: "2-digit" }).format(at);
   }
 
+  /** A day of the week, 1 is Monday. */
+  weekday(day: number): string {
+    // 1 January 2024 was a Monday.
+    return this.#date({ timeZone: "UTC", weekday: "short" }).format(new Date(Date.UTC(2024, 0, day)));
+  }
+
+  /** A full hour of the day. */
+  hour(hour: number): string {
+    return this.#date({ timeZone: "UTC", hour: "numeric" }).format(new Date(Date.UTC(2024, 0, 1, hour)));
+  }
+
   /** A range of whole days, `2026-06-01` to `2026-06-30`. */
   days(from: string, to: string): string {
     const options: Intl.DateTimeFormatOptions = { timeZone: "UTC", day: "numeric", month: "short", year: "numeric" };

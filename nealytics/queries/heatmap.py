@@ -1,0 +1,95 @@
+"""`GET /api/v1/analytics/heatmap`: at which hours of the week events happen.
+
+    tz           the time zone whose clocks and weekdays these are; default UTC
+    from, to     ISO 8601, inclusive; default the last `query.default_range_hours`
+    filters      as everywhere (`filters.py`)
+
+There are always 168 cells, from Monday 0:00 to Sunday 23:00, each with the sum over all such hours of the
+range and the number of different users in them. An hour is what the local clock shows: one that autumn shows
+twice is one cell, and one that spring skips has nothing from that week.
+"""
+
+import msgspec
+
+from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.instants import iso_utc
+from nealytics.queries.params import SELECTION, Arguments
+from nealytics.queries.ranges import hour_of_week
+from nealytics.queries.scoped import Events, Query
+
+HOURS = 7 * 24
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True):
+    zone: str | None = None
+    selection: Selection
+
+
+class Cell(msgspec.Struct, kw_only=True):
+    weekday: int  # 1 is Monday, 7 Sunday
+    hour: int
+    count: int
+    users: int
+
+
+class Heatmap(Answer, kw_only=True):
+    from_: str = msgspec.field(name="from")
+    to: str
+    tz: str | None = None
+    total_count: int
+    cells: list[Cell]
+
+
+def parse(arguments: Arguments) -> Params:
+    return Params(zone=arguments.zone(), selection=arguments.selection())
+
+
+def build_sql(params: Params) -> Query:
+    """Rows `[hour of the week, count, users]`, of the hours that have events."""
+    bind = Bind()
+    selection = params.selection
+    hour = hour_of_week(params.zone, bind, selection.from_ms, selection.to_ms)
+    return Query(
+        f"SELECT {hour} AS hour_of_week, count(), uniqExact(user_key)"
+        f" FROM events WHERE {selection.where(bind)} GROUP BY hour_of_week",
+        bind.values,
+    )
+
+
+async def run(events: Events, params: Params) -> Heatmap:
+    found = {
+        int(hour): (int(count), int(users)) for hour, count, users in await events.rows(build_sql(params))
+    }
+    cells = []
+    for number in range(HOURS):
+        count, users = found.get(number, (0, 0))
+        cells.append(Cell(weekday=number // 24 + 1, hour=number % 24, count=count, users=users))
+    return Heatmap(
+        project_id=events.scope.project_id,
+        tenant_id=events.scope.tenant_id,
+        from_=iso_utc(params.selection.from_ms),
+        to=iso_utc(params.selection.to_ms),
+        tz=params.zone,
+        total_count=sum(cell.count for cell in cells),
+        cells=cells,
+    )
+
+
+ENDPOINT = Endpoint(
+    path="/api/v1/analytics/heatmap",
+    summary="At which hours of the week events happen",
+    parameters=SELECTION,
+    parse=parse,
+    run=run,
+    answer=Heatmap,
+    example=Heatmap(
+        project_id="my-app",
+        tenant_id="tenant-1",
+        from_="2026-05-31T22:00:00Z",
+        to="2026-06-07T21:59:59.999Z",
+        tz="Europe/Berlin",
+        total_count=28,
+        cells=[Cell(weekday=1, hour=14, count=28, users=19)],
+    ),
+)

@@ -1,0 +1,80 @@
+/** A single event, as the timeline and the live list show it. */
+
+import { css, html, nothing, type TemplateResult } from "lit";
+
+import type { Format } from "../text/format.ts";
+
+export interface Event {
+  readonly eventId: string;
+  readonly tenantId?: string;
+  readonly sessionId?: string;
+  readonly userId?: string;
+  readonly eventType: string;
+  readonly itemId?: string;
+  readonly metadataJson?: string;
+  readonly timestamp: string;
+}
+
+export const eventStyles = css`
+  .event {
+    display: grid;
+    grid-template-columns: minmax(0, 1fr) minmax(0, auto) auto;
+    align-items: center;
+    gap: 4px 16px;
+    width: 100%;
+    min-height: 38px;
+    padding: 0 8px;
+    border: 0;
+    border-radius: 7px;
+    background: none;
+    text-align: start;
+  }
+  .what,
+  .who {
+    min-width: 0;
+    overflow: hidden;
+    text-overflow: ellipsis;
+    white-space: nowrap;
+  }
+  .what b {
+    font-weight: 500;
+    margin-inline-end: 6px;
+  }
+  .who {
+    max-width: 180px;
+    color: var(--_muted);
+  }
+  .at {
+    min-width: 62px;
+    color: var(--_muted);
+    text-align: end;
+    font-variant-numeric: tabular-nums;
+    white-space: nowrap;
+  }
+  @container (max-width: 420px) {
+    .event {
+      grid-template-columns: minmax(0, 1fr) auto;
+    }
+    .event .who {
+      display: none;
+    }
+  }
+`;
+
+/** The cells of an `.event`: what, who, when. */
+export function eventCells(f: Format, event: Event): TemplateResult {
+  return html`<span class="what"><b><bdi>${event.eventType}</bdi></b>${event.itemId ? html`<span class="muted"><bdi>${event.itemId}</bdi></span>` : nothing}</span>
+    <span class="who"><bdi>${event.userId ?? ""}</bdi></span>
+    <time class="at" datetime=${event.timestamp}>${f.clock(new Date(event.timestamp))}</time>`;
+}
+
+/** The metadata of the top level, as names and texts. */
+export function metadataOf(event: Event): readonly (readonly [string, string])[] {
+  try {
+    const found: unknown = JSON.parse(event.metadataJson ?? "{}");
+    if (typeof found !== "object" || found === null) return [];
+    return Object.entries(found).map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]);
+  } catch {
+    return [["", event.metadataJson ?? ""]];
+  }
+}
