@@ -16,6 +16,7 @@ from importlib import resources
 from aiohttp import hdrs, web
 
 from nealytics.config import WebConfig
+from nealytics.http.accept import weights
 from nealytics.http.responses import names_tag
 
 _KEEP = "public, max-age=3600"
@@ -34,7 +35,8 @@ class Asset:
         self._headers = headers
 
     async def serve(self, request: web.Request) -> web.Response:
-        coding = "gzip" if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "") else ""
+        asked = weights(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
+        coding = "gzip" if asked.get("gzip") else ""
         tag = f'"{self._version}{"-gzip" if coding else ""}"'  # of the bytes, so each coding has its own
         headers = {
             hdrs.CACHE_CONTROL: _KEEP_FOR_EVER if request.query.get("v") == self._version else _KEEP,

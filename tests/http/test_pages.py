@@ -27,7 +27,9 @@ async def client() -> AsyncIterator[TestClient[Any, Any]]:
 @pytest.mark.parametrize("path", ALL)
 async def test_each_file_is_compressed_for_who_takes_that(client: TestClient[Any, Any], path: str):
     plain = await client.get(path, headers={"Accept-Encoding": "identity"})
-    packed = await client.get(path, headers={"Accept-Encoding": "br, gzip"})
+    packed = await client.get(path, headers={"Accept-Encoding": "br, GZIP"})
+    refused = await client.get(path, headers={"Accept-Encoding": "br, gzip;q=0"})
+    assert "Content-Encoding" not in refused.headers
     assert "Content-Encoding" not in plain.headers
     assert packed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(await packed.read()) == await plain.read()
