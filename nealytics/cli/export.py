@@ -129,6 +129,8 @@ def export_(
     """
     if tenant is not None and project is None:
         raise click.UsageError("--tenant needs --project: tenants of the same name may be in several.")
+    if from_ms is not None and to_ms is not None and from_ms > to_ms:
+        raise click.UsageError("--from is later than --to; swap the two")
     config = load(config_path)
     form, packing = format_of(file, form)
     if end and form == "native":

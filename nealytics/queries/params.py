@@ -361,9 +361,13 @@ class Arguments:
         if to_ms is None:
             to_ms = self.now_ms
         if from_ms > to_ms:
-            detail = "Without to, the range ends now."
-            if from_ms == to_ms + 1 and zone is not None:
-                detail = f"If the clocks of {zone} skip this time: nothing happened in it."
+            detail = "Without to, the range ends now." if self.text("to") is None else "Swap the two."
+            if from_ms == to_ms + 1:
+                # A time that the clocks skip, or less than a millisecond.
+                detail += " Between the two there is no millisecond"
+                detail += (
+                    "." if zone is None else f", for example because the clocks of {zone} skip this time."
+                )
             raise invalid("from", f"from ({iso_utc(from_ms)}) is later than to ({iso_utc(to_ms)})", detail)
         return from_ms, to_ms
 

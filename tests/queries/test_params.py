@@ -431,7 +431,29 @@ def test_a_range_within_a_time_that_the_clocks_skip_is_refused_and_says_so():
     asked = arguments(("tz", "Pacific/Apia"), ("from", "2011-12-30"), ("to", "2011-12-30"))
     with pytest.raises(Refused) as refused:
         asked.range_ms()
-    assert refused.value.detail == "If the clocks of Pacific/Apia skip this time: nothing happened in it."
+    assert refused.value.detail == (
+        "Swap the two. Between the two there is no millisecond, for example because the clocks of Pacific/Apia"
+        " skip this time."
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "detail"),
+    [
+        ([("from", "2024-06-16")], "Without to, the range ends now."),
+        ([("from", "2024-06-03"), ("to", "2024-06-01")], "Swap the two."),
+        (
+            [("from", "2024-06-01T10:00:00.0001"), ("to", "2024-06-01T10:00:00.0002")],
+            "Swap the two. Between the two there is no millisecond.",
+        ),
+    ],
+)
+def test_a_range_that_ends_before_it_begins_is_refused_with_what_to_do(
+    pairs: list[tuple[str, str]], detail: str
+):
+    with pytest.raises(Refused) as refused:
+        arguments(*pairs).range_ms()
+    assert (refused.value.field, refused.value.detail) == ("from", detail)
 
 
 def test_a_zone_that_makes_no_sense_is_refused_also_where_it_decides_nothing():
