@@ -432,8 +432,8 @@ def test_a_range_within_a_time_that_the_clocks_skip_is_refused_and_says_so():
     with pytest.raises(Refused) as refused:
         asked.range_ms()
     assert refused.value.detail == (
-        "Swap the two. Between the two there is no millisecond, for example because the clocks of Pacific/Apia"
-        " skip this time."
+        "Swap the two. Between the two there is no millisecond, for example because the clocks of"
+        " Pacific/Apia skip this time."
     )
 
 
