@@ -35,7 +35,7 @@ class ClaimNames(msgspec.Struct, frozen=True):
 
     tenant: str = "tenant_id"
     project: str = "project_id"
-    fixed_project: str = ""  # of all its tokens; what they say about it is then not looked at
+    fixed_project: str = ""  # of all its tokens; what they say about it is then ignored
     project_scope: bool = True  # whether `scope` "project" without a tenant opens all tenants
 
 
@@ -47,7 +47,7 @@ def look_up(claims: dict[str, Any], name: str) -> Any:
 
     The longest part of the name that is a claim is taken, and there is no second try: which claim is read
     depends on the name and on the claims' names only. A path that breaks off gives None and not `ABSENT`: its
-    first part is there, so somebody has lost the rest.
+    first part is there, so the rest is missing by mistake.
     """
     if name in claims:
         return claims[name]

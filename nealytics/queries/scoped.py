@@ -66,7 +66,7 @@ class Events:
         limits: Mapping[str, Setting] | None = None,
         received: Callable[[int], None] | None = None,
     ) -> None:
-        """`received` is told how many bytes the answers to `rows` have, as they come."""
+        """`received` is called with the bytes of the answers to `rows`, as they arrive."""
         self._client = client
         self._received = received
         self._database = database
