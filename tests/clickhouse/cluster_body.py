@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class InProcess:
     def __init__(self, engine: session.Session) -> None:
         self.engine = engine
         self.addresses = Addresses(("in-process",))
+        self.damaged: dict[str, str] = {}
 
     async def meet(self, address: Address) -> None:
         pass
@@ -235,5 +237,9 @@ async def number(client: InProcess, table: str) -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(main(Path(sys.argv[1])))), flush=True)
+    try:
+        print(json.dumps(asyncio.run(main(Path(sys.argv[1])))), flush=True)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # the engine's own end may never come
     os._exit(0)

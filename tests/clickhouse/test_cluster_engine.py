@@ -23,7 +23,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     directory = tmp_path_factory.mktemp("cluster")
     body = [sys.executable, "-m", "tests.clickhouse.cluster_body", str(directory)]
     ended = subprocess.run(
-        body, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False
+        body, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=280, check=False
     )
     assert ended.returncode == 0, ended.stderr
     answer: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
