@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from nealytics import demo
 from tests.browser.conftest import Open, Site, until
 from tests.browser.test_dashboard import ZONE, chosen, day_of, number, today, wait_for
 from tests.e2e.node import token
@@ -175,14 +174,14 @@ def test_markup_in_a_session_id_stays_text(site: Site, opened: Open):
     assert page.locator("img").count() == 0
 
 
-LIVE = f'document.querySelector("nealytics-live").getToken = () => "{token(demo.PROJECT, "live")}";'
+LIVE = f'document.querySelector("nealytics-live").getToken = () => "{token("live", "live")}";'
 
 
 def live_event(name: str) -> dict[str, Any]:
     return {
         "eventId": str(uuid4()),
-        "projectId": "demo",
-        "tenantId": "live",  # of its own, so that other tests keep their numbers
+        "projectId": "live",  # of its own, so that other tests keep their numbers
+        "tenantId": "live",
         "sessionId": "live",
         "userId": "live-user",
         "eventType": name,

@@ -8,18 +8,36 @@ import { css, html, nothing, type PropertyValues, type TemplateResult } from "li
 
 import { type Answer, QueryError, type Question } from "../data/client.ts";
 import type { Asker } from "../data/page.ts";
+import { PageState } from "../data/url.ts";
 import { COMPARISONS, isDay, preset, PRESETS, type Range } from "../data/range.ts";
 import { ENGLISH, type Key } from "../text/messages.ts";
 import { WithPage } from "./base.ts";
-import { icon } from "./dom.ts";
+import { download, icon } from "./dom.ts";
 import { NealyticsProperties, type Property } from "./properties.ts";
 import { controls, theme } from "./styles.ts";
 
+const STATE_EVENTS = ["nealytics-range-change", "nealytics-filter-change"];
+const TENANT = "tenant_id:eq:";
+const TENANTS_MAX = 500;
+
 export class NealyticsDashboard extends WithPage {
-  static override properties = { funnel: {}, open: { state: true }, has: { state: true } };
+  static override properties = {
+    funnel: {},
+    syncUrl: { attribute: "sync-url" },
+    open: { state: true },
+    has: { state: true },
+    tenants: { state: true },
+    said: { state: true },
+  };
   /** Steps of a funnel in the layout, as `<nealytics-funnel steps>` takes them. */
   declare funnel: string | undefined;
-  declare protected open: "range" | "compare" | undefined;
+  /** Keeps range, comparison and filters in the address of the page; its value is the prefix there. */
+  declare syncUrl: string | undefined;
+  declare protected open: "range" | "compare" | "more" | undefined;
+  /** Of the whole project, if the token opens it. */
+  declare protected tenants: readonly string[] | undefined;
+  /** For a moment, after something was done that shows nothing else. */
+  declare protected said: string;
   declare protected has: { items: boolean; users: boolean; keys: boolean };
 
   static override styles = [
@@ -38,6 +56,23 @@ export class NealyticsDashboard extends WithPage {
       }
       .chips {
         display: contents;
+      }
+      .end {
+        margin-inline-start: auto;
+      }
+      .bar .said {
+        color: var(--_muted);
+        font-size: 13px;
+      }
+      select {
+        min-height: 34px;
+        max-width: 200px;
+        padding: 0 8px;
+        border: 1px solid var(--_border);
+        border-radius: 8px;
+        background: var(--_sheet);
+        text-overflow: ellipsis;
+        cursor: pointer;
       }
       .chip {
         display: inline-flex;
@@ -106,9 +141,11 @@ export class NealyticsDashboard extends WithPage {
         }
       }
       @container page (max-width: 600px) {
-        .sheet {
+        .sheet,
+        .sheet.end {
           position: fixed;
-          inset: auto 0 0 0;
+          inset-block: auto 0;
+          inset-inline: 0;
           border-radius: 16px 16px 0 0;
           padding: 12px 12px max(16px, env(safe-area-inset-bottom));
           box-shadow: 0 -8px 40px rgb(0 0 0 / 25%);
@@ -116,17 +153,22 @@ export class NealyticsDashboard extends WithPage {
         .item {
           min-height: 44px;
         }
-        .bar {
-          flex-wrap: nowrap;
-          overflow-x: auto;
-          scrollbar-width: none;
+        /* One line, and what narrows the page below it. */
+        .bar select,
+        .chip {
+          order: 1;
+        }
+        .bar select {
+          flex: 1 0 100%;
+          max-width: none;
+          min-height: 40px;
         }
         [part="compare"] .name {
           display: none;
         }
       }
       @media print {
-        .bar .menu {
+        .bar .menu.end {
           display: none;
         }
       }
@@ -134,9 +176,11 @@ export class NealyticsDashboard extends WithPage {
   ];
 
   #asker: Asker | undefined;
+  #state: PageState | undefined;
 
   constructor() {
     super();
+    this.said = "";
     // Until the first answer says otherwise: so that all of it is asked at once.
     this.has = { items: true, users: true, keys: true };
   }
@@ -147,13 +191,21 @@ export class NealyticsDashboard extends WithPage {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    if (this.childElementCount > 0) return;
-    // What the layout depends on, asked with the first request of the page.
+    if (this.syncUrl !== undefined) {
+      this.#state = new PageState(this.page, this.syncUrl || "nealytics");
+      this.#state.read(location.href);
+      window.addEventListener("popstate", this.#read);
+      for (const event of STATE_EVENTS) this.page.addEventListener(event, this.#write);
+    }
+    // What the controls and the layout depend on, asked with the first request of the page.
     this.#asker = {
       questions: () => ({
         summary: { endpoint: "summary" },
-        items: { endpoint: "top", dimension: "item_id", limit: 8 },
-        keys: NealyticsProperties.question(8),
+        ...(this.childElementCount > 0
+          ? {}
+          : { items: { endpoint: "top", dimension: "item_id", limit: 8 }, keys: NealyticsProperties.question(8) }),
+        // All of them, also while one is chosen.
+        ...(this.tenants ? { tenants: { endpoint: "top", dimension: "tenant_id", limit: TENANTS_MAX, filter: null } } : {}),
       }),
       receive: (answers) => this.#adapt(answers),
       waiting: () => {},
@@ -164,11 +216,31 @@ export class NealyticsDashboard extends WithPage {
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     if (this.#asker) this.page.remove(this.#asker);
+    window.removeEventListener("popstate", this.#read);
+    for (const event of STATE_EVENTS) this.page.removeEventListener(event, this.#write);
   }
+
+  readonly #write = (): void => {
+    const address = this.#state?.write(location.href) ?? location.href;
+    if (address !== location.href) history.pushState(history.state, "", address);
+  };
+
+  readonly #read = (): void => {
+    // Each step would write an address of its own.
+    for (const event of STATE_EVENTS) this.page.removeEventListener(event, this.#write);
+    this.#state?.read(location.href);
+    for (const event of STATE_EVENTS) this.page.addEventListener(event, this.#write);
+  };
 
   #adapt(answers: Record<string, Answer | QueryError>): void {
     const of = <T>(name: string): T | undefined => (answers[name] instanceof QueryError ? undefined : (answers[name] as T));
-    const summary = of<{ users: number; events: number }>("summary");
+    const summary = of<{ users: number; events: number; tenantId?: string }>("summary");
+    const tenants = of<{ items: { key: string }[] }>("tenants")?.items.map(({ key }) => key);
+    if (tenants) this.tenants = tenants;
+    else if (summary && summary.tenantId === undefined && !this.tenants) {
+      this.tenants = [];
+      this.page.askAgain(this.#asker as Asker);
+    } else if (summary?.tenantId !== undefined) this.tenants = undefined;
     if (!summary?.events) return; // an empty range says nothing about the next one
     const keys = NealyticsProperties.listed(of<{ keys: Property[] }>("keys"));
     const has = {
@@ -187,18 +259,27 @@ export class NealyticsDashboard extends WithPage {
   override render(): TemplateResult {
     return html`<div class="bar" part="controls" @keydown=${this.#escape} @focusout=${this.#left}>
         ${this.#rangeMenu()}${this.#compareMenu()}
-        <div class="chips">${this.page.filters.map((filter) => this.#chip(filter))}</div>
+        ${this.tenants?.length ? this.#tenantMenu(this.tenants) : nothing}
+        <div class="chips">${this.page.filters.filter((filter) => !this.tenants || !filter.startsWith(TENANT)).map((filter) => this.#chip(filter))}</div>
+        ${this.#moreMenu()}
       </div>
       ${this.childElementCount > 0 ? html`<slot></slot>` : this.#layout()}`;
   }
 
   #layout(): TemplateResult {
     const { items, users, keys } = this.has;
+    const tenants = this.tenants && !this.#tenant;
     return html`<div class="layout" part="layout">
       <nealytics-figures class="wide"></nealytics-figures>
       <nealytics-timeseries class="wide"></nealytics-timeseries>
+      ${tenants
+        ? html`<nealytics-timeseries group-by="tenant_id" kind="line" heading=${this.format.text("tenant_id")}></nealytics-timeseries>
+            <nealytics-top dimension="tenant_id"></nealytics-top>`
+        : nothing}
       <nealytics-top dimension="event_type"></nealytics-top>
       ${items ? html`<nealytics-top dimension="item_id"></nealytics-top>` : nothing}
+      ${users ? html`<nealytics-active></nealytics-active>` : nothing}
+      <nealytics-heatmap class=${users ? "" : "wide"}></nealytics-heatmap>
       ${this.funnel ? html`<nealytics-funnel class="wide" steps=${this.funnel}></nealytics-funnel>` : nothing}
       ${users ? html`<nealytics-retention class=${keys ? "" : "wide"}></nealytics-retention>` : nothing}
       ${keys ? html`<nealytics-properties class=${users ? "" : "wide"}></nealytics-properties>` : nothing}
@@ -254,7 +335,75 @@ export class NealyticsDashboard extends WithPage {
     </span>`;
   }
 
-  #toggle(menu: "range" | "compare"): void {
+  get #tenant(): string | undefined {
+    return this.page.filters.find((filter) => filter.startsWith(TENANT))?.slice(TENANT.length);
+  }
+
+  #tenantMenu(tenants: readonly string[]): TemplateResult {
+    const f = this.format;
+    const tenant = this.#tenant;
+    const choose = (event: Event): void => {
+      const { value } = event.target as HTMLSelectElement;
+      const others = this.page.filters.filter((filter) => !filter.startsWith(TENANT));
+      this.page.filters = value ? [...others, TENANT + value] : others;
+    };
+    const shown = tenant === undefined || tenants.includes(tenant) ? tenants : [tenant, ...tenants];
+    return html`<select part="tenant" aria-label=${f.text("tenant_id")} @change=${choose}>
+      <option value="" .selected=${tenant === undefined}>${f.text("all_tenants")}</option>
+      ${shown.map((one) => html`<option value=${one} .selected=${one === tenant}>${one}</option>`)}
+    </select>`;
+  }
+
+  #moreMenu(): TemplateResult {
+    const f = this.format;
+    const item = (key: Key, act: () => void): TemplateResult =>
+      html`<button class="item" @click=${() => this.#close(act)}>${f.text(key)}</button>`;
+    return html`<span class="said end" role="status">${this.said}</span><div class="menu">
+      <button class="button icon" part="more" aria-haspopup="dialog" aria-label=${f.text("more")} aria-expanded=${this.open === "more"} @click=${() => this.#toggle("more")}>
+        ${icon("more")}
+      </button>
+      ${this.open === "more"
+        ? html`<div class="sheet end" role="dialog" aria-label=${f.text("more")}>
+            ${item("download_all", () => void this.#export())}
+            ${this.#state ? item("copy_link", () => void this.#copyLink()) : nothing}
+            ${item("print", () => window.print())}
+          </div>`
+        : nothing}
+    </div>`;
+  }
+
+  async #copyLink(): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(this.#state?.write(location.href) ?? location.href);
+      this.#say(this.format.text("copied"));
+    } catch (error) {
+      console.warn(`nealytics: the browser does not allow to copy: ${String(error)}`);
+      this.#say(this.format.text("copy_failed"));
+    }
+  }
+
+  /** All events of the range and the filters, as the export route writes them. */
+  async #export(): Promise<void> {
+    const { from, to, tz, filter } = this.page.shared;
+    const query = new URLSearchParams([["format", "csv"], ["from", from], ["to", to], ["tz", tz], ...filter.map((one) => ["filter", one])]);
+    this.#say(`${this.format.text("loading")} …`, Number.POSITIVE_INFINITY);
+    try {
+      // By fetch, since a link could not send the token; so the browser holds the file until it is complete.
+      const response = await this.page.client.fetch(`api/v1/telemetry/export?${query}`, {});
+      download(`events-${from}-${to}.csv`, await response.blob(), "text/csv;charset=utf-8");
+      this.#say("");
+    } catch (error) {
+      console.warn(`nealytics: export: ${String(error)}`);
+      this.#say(this.format.text(error instanceof QueryError && error.code === "offline" ? "offline" : "export_failed"));
+    }
+  }
+
+  #say(text: string, ms = 4_000): void {
+    this.said = text;
+    if (Number.isFinite(ms)) setTimeout(() => (this.said = this.said === text ? "" : this.said), ms);
+  }
+
+  #toggle(menu: "range" | "compare" | "more"): void {
     this.open = this.open === menu ? undefined : menu;
   }
 

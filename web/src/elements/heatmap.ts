@@ -101,7 +101,7 @@ export class NealyticsHeatmap extends Card {
     const longest = Math.max(...weekdaysOf(f.lang).map((weekday) => f.weekday(weekday).length));
     return html`<table part="table" ${cssVar("--first", `${longest}ch`)}>
       <thead><tr>
-        <th></th>
+        <th scope="col"><span class="sr">${f.text("weekday")}</span></th>
         ${hours.map((hour) => html`<th scope="col"><span class=${hour % 6 ? "sr" : ""}>${f.hour(hour)}</span></th>`)}
       </tr></thead>
       <tbody>${weekdaysOf(f.lang).map((weekday) => html`<tr>

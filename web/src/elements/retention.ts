@@ -74,6 +74,11 @@ export class NealyticsRetention extends Card {
         color: var(--_muted);
       }
       /* The first periods tell most: where there is no room for all, the later ones go. */
+      @container (max-width: 560px) {
+        tr > :nth-child(n + 10) {
+          display: none;
+        }
+      }
       @container (max-width: 470px) {
         tr > :nth-child(n + 8) {
           display: none;
@@ -81,6 +86,11 @@ export class NealyticsRetention extends Card {
       }
       @container (max-width: 380px) {
         tr > :nth-child(n + 6) {
+          display: none;
+        }
+      }
+      @container (max-width: 310px) {
+        tr > :nth-child(n + 5) {
           display: none;
         }
       }

@@ -1,0 +1,59 @@
+/**
+ * The state of a page in a query string, under one prefix: `?nealytics-range=7d&nealytics-filter=…`.
+ *
+ * What is as the element's attributes say is left out, and parameters of others stay as they are.
+ */
+
+import type { Page } from "./page.ts";
+import { COMPARISONS, type Comparison, isDay, type Preset, preset, PRESETS } from "./range.ts";
+
+export class PageState {
+  readonly #start: Readonly<Record<string, readonly string[]>>;
+
+  /** What `page` has at the moment is left out of every address. */
+  constructor(
+    private readonly page: Page,
+    private readonly prefix: string,
+  ) {
+    this.#start = this.#values();
+  }
+
+  /** `address` with the state of the page in it. */
+  write(address: string): string {
+    const url = new URL(address);
+    for (const [name, values] of Object.entries(this.#values())) {
+      const key = `${this.prefix}-${name}`;
+      url.searchParams.delete(key);
+      if (String(values) === String(this.#start[name])) continue;
+      // An empty one says that there is none, where an attribute has some.
+      for (const value of values.length > 0 ? values : [""]) url.searchParams.append(key, value);
+    }
+    return url.href;
+  }
+
+  /** Brings the page to the state in `address`. What makes no sense there is as at the start. */
+  read(address: string): void {
+    const found = new URL(address).searchParams;
+    const of = (name: string): readonly string[] => {
+      const values = found.getAll(`${this.prefix}-${name}`);
+      return values.length > 0 ? values.filter(Boolean) : (this.#start[name] ?? []);
+    };
+    const now = this.#values();
+    const [range = ""] = of("range");
+    const [from = "", to = ""] = range.split("..");
+    if (range !== now["range"]?.[0]) {
+      if ((PRESETS as readonly string[]).includes(range)) this.page.range = preset(range as Preset, this.page.today);
+      else if (isDay(from) && isDay(to) && from <= to) this.page.range = { from, to };
+    }
+    const [comparison = ""] = of("compare");
+    if (comparison !== this.page.comparison && (COMPARISONS as readonly string[]).includes(comparison)) {
+      this.page.comparison = comparison as Comparison;
+    }
+    if (String(of("filter")) !== String(now["filter"])) this.page.filters = of("filter");
+  }
+
+  #values(): Record<string, readonly string[]> {
+    const { range, comparison, filters } = this.page;
+    return { range: [range.preset ?? `${range.from}..${range.to}`], compare: [comparison], filter: filters };
+  }
+}
