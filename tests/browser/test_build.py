@@ -1,5 +1,6 @@
 """What the node serves is what the sources in `web/` make."""
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -9,7 +10,6 @@ import pytest
 
 WEB = Path(__file__).parent.parent.parent / "web"
 BUILT = WEB.parent / "nealytics" / "web"
-KIB = 1024
 
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None or not (WEB / "node_modules" / "esbuild").is_dir(),
@@ -39,6 +39,10 @@ def test_the_sources_have_no_type_errors():
 def test_the_tests_of_the_sources_pass():
     ran = subprocess.run(["node", "--test", "test/"], cwd=WEB, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout
+
+
+def test_the_script_of_all_elements_has_at_most_50_kilobytes_compressed():
+    assert len(gzip.compress((BUILT / "embed.js").read_bytes(), 9)) <= 50_000
 
 
 def test_the_lock_file_has_a_hash_for_each_package_and_no_address():
