@@ -121,7 +121,8 @@ def flags(output: Path, jobs: int) -> list[str]:
         "--include-package=tzdata",
         "--include-package-data=tzdata:zones",
         "--include-package-data=certifi",
-        "--include-package-data=nealytics.web",
+        # Beside the executable, which has the package's name: no folder can have that, too.
+        "--include-data-dir=nealytics/web=web",
         "--include-package=lz4.frame",
         # Link-time optimization takes several times as long, and measured nothing that is worth it.
         "--lto=no",

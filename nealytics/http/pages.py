@@ -11,24 +11,32 @@ nothing from elsewhere, and `web.frame_ancestors` says who may frame them.
 
 import gzip
 import hashlib
-from importlib import resources
+from pathlib import Path
 
 from aiohttp import hdrs, web
 
 from nealytics.config import WebConfig
 from nealytics.http.accept import weights
 from nealytics.http.responses import names_tag
+from nealytics.process import is_compiled
 
 _KEEP = "public, max-age=3600"
 _KEEP_FOR_EVER = "public, max-age=31536000, immutable"
 _TYPES = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
 
 
+def folder() -> Path:
+    """Where the files are: in the package, or beside the executable, which holds the package in itself."""
+    if is_compiled():
+        return Path("/proc/self/exe").resolve().parent / "web"
+    return Path(__file__).parent.parent / "web"
+
+
 class Asset:
     """One file, as it is and compressed."""
 
     def __init__(self, name: str, headers: dict[str, str]) -> None:
-        plain = resources.files("nealytics.web").joinpath(name).read_bytes()
+        plain = (folder() / name).read_bytes()
         self._version = hashlib.blake2b(plain, digest_size=8).hexdigest()
         self._bodies = {"": plain, "gzip": gzip.compress(plain, mtime=0)}
         self._content_type = _TYPES[name.rpartition(".")[2]]
