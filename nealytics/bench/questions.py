@@ -48,6 +48,7 @@ QUESTIONS = (
     ("summary", "filter=meta:device:eq:mobile"),
     ("funnel", _FUNNEL),
     ("funnel", f"{_FUNNEL}&by=session"),
+    ("heatmap", "tz=Europe/Berlin"),
     ("retention", "interval=week"),
     ("paths", "event=product_view&depth=3"),
     ("properties", ""),

@@ -77,6 +77,7 @@ def test_import_survives_kills_of_worker_engine_and_supervisor(tmp_path: Path, w
             ingest.rate_limit_window_s = 1
             commit.batch_rows_max = 1000
             query.limit_max = 100000
+            query.page_bytes_max = 67108864
         """,
     )
     killed = {"worker": 0, "embedded-child": 0, "supervisor": 0}

@@ -381,5 +381,5 @@ def test_events_that_the_schema_allows_are_taken(taking: Served, path: str):
 
 def test_an_event_that_the_schema_does_not_allow_is_refused(taking: Served):
     checks = [*CHECKS, negative_data_rejection]
-    # The rest has nothing wrong but query parameters that nobody knows.
-    assert ask(taking, document(CONFIG), TRACK, GenerationMode.NEGATIVE, checks)[400] > EXAMPLES / 2
+    # The rest has nothing wrong but query parameters that nobody knows: about half of them.
+    assert ask(taking, document(CONFIG), TRACK, GenerationMode.NEGATIVE, checks)[400] > EXAMPLES / 4
