@@ -1,4 +1,4 @@
-"""What `/ready` is told of the events that wait."""
+"""When events that wait in the log make `/ready` answer 503."""
 
 from types import SimpleNamespace
 from typing import Any
