@@ -135,7 +135,7 @@ async def _apply(config: Config, *, shorten_retention: bool, yes: bool) -> None:
 
 
 async def _migrate(config: Config, slice_rows: int) -> None:
-    # A slice may take long, and who asks is a person at a terminal.
+    # A slice may take long, and a person at a terminal can wait for it.
     clickhouse = msgspec.structs.replace(config.clickhouse, insert_timeout_s=MIGRATION_TIMEOUT_S)
     async with running_engine(config), ClickHouseClient(endpoint_of(config), clickhouse) as client:
         async for line in Migration(client, clickhouse, slice_rows=slice_rows).run():

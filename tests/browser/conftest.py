@@ -12,13 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nealytics import demo
-from tests.e2e.node import KEY, Node, token
+from tests.e2e.node import Node, token
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -89,7 +88,6 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     now = datetime.now(UTC)
     events = list(demo.events(now))
-    # Markup in every field, as the tenant of a hostile customer might have it.
     with Node(tmp_path_factory.mktemp("browser")) as node:
         node.wait_ready()
         for first in range(0, len(events), 1_000):
@@ -155,6 +153,3 @@ def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.05)
-
-
-__all__ = ["KEY", "Open", "Path", "Site", "until"]

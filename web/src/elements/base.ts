@@ -58,7 +58,6 @@ export abstract class WithPage extends LitElement {
       const parent: Element | null = node instanceof Element ? node.parentElement : null;
       node = parent ?? (node.getRootNode() as ShadowRoot).host ?? null;
       if (node instanceof WithPage && node.ownsPage) return node;
-      if (node === document.documentElement || (node as unknown) === undefined) return undefined;
     }
     return undefined;
   }
@@ -209,11 +208,9 @@ export abstract class Card extends WithPage implements Asker {
   }
 
   receive(answers: Answers): void {
-    const failed = Object.values(answers).some((answer) => answer instanceof QueryError);
-    // A picture that is there stays while the network is away; what has failed for another reason says so.
     this.answers = answers;
     this.state = "ready";
-    if (failed) for (const answer of Object.values(answers)) if (answer instanceof QueryError) this.#report(answer);
+    for (const answer of Object.values(answers)) if (answer instanceof QueryError) this.#report(answer);
     this.requestUpdate();
   }
 
