@@ -19,7 +19,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from nealytics.auth.api_keys import ApiKeys
-from nealytics.auth.jwt import CLAIM_CHARS_MAX, TokenVerifier
+from nealytics.auth.claims import CLAIM_CHARS_MAX
+from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.token_rate import TokenRate
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of

@@ -24,6 +24,7 @@ from nealytics.event import is_text
 
 WHOLE_PROJECT = "project"
 
+CLAIM_CHARS_MAX = 256
 FILTERS_MAX = 20  # also of a request
 FILTER_CHARS_MAX = 1_024
 ENDPOINTS_MAX = 50

@@ -9,12 +9,12 @@ because what is asked of them is ours: `exp` must be there and be a number, and 
 import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 from jwt.api_jws import PyJWS
 
-from nealytics.auth.claims import WHOLE_PROJECT, ClaimNames, scope_from
+from nealytics.auth.claims import CLAIM_CHARS_MAX, scope_from
 from nealytics.auth.issuers import INVALID_TOKEN, Issuer, Issuers, unauthorized
 from nealytics.auth.jwks import RETRY_MAX_S, Jwks
 from nealytics.auth.keys import ALGORITHMS, HS256, candidates
@@ -22,16 +22,8 @@ from nealytics.auth.scope import Scope
 from nealytics.config import AuthConfig
 from nealytics.errors import Refused
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-    PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
-
 # With groups and roles in it, an identity provider's token may have several KB.
 TOKEN_BYTES_MAX = 16 * 1024
-CLAIM_CHARS_MAX = 256
 
 # The end of the year 9999. No date library goes beyond it, so such an `exp` is a mistake or a trick, no end.
 EPOCH_S_MAX = 253_402_300_799
@@ -195,33 +187,6 @@ class _UnknownKey(Refused):
     def __init__(self, status: int, code: str, message: str, *, key_set: Jwks, **more: Any) -> None:
         super().__init__(status, code, message, **more)
         self.key_set = key_set
-
-
-def mint(
-    key: "str | PrivateKey",
-    project_id: str,
-    tenant_id: str | None,
-    expires_s: float,
-    now: float,
-    *,
-    algorithm: str = HS256,
-    kid: str = "",
-    names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
-    claims: dict[str, object] | None = None,
-) -> str:
-    """A token for one tenant, or for the whole project (None), good until `now + expires_s`.
-
-    `claims` (`iss`, `aud`, `filters` …) stand in it as well.
-    """
-    whose = {names.project: project_id}
-    whose |= {"scope": WHOLE_PROJECT} if tenant_id is None else {names.tenant: tenant_id}
-    times = {"iat": int(now), "exp": int(now + expires_s)}
-    return jwt.encode(
-        {**(claims or {}), **whose, **times},
-        key.encode() if isinstance(key, str) else key,
-        algorithm=algorithm,
-        headers={"kid": kid} if kid else None,
-    )
 
 
 def _token_of(header: str | None) -> str:

@@ -24,7 +24,8 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
-from nealytics.auth.jwt import TokenVerifier, mint
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.auth.minting import mint
 from nealytics.bench import processes
 from nealytics.bench.load import Result
 from nealytics.bench.machine import Machine, Say, introduce, machine_at

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from nealytics.auth.jwt import mint
+from nealytics.auth.minting import mint
 from nealytics.bench import events, processes
 from nealytics.bench.load import quantile
 from nealytics.bench.machine import Machine, Say, introduce, machine_at

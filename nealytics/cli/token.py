@@ -5,26 +5,21 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from nealytics.auth.claims import ClaimNames, scope_from
-from nealytics.auth.jwt import CLAIM_CHARS_MAX, mint
+from nealytics.auth import minting
+from nealytics.auth.claims import ClaimNames
 from nealytics.auth.keys import PUBLIC_ALGORITHMS
+from nealytics.auth.minting import Signer, private_signer
 from nealytics.cli.options import config_option
 from nealytics.config import AuthConfig, load
-from nealytics.config.pem import checked
 from nealytics.errors import ConfigError, NealyticsError, Refused
 from nealytics.queries import ENDPOINTS, STREAMS
 from nealytics.queries.filters import parse_filter
 
-if TYPE_CHECKING:
-    from nealytics.auth.jwt import PrivateKey
-
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _EXPIRES_S_MAX = 10 * 366 * 86_400
-_MAKE_A_PAIR = "make one with: openssl genpkey -algorithm ed25519"
 
 
 def seconds_of(ctx: click.Context, param: click.Parameter, value: str) -> int:
@@ -147,18 +142,12 @@ def token(
                 f"write 1 to {config.ingest.identifier_chars_max} characters", param_hint=f"'{name}'"
             )
     claims: dict[str, object] = {
-        "sub": subject,
-        "filters": list(filters),
-        "endpoints": list(endpoints),
+        "sub": subject or None,
+        "filters": list(filters) or None,
+        "endpoints": list(endpoints) or None,
         "rps": rps,
     }
     click.echo(signed(config.auth, signer, project, tenant, expires, claims))
-
-
-class Signer(NamedTuple):
-    key: "str | PrivateKey"
-    algorithm: str
-    kid: str
 
 
 def signed(
@@ -169,21 +158,19 @@ def signed(
     expires_s: int,
     claims: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
-    """A token that this node accepts. Raises `click.ClickException` for claims that it would not."""
-    own = {"iss": auth.jwt_issuer, "aud": auth.jwt_audience, **claims}
-    own = {name: value for name, value in own.items() if value}
-    _check(own)
-    return mint(
-        signer.key,
-        project,
-        tenant,
-        expires_s,
-        time.time(),
-        algorithm=signer.algorithm,
-        kid=signer.kid,
-        names=ClaimNames(auth.tenant_claim, auth.project_claim),
-        claims=own,
-    )
+    """A token that this node accepts. Raises `NealyticsError` for claims that it would not."""
+    try:
+        return minting.signed(
+            signer,
+            project,
+            tenant,
+            expires_s,
+            time.time(),
+            names=ClaimNames(auth.tenant_claim, auth.project_claim),
+            claims={"iss": auth.jwt_issuer or None, "aud": auth.jwt_audience or None, **claims},
+        )
+    except Refused as refused:
+        raise NealyticsError(f"token: {refused.message}") from None
 
 
 def shared_signer(auth: AuthConfig, kid: str) -> Signer:
@@ -213,43 +200,11 @@ def shared_signer(auth: AuthConfig, kid: str) -> Signer:
 
 
 def _private_signer(path: Path, algorithm: str | None, kid: str) -> Signer:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
+        return private_signer(path.read_bytes(), algorithm, kid)
     except OSError as error:
         raise NealyticsError(
             f"token: {path} cannot be read: {error.strerror}; name the private key"
         ) from error
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise NealyticsError(
-            f"token: {path} is not a private key in PEM without a password; {_MAKE_A_PAIR}"
-        ) from None
-    match key:
-        case RSAPrivateKey():
-            fits = "RS256"
-        case EllipticCurvePrivateKey():
-            fits = "ES256"
-        case Ed25519PrivateKey():
-            fits = "EdDSA"
-        case _:
-            raise NealyticsError(
-                f"token: {path} is neither an RSA, nor an EC, nor an Ed25519 key; {_MAKE_A_PAIR}"
-            )
-    try:
-        checked(key.public_key(), algorithm or fits)
     except ValueError as error:
         raise NealyticsError(f"token: {path} {error}") from None
-    return Signer(key, algorithm or fits, kid)
-
-
-def _check(claims: dict[str, object]) -> None:
-    """Makes no token that the node would refuse."""
-    try:
-        scope_from({**claims, "project_id": "p", "tenant_id": "t"}, b"", claim_chars_max=CLAIM_CHARS_MAX)
-    except Refused as refused:
-        raise NealyticsError(f"token: {refused.message}") from None

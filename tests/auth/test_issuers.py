@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 from jwt.api_jws import PyJWS
 
-from nealytics.auth.jwt import TokenVerifier, mint
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.auth.minting import mint
 from nealytics.config import AuthConfig, IssuerConfig, JwtKey
 from nealytics.errors import Refused
 from tests.fakes.issuer import Issuer, IssuerKey

@@ -24,8 +24,9 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from nealytics.auth import jwks
 from nealytics.auth.jwks import ASK_AGAIN_S, SET_BYTES_MAX, SET_KEYS_MAX, Jwks, fresh_s, keys_of
-from nealytics.auth.jwt import TokenVerifier, mint
+from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.keys import PUBLIC_ALGORITHMS
+from nealytics.auth.minting import mint
 from nealytics.config import AuthConfig, JwtKey
 from nealytics.errors import Refused
 from tests.fakes.issuer import Issuer, IssuerKey

@@ -9,7 +9,8 @@ from typing import Any
 import jwt
 import pytest
 
-from nealytics.auth.jwt import TOKEN_BYTES_MAX, TokenVerifier, mint
+from nealytics.auth.jwt import TOKEN_BYTES_MAX, TokenVerifier
+from nealytics.auth.minting import mint
 from nealytics.config import AuthConfig
 from nealytics.errors import Refused
 

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from jwt import get_algorithm_by_name
 
-from nealytics.auth.jwt import TokenVerifier, mint
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.auth.minting import mint
 from nealytics.config import AuthConfig, JwtKey
 from nealytics.errors import Refused
 from tests.fakes.issuer import IssuerKey

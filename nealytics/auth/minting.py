@@ -1,0 +1,108 @@
+"""Makes tokens, for `nealytics token` and `nealytics.client`.
+
+`signed` makes none that a node would refuse for what it says.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+import jwt
+
+from nealytics.auth.claims import CLAIM_CHARS_MAX, WHOLE_PROJECT, ClaimNames, scope_from
+from nealytics.auth.keys import HS256
+from nealytics.config.pem import checked
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
+
+
+class Signer(NamedTuple):
+    key: "str | PrivateKey"
+    algorithm: str
+    kid: str
+
+
+def signed(
+    signer: Signer,
+    project_id: str,
+    tenant_id: str | None,
+    expires_s: float,
+    now: float,
+    *,
+    names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
+    claims: Mapping[str, object] = MappingProxyType({}),
+) -> str:
+    """A token that a node accepts. Raises `Refused` for claims that it would not; None leaves a claim out."""
+    own = {name: value for name, value in claims.items() if value is not None}
+    scope_from({**own, "project_id": "p", "tenant_id": "t"}, b"", claim_chars_max=CLAIM_CHARS_MAX)
+    return mint(
+        signer.key,
+        project_id,
+        tenant_id,
+        expires_s,
+        now,
+        algorithm=signer.algorithm,
+        kid=signer.kid,
+        names=names,
+        claims=own,
+    )
+
+
+def mint(
+    key: "str | PrivateKey",
+    project_id: str,
+    tenant_id: str | None,
+    expires_s: float,
+    now: float,
+    *,
+    algorithm: str = HS256,
+    kid: str = "",
+    names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
+    claims: dict[str, object] | None = None,
+) -> str:
+    """A token for one tenant, or for the whole project (None), good until `now + expires_s`.
+
+    `claims` (`iss`, `aud`, `filters` …) stand in it as well.
+    """
+    whose = {names.project: project_id}
+    whose |= {"scope": WHOLE_PROJECT} if tenant_id is None else {names.tenant: tenant_id}
+    times = {"iat": int(now), "exp": int(now + expires_s)}
+    return jwt.encode(
+        {**(claims or {}), **whose, **times},
+        key.encode() if isinstance(key, str) else key,
+        algorithm=algorithm,
+        headers={"kid": kid} if kid else None,
+    )
+
+
+def private_signer(pem: bytes, algorithm: str | None, kid: str) -> Signer:
+    """Signs with a private key, by the algorithm that fits it unless one is given. Raises `ValueError`."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError(f"is not a private key in PEM without a password; {_MAKE_A_PAIR}") from None
+    match key:
+        case RSAPrivateKey():
+            fits = "RS256"
+        case EllipticCurvePrivateKey():
+            fits = "ES256"
+        case Ed25519PrivateKey():
+            fits = "EdDSA"
+        case _:
+            raise ValueError(f"is neither an RSA, nor an EC, nor an Ed25519 key; {_MAKE_A_PAIR}")
+    checked(key.public_key(), algorithm or fits)
+    return Signer(key, algorithm or fits, kid)
+
+
+_MAKE_A_PAIR = "make one with: openssl genpkey -algorithm ed25519"
