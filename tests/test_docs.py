@@ -34,7 +34,7 @@ def text(name: str) -> str:
 
 def test_the_table_of_metrics_is_the_list_of_metrics():
     documented = re.findall(
-        r"^\| `(nealytics_\w+)(?:\{(\w+)\})?` \| (\w+) \|", text("docs/operating.md"), re.MULTILINE
+        r"^\| `(nealytics_\w+)(?:\{(\w+)\})?` \| (\w+) \|", text("docs/monitor.md"), re.MULTILINE
     )
     assert documented == [(spec.name, spec.label, spec.kind) for spec in SPECS]
 
@@ -134,6 +134,40 @@ def test_every_relative_link_leads_somewhere(path: Path):
     links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text())
     local = [link for link in links if "://" not in link]
     assert [link for link in local if not (path.parent / link).exists()] == []
+
+
+def anchors(path: Path) -> set[str]:
+    """Those that GitHub gives to the headings of a page."""
+    text = re.sub(r"^ *```.*?^ *```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_to_a_section_leads_to_a_heading(path: Path):
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text())
+    wrong = [
+        f"{page}#{anchor}"
+        for page, anchor in links
+        if anchor not in anchors((path.parent / page) if page else path)
+    ]
+    assert wrong == []
+
+
+PAGES = ["install", "configure", "monitor", "alerts", "backup", "upgrade", "scaling", "glossary", "operating"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_for_operators_opens_with_the_question_that_it_answers(name: str):
+    _title, _blank, question = text(f"docs/{name}.md").split("\n")[:3]
+    assert re.match(r"\*\*.+\?\*\*", question), question
+
+
+def test_every_page_is_in_the_index():
+    index = text("docs/README.md")
+    pages = {path.name for path in ROOT.glob("docs/*.md")} - {"README.md", "operating.md"}
+    assert [page for page in sorted(pages) if f"]({page})" not in index] == []
 
 
 def test_settings_named_in_the_documents_exist():

@@ -1,6 +1,6 @@
 """Every number Nealytics tells about itself, and how the node's workers add them up.
 
-The table below is the whole list; docs/operating.md repeats it and a test holds the two together.
+The table below is the whole list; docs/monitor.md repeats it and a test holds the two together.
 Values live in `NodeMemory`, so `/metrics` of any worker answers for the node and a worker's restart
 resets nothing. The text format is prometheus_client's.
 """

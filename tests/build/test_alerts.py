@@ -282,9 +282,9 @@ def test_an_alert_is_complete_and_tells_its_value(alert: str):
 
 
 def test_every_alert_has_a_section_in_the_document_and_every_section_an_alert():
-    text = (ROOT / "docs" / "operating.md").read_text()
+    text = (ROOT / "docs" / "alerts.md").read_text()
     assert sorted(re.findall(r"^#+ (Nealytics[A-Z]\w*)$", text, re.MULTILINE)) == sorted(RULES)
-    page = "https://github.com/neavents/nealytics/blob/main/docs/operating.md"
+    page = "https://github.com/neavents/nealytics/blob/main/docs/alerts.md"
     for alert, rule in RULES.items():
         assert rule["annotations"]["runbook_url"] == f"{page}#{alert.lower()}"
 

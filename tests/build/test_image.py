@@ -127,7 +127,7 @@ def test_what_is_compiled_gets_past_dockerignore():
 
 def test_the_documents_name_the_images_of_this_version():
     tags = {f"{__version__}", f"{__version__}-embedded"}
-    for name in ("README.md", "docs/operating.md"):
+    for name in ("README.md", "docs/install.md"):
         assert {*re.findall(r"neavents/nealytics:([\w.-]+)", (ROOT / name).read_text())} <= tags
 
 

@@ -1,4 +1,4 @@
-"""docs/operating.md's way out of the embedded engine, and back from a backup, walked as it is written."""
+"""The move to a server and the restore of a backup, as docs/scaling.md and docs/backup.md describe them."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.node import Node, free_port, program
 from tests.engine import needs_engine, start_engine
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "operating.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "scaling.md"
 pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
 
 
@@ -65,7 +65,7 @@ def test_the_events_of_the_embedded_engine_come_along_to_a_server_once(tmp_path:
         assert node.post("batch", [event(800, "new")], query="?wait=true")[0] == 200
         assert counts(node) == {"new": 1}
 
-        script = block("Leaving the embedded engine", "sh")
+        script = block("From the embedded engine to a server", "sh")
         for told, here in {
             "DATA_DIR=old": f"DATA_DIR={home}/old",
             "nealytics export": f"{shlex.join(program())} export --config {node.config}",
