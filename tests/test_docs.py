@@ -12,7 +12,7 @@ from multidict import MultiDict
 
 from nealytics.cli import COMMANDS
 from nealytics.config import Config, QueryConfig
-from nealytics.http import openapi
+from nealytics.http import openapi, openapi_errors
 from nealytics.ingest import handlers
 from nealytics.observe.metrics import REFUSED_REASONS, SPECS
 from nealytics.queries import ENDPOINTS, STREAMS
@@ -103,7 +103,9 @@ def curl_lines(section: str) -> list[SplitResult]:
 def test_every_error_of_reading_is_in_the_document():
     told = re.findall(r"^\| (\d{3}) \| ([^|]+) \|", text("docs/reading.md"), re.MULTILINE)
     pairs = {(int(status), code) for status, codes in told for code in re.findall(r"`(\w+)`", codes)}
-    assert pairs == {(status, code) for status, codes in openapi.STREAM_ERRORS.items() for code in codes}
+    assert pairs == {
+        (status, code) for status, codes in openapi_errors.STREAM_ERRORS.items() for code in codes
+    }
 
 
 def test_every_warning_is_in_the_document():

@@ -24,6 +24,7 @@ from nealytics import __version__
 from nealytics.config import Config
 from nealytics.http import query
 from nealytics.http.health import IngestReadiness, Readiness
+from nealytics.http.openapi_errors import error_responses, error_schemas, errors_of
 from nealytics.http.openapi_schemas import (
     TIME_ZONE,
     Schema,
@@ -33,7 +34,7 @@ from nealytics.http.openapi_schemas import (
     ref,
     time_zone_schema,
 )
-from nealytics.http.responses import ErrorBody, names_tag
+from nealytics.http.responses import names_tag
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK, BatchAnswer
 from nealytics.queries import ENDPOINTS, STREAMS
 from nealytics.queries.endpoint import Endpoint, Route, Stream
@@ -42,85 +43,37 @@ from nealytics.queries.params import Parameter
 PATH = "/openapi.json"
 
 _ABOUT = """\
-Send events, and read back what they amount to. A key writes. A signed token reads, and it alone decides whose
-events are read: no parameter leads out of its project and tenant.
+Send events and read analytics about them. Sending needs an API key. Reading needs a signed token, which alone
+decides whose events are read: no parameter reaches another project or tenant.
 
-A parameter that is absent or blank has its default; one that cannot be understood is a 400; one that the
-route does not have is ignored and named in the answer's `warnings`. Fields without a value are left out of
-answers, and later versions may add fields.
+An absent or blank query parameter has its default, and an invalid one is a 400. An unknown one is ignored and
+named in `warnings` of the answer. Fields without a value are left out of answers. Later versions may add
+fields and error codes.
 """
 
 _TAGS = {
-    "Sending": "Events come in. An answer in the 200s says that they are on disk.",
-    "Reading": "What the events of one tenant amount to.",
+    "Sending": "Send events. A 2xx status means that they are on disk.",
+    "Reading": "Read the analytics of one tenant.",
     "Health": "For orchestrators, load balancers and Prometheus.",
 }
 
-# Status → the codes of its errors.
-READ_ERRORS = {
-    400: ("invalid_parameter", "invalid_claim", "bad_request"),
-    401: ("unauthorized",),
-    403: ("forbidden",),
-    422: ("result_too_large", "query_too_large"),
-    429: ("rate_limited",),
-    500: ("data_damaged", "internal_error"),
-    503: (
-        "queries_busy",
-        "answers_busy",
-        "clickhouse_unavailable",
-        "scope_not_proven",
-        "keys_unavailable",
-        "stopping",
-    ),
-}
-STREAM_ERRORS = {
-    **READ_ERRORS,
-    429: (*READ_ERRORS[429], "too_many_streams"),
-    503: (*READ_ERRORS[503], "streams_busy"),
-    505: ("http_1_1_needed",),
-}
-QUERY_ERRORS = {**READ_ERRORS, 413: ("body_too_large",)}
-SEND_ERRORS = {
-    400: ("invalid_json", "invalid_event", "outside_time_window", "bad_request", "invalid_parameter"),
-    401: ("unauthorized",),
-    403: ("forbidden",),
-    408: ("request_timeout",),
-    413: ("body_too_large",),
-    415: ("unsupported_encoding",),
-    429: ("rate_limited",),
-    500: ("internal_error",),
-    503: ("log_full", "log_broken", "stopping"),
-}
-_MEANING = {
-    400: "What was sent cannot be understood; `field` names what is wrong.",
-    401: "There is no key or token, or none that is accepted.",
-    403: "The key or token is good, but not for this.",
-    408: "The request took too long to arrive.",
-    413: "The body, or an event in it, is too large.",
-    415: "The `Content-Encoding` is not understood.",
-    422: "The question is clear, but too large or too expensive to answer; `detail` says what to narrow.",
-    429: "Too many requests.",
-    500: "The server failed; its log says why.",
-    503: "Not now.",
-    505: "The answer is a stream, which HTTP/1.0 cannot end reliably.",
-}
-_LATER = (429, 503)
-_ERRORS = {"Reading": READ_ERRORS, "Asking": QUERY_ERRORS, "Streaming": STREAM_ERRORS, "Sending": SEND_ERRORS}
-
 _HEADERS = {
-    "ETag": ("string", "The answer's version, for `If-None-Match`; only if it may be kept."),
+    "ETag": ("string", "The version of the answer, for `If-None-Match`; absent if it must not be cached."),
     "Cache-Control": (
         "string",
-        "`private, max-age=…` if the client named an end of the range, or a `cursor`, that is more than a"
-        " minute past, else `no-store`.",
+        "`private, max-age=…` if the request names an end of the range, or a `cursor`, more than a minute in"
+        " the past; else `no-store`.",
     ),
-    "Retry-After": ("integer", "After so many seconds it is worth asking again."),
+    "Retry-After": ("integer", "Seconds to wait before a retry."),
     "X-Request-Id": (
         "string",
-        "The name of the request, as in the server's log; the client's own, if that is harmless."
-        " Every answer has it.",
+        "The id of the request, as in the server's log; the client's own if it sent a valid one. Every answer"
+        " has it.",
     ),
-    "Nealytics-Warnings": ("string", "What is `warnings` in other answers, as JSON; only if there are any."),
+    "Nealytics-Warnings": (
+        "string",
+        "What other answers have in `warnings`, as JSON; absent without warnings.",
+    ),
 }
 
 
@@ -145,9 +98,7 @@ def add_openapi_route(app: web.Application, config: Config) -> None:
 
 def document(config: Config) -> Schema:
     """The whole description, with the limits of this configuration."""
-    schemas = Schemas(
-        [ErrorBody, BatchAnswer, Readiness, IngestReadiness, *(endpoint.answer for endpoint in ENDPOINTS)]
-    )
+    schemas = Schemas([BatchAnswer, Readiness, IngestReadiness, *(endpoint.answer for endpoint in ENDPOINTS)])
     routes: tuple[Route, ...] = (*ENDPOINTS, *STREAMS)
     return {
         "openapi": "3.1.0",
@@ -163,7 +114,7 @@ def document(config: Config) -> Schema:
         "paths": {
             **_sending(schemas),
             **{route.path: {"get": _reading(route, config, schemas)} for route in routes},
-            query.PATH: {"post": _asking(schemas)},
+            query.PATH: {"post": _asking()},
             **_health(config, schemas),
             PATH: {"get": _own()},
         },
@@ -173,13 +124,17 @@ def document(config: Config) -> Schema:
                 name: {"description": text, "schema": {"type": kind}}
                 for name, (kind, text) in _HEADERS.items()
             },
-            "responses": {
-                f"{tag}{status}": _error(status, codes, schemas)
-                for tag, errors in _ERRORS.items()
-                for status, codes in errors.items()
-            },
+            "responses": error_responses(),
             "schemas": {
+                **error_schemas(),
                 **schemas.components,
+                **_query_schemas(schemas),
+                "Health": {
+                    "title": "Health",
+                    "type": "object",
+                    "properties": {"status": {"type": "string", "const": "ok"}},
+                    "required": ["status"],
+                },
                 "Event": event_schema(config.ingest),
                 TIME_ZONE: time_zone_schema(),
             },
@@ -193,15 +148,15 @@ def _security() -> Schema:
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "A token for one tenant, with the claims `project_id`, `tenant_id` and `exp`, that"
-            " your own service signs; or one of an identity provider, whose claims the server knows.",
+            "description": "A token for one tenant, signed by your own service, with the claims `project_id`,"
+            " `tenant_id` and `exp`; or a token of an identity provider that the server is configured for.",
         },
         "key": {"type": "apiKey", "in": "header", "name": "X-Project-Key"},
         "keyInQuery": {
             "type": "apiKey",
             "in": "query",
             "name": "k",
-            "description": "The same key, where headers cannot be set.",
+            "description": "The same key, for clients that cannot set headers.",
         },
     }
 
@@ -216,59 +171,79 @@ def _reading(route: Route, config: Config, schemas: Schemas) -> Schema:
         "parameters": [_parameter(parameter, config) for parameter in route.parameters],
     }
     if isinstance(route, Endpoint):
-        return {**described, "responses": {**_answer(route, schemas), **_errors("Reading")}}
+        return {**described, "responses": {**_answer(route, schemas), **errors_of("Reading")}}
     assert isinstance(route, Stream)
     if any(parameter.name == "access_token" for parameter in route.parameters):
         # The parameter is a way to send the token, so that a request without the header may be good.
         described["security"].append({})
-    errors = _errors("Streaming")
+    errors = errors_of("Streaming")
     if not route.must_end:
         del errors["505"]
     return {**described, "responses": {**_stream(route), **errors}}
 
 
-def _asking(schemas: Schemas) -> Schema:
+def _query_schemas(schemas: Schemas) -> dict[str, Schema]:
+    """What `POST /query` takes and answers."""
     scalars: list[Schema] = [{"type": kind} for kind in ("string", "number", "boolean", "null")]
-    argument: Schema = {
-        "description": "A parameter of the GET route, by its name; a list where that takes several.",
-        "anyOf": [*scalars, {"type": "array", "items": {"anyOf": scalars}}],
-    }
-    question: Schema = {
-        "type": "object",
-        "required": ["endpoint"],
-        "properties": {"endpoint": {"enum": [endpoint.name for endpoint in ENDPOINTS]}},
-        "additionalProperties": argument,
-    }
-    asked: Schema = {
-        "type": "object",
-        "required": ["queries"],
-        "properties": {
-            "queries": {
-                "description": "The questions, each by a name of yours.",
-                "type": "object",
-                "minProperties": 1,
-                "maxProperties": query.QUESTIONS_MAX,
-                "propertyNames": {"minLength": 1, "maxLength": query.NAME_CHARS_MAX},
-                "additionalProperties": question,
-            }
+    return {
+        "Argument": {
+            "title": "Argument",
+            "description": "The value of a query parameter; a list where the parameter may be repeated.",
+            "anyOf": [*scalars, {"type": "array", "items": {"anyOf": scalars}}],
         },
-        "additionalProperties": argument,
-    }
-    failed: Schema = {
-        "type": "object",
-        "required": ["error"],
-        "properties": {"error": schemas.ref(ErrorBody)},
-    }
-    answers = [schemas.ref(endpoint.answer) for endpoint in ENDPOINTS]
-    answered: Schema = {
-        "type": "object",
-        "required": ["projectId", "results"],
-        "properties": {
-            "projectId": {"type": "string"},
-            "tenantId": {"type": "string"},
-            "results": {"type": "object", "additionalProperties": {"anyOf": [failed, *answers]}},
+        "Question": {
+            "title": "Question",
+            "description": "One read: the name of its endpoint, and its query parameters by name.",
+            "type": "object",
+            "required": ["endpoint"],
+            "properties": {"endpoint": {"type": "string", "enum": [endpoint.name for endpoint in ENDPOINTS]}},
+            "additionalProperties": ref("Argument"),
+        },
+        "Questions": {
+            "title": "Questions",
+            "description": "Several reads. A parameter beside `queries` is the default for every read that"
+            " has such a parameter.",
+            "type": "object",
+            "required": ["queries"],
+            "properties": {
+                "queries": {
+                    "description": "The reads, each under a name of your choice.",
+                    "type": "object",
+                    "minProperties": 1,
+                    "maxProperties": query.QUESTIONS_MAX,
+                    "propertyNames": {"minLength": 1, "maxLength": query.NAME_CHARS_MAX},
+                    "additionalProperties": ref("Question"),
+                }
+            },
+            "additionalProperties": ref("Argument"),
+        },
+        "Failure": {
+            "title": "Failure",
+            "description": "In place of an answer: why this read failed.",
+            "type": "object",
+            "required": ["error"],
+            "properties": {"error": ref("Error")},
+        },
+        "Answers": {
+            "title": "Answers",
+            "type": "object",
+            "required": ["projectId", "results"],
+            "properties": {
+                "projectId": {"type": "string"},
+                "tenantId": {"type": "string"},
+                "results": {
+                    "description": "Each read's answer or failure, under its name.",
+                    "type": "object",
+                    "additionalProperties": {
+                        "anyOf": [ref("Failure"), *(schemas.ref(endpoint.answer) for endpoint in ENDPOINTS)]
+                    },
+                },
+            },
         },
     }
+
+
+def _asking() -> Schema:
     example = {
         "from": "2026-06-01",
         "to": "2026-06-08",
@@ -278,22 +253,25 @@ def _asking(schemas: Schemas) -> Schema:
     return {
         "operationId": "query",
         "tags": ["Reading"],
-        "summary": "Many questions at once",
-        "description": "The questions of a whole page. What stands beside `queries` holds for every question"
-        " whose route has such a parameter. A question that fails has an `error` in its place.",
+        "summary": "Several reads in one request",
+        "description": "All reads of a page in one request. Each has the parameters, limits and errors of its"
+        " GET route. One that fails has an `error` in place of its answer, and the others are answered.",
         "security": [{"token": []}],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": asked, "example": example}},
+            "content": {"application/json": {"schema": ref("Questions"), "example": example}},
         },
         "responses": {
             "200": {
-                "description": "The answers, by the names of the questions.",
+                "description": "The answers, by the names of the reads.",
                 "headers": headers,
-                "content": {"application/json": {"schema": answered}},
+                "content": {"application/json": {"schema": ref("Answers")}},
             },
-            "304": {"description": "The answers are still what `If-None-Match` names.", "headers": headers},
-            **_errors("Asking"),
+            "304": {
+                "description": "Unchanged: the answers still have the version of `If-None-Match`.",
+                "headers": headers,
+            },
+            **errors_of("Asking"),
         },
     }
 
@@ -307,7 +285,10 @@ def _answer(endpoint: Endpoint[Any], schemas: Schemas) -> Schema:
             "headers": headers,
             "content": {"application/json": {"schema": schemas.ref(endpoint.answer), "example": example}},
         },
-        "304": {"description": "The answer is still the one that `If-None-Match` names.", "headers": headers},
+        "304": {
+            "description": "Unchanged: the answer still has the version of `If-None-Match`.",
+            "headers": headers,
+        },
     }
 
 
@@ -315,7 +296,7 @@ def _stream(stream: Stream) -> Schema:
     content: Schema = {kind: {"schema": {"type": "string"}} for kind in stream.content_types}
     content[stream.content_types[0]]["example"] = stream.example
     headers = _headers("Cache-Control", "Nealytics-Warnings")
-    return {"200": {"description": "It begins.", "headers": headers, "content": content}}
+    return {"200": {"description": "The stream.", "headers": headers, "content": content}}
 
 
 def description_of(route: Route) -> str:
@@ -369,7 +350,7 @@ def _sending(schemas: Schemas) -> Schema:
     wait = {
         "name": "wait",
         "in": "query",
-        "description": "Answer once ClickHouse has the events.",
+        "description": "Answer only after ClickHouse has stored the events.",
         "schema": {"type": "boolean", "default": False},
     }
     taken = {"application/json": {"schema": schemas.ref(BatchAnswer)}}
@@ -381,7 +362,7 @@ def _sending(schemas: Schemas) -> Schema:
                 "summary": "One event",
                 "security": [{"key": []}, {"keyInQuery": []}],
                 "requestBody": {"required": True, "content": {"application/json": {"schema": one}}},
-                "responses": {"202": {"description": "It is on disk."}, **_errors("Sending")},
+                "responses": {"202": {"description": "The event is on disk."}, **errors_of("Sending")},
             }
         },
         BATCH: {
@@ -389,8 +370,8 @@ def _sending(schemas: Schemas) -> Schema:
                 "operationId": "batch",
                 "tags": ["Sending"],
                 "summary": "Many events",
-                "description": "A JSON array, or NDJSON with one event a line. A bad event does not spoil the"
-                " others; if none is acceptable, the answer is a 400 (or 403) that counts them.",
+                "description": "A JSON array, or NDJSON with one event per line. An invalid event does not"
+                " affect the others. If none is valid, the answer is a 400 (or 403) with their number.",
                 "security": [{"key": []}, {"keyInQuery": []}],
                 "parameters": [wait],
                 "requestBody": {
@@ -401,9 +382,12 @@ def _sending(schemas: Schemas) -> Schema:
                     },
                 },
                 "responses": {
-                    "200": {"description": "With `wait`: ClickHouse has them.", "content": taken},
-                    "202": {"description": "Those that were accepted are on disk.", "content": taken},
-                    **_errors("Sending"),
+                    "200": {
+                        "description": "With `wait`: ClickHouse has stored the accepted events.",
+                        "content": taken,
+                    },
+                    "202": {"description": "The accepted events are on disk.", "content": taken},
+                    **errors_of("Sending"),
                 },
             }
         },
@@ -412,8 +396,8 @@ def _sending(schemas: Schemas) -> Schema:
                 "operationId": "beacon",
                 "tags": ["Sending"],
                 "summary": "Events from navigator.sendBeacon",
-                "description": "An event, an array of them, or NDJSON, whatever the content type. Those that"
-                " cannot be accepted are left out.",
+                "description": "One event, an array of events, or NDJSON, whatever the content type. Invalid"
+                " events are dropped.",
                 "security": [{"keyInQuery": []}],
                 "requestBody": {
                     "required": True,
@@ -424,8 +408,8 @@ def _sending(schemas: Schemas) -> Schema:
                     },
                 },
                 "responses": {
-                    "204": {"description": "They are on disk."},
-                    **_errors("Sending"),
+                    "204": {"description": "The valid events are on disk."},
+                    **errors_of("Sending"),
                 },
             }
         },
@@ -443,9 +427,8 @@ def _health(config: Config, schemas: Schemas) -> Schema:
     def json(schema: Schema) -> Schema:
         return {"application/json": {"schema": schema}}
 
-    alive = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
     routes = {
-        "/health": probe("health", "Is the process alive?", json(alive), may_fail=False),
+        "/health": probe("health", "Is the process alive?", json(ref("Health")), may_fail=False),
         "/ready": probe("ready", "Does everything work?", json(schemas.ref(Readiness))),
         "/ready/ingest": probe("readyIngest", "Are events taken?", json(schemas.ref(IngestReadiness))),
     }
@@ -466,22 +449,9 @@ def _own() -> Schema:
                 "headers": _headers("ETag", "Cache-Control"),
                 "content": {"application/json": {"schema": {"type": "object"}}},
             },
-            "304": {"description": "It is still the one that `If-None-Match` names."},
+            "304": {"description": "Unchanged since the version of `If-None-Match`."},
         },
     }
-
-
-def _error(status: int, codes: tuple[str, ...], schemas: Schemas) -> Schema:
-    code = {"type": "object", "properties": {"code": {"enum": list(codes)}}}
-    return {
-        "description": _MEANING[status],
-        "headers": _headers("X-Request-Id", *(["Retry-After"] if status in _LATER else [])),
-        "content": {"application/json": {"schema": {"allOf": [schemas.ref(ErrorBody), code]}}},
-    }
-
-
-def _errors(tag: str) -> Schema:
-    return {str(status): {"$ref": f"#/components/responses/{tag}{status}"} for status in _ERRORS[tag]}
 
 
 def _headers(*names: str) -> dict[str, Any]:

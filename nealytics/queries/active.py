@@ -74,23 +74,22 @@ PARAMETERS = (
         kind="choice",
         choices=tuple(COUNT),
         default="exact",
-        description="`approx` is an estimate that needs less memory.",
+        description="How users or sessions are counted: exactly, or estimated with less memory (`approx`).",
     ),
     Parameter(
         name="rolling",
         kind="integer",
         minimum=1,
         maximum=ROLLING_DAYS_MAX,
-        description="With `interval=day`: every day of the range has a point, with the `rollingCount` of"
-        " those active in this many days up to it, and `stickiness`, which is `activeCount` as a share of"
-        " that.",
+        description="With `interval=day`: every day has a point, with `rollingCount`, the number active in"
+        " this many days up to and including it, and `stickiness`, `activeCount` divided by that.",
         example="28",
     ),
     Parameter(
         name="stickiness",
         kind="flag",
-        description="`true`, with `interval=week` or `month`: each point has the average `activeCount` of its"
-        " days as a share of its own.",
+        description="With `interval=week` or `month`: each point has the average daily `activeCount`"
+        " divided by its own (DAU/WAU, DAU/MAU).",
     ),
     *SELECTION,
     limit_of("points", None),

@@ -91,13 +91,13 @@ STREAM = Stream(
             name="format",
             kind="choice",
             choices=tuple(CONTENT_TYPES),
-            description="What the file is. Default: what Accept names, else ndjson.",
+            description="Format of the file. Default: what the header Accept prefers, else ndjson.",
         ),
         Parameter(
             name="end",
             kind="flag",
-            description="A last record that says that the export is complete, and how many events it has."
-            " Parquet has its own.",
+            description="Add a last record that marks the export as complete and has the number of events."
+            " Parquet ignores it: its footer does that.",
         ),
         *SELECTION,
     ),

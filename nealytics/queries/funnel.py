@@ -60,7 +60,7 @@ PARAMETERS = (
         required=True,
         count_min=STEPS_MIN,
         count_max=STEPS_MAX,
-        description=f"An event type; given {STEPS_MIN} to {STEPS_MAX} times, in the order of the funnel.",
+        description=f"An event type. Repeat it {STEPS_MIN} to {STEPS_MAX} times, in the order of the funnel.",
         example="product_view&purchase",
     ),
     Parameter(
@@ -68,7 +68,7 @@ PARAMETERS = (
         kind="filter",
         repeatable=True,
         chars_max=FILTER_CHARS_MAX + 3,
-        description="A condition for one step alone: `<n>:<field>:<op>:<value>`, with n from 1.",
+        description="A condition for one step only: `<n>:<field>:<op>:<value>`; the first step is 1.",
         example="1:item_id:starts:/shop",
     ),
     Parameter(
@@ -77,7 +77,7 @@ PARAMETERS = (
         default="1d",
         minimum=WINDOW_MS_MIN,
         maximum=WINDOW_MS_MAX,
-        description="How long after the first step the others count: 1s to 90d, such as `30m`, `2h`, `7d`.",
+        description="Time from the first step within which the others count: 1s to 90d, such as `30m`.",
         example="2h",
     ),
     by_of("user"),
@@ -86,7 +86,7 @@ PARAMETERS = (
         kind="field",
         choices=DIMENSIONS,
         chars_max=FILTER_CHARS_MAX,  # any key that a filter can name
-        description="Also one funnel for each value of this that the event of the first step has.",
+        description="Also return one funnel per value of this field in the event of the first step.",
         example="meta:plan",
     ),
     *SELECTION,

@@ -71,7 +71,7 @@ STREAM = Stream(
             name="lastEventId",
             kind="text",
             description="Resume after the message with this `id`. The header Last-Event-ID, which an"
-            " EventSource sends by itself, goes before it.",
+            " EventSource sends by itself, has precedence.",
             example="1781519400123",
         ),
         Parameter(

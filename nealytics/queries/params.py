@@ -127,22 +127,22 @@ class Limit(msgspec.Struct, frozen=True):
 FROM = Parameter(
     name="from",
     kind="instant",
-    description="Start of the range, inclusive: ISO 8601; without a zone of its own in `tz`. "
+    description="Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. "
     "Default: `query.default_range_hours` before `to`.",
     example="2026-06-01",
 )
 TO = Parameter(
     name="to",
     kind="instant",
-    description="End of the range, inclusive: ISO 8601; without a zone of its own in `tz`. A date alone is"
-    " all of that day. Default: now.",
+    description="End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A"
+    " date alone includes that whole day. Default: now.",
     example="2026-06-07",
 )
 FILTER = Parameter(
     name="filter",
     kind="filter",
     repeatable=True,
-    description="A condition `<field>:<op>:<value>` that events must meet; several must all hold. Fields: "
+    description="A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: "
     "`event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. "
     f"Operations: {', '.join(f'`{op}`' for op in OPS)}.",
     example="meta:plan:eq:pro",
@@ -160,9 +160,10 @@ _SUGAR = (
     Parameter(
         name="metaKey",
         kind="text",
-        description="A key of the metadata that has the value `metaValue`; either alone filters nothing.",
+        description="Only events whose metadata has the value `metaValue` under this key. Without `metaValue`"
+        " it is ignored.",
     ),
-    Parameter(name="metaValue", kind="text", description="See `metaKey`."),
+    Parameter(name="metaValue", kind="text", description="The value for `metaKey`; ignored without it."),
 )
 _SUGAR_FIELDS = {
     "eventType": "event_type",
@@ -174,8 +175,8 @@ FILTERS = (FILTER, *_SUGAR)
 TZ = Parameter(
     name="tz",
     kind="zone",
-    description="IANA time zone, such as `Europe/Berlin`: times without a zone of their own are in it, its"
-    " days, weeks and hours are meant, and buckets are written with their offset. Default: UTC.",
+    description="IANA time zone, such as `Europe/Berlin`. Times without a zone are in it; days, weeks and"
+    " hours are those of its calendar; buckets have its offset. Default: UTC.",
     example="Europe/Berlin",
 )
 SELECTION = (FROM, TO, TZ, *FILTERS)
@@ -188,8 +189,8 @@ def limit_of(what: str, default: int | None = LIMIT_DEFAULT) -> Parameter:
         name="limit",
         kind="integer",
         default=default,
-        description=f"How many {what} at most; default {text}. Below 1 it is 1, above `query.limit_max` it is"
-        " that, and `warnings` says so.",
+        description=f"Maximum number of {what}; default {text}. A value below 1 becomes 1, a value above"
+        " `query.limit_max` becomes that, with a warning.",
     )
 
 
@@ -199,7 +200,7 @@ def by_of(default: str) -> Parameter:
         kind="choice",
         choices=("user", "session"),
         default=default,
-        description="Who is counted. An event without a user is no user's.",
+        description="Whether users or sessions are counted. Events without a user count for no user.",
     )
 
 

@@ -54,7 +54,7 @@ PARAMETERS = (
         kind="choice",
         choices=("next", "previous"),
         default="next",
-        description="Whether what follows is asked for, or what came before.",
+        description="Whether the events after the start are followed, or those before it.",
     ),
     Parameter(
         name="depth",
@@ -62,7 +62,7 @@ PARAMETERS = (
         default=3,
         minimum=1,
         maximum=DEPTH_MAX,
-        description=f"How many events a path may have, 1 to {DEPTH_MAX}; default 3.",
+        description=f"Maximum number of events in a path, 1 to {DEPTH_MAX}; default 3.",
     ),
     by_of("session"),
     *SELECTION,

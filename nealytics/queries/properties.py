@@ -45,14 +45,14 @@ PARAMETERS = (
         name="under",
         kind="path",
         chars_max=UNDER_CHARS_MAX,
-        description="A path of the metadata, such as `cart` or `cart.address`: the keys inside of that"
-        " object. Default: the top level.",
+        description="List the keys inside this object of the metadata, such as `cart` or `cart.address`."
+        " Default: the top level.",
     ),
     Parameter(
         name="key",
         kind="path",
         chars_max=2 * KEY_CHARS_MAX,
-        description="A path, from `under` on, such as `plan`: this key only.",
+        description="Only this key, as a path relative to `under`, such as `plan`.",
     ),
     limit_of("keys", 20),
     Parameter(
@@ -61,7 +61,7 @@ PARAMETERS = (
         default=VALUES_DEFAULT,
         minimum=1,
         maximum=VALUES_MAX,
-        description=f"How many values for each key at most; default {VALUES_DEFAULT}.",
+        description=f"Maximum number of values per key; default {VALUES_DEFAULT}.",
     ),
     *SELECTION,
 )

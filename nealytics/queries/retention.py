@@ -44,19 +44,19 @@ PARAMETERS = (
         kind="choice",
         choices=("day", "week", "month"),
         default="week",
-        description="What a cohort and a period are; weeks start on Monday.",
+        description="Length of a cohort and of a period. Weeks start on Monday.",
     ),
     by_of("user"),
     Parameter(
         name="cohortEvent",
         kind="text",
-        description="Event type that makes one part of a cohort. Default: any event.",
+        description="Event type that puts a user into a cohort. Default: any event.",
         example="signup",
     ),
     Parameter(
         name="returnEvent",
         kind="text",
-        description="Event type that counts as coming back. Default: any event.",
+        description="Event type that counts as a return. Default: any event.",
         example="purchase",
     ),
     Parameter(
@@ -65,7 +65,7 @@ PARAMETERS = (
         default=11,
         minimum=0,
         maximum=PERIODS_MAX,
-        description=f"How many intervals after the first are shown, 0 to {PERIODS_MAX}; default 11.",
+        description=f"Number of periods after the first, 0 to {PERIODS_MAX}; default 11.",
     ),
     *SELECTION,
 )

@@ -42,7 +42,7 @@ PARAMETERS = (
         kind="choice",
         choices=tuple(ORDERS),
         default="-start",
-        description="What the sessions are ordered by; with `-` in front the largest comes first.",
+        description="Order of the sessions; `-` means descending.",
     ),
     limit_of("sessions"),
 )

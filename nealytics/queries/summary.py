@@ -40,8 +40,8 @@ PARAMETERS = (
         kind="comparison",
         choices=NAMES,
         default=NAMES[0],
-        description="The range that `previous` is of: as long and just before, or the same dates a month or a"
-        " year before; or any range, as `<from>..<to>`.",
+        description="The range of `previous`: of the same length just before, the same dates a month or"
+        " a year before, or any range as `<from>..<to>`.",
         example="previous_month",
     ),
 )

@@ -44,8 +44,8 @@ PARAMETERS = (
         name="cursor",
         kind="cursor",
         chars_max=CURSOR_CHARS_MAX,
-        description="The `nextCursor` of a page: the events that follow its last one. `before`, `after` and"
-        " filters hold as well.",
+        description="The `nextCursor` of the previous page. Send the same `before`, `after` and filters with"
+        " it.",
     ),
     TZ,
     *FILTERS,

@@ -52,14 +52,14 @@ PARAMETERS = (
         kind="field",
         choices=DIMENSIONS,
         chars_max=FILTER_CHARS_MAX,  # any key that a filter can name
-        description="One point per interval and value of this, with the value as `series`: one of these, or"
-        " `meta:<path>`, a value of the metadata.",
+        description="One point per interval and value of this field, which is its `series`: a column, or"
+        " `meta:<path>` for a value of the metadata.",
     ),
     Parameter(
         name="fill",
         kind="flag",
-        description="`true`: every interval of the range has a point, with 0 where nothing happened; with"
-        " `groupBy` for every series that occurs in the range.",
+        description="Return every interval of the range, with 0 where there are no events; with `groupBy` for"
+        " every series that occurs in the range.",
     ),
     limit_of("points", None),
 )

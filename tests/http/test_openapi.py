@@ -25,17 +25,12 @@ from nealytics.errors import Refused
 from nealytics.event import InvalidEvent, Limits, Sent, decode_event, freeze
 from nealytics.http.app import build_app
 from nealytics.http.health import add_health_routes
-from nealytics.http.openapi import (
-    PATH,
-    QUERY_ERRORS,
-    SEND_ERRORS,
-    STREAM_ERRORS,
-    add_openapi_route,
-    document,
-)
+from nealytics.http.openapi import PATH, add_openapi_route, document
+from nealytics.http.openapi_errors import OTHER_CODES, QUERY_ERRORS, READ_ERRORS, SEND_ERRORS, STREAM_ERRORS
 from nealytics.http.openapi_schemas import _FIELDS, parameter_schema
 from nealytics.http.query import add_query_route
 from nealytics.http.reads import Reads, add_read_routes
+from nealytics.http.responses import _CODES
 from nealytics.http.streams import add_stream_routes
 from nealytics.ingest.handlers import BEACON
 from nealytics.observe.metrics import READ_FAILURE_REASONS, REFUSED_REASONS
@@ -44,6 +39,7 @@ from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.params import Arguments, Parameter
 from nealytics.shared import NodeMemory
 
+ERRORS = {"Reading": READ_ERRORS, "Asking": QUERY_ERRORS, "Streaming": STREAM_ERRORS, "Sending": SEND_ERRORS}
 CONFIG = Config(observe=ObserveConfig(prometheus=True))
 DOCUMENT = document(CONFIG)
 PACKAGE = Path(nealytics.__file__).parent
@@ -167,15 +163,67 @@ def test_an_answer_that_lacks_something_is_none(endpoint: Endpoint[Any]):
 
 
 def test_null_is_no_value_of_an_answer():
-    answers = {name: schema for name, schema in DOCUMENT["components"]["schemas"].items() if name != "Event"}
+    sent = ("Event", "Argument")
+    answers = {name: told for name, told in DOCUMENT["components"]["schemas"].items() if name not in sent}
     assert '"null"' not in json.dumps(answers)
 
 
 def test_every_error_names_its_request_in_head_and_body():
     for response in DOCUMENT["components"]["responses"].values():
         assert "X-Request-Id" in response["headers"]
-    error = DOCUMENT["components"]["schemas"]["ErrorBody"]
+    error = DOCUMENT["components"]["schemas"]["Error"]
     assert sorted(error["required"]) == ["code", "detail", "message", "requestId"]
+
+
+def test_every_error_has_the_schema_of_its_codes_by_name():
+    """Generators number what has no name: `Code1` to `Code119`."""
+    components = DOCUMENT["components"]
+    for name, response in components["responses"].items():
+        reference = response["content"]["application/json"]["schema"]["$ref"]
+        schema = validator({"$ref": reference})
+        told = ERRORS[name[:-3]][int(name[-3:])]
+        for code in components["schemas"]["ErrorCode"]["enum"]:
+            body = {"code": code, "message": "m", "detail": "d", "requestId": "r"}
+            assert schema.is_valid(body) == (code in told), (name, code)
+        assert not schema.is_valid({"code": told[0], "message": "m"})
+
+
+def test_no_enum_and_no_object_lacks_a_name():
+    """Apart from the values of one parameter or field, which generators name after it."""
+
+    def unnamed(schema: Any) -> Iterator[Any]:
+        for value in (
+            schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else []
+        ):
+            yield from unnamed(value)
+        if isinstance(schema, dict) and ("enum" in schema or "properties" in schema):
+            yield schema
+
+    contents = [
+        content["schema"]
+        for path in DOCUMENT["paths"].values()
+        for way in path.values()
+        for told in (way.get("requestBody"), *way["responses"].values())
+        if told
+        for content in told.get("content", {}).values()
+    ]
+    assert [found for schema in contents for found in unnamed(schema)] == []
+
+
+def test_the_error_codes_are_those_of_the_code():
+    routes = {code for errors in ERRORS.values() for codes in errors.values() for code in codes}
+    raised = (
+        {code for _, code in refusals("errors.py", "auth/*.py", "queries/*.py", "ingest/*.py", "http/*.py")}
+        | set(_CODES.values())
+        | set(raw_codes())
+    )
+    assert set(DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"]) == raised | routes
+    assert set(OTHER_CODES) == raised - routes
+
+
+def raw_codes() -> Iterator[str]:
+    for path in sorted(PACKAGE.glob("http/*.py")):
+        yield from re.findall(r'ErrorBody\(\s*"(\w+)"', path.read_text())
 
 
 def test_what_a_read_is_refused_for_is_what_its_failures_are_counted_by():
