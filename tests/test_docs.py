@@ -77,6 +77,12 @@ def test_the_answer_of_a_section_is_the_endpoint_s_example(endpoint: Endpoint[An
     assert json.loads(shown) == json.loads(msgspec.json.encode(endpoint.example))
 
 
+def test_the_answer_in_the_readme_is_the_example_of_the_summary():
+    (shown,) = re.findall(r"^```json\n(.*?)^```$", text("README.md"), re.MULTILINE | re.DOTALL)
+    (summary,) = [endpoint for endpoint in ENDPOINTS if endpoint.name == "summary"]
+    assert json.loads(shown) == json.loads(msgspec.json.encode(summary.example))
+
+
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
 def test_what_a_stream_looks_like_is_shown_as_it_is_declared(stream: Stream):
     (shown,) = re.findall(r"^```text\n(.*?)^```$", sections()[stream.path], re.MULTILINE | re.DOTALL)
