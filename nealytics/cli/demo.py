@@ -1,25 +1,30 @@
 """`nealytics demo`: a project of example events, and links to its pages."""
 
 import asyncio
+import sys
+import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import click
 import msgspec
 
-from nealytics import demo as demo_events
-from nealytics.cli.dashboard import link_to
+from nealytics import demo as story
+from nealytics.cli.dashboard import check_pages, link_to
 from nealytics.cli.options import config_option, first_key, server_url
-from nealytics.config import load
+from nealytics.cli.token import shared_signer, signed
+from nealytics.config import Config, load
 from nealytics.errors import NealyticsError
-from nealytics.importer.sender import Event, Sender
+from nealytics.importer.sender import Event, Sender, SendError
 
 _BATCH_EVENTS = 1_000
 _GIVE_UP_AFTER_S = 30.0
+_READABLE_AFTER_S = 60.0
+_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _LINK_S = 12 * 3_600
-FUNNEL = "signup,project_created,invite_sent,upgrade"
 
 
 @click.command()
@@ -29,36 +34,109 @@ FUNNEL = "signup,project_created,invite_sent,upgrade"
 def demo(url: str | None, key: str | None, config_path: Path | None) -> None:
     """Fill the project "demo" of a running node with example events, and print links to its pages.
 
-    Sixty days of three tenants: acme, globex and initech. Running it again adds what happened since.
+    Sixty days of a SaaS with three tenants: acme, globex and initech. Run again, it adds what has happened
+    since, and nothing twice.
     """
     config = load(config_path)
-    address = url or server_url(config)
-    events = list(demo_events.events(datetime.now(UTC)))
-    asyncio.run(_send(address, key or first_key("demo", config), events))
-    click.echo(f"{len(events):,} events of {demo_events.DAYS} days. Their pages, for 12 hours:\n")
-    for tenant in demo_events.TENANTS:
-        link = link_to(config, demo_events.PROJECT, tenant.tenant_id, _LINK_S, url=address, funnel=FUNNEL)
-        click.echo(f"{tenant.tenant_id}\n  {link}\n")
+    check_pages(config, "demo")
+    address = (url or server_url(config)).rstrip("/")
+    count, days = asyncio.run(_fill(config, address, key or first_key("demo", config)))
+    click.echo(f"The project {story.PROJECT} has {count:,} events of {days} days. Its pages, for 12 hours:")
+    largest = story.TENANTS[0].tenant_id
+    for whose, tenant in ((f"{largest}, the largest tenant", largest), ("all tenants side by side", None)):
+        link = link_to(config, story.PROJECT, tenant, _LINK_S, url=address, funnel=",".join(story.FUNNEL))
+        click.echo(f"\n{click.style(whose, bold=True)}\n{link}")
+    others = " or ".join(tenant.tenant_id for tenant in story.TENANTS[1:])
+    click.echo(f"\nOf {others}: nealytics dashboard --project {story.PROJECT} --tenant ID")
 
 
-async def _send(url: str, key: str, events: list[dict[str, object]]) -> None:
-    def told(why: str, _delay_s: float) -> None:
+async def _fill(config: Config, url: str, key: str) -> tuple[int, int]:
+    """How many events the project has then, and of how many days."""
+    now = datetime.now(UTC)
+    async with aiohttp.ClientSession(timeout=_REQUEST_TIMEOUT) as session:
+        node = _Node(session, url, _owners_token(config))
+        first = await node.first_day() or story.first_day(now)
+        events = list(story.events(first, now))
+        await _send(session, url, key, events)
+        await node.wait_until_readable(first, now, len(events))
+    return len(events), (now.date() - first).days + 1
+
+
+def _owners_token(config: Config) -> str:
+    """Of the whole project. Raises `ConfigError` if there is no key to sign with."""
+    return signed(config.auth, shared_signer(config.auth, ""), story.PROJECT, None, 3_600)
+
+
+class _Node:
+    """What is asked of the node."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, token: str) -> None:
+        self._session = session
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    async def first_day(self) -> date | None:
+        """Of the demo events that are there already, to continue these."""
+        answer = await self._get("telemetry/timeline", eventType="page_view", limit="100")
+        found = (story.first_day_in(event.get("sessionId") or "") for event in answer["events"])
+        return next(filter(None, found), None)
+
+    async def wait_until_readable(self, first: date, now: datetime, count: int) -> None:
+        """The node answers an event when it is on its disk; its batch is in the table seconds later."""
+        ends = time.monotonic() + _READABLE_AFTER_S
+        range_ = {"from": first.isoformat(), "to": f"{now:%Y-%m-%dT%H:%M:%S.999Z}"}
+        while (await self._get("analytics/summary", **range_))["events"] < count:
+            if time.monotonic() > ends:
+                click.echo("demo: not all events can be read yet; the pages fill up as they arrive", err=True)
+                return
+            await asyncio.sleep(0.5)
+
+    async def _get(self, route: str, **query: str) -> Any:
+        try:
+            async with self._session.get(
+                f"{self._url}/api/v1/{route}", params=query, headers=self._headers
+            ) as response:
+                body = await response.read()
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            why = str(error) or type(error).__name__
+            raise NealyticsError(
+                f"demo: no answer from {self._url} ({why}); start the node, or name it by --url"
+            ) from error
+        try:
+            answer = msgspec.json.decode(body)
+            if status == 200:
+                return answer
+            why = f"{answer['message']}. {answer['detail']}"
+        except (msgspec.DecodeError, KeyError, TypeError):
+            raise NealyticsError(
+                f"demo: {self._url} answered {status} and is no Nealytics; check --url"
+            ) from None
+        raise NealyticsError(f"demo: {self._url} answered {status}: {why}")
+
+
+async def _send(session: aiohttp.ClientSession, url: str, key: str, events: list[dict[str, Any]]) -> None:
+    def say(why: str, _delay_s: float) -> None:
         click.echo(f"demo: {why}; trying again", err=True)
 
-    async with aiohttp.ClientSession() as session:
-        sender = Sender(
-            session, url, key, compression="gzip", give_up_after_s=_GIVE_UP_AFTER_S, on_retry=told
-        )
-        with click.progressbar(length=len(events), label="sending", show_eta=False) as bar:
-            for batch in _batches(events):
-                if refused := await sender.send(batch):
-                    raise NealyticsError(
-                        f"demo: {len(refused)} of {len(batch)} events were refused: {refused[0].error}"
-                    )
-                bar.update(len(batch))
+    sender = Sender(session, url, key, compression="gzip", give_up_after_s=_GIVE_UP_AFTER_S, on_retry=say)
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(
+        length=len(events), label="sending", show_eta=False, width=0, file=sys.stderr, hidden=hidden
+    ) as bar:
+        for batch in _batches(events):
+            try:
+                refused = await sender.send(batch)
+            except SendError as error:
+                raise NealyticsError(str(error).replace("import:", "demo:", 1)) from error
+            if refused:
+                raise NealyticsError(
+                    f"demo: {len(refused)} of {len(batch)} events were refused: {refused[0].error}"
+                )
+            bar.update(len(batch))
 
 
-def _batches(events: list[dict[str, object]]) -> Iterator[list[Event]]:
+def _batches(events: list[dict[str, Any]]) -> Iterator[list[Event]]:
     for first in range(0, len(events), _BATCH_EVENTS):
         part = events[first : first + _BATCH_EVENTS]
         yield [Event(first + i, msgspec.json.encode(event)) for i, event in enumerate(part)]

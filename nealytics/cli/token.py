@@ -13,7 +13,7 @@ from nealytics.auth.claims import ClaimNames
 from nealytics.auth.keys import PUBLIC_ALGORITHMS
 from nealytics.auth.minting import Signer, private_signer
 from nealytics.cli.options import config_option
-from nealytics.config import AuthConfig, load
+from nealytics.config import AuthConfig, Config, load
 from nealytics.errors import ConfigError, NealyticsError, Refused
 from nealytics.queries import ENDPOINTS, STREAMS
 from nealytics.queries.filters import parse_filter
@@ -124,23 +124,14 @@ def token(
     config = load(config_path)
     if project_wide == (tenant is not None):
         raise click.UsageError("Give either --tenant or --project-wide: whose events it reads.")
-    fixed = config.auth.project
-    if fixed and project not in (None, fixed):
-        raise click.UsageError(f'auth.project is "{fixed}", so no token reads another project.')
-    project = project or fixed
-    if not project:
-        raise click.UsageError("Give --project: whose events it reads.")
+    project = project_of(config.auth, project, "reads")
     if private_key is not None:
         signer = _private_signer(private_key, algorithm, kid)
     elif algorithm is not None:
         raise click.UsageError(f"--algorithm {algorithm} needs --private-key: the node has public keys only.")
     else:
         signer = shared_signer(config.auth, kid)
-    for name, value in (("--project", project), ("--tenant", tenant)):
-        if value is not None and not (value.strip() and len(value) <= config.ingest.identifier_chars_max):
-            raise click.BadParameter(
-                f"write 1 to {config.ingest.identifier_chars_max} characters", param_hint=f"'{name}'"
-            )
+    check_ids(config, project, tenant)
     claims: dict[str, object] = {
         "sub": subject or None,
         "filters": list(filters) or None,
@@ -148,6 +139,24 @@ def token(
         "rps": rps,
     }
     click.echo(signed(config.auth, signer, project, tenant, expires, claims))
+
+
+def project_of(auth: AuthConfig, given: str | None, does: str) -> str:
+    """The project that is meant. Raises `click.UsageError`."""
+    fixed = auth.project
+    if fixed and given not in (None, fixed):
+        raise click.UsageError(f'auth.project is "{fixed}", so no token reads another project.')
+    if project := given or fixed:
+        return project
+    raise click.UsageError(f"Give --project: whose events it {does}.")
+
+
+def check_ids(config: Config, project: str, tenant: str | None) -> None:
+    """Raises `click.BadParameter`."""
+    chars_max = config.ingest.identifier_chars_max
+    for name, value in (("--project", project), ("--tenant", tenant)):
+        if value is not None and not (value.strip() and len(value) <= chars_max):
+            raise click.BadParameter(f"write 1 to {chars_max} characters", param_hint=f"'{name}'")
 
 
 def signed(

@@ -87,7 +87,7 @@ class Site:
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     now = datetime.now(UTC)
-    events = list(demo.events(now))
+    events = list(demo.events(demo.first_day(now), now))
     with Node(tmp_path_factory.mktemp("browser")) as node:
         node.wait_ready()
         for first in range(0, len(events), 1_000):

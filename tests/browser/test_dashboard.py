@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from nealytics import demo
 from tests.browser.conftest import Open, Site, until
 
 ZONE = ZoneInfo("Europe/Berlin")
@@ -261,11 +260,3 @@ def test_markup_in_a_filter_and_a_heading_stays_text(site: Site, opened: Open):
     assert evil in page.locator("nealytics-dashboard .chip").inner_text()
     assert page.locator("nealytics-top h3").inner_text() == evil
     assert page.locator("img").count() == 0
-
-
-def test_the_demo_is_the_same_each_time(site: Site):
-    ids = [event["eventId"] for event in site.events]
-    assert len(set(ids)) == len(ids)
-    again = list(demo.events(datetime.fromisoformat(max(event["timestamp"] for event in site.events))))
-    assert {event["eventId"] for event in again} <= set(ids) | {event["eventId"] for event in again}
-    assert again[:100] == site.events[:100]
