@@ -13,6 +13,7 @@ const { metafile } = await build({
   minify: true,
   format: "esm",
   target: ["es2022"],
+  define: { SERVED_BY_NODE: "true" },
   legalComments: "none",
   banner: { js: "/* Nealytics, MIT. Contains Lit (BSD-3-Clause) and d3-array, d3-path, d3-shape (ISC). */" },
   plugins: [

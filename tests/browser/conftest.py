@@ -67,10 +67,13 @@ class Site:
     def close(self) -> None:
         self._server.shutdown()
 
+    def token(self, tenant: str) -> str:
+        return token(demo.PROJECT, tenant)
+
     def page(self, body: str, *, script: str = "", frames: str = "'none'") -> str:
         """The address of a page with this body; `TOKEN(tenant)` in its script is a token."""
         name = f"/{len(self._pages)}"
-        tokens = {tenant.tenant_id: token(demo.PROJECT, tenant.tenant_id) for tenant in demo.TENANTS}
+        tokens = {tenant.tenant_id: self.token(tenant.tenant_id) for tenant in demo.TENANTS}
         self._pages[name] = (
             frames,
             f'<!doctype html><html lang="en-GB"><head><meta charset="utf-8"><title>A SaaS</title>'

@@ -49,8 +49,7 @@ window.addEventListener("message", (event: MessageEvent<{ nealytics?: unknown; t
     if (deliver) deliver(given);
     else {
       token = given;
-      dashboard.page.client.forgetToken();
-      dashboard.page.refresh();
+      dashboard.page.renew();
     }
     deliver = undefined;
   }

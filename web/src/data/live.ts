@@ -6,6 +6,7 @@
  */
 
 import { type Client, QueryError } from "./client.ts";
+import { messages } from "./sse.ts";
 
 export type LiveState = "connecting" | "connected" | "reconnecting" | "failed";
 
@@ -63,29 +64,14 @@ export class LiveStream {
 
   /** Until the stream ends; true if its token has ended, for which another is there at once. */
   async #read(body: ReadableStream<Uint8Array>): Promise<boolean> {
-    const reader = body.getReader();
-    const decoder = new TextDecoder();
-    let rest = "";
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return false;
-      const messages = (rest + decoder.decode(value, { stream: true })).split("\n\n");
-      rest = messages.pop() as string;
-      for (const message of messages) {
-        const fields = new Map<string, string>();
-        for (const line of message.split("\n")) {
-          const colon = line.indexOf(":");
-          if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 1).trimStart());
-        }
-        this.#lastId = fields.get("id") ?? this.#lastId;
-        const type = fields.get("event");
-        if (type === "end") {
-          this.client.forgetToken();
-          return true;
-        }
-        const data = fields.get("data");
-        if (data && !type) this.onEvent(data);
+    for await (const { id, event, data } of messages(body)) {
+      this.#lastId = id ?? this.#lastId;
+      if (event === "end") {
+        this.client.forgetToken();
+        return true;
       }
+      if (data && !event) this.onEvent(data);
     }
+    return false;
   }
 }

@@ -7,7 +7,8 @@
  * last answer.
  */
 
-import { type Answer, Client, QueryError, type Question, type Shared } from "./client.ts";
+import { type Answer, Client, type GetToken, QueryError, type Question, type Shared } from "./client.ts";
+import type { ErrorDetail, FilterDetail, NealyticsEvents, RangeDetail, ReadyDetail } from "./host-events.ts";
 import { type Comparison, compared, intervalFor, type Interval, preset, type Range, today } from "./range.ts";
 
 /** An element that asks. */
@@ -36,10 +37,11 @@ export class Page extends EventTarget {
   #running: AbortController | undefined;
   #sharedAsked: Shared | undefined; // until something changes
   #timer: ReturnType<typeof setInterval> | undefined;
+  #ready = false;
 
-  constructor(base: string) {
+  constructor(base: string, getToken?: GetToken) {
     super();
-    this.client = new Client(base);
+    this.client = new Client(base, getToken);
     this.#range = preset("30d", this.today);
   }
 
@@ -52,7 +54,7 @@ export class Page extends EventTarget {
   }
   set range(range: Range) {
     this.#range = range;
-    this.#changed("nealytics-range-change", { ...range });
+    this.#changed("nealytics-range-change", this.#rangeDetail);
   }
 
   get tz(): string {
@@ -63,7 +65,7 @@ export class Page extends EventTarget {
     today(tz, new Date());
     this.#tz = tz;
     if (this.#range.preset) this.#range = preset(this.#range.preset, this.today);
-    this.#changed("nealytics-range-change", { ...this.#range });
+    this.#changed("nealytics-range-change", this.#rangeDetail);
   }
 
   get comparison(): Comparison {
@@ -71,7 +73,7 @@ export class Page extends EventTarget {
   }
   set comparison(comparison: Comparison) {
     this.#comparison = comparison;
-    this.#changed("nealytics-range-change", { ...this.#range, comparison });
+    this.#changed("nealytics-range-change", this.#rangeDetail);
   }
 
   get filters(): readonly string[] {
@@ -131,12 +133,42 @@ export class Page extends EventTarget {
     this.#schedule();
   }
 
-  #changed(event: string, detail: unknown): void {
+  /**
+   * Another node, or a token that may be another person's: nothing that is known holds any more.
+   *
+   * Whoever keeps answers drops them at the event "renewed".
+   */
+  renew(base = this.client.base): void {
+    this.client.base = base;
+    this.client.forgetToken();
+    this.#answers.clear();
+    this.dispatchEvent(new CustomEvent("renewed"));
+    this.#askAllAgain();
+  }
+
+  get #rangeDetail(): RangeDetail {
+    return { ...this.#range, comparison: this.#comparison, tz: this.#tz };
+  }
+
+  #changed(event: "nealytics-range-change" | "nealytics-filter-change", detail: RangeDetail | FilterDetail): void {
     this.dispatchEvent(new CustomEvent("change"));
-    this.dispatchEvent(new CustomEvent(event, { detail }));
+    this.#tell(event, detail);
+    this.#askAllAgain();
+  }
+
+  #askAllAgain(): void {
     this.#sharedAsked = undefined;
     this.#running?.abort();
     this.refresh();
+  }
+
+  #tell<Name extends keyof NealyticsEvents>(name: Name, detail: NealyticsEvents[Name]["detail"]): void {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  #tellError({ code, message, status }: QueryError, question?: Question): void {
+    const detail: ErrorDetail = { code, message, status, ...(question && { endpoint: question.endpoint }) };
+    this.#tell("nealytics-error", detail);
   }
 
   #refreshToday(): void {
@@ -175,6 +207,7 @@ export class Page extends EventTarget {
     }
     const names = [...keys.keys()];
     const found = new Map<string, Answer | QueryError>(this.#answers);
+    let failed = false;
     if (names.length > 0) {
       for (const { asker } of asked) asker.waiting();
       const running = (this.#running = new AbortController());
@@ -184,13 +217,15 @@ export class Page extends EventTarget {
         names.forEach((name, i) => {
           const answer = results[`q${i}`] ?? new QueryError("http", "the node left this question out");
           found.set(name, answer);
-          if (!(answer instanceof QueryError) && this.#isClosed(shared, answer)) this.#keep(name, answer);
+          if (answer instanceof QueryError) this.#tellError(answer, keys.get(name));
+          else if (this.#isClosed(shared, answer)) this.#keep(name, answer);
         });
       } catch (error) {
         if (running.signal.aborted) return; // a newer request asks for all of them
         const problem = error instanceof QueryError ? error : new QueryError("http", String(error));
         for (const name of names) found.set(name, problem);
-        this.dispatchEvent(new CustomEvent("nealytics-error", { detail: { code: problem.code, message: problem.message } }));
+        this.#tellError(problem);
+        failed = true;
       }
     }
     if (shared !== this.#sharedAsked) return; // the range has changed meanwhile: everything is asked again
@@ -200,6 +235,10 @@ export class Page extends EventTarget {
       });
       asker.receive(Object.fromEntries(answers) as Record<string, Answer | QueryError>);
     }
+    if (this.#ready || failed || names.length === 0) return;
+    this.#ready = true;
+    // Once the elements have drawn them.
+    setTimeout(() => this.#tell("nealytics-ready", { ...this.#rangeDetail, filters: this.#filters } satisfies ReadyDetail));
   }
 
   #isClosed(shared: Shared, answer: Answer): boolean {

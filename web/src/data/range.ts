@@ -52,6 +52,11 @@ export function daysIn(range: Range): number {
   return Math.round((Date.parse(range.to) - Date.parse(range.from)) / DAY_MS) + 1;
 }
 
+/** As attributes and addresses have it. */
+export function rangeText(range: Range): string {
+  return range.preset ?? `${range.from}..${range.to}`;
+}
+
 export function preset(name: Preset, now: Day): Range {
   const month = `${now.slice(0, 8)}01`;
   switch (name) {

@@ -5,7 +5,7 @@
  */
 
 import type { Page } from "./page.ts";
-import { COMPARISONS, type Comparison, isDay, type Preset, preset, PRESETS } from "./range.ts";
+import { COMPARISONS, type Comparison, isDay, type Preset, preset, PRESETS, rangeText } from "./range.ts";
 
 export class PageState {
   readonly #start: Readonly<Record<string, readonly string[]>>;
@@ -54,6 +54,6 @@ export class PageState {
 
   #values(): Record<string, readonly string[]> {
     const { range, comparison, filters } = this.page;
-    return { range: [range.preset ?? `${range.from}..${range.to}`], compare: [comparison], filter: filters };
+    return { range: [rangeText(range)], compare: [comparison], filter: filters };
   }
 }

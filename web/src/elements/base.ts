@@ -9,15 +9,18 @@ import { html, LitElement, nothing, type PropertyDeclarations, type TemplateResu
 
 import { type Answer, type GetToken, QueryError, type Question } from "../data/client.ts";
 import { type Asker, Page } from "../data/page.ts";
-import { COMPARISONS, type Comparison, isDay, type Preset, preset, PRESETS } from "../data/range.ts";
+import { COMPARISONS, type Comparison, isDay, type Preset, preset, PRESETS, rangeText } from "../data/range.ts";
 import { Format } from "../text/format.ts";
 import { LANGUAGES } from "../text/languages.ts";
 import type { Messages } from "../text/messages.ts";
 import { csv, download, icon, type Table } from "./dom.ts";
 import { card, controls, theme } from "./styles.ts";
 
-/** Where this script was loaded from is where the API is. */
-const BASE = new URL(".", import.meta.url).href;
+declare const SERVED_BY_NODE: boolean;
+/** Where a node's own script was loaded from is where the API is. Out of a package it may be anywhere: `src` says. */
+const BASE = SERVED_BY_NODE ? new URL(".", import.meta.url).href : "";
+/** What the host sets and a person may change: applied to the page when the host changes it, and not again. */
+const HOST_SETS = ["tz", "compare", "filter", "range"] as const;
 
 export type Answers = Record<string, Answer | QueryError>;
 
@@ -70,9 +73,8 @@ export abstract class WithPage extends LitElement {
     const owner = this.ownsPage ? undefined : this.owner;
     if (owner) return owner.page;
     if (!this.#page) {
-      this.#page = new Page(this.src ? new URL(this.src, document.baseURI).href : BASE);
-      this.#page.client.getToken = () => this.#callGetToken();
-      for (const event of ["change", "nealytics-range-change", "nealytics-filter-change", "nealytics-error"]) {
+      this.#page = new Page(this.#base, () => this.#callGetToken());
+      for (const event of ["change", "nealytics-range-change", "nealytics-filter-change", "nealytics-error", "nealytics-ready"]) {
         this.#page.addEventListener(event, this.#relay);
       }
       this.#applyAttributes();
@@ -97,13 +99,10 @@ export abstract class WithPage extends LitElement {
 
   override willUpdate(changed: Map<string, unknown>): void {
     if (!this.#page) return;
-    if (["range", "tz", "compare", "filter"].some((name) => changed.has(name) && changed.get(name) !== undefined)) {
-      this.#applyAttributes();
-    }
-    if (changed.has("getToken") && changed.get("getToken") !== undefined) {
-      this.#page.client.forgetToken();
-      this.#page.refresh();
-    } else if (changed.has("getToken") && this.getToken) {
+    this.#applyAttributes();
+    const tokenChanged = changed.has("getToken") && changed.get("getToken") !== undefined;
+    if (tokenChanged || this.#base !== this.#page.client.base) this.#page.renew(this.#base);
+    else if (changed.has("getToken") && this.getToken) {
       this.#page.refresh(); // set after the first request has failed for want of it
     }
   }
@@ -113,22 +112,41 @@ export abstract class WithPage extends LitElement {
     return this.getToken();
   }
 
+  /** With a slash at its end, so that paths stand behind it. */
+  get #base(): string {
+    return this.src ? new URL(this.src.replace(/\/*$/, "/"), document.baseURI).href : BASE;
+  }
+
+  readonly #applied: Partial<Record<(typeof HOST_SETS)[number], string | null>> = {};
+
   #applyAttributes(): void {
     const page = this.#page;
     if (!page) return;
-    if (this.tz && this.tz !== page.tz) {
+    for (const name of HOST_SETS) {
+      const value = this[name];
+      if (value === this.#applied[name]) continue;
+      this.#applied[name] = value;
+      if (value !== undefined && value !== null) this.#apply(page, name);
+    }
+  }
+
+  #apply(page: Page, name: (typeof HOST_SETS)[number]): void {
+    if (name === "tz" && this.tz && this.tz !== page.tz) {
       try {
         page.tz = this.tz;
       } catch {
         console.error(`nealytics: tz is "${this.tz}", which is no time zone; ${page.tz} is used`);
       }
     }
-    if (this.compare && this.compare !== page.comparison) {
+    if (name === "compare" && this.compare && this.compare !== page.comparison) {
       if ((COMPARISONS as readonly string[]).includes(this.compare)) page.comparison = this.compare as Comparison;
       else console.error(`nealytics: compare is "${this.compare}"; write one of ${COMPARISONS.join(", ")}`);
     }
-    if (this.filter) page.filters = this.filter.split("\n").map((line) => line.trim()).filter(Boolean);
-    if (this.range) {
+    if (name === "filter") {
+      const filters = (this.filter ?? "").split("\n").map((line) => line.trim()).filter(Boolean);
+      if (String(filters) !== String(page.filters)) page.filters = filters;
+    }
+    if (name === "range" && this.range && this.range !== rangeText(page.range)) {
       const [from = "", to = from] = this.range.split("..");
       if ((PRESETS as readonly string[]).includes(this.range)) page.range = preset(this.range as Preset, page.today);
       else if (isDay(from) && isDay(to) && from <= to) page.range = { from, to };
@@ -181,16 +199,22 @@ export abstract class Card extends WithPage implements Asker {
     super.connectedCallback();
     this.#pageAsked = this.page;
     this.#pageAsked.add(this);
-    this.#pageAsked.addEventListener("change", this.#update);
+    for (const event of ["change", "renewed"]) this.#pageAsked.addEventListener(event, this.#update);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     this.#pageAsked?.remove(this);
-    this.#pageAsked?.removeEventListener("change", this.#update);
+    for (const event of ["change", "renewed"]) this.#pageAsked?.removeEventListener(event, this.#update);
   }
 
-  readonly #update = (): void => this.requestUpdate();
+  readonly #update = (event?: Event): void => {
+    if (event?.type === "renewed") {
+      this.state = "loading";
+      this.answers = {};
+    }
+    this.requestUpdate();
+  };
 
   override willUpdate(changed: Map<string, unknown>): void {
     super.willUpdate(changed);

@@ -191,6 +191,7 @@ export class NealyticsDashboard extends WithPage {
 
   override connectedCallback(): void {
     super.connectedCallback();
+    document.addEventListener("pointerdown", this.#pressed);
     if (this.syncUrl !== undefined) {
       this.#state = new PageState(this.page, this.syncUrl || "nealytics");
       this.#state.read(location.href);
@@ -216,6 +217,7 @@ export class NealyticsDashboard extends WithPage {
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     if (this.#asker) this.page.remove(this.#asker);
+    document.removeEventListener("pointerdown", this.#pressed);
     window.removeEventListener("popstate", this.#read);
     for (const event of STATE_EVENTS) this.page.removeEventListener(event, this.#write);
   }
@@ -435,11 +437,8 @@ export class NealyticsDashboard extends WithPage {
     if (this.open && to && menu && !menu.contains(to)) this.open = undefined;
   };
 
-  override firstUpdated(changed: PropertyValues): void {
-    super.firstUpdated(changed);
-    document.addEventListener("pointerdown", (event) => {
-      if (this.open && !event.composedPath().some((node) => node instanceof Element && node.matches(".menu"))) this.open = undefined;
-    });
-  }
+  readonly #pressed = (event: Event): void => {
+    if (this.open && !event.composedPath().some((node) => node instanceof Element && node.matches(".menu"))) this.open = undefined;
+  };
 }
 

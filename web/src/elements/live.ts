@@ -129,13 +129,13 @@ export class NealyticsLive extends Card {
   override connectedCallback(): void {
     super.connectedCallback();
     document.addEventListener("visibilitychange", this.#seen);
-    this.page.addEventListener("nealytics-filter-change", this.#seen);
+    for (const event of ["nealytics-filter-change", "renewed"]) this.page.addEventListener(event, this.#seen);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     document.removeEventListener("visibilitychange", this.#seen);
-    this.page.removeEventListener("nealytics-filter-change", this.#seen);
+    for (const event of ["nealytics-filter-change", "renewed"]) this.page.removeEventListener(event, this.#seen);
     this.#stream?.stop();
     this.#stream = undefined;
     this.#filters = undefined;
@@ -169,7 +169,8 @@ export class NealyticsLive extends Card {
   }
 
   readonly #seen = (event?: globalThis.Event): void => {
-    if (event?.type === "nealytics-filter-change") {
+    if (event?.type === "renewed") this.#filters = undefined; // so that what there is is asked for again
+    if (event && event.type !== "visibilitychange") {
       this.#events = this.#behind = [];
       this.#stream?.stop();
       this.#stream = undefined; // a stream of other events has another place to go on from

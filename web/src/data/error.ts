@@ -1,0 +1,55 @@
+/** Why there is no answer. */
+
+/** `code` is the API's, or `offline`, `no_token`, `token_failed`, `no_src`, `export_cut`, `gap`. */
+export class QueryError extends Error {
+  /** What to do about it. */
+  readonly detail: string | undefined;
+  /** The parameter that is wrong. */
+  readonly field: string | undefined;
+  /** The name of the request in the server's log. */
+  readonly requestId: string | undefined;
+
+  constructor(
+    readonly code: string,
+    message: string,
+    /** Of the answer; 0 if there was none. */
+    readonly status = 0,
+    /** After so many seconds it is worth asking again; 0 if the server did not say. */
+    readonly retryAfterS = 0,
+    more: { readonly detail?: string; readonly field?: string; readonly requestId?: string } = {},
+  ) {
+    super(message);
+    this.name = "NealyticsError";
+    this.detail = more.detail;
+    this.field = more.field;
+    this.requestId = more.requestId;
+  }
+
+  /** Whether the person has to sign in again, as far as the API can tell. */
+  get needsToken(): boolean {
+    return this.status === 401 || this.code === "no_token" || this.code === "token_failed";
+  }
+}
+
+interface ErrorBody {
+  code?: string;
+  message?: string;
+  detail?: string;
+  field?: string;
+  requestId?: string;
+}
+
+/** Of an error as the API writes it, or of anything else that came in its place. */
+export function errorOf(body: unknown, status = 200, retryAfterS = 0): QueryError {
+  const error = (typeof body === "object" && body !== null ? body : {}) as ErrorBody;
+  const message = [error.message ?? `status ${status}`, error.detail].filter(Boolean).join(". ");
+  return new QueryError(error.code ?? "http", message, status, retryAfterS, error);
+}
+
+export async function errorOfResponse(response: Response): Promise<QueryError> {
+  const after = response.headers.get("Retry-After") ?? "";
+  // Seconds from us; a proxy may write a date.
+  const retryAfterS = /^\d+$/.test(after) ? Number(after) : Math.max(0, (Date.parse(after) - Date.now()) / 1000) || 0;
+  const body: unknown = await response.json().catch(() => undefined);
+  return errorOf(body, response.status, retryAfterS);
+}

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { source } from "./sources.mjs";
+
+const { Tokens } = await source("src/data/token.ts");
+
+const made = (name, lifeS) => {
+  const claims = Buffer.from(JSON.stringify({ sub: name, exp: Math.floor(Date.now() / 1000) + lifeS })).toString("base64url");
+  return `head.${claims}.${name}`;
+};
+
+test("a token is asked for once, by however many want it", async () => {
+  let asked = 0;
+  const tokens = new Tokens(async () => made(`t${++asked}`, 600));
+  const all = await Promise.all([tokens.get(), tokens.get(), tokens.get()]);
+  assert.equal(asked, 1);
+  assert.deepEqual(new Set([...all, await tokens.get()]).size, 1);
+});
+
+test("a token of the past is asked for again, by the server's clock", async () => {
+  let asked = 0;
+  const tokens = new Tokens(() => made(`t${++asked}`, 600));
+  await tokens.get();
+  tokens.saw(new Date(Date.now() + 3600_000).toUTCString()); // the server is an hour ahead
+  tokens.forget(await tokens.get());
+  await tokens.get();
+  await tokens.get();
+  assert.equal(asked, 3); // the second is over already as the server sees it
+});
+
+test("only the token that was refused is forgotten", async () => {
+  let asked = 0;
+  const tokens = new Tokens(() => made(`t${++asked}`, 600));
+  const first = await tokens.get();
+  tokens.forget(first);
+  const second = await tokens.get();
+  tokens.forget(first); // a late answer to the first
+  assert.equal(await tokens.get(), second);
+});
+
+test("a token that was on its way when its person left is not used", async () => {
+  let give;
+  const answers = [new Promise((resolve) => (give = resolve)), made("second", 600)];
+  const tokens = new Tokens(() => answers.shift());
+  const early = tokens.get();
+  tokens.forget();
+  const late = await tokens.get();
+  give(made("first", 600));
+  assert.equal(await early, late);
+  assert.equal(await tokens.get(), late);
+});
+
+test("what is no token is an error that says so", async () => {
+  await assert.rejects(new Tokens().get(), { code: "no_token" });
+  await assert.rejects(new Tokens(() => "<html>").get(), { code: "token_failed" });
+  await assert.rejects(new Tokens(() => Promise.reject(new Error("404"))).get(), /getToken failed: 404/);
+});
