@@ -28,8 +28,8 @@ from nealytics.clickhouse.damage import DamageWatch
 from nealytics.clickhouse.embedded import no_room_for_engine, sync_metadata
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.commit.backoff import next_delay_ms
-from nealytics.commit.committer import Committer
 from nealytics.commit.dead_letter import DeadLetter
+from nealytics.commit.loop import Committer
 from nealytics.config import CommitConfig, Config
 from nealytics.errors import LogBroken, LogError, NealyticsError
 from nealytics.http.app import HttpServer, build_app

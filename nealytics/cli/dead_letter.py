@@ -13,9 +13,8 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.clickhouse.errors import ClickHouseError
-from nealytics.commit.committer import insert_token
 from nealytics.commit.dead_letter import DIRECTORY, DeadLetter, DeadLetterUnreadable, DeadRow
-from nealytics.commit.delivery import deliver
+from nealytics.commit.delivery import deliver, insert_token
 from nealytics.config import Config, load
 
 # Enough for what ClickHouse says before it lists the row's values.

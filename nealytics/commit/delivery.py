@@ -13,10 +13,12 @@ the old token goes first: nearly always it settles the matter and nothing is mis
 """
 
 import asyncio
+import hashlib
 import logging
 import secrets
 from collections.abc import Iterable
 from itertools import islice
+from uuid import UUID
 
 from nealytics.clickhouse.addresses import TABLE, Address
 from nealytics.clickhouse.client import ClickHouseClient, Setting
@@ -50,6 +52,15 @@ _Identity = tuple[str, str, str, int, str]  # project, tenant, event type, epoch
 class Unconfirmed(NealyticsError):
     """ClickHouse knows the rows, and does not say whether the table has them. Says nothing about their
     content."""
+
+
+def insert_token(log_id: UUID | str, first_lsn: int, last_lsn: int, body: bytes) -> str:
+    """What ClickHouse's deduplication knows a batch by.
+
+    It names the rows, not the time: the same batch sent again is the same insert. It names the bytes too:
+    another body under a token once used would be dropped with a success answer.
+    """
+    return f"{log_id}:{first_lsn}-{last_lsn}:{hashlib.sha256(body).hexdigest()[:32]}"
 
 
 async def deliver(

@@ -11,8 +11,8 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.clickhouse.errors import ClickHouseError
-from nealytics.commit.committer import insert_token
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
+from nealytics.commit.delivery import insert_token
 from nealytics.config import load
 from tests.engine import needs_engine
 from tests.fakes import clickhouse as faults

@@ -366,10 +366,9 @@ def test_the_endpoint_has_all_addresses_of_the_configuration():
 async def test_a_replica_that_dies_in_the_middle_of_a_backlog_loses_and_doubles_nothing(
     tmp_path: Path, replicas: Replicas
 ):
-    async with Station(tmp_path, replicas.a, batch_rows_max=10) as station:
-        await station.client.close()
-        client = replicas.client()
-        station.committer._client = station.client = client
+    station = Station(tmp_path, replicas.a, batch_rows_max=10)
+    station.make_client = replicas.client
+    async with station:
         await station.append_numbers(1, 200)
         station.start()
         await station.until(lambda: len(replicas.a.inserts) >= 5)

@@ -11,8 +11,8 @@ import msgspec
 
 from nealytics.clickhouse.client import ClickHouseClient, Endpoint
 from nealytics.clickhouse.rowbinary import ROW_FORMAT
-from nealytics.commit.committer import Committer
 from nealytics.commit.dead_letter import DeadLetter
+from nealytics.commit.loop import Committer
 from nealytics.config import ClickHouseConfig, CommitConfig, WalConfig
 from nealytics.observe.metrics import Metrics
 from nealytics.observe.otlp import Tracing
@@ -43,6 +43,7 @@ class Station:
         self.random: Callable[[], float] = random.random
         self.clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
         self.tracing: Tracing | None = None  # before `open`
+        self.make_client: Callable[[], ClickHouseClient] = self._client_of_the_fake
         self.log: Log
         self.client: ClickHouseClient
         self.committer: Committer
@@ -58,8 +59,7 @@ class Station:
     async def open(self) -> None:
         """The log and a committer that does not run yet."""
         self.log = await Log.open(self.directory / "0", self.wal, metrics=self.metrics)
-        endpoint = Endpoint(url=self.fake.url, unix_socket=self.fake.unix_socket)
-        self.client = ClickHouseClient(endpoint, clickhouse_config())
+        self.client = self.make_client()
         self.committer = Committer(
             self.log,
             self.client,
@@ -72,6 +72,10 @@ class Station:
             clock_ms=self.clock_ms,
         )
         self.task = asyncio.create_task(asyncio.sleep(0))
+
+    def _client_of_the_fake(self) -> ClickHouseClient:
+        endpoint = Endpoint(url=self.fake.url, unix_socket=self.fake.unix_socket)
+        return ClickHouseClient(endpoint, clickhouse_config())
 
     def start(self) -> None:
         self.task = asyncio.create_task(self.committer.run())

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from nealytics.commit import delivery
-from nealytics.commit.committer import insert_token, rows_within_partitions
+from nealytics.commit.delivery import insert_token
+from nealytics.commit.gather import rows_within_partitions
 from nealytics.errors import LogBroken, LogDamaged, LogFull
 from nealytics.wal import CursorState, Range
 from tests.commit.station import refusing
@@ -315,7 +316,7 @@ async def test_a_problem_is_said_once_after_enough_failures_and_taken_back(make,
     critical = [r for r in caplog.records if r.levelno == logging.CRITICAL]
     assert len(critical) == 1
     assert "1-2" in critical[0].message
-    assert any("goes on" in r.message for r in caplog.records)
+    assert any("recovered" in r.message for r in caplog.records)
 
 
 async def test_few_failures_are_no_problem(make, fake):
@@ -526,9 +527,10 @@ async def test_however_many_bad_rows_wait_what_comes_after_them_is_taken(make, f
     fake.refuse = refusing(*range(1, 1_501))
     await station.append_numbers(1, 1_500)
     station.start()
-    await station.until(lambda: len(station.log.cursor.outstanding) > 1_000)
+    # Thousands of synced cursors: minutes on a busy disk.
+    await station.until(lambda: len(station.log.cursor.outstanding) > 1_000, timeout_s=250)
     await station.append_numbers(2_001, 2_010)
-    await station.until(lambda: station.stored == list(range(2_001, 2_011)))
+    await station.until(lambda: station.stored == list(range(2_001, 2_011)), timeout_s=250)
 
 
 class Killed(BaseException):
@@ -576,9 +578,8 @@ async def test_damage_stops_what_is_behind_it_but_not_ingest(make, fake, caplog)
     await station.until(lambda: station.committer.problem is not None)
     assert "byte 8192" in station.committer.problem
     await station.append_numbers(7, 8)
-    await asyncio.sleep(0.02)
+    await station.until(lambda: station.log.cursor_lsn == 2)  # the cursor acknowledges the batch before
     assert station.stored == [1, 2]
-    assert station.log.cursor_lsn == 2, "the batch before is settled in the cursor"
     assert len([r for r in caplog.records if r.levelno == logging.CRITICAL]) == 1
     station.log.read = read
     await station.settled()

@@ -18,8 +18,7 @@ from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded_child import READS_MAX
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
-from nealytics.commit.committer import insert_token
-from nealytics.commit.delivery import deliver
+from nealytics.commit.delivery import deliver, insert_token
 from nealytics.event import Event
 from tests.commit.station import Station
 from tests.engine import needs_engine, start_engine

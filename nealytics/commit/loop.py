@@ -1,0 +1,306 @@
+"""The committer: takes rows out of the log and puts each into ClickHouse exactly once.
+
+    log ──read──▶ batch ──store intent──▶ insert, with retries ──▶ acknowledged ──store cursor──▶ log
+
+This module reads the log, stores the cursor and writes the dead letter. `plan` decides which rows are next
+and what a refusal means, `gather` when waiting rows are due, `sender` sends one batch. The bytes belong to
+`wal`, the request to `clickhouse.client`. `problem` says why nothing moves.
+
+What it promises
+  - A range of rows is durable in the cursor (an *intent*) before its first attempt, and every attempt
+    sends it as it was stored: same rows, same bytes, same token, same settings, also after a crash and
+    under another configuration. So ClickHouse's deduplication recognises a batch whose answer was lost.
+    ClickHouse may know the token and have lost the rows in a crash, so after a retry the table is asked
+    whether it has them (`delivery`).
+  - No row is skipped. A row leaves the log's `outstanding` ranges only after ClickHouse answered that it
+    has it, or after its file in the dead letter is durable.
+  - Cancelling `run` at any point leaves the log in a state from which another committer goes on.
+  - At most one batch is in memory.
+
+The same write of the cursor acknowledges the previous batch and stores the intent of the next one, if rows
+are waiting. While every row is refused the cursor, written whole each time with 16 bytes for each range,
+grows at the pace of the backoff only.
+
+Damage in the log (`LogDamaged`, which includes a disk that cannot be read) stops reading there until a
+person repairs it. Ingest goes on, since what it appends is whole. The read is retried slowly: a bad cable or
+memory chip may give the right bytes, which carry a checksum, the next time. After a *full* disk the write is
+retried. A broken log ends `run`: the process must restart.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.errors import ClickHouseError
+from nealytics.commit.backoff import next_delay_ms
+from nealytics.commit.dead_letter import DeadLetter, DeadRow
+from nealytics.commit.gather import Gathering, rows_within_partitions
+from nealytics.commit.plan import Keep, MoveToDeadLetter, Pause, Plan, Send, SendNew, Split, Wait
+from nealytics.commit.problem import Problem
+from nealytics.commit.sender import Sender
+from nealytics.config import CommitConfig
+from nealytics.errors import LogBroken, LogDamaged, LogFull
+from nealytics.observe.metrics import Metrics
+from nealytics.wal import CursorState, Log, Range, Rows
+
+if TYPE_CHECKING:
+    from nealytics.observe.otlp import Tracing
+
+T = TypeVar("T")
+
+log = logging.getLogger("nealytics.commit")
+
+# More than any intent has: a batch holds one row at least, however long that is.
+_INTENT_BYTES_MAX = 2**40
+
+
+class Committer:
+    """Drains one log into ClickHouse. Run `run` as one task; the other methods may be called meanwhile."""
+
+    def __init__(
+        self,
+        log: Log,
+        client: ClickHouseClient,
+        dead_letter: DeadLetter,
+        config: CommitConfig,
+        *,
+        database: str,
+        metrics: Metrics,
+        tracing: "Tracing | None" = None,
+        random: Callable[[], float] = random.random,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._log = log
+        self._dead_letter = dead_letter
+        self._config = config
+        self._metrics = metrics
+        self._random = random
+        self._clock_ms = clock_ms
+        self._problem = Problem()
+        self._gathering = Gathering(log, config, clock_ms=clock_ms)
+        self._plan = Plan(log.cursor, rows_max=self._gathering.rows_max)
+        self._sender = Sender(
+            client,
+            database,
+            config,
+            log_id=str(log.log_id),
+            problem=self._problem,
+            metrics=metrics,
+            tracing=tracing,
+            random=random,
+        )
+        # Set, and replaced by a new one, whenever rows are acknowledged or become suspects, or the cursor is
+        # stored.
+        self._moved = asyncio.Event()
+
+    @property
+    def problem(self) -> str | None:
+        """None while all is well, else the sentence that `/ready` shows with its 503."""
+        return self._problem.text
+
+    async def run(self) -> None:
+        """Commits for ever. Cancel it to stop: a batch in flight is abandoned, its intent is durable.
+
+        Returns if the log is broken. Whoever opened the log is notified by it, and must end the process.
+        """
+        try:
+            while True:
+                rows = await self._next()
+                await self._commit(rows)
+        except LogBroken as error:
+            self._problem.report(str(error))
+
+    def flush_soon(self) -> None:
+        """Makes a batch due for what is in the log now."""
+        self._gathering.flush_soon()
+
+    async def wait_committed(self, first_lsn: int, last_lsn: int, timeout_s: float) -> bool:
+        """True once ClickHouse has the rows; False after `timeout_s`, or if one went to the dead letter."""
+        done = await self._until(lambda: self._plan.is_acknowledged(first_lsn, last_lsn), timeout_s)
+        return done and not self._plan.was_dead_lettered(first_lsn, last_lsn)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """For a graceful stop, after the last append and while `run` goes on: True once every durable row is
+        acknowledged and the log's cursor says so.
+
+        False after `timeout_s`, or earlier if all that is left are suspects, about which only later events
+        could decide.
+        """
+        self.flush_soon()
+        last_lsn = self._log.durable_lsn
+        await self._until(
+            lambda: self._log.cursor_lsn >= last_lsn or self._has_only_suspects_up_to(last_lsn), timeout_s
+        )
+        return self._log.cursor_lsn >= last_lsn
+
+    # What to send
+
+    async def _next(self) -> Rows:
+        while True:
+            match self._plan.next(is_due=self._gathering.is_due(self._plan.state)):
+                case Send(rows):
+                    return await self._outstanding(rows)
+                case SendNew():
+                    return await self._new_batch()
+                case Pause(number):
+                    await self._store(self._plan.state)
+                    await asyncio.sleep(self._pause_s(number))
+                case Wait(suspect, number):
+                    await self._store(self._plan.state)
+                    timeout_s = None if suspect is None else self._pause_s(number)
+                    is_due = await self._gathering.wait_until_due(self._plan.state, timeout_s)
+                    if not is_due and suspect is not None:
+                        return await self._outstanding(suspect)
+
+    async def _outstanding(self, intent: Range) -> Rows:
+        """The rows of a stored intent, all of them, whatever a batch may hold today."""
+        await self._store(self._plan.state)
+        rows_max = intent.last - intent.first + 1
+        return await self._read(intent.first, rows_max, _INTENT_BYTES_MAX, rows_min=rows_max)
+
+    async def _new_batch(self) -> Rows:
+        first = self._plan.state.next_lsn
+        rows = await self._read(first, self._gathering.rows_max, self._gathering.bytes_max)
+        last = first + rows_within_partitions(rows, self._config.batch_partitions_max) - 1
+        rows = rows.slice(first, last) if last < rows.last_lsn else rows
+        await self._store(self._plan.with_batch(first, last))
+        self._gathering.cut(rows)
+        return rows
+
+    async def _read(self, first: int, rows_max: int, bytes_max: int, *, rows_min: int = 1) -> Rows:
+        failed = False
+        while True:
+            try:
+                rows = await self._log.read(first, rows_max=rows_max, bytes_max=bytes_max)
+                if rows.count < rows_min:
+                    # Sent in part, it would be another batch, next to what an earlier try may have stored.
+                    raise LogDamaged(f"commit: {rows_min} rows from {first} on read back as {rows!r}")
+            except LogDamaged as error:
+                failed = True
+                self._problem.report(f"rows from {first} on cannot be read and are not sent: {error}")
+                await self._store(self._plan.state)
+                await asyncio.sleep(self._config.backoff_max_ms / 1000)
+            else:
+                if failed:
+                    self._problem.clear(self._log.waiting)
+                return rows
+
+    # What becomes of it
+
+    async def _commit(self, rows: Rows) -> None:
+        whole = Range(rows.first_lsn, rows.last_lsn)
+
+        def begin() -> bool:
+            # Rows that the cursor has lost, after damage to it, may have been sent under any range.
+            return self._plan.begin(whole) or whole.first <= self._log.forgotten_lsn
+
+        error = await self._sender.send(rows, begin)
+        if error is not None:
+            await self._refused(whole, rows, error)
+            return
+        # The cursor says so with its next write, made before any waiting.
+        self._problem.clear(self._log.waiting)
+        self._metrics.batches_committed.add()
+        self._metrics.events_committed.add(rows.count)
+        self._plan.accepted(whole)
+        self._notify()
+
+    async def _refused(self, whole: Range, rows: Rows, error: ClickHouseError) -> None:
+        match self._plan.refused(whole):
+            case Split(state, is_first):
+                if is_first:
+                    log.warning(
+                        "commit: batch %d-%d was refused and is halved until the bad rows are found: %s",
+                        whole.first,
+                        whole.last,
+                        error,
+                    )
+                await self._store(state)
+                self._plan.split(whole)
+            case MoveToDeadLetter():
+                await self._move_to_dead_letter(whole, rows, error)
+            case Keep(is_first):
+                if is_first:
+                    log.info(
+                        "commit: row %d was refused alone and waits until another is accepted: %s",
+                        whole.first,
+                        error,
+                    )
+                self._notify()
+        if self._plan.refuses_all(self._config.retries_before_alert):
+            self._problem.report(
+                f"clickhouse refuses every row (code {error.code} {error.name}): {error.message}; "
+                f"is the table wrong? {self._log.waiting} rows wait, and none goes to the dead letter before "
+                "one is accepted"
+            )
+
+    async def _move_to_dead_letter(self, row: Range, rows: Rows, error: ClickHouseError) -> None:
+        dead = DeadRow.of(
+            str(self._log.log_id), row.first, rows.row_format, rows.payload, error, self._clock_ms()
+        )
+        # Also retried after a failed sync: it is a new file each time, and the row is still in the log.
+        path = await self._persist(
+            lambda: asyncio.to_thread(self._dead_letter.put, dead), (LogFull, LogBroken, OSError)
+        )
+        log.error(
+            "commit: row %d was refused for its content (code %d %s) and moved to %s; look at it with "
+            "`nealytics dead-letter list`: %s",
+            row.first,
+            error.code,
+            error.name,
+            path,
+            error.message,
+            extra={"lsn": row.first, "code": error.code},
+        )
+        self._metrics.dead_letter_events.add()
+        self._plan.dead_lettered(row)
+        self._notify()
+
+    # State on disk, and whoever waits for it
+
+    async def _store(self, state: CursorState) -> None:
+        """Makes `state` the durable one, and then the plan's."""
+        if state != self._log.cursor:
+            await self._persist(lambda: self._log.store_cursor(state), (LogFull,))
+        self._plan.state = state
+        self._notify()
+
+    async def _persist(self, write: Callable[[], Awaitable[T]], may_pass: tuple[type[Exception], ...]) -> T:
+        """What `write` returns, once the disk takes it."""
+        failures = 0
+        while True:
+            try:
+                result = await write()
+            except may_pass as error:
+                failures += 1
+                self._problem.report(
+                    f"the disk does not take what must be noted, so nothing more is sent: {error}"
+                )
+                await asyncio.sleep(self._pause_s(failures))
+            else:
+                if failures:
+                    self._problem.clear(self._log.waiting)
+                return result
+
+    def _pause_s(self, count: int) -> float:
+        return next_delay_ms(count, self._config.backoff_max_ms, self._random) / 1000
+
+    def _has_only_suspects_up_to(self, last_lsn: int) -> bool:
+        return self._plan.state == self._log.cursor and self._plan.has_only_suspects_up_to(last_lsn)
+
+    def _notify(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def _until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not done():
+                    await self._moved.wait()
+        except TimeoutError:
+            pass
+        return done()

@@ -1,0 +1,121 @@
+"""One batch to ClickHouse: retried until ClickHouse has it or refuses its content.
+
+Every error that may pass, which is all but a short list of codes, is retried for ever with full-jitter
+backoff. After `retries_before_alert` failures it is a `Problem`: a critical line in the log, and `/ready` is
+503.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.errors import ClickHouseError
+from nealytics.commit.backoff import next_delay_ms
+from nealytics.commit.delivery import Unconfirmed, deliver, insert_token
+from nealytics.commit.problem import Problem
+from nealytics.config import CommitConfig
+from nealytics.errors import NealyticsError
+from nealytics.observe import otel
+from nealytics.observe.metrics import Metrics
+from nealytics.wal import Rows
+
+if TYPE_CHECKING:
+    from nealytics.observe.otlp import Tracing
+
+log = logging.getLogger("nealytics.commit")
+
+
+class Sender:
+    """Sends the batches of one log."""
+
+    def __init__(
+        self,
+        client: ClickHouseClient,
+        database: str,
+        config: CommitConfig,
+        *,
+        log_id: str,
+        problem: Problem,
+        metrics: Metrics,
+        tracing: "Tracing | None",
+        random: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._config = config
+        self._log_id = log_id
+        self._problem = problem
+        self._metrics = metrics
+        self._tracing = tracing
+        self._random = random
+
+    async def send(self, rows: Rows, begin: Callable[[], bool]) -> ClickHouseError | None:
+        """Returns None once ClickHouse has `rows`, or the error that says that their content is bad.
+
+        `begin` is called before each attempt and returns whether the same rows may have been sent before.
+        """
+        # In a thread: 32 MiB take 20 ms, in which no request would be answered.
+        token = await asyncio.to_thread(
+            insert_token, self._log_id, rows.first_lsn, rows.last_lsn, rows.payload
+        )
+        tracing = self._tracing
+        with (
+            nullcontext()
+            if tracing is None
+            else tracing.flush(rows=rows.count, bytes=len(rows.payload), token=token)
+        ):
+            return await self._send_as(token, rows, begin)
+
+    async def _send_as(self, token: str, rows: Rows, begin: Callable[[], bool]) -> ClickHouseError | None:
+        started = time.monotonic()
+        failures = unconfirmed = 0
+        while True:
+            otel.note("nealytics.attempts", failures + 1)
+            try:
+                await deliver(
+                    self._client,
+                    self._database,
+                    rows.payload,
+                    rows,
+                    rows.row_format,
+                    token=token,
+                    tried=begin(),
+                    may_ask=unconfirmed < self._config.retries_before_alert,
+                )
+                break
+            except Unconfirmed as error:
+                unconfirmed += 1
+                otel.record(error)
+                failure: Exception = error
+            except NealyticsError as error:
+                otel.record(error)
+                if isinstance(error, ClickHouseError) and error.bad_content:
+                    otel.fail("bad_content")
+                    return error
+                failure = error
+            except Exception as error:
+                # Whatever it is, the rows are safe in the log: report it and retry.
+                log.exception("commit: batch %d-%d: unexpected error", rows.first_lsn, rows.last_lsn)
+                otel.record(error)
+                failure = error
+            failures += 1
+            self._metrics.insert_retries.add()
+            self._report(rows, failures, failure)
+            await asyncio.sleep(next_delay_ms(failures, self._config.backoff_max_ms, self._random) / 1000)
+        self._metrics.write_seconds.observe(time.monotonic() - started)
+        return None
+
+    def _report(self, rows: Rows, failures: int, failure: Exception) -> None:
+        if failures >= self._config.retries_before_alert:
+            self._problem.report(
+                f"batch {rows.first_lsn}-{rows.last_lsn} was not taken in {failures} tries: {failure}; "
+                "events are safe in the log and are sent as soon as clickhouse takes them"
+            )
+        else:
+            log.warning(
+                "commit: batch %d-%d: try %d failed: %s", rows.first_lsn, rows.last_lsn, failures, failure
+            )
