@@ -20,7 +20,7 @@ LAYERS = [
     {"ingest", "queries"},
     {"http"},
     {"server"},
-    {"supervisor", "importer", "demo"},
+    {"client", "supervisor", "importer", "demo"},
     {"bench"},
     {"cli", "__main__"},
 ]
@@ -52,7 +52,9 @@ def part_of(dotted: str) -> str:
 
 def test_every_part_of_the_package_has_a_layer():
     parts = {
-        path.stem if path.suffix else path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"
+        path.stem if path.suffix else path.name
+        for path in PACKAGE.iterdir()
+        if path.name not in ("__pycache__", "py.typed")
     }
     assert parts - {"__init__"} <= set(LEVEL)
 

@@ -1,0 +1,349 @@
+"""The client for code that blocks: threads of a web server, jobs, scripts."""
+
+import contextlib
+import gzip
+import http.client
+import os
+import selectors
+import socket
+import ssl
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar, Unpack, cast
+from urllib.parse import urlsplit
+
+from nealytics.client.events import Event, Fields, StoredEvent, event_of
+from nealytics.client.exchange import (
+    Lost,
+    Patience,
+    Pause,
+    Request,
+    Response,
+    Steps,
+    TokenWanted,
+    checked_secret,
+    checked_url,
+)
+from nealytics.client.reading import ExportLines, Queries, Reading
+from nealytics.client.sending import Gathered, Sending, Sent, encode
+
+T = TypeVar("T")
+# Connections that wait for the next request. More may be in use; those are closed afterwards.
+_IDLE_MAX = 16
+_PIECE_BYTES = 64 * 1024
+# What the way to a server, or what it says, can raise. `zlib` and `EOFError`: a compressed body that is cut.
+_BROKEN = (OSError, http.client.HTTPException, EOFError, zlib.error)
+
+
+class Client:
+    """Sends events to one node, or to several behind one address. Threads may share it.
+
+    `track` and `send` return once the server has answered 202, which means: on its disk, and counted exactly
+    once. What may be temporary (no connection, no answer, 408, 429, 5xx) is tried again for
+    `give_up_after_s`, with the same ids; no longer than `timeout_s` is waited for each answer. Then they
+    raise `SendError`, which has the events. Connections are kept, also across forks.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        project_id: str = "",
+        timeout_s: float = 10.0,
+        give_up_after_s: float = 30.0,
+        compress: bool = True,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._project_id = project_id
+        self._transport = _Transport(url, ssl_context)
+        self._sending = Sending(
+            self._transport.url,
+            checked_secret("key", key),
+            Patience(timeout_s, give_up_after_s),
+            compress=compress,
+        )
+
+    def track(self, event_type: str, *, wait: bool = False, **fields: Unpack[Fields]) -> Event:
+        """Sends one event, and returns it once it is accepted.
+
+        With `wait` also once it can be read, or after the server's `ingest.wait_timeout_s`. Raises
+        `SendError` or `RejectedError`.
+        """
+        event = event_of(event_type, fields, self._project_id)
+        self.send([event], wait=wait)
+        return event
+
+    def send(self, events: Iterable[Event], *, wait: bool = False) -> Sent:
+        """Sends many events, in as many requests as the server's limits need.
+
+        Raises `SendError` with those that are not confirmed, or, once all others are accepted,
+        `RejectedError` with those that the server refuses.
+        """
+        return self._transport.run(self._sending.steps([encode(event) for event in events], wait=wait))
+
+    def batch(self) -> "Batch":
+        """Gathers events and sends them together: `with client.batch() as batch: batch.track(...)`."""
+        return Batch(self._transport, self._sending, self._project_id)
+
+    def close(self) -> None:
+        """Closes the connections. There is nothing to flush: what was tracked is sent."""
+        self._transport.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Batch:
+    """Events that are sent together, whenever 1,000 or 512 KiB of them have gathered, and at its end.
+
+    They are confirmed when the `with` is left without an exception. `SendError` may come from any method and
+    has all events that are not confirmed; `RejectedError` comes at the end. For one thread.
+    """
+
+    def __init__(self, transport: "_Transport", sending: Sending, project_id: str) -> None:
+        self._transport = transport
+        self._sending = sending
+        self._project_id = project_id
+        self._gathered = Gathered()
+
+    def track(self, event_type: str, **fields: Unpack[Fields]) -> Event:
+        event = event_of(event_type, fields, self._project_id)
+        self.add(event)
+        return event
+
+    def add(self, event: Event) -> None:
+        if self._gathered.add(event):
+            self.flush()
+
+    def flush(self) -> None:
+        """Sends what has gathered."""
+        self._transport.run(self._gathered.flush(self._sending))
+
+    def __enter__(self) -> "Batch":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.flush()  # also after an exception: what was tracked has happened
+        if error is None:
+            self._gathered.finish()
+
+
+class Reader:
+    """Asks what a token opens. Threads may share it.
+
+    `token` is a token, or a function that gives one: it is called before the first question, and again when
+    the node answers 401. Raises `ReadError` for what is not answered.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | Callable[[], str],
+        *,
+        timeout_s: float = 60.0,
+        give_up_after_s: float = 60.0,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._transport = _Transport(url, ssl_context, token)
+        self._reading = Reading(self._transport.url, Patience(timeout_s, give_up_after_s))
+
+    def get(self, endpoint: str, **params: Any) -> dict[str, Any]:
+        """The answer of a route, by the last word of its path: `get("summary", from_="2026-06-01")`.
+
+        Parameters are named as in docs/reading.md, or in Python's way: `group_by`, `from_`. A list is a
+        parameter given several times.
+        """
+        return self._transport.run(self._reading.get(endpoint, params))
+
+    def query(self, queries: Queries, **shared: Any) -> dict[str, Any]:
+        """Up to 30 questions at once: the answers by their names. One that failed is `{"error": …}`."""
+        return self._transport.run(self._reading.query(queries, shared))
+
+    def pages(self, endpoint: str = "timeline", **params: Any) -> Iterator[dict[str, Any]]:
+        """One answer after the other, until there is no `nextCursor`."""
+        following: Mapping[str, Any] | None = params
+        while following is not None:
+            answer, following = self._transport.run(self._reading.page(endpoint, following))
+            yield answer
+
+    def export(self, **params: Any) -> Iterator[StoredEvent]:
+        """All events of a range, in the order of time.
+
+        Raises `IncompleteExport` if the end mark is missing or names another number of events, so a loop
+        that ends has had all of them.
+        """
+        response = self._transport.run(self._reading.export(params))
+        lines = ExportLines()
+        with cast(_Stream, response.stream) as stream:
+            while True:
+                try:
+                    piece = stream.read(_PIECE_BYTES)
+                except _BROKEN as error:
+                    raise lines.broken(str(error) or type(error).__name__) from error
+                if not piece:
+                    break
+                yield from lines.feed(piece)
+        lines.finish()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Idle(NamedTuple):
+    pid: int
+    connection: http.client.HTTPConnection
+
+
+class _Transport:
+    """Does the steps. A connection is used by one thread at a time, and kept for the next one."""
+
+    def __init__(
+        self, url: str, ssl_context: ssl.SSLContext | None, token: str | Callable[[], str] = ""
+    ) -> None:
+        self.url = checked_url(url)
+        parts = urlsplit(self.url)
+        self._host = parts.hostname or ""
+        self._port = parts.port
+        self._prefix = parts.path
+        self._tls = parts.scheme == "https"
+        self._ssl_context = ssl_context
+        # Its `append` and `pop` are atomic, so there is no lock that a fork could copy while it is held.
+        self._idle: deque[_Idle] = deque()
+        self._closed = False
+        self._token_source = token
+        self._token = token if isinstance(token, str) else ""
+
+    def run(self, steps: Steps[T]) -> T:
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        outcome: Response | Lost | str | None = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                if isinstance(step, Request):
+                    outcome = self._ask(step)
+                elif isinstance(step, TokenWanted):
+                    outcome = self._give_token(step.fresh)
+                else:
+                    assert isinstance(step, Pause)
+                    outcome = None
+                    time.sleep(step.seconds)
+        except StopIteration as done:
+            return cast(T, done.value)
+
+    def close(self) -> None:
+        self._closed = True
+        while (connection := self._pop()) is not None:
+            connection.close()
+
+    def _give_token(self, fresh: bool) -> str:
+        if callable(self._token_source) and (fresh or not self._token):
+            self._token = self._token_source()
+        return checked_secret("token", self._token)
+
+    def _ask(self, request: Request) -> Response | Lost:
+        connection = self._connection(request.timeout_s)
+        is_kept = False
+        try:
+            response = self._exchange(connection, request)
+            if request.stream and response.status == 200:
+                is_kept = True
+                return Response(200, b"", stream=_Stream(connection, response))
+            body = response.read()
+            if not (response.will_close or self._closed) and len(self._idle) < _IDLE_MAX:
+                is_kept = True
+                self._idle.append(_Idle(os.getpid(), connection))
+            headers = response.headers
+            return Response(response.status, body, headers["Retry-After"], headers["Location"])
+        except ssl.SSLCertVerificationError as error:
+            return Lost(f"its certificate is not trusted: {error.verify_message}", final=True)
+        except http.client.IncompleteRead as error:
+            return Lost(f"the answer broke off after {len(error.partial)} bytes")
+        except _BROKEN as error:
+            return Lost(str(error) or type(error).__name__)
+        finally:
+            if not is_kept:
+                connection.close()
+
+    def _exchange(self, connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
+        path = self._prefix + request.path
+        try:
+            connection.request(request.method, path, request.body or None, dict(request.headers))
+        except (BrokenPipeError, ConnectionResetError):
+            # A server may answer before it has the whole body, a 401 or a 413, and close.
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                return connection.getresponse()
+            raise
+        return connection.getresponse()
+
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        while (kept := self._pop()) is not None:
+            if not _is_stale(kept.sock):
+                kept.timeout = timeout_s
+                kept.sock.settimeout(timeout_s)
+                return kept
+            kept.close()
+        if not self._tls:
+            return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+        if self._ssl_context is None:
+            self._ssl_context = ssl.create_default_context()
+        return http.client.HTTPSConnection(
+            self._host, self._port, timeout=timeout_s, context=self._ssl_context
+        )
+
+    def _pop(self) -> http.client.HTTPConnection | None:
+        while True:
+            try:
+                # The last one: those that are not needed grow old, and the server closes them.
+                idle = self._idle.pop()
+            except IndexError:
+                return None
+            if idle.pid == os.getpid():
+                return idle.connection
+            idle.connection.close()  # this process' copy; the parent goes on using its own
+
+
+def _is_stale(sock: socket.socket | None) -> bool:
+    """Whether an idle connection has something to read: its end, since no answer is due."""
+    if sock is None:
+        return True
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+class _Stream:
+    """The body of an answer, as it comes. Its connection is closed at the end of the `with`."""
+
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+        self._connection = connection
+        self._response = response
+        packed = response.headers.get("Content-Encoding", "").lower() == "gzip"
+        self._body: Any = gzip.GzipFile(fileobj=response) if packed else response
+
+    def read(self, size: int) -> bytes:
+        """Some bytes; none at the end."""
+        piece: bytes = self._body.read1(size)
+        return piece
+
+    def __enter__(self) -> "_Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._response.close()
+        self._connection.close()

@@ -1,0 +1,152 @@
+"""Requests, and when to repeat them. Pure: a generator yields what is to be done and is sent what came of it.
+
+So the blocking client and that of asyncio make the same decisions, and differ in how they do a step.
+"""
+
+import random
+import time
+from collections.abc import Callable, Generator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from nealytics import __version__
+
+USER_AGENT = f"nealytics-python/{__version__}"
+_BACKOFF_S = 0.25
+_BACKOFF_MAX_S = 10.0
+
+
+class Request(NamedTuple):
+    method: str
+    path: str  # with its query, behind the client's address
+    headers: Mapping[str, str]
+    body: bytes
+    timeout_s: float
+    stream: bool = False  # of a 200, the body is left to be read
+
+
+class Response(NamedTuple):
+    status: int
+    body: bytes
+    retry_after: str | None = None  # headers
+    location: str | None = None
+    stream: Any = None  # of a request for one: what the body is read from
+
+
+class Lost(NamedTuple):
+    """No answer came."""
+
+    why: str
+    final: bool = False  # trying again cannot help
+
+
+class Pause(NamedTuple):
+    seconds: float
+
+
+class TokenWanted(NamedTuple):
+    fresh: bool  # the last one was refused
+
+
+T = TypeVar("T")
+Step = Request | Pause | TokenWanted
+Outcome = Response | Lost | str | None  # of a request, a token, a pause
+Steps = Generator[Step, Outcome, T]
+
+
+class GaveUp(Exception):
+    """The last outcome, and what the server asked for."""
+
+    def __init__(self, outcome: Response | Lost, retry_after_s: float) -> None:
+        super().__init__()
+        self.outcome = outcome
+        self.retry_after_s = retry_after_s
+
+
+class Patience(NamedTuple):
+    """How long to go on. `give_up_after_s` counts from the first attempt; none begins after it."""
+
+    timeout_s: float
+    give_up_after_s: float
+    clock: Callable[[], float] = time.monotonic
+    rand: Callable[[], float] = random.random
+
+
+def exchange(request: Request, patience: Patience, again: Callable[[int], bool]) -> Steps[Response]:
+    """The first answer whose status is not one to try `again`. Raises `GaveUp`."""
+    began = patience.clock()
+    attempt = 0
+    while True:
+        outcome = yield request
+        assert isinstance(outcome, Response | Lost)
+        retry_after_s = 0.0
+        if isinstance(outcome, Response):
+            if not again(outcome.status):
+                return outcome
+            retry_after_s = retry_after_of(outcome)
+        # Full jitter on top of what the server asks for: it sent all its clients away together.
+        pause_s = retry_after_s + patience.rand() * min(_BACKOFF_MAX_S, _BACKOFF_S * 2 ** min(attempt, 10))
+        attempt += 1
+        spent_s = patience.clock() - began
+        final = isinstance(outcome, Lost) and outcome.final
+        if final or spent_s + pause_s > patience.give_up_after_s:
+            raise GaveUp(outcome, retry_after_s)
+        yield Pause(pause_s)
+
+
+def retry_after_of(response: Response) -> float:
+    """Seconds. Nealytics sends a number, a proxy in front of it may send a date."""
+    value = response.retry_after or ""
+    if value.isascii() and value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return 0.0
+
+
+class ErrorBody(msgspec.Struct, rename="camel"):
+    """An error of Nealytics; of something else in between, every field may be missing."""
+
+    code: str = ""
+    message: str = ""
+    detail: str = ""
+    request_id: str = ""
+    field: str | None = None
+
+
+def error_of(body: bytes) -> ErrorBody:
+    try:
+        return msgspec.json.decode(body, type=ErrorBody)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ErrorBody(message=body[:200].decode("utf-8", "replace").strip())
+
+
+def what_came(url: str, outcome: Response | Lost) -> str:
+    if isinstance(outcome, Lost):
+        return f"{url}: {outcome.why}"
+    error = error_of(outcome.body)
+    if 300 <= outcome.status < 400:
+        return f"{url} answered {outcome.status} and names {outcome.location}; use that"
+    return f"{url} answered {outcome.status}: {error.message or 'without a reason'}"
+
+
+def checked_url(url: str) -> str:
+    """Without a slash at the end. Raises `ValueError` for what is no address."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f'url is "{url}"; write the node\'s address, like https://analytics.example.com')
+    if parts.username is not None:
+        raise ValueError("url has a user or a password in it, which the node does not take; leave it out")
+    return url.rstrip("/")
+
+
+def checked_secret(name: str, value: str) -> str:
+    """As a header can carry it. Raises `ValueError`, without the value."""
+    if not value or not value.isascii() or not value.isprintable():
+        raise ValueError(f"{name} is empty or has characters that no {name} has, such as a line end")
+    return value

@@ -1,0 +1,240 @@
+"""From events to the batch route, until each is confirmed or rejected by name. Pure: see `exchange`.
+
+A request has at most 1,000 events and 512 KiB, which count once for the rate limit of a key. If the server's
+own limit is lower (413), halves are sent. It names the first 100 refused events of a request; if there are
+more, the request is sent again in pieces, where accepted events count once.
+"""
+
+import gzip
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from nealytics.client.errors import RejectedError, Rejection, SendError
+from nealytics.client.events import Event
+from nealytics.client.exchange import (
+    USER_AGENT,
+    GaveUp,
+    Lost,
+    Patience,
+    Request,
+    Response,
+    Steps,
+    error_of,
+    exchange,
+    what_came,
+)
+
+ROUTE = "/api/v1/telemetry/batch"
+EVENTS_MAX = 1_000
+BYTES_MAX = 512 * 1024
+_ERRORS_NAMED_MAX = 100
+# Below, compressing saves less than one packet.
+_COMPRESSED_FROM_BYTES = 1_400
+# A server that is asked to wait answers after `ingest.wait_timeout_s`, by default 10.
+_WAIT_S = 60.0
+
+
+class Sent(NamedTuple):
+    """What `send` returns: all events are accepted."""
+
+    accepted: int
+    committed: bool | None  # whether they can be read; None without `wait`
+
+
+class Encoded(NamedTuple):
+    event: Event
+    body: bytes
+
+
+def encode(event: Event) -> Encoded:
+    """Raises `TypeError` or `ValueError` if its metadata has no JSON."""
+    return Encoded(event, msgspec.json.encode(event))
+
+
+class Pending(NamedTuple):
+    """One event on its way, and its place among those that were given."""
+
+    place: int
+    event: Event
+    body: bytes
+
+
+class _Error(msgspec.Struct):
+    index: int
+    error: str = ""
+    field: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    accepted: int
+    rejected: int
+    errors: list[_Error] = []
+    committed: bool | None = None
+
+
+class Sending:
+    """How one client sends: its address, its key, its patience."""
+
+    def __init__(self, url: str, key: str, patience: Patience, *, compress: bool) -> None:
+        self._url = url
+        self._key = key
+        self._patience = patience
+        self._compress = compress
+
+    def steps(self, events: Sequence[Encoded], *, wait: bool, first_index: int = 0) -> Steps[Sent]:
+        """Raises `SendError`, or `RejectedError` once all others are accepted."""
+        waiting = deque(_pieces([Pending(first_index + i, *event) for i, event in enumerate(events)]))
+        rejections: list[Rejection] = []
+        committed = True
+        while waiting:
+            piece = waiting.popleft()
+            try:
+                response = yield from exchange(self._request(piece, wait), self._patience, _is_temporary)
+            except GaveUp as gave_up:
+                left = [pending.event for pending in (*piece, *(p for later in waiting for p in later))]
+                raise self._unsent(gave_up.outcome, left, rejections, gave_up.retry_after_s) from None
+            answer = _answer_of(response, len(piece))
+            if answer is None and response.status == 415 and self._compress:
+                self._compress = False
+                waiting.appendleft(piece)
+            elif answer is None and response.status in (400, 413, 422) and len(piece) > 1:
+                waiting.extendleft(reversed(_parts(piece, -(-len(piece) // 2))))
+            elif answer is None and response.status in (400, 413, 422):
+                rejections.append(_only(piece[0], response))
+            elif answer is None:
+                left = [pending.event for pending in (*piece, *(p for later in waiting for p in later))]
+                raise self._unsent(response, left, rejections)
+            elif answer.rejected == len(named := {e.index: e for e in answer.errors}):
+                rejections += [
+                    Rejection(piece[i].place, piece[i].event, e.field, e.error)
+                    for i, e in sorted(named.items())
+                ]
+                committed = committed and answer.committed is True
+            elif len(piece) > 1:
+                size = min(_ERRORS_NAMED_MAX, -(-len(piece) // 2))
+                waiting.extendleft(reversed(_parts(piece, size)))
+            else:
+                rejections.append(_only(piece[0], response))
+        accepted = len(events) - len(rejections)
+        if rejections:
+            raise RejectedError(rejections, accepted)
+        return Sent(accepted, committed if wait else None)
+
+    def _request(self, piece: Sequence[Pending], wait: bool) -> Request:
+        body = b"[" + b",".join(pending.body for pending in piece) + b"]"
+        headers = {
+            "X-Project-Key": self._key,
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": USER_AGENT,
+        }
+        if self._compress and len(body) >= _COMPRESSED_FROM_BYTES:
+            body = gzip.compress(body, 6, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+        timeout_s = self._patience.timeout_s
+        if wait:
+            return Request("POST", f"{ROUTE}?wait=true", headers, body, timeout_s + _WAIT_S)
+        return Request("POST", ROUTE, headers, body, timeout_s)
+
+    def _unsent(
+        self,
+        outcome: Response | Lost,
+        events: Sequence[Event],
+        rejections: Sequence[Rejection],
+        retry_after_s: float = 0.0,
+    ) -> SendError:
+        if isinstance(outcome, Lost):
+            return SendError(what_came(self._url, outcome), events, rejections)
+        problem = what_came(self._url, outcome)
+        if outcome.status < 300:
+            problem = f"{self._url} answered {outcome.status}, but not as Nealytics does; check the address"
+        return SendError(
+            problem,
+            events,
+            rejections,
+            status=outcome.status,
+            code=error_of(outcome.body).code,
+            retry_after_s=retry_after_s,
+        )
+
+
+class Gathered:
+    """The events of a `Batch` that are not sent yet, and what became of the others. Pure."""
+
+    def __init__(self) -> None:
+        self._events: list[Encoded] = []
+        self._bytes = 0
+        self._flushed = 0
+        self._rejections: list[Rejection] = []
+
+    def add(self, event: Event) -> bool:
+        """Whether it is time to send what has gathered."""
+        encoded = encode(event)
+        self._events.append(encoded)
+        self._bytes += len(encoded.body) + 1
+        return len(self._events) >= EVENTS_MAX or self._bytes >= BYTES_MAX
+
+    def flush(self, sending: Sending) -> Steps[None]:
+        """Steps. Raises `SendError`, which then has what had gathered."""
+        events, first = self._events, self._flushed
+        if not events:
+            return
+        self._events, self._bytes = [], 0
+        self._flushed += len(events)
+        try:
+            yield from sending.steps(events, wait=False, first_index=first)
+        except RejectedError as error:
+            self._rejections += error.rejections
+        except SendError as error:
+            error.rejections[:0] = self._rejections
+            raise
+
+    def finish(self) -> None:
+        """Raises `RejectedError` if any event of the batch was refused."""
+        if self._rejections:
+            raise RejectedError(self._rejections, self._flushed - len(self._rejections))
+
+
+def _is_temporary(status: int) -> bool:
+    return status in (408, 429) or status >= 500
+
+
+def _answer_of(response: Response, count: int) -> _Answer | None:
+    """What the batch route says of `count` events; None if it does not say it of each."""
+    if response.status not in (200, 202) and not 400 <= response.status < 500:
+        return None
+    try:
+        answer = msgspec.json.decode(response.body, type=_Answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if min(answer.accepted, answer.rejected) < 0 or answer.accepted + answer.rejected != count:
+        return None
+    if response.status >= 400 and answer.accepted:
+        return None
+    return answer if all(0 <= error.index < count for error in answer.errors) else None
+
+
+def _only(pending: Pending, response: Response) -> Rejection:
+    error = error_of(response.body)
+    message = ". ".join(filter(None, (error.message, error.detail))) or f"HTTP {response.status}"
+    return Rejection(pending.place, pending.event, error.field, message)
+
+
+def _parts(piece: Sequence[Pending], size: int) -> list[Sequence[Pending]]:
+    return [piece[first : first + size] for first in range(0, len(piece), size)]
+
+
+def _pieces(events: Iterable[Pending]) -> list[Sequence[Pending]]:
+    """In order, each within the limits of a request; an event that is larger stands alone."""
+    pieces: list[list[Pending]] = []
+    size = 0
+    for pending in events:
+        size += len(pending.body) + 1
+        if not pieces or len(pieces[-1]) == EVENTS_MAX or size > BYTES_MAX:
+            pieces.append([])
+            size = len(pending.body) + 1
+        pieces[-1].append(pending)
+    return list(pieces)

@@ -1,0 +1,89 @@
+"""Tokens for tenants, made with the key that the node knows."""
+
+import enum
+import time
+from collections.abc import Sequence
+from typing import Final
+
+_SECRET_BYTES_MIN = 32
+_IDENTIFIER_CHARS_MAX = 256
+_EXPIRES_S_MAX = 10 * 366 * 86_400
+
+
+class _WholeProject(enum.Enum):
+    WHOLE_PROJECT = "all tenants of a project"
+
+
+# In place of a tenant. A value of its own, so that a tenant that got lost (None, "") never opens all of them.
+WHOLE_PROJECT: Final = _WholeProject.WHOLE_PROJECT
+
+
+def mint_token(
+    project_id: str,
+    tenant_id: str | _WholeProject,
+    *,
+    key: str,
+    expires_s: float = 600,
+    subject: str | None = None,
+    filters: Sequence[str] | None = None,
+    endpoints: Sequence[str] | None = None,
+    rps: float | None = None,
+    kid: str = "",
+    algorithm: str | None = None,
+    issuer: str | None = None,
+    audience: str | None = None,
+    tenant_claim: str = "tenant_id",
+    project_claim: str = "project_id",
+) -> str:
+    """A token that reads the events of one tenant, as `nealytics token` makes it. It cannot be revoked.
+
+    `key` is a secret of the node's configuration (`auth.jwt_key`, HS256), or a private key in PEM whose
+    public key the node knows; `algorithm` then is the one that fits it. The other arguments are claims:
+    docs/tokens.md. `tenant_id` comes from your session, never from the page. Raises `ValueError` for what no
+    node would accept.
+    """
+    # They load the cryptography package, which no sender of events needs.
+    from nealytics.auth.claims import ClaimNames
+    from nealytics.auth.minting import Signer, private_signer, signed
+    from nealytics.errors import Refused
+
+    whole_project = tenant_id is WHOLE_PROJECT
+    for name, value in (("project_id", project_id), *(() if whole_project else (("tenant_id", tenant_id),))):
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"{name} is {value!r}; a token names one, as a text that is not empty")
+        if len(value) > _IDENTIFIER_CHARS_MAX:
+            raise ValueError(
+                f"{name} has {len(value)} characters, at most {_IDENTIFIER_CHARS_MAX} are accepted"
+            )
+    if not 0 < expires_s <= _EXPIRES_S_MAX:
+        raise ValueError(f"expires_s is {expires_s}; write the seconds for which the token is good")
+    if "-----BEGIN" in key:
+        try:
+            signer = private_signer(key.encode(), algorithm, kid)
+        except ValueError as error:
+            raise ValueError(f"key {error}") from None
+    elif len(key.encode()) < _SECRET_BYTES_MIN:
+        raise ValueError(f"key has {len(key.encode())} bytes, at least {_SECRET_BYTES_MIN} are needed")
+    elif algorithm not in (None, "HS256"):
+        raise ValueError(f"algorithm is {algorithm}, which needs a private key in PEM")
+    else:
+        signer = Signer(key, "HS256", kid)
+    try:
+        return signed(
+            signer,
+            project_id,
+            None if isinstance(tenant_id, _WholeProject) else tenant_id,
+            expires_s,
+            time.time(),
+            names=ClaimNames(tenant_claim, project_claim),
+            claims={
+                "iss": issuer,
+                "aud": audience,
+                "sub": subject,
+                "filters": None if filters is None else list(filters),
+                "endpoints": None if endpoints is None else list(endpoints),
+                "rps": rps,
+            },
+        )
+    except Refused as refused:
+        raise ValueError(refused.message) from None
