@@ -130,10 +130,11 @@ class Cors:
         return response
 
 
-# What a page may read beside what every page may (Cache-Control, Content-Type, …).
+# What a page may read beside what every page may (Cache-Control, Content-Type, …). By Date a page knows when
+# its token ends, whatever its own clock shows.
 _EXPOSED = (
-    f"Retry-After, {request_id.HEADER}, ETag, Nealytics-Warnings, Content-Disposition, RateLimit-Limit, "
-    "RateLimit-Remaining, RateLimit-Reset"
+    f"Date, Retry-After, {request_id.HEADER}, ETag, Nealytics-Warnings, Content-Disposition, "
+    "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 )
 
 # Names of headers, as browsers list them. Bounded by what a header may have.

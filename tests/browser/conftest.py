@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -24,7 +25,7 @@ _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "
           "--disable-component-update", "--disable-sync")  # fmt: skip
 # Strict: nothing inline but the page's own few lines, nothing from elsewhere, no text that becomes code.
 POLICY = (
-    "default-src 'none'; frame-src {frames}; script-src {node} 'nonce-page'; style-src 'nonce-page'; connect-src {node}; img-src data:; "
+    "default-src 'none'; frame-src {frames}; script-src {node} 'nonce-page'; style-src 'nonce-page'; connect-src 'self' {node}; img-src data:; "
     "require-trusted-types-for 'script'; trusted-types lit-html"
 )
 
@@ -45,15 +46,19 @@ class Site:
     def __init__(self, node: Node, events: list[dict[str, Any]]) -> None:
         self.node = node
         self.events = events
-        self._pages: dict[str, tuple[str, str]] = {}  # path → frames that are allowed, text
+        self.asked_tokens: list[str] = []  # what the pages asked `/token` for
+        self._files: dict[str, tuple[str, dict[str, str]]] = {}  # path → text, headers
         site = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                frames, body = site._pages.get(self.path.partition("?")[0], ("'none'", ""))
+                path, _, query = self.path.partition("?")
+                body, headers = site._files.get(path, ("", {}))
+                if path == "/token":
+                    body = site._token(query)
                 self.send_response(200 if body else 204)
-                self.send_header("Content-Type", "text/html; charset=utf-8")
-                self.send_header("Content-Security-Policy", POLICY.format(node=site.node.url, frames=frames))
+                for name, value in {"Content-Type": "text/html; charset=utf-8", **headers}.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body.encode())
 
@@ -70,28 +75,42 @@ class Site:
     def token(self, tenant: str) -> str:
         return token(demo.PROJECT, tenant)
 
+    def _token(self, query: str) -> str:
+        """`/token?tenant=acme&life=600`, as the SaaS's own server would give one to who is signed in."""
+        self.asked_tokens.append(query)
+        asked = dict(parse_qsl(query))
+        return token(
+            asked.get("project", demo.PROJECT), asked["tenant"], life_s=float(asked.get("life", 600))
+        )
+
+    def file(self, text: str, headers: dict[str, str] | None = None, kind: str = "html") -> str:
+        """The address of a file of the SaaS."""
+        name = f"/{len(self._files)}.{kind}"
+        types = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
+        self._files[name] = (text, {"Content-Type": f"{types[kind]}; charset=utf-8", **(headers or {})})
+        return self.url + name
+
     def page(self, body: str, *, script: str = "", frames: str = "'none'") -> str:
         """The address of a page with this body; `TOKEN(tenant)` in its script is a token."""
-        name = f"/{len(self._pages)}"
         tokens = {tenant.tenant_id: self.token(tenant.tenant_id) for tenant in demo.TENANTS}
-        self._pages[name] = (
-            frames,
-            f'<!doctype html><html lang="en-GB"><head><meta charset="utf-8"><title>A SaaS</title>'
+        return self.file(
+            '<!doctype html><html lang="en-GB"><head><meta charset="utf-8"><title>A SaaS</title>'
             '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
             '<style nonce="page">:root{color-scheme:light dark}body{margin:16px;font:14px sans-serif;'
             "background:light-dark(#fff,#0f1115);color:light-dark(#14171c,#e8eaee)}</style>"
             f'<script type="module" src="{self.node.url}/embed.js"></script></head><body>{body}'
             f'<script type="module" nonce="page">const TOKENS = {json.dumps(tokens)}; '
             f"const TOKEN = (tenant) => TOKENS[tenant];\n{script}</script></body></html>",
+            {"Content-Security-Policy": POLICY.format(node=self.node.url, frames=frames)},
         )
-        return self.url + name
 
 
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     now = datetime.now(UTC)
     events = list(demo.events(demo.first_day(now), now))
-    with Node(tmp_path_factory.mktemp("browser")) as node:
+    # Tokens end when they say, so that tests need not wait for longer.
+    with Node(tmp_path_factory.mktemp("browser"), settings="auth.jwt_clock_skew_s = 0") as node:
         node.wait_ready()
         for first in range(0, len(events), 1_000):
             status, body = node.post("batch", events[first : first + 1_000])

@@ -215,8 +215,8 @@ class Node:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
 
 
-def token(project_id: str, tenant_id: str) -> str:
-    claims = {"project_id": project_id, "tenant_id": tenant_id, "exp": int(time.time()) + 3600}
+def token(project_id: str, tenant_id: str, life_s: float = 3600, **others: object) -> str:
+    claims = {"project_id": project_id, "tenant_id": tenant_id, "exp": int(time.time() + life_s), **others}
     return jwt.encode(claims, JWT_KEY, algorithm="HS256")
 
 

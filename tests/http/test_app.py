@@ -129,7 +129,9 @@ async def test_any_origin_is_echoed_with_credentials_while_no_list_is_set(extra_
         assert answer.headers["Access-Control-Allow-Origin"] == origin
         assert answer.headers["Access-Control-Allow-Credentials"] == "true"
         exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
-        assert {"Retry-After", "X-Request-Id", "ETag", "Nealytics-Warnings", "RateLimit-Reset"} <= {*exposed}
+        assert {"Date", "Retry-After", "X-Request-Id", "ETag", "Nealytics-Warnings", "RateLimit-Reset"} <= {
+            *exposed
+        }
         assert answer.headers["Vary"] == "Origin"
 
 

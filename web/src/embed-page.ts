@@ -18,9 +18,15 @@ const TOKEN_WAIT_MS = 10_000;
 
 const framed = window.parent !== window;
 const parameters = new URLSearchParams(location.search);
-let token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
-if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+let token = tokenOfAddress();
 if (framed) document.documentElement.dataset["framed"] = "";
+
+/** Takes the token out of the address, and of the history with it. */
+function tokenOfAddress(): string {
+  const found = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+  if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+  return found;
+}
 
 let deliver: ((token: string) => void) | undefined;
 
@@ -55,6 +61,14 @@ window.addEventListener("message", (event: MessageEvent<{ nealytics?: unknown; t
   }
 });
 
+// Another link, opened in the same tab.
+window.addEventListener("hashchange", () => {
+  if (!new URLSearchParams(location.hash.slice(1)).has("token")) return;
+  token = tokenOfAddress();
+  start();
+  dashboard.page.renew();
+});
+
 const dashboard = document.createElement("nealytics-dashboard") as NealyticsDashboard;
 for (const name of PARAMETERS) {
   const value = parameters.get(name);
@@ -68,11 +82,17 @@ const RTL = ["ar", "fa", "he", "ur"];
 if (RTL.includes(document.documentElement.lang.split("-")[0] ?? "")) document.documentElement.dir = "rtl";
 
 const main = document.querySelector("main") as HTMLElement;
-if (token || framed) {
+if (token || framed) start();
+else explain();
+
+function start(): void {
+  if (dashboard.isConnected) return;
   dashboard.getToken = getToken;
-  main.append(dashboard);
+  main.replaceChildren(dashboard);
   new ResizeObserver(() => tell({ nealytics: "height", px: Math.ceil(main.getBoundingClientRect().height) })).observe(main);
-} else {
+}
+
+function explain(): void {
   const note = document.createElement("div");
   note.className = "note";
   const [title, text] = [document.createElement("h1"), document.createElement("p")];

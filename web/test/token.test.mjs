@@ -26,7 +26,7 @@ test("a token of the past is asked for again, by the server's clock", async () =
   tokens.forget(await tokens.get());
   await tokens.get();
   await tokens.get();
-  assert.equal(asked, 3); // the second is over already as the server sees it
+  assert.equal(asked, 4); // each of them is over already as the server sees it
 });
 
 test("only the token that was refused is forgotten", async () => {
@@ -55,4 +55,17 @@ test("what is no token is an error that says so", async () => {
   await assert.rejects(new Tokens().get(), { code: "no_token" });
   await assert.rejects(new Tokens(() => "<html>").get(), { code: "token_failed" });
   await assert.rejects(new Tokens(() => Promise.reject(new Error("404"))).get(), /getToken failed: 404/);
+});
+
+test("a token of somebody else is told before it is used, a new one of the same person is not", async () => {
+  const people = ["ada", "ada", "bob"];
+  const told = [];
+  const tokens = new Tokens(() => made(people.shift(), 600 + people.length), () => told.push(people.length));
+  await tokens.get();
+  tokens.expire();
+  await tokens.get();
+  assert.deepEqual(told, []);
+  tokens.expire();
+  await tokens.get();
+  assert.deepEqual(told, [0]);
 });

@@ -2,7 +2,8 @@
  * Asks the read API: one request for all questions of a page, with a token that is always fresh.
  *
  * Promises: a token is in memory only; it is asked for again a minute before it ends (by the server's clock),
- * and once after a 401. Nothing is sent anywhere but to `base`.
+ * and once after a 401. Nothing is sent anywhere but to `base`. `onOther` is called before the first answer that is
+ * another person's or tenant's.
  */
 
 import { errorOf, errorOfResponse, QueryError } from "./error.ts";
@@ -26,19 +27,42 @@ export interface Shared {
 
 export type Answer = Record<string, unknown>;
 
+/** Whose an answer is; without a tenant, all of the project's. */
+export interface Owner {
+  readonly projectId: string;
+  readonly tenantId?: string;
+}
+
 export class Client {
   readonly #tokens: Tokens;
+  /** Of the latest answer. */
+  owner: Owner | undefined;
 
   constructor(
     public base: string,
     getToken?: GetToken,
+    private readonly onOther: () => void = () => {},
   ) {
-    this.#tokens = new Tokens(getToken);
+    this.#tokens = new Tokens(getToken, () => {
+      this.owner = undefined;
+      this.onOther();
+    });
   }
 
   /** The token may belong to somebody else from now on. */
   forgetToken(): void {
     this.#tokens.forget();
+    this.owner = undefined;
+  }
+
+  /** The node says that the token has ended. */
+  expireToken(): void {
+    this.#tokens.expire();
+  }
+
+  /** So that there is a fresh one before it is needed. Whether that fails is seen when it is. */
+  renewToken(): void {
+    this.#tokens.get().catch(() => {});
   }
 
   /** Answers by the questions' names; a question that failed has an error in its place. */
@@ -50,7 +74,14 @@ export class Client {
     const body = JSON.stringify({ ...shared, queries });
     const headers = { "Content-Type": "application/json" };
     const response = await this.fetch("api/v1/analytics/query", { method: "POST", body, headers, signal });
-    const { results } = (await response.json()) as { results: Record<string, Answer> };
+    const { results, projectId, tenantId } = (await response.json()) as Owner & { results: Record<string, Answer> };
+    signal?.throwIfAborted();
+    const before = this.owner;
+    this.owner = { projectId, ...(tenantId !== undefined && { tenantId }) };
+    if (before && (before.projectId !== projectId || before.tenantId !== tenantId)) {
+      this.onOther();
+      signal?.throwIfAborted();
+    }
     return Object.fromEntries(
       Object.entries(results).map(([name, answer]) => [name, answer["error"] ? errorOf(answer["error"]) : answer]),
     );
@@ -61,6 +92,7 @@ export class Client {
     if (!this.base) throw new QueryError("no_src", "set src: the address of the node, such as https://analytics.example.com");
     for (let last = false; ; last = true) {
       const token = await this.#tokens.get();
+      init.signal?.throwIfAborted();
       const headers = { ...init.headers, Authorization: `Bearer ${token}` };
       let response: Response;
       try {

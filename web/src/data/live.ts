@@ -67,7 +67,7 @@ export class LiveStream {
     for await (const { id, event, data } of messages(body)) {
       this.#lastId = id ?? this.#lastId;
       if (event === "end") {
-        this.client.forgetToken();
+        this.client.expireToken();
         return true;
       }
       if (data && !event) this.onEvent(data);

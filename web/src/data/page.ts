@@ -21,8 +21,15 @@ export interface Asker {
   waiting(): void;
 }
 
+/** A request on its way, and who waits for it. */
+interface Running {
+  readonly abort: AbortController;
+  readonly askers: readonly Asker[];
+}
+
 const ANSWERS_KEPT = 200;
 const REFRESH_MS = 60_000;
+const RETRY_MS_MAX = 60_000;
 
 export class Page extends EventTarget {
   readonly client: Client;
@@ -34,14 +41,19 @@ export class Page extends EventTarget {
   readonly #answers = new Map<string, Answer>();
   #fresh = new Set<Asker>();
   #scheduled = false;
-  #running: AbortController | undefined;
+  readonly #running = new Set<Running>();
+  /** The request that each of them waits for: what an earlier one brings is not shown. */
+  readonly #awaited = new WeakMap<Asker, Running>();
   #sharedAsked: Shared | undefined; // until something changes
   #timer: ReturnType<typeof setInterval> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #askedAt = 0;
+  #failed = false; // the last request as a whole, so it is tried again
   #ready = false;
 
   constructor(base: string, getToken?: GetToken) {
     super();
-    this.client = new Client(base, getToken);
+    this.client = new Client(base, getToken, () => this.#drop());
     this.#range = preset("30d", this.today);
   }
 
@@ -108,23 +120,34 @@ export class Page extends EventTarget {
     this.#askers.add(asker);
     this.#fresh.add(asker);
     this.#schedule();
-    this.#timer ??= setInterval(() => this.#refreshToday(), REFRESH_MS);
+    if (this.#timer !== undefined) return;
+    this.#timer = setInterval(this.#tick, REFRESH_MS);
+    window.addEventListener("online", this.#tick);
+    document.addEventListener("visibilitychange", this.#tick);
   }
 
   remove(asker: Asker): void {
     this.#askers.delete(asker);
     this.#fresh.delete(asker);
-    if (this.#askers.size === 0) {
-      clearInterval(this.#timer);
-      this.#timer = undefined;
-      this.#running?.abort();
-    }
+    if (this.#askers.size > 0) return;
+    clearInterval(this.#timer);
+    clearTimeout(this.#retry);
+    this.#timer = undefined;
+    window.removeEventListener("online", this.#tick);
+    document.removeEventListener("visibilitychange", this.#tick);
+    this.#abort();
   }
 
   /** Asks again for one element, whose own parameters have changed, or after an error. */
   askAgain(asker: Asker): void {
     this.#fresh.add(asker);
     this.#schedule();
+  }
+
+  /** What the button of an element that failed does: all of them failed together, or only this one. */
+  retry(asker: Asker): void {
+    if (this.#failed) this.refresh();
+    else this.askAgain(asker);
   }
 
   /** Asks everything again, such as after a new token. */
@@ -141,6 +164,10 @@ export class Page extends EventTarget {
   renew(base = this.client.base): void {
     this.client.base = base;
     this.client.forgetToken();
+    this.#drop();
+  }
+
+  #drop(): void {
     this.#answers.clear();
     this.dispatchEvent(new CustomEvent("renewed"));
     this.#askAllAgain();
@@ -158,8 +185,13 @@ export class Page extends EventTarget {
 
   #askAllAgain(): void {
     this.#sharedAsked = undefined;
-    this.#running?.abort();
+    this.#abort();
     this.refresh();
+  }
+
+  #abort(): void {
+    for (const { abort } of this.#running) abort.abort();
+    this.#running.clear();
   }
 
   #tell<Name extends keyof NealyticsEvents>(name: Name, detail: NealyticsEvents[Name]["detail"]): void {
@@ -171,8 +203,11 @@ export class Page extends EventTarget {
     this.#tell("nealytics-error", detail);
   }
 
-  #refreshToday(): void {
+  /** Each minute, and when the tab is seen again or the network is back, perhaps after a long sleep. */
+  readonly #tick = (event?: Event): void => {
     if (document.hidden) return;
+    if (event?.type === "visibilitychange" && !this.#failed && Date.now() < this.#askedAt + REFRESH_MS) return;
+    if (!this.#failed) this.client.renewToken();
     if (this.#range.preset) {
       const moved = preset(this.#range.preset, this.today);
       if (moved.from !== this.#range.from || moved.to !== this.#range.to) {
@@ -180,8 +215,8 @@ export class Page extends EventTarget {
         return;
       }
     }
-    if (this.#range.to >= this.today) this.refresh();
-  }
+    if (this.#failed || this.#range.to >= this.today) this.refresh();
+  };
 
   #schedule(): void {
     if (this.#scheduled) return;
@@ -208,12 +243,22 @@ export class Page extends EventTarget {
     const names = [...keys.keys()];
     const found = new Map<string, Answer | QueryError>(this.#answers);
     let failed = false;
+    const running: Running = { abort: new AbortController(), askers };
+    for (const asker of askers) this.#awaited.set(asker, running);
+    for (const other of this.#running) {
+      if (other.askers.some((asker) => this.#awaited.get(asker) === other)) continue;
+      other.abort.abort(); // nobody waits for it any more
+      this.#running.delete(other);
+    }
     if (names.length > 0) {
       for (const { asker } of asked) asker.waiting();
-      const running = (this.#running = new AbortController());
+      this.#running.add(running);
+      this.#askedAt = Date.now();
+      clearTimeout(this.#retry);
       try {
         const queries = Object.fromEntries(names.map((name, i) => [`q${i}`, keys.get(name) as Question]));
-        const results = await this.client.ask(shared, queries, running.signal);
+        const results = await this.client.ask(shared, queries, running.abort.signal);
+        this.#failed = false;
         names.forEach((name, i) => {
           const answer = results[`q${i}`] ?? new QueryError("http", "the node left this question out");
           found.set(name, answer);
@@ -221,15 +266,19 @@ export class Page extends EventTarget {
           else if (this.#isClosed(shared, answer)) this.#keep(name, answer);
         });
       } catch (error) {
-        if (running.signal.aborted) return; // a newer request asks for all of them
+        if (running.abort.signal.aborted) return; // a newer request asks for all of them
         const problem = error instanceof QueryError ? error : new QueryError("http", String(error));
         for (const name of names) found.set(name, problem);
         this.#tellError(problem);
-        failed = true;
+        failed = this.#failed = true;
+        this.#retryAfter(problem.retryAfterS * 1000);
+      } finally {
+        this.#running.delete(running);
       }
     }
     if (shared !== this.#sharedAsked) return; // the range has changed meanwhile: everything is asked again
     for (const { asker, questions } of asked) {
+      if (this.#awaited.get(asker) !== running) continue;
       const answers = Object.entries(questions).map(([name, question]) => {
         return [name, found.get(JSON.stringify([shared, question]))] as const;
       });
@@ -239,6 +288,12 @@ export class Page extends EventTarget {
     this.#ready = true;
     // Once the elements have drawn them.
     setTimeout(() => this.#tell("nealytics-ready", { ...this.#rangeDetail, filters: this.#filters } satisfies ReadyDetail));
+  }
+
+  /** Not all pages that were refused in the same second come back in the same one. */
+  #retryAfter(ms: number): void {
+    if (ms === 0 || ms > RETRY_MS_MAX) return; // then with the minute
+    this.#retry = setTimeout(this.#tick, ms * (1 + Math.random() / 4));
   }
 
   #isClosed(shared: Shared, answer: Answer): boolean {

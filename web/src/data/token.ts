@@ -2,7 +2,8 @@
  * Keeps a token that is always fresh.
  *
  * Promises: it is in memory only; it is asked for again a minute before it ends (by the server's clock); of several
- * that want it at once one asks; and one that was on its way when it was forgotten is not used.
+ * that want it at once one asks; and one that was on its way when it was forgotten is not used. A `getToken` that
+ * never answers fails after half a minute. `onOther` is called before the first token of another person is used.
  */
 
 import { QueryError } from "./error.ts";
@@ -11,15 +12,22 @@ import { QueryError } from "./error.ts";
 export type GetToken = () => string | Promise<string>;
 
 const REFRESH_BEFORE_MS = 60_000;
+const WAIT_MS = 30_000;
+/** Of a token's claims, those that a new token of the same person changes. */
+const PASSING_CLAIMS = ["exp", "iat", "nbf", "jti", "auth_time"];
 
 export class Tokens {
   #token = "";
-  #refreshAt = 0; // of this machine's clock
+  #takenAt = 0; // of this machine's clock
   #asking: Promise<string> | undefined;
   #skewMs = 0; // server's clock minus ours
   #owner = 0; // another number for each person it may belong to
+  #claims: string | undefined; // of the person
 
-  constructor(public getToken?: GetToken) {}
+  constructor(
+    public getToken?: GetToken,
+    private readonly onOther: () => void = () => {},
+  ) {}
 
   async get(): Promise<string> {
     for (;;) {
@@ -37,6 +45,12 @@ export class Tokens {
     if (token !== undefined) return;
     this.#owner += 1;
     this.#asking = undefined;
+    this.#claims = undefined;
+  }
+
+  /** It has ended, whatever the clock says. */
+  expire(): void {
+    this.#token = "";
   }
 
   /** The `Date` of an answer. */
@@ -61,24 +75,51 @@ export class Tokens {
     }
     let token: unknown;
     try {
-      token = await this.getToken();
+      token = await within(WAIT_MS, this.getToken());
     } catch (error) {
       if (error instanceof QueryError) throw error;
       throw new QueryError("token_failed", `getToken failed: ${error instanceof Error ? error.message : String(error)}`);
     }
-    if (typeof token !== "string" || token.trim().split(".").length !== 3) {
+    if (typeof token !== "string" || !/^\s*[\w-]+\.[\w-]+\.[\w-]+\s*$/.test(token)) {
       throw new QueryError("token_failed", "getToken did not give a token: three parts joined by dots");
     }
     return token.trim();
   }
 
+  /** By this machine's clock, which the answers correct. */
+  get #refreshAt(): number {
+    const exp = claimsOf(this.#token)["exp"];
+    if (typeof exp !== "number") return Number.POSITIVE_INFINITY;
+    const endsAt = exp * 1000 - this.#skewMs;
+    // A token of less than two minutes is used for half of its life.
+    return endsAt - Math.min(REFRESH_BEFORE_MS, Math.max(0, (endsAt - this.#takenAt) / 2));
+  }
+
   #keep(token: string): void {
     this.#token = token;
-    const exp = claimsOf(token)["exp"];
-    const endsAt = typeof exp === "number" ? exp * 1000 - this.#skewMs : Number.POSITIVE_INFINITY;
-    // A token of less than two minutes is used for half of its life.
-    this.#refreshAt = endsAt - Math.min(REFRESH_BEFORE_MS, Math.max(0, (endsAt - Date.now()) / 2));
+    this.#takenAt = Date.now();
+    const before = this.#claims;
+    this.#claims = personOf(token);
+    if (before !== undefined && before !== this.#claims) this.onOther();
   }
+}
+
+async function within<T>(ms: number, promise: T | Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new QueryError("token_failed", `getToken gave no token in ${ms / 1000} s`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The same for all tokens of a person. */
+function personOf(token: string): string {
+  const claims = Object.entries(claimsOf(token)).filter(([name]) => !PASSING_CLAIMS.includes(name));
+  return claims.length > 0 ? JSON.stringify(claims.sort(([one], [other]) => (one < other ? -1 : 1))) : token;
 }
 
 /** The claims of a token, unverified: the node verifies them. */

@@ -22,6 +22,8 @@ const BASE = SERVED_BY_NODE ? new URL(".", import.meta.url).href : "";
 /** What the host sets and a person may change: applied to the page when the host changes it, and not again. */
 const HOST_SETS = ["tz", "compare", "filter", "range"] as const;
 
+const GET_TOKEN_WAIT_MS = 2_000;
+
 export type Answers = Record<string, Answer | QueryError>;
 
 /** An element with a page: its own, or that of the dashboard around it. */
@@ -107,7 +109,11 @@ export abstract class WithPage extends LitElement {
     }
   }
 
-  #callGetToken(): string | Promise<string> {
+  async #callGetToken(): Promise<string> {
+    // Frameworks set it after the element is connected.
+    for (let waited = 0; !this.getToken && waited < GET_TOKEN_WAIT_MS; waited += 50) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
     if (!this.getToken) throw new QueryError("no_token", `<${this.localName}> has no getToken`);
     return this.getToken();
   }
@@ -234,8 +240,15 @@ export abstract class Card extends WithPage implements Asker {
   receive(answers: Answers): void {
     this.answers = answers;
     this.state = "ready";
+    this.#hold();
     for (const answer of Object.values(answers)) if (answer instanceof QueryError) this.#report(answer);
     this.requestUpdate();
+  }
+
+  /** An error keeps the height of what it stands for, so that the page around does not scroll away. */
+  #hold(): void {
+    const body = this.renderRoot.querySelector<HTMLElement>(".body");
+    if (body) body.style.minHeight = this.problem ? `${body.offsetHeight}px` : "";
   }
 
   #report(error: QueryError): void {
@@ -318,7 +331,7 @@ export abstract class Card extends WithPage implements Asker {
       <p>${title}</p>
       ${hint ? html`<p class="muted">${hint}</p>` : nothing}
       ${this.dev ?? this.owner?.dev ? html`<p class="muted"><code>${error.code}</code> ${error.message}</p>` : nothing}
-      <button class="button" @click=${() => this.page.askAgain(this)}>${f.text("retry")}</button>
+      <button class="button" @click=${() => this.page.retry(this)}>${f.text("retry")}</button>
     </div>`;
   }
 

@@ -192,6 +192,7 @@ export class NealyticsDashboard extends WithPage {
   override connectedCallback(): void {
     super.connectedCallback();
     document.addEventListener("pointerdown", this.#pressed);
+    this.page.addEventListener("renewed", this.#renewed);
     if (this.syncUrl !== undefined) {
       this.#state = new PageState(this.page, this.syncUrl || "nealytics");
       this.#state.read(location.href);
@@ -218,9 +219,16 @@ export class NealyticsDashboard extends WithPage {
     super.disconnectedCallback();
     if (this.#asker) this.page.remove(this.#asker);
     document.removeEventListener("pointerdown", this.#pressed);
+    this.page.removeEventListener("renewed", this.#renewed);
     window.removeEventListener("popstate", this.#read);
     for (const event of STATE_EVENTS) this.page.removeEventListener(event, this.#write);
   }
+
+  /** A tenant that was picked is none of the next person's. */
+  readonly #renewed = (): void => {
+    if (this.#tenant !== undefined) this.page.filters = this.page.filters.filter((filter) => !filter.startsWith(TENANT));
+    this.tenants = undefined;
+  };
 
   readonly #write = (): void => {
     const address = this.#state?.write(location.href) ?? location.href;

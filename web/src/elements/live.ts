@@ -159,6 +159,7 @@ export class NealyticsLive extends Card {
     const recent = answers["recent"] as { events?: Event[] } | undefined;
     if (!recent && this.state !== "loading") {
       this.state = "ready";
+      if (this.connection === "failed") this.#seen(); // perhaps there is a token again
       return;
     }
     super.receive(answers);
