@@ -243,6 +243,12 @@ def _query_schemas(schemas: Schemas) -> dict[str, Schema]:
     }
 
 
+_LINES = (
+    "The same in lines, each sent when it is there: `{projectId, tenantId}`, then `{results: {<name>: …}}` of"
+    " each read."
+)
+
+
 def _asking() -> Schema:
     example = {
         "from": "2026-06-01",
@@ -265,7 +271,10 @@ def _asking() -> Schema:
             "200": {
                 "description": "The answers, by the names of the reads.",
                 "headers": headers,
-                "content": {"application/json": {"schema": ref("Answers")}},
+                "content": {
+                    query.JSON: {"schema": ref("Answers")},
+                    query.NDJSON: {"schema": {"type": "string", "description": _LINES}},
+                },
             },
             "304": {
                 "description": "Unchanged: the answers still have the version of `If-None-Match`.",

@@ -11,15 +11,27 @@ a parameter more than once. What stands beside `queries` is a default for all qu
 a parameter. Each question has the checks, limits, turn and errors of its route; one that fails has an `error`
 in its place, and the others their answers. The request itself counts once for the token's rate.
 
+Of one request at most `query.concurrency_max` questions wait for a turn or have one; the others begin in
+their order as these end. So thirty questions take no more places in the queue than four.
+
+To a client that prefers `application/x-ndjson` each answer is sent when it is there, on a line of its own:
+
+    {"projectId": "my-app", "tenantId": "tenant-1"}
+    {"results": {"pages": {"error": {…}}}}
+    {"results": {"figures": {…}}}
+
 A request that makes no sense as a whole is a 400 that names the question and the field.
 """
 
 import asyncio
+import difflib
 import hashlib
+import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import hdrs, web
@@ -27,27 +39,44 @@ from multidict import MultiDict
 
 from nealytics.auth.scope import Scope
 from nealytics.errors import Refused
+from nealytics.http.accept import preferred_type
 from nealytics.http.reads import Reads, check_route, parsed, while_connected
 from nealytics.http.responses import ErrorBody
-from nealytics.http.sending import Body
+from nealytics.http.sending import Body, send_pieces
+from nealytics.http.streaming import break_off, head_of
 from nealytics.http.unread import Charge
-from nealytics.observe import request_id
+from nealytics.observe import otel, request_id
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.endpoint import Endpoint
 from nealytics.queries.invalid import invalid, shown
 
+log = logging.getLogger("nealytics.http.query")
+
 PATH = "/api/v1/analytics/query"
 QUESTIONS_MAX = 30
 NAME_CHARS_MAX = 64
+VALUES_MAX = 100  # of one parameter; no route takes as many
 BODY_BYTES_MAX = 64 * 1024
+_FIELD_CHARS_MAX = 256
+JSON, NDJSON = "application/json", "application/x-ndjson"
 
 _BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+_ALL_PARAMETERS = {parameter.name.lower(): parameter.name for e in ENDPOINTS for parameter in e.parameters}
 
 
 class Question(msgspec.Struct, frozen=True):
     name: str
     endpoint: Endpoint[Any]
     arguments: MultiDict[str]
+
+
+class Result(NamedTuple):
+    """Of one question: its answer, or its error."""
+
+    question: Question
+    body: Body | None
+    error: bytes
+    closed: bool  # about a past that hardly changes
 
 
 def add_query_route(app: web.Application, reads: Reads) -> None:
@@ -57,47 +86,120 @@ def add_query_route(app: web.Application, reads: Reads) -> None:
 async def _answer(reads: Reads, request: web.Request) -> web.StreamResponse:
     scope = await reads.scope_of(request)
     questions = parse(await _body(request))
+    accepted = preferred_type(",".join(request.headers.getall(hdrs.ACCEPT, [])), (JSON, NDJSON))
     with reads.charge(scope) as charge:
-        results = await while_connected(request, _results(reads, scope, questions, charge))
+        results = _results(reads, scope, questions, charge)
+        if accepted == NDJSON and request.version >= (1, 1):  # else the end could not be told from a break
+            return await while_connected(request, _streamed(reads, request, scope, results, charge))
+        by_name = {result.question.name: result for result in await while_connected(request, _all(results))}
+        done = [by_name[question.name] for question in questions]
         pieces: deque[bytes] = deque()
-        before = _head(scope)
-        for question, (body, _) in zip(questions, results, strict=True):
-            pieces.append(before + msgspec.json.encode(question.name) + b":")
-            pieces.extend(body.pieces)
+        before = _whose(scope)[:-1] + b',"results":{'
+        for result in done:
+            pieces.append(before + msgspec.json.encode(result.question.name) + b":")
+            pieces.extend(result.body.pieces if result.body else [result.error])
             before = b","
         pieces.append(b"}}")
-        body = Body(pieces, _tag(body for body, _ in results))
+        body = Body(pieces, _tag(result.body.tag if result.body else "" for result in done))
         charge.add(body.size - charge.bytes)
-        return await reads.respond(request, body, all(closed for _, closed in results), charge)
+        return await reads.respond(request, body, all(result.closed for result in done), charge)
+
+
+async def _streamed(
+    reads: Reads,
+    request: web.Request,
+    scope: Scope,
+    results: AsyncGenerator[Result],
+    charge: Charge,
+) -> web.StreamResponse:
+    response = head_of(request, reads.cors, NDJSON, {hdrs.VARY: hdrs.ACCEPT}, [])
+    async with aclosing(results):
+        await response.prepare(request)
+        try:
+            await response.write(_whose(scope) + b"\n")
+            async for question, body, error, _ in results:
+                head = b'{"results":{' + msgspec.json.encode(question.name) + b":"
+                if body is None:
+                    await response.write(head + error + b"}}\n")
+                else:
+                    await response.write(head)
+                    await send_pieces(request, response, body.pieces, charge)
+                    await response.write(b"}}\n")
+            await response.write_eof()
+        except BaseException as error:
+            # What was sent must not look complete.
+            break_off(request)
+            if isinstance(error, ConnectionError):
+                return response  # the client has left
+            if isinstance(error, Exception):
+                reads.broken_off(error)
+                log.exception("query: broken off")
+                return response
+            raise
+    return response
+
+
+async def _all(results: AsyncGenerator[Result]) -> list[Result]:
+    async with aclosing(results):
+        return [result async for result in results]
 
 
 async def _results(
     reads: Reads, scope: Scope, questions: list[Question], charge: Charge
-) -> list[tuple[Body, bool]]:
-    # A group, so that the questions end together: when the client leaves, or when one fails by our fault.
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(_result(reads, scope, question, charge)) for question in questions]
-    return [task.result() for task in running]
+) -> AsyncGenerator[Result]:
+    """Each as it is there. What is under way ends with the generator: when the client leaves."""
+    places = asyncio.Semaphore(reads.config.concurrency_max)
 
+    async def ask(question: Question) -> Result:
+        async with places:
+            return await _result(reads, scope, question, charge)
 
-async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge) -> tuple[Body, bool]:
-    """The answer to one question, or its error; and whether it is about a past that hardly changes."""
+    tasks = [asyncio.create_task(ask(question)) for question in questions]
     try:
-        check_route(scope, question.endpoint)
-        arguments = reads.arguments(question.arguments, question.endpoint)
-        params = parsed(question.endpoint, arguments)
-        body = await reads.body_of(scope, question.endpoint, arguments, params, charge)
-        return body, arguments.closed
-    except Refused as refused:
-        reads.failed(refused.code)
-        error = ErrorBody(
-            code=refused.code,
-            message=refused.message,
-            detail=refused.detail,
-            request_id=request_id.current(),
-            field=refused.field,
+        for task in asyncio.as_completed(tasks):
+            yield await task
+    finally:
+        for running in tasks:
+            running.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge) -> Result:
+    """The answer to one question, or its error."""
+    endpoint = question.endpoint
+    try:
+        check_route(scope, endpoint)
+        arguments = reads.arguments(question.arguments, endpoint)
+        params = parsed(endpoint, arguments)
+        body = await reads.body_of(scope, endpoint, arguments, params, charge)
+        return Result(question, body, b"", arguments.closed)
+    except Refused as error:
+        refused = error
+        if refused.status >= 500:
+            otel.record(refused.__cause__ or refused)
+            # The code is a part of the message: a flood of one reason must not hide another.
+            log.warning(
+                f"query: %s failed: {refused.code}, %s",
+                endpoint.name,
+                refused.message,
+                extra={"error": str(refused.__cause__)} if refused.__cause__ else {},
+            )
+    except Exception as error:
+        # An edge, as of every route: whatever it is, the other questions have their answers.
+        otel.record(error)
+        log.exception("query: %s failed", endpoint.name)
+        refused = Refused(
+            500, "internal_error", "something went wrong here", detail="It is in the server's log; try again."
         )
-        return Body(deque([msgspec.json.encode({"error": error})]), ""), False
+    reads.failed(refused.code)
+    told = ErrorBody(
+        code=refused.code,
+        message=refused.message,
+        detail=refused.detail,
+        request_id=request_id.current(),
+        field=refused.field,
+    )
+    return Result(question, None, msgspec.json.encode({"error": told}), False)
 
 
 def parse(body: bytes) -> list[Question]:
@@ -113,10 +215,24 @@ def parse(body: bytes) -> list[Question]:
             "queries is missing or no object of questions",
             f'Write {{"name": {{"endpoint": "summary"}}}}, 1 to {QUESTIONS_MAX} questions.',
         )
-    return [_question(name, question, asked) for name, question in queries.items()]
+    shared = {key: _texts(key, value) for key, value in asked.items() if _is_known(key)}
+    return [_question(name, question, shared) for name, question in queries.items()]
 
 
-def _question(name: str, question: Any, shared: dict[str, Any]) -> Question:
+def _is_known(key: str) -> bool:
+    """Raises `Refused` if no route has such a parameter: what is meant for all questions, such as a filter,
+    must not be ignored in all."""
+    if key.lower() in _ALL_PARAMETERS:
+        return True
+    close = difflib.get_close_matches(key.lower()[:64], _ALL_PARAMETERS, 1)
+    raise invalid(
+        key[:NAME_CHARS_MAX],
+        f"{shown(key)} is no parameter of any route",
+        f"Did you mean {_ALL_PARAMETERS[close[0]]}?" if close else "Leave it out.",
+    )
+
+
+def _question(name: str, question: Any, shared: dict[str, list[str]]) -> Question:
     field = f"queries.{name[:NAME_CHARS_MAX]}"
     if not 1 <= len(name) <= NAME_CHARS_MAX:
         raise invalid(
@@ -138,25 +254,31 @@ def _question(name: str, question: Any, shared: dict[str, Any]) -> Question:
     known = {parameter.name.lower() for parameter in endpoint.parameters}
     own = {key.lower() for key in given}
     arguments: MultiDict[str] = MultiDict()
-    for key, value in shared.items():
+    for key, texts in shared.items():
         if key.lower() in known and key.lower() not in own:
-            _add(arguments, key, key, value)
+            arguments.extend((key, text) for text in texts)
     for key, value in given.items():
-        _add(arguments, f"{field}.{key}", key, value)
+        arguments.extend((key, text) for text in _texts(f"{field}.{key}"[:_FIELD_CHARS_MAX], value))
     return Question(name, endpoint, arguments)
 
 
-def _add(arguments: MultiDict[str], field: str, key: str, value: Any) -> None:
-    """As it would stand in a query string."""
-    for one in value if isinstance(value, list) else [value]:
-        if one is None:
-            continue
-        if isinstance(one, bool):
-            arguments.add(key, "true" if one else "false")
-        elif isinstance(one, str | int | float):
-            arguments.add(key, str(one))
-        else:
-            raise invalid(field, f"{field} is no text, number, true, false or list of these", "Write one.")
+def _texts(field: str, value: Any) -> list[str]:
+    """As they would stand in a query string."""
+    values = value if isinstance(value, list) else [value]
+    if len(values) > VALUES_MAX:
+        raise invalid(field, f"{field} has {len(values)} values", f"Write at most {VALUES_MAX}.")
+    return [_text(field, one) for one in values if one is not None]
+
+
+def _text(field: str, value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer():
+            return str(int(value))  # some languages write 10 as 10.0
+        case str() | int() | float():
+            return str(value)
+    raise invalid(field, f"{field} is no text, number, true, false or list of these", "Write one.")
 
 
 async def _body(request: web.Request) -> bytes:
@@ -180,13 +302,13 @@ def _too_large() -> Refused:
     )
 
 
-def _tag(bodies: Iterable[Body]) -> str:
-    digest = hashlib.blake2b("".join(body.tag for body in bodies).encode(), digest_size=16)
+def _tag(tags: Iterable[str]) -> str:
+    digest = hashlib.blake2b("".join(tags).encode(), digest_size=16)
     return f'"{digest.hexdigest()}"'
 
 
-def _head(scope: Scope) -> bytes:
+def _whose(scope: Scope) -> bytes:
     whose = {"projectId": scope.project_id}
     if scope.tenant_id is not None:
         whose["tenantId"] = scope.tenant_id
-    return msgspec.json.encode(whose)[:-1] + b',"results":{'
+    return msgspec.json.encode(whose)

@@ -82,7 +82,7 @@ class Reads:
         self._clock = clock
         self._gate = QueryGate(config.query)
         self._limits = limit_settings(config.query)
-        self._cors = Cors(config.server.cors_allowed_origins)
+        self.cors = Cors(config.server.cors_allowed_origins)
         self.unread = Unread(config.query.unread_bytes_max)
 
     async def scope_of(
@@ -140,15 +140,15 @@ class Reads:
         """The answer to one question, when its turn has come. Raises `Refused`."""
         rows = Rows(charge)
         events = self.events_of(scope, rows.add)
-        async with self.turn(scope):
-            answer = await self.ask(lambda: endpoint.run(events, params))
-        if (records := answer.records) is not None:
-            otel.note(f"neavents.{endpoint.counted_as}", records)
-        answer.warnings = [*arguments.warnings, *answer.warnings]
-        body = await encoded(answer, charge)
-        del answer
-        charge.give_back(rows.bytes)
-        return body
+        try:
+            async with self.turn(scope):
+                answer = await self.ask(lambda: endpoint.run(events, params))
+            if (records := answer.records) is not None:
+                otel.note(f"neavents.{endpoint.counted_as}", records)
+            answer.warnings = [*arguments.warnings, *answer.warnings]
+            return await encoded(answer, charge)
+        finally:
+            charge.give_back(rows.bytes)  # of a question that failed, too: others of the request go on
 
     def counted(self, handler: Handler) -> Handler:
         """The handler of a read route, whose failures are counted by their reason."""
@@ -222,7 +222,7 @@ class Reads:
         # Complete as it is: the middleware sees it only when it has been sent.
         headers[hdrs.CONTENT_TYPE] = "application/json"
         response = web.StreamResponse(headers=headers | answer_headers())
-        self._cors.apply(request, response)
+        self.cors.apply(request, response)
         await send(request, response, body, charge)
         return response
 

@@ -80,17 +80,25 @@ async def send(request: web.Request, response: web.StreamResponse, body: Body, c
     await response.prepare(request)
     if request.method == hdrs.METH_HEAD:
         return
+    await send_pieces(request, response, body.pieces, charge)
+    await response.write_eof()
+
+
+async def send_pieces(
+    request: web.Request, response: web.StreamResponse, pieces: deque[bytes], charge: Charge
+) -> None:
+    """Sends a part of an answer whose head is out. Returns when the kernel has the last byte. Raises
+    `ConnectionError` if the client leaves."""
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the client has left")
     # So that to wait for the client means: until nothing of the answer is left in this process.
     transport.set_write_buffer_limits(high=0)
     pace = Pace()
-    while body.pieces:
-        piece = body.pieces.popleft()
+    while pieces:
+        piece = pieces.popleft()
         await response.write(piece)
         await request.writer.drain()
         charge.give_back(len(piece))
         await pace.rest()
-    await response.write_eof()
     transport.set_write_buffer_limits()

@@ -158,6 +158,12 @@ class Reader:
             text = await response.read()
             return response.status, json.loads(text) if text else None, response.headers
 
+    def sending(self, path: str, body: object, *, headers: dict[str, str]) -> Any:
+        """As `open`, of a body."""
+        assert self._http is not None
+        token = {"Authorization": f"Bearer {token_of('shop', 'acme', None)}"}
+        return self._http.post(path, data=json.dumps(body).encode(), headers={**token, **headers})
+
     def open(
         self,
         path: str,

@@ -1,13 +1,16 @@
 """Many questions in one request: each is answered as by its GET route, and none sees more than that."""
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from nealytics.config import QueryConfig
 from nealytics.errors import Refused
 from nealytics.http.query import BODY_BYTES_MAX, PATH, QUESTIONS_MAX, parse
+from nealytics.http.reads import Reads
 from nealytics.queries import ENDPOINTS
 from tests.http.reader import NOW, Reader, event, on_the_engine
 
@@ -130,9 +133,11 @@ async def test_no_question_leads_out_of_the_token(reader: Reader):
     await stored(reader)
     for smuggled in ({"tenant_id": "globex"}, {"tenantId": "globex"}, {"filter": "tenant_id:eq:globex"}):
         queries = {"top": {"endpoint": "top", **smuggled}}
-        _, body, _ = await reader.post(PATH, {**RANGE, **smuggled, "queries": queries})
+        _, body, _ = await reader.post(PATH, {**RANGE, "queries": queries})
         keys = [item["key"] for item in body["results"]["top"].get("items", [])]
         assert "secret" not in keys
+    shared = {**RANGE, "filter": "tenant_id:eq:globex", "queries": {"top": {"endpoint": "top"}}}
+    assert (await reader.post(PATH, shared))[1]["results"]["top"].get("items", []) == []
     _, body, _ = await reader.post(PATH, {**RANGE, "queries": {"top": {"endpoint": "top"}}}, tenant_id=None)
     assert "tenantId" not in body
     assert "secret" in [item["key"] for item in body["results"]["top"]["items"]]
@@ -180,6 +185,11 @@ async def test_answers_about_the_past_have_a_tag_and_are_not_sent_again(reader: 
             ).encode(),
             "queries",
         ),
+        (b'{"filters": ["x"], "queries": {"a": {"endpoint": "top"}}}', "filters"),
+        (b'{"filter": ' + b"[0" + b",0" * 20_000 + b'], "queries": {"a": {"endpoint": "top"}}}', "filter"),
+        (b'{"queries": {"a": {"endpoint": "top", "filter": [' + b'"",' * 100 + b'""]}}}', "queries.a.filter"),
+        (b'{"queries": {"a": {"endpoint": "top", "limit": ' + b"9" * 5_000 + b"}}}", "body"),
+        (b'{"queries": {"a": {"endpoint": "top", "dimension": "\\ud800"}}}', "body"),
         (json.dumps({"queries": {"n" * 65: {"endpoint": "top"}}}).encode(), f"queries.{'n' * 64}"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
@@ -193,6 +203,153 @@ async def test_a_request_that_makes_no_sense_is_refused_with_the_place(body: byt
         field,
     )
     assert refused.value.detail
+
+
+async def test_a_parameter_for_all_that_no_route_has_is_refused_with_a_hint(reader: Reader):
+    queries = {"a": {"endpoint": "top"}}
+    status, body, _ = await reader.post(PATH, {**RANGE, "filters": ["event_type:eq:buy"], "queries": queries})
+    assert (status, body["field"], body["detail"]) == (400, "filters", "Did you mean filter?")
+
+
+async def test_numbers_are_taken_as_other_languages_write_them():
+    question, *_ = parse(
+        b'{"queries": {"a": {"endpoint": "top", "limit": 10.0, "filter": ["x", 1.5, true]}}}'
+    )
+    assert question.arguments["limit"] == "10"
+    assert question.arguments.getall("filter") == ["x", "1.5", "true"]
+
+
+async def test_the_tokens_own_filters_hold_for_each_question(reader: Reader):
+    await stored(reader)
+    queries = {name: {"endpoint": name, **parameters} for name, parameters in QUESTIONS.items()}
+    claims = {"filters": ["meta:plan:eq:nobody"]}
+    status, body, _ = await reader.post(PATH, {**RANGE, "queries": queries}, claims=claims)
+    assert status == 200
+    for name, parameters in QUESTIONS.items():
+        (endpoint,) = (endpoint for endpoint in ENDPOINTS if endpoint.name == name)
+        known = {parameter.name for parameter in endpoint.parameters}
+        shared = {key: value for key, value in RANGE.items() if key in known}
+        asked = as_query({**shared, **parameters, "filter": "meta:plan:eq:nobody"})
+        assert body["results"][name] == await reader.answer(endpoint.path, **asked), name
+
+
+async def test_a_question_that_fails_by_our_fault_leaves_the_others_their_answers(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    await stored(reader)
+    ask = Reads.ask
+
+    async def sometimes(self: Reads, question: Any) -> Any:
+        if broken_ones.pop(0):
+            raise ValueError("unheard of")
+        return await ask(self, question)
+
+    broken_ones = [True, False]
+    monkeypatch.setattr(Reads, "ask", sometimes)
+    queries = {"a": {"endpoint": "summary"}, "b": {"endpoint": "summary"}}
+    status, body, headers = await reader.post(PATH, {**RANGE, "queries": queries})
+    assert status == 200
+    assert sorted(body["results"]) == ["a", "b"]
+    (error,) = (result["error"] for result in body["results"].values() if "error" in result)
+    assert (error["code"], error["requestId"]) == ("internal_error", headers["X-Request-Id"])
+    assert "unheard" not in json.dumps(body)
+    assert "query: summary failed" in caplog.text
+    assert "unheard of" in caplog.text
+
+
+async def test_one_request_takes_no_more_places_than_run_at_once(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+):
+    running = most = 0
+
+    async def watched(self: Reads, question: Any) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        raise Refused(422, "query_too_large", "as a test wants it")
+
+    class Never:
+        async def __aenter__(self) -> None: ...
+        async def __aexit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(Reads, "ask", watched)
+    monkeypatch.setattr(Reads, "turn", lambda *_: Never())
+    queries = {f"q{n}": {"endpoint": "top"} for n in range(QUESTIONS_MAX)}
+    status, body, _ = await reader.post(PATH, {**RANGE, "queries": queries})
+    assert (status, len(body["results"])) == (200, QUESTIONS_MAX)
+    assert most == QueryConfig().concurrency_max
+
+
+def merged(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    whole = {**lines[0], "results": {}}
+    for line in lines[1:]:
+        assert list(line) == ["results"]
+        whole["results"] |= line["results"]
+    return whole
+
+
+async def test_lines_say_the_same_as_the_whole_answer(reader: Reader):
+    await stored(reader)
+    queries = {name: {"endpoint": name, **parameters} for name, parameters in QUESTIONS.items()}
+    asked = {**RANGE, "queries": {**queries, "bad": {"endpoint": "top", "limit": "many"}}}
+    _, whole, _ = await reader.post(PATH, asked)
+    async with reader.sending(PATH, asked, headers={"Accept": "application/x-ndjson"}) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "application/x-ndjson"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "ETag" not in answer.headers
+        lines = [json.loads(line) async for line in answer.content]
+    assert len(lines) == 1 + len(asked["queries"])
+    found = merged(lines)
+    whole["results"]["bad"]["error"].pop("requestId")
+    found["results"]["bad"]["error"].pop("requestId")
+    assert found == whole
+
+
+async def test_an_answer_is_sent_while_others_are_under_way(reader: Reader, monkeypatch: pytest.MonkeyPatch):
+    await stored(reader)
+    ask, go_on = Reads.ask, asyncio.Event()
+    asked: list[object] = []
+
+    async def one_waits(self: Reads, question: Any) -> Any:
+        asked.append(question)
+        if len(asked) == 1:
+            await go_on.wait()
+        return await ask(self, question)
+
+    monkeypatch.setattr(Reads, "ask", one_waits)
+    queries = {"slow": {"endpoint": "summary"}, "quick": {"endpoint": "top"}}
+    body = {**RANGE, "queries": queries}
+    async with reader.sending(PATH, body, headers={"Accept": "application/x-ndjson"}) as answer:
+        assert json.loads(await answer.content.readline()) == {"projectId": "shop", "tenantId": "acme"}
+        assert list(json.loads(await answer.content.readline())["results"]) == ["quick"]
+        go_on.set()
+        assert list(json.loads(await answer.content.readline())["results"]) == ["slow"]
+        assert await answer.content.readline() == b""
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+async def test_the_questions_of_a_client_that_left_are_ended(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, accept: str
+):
+    begun, ended = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def endless(self: Reads, question: Any) -> Any:
+        begun.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            ended.release()
+
+    monkeypatch.setattr(Reads, "ask", endless)
+    queries = {f"q{n}": {"endpoint": "top"} for n in range(3)}
+    request = asyncio.create_task(reader.post(PATH, {"queries": queries}, headers={"Accept": accept}))
+    await begun.wait()
+    request.cancel()
+    for _ in queries:
+        await asyncio.wait_for(ended.acquire(), 30)
 
 
 async def test_a_body_that_is_too_large_is_refused(reader: Reader):
