@@ -53,12 +53,24 @@ if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; th
     echo "test.sh: Chromium is not installed and cannot be without root, so the tests of the pages are skipped"
   fi
 fi
+install_modules() {
+  [ -d "$1/node_modules" ] && [ ! "$1/package-lock.json" -nt "$1/node_modules" ] ||
+    (cd "$1" && timeout 300 npm ci --no-audit --no-fund >/dev/null 2>&1 && touch node_modules)
+}
 if command -v npm >/dev/null; then
-  if [ ! -d web/node_modules ] || [ web/package-lock.json -nt web/node_modules ]; then
-    (cd web && timeout 300 npm ci --no-audit --no-fund >/dev/null 2>&1 && touch node_modules) ||
-      echo "test.sh: npm cannot install what builds the pages, so that build is not compared"
-  fi
+  install_modules web || echo "test.sh: npm cannot install what builds the pages, so that build is not compared"
+  install_modules tests/recipes || echo "test.sh: npm cannot install Express, so the endpoint for it in docs/embedding.md is not run"
 else
   echo "test.sh: Node.js is not installed, so the build of the pages is not compared"
+fi
+
+# Rails, for the endpoint of docs/embedding.md: 40 MB in 30 packages, so it is installed too, which needs root.
+if ! ruby -r active_support/all -r action_controller/railtie -r jwt -r webrick -e "" >/dev/null 2>&1; then
+  rails() { timeout 300 apt-get install --yes --no-install-recommends ruby-railties ruby-jwt ruby-webrick; }
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && { rails || { timeout 120 apt-get update && rails; }; } >/dev/null 2>&1; then
+    :
+  else
+    echo "test.sh: Rails is not installed and cannot be without root, so the endpoint for it in docs/embedding.md is not run"
+  fi
 fi
 exec .venv/bin/python -m pytest -n 2 --dist loadfile "$@"
