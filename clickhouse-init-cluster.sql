@@ -70,7 +70,13 @@ SETTINGS
     old_parts_lifetime = 480,
     always_use_copy_instead_of_hardlinks = 0,
     -- A replica also syncs what it fetched from another one.
-    min_compressed_bytes_to_fsync_after_fetch = 1;
+    min_compressed_bytes_to_fsync_after_fetch = 1,
+    -- A read of a damaged part answers within a second (docs/decisions/0022-damaged-blocks.md). ClickHouse flips each bit
+    -- of the compressed block to find the one that explains a wrong checksum: 10 to 60 s for a block of 130 KB. Compact
+    -- parts have blocks of up to 1 MiB whatever the first of these says, so only small parts may be compact (the default
+    -- is 10 MiB).
+    max_compress_block_size = 16384,
+    min_bytes_for_wide_part = 131072;
 
 -- What Nealytics and its queries name. It holds nothing: an insert is cut by the sharding key and each part goes to
 -- its shard, a query asks all shards.

@@ -186,7 +186,7 @@ async def generate(client: ClickHouseClient, database: str, events: int, tenants
         if piece.merged:
             # In a table of its own, so that exactly these rows become one part, which then moves.
             await client.command(f"CREATE TABLE {workshop} AS {table}")
-            await _insert(client, workshop, select_sql(piece, events, tenants))
+            await insert(client, workshop, select_sql(piece, events, tenants))
             await client.command(f"OPTIMIZE TABLE {workshop} FINAL")
             partitions = await client.command(
                 f"SELECT DISTINCT _partition_id FROM {workshop} FORMAT TabSeparated"
@@ -197,10 +197,10 @@ async def generate(client: ClickHouseClient, database: str, events: int, tenants
                 )
             await client.command(f"DROP TABLE {workshop} SYNC")
         else:
-            await _insert(client, table, select_sql(piece, events, tenants))
+            await insert(client, table, select_sql(piece, events, tenants))
 
 
-async def _insert(client: ClickHouseClient, table: str, select: str) -> None:
+async def insert(client: ClickHouseClient, table: str, select: str) -> None:
     await client.command(f"INSERT INTO {table} ({', '.join(_COLUMNS)}) {select}", settings=_INSERT_SETTINGS)
 
 

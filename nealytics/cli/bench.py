@@ -13,6 +13,7 @@ import uvloop
 
 from nealytics.bench import answers as answers_bench
 from nealytics.bench import baseline as baseline_app
+from nealytics.bench import damage as damage_bench
 from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import load as load_generator
 from nealytics.bench import merges as merges_bench
@@ -258,6 +259,49 @@ def merges(rounds: int, directory: Path | None, as_json: bool) -> None:
     """What it costs the embedded engine to sync the parts that its merges make, in turns with not syncing
     them."""
     report = asyncio.run(merges_bench.merges(rounds=rounds, directory=directory, say=_say(as_json)))
+    _show(report, as_json)
+
+
+@bench.command("damage")
+@click.option(
+    "--settings",
+    "variants",
+    multiple=True,
+    metavar="SETTINGS",
+    help="Of the table, as in MODIFY SETTING; repeatable. The first is what the others are compared with; "
+    '"" is the table as it is made.',
+)
+@click.option("--events", type=click.IntRange(20_000, 10_000_000), default=300_000, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 20), default=3, show_default=True)
+@click.option(
+    "--positions",
+    type=click.IntRange(1, 20),
+    default=2,
+    show_default=True,
+    help="Blocks that are damaged, the largest first.",
+)
+@_shared
+def damage_(
+    variants: tuple[str, ...],
+    events: int,
+    rounds: int,
+    positions: int,
+    directory: Path | None,
+    as_json: bool,
+) -> None:
+    """How long a read of a damaged part waits for its answer, and what smaller blocks cost.
+
+    Without --settings, ClickHouse's own blocks (up to 1 MiB) are compared with those of the table."""
+    report = asyncio.run(
+        damage_bench.damage(
+            variants=variants or damage_bench.VARIANTS,
+            count=events,
+            rounds=rounds,
+            positions=positions,
+            directory=directory,
+            say=_say(as_json),
+        )
+    )
     _show(report, as_json)
 
 

@@ -58,7 +58,7 @@ def test_the_sql_file_gives_a_reason_for_every_setting():
     lines = (Path(__file__).parents[2] / "clickhouse-init.sql").read_text().splitlines()
     settings = lines[lines.index("SETTINGS") :]
     names = [match[1] for line in settings if (match := re.match(r"\s+(\w+) = ", line))]
-    assert len(names) == 9
+    assert len(names) == 11
     assert sum(line.strip().startswith("--") for line in settings) >= 4
 
 
@@ -451,6 +451,36 @@ async def test_a_table_that_a_power_loss_could_harm_is_named_and_fixed(
     await schema.apply(client, config)
     assert (await schema.probe(client, config)).warnings == []
     assert await schema.apply(client, config) == []
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("found", ["", ", max_compress_block_size = 0, min_bytes_for_wide_part = 10485760"])
+async def test_a_table_whose_damage_is_answered_late_is_named_and_fixed(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str, found: str
+):
+    """A table of an earlier release sets neither; a block size of 0 is the server's own."""
+    ours = ", max_compress_block_size = 16384, min_bytes_for_wide_part = 131072"
+    *before, create = schema.create_statements(database, config.retention_days)
+    for sql in before:
+        await client.command(sql)
+    assert ours in create
+    await client.command(create.replace(ours, found))
+    (warning,) = (await schema.probe(client, config)).warnings
+    assert f"does not set {ours.removeprefix(', ')}: a read of a damaged part" in warning
+    await schema.apply(client, config)
+    assert (await schema.probe(client, config)).warnings == []
+    assert await schema.apply(client, config) == []
+
+
+@pytest.mark.engine
+async def test_smaller_blocks_than_ours_are_somebodys_choice(
+    client: ClickHouseClient, config: ClickHouseConfig, database: str
+):
+    await schema.apply(client, config)
+    smaller = "max_compress_block_size = 8192, min_bytes_for_wide_part = 0"
+    await client.command(f"ALTER TABLE {database}.global_events MODIFY SETTING {smaller}")
+    assert await schema.apply(client, config) == []
+    assert (await schema.probe(client, config)).warnings == []
 
 
 @pytest.mark.engine

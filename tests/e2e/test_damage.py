@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from nealytics.bench.damage import flip, largest_blocks
+from nealytics.clickhouse.embedded import socket_path
 from tests.e2e.node import Node, program, token
-from tests.engine import needs_engine
+from tests.engine import UnixConnection, needs_engine, request
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
 
@@ -16,13 +18,13 @@ JANUARY, MARCH = "2026-01", "2026-03"
 EVENTS = 200
 
 
-def events(month: str) -> list[dict[str, object]]:
+def events(month: str, count: int = EVENTS) -> list[dict[str, object]]:
     return [
         {
             "projectId": "shop", "tenantId": "acme", "sessionId": f"s-{number}", "eventType": "view",
             "timestamp": f"{month}-05T10:00:{number % 60:02}Z", "metadataJson": os.urandom(50).hex(),
         }
-        for number in range(EVENTS)
+        for number in range(count)
     ]  # fmt: skip
 
 
@@ -35,10 +37,13 @@ def sessions_of(node: Node, month: str) -> tuple[int, dict[str, object]]:
     return status, json.loads(body)
 
 
+def parts_of(node: Node, month: str) -> list[Path]:
+    return list((node.directory / "data/clickhouse/store").glob(f"*/*/{month.replace('-', '')}_*"))
+
+
 def part_of(node: Node, month: str) -> Path:
-    """The directory of the only active part of a month."""
-    parts = list((node.directory / "data/clickhouse/store").glob(f"*/*/{month.replace('-', '')}_*"))
-    (part,) = parts
+    """The directory of the only part of a month."""
+    (part,) = parts_of(node, month)
     return part
 
 
@@ -86,6 +91,31 @@ def test_a_flipped_byte_is_named_and_other_events_are_still_answered(tmp_path: P
         done = asked(node, "status")
         assert done.returncode == 1
         assert f"DAMAGED: {said}" in done.stdout
+
+
+def test_the_first_read_of_a_large_damaged_block_says_so_and_does_not_time_out(tmp_path: Path):
+    """ClickHouse flips every bit of a block to explain its checksum. In a block of 130 KB, which is what
+    8,192 ids are by its defaults, that takes longer than a read may."""
+    with Node(tmp_path, settings="clickhouse.query_timeout_s = 5") as node:
+        node.wait_ready()
+        for _ in range(10):
+            assert node.post("batch?wait=true", events(JANUARY, 1_000))[0] == 200
+        engine = UnixConnection(str(socket_path(node.directory / "data")))
+        merged = request(engine, "POST", "/", "OPTIMIZE TABLE nealytics_core.global_events FINAL")
+        assert merged.status == 200, merged.text
+        # The merged one; those that it replaced are kept for a while.
+        part = max(parts_of(node, JANUARY), key=lambda path: int(path.name.split("_")[3]))
+        (block,) = largest_blocks(part, 1)
+        flip(block.file, block.offset + block.bytes // 2)
+        query = f"from={JANUARY}-01T00:00:00Z&to={JANUARY}-28T00:00:00Z"
+        status, body = node.request(
+            "GET",
+            f"/api/v1/telemetry/export?format=ndjson&{query}",
+            headers={"Authorization": f"Bearer {token('shop', 'acme')}"},
+        )
+        assert status == 500, body
+        answer = json.loads(body)
+        assert (answer["code"], part.name in answer["message"]) == ("data_damaged", True), answer
 
 
 def timeline_of(node: Node, month: str) -> tuple[int, dict[str, object]]:

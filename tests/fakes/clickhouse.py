@@ -64,7 +64,8 @@ _TABLE = (
     "non_replicated_deduplication_window = 10000, "
     "fsync_after_insert = 1, fsync_part_directory = 1, "
     "min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1, "
-    "old_parts_lifetime = 480, always_use_copy_instead_of_hardlinks = 0\n"
+    "old_parts_lifetime = 480, always_use_copy_instead_of_hardlinks = 0, "
+    "max_compress_block_size = 16384, min_bytes_for_wide_part = 131072\n"
 )
 _COLUMNS = (
     "event_id\tUUID\t\nproject_id\tLowCardinality(String)\t\ntenant_id\tString\t\nsession_id\tString\t\n"

@@ -9,6 +9,7 @@ import re
 from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
 from nealytics.clickhouse.schema.definition import (
     COLUMNS,
+    DAMAGE_SETTINGS,
     DEDUPLICATION_WINDOW,
     DURABILITY_SETTINGS,
     LARGER_IS_BETTER,
@@ -16,6 +17,7 @@ from nealytics.clickhouse.schema.definition import (
     REPLICATED_DURABILITY_SETTINGS,
     REPLICATED_WINDOW,
     SHARDING_KEY,
+    SMALLER_IS_BETTER,
     SORTING_KEY,
     VERSION_MIN,
     WINDOW,
@@ -155,24 +157,38 @@ def unsynced(table: Table) -> dict[str, int]:
     One that the table does not set counts as missing, whatever ClickHouse's default: a server's configuration
     may change that.
     """
-    needed = DURABILITY_SETTINGS | (REPLICATED_DURABILITY_SETTINGS if table.replicated else {})
+    return _missing(table, DURABILITY_SETTINGS | (REPLICATED_DURABILITY_SETTINGS if table.replicated else {}))
+
+
+def slow_when_damaged(table: Table) -> dict[str, int]:
+    """The settings without which a read of a damaged part waits long for its error, as they must be."""
+    return _missing(table, DAMAGE_SETTINGS)
+
+
+def _missing(table: Table, needed: dict[str, int]) -> dict[str, int]:
     return {name: value for name, value in needed.items() if not _holds(name, table.setting(name), value)}
 
 
 def _holds(name: str, found: str | None, needed: int) -> bool:
     if found is None or not found.isdigit():
         return False
+    if name in SMALLER_IS_BETTER:
+        return SMALLER_IS_BETTER[name] <= int(found) <= needed
     return int(found) >= needed if name in LARGER_IS_BETTER else int(found) == needed
 
 
-def durability_warnings(table: Table, name: str) -> list[str]:
-    missing = ", ".join(f"{setting} = {value}" for setting, value in unsynced(table).items())
-    if not missing:
-        return []
-    return [
-        f"schema: {name} does not set {missing}: a power loss at ClickHouse can destroy events that it has "
-        "confirmed; run `nealytics schema apply`"
-    ]
+def setting_warnings(table: Table, name: str) -> list[str]:
+    """What the table's settings do not promise."""
+    without = (
+        (unsynced(table), "a power loss at ClickHouse can destroy events that it has confirmed"),
+        (slow_when_damaged(table), "a read of a damaged part can wait a minute for its error"),
+    )
+    warnings = []
+    for missing, what in without:
+        if missing:
+            settings = ", ".join(f"{setting} = {value}" for setting, value in missing.items())
+            warnings.append(f"schema: {name} does not set {settings}: {what}; run `nealytics schema apply`")
+    return warnings
 
 
 def _check_retention(table: Table, name: str, retention_days: int) -> None:

@@ -76,8 +76,14 @@ DURABILITY_SETTINGS = {
 }
 # Of replicated tables: a part that a replica fetches is written like a merged one.
 REPLICATED_DURABILITY_SETTINGS = {"min_compressed_bytes_to_fsync_after_fetch": 1}
-# Those whose larger value is a stronger promise; any other value is wrong.
+# Also for tables that exist: they bound how long a read of a damaged part waits for its error. ClickHouse
+# flips every bit of a compressed block to explain a wrong checksum, and compact parts do not heed the size of
+# blocks. Decision 0022.
+DAMAGE_SETTINGS = {"max_compress_block_size": 16_384, "min_bytes_for_wide_part": 131_072}
+# Those whose larger, or smaller, value is a stronger promise; of the others any other value is wrong.
 LARGER_IS_BETTER = frozenset({"old_parts_lifetime"})
+# With the least value that says something: 0 of the first is "as the server's profile says".
+SMALLER_IS_BETTER = {"max_compress_block_size": 1, "min_bytes_for_wide_part": 0}
 DEDUPLICATION_WINDOW = 10_000
 WINDOW = "non_replicated_deduplication_window"
 REPLICATED_WINDOW = "replicated_deduplication_window"
@@ -113,6 +119,7 @@ def create_statements(database: str, retention_days: int, cluster: str = "") -> 
         **windows,
         **DURABILITY_SETTINGS,
         **(REPLICATED_DURABILITY_SETTINGS if cluster else {}),
+        **DAMAGE_SETTINGS,
     }
     ttl = [f"TTL {ttl_expression(retention_days)} DELETE"] if retention_days else []
     on = on_cluster(cluster)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from nealytics.clickhouse.schema.checks import remake, unsynced
+from nealytics.clickhouse.schema.checks import remake, slow_when_damaged, unsynced
 from nealytics.clickhouse.schema.definition import (
     COLUMNS,
     DEDUPLICATION_WINDOW,
@@ -131,7 +131,7 @@ def retention_step(name: str, before: float | None, days: float) -> tuple[str, s
 def wanted_settings(table: Table) -> dict[str, int]:
     """The settings that `table` lacks. A larger deduplication window than ours is somebody's choice and
     stays."""
-    wanted = unsynced(table)
+    wanted = unsynced(table) | slow_when_damaged(table)
     wanted |= {name: value for name, value in SETTINGS.items() if table.setting(name) != str(value)}
     if table.retention.by_hand:
         # Whether a TTL that somebody wrote deletes events or whole parts is a part of what it says.

@@ -15,7 +15,7 @@ from nealytics.clickhouse.schema.checks import (
     check_single,
     check_types,
     check_version,
-    durability_warnings,
+    setting_warnings,
 )
 from nealytics.clickhouse.schema.definition import (
     DEDUPLICATION_WINDOW_S,
@@ -62,7 +62,7 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> Probed:
     check_fit(table, name)
     check_columns(table, name)
     check_kept(table, name, config.retention_days)
-    return Probed(table.retention, durability_warnings(table, name))
+    return Probed(table.retention, setting_warnings(table, name))
 
 
 async def check_addresses(client: ClickHouseClient) -> None:
@@ -108,5 +108,5 @@ async def _probe_cluster(client: ClickHouseClient, config: ClickHouseConfig, dis
                 f"schema: {place} has {REPLICATED_WINDOW_S} = {seconds or 'its default'}: a batch that is "
                 "repeated later than that is stored twice (answers stay right); run `nealytics schema apply`"
             )
-        warnings += durability_warnings(table, place)
+        warnings += setting_warnings(table, place)
     return Probed(together([table.retention for _, table in hosts]), warnings)
