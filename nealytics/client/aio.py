@@ -109,8 +109,7 @@ class AsyncBatch:
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         await self.flush()  # also after an exception: what was tracked has happened
-        if error is None:
-            self._gathered.finish()
+        self._gathered.finish(error)
 
 
 class AsyncReader:
@@ -181,6 +180,7 @@ class _Transport:
         self.url = checked_url(url)
         self._ssl_context = ssl_context
         self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._token_source = token
         self._token = token if isinstance(token, str) else ""
@@ -218,8 +218,12 @@ class _Transport:
         import aiohttp
         from yarl import URL
 
+        loop = asyncio.get_running_loop()
         if self._session is None:
+            self._loop = loop
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        if self._loop is not loop:
+            raise RuntimeError("the client belongs to another event loop; make one in each")
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=request.timeout_s, sock_read=request.timeout_s
         )

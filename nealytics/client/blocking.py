@@ -133,8 +133,7 @@ class Batch:
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.flush()  # also after an exception: what was tracked has happened
-        if error is None:
-            self._gathered.finish()
+        self._gathered.finish(error)
 
 
 class Reader:
@@ -218,9 +217,10 @@ class _Transport:
         self.url = checked_url(url)
         parts = urlsplit(self.url)
         self._host = parts.hostname or ""
-        self._port = parts.port
         self._prefix = parts.path
         self._tls = parts.scheme == "https"
+        # Always given: http.client takes the end of an IPv6 address for a port.
+        self._port = parts.port or (443 if self._tls else 80)
         self._ssl_context = ssl_context
         # Its `append` and `pop` are atomic, so there is no lock that a fork could copy while it is held.
         self._idle: deque[_Idle] = deque()

@@ -192,10 +192,14 @@ class Gathered:
             error.rejections[:0] = self._rejections
             raise
 
-    def finish(self) -> None:
-        """Raises `RejectedError` if any event of the batch was refused."""
-        if self._rejections:
-            raise RejectedError(self._rejections, self._flushed - len(self._rejections))
+    def finish(self, other: BaseException | None = None) -> None:
+        """Raises `RejectedError` if any event was refused, or adds a note to the `other` error."""
+        if not self._rejections:
+            return
+        rejected = RejectedError(self._rejections, self._flushed - len(self._rejections))
+        if other is None:
+            raise rejected
+        other.add_note(f"nealytics: {rejected}")
 
 
 def _is_temporary(status: int) -> bool:

@@ -206,6 +206,7 @@ def test_a_node_that_asks_to_come_back_later_is_obeyed(tmp_path: Path, connect: 
         ingest.rate_limit_requests = 2
         ingest.rate_limit_window_s = 1
         ingest.rate_limit_queue_max = 0
+        auth.api_keys = [{"key": "end-to-end-key"}, {"key": "bound-key", "project": "other"}]
     """
     nowhere = f"http://127.0.0.1:{free_port()}"
     with Node(tmp_path, clickhouse=nowhere, settings=settings) as node:
@@ -217,9 +218,16 @@ def test_a_node_that_asks_to_come_back_later_is_obeyed(tmp_path: Path, connect: 
         assert len(proxy.bodies) > 5
         with connect(node.url, give_up_after_s=0) as impatient, pytest.raises(SendError) as caught:
             track(impatient, 20)
+        with connect(node.url, "bound-key") as bound, pytest.raises(RejectedError) as forbidden:
+            track(bound, 1)
     assert (caught.value.status, caught.value.code) == (429, "rate_limited")
     assert caught.value.retry_after_s > 0
     assert len(caught.value.events) == 1
+    (rejection,) = forbidden.value.rejections
+    assert (rejection.field, rejection.message) == (
+        "projectId",
+        'projectId is "shop", which this key may not write',
+    )
 
 
 def test_a_node_killed_between_its_disk_and_its_answer_counts_once(tmp_path: Path, connect: Connect):
@@ -539,6 +547,15 @@ async def test_a_cancelled_call_can_be_repeated_and_counts_once(node: Node, tena
     assert await asyncio.to_thread(count, node, tenant) == 5
 
 
+def test_a_client_of_asyncio_says_that_it_belongs_to_another_loop(node: Node, tenant: str):
+    client = AsyncClient(node.url, KEY, project_id=PROJECT)
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        first.run(client.send(make(tenant)))
+        with pytest.raises(RuntimeError, match="another event loop"):
+            second.run(client.send(make(tenant)))
+        first.run(client.close())
+
+
 async def test_a_token_may_come_from_a_coroutine(node: Node, tenant: str):
     async def give() -> str:
         await asyncio.sleep(0)
@@ -546,6 +563,25 @@ async def test_a_token_may_come_from_a_coroutine(node: Node, tenant: str):
 
     async with AsyncReader(node.url, give) as reader:
         assert (await reader.get("summary"))["events"] == 0
+
+
+def test_an_address_may_be_one_of_ipv6():
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        port = server.getsockname()[1]
+
+        def accept() -> None:
+            connection, _ = server.accept()
+            with connection:
+                heads.append(connection.recv(65_536))
+                connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+        heads: list[bytes] = []
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        with Client(f"http://[::1]:{port}", "a-key") as client, pytest.raises(SendError, match="404"):
+            client.send(make("acme"))
+        thread.join(30)
+    assert f"Host: [::1]:{port}\r\n".encode() in heads[0]
 
 
 def test_a_server_that_answers_before_it_has_the_body_is_heard():

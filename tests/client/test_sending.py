@@ -223,6 +223,15 @@ def test_a_batch_that_cannot_be_sent_gives_back_what_had_gathered():
     assert [r.index for r in caught.value.rejections] == [0]
 
 
+def test_refused_events_of_a_batch_that_fails_for_another_reason_are_noted():
+    gathered = Gathered()
+    gathered.add(event("bad"))
+    run(gathered.flush(Sending("http://node", "a-key", patience(Clock()), compress=True)), Node())
+    other = ZeroDivisionError()
+    gathered.finish(other)
+    assert other.__notes__ == ["nealytics: 1 of 1 events were rejected: event 0: eventType is bad"]
+
+
 def test_an_event_has_its_own_id_and_time_which_survive_a_queue():
     one, two = event(metadata={"plan": "pro"}), event()
     assert one.event_id != two.event_id
