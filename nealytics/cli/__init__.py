@@ -137,11 +137,11 @@ COMMANDS = {
     "doctor": _Entry(_doctor, "Check configuration, disk, clock, limits and ClickHouse."),
     "token": _Entry(_token, "Make a token that reads the events of one tenant."),
     "dashboard": _Entry(_dashboard, "Print a link to a tenant's page."),
-    "demo": _Entry(_demo, "Fill a project with example events, and print links to its pages."),
-    "import": _Entry(_import, "Send the events of a file: NDJSON, JSON, CSV or Parquet."),
-    "export": _Entry(_export, "Write the events of a tenant, of a project, or all to a file."),
+    "demo": _Entry(_demo, "Fill a project with example events and print links to its pages."),
+    "import": _Entry(_import, "Import a file: NDJSON, JSON, CSV or Parquet."),
+    "export": _Entry(_export, "Write the events of a tenant, of a project, or of all to a file."),
     "schema": _Entry(_schema, "Print, apply or migrate the table in ClickHouse."),
-    "wal": _Entry(_wal, "Look into the write-ahead log."),
+    "wal": _Entry(_wal, "Inspect the write-ahead log."),
     "dead-letter": _Entry(_dead_letter, "List or retry events that ClickHouse refused."),
     "bench": _Entry(_bench, "Measure this machine."),
     "worker": _Entry(_worker, "Started by serve.", hidden=True),
@@ -181,12 +181,13 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nealytics", message="%(prog)s %(version)s")
 def main() -> None:
-    """Nealytics: telemetry of a SaaS, for each of its tenants.
+    """Nealytics: analytics for each tenant of a SaaS.
 
-    Events come in over HTTP, are on disk before they are acknowledged, and are in ClickHouse exactly once.
+    Nealytics accepts events over HTTP, syncs them to disk before it acknowledges them, and stores each one in
+    ClickHouse exactly once.
 
     \b
-    To begin:
+    To start:
       nealytics init       writes nealytics.toml with random keys
       nealytics serve      runs until Ctrl-C
     """

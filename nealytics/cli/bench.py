@@ -34,7 +34,7 @@ def _shared(command: Command) -> Command:
         click.option(
             "--directory",
             type=click.Path(file_okay=False, exists=True, path_type=Path),
-            help="Where the temporary data goes: the disk to be measured; /tmp may be in memory.",
+            help="Directory for temporary data, on the disk to measure; /tmp may be in memory.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else."),
     ):
@@ -44,17 +44,16 @@ def _shared(command: Command) -> Command:
 
 _rounds = click.option("--rounds", type=click.IntRange(1, 20), default=3, show_default=True)
 _seconds = click.option(
-    "--seconds", type=click.FloatRange(0.5, 60), default=5.0, show_default=True, help="Of one round."
+    "--seconds", type=click.FloatRange(0.5, 60), default=5.0, show_default=True, help="Duration of a round."
 )
 _workers = click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
 
 
 @click.group()
 def bench() -> None:
-    """Measure this machine. Starts what it needs, on loopback and temporary data, and removes it.
+    """Measure this machine. Starts all servers on loopback with temporary data, and removes the data.
 
-    What travels from one machine to another is the ratio, not the number of events per second. Close what
-    else is running."""
+    Compare ratios between machines, not events per second. Stop other programs first."""
 
 
 @bench.command()
@@ -62,7 +61,7 @@ def bench() -> None:
 @_seconds
 @_workers
 @click.option("--connections", type=click.IntRange(1, 1_000), default=64, show_default=True)
-@click.option("--without-clickhouse", is_flag=True, help="Nothing drains the log meanwhile.")
+@click.option("--without-clickhouse", is_flag=True, help="Do not drain the log meanwhile.")
 @_shared
 def track(
     rounds: int,
@@ -73,11 +72,10 @@ def track(
     directory: Path | None,
     as_json: bool,
 ) -> None:
-    """Durable `track` against an empty aiohttp handler, in turns: one event per request.
+    """Durable `track` against an empty aiohttp handler, alternately: one event per request.
 
-    The handler that it is compared with reads the body, answers 202 and does nothing, on the same loop
-    (uvloop) in a process of its own. Ours also checks the key, reads the event, and answers after the
-    fdatasync."""
+    The empty handler reads the body and answers 202, on the same event loop (uvloop) in a separate process.
+    Nealytics also checks the key, parses the event, and answers after the fdatasync."""
     report = runs.track(
         rounds=rounds,
         seconds=seconds,
@@ -108,7 +106,7 @@ def batch(
     directory: Path | None,
     as_json: bool,
 ) -> None:
-    """Durable `batch`, while the embedded engine takes what comes out of the log."""
+    """Durable `batch`, while the log drains into the embedded engine."""
     report = runs.batch(
         rounds=rounds,
         seconds=seconds,
@@ -132,7 +130,7 @@ def batch(
 @_seconds
 @_shared
 def compare(executable: Path, rounds: int, seconds: float, directory: Path | None, as_json: bool) -> None:
-    """Another program against this one, in turns: `track` and `batch`, without ClickHouse."""
+    """Another program against this one, alternately: `track` and `batch`, without ClickHouse."""
     report = runs.compare(
         executable=executable, rounds=rounds, seconds=seconds, directory=directory, say=_say(as_json)
     )
@@ -145,7 +143,7 @@ def compare(executable: Path, rounds: int, seconds: float, directory: Path | Non
     type=click.Choice(hostile_bodies.NAMES),
     metavar="KIND",
     multiple=True,
-    help="This kind of body; repeatable. One that does not exist shows which there are.",
+    help="This kind of body only; repeatable. An unknown kind lists them all.",
 )
 @click.option("--connections", type=click.IntRange(1, 32), default=4, show_default=True)
 @click.option("--mib", type=click.IntRange(1, 128), default=1, show_default=True, help="Size of a body.")
@@ -154,7 +152,7 @@ def compare(executable: Path, rounds: int, seconds: float, directory: Path | Non
     type=click.FloatRange(0.5, 30),
     default=2.0,
     show_default=True,
-    help="Of each kind of body.",
+    help="Duration for each kind of body.",
 )
 @click.option(
     "--executable",
@@ -171,9 +169,9 @@ def hostile(
     directory: Path | None,
     as_json: bool,
 ) -> None:
-    """What hostile bodies cost another client: its `track`, alone and beside each kind.
+    """The cost of hostile bodies for another client: its `track`, alone and beside each kind of body.
 
-    The bodies are the worst of their kind that are known, sent over and over by several connections."""
+    The bodies are the worst known of their kind; several connections send them repeatedly."""
     report = runs.hostile(
         names=only or hostile_bodies.NAMES,
         connections=connections,
@@ -191,7 +189,7 @@ def hostile(
 @click.option("--limit-mb", type=click.IntRange(1), default=150, show_default=True)
 @_shared
 def memory(events: int, limit_mb: int, directory: Path | None, as_json: bool) -> None:
-    """Memory of a worker with many events waiting and no ClickHouse, and of one that drains them.
+    """Memory of a worker with many queued events and no ClickHouse, and of a worker that drains them.
 
     Exits with 1 above the limit.
     """
@@ -209,19 +207,19 @@ def memory(events: int, limit_mb: int, directory: Path | None, as_json: bool) ->
     type=click.IntRange(1, 10_000),
     default=20,
     show_default=True,
-    help="How often each question is asked, each way.",
+    help="Number of times that each query runs, each way.",
 )
 @click.option(
     "--only",
     type=click.Choice([endpoint.name for endpoint in ENDPOINTS]),
     metavar="NAME",
     multiple=True,
-    help="This endpoint, e.g. timeline; repeatable.",
+    help="This endpoint only, e.g. timeline; repeatable.",
 )
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the generated events here, and use them if they are there already.",
+    help="Store the generated events here, and reuse existing ones.",
 )
 @_shared
 def read(
@@ -233,11 +231,11 @@ def read(
     directory: Path | None,
     as_json: bool,
 ) -> None:
-    """Each read endpoint, beside the same SQL straight to the engine, in turns.
+    """Each read endpoint against the same SQL sent directly to the engine, alternately.
 
-    Generates events of 91 days (10 million need 0.6 GB and a minute), starts the embedded engine and the
-    read API over them, and asks what a dashboard asks: of a large, a median and a small tenant, for 24 hours,
-    7 and 30 days. The ratio is what our own part costs."""
+    Generates events for 91 days (10 million need 0.6 GB and a minute), starts the embedded engine and the
+    read API, and runs the queries of a dashboard: for a large, a median and a small tenant, and for 24 hours,
+    7 and 30 days. The ratio is the overhead of the read API."""
     report = asyncio.run(
         read_bench.read(
             events_count=events,
@@ -256,8 +254,7 @@ def read(
 @click.option("--rounds", type=click.IntRange(1, 100), default=7, show_default=True)
 @_shared
 def merges(rounds: int, directory: Path | None, as_json: bool) -> None:
-    """What it costs the embedded engine to sync the parts that its merges make, in turns with not syncing
-    them."""
+    """The cost of syncing merged parts in the embedded engine, alternately with and without sync."""
     report = asyncio.run(merges_bench.merges(rounds=rounds, directory=directory, say=_say(as_json)))
     _show(report, as_json)
 
@@ -317,15 +314,15 @@ def damage_(
     type=click.FloatRange(0.5, 60),
     default=3.0,
     show_default=True,
-    help="Of `track` beside each question.",
+    help="Duration of `track` beside each query.",
 )
 @_shared
 def answers_(
     executable: Path | None, rounds: int, seconds: float, directory: Path | None, as_json: bool
 ) -> None:
-    """Large answers and slow readers: the longest step of the event loop, and what `track` of others takes.
+    """Large answers and slow readers: the longest step of the event loop, and the latency of `track`.
 
-    Answers of up to 110 MB, two clients asking for them all the time, and twelve that do not read them."""
+    Answers have up to 110 MB. Two clients request them continuously, and twelve do not read them."""
     report = answers_bench.answers(
         seconds=seconds, rounds=rounds, program=executable, directory=directory, say=_say(as_json)
     )

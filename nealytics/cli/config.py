@@ -63,7 +63,7 @@ embedded_password = {embedded_password}
     help="The file to write.",
 )
 @click.option(
-    "--listen", default="0.0.0.0:5000", show_default=True, metavar="HOST:PORT", help="Where to serve."
+    "--listen", default="0.0.0.0:5000", show_default=True, metavar="HOST:PORT", help="Address to serve on."
 )
 @click.option(
     "--data-dir",
@@ -71,21 +71,20 @@ embedded_password = {embedded_password}
     default=Path("data"),
     show_default=True,
     metavar="DIRECTORY",
-    help="Where the log and the embedded ClickHouse keep their files. Written as an absolute path.",
+    help="Directory for the log and the embedded ClickHouse. Written as an absolute path.",
 )
 @click.option(
     "--clickhouse-url",
     metavar="URL",
-    help='"embedded", or where a ClickHouse server is. Default: embedded if the engine is installed, else '
+    help='"embedded", or the address of a ClickHouse server. Default: embedded if it is installed, else '
     f"{_SERVER_URL}.",
 )
-@click.option("--force", is_flag=True, help="Replace the file if it exists. Its keys are lost with it.")
+@click.option("--force", is_flag=True, help="Replace an existing file. Its keys are lost.")
 def init(path: Path, listen: str, data_dir: Path, clickhouse_url: str | None, force: bool) -> None:
     """Write a configuration with random keys.
 
-    The file gets one key to send events with, the key that signs tokens, and a password for the embedded
-    engine, all random, and mode 0600. Everything else is at its default; nealytics.example.toml shows what
-    there is.
+    The file has mode 0600 and contains an API key, the key that signs tokens, and a password for the embedded
+    engine, all random. All other settings have their defaults; nealytics.example.toml lists them.
     """
     try:
         split_listen(listen)

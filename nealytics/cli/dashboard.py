@@ -13,19 +13,19 @@ from nealytics.errors import NealyticsError
 
 
 @click.command()
-@click.option("--project", metavar="ID", help="The project whose events it shows.")
-@click.option("--tenant", metavar="ID", help="The tenant whose events it shows. Without it: all tenants.")
+@click.option("--project", metavar="ID", help="The project to show.")
+@click.option("--tenant", metavar="ID", help="The tenant to show. Default: all tenants.")
 @click.option(
     "--expires",
     callback=seconds_of,
     default="1h",
     show_default=True,
     metavar="DURATION",
-    help="How long the link is good: s, m, h or d.",
+    help="Lifetime of the link in s, m, h or d.",
 )
-@click.option("--url", help="The node's address. Default: where the configuration says that it listens.")
+@click.option("--url", help="Address of the node. Default: server.listen of the configuration.")
 @click.option("--funnel", metavar="STEPS", help="Show a funnel of these event types, separated by commas.")
-@click.option("--open", "open_", is_flag=True, help="Open it in this machine's browser.")
+@click.option("--open", "open_", is_flag=True, help="Open the link in the browser of this machine.")
 @config_option
 def dashboard(
     project: str | None,
@@ -36,10 +36,10 @@ def dashboard(
     open_: bool,
     config_path: Path | None,
 ) -> None:
-    """Print a link to the page of a tenant, or of all tenants side by side, with a token in it.
+    """Print a link to the page of a tenant, or of all tenants side by side. The link contains a token.
 
-    Whoever has the link sees these events until it ends. The token stands behind the #, so no server
-    and no proxy sees it.
+    Everyone with the link can see these events until it expires. The token is after the #, which browsers do
+    not send to servers or proxies.
     """
     config = load(config_path)
     check_pages(config, "dashboard")

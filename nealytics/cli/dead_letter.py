@@ -25,12 +25,12 @@ _REASON_CHARS_MAX = 300
 def dead_letter() -> None:
     """List or retry the events that ClickHouse refused for their content.
 
-    An event is dead-lettered when ClickHouse refuses it alone while it takes others: waiting would not help,
-    and it must not hold up the rest. It is kept as a file in <wal.directory>/dead-letter, with ClickHouse's
-    reason, until it is retried or you delete the file.
+    An event is dead-lettered when ClickHouse refuses it alone and accepts others. A retry would not help, and
+    the event must not block the others. It is stored as a file in <wal.directory>/dead-letter, with
+    ClickHouse's reason, until a retry succeeds or you delete the file.
 
-    Each one was acknowledged with 202, so nobody else has it. The usual causes are a constraint or a
-    materialized view on the table, or a column whose type was changed.
+    Each of these events was acknowledged with 202, so its client has no reason to send it again. Usual causes
+    are a constraint or a materialized view on the table, or a column whose type was changed.
     """
 
 
@@ -40,10 +40,9 @@ def dead_letter() -> None:
     "--json", "as_json", is_flag=True, help="One JSON object per event and line, whole, for scripts."
 )
 def list_(config_path: Path | None, as_json: bool) -> None:
-    """Show which events were dead-lettered, and why.
+    """List the dead-lettered events with the reasons.
 
-    Only reads files; works while a server runs as well as when none does. The id names the event's file and
-    is what `retry` takes.
+    Only reads files, so it works with a running server and without one. `retry` accepts the printed ids.
     """
     directory = _dead_letter(load(config_path))
     found = 0
@@ -61,13 +60,13 @@ def list_(config_path: Path | None, as_json: bool) -> None:
 @config_option
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 def retry(config_path: Path | None, ids: tuple[str, ...]) -> None:
-    """Insert events again, after the cause was fixed: those named by ID, or all.
+    """Insert dead-lettered events again, after you have fixed the cause: those with the given IDs, or all.
 
-    What ClickHouse takes leaves the dead letter; what it still refuses stays, and the exit code is 1. An
-    event is sent as it was first sent, under its own token and identity, so retrying it twice counts it once.
+    An event that ClickHouse accepts leaves the dead letter. An event that it still refuses stays, and the
+    exit status is 1. Each event keeps its token and its identity, so it is counted once, also if you retry it
+    twice.
 
-    It may run while the server runs. The embedded engine is used if the node runs, and started for the
-    duration otherwise.
+    A server may run meanwhile. If the embedded engine does not run, the command starts it temporarily.
     """
     config = load(config_path)
     directory = _dead_letter(config)

@@ -28,14 +28,14 @@ _LINK_S = 12 * 3_600
 
 
 @click.command()
-@click.option("--url", help="The node. Default: where the configuration says that it listens.")
-@click.option("--key", help="An ingest key of it. Default: the first one in the configuration.")
+@click.option("--url", help="Address of the node. Default: server.listen of the configuration.")
+@click.option("--key", help="API key. Default: the first one in the configuration.")
 @config_option
 def demo(url: str | None, key: str | None, config_path: Path | None) -> None:
     """Fill the project "demo" of a running node with example events, and print links to its pages.
 
-    Sixty days of a SaaS with three tenants: acme, globex and initech. Run again, it adds what has happened
-    since, and nothing twice.
+    The events are sixty days of a SaaS with three tenants: acme, globex and initech. A second run adds the
+    events since the first one, and no event twice.
     """
     config = load(config_path)
     check_pages(config, "demo")

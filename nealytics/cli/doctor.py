@@ -52,11 +52,11 @@ class Finding(NamedTuple):
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per check and line, for scripts.")
 def doctor(config_path: Path | None, as_json: bool) -> None:
-    """Check configuration, disk, clock, limits and ClickHouse, and say what to do about what is not right.
+    """Check configuration, disk, clock, limits and ClickHouse, and say how to fix problems.
 
-    It changes nothing but a file of a few kilobytes in the log's directory, which it removes. It may run
-    beside a node that runs; the embedded engine is started for the duration if it does not run. Exit status 1
-    if something fails; warnings are 0.
+    The only change is a file of a few kilobytes in the log directory, which the command removes. A node may
+    run meanwhile; if the embedded engine does not run, the command starts it temporarily. Exit status 1 if a
+    check fails; 0 if there are only warnings.
     """
     failed = False
     for finding in findings(config_path):

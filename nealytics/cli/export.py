@@ -67,29 +67,29 @@ def _instant(ctx: click.Context, param: click.Parameter, value: str | None) -> i
 
 @click.command("export")
 @click.argument("file", metavar="[FILE]", default="-")
-@click.option("--project", metavar="ID", help="Of this project only.")
-@click.option("--tenant", metavar="ID", help="Of this tenant of --project only.")
+@click.option("--project", metavar="ID", help="Export this project only.")
+@click.option("--tenant", metavar="ID", help="Export this tenant of --project only.")
 @click.option(
-    "--from", "from_ms", callback=_instant, metavar="ISO8601", help="From this instant on. Default: all."
+    "--from", "from_ms", callback=_instant, metavar="ISO8601", help="First timestamp. Default: all events."
 )
 @click.option(
     "--to",
     "to_ms",
     callback=_instant,
     metavar="ISO8601",
-    help="Up to and with this instant; a date alone is all of that day.",
+    help="Last timestamp, included; a date without a time includes the whole day.",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="Default: by the file's name (.ndjson, .csv, .parquet, .native; .gz or .zst may follow, but for"
-    " Parquet, which is compressed inside).",
+    help="Default: from the file name (.ndjson, .csv, .parquet, .native; .gz or .zst may follow, except for"
+    " Parquet, which is compressed internally).",
 )
 @click.option(
     "--end",
     is_flag=True,
-    help="A last record that says that it is complete, and how many events it has; import checks it.",
+    help="Add a last record with the number of events, which proves completeness; import verifies it.",
 )
 @config_option
 def export_(
@@ -108,24 +108,23 @@ def export_(
       nealytics export events.ndjson.gz
       nealytics export --project shop --tenant acme --from 2026-01-01 acme.csv
 
-    `nealytics import` takes all of it: an event comes back as the same event, so importing it twice counts it
-    once. parquet is one project's. native is for ClickHouse itself, and has every column of the table, also
-    when the event was received:
+    `nealytics import` restores the same events from each format; an event that is imported twice is counted
+    once. parquet contains one project. native is for ClickHouse itself and contains every column of the
+    table, including the time at which the event was received:
 
     \b
       nealytics export --format native | curl -fsS -T - \\
         "http://clickhouse:8123/?query=INSERT+INTO+nealytics_core.global_events+FORMAT+Native"
 
-    It reads from the ClickHouse of the configuration. The embedded engine is used if the node runs, and
-    started for the duration otherwise. What was committed before it began is in it once; what is committed
-    while it runs is in it or not.
+    The command reads from the ClickHouse of the configuration. If the embedded engine does not run, the
+    command starts it temporarily. Every event that was committed before the export began is included once; an
+    event that is committed while it runs may be included.
 
-    FILE is written under the name FILE.part and gets its name once it is complete, so a file of that name is
-    whole. On standard output the exit status tells it (in a pipe: set -o pipefail), and with --end the last
-    record does, wherever the bytes have been since.
+    The command writes FILE.part and renames it to FILE when it is complete. On standard output, check the
+    exit status (in a pipe: set -o pipefail), or the last record of --end.
 
     \b
-    Exit status: 0 complete; 1 it could not be completed; 130 interrupted.
+    Exit status: 0 complete; 1 not completed; 130 interrupted.
     """
     if tenant is not None and project is None:
         raise click.UsageError("--tenant needs --project: tenants of the same name may be in several.")

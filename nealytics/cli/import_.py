@@ -92,21 +92,21 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
 @click.argument("file", metavar="FILE")
 @click.option(
     "--url",
-    help="The server. Default: where the configuration says that it listens, else http://127.0.0.1:5000.",
+    help="Address of the server. Default: server.listen of the configuration, else http://127.0.0.1:5000.",
 )
 @click.option(
     "--key",
     envvar="NEALYTICS_IMPORT_KEY",
     show_envvar=True,
-    help="An ingest key of it. Default: the first one in the configuration.",
+    help="API key. Default: the first one in the configuration.",
 )
 @config_option
 @click.option(
     "--format",
     "form",
     type=click.Choice(["ndjson", "csv", "json", "parquet", "native"]),
-    help="Default: by the file's name (.csv, .tsv, .parquet, .native, else NDJSON; .gz or .zst may follow)."
-    " json is an array, and known by its [.",
+    help="Default: from the file name (.csv, .tsv, .parquet, .native, else NDJSON; .gz or .zst may follow)."
+    " json is an array, recognized by its [.",
 )
 @click.option(
     "--map",
@@ -114,7 +114,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     multiple=True,
     metavar="FIELD=COLUMN",
     callback=_pairs,
-    help="Which column is which field.",
+    help="The column that contains a field.",
 )
 @click.option(
     "--set",
@@ -122,7 +122,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     multiple=True,
     metavar="FIELD=VALUE",
     callback=_pairs,
-    help="A field that is the same in all.",
+    help="The value of a field in all rows.",
 )
 @click.option(
     "--default",
@@ -130,13 +130,13 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     multiple=True,
     metavar="FIELD=VALUE",
     callback=_pairs,
-    help="A field's value in rows that have none.",
+    help="The value of a field in rows without one.",
 )
-@click.option("--sparse", is_flag=True, help="A mapped name may be missing in all of the first rows.")
+@click.option("--sparse", is_flag=True, help="Accept a mapped name that none of the first rows has.")
 @click.option(
     "--rest",
     type=click.Choice(["metadata", "ignore"]),
-    help="What becomes of other columns. Default: metadata for CSV; for JSON they are left out, and named.",
+    help="What to do with other columns. Default: metadata for CSV; for JSON, they are dropped and listed.",
 )
 @click.option("--metadata", "rest", flag_value="metadata", help="Short for --rest metadata.")
 @click.option(
@@ -145,7 +145,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     type=click.Choice(["auto", "text"]),
     default="auto",
     show_default=True,
-    help="Of a CSV's cells in the metadata. auto: numbers that lose no digit are numbers.",
+    help="Types of metadata cells of a CSV. auto: a number that loses no digit becomes a number.",
 )
 @click.option(
     "--type",
@@ -153,43 +153,45 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     multiple=True,
     metavar="COLUMN=TYPE",
     callback=_types,
-    help="Of one column: text, number, boolean, json or auto.",
+    help="The type of one column: text, number, boolean, json or auto.",
 )
 @click.option(
     "--id-from",
     multiple=True,
     metavar="COLUMN",
-    help="Make the event's id of this column (or of several), which identifies the event.",
+    help="Derive the event id from this column, which identifies the event. Repeatable.",
 )
 @click.option(
-    "--timestamp", metavar="ISO8601", help="Of rows that have none. Default: when the import began."
+    "--timestamp",
+    metavar="ISO8601",
+    help="Timestamp of rows without one. Default: the time at which the import began.",
 )
 @click.option(
     "--time-unit",
     type=click.Choice(["s", "ms", "us", "ns"]),
-    help="Of times that are numbers, since 1970. Default: ms.",
+    help="Unit of numeric timestamps, since 1970. Default: ms.",
 )
 @click.option(
     "--shift-to",
     metavar="now|ISO8601",
     callback=_goal,
-    help="Move all times by the same whole days, so that the last one is within the day before.",
+    help="Move all timestamps by the same whole days, so that the last one is within the past day.",
 )
 @click.option(
     "--shift-by",
     "shift_by_ms",
     metavar="AMOUNT",
     callback=_amount,
-    help="Move all times by 812d, 3h, -90min, …",
+    help="Move all timestamps by 812d, 3h, -90min, …",
 )
-@click.option("--delimiter", metavar="CHAR", help="Of a CSV. Default: a comma, or a tab for .tsv.")
-@click.option("--columns", metavar="NAME,…", help="Of a CSV without a header line: the names of its columns.")
+@click.option("--delimiter", metavar="CHAR", help="Delimiter of a CSV. Default: a comma, or a tab for .tsv.")
+@click.option("--columns", metavar="NAME,…", help="Column names of a CSV without a header line.")
 @click.option(
     "--encoding",
     default="utf-8",
     show_default=True,
     callback=_encoding,
-    help="Of a CSV, one that extends ASCII (latin-1, cp1252).",
+    help="Encoding of a CSV; it must extend ASCII (latin-1, cp1252).",
 )
 @click.option(
     "--quoted-lines",
@@ -197,7 +199,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     type=click.IntRange(1),
     default=QUOTED_LINES_MAX,
     show_default=True,
-    help="Lines that a quoted field of a CSV may span. Beyond that, its quote counts as not closed.",
+    help="Maximum lines of a quoted field of a CSV. Beyond that, its quote counts as unclosed.",
 )
 @click.option(
     "--record-bytes",
@@ -205,7 +207,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     type=click.IntRange(1_000),
     default=RECORD_BYTES_MAX,
     show_default=True,
-    help="Bytes that one row may have.",
+    help="Maximum bytes of a row.",
 )
 @click.option(
     "--batch-events",
@@ -236,27 +238,27 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     "give_up_after_s",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="End when a request has failed for so long. Default: try for ever; a later run can go on.",
+    help="Stop when a request has failed for this long. Default: retry without a limit.",
 )
 @click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Where to keep how far it has come. Default: FILE.import-state; none for standard input.",
+    help="File for the progress. Default: FILE.import-state; none for standard input.",
 )
-@click.option("--restart", is_flag=True, help="Send everything again, whatever was sent before.")
+@click.option("--restart", is_flag=True, help="Send everything again, also what was sent before.")
 @click.option(
     "--rejected",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Where refused rows go. Default: FILE.rejected.ndjson; import.rejected.ndjson for standard input.",
+    help="File for rejected rows. Default: FILE.rejected.ndjson; import.rejected.ndjson for standard input.",
 )
 @click.option(
     "--require-end",
     is_flag=True,
-    help="Exit with 1 unless an export's end record (nealytics export --end) stands behind the last row.",
+    help="Exit with 1 unless the file ends with an end record (nealytics export --end).",
 )
-@click.option("--allow-rejected", is_flag=True, help="Exit with 0 although rows were refused.")
+@click.option("--allow-rejected", is_flag=True, help="Exit with 0 even if rows were rejected.")
 def import_(
     file: str,
     url: str | None,
@@ -269,8 +271,8 @@ def import_(
     rejected: Path | None,
     **given: Any,  # the others, by their names in `Options`
 ) -> None:
-    """Send the events of FILE (CSV, NDJSON, a JSON array or Parquet; gzip and zstd too; - is standard input)
-    to a running server. What `nealytics export` wrote comes back as the same events.
+    """Send the events of FILE (CSV, NDJSON, a JSON array or Parquet, also with gzip or zstd; - is standard
+    input) to a running server. A file of `nealytics export` restores the same events.
 
     \b
     An event needs projectId, tenantId, sessionId and eventType:
@@ -278,26 +280,27 @@ def import_(
         --set projectId=shop --set tenantId=acme \\
         --map sessionId=session_id --map eventType=event --map userId=user_id
 
-    Columns of a field's own name (timestamp, itemId, …) need no --map. The other columns become the metadata.
-    In JSON a name may be a path: --map userId=context.user.id (\\. is a dot that belongs to a name).
+    Columns with the name of a field (timestamp, itemId, …) need no --map. Other columns become metadata. In
+    JSON, a name may be a path: --map userId=context.user.id (write \\. for a dot in a name).
 
-    It can be interrupted and run again, and goes on where everything before was acknowledged. An event that
-    is sent twice is counted once: its id is made of the file's first two rows, the row's number and its
-    bytes, unless a column has the eventId or --id-from names one. The exception are rows without a
-    timestamp: they get the time at which the import began, which is in the state file. If that file is lost,
-    a new run makes new events of them. --timestamp avoids this.
+    You can interrupt an import and run it again: it resumes where everything before is acknowledged. An event
+    that is sent twice is counted once. Its id is derived from the first two rows of the file, the row number
+    and the bytes of the row, unless a column contains the eventId or --id-from names one. Rows without a
+    timestamp are an exception: they get the time at which the import began, which is in the state file. If
+    that file is lost, a new run creates new events from these rows. --timestamp avoids this.
 
-    Times may be ISO 8601, also with a space (2024-03-13 10:21:14.123456 UTC), no zone meaning UTC, or numbers
-    since 1970 (--time-unit). The server refuses times that are older than its retention or in the future.
+    Timestamps are ISO 8601, also with a space (2024-03-13 10:21:14.123456 UTC), or numbers since 1970
+    (--time-unit). Without a zone they are UTC. The server refuses timestamps that are older than its
+    retention or in the future.
 
-    Every record that is read is accepted, rejected or skipped (a blank line), and the import checks that this
-    adds up. Rejected rows are written, with the reason, to FILE.rejected.ndjson, which can be corrected and
-    imported. Of a CSV row that does not fit the header it has only the text, so such a row has to be written
-    again. A quote that is not closed ends the import, because it is unknown where the next row begins.
+    Every record is accepted, rejected or skipped (a blank line), and the import verifies the sum. It writes
+    rejected rows with the reason to FILE.rejected.ndjson; you can correct and import that file. For a CSV row
+    that does not match the header, the file has only the text, so write such a row again. An unclosed quote
+    ends the import, because it hides where the next row begins.
 
     \b
-    Exit status: 0 all accepted; 130 interrupted; 1 it could not go on, or some
-    rows are rejected, by this run or an earlier one.
+    Exit status: 0 all accepted; 130 interrupted; 1 the import could not continue,
+    or some rows are rejected, by this run or an earlier one.
     """
     if given["shift_to"] is not None and given["shift_by_ms"]:
         raise click.UsageError("--shift-to and --shift-by: give one of the two.")

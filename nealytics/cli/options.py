@@ -23,8 +23,8 @@ def config_option(command: Command) -> Command:
         "config_path",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Configuration file. Without it: $NEALYTICS_CONFIG, else nealytics.toml here if there is one, "
-        "over the C# engine's appsettings.json. Environment variables NEALYTICS_<TABLE>_<KEY> go over it.",
+        help="Configuration file. Default: $NEALYTICS_CONFIG, else nealytics.toml in the working directory, "
+        "over the C# engine's appsettings.json. NEALYTICS_<TABLE>_<KEY> variables override the file.",
     )(command)
 
 

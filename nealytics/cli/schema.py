@@ -20,17 +20,17 @@ MIGRATION_TIMEOUT_S = 6 * 3600.0
 
 @click.group()
 def schema() -> None:
-    """Print, apply or migrate the table that holds the events in ClickHouse.
+    """Print, apply or migrate the table that stores the events in ClickHouse.
 
-    `serve` applies it at every start, unless clickhouse.apply_schema = false. Use these commands to see the
-    statements, where the node's user may not change tables, and to try an upgrade in advance.
+    `serve` applies the schema at every start, unless clickhouse.apply_schema = false. Use these commands to
+    see the statements, to apply them with another user, and to test an upgrade in advance.
     """
 
 
 cluster_option = click.option(
     "--cluster",
     metavar="NAME",
-    help="The tables of this ClickHouse cluster, replicated and sharded, instead of clickhouse.cluster.",
+    help="Use the replicated and sharded tables of this ClickHouse cluster, instead of clickhouse.cluster.",
 )
 
 
@@ -40,7 +40,7 @@ cluster_option = click.option(
 def print_(config_path: Path | None, cluster: str | None) -> None:
     """Print the SQL that creates database and table.
 
-    With the database and the retention of the configuration. To run it with ClickHouse's own client:
+    The SQL contains the database and the retention of the configuration. To run it with ClickHouse's client:
 
     \b
         nealytics schema print | clickhouse-client --multiquery
@@ -58,24 +58,26 @@ def print_(config_path: Path | None, cluster: str | None) -> None:
 @click.option(
     "--shorten-retention",
     is_flag=True,
-    help="Also make the TTL as short as clickhouse.retention_days, which deletes the events that are older. "
-    "Says first how many they are, and asks.",
+    help="Also shorten the TTL to clickhouse.retention_days, which deletes older events. "
+    "Prints their number first and asks for confirmation.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask, for scripts. What is deleted is printed all the same.")
+@click.option(
+    "--yes", is_flag=True, help="Do not ask for confirmation, for scripts. Still prints what is deleted."
+)
 def apply(config_path: Path | None, cluster: str | None, shorten_retention: bool, yes: bool) -> None:
-    """Create the table, or bring it up to date.
+    """Create the table, or update it.
 
-    Adds missing columns and table settings to a table that is there, such as one of the C# engine, and says
-    what cannot be changed. Does nothing to a table that is up to date, and can be repeated. A table that
-    cannot keep events once, or a ClickHouse that is too old, is refused before anything is changed.
+    Adds missing columns and table settings to an existing table, such as one of the C# engine, and reports
+    what it cannot change. It does not change a table that is up to date, so you can repeat it. It refuses a
+    table that cannot store events exactly once, and a ClickHouse that is too old, before it changes anything.
 
-    No event is deleted. A TTL shorter than clickhouse.retention_days is made as long (0 removes it); a longer
-    one is left as it is, unless --shorten-retention is given. A TTL that is written by hand is never changed.
+    No event is deleted. A TTL shorter than clickhouse.retention_days is lengthened (0 removes it). A longer
+    one stays, unless you set --shorten-retention. A TTL that was written by hand is never changed.
 
-    With a cluster, the same is done on all of its hosts, each of which must be up: a replicated table on
-    each, and the Distributed table over them.
+    On a cluster, all hosts must be up. The command creates a replicated table on each host, and the
+    Distributed table over them.
 
-    The embedded engine is used if the node runs, and started for the duration otherwise.
+    If the embedded engine does not run, the command starts it temporarily.
     """
     config = _on_cluster(load(config_path), cluster)
     if found := check.problems(config):
@@ -90,18 +92,18 @@ def apply(config_path: Path | None, cluster: str | None, shorten_retention: bool
     type=click.IntRange(min=1),
     default=SLICE_ROWS,
     show_default=True,
-    help="Rows that are copied at a time. Fewer take less memory of ClickHouse.",
+    help="Rows per copy step. Fewer rows need less memory in ClickHouse.",
 )
 def migrate(config_path: Path | None, slice_rows: int) -> None:
-    """Copy the events into a new table that keeps each of them once.
+    """Copy the events into a new table that stores each of them once.
 
     For a table of the C# engine 1.0 (MergeTree, no event_id in the sorting key), and for any MergeTree with
-    another sorting key or other partitions. Copies slice by slice, counts what both tables have,
-    exchanges their names in one step, and keeps the old one under a name that it prints. Deletes nothing, and
-    can be killed and started again at any point.
+    another sorting key or other partitions. Copies slice by slice, compares the counts of both tables,
+    exchanges their names in one step, and keeps the old table under a name that it prints. It deletes
+    nothing. You can kill it at any point and start it again.
 
-    A node may run: while its table is refused, events wait in its log. Stop the C# engine first; what is
-    written into the old table while this runs is copied too.
+    A node may run: while its table is refused, events stay in its log. Stop the C# engine first. Rows that
+    are written to the old table meanwhile are copied too.
     """
     config = load(config_path)
     if found := check.problems(config):

@@ -23,16 +23,16 @@ log = logging.getLogger("nealytics.serve")
 @click.command()
 @config_option
 def serve(config_path: Path | None) -> None:
-    """Run Nealytics: take events, write them to ClickHouse, answer queries.
+    """Run Nealytics: accept events, write them to ClickHouse, answer queries.
 
     Runs in the foreground and logs JSON lines to stderr. Starts `server.workers` worker processes and, if
-    clickhouse.url is "embedded", the embedded ClickHouse; what dies is started again.
+    clickhouse.url is "embedded", the embedded ClickHouse. Restarts processes that die.
 
-    SIGTERM or Ctrl-C stops it: requests in flight are answered and what the log holds is written to
-    ClickHouse, as far as server.shutdown_timeout_s allows; the rest follows at the next start. A second
-    signal ends it at once and loses nothing either.
+    SIGTERM or Ctrl-C stops it: it answers the requests in flight and drains the log to ClickHouse, within
+    server.shutdown_timeout_s. Remaining events are sent after the next start. A second signal ends it at once
+    and loses nothing either.
 
-    Settings come from nealytics.toml and the environment; `nealytics init` makes a file to start with.
+    Settings come from nealytics.toml and the environment; `nealytics init` writes a first file.
     """
     from nealytics.supervisor import Supervisor
 

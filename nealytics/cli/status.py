@@ -39,7 +39,7 @@ _NOT_ALL = "one does not run or is not ready; the log says which, and it may ans
 url_option = click.option(
     "--url",
     metavar="URL",
-    help="Where the node is, e.g. http://localhost:5000. Without it: server.listen of the configuration.",
+    help="Address of the node, e.g. http://localhost:5000. Default: server.listen of the configuration.",
 )
 
 
@@ -60,10 +60,10 @@ class _Ready(msgspec.Struct, rename="camel"):
 @config_option
 @url_option
 def health(config_path: Path | None, url: str | None) -> None:
-    """Say by the exit status whether the node is alive: 0 if it answers, else 1.
+    """Exit with 0 if the node is alive, else with 1.
 
-    For a container's HEALTHCHECK. It asks /health, which depends on nothing: a node whose ClickHouse is away
-    is alive and takes events. `nealytics status` tells more.
+    For a container's HEALTHCHECK. Requests /health, which has no dependencies: a node whose ClickHouse is
+    down is alive and accepts events. `nealytics status` shows more.
     """
     answer = ask(address(config_path, url), "/health")
     if answer.status != 200:
@@ -76,11 +76,11 @@ def health(config_path: Path | None, url: str | None) -> None:
 @url_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
 def status(config_path: Path | None, url: str | None, as_json: bool) -> None:
-    """Show the state of a running node: its parts, its warnings, the events that wait, and its counters.
+    """Show the state of a running node: its parts, its warnings, the queued events, and its counters.
 
-    Exit status 0 if everything works, 1 if something does not, 2 if nobody answers. The parts are those of
-    the worker that happens to answer. "all workers" and the figures come from /metrics and are the whole
-    node's; they need observe.prometheus = true.
+    Exit status: 0 if everything works, 1 if something does not, 2 if the node does not answer. The parts are
+    those of the worker that answers. "all workers" and the figures come from /metrics and cover the whole
+    node; they need observe.prometheus = true.
     """
     where = address(config_path, url)
     try:

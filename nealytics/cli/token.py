@@ -46,17 +46,17 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.option(
     "--project",
     metavar="ID",
-    help="The project_id whose events it reads. Needed, unless auth.project is set.",
+    help="The project_id to read. Required, unless auth.project is set.",
 )
-@click.option("--tenant", metavar="ID", help="The tenant_id whose events it reads.")
-@click.option("--project-wide", is_flag=True, help="It reads all tenants of the project, instead of one.")
+@click.option("--tenant", metavar="ID", help="The tenant_id to read.")
+@click.option("--project-wide", is_flag=True, help="Read all tenants of the project, instead of one.")
 @click.option(
     "--expires",
     callback=seconds_of,
     default="1h",
     show_default=True,
     metavar="DURATION",
-    help="s, m, h or d: 90s, 15m, 30d.",
+    help="Lifetime in s, m, h or d: 90s, 15m, 30d.",
 )
 @click.option(
     "--filter",
@@ -64,7 +64,7 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     multiple=True,
     callback=_filters,
     metavar="FIELD:OP:VALUE",
-    help="It sees only events like this, e.g. meta:plan:eq:pro. May be repeated: all must hold.",
+    help="Read only events that match, e.g. meta:plan:eq:pro. Repeatable: events must match all.",
 )
 @click.option(
     "--endpoint",
@@ -72,15 +72,15 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     multiple=True,
     type=click.Choice([route.name for route in (*ENDPOINTS, *STREAMS)]),
     metavar="NAME",
-    help="It may ask this only, by the last word of its path, e.g. timeline. May be repeated.",
+    help="Allow this endpoint only: the last word of its path, e.g. timeline. Repeatable.",
 )
 @click.option(
     "--rps",
     type=click.FloatRange(min=0, min_open=True),
     metavar="N",
-    help="At most so many requests per second, of all tokens with its --subject.",
+    help="Maximum requests per second, for all tokens with the same --subject.",
 )
-@click.option("--subject", metavar="TEXT", help="Whom it is for (sub): what --rps counts by.")
+@click.option("--subject", metavar="TEXT", help="The subject (sub), for which --rps is counted.")
 @click.option(
     "--kid", default="", metavar="ID", help="Sign with the HS256 key of auth.jwt_keys with this kid."
 )
@@ -88,12 +88,12 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     "--private-key",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Sign with this key (PEM) instead; --kid is then only named in the token.",
+    help="Sign with this key (PEM) instead; --kid is then only written to the token.",
 )
 @click.option(
     "--algorithm",
     type=click.Choice(PUBLIC_ALGORITHMS),
-    help="Of --private-key; without it, the one that fits the key.",
+    help="Algorithm of --private-key. Default: the one for the type of the key.",
 )
 @config_option
 def token(
@@ -112,14 +112,15 @@ def token(
 ) -> None:
     """Make a token that reads the events of one tenant.
 
-    Prints the token and nothing else, so it can be used in place:
+    Prints only the token, so a script can use it directly:
 
     \b
       TOKEN=$(nealytics token --project my-app --tenant tenant-1)
       curl localhost:5000/api/v1/telemetry/timeline \\
         -H "Authorization: Bearer $TOKEN"
 
-    It is signed with auth.jwt_key, as a service of yours would sign one. It cannot be revoked: keep it short.
+    The token is signed with auth.jwt_key, as your own service would do it. It cannot be revoked, so use a
+    short lifetime.
     """
     config = load(config_path)
     if project_wide == (tenant is not None):

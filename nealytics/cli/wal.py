@@ -25,10 +25,10 @@ def _directory_argument(command: Command) -> Command:
 
 @click.group()
 def wal() -> None:
-    """Look into the write-ahead log.
+    """Inspect the write-ahead log.
 
-    Each worker has a log of its own, in wal.directory/<worker>. These commands only read, take no lock, and
-    work while a server runs as well as after it has ended.
+    Each worker has its own log, in wal.directory/<worker>. These commands only read and take no lock. They
+    work with a running server and without one.
     """
 
 
@@ -37,15 +37,15 @@ def wal() -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per log and line, for scripts.")
 def inspect(directory: Path | None, config_path: Path | None, as_json: bool) -> None:
-    """Show what each log holds and how much of it is committed.
+    """Show the content of each log and how much of it is committed.
 
-    DIRECTORY is one log or the directory that holds several; without it, the configuration's wal.directory.
+    DIRECTORY is one log or a directory of logs. Default: wal.directory of the configuration.
 
     \b
     rows         first and last row on disk
-    committed    up to this row everything is in ClickHouse, or in the dead letter
-    outstanding  rows of batches that were begun and not finished
-    waiting      rows on disk that are not committed, and since when the oldest
+    committed    all rows up to this one are in ClickHouse, or dead-lettered
+    outstanding  rows of batches that were started and not finished
+    waiting      rows on disk that are not committed, and the age of the oldest
     """
     for log in _logs(directory, config_path):
         summary = inspection.inspect(OS_FILES, log)
@@ -61,11 +61,11 @@ def inspect(directory: Path | None, config_path: Path | None, as_json: bool) -> 
 def verify(directory: Path | None, config_path: Path | None) -> None:
     """Read every byte of the logs and check it.
 
-    DIRECTORY is one log or the directory that holds several; without it, the configuration's wal.directory.
+    DIRECTORY is one log or a directory of logs. Default: wal.directory of the configuration.
 
-    Names file and byte of whatever is damaged, and exits with 1 if anything is. Bytes at the end of a log
-    that are no whole frame are a remark, not damage: a crash during a write leaves such bytes, and nothing in
-    the log says that they had been synced. Nothing is repaired.
+    Prints file and byte of any damage, and exits with 1 if there is any. An incomplete frame at the end of a
+    log is a note, not damage: a crash during a write leaves such bytes, and the log has no proof
+    that they were synced. The command repairs nothing.
     """
     damaged = False
     for log in _logs(directory, config_path):
