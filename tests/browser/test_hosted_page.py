@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nealytics import demo
-from tests.browser.conftest import Open, Site
+from tests.browser.conftest import Open, Site, until
 from tests.browser.test_dashboard import figures, wait_for
 from tests.e2e.node import Node, program, token
 
@@ -61,6 +61,8 @@ def test_a_frame_tells_its_height_and_asks_for_a_token(site: Site, opened: Open,
         """document.querySelector("iframe").contentWindow.postMessage({nealytics: "theme", theme: "dark"}, "*")"""
     )
     frame.locator(':root[data-theme="dark"]').wait_for()
+    # All of it, before the node is gone.
+    until(lambda: frame.locator('section[aria-busy="true"]').count() == 0)
 
 
 def test_the_front_page_says_what_this_is(site: Site, opened: Open):

@@ -7,6 +7,7 @@
  */
 
 import { errorOf, errorOfResponse, QueryError } from "./error.ts";
+import { lines } from "./lines.ts";
 import { type GetToken, Tokens } from "./token.ts";
 
 export { type GetToken, QueryError };
@@ -65,26 +66,35 @@ export class Client {
     this.#tokens.get().catch(() => {});
   }
 
-  /** Answers by the questions' names; a question that failed has an error in its place. */
+  /**
+   * Calls `receive` with answers by the questions' names as they come, the quick ones before the slow; a question
+   * that failed has an error in its place. Throws `QueryError`, also after some have come.
+   */
   async ask(
     shared: Shared,
     queries: Record<string, Question>,
-    signal?: AbortSignal,
-  ): Promise<Record<string, Answer | QueryError>> {
+    receive: (answers: Record<string, Answer | QueryError>) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
     const body = JSON.stringify({ ...shared, queries });
-    const headers = { "Content-Type": "application/json" };
+    const headers = { "Content-Type": "application/json", Accept: "application/x-ndjson" };
     const response = await this.fetch("api/v1/analytics/query", { method: "POST", body, headers, signal });
-    const { results, projectId, tenantId } = (await response.json()) as Owner & { results: Record<string, Answer> };
-    signal?.throwIfAborted();
-    const before = this.owner;
-    this.owner = { projectId, ...(tenantId !== undefined && { tenantId }) };
-    if (before && (before.projectId !== projectId || before.tenantId !== tenantId)) {
-      this.onOther();
-      signal?.throwIfAborted();
+    // The whole answer in one line says the same: a proxy may have gathered it.
+    for await (const line of lines(response.body as ReadableStream<Uint8Array>)) {
+      signal.throwIfAborted();
+      const { projectId, tenantId, results = {} } = JSON.parse(line) as Partial<Owner> & { results?: Record<string, Answer> };
+      if (projectId !== undefined) this.#saw({ projectId, ...(tenantId !== undefined && { tenantId }) }, signal);
+      const found = Object.entries(results).map(([name, answer]) => [name, answer["error"] ? errorOf(answer["error"]) : answer] as const);
+      receive(Object.fromEntries(found));
     }
-    return Object.fromEntries(
-      Object.entries(results).map(([name, answer]) => [name, answer["error"] ? errorOf(answer["error"]) : answer]),
-    );
+  }
+
+  #saw(owner: Owner, signal: AbortSignal): void {
+    const before = this.owner;
+    this.owner = owner;
+    if (!before || (before.projectId === owner.projectId && before.tenantId === owner.tenantId)) return;
+    this.onOther();
+    signal.throwIfAborted();
   }
 
   /** A request to the node, with the token; once more with a new token after a 401. Throws `QueryError`. */

@@ -19,6 +19,8 @@ export interface Asker {
   receive(answers: Record<string, Answer | QueryError>): void;
   /** Its questions are on their way. */
   waiting(): void;
+  /** Its questions begin after those of the others. */
+  readonly last?: boolean;
 }
 
 /** A request on its way, and who waits for it. */
@@ -229,7 +231,7 @@ export class Page extends EventTarget {
   }
 
   async #ask(): Promise<void> {
-    const askers = [...this.#fresh].filter((asker) => this.#askers.has(asker));
+    const askers = [...this.#fresh].filter((asker) => this.#askers.has(asker)).sort((a, b) => +(a.last ?? false) - +(b.last ?? false));
     this.#fresh = new Set();
     const shared = (this.#sharedAsked ??= this.shared);
     const asked = askers.map((asker) => ({ asker, questions: asker.questions(this) }));
@@ -243,6 +245,18 @@ export class Page extends EventTarget {
     const names = [...keys.keys()];
     const found = new Map<string, Answer | QueryError>(this.#answers);
     let failed = false;
+    // To each element as soon as all of its own answers are there.
+    const waiting = new Set(asked);
+    const deliver = (): void => {
+      if (shared !== this.#sharedAsked) return; // the range has changed meanwhile: everything is asked again
+      for (const one of waiting) {
+        const { asker, questions } = one;
+        const answers = Object.entries(questions).map(([name, question]) => [name, found.get(JSON.stringify([shared, question]))] as const);
+        if (answers.some(([, answer]) => answer === undefined)) continue;
+        waiting.delete(one);
+        if (this.#awaited.get(asker) === running) asker.receive(Object.fromEntries(answers) as Record<string, Answer | QueryError>);
+      }
+    };
     const running: Running = { abort: new AbortController(), askers };
     for (const asker of askers) this.#awaited.set(asker, running);
     for (const other of this.#running) {
@@ -257,18 +271,21 @@ export class Page extends EventTarget {
       clearTimeout(this.#retry);
       try {
         const queries = Object.fromEntries(names.map((name, i) => [`q${i}`, keys.get(name) as Question]));
-        const results = await this.client.ask(shared, queries, running.abort.signal);
+        await this.client.ask(shared, queries, (results) => {
+          for (const [q, answer] of Object.entries(results)) {
+            const name = names[Number(q.slice(1))] as string;
+            found.set(name, answer);
+            if (answer instanceof QueryError) this.#tellError(answer, keys.get(name));
+            else if (this.#isClosed(shared, answer)) this.#keep(name, answer);
+          }
+          deliver();
+        }, running.abort.signal);
         this.#failed = false;
-        names.forEach((name, i) => {
-          const answer = results[`q${i}`] ?? new QueryError("http", "the node left this question out");
-          found.set(name, answer);
-          if (answer instanceof QueryError) this.#tellError(answer, keys.get(name));
-          else if (this.#isClosed(shared, answer)) this.#keep(name, answer);
-        });
+        if (names.some((name) => !found.has(name))) throw new QueryError("offline", "the answer was cut off");
       } catch (error) {
         if (running.abort.signal.aborted) return; // a newer request asks for all of them
         const problem = error instanceof QueryError ? error : new QueryError("http", String(error));
-        for (const name of names) found.set(name, problem);
+        for (const name of names) if (!found.has(name)) found.set(name, problem);
         this.#tellError(problem);
         failed = this.#failed = true;
         this.#retryAfter(problem.retryAfterS * 1000);
@@ -276,14 +293,8 @@ export class Page extends EventTarget {
         this.#running.delete(running);
       }
     }
-    if (shared !== this.#sharedAsked) return; // the range has changed meanwhile: everything is asked again
-    for (const { asker, questions } of asked) {
-      if (this.#awaited.get(asker) !== running) continue;
-      const answers = Object.entries(questions).map(([name, question]) => {
-        return [name, found.get(JSON.stringify([shared, question]))] as const;
-      });
-      asker.receive(Object.fromEntries(answers) as Record<string, Answer | QueryError>);
-    }
+    deliver();
+    if (shared !== this.#sharedAsked) return;
     if (this.#ready || failed || names.length === 0) return;
     this.#ready = true;
     // Once the elements have drawn them.

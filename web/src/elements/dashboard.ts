@@ -6,13 +6,14 @@
 
 import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 
-import { type Answer, QueryError, type Question } from "../data/client.ts";
+import { type Answer, QueryError } from "../data/client.ts";
 import type { Asker } from "../data/page.ts";
 import { PageState } from "../data/url.ts";
 import { COMPARISONS, isDay, preset, PRESETS, type Range } from "../data/range.ts";
 import { ENGLISH, type Key } from "../text/messages.ts";
 import { WithPage } from "./base.ts";
 import { download, icon } from "./dom.ts";
+import { summaryOf } from "./figures.ts";
 import { NealyticsProperties, type Property } from "./properties.ts";
 import { controls, theme } from "./styles.ts";
 
@@ -201,8 +202,9 @@ export class NealyticsDashboard extends WithPage {
     }
     // What the controls and the layout depend on, asked with the first request of the page.
     this.#asker = {
-      questions: () => ({
-        summary: { endpoint: "summary" },
+      last: true, // the first chart does not wait for these
+      questions: (page) => ({
+        summary: summaryOf(page),
         ...(this.childElementCount > 0
           ? {}
           : { items: { endpoint: "top", dimension: "item_id", limit: 8 }, keys: NealyticsProperties.question(8) }),
@@ -211,7 +213,7 @@ export class NealyticsDashboard extends WithPage {
       }),
       receive: (answers) => this.#adapt(answers),
       waiting: () => {},
-    } satisfies Asker & { questions(): Record<string, Question> };
+    } satisfies Asker;
     this.page.add(this.#asker);
   }
 

@@ -99,10 +99,8 @@ export class NealyticsFigures extends Card {
   ];
 
   override questions(page: Page): Record<string, Question> {
-    const before = page.comparedRange;
-    const compare = before ? { compare: `${before.from}..${before.to}` } : {};
     return {
-      summary: { endpoint: "summary", ...compare },
+      summary: summaryOf(page),
       events: { endpoint: "timeseries", interval: page.interval, fill: true },
       users: { endpoint: "active", interval: page.interval === "hour" ? "day" : page.interval, by: "user" },
       sessions: { endpoint: "active", interval: page.interval === "hour" ? "day" : page.interval, by: "session" },
@@ -156,6 +154,12 @@ export class NealyticsFigures extends Card {
     const values = (points?.points ?? []).map((point) => point.count ?? point.activeCount ?? 0);
     return spark(values);
   }
+}
+
+/** The same of the dashboard and its figures, so that it is asked once. */
+export function summaryOf(page: Page): Question {
+  const before = page.comparedRange;
+  return { endpoint: "summary", ...(before ? { compare: `${before.from}..${before.to}` } : {}) };
 }
 
 /** `▲ 12.4 %`, by colour and by sign, and in words for those who see neither. */
