@@ -356,3 +356,14 @@ async def test_a_page_that_ends_at_the_last_instant_of_all_has_a_successor(reade
     shown = [one for found in await pages(reader, limit="1") for one in found]
     assert {one["timestamp"] for one in shown} == {"2299-12-31T23:59:59.999Z"}
     assert len({one["eventId"] for one in shown}) == len(shown) == 2
+
+
+async def test_a_session_of_one_tenant_is_asked_for_with_a_token_of_the_whole_project(reader: Reader):
+    """Sessions of two tenants may have the same id."""
+    mine, theirs = (event(tenant_id=tenant, session_id="s-1", user_id="ada") for tenant in ("acme", "globex"))
+    await reader.store(mine, theirs)
+    for ids in ({"sessionId": "s-1"}, {"userId": "ada"}):
+        answer = await reader.answer(TIMELINE, tenant_id=None, **ids)
+        assert {one["tenantId"] for one in answer["events"]} == {"acme", "globex"}
+        answer = await reader.answer(TIMELINE, tenant_id=None, filter="tenant_id:eq:globex", **ids)
+        assert [one["tenantId"] for one in answer["events"]] == ["globex"]

@@ -110,8 +110,8 @@ export class Page extends EventTarget {
     return { from: this.#range.from, to: this.#range.to, tz: this.#tz, filter: this.#filters };
   }
 
-  addFilter(filter: string): void {
-    if (!this.#filters.includes(filter)) this.filters = [...this.#filters, filter];
+  addFilters(filters: readonly string[]): void {
+    if (!filters.every((filter) => this.#filters.includes(filter))) this.filters = [...this.#filters, ...filters];
   }
 
   removeFilter(filter: string): void {

@@ -61,6 +61,11 @@ export const eventStyles = css`
   }
 `;
 
+/** Filters for a question about one session or user; the same id in another tenant is another one. */
+export function ofTenant(filters: readonly string[], tenant: string | undefined): readonly string[] {
+  return tenant === undefined ? filters : [...filters, `tenant_id:eq:${tenant}`];
+}
+
 /** The cells of an `.event`: what, who, when. */
 export function eventCells(f: Format, event: Event): TemplateResult {
   return html`<span class="what"><b><bdi>${event.eventType}</bdi></b>${event.itemId ? html`<span class="muted"><bdi>${event.itemId}</bdi></span>` : nothing}</span>

@@ -6,6 +6,7 @@ import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
 import { Card } from "./base.ts";
 import type { Table } from "./dom.ts";
+import { ofTenant } from "./events.ts";
 
 interface Session {
   readonly sessionId: string;
@@ -25,7 +26,7 @@ export class NealyticsSessions extends Card {
   static override properties = { order: {}, limit: { type: Number }, opened: { state: true } };
   declare order: string;
   declare limit: number;
-  declare protected opened: string | undefined;
+  declare protected opened: Session | undefined;
 
   static override styles = [
     ...Card.styles,
@@ -104,9 +105,12 @@ export class NealyticsSessions extends Card {
     if (changed.has("opened") && this.opened && this.hasUpdated) this.page.askAgain(this);
   }
 
-  override questions(_page: Page): Record<string, Question> {
+  override questions(page: Page): Record<string, Question> {
     const questions: Record<string, Question> = { sessions: { endpoint: "sessions", order: this.order, limit: this.limit } };
-    if (this.opened) questions["events"] = { endpoint: "timeline", sessionId: this.opened, limit: 100 };
+    if (this.opened) {
+      const { sessionId, tenantId } = this.opened;
+      questions["events"] = { endpoint: "timeline", sessionId, filter: ofTenant(page.filters, tenantId), limit: 100 };
+    }
     return questions;
   }
 
@@ -126,9 +130,9 @@ export class NealyticsSessions extends Card {
     const f = this.format;
     return html`<ol class="rows" part="list">
       ${this.#sessions.map((session) => {
-        const open = this.opened === session.sessionId;
+        const open = this.opened?.sessionId === session.sessionId && this.opened.tenantId === session.tenantId;
         return html`<li>
-          <button class="row" aria-expanded=${open} @click=${() => (this.opened = open ? undefined : session.sessionId)}>
+          <button class="row" aria-expanded=${open} @click=${() => (this.opened = open ? undefined : session)}>
             <span class="what">${f.bucket(new Date(session.firstSeen), "hour")}</span>
             <span class="muted">${f.duration(session.durationSeconds)}</span>
             <span>${f.exact(session.eventCount)} <span class="muted">${f.text("events").toLocaleLowerCase(f.lang)}</span></span>

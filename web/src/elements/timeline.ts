@@ -2,7 +2,8 @@
  * `<nealytics-timeline>`: single events, newest first, page by page; a click opens one, and leads to all events of
  * its session or its user.
  *
- * `session` and `user` show those of one. A page is known by its cursor, so going back is instant and new events do
+ * `session` and `user` show those of one, with `tenant` the one of that tenant: with a token of the whole project, two
+ * tenants may have the same id. A page is known by its cursor, so going back is instant and new events do
  * not move what is being read.
  */
 
@@ -13,7 +14,7 @@ import type { Page } from "../data/page.ts";
 import { plus } from "../data/range.ts";
 import { Card } from "./base.ts";
 import { icon, type Table } from "./dom.ts";
-import { type Event, eventCells, eventStyles, metadataOf } from "./events.ts";
+import { type Event, eventCells, eventStyles, metadataOf, ofTenant } from "./events.ts";
 
 interface Answer {
   readonly events: readonly Event[];
@@ -24,12 +25,14 @@ export class NealyticsTimeline extends Card {
   static override properties = {
     session: {},
     user: {},
+    tenant: {},
     limit: { type: Number },
     cursors: { state: true },
     opened: { state: true },
   };
   declare session: string | undefined;
   declare user: string | undefined;
+  declare tenant: string | undefined;
   declare limit: number;
   /** Of the pages up to the one that is shown; the first has none. */
   declare protected cursors: readonly string[];
@@ -121,11 +124,11 @@ export class NealyticsTimeline extends Card {
   }
 
   protected override asksBy(): readonly string[] {
-    return ["session", "user", "limit", "cursors"];
+    return ["session", "user", "tenant", "limit", "cursors"];
   }
 
   override willUpdate(changed: Map<string, unknown>): void {
-    if (this.hasUpdated && (changed.has("session") || changed.has("user"))) {
+    if (this.hasUpdated && (changed.has("session") || changed.has("user") || changed.has("tenant"))) {
       this.cursors = [];
       this.opened = undefined;
       this.page.askAgain(this); // also where there was none before
@@ -136,15 +139,16 @@ export class NealyticsTimeline extends Card {
   override questions(page: Page): Record<string, Question> {
     const { from, to } = page.range;
     const { session, user, limit } = this;
+    const filter = ofTenant(page.filters, this.tenant);
     // One session or user is shown from its first event on, whatever the range.
     const of = session
       ? { sessionId: session }
       : user
         ? { userId: user }
         : { after: `${plus(from, -1)}T23:59:59.999`, before: plus(to, 1) };
-    const question = { endpoint: "timeline", limit, ...of };
+    const question = { endpoint: "timeline", limit, filter, ...of };
     // The cursor of other events leads nowhere.
-    const asked = JSON.stringify([question, page.tz, page.filters]);
+    const asked = JSON.stringify([question, page.tz]);
     if (asked !== this.#asked) this.cursors = [];
     this.#asked = asked;
     const cursor = this.cursors.at(-1);
@@ -168,7 +172,7 @@ export class NealyticsTimeline extends Card {
     const [kind, id] = this.session ? ["session", this.session] as const : ["user", this.user] as const;
     if (!id) return nothing;
     return html`<span class="only"><span>${f.text(kind)} <bdi>${id}</bdi></span>
-      <button class="button icon quiet" aria-label=${f.text("all_events")} @click=${() => this.#show(undefined, undefined)}>${icon("close")}</button>
+      <button class="button icon quiet" aria-label=${f.text("all_events")} @click=${() => this.#show({})}>${icon("close")}</button>
     </span>`;
   }
 
@@ -203,22 +207,23 @@ export class NealyticsTimeline extends Card {
 
   #details(event: Event): TemplateResult {
     const f = this.format;
-    const { sessionId, userId } = event;
+    const { sessionId, userId, tenantId } = event;
     return html`<div class="more">
       <dl>
         ${userId ? html`<dt>${f.text("user")}</dt><dd><bdi>${userId}</bdi></dd>` : nothing}
         ${metadataOf(event).map(([name, value]) => html`<dt><bdi>${name}</bdi></dt><dd><bdi>${value}</bdi></dd>`)}
       </dl>
       <div class="links">
-        ${sessionId && !this.session ? html`<button class="button" @click=${() => this.#show(sessionId, undefined)}>${f.text("whole_session")}</button>` : nothing}
-        ${userId && userId !== this.user ? html`<button class="button" @click=${() => this.#show(undefined, userId)}>${f.text("all_of_user")}</button>` : nothing}
+        ${sessionId && !this.session ? html`<button class="button" @click=${() => this.#show({ session: sessionId, tenant: tenantId })}>${f.text("whole_session")}</button>` : nothing}
+        ${userId && userId !== this.user ? html`<button class="button" @click=${() => this.#show({ user: userId, tenant: tenantId })}>${f.text("all_of_user")}</button>` : nothing}
       </div>
     </div>`;
   }
 
-  #show(session: string | undefined, user: string | undefined): void {
+  #show({ session, user, tenant }: { session?: string; user?: string; tenant?: string | undefined }): void {
     this.session = session;
     this.user = user;
+    this.tenant = tenant;
     // What had the focus is gone.
     void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>(".only button, .event")?.focus());
   }

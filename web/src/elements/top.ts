@@ -11,10 +11,12 @@ import type { Page } from "../data/page.ts";
 import { type Key, ENGLISH } from "../text/messages.ts";
 import { Card } from "./base.ts";
 import { cssVar, type Table } from "./dom.ts";
+import { ofTenant } from "./events.ts";
 import { bars } from "./styles.ts";
 
 export interface Item {
   readonly key: string;
+  readonly tenantId?: string; // of a session or user, if the token opens the whole project
   readonly count: number;
   readonly share: number;
   readonly users?: number;
@@ -159,6 +161,6 @@ export class NealyticsTop extends Card {
   #select(item: Item): void {
     const filter = `${this.shown}:eq:${item.key}`;
     const event = new CustomEvent("nealytics-select", { detail: { filter, ...item }, bubbles: true, composed: true, cancelable: true });
-    if (this.dispatchEvent(event)) this.page.addFilter(filter);
+    if (this.dispatchEvent(event)) this.page.addFilters(ofTenant([filter], item.tenantId));
   }
 }
