@@ -1,19 +1,18 @@
-"""`GET /openapi.json`: the API described for programs (OpenAPI 3.1), made from what the engine itself uses.
+"""`GET /openapi.json`: the API described for programs (OpenAPI 3.1), generated from the code that runs.
 
     parameters    the declarations that `queries.params.Arguments` reads by
     answers       the structs that are encoded, with the example of each endpoint
     events        the struct that bodies are decoded into (`event.Sent`)
-    description   the docstring of the endpoint's module
+    description   the `description` of each route, which its module declares
 
-So it cannot say what is not so. The rest, routes and the codes of errors, is held to the code by
-`tests/http/test_openapi.py`, and the running API to the whole by `tests/http/test_contract.py`. It needs no
-token: it tells what can be asked, and nothing of anybody's events.
+`tests/http/test_openapi.py` checks the rest, routes and error codes, against the code, and
+`tests/http/test_contract.py` checks the running API against the whole. The document needs no token: it
+describes the API and contains no events.
 """
 
 import hashlib
 import inspect
 import re
-import sys
 from functools import cache
 from typing import Any
 
@@ -78,7 +77,7 @@ _HEADERS = {
 
 
 def add_openapi_route(app: web.Application, config: Config) -> None:
-    """The document is made when it is first asked for."""
+    """The document is generated at the first request."""
 
     @cache
     def made() -> tuple[bytes, str]:
@@ -87,7 +86,7 @@ def add_openapi_route(app: web.Application, config: Config) -> None:
 
     async def show(request: web.Request) -> web.Response:
         body, tag = made()
-        # "no-cache": keep it, and ask each time whether it is still so.
+        # "no-cache": a client may keep it, and must revalidate it each time.
         headers = {hdrs.ETAG: tag, hdrs.CACHE_CONTROL: "no-cache"}
         if names_tag(request.headers.get(hdrs.IF_NONE_MATCH, ""), tag):
             return web.Response(status=304, headers=headers)
@@ -108,7 +107,7 @@ def document(config: Config) -> Schema:
             "description": _ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        # Relative to the address of this document, so that it holds behind a proxy's prefix.
+        # Relative to the address of this document, so that it works behind a proxy's prefix.
         "servers": [{"url": "."}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": {
@@ -166,7 +165,7 @@ def _reading(route: Route, config: Config, schemas: Schemas) -> Schema:
         "operationId": route.name,
         "tags": ["Reading"],
         "summary": route.summary,
-        "description": description_of(route),
+        "description": _with_values(inspect.cleandoc(route.description), config),
         "security": [{"token": []}],
         "parameters": [_parameter(parameter, config) for parameter in route.parameters],
     }
@@ -174,7 +173,7 @@ def _reading(route: Route, config: Config, schemas: Schemas) -> Schema:
         return {**described, "responses": {**_answer(route, schemas), **errors_of("Reading")}}
     assert isinstance(route, Stream)
     if any(parameter.name == "access_token" for parameter in route.parameters):
-        # The parameter is a way to send the token, so that a request without the header may be good.
+        # The parameter carries the token too, so a request without the header may be valid.
         described["security"].append({})
     errors = errors_of("Streaming")
     if not route.must_end:
@@ -183,7 +182,7 @@ def _reading(route: Route, config: Config, schemas: Schemas) -> Schema:
 
 
 def _query_schemas(schemas: Schemas) -> dict[str, Schema]:
-    """What `POST /query` takes and answers."""
+    """The schemas of `POST /query`."""
     scalars: list[Schema] = [{"type": kind} for kind in ("string", "number", "boolean", "null")]
     return {
         "Argument": {
@@ -244,8 +243,8 @@ def _query_schemas(schemas: Schemas) -> dict[str, Schema]:
 
 
 _LINES = (
-    "The same in lines, each sent when it is there: `{projectId, tenantId}`, then `{results: {<name>: …}}` of"
-    " each read."
+    "The same as lines, each sent as soon as it is available: `{projectId, tenantId}`, then"
+    " `{results: {<name>: …}}` for each read."
 )
 
 
@@ -308,23 +307,6 @@ def _stream(stream: Stream) -> Schema:
     return {"200": {"description": "The stream.", "headers": headers, "content": content}}
 
 
-def description_of(route: Route) -> str:
-    """The docstring of the module that declares it, without the route in front and the parameters' table."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("nealytics.queries.") and any(value is route for value in vars(module).values()):
-            text = re.sub(r"\A`GET [^`]*`: ", "", inspect.cleandoc(module.__doc__ or ""))
-            names = {parameter.name for parameter in route.parameters}
-            parts = [part for part in text.split("\n\n") if not _is_table_of(names, part)]
-            text = "\n\n".join(parts)
-            return text[:1].upper() + text[1:]
-    raise LookupError(f"no module declares {route.path}")
-
-
-def _is_table_of(names: set[str], paragraph: str) -> bool:
-    first = re.match(r"    (\w+)", paragraph)
-    return first is not None and first[1] in names
-
-
 def _parameter(parameter: Parameter, config: Config) -> Schema:
     described: Schema = {
         "name": parameter.name,
@@ -342,14 +324,14 @@ def _parameter(parameter: Parameter, config: Config) -> Schema:
 
 
 def _example(parameter: Parameter, written: str) -> Any:
-    """The value of what stands in a query string, where several are separated as there."""
+    """The JSON value of an example that is written as in a query string."""
     if parameter.repeatable:
         return written.split("&")
     return int(written) if parameter.kind == "integer" else written
 
 
 def _with_values(text: str, config: Config) -> str:
-    """Puts what it is here behind the name of each setting of `[query]`."""
+    """Adds its value to the name of each setting of `[query]`."""
     return re.sub(r"`query\.(\w+)`", lambda found: f"{found[0]} ({getattr(config.query, found[1])})", text)
 
 
@@ -439,7 +421,7 @@ def _health(config: Config, schemas: Schemas) -> Schema:
     routes = {
         "/health": probe("health", "Is the process alive?", json(ref("Health")), may_fail=False),
         "/ready": probe("ready", "Does everything work?", json(schemas.ref(Readiness))),
-        "/ready/ingest": probe("readyIngest", "Are events taken?", json(schemas.ref(IngestReadiness))),
+        "/ready/ingest": probe("readyIngest", "Are events accepted?", json(schemas.ref(IngestReadiness))),
     }
     if config.observe.prometheus:
         text = {"text/plain": {"schema": {"type": "string"}}}

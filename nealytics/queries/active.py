@@ -1,31 +1,4 @@
-"""`GET /api/v1/analytics/active`: how many users or sessions were active in each interval of a range, oldest
-first.
-
-    interval      day, week (from Monday) or month; default day
-    tz            the time zone whose days, weeks and months these are; default UTC
-    by            user or session; default user
-    mode          exact, or approx: an estimate with less memory; default exact
-    rolling       1 to 90, with interval=day: how many were active in that many days
-    stickiness    true, with interval=week or month: how much of the interval they were active
-    from, to      ISO 8601, inclusive; default the last `query.default_range_hours`
-    limit         of points; default the maximum
-    filters       as everywhere (`filters.py`)
-
-A point has the start of its interval as `bucket` (with `tz` a local time with its offset) and `activeCount`.
-Only events within the range count, also in a month that the range cuts. An event without a user is no user: a
-day that has only such events has a point that says 0, a day without events has no point. Who is active on two
-days is counted on both, so the days do not add up to the month. A point is `partial` where the range cuts its
-interval or the interval is not over.
-
-With `rolling=N` every day of the range up to now has a point. Its `rollingCount` is how many different users
-(sessions) were active in the N days that end with it, each counted once, including days before `from`; its
-`stickiness` is `activeCount / rollingCount`: the share of those who came on that very day. A date that the
-clocks of the time zone skipped is no day.
-
-With `stickiness` a week or month has the average `activeCount` of its days (those that the range touches, up
-to now, days without events included) as a share of its own: DAU/WAU and DAU/MAU. Either is 0 where nobody
-was active.
-"""
+"""`GET /api/v1/analytics/active`: active users or sessions. `ENDPOINT` declares parameters and semantics."""
 
 from typing import Any
 
@@ -303,7 +276,23 @@ def _days_within(start: int, params: Params, last_day_ms: int) -> int:
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/active",
-    summary="How many users or sessions were active",
+    summary="Number of active users or sessions",
+    description="""
+        Returns the number of active users or sessions in each interval of a range, oldest first.
+
+        Only events in the range count, also if the range contains only a part of an interval. Events
+        without a user count for no user: a day with only such events has a point with 0, and a day without
+        events has no point. A user who is active on two days counts on both, so the sum of the days is not
+        the count of the month. A point is `partial` if its interval is cut off by the range or not over.
+
+        With `rolling=N`, every day of the range up to today has a point. `rollingCount` is the number of
+        distinct users or sessions in the N days that end with this day, including days before `from`.
+        `stickiness` is `activeCount / rollingCount`.
+
+        With `stickiness=true`, a week or month has the average `activeCount` of its days (those in the
+        range and not in the future, days without events included) divided by its own `activeCount`: DAU/WAU
+        and DAU/MAU. Both are 0 if nobody was active.
+    """,
     parameters=PARAMETERS,
     parse=parse,
     run=run,

@@ -37,6 +37,7 @@ class Route:
 
     path: str
     summary: str  # one line
+    description: str  # Markdown for users of the API, indented as it stands in the code
     parameters: tuple[Parameter, ...]
 
     @property

@@ -1,33 +1,8 @@
-"""`GET /api/v1/telemetry/export`: all events of a range as a file, however many there are.
+"""`GET /api/v1/telemetry/export`: all events of a range as a file, without a limit.
 
-    format     ndjson (default), csv or parquet; or chosen by Accept
-    from, to   ISO 8601, inclusive; default the last `query.default_range_hours`
-    filters    as everywhere (`filters.py`)
-
-A line of NDJSON is an event as the timeline shows it, and `projectId` and `tenantId` with it: so it is also
-an event as the ingest routes take it, and `nealytics import` brings an export back as the same events,
-identifiers and times included. `receivedAt` is not in it, for it is this engine's and not the event's.
-
-CSV has the same names in its first line, ends its lines with CRLF and quotes every text (RFC 4180). A user or
-item that an event does not have is empty and unquoted. Values stand as they are stored, so one that begins
-with `=`, `+`, `-` or `@` is a formula to a spreadsheet program; import the columns as text there.
-
-Parquet has the same columns; `timestamp` is a time (milliseconds, UTC), an absent user or item is NULL, and
-the order of its rows is undefined. NDJSON and CSV are in order of time; within a millisecond the order is
-undefined.
-
-Every event that was committed before the export began is in it once, and none twice. One that is committed
-while it runs is in it or not. An export has no limit of rows, and is sent as it is read: NDJSON and CSV from
-the first moment on, Parquet once the file is complete.
-
-If it fails on the way, the connection is cut, and the answer lacks its end. HTTP/1.1 is needed for that to be
-seen at all (in nginx `proxy_http_version 1.1`), and not every proxy passes it on: Caddy 2.6 makes a complete
-answer of it. So with `end=true` the last record says that it is the last, and how many events are before it
-(`export_end`); the same number is a trailer, for whoever reads those. Parquet has a footer, and what is
-compressed has a checksum at its end.
-
-How it is read: a cheap count says where the events are; then each slice of time with a bounded number of them
-is one query of its own, complete before its first byte is sent, so no query is long and nothing gathers.
+`STREAM` declares parameters and semantics. A cheap count finds where the events are. Then each time slice
+with a bounded number of events is a query of its own, complete before its first byte is sent, so no query
+takes long and no answer accumulates in memory.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -85,7 +60,29 @@ PARQUET_SETTINGS: Final[dict[str, Setting]] = {
 
 STREAM = Stream(
     path="/api/v1/telemetry/export",
-    summary="All events of a range, as a file",
+    summary="All events of a range as a file",
+    description="""
+        Sends all events of a range as a file. The number of events is unlimited.
+
+        - NDJSON: each line is an event in the format of the timeline, with `projectId` and `tenantId`. The
+          ingest routes accept the same format, and `nealytics import` restores the same events.
+        - CSV: the same names in the first line; lines end with CRLF, and every text is quoted (RFC 4180).
+          An absent user or item is empty and unquoted. Values are not changed, so a spreadsheet interprets
+          one that begins with `=`, `+`, `-` or `@` as a formula: import the columns as text.
+        - Parquet: the same columns; `timestamp` is a time (milliseconds, UTC), an absent user or item is
+          NULL, and the rows have no order. NDJSON and CSV are ordered by time, with no order within a
+          millisecond.
+
+        Every event that was committed before the export began is included exactly once. An event that is
+        committed while it runs may be included. The first byte of NDJSON and CSV is sent at once, that of
+        Parquet when the file is complete.
+
+        If an export fails while it runs, the connection is cut. Detecting that needs HTTP/1.1 (in nginx,
+        `proxy_http_version 1.1`), and not every proxy forwards it: Caddy 2.6 makes a complete answer of it.
+        With `end=true`, NDJSON and CSV end with a record that confirms completeness and has the number of
+        events; the same number is in the trailer `Nealytics-Events`. Parquet has a footer, and compressed
+        files end with a checksum.
+    """,
     parameters=(
         Parameter(
             name="format",

@@ -1,29 +1,4 @@
-"""`GET /api/v1/analytics/funnel`: how many users or sessions did one thing, then another, then a third …, and
-how long it took them.
-
-    step          an event type; given 2 to 10 times, in the order of the funnel
-    stepFilter    <n>:<field>:<op>:<value>, a condition for step n alone (n from 1); may be given often
-    window        how long after its first step one may take to the others, 1s to 90d; default 1d
-    by            user or session; default user
-    breakdown     event_type, item_id, user_id, session_id, tenant_id or meta:<path>: the same for each value
-    limit         of groups with `breakdown`; default 20
-    from, to      ISO 8601, inclusive; default the last `query.default_range_hours`
-
-Who starts: every event of step 1 is a start. From there, step 2 is the earliest event of that step at the
-same millisecond or later, step 3 the earliest at the time of step 2 or later, and so on, all of them at most
-`window` after the start (that instant included). One event cannot be two steps: an event of a type that has
-been a step already is strictly later than that step. Of all starts of a user, the one that gets furthest
-counts; of those, the earliest. So nobody is counted twice, and what lies between the steps does not matter.
-
-`count` of a step is how many got at least there, `conversion` its share of those who started,
-`conversionFromPrevious` its share of those who reached the step before. `medianSecondsFromPrevious` is the
-median, over those who reached it, of the time since the step before (for an even number the mean of the
-middle two); the first step has none, nor has a step that nobody reached.
-
-With `breakdown`, `groups` has the same steps for each value that the event of a user's first step has: most
-starts first, equal ones by key. Those whose event has no such value are a group without `key`. With a token
-of the whole project, a session or a user is one of a tenant: its group has the `tenantId`.
-"""
+"""`GET /api/v1/analytics/funnel`: conversion by step. `ENDPOINT` declares parameters and semantics."""
 
 import re
 from typing import Any
@@ -285,7 +260,24 @@ def _share(count: int, of: int) -> float:
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/funnel",
-    summary="How many got from step to step, and how fast",
+    summary="How many users complete each step of a funnel",
+    description="""
+        Returns how many users or sessions complete a sequence of steps, and how long it takes.
+
+        Every event of step 1 is a start. Step 2 is the earliest event of its type at that time or later,
+        step 3 the earliest at the time of step 2 or later, and so on, all within `window` of the start. One
+        event is never two steps: if two steps have the same event type, the second must be strictly later.
+        Other events may occur in between. Each user counts once: with the start that gets furthest, and
+        among those the earliest.
+
+        `count` is the number of users who reached at least this step, `conversion` its share of step 1, and
+        `conversionFromPrevious` its share of the previous step. `medianSecondsFromPrevious` is the median
+        time since the previous step; step 1, and steps that nobody reached, have none.
+
+        With `breakdown`, `groups` has the same steps for each value at the event of step 1, most starts
+        first. Events without a value are a group without `key`. With a token of the whole project, sessions
+        and users belong to a tenant: their groups have the `tenantId`.
+    """,
     parameters=PARAMETERS,
     parse=parse,
     run=run,

@@ -1,13 +1,4 @@
-"""`GET /api/v1/analytics/heatmap`: at which hours of the week events happen.
-
-    tz           the time zone whose clocks and weekdays these are; default UTC
-    from, to     ISO 8601, inclusive; default the last `query.default_range_hours`
-    filters      as everywhere (`filters.py`)
-
-There are always 168 cells, from Monday 0:00 to Sunday 23:00, each with the sum over all such hours of the
-range and the number of different users in them. An hour is what the local clock shows: one that autumn shows
-twice is one cell, and one that spring skips has nothing from that week.
-"""
+"""`GET /api/v1/analytics/heatmap`: events per hour of the week. `ENDPOINT` declares it."""
 
 import msgspec
 
@@ -78,7 +69,14 @@ async def run(events: Events, params: Params) -> Heatmap:
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/heatmap",
-    summary="At which hours of the week events happen",
+    summary="Events per hour of the week",
+    description="""
+        Returns the number of events and of distinct users for each hour of the week.
+
+        There are always 168 cells, from Monday (`weekday` 1) 0:00 to Sunday (7) 23:00. Each cell covers all
+        such hours of the range. An hour is an hour of the local clock: one that occurs twice when the
+        clocks change is a single cell.
+    """,
     parameters=SELECTION,
     parse=parse,
     run=run,

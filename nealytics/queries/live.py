@@ -1,29 +1,8 @@
 """`GET /api/v1/telemetry/live`: new events as they are committed, as Server-Sent Events.
 
-    lastEventId     resume after this `id`; the header Last-Event-ID says the same and goes before it
-    access_token    the token, where no header can be sent
-    filters         as everywhere (`filters.py`)
-
-Each event is a message whose `data` is the event as the timeline shows it and whose `id` says when it was
-committed. A stream begins with an `id` of its own: what is committed from then on is shown, whatever time the
-event itself bears. `id` alone, without data, moves on from time to time; a comment says that the stream is
-alive.
-
-At least once: inserts do not become visible in the order of their times, so a stream looks back
-`query.live_overlap_s` at every question, and one that is resumed by the last `id` it has seen repeats what
-came within that time. Nothing is missed in between, unless it was away for more than 24 hours: then a message
-of the type `gap` says from when to when, and the export has those events (`filter=inserted_at:…`). A
-connection shows an event again only if the event was sent and inserted again. Who must count, counts by
-`eventId`. Not shown is an event whose insert took longer than `query.live_overlap_s` to become visible.
-
-The stream ends with the token, which a message of the type `end` tells, with the data `{"code":
-"token_expired", …}`; and when the worker stops or the client does not read, both to be resumed. While
-ClickHouse is away the stream stays open, and goes on where it was.
-
-A browser's own EventSource can send no headers. Prefer one that is made of fetch (and so sends
-Authorization); where that is not possible, give the token as `access_token`. A URL is seen by more eyes than
-a header: proxies log it, browsers remember it. This engine does not log it; give such tokens a short life and
-few rights (the claims `endpoints` and `filters`).
+`STREAM` declares parameters and semantics. Inserts do not become visible in the order of their times, so
+each query covers the last `query.live_overlap_s` again; a connection sends an event a second time only if
+the event was inserted again.
 """
 
 import re
@@ -66,6 +45,28 @@ _EVENT_ID = re.compile(r"[0-9]{1,15}")
 STREAM = Stream(
     path="/api/v1/telemetry/live",
     summary="New events as they are committed",
+    description="""
+        Sends new events as Server-Sent Events, as soon as they are committed.
+
+        Each event is a message: `data` is the event in the format of the timeline, and `id` the time at
+        which it was committed. The stream shows the events that are committed after it began, whatever
+        their own timestamps are. From time to time it sends an `id` without data, or a comment as a
+        heartbeat.
+
+        Delivery is at least once. A stream that resumes with the last `id` may repeat the events of the
+        last `query.live_overlap_s` seconds, and misses none. After an interruption of more than 24 hours, a
+        message of type `gap` names the time range of the missing events; the export contains them
+        (`filter=inserted_at:…`). To count events, use `eventId`. An event whose insert takes longer than
+        `query.live_overlap_s` to become visible is not shown.
+
+        The stream ends when the token expires, with a message of type `end` and the data `{"code":
+        "token_expired", …}`. It also ends when the worker stops or the client does not read; resume it
+        then. While ClickHouse is down, the stream stays open.
+
+        A browser's EventSource cannot send headers. Prefer an implementation based on fetch, which can send
+        Authorization. Otherwise send the token as `access_token`. Proxies log URLs and browsers store them,
+        so use tokens with a short lifetime and few rights (the claims `endpoints` and `filters`).
+    """,
     parameters=(
         Parameter(
             name="lastEventId",

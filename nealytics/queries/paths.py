@@ -1,22 +1,4 @@
-"""`GET /api/v1/analytics/paths`: what follows an event, and what follows that; or what came before it.
-
-    event        the event type to start from; required
-    direction    next or previous; default next
-    depth        how many events a path may have, 1 to 5; default 3
-    by           session or user, whose events are one sequence; default session
-    limit        of paths of each length; default 50
-    from, to     ISO 8601, inclusive; default the last `query.default_range_hours`
-
-Every occurrence of the event within the range is a start, also where another one follows; `starts` is how
-many there are. Its path is the types of the events that follow it in the same session (with `previous`: that
-precede it, the nearest first), up to `depth` of them and as far as the range goes. Filters apply before: an
-event that they leave out is not in between either.
-
-`paths` counts every beginning of those paths: how many starts were followed by A, by A and then B, and so on.
-So a path of two events is counted under its first event too, and the counts of one length add up to the
-starts that have that many events after them. Shortest first; of one length the most frequent first, equal
-ones by their events. `share` is that of `starts`.
-"""
+"""`GET /api/v1/analytics/paths`: what follows an event. `ENDPOINT` declares parameters and semantics."""
 
 from itertools import groupby
 from typing import Any
@@ -190,7 +172,18 @@ def _cut(found: list[Any], limit: Limit) -> tuple[list[Any], list[Warn]]:
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/paths",
-    summary="What happens next, or happened before",
+    summary="Events after or before an event",
+    description="""
+        Returns the events that follow an event, or precede it, and how often.
+
+        Every event of the type `event` in the range is a start, and `starts` is their number. The path of a
+        start is the next `depth` events of the same session or user, ordered by time (with `previous`, the
+        events before it, nearest first). Filters apply first: events that do not match are skipped.
+
+        `paths` counts every prefix of these paths: `add_to_cart`, `purchase` counts for `["add_to_cart"]`
+        and for `["add_to_cart", "purchase"]`. `share` is the share of the starts. Paths are ordered by
+        length, then by frequency, then by event types.
+    """,
     parameters=PARAMETERS,
     parse=parse,
     run=run,

@@ -1,23 +1,4 @@
-"""`GET /api/v1/analytics/properties`: which metadata keys events have, and their most frequent values, as a
-page needs them to offer filters.
-
-    under       a path: the keys inside of that object; default the top level
-    key         a path, from `under` on: this key only
-    limit       of keys; default 20
-    values      of values for each key; default 10, at most 100
-    from, to    ISO 8601, inclusive; default the last `query.default_range_hours`
-    filters     as everywhere (`filters.py`)
-
-A path is keys joined by dots; `meta:` in front is accepted. A listed `key` is the field of a filter, escaped
-as that has to be, and a listed `value` is the text that filters compare: `filter=<key>:eq:<value>` finds
-exactly its `count` events, and `filter=<key>:exists` the key's `events`. `share` is that of the value among
-them, from 0 to 1. What is larger comes first; equals are ordered by their text.
-
-`events` and `distinctValues` are exact. A JSON null is no value; metadata that is not valid JSON or no object
-has no keys; of a key that an object has twice the first counts. What no filter can name is not listed: an
-empty key, a key of more than 512 characters, and of the values those of more than 1,000, which count in
-their key's `events` and `distinctValues` all the same.
-"""
+"""`GET /api/v1/analytics/properties`: metadata keys. `ENDPOINT` declares parameters and semantics."""
 
 from typing import Any
 
@@ -182,7 +163,20 @@ def _key(row: list[Any], params: Params) -> Key:
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/properties",
-    summary="Which metadata keys events have, and their most frequent values",
+    summary="Metadata keys and their most frequent values",
+    description="""
+        Returns the metadata keys of the events, and their most frequent values, for example to offer
+        filters.
+
+        `key` and `value` have the format of filters: `filter=<key>:eq:<value>` matches exactly the `count`
+        events of a value, and `filter=<key>:exists:` the `events` of a key. `share` is the value's share of
+        these. Keys and values are ordered by their number of events; equal ones by their text.
+
+        A JSON null is not a value, and metadata that is not an object has no keys. If an object has the
+        same key twice, the first one counts. Empty keys, keys of more than 512 characters and values of
+        more than 1,000 are not listed; such values still count in the `events` and `distinctValues` of
+        their key.
+    """,
     parameters=PARAMETERS,
     parse=parse,
     run=run,

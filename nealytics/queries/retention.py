@@ -1,24 +1,4 @@
-"""`GET /api/v1/analytics/retention`: of those who came first in one week, how many came again in each week
-after.
-
-    interval       day, week or month; default week, which starts on Monday
-    by             user or session; default user
-    cohortEvent    the event type that makes one part of a cohort; default any event
-    returnEvent    the event type that counts as coming back; default any event
-    periods        how many intervals after the first are shown, 0 to 60; default 11
-    tz             IANA time zone whose days, weeks and months are meant; default UTC
-    from, to       ISO 8601, inclusive; default the last `query.default_range_hours`
-
-A user belongs to the cohort of the interval in which their first `cohortEvent` ever lies: of all events that
-are stored up to `to` and meet the filters, not only of those since `from`. There is a cohort for each
-interval of the range that has anybody in it; the first one is whole, also where `from` lies in the midst of
-it.
-
-Period n of a cohort is the n-th interval after its own, by the calendar. Its `count` is how many of the
-cohort have a `returnEvent` in it, up to `to` and not before their first `cohortEvent`; `share` is that of
-`size`. So period 0 is 1 where any event counts as coming back. Periods end with the interval that holds `to`,
-or now, which makes the answer a triangle; the last period of each cohort is `partial` if that interval is.
-"""
+"""`GET /api/v1/analytics/retention`: users who come back. `ENDPOINT` declares parameters and semantics."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -226,7 +206,19 @@ def _cohort(row: list[Any], number: dict[int, int], params: Params, is_cut: Call
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/retention",
-    summary="Who came back, by the time they came first",
+    summary="How many users come back",
+    description="""
+        Returns how many of the users who were new in an interval came back in each later interval.
+
+        A user belongs to the cohort of the interval of their first `cohortEvent` ever: among all stored
+        events up to `to` that match the filters, not only those since `from`. The range selects the
+        cohorts: those whose interval overlaps it. Empty cohorts are left out.
+
+        `period` n is the n-th calendar interval after the cohort's own. Its `count` is the number of users
+        of the cohort with a `returnEvent` in it, up to `to` and not before their first `cohortEvent`;
+        `share` is `count / size`. The last period is the interval of `to`, or the current one; it is
+        `partial` if that interval is cut off or not over.
+    """,
     parameters=PARAMETERS,
     parse=parse,
     run=run,

@@ -1,18 +1,4 @@
-"""`GET /api/v1/analytics/sessions`: what each session did in a range of time, and all of them together.
-
-    from, to    ISO 8601, inclusive; default the last `query.default_range_hours`
-    order       start, duration or events; with - in front the largest first; default -start, the latest start
-    limit       default 100
-    filters     as everywhere (`filters.py`)
-
-A session is what carries one `sessionId`; only its events within the range that meet the filters count. Its
-duration is the time from the first of them to the last. Equal sessions are ordered by `sessionId`.
-
-`uniqueSessionCount`, `totalEventCount` and `avgDurationSeconds` are of the sessions returned; `totals` are of
-all sessions in the range, also those that `limit` cut off. The median of an even number is the mean of the
-middle two. With a token of the whole project each session has its `tenantId`, and sessions of the same name
-in two tenants are two.
-"""
+"""`GET /api/v1/analytics/sessions`: sessions and their totals. `ENDPOINT` declares it."""
 
 from typing import Any
 
@@ -149,7 +135,19 @@ def _totals(row: list[Any]) -> Totals:
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/sessions",
-    summary="What each session did",
+    summary="Sessions and their totals",
+    description="""
+        Returns the sessions in a time range, and the totals of all sessions.
+
+        A session is all events with the same `sessionId`. Only events in the range that match the filters
+        count. The duration is the time between the first and the last of them. Sessions with equal values
+        are ordered by `sessionId`.
+
+        `uniqueSessionCount`, `totalEventCount` and `avgDurationSeconds` refer to the returned sessions;
+        `totals` refer to all sessions in the range, including those beyond `limit`. The median of an even
+        number of values is the mean of the two in the middle. With a token of the whole project, each
+        session has its `tenantId`.
+    """,
     parameters=PARAMETERS,
     parse=parse,
     run=run,

@@ -1,26 +1,4 @@
-"""`GET /api/v1/analytics/summary`: a range of time in a few figures, beside another range.
-
-    from, to    ISO 8601, inclusive; default the last `query.default_range_hours`
-    tz          the time zone whose days, months and years are meant; default UTC
-    compare     previous, previous_month, previous_year or <from>..<to>; default previous
-    filters     as everywhere (`filters.py`)
-
-    events, sessions, users       how many; an anonymous event is no user's
-    eventsPerSession              0 without sessions, as the four below
-    avgSessionDurationSeconds     a session lasts from its first to its last event within the range
-    medianSessionDurationSeconds  of an even number the mean of the middle two
-    bounceShare                   sessions of exactly one event among all sessions, from 0 to 1
-
-`previous` has the same figures of the range that is compared with, and says from when to when that is.
-`previous`: as long, and ends one millisecond before `from`. `previous_month` and `previous_year`: the same
-dates and times of day a month or a year before; a date that the month does not have is its last, so 31 March
-is compared with the last day of February, and 29 February with 28 February of the year before. Whole months
-are compared with whole months: February with all 31 days of January. A range of whole days of `tz` is moved
-by its calendar, and is compared with whole days where the clocks are changed in between. A range of one's own
-is written as `from` and `to` are: `2026-01-01..2026-01-31`.
-
-A session that goes on from one range into the other is a session of each, with its part.
-"""
+"""`GET /api/v1/analytics/summary`: figures of a range. `ENDPOINT` declares parameters and semantics."""
 
 from typing import Any
 
@@ -153,7 +131,27 @@ def _figures(selection: Selection, row: list[Any] | None) -> Figures:
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/summary",
-    summary="A range of time in a few figures, beside another range",
+    summary="Figures of a range, compared with another range",
+    description="""
+        Returns the figures of a time range and of the range that it is compared with.
+
+        - `events`, `sessions`, `users`: their numbers; events without a user count for no user.
+        - `eventsPerSession`, `avgSessionDurationSeconds`, `medianSessionDurationSeconds`: a session lasts
+          from its first to its last event in the range. The median of an even number of values is the mean
+          of the two in the middle.
+        - `bounceShare`: the share of sessions with exactly one event.
+
+        All figures per session are 0 without sessions. A session that spans both ranges counts in each,
+        with its part.
+
+        `previous` contains the compared range and its figures. `compare` selects it:
+
+        - `previous`: the same length, up to one millisecond before `from`. Whole days of `tz` are compared
+          with as many whole days.
+        - `previous_month`, `previous_year`: the same dates and times of day, a month or a year earlier. If
+          a month does not have a date, its last day is used. Whole months are compared with whole months.
+        - `<from>..<to>`: this range, such as `2026-01-01..2026-01-31`.
+    """,
     parameters=PARAMETERS,
     parse=parse,
     run=run,

@@ -1,18 +1,8 @@
 """`GET /api/v1/telemetry/timeline`: events, newest first, page by page.
 
-    limit      of one page; default 100
-    before     ISO 8601; only events strictly older
-    after      ISO 8601; only events strictly newer
-    cursor     the `nextCursor` of the page before: what follows its last event
-    filters    as everywhere (`filters.py`)
-
-Events of the same millisecond are ordered by `eventId`, in ClickHouse's order of UUIDs, so that the same
-question has the same answer. `nextCursor` is there exactly if there is more. It names the last event of its
-page, so whoever follows it meets every event that was there at the start once, however many share a
-millisecond and whatever arrives meanwhile. A page also ends where its events have more than
-`query.page_bytes_max` bytes together, with the event that goes beyond it; ClickHouse counts them, so what is
-beyond the page is not sent here. A cursor says nothing else: `before`, `after` and filters are sent again
-with it, and hold as well. With a token of the whole project each event has its `tenantId`.
+`ENDPOINT` declares parameters and semantics. A cursor names the last event of its page by its sort key, so
+pages neither repeat nor skip an event, however many share a millisecond. ClickHouse computes where
+`query.page_bytes_max` ends a page, so that events beyond it are never sent here.
 """
 
 import base64
@@ -269,6 +259,17 @@ def _position_of(cursor: str | None) -> Position | None:
 ENDPOINT = Endpoint(
     path="/api/v1/telemetry/timeline",
     summary="Events, newest first",
+    description="""
+        Returns events in pages, newest first.
+
+        Follow `nextCursor` to read all pages: it is present exactly if there are more events. Send
+        `before`, `after` and the filters again with it. A client that follows it gets every event that
+        existed at the start once, even while new events arrive. A page ends early after the event with
+        which it exceeds `query.page_bytes_max` bytes.
+
+        Events of the same millisecond are ordered by `eventId`, in ClickHouse's order of UUIDs. With a
+        token of the whole project, each event has its `tenantId`.
+    """,
     parameters=PARAMETERS,
     parse=parse,
     run=run,

@@ -1,27 +1,4 @@
-"""`GET /api/v1/analytics/timeseries`: how many events there were in each interval of a range, oldest first.
-
-    interval     minute, hour, day, week (from Monday) or month; default hour
-    tz           the time zone whose hours, days, weeks and months these are; default UTC
-    from, to     ISO 8601, inclusive; default the last `query.default_range_hours`
-    groupBy      event_type, item_id, session_id, user_id, tenant_id or meta:<path>; then there is one point
-                 per interval and value
-    fill         true: also a point with 0 where nothing happened
-    limit        of points; default the maximum
-    filters      as everywhere (`filters.py`)
-
-A point has the start of its interval as `bucket` (with `tz` a local time with its offset) and its `count` of
-events; the first interval counts from `from`, the last up to `to`. A point is `partial` where the range cuts
-its interval or the interval is not over. Where clocks are changed a day has 23 or 25 hours, and the hour that
-they show twice is two intervals.
-
-With `groupBy`, events without the value are the last point of their interval, one without `series`. With a
-token of the whole project, a session or a user is one of a tenant: its points have the `tenantId`, and the
-same id in two tenants is two series.
-
-An interval without events has no point. With `fill` every interval from that of `from` to that of `to`, or of
-now, has one, and with `groupBy` one for every series that occurs in the range; more than `query.limit_max` of
-them are refused. The total is over the points returned, not over those that `limit` cut off.
-"""
+"""`GET /api/v1/analytics/timeseries`: events per interval. `ENDPOINT` declares parameters and semantics."""
 
 from typing import Any
 
@@ -195,7 +172,22 @@ def _point(row: list[Any], zone: str | None, by_tenant: bool, partial: bool) -> 
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/timeseries",
-    summary="How many events there were in each interval",
+    summary="Number of events per interval",
+    description="""
+        Returns the number of events in each interval of a range, oldest first.
+
+        `bucket` is the start of the interval (with `tz`, a local time with its offset), and `count` the
+        number of events. The first interval counts from `from`, the last one up to `to`. A point is
+        `partial` if its interval is cut off by the range or not over. When the clocks change, a day has 23
+        or 25 hours, and an hour that occurs twice is two intervals.
+
+        With `groupBy`, each interval has one point per value, as `series`. Events without a value are the
+        last point of the interval, without `series`. With a token of the whole project, sessions and users
+        belong to a tenant: their points have the `tenantId`.
+
+        An interval without events has no point, unless you set `fill`. `totalCount` is the sum of the
+        returned points.
+    """,
     parameters=PARAMETERS,
     parse=parse,
     run=run,

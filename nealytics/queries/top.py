@@ -1,18 +1,4 @@
-"""`GET /api/v1/analytics/top`: the most frequent values of a column or of a metadata key in a range of time.
-
-    dimension    event_type, item_id, user_id, session_id, tenant_id or meta:<path>; default event_type
-    from, to     ISO 8601, inclusive; default the last `query.default_range_hours`
-    limit        default 20
-    filters      as everywhere (`filters.py`)
-
-Each item has its `count` of events, the `share` of these among all events that have a value at all (those
-that `limit` cut off as well), from 0 to 1, and `users`: how many different users they are of, anonymous
-events being nobody's. Events without the value are left out. Equal counts are ordered by key, so that the
-same question has the same answer.
-
-With a token of the whole project, a session or a user is one of a tenant: its item has the `tenantId`, and
-the same id in two tenants is two items.
-"""
+"""`GET /api/v1/analytics/top`: most frequent values. `ENDPOINT` declares parameters and semantics."""
 
 from typing import Any
 
@@ -109,7 +95,17 @@ def _item(row: list[Any], by_tenant: bool) -> Item:
 
 ENDPOINT = Endpoint(
     path="/api/v1/analytics/top",
-    summary="The most frequent values of a column or a metadata key",
+    summary="Most frequent values of a field",
+    description="""
+        Returns the most frequent values of a field or of a metadata key in a time range.
+
+        `count` is the number of events with this value, `share` their share of all events that have a
+        value, including values beyond `limit`, and `users` the number of distinct users. Events without a
+        value are left out. Items with equal counts are ordered by `key`.
+
+        With a token of the whole project, sessions and users belong to a tenant: their items have the
+        `tenantId`.
+    """,
     parameters=PARAMETERS,
     parse=parse,
     run=run,
