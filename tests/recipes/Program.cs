@@ -15,6 +15,8 @@ var app = builder.Build();
 app.UseAuthentication();
 app.UseAuthorization();
 
+app.MapGet("/", () => Results.File(Environment.GetEnvironmentVariable("PAGE")!, "text/html"));
+
 // RECIPE
 
 app.Run();

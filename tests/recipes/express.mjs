@@ -11,6 +11,8 @@ function requireUser(req, res, next) {
   next();
 }
 
+app.get("/", (req, res) => res.sendFile(process.env.PAGE));
+
 // RECIPE
 
 app.listen(Number(process.env.PORT), "127.0.0.1");

@@ -1,4 +1,5 @@
 # An application with sessions, around the endpoint of docs/embedding.md.
+ENV["RAILS_ENV"] = "production" # in development, Rails has a page of its own at /
 require "active_support/all"
 require "action_controller/railtie"
 require "jwt"
@@ -24,6 +25,9 @@ class ApplicationController < ActionController::Base
 end
 
 Rails.application.initialize!
+
+page = ->(_) { [200, { "Content-Type" => "text/html" }, [File.read(ENV.fetch("PAGE"))]] }
+Rails.application.routes.append { get "/", to: page }
 
 # RECIPE
 

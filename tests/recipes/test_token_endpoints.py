@@ -24,6 +24,7 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.client import Client, Reader, ReadError
 from nealytics.config import AuthConfig
 from nealytics.errors import Refused
+from tests.browser.conftest import CHROMIUM
 from tests.e2e.node import JWT_KEY, KEY, Node, free_port
 from tests.engine import needs_engine
 
@@ -32,8 +33,17 @@ pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "embedding.md").read_text()
 SECTION = PAGE.partition("\n## The token\n")[2].partition("\n## ")[0]
+EXAMPLE_NODE = "https://analytics.example.com"
 LIFE_S = 600  # as the page says: five to fifteen minutes
 LINES_MAX = 13
+
+
+def page_of(node: Node) -> str:
+    """The lines of HTML that the page begins with."""
+    html = re.findall(r"^```html\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0]
+    assert EXAMPLE_NODE in html
+    icon = '<link rel="icon" href="data:,">'
+    return f"<!doctype html><title>A SaaS</title>{icon}\n{html.replace(EXAMPLE_NODE, node.url)}"
 
 
 def recipe(language: str) -> str:
@@ -112,17 +122,21 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 
 @pytest.fixture(scope="module", params=[fastapi, express, rails, aspnet], ids=lambda made: made.__name__)
-def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+def endpoint(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, node: Node
+) -> Iterator[Endpoint]:
     prepare: Callable[[Path], list[str]] = request.param
     directory = tmp_path_factory.mktemp("application")
     command = prepare(directory)
+    page = directory / "page.html"
+    page.write_text(page_of(node))
     port = free_port()
     log = directory / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
             cwd=directory,
-            env={**os.environ, "PORT": str(port), "NEALYTICS_AUTH_JWT_KEY": JWT_KEY},
+            env={**os.environ, "PORT": str(port), "PAGE": str(page), "NEALYTICS_AUTH_JWT_KEY": JWT_KEY},
             stdout=output,
             stderr=output,
         )
@@ -156,6 +170,25 @@ def test_a_token_reads_exactly_the_tenant_of_the_session(endpoint: Endpoint, nod
         with Reader(node.url, token_for(endpoint, f"session-{tenant}")) as reader:
             answer = reader.get("summary")
         assert (answer["projectId"], answer["tenantId"], answer["events"]) == ("my-app", tenant, events)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; on Debian: apt-get install chromium")
+def test_the_page_shows_each_person_the_events_of_their_tenant(endpoint: Endpoint):
+    from playwright.sync_api import sync_playwright
+
+    shown = {}
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        for tenant in ("acme", "globex"):
+            context = browser.new_context(locale="en-GB")
+            context.add_cookies([{"name": "session", "value": f"session-{tenant}", "url": endpoint.url}])
+            page = context.new_page()
+            page.goto(endpoint.url)
+            events = page.locator("nealytics-figures li", has_text="Events").first.locator(".value")
+            events.wait_for(timeout=60_000)
+            shown[tenant] = events.get_attribute("title")
+        browser.close()
+    assert shown == {"acme": "3", "globex": "5"}
 
 
 def test_a_page_cannot_choose_the_tenant(endpoint: Endpoint):
