@@ -110,7 +110,7 @@ export class Page extends EventTarget {
     return { from: this.#range.from, to: this.#range.to, tz: this.#tz, filter: this.#filters };
   }
 
-  addFilters(filters: readonly string[]): void {
+  addFilter(...filters: readonly string[]): void {
     if (!filters.every((filter) => this.#filters.includes(filter))) this.filters = [...this.#filters, ...filters];
   }
 

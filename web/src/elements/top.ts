@@ -161,6 +161,6 @@ export class NealyticsTop extends Card {
   #select(item: Item): void {
     const filter = `${this.shown}:eq:${item.key}`;
     const event = new CustomEvent("nealytics-select", { detail: { filter, ...item }, bubbles: true, composed: true, cancelable: true });
-    if (this.dispatchEvent(event)) this.page.addFilters(ofTenant([filter], item.tenantId));
+    if (this.dispatchEvent(event)) this.page.addFilter(...ofTenant([filter], item.tenantId));
   }
 }
