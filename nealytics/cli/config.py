@@ -45,6 +45,9 @@ url = {clickhouse_url}
 # user = "default"
 # password = "…"
 retention_days = 90
+"""
+# Only with the embedded engine: a server has users of its own.
+_EMBEDDED = """\
 # With the next line, ClickHouse tools can look into the embedded engine (user "default", this password).
 # embedded_listen = "127.0.0.1:8123"
 embedded_password = {embedded_password}
@@ -101,8 +104,9 @@ def init(path: Path, listen: str, data_dir: Path, clickhouse_url: str | None, fo
         clickhouse_url=_toml_text(clickhouse_url),
         api_key=_toml_text(secrets.token_urlsafe(32)),
         jwt_key=_toml_text(secrets.token_urlsafe(48)),
-        embedded_password=_toml_text(secrets.token_urlsafe(24)),
     )
+    if clickhouse_url == "embedded":
+        text += _EMBEDDED.format(embedded_password=_toml_text(secrets.token_urlsafe(24)))
     _write(path, text, replace=force)
     url = f"http://{_reachable(listen)}"
     option = "" if path == Path("nealytics.toml") else f" --config {path}"

@@ -34,7 +34,7 @@ def test_init_writes_a_configuration_that_serves_and_that_only_the_owner_can_rea
     assert (key.project, key.kind) == ("", "server")
     assert len(key.key) >= 32
     assert len(config.auth.jwt_key) >= 32
-    assert config.clickhouse.embedded_password
+    assert config.clickhouse.embedded_password or config.clickhouse.url != "embedded"
     assert config.clickhouse.embedded_listen == ""
 
 
@@ -58,8 +58,11 @@ def test_init_takes_listen_and_data_dir_and_makes_the_directory_of_the_file(tmp_
 def test_init_takes_the_address_of_a_clickhouse_server():
     assert run("init", "--clickhouse-url", "http://ch:8123").exit_code == 0
     assert load(Path("nealytics.toml"), {}).clickhouse.url == "http://ch:8123"
+    assert "embedded_" not in Path("nealytics.toml").read_text()  # a server has users of its own
     assert run("init", "-c", "inside.toml", "--clickhouse-url", "embedded").exit_code == 0
-    assert load(Path("inside.toml"), {}).clickhouse.url == "embedded"
+    inside = load(Path("inside.toml"), {}).clickhouse
+    assert inside.url == "embedded"
+    assert inside.embedded_password
 
 
 def test_init_does_not_replace_a_file_whose_keys_may_be_in_use(tmp_path):
