@@ -1,5 +1,6 @@
 /** The events that elements send to the page around them. They bubble, and leave shadow trees. */
 
+import type { Measure } from "./page.ts";
 import type { Comparison, Range } from "./range.ts";
 
 /** `nealytics-range-change`: what the page shows from now on. */
@@ -11,6 +12,11 @@ export interface RangeDetail extends Range {
 /** `nealytics-filter-change`: the conditions that hold from now on. */
 export interface FilterDetail {
   readonly filters: readonly string[];
+}
+
+/** `nealytics-measure-change`: what the chart shows from now on. */
+export interface MeasureDetail {
+  readonly measure: Measure;
 }
 
 /** `nealytics-ready`: once, when the first answers are shown. */
@@ -39,6 +45,7 @@ export interface NealyticsEvents {
   "nealytics-ready": CustomEvent<ReadyDetail>;
   "nealytics-range-change": CustomEvent<RangeDetail>;
   "nealytics-filter-change": CustomEvent<FilterDetail>;
+  "nealytics-measure-change": CustomEvent<MeasureDetail>;
   "nealytics-select": CustomEvent<SelectDetail>;
   "nealytics-error": CustomEvent<ErrorDetail>;
 }

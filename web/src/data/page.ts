@@ -29,6 +29,10 @@ interface Running {
   readonly askers: readonly Asker[];
 }
 
+/** What a chart of the page may show; the figures choose among them. */
+export const MEASURES = ["users", "sessions", "events"] as const;
+export type Measure = (typeof MEASURES)[number];
+
 const ANSWERS_KEPT = 200;
 const REFRESH_MS = 60_000;
 const RETRY_MS_MAX = 60_000;
@@ -39,6 +43,9 @@ export class Page extends EventTarget {
   #range: Range;
   #comparison: Comparison = "previous";
   #filters: readonly string[] = [];
+  #measure: Measure = "events";
+  #zoomedFrom: readonly Range[] = [];
+  #followers = 0;
   readonly #askers = new Set<Asker>();
   readonly #answers = new Map<string, Answer>();
   #fresh = new Set<Asker>();
@@ -67,8 +74,50 @@ export class Page extends EventTarget {
     return this.#range;
   }
   set range(range: Range) {
+    this.#zoomedFrom = [];
+    this.#setRange(range);
+  }
+
+  /** Shows a part of the range; `zoomOut` goes back to what was shown before. */
+  zoom(range: Range): void {
+    this.#zoomedFrom = [...this.#zoomedFrom, this.#range];
+    this.#setRange(range);
+  }
+
+  zoomOut(): void {
+    const before = this.#zoomedFrom.at(-1);
+    if (!before) return;
+    this.#zoomedFrom = this.#zoomedFrom.slice(0, -1);
+    this.#setRange(before);
+  }
+
+  get isZoomed(): boolean {
+    return this.#zoomedFrom.length > 0;
+  }
+
+  #setRange(range: Range): void {
     this.#range = range;
     this.#changed("nealytics-range-change", this.#rangeDetail);
+  }
+
+  get measure(): Measure {
+    return this.#measure;
+  }
+  /** Asks nothing: charts that follow it ask for themselves. */
+  set measure(measure: Measure) {
+    if (measure === this.#measure) return;
+    this.#measure = measure;
+    this.dispatchEvent(new CustomEvent("change"));
+    this.#tell("nealytics-measure-change", { measure });
+  }
+
+  /** How many charts show `measure`. */
+  get followers(): number {
+    return this.#followers;
+  }
+  set followers(followers: number) {
+    this.#followers = followers;
+    this.dispatchEvent(new CustomEvent("change"));
   }
 
   get tz(): string {

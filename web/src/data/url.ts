@@ -4,7 +4,7 @@
  * What is as the element's attributes say is left out, and parameters of others stay as they are.
  */
 
-import type { Page } from "./page.ts";
+import { type Measure, MEASURES, type Page } from "./page.ts";
 import { COMPARISONS, type Comparison, isDay, type Preset, preset, PRESETS, rangeText } from "./range.ts";
 
 export class PageState {
@@ -49,11 +49,13 @@ export class PageState {
     if (comparison !== this.page.comparison && (COMPARISONS as readonly string[]).includes(comparison)) {
       this.page.comparison = comparison as Comparison;
     }
+    const [measure = ""] = of("measure");
+    if ((MEASURES as readonly string[]).includes(measure)) this.page.measure = measure as Measure;
     if (String(of("filter")) !== String(now["filter"])) this.page.filters = of("filter");
   }
 
   #values(): Record<string, readonly string[]> {
-    const { range, comparison, filters } = this.page;
-    return { range: [rangeText(range)], compare: [comparison], filter: filters };
+    const { range, comparison, measure, filters } = this.page;
+    return { range: [rangeText(range)], compare: [comparison], measure: [measure], filter: filters };
   }
 }

@@ -84,6 +84,14 @@ export class NealyticsActive extends Card {
         padding: 0;
         list-style: none;
       }
+      .body {
+        display: flex;
+        flex-direction: column;
+      }
+      ul,
+      .spark {
+        flex: 1 1 32px;
+      }
       li {
         display: flex;
         flex-direction: column;
@@ -146,7 +154,7 @@ export class NealyticsActive extends Card {
     return html`<div class="meter">
         <span class="value" part="stickiness"><bdi>${f.percent(stickiness)}</bdi></span>
         <span class="label">${f.text("stickiness_hint")}</span>
-        <div class="track" aria-hidden="true"><div ${cssVar("--share", `${stickiness * 100}%`)}></div></div>
+        <div class="track" aria-hidden="true"><div class="fill" ${cssVar("--share", `${stickiness * 100}%`)}></div></div>
       </div>
       <ul part="figures">
         ${SPANS.map((span) => html`<li part="figure">

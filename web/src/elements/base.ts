@@ -24,6 +24,15 @@ const HOST_SETS = ["tz", "compare", "filter", "range"] as const;
 
 const GET_TOKEN_WAIT_MS = 2_000;
 
+/** Of the page, told to the host by the element that owns it. */
+const HOST_EVENTS = [
+  "nealytics-ready",
+  "nealytics-range-change",
+  "nealytics-filter-change",
+  "nealytics-measure-change",
+  "nealytics-error",
+];
+
 export type Answers = Record<string, Answer | QueryError>;
 
 /** An element with a page: its own, or that of the dashboard around it. */
@@ -76,9 +85,7 @@ export abstract class WithPage extends LitElement {
     if (owner) return owner.page;
     if (!this.#page) {
       this.#page = new Page(this.#base, () => this.#callGetToken());
-      for (const event of ["change", "nealytics-range-change", "nealytics-filter-change", "nealytics-error", "nealytics-ready"]) {
-        this.#page.addEventListener(event, this.#relay);
-      }
+      for (const event of ["change", ...HOST_EVENTS]) this.#page.addEventListener(event, this.#relay);
       this.#applyAttributes();
     }
     return this.#page;

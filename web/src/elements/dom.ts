@@ -22,6 +22,8 @@ export function icon(name: keyof typeof ICONS): TemplateResult {
 const ICONS = {
   calendar: svg`<rect x="2" y="3" width="12" height="11" rx="2"/><path d="M2 6.5h12M5 1.5v3M11 1.5v3"/>`,
   chevron: svg`<path d="m4.5 6.5 3.5 3.5 3.5-3.5"/>`,
+  filter: svg`<path d="M2 4h12M4.5 8h7M6.5 12h3"/>`,
+  back: svg`<path d="m9.5 4.5-3.5 3.5 3.5 3.5"/>`,
   close: svg`<path d="m4 4 8 8m0-8-8 8"/>`,
   compare: svg`<path d="M2 11.5 6 7l3 3 5-6M2 14h12"/>`,
   pause: svg`<path d="M5.5 3.5v9M10.5 3.5v9" stroke-width="2.2"/>`,

@@ -1,10 +1,15 @@
-/** `<nealytics-figures>`: the headline numbers of the range, each with its change and a small line. */
+/**
+ * `<nealytics-figures>`: the headline numbers of the range, each with its change and a small line.
+ *
+ * Where the page has a chart without a `measure` of its own, a click on users, sessions or events shows that there.
+ */
 
 import { css, html, nothing, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
-import type { Page } from "../data/page.ts";
-import type { Format } from "../text/format.ts";
+import { type Measure, MEASURES, type Page } from "../data/page.ts";
+import { onAxis, type Point } from "../data/points.ts";
+import type { Change, Format } from "../text/format.ts";
 import type { Key } from "../text/messages.ts";
 import { Card } from "./base.ts";
 import type { Table } from "./dom.ts";
@@ -21,11 +26,6 @@ interface Figures {
 interface Summary extends Figures {
   readonly previous?: Figures;
 }
-interface Point {
-  readonly count?: number;
-  readonly activeCount?: number;
-}
-
 type Name = keyof Figures & Key;
 const NAMES: readonly Name[] = ["users", "sessions", "events", "eventsPerSession", "medianSessionDurationSeconds", "bounceShare"];
 /** Of these less is better. */
@@ -46,19 +46,42 @@ export class NealyticsFigures extends Card {
       }
       ul {
         display: grid;
-        grid-template-columns: repeat(auto-fit, minmax(min(150px, 42cqi), 1fr));
+        grid-template-columns: repeat(6, minmax(0, 1fr));
         margin: 0 -1px -1px 0;
         padding: 0;
         list-style: none;
       }
       li {
-        padding: 16px 18px 14px;
+        display: grid;
+        min-width: 0;
+        border: 0 solid var(--_border);
+        border-width: 0 1px 1px 0;
+      }
+      .tile {
         display: flex;
         flex-direction: column;
         gap: 2px;
         min-width: 0;
-        border: 0 solid var(--_border);
-        border-width: 0 1px 1px 0;
+        padding: 16px 18px 14px;
+        border: 0;
+        background: none;
+        text-align: start;
+      }
+      button.tile {
+        cursor: pointer;
+      }
+      button.tile:hover {
+        background: var(--_fill);
+      }
+      button.tile:focus-visible {
+        outline-offset: -3px;
+      }
+      .tile[aria-pressed="true"] {
+        box-shadow: inset 0 2px var(--_accent);
+      }
+      .tile[aria-pressed="true"] .label {
+        color: var(--_text);
+        font-weight: 500;
       }
       .label {
         font-size: 13px;
@@ -75,8 +98,16 @@ export class NealyticsFigures extends Card {
         font-variant-numeric: tabular-nums;
         white-space: nowrap;
       }
-      @container (max-width: 420px) {
-        li {
+      @container (max-width: 900px) {
+        ul {
+          grid-template-columns: repeat(3, minmax(0, 1fr));
+        }
+      }
+      @container (max-width: 480px) {
+        ul {
+          grid-template-columns: repeat(2, minmax(0, 1fr));
+        }
+        .tile {
           padding: 12px 14px;
         }
         .value {
@@ -90,7 +121,7 @@ export class NealyticsFigures extends Card {
         font-variant-numeric: tabular-nums;
         white-space: nowrap;
       }
-      .skeleton.tile {
+      .skeleton.number {
         height: 24px;
         width: 60%;
         margin: 4px 0;
@@ -99,11 +130,16 @@ export class NealyticsFigures extends Card {
   ];
 
   override questions(page: Page): Record<string, Question> {
-    return {
+    const questions = {
       summary: summaryOf(page),
       events: { endpoint: "timeseries", interval: page.interval, fill: true },
-      users: { endpoint: "active", interval: page.interval === "hour" ? "day" : page.interval, by: "user" },
-      sessions: { endpoint: "active", interval: page.interval === "hour" ? "day" : page.interval, by: "session" },
+    };
+    // In a day or two these are one point or two, which is no line.
+    if (page.interval === "hour") return questions;
+    return {
+      ...questions,
+      users: { endpoint: "active", interval: page.interval, by: "user" },
+      sessions: { endpoint: "active", interval: page.interval, by: "session" },
     };
   }
 
@@ -117,7 +153,7 @@ export class NealyticsFigures extends Card {
 
   protected override skeleton(): TemplateResult {
     return html`<ul aria-hidden="true">
-      ${NAMES.map((name) => html`<li><span class="label">${this.format.text(name)}</span><span class="skeleton tile"></span><span class="change"></span><svg class="spark"></svg></li>`)}
+      ${NAMES.map((name) => html`<li><div class="tile"><span class="label">${this.format.text(name)}</span><span class="skeleton number"></span><span class="change"></span>${isMeasure(name) ? spark() : nothing}</div></li>`)}
     </ul>`;
   }
 
@@ -141,18 +177,20 @@ export class NealyticsFigures extends Card {
     const f = this.format;
     const change = this.page.comparedRange ? f.change(value, before) : undefined;
     const good = change && change.sign !== 0 && change.sign > 0 !== FALLING.has(name);
-    return html`<li part="figure">
-      <span class="label">${f.text(name)}</span>
+    const tile = html`<span class="label">${f.text(name)}</span>
       <span class="value" title=${f.exact(value)}><bdi>${shown(f, name, value)}</bdi></span>
       <span class="change">${change ? changeOf(f, change, good ? "up" : "down") : nothing}</span>
-      ${this.#spark(name)}
-    </li>`;
+      ${isMeasure(name) ? spark(this.#values(name)) : nothing}`;
+    const { page } = this;
+    return html`<li part="figure">${isMeasure(name) && page.followers > 0
+      ? html`<button class="tile" aria-pressed=${page.measure === name ? "true" : "false"} @click=${() => (page.measure = name)}>${tile}</button>`
+      : html`<div class="tile">${tile}</div>`}</li>`;
   }
 
-  #spark(name: Name): TemplateResult {
-    const points = this.answers[name] as { points?: readonly Point[] } | undefined;
-    const values = (points?.points ?? []).map((point) => point.count ?? point.activeCount ?? 0);
-    return spark(values);
+  #values(name: Measure): number[] | undefined {
+    const of = (one: Measure): readonly Point[] | undefined => (this.answers[one] as { points?: Point[] } | undefined)?.points;
+    const [points, axis] = [of(name), of("events")];
+    return points && axis && onAxis(points, axis);
   }
 }
 
@@ -163,10 +201,13 @@ export function summaryOf(page: Page): Question {
 }
 
 /** `▲ 12.4 %`, by colour and by sign, and in words for those who see neither. */
-export function changeOf(f: Format, change: { text: string; sign: -1 | 0 | 1 }, tone: "up" | "down"): TemplateResult {
+export function changeOf(f: Format, change: Change, tone: "up" | "down"): TemplateResult {
   if (change.sign === 0) return html`<span class="muted">${f.text("no_change")}</span>`;
-  const [sign, words] = change.sign > 0 ? ["▲", "up"] as const : ["▼", "down"] as const;
-  return html`<span class=${tone}><span aria-hidden="true">${sign} <bdi>${change.text}</bdi></span><span class="sr">${f.text(words, change.text)}</span></span>`;
+  return html`<span class=${tone}><span aria-hidden="true"><small>${change.sign > 0 ? "▲" : "▼"}</small> <bdi>${change.text}</bdi></span><span class="sr">${f.changed(change)}</span></span>`;
+}
+
+function isMeasure(name: Name): name is Measure {
+  return (MEASURES as readonly string[]).includes(name);
 }
 
 function shown(f: Format, name: Name, value: number): string {

@@ -28,19 +28,22 @@ export class NealyticsFunnel extends Card {
         height: 220px;
       }
       ol {
-        display: grid;
-        grid-auto-columns: minmax(0, 1fr);
-        grid-auto-flow: column;
-        gap: 0;
+        display: flex;
         margin: 0;
         padding: 0;
         list-style: none;
       }
+      /* A bar and the way to the next one; the last has only its bar, as wide as the others. */
       li {
+        flex: 1.6 1 0;
         display: grid;
         grid-template-rows: auto 132px auto;
+        align-content: start;
         gap: 8px;
         min-width: 0;
+      }
+      li:last-child {
+        flex-grow: 1;
       }
       .name {
         padding-inline-end: 12px;
@@ -50,13 +53,12 @@ export class NealyticsFunnel extends Card {
         white-space: nowrap;
       }
       .bars {
-        position: relative;
         display: grid;
-        grid-template-columns: minmax(0, 1fr) minmax(0, 0.55fr);
+        grid-template-columns: minmax(0, 1fr) minmax(0, 0.6fr);
         align-items: end;
       }
       li:last-child .bars {
-        grid-template-columns: minmax(0, 1fr) 0;
+        grid-template-columns: minmax(0, 1fr);
       }
       .bar {
         height: max(3px, var(--height));
@@ -71,15 +73,13 @@ export class NealyticsFunnel extends Card {
       .slope:dir(rtl) {
         transform: scaleX(-1);
       }
-      .rate {
-        position: absolute;
-        inset-block-end: 6px;
-        inset-inline-end: 0;
-        width: 35%;
-        text-align: center;
-        font-size: 12px;
-        font-weight: 600;
-        font-variant-numeric: tabular-nums;
+      .numbers {
+        display: grid;
+        grid-template-columns: minmax(0, 1fr) minmax(0, 0.6fr);
+        align-items: start;
+      }
+      li:last-child .numbers {
+        grid-template-columns: minmax(0, 1fr);
       }
       .count {
         font-size: 18px;
@@ -87,18 +87,36 @@ export class NealyticsFunnel extends Card {
         font-variant-numeric: tabular-nums;
         letter-spacing: -0.01em;
       }
-      .detail {
+      .detail,
+      .rate {
         font-size: 13px;
+        font-variant-numeric: tabular-nums;
+      }
+      .detail,
+      .median {
         color: var(--_muted);
+      }
+      .rate {
+        padding-block-start: 3px;
+        text-align: center;
+        min-width: 0;
+      }
+      .rate b {
+        font-weight: 600;
+      }
+      .median {
+        display: block;
+        overflow: hidden;
+        text-overflow: ellipsis;
         white-space: nowrap;
       }
       @container (max-width: 600px) {
         ol {
-          grid-auto-flow: row;
-          gap: 14px;
+          display: grid;
+          gap: 12px;
         }
         li {
-          grid-template-rows: auto auto auto;
+          grid-template-rows: auto;
           gap: 4px;
         }
         .bars,
@@ -110,17 +128,30 @@ export class NealyticsFunnel extends Card {
         }
         .bar {
           height: 100%;
-          width: var(--height);
+          width: max(3px, var(--height));
           border-radius: 7px;
         }
-        .slope,
-        .rate {
+        .slope {
           display: none;
         }
-        .numbers {
+        .count {
           display: flex;
           align-items: baseline;
-          gap: 10px;
+          gap: 8px;
+        }
+        .numbers,
+        li:last-child .numbers {
+          grid-template-columns: minmax(0, 1fr);
+        }
+        .rate {
+          display: flex;
+          gap: 8px;
+          margin-block-start: 8px;
+          padding: 0;
+        }
+        .rate::before {
+          content: "↓";
+          color: var(--_muted);
         }
       }
     `,
@@ -156,17 +187,17 @@ export class NealyticsFunnel extends Card {
     return html`<ol part="funnel">
       ${steps.map((step, i) => {
         const next = steps[i + 1];
-        const height = `${step.conversion * 100}%`;
-        const median = step.medianSecondsFromPrevious;
-        return html`<li ${cssVar("--height", height)} ${cssVar("--next", `${(next && step.count ? next.count / step.count : 0) * 100}%`)}>
+        const median = next?.medianSecondsFromPrevious;
+        return html`<li ${cssVar("--height", `${step.conversion * 100}%`)} ${cssVar("--next", `${(next && step.count ? next.count / step.count : 0) * 100}%`)}>
           <span class="name" title=${step.eventType}><bdi>${step.eventType}</bdi></span>
-          <div class="bars" aria-hidden="true">
-            <div class="bar"></div>
-            ${next ? html`<div class="slope"></div><span class="rate">${f.percent(next.conversionFromPrevious)}</span>` : nothing}
-          </div>
+          <div class="bars" aria-hidden="true"><div class="bar fill"></div>${next ? html`<div class="slope fill"></div>` : nothing}</div>
           <div class="numbers">
-            <div class="count" title=${f.exact(step.count)}>${f.short(step.count)}</div>
-            <div class="detail">${f.percent(step.conversion)}${median === undefined ? nothing : html` · ${f.text("median_time")} ${f.duration(median)}`}</div>
+            <div><div class="count"><span title=${f.exact(step.count)}>${f.short(step.count)}</span> <span class="detail">${f.percent(step.conversion)}</span></div></div>
+            ${next
+              ? html`<div class="rate" title="${f.percent(next.conversionFromPrevious)}${median === undefined ? "" : `, ${f.text("median_time")} ${f.duration(median)}`}">
+                  <b>${f.percent(next.conversionFromPrevious)}</b>${median === undefined ? nothing : html`<span class="median">${f.text("median_time")} ${f.duration(median)}</span>`}
+                </div>`
+              : nothing}
           </div>
         </li>`;
       })}

@@ -108,7 +108,7 @@ export class NealyticsHeatmap extends Card {
         <th scope="row">${f.weekday(weekday)}</th>
         ${hours.map((hour) => {
           const value = this.#value(this.#cells[(weekday - 1) * 24 + hour] as Cell);
-          return html`<td title="${f.weekday(weekday)} ${f.hour(hour)}: ${f.exact(value)} ${f.text(this.measure)}"
+          return html`<td class="fill" title="${f.weekday(weekday)} ${f.hour(hour)}: ${f.exact(value)} ${f.text(this.measure)}"
             ${cssVar("--level", `${Math.round((value / most) * 100)}%`)}><span class="sr">${f.exact(value)}</span></td>`;
         })}
       </tr>`)}</tbody>

@@ -230,7 +230,7 @@ export class NealyticsLive extends Card {
     const f = this.format;
     if (this.state === "loading" || this.problem) return nothing;
     const state = this.connection === "failed" ? "failed" : this.#still ? "paused" : this.connection;
-    return html`<span class="state"><span class="dot" part="dot" data-state=${state}></span><span role="status">${f.text(`live_${state}`)}</span></span>
+    return html`<span class="state"><span class="dot fill" part="dot" data-state=${state}></span><span role="status">${f.text(`live_${state}`)}</span></span>
       <button class="button icon quiet" aria-pressed=${this.held ? "true" : "false"} aria-label=${f.text("pause")}
         @click=${() => (this.held = !this.held)}>${icon(this.held ? "play" : "pause")}</button>`;
   }

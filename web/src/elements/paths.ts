@@ -10,7 +10,7 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import { type Question, QueryError } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
 import { type Answers, Card } from "./base.ts";
-import { cssVar, type Table } from "./dom.ts";
+import { cssVar, icon, type Table } from "./dom.ts";
 import { bars } from "./styles.ts";
 
 interface Path {
@@ -59,16 +59,8 @@ export class NealyticsPaths extends Card {
         min-width: 0;
         margin-inline-start: auto;
       }
-      select {
-        min-height: 30px;
-        min-width: 0;
+      .pick {
         max-width: 180px;
-        padding: 0 6px;
-        border: 1px solid var(--_border);
-        border-radius: 8px;
-        background: var(--_sheet);
-        text-overflow: ellipsis;
-        cursor: pointer;
       }
       .steps {
         display: grid;
@@ -97,7 +89,6 @@ export class NealyticsPaths extends Card {
         background: color-mix(in oklab, var(--_accent) 26%, transparent);
       }
       .rest {
-        cursor: default;
         color: var(--_muted);
       }
       .row.rest::before {
@@ -111,7 +102,7 @@ export class NealyticsPaths extends Card {
           order: 3;
           width: 100%;
         }
-        select {
+        .pick {
           flex: 1;
           max-width: none;
         }
@@ -180,12 +171,12 @@ export class NealyticsPaths extends Card {
     const types = this.start && !found.includes(this.start) ? [this.start, ...found] : found;
     if (types.length === 0) return nothing;
     return html`<div class="picks">
-      <select aria-label=${f.text("direction")} @change=${(event: Event) => (this.direction = picked(event) as "next")}>
+      <span class="pick"><select aria-label=${f.text("direction")} @change=${(event: Event) => (this.direction = picked(event) as "next")}>
         ${DIRECTIONS.map((one) => html`<option value=${one} ?selected=${one === this.direction}>${f.text(`paths_${one}`)}</option>`)}
-      </select>
-      <select aria-label=${f.text("start")} @change=${(event: Event) => (this.start = picked(event))}>
+      </select>${icon("chevron")}</span>
+      <span class="pick"><select aria-label=${f.text("start")} @change=${(event: Event) => (this.start = picked(event))}>
         ${types.map((type) => html`<option value=${type} ?selected=${type === this.start}>${type}</option>`)}
-      </select>
+      </select>${icon("chevron")}</span>
     </div>`;
   }
 

@@ -1,19 +1,21 @@
 /**
  * `<nealytics-properties>`: the metadata keys that the tenant's events have, as tabs, each with its most frequent
- * values. One question answers all tabs.
+ * values. One question answers all tabs; another only where a list is searched or shown whole.
  */
 
 import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
-import { type Item, NealyticsTop } from "./top.ts";
+import { type Item, NealyticsTop, sumOf } from "./top.ts";
 
 export interface Property {
   readonly key: string;
+  readonly events: number;
   readonly distinctValues: number;
   readonly values: readonly { readonly value: string; readonly count: number; readonly share: number }[];
 }
 
-const KEYS_MAX = 4;
+/** The tabs scroll, so that each key in use can have one. */
+const KEYS_MAX = 20;
 /** With a value of its own in nearly every event, such as an id or an amount, a key makes no list. */
 const DISTINCT_MAX = 1000;
 
@@ -25,16 +27,22 @@ export class NealyticsProperties extends NealyticsTop {
     return (answer?.keys ?? []).filter(({ distinctValues }) => distinctValues > 1 && distinctValues < DISTINCT_MAX);
   }
 
-  override questions(_page: Page): Record<string, Question> {
-    return { properties: NealyticsProperties.question(this.limit) };
+  override questions(page: Page): Record<string, Question> {
+    const properties = NealyticsProperties.question(this.limit);
+    return this.expanded || this.search ? { properties, ...super.questions(page) } : { properties };
   }
 
   protected override get asksByChoice(): boolean {
-    return false;
+    return this.expanded;
   }
 
   get #keys(): readonly Property[] {
-    return NealyticsProperties.listed(this.answers["properties"] as { keys?: Property[] } as { keys: Property[] } | undefined);
+    const { properties } = this.answers as unknown as Record<string, { keys: Property[] } | undefined>;
+    return NealyticsProperties.listed(properties);
+  }
+
+  get #key(): Property | undefined {
+    return this.#keys.find(({ key }) => key === this.shown);
   }
 
   protected override get dimensions(): readonly string[] {
@@ -42,7 +50,11 @@ export class NealyticsProperties extends NealyticsTop {
   }
 
   protected override get items(): readonly Item[] {
-    const values = this.#keys.find(({ key }) => key === this.shown)?.values ?? [];
-    return values.map(({ value, count, share }) => ({ key: value, count, share }));
+    if (this.answers["top"]) return super.items;
+    return (this.#key?.values ?? []).map(({ value, count, share }) => ({ key: value, count, share }));
+  }
+
+  protected override get other(): number {
+    return this.answers["top"] ? super.other : (this.#key?.events ?? 0) - sumOf(this.items);
   }
 }

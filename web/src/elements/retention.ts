@@ -31,7 +31,10 @@ export class NealyticsRetention extends Card {
         height: 300px;
       }
       .scroll {
-        overflow-x: auto;
+        max-height: 420px;
+        overflow: auto;
+        overscroll-behavior-x: contain;
+        scrollbar-width: thin;
         margin: 0 -4px;
         padding: 0 4px 2px;
       }
@@ -73,25 +76,38 @@ export class NealyticsRetention extends Card {
       td.size {
         color: var(--_muted);
       }
-      /* The first periods tell most: where there is no room for all, the later ones go. */
-      @container (max-width: 560px) {
-        tr > :nth-child(n + 10) {
-          display: none;
-        }
+      /* What the numbers scroll under. */
+      th[scope="row"],
+      th:first-child {
+        position: sticky;
+        inset-inline-start: -4px;
+        z-index: 1;
       }
-      @container (max-width: 470px) {
-        tr > :nth-child(n + 8) {
-          display: none;
-        }
+      thead th {
+        position: sticky;
+        inset-block-start: 0;
+        z-index: 1;
       }
-      @container (max-width: 380px) {
-        tr > :nth-child(n + 6) {
-          display: none;
-        }
+      thead th:first-child {
+        z-index: 2;
       }
-      @container (max-width: 310px) {
-        tr > :nth-child(n + 5) {
-          display: none;
+      [data-scrolled] th {
+        background: color-mix(in oklab, var(--_sheet) 85%, transparent);
+        backdrop-filter: blur(8px);
+      }
+      @media print {
+        .scroll {
+          max-height: none;
+          overflow: visible;
+        }
+        table {
+          border-spacing: 2px;
+          font-size: 10px;
+        }
+        th,
+        td {
+          min-width: 0;
+          padding: 0 1px;
         }
       }
     `,
@@ -134,7 +150,7 @@ export class NealyticsRetention extends Card {
     const f = this.format;
     const most = Math.max(0.01, ...this.#cohorts.flatMap(({ periods }) => periods.slice(1).map(({ share }) => share)));
     const columns = Math.max(...this.#cohorts.map(({ periods }) => periods.length));
-    return html`<div class="scroll" tabindex="0" role="group" aria-label=${this.heading ?? this.defaultHeading()}>
+    return html`<div class="scroll" tabindex="0" role="group" aria-label=${this.heading ?? this.defaultHeading()} @scroll=${this.#scrolled}>
       <table part="table">
         <thead><tr>
           <th scope="col">${f.text("cohort")}</th><th scope="col">${f.text("size")}</th>
@@ -146,12 +162,17 @@ export class NealyticsRetention extends Card {
           ${cohort.periods.map(({ period, share, count }) => {
             // The steps end where the text is still read well in either theme; the first is the full colour.
             const level = period === 0 ? 100 : Math.ceil((share / most) * LEVELS) * LEVEL_PERCENT;
-            return html`<td class="cell ${period === 0 ? "full" : ""}" title=${f.exact(count)} ${cssVar("--level", `${level}%`)}>${f.percent(share)}</td>`;
+            return html`<td class="cell fill ${period === 0 ? "full" : ""}" title=${f.exact(count)} ${cssVar("--level", `${level}%`)}>${f.percent(share)}</td>`;
           })}
         </tr>`)}</tbody>
       </table>
     </div>`;
   }
+
+  readonly #scrolled = ({ currentTarget }: globalThis.Event): void => {
+    const { scrollLeft, scrollTop } = currentTarget as Element;
+    (currentTarget as Element).toggleAttribute("data-scrolled", scrollLeft !== 0 || scrollTop !== 0);
+  };
 
   protected override table(): Table {
     const f = this.format;

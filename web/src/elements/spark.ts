@@ -1,7 +1,6 @@
 /** A small line without axes beside a number. The number tells it to screen readers. */
 
-import { css, html, svg, type TemplateResult } from "lit";
-import { line } from "d3-shape";
+import { css, html, nothing, svg, type TemplateResult } from "lit";
 
 export const sparkStyles = css`
   .spark {
@@ -20,9 +19,11 @@ export const sparkStyles = css`
   }
 `;
 
-export function spark(values: readonly number[]): TemplateResult {
-  if (values.length < 2) return html`<svg class="spark" aria-hidden="true"></svg>`;
+/** Without values, or with one only, it keeps the place. */
+export function spark(values: readonly number[] = []): TemplateResult {
   const top = Math.max(...values, 1);
-  const path = line<number>((_, i) => (i / (values.length - 1)) * 100, (value) => 30 - (value / top) * 28)(values);
-  return html`<svg class="spark" aria-hidden="true" viewBox="0 0 100 32" preserveAspectRatio="none">${svg`<path d=${path}/>`}</svg>`;
+  const points = values.map((value, i) => `${(i / (values.length - 1)) * 100} ${30 - (value / top) * 28}`);
+  return html`<svg class="spark" aria-hidden="true" viewBox="0 0 100 32" preserveAspectRatio="none">
+    ${values.length > 1 ? svg`<path d="M${points.join("L")}"/>` : nothing}
+  </svg>`;
 }

@@ -20,13 +20,13 @@ export const theme = css`
     --_radius: var(--nealytics-radius, 12px);
     --_gap: var(--nealytics-gap, 16px);
     --_s1: var(--nealytics-series-1, var(--_accent));
-    --_s2: var(--nealytics-series-2, light-dark(#c4570c, #f0a35e));
-    --_s3: var(--nealytics-series-3, light-dark(#0c7f78, #4fc4bc));
-    --_s4: var(--nealytics-series-4, light-dark(#a63d8f, #e08fd0));
-    --_s5: var(--nealytics-series-5, light-dark(#7a6a00, #cfbb47));
-    --_s6: var(--nealytics-series-6, light-dark(#3d7d1f, #8fce6a));
-    --_s7: var(--nealytics-series-7, light-dark(#7a52cc, #b79bf5));
-    --_s8: var(--nealytics-series-8, light-dark(#64707d, #a3aebb));
+    --_s2: var(--nealytics-series-2, light-dark(oklch(0.62 0.15 55), oklch(0.74 0.13 55)));
+    --_s3: var(--nealytics-series-3, light-dark(oklch(0.62 0.15 190), oklch(0.74 0.13 190)));
+    --_s4: var(--nealytics-series-4, light-dark(oklch(0.62 0.15 350), oklch(0.74 0.13 350)));
+    --_s5: var(--nealytics-series-5, light-dark(oklch(0.62 0.15 95), oklch(0.74 0.13 95)));
+    --_s6: var(--nealytics-series-6, light-dark(oklch(0.62 0.15 305), oklch(0.74 0.13 305)));
+    --_s7: var(--nealytics-series-7, light-dark(oklch(0.62 0.15 150), oklch(0.74 0.13 150)));
+    --_s8: var(--nealytics-series-8, light-dark(oklch(0.62 0.02 260), oklch(0.74 0.02 260)));
     display: block;
     box-sizing: border-box;
     color: var(--_text);
@@ -77,6 +77,36 @@ export const theme = css`
   .down {
     color: var(--_negative);
   }
+  /* Ink on paper, whatever the screen shows, and bars and cells with their colours. */
+  @media print {
+    :host,
+    :host([theme]) {
+      color-scheme: light;
+      print-color-adjust: exact;
+      --_text: #14171c;
+      --_muted: #565b63;
+      --_border: #d9dbdf;
+      --_surface: transparent;
+    }
+  }
+  @media (forced-colors: active) {
+    :host,
+    :host([theme]) {
+      --_text: CanvasText;
+      --_muted: CanvasText;
+      --_border: CanvasText;
+      --_sheet: Canvas;
+      --_accent: Highlight;
+      --_accent-contrast: HighlightText;
+      --_positive: CanvasText;
+      --_negative: CanvasText;
+    }
+    /* These are drawn by their background. */
+    .fill,
+    .row::before {
+      forced-color-adjust: none;
+    }
+  }
   .sr {
     position: absolute;
     width: 1px;
@@ -119,6 +149,8 @@ export const controls = css`
     background: none;
     color: var(--_muted);
     min-height: 28px;
+  }
+  .button.icon.quiet {
     width: 28px;
   }
   .button.quiet:hover,
@@ -132,7 +164,8 @@ export const controls = css`
     background: var(--_accent);
     color: var(--_accent-contrast);
   }
-  .button svg {
+  .button svg,
+  .pick svg {
     width: 16px;
     height: 16px;
     fill: none;
@@ -141,6 +174,49 @@ export const controls = css`
     stroke-linecap: round;
     stroke-linejoin: round;
     flex: none;
+  }
+  .field {
+    min-height: 34px;
+    min-width: 0;
+    padding: 0 10px;
+    border: 1px solid var(--_border);
+    border-radius: 8px;
+    background: none;
+    color: var(--_text);
+  }
+  .field::placeholder {
+    color: var(--_muted);
+  }
+  /* A select with our chevron: <span class="pick"><select>…</select>ICON</span>. */
+  .pick {
+    position: relative;
+    display: inline-flex;
+    min-width: 0;
+  }
+  .pick select {
+    appearance: none;
+    width: 100%;
+    min-height: 34px;
+    padding: 0;
+    padding-inline: 10px 30px;
+    border: 1px solid var(--_border);
+    border-radius: 8px;
+    background: none;
+    text-overflow: ellipsis;
+    cursor: pointer;
+  }
+  .pick select:hover {
+    background: var(--_fill);
+  }
+  .pick option {
+    background: var(--_sheet);
+  }
+  .pick svg {
+    position: absolute;
+    inset-inline-end: 9px;
+    inset-block: 0;
+    margin-block: auto;
+    pointer-events: none;
   }
   .menu {
     position: relative;
@@ -259,7 +335,10 @@ export const card = css`
     }
   }
   @media print {
-    header .menu {
+    header .menu,
+    .body .button,
+    header .button,
+    .search {
       display: none;
     }
     section {
@@ -303,9 +382,12 @@ export const bars = css`
     background: color-mix(in oklab, var(--_accent) 13%, transparent);
     transition: background 0.15s;
   }
-  .row:hover::before,
+  button.row:hover::before,
   .row:focus-visible::before {
     background: color-mix(in oklab, var(--_accent) 24%, transparent);
+  }
+  .row.rest {
+    cursor: default;
   }
   .key {
     position: relative;

@@ -1,40 +1,46 @@
 /**
  * `<nealytics-timeseries>`: events, users or sessions over time; the compared range dashed behind it.
  *
- * `measure` is `events`, `users` or `sessions`; `group-by` splits events by a dimension; `kind` is `area`, `line` or
- * `bars`. An SVG, which prints and takes the page's colours; its data is beside it as a table.
+ * `measure` is `events`, `users` or `sessions`; without it the chart shows what is chosen in the page's figures.
+ * `group-by` splits events by a dimension; `kind` is `area`, `line` or `bars`. Dragging over the chart shows that part
+ * of the range, a double click goes back; by keyboard Shift with the arrows, Enter, and Backspace.
+ *
+ * The lines are an SVG that is stretched to the plot and everything else HTML in percent of it, so the picture fits
+ * whatever place it gets, paper too, takes the page's colours, and is drawn before its size is known.
  */
 
 import { css, html, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
-import { nice, ticks } from "d3-array";
-import { area, line, stack } from "d3-shape";
 
 import type { Question } from "../data/client.ts";
-import type { Page } from "../data/page.ts";
-import { intervalFor, type Interval } from "../data/range.ts";
-import { Card } from "./base.ts";
+import type { Measure, Page } from "../data/page.ts";
+import { onAxis, type Point, valueOf } from "../data/points.ts";
+import { type Interval, plus, type Range } from "../data/range.ts";
+import { labels, valuesUpTo } from "./axis.ts";
+import { type Answers, Card } from "./base.ts";
 import { changeOf } from "./figures.ts";
 import { cssVar, type Table } from "./dom.ts";
 
-interface Point {
-  readonly bucket: string;
-  readonly count?: number;
-  readonly activeCount?: number;
-  readonly series?: string;
-  readonly partial?: boolean;
-}
 interface Answer {
   readonly points: readonly Point[];
 }
 
-const HEIGHT = 280;
-const PAD = { top: 10, bottom: 26, side: 2 };
 const SERIES_MAX = 8;
+/** Until it is measured, and on paper, where nothing can be: then labels keep a distance that fits any sheet. */
+const WIDTH_UNKNOWN = 340;
+/** The SVG is this wide and high, whatever the plot is. */
+const UNITS = 1000;
 
 /** One line of the chart: a value for each bucket. */
 interface Series {
   readonly name: string;
   readonly values: readonly number[];
+}
+
+interface Picture {
+  readonly buckets: readonly string[];
+  readonly series: readonly Series[];
+  /** The last interval is not over yet. */
+  readonly partial: boolean;
 }
 
 export class NealyticsTimeseries extends Card {
@@ -44,67 +50,87 @@ export class NealyticsTimeseries extends Card {
     kind: {},
     width: { state: true },
     hovered: { state: true },
+    selected: { state: true },
   };
-  declare measure: "events" | "users" | "sessions";
+  declare measure: Measure | undefined;
   declare groupBy: string | undefined;
   declare kind: "area" | "line" | "bars";
   declare protected width: number;
   declare protected hovered: number | undefined;
+  /** Where a selection began, which ends at `hovered`. */
+  declare protected selected: number | undefined;
   #resize: ResizeObserver | undefined;
+  #measureAsked: Measure | undefined;
+  /** What the answers are of, which stay while others are on their way. */
+  #shown!: { readonly measure: Measure; readonly range: Range; readonly compared: Range | undefined; readonly interval: Interval };
+  #followed: Page | undefined;
+  #said = "";
 
   static override styles = [
     ...Card.styles,
     css`
       .chart {
         position: relative;
-        height: ${HEIGHT}px;
+        direction: ltr;
         touch-action: pan-y;
+        user-select: none;
       }
+      .chart,
       .block {
-        height: ${HEIGHT}px;
+        height: 280px;
       }
-      svg {
-        display: block;
+      .plot {
+        position: absolute;
+        inset: 10px 2px 26px calc(var(--left) + 2px);
+      }
+      .plot svg {
+        position: absolute;
+        inset: 0;
         width: 100%;
-        height: ${HEIGHT}px;
+        height: 100%;
         overflow: visible;
       }
-      svg {
-        direction: ltr;
-      }
-      text {
+      .value,
+      .tick {
+        position: absolute;
+        color: var(--_muted);
+        font-size: 12px;
+        line-height: 16px;
+        font-variant-numeric: tabular-nums;
+        white-space: nowrap;
         unicode-bidi: plaintext;
       }
-      .grid line {
-        stroke: var(--_border);
+      .value {
+        inset: auto 0 var(--y) calc(-2px - var(--left));
+        border-block-end: 1px solid var(--_border);
+        padding-block-end: 2px;
       }
-      text {
-        fill: var(--_muted);
-        font-size: 12px;
-        font-variant-numeric: tabular-nums;
+      .value.zero {
+        border-color: color-mix(in oklab, var(--_text) 24%, transparent);
       }
-      .ylabel {
-        paint-order: stroke;
-        stroke: var(--_sheet);
-        stroke-width: 3px;
-        stroke-opacity: 0.75;
+      .tick {
+        inset-block-start: calc(100% + 8px);
+        left: var(--x);
+        transform: translateX(-50%);
       }
-      .line {
+      path {
         fill: none;
-        stroke: var(--c);
-        stroke-width: 2;
+        vector-effect: non-scaling-stroke;
         stroke-linejoin: round;
         stroke-linecap: round;
       }
+      .line {
+        stroke: var(--c);
+        stroke-width: 2;
+      }
       .line.partial {
-        stroke-dasharray: 1 5;
+        stroke-dasharray: 0.1 5;
       }
       .previous {
-        fill: none;
         stroke: var(--_muted);
         stroke-width: 1.5;
         stroke-dasharray: 4 4;
-        opacity: 0.75;
+        opacity: 0.8;
       }
       .area {
         fill: var(--c);
@@ -114,69 +140,131 @@ export class NealyticsTimeseries extends Card {
         fill: var(--c);
         opacity: 0.85;
       }
+      .bar,
+      .brush,
+      .cross,
+      .dot {
+        position: absolute;
+        pointer-events: none;
+      }
       .bar {
-        fill: var(--c);
+        inset: auto auto var(--y) var(--x);
+        width: var(--w);
+        height: var(--h);
+        background: var(--c);
+      }
+      .bar.last {
+        border-radius: 3px 3px 0 0;
+      }
+      .bar.partial {
+        opacity: 0.5;
+      }
+      .brush {
+        inset-block: 0;
+        left: var(--x);
+        width: var(--w);
+        border: 0 solid var(--_accent);
+        border-width: 0 1px;
+        background: color-mix(in oklab, var(--_accent) 14%, transparent);
       }
       .cross {
-        stroke: color-mix(in oklab, var(--_text) 35%, transparent);
+        inset-block: 0;
+        left: var(--x);
+        border-inline-start: 1px solid color-mix(in oklab, var(--_text) 35%, transparent);
       }
       .dot {
-        fill: var(--c);
-        stroke: var(--_sheet);
-        stroke-width: 2;
+        left: var(--x);
+        bottom: var(--y);
+        width: 9px;
+        height: 9px;
+        margin: 0 0 -4.5px -4.5px;
+        border-radius: 50%;
+        background: var(--c);
+        outline: 2px solid var(--_sheet);
+      }
+      .tips {
+        position: absolute;
+        inset: 4px 0 auto;
+        display: flex;
+        pointer-events: none;
+        z-index: 5;
+      }
+      .tips.end {
+        flex-direction: row-reverse;
+      }
+      /* As wide as what is beside the tooltip, and less where it would not fit. */
+      .tips::before {
+        content: "";
+        flex: 0 1 calc(var(--x) + 14px);
       }
       .tip {
-        position: absolute;
-        z-index: 5;
-        inset-block-start: 4px;
-        max-width: min(260px, 70%);
-        padding: 8px 10px;
+        flex: none;
+        max-width: min(280px, 100%);
+        padding: 8px 12px;
         border: 1px solid var(--_border);
         border-radius: 10px;
         background: var(--_sheet);
         box-shadow: 0 6px 20px rgb(0 0 0 / 12%);
         font-size: 13px;
-        pointer-events: none;
-        left: var(--x);
-        transform: translateX(var(--shift));
-      }
-      .tip b {
-        font-weight: 600;
       }
       .tip div {
         display: flex;
-        gap: 10px;
+        align-items: center;
+        gap: 16px;
         justify-content: space-between;
-        white-space: nowrap;
       }
-      .name {
+      .tip span {
         overflow: hidden;
         text-overflow: ellipsis;
-        min-width: 0;
+        white-space: nowrap;
+      }
+      .tip b,
+      .tip .number {
+        flex: none;
+        font-weight: 600;
       }
       .legend {
         display: flex;
         flex-wrap: wrap;
-        gap: 4px 14px;
-        margin: 10px 0 0;
+        gap: 4px 18px;
+        margin: 12px 0 0;
         padding: 0;
         list-style: none;
         font-size: 13px;
+        color: var(--_muted);
+      }
+      .legend li {
+        max-width: 100%;
+        overflow: hidden;
+        text-overflow: ellipsis;
+        white-space: nowrap;
       }
       .key {
         display: inline-block;
         width: 9px;
         height: 9px;
-        margin-inline-end: 6px;
+        margin-inline-end: 8px;
         border-radius: 3px;
         background: var(--c);
+      }
+      .key.dashed {
+        width: 14px;
+        height: 0;
+        border-block-start: 2px dashed var(--_muted);
+        border-radius: 0;
+        vertical-align: middle;
+        background: none;
+      }
+      .back {
+        min-height: 28px;
+        margin-inline-start: auto;
+        font-size: 13px;
       }
     `,
   ];
 
   constructor() {
     super();
-    this.measure = "events";
     this.kind = "area";
     this.width = 0;
   }
@@ -185,270 +273,422 @@ export class NealyticsTimeseries extends Card {
     return ["measure", "groupBy"];
   }
 
+  override connectedCallback(): void {
+    super.connectedCallback();
+    if (this.hasUpdated) this.#observe();
+    window.addEventListener("beforeprint", this.#print);
+    window.addEventListener("afterprint", this.#print);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#follow(undefined);
+    this.#resize?.disconnect();
+    window.removeEventListener("beforeprint", this.#print);
+    window.removeEventListener("afterprint", this.#print);
+  }
+
+  override firstUpdated(changed: PropertyValues): void {
+    super.firstUpdated(changed);
+    this.#observe();
+  }
+
+  #observe(): void {
+    this.#resize = new ResizeObserver(([entry]) => (this.width = entry?.contentRect.width ?? 0));
+    this.#resize.observe(this.renderRoot.querySelector(".body") as Element);
+  }
+
+  readonly #print = (event: globalThis.Event): void => {
+    this.hovered = undefined;
+    this.width = event.type === "beforeprint" ? WIDTH_UNKNOWN : (this.renderRoot.querySelector(".body")?.clientWidth ?? 0);
+    this.performUpdate(); // the sheet is laid out as soon as this returns
+  };
+
+  /** The page's figures are buttons while there is a chart that shows what is chosen. */
+  #follow(page: Page | undefined): void {
+    if (page === this.#followed) return;
+    if (this.#followed) this.#followed.followers -= 1;
+    if (page) page.followers += 1;
+    this.#followed = page;
+  }
+
+  override willUpdate(changed: Map<string, unknown>): void {
+    super.willUpdate(changed);
+    if (this.isConnected) this.#follow(this.measure || this.groupBy ? undefined : this.page);
+    if (this.#measureAsked && this.#measureAsked !== this.#measure) this.page.askAgain(this);
+  }
+
+  get #measure(): Measure {
+    return this.measure ?? (this.groupBy ? "events" : this.page.measure);
+  }
+
   override questions(page: Page): Record<string, Question> {
     const before = page.comparedRange;
-    const questions: Record<string, Question> = { now: this.#question(page) };
-    if (before && !this.groupBy) questions["previous"] = { ...this.#question(page), from: before.from, to: before.to };
+    const interval = this.#interval(page);
+    const axis = { endpoint: "timeseries", interval, fill: true };
+    this.#measureAsked = this.#measure;
+    if (this.groupBy) return { now: { ...axis, groupBy: this.groupBy } };
+    const questions: Record<string, Question> = { axis, now: axis };
+    if (this.#measure !== "events") {
+      questions["now"] = { endpoint: "active", interval, by: this.#measure === "users" ? "user" : "session" };
+    }
+    if (before) {
+      const range = { from: before.from, to: before.to };
+      questions["axis_before"] = { ...axis, ...range };
+      questions["before"] = { ...questions["now"], ...range } as Question;
+    }
     return questions;
   }
 
-  #question(page: Page): Question {
-    const { interval } = page;
-    if (this.measure !== "events") {
-      return { endpoint: "active", interval: interval === "hour" ? "day" : interval, by: this.measure === "users" ? "user" : "session" };
-    }
-    return { endpoint: "timeseries", interval, fill: true, ...(this.groupBy ? { groupBy: this.groupBy } : {}) };
+  /** Users and sessions are counted by days, not by hours. */
+  #interval(page: Page): Interval {
+    return this.#measure !== "events" && page.interval === "hour" ? "day" : page.interval;
+  }
+
+  override receive(answers: Answers): void {
+    const { page } = this;
+    this.#shown = { measure: this.#measure, range: page.range, compared: page.comparedRange, interval: this.#interval(page) };
+    super.receive(answers);
   }
 
   protected override defaultHeading(): string {
-    return this.format.text(this.measure);
+    return this.format.text(this.#shown?.measure ?? this.#measure);
   }
 
   protected override isEmpty(): boolean {
     return !this.answer<Answer>("now").points.some((point) => valueOf(point) > 0);
   }
 
-  override firstUpdated(changed: PropertyValues): void {
-    super.firstUpdated(changed);
-    this.#resize = new ResizeObserver(([entry]) => (this.width = entry?.contentRect.width ?? 0));
-    this.#resize.observe(this.renderRoot.querySelector(".body") as Element);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#resize?.disconnect();
-  }
-
   // Data
 
-  get #interval(): Interval {
-    const interval = intervalFor(this.page.range);
-    return this.measure !== "events" && interval === "hour" ? "day" : interval;
-  }
-
-  /** The starts of the intervals, and what is drawn over them. */
-  get #data(): { starts: Date[]; series: Series[]; partial: boolean } {
+  get #data(): Picture {
     const { points } = this.answer<Answer>("now");
-    const starts = [...new Set(points.map((point) => point.bucket))].sort((a, b) => Date.parse(a) - Date.parse(b));
-    const index = new Map(starts.map((bucket, i) => [bucket, i]));
-    const names = this.groupBy ? largest(points) : [this.format.text(this.measure)];
+    const axis = this.groupBy ? points : this.answer<Answer>("axis").points;
+    const buckets = [...new Set(axis.map(({ bucket }) => bucket))].sort((a, b) => Date.parse(a) - Date.parse(b));
+    const last = axis.findLast(({ bucket }) => bucket === buckets.at(-1));
+    const partial = buckets.length > 1 && last?.partial === true;
+    if (!this.groupBy) return { buckets, series: [{ name: this.format.text(this.#shown.measure), values: onAxis(points, axis) }], partial };
+    const index = new Map(buckets.map((bucket, i) => [bucket, i]));
     const other = this.format.text("other");
-    const values = new Map(names.map((name) => [name, new Array<number>(starts.length).fill(0)]));
+    const values = new Map(largest(points).map((name) => [name, new Array<number>(buckets.length).fill(0)]));
     for (const point of points) {
-      const name = this.groupBy ? (point.series ?? "–") : (names[0] as string);
-      const into = values.get(name) ?? fillOther(values, other, starts.length);
+      const name = point.series ?? NO_NAME;
+      const into = values.get(name) ?? values.get(other) ?? new Array<number>(buckets.length).fill(0);
+      if (!values.has(name)) values.set(other, into);
       const i = index.get(point.bucket) as number;
       into[i] = (into[i] ?? 0) + valueOf(point);
     }
-    const last = points.at(-1);
-    return {
-      starts: starts.map((bucket) => new Date(bucket)),
-      series: [...values].map(([name, list]) => ({ name, values: list })),
-      partial: last?.partial ?? (this.page.range.to >= this.page.today && starts.length > 1),
-    };
+    return { buckets, series: [...values].map(([name, list]) => ({ name, values: list })), partial };
   }
 
-  get #previous(): readonly number[] | undefined {
-    if (this.groupBy || !this.page.comparedRange) return undefined;
-    return (this.answers["previous"] as unknown as Answer | undefined)?.points.map(valueOf);
+  /** What is compared with: a value and the start of each interval. */
+  get #before(): { values: readonly number[]; buckets: readonly string[] } | undefined {
+    if (this.groupBy || !this.#shown.compared) return undefined;
+    const { before, axis_before: axis } = this.answers as unknown as Record<string, Answer | undefined>;
+    if (!before?.points || !axis?.points) return undefined;
+    return { values: onAxis(before.points, axis.points), buckets: axis.points.map(({ bucket }) => bucket) };
   }
 
   protected override table(): Table {
     const f = this.format;
-    const { starts, series } = this.#data;
-    const previous = this.#previous;
+    const { buckets, series } = this.#data;
+    const before = this.#before;
     return {
-      head: [f.text("time"), ...series.map(({ name }) => name), ...(previous ? [f.text("previous")] : [])],
-      rows: starts.map((start, i) => [
-        f.bucket(start, this.#interval),
+      head: [f.text("time"), ...series.map(({ name }) => name), ...(before ? [f.text("previous")] : [])],
+      rows: buckets.map((bucket, i) => [
+        this.#name(bucket),
         ...series.map(({ values }) => values[i] ?? 0),
-        ...(previous ? [previous[i] ?? ""] : []),
+        ...(before ? [before.values[i] ?? ""] : []),
       ]),
     };
   }
 
-  // Picture
-
-  protected override content(): TemplateResult {
-    const { starts, series, partial } = this.#data;
-    const stacked = this.groupBy !== undefined && this.kind !== "line";
-    return html`<div class="chart" part="chart" role="group" tabindex="0" aria-label=${this.#summary(starts, series)}
-        @pointermove=${this.#hover} @pointerleave=${() => (this.hovered = undefined)}
-        @keydown=${this.#key} @blur=${() => (this.hovered = undefined)}>
-        ${this.width ? this.#picture(starts, series, stacked, partial) : nothing}
-        ${this.width && this.hovered !== undefined ? this.#tip(starts, series) : nothing}
-      </div>
-      ${series.length > 1 ? this.#legend(series) : nothing}
-      ${this.hiddenTable()}
-      <div class="sr" aria-live="polite">${this.hovered === undefined ? nothing : this.#spoken(starts, series)}</div>`;
+  #name(bucket: string | undefined): string {
+    return bucket === undefined ? "" : this.format.bucket(new Date(bucket), this.#shown.interval);
   }
 
-  #picture(starts: Date[], series: Series[], stacked: boolean, partial: boolean): TemplateResult {
+  // Picture
+
+  protected override actions(): unknown {
+    if (!this.page.isZoomed || this.groupBy) return nothing;
+    return html`<button class="button quiet back" @click=${() => this.#zoomOut()}>${this.format.text("zoom_out")}</button>`;
+  }
+
+  protected override content(): TemplateResult {
     const f = this.format;
-    const count = starts.length;
-    const x = (i: number): number => this.#x(i, count);
-    const layers = stack<number, string>()
-      .keys(series.map(({ name }) => name))
-      .value((i, name) => series.find((one) => one.name === name)?.values[i] ?? 0)(starts.map((_, i) => i));
-    const previous = this.#previous;
-    const tops = stacked ? (layers.at(-1)?.map((point) => point[1]) ?? []) : series.flatMap(({ values }) => values);
-    const [, most] = nice(0, Math.max(1, ...tops, ...(previous ?? [])), 4) as [number, number];
-    const y = (value: number): number => HEIGHT - PAD.bottom - (value / most) * (HEIGHT - PAD.bottom - PAD.top);
-    const whole = ticks(0, most, 4).filter((tick) => tick > 0 && Number.isInteger(tick));
-    const end = partial ? count - 1 : count; // the last interval is not over yet
-    const step = count > 1 ? x(1) - x(0) : this.width;
-    return svg`<svg viewBox="0 0 ${this.width} ${HEIGHT}" aria-hidden="true">
-      <g class="grid">${[0, ...whole].map((tick) => svg`<line x1="0" x2=${this.width} y1=${y(tick)} y2=${y(tick)}/>`)}</g>
-      ${
-        this.kind === "bars"
-          ? layers.map((layer, s) => layer.map((point, i) => svg`<rect class="bar" ${cssVar("--c", color(s))}
-              x=${x(i) - step * 0.36} width=${Math.max(1, step * 0.72)} y=${y(point[1])} height=${Math.max(0, y(point[0]) - y(point[1]))} rx=${Math.min(3, step / 6)}/>`))
-          : stacked
-            ? layers.map((layer, s) => svg`<path class="stacked" ${cssVar("--c", color(s))}
-                d=${area<(typeof layer)[number]>((_, i) => x(i), (point) => y(point[0]), (point) => y(point[1]))(layer)}/>`)
-            : [
-                previous ? svg`<path class="previous" d=${line<number>((_, i) => x(i), y)(previous.slice(0, count))}/>` : nothing,
-                ...series.map(({ values }, s) => svg`
-                  ${this.kind === "area" && series.length === 1
-                    ? svg`<path class="area" ${cssVar("--c", color(s))} d=${area<number>((_, i) => x(i), y(0), y)(values)}/>`
-                    : nothing}
-                  <path class="line" ${cssVar("--c", color(s))} d=${line<number>((_, i) => x(i), y)(values.slice(0, end))}/>
-                  ${end < count
-                    ? svg`<path class="line partial" ${cssVar("--c", color(s))} d=${line<number>((_, i) => x(i + end - 1), y)(values.slice(end - 1))}/>`
-                    : nothing}`),
-              ]
-      }
-      ${this.hovered === undefined ? nothing : this.#crosshair(x(this.hovered), y, series, stacked)}
-      ${whole.map((tick) => svg`<text class="ylabel" x="0" y=${y(tick) - 5}>${f.short(tick)}</text>`)}
-      ${this.#ticks(starts).map(({ i, text, anchor }) => svg`<text x=${x(i)} y=${HEIGHT - 6} text-anchor=${anchor}>${text}</text>`)}
+    const picture = this.#data;
+    const { buckets, series, partial } = picture;
+    const before = this.#before;
+    const count = buckets.length;
+    const stacked = this.kind === "bars" || (this.groupBy !== undefined && this.kind !== "line");
+    const layers = stacked ? stack(series) : series.map(({ values }) => values);
+    const lines = valuesUpTo(Math.max(...layers.flat(), ...(before?.values.slice(0, count) ?? [])));
+    const most = lines.at(-1) as number;
+    const y = (value: number): string => `${(value / most) * 100}%`;
+    const texts = lines.map((value) => f.short(value));
+    const measure = measureBy(this);
+    const left = Math.ceil(Math.max(...texts.map(measure))) + 12;
+    return html`<div class="chart" part="chart" role="group" tabindex="0" aria-label=${this.#summary(picture)} aria-description=${f.text("chart_keys")}
+        ${cssVar("--left", `${left}px`)}
+        @pointermove=${this.#hover} @pointerleave=${this.#leave} @pointerdown=${this.#press} @pointerup=${this.#release}
+        @dblclick=${this.#zoomOut} @keydown=${this.#key} @blur=${this.#leave}>
+        <div class="plot" aria-hidden="true">
+          ${[0, ...lines].map((value, i) => html`<div class="value ${value ? "" : "zero"}" ${cssVar("--y", y(value))}>${value ? texts[i - 1] : nothing}</div>`)}
+          ${this.kind === "bars" ? this.#bars(layers, y, partial) : nothing}${this.#lines(layers, most, stacked, partial, before?.values.slice(0, count))}
+          ${count === 1 && !stacked ? this.#dots(layers, 0, y) : nothing}
+          ${this.#ticks(buckets, left, measure)}
+          ${this.#brush(count)}
+          ${this.hovered === undefined || this.hovered >= count
+            ? nothing
+            : html`<div class="cross" ${cssVar("--x", this.#x(this.hovered, count))}></div>
+                ${stacked ? nothing : this.#dots(layers, this.hovered, y)}${this.#tip(picture, this.hovered)}`}
+        </div>
+      </div>
+      ${this.#legend(series)}${this.hiddenTable()}
+      <div class="sr" aria-live="polite">${this.#spoken(picture)}</div>`;
+  }
+
+  /** The middle of an interval, as a part of the plot. */
+  #at(i: number, count: number): number {
+    return this.kind === "bars" ? (i + 0.5) / count : count > 1 ? i / (count - 1) : 0.5;
+  }
+
+  #x(i: number, count: number): string {
+    return `${this.#at(i, count) * 100}%`;
+  }
+
+  #bars(layers: readonly (readonly number[])[], y: (value: number) => string, partial: boolean): TemplateResult[] {
+    return layers.flatMap((layer, s) => layer.map((value, i) => {
+      const below = layers[s - 1]?.[i] ?? 0;
+      const width = 0.72 / layer.length;
+      const names = `bar fill ${s === layers.length - 1 ? "last" : ""} ${partial && i === layer.length - 1 ? "partial" : ""}`;
+      return html`<div class=${names} ${cssVar("--c", color(s))} ${cssVar("--x", `${(this.#at(i, layer.length) - width / 2) * 100}%`)}
+        ${cssVar("--w", `${width * 100}%`)} ${cssVar("--y", y(below))} ${cssVar("--h", y(value - below))}></div>`;
+    }));
+  }
+
+  #lines(layers: readonly (readonly number[])[], most: number, stacked: boolean, partial: boolean, before: readonly number[] | undefined): TemplateResult {
+    const count = layers[0]?.length ?? 0;
+    const points = (values: readonly number[], from = 0): string[] =>
+      values.slice(from).map((value, i) => `${round(this.#at(from + i, count) * UNITS)} ${round(UNITS - (value / most) * UNITS)}`);
+    const line = (values: readonly number[], from = 0): string => `M${points(values, from).join("L")}`;
+    const area = (values: readonly number[], below: readonly number[]): string => `${line(values)}L${points(below).reverse().join("L")}Z`;
+    const end = partial ? count - 1 : count;
+    return html`<svg viewBox="0 0 ${UNITS} ${UNITS}" preserveAspectRatio="none">
+      ${before ? svg`<path class="previous" d=${line(before)}/>` : nothing}
+      ${this.kind === "bars" ? nothing : layers.map((values, s) => stacked
+        ? svg`<path class="stacked" ${cssVar("--c", color(s))} d=${area(values, layers[s - 1] ?? values.map(() => 0))}/>`
+        : svg`${this.kind === "area" && layers.length === 1
+              ? svg`<path class="area" ${cssVar("--c", color(s))} d=${area(values, values.map(() => 0))}/>`
+              : nothing}
+            <path class="line" ${cssVar("--c", color(s))} d=${line(values.slice(0, end))}/>
+            ${partial ? svg`<path class="line partial" ${cssVar("--c", color(s))} d=${line(values, end - 1)}/>` : nothing}`)}
     </svg>`;
   }
 
-  #crosshair(at: number, y: (value: number) => number, series: Series[], stacked: boolean): TemplateResult {
-    const i = this.hovered as number;
-    return svg`<line class="cross" x1=${at} x2=${at} y1=${PAD.top} y2=${HEIGHT - PAD.bottom}/>
-      ${stacked || this.kind === "bars"
+  #dots(layers: readonly (readonly number[])[], i: number, y: (value: number) => string): TemplateResult[] {
+    return layers.map((values, s) => html`<div class="dot fill" ${cssVar("--c", color(s))}
+      ${cssVar("--x", this.#x(i, values.length))} ${cssVar("--y", y(values[i] ?? 0))}></div>`);
+  }
+
+  #ticks(buckets: readonly string[], left: number, measure: (text: string) => number): TemplateResult[] {
+    const f = this.format;
+    const { interval } = this.#shown;
+    const hour = (i: number): number => Number(buckets[i]?.slice(11, 13));
+    // Of several days each midnight has its date.
+    const days = interval === "hour" && buckets.length > 25;
+    const texts = buckets.map((bucket, i) => f.tick(new Date(bucket), days && hour(i) === 0 ? "day" : interval));
+    const plot = Math.max(1, (this.width || WIDTH_UNKNOWN) - left - 4);
+    const at = (i: number): number => this.#at(i, buckets.length) * plot;
+    return labels(buckets.length, interval, hour, at, (i) => measure(texts[i] as string), [-left, plot + 14]).map(
+      ({ i, at: x }) => html`<span class="tick" ${cssVar("--x", `${(x / plot) * 100}%`)}>${texts[i]}</span>`,
+    );
+  }
+
+  #brush(count: number): unknown {
+    if (this.selected === undefined || this.hovered === undefined) return nothing;
+    const [a, b] = [this.#at(this.selected, count), this.#at(this.hovered, count)].sort((one, other) => one - other) as [number, number];
+    return html`<div class="brush fill" ${cssVar("--x", `${a * 100}%`)} ${cssVar("--w", `${(b - a) * 100}%`)}></div>`;
+  }
+
+  #tip({ buckets, series, partial }: Picture, i: number): TemplateResult {
+    const f = this.format;
+    const count = buckets.length;
+    const at = this.#at(i, count);
+    const before = this.#before;
+    const compared = before?.values[i];
+    const unfinished = partial && i === count - 1;
+    // What is not over yet is not to be compared with what is.
+    const change = series.length === 1 && !unfinished ? f.change(series[0]?.values[i] ?? 0, compared) : undefined;
+    const shown = series.map((one, s) => ({ ...one, s, value: one.values[i] ?? 0 })).sort((a, b) => b.value - a.value);
+    return html`<div class="tips ${at > 0.5 ? "end" : ""}" ${cssVar("--x", `${(at > 0.5 ? 1 - at : at) * 100}%`)}><div class="tip">
+      <div><span>${this.#name(buckets[i])}</span>${unfinished ? html`<span class="muted">${f.text("so_far")}</span>` : nothing}</div>
+      ${shown.map(({ name, value, s }) => html`<div><span dir="auto"><i class="key fill" ${cssVar("--c", color(s))}></i>${name}</span><b class="number">${f.exact(value)}</b></div>`)}
+      ${compared === undefined
         ? nothing
-        : series.map(({ values }, s) => svg`<circle class="dot" ${cssVar("--c", color(s))} cx=${at} cy=${y(values[i] ?? 0)} r="4.5"/>`)}`;
-  }
-
-  #x(i: number, count: number): number {
-    const inner = this.width - 2 * PAD.side;
-    if (this.kind === "bars") return PAD.side + ((i + 0.5) * inner) / count;
-    return PAD.side + (count > 1 ? (i * inner) / (count - 1) : inner / 2);
-  }
-
-  /** As many labels as have room, evenly spread; the outer ones stay inside. */
-  #ticks(starts: Date[]): { i: number; text: string; anchor: string }[] {
-    const f = this.format;
-    const texts = starts.map((start) => f.tick(start, this.#interval));
-    const widest = Math.max(...texts.map((text) => text.length)) * 7 + 24;
-    const every = Math.max(1, Math.ceil((starts.length * widest) / Math.max(1, this.width)));
-    return texts
-      .map((text, i) => ({ i, text, anchor: "middle" }))
-      .filter(({ i }) => i % every === 0)
-      .map((tick) => {
-        const at = this.#x(tick.i, starts.length);
-        const anchor = at < widest / 2 - 8 ? "start" : at > this.width - widest / 2 + 8 ? "end" : "middle";
-        return { ...tick, anchor };
-      });
-  }
-
-  #tip(starts: Date[], series: Series[]): TemplateResult {
-    const f = this.format;
-    const i = this.hovered as number;
-    const at = this.#x(i, starts.length);
-    const before = this.#previous?.[i];
-    const only = series.length === 1 ? series[0]?.values[i] : undefined;
-    const change = only !== undefined && before !== undefined ? f.change(only, before) : undefined;
-    const shown = [...series].map((one, s) => ({ ...one, s, value: one.values[i] ?? 0 })).sort((a, b) => b.value - a.value);
-    return html`<div class="tip" aria-hidden="true" ${cssVar("--x", `${at}px`)} ${cssVar("--shift", at > this.width / 2 ? "calc(-100% - 12px)" : "12px")}>
-      <div class="muted">${f.bucket(starts[i] as Date, this.#interval)}</div>
-      ${shown.map(({ name, value, s }) => html`<div><span class="name" dir="auto">${series.length > 1 ? html`<span class="key" ${cssVar("--c", color(s))}></span>` : nothing}${name}</span><b class="number">${f.exact(value)}</b></div>`)}
-      ${before === undefined ? nothing : html`<div class="muted"><span>${f.text("previous")}</span><span class="number">${f.exact(before)}</span></div>`}
+        : html`<div class="muted"><span><i class="key dashed"></i>${this.#name(before?.buckets[i])}</span><span class="number">${f.exact(compared)}</span></div>`}
       ${change ? html`<div>${changeOf(f, change, change.sign > 0 ? "up" : "down")}</div>` : nothing}
-    </div>`;
+    </div></div>`;
   }
 
-  #legend(series: Series[]): TemplateResult {
-    return html`<ul class="legend" part="legend">
-      ${series.map(({ name }, s) => html`<li><span class="key" ${cssVar("--c", color(s))}></span>${name}</li>`)}
+  #legend(series: readonly Series[]): unknown {
+    const f = this.format;
+    const { range, compared } = this.#shown;
+    const before = this.#before && compared;
+    if (!this.groupBy && !before) return nothing;
+    return html`<ul class="legend" part="legend" aria-hidden=${this.groupBy ? "false" : "true"}>
+      ${series.map(({ name }, s) => html`<li><i class="key fill" ${cssVar("--c", color(s))}></i><bdi>${this.groupBy ? name : f.days(range.from, range.to)}</bdi></li>`)}
+      ${before ? html`<li><i class="key dashed"></i>${f.days(before.from, before.to)}</li>` : nothing}
     </ul>`;
   }
 
   // Words
 
-  /** The chart in a sentence: "Events, 1 – 30 Nov 2026: 12,400, up 8 %. Most on 24 November: 812." */
-  #summary(starts: Date[], series: Series[]): string {
+  /** The chart in sentences: "Events, 1 – 30 Nov 2026: 12,400, up 8 % on 2 – 31 Oct 2026. Most on 24 November: 812." */
+  #summary({ buckets, series }: Picture): string {
     const f = this.format;
-    const sums = starts.map((_, i) => series.reduce((sum, { values }) => sum + (values[i] ?? 0), 0));
+    const sums = buckets.map((_, i) => series.reduce((sum, { values }) => sum + (values[i] ?? 0), 0));
     const peak = sums.indexOf(Math.max(...sums));
-    const { from, to } = this.page.range;
-    const total = sums.reduce((a, b) => a + b, 0);
-    const before = this.#previous?.reduce((a, b) => a + b, 0);
-    const change = this.measure === "events" ? f.change(total, before) : undefined;
-    const trend = change?.text && change.sign ? `, ${f.text(change.sign > 0 ? "up" : "down", change.text)}` : "";
+    const { range, compared, measure } = this.#shown;
+    const days = f.days(range.from, range.to);
+    const heading = this.heading ?? this.defaultHeading();
+    const most = f.text("chart_peak", this.#name(buckets[peak]), f.exact(sums[peak] ?? 0));
     // People who come on two days are one person: their days do not add up.
-    const said = this.measure === "events" ? f.exact(total) + trend : f.exact(Math.max(...sums));
-    const sentence = f.text("chart_summary", this.heading ?? this.defaultHeading(), f.days(from, to), said);
-    return `${sentence} ${f.text("chart_peak", f.bucket(starts[peak] as Date, this.#interval), f.exact(sums[peak] ?? 0))}`;
+    if (measure !== "events") return `${heading}, ${days}. ${most}`;
+    const total = sums.reduce((a, b) => a + b, 0);
+    const change = f.change(total, this.#before?.values.reduce((a, b) => a + b, 0));
+    const trend = change && compared ? `, ${f.text("compared_with", f.changed(change), f.days(compared.from, compared.to))}` : "";
+    return `${f.text("chart_summary", heading, days, f.exact(total) + trend)} ${most}`;
   }
 
-  #spoken(starts: Date[], series: Series[]): string {
-    const i = this.hovered as number;
+  #spoken({ buckets, series }: Picture): string {
+    const i = this.hovered;
     const f = this.format;
+    if (i === undefined || i >= buckets.length) return this.#said;
+    if (this.selected !== undefined && this.selected !== i) {
+      const { from, to } = this.#between(this.selected, i);
+      return f.text("selected", f.days(from, to));
+    }
     const values = series.map(({ name, values: list }) => `${name} ${f.exact(list[i] ?? 0)}`);
-    return `${f.bucket(starts[i] as Date, this.#interval)}: ${values.join(", ")}`;
+    return `${this.#name(buckets[i])}: ${values.join(", ")}`;
   }
 
   // Pointer and keys
 
+  /** The days from one interval to another, within the range. */
+  #between(one: number, other: number): Range {
+    const { buckets } = this.#data;
+    const { range, interval } = this.#shown;
+    const [first, last] = [Math.min(one, other), Math.max(one, other)];
+    const from = buckets[first]?.slice(0, 10) ?? range.from;
+    const next = buckets[last + 1]?.slice(0, 10);
+    // Of hours that end within a day it is all of that day.
+    const to = next === undefined ? range.to : interval === "hour" ? (buckets[last] as string).slice(0, 10) : plus(next, -1);
+    return { from: from < range.from ? range.from : from, to };
+  }
+
+  #zoom(one: number, other: number): void {
+    const range = this.#between(one, other);
+    this.#leave();
+    if (range.from === this.page.range.from && range.to === this.page.range.to) return;
+    this.#said = this.format.days(range.from, range.to);
+    this.page.zoom(range);
+  }
+
+  readonly #zoomOut = (): void => {
+    this.#leave();
+    this.page.zoomOut();
+    this.#said = this.format.days(this.page.range.from, this.page.range.to);
+    this.renderRoot.querySelector<HTMLElement>(".chart")?.focus(); // the button is gone
+  };
+
+  #under(event: PointerEvent): number {
+    const box = (this.renderRoot.querySelector(".plot") as Element).getBoundingClientRect();
+    const count = this.#data.buckets.length;
+    const at = (event.clientX - box.left) / box.width;
+    const i = this.kind === "bars" ? Math.floor(at * count) : Math.round(at * (count - 1));
+    return Math.min(count - 1, Math.max(0, i));
+  }
+
   readonly #hover = (event: PointerEvent): void => {
-    const box = (event.currentTarget as Element).getBoundingClientRect();
-    const { starts } = this.#data;
-    const count = starts.length;
-    const at = event.clientX - box.left - PAD.side;
-    const inner = this.width - 2 * PAD.side;
-    const i = this.kind === "bars" ? Math.floor((at / inner) * count) : Math.round((at / inner) * (count - 1));
-    this.hovered = Math.min(count - 1, Math.max(0, i));
+    this.hovered = this.#under(event);
+  };
+
+  readonly #leave = (event?: globalThis.Event): void => {
+    // A selection by pointer goes on outside of the chart.
+    if (event?.type === "pointerleave" && this.selected !== undefined) return;
+    this.hovered = this.selected = undefined;
+  };
+
+  readonly #press = (event: PointerEvent): void => {
+    // A finger scrolls the page and reads the values.
+    if (event.pointerType === "touch" || event.button !== 0) return;
+    (event.currentTarget as Element).setPointerCapture(event.pointerId);
+    this.hovered = this.selected = this.#under(event);
+  };
+
+  readonly #release = (event: PointerEvent): void => {
+    const from = this.selected;
+    this.selected = undefined;
+    if (from !== undefined && from !== this.#under(event)) this.#zoom(from, this.#under(event));
   };
 
   readonly #key = (event: KeyboardEvent): void => {
-    const last = this.#data.starts.length - 1;
+    const last = this.#data.buckets.length - 1;
     const now = this.hovered ?? (event.key === "ArrowLeft" ? last + 1 : -1);
     const moves: Record<string, number> = { ArrowRight: now + 1, ArrowLeft: now - 1, Home: 0, End: last };
     const to = moves[event.key];
-    if (to === undefined) {
-      if (event.key === "Escape") this.hovered = undefined;
+    if (to !== undefined) {
+      this.selected = event.shiftKey ? (this.selected ?? this.hovered ?? Math.min(last, Math.max(0, to))) : undefined;
+      this.hovered = Math.min(last, Math.max(0, to));
+    } else if (event.key === "Enter" && this.selected !== undefined && this.hovered !== undefined) {
+      this.#zoom(this.selected, this.hovered);
+    } else if (event.key === "Backspace" && this.page.isZoomed) {
+      this.#zoomOut();
+    } else {
+      if (event.key === "Escape") this.#leave();
       return;
     }
     event.preventDefault();
-    this.hovered = Math.min(last, Math.max(0, to));
   };
 }
 
-function valueOf(point: Point): number {
-  return point.count ?? point.activeCount ?? 0;
-}
+/** Events without the dimension. */
+const NO_NAME = "–";
 
 function color(series: number): string {
   return `var(--_s${(series % SERIES_MAX) + 1})`;
+}
+
+/** Each series on top of those before it. */
+function stack(series: readonly Series[]): number[][] {
+  const layers: number[][] = [];
+  for (const { values } of series) {
+    const below = layers.at(-1);
+    layers.push(values.map((value, i) => value + (below?.[i] ?? 0)));
+  }
+  return layers;
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}
+
+/** How wide a text of the axes is, in pixels. */
+function measureBy(element: Element): (text: string) => number {
+  const context = document.createElement("canvas").getContext("2d");
+  if (!context) return (text) => text.length * 8;
+  context.font = `12px ${getComputedStyle(element).fontFamily}`;
+  return (text) => context.measureText(text).width;
 }
 
 /** The names of the series with the most events; the others become one. */
 function largest(points: readonly Point[]): string[] {
   const sums = new Map<string, number>();
   for (const point of points) {
-    const name = point.series ?? "–";
+    const name = point.series ?? NO_NAME;
     sums.set(name, (sums.get(name) ?? 0) + valueOf(point));
   }
   const names = [...sums].sort((a, b) => b[1] - a[1]).map(([name]) => name);
   return names.length > SERIES_MAX ? names.slice(0, SERIES_MAX - 1) : names;
 }
-
-function fillOther(values: Map<string, number[]>, other: string, length: number): number[] {
-  const found = values.get(other) ?? new Array<number>(length).fill(0);
-  values.set(other, found);
-  return found;
-}
-

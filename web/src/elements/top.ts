@@ -1,13 +1,16 @@
 /**
  * `<nealytics-top>`: the most frequent values of a dimension, each with a bar; several dimensions are tabs.
  *
- * `dimension` is a list such as `event_type, item_id, meta:plan`. Clicking a row adds it as a filter to the page.
+ * `dimension` is a list such as `event_type, item_id, meta:plan`. Clicking a row adds it as a filter to the page. What
+ * is not listed is counted as "other" in the last row. A long list scrolls and can be searched; the node searches, so
+ * that all values are found and not only those listed.
  */
 
 import { css, html, nothing, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
+import type { Format } from "../text/format.ts";
 import { type Key, ENGLISH } from "../text/messages.ts";
 import { Card } from "./base.ts";
 import { cssVar, type Table } from "./dom.ts";
@@ -22,11 +25,23 @@ export interface Item {
   readonly users?: number;
 }
 
+/** A list of more rows scrolls, and can be searched. */
+const ROWS_MAX = 20;
+const EXPANDED = 100;
+
 export class NealyticsTop extends Card {
-  static override properties = { dimension: {}, limit: { type: Number }, chosen: { state: true } };
+  static override properties = {
+    dimension: {},
+    limit: { type: Number },
+    chosen: { state: true },
+    expanded: { state: true },
+    search: { state: true },
+  };
   declare dimension: string;
   declare limit: number;
   declare protected chosen: string | undefined;
+  declare protected expanded: boolean;
+  declare protected search: string;
 
   static override styles = [
     ...Card.styles,
@@ -62,6 +77,27 @@ export class NealyticsTop extends Card {
         color: var(--_text);
         font-weight: 600;
       }
+      .long {
+        max-height: 352px;
+        margin: 0 -6px;
+        padding: 0 6px;
+        overflow-y: auto;
+        overscroll-behavior: contain;
+        scrollbar-width: thin;
+      }
+      .search {
+        display: block;
+        width: 100%;
+        margin-block-end: 8px;
+      }
+      .none {
+        margin: 0;
+        padding: 6px 10px;
+      }
+      .toggle {
+        margin: 6px 0 -6px -2px;
+        font-size: 13px;
+      }
     `,
   ];
 
@@ -69,10 +105,16 @@ export class NealyticsTop extends Card {
     super();
     this.dimension = "event_type";
     this.limit = 8;
+    this.expanded = false;
+    this.search = "";
   }
 
   protected override asksBy(): readonly string[] {
-    return ["dimension", "limit"];
+    return ["dimension", "limit", "expanded", "search"];
+  }
+
+  protected get rows(): number {
+    return this.expanded ? Math.max(EXPANDED, this.limit) : this.limit;
   }
 
   /** Whether another tab is another question. */
@@ -81,6 +123,7 @@ export class NealyticsTop extends Card {
   }
 
   override willUpdate(changed: Map<string, unknown>): void {
+    if (changed.has("chosen")) this.search = "";
     super.willUpdate(changed);
     if (changed.has("chosen") && this.hasUpdated && this.asksByChoice) this.page.askAgain(this);
   }
@@ -93,8 +136,8 @@ export class NealyticsTop extends Card {
     return this.chosen && this.dimensions.includes(this.chosen) ? this.chosen : (this.dimensions[0] ?? "");
   }
 
-  override questions(_page: Page): Record<string, Question> {
-    return { top: { endpoint: "top", dimension: this.shown, limit: this.limit } };
+  override questions(page: Page): Record<string, Question> {
+    return { top: searched(page, { endpoint: "top", dimension: this.shown, limit: this.rows }, this.shown, this.search) };
   }
 
   protected override defaultHeading(): string {
@@ -102,11 +145,17 @@ export class NealyticsTop extends Card {
   }
 
   protected label(dimension: string): string {
-    return dimension in ENGLISH ? this.format.text(dimension as Key) : dimension.replace(/^meta:/, "").replaceAll("\\", "");
+    return nameOf(this.format, dimension);
   }
 
   protected override isEmpty(): boolean {
-    return this.items.length === 0;
+    return this.items.length === 0 && !this.search;
+  }
+
+  /** How many events have a value that is not listed. */
+  protected get other(): number {
+    const [first] = this.items;
+    return first ? Math.round(first.count / first.share) - sumOf(this.items) : 0;
   }
 
   protected get items(): readonly Item[] {
@@ -138,23 +187,45 @@ export class NealyticsTop extends Card {
 
   protected override content(): TemplateResult {
     const f = this.format;
-    const { items } = this;
+    const { items, other, expanded, search } = this;
     const most = Math.max(...items.map((item) => item.count), 1);
-    return html`<ol class="bars" part="list">
-      ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", `${(item.count / most) * 100}%`)}
-          title="${f.text("filter")}: ${item.key}" @click=${() => this.#select(item)}>
-          <span class="key"><bdi>${item.key}</bdi></span>
-          <span class="count"><span class="share">${f.percent(item.share)}</span><span title=${f.exact(item.count)}>${f.short(item.count)}</span></span>
-        </button></li>`)}
-    </ol>`;
+    const long = this.rows > ROWS_MAX && (items.length > ROWS_MAX || search !== "");
+    return html`${long
+        ? html`<input class="field search" type="search" aria-label="${f.text("search")}: ${this.label(this.shown)}" placeholder=${f.text("search")}
+            .value=${search} @input=${this.#search}>`
+        : nothing}
+      <ol class="bars ${long ? "long" : ""}" part="list">
+        ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", `${(item.count / most) * 100}%`)}
+            title="${f.text("filter")}: ${item.key}" @click=${() => this.#select(item)}>
+            <span class="key"><bdi>${item.key}</bdi></span>
+            <span class="count"><span class="share">${f.percent(item.share)}</span><span title=${f.exact(item.count)}>${f.short(item.count)}</span></span>
+          </button></li>`)}
+        ${other > 0 && !search
+          ? html`<li><div class="row rest muted"><span class="key">${f.text("other")}</span><span class="count" title=${f.exact(other)}>${f.short(other)}</span></div></li>`
+          : nothing}
+      </ol>
+      ${items.length === 0 ? html`<p class="none muted" role="status">${f.text("no_match")}</p>` : nothing}
+      ${expanded || (other > 0 && this.limit < EXPANDED)
+        ? html`<button class="button quiet toggle" aria-expanded=${expanded ? "true" : "false"} @click=${this.#toggle}>${f.text(expanded ? "show_less" : "show_more")}</button>`
+        : nothing}`;
   }
+
+  readonly #toggle = (): void => {
+    this.expanded = !this.expanded;
+    this.search = "";
+  };
+
+  readonly #search = debounced((text) => (this.search = text));
 
   protected override table(): Table {
     const f = this.format;
     const { items } = this;
     return {
       head: [this.label(this.shown), f.text("events"), f.text("share"), f.text("users")],
-      rows: items.map((item) => [item.key, item.count, item.share, item.users ?? ""]),
+      rows: [
+        ...items.map((item) => [item.key, item.count, item.share, item.users ?? ""]),
+        ...(this.other > 0 && !this.search ? [[f.text("other"), this.other, "", ""]] : []),
+      ],
     };
   }
 
@@ -163,4 +234,27 @@ export class NealyticsTop extends Card {
     const event = new CustomEvent("nealytics-select", { detail: { filter, ...item }, bubbles: true, composed: true, cancelable: true });
     if (this.dispatchEvent(event)) this.page.addFilter(...ofTenant([filter], item.tenantId));
   }
+}
+
+/** A dimension as people read it. */
+export function nameOf(f: Format, dimension: string): string {
+  return dimension in ENGLISH ? f.text(dimension as Key) : dimension.replace(/^meta:/, "").replaceAll("\\", "");
+}
+
+export function sumOf(items: readonly { readonly count: number }[]): number {
+  return items.reduce((sum, { count }) => sum + count, 0);
+}
+
+/** A question about a dimension, of those values that contain `text`. */
+export function searched(page: Page, question: Question, dimension: string, text: string): Question {
+  return text ? { ...question, filter: [...page.filters, `${dimension}:contains:${text}`] } : question;
+}
+
+/** Calls with the text of a field, once nothing has been typed for a moment. */
+export function debounced(then: (text: string) => void): (event: Event) => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return ({ target }) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => then((target as HTMLInputElement).value.trim()), 250);
+  };
 }

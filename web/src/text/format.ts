@@ -3,6 +3,11 @@
 import type { Interval } from "../data/range.ts";
 import { ENGLISH, type Key, type Messages } from "./messages.ts";
 
+export interface Change {
+  readonly text: string;
+  readonly sign: -1 | 0 | 1;
+}
+
 export class Format {
   readonly #numbers = new Map<string, Intl.NumberFormat>();
   readonly #dates = new Map<string, Intl.DateTimeFormat>();
@@ -34,14 +39,19 @@ export class Format {
   }
 
   /** A change from `before` to `now`; undefined where there is nothing to compare with. */
-  change(now: number, before: number | undefined): { text: string; sign: -1 | 0 | 1 } | undefined {
+  change(now: number, before: number | undefined): Change | undefined {
     if (before === undefined || (before === 0 && now === 0)) return undefined;
-    if (before === 0) return { text: "", sign: 1 };
+    if (before === 0) return { text: this.text("from_zero"), sign: 1 };
     const share = now / before - 1;
     const rounded = Math.round(Math.abs(share) * 1000) / 1000;
     const digits = rounded < 1 ? 1 : 0;
     const text = this.#number({ style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(rounded);
     return { text, sign: rounded === 0 ? 0 : share > 0 ? 1 : -1 };
+  }
+
+  /** A change in words: "up 12.4%". */
+  changed({ sign, text }: Change): string {
+    return sign === 0 ? this.text("no_change") : this.text(sign > 0 ? "up" : "down", text);
   }
 
   /** 0:48, 12:05, 3:20:00; from a day on in days and hours. */
