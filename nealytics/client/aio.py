@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 from nealytics.client.events import Event, Fields, StoredEvent, event_of
 from nealytics.client.exchange import (
     Lost,
-    Patience,
     Pause,
     Request,
     Response,
     Steps,
     TokenWanted,
+    checked_patience,
     checked_secret,
     checked_url,
 )
@@ -52,7 +52,7 @@ class AsyncClient:
         self._sending = Sending(
             self._transport.url,
             checked_secret("key", key),
-            Patience(timeout_s, give_up_after_s),
+            checked_patience(timeout_s, give_up_after_s),
             compress=compress,
         )
 
@@ -125,7 +125,7 @@ class AsyncReader:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._transport = _Transport(url, ssl_context, token)
-        self._reading = Reading(self._transport.url, Patience(timeout_s, give_up_after_s))
+        self._reading = Reading(self._transport.url, checked_patience(timeout_s, give_up_after_s))
 
     async def get(self, endpoint: str, **params: Any) -> dict[str, Any]:
         """As `Reader.get`."""

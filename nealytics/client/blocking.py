@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 from nealytics.client.events import Event, Fields, StoredEvent, event_of
 from nealytics.client.exchange import (
     Lost,
-    Patience,
     Pause,
     Request,
     Response,
     Steps,
     TokenWanted,
+    checked_patience,
     checked_secret,
     checked_url,
 )
@@ -63,7 +63,7 @@ class Client:
         self._sending = Sending(
             self._transport.url,
             checked_secret("key", key),
-            Patience(timeout_s, give_up_after_s),
+            checked_patience(timeout_s, give_up_after_s),
             compress=compress,
         )
 
@@ -153,7 +153,7 @@ class Reader:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._transport = _Transport(url, ssl_context, token)
-        self._reading = Reading(self._transport.url, Patience(timeout_s, give_up_after_s))
+        self._reading = Reading(self._transport.url, checked_patience(timeout_s, give_up_after_s))
 
     def get(self, endpoint: str, **params: Any) -> dict[str, Any]:
         """The answer of a route, by the last word of its path: `get("summary", from_="2026-06-01")`.

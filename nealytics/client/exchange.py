@@ -135,6 +135,15 @@ def what_came(url: str, outcome: Response | Lost) -> str:
     return f"{url} answered {outcome.status}: {error.message or 'without a reason'}"
 
 
+def checked_patience(timeout_s: float, give_up_after_s: float) -> Patience:
+    """Raises `ValueError` for what is no time to wait."""
+    if not timeout_s > 0:
+        raise ValueError(f"timeout_s is {timeout_s}; write the seconds to wait for an answer, above 0")
+    if not give_up_after_s >= 0:
+        raise ValueError(f"give_up_after_s is {give_up_after_s}; write 0 for one attempt, or more seconds")
+    return Patience(timeout_s, give_up_after_s)
+
+
 def checked_url(url: str) -> str:
     """Without a slash at the end. Raises `ValueError` for what is no address."""
     parts = urlsplit(url)

@@ -4,6 +4,7 @@ Each test runs with the blocking client and with that of asyncio.
 """
 
 import asyncio
+import http.client
 import inspect
 import json
 import socket
@@ -483,6 +484,25 @@ def test_a_token_of_nobody_is_told_and_a_function_is_asked_for_another(
 
 
 # Each in its own way
+
+
+def test_a_connection_over_tls_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What TLS sends behind its handshake is not taken for the end of an idle connection."""
+    connect = http.client.HTTPSConnection.connect
+    connections: list[object] = []
+
+    def counted(connection: http.client.HTTPSConnection) -> None:
+        connections.append(connection)
+        connect(connection)
+
+    monkeypatch.setattr(http.client.HTTPSConnection, "connect", counted)
+    certificate = make_certificate(tmp_path)
+    trusted = ssl.create_default_context(cafile=str(certificate))
+    with BatchServer(tls=certificate) as server:
+        url = f"https://localhost:{server.port}"
+        with Client(url, FAKE_KEY, project_id=PROJECT, ssl_context=trusted) as client:
+            track(client, 10)
+    assert len(connections) == 1
 
 
 def test_threads_share_a_client(node: Node, tenant: str):

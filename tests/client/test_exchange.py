@@ -10,6 +10,7 @@ from nealytics.client.exchange import (
     Lost,
     Request,
     Response,
+    checked_patience,
     checked_url,
     exchange,
     retry_after_of,
@@ -108,3 +109,12 @@ def test_what_is_no_address_is_refused(url: str):
 
 def test_an_address_may_have_a_path_and_a_slash_at_the_end():
     assert checked_url("https://host/analytics/") == "https://host/analytics"
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "give_up_after_s", "said"),
+    [(0, 30, "timeout_s is 0"), (float("nan"), 30, "timeout_s is nan"), (10, -1, "give_up_after_s is -1")],
+)
+def test_what_is_no_time_to_wait_is_refused(timeout_s: float, give_up_after_s: float, said: str):
+    with pytest.raises(ValueError, match=said):
+        checked_patience(timeout_s, give_up_after_s)
