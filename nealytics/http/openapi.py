@@ -46,8 +46,10 @@ Send events and read analytics about them. Sending needs an API key. Reading nee
 decides whose events are read: no parameter reaches another project or tenant.
 
 An absent or blank query parameter has its default, and an invalid one is a 400. An unknown one is ignored and
-named in `warnings` of the answer. Fields without a value are left out of answers. Later versions may add
-fields and error codes.
+named in `warnings` of the answer. Blanks around a number, a flag, a time or a duration are ignored. A number
+may have a plus sign, a flag may be 1, 0 or in capitals. A request line may have 64 KiB.
+
+Fields without a value are left out of answers. Later versions may add fields and error codes.
 """
 
 _TAGS = {
@@ -184,11 +186,13 @@ def _reading(route: Route, config: Config, schemas: Schemas) -> Schema:
 def _query_schemas(schemas: Schemas) -> dict[str, Schema]:
     """The schemas of `POST /query`."""
     scalars: list[Schema] = [{"type": kind} for kind in ("string", "number", "boolean", "null")]
+    several = {"type": "array", "items": {"anyOf": scalars}, "maxItems": query.VALUES_MAX}
+    names = {parameter.name: ref("Argument") for endpoint in ENDPOINTS for parameter in endpoint.parameters}
     return {
         "Argument": {
             "title": "Argument",
             "description": "The value of a query parameter; a list where the parameter may be repeated.",
-            "anyOf": [*scalars, {"type": "array", "items": {"anyOf": scalars}}],
+            "anyOf": [*scalars, several],
         },
         "Question": {
             "title": "Question",
@@ -212,9 +216,11 @@ def _query_schemas(schemas: Schemas) -> dict[str, Schema]:
                     "maxProperties": query.QUESTIONS_MAX,
                     "propertyNames": {"minLength": 1, "maxLength": query.NAME_CHARS_MAX},
                     "additionalProperties": ref("Question"),
-                }
+                },
+                **names,
             },
-            "additionalProperties": ref("Argument"),
+            # A misspelt filter must not be ignored.
+            "additionalProperties": False,
         },
         "Failure": {
             "title": "Failure",

@@ -22,6 +22,7 @@ from nealytics.queries.chains import STEPS_MAX
 from nealytics.queries.filters import (
     COLUMNS,
     FILTER_CHARS_MAX,
+    LIST_VALUES_MAX,
     META,
     NUMBER,
     OPS,
@@ -34,13 +35,22 @@ from nealytics.queries.params import UNIT_MS, Parameter, zones
 Schema = dict[str, Any]
 
 _KEY = r"(?:[^\\.]|\\[\s\S])+"
-_PATH = rf"{_KEY}(?:\.{_KEY}){{0,{PATH_KEYS_MAX - 1}}}"
+
+
+def _path(keys_max: int) -> str:
+    return rf"{_KEY}(?:\.{_KEY}){{0,{keys_max - 1}}}"
+
+
+_PATH = _path(PATH_KEYS_MAX)
 # In a filter, a colon ends the path.
 _META_FIELD = META + _PATH.replace(r"[^\\.]", r"[^\\.:]")
 _EXISTS = "exists(?::(?:true|false)?)?"
 _ORDERS = "|".join(OPS_OF_TIMES)
 _TEXT_OPS = "|".join(op for op in OPS if op not in ("exists", "in", *OPS_OF_TIMES))
-_COMPARES = rf"(?:(?:{_TEXT_OPS}):[\s\S]*|in:(?:[^\\]|\\[\s\S])*)"
+# What `in` lists: values without a bare comma.
+_LISTED = r"(?:[^\\,]|\\[\s\S])*"
+_MORE_LISTED = f"{{0,{LIST_VALUES_MAX - 1}}}"
+_COMPARES = rf"(?:(?:{_TEXT_OPS}):[\s\S]*|in:{_LISTED}(?:,{_LISTED}){_MORE_LISTED})"
 _UUID = "[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}"
 # Times have an order and are not texts, columns are texts without an order, and metadata is either.
 _TEXTS = "|".join(name for name in COLUMNS if name not in {*TIMES, "event_id"})
@@ -48,7 +58,7 @@ _FILTER = "|".join(
     (
         f"(?:{'|'.join(sorted(TIMES))}):(?:{_EXISTS}|(?:{_ORDERS}):{timestamps.PATTERN})",
         f"(?:{_TEXTS}):(?:{_EXISTS}|{_COMPARES})",
-        rf"event_id:(?:{_EXISTS}|(?:contains|starts):[\s\S]*|(?:eq|ne):{_UUID}|in:{_UUID}(?:,{_UUID})*)",
+        rf"event_id:(?:{_EXISTS}|(?:contains|starts):[\s\S]*|(?:eq|ne):{_UUID}|in:{_UUID}(?:,{_UUID}){_MORE_LISTED})",
         f"{_META_FIELD}:(?:{_EXISTS}|{_COMPARES}|(?:{_ORDERS}):{NUMBER.pattern})",
     )
 )
@@ -161,7 +171,8 @@ def _value_schema(parameter: Parameter) -> Schema:
                 return meta
             return {"anyOf": [{"type": "string", "enum": list(parameter.choices)}, meta]}
         case "path":
-            return {"type": "string", "pattern": f"^(?:{META})?{_PATH}$", "maxLength": parameter.chars_max}
+            path = _path(parameter.maximum or PATH_KEYS_MAX)
+            return {"type": "string", "pattern": f"^(?:{META})?{path}$", "maxLength": parameter.chars_max}
         case "filter":
             # A funnel's filters say first which step they are of.
             step = (
@@ -176,6 +187,8 @@ def _value_schema(parameter: Parameter) -> Schema:
         case "cursor":
             return {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": parameter.chars_max}
     text: Schema = {"type": "string", "maxLength": parameter.chars_max}
+    if parameter.pattern is not None:
+        return text | {"pattern": f"^{parameter.pattern}$"}
     # A blank counts as absent.
     return text | ({"minLength": 1, "pattern": r"\S"} if parameter.required else {})
 

@@ -40,7 +40,7 @@ SETTINGS: Final[dict[str, Setting]] = {"final": 0, **event_text.SETTINGS}
 
 # Who an event is, as the table's sorting key has it.
 _KEY = "hex(sipHash128(tenant_id, event_type, timestamp, event_id))"
-_EVENT_ID = re.compile(r"[0-9]{1,15}")
+_EVENT_ID = "[0-9]{1,15}"
 
 STREAM = Stream(
     path="/api/v1/telemetry/live",
@@ -71,6 +71,7 @@ STREAM = Stream(
         Parameter(
             name="lastEventId",
             kind="text",
+            pattern=_EVENT_ID,
             description="Resume after the message with this `id`. The header Last-Event-ID, which an"
             " EventSource sends by itself, has precedence.",
             example="1781519400123",
@@ -117,7 +118,7 @@ class Page(NamedTuple):
 def parse(arguments: Arguments, last_event_id: str) -> Params:
     """`last_event_id` is the header."""
     given = last_event_id.strip() or (arguments.text("lastEventId") or "").strip()
-    if given and not _EVENT_ID.fullmatch(given):
+    if given and not re.fullmatch(_EVENT_ID, given):
         raise invalid(
             "lastEventId",
             f"lastEventId is {shown(given)} and no id of a message",

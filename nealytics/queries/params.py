@@ -71,7 +71,10 @@ Kind = Literal[
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a client may ask by. `choices` are a closed set; a "field" may also be `meta:<path>`."""
+    """One thing that a client may ask by.
+
+    `choices` are a closed set; a "field" may also be `meta:<path>`. `pattern` is of all of a "text".
+    """
 
     name: str
     kind: Kind
@@ -79,7 +82,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     default: str | int | None = None
     minimum: int | None = None
-    maximum: int | None = None
+    maximum: int | None = None  # of a "path" its keys
+    pattern: str | None = None
     chars_max: int = TEXT_CHARS_MAX
     repeatable: bool = False
     required: bool = False

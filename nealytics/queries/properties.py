@@ -25,6 +25,7 @@ PARAMETERS = (
     Parameter(
         name="under",
         kind="path",
+        maximum=PATH_KEYS_MAX - 1,  # and one below it
         chars_max=UNDER_CHARS_MAX,
         description="List the keys inside this object of the metadata, such as `cart` or `cart.address`."
         " Default: the top level.",

@@ -354,6 +354,21 @@ def test_examples_and_defaults_are_what_the_schema_asks_for(route: Route):
             [["item_id"], ["item_id:like:x"], ["user_id:exists:no"], ["plan:eq:x"], ["a"] * 21, ["meta:a"]],
         ),
         (
+            Parameter(name="x", kind="text", description="", pattern="[0-9]{1,3}"),
+            ["1", "123"],
+            ["", "1234", "1a", "a1"],
+        ),
+        (
+            Parameter(name="x", kind="path", description="", maximum=2),
+            ["a", "a.b", r"a\.b.c"],
+            ["a.b.c"],
+        ),
+        (
+            Parameter(name="lists", kind="filter", description="", repeatable=True),
+            [["item_id:in:" + ",".join("a" * 100)], [r"meta:a:in:\,," + "," * 98], ["item_id:in:"]],
+            [["item_id:in:" + ",".join("a" * 101)], ["meta:a:in:" + "," * 100], ["meta:a:in:\\"]],
+        ),
+        (
             Parameter(name="stepFilter", kind="filter", description="", repeatable=True),
             [["1:item_id:eq:/a:b"], ["10:meta:a:eq:b", "2:user_id:exists"]],
             [["item_id:eq:a"], ["0:item_id:eq:a"]],

@@ -173,6 +173,9 @@ async def test_answers_about_the_past_have_a_tag_and_are_not_sent_again(reader: 
         (b'{"queries": {}}', "queries"),
         (b'{"queries": []}', "queries"),
         (b'{"queries": {"a": 1}}', "queries.a"),
+        # Also where no question has such a parameter.
+        (b'{"queries": {"a": {"endpoint": "summary"}}, "x": {"y": 1}}', "x"),
+        (b'{"queries": {"a": {"endpoint": "summary", "from": 1}}, "from": [[]]}', "from"),
         (b'{"queries": {"": {"endpoint": "top"}}}', "queries."),
         (b'{"queries": {"a": {}}}', "queries.a.endpoint"),
         (b'{"queries": {"a": {"endpoint": "export"}}}', "queries.a.endpoint"),
