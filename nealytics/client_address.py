@@ -23,7 +23,7 @@ Network = IPv4Network | IPv6Network
 
 # Longer than any address with brackets, zone and port.
 _NODE_CHARS_MAX = 96
-# Possessive: blanks that a client wrote are looked at once.
+# Possessive: the blanks that a client sent are scanned once.
 _FOR = re.compile(r'(?:^|;)\s*+for\s*+=\s*+("[^"]*+"|[^;,\s"]*+)\s*+(?:;|$)', re.IGNORECASE)
 # What proxies wrote is at the end. A request may have megabytes of these headers.
 _LIST_CHARS_MAX = 4_096

@@ -113,7 +113,7 @@ class Limits(msgspec.Struct, frozen=True):
         )
 
     def oldest_ms(self, received_ms: int) -> int:
-        # ClickHouse's TTL counts seconds since 1970 and wraps below, which would delete the event in silence.
+        # ClickHouse's TTL counts seconds since 1970 and wraps below, which would delete the event silently.
         return max(0, received_ms - self.age_ms_max) if self.age_ms_max else 0
 
 

@@ -10,8 +10,8 @@ _WAIT_S = 1.0
 
 
 def notify(state: str) -> None:
-    """Sends `state`, such as `READY=1`. A lost message is no reason to fail, so errors are not raised, nor to
-    stand still, so one who does not read is waited for no longer than `_WAIT_S`."""
+    """Sends `state`, such as `READY=1`. A lost message is not an error, so nothing is raised. A receiver
+    that does not read delays the caller by at most `_WAIT_S`."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

@@ -1,4 +1,4 @@
-"""A worker: the one place where the parts meet.
+"""A worker: connects all parts.
 
 It opens its log, wires admission → log → committer → ClickHouse, serves HTTP on the socket that the
 supervisor opened, and ends in the opposite order. Each part gets the piece of the configuration that is its
@@ -50,10 +50,10 @@ from nealytics.wal.log import Log
 log = logging.getLogger("nealytics.server")
 
 OBSERVE_S = 1.0
-# How long after somebody changed the table's TTL a node may still go by the old one, and after ClickHouse met
-# damage nobody may know of it.
+# How long after somebody changed the table's TTL a node may still go by the old one, and how long
+# damage that ClickHouse found may stay unknown.
 LOOK_S = 10.0
-# After the log broke, the answers under way (503) get this long; then the process ends, to recover at its
+# After the log broke, the answers in flight (503) get this long; then the process ends, to recover at its
 # start.
 BROKEN_GRACE_S = 0.2
 EXIT_BROKEN = 74  # EX_IOERR of sysexits.h
@@ -406,5 +406,5 @@ class Worker:
         await self._commit(committer)
 
     def _strand(self, problem: str) -> None:
-        log.critical("%s; it is tried again at the next start", problem)
+        log.critical("%s; the next start retries it", problem)
         self._logs.stranded.append(problem)

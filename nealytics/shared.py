@@ -117,7 +117,7 @@ class CountTable:
     counted.
 
     The same rules as above, in a table. A slot whose window has ended is free for anyone, so the table is
-    never cleaned, and every place where a fingerprint may stand is looked at.
+    never cleaned, and every place where a fingerprint may be is checked.
     """
 
     def __init__(self, blocks: "list[memoryview[int]]", worker: int) -> None:

@@ -245,7 +245,7 @@ class Supervisor:
         log.info("serve: ready, %d worker(s) accept events", len(workers))
         interval_s = notify.watchdog_interval_s()
         while interval_s is not None:
-            # A dead worker is being restarted by us; only our own standstill is systemd's business.
+            # The supervisor restarts dead workers; systemd's watchdog detects only a supervisor that hangs.
             notify.notify("WATCHDOG=1")
             await asyncio.sleep(interval_s)
 

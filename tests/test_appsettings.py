@@ -103,7 +103,7 @@ def test_nealytics_toml_goes_over_it_and_the_environment_over_both(settings, tmp
     (tmp_path / "nealytics.toml").write_text("[query]\nlimit_max = 5000\n[commit]\nbatch_rows_max = 7000\n")
     loaded = load_with_notes(None, {})
     assert (loaded.config.query.limit_max, loaded.config.observe.prometheus) == (5000, True)
-    assert "config: appsettings.json is read, too; nealytics.toml goes over it" in loaded.notes
+    assert "config: appsettings.json is read, too; nealytics.toml overrides it" in loaded.notes
     environ = csharp(MaxQueryLimit="200") | {"NEALYTICS_COMMIT_BATCH_ROWS_MAX": "300"}
     config = load(None, environ)
     assert (config.query.limit_max, config.commit.batch_rows_max) == (200, 300)

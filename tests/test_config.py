@@ -251,18 +251,18 @@ BAD_FILES = [
     ("[auth]\njwks_url = 'https://h/a b'", 'config: auth.jwks_url is "https://h/a b" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
     (
         "[auth]\njwks_url = 'http://login.example.com/jwks.json'",
-        'config: auth.jwks_url is "http://login.example.com/jwks.json", and whoever is on the way to it could put keys of '
-        "their own there; write https://… (http is accepted for this machine only)",
+        'config: auth.jwks_url is "http://login.example.com/jwks.json", so anyone on the network path could replace the keys; '
+        "write https://… (http is accepted for this machine only)",
     ),
     (
         "[auth]\njwks_url = 'http://10.0.0.1/'",
-        'config: auth.jwks_url is "http://10.0.0.1/", and whoever is on the way to it could put keys of '
-        "their own there; write https://… (http is accepted for this machine only)",
+        'config: auth.jwks_url is "http://10.0.0.1/", so anyone on the network path could replace the keys; '
+        "write https://… (http is accepted for this machine only)",
     ),
     (
         "[auth]\njwks_url = 'file://localhost/etc/keys.json'",
-        'config: auth.jwks_url is "file://localhost/etc/keys.json", and whoever is on the way to it could put keys of '
-        "their own there; write https://… (http is accepted for this machine only)",
+        'config: auth.jwks_url is "file://localhost/etc/keys.json", so anyone on the network path could replace the keys; '
+        "write https://… (http is accepted for this machine only)",
     ),
     (
         "[auth]\njwks_url = 'https://u:secret@login.example.com/jwks.json'",
@@ -722,9 +722,9 @@ BEYOND_A_BOUND: list[tuple[str, str, str, object, str]] = [
     ("MaxRequestBodyBytes", "2000000000", "ingest.body_bytes_max", 134_217_728, "is 2000000000 and ingest.body_bytes_max is at most 134217728; 134217728 is used"),
     ("JwtClockSkewSeconds", "86400", "auth.jwt_clock_skew_s", 3_600, "is 86400 and auth.jwt_clock_skew_s is at most 3600; 3600 is used"),
     ("RateLimitWindowSeconds", "100000", "ingest.rate_limit_window_s", 86_400, "is 100000 and ingest.rate_limit_window_s is at most 86400; 86400 is used"),
-    ("RateLimitPermitCount", "-1", "ingest.rate_limit_requests", 0, "is -1, which is taken for unlimited; here that is ingest.rate_limit_requests = 0"),
-    ("MaxConcurrentConnections", "-1", "server.connections_max", 0, "is -1, which is taken for unlimited; here that is server.connections_max = 0"),
-    ("ConnectionPoolSize", "-1", "clickhouse.connections_max", 0, "is -1, which is taken for unlimited; here that is clickhouse.connections_max = 0"),
+    ("RateLimitPermitCount", "-1", "ingest.rate_limit_requests", 0, "is -1, which means unlimited; write ingest.rate_limit_requests = 0"),
+    ("MaxConcurrentConnections", "-1", "server.connections_max", 0, "is -1, which means unlimited; write server.connections_max = 0"),
+    ("ConnectionPoolSize", "-1", "clickhouse.connections_max", 0, "is -1, which means unlimited; write clickhouse.connections_max = 0"),
     ("RateLimitQueueSize", "-1", "ingest.rate_limit_queue_max", 0, "is -1 and ingest.rate_limit_queue_max is at least 0; 0 is used"),
     ("MaxInsertRetries", "-1", "commit.retries_before_alert", 0, "is -1 and commit.retries_before_alert is at least 0; 0 is used"),
     ("ForceFlushIntervalSeconds", "0", "commit.flush_interval_s", 0.1, "is 0 and commit.flush_interval_s is at least 0.1; 0.1 is used"),

@@ -3,8 +3,8 @@
 They are fetched at the start, then as often as the answer's `Cache-Control` says (within bounds) or every
 `jwks_refresh_s`, and when a token names a key that is not among them: then at most every `ASK_AGAIN_S`, for
 anyone can write such a token. What cannot be fetched leaves the keys as
-they are, until they are `jwks_age_max_s` old; from then on there are none. An issuer that is away can take
-no key back, so it must not be trusted for ever on its last word.
+they are, until they are `jwks_age_max_s` old; from then on there are none. An issuer that is
+down cannot revoke a key, so its last set must not be trusted without a limit.
 
 Only signing keys of kinds that we verify are taken. A shared secret (`oct`) in there is left out: what is
 published is no secret.
@@ -292,7 +292,7 @@ def _key_of(member: object, algorithms: Sequence[JwtAlgorithm]) -> VerifyingKey:
         raise _Unusable("is not for verifying (key_ops)")
     if "d" in member:
         raise _Unusable("is a private key, so whoever reads the set can sign with it")
-    # Of everything else in there, such as certificates and where to get them, nothing is looked at.
+    # Everything else, such as certificates and their addresses, is ignored.
     public: dict[str, Any] = {name: member[name] for name in ("n", "e", "x", "y", "crv") if name in member}
     if not all(isinstance(value, str) and len(value) <= MEMBER_CHARS_MAX for value in public.values()):
         raise _Unusable("has numbers that are not texts, or too long")

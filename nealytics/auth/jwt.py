@@ -82,7 +82,7 @@ class TokenVerifier:
     def scope_of(self, authorization_header: str | None) -> Scope:
         token = _token_of(authorization_header)
         said = self._unverified(token)
-        # Nothing is believed yet. What the token says chooses its issuer, and that chooses the keys.
+        # Nothing is verified yet. The token's claims select its issuer, and the issuer selects the keys.
         claims = _claims_in(said["payload"])
         issuer = self.issuers.of(claims)
         # The payload that is verified is the one that the claims were read from: both are decoded from

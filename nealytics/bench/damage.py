@@ -1,4 +1,4 @@
-"""`bench damage`: how long a read that meets a damaged block waits, and what smaller blocks cost.
+"""`bench damage`: how long a read of a damaged block takes, and what smaller blocks cost.
 
 ClickHouse answers a wrong checksum only after it has flipped every bit of the compressed block, one by one,
 in search of the one that explains it. That is a checksum of the whole block for each of its bits: the time
@@ -36,7 +36,7 @@ READS = {
     "metadata": "SELECT sum(cityHash64(metadata_json)) FROM {table}",
     "summary": f"SELECT count(), uniq(session_id), uniq(user_id) FROM {{table}} FINAL {_WHERE}",
 }
-# Several bits: a single one is found half-way.
+# Several bits: ClickHouse finds a single one after half of the search.
 _FLIPPED = 0x55
 _CHECKSUM_BYTES = 16
 

@@ -97,7 +97,7 @@ def product(
             "listen": f"127.0.0.1:{port}",
             "workers": workers,
             "data_dir": str(directory / "data"),
-            "shutdown_timeout_s": 2.0,  # what waits in the log then is of no interest
+            "shutdown_timeout_s": 2.0,  # the queued events are not needed then
         },
         "auth": {"api_keys": [{"key": KEY}], "jwt_key": os.urandom(32).hex()},
         "ingest": dict(ingest or {"rate_limit_requests": 0}),

@@ -127,7 +127,7 @@ def _bench() -> click.Command:
     return bench
 
 
-# In the order in which a newcomer meets them.
+# In the order in which a newcomer needs them.
 COMMANDS = {
     "init": _Entry(_init, "Write a configuration with random keys."),
     "check-config": _Entry(_check_config, "Check the configuration and show the settings in effect."),

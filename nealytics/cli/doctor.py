@@ -266,7 +266,7 @@ async def _addresses(client: ClickHouseClient) -> list[Finding]:
     found = []
     for address in client.addresses.all:
         try:
-            await client.meet(address)
+            await client.verify(address)
         except NealyticsError as error:
             found.append(Finding("addresses", "warn", f"not all of clickhouse.url can be used: {error}"))
     return found

@@ -280,7 +280,7 @@ async def _receive(
     try:
         count = await _copied(pieces, whole, params.format)
     except ClickHouseUnavailable as error:
-        # It broke off on the way. Nothing of it is written yet, so it can be had again.
+        # The slice broke off. Nothing of it is written yet, so it can be fetched again.
         log.warning("export: %s; asking for the slice again", error)
 
         async def again() -> int:
@@ -348,7 +348,7 @@ class _Asker:
             tried.append(address)
             try:
                 # Another ClickHouse than that of the other addresses has other events, or a part of them.
-                await self._client.meet(address)
+                await self._client.verify(address)
                 self._client.read_at(address)
                 answer = await question()
             except ClickHouseError as error:

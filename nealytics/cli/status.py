@@ -24,7 +24,7 @@ SHOWN = {
     "nealytics_events_committed_total": "events in ClickHouse",
     "nealytics_events_refused_total": "events refused",
     "nealytics_dead_letter_events_total": "events dead-lettered",
-    "nealytics_insert_retries_total": "inserts tried again",
+    "nealytics_insert_retries_total": "inserts retried",
     "nealytics_read_queries_total": "queries answered",
     "nealytics_read_failures_total": "queries not answered",
     "nealytics_wal_bytes": "bytes of the log",

@@ -31,7 +31,7 @@ class Address:
     def __init__(self, url: str) -> None:
         self.url = url
         self.unknown: frozenset[str] = frozenset()  # settings that this server does not know
-        self.identity = ""  # of its table, once it was asked; see `ClickHouseClient.meet`
+        self.identity = ""  # of its table, once it was asked; see `ClickHouseClient.verify`
         self.until = 0.0  # cools down until then
         self.pause_s = 0.0  # its last cool-down
         self.failed_as = 0  # the how-manieth failure of all addresses its last one was
@@ -63,7 +63,7 @@ class Addresses:
         address.failed_as = self._failures
         address.identity = ""  # another server may be there when it comes back
         if now < address.until:
-            return  # of several requests under way: they tell the same failure
+            return  # one of several concurrent requests with the same failure
         soon = address.pause_s > 0 and now < address.until + address.pause_s
         address.pause_s = min(2 * address.pause_s, COOL_DOWN_MAX_S) if soon else COOL_DOWN_S
         address.until = now + address.pause_s

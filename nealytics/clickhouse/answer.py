@@ -1,11 +1,11 @@
 """The rows of an answer in the format JSONCompact, decoded while they arrive.
 
 ClickHouse writes each row in a line of its own, and escapes line feeds within texts. So a large answer is
-decoded slice by slice, and neither holds up the event loop nor is in memory as bytes and as rows at once. An
+decoded slice by slice, and neither blocks the event loop nor is in memory as bytes and as rows at once. An
 answer in another layout is decoded as a whole.
 
 JSONCompact is an object that ends with the number of its rows: half an answer never looks like all of it, as
-it would in a format of mere lines, wherever a proxy on the way had cut it.
+it would in a format of mere lines, wherever a proxy had cut it.
 """
 
 from collections.abc import AsyncIterator

@@ -128,9 +128,9 @@ _INTERFACE_PARAMETERS = frozenset({"wait_end_of_query", "insert_deduplication_to
 # ours: that one a client can do something about.
 _ANSWER_GRACE_S = 2.0
 
-# Of several addresses, one that hangs is asked a small question when its cool-down ends, and must not hold up
+# Of several addresses, one that hangs is asked a small question when its cool-down ends, and must not block
 # a batch for all of `insert_timeout_s` each time.
-MEET_TIMEOUT_S = 10.0
+VERIFY_TIMEOUT_S = 10.0
 
 # `/ready` waits for 2 s in all.
 _PING_OF_SEVERAL_S = 0.8
@@ -218,8 +218,8 @@ class ClickHouseClient:
         # Parts of the table that cannot be read, and why, as far as is known (`clickhouse.damage`).
         self.damaged: dict[str, str] = {}
         self._reading: Address | None = None  # where reads stay; see `read_at`
-        self._first: Address | None = None  # the first that was met,
-        self._identity = ""  # and what the others must have; see `meet`
+        self._first: Address | None = None  # the first that was verified,
+        self._identity = ""  # and what the others must have; see `verify`
         self._config = config
         self._session: aiohttp.ClientSession | None = None
         # Compressing what never leaves the machine costs time and saves nothing.
@@ -313,7 +313,7 @@ class ClickHouseClient:
 
         The query has ended when the context is entered: whatever goes wrong with it is raised there, and its
         text is never among the pieces. ClickHouse keeps the answer, on disk if it is large, so a slow reader
-        holds up no query and nothing gathers here. Raises `ClickHouseUnavailable` in the loop if not all of
+        blocks no query and nothing gathers here. Raises `ClickHouseUnavailable` in the loop if not all of
         it arrives.
         """
         timeout_s = timeout_s or self._config.query_timeout_s
@@ -418,7 +418,7 @@ class ClickHouseClient:
         address.unknown = unknown
         return unknown
 
-    async def meet(self, address: Address) -> None:
+    async def verify(self, address: Address) -> None:
         """Makes sure that one of several addresses leads to a replica of the table that the others have.
 
         To be called before something is inserted or read there; it asks again only after a failure.
@@ -427,7 +427,7 @@ class ClickHouseClient:
         """
         if len(self.addresses.all) == 1 or (address.identity and address.identity == self._identity):
             return
-        within_s = min(MEET_TIMEOUT_S, self._config.insert_timeout_s)
+        within_s = min(VERIFY_TIMEOUT_S, self._config.insert_timeout_s)
         with self._watching(address, ends_cool_down=False):
             await self._learn(address, within_s)
             parameters = _bound({"database": self.endpoint.database, "table": TABLE})
@@ -478,7 +478,7 @@ class ClickHouseClient:
             tried.append(address)
             try:
                 if not is_ping:
-                    await self.meet(address)
+                    await self.verify(address)
                 # A replica that takes no insert answers pings all the same.
                 with self._watching(address, ends_cool_down=not is_ping):
                     await send(address)
@@ -579,10 +579,10 @@ class ClickHouseClient:
             if response.status == 200 and code is None:
                 if not any(name.lower().startswith(_MARK) for name in response.headers):
                     response.close()
-                    # The empty 200 of a maintenance page would otherwise be taken for a finished insert.
+                    # The empty 200 of a maintenance page would otherwise look like a finished insert.
                     raise ClickHouseUnavailable(
                         f"{self._where(address)}: HTTP 200, but no {_MARK}* header: this is not ClickHouse; "
-                        "check clickhouse.url and the proxies on the way"
+                        "check clickhouse.url and the proxies in between"
                     )
                 return response
             async with response:

@@ -1,7 +1,7 @@
 """What is damaged of what ClickHouse stores: parts whose files are missing, cut or changed.
 
 ClickHouse reports such a part only to a query that reads it. One that it cannot load at its start it moves to
-`detached/broken-on-start_*` without a word. `DamageWatch` asks regularly. `ClickHouseClient.damaged` has
+`detached/broken-on-start_*` silently. `DamageWatch` asks regularly. `ClickHouseClient.damaged` has
 the parts that are known, and reads of them are refused at once (`queries.scoped`).
 """
 
@@ -44,24 +44,24 @@ class DamageWatch:
 
     async def look(self, *, check: bool) -> list[str]:
         """What is damaged, as sentences, one for each part. With `check`, all parts are read if ClickHouse
-        has met damage since they were last read. Raises `ClickHouseError`."""
+        has reported damage since they were last read. Raises `ClickHouseError`."""
         found = await broken_parts(self._client, self._config)
         await self._forget_what_is_gone()
         started = self._monotonic()
         if started >= self._check_at:
             try:
-                await (self._check_if_met() if check else self._check_damaged())
+                await (self._check_if_reported() if check else self._check_damaged())
             finally:
                 ended = self._monotonic()
                 self._check_at = ended + REST_AFTER_CHECK * (ended - started)
         return found + [sentence(part, why) for part, why in sorted(self._reader.damaged.items())]
 
-    async def _check_if_met(self) -> None:
+    async def _check_if_reported(self) -> None:
         if await self._count() not in (0, self._errors):
             await self._check()
         else:
             await self._check_damaged()
-        # Only now: a check counts what it meets, and one that failed is repeated.
+        # Only now: a check counts the damage that it finds, and a failed check is repeated.
         self._errors = await self._count()
 
     async def _count(self) -> int:
@@ -97,8 +97,8 @@ class DamageWatch:
             if error.code != TIMEOUT_EXCEEDED:
                 raise
             log.warning(
-                "clickhouse: it has met damaged data, in %s or in another table, and that is too large to be "
-                "checked in %d s; run CHECK TABLE %s",
+                "clickhouse: it has reported damaged data, in %s or in another table, and the table is too "
+                "large to be checked in %d s; run CHECK TABLE %s",
                 table, limit_s, table + part,
             )  # fmt: skip
             return
@@ -145,6 +145,6 @@ def sentence(part: str, why: str) -> str:
 
 
 def damaged(parts: dict[str, str]) -> ClickHouseError:
-    """The error of a read that would have met one of `parts`."""
+    """The error of a read that needs one of `parts`."""
     part, why = next(iter(sorted(parts.items())))
     return ClickHouseError(40, f"While reading part {part}: {why} (CHECKSUM_DOESNT_MATCH)")

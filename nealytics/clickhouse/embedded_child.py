@@ -72,7 +72,7 @@ from nealytics.process import EXIT_UNUSABLE, READY, beat, die_with_parent
 log = logging.getLogger("nealytics.engine")
 
 # Statements that run at the same time. Inserts, and the question whether they are there, have their own, so
-# that slow reads never hold up the commit.
+# that slow reads never block the commit.
 READS_MAX = 8
 INSERTS_MAX = 4
 WAITING_MAX = 512

@@ -36,10 +36,10 @@ MEMORY_SHARE_MAX = 0.5
 # ClickHouse's default of 5 GiB is meant for a machine of its own.
 MARK_CACHE_BYTES_MAX = 256 * 1024 * 1024
 
-# `clickhouse-local` (so chDB) differs from a server in these defaults; clients should meet a server.
+# `clickhouse-local` (so chDB) differs from a server in these defaults; clients should see those of a server.
 _SERVER_DEFAULTS = {"implicit_select": "0", "allow_introspection_functions": "0", "serialize_query_plan": "0"}
 
-# ClickHouse compiles expressions that it meets often to machine code, in memory that it writes and then runs.
+# ClickHouse compiles frequent expressions to machine code, in memory that it writes and then runs.
 # Where that is forbidden (systemd's MemoryDenyWriteExecute), the fourth query of a kind ended with code 445,
 # CANNOT_MPROTECT. It gained nothing: the heaviest questions over a million events took as long with it.
 # Of the whole engine, and so of merges and mutations too.

@@ -30,7 +30,7 @@ class BadEncoding(Exception):
 
 
 def chosen(accept_encoding: str) -> str | None:
-    """The encoding to answer with, None for plain. Weights are not looked at, as in ClickHouse."""
+    """The encoding to answer with, None for plain. Weights are ignored, as in ClickHouse."""
     offered = {part.split(";")[0].strip().lower() for part in accept_encoding.split(",")}
     return next((name for name in SUPPORTED if name in offered), None)
 

@@ -42,8 +42,8 @@ class Client:
     """Sends events to one node, or to several behind one address. Threads may share it.
 
     `track` and `send` return once the server has answered 202, which means: on its disk, and counted exactly
-    once. What may be temporary (no connection, no answer, 408, 429, 5xx) is tried again for
-    `give_up_after_s`, with the same ids; no longer than `timeout_s` is waited for each answer. Then they
+    once. What may be temporary (no connection, no answer, 408, 429, 5xx) is retried for
+    `give_up_after_s`, with the same ids; each answer may take `timeout_s`. Then they
     raise `SendError`, which has the events. Connections are kept, also across forks.
     """
 

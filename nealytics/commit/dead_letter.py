@@ -1,8 +1,8 @@
 """Rows that ClickHouse refuses for their content: kept, with the reason, until a person decides.
 
 One JSON file per row in `<wal.directory>/dead-letter`, named `<log id>-<lsn>.json`, so all workers share the
-directory and the same row put aside twice is one file. It holds the row's bytes as they were sent (`row`,
-base64), what ClickHouse said, and the event in readable form for whoever looks at it.
+directory and the same row dead-lettered twice is one file. It holds the row's bytes as they were sent (`row`,
+base64), what ClickHouse said, and the event in readable form for people.
 
 A file is durable before the log's cursor moves past its row. After a crash between the two, the row is tried
 once more; if ClickHouse takes it then, it is in both places. That is why `nealytics dead-letter retry`
@@ -34,7 +34,7 @@ class DeadLetterUnreadable(NealyticsError):
 
 
 class DeadRow(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """One row that was put aside, and why."""
+    """One dead-lettered row, with the reason."""
 
     log_id: str
     lsn: int
@@ -68,8 +68,8 @@ class DeadRow(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class DeadLetter:
-    """The directory of rows put aside. `put` and `remove` are durable on return; they block, so call them in
-    a thread.
+    """The directory of dead-lettered rows. `put` and `remove` are durable on return; they block, so call
+    them in a thread.
     """
 
     def __init__(self, directory: Path, *, files: Files = OS_FILES) -> None:

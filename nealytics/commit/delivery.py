@@ -9,7 +9,7 @@ are sent alone, under a token that was never used.
 
 The answer may be behind, where replicas are, or while an earlier request, whose answer was lost, still works.
 Then a row is stored twice: reads show it once (identity and `final`), raw SQL does until a merge. That is why
-the old token goes first: nearly always it settles the matter and nothing is missing.
+the old token is sent first: nearly always ClickHouse has the rows and nothing is missing.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ async def deliver(
         why = "its rows are not all in the table, since it was killed or they were deleted:"
     if missing:
         again = await asyncio.to_thread(b"".join, missing)
-        # Random, so it needs no memory of what was used; and once more if an address failed on the way,
+        # Random, so it needs no memory of what was used; and once more if an address failed meanwhile,
         # which may have noted this one, too.
         while (await client.insert(sql, again, token=f"{token}:{secrets.token_hex(8)}")).moved:
             pass

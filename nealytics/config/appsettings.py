@@ -1,7 +1,7 @@
 """The C# engine's configuration file: the section `TelemetryEngine` of `appsettings.json`.
 
 Read as .NET reads it: JSON with comments, trailing commas and a byte order mark; names without case, nested
-or with colons; every value a text. `appsettings.<environment>.json` beside it goes over it, and the
+or with colons; every value a text. `appsettings.<environment>.json` beside it overrides it, and the
 environment is what DOTNET_ENVIRONMENT or ASPNETCORE_ENVIRONMENT says, else Production.
 """
 
@@ -36,7 +36,7 @@ class Settings(NamedTuple):
 
 
 def environment_file(path: Path, environ: Mapping[str, str]) -> Path:
-    """The file that goes over this one."""
+    """The file that overrides this one."""
     # With a WebApplicationBuilder, the first of the two counts.
     name = environ.get("DOTNET_ENVIRONMENT") or environ.get("ASPNETCORE_ENVIRONMENT") or "Production"
     return path.with_name(f"{path.stem}.{name.replace('/', '_')}{path.suffix}")

@@ -361,8 +361,8 @@ def _jwks_url_problems(name: str, url: str) -> list[str]:
     if split.scheme == "https" or (split.scheme == "http" and _is_loopback(host)):
         return []
     return [
-        f'config: {name} is "{url}", and whoever is on the way to it could put keys of their own '
-        "there; write https://… (http is accepted for this machine only)"
+        f'config: {name} is "{url}", so anyone on the network path could replace the keys; '
+        "write https://… (http is accepted for this machine only)"
     ]
 
 

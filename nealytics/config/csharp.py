@@ -92,7 +92,7 @@ def connection_string(text: str) -> Translation:
         )
     elif int(port) not in HTTP_PORT_OF.values():
         notes.append(
-            f"port {port} is taken for ClickHouse's HTTP interface ({url}); if it is the native port, "
+            f"port {port} is used as ClickHouse's HTTP port ({url}); if it is the native port, "
             "set clickhouse.url to the HTTP one"
         )
     without_meaning = sorted(set(parts) & _CONNECTION_KEYS_WITHOUT_MEANING)

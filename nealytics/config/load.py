@@ -131,7 +131,7 @@ class _Gathered:
             if DEFAULT_FILE.exists():
                 self._read_toml(DEFAULT_FILE, "")
                 if self.of_csharp:
-                    self.notes.append(f"config: {appsettings.FILE} is read, too; {DEFAULT_FILE} goes over it")
+                    self.notes.append(f"config: {appsettings.FILE} is read, too; {DEFAULT_FILE} overrides it")
         elif path.suffix.lower() == ".json":
             self._read_appsettings(path, environ, named_by)
             if self.file_was_read and not self.of_csharp:
@@ -143,7 +143,7 @@ class _Gathered:
             self._read_toml(path, named_by)
 
     def _read_appsettings(self, path: Path, environ: Mapping[str, str], named_by: str = "") -> None:
-        """The C# engine's file, and the one of its environment, which goes over it."""
+        """The C# engine's file, and the one of its environment, which overrides it."""
         read: list[tuple[Path, appsettings.Settings]] = []
         over = appsettings.environment_file(path, environ)
         for file in (path, over) if over.exists() else (path,):
@@ -508,7 +508,7 @@ def _within_bounds(key: _Key, text: str) -> tuple[str, str]:
         return text, ""  # `_number` says what is wrong with it
     least = csharp.LEAST.get(key.name, kind.ge)
     if number < 0 and key.name in csharp.UNLIMITED_AT_0:
-        return "0", f"is {number}, which is taken for unlimited; here that is {key.name} = 0"
+        return "0", f"is {number}, which means unlimited; write {key.name} = 0"
     if least is not None and number < least:
         return str(least), f"is {number} and {key.name} is at least {least}; {least} is used"
     if kind.le is not None and number > kind.le:

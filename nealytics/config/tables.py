@@ -109,7 +109,7 @@ class AuthConfig(_Table, frozen=True):
     jwks_url: str = ""  # an issuer's public keys
     jwks_ca_file: str = ""
     jwks_refresh_s: Annotated[int, Meta(ge=10, le=86_400)] = 300
-    # Tokens rarely live longer than an hour, and an issuer that is away for longer issues no new ones either.
+    # Tokens rarely live longer than an hour, and an issuer that is down for longer issues no new ones.
     jwks_age_max_s: Annotated[int, Meta(ge=20, le=604_800)] = 3_600
     jwt_clock_skew_s: Annotated[int, Meta(ge=0, le=3_600)] = 30
     jwt_issuer: str = ""  # empty = not checked

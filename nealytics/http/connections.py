@@ -8,7 +8,7 @@ text. This does the same work with limits:
     body            `ingest.body` reads it, with its own limits; `head_s` tells what the head has used up
     idle            closed `keepalive_timeout_s` after an answer
     connections     `connections_max` per worker; one more gets 503 and is closed
-    answer          cut off if the client takes it at less than `answer_bytes_per_s_min`, looked at over
+    answer          cut off if the client reads it at less than `answer_bytes_per_s_min`, measured over
                     `body_idle_timeout_s`
     broken request  400 as JSON, close; also without a version, or with more chunk framing than body
     CONNECT         405 as JSON, close
@@ -16,7 +16,7 @@ text. This does the same work with limits:
     stop            every answer says `Connection: close`; nothing that was sent to us is reset
 
 An idle connection is closed gently, at its timeout and at a stop: FIN first, then a second in which it is
-still read. Closing at once with a request on the way would reset the connection.
+still read. Closing at once with a request in flight would reset the connection.
 
 Heads and answers are watched by one sweep over all connections, not by a timer each: 20,000 idle connections
 cost 5 ms every second, and a busy one nothing.

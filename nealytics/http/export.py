@@ -1,8 +1,8 @@
 """Serves `GET /api/v1/telemetry/export`; what is in an export and how it is cut up is in `queries.export`.
 
 A worker holds no more of an export than the buffers of two connections (`_BUFFER_BYTES`). NDJSON and CSV are
-one query per slice; each takes its turn with the other reads, and is sent on when it is complete. So a slow
-client holds up no query, and one that leaves costs at most the slice that is being read. What can help is
+one query per slice; each waits in the queue like other reads, and is sent when it is complete. So a slow
+client blocks no query, and one that leaves costs at most the slice that is being read. What can help is
 done before an export is given up: a slice that is too much for one query is halved, and one that fails for
 the moment is asked for again.
 """

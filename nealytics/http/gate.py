@@ -1,10 +1,9 @@
-"""How many queries run at once, and who is next.
+"""Limits how many queries run at the same time, and schedules the queued ones.
 
-ClickHouse shares its processors with the inserts, in the embedded case with the workers too. So a worker has
-only so many queries under way; the others wait here, which costs nothing. Each scope has a queue of its own
-and they take turns: one tenant's pile of heavy queries makes that tenant wait and not the others. There is a
-bound on all that wait; where it is reached, the longest queue loses its last, so that a pile cannot keep the
-others out either.
+Queries share ClickHouse's processors with inserts and, if it is embedded, with the workers. So a worker runs
+a limited number of queries, and the others wait here, at no cost. Each scope has its own queue. The queues
+are served in rotation: many heavy queries of one tenant delay that tenant only. The total number of queued
+queries is bounded. At the bound, the longest queue drops its last query, so that one tenant cannot fill it.
 """
 
 import asyncio

@@ -193,7 +193,7 @@ class Live:
     async def _missed(
         self, hub: "Hub", scope: Scope, filters: tuple[Filter, ...], since_ms: int
     ) -> AsyncGenerator[list[New]]:
-        """What is stored already. While ClickHouse is away, it waits."""
+        """What is stored already. While ClickHouse is down, it waits."""
         after: New | None = None
         failures = 0
         while True:

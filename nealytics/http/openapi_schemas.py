@@ -221,8 +221,8 @@ _FIELDS: dict[str, Schema] = {
     "userId": {"description": "Who did it; empty counts as absent."},
     "itemId": {"description": "What it was done to, such as a page's URL; empty counts as absent."},
     "metadataJson": {
-        "description": "The metadata as a text, not checked; goes over `metadata`. Without either it is `{}`."
-        " The limit is of bytes in UTF-8."
+        "description": "The metadata as a text, not validated; overrides `metadata`. Default: `{}`. The limit"
+        " counts bytes of UTF-8."
     },
     "metadata": {
         "description": "Whatever else is to be known; stored as it was sent.",

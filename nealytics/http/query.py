@@ -147,7 +147,7 @@ async def _all(results: AsyncGenerator[Result]) -> list[Result]:
 async def _results(
     reads: Reads, scope: Scope, questions: list[Question], charge: Charge
 ) -> AsyncGenerator[Result]:
-    """Each as it is there. What is under way ends with the generator: when the client leaves."""
+    """Each result as soon as it is available. Closing the generator cancels running reads."""
     places = asyncio.Semaphore(reads.config.concurrency_max)
 
     async def ask(question: Question) -> Result:

@@ -1,6 +1,6 @@
 """Large answers: encoded in slices, and sent as fast as the client reads.
 
-No step holds up the event loop for more than some milliseconds, whatever the answer's size; and what is not
+No step blocks the event loop for more than some milliseconds, whatever the answer's size; and what is not
 sent yet is charged to the worker's budget until the kernel has it (`unread`).
 """
 

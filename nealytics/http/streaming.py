@@ -3,7 +3,7 @@
 What the two share is here: how many there may be at once, a head that is complete before the first byte, and
 how an answer is broken off. Once the head is out there is no status left to tell a failure by. So a failure
 resets the connection, and the answer lacks its end, which a client of HTTP/1.1 reports unless a proxy hides
-it (`queries.export_end`); nothing that could be taken for data is ever sent instead.
+it (`queries.export_end`); nothing that looks like data is ever sent instead.
 """
 
 import socket
@@ -46,16 +46,16 @@ class Places:
             raise Refused(
                 429,
                 "too_many_streams",
-                f"this token has {self._taken[key]} {self._what} under way, the most it may have",
-                detail="End one of them, or ask again later.",
+                f"this token has {self._taken[key]} open {self._what}, its maximum",
+                detail="Close one of them, or retry later.",
                 headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
             )
         if self.taken >= self._most:
             raise Refused(
                 503,
                 "streams_busy",
-                f"this worker has {self.taken} {self._what} under way, the most it may have",
-                detail="Ask again later.",
+                f"this worker has {self.taken} open {self._what}, its maximum",
+                detail="Retry later.",
                 headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
             )
         self._taken[key] += 1
@@ -101,7 +101,7 @@ def require_http_1_1(request: web.Request) -> None:
 
 
 def break_off(request: web.Request) -> None:
-    """Ends the connection so that the answer is not taken for complete."""
+    """Ends the connection so that the answer does not look complete."""
     transport = request.transport
     if transport is None:
         return

@@ -1,8 +1,8 @@
 """How much memory answers take that clients have not read yet.
 
 A worker has one budget for all of them, `query.unread_bytes_max`: what arrives from ClickHouse for an answer,
-what is encoded and not sent, messages queued for live streams, and the buffers of exports. Whoever needs more
-than is left is refused (503), so clients that read slowly, however many, cost a known amount of memory. One
+what is encoded and not sent, messages queued for live streams, and the buffers of exports. An answer that
+needs more than is left is refused (503), so any number of slow clients uses a bounded amount of memory. One
 scope may hold half of it beyond its first answer, so that one tenant's clients leave room for the others'.
 
 The last bytes of an answer wait in the kernel, which bounds them itself and is not counted here.

@@ -311,7 +311,7 @@ def _typed(text: str, kind: Type) -> Value:
 
 
 def _inside(fields: AnyMapping[str, Value], path: Path, opened: dict[Path, Any]) -> Value | None:
-    """The value at `path`; None if the row has none. `opened` keeps the objects of this row on the way."""
+    """The value at `path`; None if the row has none. `opened` caches the objects of this row."""
     for depth in range(1, len(path)):
         prefix = path[:depth]
         inner = opened.get(prefix)

@@ -3,8 +3,8 @@
 Batches are finished in the order of the file, so "everything up to here" is one number. Memory holds the
 batches in flight and the one being made, whatever the size of the file.
 
-The first batch of a file is looked at before it is sent, and its answer is waited for before the next one:
-what is wrong with all rows (a mistyped name, seconds for milliseconds, times outside of the retention) ends
+The first batch of a file is checked before it is sent, and the next one is sent only after its answer:
+an error of all rows (a mistyped name, seconds for milliseconds, times outside of the retention) ends
 the import there, with nothing recorded. At the end everything must add up: records read = accepted + rejected
 + skipped.
 """
@@ -306,7 +306,7 @@ def _check_first(mapping: Mapping, batch: Batch, options: Options, progress: Pro
         )
         if options.time_unit is None:
             raise MappingError(
-                f"import: {problem}: they look like seconds, and numbers are taken for milliseconds; nothing"
+                f"import: {problem}: they look like seconds, but numbers are read as milliseconds; nothing"
                 " was sent. Add --time-unit s, or --time-unit ms if it is right"
             )
         progress.note(f"import: warning: {problem}; is --time-unit {options.time_unit} right?")
@@ -538,7 +538,7 @@ def _rejected_line(refusal: Refusal) -> bytes:
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
-    """Runs `work` beside the loop, so that a slow disk or an idle pipe holds up no request.
+    """Runs `work` beside the loop, so that a slow disk or an idle pipe blocks no request.
 
     A daemon thread, not the loop's pool: Ctrl-C must not wait for input that never comes.
     """

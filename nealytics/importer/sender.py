@@ -1,6 +1,6 @@
 """From events to the server's batch route, until each of them is either on its disk or refused by name.
 
-A request is tried again, for ever unless a limit is given, while trying can help: no connection, no answer,
+A request is retried, without a limit unless one is set, while a retry can help: no connection, no answer,
 408, 429, 5xx. An answer that was lost is no reason to worry: the events carry their ids, so what arrives
 twice counts once. Of a batch that is refused as a whole, the halves are sent, down to the row at fault. What
 is about all rows ends the import: 401, 403, 404, and a certificate that is not trusted.

@@ -9,7 +9,7 @@ from nealytics.timestamps import DAY_MS, epoch_ms
 
 Unit = Literal["s", "ms", "us", "ns"]
 
-# Seconds taken for milliseconds are in this month: 1,000,000,000 to 2,678,399,999 seconds are 2001 to 2054.
+# Seconds read as milliseconds are in this month: 1,000,000,000 to 2,678,399,999 seconds are 2001 to 2054.
 JANUARY_1970_MS = range(0, 31 * DAY_MS)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -90,7 +90,7 @@ async def _take_over_file(path: Path, admission: Admission) -> TakenOver:
     rejected_path = path.with_name(path.name + ".rejected.tmp")
     with path.open("rb") as file, os.fdopen(_private(rejected_path), "wb") as rejected:
         lines = _lines(file)
-        # Reading and decoding a chunk takes milliseconds; in a thread it does not hold up requests.
+        # Reading and decoding a chunk takes milliseconds; in a thread it does not block requests.
         while chunk := await asyncio.to_thread(_decode_chunk, lines, rejected, reasons, admission):
             await _admit(chunk, admission)
             imported += len(chunk)

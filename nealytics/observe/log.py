@@ -189,7 +189,7 @@ class RepeatFilter(logging.Filter):
 
 
 class _StderrHandler(logging.StreamHandler[Any]):
-    """Writes to whatever stderr is now. A line that fails is lost in silence: `logging` would print its raw
+    """Writes to whatever stderr is now. A line that fails is lost silently: `logging` would print its raw
     arguments, secrets included, and there is nowhere else to say it."""
 
     def __init__(self) -> None:

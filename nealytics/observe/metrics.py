@@ -109,9 +109,9 @@ SPECS = (
     Spec(
         "nealytics_dead_letter_events_total",
         "counter",
-        "Events that ClickHouse refused for their content, put aside. Alert on any increase.",
+        "Events that ClickHouse refused for their content, dead-lettered. Alert on any increase.",
     ),
-    Spec("nealytics_insert_retries_total", "counter", "Inserts that failed and were tried again."),
+    Spec("nealytics_insert_retries_total", "counter", "Inserts that failed and were retried."),
     Spec(
         "nealytics_read_failures_total",
         "counter",
@@ -188,7 +188,7 @@ class _Number:
 
 
 class _Lease:
-    """Holds for a while and must be renewed: that of one who dies or stands still ends by itself."""
+    """Valid for a limited time unless renewed, so the lease of a process that dies or hangs expires."""
 
     def __init__(self, memory: NodeMemory, slot: int) -> None:
         self._slots = memory.metrics

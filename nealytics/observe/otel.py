@@ -76,7 +76,7 @@ current = _current.get  # None also in a request that is not sampled
 
 
 def note(name: str, value: str | int) -> None:
-    """An attribute of the span under way, if there is one."""
+    """Adds an attribute to the current span, if there is one."""
     if (span := _current.get()) is not None:
         span.note(name, value)
 
@@ -87,7 +87,7 @@ def record(error: BaseException) -> None:
 
 
 def fail(kind: str) -> None:
-    """What the span under way is about did not succeed."""
+    """Marks the operation of the current span as failed."""
     if (span := _current.get()) is not None:
         span.fail(kind)
 

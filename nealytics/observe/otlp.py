@@ -7,7 +7,7 @@ Metrics are the node's, so one process sends them: the supervisor, which outlive
 to end. They are read from the shared memory when they are sent and handed to the SDK's exporter, under the
 names that `/metrics` has.
 
-Nothing here waits for the receiver but these threads. One that is away, slow, or says no costs a line in the
+Nothing here waits for the receiver but these threads. One that is down, slow or refuses costs a line in the
 log, once a minute; what cannot be sent is lost, spans for good, metrics until the next export, since they are
 cumulative. A stop waits `otel.STOP_S`.
 
@@ -248,7 +248,7 @@ class _SpanExporter(SpanExporter):
         self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK's, without hints
 
     def close(self) -> None:
-        """What still waits or is under way is not told of any more, and counts as lost."""
+        """Spans that are still queued or being sent count as lost, and nothing more is logged about them."""
         with self._counting:
             self._closed = True
             self._count_lost(self.waiting)

@@ -88,7 +88,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def days(self) -> Days:
-        """All days that are looked at."""
+        """All days that the query reads."""
         before_ms = ((self.rolling or 0) + _MARGIN_DAYS) * DAY_MS
         return days_of(self.zone, self.selection.from_ms - before_ms, self.selection.to_ms)
 
@@ -180,7 +180,7 @@ def build_rolling_sql(params: Params, rolling: int) -> Query:
 
 def _rolling_exact(day: str, key: str, within: str, where: str, rolling: int) -> str:
     # Somebody counts from an active day up to the next one, or until `rolling` days have passed. So each day
-    # that somebody was active on is one arrival and one leave, however many days the windows have; the sum of
+    # that somebody was active on is one arrival and one leave, whatever the length of the windows; the sum of
     # all changes up to a day is its count, and a day without a change has that of the day before.
     arrivals = "arrayMap(d -> (d, 1, 0), days)"
     leaves = f"arrayMap((d, following) -> (least(d + {rolling}, following), -1, 0), days, days_after)"

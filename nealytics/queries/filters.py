@@ -106,7 +106,7 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """One condition that an event must meet. `value` is what `op` compares with, already in its type."""
+    """One condition that an event must match. `value` is what `op` compares with, already in its type."""
 
     field: Field
     op: str

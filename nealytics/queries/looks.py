@@ -1,4 +1,4 @@
-"""How far back a page is looked for: the newest day first, then the month before it, then everything older.
+"""The time window scanned for a page: the newest day first, then the month before it, then everything older.
 
 A table is ordered by event type before time, so the newest events of a tenant lie all over it, and `final`
 reads whatever a query may touch. A page nearly always lies within a day, which is a fraction of that. The

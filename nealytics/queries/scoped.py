@@ -210,7 +210,7 @@ class Fence:
         The proof needs no data: a filter that names a column which does not exist must be refused.
         """
         address = self._client.addresses.best()
-        await self._client.meet(address)
+        await self._client.verify(address)
         if address not in self._proven:
             async with self._proving:
                 if address not in self._proven:  # by the one that was here before

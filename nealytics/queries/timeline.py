@@ -1,7 +1,7 @@
 """`GET /api/v1/telemetry/timeline`: events, newest first, page by page.
 
 `ENDPOINT` declares parameters and semantics. A cursor names the last event of its page by its sort key, so
-pages neither repeat nor skip an event, however many share a millisecond. ClickHouse computes where
+pages neither repeat nor skip an event, even if many share a millisecond. ClickHouse computes where
 `query.page_bytes_max` ends a page, so that events beyond it are never sent here.
 """
 

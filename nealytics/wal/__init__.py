@@ -5,14 +5,14 @@ bytes; each has a number, its LSN: 1, 2, 3 … without gaps, for the life of the
 
     deleted ≤ cursor ≤ durable ≤ appended
 
-`deleted`: rows whose segment is gone; `cursor`: everything up to here is settled (in ClickHouse or in the
+`deleted`: rows whose segment is gone; `cursor`: everything up to here is committed (in ClickHouse or in the
 dead letter); `durable`: covered by an fdatasync that succeeded; `appended`: handed to the disk.
 
 One directory (0700) holds one log, and one process has it, by `flock` on LOCK:
 
     00000000000000000001.wal    segments, named by their first LSN; only the last one grows
     00000000000000004711.wal
-    cursor                      which rows are settled (drawn in cursor.py)
+    cursor                      which rows are committed (drawn in cursor.py)
     reserve                     space to give back when the disk is full, so that the cursor can move
     LOCK                        the holder's pid
     *.wal.<ms>.torn             a segment as found, before its unfinished end was cut; the last three
@@ -31,7 +31,7 @@ A segment is a header and frames, all little-endian:
   file or log are not valid here, and no client can forge one inside an event. `body_crc` covers lengths and
   payload, `crc` the header before it, so a length is trusted before anything that long is read.
 - `previous_crc`, `previous_first_lsn` tie a segment to the one before it, so headers alone show a missing
-  file. `cursor_lsn` is what was settled when the segment was made: a cursor that is lost is rebuilt no
+  file. `cursor_lsn` is what was committed when the segment was made: a cursor that is lost is rebuilt no
   lower than that.
 - `synced_offset`: the file was durable up to there when the frame was written. A frame that begins there is
   the first of its group. A frame without rows (flag 1) is a marker: written when the log is idle, and at
@@ -51,7 +51,7 @@ can be unfinished, at the end of the last segment, and:
   the first rows of each segment.
 
 A failed fdatasync (or EIO anywhere, or a failed sync of the directory) breaks the log for good: nothing is
-tried again, the process ends, and the next start trusts only what it can read and copy. For the same reason
+retried, the process ends, and the next start trusts only what it can read and copy. For the same reason
 no process appends to a file that another one made, and a start copies a last segment that does not end with
 a marker even if it reads well: after a failed sync the page cache shows bytes that the disk does not have.
 

@@ -1,9 +1,9 @@
-"""The cursor: how far the log's rows are settled, in one small file that is replaced as a whole.
+"""The cursor: how far the log's rows are committed, in one small file that is replaced as a whole.
 
     cursor = | magic "NealCur\\n" 8 | version u32 | count u32 | log id 16 | next_lsn u64 | durable_lsn u64
              | count × (first u64, last u64) | crc u32 |
 
-A row is *settled* when ClickHouse has it or the dead letter does. `durable_lsn` is the last row that was
+A row is *committed* when ClickHouse has it or the dead letter does. `durable_lsn` is the last row that was
 durable when the cursor was stored: a log that ends before it has lost rows, even if its files look whole.
 Version 1 has no `durable_lsn`.
 """
@@ -37,10 +37,10 @@ class Range(NamedTuple):
 
 
 class CursorState(msgspec.Struct, frozen=True):
-    """Which rows are settled.
+    """Which rows are committed.
 
-    `outstanding` are the intents that were stored but not settled: ascending, disjoint, all below `next_lsn`.
-    Every row below `next_lsn` that is in none of them is settled.
+    `outstanding` are the intents that were stored but not committed: ascending, disjoint, all below
+    `next_lsn`. Every row below `next_lsn` that is in none of them is committed.
     """
 
     next_lsn: int
@@ -48,12 +48,12 @@ class CursorState(msgspec.Struct, frozen=True):
 
     @property
     def done_lsn(self) -> int:
-        """The last row before which (and which itself) everything is settled."""
+        """The last row before which (and which itself) everything is committed."""
         return (self.outstanding[0].first if self.outstanding else self.next_lsn) - 1
 
     @property
-    def unsettled(self) -> int:
-        """Rows below `next_lsn` that are not settled."""
+    def uncommitted(self) -> int:
+        """Rows below `next_lsn` that are not committed."""
         return sum(last - first + 1 for first, last in self.outstanding)
 
     def problem(self) -> str:

@@ -1,7 +1,7 @@
 """Looking into a log from outside: read-only, without its lock, while a server runs or after.
 
 The server may append, begin a segment or delete one meanwhile. So the size of each file is taken first and
-nothing behind it is looked at, and a file that has gone since it was listed was settled.
+nothing beyond it is read, and a file that has gone since it was listed was committed.
 """
 
 import re
@@ -28,7 +28,7 @@ class Summary(msgspec.Struct, frozen=True):
     bytes: int
     first_lsn: int | None  # of the oldest row on disk
     last_lsn: int  # 0 = none yet
-    cursor_lsn: int | None  # everything up to here is settled
+    cursor_lsn: int | None  # everything up to here is committed
     next_lsn: int | None  # no batch holds this row yet
     outstanding: tuple[Range, ...]  # batches that may be with ClickHouse
     waiting: int | None
@@ -87,7 +87,7 @@ def inspect(files: Files, directory: Path) -> Summary:
         cursor_lsn=state.done_lsn if state else None,
         next_lsn=state.next_lsn if state else None,
         outstanding=state.outstanding if state else (),
-        waiting=max(0, last_lsn - state.next_lsn + 1) + state.unsettled if state else None,
+        waiting=max(0, last_lsn - state.next_lsn + 1) + state.uncommitted if state else None,
         oldest_waiting_ms=oldest_ms,
         problems=tuple(problems),
     )
@@ -97,7 +97,7 @@ def verify(files: Files, directory: Path) -> Iterator[Finding]:
     """Reads every byte of a log and yields what is wrong, or worth a remark, file by file."""
     problems: list[str] = []
     # A server that moves the cursor meanwhile: what the earlier one says was written is in the files that are
-    # loaded after it, and what the later one does not call settled has not been deleted before.
+    # loaded after it, and what the later one does not count as committed has not been deleted before.
     earlier = _load_cursor(files, directory, [])
     segments = _load_all(files, directory, problems)
     stored = _load_cursor(files, directory, problems)
@@ -117,7 +117,7 @@ def verify(files: Files, directory: Path) -> Iterator[Finding]:
             scan = _scan(files, found)
         except FileNotFoundError:
             last_crc = None
-            continue  # settled and deleted meanwhile
+            continue  # committed and deleted meanwhile
         except (LogDamaged, OSError) as error:
             yield Finding(True, str(error))
             last_crc, next_lsn = None, found.first_lsn
@@ -203,7 +203,7 @@ def _appended_ms(files: Files, segments: Sequence[Segment], lsn: int, problems: 
     try:
         return reader.appended_ms(segments, lsn)
     except (FileNotFoundError, IndexError):
-        return None  # settled and deleted meanwhile
+        return None  # committed and deleted meanwhile
     except (LogDamaged, OSError) as error:
         problems.append(str(error))
         return None

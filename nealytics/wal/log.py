@@ -73,7 +73,7 @@ class _Group:
 
 
 class Log:
-    """Rows in, LSNs out; rows back in the order of their LSNs; a cursor that says which are settled.
+    """Rows in, LSNs out; rows back in the order of their LSNs; a cursor that says which are committed.
 
     Make one with `open`. LSNs begin at 1 and have no gaps. Always `deleted ≤ cursor ≤ durable ≤ appended`.
     After a write or sync that failed, `broken` is set for good and `on_broken` is called once: the process
@@ -129,7 +129,7 @@ class Log:
         self._free_bytes_at = float("-inf")
         self._cursor_lock = asyncio.Lock()
         self._recorded_lsn = self.durable_lsn  # what the stored cursor says was durable
-        self._settle()
+        self._note_committed()
         self._check()
         self._flusher = self._loop.create_task(self._flush_for_ever(), name="wal flusher")
 
@@ -152,7 +152,8 @@ class Log:
         """
         metrics = metrics or Metrics.private()
         bytes_max = config.bytes_max if bytes_max is None else bytes_max
-        # Space comes back a segment at a time: with few large ones a small log would be full while settled.
+        # Space is freed a segment at a time: with few large segments, a small log would be full although all
+        # of its rows are committed.
         segment_bytes_max = min(config.segment_bytes_max, bytes_max // 4)
         reading = ThreadPoolExecutor(1, "wal-read")
         loop = asyncio.get_running_loop()
@@ -184,7 +185,7 @@ class Log:
 
     @property
     def cursor_lsn(self) -> int:
-        """The row up to which everything is settled."""
+        """The row up to which everything is committed."""
         return self.cursor.done_lsn
 
     @property
@@ -193,12 +194,12 @@ class Log:
 
     @property
     def waiting(self) -> int:
-        """Rows that are durable and not settled."""
-        return self.durable_lsn - (self.cursor.next_lsn - 1) + self.cursor.unsettled
+        """Rows that are durable and not committed."""
+        return self.durable_lsn - (self.cursor.next_lsn - 1) + self.cursor.uncommitted
 
     @property
     def bytes_used(self) -> int:
-        """Size of all segments, those included that are kept after they were settled."""
+        """Size of all segments, those included that are kept after they were committed."""
         return self._older_bytes + self._writer.active.bytes
 
     @property
@@ -329,7 +330,7 @@ class Log:
                 )
             await self._replace_cursor(state, self._write_cursor_with_reserve)
             self.cursor = state
-            self._settle()
+            self._note_committed()
             self._check()
             self.oldest_waiting_ms = await self._find_oldest()
             await self._delete(self._expired())
@@ -379,28 +380,28 @@ class Log:
         except (LogDamaged, OSError):
             return self.oldest_waiting_ms  # only a number for people; whoever reads the rows gets the error
 
-    # Deletion. Only here, and only whole segments, settled ones, never the active one.
+    # Deletion. Only here, and only whole segments, committed ones, never the active one.
 
-    def _settled(self) -> list[Segment]:
+    def _committed(self) -> list[Segment]:
         done = self.cursor_lsn
         segments = self._segments
         return [old for old, following in pairwise(segments) if following.first_lsn - 1 <= done]
 
-    def _settle(self) -> None:
+    def _note_committed(self) -> None:
         now = self._clock_ms()
-        for segment in self._settled():
-            if segment.settled_ms is None:
-                segment.settled_ms = now
+        for segment in self._committed():
+            if segment.committed_ms is None:
+                segment.committed_ms = now
 
     def _expired(self) -> list[Segment]:
-        """Settled segments that keep_hours and keep_bytes do not ask to keep, oldest first."""
-        settled = self._settled()
-        kept_bytes = sum(segment.bytes for segment in settled)
+        """Committed segments that keep_hours and keep_bytes do not ask to keep, oldest first."""
+        committed = self._committed()
+        kept_bytes = sum(segment.bytes for segment in committed)
         expired_ms = self._clock_ms() - self._config.keep_hours * 3_600_000
         expired = []
-        for segment in settled:
-            assert segment.settled_ms is not None
-            if kept_bytes <= self._config.keep_bytes and segment.settled_ms > expired_ms:
+        for segment in committed:
+            assert segment.committed_ms is not None
+            if kept_bytes <= self._config.keep_bytes and segment.committed_ms > expired_ms:
                 break
             expired.append(segment)
             kept_bytes -= segment.bytes
@@ -422,7 +423,7 @@ class Log:
             try:
                 self._files.unlink(segment.path)
             except OSError as error:
-                logger.warning("wal: %s is settled but could not be deleted: %s", segment.path, error)
+                logger.warning("wal: %s is committed but could not be deleted: %s", segment.path, error)
 
     # Room
 
@@ -449,10 +450,10 @@ class Log:
         return ""
 
     def _reclaimable_bytes(self) -> int:
-        older = sum(segment.bytes for segment in self._settled())
-        return older + (self._writer.active.bytes if self._active_is_settled() else 0)
+        older = sum(segment.bytes for segment in self._committed())
+        return older + (self._writer.active.bytes if self._active_is_committed() else 0)
 
-    def _active_is_settled(self) -> bool:
+    def _active_is_committed(self) -> bool:
         return self._writer.has_rows and self.cursor_lsn == self.durable_lsn
 
     async def _make_room(self, needed: int) -> None:
@@ -460,11 +461,11 @@ class Log:
         if not self._shortage(needed):
             self._free_bytes -= needed  # until it is asked again
             return
-        if self._active_is_settled():
+        if self._active_is_committed():
             # Otherwise a log whose limit is small could stay full of rows that nobody waits for.
             await self._in_writing_thread(lambda: self._writer.rotate(self.cursor_lsn))
-        self._settle()
-        await self._delete(self._settled())
+        self._note_committed()
+        await self._delete(self._committed())
         if shortage := self._shortage(needed):
             self._refused_bytes = needed
             raise LogFull(shortage)
@@ -506,7 +507,7 @@ class Log:
             try:
                 await self._write(group)
             except LogFull:
-                if not (kept := self._settled()):
+                if not (kept := self._committed()):
                     raise
                 await self._delete(kept)
                 await self._write(group)
@@ -699,8 +700,8 @@ def _start(
         recovered, writer = _start_once(files, directory, segment_bytes_max, clock_ms)
     except LogFull:
         # A start must work on a full disk: sending to ClickHouse what is in the log is what makes room.
-        logger.warning("wal: %s: the disk is full; settled segments and the reserve are deleted", directory)
-        recovery.release_settled(files, directory)
+        logger.warning("wal: %s: the disk is full; committed segments and the reserve are deleted", directory)
+        recovery.release_committed(files, directory)
         if files.exists(directory / _RESERVE):
             files.unlink(directory / _RESERVE)
         return _start_once(files, directory, segment_bytes_max, clock_ms)

@@ -159,7 +159,7 @@ class Reader:
         lsn = first_lsn
         at = index_of(segments, lsn)
         if at < 0:
-            raise IndexError(f"row {lsn} was settled and deleted")
+            raise IndexError(f"row {lsn} was committed and deleted")
         while lsn <= durable_lsn and at < len(segments):
             segment = segments[at]
             last_lsn = segments[at + 1].first_lsn - 1 if at + 1 < len(segments) else durable_lsn
@@ -194,7 +194,7 @@ class Reader:
         """When the frame that holds row `lsn` was written. Only headers are read."""
         at = index_of(segments, lsn)
         if at < 0:
-            raise IndexError(f"row {lsn} was settled and deleted")
+            raise IndexError(f"row {lsn} was committed and deleted")
         return self._seek(segments[at], lsn, segments[at].bytes)[1].appended_ms
 
     def close(self) -> None:

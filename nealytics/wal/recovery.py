@@ -89,10 +89,10 @@ def scan(reader: SegmentReader, size: int) -> Scan:
 def describe_torn(found: Scan) -> str:
     """What is known of the end of the last segment, and what is not."""
     return (
-        f"byte {found.end}: the last {found.size - found.end} bytes are no whole frame; the rows before "
-        f"them, up to {found.next_lsn - 1}, are. If power or the process failed during a write, these bytes "
-        "are that write, and it was not acknowledged; if not, the file was truncated or damaged, and "
-        "acknowledged events may be missing"
+        f"byte {found.end}: the last {found.size - found.end} bytes are an incomplete frame; the rows "
+        f"before them, up to {found.next_lsn - 1}, are complete. If power or the process failed during a "
+        "write, these bytes are that write, and it was not acknowledged; if not, the file was truncated or "
+        "damaged, and acknowledged events may be missing"
     )
 
 
@@ -137,7 +137,9 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
         _report_rebuilt(files, directory, names, segments, state, rebuilt_because, clock_ms)
     torn_tails = 0
     for path in headless:
-        logger.warning("wal: %s has no whole header; a start was interrupted, it held no rows", path)
+        logger.warning(
+            "wal: %s has an incomplete header; a start was interrupted, and the file has no rows", path
+        )
         _keep_aside(files, path, clock_ms)
         files.unlink(path)
         torn_tails += 1
@@ -163,8 +165,8 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
     return Recovered(log_id, segments, state, next_lsn, last.first_lsn, previous_crc, torn_tails, rebuilt)
 
 
-def release_settled(files: Files, directory: Path) -> None:
-    """Deletes the segments that are kept although all of their rows are settled: the disk is full."""
+def release_committed(files: Files, directory: Path) -> None:
+    """Deletes the segments that are kept although all of their rows are committed: the disk is full."""
     with _errors_of_the_disk(directory):
         stored, _ = _load_cursor(files, directory)
         segments, _ = load_segments(files, directory, files.names(directory))
@@ -212,10 +214,10 @@ def check_chain(directory: Path, segments: Sequence[Segment], done_lsn: int, nex
     if segments[0].first_lsn > done_lsn + 1:
         raise LogDamaged(
             f"wal: {segments[0].path}: byte 0: the first segment begins with row {segments[0].first_lsn}, "
-            f"but rows from {done_lsn + 1} on are not settled; {WHAT_TO_DO}"
+            f"but rows from {done_lsn + 1} on are not committed; {WHAT_TO_DO}"
         )
     for before, after in pairwise(segments):
-        # Unlinks of settled segments may reach the disk in any order, so a hole among them is no damage.
+        # Unlinks of committed segments may reach the disk in any order, so a hole among them is no damage.
         if after.header.previous_first_lsn != before.first_lsn and after.first_lsn > done_lsn + 1:
             raise LogDamaged(
                 f"wal: {after.path}: byte 0: the segment before it, "

@@ -27,7 +27,7 @@ class SegmentHeader(NamedTuple):
     log_id: UUID
     first_lsn: int  # of the first row, once there is one
     previous_first_lsn: int  # names the segment before this one; 0 if there was none
-    cursor_lsn: int  # everything up to here was settled when the segment was made
+    cursor_lsn: int  # everything up to here was committed when the segment was made
     created_ms: int
 
     def encode(self) -> bytes:
@@ -52,7 +52,7 @@ class Segment:
     header: SegmentHeader
     seed: int  # of the CRCs of its frames: the CRC of its header
     bytes: int  # durable length; what lies behind it is nobody's business yet
-    settled_ms: int | None = None  # since when this process has known all of its rows to be settled
+    committed_ms: int | None = None  # since when this process has known all of its rows to be committed
 
     @property
     def first_lsn(self) -> int:

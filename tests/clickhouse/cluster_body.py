@@ -60,7 +60,7 @@ class InProcess:
         self.addresses = Addresses(("in-process",))
         self.damaged: dict[str, str] = {}
 
-    async def meet(self, address: Address) -> None:
+    async def verify(self, address: Address) -> None:
         pass
 
     def read_at(self, address: Address) -> None:

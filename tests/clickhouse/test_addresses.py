@@ -224,13 +224,13 @@ async def test_a_replica_whose_tables_are_made_anew_is_believed_and_the_others_a
     async with replicas.client() as client:
         await client.insert(SQL, row(1), token="t1")
         a, b = client.addresses.all
-        await client.meet(b)
+        await client.verify(b)
         for fake in (replicas.a, replicas.b):
             plain_at(fake)
         client.addresses.failed(a)
         replicas.now += COOL_DOWN_S
         await client.insert(SQL, row(2), token="t2")
-        await client.meet(b)
+        await client.verify(b)
         assert a.identity == b.identity != ""
 
 
@@ -266,7 +266,7 @@ async def test_a_replica_that_hangs_holds_up_a_batch_for_a_moment_each_time_and_
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ):
     """Frozen, or behind a firewall that swallows: it takes connections and never answers."""
-    monkeypatch.setattr(client_module, "MEET_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(client_module, "VERIFY_TIMEOUT_S", 0.5)
     ends: list[asyncio.StreamWriter] = []
 
     async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -626,7 +626,7 @@ class FakeCluster:
         self.addresses = Addresses(("http://a",))
         self.failing: ClickHouseError | None = None  # what the second address says
 
-    async def meet(self, address: Address) -> None:
+    async def verify(self, address: Address) -> None:
         if self.failing and address is self.addresses.all[-1]:
             raise self.failing
 

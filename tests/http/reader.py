@@ -203,7 +203,7 @@ class FailingClient:
         self.damaged: dict[str, str] = {}
         self.addresses = Addresses(("http://failing",))
 
-    async def meet(self, address: Address) -> None:
+    async def verify(self, address: Address) -> None:
         pass
 
     def read_at(self, address: Address) -> None:

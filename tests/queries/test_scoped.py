@@ -56,7 +56,7 @@ class RecordingClient:
         self.settings.append(dict(settings))
         return []
 
-    async def meet(self, address: Address) -> None:
+    async def verify(self, address: Address) -> None:
         if address.url in self.strangers:
             raise NotAReplica(f"{address.url} is no replica")
 

@@ -41,7 +41,7 @@ def test_a_cursor_of_version_1_knows_only_of_the_rows_that_were_in_a_batch(tmp_p
 def test_done_is_what_lies_before_the_first_outstanding_row(
     state: CursorState, done_lsn: int, unsettled: int
 ):
-    assert (state.done_lsn, state.unsettled) == (done_lsn, unsettled)
+    assert (state.done_lsn, state.uncommitted) == (done_lsn, unsettled)
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ async def test_an_unfinished_write_is_a_remark(tmp_path: Path):
     assert damage(tmp_path) == []
     (remark,) = remarks(tmp_path)
     assert (
-        f"{last.name}: byte {size - 52}: the last 51 bytes are no whole frame; the rows before them, up to 1"
-        in remark
+        f"{last.name}: byte {size - 52}: the last 51 bytes are an incomplete frame; the rows before them, "
+        "up to 1" in remark
     )
     assert "it was not acknowledged; if not, the file was truncated or damaged" in remark
 

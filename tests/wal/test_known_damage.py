@@ -108,7 +108,7 @@ async def test_rubbish_behind_the_last_frame_is_cut_and_kept_aside(
     async with opened(tmp_path / "log") as log:
         assert await read_all(log) == ROWS
     assert (
-        f"byte {size}: the last 300 bytes are no whole frame; the rows before them, up to 12, are"
+        f"byte {size}: the last 300 bytes are an incomplete frame; the rows before them, up to 12, are"
         in caplog.text
     )
     assert "if not, the file was truncated or damaged, and acknowledged events may be missing" in caplog.text
@@ -233,7 +233,7 @@ async def test_a_missing_segment_is_refused(tmp_path: Path):
 async def test_a_missing_first_segment_is_refused(tmp_path: Path):
     await write(tmp_path, [[bytes(500)]] * 3, segment_bytes_max=700)
     segments(tmp_path)[0].unlink()
-    await refused(tmp_path, r"the first segment begins with row 2, but rows from 1 on are not settled")
+    await refused(tmp_path, r"the first segment begins with row 2, but rows from 1 on are not committed")
 
 
 async def test_a_missing_last_segment_is_refused_if_the_cursor_knows_of_it(tmp_path: Path):

@@ -90,7 +90,8 @@ REPLICATED_WINDOW = "replicated_deduplication_window"
 REPLICATED_WINDOW_S = "replicated_deduplication_window_seconds"
 # ClickHouse's default is an hour, and a node may be cut off for a weekend.
 DEDUPLICATION_WINDOW_S = 7 * 86_400
-# By tenant and never at random: copies of an event must meet in one shard, for `final` works within a shard.
+# By tenant and never at random: all copies of an event must be in one shard, because `final` works within a
+# shard.
 SHARDING_KEY = "cityHash64(project_id, tenant_id)"
 # Without {uuid}, so that a replica that is added later finds the others.
 _REPLICA = "'/clickhouse/tables/{database}/{table}/{shard}', '{replica}'"

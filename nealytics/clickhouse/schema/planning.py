@@ -95,7 +95,7 @@ def plan(
 
 def plan_cluster(local: Table, everywhere: list[Table], distributed: Table, config: ClickHouseConfig) -> Plan:
     """What brings the tables of a cluster up to date. Settings are each host's own, so those of all hosts
-    (`everywhere`) are looked at; columns and indexes travel with the replication."""
+    (`everywhere`) are compared; columns and indexes travel with the replication."""
     steps: dict[str, str] = {}
     remarks: dict[str, None] = {}
     retention = decide([table.retention for table in (local, *everywhere)], config.retention_days)

@@ -70,7 +70,7 @@ async def check_addresses(client: ClickHouseClient) -> None:
     One that cannot say so now is asked before its first use."""
     for address in client.addresses.all:
         try:
-            await client.meet(address)
+            await client.verify(address)
         except NotAReplica as error:
             raise ConfigError(f"schema: {error.message}") from error
         except ClickHouseError as error:

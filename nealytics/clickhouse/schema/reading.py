@@ -47,7 +47,7 @@ class Table:
     columns: dict[str, str]  # name → type
     defaults: dict[str, str] = field(default_factory=dict)  # name → expression, of the columns that have one
     indexes: frozenset[str] = frozenset()  # names of those that skip granules
-    # Columns that are being written for old rows, or were and still have the default of before (`Column`);
+    # Columns that are being written for old rows, or were and still have the previous default (`Column`);
     # and whether that has ended.
     written: dict[str, bool] = field(default_factory=dict)
     by_hand_days: float | None = None  # what a TTL written by hand keeps for certain, if that can be told

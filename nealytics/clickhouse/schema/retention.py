@@ -123,7 +123,7 @@ def days_of(ttl: str) -> int | None:
 def deleting_expressions(ttl: str) -> list[str]:
     """The times at which a TTL deletes events, as SQL.
 
-    WHERE is left out, as if all events met it. GROUP BY stays in, and is not valid SQL there.
+    WHERE is left out, as if it matched all events. GROUP BY stays in, and is not valid SQL there.
     """
     elements = [element for element in _elements(ttl) if not _DELETES_NOTHING.search(element)]
     return [_CONDITION.sub("", element, count=1) for element in elements]
