@@ -30,7 +30,7 @@ def test_a_cursor_of_version_1_knows_only_of_the_rows_that_were_in_a_batch(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("state", "done_lsn", "unsettled"),
+    ("state", "done_lsn", "uncommitted"),
     [
         (CursorState(1), 0, 0),
         (CursorState(10), 9, 0),
@@ -39,9 +39,9 @@ def test_a_cursor_of_version_1_knows_only_of_the_rows_that_were_in_a_batch(tmp_p
     ],
 )
 def test_done_is_what_lies_before_the_first_outstanding_row(
-    state: CursorState, done_lsn: int, unsettled: int
+    state: CursorState, done_lsn: int, uncommitted: int
 ):
-    assert (state.done_lsn, state.uncommitted) == (done_lsn, unsettled)
+    assert (state.done_lsn, state.uncommitted) == (done_lsn, uncommitted)
 
 
 @pytest.mark.parametrize(
