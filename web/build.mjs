@@ -7,7 +7,7 @@ const out = process.argv[2] ?? "../nealytics/web";
 mkdirSync(out, { recursive: true });
 const { metafile } = await build({
   metafile: true,
-  entryPoints: { embed: "src/embed.ts", "embed-page": "src/embed-page.ts" },
+  entryPoints: { embed: "src/embed.ts", "embed-page": "src/embed-page.ts", "home-page": "src/home-page.ts" },
   outdir: out,
   bundle: true,
   minify: true,
@@ -40,7 +40,7 @@ const packages = Object.keys(metafile.inputs).flatMap((path) => /node_modules\/(
 const notices = [...new Set(packages)].sort().map((name) => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, "utf8").trim()}\n`);
 writeFileSync(`${out}/LICENSES.txt`, notices.join(`\n${"-".repeat(80)}\n\n`));
 for (const name of ["embed.html", "home.html", "embed-page.css"]) copyFileSync(`pages/${name}`, `${out}/${name}`);
-for (const name of ["embed.js", "embed-page.js"]) {
+for (const name of ["embed.js", "embed-page.js", "home-page.js"]) {
   const bytes = readFileSync(`${out}/${name}`);
   console.log(`${name}: ${bytes.length} bytes, ${gzipSync(bytes, { level: 9 }).length} compressed`);
 }

@@ -223,7 +223,7 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 class WebConfig(_Table, frozen=True):
     pages: bool = True  # serve / and /embed; /embed.js is served in any case
-    frame_ancestors: tuple[str, ...] = ()  # origins whose pages may show /embed in a frame
+    frame_ancestors: tuple[str, ...] = ()  # origins, beside its own, whose pages may show /embed in a frame
 
 
 class ObserveConfig(_Table, frozen=True):

@@ -196,7 +196,8 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
             response = error_response(
                 500, "internal_error", "something went wrong here", "It is in the server's log; try again."
             )
-        response.headers.update(answer_headers())
+        for name, value in answer_headers().items():
+            response.headers.setdefault(name, value)  # a page has its own
         if is_api:
             cors.apply(request, response)
         return response

@@ -65,11 +65,38 @@ def test_a_frame_tells_its_height_and_asks_for_a_token(site: Site, opened: Open,
     until(lambda: frame.locator('section[aria-busy="true"]').count() == 0)
 
 
-def test_the_front_page_says_what_this_is(site: Site, opened: Open):
+def test_the_layout_is_what_the_address_says(site: Site, opened: Open):
+    layout = "layout=figures,top:meta:plan,nothing,timeseries:event_type,funnel&funnel=signup,upgrade"
+    page = opened(
+        f"{site.node.url}/embed?{layout}#token={token(demo.PROJECT, 'acme')}",
+        expected=('layout has "nothing"',),
+    )
+    wait_for(page)
+    names = page.locator("nealytics-dashboard").evaluate(
+        "(e) => [...e.children].map((child) => child.localName)"
+    )
+    assert names == [f"nealytics-{name}" for name in ("figures", "top", "timeseries", "funnel")]
+    page.locator("nealytics-top .row", has_text="starter").wait_for()
+    page.locator("nealytics-timeseries .legend", has_text="page_view").wait_for()
+    assert page.locator("nealytics-funnel li").count() == 2
+
+
+def test_the_front_page_says_what_this_is_and_that_it_is_ready(site: Site, opened: Open):
     page = opened(site.node.url + "/")
     assert page.get_by_role("heading").inner_text() == "Nealytics"
+    page.locator('.state[data-state="ready"]', has_text="Ready").wait_for()
+    assert page.locator(".reasons li").count() == 0
     for name in ("ready", "embed", "openapi.json"):
         assert site.node.request("GET", f"/{name}")[0] == 200
+
+
+def test_the_front_page_says_what_is_not_ready(tmp_path: Path, opened: Open):
+    with Node(tmp_path, clickhouse="http://127.0.0.1:1") as node:
+        node.wait_ready("/ready/ingest")
+        page = opened(node.url + "/", expected=("503",))
+        page.locator('.state[data-state="not-ready"]', has_text="Takes events").wait_for()
+        assert "127.0.0.1:1" in page.locator(".reasons").inner_text()
+        page.context.close()
 
 
 def test_pages_can_be_switched_off_and_the_script_stays(tmp_path: Path):

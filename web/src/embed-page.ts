@@ -2,6 +2,10 @@
  * `/embed`: the dashboard as a page of its own, for an iframe or a link.
  *
  *     /embed?theme=dark&tz=Europe/Berlin&lang=de&range=7d&funnel=signup,paid#token=<JWT>
+ *     /embed?layout=figures,timeseries:event_type,top:meta:plan,funnel&funnel=signup,paid#token=<JWT>
+ *
+ * `layout` names the elements to show, in their order; behind a colon is what `top` and `timeseries` are by, and the
+ * event of `paths`.
  *
  * The token leaves the address at once, and history with it. In a frame the page tells the parent its height, and
  * that it needs a token; the parent answers with a token. Messages are taken from the parent only, and the node
@@ -11,10 +15,15 @@
  *     from the parent   {nealytics: "token", token}   {nealytics: "theme", theme}
  */
 
-import { NealyticsDashboard } from "./embed.ts";
+import type { NealyticsDashboard } from "./embed.ts";
 
 const PARAMETERS = ["theme", "tz", "lang", "range", "compare", "filter", "funnel"] as const;
 const TOKEN_WAIT_MS = 10_000;
+/** What `layout` may name, and the attribute that stands behind a colon. */
+const ELEMENTS: Readonly<Record<string, string | undefined>> = {
+  figures: "", timeseries: "group-by", top: "dimension", properties: "", funnel: "", retention: "", sessions: "",
+  paths: "event", active: "", timeline: "", live: "", heatmap: "",
+};
 
 const framed = window.parent !== window;
 const parameters = new URLSearchParams(location.search);
@@ -28,6 +37,7 @@ function tokenOfAddress(): string {
   return found;
 }
 
+let dashboard: NealyticsDashboard | undefined;
 let deliver: ((token: string) => void) | undefined;
 
 function getToken(): Promise<string> {
@@ -55,28 +65,43 @@ window.addEventListener("message", (event: MessageEvent<{ nealytics?: unknown; t
     if (deliver) deliver(given);
     else {
       token = given;
-      dashboard.page.renew();
+      dashboard?.page.renew();
     }
     deliver = undefined;
   }
 });
+
+// Only now, so that neither the token in the address nor a message waits for this script to arrive.
+await import("./embed.ts");
 
 // Another link, opened in the same tab.
 window.addEventListener("hashchange", () => {
   if (!new URLSearchParams(location.hash.slice(1)).has("token")) return;
   token = tokenOfAddress();
   start();
-  dashboard.page.renew();
+  shown.page.renew();
 });
 
-const dashboard = document.createElement("nealytics-dashboard") as NealyticsDashboard;
+const shown = (dashboard = document.createElement("nealytics-dashboard") as NealyticsDashboard);
 for (const name of PARAMETERS) {
   const value = parameters.get(name);
   if (value === null) continue;
   if (name === "theme") document.documentElement.dataset["theme"] = value;
   else if (name === "lang") document.documentElement.lang = value;
-  else if (name === "filter") dashboard.filter = parameters.getAll("filter").join("\n");
-  else dashboard.setAttribute(name, value);
+  else if (name === "filter") shown.filter = parameters.getAll("filter").join("\n");
+  else shown.setAttribute(name, value);
+}
+for (const part of (parameters.get("layout") ?? "").split(",").filter(Boolean)) {
+  const [, name = "", value] = /^([^:]*)(?::(.*))?$/s.exec(part.trim()) ?? [];
+  const attribute = Object.hasOwn(ELEMENTS, name) ? ELEMENTS[name] : undefined;
+  if (attribute === undefined) {
+    console.error(`nealytics: layout has "${name}"; write some of ${Object.keys(ELEMENTS).join(", ")}, separated by commas`);
+    continue;
+  }
+  const element = document.createElement(`nealytics-${name}`);
+  if (attribute && value) element.setAttribute(attribute, value);
+  if (name === "funnel") element.setAttribute("steps", parameters.get("funnel") ?? "");
+  shown.append(element);
 }
 const RTL = ["ar", "fa", "he", "ur"];
 if (RTL.includes(document.documentElement.lang.split("-")[0] ?? "")) document.documentElement.dir = "rtl";
@@ -86,9 +111,9 @@ if (token || framed) start();
 else explain();
 
 function start(): void {
-  if (dashboard.isConnected) return;
-  dashboard.getToken = getToken;
-  main.replaceChildren(dashboard);
+  if (shown.isConnected) return;
+  shown.getToken = getToken;
+  main.replaceChildren(shown);
   new ResizeObserver(() => tell({ nealytics: "height", px: Math.ceil(main.getBoundingClientRect().height) })).observe(main);
 }
 
