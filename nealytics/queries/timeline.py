@@ -28,8 +28,8 @@ CURSOR_CHARS_MAX = 4_096
 
 PARAMETERS = (
     limit_of("events"),
-    Parameter(name="before", kind="instant", description="Only events strictly older than this instant."),
-    Parameter(name="after", kind="instant", description="Only events strictly newer than this instant."),
+    Parameter(name="before", kind="instant", description="Only events strictly older than this timestamp."),
+    Parameter(name="after", kind="instant", description="Only events strictly newer than this timestamp."),
     Parameter(
         name="cursor",
         kind="cursor",
