@@ -55,7 +55,7 @@ class Page:
         self.answer = answer
         self.last_id = ""
 
-    async def message(self, timeout_s: float = 15.0) -> Message:
+    async def message(self, timeout_s: float = 120.0) -> Message:
         """The next one. Raises `TimeoutError`, and `EOFError` at the end of the stream."""
         message = Message()
         async with asyncio.timeout(timeout_s):
@@ -71,7 +71,7 @@ class Page:
                     message.comments += 1
         raise EOFError
 
-    async def events(self, count: int, timeout_s: float = 30.0) -> list[dict[str, Any]]:
+    async def events(self, count: int, timeout_s: float = 240.0) -> list[dict[str, Any]]:
         """So many events, whatever comes between them; fewer if they do not come in time."""
         found: list[dict[str, Any]] = []
         deadline = time.monotonic() + timeout_s
