@@ -25,6 +25,7 @@ import msgspec
 
 from nealytics.auth.scope import Scope
 from nealytics.cli.options import config_option
+from nealytics.clickhouse import native
 from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, Setting, endpoint_of
 from nealytics.clickhouse.embedded import engine_dir, running_engine
@@ -36,7 +37,7 @@ from nealytics.errors import NealyticsError, Refused
 from nealytics.queries import export, export_end
 from nealytics.queries.export import Params, Slice
 from nealytics.queries.filters import Selection
-from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, Bound, instant_ms
+from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, Bound, instant_ms, iso_utc
 from nealytics.queries.scoped import Events, limit_settings, projects
 
 log = logging.getLogger("nealytics.export")
@@ -55,6 +56,8 @@ _RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 # A slice is received as a whole before any of it is written; beyond this, in a temporary file.
 _SLICE_MEMORY_BYTES_MAX = 64 * 1024**2
 _COPY_BYTES = 1024**2
+# Behind the footer, without which nothing of the file can be read.
+_PARQUET_END = b"PAR1"
 
 
 def _instant(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -277,31 +280,50 @@ async def _receive(
     whole: "IO[bytes] | tempfile.SpooledTemporaryFile[bytes]",
 ) -> int:
     """Fills `whole` with a slice; how many events it has."""
+
+    async def expected() -> int:
+        ((count,),) = await events.rows(export.slice_count_sql(params, part))
+        return int(count)
+
     try:
         count = await _copied(pieces, whole, params.format)
+        if asker.is_remote:
+            _check_count(count, await asker.ask(expected), part)
     except ClickHouseUnavailable as error:
-        # The slice broke off. Nothing of it is written yet, so it can be fetched again.
+        # The slice is not complete. Nothing of it is written yet, so it can be fetched again.
         log.warning("export: %s; asking for the slice again", error)
 
         async def again() -> int:
             whole.seek(0)
             whole.truncate()
+            # Counted first: what is committed from here on may be in the slice or not.
+            least = await expected()
             stream = events.stream(
                 export.slice_sql(params, part), export.OUTPUT_FORMATS[params.format], export.SETTINGS
             )
             async with stream as pieces:
-                return await _copied(pieces, whole, params.format)
+                count = await _copied(pieces, whole, params.format)
+            _check_count(count, least, part)
+            return count
 
         count = await asker.ask(again)
-    if params.format == "native":
-        ((count,),) = await asker.ask(lambda: events.rows(export.slice_count_sql(params, part)))
     return count
+
+
+def _check_count(count: int, least: int, part: Slice) -> None:
+    """A proxy may end an answer that broke off as if it were whole. Raises `ClickHouseUnavailable`."""
+    if count < least:
+        raise ClickHouseUnavailable(
+            f"{count:,} of {least:,} events from {iso_utc(part.from_ms)} to {iso_utc(part.to_ms)} arrived, "
+            "and the answer looked complete: a proxy on the way to ClickHouse cuts answers"
+        )
 
 
 async def _copied(
     pieces: AsyncIterator[bytes], into: "IO[bytes] | tempfile.SpooledTemporaryFile[bytes]", form: str
 ) -> int:
-    """How many events were in the pieces; 0 of a format that has no lines."""
+    """How many events were in the pieces; 0 of Parquet. Raises `ClickHouseUnavailable` if they end too early
+    for their format."""
     counter = export_end.Counter(form)
     async for piece in pieces:
         try:
@@ -313,7 +335,21 @@ async def _copied(
                 "directory on a larger disk"
             ) from error
         counter.feed(piece)
+    try:
+        if form == "native":
+            return native.rows_in(into)
+        if form == "parquet" and _last_bytes(into, len(_PARQUET_END)) != _PARQUET_END:
+            raise EOFError
+    except EOFError:
+        raise ClickHouseUnavailable(
+            f"the {form} answer ends in the middle: a proxy on the way to ClickHouse cuts answers"
+        ) from None
     return counter.events
+
+
+def _last_bytes(file: "IO[bytes] | tempfile.SpooledTemporaryFile[bytes]", count: int) -> bytes:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - count))
+    return file.read()
 
 
 def _too_large(error: NealyticsError) -> bool:
@@ -327,6 +363,8 @@ class _Asker:
     def __init__(self, client: ClickHouseClient) -> None:
         self._client = client
         self._begun = False
+        # Whether a proxy may be on the way.
+        self.is_remote = not client.endpoint.unix_socket
 
     async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
         for delay_s in _RETRY_DELAYS_S:

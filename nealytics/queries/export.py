@@ -30,6 +30,8 @@ CONTENT_TYPES: Final = {
 # for `nealytics export` alone: the columns that an INSERT names, as they are stored.
 OUTPUT_FORMATS: Final = {"ndjson": "TabSeparatedRaw", "csv": "CSV", "parquet": "Parquet", "native": "Native"}
 
+_DICTIONARIES: Final = ("project_id", "event_type")
+
 FIELDS: Final = tuple(event_text.FIELDS)
 CSV_HEADER: Final = (",".join(f'"{name}"' for name in FIELDS) + "\r\n").encode()
 
@@ -160,7 +162,11 @@ def slice_sql(params: Params, part: Slice) -> Query:
         case "csv":
             select = event_text.columns_sql(FIELDS)
         case _:
-            select = ", ".join(INSERT_COLUMNS[ROW_FORMAT])
+            # Without dictionaries, so that `clickhouse.native` can count the rows. An INSERT takes both.
+            select = ", ".join(
+                f"CAST(events.{name}, 'String') AS {name}" if name in _DICTIONARIES else name
+                for name in INSERT_COLUMNS[ROW_FORMAT]
+            )
     where, values = _of_slice(params, part)
     return Query(f"SELECT {select} FROM events WHERE {where} ORDER BY events.timestamp", values)
 
