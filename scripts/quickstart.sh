@@ -1,23 +1,27 @@
 #!/usr/bin/env bash
 # From a fresh clone to a running Nealytics with its own ClickHouse, in one command and without root.
 #
-#   scripts/quickstart.sh [--stop-after]      PORT=5000  DIRECTORY=quickstart
+#   scripts/quickstart.sh [--demo] [--stop-after]      PORT=5000  DIRECTORY=quickstart
 #
 # Makes its environment and a configuration with random keys (kept in quickstart/), starts the server with the
 # embedded engine on port 5000, sends three events, reads them back with a token for their tenant, and prints the
-# commands to go on with. Ctrl-C stops everything; the next start finds the events again.
-# --stop-after stops the server once the events were read (for tests).
+# commands to go on with. Then it offers to fill a project with example events and prints the link to its page;
+# --demo does so without asking. Ctrl-C stops everything; the next start finds the events again.
+# --stop-after stops the server at the end (for tests).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 
 directory=${DIRECTORY:-quickstart}
 stop_after=false
-case "${1:-}" in
-  "") ;;
-  --stop-after) stop_after=true ;;
-  *) fail "unknown argument $1; only --stop-after is known" ;;
-esac
+demo=false
+for argument in "$@"; do
+  case "$argument" in
+    --demo) demo=true ;;
+    --stop-after) stop_after=true ;;
+    *) fail "unknown argument $argument; write --demo or --stop-after" ;;
+  esac
+done
 
 command -v curl >/dev/null 2>&1 || fail "needs curl; on Debian: apt-get install curl"
 mkdir -p "$directory"
@@ -88,31 +92,53 @@ for _ in $(seq 1 100); do
   sleep 0.2
 done
 [ "$(grep -o '"eventId"' <<<"$answer" | wc -l)" = 3 ] || fail "the three events did not come back: $answer"
-echo "read back as tenant-1:"
-echo "$answer"
+echo "read back as tenant-1: its three events"
 
+bold="" plain=""
+if [ -t 1 ]; then bold=$'\e[1m' plain=$'\e[0m'; fi
+# In a way that can be copied to another terminal, which may be in another directory.
+command="$PWD/$nealytics" file="$PWD/$config"
+case "$directory" in /*) command=$nealytics file=$config ;; esac
 cat <<END
 
-Nealytics runs at $url. Next:
+${bold}Nealytics runs at $url${plain}
+
+  export PATH="${command%/nealytics}:\$PATH"
+  export NEALYTICS_CONFIG="$file"
 
   # send an event
-  curl -i -X POST $url/api/v1/telemetry/track \\
-    -H 'Content-Type: application/json' -H 'X-Project-Key: $key' \\
-    -d '{"projectId":"my-app","tenantId":"tenant-1","sessionId":"s-1","eventType":"page_view"}'
+  curl -i $url/api/v1/telemetry/track \\
+    -H 'Content-Type: application/json' \\
+    -H 'X-Project-Key: $key' \\
+    -d '{"projectId":"my-app","tenantId":"tenant-1","sessionId":"s-1",
+         "eventType":"page_view"}'
 
-  # read as tenant-1 (this token is valid for 12 hours)
-  TOKEN=$token
-  curl "$url/api/v1/telemetry/timeline?limit=10" -H "Authorization: Bearer \$TOKEN"
-  curl "$url/api/v1/analytics/sessions" -H "Authorization: Bearer \$TOKEN"
+  # read as tenant-1
+  TOKEN=\$(nealytics token --project my-app --tenant tenant-1)
+  curl $url/api/v1/telemetry/timeline -H "Authorization: Bearer \$TOKEN"
+  curl $url/api/v1/analytics/summary -H "Authorization: Bearer \$TOKEN"
 
-  # see a page of charts, filled with example events
-  $nealytics demo --config $config
+  # the page of tenant-1
+  nealytics dashboard --project my-app --tenant tenant-1
 
   # is it ready?
   curl $url/ready
 
-  # all settings: $config and nealytics.example.toml; all commands: $nealytics --help
+All settings: $config and nealytics.example.toml
+All commands: nealytics --help
 END
+if ! $demo && [ -t 0 ] && [ -t 1 ]; then
+  echo
+  read -r -p "${bold}Fill a project with 60 days of example events and see its page?${plain} [Y/n] " answer ||
+    answer=n
+  case "$answer" in "" | [yY]*) demo=true ;; esac
+fi
+echo
+if $demo; then
+  "$nealytics" demo --config "$config" || echo "the server runs on all the same"
+else
+  echo "To see a page of charts, filled with 60 days of example events: nealytics demo"
+fi
 if $stop_after; then exit 0; fi
 echo
 echo "Ctrl-C stops it."
