@@ -115,8 +115,10 @@ ${bold}Nealytics runs at $url${plain}
 
   # read as tenant-1
   TOKEN=\$(nealytics token --project my-app --tenant tenant-1)
-  curl $url/api/v1/telemetry/timeline -H "Authorization: Bearer \$TOKEN"
-  curl $url/api/v1/analytics/summary -H "Authorization: Bearer \$TOKEN"
+  curl $url/api/v1/telemetry/timeline \\
+    -H "Authorization: Bearer \$TOKEN"
+  curl $url/api/v1/analytics/summary \\
+    -H "Authorization: Bearer \$TOKEN"
 
   # the page of tenant-1
   nealytics dashboard --project my-app --tenant tenant-1

@@ -68,5 +68,5 @@ def link_to(
 ) -> str:
     """Raises `ConfigError` if there is no key to sign with."""
     token = signed(config.auth, shared_signer(config.auth, ""), project, tenant, expires_s)
-    query = f"?{urlencode({'funnel': funnel})}" if funnel else ""
+    query = f"?{urlencode({'funnel': funnel}, safe=',')}" if funnel else ""
     return f"{(url or server_url(config)).rstrip('/')}/embed{query}#token={token}"

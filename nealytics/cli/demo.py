@@ -47,7 +47,7 @@ def demo(url: str | None, key: str | None, config_path: Path | None) -> None:
         link = link_to(config, story.PROJECT, tenant, _LINK_S, url=address, funnel=",".join(story.FUNNEL))
         click.echo(f"\n{click.style(whose, bold=True)}\n{link}")
     others = " or ".join(tenant.tenant_id for tenant in story.TENANTS[1:])
-    click.echo(f"\nOf {others}: nealytics dashboard --project {story.PROJECT} --tenant ID")
+    click.echo(f"\nFor {others}: nealytics dashboard --project {story.PROJECT} --tenant ID")
 
 
 async def _fill(config: Config, url: str, key: str) -> tuple[int, int]:

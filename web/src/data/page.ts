@@ -19,8 +19,8 @@ export interface Asker {
   receive(answers: Record<string, Answer | QueryError>): void;
   /** Its questions are on their way. */
   waiting(): void;
-  /** Its questions begin after those of the others. */
-  readonly last?: boolean;
+  /** Whose questions begin sooner: those of the lower number; 0 without one. */
+  readonly rank?: number;
 }
 
 /** A request on its way, and who waits for it. */
@@ -280,7 +280,7 @@ export class Page extends EventTarget {
   }
 
   async #ask(): Promise<void> {
-    const askers = [...this.#fresh].filter((asker) => this.#askers.has(asker)).sort((a, b) => +(a.last ?? false) - +(b.last ?? false));
+    const askers = [...this.#fresh].filter((asker) => this.#askers.has(asker)).sort((a, b) => (a.rank ?? 0) - (b.rank ?? 0));
     this.#fresh = new Set();
     const shared = (this.#sharedAsked ??= this.shared);
     const asked = askers.map((asker) => ({ asker, questions: asker.questions(this) }));

@@ -297,7 +297,7 @@ export class NealyticsDashboard extends WithPage {
     }
     // What the controls and the layout depend on, asked with the first request of the page.
     this.#asker = {
-      last: true, // the first chart does not wait for these
+      rank: 1, // the first chart does not wait for these
       questions: (page) => ({
         summary: summaryOf(page),
         ...(this.childElementCount > 0 ? {} : { items: { endpoint: "top", dimension: "item_id", limit: 8 } }),

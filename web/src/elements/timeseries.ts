@@ -322,6 +322,9 @@ export class NealyticsTimeseries extends Card {
     return this.measure ?? (this.groupBy ? "events" : this.page.measure);
   }
 
+  /** Cheap ones, and what is looked at first. */
+  readonly rank = -1;
+
   override questions(page: Page): Record<string, Question> {
     const before = page.comparedRange;
     const interval = this.#interval(page);
