@@ -24,7 +24,7 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.token_rate import TokenRate
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.clickhouse.damage import DamageWatch
+from nealytics.clickhouse.damage import DamageWatch, Noted
 from nealytics.clickhouse.embedded import no_room_for_engine, sync_metadata
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.commit.backoff import next_delay_ms
@@ -204,7 +204,8 @@ class Worker:
         )
         http = HttpServer(app, config)
         await http.start(self._listener)
-        watch = DamageWatch(self._client, self._read_client, config.clickhouse)
+        noted = Noted(config.server.data_dir / "damaged-parts")
+        watch = DamageWatch(self._client, self._read_client, config.clickhouse, noted)
 
         async with asyncio.TaskGroup() as tasks:
             running = [

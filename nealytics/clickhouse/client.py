@@ -354,13 +354,14 @@ class ClickHouseClient:
         params: Mapping[str, Param] | None = None,
         *,
         settings: Mapping[str, Setting] | None = None,
+        at: Address | None = None,
     ) -> str:
         """Runs a statement that is not a read, such as DDL, once; what it answers as text, tab-separated.
 
         Sent without a database, since it may be the statement that creates it.
         """
         parameters = {"wait_end_of_query": 1, **(settings or {}), **_bound(params or {})}
-        address = self.addresses.best()
+        address = at or self.addresses.best()
         with self._watching(address):
             return await self._command_at(address, parameters, sql)
 

@@ -2,16 +2,20 @@
 
 ClickHouse reports such a part only to a query that reads it. One that it cannot load at its start it moves to
 `detached/broken-on-start_*` silently. `DamageWatch` asks regularly. `ClickHouseClient.damaged` has
-the parts that are known, and reads of them are refused at once (`queries.scoped`).
+the parts that are known, and reads of them are refused at once (`queries.scoped`). `Noted` tells the other
+workers of the node.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.client import ClickHouseClient, Setting
 from nealytics.clickhouse.errors import NO_SUCH_DATA_PART, TIMEOUT_EXCEEDED, ClickHouseError
 from nealytics.clickhouse.schema import LOCAL_TABLE, TABLE, table_name
+from nealytics.clickhouse.schema.reading import HOSTS_THAT_ANSWER
 from nealytics.clickhouse.sql import quoted
 from nealytics.config import ClickHouseConfig
 
@@ -23,6 +27,35 @@ log = logging.getLogger("nealytics.clickhouse")
 _COUNTED_CODES = (40, 226, 228, 246)
 # A check reads the whole table, and another table of the server may have caused it: 5 % of the time.
 REST_AFTER_CHECK = 20
+_OF_TABLE = "database = {database:String} AND table IN ({table:String}, {local:String})"
+
+
+class Noted:
+    """The damaged parts that the workers of a node know: in a directory of theirs, a file for each part, with
+    the reason in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._agreed: set[str] = set()  # what this worker had after the last exchange
+
+    def exchange(self, parts: dict[str, str]) -> None:
+        """Brings `parts` and the directory together: what was added or removed on either side since the last
+        time is so on both."""
+        noted = {file.name for file in self._directory.iterdir()} if self._directory.is_dir() else set()
+        for part in noted | parts.keys():
+            file = self._directory / part
+            if part not in noted:
+                if part in self._agreed:
+                    del parts[part]
+                else:
+                    self._directory.mkdir(mode=0o700, exist_ok=True)
+                    file.write_text(parts[part])
+            elif part not in parts:
+                if part in self._agreed:
+                    file.unlink(missing_ok=True)
+                elif file.exists():  # another worker may just have removed it
+                    parts[part] = file.read_text()
+        self._agreed = set(parts)
 
 
 class DamageWatch:
@@ -31,13 +64,15 @@ class DamageWatch:
         client: ClickHouseClient,
         reader: ClickHouseClient,
         config: ClickHouseConfig,
+        noted: Noted,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`reader` is the client of the reads: what it finds damaged is reported, what is found here it
-        refuses to read."""
+        """`reader` is the client of the reads: what it finds damaged is reported, what is found here, or by
+        another worker, it refuses to read."""
         self._client = client
         self._reader = reader
         self._config = config
+        self._noted = noted
         self._monotonic = monotonic
         self._errors = 0  # counted by the end of the last check
         self._check_at = monotonic()
@@ -46,6 +81,7 @@ class DamageWatch:
         """What is damaged, as sentences, one for each part. With `check`, all parts are read if ClickHouse
         has reported damage since they were last read. Raises `ClickHouseError`."""
         found = await broken_parts(self._client, self._config)
+        self._exchange()
         await self._forget_what_is_gone()
         started = self._monotonic()
         if started >= self._check_at:
@@ -54,7 +90,13 @@ class DamageWatch:
             finally:
                 ended = self._monotonic()
                 self._check_at = ended + REST_AFTER_CHECK * (ended - started)
+        self._exchange()
         return found + [sentence(part, why) for part, why in sorted(self._reader.damaged.items())]
+
+    def _exchange(self) -> None:
+        # A disk that takes no file hides no damage from this worker.
+        with contextlib.suppress(OSError):
+            self._noted.exchange(self._reader.damaged)
 
     async def _check_if_reported(self) -> None:
         if await self._count() not in (0, self._errors):
@@ -65,11 +107,9 @@ class DamageWatch:
         self._errors = await self._count()
 
     async def _count(self) -> int:
-        answer = await self._client.command(
-            "SELECT sum(value) FROM system.errors "
-            f"WHERE code IN ({', '.join(map(str, _COUNTED_CODES))}) FORMAT TabSeparated"
-        )
-        return int(answer)
+        codes = ", ".join(map(str, _COUNTED_CODES))
+        counts = await _everywhere(self._client, self._config, "errors", "sum(value)", f"code IN ({codes})")
+        return sum(int(count) for (count,) in counts)
 
     async def _check_damaged(self) -> None:
         """Whether they are still: files may have been put back, and a replica fetches a broken part anew, by
@@ -112,29 +152,60 @@ class DamageWatch:
         """A part that was merged away, dropped or moved aside is read no more."""
         if not self._reader.damaged:
             return
-        answer = await self._client.command(
-            "SELECT name FROM system.parts WHERE active AND database = {database:String} "
-            "AND table IN ({table:String}, {local:String}) FORMAT TabSeparated",
-            {"database": self._config.database, "table": TABLE, "local": LOCAL_TABLE},
-        )
-        for part in set(self._reader.damaged) - set(answer.split()):
+        parts = await _everywhere(self._client, self._config, "parts", "name", f"active AND {_OF_TABLE}")
+        for part in set(self._reader.damaged) - {name for (name,) in parts}:
             del self._reader.damaged[part]
 
 
 async def broken_parts(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]:
     """A sentence for each part that ClickHouse found broken and moved aside. Raises `ClickHouseError`."""
-    answer = await client.command(
-        "SELECT name, reason FROM system.detached_parts WHERE database = {database:String} "
-        "AND table IN ({table:String}, {local:String}) AND startsWith(reason, 'broken') "
-        "ORDER BY name FORMAT TabSeparated",
-        {"database": config.database, "table": TABLE, "local": LOCAL_TABLE},
+    found = await _everywhere(
+        client,
+        config,
+        "detached_parts",
+        "name, reason, hostName()",
+        f"{_OF_TABLE} AND startsWith(reason, 'broken')",
     )
+    several = config.cluster or len(client.addresses.all) > 1
     return [
-        f"clickhouse: part {name} was found damaged ({reason}) and moved to detached/. Answers lack its "
-        "events, unless a replica or the parts it was merged from have them; restore a backup, or remove the "
-        "part there when it is given up"
-        for name, reason in (line.split("\t") for line in answer.splitlines())
+        f"clickhouse: part {name}{f' on {host}' if several else ''} was found damaged ({reason}) and moved "
+        "to detached/. Answers lack its events, unless a replica or the parts it was merged from have them; "
+        "restore a backup, or remove the part there when it is given up"
+        for name, reason, host in sorted(found)
     ]
+
+
+async def _everywhere(
+    client: ClickHouseClient, config: ClickHouseConfig, table: str, columns: str, where: str
+) -> list[list[str]]:
+    """Rows of a system table: of all hosts of the cluster, or of all addresses, as far as they answer.
+
+    Raises the `ClickHouseError` of the last one if none does.
+    """
+    params = {"database": config.database, "table": TABLE, "local": LOCAL_TABLE}
+    source, addresses = f"system.{table}", client.addresses.all
+    settings: dict[str, Setting] = {}
+    if config.cluster:
+        source, addresses = f"clusterAllReplicas({quoted(config.cluster)}, {source})", addresses[:1]
+        settings |= HOSTS_THAT_ANSWER
+    sql = f"SELECT {columns} FROM {source} WHERE {where} FORMAT TabSeparated"
+    rows: list[list[str]] = []
+    refused: ClickHouseError | None = None
+    answered = False
+    for address in addresses:
+        at = address if len(addresses) > 1 else None
+        try:
+            answer = await client.command(sql, params, settings=settings, at=at)
+        except ClickHouseError as error:
+            if not error.of_the_address:
+                raise
+            refused = error
+        else:
+            answered = True
+            rows += [line.split("\t") for line in answer.splitlines()]
+    if refused is not None and not answered:
+        raise refused
+    return rows
 
 
 def sentence(part: str, why: str) -> str:

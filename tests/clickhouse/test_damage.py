@@ -1,11 +1,14 @@
 """Which errors mean damage, and which part they name."""
 
 import contextlib
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nealytics.clickhouse.damage import REST_AFTER_CHECK, DamageWatch
+from nealytics.clickhouse.addresses import Addresses
+from nealytics.clickhouse.damage import REST_AFTER_CHECK, DamageWatch, Noted, broken_parts
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import ClickHouseConfig
 from nealytics.http.reads import refusal
@@ -59,6 +62,8 @@ class Server:
     """A ClickHouse whose counters of damage rise, and what it is asked to check. A check takes a minute."""
 
     def __init__(self) -> None:
+        self.directory = tempfile.TemporaryDirectory()
+        self.addresses = Addresses(("http://one",), lambda: self.now)
         self.now = 1000.0
         self.damaged: dict[str, str] = {}
         self.errors = 0
@@ -87,7 +92,8 @@ class Server:
 
     def watch(self) -> DamageWatch:
         client: Any = self
-        return DamageWatch(client, client, ClickHouseConfig(), monotonic=lambda: self.now)
+        noted = Noted(Path(self.directory.name) / "damaged-parts")
+        return DamageWatch(client, client, ClickHouseConfig(), noted, monotonic=lambda: self.now)
 
 
 @pytest.mark.parametrize(
@@ -150,3 +156,74 @@ async def test_a_part_that_can_be_read_again_is_no_longer_refused(check: bool):
     server.now += 60 * REST_AFTER_CHECK
     assert await watch.look(check=check) == []
     assert server.damaged == {}
+
+
+class TestNoted:
+    def test_what_one_worker_finds_damaged_is_known_to_the_others_until_one_finds_it_whole(self, tmp_path):
+        (one, two), (ours, theirs) = (Noted(tmp_path / "parts"), Noted(tmp_path / "parts")), ({}, {})
+        ours["202601_1_1_0"] = "Checksum doesn't match"
+        one.exchange(ours)
+        two.exchange(theirs)
+        assert theirs == {"202601_1_1_0": "Checksum doesn't match"}
+        theirs["202602_1_1_0"] = "Cannot read all data"
+        two.exchange(theirs)
+        one.exchange(ours)
+        assert sorted(ours) == ["202601_1_1_0", "202602_1_1_0"]
+        del theirs["202601_1_1_0"]
+        two.exchange(theirs)
+        one.exchange(ours)
+        assert list(ours) == list(theirs) == ["202602_1_1_0"]
+
+    def test_a_worker_that_starts_again_knows_what_the_others_know(self, tmp_path):
+        Noted(tmp_path).exchange({"202601_1_1_0": "Checksum doesn't match"})
+        parts: dict[str, str] = {}
+        Noted(tmp_path).exchange(parts)
+        assert parts == {"202601_1_1_0": "Checksum doesn't match"}
+
+
+async def test_a_check_by_one_worker_has_the_others_refuse_the_part():
+    server, other = Server(), Server()
+    other.directory = server.directory
+    first, second = server.watch(), other.watch()
+    server.bad["202601_1_1_0"] = other.bad["202601_1_1_0"] = "Checksum doesn't match"
+    server.errors = 1
+    await first.look(check=True)
+    (said,) = await second.look(check=False)
+    assert "part 202601_1_1_0 is damaged" in said
+    assert list(other.damaged) == ["202601_1_1_0"]
+
+
+class Replicas:
+    """Several addresses, each with parts of its own that were moved aside; one may not answer."""
+
+    def __init__(self, *hosts: str) -> None:
+        self.addresses = Addresses(tuple(f"http://{host}" for host in hosts), lambda: 0.0)
+        self.asked: list[str] = []
+        self.away: set[str] = set()
+
+    async def command(self, sql: str, *_: object, at: Any = None, **__: object) -> str:
+        host = at.url.removeprefix("http://") if at else "anyone"
+        self.asked.append(sql)
+        if host in self.away:
+            raise ClickHouseUnavailable("no answer")
+        return f"broken_202601_1_1_0\tbroken-on-start\t{host}\n"
+
+
+async def test_every_address_is_asked_for_parts_that_were_moved_aside():
+    client: Any = Replicas("one", "two", "three")
+    client.away = {"two"}
+    said = await broken_parts(client, ClickHouseConfig())
+    assert [line.split(" was")[0].split("part ")[1] for line in said] == [
+        "broken_202601_1_1_0 on one",
+        "broken_202601_1_1_0 on three",
+    ]
+    client.away = {"one", "two", "three"}
+    with pytest.raises(ClickHouseUnavailable):
+        await broken_parts(client, ClickHouseConfig())
+
+
+async def test_every_host_of_a_cluster_is_asked_for_parts_that_were_moved_aside():
+    client: Any = Replicas("one", "two")
+    await broken_parts(client, ClickHouseConfig(cluster="main"))
+    (sql,) = client.asked
+    assert "clusterAllReplicas('main', system.detached_parts)" in sql

@@ -118,6 +118,20 @@ def test_the_first_read_of_a_large_damaged_block_says_so_and_does_not_time_out(t
         assert (answer["code"], part.name in answer["message"]) == ("data_damaged", True), answer
 
 
+def test_every_worker_reports_the_damage_that_one_of_them_met(tmp_path: Path):
+    with Node(tmp_path, workers=2) as node:
+        filled(node)
+        part = part_of(node, JANUARY)
+        (block,) = largest_blocks(part, 1)
+        flip(block.file, block.offset + block.bytes // 2)
+        status, answer = timeline_of(node, JANUARY)
+        assert (status, answer["code"]) == (500, "data_damaged"), answer
+        # `/ready` is answered by either worker, over a connection of its own each time.
+        node.wait_until(
+            lambda: all(part.name in "".join(damage_of(node)) for _ in range(12)), "both workers report it"
+        )
+
+
 def timeline_of(node: Node, month: str) -> tuple[int, dict[str, object]]:
     status, body = node.request(
         "GET",
