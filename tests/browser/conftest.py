@@ -29,6 +29,9 @@ POLICY = (
     "require-trusted-types-for 'script'; trusted-types lit-html"
 )
 
+# Tokens end when they say, so that tests need not wait for longer; and questions may wait for a slow machine.
+SETTINGS = "auth.jwt_clock_skew_s = 0\nquery.queue_timeout_s = 120"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -109,8 +112,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     now = datetime.now(UTC)
     events = list(demo.events(demo.first_day(now), now))
-    # Tokens end when they say, so that tests need not wait for longer.
-    with Node(tmp_path_factory.mktemp("browser"), settings="auth.jwt_clock_skew_s = 0") as node:
+    with Node(tmp_path_factory.mktemp("browser"), settings=SETTINGS) as node:
         node.wait_ready()
         for first in range(0, len(events), 1_000):
             status, body = node.post("batch", events[first : first + 1_000])
@@ -175,3 +177,11 @@ def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.05)
+
+
+def until_equal(found: Callable[[], Any], expected: Any, timeout_s: float = 30.0) -> None:
+    """The same, and says what was there instead."""
+    try:
+        until(lambda: found() == expected, timeout_s)
+    except AssertionError:
+        assert found() == expected

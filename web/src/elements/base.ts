@@ -22,6 +22,9 @@ const BASE = SERVED_BY_NODE ? new URL(".", import.meta.url).href : "";
 /** What the host sets and a person may change: applied to the page when the host changes it, and not again. */
 const HOST_SETS = ["tz", "compare", "filter", "range"] as const;
 
+/** Of single questions, which have no status of their own. */
+const BUSY = ["queries_busy", "rate_limited", "clickhouse_unavailable", "stopping"];
+const TOO_LARGE = ["query_too_large", "result_too_large"];
 const GET_TOKEN_WAIT_MS = 2_000;
 
 /** Of the page, told to the host by the element that owns it. */
@@ -48,6 +51,7 @@ export abstract class WithPage extends LitElement {
     dev: { type: Boolean },
     messages: { attribute: false },
     getToken: { attribute: false },
+    sampleCopied: { state: true },
   };
   declare src: string | undefined;
   declare range: string | undefined;
@@ -58,6 +62,7 @@ export abstract class WithPage extends LitElement {
   declare dev: boolean | undefined;
   declare messages: Messages | undefined;
   declare getToken: GetToken | undefined;
+  declare protected sampleCopied: boolean | undefined;
 
   #page: Page | undefined;
   #format: Format | undefined;
@@ -165,6 +170,22 @@ export abstract class WithPage extends LitElement {
       else if (isDay(from) && isDay(to) && from <= to) page.range = { from, to };
       else console.error(`nealytics: range is "${this.range}"; write one of ${PRESETS.join(", ")}, or 2026-06-01..2026-06-30`);
     }
+  }
+
+  /** With `dev` set: the line that sends a first event of this tenant, to copy. */
+  protected sample(): TemplateResult {
+    const f = this.format;
+    const { projectId, tenantId = "TENANT" } = this.page.client.owner ?? { projectId: "PROJECT" };
+    const event = { projectId, tenantId, sessionId: "session-1", userId: "user-1", eventType: "signup" };
+    const line = `curl ${this.page.client.base}api/v1/telemetry/track -H 'Content-Type: application/json' -H 'X-Project-Key: KEY' -d '${JSON.stringify(event).replaceAll("'", "'\\''")}'`;
+    const copy = (): void => {
+      navigator.clipboard.writeText(line).then(
+        () => (this.sampleCopied = true),
+        (error: unknown) => console.warn(`nealytics: the browser does not allow copying: ${String(error)}`),
+      );
+    };
+    return html`<div class="sample" part="sample"><p class="muted">${f.text("first_event")}</p><code>${line}</code>
+      <button class="button" @click=${copy}>${this.sampleCopied ? "✓ " : ""}${f.text("copy")}</button></div>`;
   }
 
   #emit(type: string, detail: unknown): void {
@@ -320,7 +341,8 @@ export abstract class Card extends WithPage implements Asker {
 
   #nothing(): TemplateResult {
     const f = this.format;
-    return html`<div class="note" part="empty"><p>${f.text("empty")}</p><p class="muted">${f.text("empty_hint")}</p></div>`;
+    return html`<div class="note" part="empty"><p>${f.text("empty")}</p><p class="muted">${f.text("empty_hint")}</p>
+      ${this.dev && !this.owner ? this.sample() : nothing}</div>`;
   }
 
   #failure(error: QueryError): TemplateResult {
@@ -329,9 +351,9 @@ export abstract class Card extends WithPage implements Asker {
       ? [f.text("expired"), f.text("expired_hint")]
       : error.code === "offline"
         ? [f.text("offline"), ""]
-        : error.status === 429 || error.status === 503
+        : error.status === 429 || error.status === 503 || BUSY.includes(error.code)
           ? [f.text("busy"), ""]
-          : error.code === "query_too_large" || error.code === "result_too_large"
+          : TOO_LARGE.includes(error.code) || error.field === "fill"
             ? [f.text("too_large"), f.text("too_large_hint")]
             : [f.text("error"), ""];
     return html`<div class="note" part="error" role="status">

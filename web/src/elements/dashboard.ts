@@ -39,6 +39,7 @@ export class NealyticsDashboard extends WithPage {
     said: { state: true },
     field: { state: true },
     search: { state: true },
+    empty: { state: true },
   };
   /** Steps of a funnel in the layout, as `<nealytics-funnel steps>` takes them. */
   declare funnel: string | undefined;
@@ -52,6 +53,8 @@ export class NealyticsDashboard extends WithPage {
   declare protected tenants: readonly string[] | undefined;
   /** For a moment, after something was done that shows nothing else. */
   declare protected said: string;
+  /** Nobody sent anything in this range. */
+  declare protected empty: boolean;
   declare protected has: { items: boolean; users: boolean; keys: boolean };
   #keys: readonly string[] = [];
   #values: readonly Item[] | undefined;
@@ -80,6 +83,9 @@ export class NealyticsDashboard extends WithPage {
         background: color-mix(in oklab, var(--_sheet) 88%, transparent);
         backdrop-filter: blur(12px);
         box-shadow: 0 1px 0 var(--_border);
+      }
+      .sample {
+        margin-block-end: var(--_gap);
       }
       .chips {
         display: contents;
@@ -277,6 +283,7 @@ export class NealyticsDashboard extends WithPage {
     super();
     this.said = "";
     this.search = "";
+    this.empty = false;
     // Until the first answer says otherwise: so that all of it is asked at once.
     this.has = { items: true, users: true, keys: true };
   }
@@ -350,6 +357,7 @@ export class NealyticsDashboard extends WithPage {
       this.page.askAgain(this.#asker as Asker);
     } else if (summary?.tenantId !== undefined) this.tenants = undefined;
     this.#values = of<{ items: Item[] }>("values")?.items;
+    this.empty = summary?.events === 0;
     const keys = NealyticsProperties.listed(of<{ keys: Property[] }>("keys"));
     if (answers["keys"]) this.#keys = keys.map(({ key }) => key);
     this.requestUpdate();
@@ -390,6 +398,7 @@ export class NealyticsDashboard extends WithPage {
         ${this.#filterMenu()}${this.#moreMenu()}
       </div>
       <p class="printed">${this.#printed()}</p>
+      ${this.dev && this.empty ? this.sample() : nothing}
       ${this.childElementCount > 0 ? html`<slot></slot>` : this.#layout()}`;
   }
 

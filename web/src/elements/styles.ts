@@ -119,6 +119,28 @@ export const theme = css`
 `;
 
 export const controls = css`
+  .sample {
+    display: flex;
+    flex-wrap: wrap;
+    align-items: center;
+    gap: 8px;
+    max-width: 100%;
+    text-align: start;
+  }
+  .sample p {
+    flex: 1 0 100%;
+    margin: 0;
+  }
+  .sample code {
+    flex: 1 1 200px;
+    min-width: 0;
+    padding: 8px 10px;
+    border-radius: 8px;
+    background: var(--_fill);
+    font: 12px/1.5 ui-monospace, monospace;
+    overflow-wrap: anywhere;
+    user-select: all;
+  }
   .button {
     display: inline-flex;
     align-items: center;

@@ -88,6 +88,8 @@ export const ENGLISH = {
   loading: "Loading",
   empty: "No data in this period",
   empty_hint: "Choose a longer period or remove a filter.",
+  first_event: "Send a first event from your server:",
+  copy: "Copy",
   error: "This chart could not be loaded",
   offline: "You seem to be offline",
   expired: "Your sign-in has ended",
