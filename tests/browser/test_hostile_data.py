@@ -51,6 +51,21 @@ INTERPRETED = """
     || [...e.attributes].some(({ name }) => name.startsWith("on"))).map((e) => e.outerHTML);
 }
 """
+# What reaches out of the window, unless it is cut off by something that scrolls or clips.
+WIDER = """
+() => {
+  if (document.documentElement.scrollWidth <= innerWidth) return [];
+  const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
+  const cut = (e) => {
+    for (let up = e.assignedSlot ?? e.parentNode ?? e; up !== document; up = up.assignedSlot ?? up.parentNode ?? up.host) {
+      if (up instanceof Element && getComputedStyle(up).overflowX !== "visible" && up !== document.body) return true;
+    }
+    return false;
+  };
+  return all(document.body).filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !cut(e))
+    .map((e) => `${e.getRootNode().host?.localName} ${e.localName}.${e.getAttribute("class")}`);
+}
+"""
 ELEMENTS = """<nealytics-figures></nealytics-figures><nealytics-timeseries group-by="item_id"></nealytics-timeseries>
   <nealytics-top dimension="event_type, item_id, user_id, session_id" limit="30"></nealytics-top>
   <nealytics-properties limit="30"></nealytics-properties><nealytics-funnel></nealytics-funnel>
@@ -121,8 +136,8 @@ def test_nothing_in_any_field_is_interpreted_and_everything_is_shown_as_it_is(
         top.nth(place).click()
         until_equal(lambda: rows(page, "nealytics-top"), dict(counts))
     tabs = page.locator("nealytics-properties [role=tab]")
-    assert tabs.count() == len(KEYS)
-    for place in range(tabs.count()):
+    assert tabs.count() >= len(KEYS)
+    for place in range(len(KEYS)):
         tabs.nth(place).click()
         until_equal(lambda: rows(page, "nealytics-properties"), dict(counts), 8)
     until(lambda: page.locator("nealytics-live .what").count() > 0)
@@ -134,7 +149,7 @@ def test_nothing_in_any_field_is_interpreted_and_everything_is_shown_as_it_is(
     wait_for(page)
     assert page.evaluate(INTERPRETED) == []
     assert page.evaluate("window.hacked") is None
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(WIDER) == [], json.dumps(page.evaluate(WIDER))
 
 
 def test_such_names_become_a_filters_that_find_their_events_by_a_click_and_by_a_link(
@@ -188,7 +203,7 @@ def test_a_tenant_with_markup_for_a_name_is_picked_by_it(site: Site, opened: Ope
             script=f'document.querySelector("nealytics-dashboard").getToken = () => "{whole}";',
         )
     )
-    picker = page.get_by_label("Tenants", exact=True).first
+    picker = page.locator("nealytics-dashboard [part=tenant]")
     picker.wait_for()
     wait_for(page)
     picker.select_option(TENANT)
@@ -282,7 +297,7 @@ def test_a_million_distinct_values_make_short_lists_and_a_page_that_answers(
     assert number(figures(page)["Users"]) == MANY
     assert number(figures(page)["Events"]) == MANY
     items = page.locator('nealytics-top[dimension="item_id"] .row')
-    assert items.count() == 8
+    assert items.count() == 9  # and the others
     assert page.get_by_text("Too much data for one chart").count() == 1  # a line for each of a million pages
     # A list of ids helps nobody, one of plans does.
     tabs = page.locator("nealytics-properties [role=tab]")

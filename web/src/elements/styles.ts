@@ -373,6 +373,7 @@ export const card = css`
 export const bars = css`
   .bars {
     display: grid;
+    grid-template-columns: minmax(0, 1fr);
     gap: 2px;
     margin: 0;
     padding: 0;

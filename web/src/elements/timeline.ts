@@ -74,12 +74,13 @@ export class NealyticsTimeline extends Card {
       }
       dl {
         display: grid;
-        grid-template-columns: minmax(80px, auto) minmax(0, 1fr);
+        grid-template-columns: fit-content(40%) minmax(0, 1fr);
         gap: 4px 16px;
         margin: 0 0 10px;
       }
       dt {
         color: var(--_muted);
+        overflow-wrap: anywhere;
       }
       dd {
         margin: 0;
