@@ -97,6 +97,8 @@ export class NealyticsFigures extends Card {
         letter-spacing: -0.02em;
         font-variant-numeric: tabular-nums;
         white-space: nowrap;
+        overflow: hidden;
+        text-overflow: ellipsis;
       }
       @container (max-width: 900px) {
         ul {
