@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import click
 
 from nealytics.cli.options import config_option, server_url
-from nealytics.cli.token import check_ids, project_of, seconds_of, shared_signer, signed
+from nealytics.cli.token import check_ids, expires_option, project_of, shared_signer, signed
 from nealytics.config import Config, load
 from nealytics.errors import NealyticsError
 
@@ -15,14 +15,7 @@ from nealytics.errors import NealyticsError
 @click.command()
 @click.option("--project", metavar="ID", help="The project to show.")
 @click.option("--tenant", metavar="ID", help="The tenant to show. Default: all tenants.")
-@click.option(
-    "--expires",
-    callback=seconds_of,
-    default="1h",
-    show_default=True,
-    metavar="DURATION",
-    help="Lifetime of the link in s, m, h or d.",
-)
+@expires_option
 @click.option("--url", help="Address of the node. Default: server.listen of the configuration.")
 @click.option("--funnel", metavar="STEPS", help="Show a funnel of these event types, separated by commas.")
 @click.option("--open", "open_", is_flag=True, help="Open the link in the browser of this machine.")

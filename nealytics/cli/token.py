@@ -22,7 +22,7 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _EXPIRES_S_MAX = 10 * 366 * 86_400
 
 
-def seconds_of(ctx: click.Context, param: click.Parameter, value: str) -> int:
+def _seconds_of(ctx: click.Context, param: click.Parameter, value: str) -> int:
     """`90s`, `15m`, `1h`, `30d` as seconds."""
     match = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
     seconds = int(match[1]) * _UNIT_S[match[2]] if match else 0
@@ -31,6 +31,16 @@ def seconds_of(ctx: click.Context, param: click.Parameter, value: str) -> int:
             f'"{value}" is not a duration of up to ten years; write e.g. 90s, 15m, 1h or 30d'
         )
     return seconds
+
+
+expires_option = click.option(
+    "--expires",
+    callback=_seconds_of,
+    default="1h",
+    show_default=True,
+    metavar="DURATION",
+    help="Lifetime in s, m, h or d: 90s, 15m, 30d.",
+)
 
 
 def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,14 +60,7 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 )
 @click.option("--tenant", metavar="ID", help="The tenant_id to read.")
 @click.option("--project-wide", is_flag=True, help="Read all tenants of the project, instead of one.")
-@click.option(
-    "--expires",
-    callback=seconds_of,
-    default="1h",
-    show_default=True,
-    metavar="DURATION",
-    help="Lifetime in s, m, h or d: 90s, 15m, 30d.",
-)
+@expires_option
 @click.option(
     "--filter",
     "filters",

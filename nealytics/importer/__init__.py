@@ -6,7 +6,7 @@
     times.py       what a file calls a time → what the server takes
     mapping.py     row → event: which column is which field, what joins the metadata, and the event's identity
     sender.py      batches → HTTP, a few at a time, retried without a limit while that can help
-    state.py       how far everything is acknowledged, beside the file; a second run goes on there
+    state.py       how far everything is acknowledged, and what was rejected; a second run goes on there
     run.py         the loop over all of it, and the check that every record is accounted for
 
 Counted once, because a row's event is the same event every time it is sent: its `eventId` is made of the

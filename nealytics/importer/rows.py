@@ -60,10 +60,8 @@ class Counts:
             )
 
 
-class NdjsonRows:
-    """One JSON object per line; blank lines are nothing."""
-
-    columns = None  # each row names its own
+class _LineRows:
+    """Rows of which each begins a line of its own."""
 
     def __init__(self, source: Source) -> None:
         self.head = source.head()
@@ -77,6 +75,23 @@ class NdjsonRows:
         self.counts.other_lines = self._source.lines
         self._number = number
         self.counts.ended_at = None
+
+    @property
+    def last_number(self) -> int:
+        return self._number
+
+    def check(self) -> str | None:
+        """What is wrong with the lines that were read, if anything is."""
+        source = self._source
+        if source.lines != source.line_ends:
+            return f"{source.line_ends:,} lines came in, but {source.lines:,} were read"
+        return None
+
+
+class NdjsonRows(_LineRows):
+    """One JSON object per line; blank lines are nothing."""
+
+    columns = None  # each row names its own
 
     def __iter__(self) -> Iterator[Row]:
         source = self._source
@@ -97,15 +112,8 @@ class NdjsonRows:
                 fields, problem = {}, _too_long(line, source)
             yield Row(self._number, source.offset, raw, fields, problem)
 
-    @property
-    def last_number(self) -> int:
-        return self._number
 
-    def check(self) -> str | None:
-        return _check_lines(self._source)
-
-
-class CsvRows:
+class CsvRows(_LineRows):
     """Records under a header line, as RFC 4180 has them: quoted fields may hold delimiters, quotes and line
     ends. With `columns` there is no header line.
     """
@@ -119,13 +127,10 @@ class CsvRows:
         columns: tuple[str, ...] | None = None,
         quoted_lines_max: int = QUOTED_LINES_MAX,
     ) -> None:
-        self.head = source.head()
-        self.counts = Counts()
+        super().__init__(source)
         self.encoding = encoding
-        self._source = source
         self._delimiter = delimiter
         self._quoted_lines_max = quoted_lines_max
-        self._number = 0
         if columns is None:
             columns = self._header()
         self.columns = columns
@@ -139,12 +144,6 @@ class CsvRows:
             raise SourceError(
                 f"import: {source.name}: the column {twice!r} is named twice; rename one in the header line"
             )
-
-    def resume(self, number: int, offset: int) -> None:
-        self._source.skip_lines(offset)
-        self.counts.other_lines = self._source.lines
-        self._number = number
-        self.counts.ended_at = None
 
     def __iter__(self) -> Iterator[Row]:
         source = self._source
@@ -177,13 +176,6 @@ class CsvRows:
                 problem = f"not valid {self.encoding} text; name the file's encoding with --encoding"
             fields = {} if problem else dict(zip(columns, values, strict=True))
             yield Row(self._number, source.offset, raw.rstrip(b"\r\n"), fields, problem, max(1, len(raws)))
-
-    @property
-    def last_number(self) -> int:
-        return self._number
-
-    def check(self) -> str | None:
-        return _check_lines(self._source)
 
     def _header(self) -> tuple[str, ...]:
         source = self._source
@@ -440,12 +432,6 @@ def _object(raw: bytes) -> tuple[dict[str, msgspec.Raw], str | None]:
         return _decode_object(raw), None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return {}, f"not a JSON object: {error}"
-
-
-def _check_lines(source: Source) -> str | None:
-    if source.lines != source.line_ends:
-        return f"{source.line_ends:,} lines came in, but {source.lines:,} were read"
-    return None
 
 
 def _too_long(line: Line, source: Source) -> str:

@@ -10,14 +10,11 @@ the import there, with nothing recorded. At the end everything must add up: reco
 """
 
 import asyncio
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -25,18 +22,16 @@ import aiohttp
 import msgspec
 
 from nealytics.errors import NealyticsError
-from nealytics.importer import state as states
 from nealytics.importer import times
 from nealytics.importer.mapping import Mapping, MappingError, RowError, Type
 from nealytics.importer.rows import QUOTED_LINES_MAX, CsvRows, Format, JsonRows, NdjsonRows, Rows
 from nealytics.importer.sender import Compression, Event, Refusal, Sender
 from nealytics.importer.source import RECORD_BYTES_MAX, Source, SourceError
-from nealytics.importer.state import State
+from nealytics.importer.state import Ledger, State
 from nealytics.importer.times import Unit
 
 T = TypeVar("T")
 
-_STORE_EVERY_S = 0.5
 _NAMES_SHOWN = 20
 # The server's own words; tests/cli/test_import.py asks nealytics.event for them.
 _OUTSIDE_WINDOW = "accepted are times from"
@@ -163,7 +158,9 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
     """Sends every row that no earlier run has finished. Raises `NealyticsError`; finished rows stay so."""
     began = time.monotonic()
     rows = open_rows(source, options)
-    ledger = _Ledger.open(options, options.settings(rows.head))
+    ledger = Ledger.open(
+        options.state_path, options.rejected_path, options.settings(rows.head), restart=options.restart
+    )
     state = ledger.state
     if state.shift_ms is None:
         state.shift_ms = await _in_thread(lambda: _shift_ms(source, options, state.started_at, progress))
@@ -184,7 +181,7 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
         if first and not options.allow_rejected:
             await _in_thread(lambda: _stop_if_all_refused(batch, refusals, source, options))
         in_flight.popleft()
-        ledger.record(batch, refusals)
+        ledger.record(batch.last_row, batch.end, batch.rows, refusals)
         lines += batch.lines
         result.accepted += batch.rows - len(refusals)
         result.rejected += len(refusals)
@@ -410,86 +407,6 @@ def _shift_ms(source: Source, options: Options, started_at: str, progress: Progr
     return shift
 
 
-class _Ledger:
-    """What is finished: the state file and the rejected file, which agree after every crash."""
-
-    def __init__(self, path: Path | None, state: State, rejected_path: Path) -> None:
-        self.state = state
-        self._path = path
-        self._rejected_path = rejected_path
-        self._stored = 0.0
-
-    @classmethod
-    def open(cls, options: Options, settings: dict[str, str]) -> "_Ledger":
-        path = options.state_path
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        state = states.load(path) if path is not None else None
-        if state is None:
-            # Standard input without a state adds to the refusals that are there, a file's run replaces them.
-            state = State(settings=settings, started_at=now, running=path is not None)
-        elif options.restart or not state.row:
-            # The same moment as before, so that rows without a timestamp stay the events that they were.
-            # A run that finished nothing, say for a wrong key, does not bind the next one to its options.
-            # So is the shift of times, if it is the same that is asked for.
-            same = all(settings[name] == state.settings.get(name) for name in ("shift", "first lines"))
-            state = State(
-                settings=settings,
-                started_at=state.started_at,
-                running=True,
-                shift_ms=state.shift_ms if same else None,
-            )
-        else:
-            assert path is not None
-            states.require_same(path, state, settings)
-        return cls(path, state, options.rejected_path)
-
-    def begin(self) -> None:
-        """To be called before anything is sent: a crash must not forget the moment of the start."""
-        state, path = self.state, self._rejected_path
-        # A killed run may have written refusals of rows behind its last stored position. They come again.
-        if state.running and path.exists() and path.stat().st_size > state.rejected_bytes:
-            os.truncate(path, state.rejected_bytes)
-            if not state.rejected_bytes:
-                path.unlink()
-        state.running = True
-        self._store()
-
-    def record(self, batch: Batch, refusals: list[Refusal]) -> None:
-        state = self.state
-        if refusals:
-            self._append(b"".join(map(_rejected_line, refusals)))
-        state.row = batch.last_row
-        state.offset = batch.end
-        state.accepted += batch.rows - len(refusals)
-        state.rejected += len(refusals)
-        if time.monotonic() - self._stored >= _STORE_EVERY_S:
-            self._store()
-
-    def _append(self, lines: bytes) -> None:
-        path = self._rejected_path
-        size = path.stat().st_size if path.exists() else 0
-        try:
-            with path.open("ab") as file:
-                file.write(lines)
-        except OSError as error:
-            with suppress(OSError):
-                os.truncate(path, size)  # so that the next line does not follow half of one
-            raise NealyticsError(
-                f"import: cannot write {path}: {error.strerror}; make room, or name another place with"
-                " --rejected"
-            ) from error
-        self.state.rejected_bytes = size + len(lines)
-
-    def close(self) -> None:
-        self.state.running = False
-        self._store()
-
-    def _store(self) -> None:
-        self._stored = time.monotonic()
-        if self._path is not None:
-            states.store(self._path, self.state)
-
-
 def _batches(rows: Rows, source: Source, mapping: Mapping, options: Options) -> Iterator[Batch]:
     batch = Batch()
     size = 0
@@ -523,18 +440,6 @@ def _batches(rows: Rows, source: Source, mapping: Mapping, options: Options) -> 
         raise
     if batch.last_row:
         yield full()
-
-
-def _rejected_line(refusal: Refusal) -> bytes:
-    """The event and what was wrong with it. Fix it and import the file: unknown fields are ignored."""
-    line: dict[str, object] = {"rejectedRow": refusal.row, "rejectedError": refusal.error}
-    if refusal.field:
-        line["rejectedField"] = refusal.field
-    try:
-        line |= msgspec.json.decode(refusal.body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError):
-        line["rejectedText"] = refusal.body.decode("utf-8", "replace")
-    return msgspec.json.encode(line) + b"\n"
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

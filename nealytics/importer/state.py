@@ -1,14 +1,21 @@
-"""How far an import has come, so that the next run goes on there.
+"""How far an import has come, so that the next run goes on there: the state file and the rejected file.
 
-One small JSON file, replaced atomically. It may be lost: everything is then sent again, and counted once.
+The state is one small JSON file, replaced atomically. It may be lost: everything is then sent again, and
+counted once.
 """
 
 import os
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from nealytics.errors import NealyticsError
+from nealytics.importer.sender import Refusal
+
+_STORE_EVERY_S = 0.5
 
 
 class StateError(NealyticsError):
@@ -31,7 +38,90 @@ class State(msgspec.Struct, rename="camel", kw_only=True):
     running: bool = False  # or killed: then the rejected file may be ahead of this
 
 
-def load(path: Path) -> State | None:
+class Ledger:
+    """What is finished: the state file and the rejected file, which agree after every crash."""
+
+    def __init__(self, path: Path | None, state: State, rejected_path: Path) -> None:
+        self.state = state
+        self._path = path
+        self._rejected_path = rejected_path
+        self._stored = 0.0
+
+    @classmethod
+    def open(
+        cls, path: Path | None, rejected_path: Path, settings: dict[str, str], *, restart: bool
+    ) -> "Ledger":
+        """Goes on where an earlier run of the same `settings` came to. Raises `StateError`."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        state = _load(path) if path is not None else None
+        if state is None:
+            # Standard input without a state adds to the refusals that are there, a file's run replaces them.
+            state = State(settings=settings, started_at=now, running=path is not None)
+        elif restart or not state.row:
+            # The same moment as before, so that rows without a timestamp stay the events that they were.
+            # A run that finished nothing, say for a wrong key, does not bind the next one to its options.
+            # So is the shift of times, if it is the same that is asked for.
+            same = all(settings[name] == state.settings.get(name) for name in ("shift", "first lines"))
+            state = State(
+                settings=settings,
+                started_at=state.started_at,
+                running=True,
+                shift_ms=state.shift_ms if same else None,
+            )
+        else:
+            assert path is not None
+            _require_same(path, state, settings)
+        return cls(path, state, rejected_path)
+
+    def begin(self) -> None:
+        """To be called before anything is sent: a crash must not forget the moment of the start."""
+        state, path = self.state, self._rejected_path
+        # A killed run may have written refusals of rows behind its last stored position. They come again.
+        if state.running and path.exists() and path.stat().st_size > state.rejected_bytes:
+            os.truncate(path, state.rejected_bytes)
+            if not state.rejected_bytes:
+                path.unlink()
+        state.running = True
+        self._store()
+
+    def record(self, last_row: int, end: int, rows: int, refusals: list[Refusal]) -> None:
+        """The next `rows` rows are finished, up to `last_row`, which ends at byte `end`."""
+        state = self.state
+        if refusals:
+            self._append(b"".join(map(_rejected_line, refusals)))
+        state.row = last_row
+        state.offset = end
+        state.accepted += rows - len(refusals)
+        state.rejected += len(refusals)
+        if time.monotonic() - self._stored >= _STORE_EVERY_S:
+            self._store()
+
+    def _append(self, lines: bytes) -> None:
+        path = self._rejected_path
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("ab") as file:
+                file.write(lines)
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(path, size)  # so that the next line does not follow half of one
+            raise NealyticsError(
+                f"import: cannot write {path}: {error.strerror}; make room, or name another place with"
+                " --rejected"
+            ) from error
+        self.state.rejected_bytes = size + len(lines)
+
+    def close(self) -> None:
+        self.state.running = False
+        self._store()
+
+    def _store(self) -> None:
+        self._stored = time.monotonic()
+        if self._path is not None:
+            _store(self._path, self.state)
+
+
+def _load(path: Path) -> State | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=State)
     except FileNotFoundError:
@@ -44,7 +134,7 @@ def load(path: Path) -> State | None:
         ) from error
 
 
-def require_same(path: Path, state: State, settings: dict[str, str]) -> None:
+def _require_same(path: Path, state: State, settings: dict[str, str]) -> None:
     # An earlier version's state lacks the settings that it did not have.
     known = {**dict.fromkeys(settings, ""), "types": settings.get("types", ""), **state.settings}
     differing = [name for name in settings if settings[name] != known[name]]
@@ -56,7 +146,7 @@ def require_same(path: Path, state: State, settings: dict[str, str]) -> None:
         )
 
 
-def store(path: Path, state: State) -> None:
+def _store(path: Path, state: State) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         temporary.write_bytes(msgspec.json.encode(state) + b"\n")
@@ -65,3 +155,15 @@ def store(path: Path, state: State) -> None:
         raise StateError(
             f"import: cannot write the state file {path}: {error.strerror}; name another place with --state"
         ) from error
+
+
+def _rejected_line(refusal: Refusal) -> bytes:
+    """The event and what was wrong with it. Fix it and import the file: unknown fields are ignored."""
+    line: dict[str, object] = {"rejectedRow": refusal.row, "rejectedError": refusal.error}
+    if refusal.field:
+        line["rejectedField"] = refusal.field
+    try:
+        line |= msgspec.json.decode(refusal.body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        line["rejectedText"] = refusal.body.decode("utf-8", "replace")
+    return msgspec.json.encode(line) + b"\n"
