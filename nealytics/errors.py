@@ -73,6 +73,6 @@ def stopping() -> Refused:
         503,
         "stopping",
         "the server is stopping and has no time left for this request",
-        detail="Send it again; an event with the same eventId and timestamp is counted once.",
+        detail="Retry; an event with the same eventId and timestamp is counted once.",
         headers={"Retry-After": str(STOP_RETRY_AFTER_S)},
     )

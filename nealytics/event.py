@@ -369,7 +369,7 @@ def _metadata_too_large(sent: Sent, size: int, limits: Limits) -> InvalidEvent:
         "invalid_event",
         f"{field} has {size} bytes, at most {limits.metadata_bytes_max} are accepted",
         field,
-        detail="Send less, or keep the data elsewhere and send its address; or raise "
+        detail="Send less data, or store it elsewhere and send its address; or raise "
         "ingest.metadata_bytes_max.",
     )
 
@@ -384,7 +384,7 @@ def _window_problem(sent: Sent, timestamp_ms: int, received_ms: int, limits: Lim
         what = f"there is no timestamp and the time in the UUIDv7 eventId is {iso_utc(timestamp_ms)}"
     return InvalidEvent(
         "outside_time_window",
-        f"{what}; accepted are times from {oldest} to {newest}",
+        f"{what}; timestamps from {oldest} to {newest} are accepted",
         field,
         detail="Check the clock and, for a number, that it is milliseconds. The window is what the table "
         "keeps (clickhouse.retention_days) back and ingest.future_hours_max ahead.",

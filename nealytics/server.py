@@ -92,8 +92,9 @@ class Logs:
         if not config.age_before_alert_s or age_s <= config.age_before_alert_s + config.flush_interval_s:
             return None
         return (
-            f"commit: the oldest event in the log has waited {age_s:.0f} s for ClickHouse, and "
-            f"{self.waiting} events wait: an insert hangs, or events arrive faster than ClickHouse takes "
+            f"commit: the oldest event in the log is {age_s:.0f} s old, and "
+            f"{self.waiting} events are queued: an insert hangs, or events arrive faster than "
+            "ClickHouse accepts "
             "them; see its load and its log, or raise commit.age_before_alert_s = "
             f"{config.age_before_alert_s:g}"
         )
@@ -294,13 +295,13 @@ class Worker:
                     problem = no_room_for_engine(self._config.server.data_dir) or problem
             except Exception as error:
                 # Whatever answers there in whatever way must not keep us from taking events.
-                problem = f"clickhouse: {self._client!r} answers what is not understood: {error!r}"
+                problem = f"clickhouse: {self._client!r} sent an unexpected answer: {error!r}"
             self._logs.clickhouse_problem = problem
             attempt += 1
             # The engine starts at the same time as we do, so the first misses are no news.
             if attempt > 3 and problem != said:
                 said = problem
-                log.warning("clickhouse: not ready, events wait in the log: %s", said)
+                log.warning("clickhouse: not ready, events stay in the log: %s", said)
             await asyncio.sleep(next_delay_ms(attempt, self._config.commit.backoff_max_ms) / 1000)
         self._logs.clickhouse_problem = None
         self._clickhouse_ready.set()
@@ -400,7 +401,7 @@ class Worker:
         try:
             wal, committer = await self._open(directory)
         except NealyticsError as error:
-            self._strand(f"adopt: log {directory.name} has no worker and stays as it is: {error}")
+            self._strand(f"adopt: log {directory.name} has no worker and is not changed: {error}")
             return
         if wal.waiting:
             log.info("adopt: log %s has no worker; draining its %d events", directory.name, wal.waiting)

@@ -145,7 +145,7 @@ class Supervisor:
         if self._stopping.is_set():
             self._killing = True
             log.warning(
-                "serve: second %s, so everything is killed now; the log keeps what was acknowledged",
+                "serve: second %s, so all processes are killed now; acknowledged events stay in the log",
                 signal.Signals(number).name,
             )
             for child in self._children:
@@ -261,7 +261,7 @@ class Supervisor:
         if late:
             names = ", ".join(child.name for child in children if keepers[child.name] in late)
             log.error(
-                "serve: %s did not stop within %.0f s and is killed; the log keeps what was acknowledged",
+                "serve: %s did not stop within %.0f s and is killed; acknowledged events stay in the log",
                 names,
                 timeout_s,
             )

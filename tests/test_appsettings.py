@@ -216,13 +216,13 @@ def test_what_it_holds_beside_the_section_and_who_can_read_it_is_mentioned(setti
         0o644
     )
     notes = load_with_notes(None, {}).notes
-    assert "config: appsettings.json: Urls is not read; server.listen says where to listen" in notes
+    assert "config: appsettings.json: Urls is not used; set server.listen instead" in notes
     assert (
-        "config: appsettings.json holds secrets and every user of this machine can read it; chmod 600 "
+        "config: appsettings.json contains secrets, and every user of this machine can read it; chmod 600 "
         "appsettings.json" in notes
     )
     # The C# engine's defaults that are not ours are told, as for its variables.
-    assert any("name no ClickHouse" in note for note in notes)
+    assert any("without a ClickHouse address" in note for note in notes)
 
 
 def test_its_options_are_clamped_and_explained_as_those_of_the_environment_are(settings):

@@ -116,18 +116,18 @@ BAD_FILES = [
     ),
     ("[clickhouse]\nretention_days = -1", "config: clickhouse.retention_days is -1; write a whole number from 0 to 18,250"),
     ("[clickhouse]\nurl = 'localhost:8123'", 'config: clickhouse.url is "localhost:8123" and has no scheme; write "http://localhost:8123"'),
-    ("[clickhouse]\nurl = 'tcp://h:9000'", 'config: clickhouse.url is "tcp://h:9000" and only http and https are spoken; write "http://host:8123"'),
+    ("[clickhouse]\nurl = 'tcp://h:9000'", 'config: clickhouse.url is "tcp://h:9000" and only http and https are supported; write "http://host:8123"'),
     ("[clickhouse]\nurl = ''", 'config: clickhouse.url is ""; write "embedded" or the address of a ClickHouse server, e.g. "http://localhost:8123"'),
     ("[clickhouse]\nurl = 'http://a:8123,embedded'", 'config: clickhouse.url is "embedded" and an address; write "embedded", or the addresses of the replicas of one shard'),
     ("[clickhouse]\nurl = ['http://a:8123', 'b:8123']", 'config: clickhouse.url is "b:8123" and has no scheme; write "http://b:8123"'),
     ("[clickhouse]\nurl = ['http://a:8123', 3]", 'config: clickhouse.url is ["http://a:8123", 3]; write a list of texts, ["…", "…"]'),
-    ("[clickhouse]\ncluster = 'main'", 'config: clickhouse.cluster is "main", and the embedded engine is no cluster; remove it, or set clickhouse.url to members of the cluster'),
+    ("[clickhouse]\ncluster = 'main'", 'config: clickhouse.cluster is "main", and the embedded engine is not a cluster; remove it, or set clickhouse.url to members of the cluster'),
     ("[clickhouse]\nurl = 'http://a:8123'\ncluster = 'a b'", 'config: clickhouse.cluster is "a b"; write a name as in system.clusters, of letters, digits, _, - and ., or a macro, "{cluster}"'),
     ("[clickhouse]\nurl = 'http://h/path'", 'config: clickhouse.url is "http://h/path" and is not just scheme, host and port; write e.g. "http://localhost:8123"'),
     ("[clickhouse]\nurl = 'http://h:x'", 'config: clickhouse.url is "http://h:x" and is not just scheme, host and port; write e.g. "http://localhost:8123"'),
     (
         "[clickhouse]\nurl = 'http://u:secret@h'",
-        "config: clickhouse.url holds a user or password; "
+        "config: clickhouse.url contains a user or password; "
         "write them as clickhouse.user and clickhouse.password, and only http(s)://host:port as the url",
     ),
     ("[clickhouse]\ncompression = 'lz4'", 'config: clickhouse.compression is "lz4"; write one of "gzip", "none", "zstd"'),
@@ -169,7 +169,7 @@ BAD_FILES = [
     ),
     (
         "[[auth.jwt_keys]]\nkey_file = 'nowhere'",
-        "config: auth.jwt_keys[0].key_file names no file that can be read: No such file or directory; name the file with the key",
+        "config: auth.jwt_keys[0].key_file names a file that cannot be read: No such file or directory; name the file with the key",
     ),
     (
         "[[auth.jwt_keys]]\nalgorithm = 'RS256'\npublic_key_file = '/dev/null'",
@@ -182,16 +182,16 @@ BAD_FILES = [
     ),
     (
         f"[[auth.jwt_keys]]\nkid = 'a'\nkey = '{JWT_KEY}'\n[[auth.jwt_keys]]\nkid = 'a'\nkey = '{JWT_KEY}x'",
-        'config: auth.jwt_keys[1] has the kid "a" of auth.jwt_keys[0]; give each key a kid of its own',
+        'config: auth.jwt_keys[1] has the kid "a" of auth.jwt_keys[0]; give each key its own kid',
     ),
     (
         f"[[auth.jwt_keys]]\nkid = '{'k' * 257}'\nkey = '{JWT_KEY}'",
-        "config: auth.jwt_keys[0] has a kid of 257 characters; write at most 256 printable ones, as they stand in the tokens' header",
+        "config: auth.jwt_keys[0] has a kid of 257 characters; write at most 256 printable ones, as in the header of the tokens",
     ),
     ("[auth]\nissuers = 'https://a.example/'", "config: auth.issuers is not a list; write each issuer as [[auth.issuers]] with its keys below"),
     ("[auth]\nissuers = ['https://a.example/']", 'config: auth.issuers[0] is not a table; write [[auth.issuers]] with issuer = "https://…" below'),
     (f"[[auth.issuers]]\n{JWKS}", "config: auth.issuers[0] has no issuer; write what its tokens have as iss"),
-    ("[[auth.issuers]]\nissuer = 'https://a.example/'", 'config: auth.issuers[0].jwks_url is "" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
+    ("[[auth.issuers]]\nissuer = 'https://a.example/'", 'config: auth.issuers[0].jwks_url is "" and is not an address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
     ("[[auth.issuers]]\nissuer = 'a'\njwks_url = 'https://u:secret@a.example/'", "config: auth.issuers[0].jwks_url holds a user or password, and public keys need none; remove it"),
     (f"[[auth.issuers]]\n{JWKS}\nisuer = 'a'", "config: auth.issuers[0] has the unknown key isuer; did you mean issuer?"),
     (f"[[auth.issuers]]\n{JWKS}\nissuer = 1", 'config: auth.issuers[0].issuer is not a text; write it in quotes, "…"'),
@@ -209,11 +209,11 @@ BAD_FILES = [
     (f"[[auth.issuers]]\n{JWKS}\nrequired_claims = 'x'", 'config: auth.issuers[0].required_claims is not a table; write { token_use = "access" }'),
     (
         f"[[auth.issuers]]\n{JWKS}\nrequired_claims = {{ a = {{ b = 1 }} }}",
-        'config: auth.issuers[0].required_claims asks of "a" what is neither a text, a number, true or false, nor a list of those; write { token_use = "access" }',
+        'config: auth.issuers[0].required_claims requires a value of "a" that is neither a text, a number, true or false, nor a list of those; write { token_use = "access" }',
     ),
     (
         f"[[auth.issuers]]\n{JWKS}\nrequired_claims = {{ a = [] }}",
-        'config: auth.issuers[0].required_claims asks of "a" what is neither a text, a number, true or false, nor a list of those; write { token_use = "access" }',
+        'config: auth.issuers[0].required_claims requires a value of "a" that is neither a text, a number, true or false, nor a list of those; write { token_use = "access" }',
     ),
     (
         f"[[auth.issuers]]\nissuer = 'a'\n{JWKS}\n[[auth.issuers]]\nissuer = 'a'\n{JWKS}",
@@ -225,7 +225,7 @@ BAD_FILES = [
     ),
     (
         f"[auth]\n{JWKS}\n[[auth.issuers]]\nissuer = 'a'\n{JWKS}",
-        "config: auth.issuers[0].jwks_url is auth.jwks_url, too, where its tokens would be accepted without what this block asks of them; remove auth.jwks_url",
+        "config: auth.issuers[0].jwks_url is auth.jwks_url, too, where its tokens would be accepted without the checks of this block; remove auth.jwks_url",
     ),
     (
         f"[[auth.issuers]]\nissuer = 'https://a.example/{{a}}/{{b}}'\n{JWKS}",
@@ -245,10 +245,10 @@ BAD_FILES = [
     ),
     ("[auth]\nproject = ' '", "config: auth.project has 1 characters; write 1 to 256, as in the events' projectId"),
     ("[auth]\nproject_claim = 1", 'config: auth.project_claim is 1; write it in quotes, "…"'),
-    ("[auth]\njwks_url = 'login.example.com/jwks'", 'config: auth.jwks_url is "login.example.com/jwks" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
-    ("[auth]\njwks_url = 'https://'", 'config: auth.jwks_url is "https://" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
-    ("[auth]\njwks_url = 'https://h:x/'", 'config: auth.jwks_url is "https://h:x/" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
-    ("[auth]\njwks_url = 'https://h/a b'", 'config: auth.jwks_url is "https://h/a b" and is no address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
+    ("[auth]\njwks_url = 'login.example.com/jwks'", 'config: auth.jwks_url is "login.example.com/jwks" and is not an address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
+    ("[auth]\njwks_url = 'https://'", 'config: auth.jwks_url is "https://" and is not an address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
+    ("[auth]\njwks_url = 'https://h:x/'", 'config: auth.jwks_url is "https://h:x/" and is not an address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
+    ("[auth]\njwks_url = 'https://h/a b'", 'config: auth.jwks_url is "https://h/a b" and is not an address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
     (
         "[auth]\njwks_url = 'http://login.example.com/jwks.json'",
         'config: auth.jwks_url is "http://login.example.com/jwks.json", so anyone on the network path could replace the keys; '
@@ -280,7 +280,7 @@ BAD_FILES = [
     ("[[auth.api_keys]]\nkey_sha256 = 'xyz'", "config: auth.api_keys[0] has a key_sha256 that is not 64 hexadecimal digits; make it with: printf %s KEY | sha256sum"),
     (
         "[[auth.api_keys]]\nkey = 'k'\nkind = 'browser'",
-        'config: auth.api_keys[0] is a browser key and not bound to a project, so any visitor could write any project; add project = "…"',
+        'config: auth.api_keys[0] is a browser key and not bound to a project, so any visitor could write to any project; add project = "…"',
     ),
     ("[[auth.api_keys]]\nkey = 'k'\ntenant = 't'", 'config: auth.api_keys[0] is bound to tenant "t" without a project; add project = "…"'),
     ("[[auth.api_keys]]\nkey = 'k'\nprojct = 'x'", "config: auth.api_keys[0] has the unknown key projct; did you mean project?"),
@@ -296,7 +296,7 @@ BAD_FILES = [
     ),
     (
         "[[auth.api_keys]]\nkey = ' k'",
-        "config: auth.api_keys[0] has a key with white space around it or with control characters, which no request can carry; remove them",
+        "config: auth.api_keys[0] has a key with surrounding white space or control characters, which no request can send; remove them",
     ),
 ]  # fmt: skip
 
@@ -317,14 +317,14 @@ BAD_ENVIRONMENTS = [
     ({"TelemetryEngine__MaxQueryLimits": "5"}, "config: unknown environment variable TelemetryEngine__MaxQueryLimits; did you mean TelemetryEngine__MaxQueryLimit?"),
     ({"TelemetryEngine__MaxQueryLimit": "many"}, 'config: query.limit_max is "many" (from TelemetryEngine__MaxQueryLimit); write a whole number from 1 to 1,000,000'),
     ({"TelemetryEngine__EnableWireCompression": "lz4"}, "config: TelemetryEngine__EnableWireCompression is neither true nor false"),
-    ({"NEALYTICS_CONFIG": "nowhere.toml"}, "config: nowhere.toml (named by NEALYTICS_CONFIG) cannot be read: No such file or directory; make one with `nealytics init`"),
+    ({"NEALYTICS_CONFIG": "nowhere.toml"}, "config: nowhere.toml (named by NEALYTICS_CONFIG) cannot be read: No such file or directory; create one with `nealytics init`"),
     (
         {"NEALYTICS_AUTH_JWT_KEY_FILE": "/nowhere/key"},
-        "config: NEALYTICS_AUTH_JWT_KEY_FILE names no file that can be read: No such file or directory; name the file with the secret",
+        "config: NEALYTICS_AUTH_JWT_KEY_FILE names a file that cannot be read: No such file or directory; name the file with the secret",
     ),
     (
         {"NEALYTICS_CLICKHOUSE_URL": "Host=db;Port=9000;Password=hunter2"},
-        'config: clickhouse.url is no address but looks like a connection string; write "http://host:8123", or give the string as TelemetryEngine__ClickHouseConnectionString in the environment',
+        'config: clickhouse.url looks like a connection string, not like an address; write "http://host:8123", or give the string as TelemetryEngine__ClickHouseConnectionString in the environment',
     ),
     ({"NEALYTICS_AUTH_JWT_KEY": JWT_KEY + "\udcff"}, "config: auth.jwt_key (from NEALYTICS_AUTH_JWT_KEY) is not UTF-8 text; correct it"),
     (
@@ -333,7 +333,7 @@ BAD_ENVIRONMENTS = [
     ),
     (
         {"NEALYTICS_AUTH_API_KEYS": '[{"key": "a"'},
-        'config: auth.api_keys (from NEALYTICS_AUTH_API_KEYS) begins like JSON and is not a list; write ["key", …] or [{"key": "…", "project": "…"}, …]',
+        'config: auth.api_keys (from NEALYTICS_AUTH_API_KEYS) begins like JSON but is not a list; write ["key", …] or [{"key": "…", "project": "…"}, …]',
     ),
     (
         {"NEALYTICS_AUTH_JWT_KEYS": f"{JWT_KEY},{JWT_KEY}"},
@@ -350,7 +350,7 @@ BAD_ENVIRONMENTS = [
     ),
     ({"TelemetryEngine__MaxQueryLimit": "many"}, 'config: query.limit_max is "many" (from TelemetryEngine__MaxQueryLimit); write a whole number from 1 to 1,000,000'),
     ({"TelemetryEngine__MaxQueryLimit": "1e6"}, 'config: query.limit_max is "1e6" (from TelemetryEngine__MaxQueryLimit); write a whole number from 1 to 1,000,000'),
-    ({"TelemetryEngine__ClickHouseConnectionString": "Host=h;Nonsense=1"}, "config: TelemetryEngine__ClickHouseConnectionString has an unknown part at place 2; known are Host, Port, Database, User, Password, TlsMode, RootCertificate"),
+    ({"TelemetryEngine__ClickHouseConnectionString": "Host=h;Nonsense=1"}, "config: TelemetryEngine__ClickHouseConnectionString has an unknown part at position 2; known are Host, Port, Database, User, Password, TlsMode, RootCertificate"),
     ({"TelemetryEngine__ClickHouseConnectionString": "localhost"}, "config: TelemetryEngine__ClickHouseConnectionString is not of the form Host=…;Port=…;Database=…;"),
     ({"TelemetryEngine__ClickHouseConnectionString": "Host=h;Port=x"}, "config: TelemetryEngine__ClickHouseConnectionString has a Port that is not a number from 1 to 65535"),
 ]  # fmt: skip
@@ -580,8 +580,8 @@ def test_proxies_that_are_everybody_are_mentioned(file, everybody):
     text = f"[server]\ntrusted_proxies = ['10.0.0.0/8', '{everybody}']"
     notes = [note for note in load_with_notes(file(text), {}).notes if "API keys" not in note]
     assert notes == [
-        f'config: server.trusted_proxies has "{everybody}", which is everybody: each client can choose its '
-        "address; list the proxies alone"
+        f'config: server.trusted_proxies has "{everybody}", which includes every client, so each can choose its '
+        "address; list only the proxies"
     ]
 
 
@@ -700,8 +700,8 @@ def test_the_database_of_a_connection_string_is_that_of_the_csharp_engine_which_
     loaded = load_with_notes(None, csharp(ClickHouseConnectionString=text))
     assert loaded.config.clickhouse.database == "nealytics_core"
     assert (
-        "config: TelemetryEngine__ClickHouseConnectionString: Database= is not used: the C# engine keeps its "
-        "events in nealytics_core.global_events whatever it says, and so does this one; set "
+        "config: TelemetryEngine__ClickHouseConnectionString: Database= is not used: the C# engine stores its "
+        "events in nealytics_core.global_events whatever it says, and so does Nealytics; set "
         "clickhouse.database to use another" in loaded.notes
     )
     chosen = load(None, {"NEALYTICS_CLICKHOUSE_DATABASE": "mine", **csharp(ClickHouseConnectionString=text)})
@@ -759,7 +759,7 @@ def test_an_origin_with_a_slash_at_its_end_is_taken_without_it():
     assert loaded.config.server.cors_allowed_origins == ("https://app.example", "https://b.example:81")
     assert (
         'config: server.cors_allowed_origins has "https://App.example/", which no browser sends as Origin; it is '
-        "taken without the slash at its end" in loaded.notes
+        "used without its trailing slash" in loaded.notes
     )
 
 
@@ -767,7 +767,7 @@ def test_an_origin_with_a_slash_at_its_end_is_taken_without_it():
 def test_a_largest_limit_below_the_default_one_is_mentioned(text):
     notes = load_with_notes(None, csharp(MaxQueryLimit=text)).notes
     assert (
-        f"config: query.limit_max is {text}, below the default limit of 100, so reads that give no limit get at "
+        f"config: query.limit_max is {text}, below the default limit of 100, so reads without a limit return at "
         f"most {text}, too" in notes
     )
     assert not any(
@@ -880,7 +880,7 @@ def test_one_public_key_of_an_algorithm_may_have_no_kid_and_any_number_of_secret
     load(None, keys(one, {**two, "kid": "2"}))
     assert problems_of(None, keys(one, two)) == [
         "config: auth.jwt_keys[1] is a second ES256 key without a kid, as auth.jwt_keys[0] is; "
-        "write the kid that its tokens have in their header"
+        "write the kid from the header of its tokens"
     ]
 
 
@@ -910,7 +910,7 @@ def test_an_authority_that_is_not_asked_is_mentioned_and_one_that_is_not_there_k
     environ = {"NEALYTICS_AUTH_JWKS_URL": "http://localhost/", "NEALYTICS_AUTH_JWKS_CA_FILE": "none.pem"}
     assert any("auth.jwks_ca_file has no effect" in note for note in load_with_notes(None, environ).notes)
     assert problems_of(None, environ, serving=True) == [
-        'config: auth.jwks_ca_file is "none.pem" and no such file exists; name the PEM file of the authority'
+        'config: auth.jwks_ca_file is "none.pem" and this file does not exist; name the PEM file of the certificate authority'
     ]
 
 

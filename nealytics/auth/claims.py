@@ -97,12 +97,12 @@ def scope_from(
 
 
 _NO_TENANT = (
-    "it decides whose events are shown: issue tokens that have it, or name another claim by "
+    "it decides whose events are read: issue tokens with this claim, or name another one in "
     "auth.tenant_claim or the issuer's tenant_claim in the server's configuration"
 )
 _OR_PROJECT_SCOPE = f'; or, for all tenants of the project, leave it out and add "scope": "{WHOLE_PROJECT}"'
 _NO_PROJECT = (
-    "it decides whose events are shown: issue tokens that have it, or set project or project_claim under "
+    "it decides whose events are read: issue tokens with this claim, or set project or project_claim under "
     "[auth] or [[auth.issuers]] in the server's configuration"
 )
 
@@ -135,7 +135,7 @@ def _identifier(claims: dict[str, Any], name: str, chars_max: int, advice: str) 
             403,
             "forbidden",
             f"the token's {name} is a list of {len(value)}",
-            detail="a token opens the events of one: issue it for one, as a text or a list with one entry",
+            detail="a token reads the events of one: issue it for one, as a text or a list with one entry",
             field=name,
         )
     if isinstance(value, list) and value:

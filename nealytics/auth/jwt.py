@@ -111,7 +111,7 @@ class TokenVerifier:
             raise unauthorized("the token demands an extension (crit)")
         if not isinstance(header.get("alg"), str) or header["alg"] not in ALGORITHMS:
             raise unauthorized(
-                f"the token is signed with none of the algorithms that are accepted: {', '.join(ALGORITHMS)}"
+                f"the token is signed with none of the accepted algorithms: {', '.join(ALGORITHMS)}"
             )
         return said
 
@@ -120,7 +120,7 @@ class TokenVerifier:
         algorithm, kid = header["alg"], header.get("kid", "")
         if algorithm not in issuer.algorithms:
             raise unauthorized(
-                f"the token is signed with {algorithm}, which is not accepted of its issuer",
+                f"the token is signed with {algorithm}, which its issuer does not allow",
                 f"sign it with one of {', '.join(issuer.algorithms)}",
             )
         found = candidates(issuer.keys_for(claims), algorithm, kid)
@@ -143,15 +143,13 @@ class TokenVerifier:
         """
         if issuer.jwks is None or algorithm == HS256:
             if kid:
-                return unauthorized(
-                    "the token is signed with a key that is not known here", advice or _OTHER_KEY
-                )
+                return unauthorized("the token is signed with an unknown key", advice or _OTHER_KEY)
             return unauthorized("the token's signature does not match", advice or _OTHER_SECRET)
         if issuer.jwks.certain:
             return _UnknownKey(
                 401,
                 "unauthorized",
-                "the token is signed with a key that is not known here",
+                "the token is signed with an unknown key",
                 detail=advice or _OTHER_KEY,
                 headers=INVALID_TOKEN,
                 key_set=issuer.jwks,
@@ -160,8 +158,8 @@ class TokenVerifier:
         return _UnknownKey(
             503,
             "keys_unavailable",
-            "the keys of the service that issues tokens are not available at the moment",
-            detail=f"Ask again later. The node's log says what it gets from {issuer.setting}.",
+            "the keys of the token issuer are not available at the moment",
+            detail=f"Retry later. The node's log has the answer of {issuer.setting}.",
             headers={"Retry-After": str(int(RETRY_MAX_S))},
             key_set=issuer.jwks,
         )
@@ -171,7 +169,7 @@ class TokenVerifier:
         now = self._clock()
         if "exp" not in claims:
             raise unauthorized(
-                "the token has no end (exp)", "give every token an exp claim, in epoch seconds"
+                "the token has no expiry (exp)", "give every token an exp claim, in epoch seconds"
             )
         expires_at_s = _epoch_s(claims, "exp") + self._clock_skew_s
         if expires_at_s <= now:

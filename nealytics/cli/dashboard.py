@@ -41,7 +41,7 @@ def dashboard(
     link = link_to(config, project, tenant, expires, url=url, funnel=funnel)
     click.echo(link)
     if open_ and not webbrowser.open(link):
-        click.echo("dashboard: no browser could be opened here; open the link yourself", err=True)
+        click.echo("dashboard: no browser could be opened on this machine; open the link yourself", err=True)
 
 
 def check_pages(config: Config, part: str) -> None:

@@ -53,7 +53,7 @@ def list_(config_path: Path | None, as_json: bool) -> None:
         else:
             click.echo(_described(dead))
     if not found and not as_json:
-        click.echo(f"{directory.directory} holds no events.")
+        click.echo(f"{directory.directory} contains no events.")
 
 
 @dead_letter.command()
@@ -77,7 +77,7 @@ def retry(config_path: Path | None, ids: tuple[str, ...]) -> None:
         )
     wanted = list(dict.fromkeys(ids)) or held
     if not wanted:
-        click.echo(f"{directory.directory} holds no events.")
+        click.echo(f"{directory.directory} contains no events.")
         return
     taken, kept = asyncio.run(_retry(config, directory, wanted))
     click.echo(f"{taken} inserted, {kept} still in the dead letter")

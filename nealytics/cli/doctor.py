@@ -76,7 +76,9 @@ def findings(config_path: Path | None) -> Iterator[Finding]:
             yield Finding("configuration", "fail", problem)
         return
     # Which one: somebody who forgot --config would otherwise be told about another node, or none.
-    sources = ", ".join(sorted(set(loaded.sources.values()))) or "nothing, so all is at its default"
+    sources = (
+        ", ".join(sorted(set(loaded.sources.values()))) or "nothing, so all settings have their defaults"
+    )
     yield Finding("configuration", "pass", f"understood, from {sources}")
     config = loaded.config
     for note in loaded.notes:
@@ -105,7 +107,7 @@ def disk(config: Config) -> Iterator[Finding]:
         yield Finding(
             "disk",
             "fail",
-            f"{directory} is on {filesystem}, which may lose what it has acknowledged; set wal.directory to "
+            f"{directory} is on {filesystem}, which can lose synced data; set wal.directory to "
             "a local disk (in a container: a volume)",
         )
     free = shutil.disk_usage(directory).free
@@ -114,7 +116,7 @@ def disk(config: Config) -> Iterator[Finding]:
         yield Finding(
             "disk",
             "fail",
-            f"{directory} has {_size(free)} free and events are refused below {_size(wanted)} "
+            f"{directory} has {_size(free)} free and the node refuses events below {_size(wanted)} "
             "(wal.free_bytes_min); make room",
         )
     elif free < wanted + config.wal.bytes_max:
@@ -132,7 +134,7 @@ def disk(config: Config) -> Iterator[Finding]:
         yield Finding(
             "fsync",
             "warn",
-            f"{took_ms:.1f} ms (median): every acknowledgement waits that long; put wal.directory on a "
+            f"{took_ms:.1f} ms (median): every acknowledgement takes that long; put wal.directory on a "
             "local SSD",
         )
     else:
@@ -192,7 +194,7 @@ def limits(config: Config) -> Iterator[Finding]:
         yield Finding("open files", "pass", "enough for server.connections_max")
     if config.clickhouse.url == "embedded":
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        text = f"{total / GIB:.1f} GiB, of which the embedded engine may take half"
+        text = f"{total / GIB:.1f} GiB, of which the embedded engine may use half"
         if total < EMBEDDED_MEMORY_BYTES_MIN:
             yield Finding("memory", "warn", f"{text}: too little for larger queries; use a ClickHouse server")
         else:
@@ -233,22 +235,22 @@ async def _clickhouse(config: Config) -> list[Finding]:
             # It answered at some moment between these two.
             apart_s = max(started - int(now_ms) / 1000, int(now_ms) / 1000 - time.time(), 0.0)
             if apart_s > CLOCK_DIFFERENCE_MAX_S:
-                text = f"{apart_s:.1f} s apart from ClickHouse's; synchronize both"
+                text = f"{apart_s:.1f} s difference to ClickHouse's clock; synchronize both"
                 found.append(Finding("clock", "warn", text))
             unknown = await client.learn_settings()
             if unknown:
-                text = f"this version does not know {', '.join(sorted(unknown))}; requests go without"
+                text = f"this version does not know {', '.join(sorted(unknown))}; requests do not set it"
                 found.append(Finding("settings", "warn", text))
             else:
                 found.append(Finding("settings", "pass", "all known to this version"))
             if await schema.read_table(client, config.clickhouse.database) is None and (
                 config.clickhouse.apply_schema
             ):
-                found.append(Finding("schema", "pass", f"{name} is not there yet; serve makes it"))
+                found.append(Finding("schema", "pass", f"{name} does not exist yet; serve creates it"))
             else:
                 kept, warnings = await schema.probe(client, config.clickhouse)
                 found += await _addresses(client)
-                found.append(Finding("schema", "pass", f"{name} keeps events exactly once"))
+                found.append(Finding("schema", "pass", f"{name} stores events exactly once"))
                 found += [Finding("schema", "warn", warning) for warning in warnings]
                 damage = await broken_parts(client, config.clickhouse)
                 found += [Finding("stored events", "fail", text) for text in damage]

@@ -136,14 +136,14 @@ def export_(
     config = load(config_path)
     form, packing = format_of(file, form)
     if end and form == "native":
-        raise click.UsageError("--end is for ndjson and csv; native has no place for it.")
+        raise click.UsageError("--end is for ndjson and csv; native does not support it.")
     chosen = Chosen(project, tenant, from_ms, to_ms, form, end)
     began = time.monotonic()
     try:
         with _output(file) as write:
             done = asyncio.run(_export(config, chosen, _packed(write, packing)))
     except KeyboardInterrupt:
-        click.echo("export: interrupted; it is not complete", err=True)
+        click.echo("export: interrupted; the export is not complete", err=True)
         sys.exit(130)
     except OSError as error:
         raise NealyticsError(f"export: {file} cannot be written: {error.strerror}") from error
@@ -219,7 +219,7 @@ async def _export(config: Config, chosen: Chosen, output: "_Output") -> Done:
         if chosen.format == "csv" and not done.events:
             output.write(export.CSV_HEADER)
         if chosen.format == "parquet" and not done.bytes:
-            raise NealyticsError("export: there are no events to make a Parquet file of")
+            raise NealyticsError("export: there are no events for a Parquet file")
         if chosen.end and chosen.format in export_end.FORMATS:
             output.write(export_end.record(chosen.format, done.events, len(export.FIELDS)))
     output.end()
@@ -291,7 +291,7 @@ async def _receive(
             _check_count(count, await asker.ask(expected), part)
     except ClickHouseUnavailable as error:
         # The slice is not complete. Nothing of it is written yet, so it can be fetched again.
-        log.warning("export: %s; asking for the slice again", error)
+        log.warning("export: %s; fetching the slice again", error)
 
         async def again() -> int:
             whole.seek(0)
@@ -373,7 +373,7 @@ class _Asker:
             except ClickHouseError as error:
                 if not (_may_pass(error) and self._begun):
                     raise
-                log.warning("export: %s; asking again in %.0f s", error, delay_s)
+                log.warning("export: %s; retrying in %.0f s", error, delay_s)
                 await asyncio.sleep(delay_s)
         return await self._ask_each(question)
 
@@ -442,7 +442,7 @@ def format_of(file: str, form: str | None) -> tuple[str, str | None]:
         raise click.UsageError(f"{file} is named as {named}, but --format is {form}; change one of the two")
     form = form or named or "ndjson"
     if form == "parquet" and packing:
-        raise click.UsageError(f"{file}: Parquet is compressed inside; leave {Path(file).suffix} away")
+        raise click.UsageError(f"{file}: Parquet is compressed internally; remove {Path(file).suffix}")
     return form, packing
 
 

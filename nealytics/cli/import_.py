@@ -66,7 +66,7 @@ def _amount(_context: click.Context, _parameter: click.Parameter, value: str | N
     try:
         return 0 if value is None else times.parse_shift(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no amount; write 812d, 3h, -90min, 10s or 5ms") from None
+        raise click.BadParameter(f"{value!r} is not an amount; write 812d, 3h, -90min, 10s or 5ms") from None
 
 
 def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -77,7 +77,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
         extends_ascii = ascii_bytes.decode(value, "surrogateescape") == ascii_bytes.decode("ascii")
     except LookupError:
         raise click.BadParameter(
-            f"{value!r} is no encoding that is known; write utf-8, latin-1, cp1252, shift_jis, …"
+            f"{value!r} is not a known encoding; write utf-8, latin-1, cp1252, shift_jis, …"
         ) from None
     except ValueError:  # also of a name with a NUL in it
         extends_ascii = False
@@ -303,7 +303,7 @@ def import_(
     or some rows are rejected, by this run or an earlier one.
     """
     if given["shift_to"] is not None and given["shift_by_ms"]:
-        raise click.UsageError("--shift-to and --shift-by: give one of the two.")
+        raise click.UsageError("--shift-to and --shift-by exclude each other; give one of them.")
     plain_name = file.removesuffix(".gz").removesuffix(".zst").lower()
     if form is None:
         form = _form_of(file, plain_name)

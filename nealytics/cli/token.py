@@ -127,7 +127,7 @@ def token(
     """
     config = load(config_path)
     if project_wide == (tenant is not None):
-        raise click.UsageError("Give either --tenant or --project-wide: whose events it reads.")
+        raise click.UsageError("Give either --tenant or --project-wide.")
     project = project_of(config.auth, project, "reads")
     if private_key is not None:
         signer = _private_signer(private_key, algorithm, kid)
@@ -152,7 +152,7 @@ def project_of(auth: AuthConfig, given: str | None, does: str) -> str:
         raise click.UsageError(f'auth.project is "{fixed}", so no token reads another project.')
     if project := given or fixed:
         return project
-    raise click.UsageError(f"Give --project: whose events it {does}.")
+    raise click.UsageError(f"Give --project: the project that it {does}.")
 
 
 def check_ids(config: Config, project: str, tenant: str | None) -> None:

@@ -85,7 +85,7 @@ def _logs(directory: Path | None, config_path: Path | None) -> list[Path]:
         return []
     logs = inspection.find_logs(root)
     if not logs:
-        click.echo(f"{root} holds no log", err=True)
+        click.echo(f"{root} contains no log", err=True)
     return logs
 
 

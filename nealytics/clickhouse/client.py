@@ -414,7 +414,7 @@ class ClickHouseClient:
         unknown = frozenset(ours) - known
         if unknown != address.unknown:
             log.warning(
-                "clickhouse: this server does not know %s; requests go without", ", ".join(sorted(unknown))
+                "clickhouse: this server does not know %s; requests do not set it", ", ".join(sorted(unknown))
             )
         address.unknown = unknown
         return unknown
@@ -505,7 +505,7 @@ class ClickHouseClient:
         self.addresses.failed(address)
         after = self.addresses.best()
         if before is address and after is not address and not self.addresses.is_cooling(after):
-            log.warning("%s; going on with %s", error, self._where(after))
+            log.warning("%s; continuing with %s", error, self._where(after))
 
     async def _rows(
         self,

@@ -100,7 +100,7 @@ class DeadLetter:
         except OSError as error:
             raise LogBroken(f"dead-letter: {path} cannot be renamed: {error}; restart to recover") from error
         log.error(
-            "dead-letter: there is another row of the number %s already, from before the log was put back; "
+            "dead-letter: another row already has the number %s, from before the log was restored; "
             "its file is now %s",
             dead.id,
             kept,

@@ -214,7 +214,7 @@ class Committer:
             case Split(state, is_first):
                 if is_first:
                     log.warning(
-                        "commit: batch %d-%d was refused and is halved until the bad rows are found: %s",
+                        "commit: batch %d-%d was refused and is split until the bad rows are found: %s",
                         whole.first,
                         whole.last,
                         error,
@@ -226,7 +226,7 @@ class Committer:
             case Keep(is_first):
                 if is_first:
                     log.info(
-                        "commit: row %d was refused alone and waits until another is accepted: %s",
+                        "commit: row %d was refused alone and waits until another row is accepted: %s",
                         whole.first,
                         error,
                     )
@@ -234,7 +234,7 @@ class Committer:
         if self._plan.refuses_all(self._config.retries_before_alert):
             self._problem.report(
                 f"clickhouse refuses every row (code {error.code} {error.name}): {error.message}; "
-                f"is the table wrong? {self._log.waiting} rows wait, and none goes to the dead letter before "
+                f"is the table wrong? {self._log.waiting} rows are queued, and none is dead-lettered before "
                 "one is accepted"
             )
 
@@ -247,7 +247,7 @@ class Committer:
             lambda: asyncio.to_thread(self._dead_letter.put, dead), (LogFull, LogBroken, OSError)
         )
         log.error(
-            "commit: row %d was refused for its content (code %d %s) and moved to %s; look at it with "
+            "commit: row %d was refused for its content (code %d %s) and moved to %s; show it with "
             "`nealytics dead-letter list`: %s",
             row.first,
             error.code,
@@ -278,7 +278,7 @@ class Committer:
             except may_pass as error:
                 failures += 1
                 self._problem.report(
-                    f"the disk does not take what must be noted, so nothing more is sent: {error}"
+                    f"the disk cannot store the state of the batch, so nothing more is sent: {error}"
                 )
                 await asyncio.sleep(self._pause_s(failures))
             else:

@@ -20,5 +20,5 @@ class Problem:
     def clear(self, waiting: int) -> None:
         """`waiting` is the number of rows that are still to be committed."""
         if self.text is not None:
-            log.warning("commit: recovered, %d rows wait; the problem was: %s", waiting, self.text)
+            log.warning("commit: recovered, %d rows are queued; the problem was: %s", waiting, self.text)
             self.text = None

@@ -117,5 +117,5 @@ class Sender:
             )
         else:
             log.warning(
-                "commit: batch %d-%d: try %d failed: %s", rows.first_lsn, rows.last_lsn, failures, failure
+                "commit: batch %d-%d: attempt %d failed: %s", rows.first_lsn, rows.last_lsn, failures, failure
             )

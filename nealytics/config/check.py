@@ -66,9 +66,10 @@ def serving_problems(config: Config) -> list[str]:
     auth = config.auth
     if not (auth.jwt_key or auth.jwt_key_previous or auth.jwt_keys or auth.jwks_url or auth.issuers):
         found.append(
-            "config: auth.jwt_key is not set, and without it no token can be verified; "
-            f"{MAKE_A_KEY} (or let `nealytics init` write a whole configuration, or name the keys of another "
-            "service by auth.jwt_keys, auth.jwks_url or auth.issuers)"
+            "config: auth.jwt_key is not set, so no token can be verified; "
+            f"{MAKE_A_KEY} (or run `nealytics init` to write a whole configuration, or set the keys "
+            "of another "
+            "service in auth.jwt_keys, auth.jwks_url or auth.issuers)"
         )
     for name, ca_file in (
         ("clickhouse.ca_file", config.clickhouse.ca_file),
@@ -76,7 +77,8 @@ def serving_problems(config: Config) -> list[str]:
     ):
         if ca_file and not Path(ca_file).is_file():
             found.append(
-                f'config: {name} is "{ca_file}" and no such file exists; name the PEM file of the authority'
+                f'config: {name} is "{ca_file}" and this file does not exist; name the PEM file of '
+                "the certificate authority"
             )
     return found
 
@@ -100,19 +102,20 @@ def notes(config: Config) -> list[str]:
     for proxy in config.server.trusted_proxies:
         if network_of(proxy).prefixlen == 0:
             found.append(
-                f'config: server.trusted_proxies has "{proxy}", which is everybody: each client can choose '
-                "its address; list the proxies alone"
+                f'config: server.trusted_proxies has "{proxy}", which includes every client, so each '
+                "can choose "
+                "its address; list only the proxies"
             )
     if config.auth.jwks_url and not config.auth.jwt_audience:
         found.append(
-            "auth: auth.jwks_url is set and auth.jwt_audience is not, so tokens that this issuer made for "
-            "other services are accepted here as well; set auth.jwt_audience"
+            "auth: auth.jwks_url is set and auth.jwt_audience is not, so tokens that this issuer signed for "
+            "other services are accepted too; set auth.jwt_audience"
         )
     for i, issuer in enumerate(config.auth.issuers):
         if not issuer.audience and not issuer.required_claims:
             found.append(
                 f"auth: auth.issuers[{i}] ({issuer.issuer}) has no audience and no required_claims, so "
-                "tokens that this issuer made for other services are accepted here as well; set one of them, "
+                "tokens that this issuer signed for other services are accepted too; set one of them, "
                 'or audience = "*" if it signs for this service only'
             )
     for where, table in _claim_tables(config.auth):
@@ -128,7 +131,7 @@ def notes(config: Config) -> list[str]:
     if limit_max < LIMIT_DEFAULT:
         found.append(
             f"config: query.limit_max is {limit_max}, below the default limit of {LIMIT_DEFAULT}, so reads "
-            f"that give no limit get at most {limit_max}, too"
+            f"without a limit return at most {limit_max}, too"
         )
     clickhouse = config.clickhouse
     if clickhouse.url == "embedded":
@@ -141,11 +144,12 @@ def notes(config: Config) -> list[str]:
         schemes = {urlsplit(url).scheme for url in clickhouse.urls}
         if clickhouse.embedded_listen:
             found.append(
-                f'config: clickhouse.embedded_listen has no effect, for clickhouse.url is "{clickhouse.url}"'
+                "config: clickhouse.embedded_listen has no effect, because clickhouse.url is "
+                f'"{clickhouse.url}"'
             )
         if clickhouse.ca_file and schemes == {"http"}:
             found.append(
-                f'config: clickhouse.ca_file has no effect, for clickhouse.url is "{clickhouse.url}"'
+                f'config: clickhouse.ca_file has no effect, because clickhouse.url is "{clickhouse.url}"'
             )
         for url in clickhouse.urls:
             port = urlsplit(url).port
@@ -195,7 +199,8 @@ def _addresses(config: Config) -> list[str]:
     for origin in config.web.frame_ancestors:
         if not _ORIGIN.fullmatch(origin):
             found.append(
-                f'config: web.frame_ancestors has "{origin}", which is no origin; write scheme and host in '
+                f'config: web.frame_ancestors has "{origin}", which is not an origin; write scheme '
+                "and host in "
                 'lower case, without a path, e.g. "https://app.example.com"'
             )
     return found
@@ -252,17 +257,17 @@ def _jwt_keys(auth: AuthConfig) -> list[str]:
         if len(key.kid) > KID_CHARS_MAX or not key.kid.isprintable():
             found.append(
                 f"config: {where} has a kid of {len(key.kid)} characters; "
-                f"write at most {KID_CHARS_MAX} printable ones, as they stand in the tokens' header"
+                f"write at most {KID_CHARS_MAX} printable ones, as in the header of the tokens"
             )
         # A token names its key by the kid alone. Shared secrets may do without: each is tried.
         name = key.kid or ("" if key.algorithm == "HS256" else f"none, {key.algorithm}")
         if name in seen:
             found.append(
                 f'config: {where} has the kid "{key.kid}" of auth.jwt_keys[{seen[name]}]; '
-                "give each key a kid of its own"
+                "give each key its own kid"
                 if key.kid
                 else f"config: {where} is a second {key.algorithm} key without a kid, as "
-                f"auth.jwt_keys[{seen[name]}] is; write the kid that its tokens have in their header"
+                f"auth.jwt_keys[{seen[name]}] is; write the kid from the header of its tokens"
             )
         elif name:
             seen[name] = i
@@ -325,7 +330,7 @@ def _issuers(auth: AuthConfig, identifier_chars_max: int) -> list[str]:
         if issuer.jwks_url and issuer.jwks_url == auth.jwks_url:
             found.append(
                 f"config: {where}.jwks_url is auth.jwks_url, too, where its tokens would be accepted without "
-                "what this block asks of them; remove auth.jwks_url"
+                "the checks of this block; remove auth.jwks_url"
             )
     return found
 
@@ -355,7 +360,8 @@ def _jwks_url_problems(name: str, url: str) -> list[str]:
         return [f"config: {name} holds a user or password, and public keys need none; remove it"]
     if not host or port == 0 or split.fragment or not url.isascii() or not url.isprintable() or " " in url:
         return [
-            f'config: {name} is "{url}" and is no address; write e.g. "{example}" (it is the jwks_uri of the '
+            f'config: {name} is "{url}" and is not an address; write e.g. "{example}" (it is the '
+            "jwks_uri of the "
             "issuer's /.well-known/openid-configuration)"
         ]
     if split.scheme == "https" or (split.scheme == "http" and _is_loopback(host)):
@@ -387,12 +393,12 @@ def _key_problems(key: ApiKey, identifier_chars_max: int) -> list[str]:
         )
     if key.key != key.key.strip() or not key.key.isprintable():
         found.append(
-            "has a key with white space around it or with control characters, which no request can carry; "
+            "has a key with surrounding white space or control characters, which no request can send; "
             "remove them"
         )
     if key.kind == "browser" and not key.project:
         found.append(
-            "is a browser key and not bound to a project, so any visitor could write any project; "
+            "is a browser key and not bound to a project, so any visitor could write to any project; "
             'add project = "…"'
         )
     if key.tenant and not key.project:
@@ -429,7 +435,8 @@ def _clickhouse(config: Config) -> list[str]:
         )
     if clickhouse.cluster and clickhouse.url == "embedded":
         found.append(
-            f'config: clickhouse.cluster is "{clickhouse.cluster}", and the embedded engine is no cluster; '
+            f'config: clickhouse.cluster is "{clickhouse.cluster}", and the embedded engine is not a '
+            "cluster; "
             "remove it, or set clickhouse.url to members of the cluster"
         )
     if clickhouse.cluster and not _CLUSTER.fullmatch(clickhouse.cluster):
@@ -463,13 +470,13 @@ def _url_problems(url: str) -> list[str]:
     if "@" in rest or "@" in scheme:
         # The value is not shown: what stands before the @ is a password.
         return [
-            "config: clickhouse.url holds a user or password; "
+            "config: clickhouse.url contains a user or password; "
             "write them as clickhouse.user and clickhouse.password, and only http(s)://host:port as the url"
         ]
     if not separator and "=" in url:
         # Not shown either: there may be a password in it.
         return [
-            "config: clickhouse.url is no address but looks like a connection string; "
+            "config: clickhouse.url looks like a connection string, not like an address; "
             'write "http://host:8123", or give the string as TelemetryEngine__ClickHouseConnectionString '
             "in the environment"
         ]
@@ -478,7 +485,7 @@ def _url_problems(url: str) -> list[str]:
         return [f'config: clickhouse.url is "{url}" and has no scheme; write "{meant}"']
     if scheme not in {"http", "https"}:
         return [
-            f'config: clickhouse.url is "{url}" and only http and https are spoken; write "http://host:8123"'
+            f'config: clickhouse.url is "{url}" and only http and https are supported; write "http://host:8123"'
         ]
     try:
         split = urlsplit(url)

@@ -42,10 +42,12 @@ UNLIMITED_AT_0 = frozenset(
 LEAST = {"commit.flush_interval_s": 0.1}
 
 WITHOUT_MEANING = {
-    "MemoryChannelCapacity": "events wait in the log on disk, not in memory; wal.bytes_max bounds them",
-    "WalReplayRetryDelayMs": "there is no separate replay; commit.backoff_max_ms bounds every retry",
+    "MemoryChannelCapacity": "events are queued in the log on disk, not in memory; wal.bytes_max limits it",
+    "WalReplayRetryDelayMs": "there is no separate replay; commit.backoff_max_ms limits the delay of "
+    "every retry",
     "WalFileBufferBytes": "events that arrive together are written and synced together, whatever their size",
-    "EnableAsyncInsert": "batches are inserted synchronously, because only those are deduplicated as a whole",
+    "EnableAsyncInsert": "batches are inserted synchronously, because ClickHouse deduplicates only "
+    "those as a whole",
 }
 
 
@@ -69,7 +71,7 @@ def connection_string(text: str) -> Translation:
         if part not in _CONNECTION_KEYS | _CONNECTION_KEYS_WITHOUT_MEANING:
             # Not named: it may be what follows a semicolon in a password without quotes.
             raise ValueError(
-                f"has an unknown part at place {position}; "
+                f"has an unknown part at position {position}; "
                 "known are Host, Port, Database, User, Password, TlsMode, RootCertificate"
             )
     notes = []
@@ -87,7 +89,7 @@ def connection_string(text: str) -> Translation:
         raise ValueError("has a Host that is not a host name or address")
     if int(port) in HTTP_PORT_OF:
         notes.append(
-            f"native port {port} became {url}, because this engine speaks ClickHouse's HTTP interface; "
+            f"native port {port} became {url}, because Nealytics uses ClickHouse's HTTP interface; "
             "set clickhouse.url if it listens elsewhere"
         )
     elif int(port) not in HTTP_PORT_OF.values():
@@ -101,8 +103,8 @@ def connection_string(text: str) -> Translation:
     values = {"clickhouse.url": url}
     if parts.get("database", DATABASE) not in ("", DATABASE):
         notes.append(
-            f"Database= is not used: the C# engine keeps its events in {DATABASE}.global_events whatever it "
-            "says, and so does this one; set clickhouse.database to use another"
+            f"Database= is not used: the C# engine stores its events in {DATABASE}.global_events whatever it "
+            "says, and so does Nealytics; set clickhouse.database to use another"
         )
     for part, key in (
         ("user", "user"),

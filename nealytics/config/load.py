@@ -163,9 +163,7 @@ class _Gathered:
             if found.log_level:
                 options[appsettings.LOG_LEVEL] = found.log_level, file
             if found.listening:
-                self.notes.append(
-                    f"config: {file}: {found.listening} is not read; server.listen says where to listen"
-                )
+                self.notes.append(f"config: {file}: {found.listening} is not used; set server.listen instead")
         # An option counts as a whole: of a connection string that is set once more, nothing is left.
         set_again = {
             variable[len(csharp.PREFIX) :].lower().removesuffix("_file")
@@ -197,7 +195,8 @@ class _Gathered:
         ]
         if secrets and path.stat().st_mode & 0o004:
             self.notes.append(
-                f"config: {path} holds secrets and every user of this machine can read it; chmod 600 {path}"
+                f"config: {path} contains secrets, and every user of this machine can read it; chmod "
+                f"600 {path}"
             )
 
     def _read_toml(self, path: Path, named_by: str) -> None:
@@ -207,7 +206,7 @@ class _Gathered:
         except OSError as error:
             self.file_was_read = False
             self.problems.append(
-                f"config: {path}{named_by} cannot be read: {error.strerror}; make one with `nealytics init`"
+                f"config: {path}{named_by} cannot be read: {error.strerror}; create one with `nealytics init`"
             )
             return
         except (
@@ -367,20 +366,22 @@ class _Gathered:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             # Its value is not shown: put there by mistake, it is the secret itself.
             self.problems.append(
-                f"config: {variable} names no file that can be read: {reason}; name the file with the secret"
+                f"config: {variable} names a file that cannot be read: {reason}; name the file with "
+                "the secret"
             )
             return None
 
     def _say_where_defaults_differ(self) -> None:
         if "clickhouse.url" not in self.values:
             self.notes.append(
-                "config: the C# engine's options are in use and name no ClickHouse; its default "
-                "was 127.0.0.1 and this engine's is the embedded one; set clickhouse.url to keep the server"
+                "config: the C# engine's options are set without a ClickHouse address; its default "
+                "was 127.0.0.1, and Nealytics' default is the embedded engine; set clickhouse.url to "
+                "keep the server"
             )
         if "wal.directory" not in self.values:
             self.notes.append(
-                "config: the C# engine's options are in use and name no log directory; its default was "
-                "/var/log/nealytics_engine/; what it left there is taken over if wal.directory names it"
+                "config: the C# engine's options are set without a log directory; its default was "
+                "/var/log/nealytics_engine/; a log in there is imported if wal.directory names it"
             )
 
     # The whole
@@ -428,7 +429,7 @@ class _Gathered:
             return origin.lower()
         self.notes.append(
             f'config: server.cors_allowed_origins has "{origin}", which no browser sends as Origin; it is '
-            "taken without the slash at its end"
+            "used without its trailing slash"
         )
         return origin[:-1].lower()
 
@@ -571,7 +572,7 @@ def _api_keys(raw: object, *, text: bool, commas: bool) -> tuple[ApiKey, ...]:
         parsed = _json_list(raw)
         if parsed is None and not commas and raw.lstrip().startswith(("[", "{")):
             raise _Unusable(
-                ' begins like JSON and is not a list; write ["key", …] or [{"key": "…", "project": "…"}, …]'
+                ' begins like JSON but is not a list; write ["key", …] or [{"key": "…", "project": "…"}, …]'
             )
         raw = _split(raw) if parsed is None else parsed
     if not isinstance(raw, list):
@@ -673,7 +674,8 @@ def _required_claims(raw: object, name: str) -> dict[str, tuple[str | int | floa
     for claim, values in claims.items():
         if not values or not all(isinstance(value, str | int | float | bool) for value in values):
             raise _Unusable(
-                f"{name} asks of {_shown(claim)} what is neither a text, a number, true or false, nor a list "
+                f"{name} requires a value of {_shown(claim)} that is neither a text, a number, true "
+                "or false, nor a list "
                 'of those; write { token_use = "access" }'
             )
     return claims
@@ -697,7 +699,7 @@ def _content(path: str, name: str) -> str:
         reason = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
         # Its value is not shown: put there by mistake, it is the secret itself.
         raise _Unusable(
-            f"{name} names no file that can be read: {reason}; name the file with the key"
+            f"{name} names a file that cannot be read: {reason}; name the file with the key"
         ) from None
     if not content:
         raise _Unusable(f"{name} names an empty file; name the file with the key")

@@ -194,7 +194,10 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
             otel.fail(type(error).__name__)
             otel.record(error)
             response = error_response(
-                500, "internal_error", "something went wrong here", "It is in the server's log; try again."
+                500,
+                "internal_error",
+                "the server failed to process the request",
+                "The server's log has the cause; retry.",
             )
         for name, value in answer_headers().items():
             response.headers.setdefault(name, value)  # a page has its own

@@ -131,12 +131,12 @@ class Connection(web.RequestHandler):
         self._force_close = True
         error = ErrorBody(
             "too_many_connections",
-            "this worker has all the connections it may have",
+            "this worker has reached server.connections_max",
             "Try again later.",
             request_id.new(),
         )
         log.warning(
-            "http: a connection is turned away: %s", error.message, extra={"request_id": error.request_id}
+            "http: a connection is refused: %s", error.message, extra={"request_id": error.request_id}
         )
         transport.write(
             raw_error("503 Service Unavailable", error, {"Retry-After": str(_BUSY_RETRY_AFTER_S)})
@@ -276,8 +276,8 @@ class Connection(web.RequestHandler):
             if self._head_heard and self.transport is not None:
                 error = ErrorBody(
                     "request_timeout",
-                    "the head of the request did not arrive in time",
-                    "Send it at once.",
+                    "the headers of the request did not arrive in time",
+                    "Send them without a pause.",
                     request_id.new(),
                 )
                 self.transport.write(raw_error("408 Request Timeout", error))
@@ -329,7 +329,10 @@ class Connection(web.RequestHandler):
         if status >= 500:
             self.log_exception("a request failed", exc_info=exc)
             response = error_response(
-                500, "internal_error", "something went wrong here", "It is in the server's log; try again."
+                500,
+                "internal_error",
+                "the server failed to process the request",
+                "The server's log has the cause; retry.",
             )
         else:
             # Not its text: that may quote the request line, and so a key.
@@ -354,7 +357,7 @@ class Connection(web.RequestHandler):
         response = error_response(
             405,
             "method_not_allowed",
-            "this is no proxy",
+            "this is not a proxy",
             "Use GET or POST.",
             headers={hdrs.ALLOW: "GET, POST"},
         )

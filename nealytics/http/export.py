@@ -135,7 +135,7 @@ class _Export:
             except Refused as refused:
                 if refused.status != 503 or not self._begun:
                     raise
-                log.warning("export: %s; asking again in %.0f s", refused.__cause__ or refused, delay_s)
+                log.warning("export: %s; retrying in %.0f s", refused.__cause__ or refused, delay_s)
                 await asyncio.sleep(delay_s)
         async with self._reads.turn(self._scope):
             return await self._reads.ask(question)

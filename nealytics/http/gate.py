@@ -101,6 +101,6 @@ def busy(why: str) -> Refused:
         503,
         "queries_busy",
         why,
-        detail="Ask again later, or ask less at once. Events are taken meanwhile and lose nothing.",
+        detail="Retry later, or send fewer queries at a time. Ingest is not affected.",
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )

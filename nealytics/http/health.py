@@ -216,7 +216,7 @@ def log_problem(log: LogState) -> str | None:
     if log.full:
         if log.disk_full:
             return "the disk of the log is full, or has less free than wal.free_bytes_min; free some space"
-        return "the log is full (wal.bytes_max); it takes events again once ClickHouse has taken some"
+        return "the log is full (wal.bytes_max); it accepts events again when ClickHouse has accepted some"
     return None
 
 

@@ -189,7 +189,10 @@ async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge
         otel.record(error)
         log.exception("query: %s failed", endpoint.name)
         refused = Refused(
-            500, "internal_error", "something went wrong here", detail="It is in the server's log; try again."
+            500,
+            "internal_error",
+            "the server failed to process the request",
+            detail="The server's log has the cause; retry.",
         )
     reads.failed(refused.code)
     told = ErrorBody(
@@ -212,7 +215,7 @@ def parse(body: bytes) -> list[Question]:
     if not isinstance(queries, dict) or not 1 <= len(queries) <= QUESTIONS_MAX:
         raise invalid(
             "queries",
-            "queries is missing or no object of questions",
+            "queries is missing or not an object of queries",
             f'Write {{"name": {{"endpoint": "summary"}}}}, 1 to {QUESTIONS_MAX} questions.',
         )
     shared = {key: _texts(key, value) for key, value in asked.items() if _is_known(key)}
@@ -227,7 +230,7 @@ def _is_known(key: str) -> bool:
     close = difflib.get_close_matches(key.lower()[:64], _ALL_PARAMETERS, 1)
     raise invalid(
         key[:NAME_CHARS_MAX],
-        f"{shown(key)} is no parameter of any route",
+        f"{shown(key)} is not a parameter of any route",
         f"Did you mean {_ALL_PARAMETERS[close[0]]}?" if close else "Leave it out.",
     )
 
@@ -297,7 +300,7 @@ def _too_large() -> Refused:
         413,
         "body_too_large",
         f"the body has more than {BODY_BYTES_MAX} bytes",
-        detail="Ask fewer questions at once.",
+        detail="Send fewer queries in one request.",
         headers={hdrs.CONNECTION: "close"},
     )
 

@@ -299,8 +299,8 @@ def refusal(error: NealyticsError) -> Exception:
         return Refused(
             503,
             "scope_not_proven",
-            "the event store does not confine queries to one tenant, so none is run",
-            detail="The server's log says more.",
+            "the event store does not confine queries to one tenant, so no query runs",
+            detail="The server's log has the cause.",
             headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
         )
     if not isinstance(error, ClickHouseError):
@@ -312,22 +312,22 @@ def refusal(error: NealyticsError) -> Exception:
             500,
             "data_damaged",
             f"stored events are damaged: {part} of the table cannot be read",
-            detail="Asking again does not help; an operator has to restore the part. Questions whose "
+            detail="A retry does not help; an operator must restore the part. Queries whose "
             "events are in other parts are answered.",
         )
     if error.kind is Kind.LIMIT:
         return Refused(
             422,
             "query_too_large",
-            "the query needs more than ClickHouse may spend on one",
-            detail="Narrow the time range, add a filter (eventType, sessionId), or ask for a smaller limit.",
+            "the query exceeds the limits of a query",
+            detail="Narrow the time range, add a filter (eventType, sessionId), or use a smaller limit.",
         )
     if error.kind is Kind.LATER:
         return Refused(
             503,
             "clickhouse_unavailable",
             "the event store is not available at the moment",
-            detail="Ask again later. Events are taken meanwhile and lose nothing.",
+            detail="Retry later. Ingest is not affected.",
             headers={"Retry-After": str(RETRY_AFTER_S)},
         )
     return error

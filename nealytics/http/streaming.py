@@ -95,8 +95,8 @@ def require_http_1_1(request: web.Request) -> None:
         raise Refused(
             505,
             "http_1_1_needed",
-            "this answer is sent in pieces, whose end HTTP/1.0 cannot tell from a broken connection",
-            detail="Ask by HTTP/1.1. In nginx: proxy_http_version 1.1;",
+            "HTTP/1.0 cannot distinguish the end of this answer from a broken connection",
+            detail="Use HTTP/1.1. In nginx: proxy_http_version 1.1;",
         )
 
 

@@ -69,7 +69,7 @@ class Charge:
                 422,
                 "result_too_large",
                 f"the answer has more than {most} bytes",
-                detail="Narrow the time range, add a filter, or ask for a smaller limit. The bound is "
+                detail="Narrow the time range, add a filter, or use a smaller limit. The bound is "
                 "query.unread_bytes_max.",
             )
         raise Refused(

@@ -434,9 +434,11 @@ def _check(
             )
     for field in mapped:
         if field in constants:
-            raise MappingError(f"import: {field} is both set and mapped; give one of the two")
+            raise MappingError(f"import: {field} is both set and mapped; give one of them")
     for field in defaults:
         if field in constants:
-            raise MappingError(f"import: {field} is set for all rows, so its default has no use; give one")
+            raise MappingError(
+                f"import: {field} is set for all rows, so its default has no effect; give one of them"
+            )
     if id_from and ("eventId" in mapped or "eventId" in constants):
-        raise MappingError("import: eventId is mapped or set, and --id-from makes one; give one of the two")
+        raise MappingError("import: eventId is mapped or set, and --id-from derives one; give one of them")

@@ -81,7 +81,7 @@ def iso(moment_ms: int) -> str:
     try:
         moment = _EPOCH + moment_ms * _MILLISECOND
     except OverflowError:
-        raise NealyticsError(f"import: {moment_ms} ms is no time of the calendar") from None
+        raise NealyticsError(f"import: {moment_ms} ms is outside of the calendar") from None
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

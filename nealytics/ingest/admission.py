@@ -90,8 +90,8 @@ def _not_admitted(error: Exception, events: int) -> NotAdmitted:
         refused = NotAdmitted(
             503,
             "log_full",
-            "there is no room for more events at the moment; nothing of this request was stored",
-            detail="Send it again later, with the same eventId and timestamp.",
+            "the log is full; nothing of this request was stored",
+            detail="Retry later, with the same eventId and timestamp.",
             headers={"Retry-After": str(FULL_RETRY_AFTER_S)},
         )
     elif isinstance(error, LogError):
@@ -99,7 +99,7 @@ def _not_admitted(error: Exception, events: int) -> NotAdmitted:
             503,
             "log_broken",
             "the log failed, so it is not known whether this request was stored",
-            detail="Send it again, with the same eventId and timestamp: then it is counted once.",
+            detail="Retry with the same eventId and timestamp: the event is then counted once.",
             headers={"Retry-After": str(BROKEN_RETRY_AFTER_S)},
         )
     else:

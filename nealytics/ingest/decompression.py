@@ -54,7 +54,7 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> Iterator[bytes]:
             400,
             "bad_request",
             f"the body is not valid {encoding.strip().lower()}: {error}",
-            detail="It is corrupt or not complete; nothing was stored.",
+            detail="It is corrupt or incomplete; nothing was stored.",
         ) from error
 
 
@@ -88,7 +88,7 @@ def too_large(bytes_max: int) -> Refused:
         413,
         "body_too_large",
         f"the body has more than {bytes_max} bytes",
-        detail="Send fewer events at once, or raise ingest.body_bytes_max. It holds after decompression.",
+        detail="Send fewer events at once, or raise ingest.body_bytes_max. It limits the decompressed size.",
     )
 
 

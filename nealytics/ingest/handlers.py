@@ -140,7 +140,7 @@ class Ingest:
                     raise Refused(
                         400,
                         "invalid_event",
-                        "the body is an array; track takes one event",
+                        "the body is an array; track accepts one event",
                         detail=f"Send arrays to {BATCH}.",
                     ) from error
                 raise _refused(error) from error
@@ -214,7 +214,7 @@ class Ingest:
                 401,
                 "unauthorized",
                 "the API key is unknown" if key else "there is no API key",
-                detail="Send a key of auth.api_keys as X-Project-Key, or as ?k= where headers cannot be set.",
+                detail="Send a key of auth.api_keys as X-Project-Key, or as ?k= if you cannot set headers.",
             )
         return grant
 
@@ -225,7 +225,7 @@ class Ingest:
         if not (self._warned or addresses.trusts_any) and addresses.header in request.headers:
             self._warned = True
             log.warning(
-                "ingest: %s sends %s and is not in server.trusted_proxies, so all who come through it share "
+                "ingest: %s sends %s and is not in server.trusted_proxies, so all its clients share "
                 "the limit of one address; if it is a proxy, add it",
                 request.remote,
                 addresses.header,
@@ -417,7 +417,9 @@ def _nothing_accepted(parsed: Parsed) -> BatchAnswer:
     return BatchAnswer(
         code=code,
         message=f"none of the {rejected} events is acceptable" if rejected else "the body holds no events",
-        detail="Nothing was stored; errors says why, event by event." if rejected else "Send at least one.",
+        detail="Nothing was stored; errors has the reason for each event."
+        if rejected
+        else "Send at least one.",
         request_id=request_id.current(),
         accepted=0,
         rejected=rejected,

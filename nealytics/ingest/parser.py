@@ -408,7 +408,7 @@ def _event_too_long(size: int) -> InvalidEvent:
     return InvalidEvent(
         "body_too_large",
         f"an event has {size} bytes of JSON or more, at most {EVENT_BYTES_MAX} are accepted",
-        detail="Send less in each event. Several events go into an array, or one a line.",
+        detail="Send less data in each event. Send several events as an array, or one per line.",
     )
 
 

@@ -111,7 +111,7 @@ class RateLimiter:
             429,
             "rate_limited",
             f"more than {self._requests} requests in {self._window_s:g} s with this key, "
-            f"and {queued} more are waiting",
+            f"and {queued} more are queued",
             detail="Send events in batches, wait for Retry-After, or raise ingest.rate_limit_requests. "
             f"{PERMIT_EVENTS} events or {PERMIT_BYTES // 1024} KiB count as a request each.",
             headers={

@@ -191,7 +191,7 @@ def parse_filter(name: str, text: str) -> Filter:
         raise invalid(
             name,
             f"{name} has {len(text)} characters, at most {FILTER_CHARS_MAX} are accepted",
-            "A longer value cannot be asked for.",
+            "Longer values are not supported.",
         )
     if not is_text(text):
         raise invalid(name, f"{name} is not valid UTF-8", "Percent-encode the UTF-8 bytes of the text.")

@@ -120,7 +120,7 @@ class Limit(msgspec.Struct, frozen=True):
                 422,
                 "result_too_large",
                 f"the answer has more than {self.count} {of}",
-                detail="Narrow the time range, choose a larger interval, add a filter, or name a limit to get"
+                detail="Narrow the time range, choose a larger interval, add a filter, or set a limit to get"
                 " the first ones.",
             )
         return [Warn("truncated", f"there are more than {self.count} {of}; these are the first", "limit")]
@@ -405,8 +405,8 @@ class Arguments:
         if text is not None and text not in zones():
             raise invalid(
                 name,
-                f"{name} is {shown(text)} and no time zone",
-                "Write a name of the IANA database, such as Europe/Berlin.",
+                f"{name} is {shown(text)}, which is not a time zone",
+                "Write an IANA name, such as Europe/Berlin.",
             )
         return text
 
@@ -422,7 +422,7 @@ def _checked(declared: Parameter, value: str) -> str:
         raise invalid(
             name,
             f"{name} has {len(value)} characters, at most {declared.chars_max} are accepted",
-            "A longer value cannot be asked for.",
+            "Longer values are not supported.",
         )
     if not is_text(value):
         raise not_utf8(name)
@@ -444,6 +444,8 @@ def _unknown_names(query: CIMultiDict[str], declared: Collection[str]) -> list[W
         meant += (known[close] for close in difflib.get_close_matches(name.lower()[:64], known, 1))
         hint = f"; did you mean {meant[0]}?" if meant else ""
         warnings.append(
-            Warn("unknown_parameter", f"{shown(name)} is no parameter of this endpoint and is ignored{hint}")
+            Warn(
+                "unknown_parameter", f"{shown(name)} is not a parameter of this endpoint and is ignored{hint}"
+            )
         )
     return warnings

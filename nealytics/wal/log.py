@@ -234,7 +234,7 @@ class Log:
         if payload_bytes + pending.payload_bytes > PENDING_BYTES_MAX and pending.futures:
             _fail(
                 future,
-                LogFull(f"wal: {pending.payload_bytes} bytes are waiting to be written; try again later"),
+                LogFull(f"wal: {pending.payload_bytes} bytes are queued to be written; retry later"),
             )
             return future
         if payload_bytes > ROW_BYTES_MAX and max(map(len, rows)) > ROW_BYTES_MAX:

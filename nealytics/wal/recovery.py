@@ -149,7 +149,7 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
         torn_tails += 1
         kept = _keep_aside(files, last.path, clock_ms)
         logger.warning(
-            "wal: %s: %s; they are cut off, the original is kept as %s",
+            "wal: %s: %s; they were cut off; the original is kept as %s",
             last.path, describe_torn(found), kept.name,
         )  # fmt: skip
     previous_crc = last.header.previous_crc if found.last_crc is None else found.last_crc

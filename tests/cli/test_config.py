@@ -160,7 +160,7 @@ def test_check_config_prints_all_problems_and_fails():
     assert [line.split(";")[0] for line in result.stderr.splitlines()] == [
         "config: server.workers is 0",
         "config: unknown key server.port",
-        "config: auth.jwt_key is not set, and without it no token can be verified",
+        "config: auth.jwt_key is not set, so no token can be verified",
     ]
 
 

@@ -55,7 +55,7 @@ async def run(tmp_path: Path, url: str, *arguments: str) -> Result:
 async def test_list_says_that_there_is_nothing(tmp_path):
     result = await run(tmp_path, "http://127.0.0.1:1", "list")
     assert result.exit_code == 0
-    assert "holds no events" in result.output
+    assert "contains no events" in result.output
 
 
 async def test_list_shows_id_event_and_reason(tmp_path, dead_letter):

@@ -62,7 +62,7 @@ def test_a_fixed_project_need_not_be_named():
 @pytest.mark.parametrize(
     ("arguments", "environ", "message"),
     [
-        ([], {}, "Give --project: whose events it shows."),
+        ([], {}, "Give --project: the project that it shows."),
         (["--project", " "], {}, "write 1 to"),
         (["--project", "a", "--tenant", "x" * 2_000], {}, "write 1 to"),
         (["--project", "a"], {"NEALYTICS_AUTH_PROJECT": "b"}, 'auth.project is "b"'),

@@ -338,7 +338,7 @@ class TestOnTheEngine:
         assert not (tmp_path / "all.parquet").exists()
         result = await invoke(tmp_path, proxy.url, str(tmp_path / "none.parquet"), "--project", "nobody")
         assert result.exit_code == 1
-        assert "there are no events to make a Parquet file of" in result.output
+        assert "there are no events for a Parquet file" in result.output
         result = await invoke(tmp_path, proxy.url, str(tmp_path / "shop.parquet"), "--project", "shop")
         assert re.match(r"export: \d+ events of 1 project, [\d,]+ bytes of parquet, ", result.stderr)
         assert (tmp_path / "shop.parquet").read_bytes()[:4] == b"PAR1"
@@ -517,7 +517,7 @@ def test_the_name_decides_what_is_written(file: str, form: str | None, expected:
         (["x.xlsx"], ".xlsx is no format"),
         (["x.csv.bz2"], ".bz2 is no format"),
         (["x.json"], ".json is no format"),
-        (["x.parquet.gz"], "Parquet is compressed inside; leave .gz away"),
+        (["x.parquet.gz"], "Parquet is compressed internally; remove .gz"),
         (["x.parquet", "--format", "csv"], "x.parquet is named as parquet, but --format is csv"),
     ],
 )

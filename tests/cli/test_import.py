@@ -790,12 +790,12 @@ def test_a_headerless_tsv_and_its_defaults(server: BatchServer, tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("nonsense", "no encoding that is known"),
-        ("", "no encoding that is known"),
+        ("nonsense", "is not a known encoding"),
+        ("", "is not a known encoding"),
         ("utf-16", "does not extend ASCII"),
         ("cp037", "does not extend ASCII"),
-        ("hex", "no encoding that is known"),
-        ("rot13", "no encoding that is known"),
+        ("hex", "is not a known encoding"),
+        ("rot13", "is not a known encoding"),
         ("idna", "extend ASCII"),
         ("undefined", "does not extend ASCII"),
         ("latin\0-1", "does not extend ASCII"),

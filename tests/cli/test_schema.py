@@ -40,7 +40,7 @@ def test_print_shows_the_tables_of_a_cluster(config_path: Path):
 def test_apply_to_a_cluster_without_a_server_is_refused(config_path: Path):
     result = CliRunner().invoke(schema, ["apply", "--config", str(config_path), "--cluster", "main"])
     assert isinstance(result.exception, ConfigError)
-    assert "the embedded engine is no cluster" in str(result.exception)
+    assert "the embedded engine is not a cluster" in str(result.exception)
 
 
 def test_help_shows_the_example_as_one_line():

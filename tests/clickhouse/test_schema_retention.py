@@ -39,7 +39,7 @@ def deletes(days: float) -> Decision:
 
 
 # What is found, what the file says, what a start and `schema apply` do, what --shorten-retention does.
-# "longer" and "by hand": left as it is, with a remark.
+# "longer" and "by hand": not changed, with a remark.
 TABLE = [
     (NONE, 0, LEFT, LEFT),
     (NONE, 90, "longer", deletes(90)),

@@ -623,7 +623,7 @@ async def test_a_refusal_also_names_the_parameter_that_nobody_asked_for():
     async with reader_of(ClickHouseUnavailable("must not be asked")) as reader:
         status, body, _ = await reader.get("/api/v1/analytics/funnel", steps="view,purchase")
         assert (status, body["field"]) == (400, "step")
-        assert "'steps' is no parameter of this endpoint" in body["detail"]
+        assert "'steps' is not a parameter of this endpoint" in body["detail"]
         assert "did you mean step" in body["detail"]
 
 

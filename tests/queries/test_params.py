@@ -287,7 +287,7 @@ def test_a_name_that_no_parameter_has_is_told_with_the_nearest_one():
     (warning,) = arguments(("eventtyp", "view")).warnings
     assert warning == Warn(
         "unknown_parameter",
-        "'eventtyp' is no parameter of this endpoint and is ignored; did you mean eventType?",
+        "'eventtyp' is not a parameter of this endpoint and is ignored; did you mean eventType?",
     )
 
 

@@ -8,7 +8,7 @@
     applying.py     does that
     shortening.py   makes retention shorter, once a person has agreed
     migration.py    copies the events of a table that is unfit into a new one
-    probing.py      checks that the table keeps events exactly once; changes nothing
+    probing.py      checks that the table stores events exactly once; changes nothing
 
 `apply` may be run by several workers and nodes at the same time, and again and again: it looks at what is
 there, does what is missing, and when another was faster, looks again. It never drops or rewrites events.

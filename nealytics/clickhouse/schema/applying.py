@@ -56,7 +56,10 @@ async def apply(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]
         except ClickHouseError as error:
             if error.code not in _RACE_CODES or attempt == _ATTEMPTS_MAX - 1:
                 raise
-            log.info("schema: another worker or node is at it (%s); looking again", error.name or error.code)
+            log.info(
+                "schema: another worker or node changes the table (%s); checking again",
+                error.name or error.code,
+            )
             await asyncio.sleep(_RETRY_DELAY_S * (attempt + random.random()))
     raise AssertionError("unreachable")
 

@@ -67,7 +67,7 @@ def plan(
             sql = f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {column.name} {definition}{after}"
             steps.append((f"added column {column.name}", sql))
         elif found != column.type:
-            remarks.append(f"column {column.name} is {found}, not {column.type}; left as it is")
+            remarks.append(f"column {column.name} is {found}, not {column.type}; not changed")
         # Only of the type that we give it: MODIFY COLUMN would cut the values of another one.
         is_ours = found is None or (found == column.type and table.defaults.get(column.name) == column.before)
         if column.before and is_ours:
@@ -78,7 +78,7 @@ def plan(
             steps.append((f"added index {index.name}", sql))
             # In the background; until then a query reads more than it has to.
             sql = f"ALTER TABLE {name} MATERIALIZE INDEX {index.name}"
-            steps.append((f"index {index.name} is being built for the events that are there", sql))
+            steps.append((f"index {index.name} is being built for the existing events", sql))
     if plain_key(table.sorting_key) != plain_key(SORTING_KEY):
         remarks.append(
             f"the sorting key is ({table.sorting_key}), not ({SORTING_KEY}), and cannot be changed; "
@@ -87,7 +87,7 @@ def plan(
     if plain_key(table.partition_key) != plain_key(PARTITION_KEY):
         remarks.append(
             f"the table is partitioned by {table.partition_key or 'nothing'}, not by {PARTITION_KEY}, which "
-            "cannot be changed; it works, but old events leave part by part instead of month by month. "
+            "cannot be changed; it works, but old events are deleted by part instead of by month. "
             f"To change it, {remake(name)}"
         )
     return Plan(steps, remarks)
@@ -147,7 +147,7 @@ def wanted_settings(table: Table) -> dict[str, int]:
 def _write_before(name: str, column: Column, *, is_written: bool) -> list[tuple[str, str]]:
     """Writes down a column that was added with what its old rows have for a default, and gives it its own."""
     write = (
-        f"wrote {column.name} = {column.before} for the events that are there",
+        f"wrote {column.name} = {column.before} for the existing events",
         f"ALTER TABLE {name} MATERIALIZE COLUMN {column.name} SETTINGS mutations_sync = 2",
     )
     give = (

@@ -1,4 +1,4 @@
-"""Checks that a table keeps events exactly once; changes nothing."""
+"""Checks that a table stores events exactly once; changes nothing."""
 
 import logging
 from dataclasses import replace

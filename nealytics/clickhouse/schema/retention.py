@@ -63,7 +63,7 @@ def decide(found: Sequence[Retention], retention_days: int, *, shorten: bool = F
     for one in found:
         if one.by_hand:
             return Decision(
-                remark=f"the TTL is {one.by_hand}, written by hand; left as it is. It, and not "
+                remark=f"the TTL is {one.by_hand}, written by hand; not changed. It, and not "
                 "clickhouse.retention_days, says how long events are kept"
             )
     days = [one.days for one in found if one.days is not None]
