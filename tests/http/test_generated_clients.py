@@ -1,13 +1,15 @@
 """Clients that real generators make of /openapi.json have all parameters.
 
-The generators are no dependency: `pip install openapi-python-client`, or `npm install openapi-typescript`
-in any directory. A test is skipped while its generator is not on PATH. What generators need is held
-without them, too, by `test_openapi.py`.
+scripts/test.sh installs them: openapi-python-client with the tests' packages, openapi-typescript with those
+of `web`, if there is Node.js. A test is skipped where its generator is neither there nor on PATH. What
+generators need is held without them, too, by `test_openapi.py`.
 """
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -17,19 +19,23 @@ from nealytics.config import Config
 from nealytics.http.openapi import document
 from nealytics.queries import ENDPOINTS, STREAMS
 
+ROOT = Path(__file__).parents[2]
 ROUTES = [*ENDPOINTS, *STREAMS]
 
 
 def generator(name: str) -> str:
-    found = shutil.which(name)
+    places = [Path(sys.executable).parent, ROOT / "web/node_modules/.bin"]
+    found = shutil.which(name, path=os.pathsep.join([*map(str, places), os.environ["PATH"]]))
     if found is None:
-        pytest.skip(f"{name} is not on PATH")
+        pytest.skip(
+            f"{name} is not installed: scripts/test.sh does that, for npm packages if there is Node.js"
+        )
     return found
 
 
-@pytest.fixture
-def described(tmp_path: Path) -> Path:
-    file = tmp_path / "openapi.json"
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("described") / "openapi.json"
     file.write_bytes(msgspec.json.encode(document(Config())))
     return file
 
@@ -40,18 +46,16 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def test_openapi_python_client_sends_every_parameter(described: Path, tmp_path: Path):
-    made = tmp_path / "client"
-    said = run(
-        generator("openapi-python-client"),
-        "generate",
-        "--path",
-        described,
-        "--output-path",
-        made,
-        "--meta",
-        "none",
-    )
+@pytest.fixture(scope="module")
+def python_client(described: Path) -> tuple[Path, str]:
+    """Where it was made, and what the generator said."""
+    made = described.parent / "client"
+    command = [generator("openapi-python-client"), "generate", "--path", described, "--output-path", made]
+    return made, run(*command, "--meta", "none")
+
+
+def test_openapi_python_client_sends_every_parameter(python_client: tuple[Path, str]):
+    made, said = python_client
     # It knows no NDJSON, and sends JSON.
     assert set(re.findall(r"parsing (.*) within", said)) <= {
         "POST /api/v1/telemetry/batch",
@@ -63,6 +67,15 @@ def test_openapi_python_client_sends_every_parameter(described: Path, tmp_path: 
         assert sent == {parameter.name for parameter in route.parameters}, route.name
     for name in ("query", "../sending/track", "../sending/batch", "../sending/beacon"):
         assert "body:" in (made / "api" / "reading" / f"{name}.py").read_text(), name
+
+
+def test_errors_have_names_in_generated_clients(python_client: tuple[Path, str]):
+    """What has no name is numbered, `Code1` to `Code119`."""
+    made, _ = python_client
+    models = {path.stem for path in (made / "models").iterdir()}
+    assert {"error", "error_code", "unauthorized_error", "sending_bad_request_code", "questions"} <= models
+    numbered = [name for name in models if re.fullmatch(r".*\d", name) and not name.endswith("type_0")]
+    assert numbered == ["openapi_response_200"]
 
 
 def test_openapi_typescript_declares_every_parameter(described: Path, tmp_path: Path):
