@@ -1,4 +1,4 @@
-"""The read API alone, over an engine that runs already, in a process of its own.
+"""The read API and the pages alone, over an engine that runs already, in a process of its own.
 
 It is the product's routes, server and client. Three things differ from a node: it takes no events, its clock
 stands where the generated events end, and it can be asked what it has sent to ClickHouse.
@@ -19,6 +19,8 @@ from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.config import Config
 from nealytics.http.app import Cors, HttpServer, answering
+from nealytics.http.pages import add_page_routes
+from nealytics.http.query import add_query_route
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.observe.metrics import Metrics
 
@@ -53,6 +55,8 @@ async def serve(config: Config, listener: socket.socket) -> None:
             clock=END.timestamp,
         )
         add_read_routes(app, reads)
+        add_query_route(app, reads)
+        add_page_routes(app, config.web)
 
         async def sent(_: web.Request) -> web.Response:
             """What was sent since this was last asked."""

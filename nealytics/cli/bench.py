@@ -17,6 +17,7 @@ from nealytics.bench import damage as damage_bench
 from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import load as load_generator
 from nealytics.bench import merges as merges_bench
+from nealytics.bench import page as page_bench
 from nealytics.bench import read as read_bench
 from nealytics.bench import read_server as read_server_app
 from nealytics.bench import runs
@@ -242,6 +243,41 @@ def read(
             tenants=tenants,
             rounds=rounds,
             only=only,
+            data=data,
+            directory=directory,
+            say=_say(as_json),
+        )
+    )
+    _show(report, as_json)
+
+
+@bench.command()
+@click.option("--events", type=click.IntRange(1_000, 1_000_000_000), default=10_000_000, show_default=True)
+@click.option(
+    "--tenants",
+    type=click.IntRange(1, 99),
+    default=20,
+    show_default=True,
+    help="That share the events; with 1, one tenant has them all.",
+)
+@click.option("--rounds", type=click.IntRange(1, 1_000), default=20, show_default=True)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the generated events here, and use them if they are there already; those of `bench read`.",
+)
+@_shared
+def page(
+    events: int, tenants: int, rounds: int, data: Path | None, directory: Path | None, as_json: bool
+) -> None:
+    """The one request of the tenant's page for 30 days: cold, warm, and each of its questions alone.
+
+    Cold is a new engine and a new read API, and nothing of the engine's files in memory."""
+    report = asyncio.run(
+        page_bench.page(
+            events_count=events,
+            tenants=tenants,
+            rounds=rounds,
             data=data,
             directory=directory,
             say=_say(as_json),
