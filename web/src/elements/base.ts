@@ -291,7 +291,7 @@ export abstract class Card extends WithPage implements Asker {
     const { problem } = this;
     const ready = this.state !== "loading" && !problem;
     const empty = ready && this.isEmpty();
-    return html`<section part="card" aria-labelledby="title" aria-busy=${this.state === "ready" ? "false" : "true"}>
+    return html`<section part="card" role="group" aria-labelledby="title" aria-busy=${this.state === "ready" ? "false" : "true"}>
       <header part="header">
         <h3 part="title" id="title">${this.heading ?? this.defaultHeading()}</h3>
         ${this.actions()}${ready && !empty ? this.#menu() : nothing}

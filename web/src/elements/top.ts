@@ -141,7 +141,7 @@ export class NealyticsTop extends Card {
   }
 
   protected override defaultHeading(): string {
-    return this.label(this.shown);
+    return this.shown ? this.label(this.shown) : this.format.text("properties");
   }
 
   protected label(dimension: string): string {

@@ -27,6 +27,7 @@ export const ENGLISH = {
   user_id: "Users",
   tenant_id: "Tenants",
   session_id: "Sessions",
+  properties: "Properties",
   other: "Other",
   total: "Total",
   share: "Share",
