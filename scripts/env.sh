@@ -58,3 +58,10 @@ make_env() {
   echo "$wanted" >"$stamp"
   exec {busy}<&-
 }
+
+# install_modules DIRECTORY: what its package-lock.json names, in its node_modules. Fails where npm is missing or cannot.
+install_modules() {
+  command -v npm >/dev/null || return
+  [ -d "$1/node_modules" ] && [ ! "$1/package-lock.json" -nt "$1/node_modules" ] ||
+    (cd "$1" && timeout 300 npm ci --no-audit --no-fund >/dev/null 2>&1 && touch node_modules)
+}

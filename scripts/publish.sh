@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Makes the release on GitHub from what is in dist/.  scripts/publish.sh VERSION
 #
-# Expects the tarballs and SBOMs of both architectures, made by scripts/release.sh at the tag v$VERSION. Writes SHA256SUMS
-# over all of them and, if $MINISIGN_KEY holds a secret key of minisign without a password, SHA256SUMS.minisig; takes the
-# notes from the head of CHANGELOG.md; and attaches all. Needs gh with the right to write releases ($GH_TOKEN).
+# Expects the tarballs and SBOMs of both architectures, made by scripts/release.sh at the tag v$VERSION, and the npm package,
+# made by scripts/npm.sh. Writes SHA256SUMS over all of them and, if $MINISIGN_KEY holds a secret key of minisign without a
+# password, SHA256SUMS.minisig; takes the notes from the head of CHANGELOG.md; and attaches all. Needs gh with the right to
+# write releases ($GH_TOKEN).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,13 +20,14 @@ for arch in x64 arm64; do
     [ -s "$file" ] || fail "$file is missing; scripts/release.sh makes it on a machine of that architecture"
   done
 done
+[ -s "dist/nealytics-$version.tgz" ] || fail "dist/nealytics-$version.tgz is missing; scripts/npm.sh dist makes it"
 # From the heading of this version to the next.
 notes=$(awk -v heading="## $version" '/^## / { on = ($0 == heading || index($0, heading " ") == 1); next } on' CHANGELOG.md)
 [ -n "${notes//[[:space:]]/}" ] || fail "CHANGELOG.md has no section \"## $version\" with text in it"
 
 cd dist
 rm -f SHA256SUMS SHA256SUMS.minisig
-files=("nealytics-$version-"*)
+files=("nealytics-$version-"* "nealytics-$version.tgz")
 sha256sum "${files[@]}" >SHA256SUMS
 files+=(SHA256SUMS)
 if [ -n "${MINISIGN_KEY:-}" ]; then

@@ -4,6 +4,7 @@
 #   nealytics-VERSION-linux-ARCH.tar.gz            the server as one file, for an existing ClickHouse
 #   nealytics-VERSION-linux-ARCH-embedded.tar.gz   a folder with ClickHouse inside
 #   nealytics-VERSION-linux-ARCH[-embedded].cdx.json   what is inside (CycloneDX)
+#   nealytics-VERSION.tgz                          the npm package; NEALYTICS_WITHOUT_NPM=1 leaves it out, where there is no npm
 #   SHA256SUMS [SHA256SUMS.minisig]                signed if MINISIGN_KEY names a secret key's file or holds its text
 #
 #   --release             refuse what must not be published; the default when a tag is being built
@@ -35,6 +36,12 @@ while [ $# -gt 0 ]; do
   shift
 done
 
+if [ -n "${NEALYTICS_WITHOUT_NPM:-}" ]; then
+  echo "release.sh: without the npm package, as NEALYTICS_WITHOUT_NPM says"
+else
+  command -v npm >/dev/null ||
+    fail "the npm package needs Node.js with npm, and npm is not installed; NEALYTICS_WITHOUT_NPM=1 makes the rest without it"
+fi
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' nealytics/__init__.py)
 head=$(sed -n 's/^## //p' CHANGELOG.md | head -n 1)
 [ -z "$asked" ] || [ "$asked" = "$version" ] ||
@@ -85,6 +92,7 @@ build() {
   mkdir -p "$output"
   pack server "$compiled" "$output"
   pack embedded "$compiled" "$output"
+  [ -n "${NEALYTICS_WITHOUT_NPM:-}" ] || scripts/npm.sh "$output"
 }
 
 # The newest version of the C library that anything below a folder asks for.
@@ -132,7 +140,9 @@ if [ -n "$glibc_max" ] && [ "$(printf '%s\n' "$own" "$glibc_max" | sort -V | tai
 fi
 
 cd "$output"
-sha256sum "nealytics-$version-linux-"* >SHA256SUMS
+files=("nealytics-$version-linux-"*)
+[ -n "${NEALYTICS_WITHOUT_NPM:-}" ] || files+=("nealytics-$version.tgz")
+sha256sum "${files[@]}" >SHA256SUMS
 rm -f SHA256SUMS.minisig
 if [ -n "${MINISIGN_KEY:-}" ]; then
   key=$MINISIGN_KEY
@@ -141,4 +151,4 @@ if [ -n "${MINISIGN_KEY:-}" ]; then
   echo "release.sh: signed; minisign -V -p KEY.pub -m SHA256SUMS verifies it, then sha256sum -c SHA256SUMS"
 fi
 sha256sum --check --quiet SHA256SUMS
-stat -c '%s %n' "nealytics-$version-linux-$arch"* | awk '{ printf "release.sh: %7.1f MB  %s\n", $1 / 1e6, $2 }'
+stat -c '%s %n' "${files[@]}" | awk '{ printf "release.sh: %7.1f MB  %s\n", $1 / 1e6, $2 }'

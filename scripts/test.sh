@@ -53,15 +53,19 @@ if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; th
     echo "test.sh: Chromium is not installed and cannot be without root, so the tests of the pages are skipped"
   fi
 fi
-install_modules() {
-  [ -d "$1/node_modules" ] && [ ! "$1/package-lock.json" -nt "$1/node_modules" ] ||
-    (cd "$1" && timeout 300 npm ci --no-audit --no-fund >/dev/null 2>&1 && touch node_modules)
-}
 if command -v npm >/dev/null; then
-  install_modules web || echo "test.sh: npm cannot install what builds the pages, so that build is not compared"
+  install_modules web ||
+    echo "test.sh: npm cannot install what builds the pages, so neither that build nor the npm package is tried"
   install_modules tests/recipes || echo "test.sh: npm cannot install Express, so the endpoint for it in docs/embedding.md is not run"
+  # Other runtimes that the JavaScript client is for. Not in web/package.json: 200 MB that no build needs.
+  for tool in deno@2.9.6 bun@1.4.5; do
+    if ! command -v "${tool%@*}" >/dev/null && [ ! -x ".venv/tools/js/node_modules/.bin/${tool%@*}" ]; then
+      timeout 300 npm install --prefix .venv/tools/js --no-audit --no-fund "$tool" >/dev/null 2>&1 ||
+        echo "test.sh: npm cannot install ${tool%@*}, so the JavaScript client is not tried in it"
+    fi
+  done
 else
-  echo "test.sh: Node.js is not installed, so the build of the pages is not compared"
+  echo "test.sh: Node.js is not installed, so neither the build of the pages nor the npm package is tried"
 fi
 
 # Rails, for the endpoint of docs/embedding.md: 40 MB in 30 packages, so it is installed too, which needs root.

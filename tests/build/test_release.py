@@ -61,6 +61,37 @@ def test_a_release_of_what_the_changelog_calls_unreleased_is_refused():
         assert "write the date in place of (unreleased)" in done.stderr
 
 
+def test_a_release_where_there_is_no_npm_is_refused_unless_asked_for(tmp_path: Path):
+    """At once, before anything is compiled."""
+    for tool in ("bash", "dirname", "sed", "grep", "head", "basename"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    done = run("release.sh", "9.9.9", PATH=str(tmp_path), NEALYTICS_WITHOUT_NPM="")
+    assert done.returncode == 1
+    assert "npm is not installed; NEALYTICS_WITHOUT_NPM=1 makes the rest without it" in done.stderr
+    done = run("release.sh", "9.9.9", PATH=str(tmp_path), NEALYTICS_WITHOUT_NPM="1")
+    assert "without the npm package" in done.stdout
+    assert "asked for 9.9.9" in done.stderr
+
+
+@pytest.mark.skipif(
+    shutil.which("npm") is None or not (ROOT / "web" / "node_modules").is_dir(),
+    reason="needs npm and `npm ci` in web/",
+)
+def test_the_npm_package_is_the_same_bytes_each_time_and_holds_what_it_should(tmp_path: Path):
+    for name in ("one", "other"):
+        done = run("npm.sh", str(tmp_path / name))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"nealytics-{__version__}.tgz\n"
+    one, other = (tmp_path / name / f"nealytics-{__version__}.tgz" for name in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()
+    with tarfile.open(one) as packed:
+        names = set(packed.getnames())
+    top = {name for name in names if name.count("/") == 1}
+    assert top == {f"package/{name}" for name in
+                   ("package.json", "README.md", "LICENSE", "embed.js", "react.js", "client.js")}  # fmt: skip
+    assert "package/types/embed.d.ts" in names
+
+
 def test_an_unknown_option_is_refused():
     assert "unknown option --relaese" in run("release.sh", "--relaese").stderr
 

@@ -118,6 +118,7 @@ def test_each_job_has_the_rights_it_needs_and_no_others():
     }
     assert writing == {
         "build": set(),
+        "npm": set(),
         "smoke": set(),
         "image": set(),
         "attest": {"id-token", "attestations"},
@@ -171,6 +172,7 @@ def checkout(tmp_path: Path) -> Path:
     for arch in ARCHITECTURES:
         for ending in (".tar.gz", "-embedded.tar.gz", ".cdx.json", "-embedded.cdx.json"):
             (tmp_path / "dist" / f"nealytics-2.1.0-linux-{arch}{ending}").write_text(arch + ending)
+    (tmp_path / "dist" / "nealytics-2.1.0.tgz").write_text("npm")
     return tmp_path
 
 
@@ -205,7 +207,8 @@ def test_a_release_holds_everything_with_its_checksums_and_notes(checkout: Path)
     assert call[call.index("--notes") + 1].strip("~") == "New: this."
     assert "--prerelease" not in call
     built = {path.name for path in (checkout / "dist").glob("nealytics-*")}
-    assert len(built) == 8
+    built.add("nealytics-2.1.0.tgz")
+    assert len(built) == 9
     assert {*call[call.index("--notes") + 2 :]} == built | {"SHA256SUMS"}
     checked = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=checkout / "dist")
     assert checked.returncode == 0
@@ -232,6 +235,13 @@ def test_what_one_architecture_lacks_is_not_released(checkout: Path):
     assert done.returncode == 1
     assert "linux-arm64-embedded.tar.gz is missing" in done.stderr
     assert not (checkout / "calls").exists()
+
+
+def test_a_release_without_the_npm_package_is_not_released(checkout: Path):
+    (checkout / "dist" / "nealytics-2.1.0.tgz").unlink()
+    done = run(checkout, "scripts/publish.sh", "2.1.0")
+    assert done.returncode == 1
+    assert "nealytics-2.1.0.tgz is missing; scripts/npm.sh dist makes it" in done.stderr
 
 
 def test_a_version_without_notes_is_not_released(checkout: Path):

@@ -52,3 +52,25 @@ export {
   NealyticsTimeseries,
   NealyticsTop,
 };
+
+export type { GetToken } from "./data/client.ts";
+export type { ErrorDetail, FilterDetail, MeasureDetail, NealyticsEvents, RangeDetail, ReadyDetail, SelectDetail } from "./data/host-events.ts";
+export type { Messages } from "./text/messages.ts";
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "nealytics-dashboard": NealyticsDashboard;
+    "nealytics-figures": NealyticsFigures;
+    "nealytics-timeseries": NealyticsTimeseries;
+    "nealytics-top": NealyticsTop;
+    "nealytics-properties": NealyticsProperties;
+    "nealytics-funnel": NealyticsFunnel;
+    "nealytics-retention": NealyticsRetention;
+    "nealytics-sessions": NealyticsSessions;
+    "nealytics-paths": NealyticsPaths;
+    "nealytics-active": NealyticsActive;
+    "nealytics-timeline": NealyticsTimeline;
+    "nealytics-live": NealyticsLive;
+    "nealytics-heatmap": NealyticsHeatmap;
+  }
+}

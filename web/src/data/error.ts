@@ -47,9 +47,12 @@ export function errorOf(body: unknown, status = 200, retryAfterS = 0): QueryErro
 }
 
 export async function errorOfResponse(response: Response): Promise<QueryError> {
-  const after = response.headers.get("Retry-After") ?? "";
-  // Seconds from us; a proxy may write a date.
-  const retryAfterS = /^\d+$/.test(after) ? Number(after) : Math.max(0, (Date.parse(after) - Date.now()) / 1000) || 0;
   const body: unknown = await response.json().catch(() => undefined);
-  return errorOf(body, response.status, retryAfterS);
+  return errorOf(body, response.status, retryAfterOf(response));
+}
+
+/** In seconds, as we write it; a proxy may write a date. */
+export function retryAfterOf(response: Response): number {
+  const after = response.headers.get("Retry-After") ?? "";
+  return /^\d+$/.test(after) ? Number(after) : Math.max(0, (Date.parse(after) - Date.now()) / 1000) || 0;
 }

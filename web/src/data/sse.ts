@@ -1,5 +1,7 @@
 /** Reads Server-Sent Events out of a body, as the HTML standard cuts and names them. */
 
+import { QueryError } from "./error.ts";
+
 export interface Message {
   readonly id?: string;
   readonly event?: string;
@@ -7,14 +9,19 @@ export interface Message {
   readonly retry?: string;
 }
 
-/** Each message, and an empty one for a heartbeat. Ends with the body; leaving the loop ends the request. */
-export async function* messages(body: ReadableStream<Uint8Array>): AsyncGenerator<Message> {
+/** Each message, and an empty one for a heartbeat. Ends with the body, or throws `offline`; leaving the loop ends the request. */
+export async function* messages(body: ReadableStream<Uint8Array>, signal?: AbortSignal): AsyncGenerator<Message> {
   const reader = body.getReader();
+  // A request's own signal does not end a pending read in Deno.
+  const leave = (): void => void reader.cancel().catch(() => {});
+  signal?.addEventListener("abort", leave);
   const decoder = new TextDecoder();
   let rest = "";
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((error: unknown) => {
+        throw new QueryError("offline", String(error));
+      });
       if (done) return;
       const blocks = (rest + decoder.decode(value, { stream: true })).split("\n\n");
       rest = blocks.pop() as string;
@@ -28,6 +35,7 @@ export async function* messages(body: ReadableStream<Uint8Array>): AsyncGenerato
       }
     }
   } finally {
-    await reader.cancel().catch(() => {});
+    signal?.removeEventListener("abort", leave);
+    leave(); // not awaited: Deno waits for the end of the connection there
   }
 }
