@@ -3,6 +3,8 @@ import { build } from "esbuild";
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
+import { templates } from "./templates.mjs";
+
 const out = process.argv[2] ?? "../nealytics/web";
 mkdirSync(out, { recursive: true });
 const { metafile } = await build({
@@ -17,17 +19,7 @@ const { metafile } = await build({
   legalComments: "none",
   banner: { js: "/* Nealytics, MIT. Contains Lit (BSD-3-Clause). */" },
   plugins: [
-    {
-      // Nobody reads the indentation of templates, nor the comments and spaces of style sheets, in what is served.
-      name: "templates without their spaces",
-      setup: (it) =>
-        it.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => ({
-          loader: "ts",
-          contents: readFileSync(path, "utf8")
-            .replace(/css`[^`]*`/g, (sheet) => sheet.replace(/\/\*.*?\*\//gs, "").replace(/\s+/g, " ").replace(/ ?([{};,]) ?/g, "$1").replace(/: /g, ":"))
-            .replace(/\n\s+/g, "\n"),
-        })),
-    },
+    templates,
     {
       // The page loads the elements as everybody does, so that they are one script and one cache entry.
       name: "embed is a script of its own",

@@ -10,6 +10,8 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 
+import { templates } from "./templates.mjs";
+
 const out = process.argv[2];
 if (!out) throw new Error("package.mjs: name the directory that the package is to be in");
 const own = JSON.parse(readFileSync("package.json", "utf8"));
@@ -30,6 +32,7 @@ for (const [name, entry] of Object.entries(ENTRIES)) {
     define: { SERVED_BY_NODE: "false" },
     banner: name === "react" ? { js: '"use client";' } : {},
     plugins: [
+      templates,
       {
         name: "the components import the elements",
         setup: (it) => it.onResolve({ filter: /\/embed\.ts$/ }, ({ kind }) => (kind === "entry-point" ? undefined : { path: "./embed.js", external: true })),
