@@ -7,6 +7,7 @@ import { css } from "lit";
 
 export const theme = css`
   :host {
+    text-align: start;
     --_text: var(--nealytics-text, currentColor);
     --_muted: var(--nealytics-muted, color-mix(in oklab, var(--_text) 66%, transparent));
     --_border: var(--nealytics-border, color-mix(in oklab, var(--_text) 13%, transparent));
