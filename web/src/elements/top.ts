@@ -77,6 +77,14 @@ export class NealyticsTop extends Card {
         color: var(--_text);
         font-weight: 600;
       }
+      @media print {
+        [role="tab"][aria-selected="false"] {
+          display: none;
+        }
+        .bars.long {
+          max-height: none;
+        }
+      }
       .long {
         max-height: 352px;
         margin: 0 -6px;
