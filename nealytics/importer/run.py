@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 _NAMES_SHOWN = 20
 # The server's own words; tests/cli/test_import.py asks nealytics.event for them.
-_OUTSIDE_WINDOW = "accepted are times from"
+_OUTSIDE_WINDOW = "; timestamps from "
 _NOT_A_UUID = "must be a UUID"
 
 
