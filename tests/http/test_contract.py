@@ -99,6 +99,10 @@ CONFIG = Config(query=QueryConfig(limit_max=1_000, live_streams_per_token=150))
 DOCUMENT = document(CONFIG)
 T = TypeVar("T")
 
+BODY_BYTES_MAX = {
+    query.PATH: query.BODY_BYTES_MAX,
+    **dict.fromkeys((TRACK, BATCH, BEACON), CONFIG.ingest.body_bytes_max),
+}
 LINE_BYTES_MAX = 64 * 1024  # of a request line, as the description's `info` says
 
 
@@ -529,6 +533,9 @@ class Judge:
         url, status = answer.request.url, answer.status_code
         if self._path in READS:
             excluded, is_allowed = judged_read(Asked(READS[self._path], url), answer)
+        elif (size_max := BODY_BYTES_MAX.get(self._path, 0)) < len(answer.request.body or b""):
+            assert (status, answer.json()["code"]) == (413, "body_too_large"), size_max
+            excluded, is_allowed = False, False
         elif self._path == query.PATH:
             excluded = not is_json(answer.request.body) or not is_valid(
                 {"$ref": "#/components/schemas/Questions"}, json.loads(answer.request.body)
