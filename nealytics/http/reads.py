@@ -240,8 +240,8 @@ class Rows:
         self.bytes = 0
 
     def add(self, count: int) -> None:
-        self.bytes += count
         self._charge.add(count)
+        self.bytes += count
 
 
 def check_route(scope: Scope, route: Route) -> None:
@@ -268,9 +268,9 @@ def parsed(endpoint: Endpoint[P], arguments: Arguments) -> P:
 
 
 async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is ended when the client leaves: a page that was closed asks for nothing.
+    """The result of `work`, which is cancelled when the client leaves: a closed page needs no answer.
 
-    Raises `ConnectionResetError` then.
+    Raises `ConnectionResetError` then. `work` has ended when this returns or raises.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -280,7 +280,10 @@ async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) ->
                 raise ConnectionResetError("the client has left")
         return task.result()
     finally:
-        task.cancel()
+        if not task.done():
+            task.cancel()
+            # Wait for its end: it gives back its part of the charge, which must happen before that ends.
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def _token_filter(text: str) -> Any:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from nealytics.errors import Refused
 from nealytics.http import reads
-from nealytics.http.reads import while_connected
+from nealytics.http.reads import Rows, while_connected
+from nealytics.http.unread import Unread
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +71,48 @@ async def test_a_server_that_stops_ends_the_query_too():
     with pytest.raises(asyncio.CancelledError):
         await running
     await asyncio.wait_for(ended.wait(), 30)
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["client leaves", "server stops"])
+async def test_the_budget_for_unread_answers_is_whole_after_a_read_was_cancelled(leaves: bool):
+    """The read gives back its share when it ends; given back twice, the budget would stay below zero."""
+    unread = Unread(100)
+    asked = request()
+    reading = asyncio.Event()
+
+    async def handler() -> None:
+        with unread.charge("acme") as charge:
+
+            async def work() -> None:
+                rows = Rows(charge)
+                try:
+                    rows.add(60)
+                    reading.set()
+                    await asyncio.sleep(60)
+                finally:
+                    charge.give_back(rows.bytes)
+
+            await while_connected(asked, work())
+
+    running = asyncio.create_task(handler())
+    await reading.wait()
+    if leaves:
+        asked.transport = None
+    else:
+        running.cancel()
+    with pytest.raises(ConnectionResetError if leaves else asyncio.CancelledError):
+        await running
+    await asyncio.sleep(0)  # a cancelled task would end here
+    assert unread.bytes == 0
+
+
+def test_rows_that_the_budget_refuses_are_not_given_back():
+    unread = Unread(100)
+    with unread.charge("acme") as charge:
+        rows = Rows(charge)
+        rows.add(60)
+        with pytest.raises(Refused):
+            rows.add(41)
+        assert rows.bytes == 60
+        charge.give_back(rows.bytes)
+    assert unread.bytes == 0
