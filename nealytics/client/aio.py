@@ -202,6 +202,8 @@ class _Transport:
                     await asyncio.sleep(step.seconds)
         except StopIteration as done:
             return cast(T, done.value)
+        finally:
+            steps.close()  # now, not when it is collected: `Gathered.flush` takes back its events
 
     async def close(self) -> None:
         self._closed = True

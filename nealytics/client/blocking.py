@@ -245,6 +245,8 @@ class _Transport:
                     time.sleep(step.seconds)
         except StopIteration as done:
             return cast(T, done.value)
+        finally:
+            steps.close()  # now, not when it is collected: `Gathered.flush` takes back its events
 
     def close(self) -> None:
         self._closed = True

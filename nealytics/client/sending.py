@@ -191,6 +191,12 @@ class Gathered:
         except SendError as error:
             error.rejections[:0] = self._rejections
             raise
+        except BaseException:
+            # Interrupted or cancelled, and no error has them: the next flush sends them. Each counts once.
+            self._events[:0] = events
+            self._bytes += sum(len(encoded.body) + 1 for encoded in events)
+            self._flushed = first
+            raise
 
     def finish(self, other: BaseException | None = None) -> None:
         """Raises `RejectedError` if any event was refused, or adds a note to the `other` error."""
