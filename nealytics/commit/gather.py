@@ -41,7 +41,8 @@ class Gathering:
         self._clock_ms = clock_ms
         self._flush = asyncio.Event()
         self._flush_lsn = 0
-        self._oldest: tuple[int, float] = (0, 0.0)  # the next LSN to cut, and since when it waits
+        # The next LSN to cut, whether older rows are outstanding, and since when it waits.
+        self._oldest: tuple[int, bool, float] = (0, False, 0.0)
         self._bytes_cut = log.bytes_used  # the log's size up to where it was cut into batches, about
 
     def flush_soon(self) -> None:
@@ -84,15 +85,16 @@ class Gathering:
     def _due_in_s(self, state: CursorState) -> float:
         """Until the oldest row that is in no batch yet is `flush_interval_s` old."""
         now = time.monotonic()
-        if self._oldest[0] != state.next_lsn:
+        older = bool(state.outstanding)
+        if self._oldest[:2] != (state.next_lsn, older):
             if state != self._log.cursor:
                 # The log's oldest row may be acknowledged. Asked again when the cursor is stored.
                 return self._flush_interval_s
             # Its age counts if nothing older is outstanding: after a slow batch it must not wait all over.
-            since_ms = None if state.outstanding else self._log.oldest_waiting_ms
+            since_ms = None if older else self._log.oldest_waiting_ms
             age_s = 0.0 if since_ms is None else max(0.0, (self._clock_ms() - since_ms) / 1000)
-            self._oldest = (state.next_lsn, now - age_s)
-        return self._oldest[1] + self._flush_interval_s - now
+            self._oldest = (state.next_lsn, older, now - age_s)
+        return self._oldest[2] + self._flush_interval_s - now
 
     async def _wait_for_rows_or_flush(self, state: CursorState, timeout_s: float) -> None:
         self._flush.clear()

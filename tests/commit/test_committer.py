@@ -259,6 +259,21 @@ async def test_a_crash_while_the_answer_is_awaited_repeats_the_batch_under_its_t
     assert fake.tokens[0] == fake.tokens[1]
 
 
+async def test_old_rows_behind_a_stored_intent_do_not_wait_the_interval_again(make, fake):
+    station = await make(batch_rows_max=2, flush_interval_s=600)
+    fake.faults.append(faults.stall(0.4, applied=True))
+    await station.append_numbers(1, 3)
+    station.start()
+    await station.until(lambda: len(fake.inserts) == 1)
+    # By the committer's clock every row was appended before the interval began.
+    station.clock_ms = lambda: time.time_ns() // 1_000_000 + 700_000
+    await station.crash()
+    station.start()
+    await station.settled()
+    assert station.ranges[-1] == (3, 3)
+    assert station.stored == [1, 2, 3]
+
+
 async def test_a_stored_intent_is_sent_as_it_was_under_another_configuration(make, fake):
     """R14: first, whole and byte for byte, before a batch of the new size is cut."""
     station = await make(batch_rows_max=10, backoff_max_ms=1_000)
