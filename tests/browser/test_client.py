@@ -235,7 +235,7 @@ def configuration(proxy: Proxy, name: str) -> str:
 
 
 def verify(results: list[tuple[str, str | None]]) -> None:
-    assert len(results) == 19
+    assert len(results) == 21
     failed = [f"{name}: {error}" for name, error in results if error is not None]
     assert not failed, "\n\n".join(failed)
 

@@ -192,7 +192,8 @@ export class NealyticsClient {
       });
       if (response instanceof Response) {
         if (response.ok || response.status === 304) return response;
-        if (response.status === 401 && isRead && !refused) {
+        // Another `Authorization` is the caller's own: a fresh token of `getToken` changes nothing about it.
+        if (response.status === 401 && bearerOf.has(response) && !refused) {
           refused = true;
           this.#tokens.forget(bearerOf.get(response));
           continue;

@@ -3,7 +3,8 @@
  *
  * Promises: no event is left out between the start and the end of the loop, across restarts of the node, breaks of the
  * network and ends of tokens; none is repeated within `SEEN_MAX` events. What the node can no longer give (a break of
- * more than a day) is told to `onGap`, or thrown where there is none.
+ * more than a day) is told to `onGap`, or thrown where there is none. A `getToken` that fails ends the loop only before
+ * the first connection: later it counts as a break, since it may need the same network as the stream.
  */
 
 import { QueryError } from "../data/error.ts";
@@ -52,6 +53,7 @@ export class LiveEvents implements AsyncIterable<LiveEvent> {
     const seen = new Set<string>();
     let failures = 0;
     let retryMs = RETRY_MS;
+    let wasConnected = false;
     while (!signal?.aborted) {
       const connection = new Connection(signal, this.options.idleTimeoutMs ?? IDLE_TIMEOUT_MS);
       let problem: QueryError | undefined;
@@ -59,6 +61,7 @@ export class LiveEvents implements AsyncIterable<LiveEvent> {
       try {
         const body = await this.opens(this.lastEventId, connection.signal);
         onState?.("connected");
+        wasConnected = true;
         failures = 0;
         for await (const { id, event, data, retry } of messages(body, connection.signal)) {
           connection.alive();
@@ -80,7 +83,8 @@ export class LiveEvents implements AsyncIterable<LiveEvent> {
       } catch (error) {
         if (signal?.aborted) return;
         const idle = connection.signal.aborted; // then whatever was under way has failed for that
-        if (!idle && !(error instanceof QueryError && isTransient(error))) throw error;
+        const passing = error instanceof QueryError && (isTransient(error) || (wasConnected && error.code === "token_failed"));
+        if (!idle && !passing) throw error;
         problem = error instanceof QueryError ? error : new QueryError("offline", "nothing came for too long");
       } finally {
         connection.close();
@@ -88,7 +92,7 @@ export class LiveEvents implements AsyncIterable<LiveEvent> {
       if (signal?.aborted) return;
       onState?.("reconnecting", problem);
       if (expired) this.expireToken(); // another token is there at once
-      else await wait(problem ? backOffMs(failures++, problem, retryMs) : retryMs, signal).catch(() => {});
+      else await wait(backOffMs(problem ? failures++ : 0, problem, retryMs), signal).catch(() => {});
     }
   }
 

@@ -10,11 +10,11 @@ export function isTransient(error: QueryError): boolean {
   return error.code === "offline" || TRANSIENT.has(error.status);
 }
 
-/** Doubles with each failure, and is never less than what the server asks for. */
+/** `firstMs`, doubled with each failure, and never less than what the server asks for. */
 export function backOffMs(failures: number, error: QueryError | undefined, firstMs = FIRST_MS): number {
   const told = (error?.retryAfterS ?? 0) * 1000;
   // Jitter: all clients lost the node in the same second.
-  return Math.max(told, Math.min(MOST_MS, firstMs * 2 ** failures) * (0.75 + Math.random() / 2));
+  return Math.max(told, Math.min(Math.max(MOST_MS, firstMs), firstMs * 2 ** failures) * (0.75 + Math.random() / 2));
 }
 
 /** Throws the signal's reason when it is aborted. */

@@ -87,6 +87,17 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     equal((await other.seen()).length, 2);
   });
 
+  await test("a caller's own token that is refused is an answer, and the client keeps the one it has", async () => {
+    let asked = 0;
+    const { client, seen } = through("plain", { getToken: () => (++asked, token) });
+    await client.summary();
+    const { response } = await client.api.GET("/api/v1/analytics/summary", { headers: { Authorization: `Bearer ${token}x` } });
+    equal(response.status, 401);
+    await client.summary();
+    equal(asked, 1);
+    equal((await seen()).map(({ status }) => status), [200, 401, 200]);
+  });
+
   await test("a token is replaced before it ends", async () => {
     let asked = 0;
     const given = await control("token/6");
@@ -224,6 +235,34 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     await control(`event/${kind}-b/5`);
     equal(await loop, "5");
     equal(asked, 2);
+  });
+
+  await test("the live stream goes on when its own token has ended and getToken fails for the moment", async () => {
+    let asked = 0;
+    const given = await control("token/-20");
+    const getToken = () => {
+      asked += 1;
+      if (asked === 2) throw new Error("fetch failed");
+      return asked === 1 ? given : token;
+    };
+    const { client } = through("plain", { getToken });
+    const states = [];
+    const onState = (state, error) => states.push(error ? error.code : state);
+    const leave = new AbortController();
+    const loop = (async () => {
+      for await (const event of client.live({ eventType: `${kind}-d` }, { signal: leave.signal, onState })) return event.itemId;
+    })();
+    loop.catch((error) => states.push("connected", error));
+    while (states.filter((state) => state === "connected").length < 2) await sleep(50);
+    await control(`event/${kind}-d/7`);
+    equal(await loop, "7");
+    equal(states, ["connected", "reconnecting", "token_failed", "connected"]);
+    equal(asked, 3);
+    const refused = through("plain", { getToken: () => Promise.reject(new Error("fetch failed")) });
+    const first = async () => {
+      for await (const event of refused.client.live()) return event;
+    };
+    equal((await failure(first())).code, "token_failed");
   });
 
   await test("a live stream that says nothing is given up and taken up again", async () => {
