@@ -15,7 +15,7 @@ dashboard.funnel = "signup,paid";
 dashboard.addEventListener("nealytics-range-change", (event) => event.detail.comparison.toUpperCase());
 dashboard.addEventListener("nealytics-ready", ({ detail }) => detail.filters.length + detail.from.length);
 dashboard.addEventListener("nealytics-error", ({ detail }) => `${detail.code} ${detail.status}`);
-document.querySelector("nealytics-top")?.addEventListener("nealytics-select", ({ detail }: CustomEvent<SelectDetail>) => detail.key);
+document.querySelector("nealytics-top")?.addEventListener("nealytics-select", ({ detail }: CustomEvent<SelectDetail>) => detail.tenantId ?? detail.key);
 // @ts-expect-error: there is no such event
 dashboard.addEventListener("nealytics-ready", ({ detail }) => detail.nonsense);
 const top: TopElement | null = document.querySelector("nealytics-top");
@@ -34,7 +34,7 @@ export const page = (
       <NealyticsSessions order="-duration" limit={5} />
       <NealyticsPaths event="signup" direction="next" depth={3} by="user" />
       <NealyticsActive by="user" />
-      <NealyticsTimeline session="s" limit={10} />
+      <NealyticsTimeline session="s" tenant="acme" limit={10} />
       <NealyticsLive />
       <NealyticsHeatmap measure="users" onError={(event) => event.detail.endpoint} />
     </NealyticsDashboard>

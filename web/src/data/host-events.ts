@@ -29,11 +29,13 @@ export interface SelectDetail {
   readonly count: number;
   readonly share: number;
   readonly users?: number;
+  /** Of a user or session, with a token of the whole project. */
+  readonly tenantId?: string;
 }
 
 /** `nealytics-error`: there is no answer, to one question (`endpoint`) or to all. */
 export interface ErrorDetail {
-  /** The API's, or `offline`, `no_token`, `token_failed`, `no_src`. */
+  /** The API's, or `offline`, `no_token`, `token_failed`, `no_src`; or `http`: an answer that is not the API's. */
   readonly code: string;
   readonly message: string;
   /** The status of the answer; 0 if there was none. */

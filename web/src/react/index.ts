@@ -12,6 +12,7 @@ import {
 
 import type { GetToken, Messages, NealyticsEvents } from "../embed.ts";
 import "../embed.ts";
+import { joined } from "./token.ts";
 
 /** What holds for a whole page. Elements inside of a `NealyticsDashboard` have it from there. */
 export interface PageProps {
@@ -97,7 +98,13 @@ export function NealyticsProvider({ children, ...given }: PageProps & { children
   }, [state]);
   const change = (next: Partial<PageState>): void =>
     setState((now) => (JSON.stringify({ ...now, ...next }) === JSON.stringify(now) ? now : { ...now, ...next }));
-  return createElement(Context.Provider, { value: { given, page, change } }, children);
+  const latest = useRef(given.getToken);
+  useBeforePaint(() => {
+    latest.current = given.getToken;
+  });
+  const [getToken] = useState(() => joined(() => (latest.current as GetToken)()));
+  const shared = given.getToken ? { ...given, getToken } : given;
+  return createElement(Context.Provider, { value: { given: shared, page, change } }, children);
 }
 
 /** The range and the filters of the `NealyticsProvider` around it, and a function that changes them. */
@@ -111,13 +118,15 @@ type AnyProps = PageProps & Handlers & Record<string, unknown>;
 type Target = HTMLElement & Pick<PageProps, "getToken" | "messages" | "dev">;
 
 function wrap<Tag extends keyof Tags, Props = Record<never, never>>(tag: Tag): Wrapped<Tag, Props> {
-  const Component = forwardRef<HTMLElement, AnyProps>((props, ref) => {
+  const Component = forwardRef<HTMLElement, AnyProps>((written, ref) => {
+    // `range={undefined}` means the provider's range, as if it were not there.
+    const props: AnyProps = Object.fromEntries(Object.entries(written).filter(([, value]) => value !== undefined));
     const shared = useContext(Context);
     const { range, compare, tz, filters } = shared?.page ?? {};
     const all: AnyProps = { ...shared?.given, ...(shared && { range, compare, tz, filters }), ...props };
     const element = useRef<Target>(null);
     const latest = useRef({ all, props, shared });
-    useImperativeHandle(ref, () => element.current as HTMLElement);
+    useImperativeHandle(ref, () => element.current as HTMLElement, []);
     useBeforePaint(() => {
       const target = element.current as Target;
       latest.current = { all, props, shared };
@@ -171,6 +180,8 @@ export const NealyticsRetention = wrap<"nealytics-retention", Own<"nealytics-ret
 export const NealyticsSessions = wrap<"nealytics-sessions", Own<"nealytics-sessions", "order" | "limit">>("nealytics-sessions");
 export const NealyticsPaths = wrap<"nealytics-paths", Own<"nealytics-paths", "event" | "direction" | "depth" | "by">>("nealytics-paths");
 export const NealyticsActive = wrap<"nealytics-active", Own<"nealytics-active", "by">>("nealytics-active");
-export const NealyticsTimeline = wrap<"nealytics-timeline", Own<"nealytics-timeline", "session" | "user" | "limit">>("nealytics-timeline");
+export const NealyticsTimeline = wrap<"nealytics-timeline", Own<"nealytics-timeline", "session" | "user" | "tenant" | "limit">>(
+  "nealytics-timeline",
+);
 export const NealyticsLive = wrap("nealytics-live");
 export const NealyticsHeatmap = wrap<"nealytics-heatmap", Own<"nealytics-heatmap", "measure">>("nealytics-heatmap");

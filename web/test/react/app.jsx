@@ -24,6 +24,8 @@ function App({ node, token }) {
   // Another function each time, as people write it.
   const getToken = async () => {
     asked += 1;
+    // Both pages ask before it is here.
+    await new Promise((resolve) => setTimeout(resolve, 100));
     return token;
   };
   return (
@@ -44,7 +46,7 @@ function App({ node, token }) {
           <NealyticsTop dimension="item_id" limit={5} heading="Pages" />
         </NealyticsDashboard>
       )}
-      <NealyticsFigures id="alone" />
+      <NealyticsFigures id="alone" range={undefined} filters={undefined} />
     </NealyticsProvider>
   );
 }
