@@ -283,7 +283,7 @@ class ClickHouseClient:
         Read-only, and never shows an event twice. 64-bit integers are ints; NaN is None. `at` asks there and
         nowhere else. `received` gets the number of bytes of each piece; what it raises ends the read.
         """
-        address = at or self._read_address()
+        address = at or self.read_address()
         sent: dict[str, Setting] = {
             **self._known(self._read_settings, address),
             **self._log_comment(),
@@ -317,7 +317,7 @@ class ClickHouseClient:
         it arrives.
         """
         timeout_s = timeout_s or self._config.query_timeout_s
-        address = self._read_address()
+        address = self.read_address()
         parameters = {
             "database": self.endpoint.database,
             "default_format": output_format,
@@ -355,15 +355,21 @@ class ClickHouseClient:
         *,
         settings: Mapping[str, Setting] | None = None,
         at: Address | None = None,
+        timeout_s: float | None = None,
     ) -> str:
         """Runs a statement that is not a read, such as DDL, once; what it answers as text, tab-separated.
 
-        Sent without a database, since it may be the statement that creates it.
+        Sent without a database, since it may be the statement that creates it. With `at` it is sent there and
+        nowhere else, for at most `timeout_s` or `VERIFY_TIMEOUT_S`, and has no influence on which address is
+        used: a replica that answers a small question may accept no inserts.
         """
         parameters = {"wait_end_of_query": 1, **(settings or {}), **_bound(params or {})}
-        address = at or self.addresses.best()
+        if at is not None:
+            within_s = timeout_s or min(VERIFY_TIMEOUT_S, self._config.insert_timeout_s)
+            return await self._command_at(at, parameters, sql, within_s)
+        address = self.addresses.best()
         with self._watching(address):
-            return await self._command_at(address, parameters, sql)
+            return await self._command_at(address, parameters, sql, timeout_s)
 
     async def ping(self) -> None:
         """Returns if ClickHouse takes requests, at one address at least. Says nothing about the user or the
@@ -453,6 +459,10 @@ class ClickHouseClient:
         reading is safe (`queries.scoped.Fence`)."""
         self._reading = address
 
+    def read_address(self) -> Address:
+        """Where the next read goes."""
+        return self._reading or self.addresses.best()
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -465,9 +475,6 @@ class ClickHouseClient:
         await self.close()
 
     # Requests
-
-    def _read_address(self) -> Address:
-        return self._reading or self.addresses.best()
 
     async def _at_one_that_serves(
         self, send: Callable[[Address], Awaitable[None]], *, is_ping: bool = False

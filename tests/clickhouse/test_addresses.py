@@ -286,6 +286,43 @@ async def test_a_replica_that_hangs_holds_up_a_batch_for_a_moment_each_time_and_
     assert replicas.b.tokens == ["0", "1", "2"]
 
 
+@pytest.fixture
+async def frozen() -> AsyncIterator[str]:
+    """The address of a server that takes connections and never answers."""
+    ends: list[asyncio.StreamWriter] = []
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(writer)
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for writer in ends:
+            writer.close()
+
+
+@pytest.mark.parametrize("chosen", [False, True], ids=["the short one", "one that is given"])
+async def test_a_command_at_an_address_that_hangs_has_its_own_timeout(
+    replicas: Replicas, frozen: str, monkeypatch: pytest.MonkeyPatch, chosen: bool
+):
+    monkeypatch.setattr(client_module, "VERIFY_TIMEOUT_S", 600.0 if chosen else 0.2)
+    config = msgspec.structs.replace(CONFIG, insert_timeout_s=600)
+    endpoint = Endpoint(url=frozen, others=(replicas.b.url,))
+    async with ClickHouseClient(endpoint, config, clock=lambda: replicas.now) as client:
+        with pytest.raises(ClickHouseUnavailable):
+            await client.command("SELECT 1", at=client.addresses.all[0], timeout_s=0.2 if chosen else None)
+        assert client.addresses.cooling() == []
+
+
+async def test_a_command_at_an_address_does_not_end_its_cool_down(replicas: Replicas):
+    async with replicas.client() as client:
+        a, _ = client.addresses.all
+        client.addresses.failed(a)
+        await client.command("SELECT 1", at=a)
+        assert client.addresses.cooling() == [a]
+    assert (replicas.a.commands, replicas.b.commands) == (["SELECT 1"], [])
+
+
 async def test_a_table_that_is_dropped_under_way_moves_the_batch(replicas: Replicas):
     replicas.a.faults += [error(60), error(81)]
     async with replicas.client() as client:
