@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, Setting
 from nealytics.clickhouse.errors import NO_SUCH_DATA_PART, TIMEOUT_EXCEEDED, ClickHouseError
 from nealytics.clickhouse.schema import LOCAL_TABLE, TABLE, table_name
@@ -74,7 +75,7 @@ class DamageWatch:
         self._config = config
         self._noted = noted
         self._monotonic = monotonic
-        self._errors = 0  # counted by the end of the last check
+        self._errors: dict[Address, int] = {}  # counted there by the end of the last check
         self._check_at = monotonic()
 
     async def look(self, *, check: bool) -> list[str]:
@@ -99,28 +100,32 @@ class DamageWatch:
             self._noted.exchange(self._reader.damaged)
 
     async def _check_if_reported(self) -> None:
-        if await self._count() not in (0, self._errors):
-            await self._check()
+        # Counted and checked where reads go: what another server reports is not found there.
+        address = self._reader.read_address()
+        if await self._count(address) not in (0, self._errors.get(address)):
+            await self._check(address)
         else:
             await self._check_damaged()
         # Only now: a check counts the damage that it finds, and a failed check is repeated.
-        self._errors = await self._count()
+        self._errors[address] = await self._count(address)
 
-    async def _count(self) -> int:
+    async def _count(self, address: Address) -> int:
         codes = ", ".join(map(str, _COUNTED_CODES))
-        counts = await _everywhere(self._client, self._config, "errors", "sum(value)", f"code IN ({codes})")
-        return sum(int(count) for (count,) in counts)
+        sql = (
+            f"SELECT sum(value) FROM system.errors WHERE code IN ({codes}) AND NOT remote FORMAT TabSeparated"
+        )
+        return int(await self._client.command(sql, at=address))
 
     async def _check_damaged(self) -> None:
         """Whether they are still: files may have been put back, and a replica fetches a broken part anew, by
         the same name."""
         for part in list(self._reader.damaged):
-            await self._check(f" PART {quoted(part)}")
+            await self._check(self._reader.read_address(), f" PART {quoted(part)}")
 
-    async def _check(self, part: str = "") -> None:
-        """Reads the table, or one part of it, and notes what is damaged and what is not."""
+    async def _check(self, address: Address, part: str = "") -> None:
+        """Reads the table there, or one part of it, and notes what is damaged and what is not."""
         table = table_name(self._config.database, LOCAL_TABLE if self._config.cluster else TABLE)
-        # Less than the client waits: its timeout would count as a failure of the address.
+        # Less than the client waits, so that ClickHouse stops the check and says so.
         limit_s = max(1, int(self._config.insert_timeout_s / 2))
         try:
             answer = await self._client.command(
@@ -130,6 +135,8 @@ class DamageWatch:
                     "max_execution_time": limit_s,
                     "max_threads": 1,
                 },
+                at=address,
+                timeout_s=self._config.insert_timeout_s,
             )
         except ClickHouseError as error:
             if error.code == NO_SUCH_DATA_PART:

@@ -71,6 +71,9 @@ class Server:
         self.refusal: ClickHouseError | None = None
         self.checks = 0
 
+    def read_address(self) -> Any:
+        return self.addresses.best()
+
     async def command(self, sql: str, *_: object, **__: object) -> str:
         if "system.errors" in sql:
             return f"{self.errors}\n"
@@ -141,6 +144,53 @@ async def test_a_server_that_was_restarted_and_counts_anew_is_checked():
     server.errors = 1
     await watch.look(check=True)
     assert server.checks == 2
+
+
+class Pair:
+    """Two addresses, each with a counter of its own, and where the table is checked."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.addresses = Addresses(("http://one", "http://two"), lambda: self.now)
+        self.damaged: dict[str, str] = {}
+        self.errors = {"http://one": 0, "http://two": 0}
+        self.checks: list[str] = []
+        self.timeouts: list[float | None] = []
+
+    def read_address(self) -> Any:
+        return self.addresses.best()
+
+    async def command(
+        self, sql: str, *_: object, at: Any, timeout_s: float | None = None, **__: object
+    ) -> str:
+        if "system.errors" in sql:
+            return f"{self.errors[at.url]}\n"
+        if "CHECK TABLE" in sql:
+            self.checks.append(at.url)
+            self.timeouts.append(timeout_s)
+        return ""
+
+
+async def test_the_table_is_checked_where_the_errors_were_counted(tmp_path: Path):
+    """A check where reads go finds nothing of what another server has reported."""
+    pair: Any = Pair()
+    config = ClickHouseConfig(insert_timeout_s=300)
+    watch = DamageWatch(pair, pair, config, Noted(tmp_path / "parts"), monotonic=lambda: pair.now)
+    pair.errors["http://two"] = 3
+    await watch.look(check=True)
+    assert pair.checks == []
+    pair.errors["http://one"] = 3
+    await watch.look(check=True)
+    await watch.look(check=True)
+    assert pair.checks == ["http://one"]
+    pair.addresses.failed(pair.addresses.all[0])
+    await watch.look(check=True)
+    await watch.look(check=True)
+    assert pair.checks == ["http://one", "http://two"]
+    pair.now += 3600
+    await watch.look(check=True)
+    assert pair.checks == ["http://one", "http://two"], "nothing new at the first one"
+    assert pair.timeouts == [300, 300], "it may take longer than a question"
 
 
 @pytest.mark.parametrize("check", [True, False])
