@@ -6,8 +6,10 @@ the parts that are known, and reads of them are refused at once (`queries.scoped
 workers of the node.
 """
 
+import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +35,7 @@ _OF_TABLE = "database = {database:String} AND table IN ({table:String}, {local:S
 
 class Noted:
     """The damaged parts that the workers of a node know: in a directory of theirs, a file for each part, with
-    the reason in it."""
+    the reason in it. A file whose name begins with a dot is not complete."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -42,7 +44,8 @@ class Noted:
     def exchange(self, parts: dict[str, str]) -> None:
         """Brings `parts` and the directory together: what was added or removed on either side since the last
         time is so on both."""
-        noted = {file.name for file in self._directory.iterdir()} if self._directory.is_dir() else set()
+        files = self._directory.iterdir() if self._directory.is_dir() else ()
+        noted = {file.name for file in files if not file.name.startswith(".")}
         for part in noted | parts.keys():
             file = self._directory / part
             if part not in noted:
@@ -50,12 +53,15 @@ class Noted:
                     del parts[part]
                 else:
                     self._directory.mkdir(mode=0o700, exist_ok=True)
-                    file.write_text(parts[part])
+                    unfinished = self._directory / f".{part}.{os.getpid()}"
+                    unfinished.write_text(parts[part])
+                    unfinished.replace(file)
             elif part not in parts:
                 if part in self._agreed:
                     file.unlink(missing_ok=True)
                 elif file.exists():  # another worker may just have removed it
-                    parts[part] = file.read_text()
+                    # The name is what counts; after a power failure the reason may be cut.
+                    parts[part] = file.read_text(errors="replace")
         self._agreed = set(parts)
 
 
@@ -82,7 +88,7 @@ class DamageWatch:
         """What is damaged, as sentences, one for each part. With `check`, all parts are read if ClickHouse
         has reported damage since they were last read. Raises `ClickHouseError`."""
         found = await broken_parts(self._client, self._config)
-        self._exchange()
+        await self._exchange()
         await self._forget_what_is_gone()
         started = self._monotonic()
         if started >= self._check_at:
@@ -91,13 +97,20 @@ class DamageWatch:
             finally:
                 ended = self._monotonic()
                 self._check_at = ended + REST_AFTER_CHECK * (ended - started)
-        self._exchange()
+        await self._exchange()
         return found + [sentence(part, why) for part, why in sorted(self._reader.damaged.items())]
 
-    def _exchange(self) -> None:
+    async def _exchange(self) -> None:
+        known = self._reader.damaged
+        before, parts = dict(known), dict(known)
         # A disk that takes no file hides no damage from this worker.
         with contextlib.suppress(OSError):
-            self._noted.exchange(self._reader.damaged)
+            await asyncio.to_thread(self._noted.exchange, parts)
+        # Reads may have added others meanwhile.
+        for part in before.keys() - parts.keys():
+            known.pop(part, None)
+        for part in parts.keys() - before.keys():
+            known.setdefault(part, parts[part])
 
     async def _check_if_reported(self) -> None:
         # Counted and checked where reads go: what another server reports is not found there.

@@ -230,6 +230,31 @@ class TestNoted:
         Noted(tmp_path).exchange(parts)
         assert parts == {"202601_1_1_0": "Checksum doesn't match"}
 
+    def test_a_note_that_was_cut_within_a_character_still_names_its_part(self, tmp_path):
+        (tmp_path / "202601_1_1_0").write_bytes("Prüf".encode()[:3])
+        (tmp_path / "202602_1_1_0").write_text("")
+        parts = {"202603_1_1_0": "Checksum doesn't match"}
+        Noted(tmp_path).exchange(parts)
+        assert parts == {
+            "202601_1_1_0": "Pr\ufffd",
+            "202602_1_1_0": "",
+            "202603_1_1_0": "Checksum doesn't match",
+        }
+        assert (tmp_path / "202603_1_1_0").exists()
+
+    def test_a_note_is_complete_when_it_has_its_name(self, tmp_path, monkeypatch):
+        """Another worker may read the directory at any time, and a worker may be killed while it writes."""
+
+        def killed(*_: object) -> None:
+            raise OSError("killed")
+
+        monkeypatch.setattr(Path, "replace", killed)
+        with pytest.raises(OSError, match="killed"):
+            Noted(tmp_path).exchange({"202601_1_1_0": "Checksum doesn't match"})
+        parts: dict[str, str] = {}
+        Noted(tmp_path).exchange(parts)
+        assert parts == {}
+
 
 async def test_a_check_by_one_worker_has_the_others_refuse_the_part():
     server, other = Server(), Server()
@@ -241,6 +266,26 @@ async def test_a_check_by_one_worker_has_the_others_refuse_the_part():
     (said,) = await second.look(check=False)
     assert "part 202601_1_1_0 is damaged" in said
     assert list(other.damaged) == ["202601_1_1_0"]
+
+
+async def test_a_torn_note_does_not_stop_the_watch_and_a_read_may_report_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    server = Server()
+    watch = server.watch()
+    directory = Path(server.directory.name) / "damaged-parts"
+    directory.mkdir()
+    (directory / "202601_1_1_0").write_bytes(b"\xc3")
+    server.bad["202601_1_1_0"] = server.bad["202602_1_1_0"] = "Checksum doesn't match"
+    exchange = Noted.exchange
+
+    def reported_meanwhile(noted: Noted, parts: dict[str, str]) -> None:
+        server.damaged["202602_1_1_0"] = "found by a read"
+        exchange(noted, parts)
+
+    monkeypatch.setattr(Noted, "exchange", reported_meanwhile)
+    said = await watch.look(check=False)
+    assert [part in "".join(said) for part in server.bad] == [True, True]
 
 
 class Replicas:
