@@ -22,7 +22,11 @@ def rows_in(file: IO[bytes] | Any) -> int:
         columns, rows = _varint(file), _varint(file)
         for _ in range(columns):
             file.seek(_varint(file), os.SEEK_CUR)
-            _skip(file, file.read(_varint(file)).decode(), rows)
+            length = _varint(file)
+            type_ = file.read(length)
+            if len(type_) < length:
+                raise EOFError
+            _skip(file, type_.decode(), rows)
         total += rows
     if file.tell() > size:  # seeking does not notice the end
         raise EOFError
