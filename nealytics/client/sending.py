@@ -91,13 +91,15 @@ class Sending:
         committed = True
         while waiting:
             piece = waiting.popleft()
+            request = self._request(piece, wait)
             try:
-                response = yield from exchange(self._request(piece, wait), self._patience, _is_temporary)
+                response = yield from exchange(request, self._patience, _is_temporary)
             except GaveUp as gave_up:
                 left = [pending.event for pending in (*piece, *(p for later in waiting for p in later))]
                 raise self._unsent(gave_up.outcome, left, rejections, gave_up.retry_after_s) from None
             answer = _answer_of(response, len(piece))
-            if answer is None and response.status == 415 and self._compress:
+            # By what was sent: another thread may have had a 415 meanwhile.
+            if answer is None and response.status == 415 and "Content-Encoding" in request.headers:
                 self._compress = False
                 waiting.appendleft(piece)
             elif answer is None and response.status in (400, 413, 422) and len(piece) > 1:

@@ -179,6 +179,25 @@ def test_a_server_that_does_not_decompress_gets_them_as_they_are_from_then_on():
     assert len(node.requests) == 2
 
 
+def test_two_threads_that_both_get_a_415_both_send_again_without_compression():
+    sending = Sending("http://node", "a-key", patience(Clock()), compress=True)
+    refused = answer(415, code="unsupported_encoding", message="no encoding is taken")
+    large = [encode(event(metadata={"text": "x" * 5_000}))]
+    threads = [sending.steps(large, wait=False) for _ in range(2)]
+    requests = [next(steps) for steps in threads]
+    assert all(isinstance(request, Request) and "Content-Encoding" in request.headers for request in requests)
+    for steps in threads:
+        again = steps.send(refused)
+        assert isinstance(again, Request)
+        assert "Content-Encoding" not in again.headers
+
+
+def test_a_415_about_a_body_that_was_not_compressed_is_an_error():
+    with pytest.raises(SendError) as caught:
+        send([event()], lambda request: answer(415, code="unsupported_media_type", message="no"))
+    assert caught.value.status == 415
+
+
 def test_waiting_asks_for_it_and_tells_whether_the_events_can_be_read():
     asked: list[tuple[str, float]] = []
     committed = [True, False]
