@@ -55,6 +55,9 @@ def mint_token(
             raise ValueError(
                 f"{name} has {len(value)} characters, at most {_IDENTIFIER_CHARS_MAX} are accepted"
             )
+    for name, texts in (("filters", filters), ("endpoints", endpoints)):
+        if isinstance(texts, str):  # as a sequence it is one of letters
+            raise ValueError(f"{name} is {texts!r}; write a list: [{texts!r}]")
     if not 0 < expires_s <= _EXPIRES_S_MAX:
         raise ValueError(f"expires_s is {expires_s}; write the seconds for which the token is good")
     if "-----BEGIN" in key:
