@@ -90,7 +90,7 @@ def _not_admitted(error: Exception, events: int) -> NotAdmitted:
         refused = NotAdmitted(
             503,
             "log_full",
-            "the log is full; nothing of this request was stored",
+            "the log accepts no more events at the moment; nothing of this request was stored",
             detail="Retry later, with the same eventId and timestamp.",
             headers={"Retry-After": str(FULL_RETRY_AFTER_S)},
         )

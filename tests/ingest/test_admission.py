@@ -56,6 +56,17 @@ async def test_log_that_takes_nothing_is_503_with_retry_after(error, code):
     assert metrics.value("nealytics_events_ingested_total") == 0
 
 
+async def test_a_refusal_for_lack_of_room_says_what_is_true_of_every_lack():
+    """The disk may have room: what is full may be the queue of events that are not written yet."""
+    error = LogFull("wal: 67108864 bytes are queued to be written; retry later")
+    admission = Admission(RefusingLog(error), Metrics.private(), IngestConfig(), 90)
+    with pytest.raises(NotAdmitted) as caught:
+        await admission.admit(events(1), 5)
+    assert caught.value.message == (
+        "the log accepts no more events at the moment; nothing of this request was stored"
+    )
+
+
 @pytest.mark.parametrize(
     ("kept_days", "oldest_days"), [(30.0, 30.0), (0.5, 0.5), (365.0, 365.0), (math.inf, 400.0), (0.0, 0.0)]
 )
