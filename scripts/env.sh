@@ -60,8 +60,10 @@ make_env() {
 }
 
 # install_modules DIRECTORY: what its package-lock.json names, in its node_modules. Fails where npm is missing or cannot.
+# An installation that was interrupted leaves a part of it and no .complete; the next call installs again.
 install_modules() {
+  local complete="$1/node_modules/.complete"
   command -v npm >/dev/null || return
-  [ -d "$1/node_modules" ] && [ ! "$1/package-lock.json" -nt "$1/node_modules" ] ||
-    (cd "$1" && timeout 300 npm ci --no-audit --no-fund >/dev/null 2>&1 && touch node_modules)
+  [ -f "$complete" ] && [ ! "$1/package-lock.json" -nt "$complete" ] ||
+    (cd "$1" && timeout 300 npm ci --no-audit --no-fund >/dev/null 2>&1 && touch node_modules/.complete)
 }

@@ -110,6 +110,37 @@ def test_of_two_calls_that_make_the_same_one_waits_and_says_so(tmp_path: Path):
     assert waiting.communicate(timeout=20)[0] == "done\n"
 
 
+def test_an_installation_of_npm_packages_that_was_interrupted_is_repeated(tmp_path: Path):
+    npm = tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text(
+        "#!/bin/sh\necho called >>../calls\nmkdir -p node_modules/one\n[ -e ../ends ] && mkdir node_modules/two\n"
+    )
+    npm.chmod(0o755)
+    package = tmp_path / "package"
+    package.mkdir()
+    lock = package / "package-lock.json"
+    lock.write_text("{}")
+
+    def install() -> bool:
+        command = f'PATH="{npm.parent}:$PATH"; . scripts/env.sh; install_modules "{package}"'
+        return subprocess.run(["bash", "-c", command], cwd=ROOT, timeout=60).returncode == 0
+
+    def calls() -> int:
+        return len((tmp_path / "calls").read_text().splitlines())
+
+    assert not install()
+    (tmp_path / "ends").touch()
+    assert install()
+    assert (package / "node_modules" / "two").is_dir()
+    assert install()
+    assert calls() == 2, "nothing has changed since"
+    shutil.rmtree(package / "node_modules" / "two")
+    os.utime(lock, (time.time() + 60, time.time() + 60))
+    assert install()
+    assert calls() == 3
+
+
 @pytest.mark.parametrize("flavour", NAMES)
 def test_a_tarball_holds_what_a_stranger_needs(release: Path, flavour: str):
     name = NAMES[flavour]
