@@ -114,7 +114,8 @@ def test_an_installation_of_npm_packages_that_was_interrupted_is_repeated(tmp_pa
     npm = tmp_path / "bin" / "npm"
     npm.parent.mkdir()
     npm.write_text(
-        "#!/bin/sh\necho called >>../calls\nmkdir -p node_modules/one\n[ -e ../ends ] && mkdir node_modules/two\n"
+        "#!/bin/sh\necho called >>../calls\nmkdir -p node_modules/one\n"
+        "[ -e ../ends ] && mkdir node_modules/two\n"
     )
     npm.chmod(0o755)
     package = tmp_path / "package"
