@@ -6,8 +6,9 @@
 
 The files are built from `web/` into `nealytics/web/`, compressed once at the start and held in memory. Each
 has an ETag. A script is asked for again after an hour, and with `?v=<its hash>` it may be kept for ever; a
-page is asked for again each time, for its headers say what the configuration says. The pages load nothing
-from elsewhere, and beside the node itself `web.frame_ancestors` says who may frame them.
+page is asked for again each time, for its headers say what the configuration says. It names its scripts and
+styles by their hashes, so that it never gets those of another version. The pages load nothing from
+elsewhere, and beside the node itself `web.frame_ancestors` says who may frame them.
 """
 
 import gzip
@@ -43,11 +44,14 @@ def folder() -> Path:
 
 
 class Asset:
-    """One file, as it is and compressed."""
+    """One file, as it is and compressed. Where it names one of `links`, it names the version too."""
 
-    def __init__(self, name: str, headers: dict[str, str]) -> None:
+    def __init__(self, name: str, headers: dict[str, str], links: tuple["Asset", ...] = ()) -> None:
         plain = (folder() / name).read_bytes()
-        self._version = hashlib.blake2b(plain, digest_size=8).hexdigest()
+        for link in links:
+            plain = plain.replace(f'{link.name}"'.encode(), f'{link.name}?v={link.version}"'.encode())
+        self.name: str = name
+        self.version: str = hashlib.blake2b(plain, digest_size=8).hexdigest()
         # The best first.
         self._bodies = {
             "zstd": zstd.compress(plain, level=_ZSTD_LEVEL),
@@ -63,9 +67,9 @@ class Asset:
         asked = weights(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
         coding = next(coding for coding in self._bodies if not coding or asked.get(coding))
         # Of the bytes, so each coding has its own.
-        tag = f'"{self._version}-{coding}"' if coding else f'"{self._version}"'
+        tag = f'"{self.version}-{coding}"' if coding else f'"{self.version}"'
         headers = {
-            hdrs.CACHE_CONTROL: _KEEP_FOR_EVER if request.query.get("v") == self._version else self._keep,
+            hdrs.CACHE_CONTROL: _KEEP_FOR_EVER if request.query.get("v") == self.version else self._keep,
             hdrs.ETAG: tag,
             hdrs.VARY: hdrs.ACCEPT_ENCODING,
             **self._headers,
@@ -85,7 +89,8 @@ def add_page_routes(app: web.Application, config: WebConfig) -> None:
         hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
         "Cross-Origin-Resource-Policy": "cross-origin",
     }
-    app.router.add_get("/embed.js", Asset("embed.js", script).serve)
+    embed = Asset("embed.js", script)
+    app.router.add_get("/embed.js", embed.serve)
     if not config.pages:
         return
     ancestors = " ".join(["'self'", *config.frame_ancestors])
@@ -94,10 +99,14 @@ def add_page_routes(app: web.Application, config: WebConfig) -> None:
         "X-Frame-Options": "SAMEORIGIN",  # for what does not know frame-ancestors
         "Referrer-Policy": "no-referrer",
     }
+    embed_page = Asset("embed-page.js", {}, (embed,))
+    styles = Asset("embed-page.css", {})
+    home_page = Asset("home-page.js", {})
+    links = (embed, embed_page, styles, home_page)
+    for asset in links[1:]:
+        app.router.add_get(f"/{asset.name}", asset.serve)
     for path, name in (("/", "home.html"), ("/embed", "embed.html")):
-        app.router.add_get(path, Asset(name, page).serve)
-    for name in ("embed-page.js", "embed-page.css", "home-page.js"):
-        app.router.add_get(f"/{name}", Asset(name, {}).serve)
+        app.router.add_get(path, Asset(name, page, links).serve)
 
 
 _POLICY = (

@@ -178,7 +178,7 @@ def test_a_node_that_cannot_be_reached_is_said_and_tried_again(site: Site, opene
     )
     wait_for(page)
     page.context.set_offline(True)
-    page.evaluate("""document.querySelector("nealytics-top").page.refresh()""")
+    page.evaluate("""document.querySelector("nealytics-top").setAttribute("limit", "9")""")
     page.get_by_text("You seem to be offline").wait_for()
     page.get_by_role("button", name="Try again").wait_for()
     page.context.set_offline(False)  # which the page notices by itself

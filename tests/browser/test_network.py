@@ -57,9 +57,9 @@ def test_a_page_that_was_offline_asks_again_by_itself_when_the_network_is_back(s
     before = settled_view(page)
     page.context.set_offline(True)
     page.evaluate('document.querySelector("nealytics-dashboard").page.refresh()')
-    page.get_by_text("You seem to be offline").first.wait_for()
+    page.get_by_text("Not updated since").first.wait_for()
     page.context.set_offline(False)
-    until(lambda: page.locator("[part=error]").count() == 0)
+    until(lambda: page.get_by_text("Not updated since").count() == 0)
     wait_for(page)
     assert view(page) == before
 
@@ -235,11 +235,11 @@ def test_a_node_that_stops_and_starts_again_is_found_again(site: Site, opened: O
         until(lambda: shown_events(page) == 1)
         node.stop()
         page.clock.run_for(60_000)
-        page.get_by_text("You seem to be offline").first.wait_for()
+        page.get_by_text("Not updated since").first.wait_for()
         node.start()
         node.wait_ready()
         page.clock.run_for(61_000)
-        until(lambda: page.locator("[part=error]").count() == 0 and shown_events(page) == 1)
+        until(lambda: page.get_by_text("Not updated since").count() == 0 and shown_events(page) == 1)
         other.close()
 
 

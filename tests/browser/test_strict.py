@@ -147,7 +147,7 @@ FOCUSED = """
   return {
     name: `${e.getRootNode().host?.localName ?? ""} ${e.localName} ${e.getAttribute("aria-label") ?? e.textContent.trim().slice(0, 40)}`,
     seen: (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== "none",
-    size: box.width * box.height, menu: e.getAttribute("aria-haspopup"), open: e.getAttribute("aria-expanded"),
+    size: box.width * box.height, menu: e.matches(".menu > .button"), open: e.getAttribute("aria-expanded"),
   };
 }
 """
@@ -179,9 +179,9 @@ def test_the_tab_key_reaches_every_control_visibly_and_leaves_the_page_again(
         if focused["menu"]:
             menus += 1
             page.keyboard.press("Enter")
-            until(lambda: page.locator("[role=dialog], [role=menu]").count() == 1)
+            until(lambda: page.locator(".menu > .sheet").count() == 1)
             page.keyboard.press("Escape")
-            until(lambda: page.locator("[role=dialog], [role=menu]").count() == 0)
+            until(lambda: page.locator(".menu > .sheet").count() == 0)
             assert page.evaluate(FOCUSED)["name"] == focused["name"]
     else:
         pytest.fail(f"the Tab key never leaves the page: {[one['name'] for one in reached[-5:]]}")

@@ -1,6 +1,7 @@
 """The files that browsers get from the node."""
 
 import gzip
+import re
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -87,6 +88,15 @@ async def test_a_page_is_asked_for_again_and_tells_nobody_where_it_was(
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers.getall("X-Frame-Options") == ["SAMEORIGIN"]
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/embed-page.js"])
+async def test_a_page_names_the_versions_of_what_it_loads(client: TestClient[Any, Any], path: str):
+    text = await (await client.get(path, headers={"Accept-Encoding": "identity"})).text()
+    links = re.findall(r'"(?:\./)?([\w-]+\.(?:js|css)(?:\?[^"]*)?)"', text)
+    assert links
+    for link in links:
+        assert "immutable" in (await client.get(f"/{link}")).headers["Cache-Control"], link
 
 
 async def test_a_page_of_any_origin_may_load_the_script(client: TestClient[Any, Any]):

@@ -17,7 +17,7 @@
 
 import type { NealyticsDashboard } from "./embed.ts";
 
-const PARAMETERS = ["theme", "tz", "lang", "range", "compare", "filter", "funnel"] as const;
+const PARAMETERS = ["theme", "tz", "range", "compare", "filter", "funnel"] as const;
 const TOKEN_WAIT_MS = 10_000;
 /** What `layout` may name, and the attribute that stands behind a colon. */
 const ELEMENTS: Readonly<Record<string, string | undefined>> = {
@@ -47,7 +47,10 @@ function getToken(): Promise<string> {
   if (!framed) return Promise.reject(new Error("this link has ended; ask for a new one"));
   return new Promise((resolve, reject) => {
     deliver = resolve;
-    setTimeout(() => reject(new Error("the page around this one gave no token")), TOKEN_WAIT_MS);
+    setTimeout(() => {
+      if (deliver === resolve) deliver = undefined; // one that comes later is for the next question
+      reject(new Error("the page around this one gave no token"));
+    }, TOKEN_WAIT_MS);
     tell({ nealytics: "token-needed" });
   });
 }
@@ -82,12 +85,12 @@ window.addEventListener("hashchange", () => {
   shown.page.renew();
 });
 
+document.documentElement.lang = parameters.get("lang") ?? navigator.language;
 const shown = (dashboard = document.createElement("nealytics-dashboard") as NealyticsDashboard);
 for (const name of PARAMETERS) {
   const value = parameters.get(name);
   if (value === null) continue;
   if (name === "theme") document.documentElement.dataset["theme"] = value;
-  else if (name === "lang") document.documentElement.lang = value;
   else if (name === "filter") shown.filter = parameters.getAll("filter").join("\n");
   else shown.setAttribute(name, value);
 }
@@ -120,6 +123,7 @@ function start(): void {
 function explain(): void {
   const note = document.createElement("div");
   note.className = "note";
+  note.lang = "en";
   const [title, text] = [document.createElement("h1"), document.createElement("p")];
   title.textContent = "This link has no token";
   text.textContent = "Open the page by a complete link, which ends in #token=…. A link can be made with: nealytics dashboard --project ID --tenant ID";

@@ -69,3 +69,25 @@ test("a token of somebody else is told before it is used, a new one of the same 
   await tokens.get();
   assert.deepEqual(told, [0]);
 });
+
+test("a token that cannot be had offline is no sign-in that has ended", async (t) => {
+  const real = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  t.after(() => (real ? Object.defineProperty(globalThis, "navigator", real) : delete globalThis.navigator));
+  Object.defineProperty(globalThis, "navigator", { value: { onLine: false }, configurable: true });
+  await assert.rejects(new Tokens(() => Promise.reject(new TypeError("fetch failed"))).get(), { code: "offline" });
+});
+
+test("the claims that Microsoft Entra changes at each renewal are not the person's", async () => {
+  let renewed = 0;
+  const entra = () => {
+    renewed += 1;
+    const passing = Object.fromEntries(["uti", "aio", "rh", "nonce", "at_hash", "iat"].map((name) => [name, `${name}-${renewed}`]));
+    return `head.${Buffer.from(JSON.stringify({ sub: "ada", tid: "acme", ...passing })).toString("base64url")}.sign`;
+  };
+  let others = 0;
+  const tokens = new Tokens(entra, () => (others += 1));
+  await tokens.get();
+  tokens.expire();
+  await tokens.get();
+  assert.deepEqual([renewed, others], [2, 0]);
+});

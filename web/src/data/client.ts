@@ -12,6 +12,9 @@ import { type GetToken, Tokens } from "./token.ts";
 
 export { type GetToken, QueryError };
 
+/** Of one request, as the node accepts them. */
+const QUESTIONS_MAX = 30;
+
 /** The parameters of a GET route by their names, and which route. */
 export interface Question {
   readonly endpoint: string;
@@ -71,6 +74,21 @@ export class Client {
    * that failed has an error in its place. Throws `QueryError`, also after some have come.
    */
   async ask(
+    shared: Shared,
+    queries: Record<string, Question>,
+    receive: (answers: Record<string, Answer | QueryError>) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const all = Object.entries(queries);
+    const requests: Promise<void>[] = [];
+    for (let first = 0; first < all.length; first += QUESTIONS_MAX) {
+      requests.push(this.#askSome(shared, Object.fromEntries(all.slice(first, first + QUESTIONS_MAX)), receive, signal));
+    }
+    // Also after one has failed: the others bring their answers.
+    for (const ended of await Promise.allSettled(requests)) if (ended.status === "rejected") throw ended.reason;
+  }
+
+  async #askSome(
     shared: Shared,
     queries: Record<string, Question>,
     receive: (answers: Record<string, Answer | QueryError>) => void,

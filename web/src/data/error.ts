@@ -29,6 +29,11 @@ export class QueryError extends Error {
   get needsToken(): boolean {
     return this.status === 401 || this.code === "no_token" || this.code === "token_failed";
   }
+
+  /** Whether the same question would be refused again. */
+  get isRefusal(): boolean {
+    return this.needsToken || (this.status >= 400 && this.status < 500 && this.status !== 429);
+  }
 }
 
 interface ErrorBody {

@@ -1,8 +1,10 @@
 /**
  * New events as they are committed: Server-Sent Events by fetch, so that the token travels in a header.
  *
- * Promises: after any break it goes on behind the last message that it saw, so nothing is missed; an event that is
- * shown again has the `eventId` it had. It waits longer after each failure, and not at all where a token has ended.
+ * Promises: after a short break it continues behind the last message that it saw, so nothing is missed; an event that
+ * is shown again has the `eventId` it had. After a break of more than a minute it starts from now (`resumed` is false):
+ * whoever shows the latest events asks for those, rather than downloading all that was missed. It waits longer after
+ * each failure, and not at all where a token has ended.
  */
 
 import { type Client, QueryError } from "./client.ts";
@@ -12,10 +14,17 @@ export type LiveState = "connecting" | "connected" | "reconnecting" | "failed";
 
 const RETRY_MS = 2_000;
 const RETRY_MS_MAX = 30_000;
+/** The node sends a sign of life every 15 s: a lost connection may look like a quiet one. */
+const IDLE_MS = 60_000;
+const RESUME_MS_MAX = 60_000;
 
 export class LiveStream {
   #abort: AbortController | undefined;
   #lastId = "";
+  #retryMs = RETRY_MS; // the node says another
+  #lastAt = 0; // when the last message came
+  /** Whether this connection began behind the last message, and not from now on. */
+  resumed = false;
 
   constructor(
     private readonly client: Client,
@@ -39,33 +48,54 @@ export class LiveStream {
     let failures = 0;
     this.onState("connecting");
     while (!signal.aborted) {
-      let waitMs = RETRY_MS;
+      let waitMs = 0;
+      const connection = new AbortController();
+      const end = (): void => connection.abort();
+      let idle: ReturnType<typeof setTimeout> | undefined;
+      const alive = (): void => {
+        clearTimeout(idle);
+        idle = setTimeout(end, IDLE_MS);
+      };
+      alive();
+      signal.addEventListener("abort", end);
       try {
         const query = new URLSearchParams(filters.map((filter) => ["filter", filter]));
-        if (this.#lastId) query.set("lastEventId", this.#lastId);
-        const response = await this.client.fetch(`api/v1/telemetry/live?${query}`, { signal, cache: "no-store" });
+        this.resumed = this.#lastId !== "" && Date.now() - this.#lastAt < RESUME_MS_MAX;
+        if (this.resumed) query.set("lastEventId", this.#lastId);
+        else this.#lastId = "";
+        const response = await this.client.fetch(`api/v1/telemetry/live?${query}`, { signal: connection.signal, cache: "no-store" });
+        if (signal.aborted) return;
         this.onState("connected");
         failures = 0;
-        if (await this.#read(response.body as ReadableStream<Uint8Array>)) waitMs = 0;
+        const expired = await this.#read(response.body as ReadableStream<Uint8Array>, connection.signal, alive);
         if (signal.aborted) return;
         this.onState("reconnecting");
+        if (!expired) waitMs = this.#retryMs;
       } catch (error) {
         if (signal.aborted) return;
         const problem = error instanceof QueryError ? error : new QueryError("offline", String(error));
         const again = problem.code === "offline" || problem.status === 429 || problem.status >= 500;
         this.onState(again ? "reconnecting" : "failed", problem);
         if (!again) return;
-        // Jitter: all pages lost the node in the same second.
-        waitMs = Math.max(problem.retryAfterS * 1000, Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** failures++)) * (0.75 + Math.random() / 2);
+        waitMs = Math.max(problem.retryAfterS * 1000, Math.min(RETRY_MS_MAX, this.#retryMs * 2 ** failures++));
+      } finally {
+        clearTimeout(idle);
+        signal.removeEventListener("abort", end);
+        connection.abort();
       }
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      // Jitter: all pages lost the node in the same second.
+      await new Promise((resolve) => setTimeout(resolve, waitMs * (0.75 + Math.random() / 2)));
     }
   }
 
-  /** Until the stream ends; true if its token has ended, for which another is there at once. */
-  async #read(body: ReadableStream<Uint8Array>): Promise<boolean> {
-    for await (const { id, event, data } of messages(body)) {
+  /** Until the stream ends or nothing comes for too long; true if its token has ended, for which another is there at once. */
+  async #read(body: ReadableStream<Uint8Array>, signal: AbortSignal, alive: () => void): Promise<boolean> {
+    for await (const { id, event, data, retry } of messages(body, signal)) {
+      if (signal.aborted) return false;
+      alive();
+      this.#lastAt = Date.now();
       this.#lastId = id ?? this.#lastId;
+      this.#retryMs = Number(retry) || this.#retryMs;
       if (event === "end") {
         this.client.expireToken();
         return true;

@@ -11,12 +11,16 @@ import { type Answer, Client, type GetToken, QueryError, type Question, type Sha
 import type { ErrorDetail, FilterDetail, NealyticsEvents, RangeDetail, ReadyDetail } from "./host-events.ts";
 import { type Comparison, compared, intervalFor, type Interval, preset, type Range, today } from "./range.ts";
 
+type Answers = Record<string, Answer | QueryError>;
+
 /** An element that asks. */
 export interface Asker {
   /** What it wants to know at the moment, by names of its own. */
   questions(page: Page): Record<string, Question>;
   /** Answers to all of them, or errors. */
-  receive(answers: Record<string, Answer | QueryError>): void;
+  receive(answers: Answers): void;
+  /** The same was asked again and failed, in place of `receive`: what it shows is of `since`. */
+  outdated?(error: QueryError, since: Date): void;
   /** Its questions are on their way. */
   waiting(): void;
   /** Whose questions begin sooner: those of the lower number; 0 without one. */
@@ -53,11 +57,14 @@ export class Page extends EventTarget {
   readonly #running = new Set<Running>();
   /** The request that each of them waits for: what an earlier one brings is not shown. */
   readonly #awaited = new WeakMap<Asker, Running>();
+  /** What each of them shows, if it is no error. */
+  #shown = new WeakMap<Asker, { readonly asked: string; readonly at: Date }>();
   #sharedAsked: Shared | undefined; // until something changes
+  #epoch = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #askedAt = 0;
-  #failed = false; // the last request as a whole, so it is tried again
+  readonly #failed = new Set<Asker>(); // whose last request failed as a whole, so it is tried again
   #ready = false;
 
   constructor(base: string, getToken?: GetToken) {
@@ -180,6 +187,9 @@ export class Page extends EventTarget {
   remove(asker: Asker): void {
     this.#askers.delete(asker);
     this.#fresh.delete(asker);
+    this.#failed.delete(asker);
+    this.#awaited.delete(asker);
+    this.#shown.delete(asker);
     if (this.#askers.size > 0) return;
     clearInterval(this.#timer);
     clearTimeout(this.#retry);
@@ -197,7 +207,7 @@ export class Page extends EventTarget {
 
   /** What the button of an element that failed does: all of them failed together, or only this one. */
   retry(asker: Asker): void {
-    if (this.#failed) this.refresh();
+    if (this.#failed.has(asker)) this.refresh();
     else this.askAgain(asker);
   }
 
@@ -218,8 +228,15 @@ export class Page extends EventTarget {
     this.#drop();
   }
 
+  /** Another number after each "renewed", for elements that were not there to hear it. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
   #drop(): void {
+    this.#epoch += 1;
     this.#answers.clear();
+    this.#shown = new WeakMap();
     this.dispatchEvent(new CustomEvent("renewed"));
     this.#askAllAgain();
   }
@@ -257,8 +274,8 @@ export class Page extends EventTarget {
   /** Each minute, and when the tab is seen again or the network is back, perhaps after a long sleep. */
   readonly #tick = (event?: Event): void => {
     if (document.hidden) return;
-    if (event?.type === "visibilitychange" && !this.#failed && Date.now() < this.#askedAt + REFRESH_MS) return;
-    if (!this.#failed) this.client.renewToken();
+    if (event?.type === "visibilitychange" && this.#failed.size === 0 && Date.now() < this.#askedAt + REFRESH_MS) return;
+    if (this.#failed.size === 0) this.client.renewToken();
     if (this.#range.preset) {
       const moved = preset(this.#range.preset, this.today);
       if (moved.from !== this.#range.from || moved.to !== this.#range.to) {
@@ -266,7 +283,7 @@ export class Page extends EventTarget {
         return;
       }
     }
-    if (this.#failed || this.#range.to >= this.today) this.refresh();
+    if (this.#failed.size > 0 || this.#range.to >= this.today) this.refresh();
   };
 
   #schedule(): void {
@@ -303,7 +320,7 @@ export class Page extends EventTarget {
         const answers = Object.entries(questions).map(([name, question]) => [name, found.get(JSON.stringify([shared, question]))] as const);
         if (answers.some(([, answer]) => answer === undefined)) continue;
         waiting.delete(one);
-        if (this.#awaited.get(asker) === running) asker.receive(Object.fromEntries(answers) as Record<string, Answer | QueryError>);
+        if (this.#awaited.get(asker) === running) this.#give(asker, JSON.stringify([shared, questions]), Object.fromEntries(answers) as Answers);
       }
     };
     const running: Running = { abort: new AbortController(), askers };
@@ -317,7 +334,8 @@ export class Page extends EventTarget {
       for (const { asker } of asked) asker.waiting();
       this.#running.add(running);
       this.#askedAt = Date.now();
-      clearTimeout(this.#retry);
+      for (const asker of askers) this.#failed.delete(asker);
+      if (this.#failed.size === 0) clearTimeout(this.#retry);
       try {
         const queries = Object.fromEntries(names.map((name, i) => [`q${i}`, keys.get(name) as Question]));
         await this.client.ask(shared, queries, (results) => {
@@ -325,18 +343,18 @@ export class Page extends EventTarget {
             const name = names[Number(q.slice(1))] as string;
             found.set(name, answer);
             if (answer instanceof QueryError) this.#tellError(answer, keys.get(name));
-            else if (this.#isClosed(shared, answer)) this.#keep(name, answer);
+            else if (this.#isClosed(shared, keys.get(name) as Question, answer)) this.#keep(name, answer);
           }
           deliver();
         }, running.abort.signal);
-        this.#failed = false;
         if (names.some((name) => !found.has(name))) throw new QueryError("offline", "the answer was cut off");
       } catch (error) {
         if (running.abort.signal.aborted) return; // a newer request asks for all of them
         const problem = error instanceof QueryError ? error : new QueryError("http", String(error));
         for (const name of names) if (!found.has(name)) found.set(name, problem);
         this.#tellError(problem);
-        failed = this.#failed = true;
+        failed = true;
+        for (const { asker } of waiting) if (this.#awaited.get(asker) === running) this.#failed.add(asker);
         this.#retryAfter(problem.retryAfterS * 1000);
       } finally {
         this.#running.delete(running);
@@ -350,14 +368,29 @@ export class Page extends EventTarget {
     setTimeout(() => this.#tell("nealytics-ready", { ...this.#rangeDetail, filters: this.#filters } satisfies ReadyDetail));
   }
 
+  /** A refresh that fails leaves what is shown, unless the node says that the person may not see it. */
+  #give(asker: Asker, asked: string, answers: Answers): void {
+    const error = Object.values(answers).find((answer): answer is QueryError => answer instanceof QueryError);
+    const shown = this.#shown.get(asker);
+    if (error && shown?.asked === asked && asker.outdated && !error.isRefusal) {
+      asker.outdated(error, shown.at);
+      return;
+    }
+    if (error) this.#shown.delete(asker);
+    else this.#shown.set(asker, { asked, at: new Date() });
+    asker.receive(answers);
+  }
+
   /** Not all pages that were refused in the same second come back in the same one. */
   #retryAfter(ms: number): void {
     if (ms === 0 || ms > RETRY_MS_MAX) return; // then with the minute
+    clearTimeout(this.#retry);
     this.#retry = setTimeout(this.#tick, ms * (1 + Math.random() / 4));
   }
 
-  #isClosed(shared: Shared, answer: Answer): boolean {
-    return shared.to < this.today && !answer["warnings"];
+  /** A session or user is shown whatever the range, so its answer grows. */
+  #isClosed(shared: Shared, question: Question, answer: Answer): boolean {
+    return shared.to < this.today && !answer["warnings"] && !("userId" in question || "sessionId" in question);
   }
 
   #keep(key: string, answer: Answer): void {

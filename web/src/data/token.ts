@@ -13,8 +13,8 @@ export type GetToken = () => string | Promise<string>;
 
 const REFRESH_BEFORE_MS = 60_000;
 const WAIT_MS = 30_000;
-/** Of a token's claims, those that a new token of the same person changes. */
-const PASSING_CLAIMS = ["exp", "iat", "nbf", "jti", "auth_time"];
+/** Of a token's claims, those that a new token of the same person changes, also those of Microsoft Entra. */
+const PASSING_CLAIMS = ["exp", "iat", "nbf", "jti", "auth_time", "uti", "aio", "rh", "nonce", "at_hash"];
 
 export class Tokens {
   #token = "";
@@ -78,6 +78,8 @@ export class Tokens {
       token = await within(WAIT_MS, this.getToken());
     } catch (error) {
       if (error instanceof QueryError) throw error;
+      // Their sign-in may be as good as before.
+      if (globalThis.navigator?.onLine === false) throw new QueryError("offline", String(error));
       throw new QueryError("token_failed", `getToken failed: ${error instanceof Error ? error.message : String(error)}`);
     }
     if (typeof token !== "string" || !/^\s*[\w-]+\.[\w-]+\.[\w-]+\s*$/.test(token)) {

@@ -23,7 +23,7 @@ const BASE = SERVED_BY_NODE ? new URL(".", import.meta.url).href : "";
 const HOST_SETS = ["tz", "compare", "filter", "range"] as const;
 
 /** Of single questions, which have no status of their own. */
-const BUSY = ["queries_busy", "rate_limited", "clickhouse_unavailable", "stopping"];
+const BUSY = ["queries_busy", "answers_busy", "rate_limited", "clickhouse_unavailable", "stopping"];
 const TOO_LARGE = ["query_too_large", "result_too_large"];
 const GET_TOKEN_WAIT_MS = 2_000;
 
@@ -62,7 +62,7 @@ export abstract class WithPage extends LitElement {
   declare dev: boolean | undefined;
   declare messages: Messages | undefined;
   declare getToken: GetToken | undefined;
-  declare protected sampleCopied: boolean | undefined;
+  declare protected sampleCopied: "copy" | "copy_failed" | undefined;
 
   #page: Page | undefined;
   #format: Format | undefined;
@@ -98,17 +98,24 @@ export abstract class WithPage extends LitElement {
 
   get format(): Format {
     const lang = this.language;
-    const messages = { ...LANGUAGES[lang.split("-")[0] ?? "en"], ...this.owner?.messages, ...this.messages };
-    if (this.#format?.lang !== lang || this.#format.tz !== this.page.tz || this.messages !== this.#messagesUsed) {
-      this.#messagesUsed = this.messages;
-      this.#format = new Format(lang, this.page.tz, messages);
+    const used = [this.owner?.messages, this.messages];
+    if (this.#format?.lang !== lang || this.#format.tz !== this.page.tz || used.some((messages, i) => messages !== this.#messagesUsed[i])) {
+      this.#messagesUsed = used;
+      this.#format = new Format(lang, this.page.tz, { ...LANGUAGES[lang.split("-")[0] ?? "en"], ...used[0], ...used[1] });
     }
     return this.#format;
   }
-  #messagesUsed: Messages | undefined;
+  #messagesUsed: readonly (Messages | undefined)[] = [];
 
+  /** The first that names a language, also as other systems write it (`en_US`). `Intl` throws for others. */
   get language(): string {
-    return this.lang || this.owner?.language || document.documentElement.lang || navigator.language || "en";
+    for (const one of [this.lang, this.owner?.language, document.documentElement.lang, navigator.language]) {
+      try {
+        const [found] = Intl.getCanonicalLocales(one ? one.replaceAll("_", "-") : []);
+        if (found) return found;
+      } catch {} // names none: the next
+    }
+    return "en";
   }
 
   override willUpdate(changed: Map<string, unknown>): void {
@@ -178,14 +185,17 @@ export abstract class WithPage extends LitElement {
     const { projectId, tenantId = "TENANT" } = this.page.client.owner ?? { projectId: "PROJECT" };
     const event = { projectId, tenantId, sessionId: "session-1", userId: "user-1", eventType: "signup" };
     const line = `curl ${this.page.client.base}api/v1/telemetry/track -H 'Content-Type: application/json' -H 'X-Project-Key: KEY' -d '${JSON.stringify(event).replaceAll("'", "'\\''")}'`;
-    const copy = (): void => {
-      navigator.clipboard.writeText(line).then(
-        () => (this.sampleCopied = true),
-        (error: unknown) => console.warn(`nealytics: the browser does not allow copying: ${String(error)}`),
-      );
+    const copy = async (): Promise<void> => {
+      try {
+        await navigator.clipboard.writeText(line); // there is none over plain http
+        this.sampleCopied = "copy";
+      } catch (error) {
+        console.warn(`nealytics: the browser does not allow copying: ${String(error)}`);
+        this.sampleCopied = "copy_failed";
+      }
     };
     return html`<div class="sample" part="sample"><p class="muted">${f.text("first_event")}</p><code>${line}</code>
-      <button class="button" @click=${copy}>${this.sampleCopied ? "✓ " : ""}${f.text("copy")}</button></div>`;
+      <button class="button" @click=${copy}>${this.sampleCopied === "copy" ? "✓ " : ""}${f.text(this.sampleCopied ?? "copy")}</button></div>`;
   }
 
   #emit(type: string, detail: unknown): void {
@@ -199,12 +209,17 @@ export abstract class Card extends WithPage implements Asker {
     heading: {},
     state: { state: true },
     menuOpen: { state: true },
+    outdatedSince: { state: true },
   };
   declare heading: string | undefined;
   declare protected state: "loading" | "stale" | "ready";
   declare protected menuOpen: boolean;
+  /** When its answers came, if the same was asked again and failed. */
+  declare protected outdatedSince: Date | undefined;
   protected answers: Answers = {};
-  #pageAsked: Page | undefined;
+  /** The one that it is added to: it has left its owner when it is disconnected. */
+  protected pageAsked: Page | undefined;
+  #epoch = 0; // of the page, when it was disconnected
 
   constructor() {
     super();
@@ -231,28 +246,37 @@ export abstract class Card extends WithPage implements Asker {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.#pageAsked = this.page;
-    this.#pageAsked.add(this);
-    for (const event of ["change", "renewed"]) this.#pageAsked.addEventListener(event, this.#update);
+    const { page, pageAsked } = this;
+    // What it shows may be another person's or tenant's.
+    if (pageAsked && (pageAsked !== page || this.#epoch !== page.epoch)) this.forget();
+    this.pageAsked = page;
+    page.add(this);
+    for (const event of ["change", "renewed"]) page.addEventListener(event, this.#update);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    this.#pageAsked?.remove(this);
-    for (const event of ["change", "renewed"]) this.#pageAsked?.removeEventListener(event, this.#update);
+    const page = this.pageAsked as Page;
+    this.#epoch = page.epoch;
+    page.remove(this);
+    for (const event of ["change", "renewed"]) page.removeEventListener(event, this.#update);
   }
 
   readonly #update = (event?: Event): void => {
-    if (event?.type === "renewed") {
-      this.state = "loading";
-      this.answers = {};
-    }
+    if (event?.type === "renewed") this.forget();
     this.requestUpdate();
   };
 
+  /** Shows nothing of what it knows. */
+  protected forget(): void {
+    this.state = "loading";
+    this.answers = {};
+    this.outdatedSince = undefined;
+  }
+
   override willUpdate(changed: Map<string, unknown>): void {
     super.willUpdate(changed);
-    const own = [...changed.keys()].some((name) => this.asksBy().includes(name) && changed.get(name) !== undefined);
+    const own = [...changed.keys()].some((name) => this.asksBy().includes(name));
     if (own && this.hasUpdated) this.page.askAgain(this);
   }
 
@@ -268,9 +292,16 @@ export abstract class Card extends WithPage implements Asker {
   receive(answers: Answers): void {
     this.answers = answers;
     this.state = "ready";
+    this.outdatedSince = undefined;
     this.#hold();
     for (const answer of Object.values(answers)) if (answer instanceof QueryError) this.#report(answer);
     this.requestUpdate();
+  }
+
+  outdated(error: QueryError, since: Date): void {
+    this.state = "ready";
+    this.outdatedSince = since;
+    this.#report(error);
   }
 
   /** An error keeps the height of what it stands for, so that the page around does not scroll away. */
@@ -299,6 +330,9 @@ export abstract class Card extends WithPage implements Asker {
       <div part="body" class="body" data-state=${this.state}>
         ${this.state === "loading" ? this.skeleton() : problem ? this.#failure(problem) : empty ? this.#nothing() : this.content()}
       </div>
+      ${ready && this.outdatedSince
+        ? html`<p part="outdated" class="outdated" role="status">${this.format.text("outdated", this.format.since(this.outdatedSince))}</p>`
+        : nothing}
     </section>`;
   }
 
@@ -310,13 +344,13 @@ export abstract class Card extends WithPage implements Asker {
   #menu(): TemplateResult {
     const f = this.format;
     return html`<div class="menu" @focusout=${this.#left} @keydown=${this.#escape}>
-      <button class="button icon quiet" aria-haspopup="menu" aria-expanded=${this.menuOpen}
+      <button class="button icon quiet" aria-expanded=${this.menuOpen}
         aria-label="${f.text("more")}: ${this.heading ?? this.defaultHeading()}" @click=${() => (this.menuOpen = !this.menuOpen)}>
         ${icon("more")}
       </button>
       ${this.menuOpen
-        ? html`<div class="sheet end" role="menu">
-            <button class="item" role="menuitem" @click=${this.#downloadCsv}>${f.text("download_csv")}</button>
+        ? html`<div class="sheet end">
+            <button class="item" @click=${this.#downloadCsv}>${f.text("download_csv")}</button>
           </div>`
         : nothing}
     </div>`;

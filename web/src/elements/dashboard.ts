@@ -24,6 +24,9 @@ const TENANTS_MAX = 500;
 /** What filters are offered for, beside the metadata keys in use. */
 const FIELDS = ["event_type", "item_id", "user_id"];
 const VALUES_MAX = 50;
+/** The last record of an export, behind the end of the line before. */
+const EXPORT_END = /\n"nealyticsExport\.end","\d+",*\r\n$/;
+const EXPORT_END_BYTES = 256;
 /** Up to this width the menus are sheets at the bottom of the screen. */
 const PHONE_PX = 600;
 
@@ -295,9 +298,10 @@ export class NealyticsDashboard extends WithPage {
   override connectedCallback(): void {
     super.connectedCallback();
     document.addEventListener("pointerdown", this.#pressed);
-    this.page.addEventListener("renewed", this.#renewed);
+    this.page.addEventListener("renewed", this.#renewed); // also while it is out of the document
+    this.#children.observe(this, { childList: true });
     if (this.syncUrl !== undefined) {
-      this.#state = new PageState(this.page, this.syncUrl || "nealytics");
+      this.#state ??= new PageState(this.page, this.syncUrl || "nealytics");
       this.#state.read(location.href);
       window.addEventListener("popstate", this.#read);
       for (const event of STATE_EVENTS) this.page.addEventListener(event, this.#write);
@@ -321,8 +325,8 @@ export class NealyticsDashboard extends WithPage {
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
+    this.#children.disconnect();
     document.removeEventListener("pointerdown", this.#pressed);
-    this.page.removeEventListener("renewed", this.#renewed);
     if (this.#asker) this.page.remove(this.#asker);
     window.removeEventListener("popstate", this.#read);
     for (const event of STATE_EVENTS) this.page.removeEventListener(event, this.#write);
@@ -334,6 +338,13 @@ export class NealyticsDashboard extends WithPage {
     this.tenants = this.#values = undefined;
     this.#keys = [];
   };
+
+  readonly #children = new MutationObserver(() => {
+    if (this.#slotted === this.childElementCount > 0) return;
+    this.requestUpdate();
+    if (this.#asker) this.page.askAgain(this.#asker);
+  });
+  #slotted: boolean | undefined;
 
   readonly #write = (): void => {
     const address = this.#state?.write(location.href) ?? location.href;
@@ -372,6 +383,8 @@ export class NealyticsDashboard extends WithPage {
 
   override willUpdate(changed: Map<string, unknown>): void {
     super.willUpdate(changed);
+    // The elements around it take these from here.
+    if (this.hasUpdated && ["messages", "lang", "dev"].some((name) => changed.has(name))) this.page.dispatchEvent(new CustomEvent("change"));
     if (changed.has("open")) this.field = undefined;
     if (changed.has("field")) this.search = "";
     if (this.field ? changed.has("field") || changed.has("search") : this.open === "add-filter" && changed.has("open")) {
@@ -390,6 +403,7 @@ export class NealyticsDashboard extends WithPage {
   }
 
   override render(): TemplateResult {
+    this.#slotted = this.childElementCount > 0;
     return html`<div class="edge"></div>
       <div class="bar" part="controls" @keydown=${this.#escape} @focusout=${this.#left}>
         ${this.#rangeMenu()}${this.#compareMenu()}
@@ -399,7 +413,7 @@ export class NealyticsDashboard extends WithPage {
       </div>
       <p class="printed">${this.#printed()}</p>
       ${this.dev && this.empty ? this.sample() : nothing}
-      ${this.childElementCount > 0 ? html`<slot></slot>` : this.#layout()}`;
+      ${this.#slotted ? html`<slot></slot>` : this.#layout()}`;
   }
 
   #layout(): TemplateResult {
@@ -566,12 +580,16 @@ export class NealyticsDashboard extends WithPage {
   /** All events of the range and the filters, as the export route writes them. */
   async #export(): Promise<void> {
     const { from, to, tz, filter } = this.page.shared;
-    const query = new URLSearchParams([["format", "csv"], ["from", from], ["to", to], ["tz", tz], ...filter.map((one) => ["filter", one])]);
+    const query = new URLSearchParams([["format", "csv"], ["end", "true"], ["from", from], ["to", to], ["tz", tz], ...filter.map((one) => ["filter", one])]);
     this.#say(`${this.format.text("loading")} …`, Number.POSITIVE_INFINITY);
     try {
       // By fetch, since a link could not send the token; so the browser holds the file until it is complete.
       const response = await this.page.client.fetch(`api/v1/telemetry/export?${query}`, {});
-      download(`events-${from}-${to}.csv`, await response.blob(), "text/csv;charset=utf-8");
+      const file = await response.blob();
+      // A proxy may make a complete answer of one that broke off.
+      const end = EXPORT_END.exec(await file.slice(-EXPORT_END_BYTES).text());
+      if (!end) throw new QueryError("export_cut", "the export is not complete: its last record is missing");
+      download(`events-${from}-${to}.csv`, file.slice(0, file.size - end[0].length + 1), "text/csv;charset=utf-8");
       this.#say("");
     } catch (error) {
       console.warn(`nealytics: export: ${String(error)}`);

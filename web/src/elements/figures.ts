@@ -44,6 +44,9 @@ export class NealyticsFigures extends Card {
       header {
         display: none;
       }
+      .outdated {
+        padding: 8px 18px;
+      }
       ul {
         display: grid;
         grid-template-columns: repeat(6, minmax(0, 1fr));

@@ -2,7 +2,7 @@
  * `<nealytics-live>`: what happens now, newest first, at most 50 events.
  *
  * It stands still while the pointer or the focus is on it and after its button was pressed; what comes meanwhile is
- * shown afterwards. In a tab that nobody sees it holds no connection, and catches up when it is seen again.
+ * shown afterwards. In a tab that nobody sees it holds no connection; when it is seen again it asks for the latest.
  */
 
 import { css, html, nothing, type TemplateResult } from "lit";
@@ -129,16 +129,22 @@ export class NealyticsLive extends Card {
   override connectedCallback(): void {
     super.connectedCallback();
     document.addEventListener("visibilitychange", this.#seen);
-    for (const event of ["nealytics-filter-change", "renewed"]) this.page.addEventListener(event, this.#seen);
+    for (const event of ["nealytics-filter-change", "renewed"]) this.pageAsked?.addEventListener(event, this.#seen);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     document.removeEventListener("visibilitychange", this.#seen);
-    for (const event of ["nealytics-filter-change", "renewed"]) this.page.removeEventListener(event, this.#seen);
+    for (const event of ["nealytics-filter-change", "renewed"]) this.pageAsked?.removeEventListener(event, this.#seen);
+    this.#stop();
+    this.#filters = undefined;
+    this.#events = this.#behind = [];
+    this.state = "loading";
+  }
+
+  #stop(): void {
     this.#stream?.stop();
     this.#stream = undefined;
-    this.#filters = undefined;
   }
 
   /** What there is already: at once, and again when the stream has begun, for what came in between. */
@@ -165,7 +171,7 @@ export class NealyticsLive extends Card {
     super.receive(answers);
     if (!recent?.events) return;
     // The stream may have brought some of them already.
-    this.#events = newest([...this.#events, ...recent.events]);
+    for (const one of recent.events) this.#add(one);
     if (!this.#stream) this.#seen();
   }
 
@@ -173,31 +179,29 @@ export class NealyticsLive extends Card {
     if (event?.type === "renewed") this.#filters = undefined; // so that what there is is asked for again
     if (event && event.type !== "visibilitychange") {
       this.#events = this.#behind = [];
-      this.#stream?.stop();
-      this.#stream = undefined; // a stream of other events has another place to go on from
+      this.#stop(); // a stream of other events has another place to go on from
       return;
     }
+    // Not to go on from there: the list shows the latest, however many were missed.
     if (document.hidden) {
-      this.#stream?.stop();
+      this.#stop();
       return;
     }
     if (this.state === "loading" || this.problem) return;
-    let begun = this.#stream !== undefined; // then it goes on where it was
-    this.#stream ??= new LiveStream(
+    const stream = (this.#stream ??= new LiveStream(
       this.page.client,
       (data) => this.#add(JSON.parse(data) as Event),
       (state, error) => {
         this.connection = state;
         this.#failure = error;
-        if (state === "connected" && !begun) {
-          begun = true;
+        if (state === "connected" && !stream.resumed) {
           this.#filters = undefined;
           this.page.askAgain(this);
         }
         if (state === "failed") console.warn(`nealytics: <${this.localName}>: ${error?.code}: ${error?.message}`);
       },
-    );
-    this.#stream.start(this.page.filters);
+    ));
+    stream.start(this.page.filters);
   };
 
   get #still(): boolean {
@@ -206,7 +210,7 @@ export class NealyticsLive extends Card {
 
   #add(event: Event): void {
     if (this.#events.some(({ eventId }) => eventId === event.eventId)) return;
-    if (this.#still) this.#behind = newest([event, ...this.#behind]);
+    if (this.#still && this.#events.length > 0) this.#behind = newest([event, ...this.#behind]);
     else this.#events = newest([event, ...this.#events]);
     this.requestUpdate();
   }
@@ -246,7 +250,7 @@ export class NealyticsLive extends Card {
         @pointerenter=${this.#enter} @pointerleave=${this.#leave} @focus=${this.#enter} @blur=${this.#leave}>
         ${repeat(this.#events, ({ eventId }) => eventId, (event) => html`<li><div class="event" part="row">${eventCells(f, event)}</div></li>`)}
       </ol>
-      ${this.#behind.length ? html`<div class="behind">${f.text("live_behind", f.exact(this.#behind.length))}</div>` : nothing}`;
+      ${this.#behind.length ? html`<div class="behind">${f.text("live_behind", f.exact(this.#behind.length) + (this.#behind.length < EVENTS_MAX ? "" : "+"))}</div>` : nothing}`;
   }
 
   readonly #enter = (): void => {

@@ -129,8 +129,6 @@ export class NealyticsPaths extends Card {
     if (changed.has("event")) this.start = this.event;
     if (changed.has("direction") || changed.has("start")) this.chosen = [];
     super.willUpdate(changed);
-    // Its first value is no change of anything that was asked, but for the one that an answer brought.
-    if (changed.has("start") && changed.get("start") === undefined && this.hasUpdated) this.page.askAgain(this);
   }
 
   override questions(_page: Page): Record<string, Question> {

@@ -49,12 +49,21 @@ export class NealyticsProperties extends NealyticsTop {
     return this.#keys.map(({ key }) => key);
   }
 
+  /** Whether there is an answer for this tab alone, with all of its values. */
+  get #whole(): boolean {
+    return this.answers["top"] !== undefined && this.answered === this.shown;
+  }
+
+  protected override get listed(): string {
+    return this.shown;
+  }
+
   protected override get items(): readonly Item[] {
-    if (this.answers["top"]) return super.items;
+    if (this.#whole) return super.items;
     return (this.#key?.values ?? []).map(({ value, count, share }) => ({ key: value, count, share }));
   }
 
   protected override get other(): number {
-    return this.answers["top"] ? super.other : (this.#key?.events ?? 0) - sumOf(this.items);
+    return this.#whole ? super.other : (this.#key?.events ?? 0) - sumOf(this.items);
   }
 }

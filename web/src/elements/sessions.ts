@@ -4,9 +4,11 @@ import { css, html, nothing, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
-import { Card } from "./base.ts";
+import { type Answers, Card } from "./base.ts";
 import type { Table } from "./dom.ts";
 import { ofTenant } from "./events.ts";
+
+const EVENTS_MAX = 100;
 
 interface Session {
   readonly sessionId: string;
@@ -27,6 +29,8 @@ export class NealyticsSessions extends Card {
   declare order: string;
   declare limit: number;
   declare protected opened: Session | undefined;
+  #asked: Session | undefined;
+  #answered: Session | undefined; // whose events the answer has
 
   static override styles = [
     ...Card.styles,
@@ -107,11 +111,17 @@ export class NealyticsSessions extends Card {
 
   override questions(page: Page): Record<string, Question> {
     const questions: Record<string, Question> = { sessions: { endpoint: "sessions", order: this.order, limit: this.limit } };
+    this.#asked = this.opened;
     if (this.opened) {
       const { sessionId, tenantId } = this.opened;
-      questions["events"] = { endpoint: "timeline", sessionId, filter: ofTenant(page.filters, tenantId), limit: 100 };
+      questions["events"] = { endpoint: "timeline", sessionId, filter: ofTenant(page.filters, tenantId), limit: EVENTS_MAX };
     }
     return questions;
+  }
+
+  override receive(answers: Answers): void {
+    this.#answered = this.#asked;
+    super.receive(answers);
   }
 
   protected override defaultHeading(): string {
@@ -137,17 +147,20 @@ export class NealyticsSessions extends Card {
             <span class="muted">${f.duration(session.durationSeconds)}</span>
             <span>${f.exact(session.eventCount)} <span class="muted">${f.text("events").toLocaleLowerCase(f.lang)}</span></span>
           </button>
-          ${open ? this.#events() : nothing}
+          ${open ? this.#events(session) : nothing}
         </li>`;
       })}
     </ol>`;
   }
 
-  #events(): TemplateResult {
+  #events({ eventCount }: Session): TemplateResult {
     const f = this.format;
     const found = (this.answers["events"] as unknown as { events?: Event[] } | undefined)?.events;
-    if (!found) return html`<div class="events muted">${f.text("loading")} …</div>`;
+    if (!found || this.#answered !== this.opened) return html`<div class="events muted">${f.text("loading")} …</div>`;
     return html`<ol class="events">
+      ${found.length === EVENTS_MAX && eventCount > EVENTS_MAX
+        ? html`<li class="muted">${f.text("older")}: ${f.exact(eventCount - EVENTS_MAX)} ${f.text("events").toLocaleLowerCase(f.lang)}</li>`
+        : nothing}
       ${[...found].reverse().map((event) => html`<li>
         <span class="what">${event.eventType}${event.itemId ? html` <span class="muted">${event.itemId}</span>` : nothing}</span>
         <span class="muted number">${f.clock(new Date(event.timestamp))}</span>

@@ -312,6 +312,11 @@ export const card = css`
     text-overflow: ellipsis;
     white-space: nowrap;
   }
+  .outdated {
+    margin: 0;
+    color: var(--_muted);
+    font-size: 12px;
+  }
   .body {
     position: relative;
     flex: 1;

@@ -36,6 +36,14 @@ interface Series {
   readonly values: readonly number[];
 }
 
+interface Shown {
+  readonly measure: Measure;
+  readonly groupBy: string | undefined;
+  readonly range: Range;
+  readonly compared: Range | undefined;
+  readonly interval: Interval;
+}
+
 interface Picture {
   readonly buckets: readonly string[];
   readonly series: readonly Series[];
@@ -60,9 +68,9 @@ export class NealyticsTimeseries extends Card {
   /** Where a selection began, which ends at `hovered`. */
   declare protected selected: number | undefined;
   #resize: ResizeObserver | undefined;
-  #measureAsked: Measure | undefined;
+  #asked!: Shown;
   /** What the answers are of, which stay while others are on their way. */
-  #shown!: { readonly measure: Measure; readonly range: Range; readonly compared: Range | undefined; readonly interval: Interval };
+  #shown!: Shown;
   #followed: Page | undefined;
   #said = "";
 
@@ -315,7 +323,7 @@ export class NealyticsTimeseries extends Card {
   override willUpdate(changed: Map<string, unknown>): void {
     super.willUpdate(changed);
     if (this.isConnected) this.#follow(this.measure || this.groupBy ? undefined : this.page);
-    if (this.#measureAsked && this.#measureAsked !== this.#measure) this.page.askAgain(this);
+    if (this.#asked && this.#asked.measure !== this.#measure) this.page.askAgain(this);
   }
 
   get #measure(): Measure {
@@ -329,7 +337,7 @@ export class NealyticsTimeseries extends Card {
     const before = page.comparedRange;
     const interval = this.#interval(page);
     const axis = { endpoint: "timeseries", interval, fill: true };
-    this.#measureAsked = this.#measure;
+    this.#asked = { measure: this.#measure, groupBy: this.groupBy, range: page.range, compared: before, interval };
     if (this.groupBy) return { now: { ...axis, groupBy: this.groupBy } };
     const questions: Record<string, Question> = { axis, now: axis };
     if (this.#measure !== "events") {
@@ -349,8 +357,7 @@ export class NealyticsTimeseries extends Card {
   }
 
   override receive(answers: Answers): void {
-    const { page } = this;
-    this.#shown = { measure: this.#measure, range: page.range, compared: page.comparedRange, interval: this.#interval(page) };
+    this.#shown = this.#asked;
     super.receive(answers);
   }
 
@@ -366,11 +373,11 @@ export class NealyticsTimeseries extends Card {
 
   get #data(): Picture {
     const { points } = this.answer<Answer>("now");
-    const axis = this.groupBy ? points : this.answer<Answer>("axis").points;
+    const axis = this.#shown.groupBy ? points : this.answer<Answer>("axis").points;
     const buckets = [...new Set(axis.map(({ bucket }) => bucket))].sort((a, b) => Date.parse(a) - Date.parse(b));
     const last = axis.findLast(({ bucket }) => bucket === buckets.at(-1));
     const partial = buckets.length > 1 && last?.partial === true;
-    if (!this.groupBy) return { buckets, series: [{ name: this.format.text(this.#shown.measure), values: onAxis(points, axis) }], partial };
+    if (!this.#shown.groupBy) return { buckets, series: [{ name: this.format.text(this.#shown.measure), values: onAxis(points, axis) }], partial };
     const index = new Map(buckets.map((bucket, i) => [bucket, i]));
     const other = this.format.text("other");
     const values = new Map(largest(points).map((name) => [name, new Array<number>(buckets.length).fill(0)]));
@@ -386,7 +393,7 @@ export class NealyticsTimeseries extends Card {
 
   /** What is compared with: a value and the start of each interval. */
   get #before(): { values: readonly number[]; buckets: readonly string[] } | undefined {
-    if (this.groupBy || !this.#shown.compared) return undefined;
+    if (this.#shown.groupBy || !this.#shown.compared) return undefined;
     const { before, axis_before: axis } = this.answers as unknown as Record<string, Answer | undefined>;
     if (!before?.points || !axis?.points) return undefined;
     return { values: onAxis(before.points, axis.points), buckets: axis.points.map(({ bucket }) => bucket) };
@@ -423,7 +430,7 @@ export class NealyticsTimeseries extends Card {
     const { buckets, series, partial } = picture;
     const before = this.#before;
     const count = buckets.length;
-    const stacked = this.kind === "bars" || (this.groupBy !== undefined && this.kind !== "line");
+    const stacked = this.kind === "bars" || (Boolean(this.#shown.groupBy) && this.kind !== "line");
     const layers = stacked ? stack(series) : series.map(({ values }) => values);
     const lines = valuesUpTo(Math.max(...layers.flat(), ...(before?.values.slice(0, count) ?? [])));
     const most = lines.at(-1) as number;
@@ -536,11 +543,11 @@ export class NealyticsTimeseries extends Card {
 
   #legend(series: readonly Series[]): unknown {
     const f = this.format;
-    const { range, compared } = this.#shown;
+    const { range, compared, groupBy } = this.#shown;
     const before = this.#before && compared;
-    if (!this.groupBy && !before) return nothing;
-    return html`<ul class="legend" part="legend" aria-hidden=${this.groupBy ? "false" : "true"}>
-      ${series.map(({ name }, s) => html`<li><i class="key fill" ${cssVar("--c", color(s))}></i><bdi>${this.groupBy ? name : f.days(range.from, range.to)}</bdi></li>`)}
+    if (!groupBy && !before) return nothing;
+    return html`<ul class="legend" part="legend" aria-hidden=${groupBy ? "false" : "true"}>
+      ${series.map(({ name }, s) => html`<li><i class="key fill" ${cssVar("--c", color(s))}></i><bdi>${groupBy ? name : f.days(range.from, range.to)}</bdi></li>`)}
       ${before ? html`<li><i class="key dashed"></i>${f.days(before.from, before.to)}</li>` : nothing}
     </ul>`;
   }

@@ -12,7 +12,7 @@ import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
 import type { Format } from "../text/format.ts";
 import { type Key, ENGLISH } from "../text/messages.ts";
-import { Card } from "./base.ts";
+import { type Answers, Card } from "./base.ts";
 import { cssVar, type Table } from "./dom.ts";
 import { ofTenant } from "./events.ts";
 import { bars } from "./styles.ts";
@@ -42,6 +42,9 @@ export class NealyticsTop extends Card {
   declare protected chosen: string | undefined;
   declare protected expanded: boolean;
   declare protected search: string;
+  #asked = "";
+  /** The dimension of the answer, while one of another is on its way. */
+  protected answered = "";
 
   static override styles = [
     ...Card.styles,
@@ -144,7 +147,18 @@ export class NealyticsTop extends Card {
     return this.chosen && this.dimensions.includes(this.chosen) ? this.chosen : (this.dimensions[0] ?? "");
   }
 
+  /** The dimension of the rows. */
+  protected get listed(): string {
+    return this.answered;
+  }
+
+  override receive(answers: Answers): void {
+    this.answered = this.#asked;
+    super.receive(answers);
+  }
+
   override questions(page: Page): Record<string, Question> {
+    this.#asked = this.shown;
     return { top: searched(page, { endpoint: "top", dimension: this.shown, limit: this.rows }, this.shown, this.search) };
   }
 
@@ -185,8 +199,10 @@ export class NealyticsTop extends Card {
   }
 
   readonly #arrows = (event: KeyboardEvent): void => {
-    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
-    if (!step) return;
+    const arrows = ["ArrowLeft", "ArrowRight"];
+    if (!arrows.includes(event.key)) return;
+    const forward = arrows[getComputedStyle(this).direction === "rtl" ? 0 : 1];
+    const step = event.key === forward ? 1 : -1;
     const dimensions = this.dimensions;
     const next = (dimensions.indexOf(this.shown) + step + dimensions.length) % dimensions.length;
     this.chosen = dimensions[next];
@@ -229,7 +245,7 @@ export class NealyticsTop extends Card {
     const f = this.format;
     const { items } = this;
     return {
-      head: [this.label(this.shown), f.text("events"), f.text("share"), f.text("users")],
+      head: [this.label(this.listed), f.text("events"), f.text("share"), f.text("users")],
       rows: [
         ...items.map((item) => [item.key, item.count, item.share, item.users ?? ""]),
         ...(this.other > 0 && !this.search ? [[f.text("other"), this.other, "", ""]] : []),
@@ -238,7 +254,7 @@ export class NealyticsTop extends Card {
   }
 
   #select(item: Item): void {
-    const filter = `${this.shown}:eq:${item.key}`;
+    const filter = `${this.listed}:eq:${item.key}`;
     const event = new CustomEvent("nealytics-select", { detail: { filter, ...item }, bubbles: true, composed: true, cancelable: true });
     if (this.dispatchEvent(event)) this.page.addFilter(...ofTenant([filter], item.tenantId));
   }
@@ -246,7 +262,7 @@ export class NealyticsTop extends Card {
 
 /** A dimension as people read it. */
 export function nameOf(f: Format, dimension: string): string {
-  return dimension in ENGLISH ? f.text(dimension as Key) : dimension.replace(/^meta:/, "").replaceAll("\\", "");
+  return Object.hasOwn(ENGLISH, dimension) ? f.text(dimension as Key) : dimension.replace(/^meta:/, "").replaceAll("\\", "");
 }
 
 export function sumOf(items: readonly { readonly count: number }[]): number {

@@ -84,6 +84,11 @@ export class Format {
     return this.#date({ hour: "numeric", minute: "2-digit", second: "2-digit" }).format(at);
   }
 
+  /** A point in time up to now: the time alone of the last hours. */
+  since(at: Date): string {
+    return Date.now() - at.getTime() < 12 * 3_600_000 ? this.tick(at, "hour") : this.bucket(at, "hour");
+  }
+
   /** A day of the week, 1 is Monday. */
   weekday(day: number): string {
     // 1 January 2024 was a Monday.
