@@ -71,12 +71,15 @@ def first_day_in(session_id: str) -> date | None:
     return None
 
 
-def events(first: date, now: datetime) -> Iterator[dict[str, Any]]:
-    """Events as the ingest routes take them, tenant by tenant, from the day `first` up to `now` (UTC)."""
+def events(first: date, now: datetime, since: date = date.min) -> Iterator[dict[str, Any]]:
+    """Events as the ingest routes take them, tenant by tenant, from the day `first` up to `now` (UTC).
+
+    Without those before the day `since`; the others are the same.
+    """
     for tenant in TENANTS:
         story = _Story(tenant, first, (now.date() - first).days)
         for at, event in story.tell():
-            if at.date() >= first and at <= now:
+            if at.date() >= max(first, since) and at <= now:
                 yield event
 
 

@@ -26,6 +26,14 @@ def test_a_later_day_continues_the_story_and_changes_nothing_of_it():
     assert len(new) == len(later) - len(EVENTS) > 1_000
 
 
+def test_days_that_are_left_out_change_no_other_day():
+    since = FIRST + timedelta(days=20)
+    kept = list(demo.events(FIRST, NOW, since))
+    assert kept == [event for event in EVENTS if event["timestamp"] >= since.isoformat()]
+    assert 0 < len(kept) < len(EVENTS)
+    assert list(demo.events(FIRST, NOW, FIRST - timedelta(days=9))) == EVENTS
+
+
 def test_each_session_names_the_first_day_and_others_do_not():
     assert {demo.first_day_in(event["sessionId"]) for event in EVENTS} == {FIRST}
     for other in ("", "session-1", "991399-acme-1-2-3", "261001"):

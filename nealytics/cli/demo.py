@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def demo(url: str | None, key: str | None, config_path: Path | None) -> None:
     """Fill the project "demo" of a running node with example events, and print links to its pages.
 
     The events are sixty days of a SaaS with three tenants: acme, globex and initech. A second run adds the
-    events since the first one, and no event twice.
+    events since the first one, and no event twice. Days older than clickhouse.retention_days are left out.
     """
     config = load(config_path)
     check_pages(config, "demo")
@@ -56,10 +56,16 @@ async def _fill(config: Config, url: str, key: str) -> tuple[int, int]:
     async with aiohttp.ClientSession(timeout=_REQUEST_TIMEOUT) as session:
         node = _Node(session, url, _owners_token(config))
         first = await node.first_day() or story.first_day(now)
-        events = list(story.events(first, now))
+        events = list(story.events(first, now, _kept_since(config.clickhouse.retention_days, now)))
+        oldest = date.fromisoformat(min(event["timestamp"][:10] for event in events))
         await _send(session, url, key, events)
-        await node.wait_until_readable(first, now, len(events))
-    return len(events), (now.date() - first).days + 1
+        await node.wait_until_readable(oldest, now, len(events))
+    return len(events), (now.date() - oldest).days + 1
+
+
+def _kept_since(retention_days: int, now: datetime) -> date:
+    """The first day of which the node accepts and keeps all events; 0 keeps all days."""
+    return (now - timedelta(days=retention_days - 1)).date() if retention_days else date.min
 
 
 def _owners_token(config: Config) -> str:

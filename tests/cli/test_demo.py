@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,8 +14,10 @@ from click.testing import CliRunner, Result
 from nealytics import demo
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.scope import Scope
+from nealytics.cli import demo as demo_command
 from nealytics.cli import main
-from nealytics.config import AuthConfig
+from nealytics.config import AuthConfig, IngestConfig
+from nealytics.event import Limits
 from tests.e2e.node import JWT_KEY, Node, program
 from tests.engine import needs_engine
 from tests.ports import free_port
@@ -86,6 +89,50 @@ def test_demo_without_a_node_says_what_to_do():
     assert result.exit_code == 1
     assert f"demo: no answer from {url}" in result.stderr
     assert "start the node, or name it by --url" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("retention_days", "began_days_ago", "days"),
+    [(90, 95, 90), (30, None, 30), (0, 65, 66)],
+)
+def test_events_that_are_older_than_the_retention_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, retention_days: int, began_days_ago: int | None, days: int
+):
+    """The node refuses them: the demo could not be continued any more, or not begin."""
+    now = datetime(2026, 11, 29, 21, 30, tzinfo=UTC)
+    sent: list[dict[str, Any]] = []
+    awaited: list[tuple[date, int]] = []
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return now
+
+    async def first_day(_: object) -> date | None:
+        return None if began_days_ago is None else now.date() - timedelta(days=began_days_ago)
+
+    async def send(_session: object, _url: str, _key: str, events: list[dict[str, Any]]) -> None:
+        sent.extend(events)
+
+    async def wait(_: object, oldest: date, _now: datetime, count: int) -> None:
+        awaited.append((oldest, count))
+
+    monkeypatch.setattr(demo_command, "datetime", Clock)
+    monkeypatch.setattr(demo_command._Node, "first_day", first_day)
+    monkeypatch.setattr(demo_command._Node, "wait_until_readable", wait)
+    monkeypatch.setattr(demo_command, "_send", send)
+    environ = {
+        "NEALYTICS_AUTH_JWT_KEY": JWT_KEY,
+        "NEALYTICS_CLICKHOUSE_RETENTION_DAYS": str(retention_days),
+    }
+    result = CliRunner().invoke(main, ["demo", "--key", "k"], env=environ)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"has {len(sent):,} events of {days} days" in result.stdout
+    limits = Limits.of(IngestConfig(), retention_days)
+    oldest_ms = limits.oldest_ms(int(now.timestamp() * 1000) + 60_000)  # sending takes time
+    stamps = [datetime.fromisoformat(event["timestamp"]) for event in sent]
+    assert min(stamps).timestamp() * 1000 >= oldest_ms
+    assert awaited == [(min(stamps).date(), len(sent))]
 
 
 @pytest.fixture(scope="module")
