@@ -162,6 +162,7 @@ LABELS = """() => [...document.querySelectorAll("nealytics-timeseries")].map((on
 })"""
 RANGES = (
     "today",
+    "yesterday",
     "7d",
     "30d",
     "90d",

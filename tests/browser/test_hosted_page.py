@@ -123,3 +123,33 @@ def framing(site: Site, node_url: str) -> str:
       document.body.append(frame);
     """
     return site.page("", script=script, frames=node_url)
+
+
+def test_a_token_that_a_frame_gets_too_late_is_used_all_the_same(site: Site, opened: Open, framed_node: Node):
+    given = token(demo.PROJECT, "acme")
+    script = f"""
+      window.needed = 0;
+      addEventListener("message", (event) => {{ if (event.data.nealytics === "token-needed") window.needed += 1; }});
+      const frame = document.createElement("iframe");
+      frame.src = "{framed_node.url}/embed";
+      window.give = () => frame.contentWindow.postMessage({{nealytics: "token", token: "{given}"}}, "{framed_node.url}");
+      document.body.append(frame);
+    """
+    page = opened("about:blank", expected=("nealytics:",))
+    page.clock.install()
+    page.goto(site.page("", script=script, frames=framed_node.url))
+    page.wait_for_function("window.needed === 1")
+    frame = page.frame_locator("iframe")
+    page.clock.run_for(10_500)
+    frame.get_by_text("Your sign-in has ended").first.wait_for()
+    page.evaluate("window.give()")
+    frame.locator("nealytics-figures .value").first.wait_for()
+    until(lambda: frame.locator('section[aria-busy="true"]').count() == 0)
+
+
+def test_without_a_language_in_the_address_it_is_the_browsers(site: Site, opened: Open):
+    link = f"{site.node.url}/embed?range=7d#token={token(demo.PROJECT, 'acme')}"
+    page = opened(link, locale="de-DE")
+    page.get_by_role("button", name="Letzte 7 Tage").wait_for()
+    assert page.evaluate("document.documentElement.lang") == "de-DE"
+    wait_for(page)

@@ -58,3 +58,8 @@ test("a chart has neither too few points nor too many", () => {
   const of = (days) => intervalFor({ from: "2026-01-01", to: plus("2026-01-01", days - 1) });
   assert.deepEqual([1, 2, 3, 92, 93, 731, 732].map(of), ["hour", "hour", "day", "day", "week", "week", "month"]);
 });
+
+test("the last 30 days are compared with 30 days, also where they are a month", () => {
+  assert.deepEqual(compared(preset("30d", "2026-11-30"), "previous"), { from: "2026-10-02", to: "2026-10-31" });
+  assert.deepEqual(compared({ from: "2026-11-01", to: "2026-11-30" }, "previous"), { from: "2026-10-01", to: "2026-10-31" });
+});

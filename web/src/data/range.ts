@@ -78,8 +78,8 @@ export function compared(range: Range, comparison: Comparison): Range | undefine
   if (comparison === "none") return undefined;
   if (comparison === "year") return { from: plusMonths(range.from, -12), to: plusMonths(range.to, -12) };
   // Calendar months have different lengths: a month is compared with the one before it, and a month so far with
-  // the same days of the one before.
-  if (range.from.endsWith("-01") && plus(range.to, 1).endsWith("-01")) {
+  // the same days of the one before. The last 30 days may be a month by chance.
+  if (!/^\d+d$/.test(range.preset ?? "") && range.from.endsWith("-01") && plus(range.to, 1).endsWith("-01")) {
     const months = monthsBetween(range.from, plus(range.to, 1));
     return { from: plusMonths(range.from, -months), to: plus(range.from, -1) };
   }

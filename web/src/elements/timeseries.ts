@@ -13,7 +13,7 @@ import { css, html, nothing, type PropertyValues, svg, type TemplateResult } fro
 
 import type { Question } from "../data/client.ts";
 import type { Measure, Page } from "../data/page.ts";
-import { onAxis, type Point, valueOf } from "../data/points.ts";
+import { onAxis, type Point, sameHours, valueOf } from "../data/points.ts";
 import { type Interval, plus, type Range } from "../data/range.ts";
 import { labels, valuesUpTo } from "./axis.ts";
 import { type Answers, Card } from "./base.ts";
@@ -42,6 +42,12 @@ interface Shown {
   readonly range: Range;
   readonly compared: Range | undefined;
   readonly interval: Interval;
+}
+
+interface Before {
+  readonly values: readonly (number | undefined)[];
+  readonly buckets: readonly (string | undefined)[];
+  readonly total: number;
 }
 
 interface Picture {
@@ -391,12 +397,20 @@ export class NealyticsTimeseries extends Card {
     return { buckets, series: [...values].map(([name, list]) => ({ name, values: list })), partial };
   }
 
-  /** What is compared with: a value and the start of each interval. */
-  get #before(): { values: readonly number[]; buckets: readonly string[] } | undefined {
+  /** What is compared with: for each interval of the axis a value and the start of its own, and the sum. */
+  get #before(): Before | undefined {
     if (this.#shown.groupBy || !this.#shown.compared) return undefined;
     const { before, axis_before: axis } = this.answers as unknown as Record<string, Answer | undefined>;
     if (!before?.points || !axis?.points) return undefined;
-    return { values: onAxis(before.points, axis.points), buckets: axis.points.map(({ bucket }) => bucket) };
+    const values = onAxis(before.points, axis.points);
+    const buckets = axis.points.map(({ bucket }) => bucket);
+    const now = this.answer<Answer>("axis").points.map(({ bucket }) => bucket);
+    const places = this.#shown.interval === "hour" ? sameHours(now, buckets) : now.map((_, i) => i);
+    return {
+      values: places.map((i) => (i === undefined ? undefined : values[i])),
+      buckets: places.map((i) => (i === undefined ? undefined : buckets[i])),
+      total: values.reduce((a, b) => a + b, 0),
+    };
   }
 
   protected override table(): Table {
@@ -432,7 +446,7 @@ export class NealyticsTimeseries extends Card {
     const count = buckets.length;
     const stacked = this.kind === "bars" || (Boolean(this.#shown.groupBy) && this.kind !== "line");
     const layers = stacked ? stack(series) : series.map(({ values }) => values);
-    const lines = valuesUpTo(Math.max(...layers.flat(), ...(before?.values.slice(0, count) ?? [])));
+    const lines = valuesUpTo(Math.max(...layers.flat(), ...(before?.values ?? []).map((value) => value ?? 0)));
     const most = lines.at(-1) as number;
     const y = (value: number): string => `${(value / most) * 100}%`;
     const texts = lines.map((value) => f.short(value));
@@ -444,7 +458,7 @@ export class NealyticsTimeseries extends Card {
         @dblclick=${this.#zoomOut} @keydown=${this.#key} @blur=${this.#leave}>
         <div class="plot" aria-hidden="true">
           ${[0, ...lines].map((value, i) => html`<div class="value ${value ? "" : "zero"}" ${cssVar("--y", y(value))}>${value ? texts[i - 1] : nothing}</div>`)}
-          ${this.kind === "bars" ? this.#bars(layers, y, partial) : nothing}${this.#lines(layers, most, stacked, partial, before?.values.slice(0, count))}
+          ${this.kind === "bars" ? this.#bars(layers, y, partial) : nothing}${this.#lines(layers, most, stacked, partial, before?.values)}
           ${count === 1 && !stacked ? this.#dots(layers, 0, y) : nothing}
           ${this.#ticks(buckets, left, measure)}
           ${this.#brush(count)}
@@ -477,11 +491,12 @@ export class NealyticsTimeseries extends Card {
     }));
   }
 
-  #lines(layers: readonly (readonly number[])[], most: number, stacked: boolean, partial: boolean, before: readonly number[] | undefined): TemplateResult {
+  #lines(layers: readonly (readonly number[])[], most: number, stacked: boolean, partial: boolean, before: Before["values"] | undefined): TemplateResult {
     const count = layers[0]?.length ?? 0;
-    const points = (values: readonly number[], from = 0): string[] =>
-      values.slice(from).map((value, i) => `${round(this.#at(from + i, count) * UNITS)} ${round(UNITS - (value / most) * UNITS)}`);
-    const line = (values: readonly number[], from = 0): string => `M${points(values, from).join("L")}`;
+    const points = (values: Before["values"], from = 0): string[] =>
+      values.slice(from).flatMap((value, i) =>
+        value === undefined ? [] : `${round(this.#at(from + i, count) * UNITS)} ${round(UNITS - (value / most) * UNITS)}`);
+    const line = (values: Before["values"], from = 0): string => `M${points(values, from).join("L")}`;
     const area = (values: readonly number[], below: readonly number[]): string => `${line(values)}L${points(below).reverse().join("L")}Z`;
     const end = partial ? count - 1 : count;
     return html`<svg viewBox="0 0 ${UNITS} ${UNITS}" preserveAspectRatio="none">
@@ -566,7 +581,7 @@ export class NealyticsTimeseries extends Card {
     // People who come on two days are one person: their days do not add up.
     if (measure !== "events") return `${heading}, ${days}. ${most}`;
     const total = sums.reduce((a, b) => a + b, 0);
-    const change = f.change(total, this.#before?.values.reduce((a, b) => a + b, 0));
+    const change = f.change(total, this.#before?.total);
     const trend = change && compared ? `, ${f.text("compared_with", f.changed(change), f.days(compared.from, compared.to))}` : "";
     return `${f.text("chart_summary", heading, days, f.exact(total) + trend)} ${most}`;
   }
