@@ -98,7 +98,7 @@ def test_whom_the_whole_project_is_open_to_sees_the_tenants_side_by_side_and_pic
             for tenant in demo.TENANTS
         }
     )
-    picker = page.get_by_label("Tenants", exact=True).first
+    picker = page.get_by_role("combobox", name="Tenants", exact=True)
     picker.wait_for()
     wait_for(page)
     rows = page.locator('nealytics-top[dimension="tenant_id"] .row')
