@@ -79,6 +79,19 @@ def test_more_questions_than_a_request_takes_are_several_requests(site: Site, op
     assert len(sent) == 2
 
 
+def test_all_of_a_session_is_asked_again_whatever_the_range(site: Site, opened: Open):
+    page = opened(alone(site, '<nealytics-timeline range="yesterday"></nealytics-timeline>'))
+    wait_for(page)
+    page.locator("nealytics-timeline .event").first.click()
+    page.get_by_role("button", name="Whole session").click()
+    page.locator("nealytics-timeline .only").wait_for()
+    wait_for(page)
+    sent = questions(page)
+    page.evaluate("document.querySelector('nealytics-timeline').page.refresh()")
+    until(lambda: page.evaluate("1") == 1 and len(sent) == 1)
+    wait_for(page)
+
+
 # Attributes and properties
 
 

@@ -73,7 +73,7 @@ def test_a_click_on_a_user_filters_by_its_tenant_too(twins: Site, opened: Open):
     element = '<nealytics-dashboard><nealytics-figures></nealytics-figures><nealytics-top dimension="user_id"></nealytics-top></nealytics-dashboard>'
     page = opened(alone(twins, element))
     wait_for(page)
-    picker = page.get_by_label("Tenants", exact=True).first
+    picker = page.get_by_role("combobox", name="Tenants", exact=True)
     picker.wait_for()
     rows = page.locator("nealytics-top .row")
     until(lambda: rows.count() == 2)
