@@ -185,7 +185,8 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
         for await (const event of client.export(all)) seen += event ? 1 : 0;
       };
       equal((await failure(loop())).code, "export_cut");
-      ok(seen > 0 && seen < events, String(seen));
+      // A connection that is reset may take with it what had arrived.
+      ok((seen > 0 || how === "break") && seen < events, String(seen));
     });
   }
 
