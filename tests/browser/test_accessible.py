@@ -16,6 +16,17 @@ BODY = """<main><h1>Analytics</h1><h2>Acme</h2>
   <nealytics-paths></nealytics-paths><nealytics-timeline></nealytics-timeline><nealytics-live></nealytics-live></main>"""
 
 
+def assert_axe_finds_nothing(page: Any) -> None:
+    page.evaluate(AXE.read_text())
+    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    told = [
+        (violation["id"], node["target"], node.get("failureSummary"))
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
+    assert told == [], "\n".join(map(str, told))
+
+
 @needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("opened_menu", ["", "range", "more"])
@@ -26,11 +37,4 @@ def test_axe_finds_nothing(site: Site, opened: Open, scheme: str, opened_menu: s
     wait_for(page)
     if opened_menu:
         page.locator(f"nealytics-dashboard [part={opened_menu}]").click()
-    page.evaluate(AXE.read_text())
-    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    told = [
-        (violation["id"], node["target"], node.get("failureSummary"))
-        for violation in found["violations"]
-        for node in violation["nodes"]
-    ]
-    assert told == [], "\n".join(map(str, told))
+    assert_axe_finds_nothing(page)

@@ -7,7 +7,7 @@ import pytest
 
 from nealytics import demo
 from tests.browser.conftest import Open, Site, until
-from tests.browser.test_accessible import AXE, needs_axe
+from tests.browser.test_accessible import assert_axe_finds_nothing, needs_axe
 from tests.browser.test_dashboard import ACME, wait_for
 from tests.e2e.node import Node, token
 
@@ -208,11 +208,4 @@ def test_axe_finds_nothing_in_other_states(site: Site, opened: Open, case: str):
         expected=("token_failed",) if case == "error" else (),
     )
     wait_for(page)
-    page.evaluate(AXE.read_text())
-    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    told = [
-        (violation["id"], node["target"], node.get("failureSummary"))
-        for violation in found["violations"]
-        for node in violation["nodes"]
-    ]
-    assert told == [], "\n".join(map(str, told))
+    assert_axe_finds_nothing(page)
