@@ -28,7 +28,7 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.minting import mint
 from nealytics.bench import processes
 from nealytics.bench.load import Result
-from nealytics.bench.machine import Machine, Say, introduce, machine_at
+from nealytics.bench.machine import Machine, Say
 from nealytics.bench.processes import BenchError, Product
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
@@ -102,9 +102,7 @@ def answers(
     *, seconds: float, rounds: int, program: Path | None, directory: Path | None, say: Say
 ) -> AnswersReport:
     """`program`: the node, if another than this is to be measured; the steps are always this one's."""
-    with processes.scratch(directory) as made:
-        machine = machine_at(made)
-        introduce(machine, say)
+    with processes.workplace(directory, say) as (made, machine):
         node_directory = made / "node"
         config = Config(
             server=ServerConfig(data_dir=node_directory / "data"),

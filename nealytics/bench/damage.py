@@ -17,8 +17,8 @@ from typing import NamedTuple
 import msgspec
 
 from nealytics.bench import events
-from nealytics.bench.machine import Machine, Say, introduce, machine_at
-from nealytics.bench.processes import BenchError, scratch
+from nealytics.bench.machine import Machine, Say
+from nealytics.bench.processes import BenchError, workplace
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.clickhouse.errors import ClickHouseError
@@ -81,9 +81,7 @@ async def damage(
     *, variants: tuple[str, ...], count: int, rounds: int, positions: int, directory: Path | None, say: Say
 ) -> DamageReport:
     """`variants`: settings of the table as in MODIFY SETTING, "" for the table as it is made."""
-    with scratch(directory) as root:
-        machine = machine_at(root)
-        introduce(machine, say)
+    with workplace(directory, say) as (root, machine):
         config = Config(
             server=ServerConfig(data_dir=root),
             clickhouse=ClickHouseConfig(url="embedded", retention_days=0, insert_timeout_s=3_600),

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from nealytics.bench.machine import Machine, Say, introduce, machine_at
-from nealytics.bench.processes import scratch
+from nealytics.bench.machine import Machine, Say
+from nealytics.bench.processes import workplace
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.clickhouse.schema import create_statements
@@ -39,9 +39,7 @@ class MergesReport(msgspec.Struct, kw_only=True):
 
 
 async def merges(*, rounds: int, directory: Path | None, say: Say) -> MergesReport:
-    with scratch(directory) as root:
-        machine = machine_at(root)
-        introduce(machine, say)
+    with workplace(directory, say) as (root, machine):
         config = Config(
             server=ServerConfig(data_dir=root),
             clickhouse=ClickHouseConfig(url="embedded", retention_days=0, insert_timeout_s=3_600),

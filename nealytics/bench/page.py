@@ -22,7 +22,7 @@ import msgspec
 
 from nealytics.auth.minting import mint
 from nealytics.bench import events, processes
-from nealytics.bench.machine import Machine, Say, introduce, machine_at
+from nealytics.bench.machine import Machine, Say
 from nealytics.bench.processes import BenchError
 from nealytics.bench.read import config_of, engine_with_events, request
 from nealytics.clickhouse.embedded import engine_dir
@@ -94,11 +94,7 @@ async def page(
     say: Say,
 ) -> PageReport:
     """Generates the events, unless `data` has them already, and measures."""
-    with contextlib.ExitStack() as stack:
-        root = stack.enter_context(processes.scratch(directory)) if data is None else data
-        root.mkdir(parents=True, exist_ok=True)
-        machine = machine_at(root)
-        introduce(machine, say)
+    with processes.workplace(directory, say, data=data) as (root, machine):
         config = config_of(root)
         tokens = tokens_of(config, tenants)
         cold: dict[str, list[float]] = {whose: [] for whose in tokens}

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from nealytics.bench.load import KEY, Result, Route
+from nealytics.bench.machine import Machine, Say, introduce, machine_at
 from nealytics.config import Config, config_to_json
 from nealytics.errors import NealyticsError
 from nealytics.process import self_command
@@ -75,6 +76,19 @@ def scratch(directory: Path | None) -> Iterator[Path]:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def workplace(
+    directory: Path | None, say: Say, *, data: Path | None = None
+) -> Iterator[tuple[Path, Machine]]:
+    """Where a benchmark writes, and the machine, reported to `say`: `data`, which is kept, or else a
+    `scratch` in `directory`."""
+    with scratch(directory) if data is None else contextlib.nullcontext(data) as made:
+        made.mkdir(parents=True, exist_ok=True)
+        machine = machine_at(made)
+        introduce(machine, say)
+        yield made, machine
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import msgspec
 from nealytics.auth.minting import mint
 from nealytics.bench import events, processes
 from nealytics.bench.load import quantile
-from nealytics.bench.machine import Machine, Say, introduce, machine_at
+from nealytics.bench.machine import Machine, Say
 from nealytics.bench.processes import BenchError
 from nealytics.bench.questions import Question, questions, session_sql
 from nealytics.bench.read_server import SENT_PATH
@@ -157,11 +157,7 @@ async def read(
     say: Say,
 ) -> ReadReport:
     """Generates the events, unless `data` has them already, and measures."""
-    with contextlib.ExitStack() as stack:
-        root = stack.enter_context(processes.scratch(directory)) if data is None else data
-        root.mkdir(parents=True, exist_ok=True)
-        machine = machine_at(root)
-        introduce(machine, say)
+    with processes.workplace(directory, say, data=data) as (root, machine):
         config = config_of(root)
         async with engine_with_events(config, root, events_count, tenants, say) as generated_s:
             sessions = await _sessions(config)

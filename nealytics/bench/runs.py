@@ -10,7 +10,7 @@ import msgspec
 from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import processes
 from nealytics.bench.load import Result, Route
-from nealytics.bench.machine import Machine, Say, introduce, machine_at
+from nealytics.bench.machine import Machine, Say
 from nealytics.bench.processes import BenchError, Product
 from nealytics.config.tables import MIB
 
@@ -103,34 +103,32 @@ def track(
     """Durable `track` and an empty aiohttp handler, in turns."""
     durable: list[Result] = []
     empty: list[Result] = []
-    with processes.scratch(directory) as made:
-        machine = machine_at(made)
-        introduce(machine, say)
-        with (
-            processes.product(made / "node", clickhouse=clickhouse, workers=workers) as node,
-            processes.baseline() as baseline_port,
-        ):
-            for number in range(rounds):
-                for name, port, results in (
-                    ("empty handler", baseline_port, empty),
-                    ("durable track", node.port, durable),
-                ):
-                    result = processes.load(
-                        "track",
-                        port,
-                        connections=connections,
-                        events=1,
-                        warmup_s=WARMUP_S,
-                        seconds=seconds,
-                        requests_max=TRACK_REQUESTS_MAX,
-                        first_number=number * TRACK_REQUESTS_MAX,
-                    )
-                    _check(name, result)
-                    results.append(result)
-                    say(_line(f"{name} {number + 1}", result))
-                # The next baseline round shall not share the cores with what this round left to do.
-                if clickhouse:
-                    _wait_drained(node)
+    with (
+        processes.workplace(directory, say) as (made, machine),
+        processes.product(made / "node", clickhouse=clickhouse, workers=workers) as node,
+        processes.baseline() as baseline_port,
+    ):
+        for number in range(rounds):
+            for name, port, results in (
+                ("empty handler", baseline_port, empty),
+                ("durable track", node.port, durable),
+            ):
+                result = processes.load(
+                    "track",
+                    port,
+                    connections=connections,
+                    events=1,
+                    warmup_s=WARMUP_S,
+                    seconds=seconds,
+                    requests_max=TRACK_REQUESTS_MAX,
+                    first_number=number * TRACK_REQUESTS_MAX,
+                )
+                _check(name, result)
+                results.append(result)
+                say(_line(f"{name} {number + 1}", result))
+            # The next baseline round shall not share the cores with what this round left to do.
+            if clickhouse:
+                _wait_drained(node)
     ratios = [a.events_per_second / b.events_per_second for a, b in zip(durable, empty, strict=True)]
     report = TrackReport(
         machine=machine,
@@ -162,29 +160,29 @@ def batch(
 ) -> BatchReport:
     """Durable `batch`, while the committer drains into the embedded engine."""
     results: list[Result] = []
-    with processes.scratch(directory) as made:
-        machine = machine_at(made)
-        introduce(machine, say)
-        with processes.product(made / "node", clickhouse=True, workers=workers) as node:
-            began = time.monotonic()
-            for number in range(rounds):
-                result = processes.load(
-                    "batch",
-                    node.port,
-                    connections=connections,
-                    events=events,
-                    warmup_s=WARMUP_S,
-                    seconds=seconds,
-                    requests_max=BATCH_REQUESTS_MAX,
-                    first_number=number * BATCH_REQUESTS_MAX,
-                )
-                _check("durable batch", result)
-                results.append(result)
-                say(_line(f"durable batch {number + 1}", result))
-            loaded = time.monotonic()
-            _wait_drained(node)
-            ended = time.monotonic()
-            committed = int(node.metric("nealytics_events_committed_total"))
+    with (
+        processes.workplace(directory, say) as (made, machine),
+        processes.product(made / "node", clickhouse=True, workers=workers) as node,
+    ):
+        began = time.monotonic()
+        for number in range(rounds):
+            result = processes.load(
+                "batch",
+                node.port,
+                connections=connections,
+                events=events,
+                warmup_s=WARMUP_S,
+                seconds=seconds,
+                requests_max=BATCH_REQUESTS_MAX,
+                first_number=number * BATCH_REQUESTS_MAX,
+            )
+            _check("durable batch", result)
+            results.append(result)
+            say(_line(f"durable batch {number + 1}", result))
+        loaded = time.monotonic()
+        _wait_drained(node)
+        ended = time.monotonic()
+        committed = int(node.metric("nealytics_events_committed_total"))
     report = BatchReport(
         machine=machine,
         connections=connections,
@@ -213,9 +211,7 @@ def compare(
     """
     ratios: dict[Route, list[float]] = {"track": [], "batch": []}
     work: dict[Route, list[float]] = {"track": [], "batch": []}
-    with processes.scratch(directory) as made:
-        machine = machine_at(made)
-        introduce(machine, say)
+    with processes.workplace(directory, say) as (made, machine):
         for number in range(rounds):
             # Both start anew: where a process comes to lie makes it faster or slower for as long as it lives.
             with (
@@ -296,9 +292,7 @@ def hostile(
             first_number=0,
         )
 
-    with processes.scratch(directory) as made:
-        machine = machine_at(made)
-        introduce(machine, say)
+    with processes.workplace(directory, say) as (made, machine):
         ingest = {"rate_limit_requests": 0, "body_bytes_max": mib * MIB}
         with processes.product(made / "node", clickhouse=False, program=program, ingest=ingest) as node:
             alone = client(node.port)
@@ -336,9 +330,7 @@ def memory(*, events: int, limit_mb: int, directory: Path | None, say: Say) -> M
     """A worker whose log holds many events because there is no ClickHouse; then one that drains them."""
     per_request = 1_000
     began = time.monotonic()
-    with processes.scratch(directory) as made:
-        machine = machine_at(made)
-        introduce(machine, say)
+    with processes.workplace(directory, say) as (made, machine):
         with processes.product(made / "node", clickhouse=False) as node:
             (worker,) = node.worker_pids()
             sent = 0
