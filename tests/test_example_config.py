@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nealytics.config import Config, load
-from nealytics.config.load import KEYS
+from nealytics.config.values import KEYS
 
 EXAMPLE = Path(__file__).parent.parent / "nealytics.example.toml"
 SETTING = re.compile(r"^#([a-z0-9_]+ = .*)$", re.MULTILINE)

@@ -1,11 +1,12 @@
 """Configuration: read once, checked as a whole, and each part handed only its own table.
 
     tables.py       one frozen struct per TOML table, each key with its default and bounds
+    values.py       a raw value, of TOML or a variable, as the value of a key
     load.py         defaults, then the files, then the environment; all problems are reported at once
-    csharp.py       the C# engine's `TelemetryEngine__*` options, by which its deployments move over unchanged
+    csharp.py       the C# engine's `TelemetryEngine__*` options: its deployments run unchanged
     appsettings.py  the C# engine's configuration file, which has the same options
     check.py        what a single key's bounds cannot say
-    pem.py          public keys as they stand in files
+    pem.py          public keys in PEM
 
 `nealytics.example.toml` shows every key with its default and when to change it; a test keeps the two equal.
 No secret is ever printed: not by `repr`, not by `masked`, not in an error.

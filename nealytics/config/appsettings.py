@@ -1,8 +1,8 @@
 """The C# engine's configuration file: the section `TelemetryEngine` of `appsettings.json`.
 
 Read as .NET reads it: JSON with comments, trailing commas and a byte order mark; names without case, nested
-or with colons; every value a text. `appsettings.<environment>.json` beside it overrides it, and the
-environment is what DOTNET_ENVIRONMENT or ASPNETCORE_ENVIRONMENT says, else Production.
+or with colons; every value a text. `appsettings.<environment>.json` beside it overrides it; the environment
+is DOTNET_ENVIRONMENT or ASPNETCORE_ENVIRONMENT, by default Production.
 """
 
 import json
@@ -15,7 +15,7 @@ FILE = Path("appsettings.json")
 SECTION = "TelemetryEngine"
 LOG_LEVEL = "logging:loglevel:default"
 
-# What else in such a file says where a .NET program listens.
+# Other settings that say where a .NET program listens.
 _LISTENING = ("urls", "http_ports", "https_ports", "kestrel:")
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
@@ -101,7 +101,7 @@ def _document(content: bytes) -> dict[str, Any]:
 
 
 class _Pairs(dict[str, Any]):
-    """An object of JSON that keeps names which come twice: to .NET that is an error, and so it is here."""
+    """A JSON object that keeps repeated names, which are an error to .NET and here."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -117,12 +117,12 @@ def _flattened(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
             yield from _flattened(inner, (*path, str(i)))
     elif isinstance(value, bool):
         yield path, "true" if value else "false"
-    elif value is not None:  # null: as if it did not stand there
+    elif value is not None:  # null is the same as absent
         yield path, value
 
 
 def _blank_unless_string(match: re.Match[str]) -> str:
-    # Blanks in its place, so that an error behind it names the right place.
+    # As many blanks, so that a later error names the right place.
     return match[0] if match[0].startswith('"') else re.sub(r"[^\r\n]", " ", match[0])
 
 

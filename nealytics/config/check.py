@@ -1,25 +1,26 @@
 """What the bounds of a single key cannot say: addresses, keys, and values that depend on each other.
 
-Each finding is one sentence that names the key, its value and the fix; a secret's value is never in it.
+Each finding is one sentence that names the key, its value and the fix. It never contains a secret's value.
 """
 
 import difflib
 import hashlib
 import ipaddress
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from nealytics.client_address import network_of
 from nealytics.config.csharp import HTTP_PORT_OF
 from nealytics.config.pem import public_key
-from nealytics.config.tables import LIMIT_DEFAULT, ApiKey, AuthConfig, Config, IssuerConfig
+from nealytics.config.tables import LIMIT_DEFAULT, ApiKey, AuthConfig, ClickHouseConfig, Config, IssuerConfig
 from nealytics.errors import ConfigError
 
 JWT_KEY_BYTES_MIN = 32
 KID_CHARS_MAX = 256
 CLAIM_NAME_CHARS_MAX = 256
-# What the users of an identity provider can write themselves: Supabase and Auth0, and Clerk.
+# Claims that the users of an identity provider can write themselves: Supabase and Auth0, and Clerk.
 USERS_OWN_CLAIMS = frozenset({"user_metadata", "raw_user_meta_data", "unsafe_metadata"})
 MAKE_A_KEY = "make one with: openssl rand -base64 48"
 
@@ -46,376 +47,8 @@ def split_listen(listen: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def problems(config: Config) -> list[str]:
-    """Everything that makes the configuration wrong for any command."""
-    return [
-        *_addresses(config),
-        *_keys(config),
-        *_jwt_keys(config.auth),
-        *_jwks(config.auth),
-        *_claims("auth", config.auth, config.ingest.identifier_chars_max),
-        *_issuers(config.auth, config.ingest.identifier_chars_max),
-        *_clickhouse(config),
-        *_log(config),
-    ]
-
-
-def serving_problems(config: Config) -> list[str]:
-    """What only `serve` needs."""
-    found = []
-    auth = config.auth
-    if not (auth.jwt_key or auth.jwt_key_previous or auth.jwt_keys or auth.jwks_url or auth.issuers):
-        found.append(
-            "config: auth.jwt_key is not set, so no token can be verified; "
-            f"{MAKE_A_KEY} (or run `nealytics init` to write a whole configuration, or set the keys "
-            "of another "
-            "service in auth.jwt_keys, auth.jwks_url or auth.issuers)"
-        )
-    for name, ca_file in (
-        ("clickhouse.ca_file", config.clickhouse.ca_file),
-        ("auth.jwks_ca_file", auth.jwks_ca_file),
-    ):
-        if ca_file and not Path(ca_file).is_file():
-            found.append(
-                f'config: {name} is "{ca_file}" and this file does not exist; name the PEM file of '
-                "the certificate authority"
-            )
-    return found
-
-
-def require_serving(config: Config) -> Config:
-    """The configuration itself. Raises `ConfigError` if it is enough for a command but not for `serve`."""
-    found = serving_problems(config)
-    if found:
-        raise ConfigError(*found)
-    return config
-
-
-def notes(config: Config) -> list[str]:
-    """What is allowed and probably not meant."""
-    found = []
-    if not config.auth.api_keys:
-        found.append(
-            "auth: no API keys are configured, so every ingest request gets 401; "
-            "add one under [[auth.api_keys]]"
-        )
-    for proxy in config.server.trusted_proxies:
-        if network_of(proxy).prefixlen == 0:
-            found.append(
-                f'config: server.trusted_proxies has "{proxy}", which includes every client, so each '
-                "can choose "
-                "its address; list only the proxies"
-            )
-    if config.auth.jwks_url and not config.auth.jwt_audience:
-        found.append(
-            "auth: auth.jwks_url is set and auth.jwt_audience is not, so tokens that this issuer signed for "
-            "other services are accepted too; set auth.jwt_audience"
-        )
-    for i, issuer in enumerate(config.auth.issuers):
-        if not issuer.audience and not issuer.required_claims:
-            found.append(
-                f"auth: auth.issuers[{i}] ({issuer.issuer}) has no audience and no required_claims, so "
-                "tokens that this issuer signed for other services are accepted too; set one of them, "
-                'or audience = "*" if it signs for this service only'
-            )
-    for where, table in _claim_tables(config.auth):
-        if table.tenant_claim.split(".")[0] in USERS_OWN_CLAIMS:
-            found.append(
-                f'auth: {where}.tenant_claim is "{table.tenant_claim}", which users can change themselves, '
-                "so they could read any tenant; name a claim that only your service can set (app_metadata)"
-            )
-    key_sets = [config.auth.jwks_url, *(issuer.jwks_url for issuer in config.auth.issuers)]
-    if config.auth.jwks_ca_file and not any(url.startswith("https:") for url in key_sets):
-        found.append("config: auth.jwks_ca_file has no effect, for no key set is at an https address")
-    limit_max = config.query.limit_max
-    if limit_max < LIMIT_DEFAULT:
-        found.append(
-            f"config: query.limit_max is {limit_max}, below the default limit of {LIMIT_DEFAULT}, so reads "
-            f"without a limit return at most {limit_max}, too"
-        )
-    clickhouse = config.clickhouse
-    if clickhouse.url == "embedded":
-        if clickhouse.password:
-            found.append(
-                "config: clickhouse.password is set and the embedded engine does not use it; "
-                "did you mean clickhouse.embedded_password?"
-            )
-    else:
-        schemes = {urlsplit(url).scheme for url in clickhouse.urls}
-        if clickhouse.embedded_listen:
-            found.append(
-                "config: clickhouse.embedded_listen has no effect, because clickhouse.url is "
-                f'"{clickhouse.url}"'
-            )
-        if clickhouse.ca_file and schemes == {"http"}:
-            found.append(
-                f'config: clickhouse.ca_file has no effect, because clickhouse.url is "{clickhouse.url}"'
-            )
-        for url in clickhouse.urls:
-            port = urlsplit(url).port
-            if port in HTTP_PORT_OF:
-                found.append(
-                    f'config: clickhouse.url is "{url}" and {port} is usually the native port; '
-                    f"the HTTP interface of ClickHouse usually has {HTTP_PORT_OF[port]}"
-                )
-    return found
-
-
-def _addresses(config: Config) -> list[str]:
-    found = []
-    for key, listen in (
-        ("server.listen", config.server.listen),
-        ("clickhouse.embedded_listen", config.clickhouse.embedded_listen),
-    ):
-        if key == "clickhouse.embedded_listen" and not listen:
-            continue
-        try:
-            split_listen(listen)
-        except ValueError:
-            example = "0.0.0.0:5000" if key == "server.listen" else "127.0.0.1:8123"
-            found.append(
-                f'config: {key} is "{listen}" and is not host:port; write e.g. "{example}" or "[::1]:5000"'
-            )
-    for proxy in config.server.trusted_proxies:
-        try:
-            network_of(proxy)
-        except ValueError:
-            found.append(
-                f'config: server.trusted_proxies has "{proxy}", which is neither an address nor a network; '
-                'write e.g. "10.0.0.7" or "10.0.0.0/8"'
-            )
-    prefix = config.server.path_prefix
-    if prefix and not _PATH_PREFIX.fullmatch(prefix):
-        found.append(
-            f'config: server.path_prefix is "{prefix}"; write a path without a slash at its end, '
-            'e.g. "/analytics"'
-        )
-    for origin in config.server.cors_allowed_origins:
-        if origin != "null" and not _ORIGIN.fullmatch(origin):
-            found.append(
-                f'config: server.cors_allowed_origins has "{origin}", which no browser sends as Origin; '
-                'write scheme and host in lower case, without a path, e.g. "https://app.example.com"'
-            )
-    for origin in config.web.frame_ancestors:
-        if not _ORIGIN.fullmatch(origin):
-            found.append(
-                f'config: web.frame_ancestors has "{origin}", which is not an origin; write scheme '
-                "and host in "
-                'lower case, without a path, e.g. "https://app.example.com"'
-            )
-    return found
-
-
-def _keys(config: Config) -> list[str]:
-    found = []
-    auth = config.auth
-    for name, jwt_key in (("auth.jwt_key", auth.jwt_key), ("auth.jwt_key_previous", auth.jwt_key_previous)):
-        if jwt_key:
-            found += _shared_secret_problems(name, jwt_key)
-    seen: dict[bytes, int] = {}
-    for i, key in enumerate(auth.api_keys):
-        where = f"auth.api_keys[{i}]"
-        found += [
-            f"config: {where} {problem}" for problem in _key_problems(key, config.ingest.identifier_chars_max)
-        ]
-        digest = key_digest(key)
-        if digest is None:
-            continue
-        if digest in seen:
-            found.append(
-                f"config: {where} is the same key as auth.api_keys[{seen[digest]}]; remove one of them"
-            )
-        seen.setdefault(digest, i)
-    return found
-
-
-def _shared_secret_problems(name: str, secret: str) -> list[str]:
-    if _KEY_PAIR.search(secret):
-        # Half of such a pair is public: whoever has it could sign. PyJWT refuses it for every token.
-        return [f"config: {name} is half of a key pair and must be a shared secret; {MAKE_A_KEY}"]
-    if not secret.strip():
-        return [f"config: {name} is nothing but white space, which anyone can guess; {MAKE_A_KEY}"]
-    size = len(secret.encode())
-    if size < JWT_KEY_BYTES_MIN:
-        return [f"config: {name} has {size} bytes and needs at least {JWT_KEY_BYTES_MIN}; {MAKE_A_KEY}"]
-    return []
-
-
-def _jwt_keys(auth: AuthConfig) -> list[str]:
-    found = []
-    seen: dict[str, int] = {}
-    for i, key in enumerate(auth.jwt_keys):
-        where = f"auth.jwt_keys[{i}]"
-        if key.algorithm == "HS256":
-            found += _shared_secret_problems(where, key.key)
-        else:
-            try:
-                public_key(key.key, key.algorithm)
-            except ValueError as error:
-                place = f'.public_key_file, "{key.public_key_file}",' if key.public_key_file else ".key"
-                found.append(f"config: {where}{place} {error}")
-        if len(key.kid) > KID_CHARS_MAX or not key.kid.isprintable():
-            found.append(
-                f"config: {where} has a kid of {len(key.kid)} characters; "
-                f"write at most {KID_CHARS_MAX} printable ones, as in the header of the tokens"
-            )
-        # A token names its key by the kid alone. Shared secrets may do without: each is tried.
-        name = key.kid or ("" if key.algorithm == "HS256" else f"none, {key.algorithm}")
-        if name in seen:
-            found.append(
-                f'config: {where} has the kid "{key.kid}" of auth.jwt_keys[{seen[name]}]; '
-                "give each key its own kid"
-                if key.kid
-                else f"config: {where} is a second {key.algorithm} key without a kid, as "
-                f"auth.jwt_keys[{seen[name]}] is; write the kid from the header of its tokens"
-            )
-        elif name:
-            seen[name] = i
-    return found
-
-
-def _claim_tables(auth: AuthConfig) -> list[tuple[str, AuthConfig | IssuerConfig]]:
-    return [("auth", auth), *((f"auth.issuers[{i}]", issuer) for i, issuer in enumerate(auth.issuers))]
-
-
-def _claims(where: str, table: AuthConfig | IssuerConfig, identifier_chars_max: int) -> list[str]:
-    found = []
-    for name, claim in (("tenant_claim", table.tenant_claim), ("project_claim", table.project_claim)):
-        empty = not claim.strip() and isinstance(table, AuthConfig)
-        if empty or len(claim) > CLAIM_NAME_CHARS_MAX or not claim.isprintable():
-            found.append(
-                f'config: {where}.{name} is "{claim[:CLAIM_NAME_CHARS_MAX]}"; write the name of a claim, '
-                f"of 1 to {CLAIM_NAME_CHARS_MAX} characters, or a path to it with dots, e.g. "
-                '"app_metadata.tenant_id"'
-            )
-    if table.project and (not table.project.strip() or len(table.project) > identifier_chars_max):
-        found.append(
-            f"config: {where}.project has {len(table.project)} characters; write 1 to "
-            f"{identifier_chars_max}, as in the events' projectId"
-        )
-    if table.project and table.project_claim not in ("", "project_id"):
-        found.append(
-            f'config: {where} has project = "{table.project}" and project_claim = "{table.project_claim}"; '
-            "give one of them: a fixed project, or the claim that names it"
-        )
-    return found
-
-
-def _issuers(auth: AuthConfig, identifier_chars_max: int) -> list[str]:
-    found = []
-    seen: dict[str, int] = {}
-    for i, issuer in enumerate(auth.issuers):
-        where = f"auth.issuers[{i}]"
-        found += _claims(where, issuer, identifier_chars_max)
-        found += _jwks_url_problems(f"{where}.jwks_url", issuer.jwks_url)
-        name = issuer.issuer
-        if not name.strip():
-            found.append(f"config: {where} has no issuer; write what its tokens have as iss")
-        elif name.count("{") > 1 or (("{" in name or "}" in name) and not _TEMPLATE.fullmatch(name)):
-            found.append(
-                f'config: {where}.issuer is "{name}"; at most one part of it, between slashes, can be a '
-                'claim in braces, e.g. "https://login.microsoftonline.com/{tid}/v2.0"'
-            )
-        elif name in seen:
-            found.append(
-                f'config: {where} has the issuer "{name}" of auth.issuers[{seen[name]}], and iss alone '
-                "decides which block a token is for; write one block, with both audiences in a list"
-            )
-        elif name == auth.jwt_issuer:
-            found.append(
-                f'config: {where} has the issuer "{name}" of auth.jwt_issuer, so no token would reach the '
-                "keys of [auth]; remove one of them"
-            )
-        seen.setdefault(name, i)
-        if issuer.jwks_url and issuer.jwks_url == auth.jwks_url:
-            found.append(
-                f"config: {where}.jwks_url is auth.jwks_url, too, where its tokens would be accepted without "
-                "the checks of this block; remove auth.jwks_url"
-            )
-    return found
-
-
-def _jwks(auth: AuthConfig) -> list[str]:
-    if not auth.jwks_url and not auth.issuers:
-        return []
-    found = _jwks_url_problems("auth.jwks_url", auth.jwks_url) if auth.jwks_url else []
-    if auth.jwks_age_max_s < 2 * auth.jwks_refresh_s:
-        found.append(
-            f"config: auth.jwks_age_max_s is {auth.jwks_age_max_s}, and with auth.jwks_refresh_s = "
-            f"{auth.jwks_refresh_s} one failed refresh would refuse every token; "
-            f"write at least {2 * auth.jwks_refresh_s}"
-        )
-    return found
-
-
-def _jwks_url_problems(name: str, url: str) -> list[str]:
-    example = "https://login.example.com/.well-known/jwks.json"
-    try:
-        split = urlsplit(url)
-        host, port = split.hostname, split.port
-    except ValueError:
-        host, port, split = None, 0, urlsplit("")
-    if "@" in split.netloc:
-        # The value is not shown: what stands before the @ is a password.
-        return [f"config: {name} holds a user or password, and public keys need none; remove it"]
-    if not host or port == 0 or split.fragment or not url.isascii() or not url.isprintable() or " " in url:
-        return [
-            f'config: {name} is "{url}" and is not an address; write e.g. "{example}" (it is the '
-            "jwks_uri of the "
-            "issuer's /.well-known/openid-configuration)"
-        ]
-    if split.scheme == "https" or (split.scheme == "http" and _is_loopback(host)):
-        return []
-    return [
-        f'config: {name} is "{url}", so anyone on the network path could replace the keys; '
-        "write https://… (http is accepted for this machine only)"
-    ]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _key_problems(key: ApiKey, identifier_chars_max: int) -> list[str]:
-    found = []
-    if bool(key.key) == bool(key.key_sha256):
-        found.append(
-            f"has {'both key and' if key.key else 'neither key nor'} key_sha256; give exactly one of them"
-        )
-    if key.key_sha256 and not re.fullmatch(r"[0-9A-Fa-f]{64}", key.key_sha256):
-        found.append(
-            "has a key_sha256 that is not 64 hexadecimal digits; make it with: printf %s KEY | sha256sum"
-        )
-    if key.key != key.key.strip() or not key.key.isprintable():
-        found.append(
-            "has a key with surrounding white space or control characters, which no request can send; "
-            "remove them"
-        )
-    if key.kind == "browser" and not key.project:
-        found.append(
-            "is a browser key and not bound to a project, so any visitor could write to any project; "
-            'add project = "…"'
-        )
-    if key.tenant and not key.project:
-        found.append(f'is bound to tenant "{key.tenant}" without a project; add project = "…"')
-    for name, value in (("project", key.project), ("tenant", key.tenant)):
-        if len(value) > identifier_chars_max:
-            found.append(
-                f"has a {name} of {len(value)} characters, at most {identifier_chars_max} are accepted; "
-                "shorten it or raise ingest.identifier_chars_max"
-            )
-        if value and not value.strip():
-            found.append(f"has a {name} of white space only, which no event can carry; remove it")
-    return found
-
-
 def key_digest(key: ApiKey) -> bytes | None:
-    """SHA-256 of the key, which is all that is needed to recognise it; `None` if it is not usable."""
+    """SHA-256 of the key, which is enough to recognize it; `None` if it is not usable."""
     if key.key:
         return hashlib.sha256(key.key.encode("utf-8", "surrogatepass")).digest()
     try:
@@ -425,91 +58,434 @@ def key_digest(key: ApiKey) -> bytes | None:
     return digest if len(digest) == 32 else None
 
 
-def _clickhouse(config: Config) -> list[str]:
-    clickhouse = config.clickhouse
-    found = [problem for url in clickhouse.urls for problem in _url_problems(url)]
-    if len(clickhouse.urls) > 1 and "embedded" in clickhouse.urls:
+def problems(config: Config) -> list[str]:
+    """Everything that makes the configuration wrong for any command."""
+    auth, chars_max = config.auth, config.ingest.identifier_chars_max
+    found = [
+        *_addresses(config),
+        *_shared_secret("auth.jwt_key", auth.jwt_key),
+        *_shared_secret("auth.jwt_key_previous", auth.jwt_key_previous),
+        *_api_keys(auth, chars_max),
+        *_jwt_keys(auth),
+        *_jwks(auth),
+        *_claims("auth", auth, chars_max),
+        *_issuers(auth, chars_max),
+        *_clickhouse(config.clickhouse),
+        *_log(config),
+    ]
+    return [f"config: {problem}" for problem in found]
+
+
+def serving_problems(config: Config) -> list[str]:
+    """What only `serve` needs."""
+    found = []
+    auth = config.auth
+    if not (auth.jwt_key or auth.jwt_key_previous or auth.jwt_keys or auth.jwks_url or auth.issuers):
         found.append(
-            'config: clickhouse.url is "embedded" and an address; write "embedded", or the addresses of the '
-            "replicas of one shard"
+            f"config: auth.jwt_key is not set, so no token can be verified; {MAKE_A_KEY} (or run `nealytics "
+            "init` "
+            "to write a whole configuration, or set the keys of another service in auth.jwt_keys, "
+            "auth.jwks_url or auth.issuers)"
         )
-    if clickhouse.cluster and clickhouse.url == "embedded":
-        found.append(
-            f'config: clickhouse.cluster is "{clickhouse.cluster}", and the embedded engine is not a '
-            "cluster; "
-            "remove it, or set clickhouse.url to members of the cluster"
-        )
-    if clickhouse.cluster and not _CLUSTER.fullmatch(clickhouse.cluster):
-        found.append(
-            f'config: clickhouse.cluster is "{clickhouse.cluster}"; write a name as in system.clusters, of '
-            'letters, digits, _, - and ., or a macro, "{cluster}"'
-        )
-    if not _DATABASE.fullmatch(clickhouse.database):
-        found.append(
-            f'config: clickhouse.database is "{clickhouse.database}"; '
-            "write a name of letters, digits, _ and - that does not start with a digit"
-        )
-    if not clickhouse.user:
-        found.append('config: clickhouse.user is ""; write the user of clickhouse.password, e.g. "default"')
-    if clickhouse.embedded_listen and clickhouse.url == "embedded" and not clickhouse.embedded_password:
-        found.append(
-            f'config: clickhouse.embedded_listen is "{clickhouse.embedded_listen}" without a password, '
-            "so anyone who reaches that port could read every tenant; set clickhouse.embedded_password"
-        )
+    for name, ca_file in (
+        ("clickhouse.ca_file", config.clickhouse.ca_file),
+        ("auth.jwks_ca_file", auth.jwks_ca_file),
+    ):
+        if ca_file and not Path(ca_file).is_file():
+            found.append(
+                f'config: {name} is "{ca_file}" and this file does not exist; name the PEM file of the '
+                "certificate authority"
+            )
     return found
 
 
-def _url_problems(url: str) -> list[str]:
-    if url == "embedded":
-        return []
-    if not url:
-        return [
-            'config: clickhouse.url is ""; write "embedded" or the address of a ClickHouse server, e.g. "http://localhost:8123"'
-        ]
-    scheme, separator, rest = url.partition("://")
-    if "@" in rest or "@" in scheme:
-        # The value is not shown: what stands before the @ is a password.
-        return [
-            "config: clickhouse.url contains a user or password; "
-            "write them as clickhouse.user and clickhouse.password, and only http(s)://host:port as the url"
-        ]
-    if not separator and "=" in url:
-        # Not shown either: there may be a password in it.
-        return [
-            "config: clickhouse.url looks like a connection string, not like an address; "
-            'write "http://host:8123", or give the string as TelemetryEngine__ClickHouseConnectionString '
-            "in the environment"
-        ]
-    if not separator:
-        meant = "embedded" if difflib.get_close_matches(url, ["embedded"], cutoff=0.7) else f"http://{url}"
-        return [f'config: clickhouse.url is "{url}" and has no scheme; write "{meant}"']
-    if scheme not in {"http", "https"}:
-        return [
-            f'config: clickhouse.url is "{url}" and only http and https are supported; write "http://host:8123"'
-        ]
+def require_serving(config: Config) -> Config:
+    """The configuration itself. Raises `ConfigError` if it is enough for a command but not for `serve`."""
+    if found := serving_problems(config):
+        raise ConfigError(*found)
+    return config
+
+
+def notes(config: Config) -> list[str]:
+    """What is allowed and probably not meant."""
+    return [*_server_notes(config), *_auth_notes(config.auth), *_clickhouse_notes(config.clickhouse)]
+
+
+def _server_notes(config: Config) -> Iterator[str]:
+    if not config.auth.api_keys:
+        yield (
+            "auth: no API keys are configured, so every ingest request gets 401; add one under "
+            "[[auth.api_keys]]"
+        )
+    for proxy in config.server.trusted_proxies:
+        if network_of(proxy).prefixlen == 0:
+            yield (
+                f'config: server.trusted_proxies has "{proxy}", which includes every client, so each can '
+                "choose its address; list only the proxies"
+            )
+    limit_max = config.query.limit_max
+    if limit_max < LIMIT_DEFAULT:
+        yield (
+            f"config: query.limit_max is {limit_max}, below the default limit of {LIMIT_DEFAULT}, "
+            f"so reads without a limit return at most {limit_max}, too"
+        )
+
+
+def _auth_notes(auth: AuthConfig) -> Iterator[str]:
+    if auth.jwks_url and not auth.jwt_audience:
+        yield (
+            "auth: auth.jwks_url is set and auth.jwt_audience is not, so tokens that this issuer signed for "
+            "other services "
+            "are accepted too; set auth.jwt_audience"
+        )
+    for i, issuer in enumerate(auth.issuers):
+        if not issuer.audience and not issuer.required_claims:
+            yield (
+                f"auth: auth.issuers[{i}] ({issuer.issuer}) has no audience and no required_claims, so "
+                "tokens that this issuer "
+                'signed for other services are accepted too; set one of them, or audience = "*" if it signs '
+                "for this service only"
+            )
+    claims = {"auth": auth.tenant_claim}
+    claims |= {f"auth.issuers[{i}]": issuer.tenant_claim for i, issuer in enumerate(auth.issuers)}
+    for where, claim in claims.items():
+        if claim.split(".")[0] in USERS_OWN_CLAIMS:
+            yield (
+                f'auth: {where}.tenant_claim is "{claim}", which users can change themselves, '
+                "so they could read "
+                "any tenant; name a claim that only your service can set (app_metadata)"
+            )
+    key_sets = [auth.jwks_url, *(issuer.jwks_url for issuer in auth.issuers)]
+    if auth.jwks_ca_file and not any(url.startswith("https:") for url in key_sets):
+        yield "config: auth.jwks_ca_file has no effect, because no key set is at an https address"
+
+
+def _clickhouse_notes(clickhouse: ClickHouseConfig) -> Iterator[str]:
+    if clickhouse.url == "embedded":
+        if clickhouse.password:
+            yield (
+                "config: clickhouse.password is set and the embedded engine does not use it; "
+                "did you mean clickhouse.embedded_password?"
+            )
+        return
+    if clickhouse.embedded_listen:
+        yield (
+            f'config: clickhouse.embedded_listen has no effect, because clickhouse.url is "{clickhouse.url}"'
+        )
+    if clickhouse.ca_file and {urlsplit(url).scheme for url in clickhouse.urls} == {"http"}:
+        yield f'config: clickhouse.ca_file has no effect, because clickhouse.url is "{clickhouse.url}"'
+    for url in clickhouse.urls:
+        port = urlsplit(url).port
+        if port in HTTP_PORT_OF:
+            yield (
+                f'config: clickhouse.url is "{url}" and {port} is usually the native port; '
+                f"the HTTP interface of ClickHouse usually has {HTTP_PORT_OF[port]}"
+            )
+
+
+# Problems, without the "config: " in front of each
+
+
+def _addresses(config: Config) -> Iterator[str]:
+    for key, listen, example in (
+        ("server.listen", config.server.listen, "0.0.0.0:5000"),
+        ("clickhouse.embedded_listen", config.clickhouse.embedded_listen or "[::1]:0", "127.0.0.1:8123"),
+    ):
+        try:
+            split_listen(listen)
+        except ValueError:
+            yield f'{key} is "{listen}" and is not host:port; write e.g. "{example}" or "[::1]:5000"'
+    for proxy in config.server.trusted_proxies:
+        try:
+            network_of(proxy)
+        except ValueError:
+            yield (
+                f'server.trusted_proxies has "{proxy}", which is neither an address nor a network; write '
+                'e.g. "10.0.0.7" or "10.0.0.0/8"'
+            )
+    prefix = config.server.path_prefix
+    if prefix and not _PATH_PREFIX.fullmatch(prefix):
+        yield f'server.path_prefix is "{prefix}"; write a path without a slash at its end, e.g. "/analytics"'
+    how = 'write scheme and host in lower case, without a path, e.g. "https://app.example.com"'
+    for origin in config.server.cors_allowed_origins:
+        if origin != "null" and not _ORIGIN.fullmatch(origin):
+            yield f'server.cors_allowed_origins has "{origin}", which no browser sends as Origin; {how}'
+    for origin in config.web.frame_ancestors:
+        if not _ORIGIN.fullmatch(origin):
+            yield f'web.frame_ancestors has "{origin}", which is not an origin; {how}'
+
+
+def _shared_secret(name: str, secret: str) -> Iterator[str]:
+    size = len(secret.encode())
+    if not secret:
+        return
+    if _KEY_PAIR.search(secret):
+        # Half of such a pair is public: anyone who has it could sign. PyJWT refuses it for every token.
+        yield f"{name} is half of a key pair and must be a shared secret; {MAKE_A_KEY}"
+    elif not secret.strip():
+        yield f"{name} is nothing but white space, which anyone can guess; {MAKE_A_KEY}"
+    elif size < JWT_KEY_BYTES_MIN:
+        yield f"{name} has {size} bytes and needs at least {JWT_KEY_BYTES_MIN}; {MAKE_A_KEY}"
+
+
+def _api_keys(auth: AuthConfig, identifier_chars_max: int) -> Iterator[str]:
+    seen: dict[bytes, int] = {}
+    for i, key in enumerate(auth.api_keys):
+        where = f"auth.api_keys[{i}]"
+        for problem in _api_key(key, identifier_chars_max):
+            yield f"{where} {problem}"
+        digest = key_digest(key)
+        if digest in seen:
+            yield f"{where} is the same key as auth.api_keys[{seen[digest]}]; remove one of them"
+        elif digest is not None:
+            seen[digest] = i
+
+
+def _api_key(key: ApiKey, identifier_chars_max: int) -> Iterator[str]:
+    if bool(key.key) == bool(key.key_sha256):
+        yield f"has {'both key and' if key.key else 'neither key nor'} key_sha256; give exactly one of them"
+    if key.key_sha256 and not re.fullmatch(r"[0-9A-Fa-f]{64}", key.key_sha256):
+        yield "has a key_sha256 that is not 64 hexadecimal digits; make it with: printf %s KEY | sha256sum"
+    if key.key != key.key.strip() or not key.key.isprintable():
+        yield (
+            "has a key with surrounding white space or control characters, which no request can send; remove "
+            "them"
+        )
+    if key.kind == "browser" and not key.project:
+        yield (
+            "is a browser key and not bound to a project, so any visitor could write to any project; add "
+            'project = "…"'
+        )
+    if key.tenant and not key.project:
+        yield f'is bound to tenant "{key.tenant}" without a project; add project = "…"'
+    for name, value in (("project", key.project), ("tenant", key.tenant)):
+        if len(value) > identifier_chars_max:
+            yield (
+                f"has a {name} of {len(value)} characters, at most {identifier_chars_max} are accepted; "
+                "shorten it or raise ingest.identifier_chars_max"
+            )
+        if value and not value.strip():
+            yield f"has a {name} of white space only, which no event can carry; remove it"
+
+
+def _jwt_keys(auth: AuthConfig) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    for i, key in enumerate(auth.jwt_keys):
+        where = f"auth.jwt_keys[{i}]"
+        if key.algorithm == "HS256":
+            yield from _shared_secret(where, key.key)
+        else:
+            try:
+                public_key(key.key, key.algorithm)
+            except ValueError as error:
+                place = f'.public_key_file, "{key.public_key_file}",' if key.public_key_file else ".key"
+                yield f"{where}{place} {error}"
+        if len(key.kid) > KID_CHARS_MAX or not key.kid.isprintable():
+            yield (
+                f"{where} has a kid of {len(key.kid)} characters; write at most {KID_CHARS_MAX} printable "
+                "ones, "
+                "as in the header of the tokens"
+            )
+        # A token names its key by the kid alone. Shared secrets may do without: each is tried.
+        name = key.kid or ("" if key.algorithm == "HS256" else f"none, {key.algorithm}")
+        other = f"auth.jwt_keys[{seen.get(name)}]"
+        if name in seen and key.kid:
+            yield f'{where} has the kid "{key.kid}" of {other}; give each key its own kid'
+        elif name in seen:
+            yield (
+                f"{where} is a second {key.algorithm} key without a kid, as {other} is; write the kid from "
+                "the header of its tokens"
+            )
+        elif name:
+            seen[name] = i
+
+
+def _jwks(auth: AuthConfig) -> Iterator[str]:
+    if auth.jwks_url:
+        yield from _jwks_url("auth.jwks_url", auth.jwks_url)
+    if (auth.jwks_url or auth.issuers) and auth.jwks_age_max_s < 2 * auth.jwks_refresh_s:
+        yield (
+            f"auth.jwks_age_max_s is {auth.jwks_age_max_s}, and with auth.jwks_refresh_s = "
+            f"{auth.jwks_refresh_s} "
+            f"one failed refresh would refuse every token; write at least {2 * auth.jwks_refresh_s}"
+        )
+
+
+def _jwks_url(name: str, url: str) -> Iterator[str]:
     try:
         split = urlsplit(url)
-        valid = bool(split.hostname) and split.path in {"", "/"} and (split.port is None or split.port > 0)
+        host, port = split.hostname, split.port
     except ValueError:
-        valid = False
-    if not valid or "?" in url or "#" in url:
+        host, port, split = None, 0, urlsplit("")
+    if "@" in split.netloc:
+        # The value is not shown: what stands before the @ is a password.
+        yield f"{name} holds a user or password, and public keys need none; remove it"
+    elif not host or port == 0 or split.fragment or not url.isascii() or not url.isprintable() or " " in url:
+        yield (
+            f'{name} is "{url}" and is not an address; write e.g. '
+            '"https://login.example.com/.well-known/jwks.json" '
+            "(it is the jwks_uri of the issuer's /.well-known/openid-configuration)"
+        )
+    elif split.scheme != "https" and not (split.scheme == "http" and _is_loopback(host)):
+        yield (
+            f'{name} is "{url}", so anyone on the network path could replace the keys; '
+            "write https://… (http is accepted for this machine only)"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _claims(where: str, table: AuthConfig | IssuerConfig, identifier_chars_max: int) -> Iterator[str]:
+    for name, claim in (("tenant_claim", table.tenant_claim), ("project_claim", table.project_claim)):
+        empty = not claim.strip() and isinstance(table, AuthConfig)
+        if empty or len(claim) > CLAIM_NAME_CHARS_MAX or not claim.isprintable():
+            yield (
+                f'{where}.{name} is "{claim[:CLAIM_NAME_CHARS_MAX]}"; write the name of a claim, of 1 to '
+                f"{CLAIM_NAME_CHARS_MAX} "
+                'characters, or a path to it with dots, e.g. "app_metadata.tenant_id"'
+            )
+    if table.project and (not table.project.strip() or len(table.project) > identifier_chars_max):
+        yield (
+            f"{where}.project has {len(table.project)} characters; write 1 to {identifier_chars_max}, "
+            "as in the events' projectId"
+        )
+    if table.project and table.project_claim not in ("", "project_id"):
+        yield (
+            f'{where} has project = "{table.project}" and project_claim = "{table.project_claim}"; '
+            "give one of them: a fixed project, or the claim that names it"
+        )
+
+
+def _issuers(auth: AuthConfig, identifier_chars_max: int) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    for i, issuer in enumerate(auth.issuers):
+        where = f"auth.issuers[{i}]"
+        yield from _claims(where, issuer, identifier_chars_max)
+        yield from _jwks_url(f"{where}.jwks_url", issuer.jwks_url)
+        if "HS256" in issuer.algorithms:
+            yield (
+                f'{where}.algorithms has "HS256", which needs a shared secret, and what an issuer publishes '
+                "is no secret; remove it"
+            )
+        name = issuer.issuer
+        if not name.strip():
+            yield f"{where} has no issuer; write what its tokens have as iss"
+        elif name.count("{") > 1 or (("{" in name or "}" in name) and not _TEMPLATE.fullmatch(name)):
+            yield (
+                f'{where}.issuer is "{name}"; at most one part of it, between slashes, can be a claim in '
+                "braces, "
+                'e.g. "https://login.microsoftonline.com/{tid}/v2.0"'
+            )
+        elif name in seen:
+            yield (
+                f'{where} has the issuer "{name}" of auth.issuers[{seen[name]}], and iss alone decides which '
+                "block "
+                "a token is for; write one block, with both audiences in a list"
+            )
+        elif name == auth.jwt_issuer:
+            yield (
+                f'{where} has the issuer "{name}" of auth.jwt_issuer, so no token would reach the keys of '
+                "[auth]; remove one of them"
+            )
+        seen.setdefault(name, i)
+        if issuer.jwks_url and issuer.jwks_url == auth.jwks_url:
+            yield (
+                f"{where}.jwks_url is auth.jwks_url, too, where its tokens would be accepted without the "
+                "checks of this block; "
+                "remove auth.jwks_url"
+            )
+
+
+def _clickhouse(clickhouse: ClickHouseConfig) -> Iterator[str]:
+    for url in clickhouse.urls:
+        yield from _clickhouse_url(url)
+    if len(clickhouse.urls) > 1 and "embedded" in clickhouse.urls:
+        yield (
+            'clickhouse.url is "embedded" and an address; write "embedded", or the addresses of the replicas '
+            "of one shard"
+        )
+    if clickhouse.cluster and clickhouse.url == "embedded":
+        yield (
+            f'clickhouse.cluster is "{clickhouse.cluster}", and the embedded engine is not a cluster; '
+            "remove it, or set clickhouse.url to members of the cluster"
+        )
+    if clickhouse.cluster and not _CLUSTER.fullmatch(clickhouse.cluster):
+        yield (
+            f'clickhouse.cluster is "{clickhouse.cluster}"; write a name as in system.clusters, '
+            'of letters, digits, _, - and ., or a macro, "{cluster}"'
+        )
+    if not _DATABASE.fullmatch(clickhouse.database):
+        yield (
+            f'clickhouse.database is "{clickhouse.database}"; '
+            "write a name of letters, digits, _ and - that does not start with a digit"
+        )
+    if not clickhouse.user:
+        yield 'clickhouse.user is ""; write the user of clickhouse.password, e.g. "default"'
+    if clickhouse.embedded_listen and clickhouse.url == "embedded" and not clickhouse.embedded_password:
+        yield (
+            f'clickhouse.embedded_listen is "{clickhouse.embedded_listen}" without a password, '
+            "so anyone who reaches that port could read every tenant; set clickhouse.embedded_password"
+        )
+
+
+def _clickhouse_url(url: str) -> Iterator[str]:
+    scheme, separator, rest = url.partition("://")
+    if url == "embedded":
+        return
+    if not url:
+        yield (
+            'clickhouse.url is ""; write "embedded" or the address of a ClickHouse server, e.g. '
+            '"http://localhost:8123"'
+        )
+    elif "@" in rest or "@" in scheme:
+        # The value is not shown: what stands before the @ is a password.
+        yield (
+            "clickhouse.url contains a user or password; "
+            "write them as clickhouse.user and clickhouse.password, and only http(s)://host:port as the url"
+        )
+    elif not separator and "=" in url:
+        # Not shown either: there may be a password in it.
+        yield (
+            "clickhouse.url looks like a connection string, not like an address; "
+            'write "http://host:8123", or give the string as TelemetryEngine__ClickHouseConnectionString in '
+            "the environment"
+        )
+    elif not separator:
+        meant = "embedded" if difflib.get_close_matches(url, ["embedded"], cutoff=0.7) else f"http://{url}"
+        yield f'clickhouse.url is "{url}" and has no scheme; write "{meant}"'
+    elif scheme not in {"http", "https"}:
+        yield f'clickhouse.url is "{url}" and only http and https are supported; write "http://host:8123"'
+    elif not _is_origin(url):
         # Not shown from the first ? on: ClickHouse takes a password there.
         shown = re.split(r"[?#]", url)[0]
-        return [
-            f'config: clickhouse.url is "{shown}" and is not just scheme, host and port; write e.g. "http://localhost:8123"'
-        ]
-    return []
+        yield (
+            f'clickhouse.url is "{shown}" and is not just scheme, host and port; write e.g. '
+            '"http://localhost:8123"'
+        )
 
 
-def _log(config: Config) -> list[str]:
-    # Each worker has an equal share and begins a new file at a quarter of it at the latest. Were one request
-    # larger than that, it could be refused for ever.
+def _is_origin(url: str) -> bool:
+    try:
+        split = urlsplit(url)
+        is_valid = bool(split.hostname) and split.path in {"", "/"} and split.port != 0
+    except ValueError:
+        return False
+    return is_valid and "?" not in url and "#" not in url
+
+
+def _log(config: Config) -> Iterator[str]:
+    # Each worker has an equal share and begins a new file at a quarter of it at the latest. If one request
+    # were larger than that, it could be refused for ever.
     workers = config.server.workers
     least = 4 * config.ingest.body_bytes_max * workers
     if config.wal.bytes_max < least:
-        return [
-            f"config: wal.bytes_max is {config.wal.bytes_max}, and {workers} worker(s) with requests "
-            f"of {config.ingest.body_bytes_max} bytes need at least {least}; "
-            "raise it, or lower ingest.body_bytes_max"
-        ]
-    return []
+        yield (
+            f"wal.bytes_max is {config.wal.bytes_max}, and {workers} worker(s) with requests of "
+            f"{config.ingest.body_bytes_max} bytes "
+            f"need at least {least}; raise it, or lower ingest.body_bytes_max"
+        )

@@ -2,7 +2,7 @@
 `TelemetryEngine` of `appsettings.json`, as keys of this one.
 
 Every option of its `TelemetryEngineOptions` is here: renamed, translated, or accepted with the reason why
-it has no meaning any more. Its names are not case-sensitive, as in .NET.
+it no longer has a meaning. Names are not case-sensitive, as in .NET.
 """
 
 from collections.abc import Callable
@@ -33,8 +33,8 @@ RENAMED = {
     "EnablePrometheusScrape": "observe.prometheus",
 }
 
-# Where that engine starts with a value which is beyond a bound here, the bound is used, with a note. Where it
-# means "unlimited" by a number below 0, this one means it by 0.
+# If that engine starts with a value beyond a bound of ours, the bound is used, with a note. A negative number
+# means "unlimited" there; 0 means it here.
 UNLIMITED_AT_0 = frozenset(
     {"server.connections_max", "clickhouse.connections_max", "ingest.rate_limit_requests"}
 )
@@ -60,9 +60,8 @@ def connection_string(text: str) -> Translation:
     """`Host=…;Port=9000;Database=…;User=…;Password=…` as keys of `clickhouse`.
 
     That engine spoke ClickHouse's native protocol and this one speaks HTTP, so a native port becomes the HTTP
-    port beside it. It wrote to nealytics_core.global_events whatever `Database` said, so that is where its
-    events are, and `Database` is left out. Raises `ValueError` without any value in it: there may be a
-    password.
+    port beside it. It wrote to nealytics_core.global_events whatever `Database` said, so `Database` is
+    ignored. Raises `ValueError` without any value in it: there may be a password.
     """
     parts = _parts_of(text)
     if not parts:
@@ -117,7 +116,7 @@ def connection_string(text: str) -> Translation:
 
 
 def wire_compression(text: str) -> Translation:
-    """LZ4 of the native protocol has its like in zstd over HTTP."""
+    """LZ4 of the native protocol becomes zstd over HTTP."""
     on = text.strip().lower()
     if on not in {"true", "false"}:
         raise ValueError("is neither true nor false")

@@ -1,6 +1,6 @@
 """Public keys in PEM, each for one algorithm.
 
-`cryptography` is loaded only if there is one: commands that verify nothing start without it.
+`cryptography` is loaded only with the first key: commands that verify nothing start without it.
 """
 
 from typing import TYPE_CHECKING
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 RSA_BITS_MIN = 2_048
-# A signature of a longer one takes longer to verify than anyone gains by it.
+# Verifying with a longer key costs more time than it adds security.
 RSA_BITS_MAX = 8_192
 
 
 def public_key(pem: str, algorithm: str) -> "PublicKey":
-    """The key. Raises `ValueError` with what is wrong with it and what to do, for an end of a sentence."""
+    """The key. Raises `ValueError` with the end of a sentence: what is wrong and what to do."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     if "PRIVATE KEY-----" in pem:
         raise ValueError(
-            "is a private key, which belongs to who signs; write its public half, made with: "
+            "is a private key, which only the signing service may have; write its public half, made with: "
             "openssl pkey -in FILE -pubout"
         )
     if "BEGIN CERTIFICATE-----" in pem:

@@ -1,9 +1,10 @@
 """The tables of `nealytics.toml`: every key, its type, default and bounds.
 
-A bound stands beside the key it belongs to, with its reason where the number alone does not tell.
-A `Secret` is masked wherever a table is shown.
+Each bound is beside its key, with the reason where the number alone does not tell it. A `Secret` is masked
+wherever a table is shown.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,18 +44,18 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class ServerConfig(_Table, frozen=True):
     listen: str = "0.0.0.0:5000"
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
-    path_prefix: str = ""  # what the paths of requests may begin with, as "/analytics"
+    path_prefix: str = ""  # an optional prefix of request paths, such as "/analytics"
     data_dir: Path = Path("data")
     connections_max: Count = 20_000  # per worker; 0 = unlimited
     header_timeout_s: Seconds = 5.0
     body_idle_timeout_s: Seconds = 10.0
     request_timeout_s: Seconds = 30.0  # head and body together
-    answer_bytes_per_s_min: Count = 4_096  # that a client must read; 0 = anything within body_idle_timeout_s
+    answer_bytes_per_s_min: Count = 4_096  # that a client must read; 0 = any rate within body_idle_timeout_s
     keepalive_timeout_s: Seconds = 620.0  # above Google's load balancer, which has the longest: 600
     shutdown_timeout_s: Seconds = 10.0
     cors_allowed_origins: tuple[str, ...] = ()  # empty = any origin
     trusted_proxies: tuple[str, ...] = ()  # addresses and networks whose header names the client
-    # One of the two: a proxy that writes one passes on the other as the client sent it.
+    # Only one of the two: a proxy that writes one header forwards the other as the client sent it.
     forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
 
 
@@ -74,10 +75,10 @@ ClaimValue = str | int | float | bool
 
 
 class JwtKey(_Table, frozen=True):
-    """One key that tokens are verified with, and the only algorithm it is used for.
+    """One key that verifies tokens, and the only algorithm it is used for.
 
-    Exactly one of `key`, `key_file` and `public_key_file` is given. `load()` puts into `key` what the file
-    holds, so that every process of the node has the same key, whatever becomes of the file.
+    Exactly one of `key`, `key_file` and `public_key_file` is given. `load()` copies the file's content to
+    `key`, so that every process of the node has the same key, whatever happens to the file.
     """
 
     algorithm: JwtAlgorithm = "HS256"
@@ -180,7 +181,7 @@ class ClickHouseConfig(_Table, frozen=True):
     query_timeout_s: Seconds = 30.0
     apply_schema: bool = True  # create or migrate the table at start
     # 0 = for ever. The table's TTL is computed in 32-bit seconds, which end in 2106: a far larger number
-    # would wrap round and delete everything.
+    # would wrap around and delete everything.
     retention_days: Annotated[int, Meta(ge=0, le=18_250)] = 90
     embedded_listen: str = ""  # host:port; also serve the embedded engine there
     embedded_password: Secret = ""  # required with embedded_listen
@@ -205,7 +206,7 @@ class QueryConfig(_Table, frozen=True):
     page_bytes_max: Annotated[int, Meta(ge=KIB, le=128 * MIB)] = 8 * MIB  # of a page of the timeline
     unread_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB  # answers in memory, per worker
     concurrency_max: Annotated[int, Meta(ge=1, le=1_000)] = 4  # queries at once, per worker
-    queue_max: Count = 200  # queries that wait for their turn, per worker
+    queue_max: Count = 200  # waiting queries, per worker
     queue_timeout_s: Seconds = 15.0
     cache_s: Annotated[int, Meta(ge=0, le=86_400)] = 60  # a client may keep answers about the past; 0 = none
     exports_max: Positive = 2  # at once, per worker
@@ -244,7 +245,7 @@ class Config(_Table, frozen=True):
 
 
 def config_to_json(config: Config) -> bytes:
-    """The whole configuration, secrets included: for a worker's descriptor, never for a file or a log."""
+    """The whole configuration with its secrets: for a worker's pipe, never for a file or a log."""
     return msgspec.json.encode(config, enc_hook=str)
 
 
@@ -263,19 +264,13 @@ def secrets_of(config: Config) -> list[str]:
     return [secret for secret in found if secret]
 
 
+@cache
 def secret_keys(table: type[msgspec.Struct]) -> frozenset[str]:
-    known = _SECRET_KEYS.get(table)
-    if known is None:
-        known = frozenset(
-            field.name
-            for field in inspect.type_info(table).fields  # type: ignore[attr-defined]
-            if isinstance(field.type, inspect.Metadata) and (field.type.extra or {}).get("secret")
-        )
-        _SECRET_KEYS[table] = known
-    return known
-
-
-_SECRET_KEYS: dict[type[msgspec.Struct], frozenset[str]] = {}
+    return frozenset(
+        field.name
+        for field in inspect.type_info(table).fields  # type: ignore[attr-defined]
+        if isinstance(field.type, inspect.Metadata) and (field.type.extra or {}).get("secret")
+    )
 
 
 def _plain(value: Any) -> Any:

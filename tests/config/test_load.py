@@ -24,7 +24,7 @@ from nealytics.config import (
     split_listen,
 )
 from nealytics.config.csharp import NAMES, PREFIX, RENAMED, UNLIMITED_AT_0, WITHOUT_MEANING
-from nealytics.config.load import KEYS
+from nealytics.config.values import KEYS
 from nealytics.errors import ConfigError
 
 JWT_KEY = "0123456789abcdef0123456789abcdef"
@@ -140,19 +140,19 @@ BAD_FILES = [
     ("[observe]\nlog_level = 'loud'", 'config: observe.log_level is "loud"; write one of "critical", "debug", "error", "info", "warning"'),
     ("[auth]\njwt_key = 'replace_this_please'", "config: auth.jwt_key has 19 bytes and needs at least 32; make one with: openssl rand -base64 48"),
     ("[auth]\njwt_key = '-----BEGIN PUBLIC KEY----- MFwwDQYJKoZIhvcN'", "config: auth.jwt_key is half of a key pair and must be a shared secret; make one with: openssl rand -base64 48"),
-    ("[auth]\njwt_key = 17", 'config: auth.jwt_key; write it in quotes, "…"'),
+    ("[auth]\njwt_key = 17", 'config: auth.jwt_key is not a text; write it in quotes, "…"'),
     ("[auth]\njwt_keys = 'k'", 'config: auth.jwt_keys is not a list; write each key as [[auth.jwt_keys]] with key = "…" below'),
-    ("[auth]\njwt_keys = ['k']", 'config: auth.jwt_keys[0] is not a table; write [[auth.jwt_keys]] with key = "…" below'),
+    ("[auth]\njwt_keys = ['k']", 'config: auth.jwt_keys[0] is not a table; write each key as [[auth.jwt_keys]] with key = "…" below'),
     ("[[auth.jwt_keys]]\nkid = 'a'", "config: auth.jwt_keys[0] has no key; give one of key, key_file, public_key_file"),
     (
         f"[[auth.jwt_keys]]\nkey = '{JWT_KEY}'\nkey_file = 'x'",
         "config: auth.jwt_keys[0] has key and key_file; give one of key, key_file, public_key_file",
     ),
     ("[[auth.jwt_keys]]\nkids = 'x'", "config: auth.jwt_keys[0] has the unknown key kids; did you mean kid?"),
-    ("[[auth.jwt_keys]]\nkid = 1", 'config: auth.jwt_keys[0].kid is not a text; write it in quotes, "…"'),
+    ("[[auth.jwt_keys]]\nkid = 1", 'config: auth.jwt_keys[0].kid is 1; write it in quotes, "…"'),
     (
         f"[[auth.jwt_keys]]\nkey = '{JWT_KEY}'\nalgorithm = 'RS384'",
-        'config: auth.jwt_keys[0].algorithm is "RS384"; write one of "HS256", "RS256", "RS512", "PS256", "ES256", "EdDSA"',
+        'config: auth.jwt_keys[0].algorithm is "RS384"; write one of "ES256", "EdDSA", "HS256", "PS256", "RS256", "RS512"',
     ),
     ("[[auth.jwt_keys]]\nkey = 'short'", "config: auth.jwt_keys[0] has 5 bytes and needs at least 32; make one with: openssl rand -base64 48"),
     (
@@ -189,31 +189,31 @@ BAD_FILES = [
         "config: auth.jwt_keys[0] has a kid of 257 characters; write at most 256 printable ones, as in the header of the tokens",
     ),
     ("[auth]\nissuers = 'https://a.example/'", "config: auth.issuers is not a list; write each issuer as [[auth.issuers]] with its keys below"),
-    ("[auth]\nissuers = ['https://a.example/']", 'config: auth.issuers[0] is not a table; write [[auth.issuers]] with issuer = "https://…" below'),
+    ("[auth]\nissuers = ['https://a.example/']", 'config: auth.issuers[0] is not a table; write each issuer as [[auth.issuers]] with its keys below'),
     (f"[[auth.issuers]]\n{JWKS}", "config: auth.issuers[0] has no issuer; write what its tokens have as iss"),
     ("[[auth.issuers]]\nissuer = 'https://a.example/'", 'config: auth.issuers[0].jwks_url is "" and is not an address; write e.g. "https://login.example.com/.well-known/jwks.json" (it is the jwks_uri of the issuer\'s /.well-known/openid-configuration)'),
     ("[[auth.issuers]]\nissuer = 'a'\njwks_url = 'https://u:secret@a.example/'", "config: auth.issuers[0].jwks_url holds a user or password, and public keys need none; remove it"),
     (f"[[auth.issuers]]\n{JWKS}\nisuer = 'a'", "config: auth.issuers[0] has the unknown key isuer; did you mean issuer?"),
-    (f"[[auth.issuers]]\n{JWKS}\nissuer = 1", 'config: auth.issuers[0].issuer is not a text; write it in quotes, "…"'),
-    (f"[[auth.issuers]]\n{JWKS}\naudience = 1", 'config: auth.issuers[0].audience is neither a text nor a list of texts; write "…" or ["…", "…"]'),
-    (f"[[auth.issuers]]\n{JWKS}\naudience = ['a', 1]", 'config: auth.issuers[0].audience is neither a text nor a list of texts; write "…" or ["…", "…"]'),
+    (f"[[auth.issuers]]\n{JWKS}\nissuer = 1", 'config: auth.issuers[0].issuer is 1; write it in quotes, "…"'),
+    (f"[[auth.issuers]]\n{JWKS}\naudience = 1", 'config: auth.issuers[0].audience is 1; write a list of texts, ["…", "…"]'),
+    (f"[[auth.issuers]]\n{JWKS}\naudience = ['a', 1]", 'config: auth.issuers[0].audience is ["a", 1]; write a list of texts, ["…", "…"]'),
     (
-        f"[[auth.issuers]]\n{JWKS}\nalgorithms = ['HS256']",
-        'config: auth.issuers[0].algorithms has "HS256", and an issuer\'s published keys are for "RS256", "RS512", "PS256", "ES256", "EdDSA"',
+        f"[[auth.issuers]]\n{JWKS}\nalgorithms = ['HS256']\nissuer = 'a'",
+        'config: auth.issuers[0].algorithms has "HS256", which needs a shared secret, and what an issuer publishes is no secret; remove it',
     ),
     (
         f"[[auth.issuers]]\n{JWKS}\nalgorithms = 'none'",
-        'config: auth.issuers[0].algorithms has "none", and an issuer\'s published keys are for "RS256", "RS512", "PS256", "ES256", "EdDSA"',
+        'config: auth.issuers[0].algorithms is "none"; write one of "ES256", "EdDSA", "HS256", "PS256", "RS256", "RS512"',
     ),
     (f"[[auth.issuers]]\n{JWKS}\nproject_scope = 'yes'", 'config: auth.issuers[0].project_scope is "yes"; write true or false'),
     (f"[[auth.issuers]]\n{JWKS}\nrequired_claims = 'x'", 'config: auth.issuers[0].required_claims is not a table; write { token_use = "access" }'),
     (
         f"[[auth.issuers]]\n{JWKS}\nrequired_claims = {{ a = {{ b = 1 }} }}",
-        'config: auth.issuers[0].required_claims requires a value of "a" that is neither a text, a number, true or false, nor a list of those; write { token_use = "access" }',
+        'config: auth.issuers[0].required_claims requires a value of "a" that is not a text, a number, true, false or a list of those; write { token_use = "access" }',
     ),
     (
         f"[[auth.issuers]]\n{JWKS}\nrequired_claims = {{ a = [] }}",
-        'config: auth.issuers[0].required_claims requires a value of "a" that is neither a text, a number, true or false, nor a list of those; write { token_use = "access" }',
+        'config: auth.issuers[0].required_claims requires a value of "a" that is not a text, a number, true, false or a list of those; write { token_use = "access" }',
     ),
     (
         f"[[auth.issuers]]\nissuer = 'a'\n{JWKS}\n[[auth.issuers]]\nissuer = 'a'\n{JWKS}",
@@ -284,7 +284,7 @@ BAD_FILES = [
     ),
     ("[[auth.api_keys]]\nkey = 'k'\ntenant = 't'", 'config: auth.api_keys[0] is bound to tenant "t" without a project; add project = "…"'),
     ("[[auth.api_keys]]\nkey = 'k'\nprojct = 'x'", "config: auth.api_keys[0] has the unknown key projct; did you mean project?"),
-    ("[[auth.api_keys]]\nkey = 'k'\nkind = 'phone'", 'config: auth.api_keys[0].kind is "phone"; write "server" or "browser"'),
+    ("[[auth.api_keys]]\nkey = 'k'\nkind = 'phone'", 'config: auth.api_keys[0].kind is "phone"; write one of "browser", "server"'),
     ("[[auth.api_keys]]\nkey = 5", 'config: auth.api_keys[0].key is not a text; write it in quotes, "…"'),
     (
         "[[auth.api_keys]]\nkey = 'k'\nproject = 'a'\n[[auth.api_keys]]\nkey = 'k'\nproject = 'b'",
@@ -326,21 +326,21 @@ BAD_ENVIRONMENTS = [
         {"NEALYTICS_CLICKHOUSE_URL": "Host=db;Port=9000;Password=hunter2"},
         'config: clickhouse.url looks like a connection string, not like an address; write "http://host:8123", or give the string as TelemetryEngine__ClickHouseConnectionString in the environment',
     ),
-    ({"NEALYTICS_AUTH_JWT_KEY": JWT_KEY + "\udcff"}, "config: auth.jwt_key (from NEALYTICS_AUTH_JWT_KEY) is not UTF-8 text; correct it"),
+    ({"NEALYTICS_AUTH_JWT_KEY": JWT_KEY + "\udcff"}, "config: auth.jwt_key is not UTF-8 text (from NEALYTICS_AUTH_JWT_KEY); correct it"),
     (
         {"NEALYTICS_AUTH_JWT_KEY_FILE": "/dev/null", "NEALYTICS_AUTH_JWT_KEY": JWT_KEY},
         "config: NEALYTICS_AUTH_JWT_KEY and NEALYTICS_AUTH_JWT_KEY_FILE are both set; remove one of them",
     ),
     (
         {"NEALYTICS_AUTH_API_KEYS": '[{"key": "a"'},
-        'config: auth.api_keys (from NEALYTICS_AUTH_API_KEYS) begins like JSON but is not a list; write ["key", …] or [{"key": "…", "project": "…"}, …]',
+        'config: auth.api_keys is not a list in JSON (from NEALYTICS_AUTH_API_KEYS); write ["key", …] or [{"key": "…", "project": "…"}, …]',
     ),
     (
         {"NEALYTICS_AUTH_JWT_KEYS": f"{JWT_KEY},{JWT_KEY}"},
-        'config: auth.jwt_keys (from NEALYTICS_AUTH_JWT_KEYS) is not a list in JSON; '
+        'config: auth.jwt_keys is not a list in JSON (from NEALYTICS_AUTH_JWT_KEYS); '
         'write [{"kid": "…", "algorithm": "HS256", "key": "…"}]',
     ),
-    ({"NEALYTICS_AUTH_JWT_KEYS": '[{"key": "\\ud800"}]'}, "config: auth.jwt_keys[0].key (from NEALYTICS_AUTH_JWT_KEYS) is not UTF-8 text; correct it"),
+    ({"NEALYTICS_AUTH_JWT_KEYS": '[{"key": "\\ud800"}]'}, "config: auth.jwt_keys[0].key is not UTF-8 text (from NEALYTICS_AUTH_JWT_KEYS); correct it"),
     ({"TelemetryEngine__JwtSymmetricKey": "replace_this_please"}, "config: auth.jwt_key has 19 bytes and needs at least 32; make one with: openssl rand -base64 48"),
     ({"TelemetryEngine__JwtSymmetricKey": " " * 40}, "config: auth.jwt_key is nothing but white space, which anyone can guess; make one with: openssl rand -base64 48"),
     ({"NEALYTICS_AUTH_JWT_KEY_PREVIOUS": "\t" * 40}, "config: auth.jwt_key_previous is nothing but white space, which anyone can guess; make one with: openssl rand -base64 48"),
@@ -861,7 +861,7 @@ def test_a_private_key_or_a_certificate_in_place_of_a_public_key_is_told_from_it
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
     problem = jwt_key_problem(tmp_path, "RS256", private.decode())
-    assert problem.startswith("is a private key, which belongs to who signs")
+    assert problem.startswith("is a private key, which only the signing service may have")
     assert "openssl pkey -in FILE -pubout" in problem
     problem = jwt_key_problem(
         tmp_path, "RS256", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
