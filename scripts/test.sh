@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need into .venv and runs all of them.  scripts/test.sh [pytest arguments]
 #
-# Two processes share the tests, file by file; `-n 0` runs them in one, which -s and --pdb need.
+# Two processes share the tests, file by file, the long files first (tests/conftest.py). `-n 0` runs them in one process,
+# which -s and --pdb need. The slowest tests are listed at the end.
 #
 # Root is not needed. Tests that need something this machine lacks are skipped and say what.
 set -euo pipefail
@@ -82,4 +83,4 @@ if ! ruby -r active_support/all -r action_controller/railtie -r jwt -r webrick -
     echo "test.sh: Rails is not installed and cannot be without root, so the endpoint for it in docs/embedding.md is not run"
   fi
 fi
-exec .venv/bin/python -m pytest -n 2 --dist loadfile "$@"
+exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=40 "$@"
