@@ -27,6 +27,7 @@ from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.damage import DamageWatch, Noted
 from nealytics.clickhouse.embedded import no_room_for_engine, sync_metadata
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.sql import TABLE
 from nealytics.commit.backoff import next_delay_ms
 from nealytics.commit.dead_letter import DeadLetter
 from nealytics.commit.loop import Committer
@@ -351,7 +352,7 @@ class Worker:
         """Accepts what the table keeps, and says so where that is not what the configuration says."""
         config = self._config.clickhouse
         admission.keep(schema.configured(config.retention_days) if kept.days is None else kept.days)
-        difference = schema.difference(kept, config.retention_days, f"{config.database}.{schema.TABLE}")
+        difference = schema.difference(kept, config.retention_days, f"{config.database}.{TABLE}")
         said = [difference] if difference else []
         if said != self._logs.warnings:
             if difference:

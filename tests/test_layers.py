@@ -9,7 +9,17 @@ PACKAGE = Path(nealytics.__file__).parent
 
 # Each layer may import from the layers before it and from itself.
 LAYERS = [
-    {"nealytics", "client_address", "directories", "errors", "notify", "pace", "process", "shared"}
+    {
+        "nealytics",
+        "client_address",
+        "compression",
+        "directories",
+        "errors",
+        "notify",
+        "pace",
+        "process",
+        "shared",
+    }
     | {"query_string", "timestamps", "tls", "web"},
     {"observe"},
     {"config"},

@@ -22,7 +22,8 @@ from nealytics.bench.processes import BenchError, workplace
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.clickhouse.errors import ClickHouseError
-from nealytics.clickhouse.schema import TABLE, create_statements
+from nealytics.clickhouse.schema import create_statements
+from nealytics.clickhouse.sql import TABLE
 from nealytics.config import ClickHouseConfig, Config, ServerConfig
 
 # ClickHouse's defaults, and the table as it is made.

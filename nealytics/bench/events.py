@@ -19,8 +19,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.schema import TABLE, create_statements
-from nealytics.clickhouse.sql import identifier
+from nealytics.clickhouse.schema import create_statements
+from nealytics.clickhouse.sql import TABLE, identifier
 
 PROJECT = "bench"
 

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from nealytics.bench.events import END, tenant
-from nealytics.clickhouse.schema import TABLE
-from nealytics.clickhouse.sql import identifier
+from nealytics.clickhouse.sql import TABLE, identifier
 from nealytics.queries.endpoint import Route
 
 RANGES = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}

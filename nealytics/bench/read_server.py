@@ -15,9 +15,9 @@ from aiohttp import web
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.bench.events import END
-from nealytics.clickhouse.addresses import Address
-from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.config import Config
+from nealytics.clickhouse.client import ClickHouseClient, Endpoint, endpoint_of
+from nealytics.clickhouse.transport import Transport
+from nealytics.config import ClickHouseConfig, Config
 from nealytics.http.app import Cors, HttpServer, answering
 from nealytics.http.pages import add_page_routes
 from nealytics.http.query import add_query_route
@@ -28,24 +28,25 @@ SENT_PATH = "/sent"
 _SENT_MAX = 100
 
 
-class RecordingClient(ClickHouseClient):
+class RecordingTransport(Transport):
     """Remembers its last requests: the parameters and the body of each."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, endpoint: Endpoint, config: ClickHouseConfig) -> None:
+        super().__init__(endpoint, config)
         self.sent: deque[tuple[dict[str, Any], str]] = deque(maxlen=_SENT_MAX)
 
-    async def _begin(
-        self, address: Address, parameters: Mapping[str, Any], body: bytes, **options: Any
+    async def begin(
+        self, url: str, parameters: Mapping[str, Any], body: bytes, **options: Any
     ) -> aiohttp.ClientResponse:
         self.sent.append((dict(parameters), body.decode()))
-        return await super()._begin(address, parameters, body, **options)
+        return await super().begin(url, parameters, body, **options)
 
 
 async def serve(config: Config, listener: socket.socket) -> None:
     """Runs until the process ends."""
-    client = RecordingClient(endpoint_of(config), config.clickhouse)
-    async with client:
+    endpoint = endpoint_of(config)
+    transport = RecordingTransport(endpoint, config.clickhouse)
+    async with ClickHouseClient(endpoint, config.clickhouse, transport=transport) as client:
         app = web.Application(middlewares=[answering(Cors(()))])
         reads = Reads(
             config,
@@ -60,8 +61,8 @@ async def serve(config: Config, listener: socket.socket) -> None:
 
         async def sent(_: web.Request) -> web.Response:
             """What was sent since this was last asked."""
-            answer = web.json_response(list(client.sent))
-            client.sent.clear()
+            answer = web.json_response(list(transport.sent))
+            transport.sent.clear()
             return answer
 
         app.router.add_get(SENT_PATH, sent)

@@ -23,6 +23,7 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.damage import broken_parts
 from nealytics.clickhouse.embedded import no_room_for_engine, running_engine
+from nealytics.clickhouse.sql import TABLE
 from nealytics.config import Config, load_with_notes
 from nealytics.directories import make_private
 from nealytics.errors import ConfigError, NealyticsError
@@ -222,7 +223,7 @@ async def _issuers(config: Config) -> list[Finding]:
 
 async def _clickhouse(config: Config) -> list[Finding]:
     found = []
-    name = f"{config.clickhouse.database}.{schema.TABLE}"
+    name = f"{config.clickhouse.database}.{TABLE}"
     try:
         async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
             await client.ping()  # which leaves an address that is down; a node does, too

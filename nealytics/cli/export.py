@@ -26,12 +26,12 @@ import msgspec
 from nealytics.auth.scope import Scope
 from nealytics.cli.options import config_option
 from nealytics.clickhouse import native
-from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, Setting, endpoint_of
 from nealytics.clickhouse.embedded import engine_dir, running_engine
 from nealytics.clickhouse.encoding import Packer
 from nealytics.clickhouse.error_codes import Kind
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.failover import Address
 from nealytics.config import Config, load
 from nealytics.errors import NealyticsError, Refused
 from nealytics.queries import export, export_end
@@ -364,7 +364,7 @@ class _Asker:
         self._client = client
         self._begun = False
         # Whether a proxy may be on the way.
-        self.is_remote = not client.endpoint.unix_socket
+        self.is_remote = not client.endpoint.embedded
 
     async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
         for delay_s in _RETRY_DELAYS_S:
@@ -387,7 +387,7 @@ class _Asker:
             try:
                 # Another ClickHouse than that of the other addresses has other events, or a part of them.
                 await self._client.verify(address)
-                self._client.read_at(address)
+                self._client.addresses.read_at(address)
                 answer = await question()
             except ClickHouseError as error:
                 following = addresses.best()

@@ -12,6 +12,7 @@ from nealytics.clickhouse import schema as table
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine, sync_metadata
 from nealytics.clickhouse.schema.migration import SLICE_ROWS, Migration
+from nealytics.clickhouse.sql import TABLE
 from nealytics.config import ClickHouseConfig, Config, check, load
 from nealytics.errors import ConfigError, NealyticsError
 
@@ -119,7 +120,7 @@ def _on_cluster(config: Config, cluster: str | None) -> Config:
 
 
 async def _apply(config: Config, *, shorten_retention: bool, yes: bool) -> None:
-    name = f"{config.clickhouse.database}.{table.TABLE}"
+    name = f"{config.clickhouse.database}.{TABLE}"
     async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         found = await table.apply(client, config.clickhouse)
         for line in found:

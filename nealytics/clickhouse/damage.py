@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, Setting
 from nealytics.clickhouse.errors import NO_SUCH_DATA_PART, TIMEOUT_EXCEEDED, ClickHouseError
-from nealytics.clickhouse.schema import LOCAL_TABLE, TABLE, table_name
+from nealytics.clickhouse.failover import Address
 from nealytics.clickhouse.schema.reading import HOSTS_THAT_ANSWER
-from nealytics.clickhouse.sql import quoted
+from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
 from nealytics.config import ClickHouseConfig
 
 log = logging.getLogger("nealytics.clickhouse")
@@ -114,7 +113,7 @@ class DamageWatch:
 
     async def _check_if_reported(self) -> None:
         # Counted and checked where reads go: what another server reports is not found there.
-        address = self._reader.read_address()
+        address = self._reader.addresses.reading
         if await self._count(address) not in (0, self._errors.get(address)):
             await self._check(address)
         else:
@@ -133,7 +132,7 @@ class DamageWatch:
         """Whether they are still: files may have been put back, and a replica fetches a broken part anew, by
         the same name."""
         for part in list(self._reader.damaged):
-            await self._check(self._reader.read_address(), f" PART {quoted(part)}")
+            await self._check(self._reader.addresses.reading, f" PART {quoted(part)}")
 
     async def _check(self, address: Address, part: str = "") -> None:
         """Reads the table there, or one part of it, and notes what is damaged and what is not."""

@@ -20,6 +20,8 @@ from struct import error as StructError
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+from nealytics.clickhouse.sql import table_name
+from nealytics.errors import NealyticsError
 from nealytics.event import Event
 
 ROW_FORMAT = 1
@@ -52,6 +54,18 @@ _FORMATS: dict[int, tuple[Column, ...]] = {1: COLUMNS}
 INSERT_COLUMNS: dict[int, tuple[str, ...]] = {
     number: tuple(column.name for column in columns) for number, columns in _FORMATS.items()
 }
+
+
+def insert_sql(database: str, row_format: int) -> str:
+    """The INSERT whose data is rows of `row_format`, concatenated."""
+    if row_format not in INSERT_COLUMNS:
+        raise NealyticsError(
+            f"schema: rows of format {row_format} are not known to this release; "
+            "a newer one wrote them into the log: start that one"
+        )
+    columns = ", ".join(INSERT_COLUMNS[row_format])
+    return f"INSERT INTO {table_name(database)} ({columns}) FORMAT RowBinary"
+
 
 _LOW_64 = (1 << 64) - 1
 _pack_uuid = Struct("<QQ").pack

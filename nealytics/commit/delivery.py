@@ -20,13 +20,12 @@ from collections.abc import Iterable
 from itertools import islice
 from uuid import UUID
 
-from nealytics.clickhouse.addresses import TABLE, Address
 from nealytics.clickhouse.client import ClickHouseClient, Setting
 from nealytics.clickhouse.embedded_sql import COMMIT_MARK
 from nealytics.clickhouse.errors import ClickHouseError
-from nealytics.clickhouse.rowbinary import decode_row
-from nealytics.clickhouse.schema import insert_sql
-from nealytics.clickhouse.sql import identifier, quoted
+from nealytics.clickhouse.failover import Address
+from nealytics.clickhouse.rowbinary import decode_row, insert_sql
+from nealytics.clickhouse.sql import quoted, table_name
 from nealytics.errors import NealyticsError
 
 log = logging.getLogger("nealytics.commit")
@@ -91,7 +90,7 @@ async def deliver(
         why = "the table cannot be asked whether it has its rows: all"
     else:
         missing = await _missing(client, address, database, rows, row_format)
-        for seconds in () if client.endpoint.unix_socket else _LAG_S:
+        for seconds in () if client.endpoint.embedded else _LAG_S:
             if not missing:
                 break
             await asyncio.sleep(seconds)
@@ -146,7 +145,7 @@ def _question(database: str, rows: list[bytes], row_format: int) -> tuple[list[_
         # For the embedded engine, which lets inserts and this not wait for reads.
         f"{COMMIT_MARK} SELECT DISTINCT project_id, tenant_id, event_type, {milliseconds}, "
         "toString(event_id) "
-        f"FROM {identifier(database)}.{TABLE} "
+        f"FROM {table_name(database)} "
         f"WHERE (project_id, tenant_id, event_type) IN ({', '.join(map(_tuple, streams))}) "
         f"AND timestamp >= fromUnixTimestamp64Milli({times[0]}) "
         f"AND timestamp <= fromUnixTimestamp64Milli({times[-1]}) "

@@ -20,9 +20,9 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from nealytics.clickhouse.addresses import TABLE
 from nealytics.clickhouse.client import ClickHouseClient, Setting
 from nealytics.clickhouse.errors import ClickHouseError
+from nealytics.clickhouse.sql import TABLE
 from nealytics.errors import NealyticsError
 from nealytics.observe.metrics import Metrics
 

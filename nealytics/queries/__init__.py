@@ -14,7 +14,7 @@ What holds for every endpoint, because it is done in one place:
   - whatever a client sends travels as a bound parameter (`filters.Bind`), never inside the SQL text; where it
     chooses a column or a function, it does so by a name of a closed set (`Arguments.choice`), and the SQL is
     ours
-  - duplicates are never seen: the client sends `final = 1` with every query (`clickhouse/client.py`)
+  - duplicates are never seen: the client sends `final = 1` with every query (`clickhouse/settings.py`)
 """
 
 from typing import Any

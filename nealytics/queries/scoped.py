@@ -27,11 +27,11 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from nealytics.auth.scope import Scope
-from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, Param, Setting
 from nealytics.clickhouse.damage import damaged
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
-from nealytics.clickhouse.sql import identifier, quoted
+from nealytics.clickhouse.failover import Address
+from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
 from nealytics.config import QueryConfig
 from nealytics.errors import NealyticsError
 from nealytics.queries.filters import Bind, Filter, where
@@ -39,7 +39,7 @@ from nealytics.queries.filters import Bind, Filter, where
 _UNKNOWN_IDENTIFIER = 47
 _CANARY = "nealytics_fence_canary"
 # The second is what a shard of a cluster has; the first is a Distributed table there.
-_TABLES = ("global_events", "global_events_local")
+_TABLES = (TABLE, LOCAL_TABLE)
 
 
 class Query(NamedTuple):
@@ -137,7 +137,7 @@ def relation(
     database: str, scope: Scope, token_filters: Sequence[Filter] = (), bind: Bind | None = None
 ) -> str:
     """The WITH clause that defines `events`; `bind` takes the values of `token_filters`."""
-    table = f"{identifier(database)}.global_events"
+    table = table_name(database)
     conditions = ["project_id = {project_id:String}"]
     if scope.tenant_id is not None:
         conditions.append("tenant_id = {tenant_id:String}")
@@ -156,7 +156,7 @@ def relation(
 async def projects(client: ClickHouseClient, database: str) -> list[str]:
     """All projects that have events, for who may see them all. Raises `ClickHouseError`, and `NealyticsError`
     for a project that no scope can name: its id is not UTF-8, at which the C# engine did not look."""
-    table = f"{identifier(database)}.global_events"
+    table = table_name(database)
     rows = await client.query(
         f"SELECT DISTINCT toString(project_id) AS id, isValidUTF8(id), hex(id) FROM {table} ORDER BY id"
     )
@@ -216,7 +216,7 @@ class Fence:
                 if address not in self._proven:  # by the one that was here before
                     await self._prove(address)
                     self._proven.add(address)
-        self._client.read_at(address)
+        self._client.addresses.read_at(address)
 
     async def _prove(self, address: Address) -> None:
         for table in self._tables:

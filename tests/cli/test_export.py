@@ -27,7 +27,7 @@ from nealytics.cli import main
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import socket_path
-from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
+from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row, insert_sql
 from nealytics.event import Limits, decode_event, freeze
 from nealytics.importer.times import moment_ms
 from nealytics.queries import export
@@ -239,7 +239,7 @@ async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
             frozen = [freeze(decode_event(json.dumps(sent).encode()), now_ms, limits) for sent in events()]
             body = b"".join(encode_row(event, now_ms) for event in frozen)
             for token in ("first", "again"):  # so that every event is there twice
-                sql = schema.insert_sql(config.clickhouse.database, ROW_FORMAT)
+                sql = insert_sql(config.clickhouse.database, ROW_FORMAT)
                 await client.insert(sql, body, token=token)
         async with Proxy(f"http://{listen}") as proxy:
             yield proxy

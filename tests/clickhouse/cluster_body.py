@@ -21,7 +21,6 @@ from multidict import MultiDict
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse import schema
-from nealytics.clickhouse.addresses import IDENTITY, Address, Addresses
 from nealytics.clickhouse.client import (
     CLUSTER_READ_SETTINGS,
     INSERT_SETTINGS,
@@ -30,6 +29,7 @@ from nealytics.clickhouse.client import (
     escaped,
 )
 from nealytics.clickhouse.errors import error_of
+from nealytics.clickhouse.failover import IDENTITY, Address, Addresses
 from nealytics.config import ClickHouseConfig, QueryConfig
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.params import Arguments
@@ -61,9 +61,6 @@ class InProcess:
         self.damaged: dict[str, str] = {}
 
     async def verify(self, address: Address) -> None:
-        pass
-
-    def read_at(self, address: Address) -> None:
         pass
 
     def run(

@@ -12,15 +12,10 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nealytics.clickhouse.client import (
-    INSERT_SETTINGS,
-    ClickHouseClient,
-    Endpoint,
-    endpoint_of,
-    escaped,
-)
+from nealytics.clickhouse.client import ClickHouseClient, Endpoint
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
-from nealytics.config import ClickHouseConfig, Config, ServerConfig
+from nealytics.clickhouse.settings import INSERT_SETTINGS
+from nealytics.config import ClickHouseConfig
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -442,37 +437,12 @@ async def test_connections_are_kept_and_limited(script: Script):
 # Where it goes
 
 
-def test_embedded_means_the_engines_socket(tmp_path: Path):
-    config = Config(
-        server=ServerConfig(data_dir=tmp_path), clickhouse=ClickHouseConfig(database="x", user="someone")
-    )
-    endpoint = endpoint_of(config)
-    assert endpoint.unix_socket == str(tmp_path / "clickhouse.sock")
-    assert (endpoint.database, endpoint.user, endpoint.password) == ("x", "default", "")
-
-
-def test_a_server_is_taken_from_the_configuration():
-    config = Config(clickhouse=ClickHouseConfig(url="https://ch:8443/", user="u", password="p"))
-    assert endpoint_of(config) == Endpoint(
-        url="https://ch:8443", user="u", password="p", database="nealytics_core"
-    )
-
-
 def test_a_repr_shows_where_it_goes_and_no_password():
     client = ClickHouseClient(Endpoint(url="https://a:b@ch:8443", user="u", password="secret"), CONFIG)
     assert repr(client) == "ClickHouseClient(Endpoint(https://ch:8443, user='u', database='nealytics_core'))"
 
 
 # Parameters
-
-
-def test_what_clickhouse_would_unescape_is_escaped():
-    assert escaped("a\\b\tc\nd\0e'f") == r"a\\b\tc\nd\0e'f"
-    assert escaped(["it's", "a\tb"]) == r"['it\'s','a\tb']"
-    assert escaped([-1, 2]) == "[-1,2]"
-    assert escaped([]) == "[]"
-    assert escaped(5) == "5"
-    assert escaped(True) == "true"
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=50)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from nealytics.clickhouse.addresses import Addresses
 from nealytics.clickhouse.damage import REST_AFTER_CHECK, DamageWatch, Noted, broken_parts
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.failover import Addresses
 from nealytics.config import ClickHouseConfig
 from nealytics.http.reads import refusal
 
@@ -70,9 +70,6 @@ class Server:
         self.bad: dict[str, str] = {}
         self.refusal: ClickHouseError | None = None
         self.checks = 0
-
-    def read_address(self) -> Any:
-        return self.addresses.best()
 
     async def command(self, sql: str, *_: object, **__: object) -> str:
         if "system.errors" in sql:
@@ -156,9 +153,6 @@ class Pair:
         self.errors = {"http://one": 0, "http://two": 0}
         self.checks: list[str] = []
         self.timeouts: list[float | None] = []
-
-    def read_address(self) -> Any:
-        return self.addresses.best()
 
     async def command(
         self, sql: str, *_: object, at: Any, timeout_s: float | None = None, **__: object

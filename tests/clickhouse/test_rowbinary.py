@@ -14,6 +14,7 @@ from nealytics.clickhouse.rowbinary import (
     ROW_FORMAT,
     decode_row,
     encode_row,
+    insert_sql,
     timestamp_ms,
 )
 from nealytics.event import Event
@@ -112,7 +113,7 @@ async def test_real_engine_reads_rows_as_they_were_meant(client, database):
         if "CREATE TABLE" in statement:
             await client.command(statement)
     rows = b"".join(encode_row(event, received_ms) for event in events)
-    await client.insert(schema.insert_sql(database, ROW_FORMAT), rows, token="t")
+    await client.insert(insert_sql(database, ROW_FORMAT), rows, token="t")
     stored = await client.query(
         "SELECT toString(event_id), project_id, tenant_id, session_id, user_id, event_type, item_id, "
         "metadata_json, toUnixTimestamp64Milli(timestamp), toUnixTimestamp64Milli(received_at) "

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from nealytics.clickhouse import schema
-from nealytics.clickhouse.addresses import Address, Addresses
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable, NotAReplica
-from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT
+from nealytics.clickhouse.failover import Address, Addresses
+from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT, insert_sql
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
 
@@ -69,7 +69,7 @@ def test_retention_zero_means_no_ttl():
 
 def test_a_database_name_is_quoted():
     assert schema.create_statements("a`b", 0)[0] == r"CREATE DATABASE IF NOT EXISTS `a\`b`"
-    assert schema.insert_sql("my db", ROW_FORMAT).startswith("INSERT INTO `my db`.global_events (")
+    assert insert_sql("my db", ROW_FORMAT).startswith("INSERT INTO `my db`.global_events (")
 
 
 def test_rows_never_bring_the_time_clickhouse_took_them():
@@ -593,7 +593,7 @@ async def test_types_that_travel_alike_are_taken(
 
 def test_rows_of_a_newer_release_are_named():
     with pytest.raises(NealyticsError, match="format 99 are not known to this release"):
-        schema.insert_sql("db", 99)
+        insert_sql("db", 99)
 
 
 # On a cluster. There is none here, so a fake answers as one would; what the real engine does with a

@@ -17,7 +17,7 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded_child import READS_MAX
 from nealytics.clickhouse.errors import ClickHouseError
-from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
+from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row, insert_sql
 from nealytics.commit.delivery import deliver, insert_token
 from nealytics.event import Event
 from tests.commit.station import Station
@@ -93,7 +93,7 @@ async def test_an_insert_that_a_profile_cuts_off_has_failed(engine):
     }
     body = b"".join(row(n, filler=300) for n in range(1, 50_001))
     with pytest.raises(ClickHouseError) as raised:
-        await client.insert(schema.insert_sql("nealytics_core", ROW_FORMAT), body, token="cut off")
+        await client.insert(insert_sql("nealytics_core", ROW_FORMAT), body, token="cut off")
     await client.close()
     assert raised.value.code == 159
     assert await engine.numbers() == []
@@ -245,7 +245,7 @@ async def test_only_the_rows_that_are_not_there_are_sent_whatever_their_names(en
         )
         for n in range(1, 2_501)
     ]
-    sql = schema.insert_sql("nealytics_core", ROW_FORMAT)
+    sql = insert_sql("nealytics_core", ROW_FORMAT)
     body = b"".join(rows)
     token = insert_token("log", 1, len(rows), body)
     there, gone = rows[:1_200], rows[1_200:]
@@ -288,7 +288,7 @@ async def test_a_row_that_differs_in_any_part_of_its_identity_is_another_row(eng
         variant(2, project_id="mall"),
         variant(2, timestamp_ms=TIMESTAMP_MS + 5),
     ]
-    sql = schema.insert_sql("nealytics_core", ROW_FORMAT)
+    sql = insert_sql("nealytics_core", ROW_FORMAT)
     await engine.client.insert(sql, b"".join(asked), token="t")
     await engine.alter("DELETE WHERE 1 SETTINGS mutations_sync = 2")
     await engine.client.insert(sql, b"".join(there), token="of others")
@@ -313,7 +313,7 @@ async def test_many_events_with_one_id_do_not_make_a_long_answer(engine, monkeyp
         answers.append(await query(*args, **kwargs))
         return answers[-1]
 
-    sql = schema.insert_sql("nealytics_core", ROW_FORMAT)
+    sql = insert_sql("nealytics_core", ROW_FORMAT)
     await engine.client.insert(sql, b"".join(rows), token="t")
     await engine.alter(
         f"DELETE WHERE timestamp < fromUnixTimestamp64Milli({TIMESTAMP_MS}) SETTINGS mutations_sync = 2"

@@ -16,10 +16,9 @@ import pytest
 from aiohttp import web
 
 from nealytics.auth.jwt import TokenVerifier
-from nealytics.clickhouse import schema
-from nealytics.clickhouse.addresses import Address, Addresses
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
+from nealytics.clickhouse.failover import Address, Addresses
+from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row, insert_sql
 from nealytics.config import AuthConfig, Config
 from nealytics.event import Event
 from nealytics.http.app import Cors, HttpServer, answering
@@ -117,7 +116,7 @@ class Reader:
         await self._server.stop(1)
 
     async def store(self, *events: Event, token: str = "") -> None:
-        sql = schema.insert_sql(self.config.clickhouse.database, ROW_FORMAT)
+        sql = insert_sql(self.config.clickhouse.database, ROW_FORMAT)
         body = b"".join(encode_row(event, event.timestamp_ms) for event in events)
         await self.clickhouse.insert(sql, body, token=token or str(uuid4()))
 
@@ -204,9 +203,6 @@ class FailingClient:
         self.addresses = Addresses(("http://failing",))
 
     async def verify(self, address: Address) -> None:
-        pass
-
-    def read_at(self, address: Address) -> None:
         pass
 
     async def query(self, *_: object, **__: object) -> list[list[Any]]:

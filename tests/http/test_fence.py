@@ -18,8 +18,8 @@ from multidict import MultiDict
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse import schema
-from nealytics.clickhouse.addresses import Address
 from nealytics.clickhouse.client import ClickHouseClient, Param, endpoint_of
+from nealytics.clickhouse.transport import Transport
 from nealytics.config import AuthConfig, Config
 from nealytics.queries import ENDPOINTS, STREAMS, export, live
 from nealytics.queries.endpoint import Endpoint
@@ -143,22 +143,22 @@ class TestWithoutTheWhere:
         assert {name for name, _ in QUESTIONS} == set(BY_NAME)
 
 
-class Watched(ClickHouseClient):
-    """Remembers what it was asked; asked without a fence, as a server would that knows no such setting."""
+class Watched(Transport):
+    """Remembers the SQL of each request; `without_fence` removes the fence, as a server does that does not
+    know the setting."""
 
     def __init__(self, config: Config, *, without_fence: bool = False) -> None:
         super().__init__(endpoint_of(config), config.clickhouse)
         self.without_fence = without_fence
         self.asked: list[str] = []
 
-    # Every request passes here: queries read the answer in pieces, commands read it whole.
-    async def _begin(
-        self, address: Address, parameters: Mapping[str, Any], body: bytes, **how: Any
+    async def begin(
+        self, url: str, parameters: Mapping[str, Any], body: bytes, **how: Any
     ) -> aiohttp.ClientResponse:
         self.asked.append(body.decode(errors="replace"))
         if self.without_fence:
             parameters = {k: v for k, v in parameters.items() if k != "additional_table_filters"}
-        return await super()._begin(address, parameters, body, **how)
+        return await super().begin(url, parameters, body, **how)
 
     @property
     def proofs(self) -> int:
@@ -174,8 +174,12 @@ async def watched(
         clickhouse=msgspec.structs.replace(engine.config.clickhouse, database=database),
         auth=AuthConfig(jwt_key=JWT_KEY),
     )
-    async with Watched(config, without_fence=without_fence) as client, Reader(client, config) as reader:
-        yield reader, client
+    transport = Watched(config, without_fence=without_fence)
+    async with (
+        ClickHouseClient(endpoint_of(config), config.clickhouse, transport=transport) as client,
+        Reader(client, config) as reader,
+    ):
+        yield reader, transport
 
 
 class TestTheProof:
@@ -183,16 +187,16 @@ class TestTheProof:
         self, reader: Reader, engine: RunningEngine
     ):
         await reader.store_twice(event())
-        async with watched(engine) as (page, client):
+        async with watched(engine) as (page, watch):
             assert len(await page.timeline()) == 1
-            assert client.proofs == 1
-            assert client.asked[0].endswith("SELECT count() FROM events")
+            assert watch.proofs == 1
+            assert watch.asked[0].endswith("SELECT count() FROM events")
             await page.sessions()
-            assert client.proofs == 1
+            assert watch.proofs == 1
 
     async def test_where_the_fence_is_not_heeded_nothing_is_read(self, reader: Reader, engine: RunningEngine):
         await reader.store_twice(event())
-        async with watched(engine, without_fence=True) as (page, client):
+        async with watched(engine, without_fence=True) as (page, watch):
             for endpoint in ENDPOINTS:
                 query = {p.name: (p.example or "").split("&") for p in endpoint.parameters if p.required}
                 status, body, headers = await page.get(endpoint.path, **query)
@@ -203,8 +207,8 @@ class TestTheProof:
                 status, body, _ = await page.get(stream.path)
                 assert (status, body["code"]) == (503, "scope_not_proven")
             # It was tried every time, and nothing else was asked.
-            assert client.proofs == len(client.asked) == len(ENDPOINTS) + len(STREAMS)
-            client.without_fence = False
+            assert watch.proofs == len(watch.asked) == len(ENDPOINTS) + len(STREAMS)
+            watch.without_fence = False
             assert len(await page.timeline()) == 1
 
     @pytest.mark.parametrize(
@@ -224,29 +228,29 @@ class TestTheProof:
         await reader.clickhouse.command("DROP DATABASE IF EXISTS shown")
         await reader.clickhouse.command("CREATE DATABASE shown")
         await reader.clickhouse.command(f"CREATE {stand_in}")
-        async with watched(engine, database="shown") as (page, client):
+        async with watched(engine, database="shown") as (page, watch):
             scope, timeline = Scope("shop", "acme"), BY_NAME["timeline"]
             expected = await answer(reader, Events, scope, timeline, "")
             assert await answer(page, WithoutWhere, scope, timeline, "") == expected
             assert await answer(page, Unfenced, scope, timeline, "") != expected
             assert await page.timeline() == expected["events"]
-            assert client.proofs == 1
+            assert watch.proofs == 1
 
     async def test_after_clickhouse_was_away_the_fence_is_proven_anew(self, tmp_path: Path):
         with start_engine(tmp_path, retention_days=0) as engine:
-            async with watched(engine) as (page, client):
-                await schema.apply(client, engine.config.clickhouse)
+            async with watched(engine) as (page, watch):
+                await schema.apply(page.clickhouse, engine.config.clickhouse)
                 await page.store_twice(event())
                 assert len(await page.timeline()) == 1
-                proofs = client.proofs
+                proofs = watch.proofs
                 engine.kill()
                 status, body, _ = await page.get(SESSIONS)
                 assert (status, body["code"]) == (503, "clickhouse_unavailable")
                 # Another server may answer from now on, one that knows nothing of fences.
                 engine.start()
-                client.without_fence = True
+                watch.without_fence = True
                 status, body, _ = await page.get(SESSIONS)
                 assert (status, body["code"]) == (503, "scope_not_proven")
-                client.without_fence = False
+                watch.without_fence = False
                 assert len(await page.timeline()) == 1
-                assert client.proofs > proofs
+                assert watch.proofs > proofs

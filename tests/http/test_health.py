@@ -10,9 +10,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from nealytics.clickhouse import schema
-from nealytics.clickhouse.addresses import Addresses
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.failover import Addresses
 from nealytics.errors import LogBroken
 from nealytics.http import health
 from nealytics.http.app import Cors, answering

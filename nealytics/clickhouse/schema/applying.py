@@ -14,18 +14,12 @@ from nealytics.clickhouse.schema.checks import (
     check_single,
     check_version,
 )
-from nealytics.clickhouse.schema.definition import (
-    DDL_SETTINGS,
-    LOCAL_TABLE,
-    TABLE,
-    create_statements,
-    ddl_settings,
-    table_name,
-)
+from nealytics.clickhouse.schema.definition import DDL_SETTINGS, create_statements, ddl_settings
 from nealytics.clickhouse.schema.planning import plan, plan_cluster
 from nealytics.clickhouse.schema.probing import check_addresses
 from nealytics.clickhouse.schema.reading import Table, is_everywhere, local_tables, read_table, read_version
 from nealytics.clickhouse.schema.retention import FOREVER, Retention, configured
+from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, table_name
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
 

@@ -13,7 +13,6 @@ from nealytics.clickhouse.schema.definition import (
     DEDUPLICATION_WINDOW,
     DURABILITY_SETTINGS,
     LARGER_IS_BETTER,
-    LOCAL_TABLE,
     REPLICATED_DURABILITY_SETTINGS,
     REPLICATED_WINDOW,
     SHARDING_KEY,
@@ -22,10 +21,10 @@ from nealytics.clickhouse.schema.definition import (
     VERSION_MIN,
     WINDOW,
     plain_key,
-    table_name,
 )
 from nealytics.clickhouse.schema.reading import Table, unfinished_columns, window_of
 from nealytics.clickhouse.schema.retention import configured, for_days
+from nealytics.clickhouse.sql import LOCAL_TABLE, table_name
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
 

@@ -8,16 +8,9 @@ events, replicated, and `global_events` is the Distributed table over them, whic
 
 from typing import NamedTuple
 
-from nealytics.clickhouse import addresses
-from nealytics.clickhouse.rowbinary import INSERT_COLUMNS
 from nealytics.clickhouse.schema.retention import ttl_expression
-from nealytics.clickhouse.sql import identifier, quoted
+from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, identifier, quoted, table_name
 from nealytics.config import ClickHouseConfig
-from nealytics.errors import NealyticsError
-
-TABLE = addresses.TABLE
-# On a cluster: what each shard has. The Distributed table has the name that everything else knows.
-LOCAL_TABLE = "global_events_local"
 
 
 class Column(NamedTuple):
@@ -151,21 +144,6 @@ def ddl_settings(config: ClickHouseConfig) -> dict[str, int]:
 
 def on_cluster(cluster: str) -> str:
     return f" ON CLUSTER {quoted(cluster)}" if cluster else ""
-
-
-def insert_sql(database: str, row_format: int) -> str:
-    """The INSERT that takes rows of `row_format`, one after the other."""
-    if row_format not in INSERT_COLUMNS:
-        raise NealyticsError(
-            f"schema: rows of format {row_format} are not known to this release; "
-            "a newer one wrote them into the log: start that one"
-        )
-    columns = ", ".join(INSERT_COLUMNS[row_format])
-    return f"INSERT INTO {table_name(database)} ({columns}) FORMAT RowBinary"
-
-
-def table_name(database: str, table: str = TABLE) -> str:
-    return f"{identifier(database)}.{table}"
 
 
 def plain_key(key: str) -> str:

@@ -25,14 +25,12 @@ from nealytics.clickhouse.schema.definition import (
     DDL_SETTINGS,
     PARTITION_KEY,
     SORTING_KEY,
-    TABLE,
     create_statements,
     plain_key,
-    table_name,
 )
 from nealytics.clickhouse.schema.reading import Table, read_table, read_version
 from nealytics.clickhouse.schema.retention import FOREVER, for_days
-from nealytics.clickhouse.sql import identifier
+from nealytics.clickhouse.sql import TABLE, identifier, table_name
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
 

@@ -9,21 +9,19 @@ from nealytics.clickhouse.schema.definition import (
     DEDUPLICATION_WINDOW,
     DEDUPLICATION_WINDOW_S,
     INDEXES,
-    LOCAL_TABLE,
     PARTITION_KEY,
     REPLICATED_WINDOW,
     REPLICATED_WINDOW_S,
     SETTINGS,
     SORTING_KEY,
-    TABLE,
     WINDOW,
     Column,
     on_cluster,
     plain_key,
-    table_name,
 )
 from nealytics.clickhouse.schema.reading import Table, window_of
 from nealytics.clickhouse.schema.retention import FOREVER, Decision, decide, for_days, ttl_expression
+from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, table_name
 from nealytics.config import ClickHouseConfig
 
 

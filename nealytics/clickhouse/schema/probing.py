@@ -17,15 +17,10 @@ from nealytics.clickhouse.schema.checks import (
     check_version,
     setting_warnings,
 )
-from nealytics.clickhouse.schema.definition import (
-    DEDUPLICATION_WINDOW_S,
-    LOCAL_TABLE,
-    REPLICATED_WINDOW_S,
-    VERSION_MIN,
-    table_name,
-)
+from nealytics.clickhouse.schema.definition import DEDUPLICATION_WINDOW_S, REPLICATED_WINDOW_S, VERSION_MIN
 from nealytics.clickhouse.schema.reading import Table, local_tables, read_table, read_version
 from nealytics.clickhouse.schema.retention import Retention, together
+from nealytics.clickhouse.sql import LOCAL_TABLE, table_name
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
 

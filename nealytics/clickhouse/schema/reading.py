@@ -6,14 +6,7 @@ from dataclasses import dataclass, field
 
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
-from nealytics.clickhouse.schema.definition import (
-    COLUMNS,
-    DEDUPLICATION_WINDOW,
-    LOCAL_TABLE,
-    REPLICATED_WINDOW,
-    TABLE,
-    WINDOW,
-)
+from nealytics.clickhouse.schema.definition import COLUMNS, DEDUPLICATION_WINDOW, REPLICATED_WINDOW, WINDOW
 from nealytics.clickhouse.schema.retention import (
     FOREVER,
     Retention,
@@ -22,7 +15,7 @@ from nealytics.clickhouse.schema.retention import (
     retention_of,
     together,
 )
-from nealytics.clickhouse.sql import quoted
+from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted
 from nealytics.config import ClickHouseConfig
 
 HOSTS_THAT_ANSWER = {"skip_unavailable_shards": 1}

@@ -6,10 +6,11 @@ Only `nealytics schema apply --shorten-retention` does that, after a person has 
 from dataclasses import dataclass
 
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.schema.definition import LOCAL_TABLE, TABLE, ddl_settings, on_cluster, table_name
+from nealytics.clickhouse.schema.definition import ddl_settings, on_cluster
 from nealytics.clickhouse.schema.planning import retention_step
 from nealytics.clickhouse.schema.reading import local_tables, read_table
 from nealytics.clickhouse.schema.retention import Retention, configured, decide, together, ttl_expression
+from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, table_name
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import NealyticsError
 

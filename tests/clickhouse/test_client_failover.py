@@ -1,4 +1,5 @@
-"""Several addresses of one shard: where a request goes, and that a batch is the same one wherever it goes."""
+"""A client with several addresses of one shard: where its requests go, and that a batch that moves stays the
+same batch."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,16 +10,16 @@ import pytest
 
 from nealytics.clickhouse import client as client_module
 from nealytics.clickhouse import schema
-from nealytics.clickhouse.addresses import COOL_DOWN_MAX_S, COOL_DOWN_S, Addresses
-from nealytics.clickhouse.client import ClickHouseClient, Endpoint, endpoint_of
+from nealytics.clickhouse.client import ClickHouseClient, Endpoint
 from nealytics.clickhouse.errors import ADDRESS_CODES, ClickHouseError, ClickHouseUnavailable, NotAReplica
-from nealytics.clickhouse.rowbinary import ROW_FORMAT
-from nealytics.config import ClickHouseConfig, Config
+from nealytics.clickhouse.failover import COOL_DOWN_MAX_S, COOL_DOWN_S
+from nealytics.clickhouse.rowbinary import ROW_FORMAT, insert_sql
+from nealytics.config import ClickHouseConfig
 from tests.commit.station import Station, clickhouse_config
 from tests.fakes.clickhouse import FakeClickHouse, error, lost_answer, proxy_error, stall
 from tests.fakes.rows import number, row
 
-SQL = schema.insert_sql("nealytics_core", ROW_FORMAT)
+SQL = insert_sql("nealytics_core", ROW_FORMAT)
 # Nothing here waits for the timeouts but what hangs on purpose: that has IMPATIENT.
 CONFIG = clickhouse_config(cluster="main", insert_timeout_s=30, connect_timeout_s=30)
 IMPATIENT = msgspec.structs.replace(CONFIG, insert_timeout_s=0.5)
@@ -46,54 +47,6 @@ async def replicas() -> AsyncIterator[Replicas]:
     replicas = Replicas()
     async with replicas.a, replicas.b:
         yield replicas
-
-
-# Where to
-
-
-def test_the_first_address_is_preferred_and_left_alone_while_it_cools_down():
-    now = 0.0
-    addresses = Addresses(("a", "b", "c"), clock=lambda: now)
-    a, b, c = addresses.all
-    assert addresses.best() is a
-    addresses.failed(a)
-    assert addresses.best() is b
-    addresses.failed(b)
-    assert addresses.best() is c
-    now = COOL_DOWN_S
-    assert addresses.best() is a
-
-
-def test_an_address_that_comes_and_goes_is_left_alone_for_longer_each_time():
-    now = 0.0
-    addresses = Addresses(("a", "b"), clock=lambda: now)
-    a, _ = addresses.all
-    pauses = []
-    for _ in range(8):
-        addresses.failed(a)
-        addresses.failed(a)  # a second request that was under way
-        pauses.append(a.until - now)
-        now = a.until
-        addresses.served(a)
-    assert pauses == [10, 20, 40, 80, 160, COOL_DOWN_MAX_S, COOL_DOWN_MAX_S, COOL_DOWN_MAX_S]
-    now += 2 * COOL_DOWN_MAX_S
-    addresses.failed(a)
-    assert a.until - now == COOL_DOWN_S, "it was well for long enough"
-
-
-def test_when_all_are_down_they_take_turns_and_the_first_that_serves_is_used():
-    now = 0.0
-    addresses = Addresses(("a", "b"), clock=lambda: now)
-    a, b = addresses.all
-    order = []
-    for _ in range(4):
-        now += 0.1
-        order.append(addresses.best())
-        addresses.failed(order[-1])
-    assert order == [a, b, a, b]
-    addresses.served(b)
-    assert addresses.best() is b
-    assert addresses.cooling() == [a]
 
 
 # A batch that moves
@@ -191,7 +144,7 @@ async def test_an_address_that_answers_only_later_is_not_used_if_its_table_is_an
         await client.insert(SQL, row(1), token="t1")
         await replicas.b.start()
         replicas.a.faults.append(lost_answer())
-        with pytest.raises(NotAReplica, match="no replica of the one at"):
+        with pytest.raises(NotAReplica, match="not a replica of the one at"):
             await client.insert(SQL, row(2), token="t2")
         assert replicas.b.inserts == []
         await client.insert(SQL, row(2), token="t2")
@@ -348,7 +301,7 @@ async def test_reads_stay_where_they_were_put(replicas: Replicas):
         fake.answers["SELECT 1"] = lambda sql: '{"data": [[1]]}'
     async with replicas.client() as client:
         a, b = client.addresses.all
-        client.read_at(b)
+        client.addresses.read_at(b)
         assert await client.query("SELECT 1") == [[1]]
         await replicas.b.stop()
         with pytest.raises(ClickHouseUnavailable):
@@ -367,20 +320,6 @@ async def test_ping_is_content_with_one(replicas: Replicas):
             await client.ping()
 
 
-# Settings
-
-
-async def test_where_there_are_replicas_an_insert_waits_for_shards_and_quorum(replicas: Replicas):
-    one_of_two = msgspec.structs.replace(CONFIG, cluster="", insert_quorum=1)
-    for config in (CONFIG, one_of_two):
-        async with replicas.client(config) as client:
-            await client.insert(SQL, row(1), token="t")
-    first, second = (insert.settings for insert in replicas.a.inserts)
-    assert first["distributed_foreground_insert"] == first["insert_deduplicate"] == "1"
-    assert (first["insert_quorum"], second["insert_quorum"]) == ("auto", "1")
-    assert first["insert_quorum_timeout"] == "24000", "before our own timeout of 30 s"
-
-
 async def test_one_address_is_sent_what_it_always_was():
     async with (
         FakeClickHouse() as fake,
@@ -389,12 +328,6 @@ async def test_one_address_is_sent_what_it_always_was():
         await client.insert(SQL, row(1), token="t")
         assert fake.commands == []
     assert not {"insert_quorum", "distributed_foreground_insert"} & fake.inserts[0].settings.keys()
-
-
-def test_the_endpoint_has_all_addresses_of_the_configuration():
-    config = Config(clickhouse=ClickHouseConfig(url="http://a,http://b", user="u"))
-    assert endpoint_of(config) == Endpoint(url="http://a", others=("http://b",), user="u")
-    assert repr(endpoint_of(config)) == "Endpoint(http://a, http://b, user='u', database='nealytics_core')"
 
 
 # The whole way
