@@ -25,14 +25,8 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from nealytics.clickhouse.endpoint import Endpoint, endpoint_of
-from nealytics.clickhouse.errors import (
-    UNKNOWN_SETTING,
-    UNKNOWN_TABLE,
-    ClickHouseError,
-    ClickHouseUnavailable,
-    NotAReplica,
-    error_of,
-)
+from nealytics.clickhouse.error_codes import UNKNOWN_SETTING, UNKNOWN_TABLE
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable, NotAReplica, error_of
 from nealytics.clickhouse.failover import IDENTITY, Address, Addresses
 from nealytics.clickhouse.settings import (
     Param,

@@ -15,7 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nealytics.clickhouse.client import ClickHouseClient, Setting
-from nealytics.clickhouse.errors import NO_SUCH_DATA_PART, TIMEOUT_EXCEEDED, ClickHouseError
+from nealytics.clickhouse.error_codes import (
+    CHECKSUM_DOESNT_MATCH,
+    NO_SUCH_DATA_PART,
+    ONLY_DAMAGE_CODES,
+    TIMEOUT_EXCEEDED,
+)
+from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.failover import Address
 from nealytics.clickhouse.schema.reading import HOSTS_THAT_ANSWER
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
@@ -23,10 +29,6 @@ from nealytics.config import ClickHouseConfig
 
 log = logging.getLogger("nealytics.clickhouse")
 
-# Codes that nothing but a damaged part has: CHECKSUM_DOESNT_MATCH, NO_FILE_IN_DATA_PART,
-# BAD_SIZE_OF_FILE_IN_DATA_PART, CORRUPTED_DATA. ClickHouse counts them, also of merges, and of a read
-# whose client has left: to say which bit has flipped, it may search for a minute.
-_COUNTED_CODES = (40, 226, 228, 246)
 # A check reads the whole table, and another table of the server may have caused it: 5 % of the time.
 REST_AFTER_CHECK = 20
 _OF_TABLE = "database = {database:String} AND table IN ({table:String}, {local:String})"
@@ -122,7 +124,7 @@ class DamageWatch:
         self._errors[address] = await self._count(address)
 
     async def _count(self, address: Address) -> int:
-        codes = ", ".join(map(str, _COUNTED_CODES))
+        codes = ", ".join(map(str, sorted(ONLY_DAMAGE_CODES)))
         sql = (
             f"SELECT sum(value) FROM system.errors WHERE code IN ({codes}) AND NOT remote FORMAT TabSeparated"
         )
@@ -237,4 +239,4 @@ def sentence(part: str, why: str) -> str:
 def damaged(parts: dict[str, str]) -> ClickHouseError:
     """The error of a read that needs one of `parts`."""
     part, why = next(iter(sorted(parts.items())))
-    return ClickHouseError(40, f"While reading part {part}: {why} (CHECKSUM_DOESNT_MATCH)")
+    return ClickHouseError(CHECKSUM_DOESNT_MATCH, f"While reading part {part}: {why} (CHECKSUM_DOESNT_MATCH)")

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse.client import ClickHouseClient, Param, Setting
 from nealytics.clickhouse.damage import damaged
+from nealytics.clickhouse.error_codes import UNKNOWN_IDENTIFIER
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.failover import Address
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
@@ -36,7 +37,6 @@ from nealytics.config import QueryConfig
 from nealytics.errors import NealyticsError
 from nealytics.queries.filters import Bind, Filter, where
 
-_UNKNOWN_IDENTIFIER = 47
 _CANARY = "nealytics_fence_canary"
 # The second is what a shard of a cluster has; the first is a Distributed table there.
 _TABLES = (TABLE, LOCAL_TABLE)
@@ -229,7 +229,7 @@ class Fence:
         try:
             await self._client.query(sql, params, settings=settings, at=address)
         except ClickHouseError as error:
-            if error.code != _UNKNOWN_IDENTIFIER:
+            if error.code != UNKNOWN_IDENTIFIER:
                 raise
         else:
             raise FenceDown(

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from nealytics.clickhouse.error_codes import MEMORY_LIMIT_EXCEEDED
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
@@ -178,7 +179,7 @@ async def _page(events: Events, params: Params) -> tuple[list[list[Any]], bool]:
         try:
             rows = await events.rows(build_sql(asked, look, most, params.bytes_max - size))
         except ClickHouseError as error:
-            if error.code != _MEMORY_LIMIT_EXCEEDED or most == 1:
+            if error.code != MEMORY_LIMIT_EXCEEDED or most == 1:
                 raise
             rows_max = most // 4 + 1
             continue
@@ -202,7 +203,6 @@ async def _page(events: Events, params: Params) -> tuple[list[list[Any]], bool]:
 # ClickHouse sorts and measures the rows of a page in memory, whatever they hold. So a large page is asked for
 # in steps, and in smaller ones if that is too much.
 _STEP_ROWS = 1_001
-_MEMORY_LIMIT_EXCEEDED = 241
 
 _SHORT = Warn(
     "truncated", "the page ends before its limit, at query.page_bytes_max; nextCursor has the rest", "limit"

@@ -11,7 +11,8 @@ import pytest
 from nealytics.clickhouse import client as client_module
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, Endpoint
-from nealytics.clickhouse.errors import ADDRESS_CODES, ClickHouseError, ClickHouseUnavailable, NotAReplica
+from nealytics.clickhouse.error_codes import ADDRESS_CODES
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable, NotAReplica
 from nealytics.clickhouse.failover import COOL_DOWN_MAX_S, COOL_DOWN_S
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, insert_sql
 from nealytics.config import ClickHouseConfig

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import random
 
-from nealytics.clickhouse import errors
 from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.error_codes import RACE_CODES
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.schema.checks import (
     check_distributed,
@@ -25,10 +25,6 @@ from nealytics.errors import ConfigError, NealyticsError
 
 log = logging.getLogger("nealytics.clickhouse")
 
-# Another worker or node is doing the same: the thing exists by now, or its metadata is locked or has changed.
-_RACE_CODES = frozenset(
-    {15, 44, errors.TABLE_ALREADY_EXISTS, errors.DATABASE_ALREADY_EXISTS, 159, 253, 473, 517, 524, 999}
-)
 _ATTEMPTS_MAX = 6
 _RETRY_DELAY_S = 0.25
 _WRITTEN_LOOK_S = 0.5
@@ -48,7 +44,7 @@ async def apply(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]
         except ClickHouseUnavailable:
             raise
         except ClickHouseError as error:
-            if error.code not in _RACE_CODES or attempt == _ATTEMPTS_MAX - 1:
+            if error.code not in RACE_CODES or attempt == _ATTEMPTS_MAX - 1:
                 raise
             log.info(
                 "schema: another worker or node changes the table (%s); checking again",
