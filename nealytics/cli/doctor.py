@@ -29,7 +29,7 @@ from nealytics.directories import make_private
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.process import open_files_problem
 from nealytics.wal import OS_FILES
-from nealytics.wal.log import FILESYSTEMS_REFUSED
+from nealytics.wal.start import FILESYSTEMS_REFUSED
 
 # A group of events is acknowledged after one fdatasync, so this is what a client waits for at least.
 FSYNC_SLOW_MS = 20.0

@@ -18,6 +18,7 @@ from nealytics.wal import cursor, segment
 from nealytics.wal.cursor import CursorState, InvalidCursor, Stored
 from nealytics.wal.files import NO_ROOM, File, Files, is_temporary, publish_chunks
 from nealytics.wal.reader import SegmentReader
+from nealytics.wal.retention import committed
 from nealytics.wal.segment import WHAT_TO_DO, Segment
 
 logger = logging.getLogger("nealytics.wal")
@@ -170,8 +171,8 @@ def release_committed(files: Files, directory: Path) -> None:
     with _errors_of_the_disk(directory):
         stored, _ = _load_cursor(files, directory)
         segments, _ = load_segments(files, directory, files.names(directory))
-        for old, following in pairwise(segments):
-            if stored is not None and following.first_lsn - 1 <= stored.state.done_lsn:
+        if stored is not None:
+            for old in committed(segments, stored.state.done_lsn):
                 files.unlink(old.path)
 
 

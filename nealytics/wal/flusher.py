@@ -1,0 +1,276 @@
+"""Appends in groups: everything that arrives while one group is written becomes the next one.
+
+One task of the event loop. It asks `Space` what to do, has a thread write and sync, then resolves the futures
+of the group.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from nealytics.errors import LogBroken, LogError, LogFull
+from nealytics.observe.metrics import Metrics
+from nealytics.wal.frame import ROW_BYTES_MAX
+from nealytics.wal.segment import Segment
+from nealytics.wal.space import BeginSegment, Delete, Refuse, Space, Write
+from nealytics.wal.state import LogState
+from nealytics.wal.writer import Append, Writer, bytes_needed
+
+T = TypeVar("T")
+
+logger = logging.getLogger("nealytics.wal")
+
+
+class _Group:
+    """Appends that share one fdatasync, and the futures of their callers."""
+
+    __slots__ = ("appends", "futures", "payload_bytes")
+
+    def __init__(self) -> None:
+        self.appends: list[Append] = []
+        self.futures: list[asyncio.Future[int]] = []
+        self.payload_bytes = 0
+
+    def fail(self, error: LogError) -> None:
+        for future in self.futures:
+            fail(future, error)
+
+
+class Flusher:
+    """Makes appended rows durable, one group at a time.
+
+    `delete`, `on_new_segment` and `on_broken` are what `Log` does about segments that go, a segment that
+    was begun, and a write or sync that failed.
+    """
+
+    def __init__(
+        self,
+        state: LogState,
+        writer: Writer,
+        space: Space,
+        metrics: Metrics,
+        clock_ms: Callable[[], int],
+        *,
+        pending_bytes_max: int,
+        idle_s: float,
+        delete: Callable[[list[Segment]], Awaitable[None]],
+        on_new_segment: Callable[[], Awaitable[None]],
+        on_broken: Callable[[LogBroken], None],
+    ) -> None:
+        self._state = state
+        self._writer = writer
+        self._space = space
+        self._metrics = metrics
+        self._clock_ms = clock_ms
+        self._pending_bytes_max = pending_bytes_max
+        self._idle_s = idle_s
+        self._delete = delete
+        self._on_new_segment = on_new_segment
+        self._on_broken = on_broken
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "wal-write")
+        self._pending = _Group()
+        self._wake: asyncio.Future[None] | None = None
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._task = self._loop.create_task(self._run(), name="wal flusher")
+
+    def append(self, rows: Sequence[bytes], row_format: int) -> asyncio.Future[int]:
+        """As `Log.append`."""
+        future = self._loop.create_future()
+        # 2 µs per call with one row: that is the whole cost of an event in the loop until its group is done.
+        payload_bytes = len(rows[0]) if len(rows) == 1 else sum(map(len, rows))
+        pending = self._pending
+        if (refusal := self._state.refusal()) is not None:
+            fail(future, refusal)
+            return future
+        if payload_bytes + pending.payload_bytes > self._pending_bytes_max and pending.futures:
+            fail(
+                future,
+                LogFull(f"wal: {pending.payload_bytes} bytes are queued to be written; retry later"),
+            )
+            return future
+        if payload_bytes > ROW_BYTES_MAX and max(map(len, rows)) > ROW_BYTES_MAX:
+            raise ValueError(f"a row has more than {ROW_BYTES_MAX} bytes")
+        if not rows:
+            raise ValueError("no rows to append")
+        pending.appends.append(Append(rows, row_format, payload_bytes))
+        pending.futures.append(future)
+        pending.payload_bytes += payload_bytes
+        if self._wake is not None:
+            self._wake_up()
+        return future
+
+    async def wait_for(self, lsn: int) -> None:
+        """As `Log.wait_for`."""
+        if self._state.durable_lsn >= lsn:
+            return
+        if (refusal := self._state.refusal()) is not None:
+            raise refusal
+        future: asyncio.Future[None] = self._loop.create_future()
+        # Cancelled waiters are removed here: the committer waits with a timeout several times a second.
+        self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
+        self._waiters.append((lsn, future))
+        await future
+
+    async def finish(self) -> None:
+        """Returns when nothing is pending any more, after `state.closed` was set."""
+        self._wake_up()
+        await self._task
+
+    async def close(self) -> None:
+        """To be called after `finish`. Fails the waiters: no further row becomes durable."""
+        if (refusal := self._state.refusal()) is not None:
+            for _, future in self._waiters:
+                fail(future, refusal)
+        await self._loop.run_in_executor(None, self._thread.shutdown)
+        self._writer.close()
+
+    def fail(self, error: LogBroken) -> None:
+        """The log is broken: fails everything that waits, and ends the task."""
+        self._pending.fail(error)
+        self._pending = _Group()
+        for _, future in self._waiters:
+            fail(future, error)
+        self._waiters = []
+        self._wake_up()
+
+    async def _run(self) -> None:
+        state = self._state
+        unmarked = False
+        group = _Group()
+        try:
+            while state.broken is None:
+                if self._pending.futures:
+                    group, self._pending = self._pending, _Group()
+                    unmarked = await self._flush(group) or unmarked
+                    continue
+                if not state.closed:
+                    await self._sleep(self._idle_s if unmarked else None)
+                if unmarked and not self._pending.futures and state.broken is None:
+                    unmarked = False
+                    await self._mark()
+                elif state.closed and not self._pending.futures:
+                    return
+        except LogBroken as error:
+            group.fail(error)
+            self._on_broken(error)
+        except Exception as error:
+            # Whatever it is, the group's fate is unknown and nobody else would tell its waiters.
+            logger.exception("wal: %s: the flusher failed", state.directory)
+            broken = LogBroken(f"wal: {state.directory}: the flusher failed: {error!r}; restart to recover")
+            group.fail(broken)
+            self._on_broken(broken)
+
+    async def _flush(self, group: _Group) -> bool:
+        """Makes a group durable and resolves its futures; False if there was no room."""
+        needed = bytes_needed(group.appends)
+        active = self._writer.active
+        try:
+            await self._make_room(needed)
+            try:
+                await self._write(group)
+            except LogFull:
+                if not (committed := self._state.committed()):
+                    raise
+                await self._delete(committed)
+                await self._write(group)
+        except LogFull as error:
+            self._space.refused(needed)
+            group.fail(error)
+            return False
+        self._space.written()
+        if self._writer.active is not active:
+            await self._on_new_segment()
+        return True
+
+    async def _make_room(self, needed: int) -> None:
+        """Raises `LogFull` if `needed` bytes do not fit, even without committed segments."""
+        while True:
+            match self._space.next_step(needed):
+                case Write():
+                    return
+                case BeginSegment():
+                    await self._in_thread(lambda: self._writer.rotate(self._state.cursor_lsn))
+                case Delete(segments):
+                    await self._delete(segments)
+                case Refuse(reason):
+                    raise LogFull(reason)
+
+    async def _write(self, group: _Group) -> None:
+        state = self._state
+        cursor_lsn, before_lsn = state.cursor_lsn, state.durable_lsn
+        state.appended_lsn = before_lsn + sum(len(append.rows) for append in group.appends)
+        appended_ms = self._clock_ms()
+        try:
+            written = await self._in_thread(lambda: self._writer.write(group.appends, cursor_lsn))
+        except LogFull:
+            state.appended_lsn = before_lsn
+            self._space.disk_was_full()
+            raise
+        assert written.last_lsn == state.appended_lsn
+        state.durable_lsn = written.last_lsn
+        state.check()
+        if state.cursor_lsn == before_lsn:
+            state.oldest_waiting_ms = appended_ms
+        # At once, so that the gauge never says "drained" with an acknowledged event in the log. The server
+        # sets it to `waiting` every second, which is what brings it down.
+        self._metrics.queue_depth.add(state.durable_lsn - before_lsn)
+        lsn = before_lsn
+        for future, append in zip(group.futures, group.appends, strict=True):
+            lsn += len(append.rows)
+            if not future.done():
+                future.set_result(lsn)
+        if self._waiters:
+            self._wake_waiters()
+        self._metrics.fsync_seconds.observe(written.sync_seconds)
+        self._metrics.group_events.observe(lsn - before_lsn)
+
+    async def _mark(self) -> None:
+        try:
+            await self._in_thread(self._writer.mark)
+        except LogFull:
+            pass  # until the next group, damage to the last one looks like an unfinished write
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._loop.run_in_executor(self._thread, work)
+        finally:
+            self._state.began(self._writer.active)
+
+    async def _sleep(self, timeout_s: float | None) -> None:
+        wake = self._wake = self._loop.create_future()
+        timer = self._loop.call_later(timeout_s, self._wake_up) if timeout_s is not None else None
+        await wake
+        if timer is not None:
+            timer.cancel()
+
+    def _wake_up(self) -> None:
+        if self._wake is not None:
+            self._wake.set_result(None)
+            self._wake = None
+
+    def _wake_waiters(self) -> None:
+        waiting = []
+        for lsn, future in self._waiters:
+            if future.done():
+                continue  # cancelled
+            if lsn > self._state.durable_lsn:
+                waiting.append((lsn, future))
+            else:
+                future.set_result(None)
+        self._waiters = waiting
+
+
+def fail(future: "asyncio.Future[T]", error: LogError) -> None:
+    if not future.done():
+        # One error each: an exception that many tasks raise would collect all of their tracebacks.
+        future.set_exception(type(error)(*error.args))
+        retrieve(future)
+
+
+def retrieve(future: "asyncio.Future[T]") -> None:
+    """Marks a failure as seen, so that asyncio does not warn about one whose caller has left."""
+    if not future.cancelled():
+        future.exception()
