@@ -2,19 +2,17 @@
 
     log ──read──▶ batch ──store intent──▶ insert, with retries ──▶ acknowledged ──store cursor──▶ log
 
-This module reads the log, stores the cursor and writes the dead letter. `plan` decides which rows are next
-and what a refusal means, `gather` when waiting rows are due, `sender` sends one batch. The bytes belong to
-`wal`, the request to `clickhouse.client`. `problem` says why nothing moves.
+This module does what `plan` decides: it reads the log, stores the cursor and writes the dead letter.
 
 What it promises
   - A range of rows is durable in the cursor (an *intent*) before its first attempt, and every attempt
     sends it as it was stored: same rows, same bytes, same token, same settings, also after a crash and
     under another configuration. So ClickHouse's deduplication recognises a batch whose answer was lost.
-    ClickHouse may know the token and have lost the rows in a crash, so after a retry the table is asked
-    whether it has them (`delivery`).
+    ClickHouse may know the token and have lost the rows in a crash, so a retry is verified against the
+    table (`delivery`).
   - No row is skipped. A row leaves the log's `outstanding` ranges only after ClickHouse answered that it
     has it, or after its file in the dead letter is durable.
-  - Cancelling `run` at any point leaves the log in a state from which another committer goes on.
+  - Cancelling `run` at any point leaves the log in a state from which another committer can continue.
   - At most one batch is in memory.
 
 The same write of the cursor acknowledges the previous batch and stores the intent of the next one, if rows
@@ -22,25 +20,27 @@ are waiting. While every row is refused the cursor, written whole each time with
 grows at the pace of the backoff only.
 
 Damage in the log (`LogDamaged`, which includes a disk that cannot be read) stops reading there until a
-person repairs it. Ingest goes on, since what it appends is whole. The read is retried slowly: a bad cable or
-memory chip may give the right bytes, which carry a checksum, the next time. After a *full* disk the write is
-retried. A broken log ends `run`: the process must restart.
+person repairs it. Ingest continues, because new rows are not affected. The read is retried slowly: a bad
+cable or memory chip may deliver the right bytes, which have a checksum, the next time. After a *full* disk
+the write is retried. A broken log ends `run`: the process must restart.
 """
 
 import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
-from nealytics.commit.backoff import next_delay_ms
+from nealytics.commit.backoff import Backoff
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
 from nealytics.commit.gather import Gathering, rows_within_partitions
+from nealytics.commit.persist import Persistence
 from nealytics.commit.plan import Keep, MoveToDeadLetter, Pause, Plan, Send, SendNew, Split, Wait
 from nealytics.commit.problem import Problem
+from nealytics.commit.progress import Progress
 from nealytics.commit.sender import Sender
 from nealytics.config import CommitConfig
 from nealytics.errors import LogBroken, LogDamaged, LogFull
@@ -50,11 +50,9 @@ from nealytics.wal import CursorState, Log, Range, Rows
 if TYPE_CHECKING:
     from nealytics.observe.otlp import Tracing
 
-T = TypeVar("T")
-
 log = logging.getLogger("nealytics.commit")
 
-# More than any intent has: a batch holds one row at least, however long that is.
+# More than any intent has: a batch has at least one row, and a row may have any length.
 _INTENT_BYTES_MAX = 2**40
 
 
@@ -78,9 +76,12 @@ class Committer:
         self._dead_letter = dead_letter
         self._config = config
         self._metrics = metrics
-        self._random = random
         self._clock_ms = clock_ms
         self._problem = Problem()
+        self._backoff = Backoff(config.backoff_max_ms, random)
+        self._persistence = Persistence(log, self._problem, self._backoff)
+        # Notified whenever rows are acknowledged or become suspects, or the cursor is stored.
+        self._progress = Progress()
         self._gathering = Gathering(log, config, clock_ms=clock_ms)
         self._plan = Plan(log.cursor, rows_max=self._gathering.rows_max)
         self._sender = Sender(
@@ -91,11 +92,8 @@ class Committer:
             problem=self._problem,
             metrics=metrics,
             tracing=tracing,
-            random=random,
+            backoff=self._backoff,
         )
-        # Set, and replaced by a new one, whenever rows are acknowledged or become suspects, or the cursor is
-        # stored.
-        self._moved = asyncio.Event()
 
     @property
     def problem(self) -> str | None:
@@ -105,7 +103,7 @@ class Committer:
     async def run(self) -> None:
         """Commits for ever. Cancel it to stop: a batch in flight is abandoned, its intent is durable.
 
-        Returns if the log is broken. Whoever opened the log is notified by it, and must end the process.
+        Returns if the log is broken. The log notifies its owner, which must end the process.
         """
         try:
             while True:
@@ -120,22 +118,25 @@ class Committer:
 
     async def wait_committed(self, first_lsn: int, last_lsn: int, timeout_s: float) -> bool:
         """True once ClickHouse has the rows; False after `timeout_s`, or if one went to the dead letter."""
-        done = await self._until(lambda: self._plan.is_acknowledged(first_lsn, last_lsn), timeout_s)
+        done = await self._progress.until(lambda: self._plan.is_acknowledged(first_lsn, last_lsn), timeout_s)
         return done and not self._plan.was_dead_lettered(first_lsn, last_lsn)
 
     async def drain(self, timeout_s: float) -> bool:
-        """For a graceful stop, after the last append and while `run` goes on: True once every durable row is
-        acknowledged and the log's cursor says so.
+        """For a graceful stop, after the last append and while `run` is running: True once every durable row
+        is acknowledged and the log's cursor says so.
 
-        False after `timeout_s`, or earlier if all that is left are suspects, about which only later events
-        could decide.
+        False after `timeout_s`, or earlier if only suspects are left, about which only later events could
+        decide.
         """
+        log, plan = self._log, self._plan
         self.flush_soon()
-        last_lsn = self._log.durable_lsn
-        await self._until(
-            lambda: self._log.cursor_lsn >= last_lsn or self._has_only_suspects_up_to(last_lsn), timeout_s
-        )
-        return self._log.cursor_lsn >= last_lsn
+        last_lsn = log.durable_lsn
+
+        def has_only_suspects() -> bool:
+            return plan.state == log.cursor and plan.has_only_suspects_up_to(last_lsn)
+
+        await self._progress.until(lambda: log.cursor_lsn >= last_lsn or has_only_suspects(), timeout_s)
+        return log.cursor_lsn >= last_lsn
 
     # What to send
 
@@ -148,10 +149,10 @@ class Committer:
                     return await self._new_batch()
                 case Pause(number):
                     await self._store(self._plan.state)
-                    await asyncio.sleep(self._pause_s(number))
+                    await asyncio.sleep(self._backoff.pause_s(number))
                 case Wait(suspect, number):
                     await self._store(self._plan.state)
-                    timeout_s = None if suspect is None else self._pause_s(number)
+                    timeout_s = None if suspect is None else self._backoff.pause_s(number)
                     is_due = await self._gathering.wait_until_due(self._plan.state, timeout_s)
                     if not is_due and suspect is not None:
                         return await self._outstanding(suspect)
@@ -177,7 +178,7 @@ class Committer:
             try:
                 rows = await self._log.read(first, rows_max=rows_max, bytes_max=bytes_max)
                 if rows.count < rows_min:
-                    # Sent in part, it would be another batch, next to what an earlier try may have stored.
+                    # A part of it would be another batch, beside what an earlier attempt may have stored.
                     raise LogDamaged(f"commit: {rows_min} rows from {first} on read back as {rows!r}")
             except LogDamaged as error:
                 failed = True
@@ -189,13 +190,13 @@ class Committer:
                     self._problem.clear(self._log.waiting)
                 return rows
 
-    # What becomes of it
+    # What follows from the answer
 
     async def _commit(self, rows: Rows) -> None:
         whole = Range(rows.first_lsn, rows.last_lsn)
 
         def begin() -> bool:
-            # Rows that the cursor has lost, after damage to it, may have been sent under any range.
+            # After the cursor was lost, these rows may have been sent in any range.
             return self._plan.begin(whole) or whole.first <= self._log.forgotten_lsn
 
         error = await self._sender.send(rows, begin)
@@ -207,7 +208,7 @@ class Committer:
         self._metrics.batches_committed.add()
         self._metrics.events_committed.add(rows.count)
         self._plan.accepted(whole)
-        self._notify()
+        self._progress.notify()
 
     async def _refused(self, whole: Range, rows: Rows, error: ClickHouseError) -> None:
         match self._plan.refused(whole):
@@ -230,7 +231,7 @@ class Committer:
                         whole.first,
                         error,
                     )
-                self._notify()
+                self._progress.notify()
         if self._plan.refuses_all(self._config.retries_before_alert):
             self._problem.report(
                 f"clickhouse refuses every row (code {error.code} {error.name}): {error.message}; "
@@ -243,7 +244,7 @@ class Committer:
             str(self._log.log_id), row.first, rows.row_format, rows.payload, error, self._clock_ms()
         )
         # Also retried after a failed sync: it is a new file each time, and the row is still in the log.
-        path = await self._persist(
+        path = await self._persistence.until_stored(
             lambda: asyncio.to_thread(self._dead_letter.put, dead), (LogFull, LogBroken, OSError)
         )
         log.error(
@@ -258,49 +259,11 @@ class Committer:
         )
         self._metrics.dead_letter_events.add()
         self._plan.dead_lettered(row)
-        self._notify()
-
-    # State on disk, and whoever waits for it
+        self._progress.notify()
 
     async def _store(self, state: CursorState) -> None:
         """Makes `state` the durable one, and then the plan's."""
         if state != self._log.cursor:
-            await self._persist(lambda: self._log.store_cursor(state), (LogFull,))
+            await self._persistence.until_stored(lambda: self._log.store_cursor(state), (LogFull,))
         self._plan.state = state
-        self._notify()
-
-    async def _persist(self, write: Callable[[], Awaitable[T]], may_pass: tuple[type[Exception], ...]) -> T:
-        """What `write` returns, once the disk takes it."""
-        failures = 0
-        while True:
-            try:
-                result = await write()
-            except may_pass as error:
-                failures += 1
-                self._problem.report(
-                    f"the disk cannot store the state of the batch, so nothing more is sent: {error}"
-                )
-                await asyncio.sleep(self._pause_s(failures))
-            else:
-                if failures:
-                    self._problem.clear(self._log.waiting)
-                return result
-
-    def _pause_s(self, count: int) -> float:
-        return next_delay_ms(count, self._config.backoff_max_ms, self._random) / 1000
-
-    def _has_only_suspects_up_to(self, last_lsn: int) -> bool:
-        return self._plan.state == self._log.cursor and self._plan.has_only_suspects_up_to(last_lsn)
-
-    def _notify(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
-
-    async def _until(self, done: Callable[[], bool], timeout_s: float) -> bool:
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not done():
-                    await self._moved.wait()
-        except TimeoutError:
-            pass
-        return done()
+        self._progress.notify()

@@ -1,8 +1,7 @@
 """One batch to ClickHouse: retried until ClickHouse has it or refuses its content.
 
-Every error that may pass, which is all but a short list of codes, is retried for ever with full-jitter
-backoff. After `retries_before_alert` failures it is a `Problem`: a critical line in the log, and `/ready` is
-503.
+Every error except a short list of codes is retried for ever, with full-jitter backoff. After
+`retries_before_alert` failures it is a `Problem`: a critical line in the log, and `/ready` is 503.
 """
 
 import asyncio
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
-from nealytics.commit.backoff import next_delay_ms
+from nealytics.commit.backoff import Backoff
 from nealytics.commit.delivery import Unconfirmed, deliver, insert_token
 from nealytics.commit.problem import Problem
 from nealytics.config import CommitConfig
@@ -42,7 +41,7 @@ class Sender:
         problem: Problem,
         metrics: Metrics,
         tracing: "Tracing | None",
-        random: Callable[[], float],
+        backoff: Backoff,
     ) -> None:
         self._client = client
         self._database = database
@@ -51,7 +50,7 @@ class Sender:
         self._problem = problem
         self._metrics = metrics
         self._tracing = tracing
-        self._random = random
+        self._backoff = backoff
 
     async def send(self, rows: Rows, begin: Callable[[], bool]) -> ClickHouseError | None:
         """Returns None once ClickHouse has `rows`, or the error that says that their content is bad.
@@ -98,22 +97,22 @@ class Sender:
                     return error
                 failure = error
             except Exception as error:
-                # Whatever it is, the rows are safe in the log: report it and retry.
+                # Any other error: the rows are safe in the log, so report it and retry.
                 log.exception("commit: batch %d-%d: unexpected error", rows.first_lsn, rows.last_lsn)
                 otel.record(error)
                 failure = error
             failures += 1
             self._metrics.insert_retries.add()
             self._report(rows, failures, failure)
-            await asyncio.sleep(next_delay_ms(failures, self._config.backoff_max_ms, self._random) / 1000)
+            await asyncio.sleep(self._backoff.pause_s(failures))
         self._metrics.write_seconds.observe(time.monotonic() - started)
         return None
 
     def _report(self, rows: Rows, failures: int, failure: Exception) -> None:
         if failures >= self._config.retries_before_alert:
             self._problem.report(
-                f"batch {rows.first_lsn}-{rows.last_lsn} was not taken in {failures} tries: {failure}; "
-                "events are safe in the log and are sent as soon as clickhouse takes them"
+                f"batch {rows.first_lsn}-{rows.last_lsn} was not accepted in {failures} attempts: {failure}; "
+                "events are safe in the log and are sent as soon as clickhouse accepts them"
             )
         else:
             log.warning(
