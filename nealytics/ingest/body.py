@@ -10,6 +10,7 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from nealytics.config import IngestConfig, ServerConfig
 from nealytics.errors import Refused
+from nealytics.ingest.connection import connection_of
 from nealytics.ingest.decompression import check_encoding, decompress, too_large
 from nealytics.ingest.slices import Slices
 from nealytics.pace import Pace
@@ -67,8 +68,9 @@ class BodyReader:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # it was not a part of the answer
         now = asyncio.get_running_loop().time
-        # The head has used up some of the request's time; http.connections knows how much.
-        end = now() + self._request_s - getattr(request.protocol, "head_s", 0.0)
+        connection = connection_of(request)
+        # The head has used up some of the request's time.
+        end = now() + self._request_s - (connection.head_s if connection is not None else 0.0)
         content = request.content
         # Gathered, because a client may send single bytes; in pieces, because a large body would be copied.
         read_bytes = _PIECE_BYTES if request.content_length is not None else _CHUNKED_READ_BYTES

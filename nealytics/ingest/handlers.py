@@ -21,6 +21,7 @@ from nealytics.errors import Refused
 from nealytics.event import InvalidEvent
 from nealytics.ingest.admission import Admission, NotAdmitted, encode_rows
 from nealytics.ingest.body import BodyReader
+from nealytics.ingest.connection import when_lost
 from nealytics.ingest.parser import (
     SLICE_BYTES,
     Parsed,
@@ -234,8 +235,8 @@ class Ingest:
         return _Bill(self._limiter, request, grant, self._address_rate, network)
 
     async def _body(self, request: web.Request, bill: "_Bill") -> bytes:
-        if (turn := bill.take()) is not None:
-            await _wait_turn(request, turn)
+        if (slot := bill.take()) is not None:
+            await _wait_for(request, slot)
         encoding = self._bodies.check_head(request)
         body = await self._bodies.receive(request)
         if encoding or len(body) > SLICE_BYTES:
@@ -349,8 +350,8 @@ class _Bill:
     async def _pay(self, permits: int) -> None:
         """Returns when the request has paid this many in all. Raises `Refused` (429)."""
         while self._paid < permits:
-            if (turn := self.take()) is not None:
-                await _wait_turn(self._request, turn)
+            if (slot := self.take()) is not None:
+                await _wait_for(self._request, slot)
 
 
 def _encoding(steps: Steps, parsed: Parsed, received_ms: int, rows: list[bytes]) -> Iterator[int]:
@@ -367,21 +368,15 @@ def _key_in_query(request: web.BaseRequest) -> str:
     return query.get("k") or query.get("K", "")
 
 
-async def _wait_turn(request: web.BaseRequest, turn: asyncio.Future[None]) -> None:
-    """Waits in the queue of the rate limit, and leaves it when the client hangs up."""
+async def _wait_for(request: web.BaseRequest, slot: asyncio.Future[None]) -> None:
+    """Waits in the queue of the rate limit, and leaves it when the client disconnects."""
 
     def leave() -> None:
-        if not turn.done():
-            turn.set_exception(ConnectionResetError("the client has left the queue"))
+        if not slot.done():
+            slot.set_exception(ConnectionResetError("the client has left the queue"))
 
-    connection = request.protocol
-    if request.transport is None:
-        leave()
-    connection.on_lost = leave  # type: ignore[attr-defined]  # http.connections.Connection has it
-    try:
-        await turn
-    finally:
-        connection.on_lost = None  # type: ignore[attr-defined]
+    with when_lost(request, leave):
+        await slot
 
 
 def uncancel() -> None:
