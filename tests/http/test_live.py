@@ -25,6 +25,7 @@ from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.config import AuthConfig, QueryConfig
 from nealytics.event import Event
 from nealytics.http import live as http_live
+from nealytics.http import live_stream
 from nealytics.observe import request_id
 from nealytics.queries import live
 from tests.engine import RunningEngine
@@ -397,7 +398,7 @@ class TestOnTheEngine:
     async def test_a_client_that_does_not_read_is_cut_off_and_resumes_without_loss(
         self, quick: Reader, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(http_live, "BACKLOG_BYTES_MAX", 500_000)
+        monkeypatch.setattr(live_stream, "BACKLOG_BYTES_MAX", 500_000)
         host, port = quick.url.removeprefix("http://").split(":")
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
