@@ -26,7 +26,7 @@ from nealytics.auth.api_keys import ApiKeys
 from nealytics.client_address import ClientAddresses
 from nealytics.config import Config
 from nealytics.errors import Refused, stopping
-from nealytics.http.connections import DIRECT_POSTS, HttpServer
+from nealytics.http.listener import DIRECT_POSTS, HttpServer
 from nealytics.http.responses import (
     ANSWER_HEADERS,
     ReadyAnswer,
