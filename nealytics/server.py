@@ -42,7 +42,7 @@ from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.streams import add_stream_routes
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.takeover import take_over
-from nealytics.observe import otel
+from nealytics.observe import otel_signals
 from nealytics.observe.metrics import Metrics
 from nealytics.process import READY, beat
 from nealytics.shared import NodeMemory
@@ -147,7 +147,8 @@ class Worker:
         self._memory = memory
         self._parent = parent
         self._metrics = Metrics(memory)
-        self._tracing = otel.start_tracing(self._metrics, port=listener.getsockname()[1], worker=index)
+        port = listener.getsockname()[1]
+        self._tracing = otel_signals.start_tracing(self._metrics, port=port, worker=index)
         # Two, so that slow reads take no connection from the inserts.
         self._client = ClickHouseClient(endpoint_of(config), config.clickhouse)
         self._read_client = ClickHouseClient(endpoint_of(config), config.clickhouse)

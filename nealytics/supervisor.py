@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from nealytics import __version__, notify
 from nealytics.config import Config, config_to_json, split_listen
 from nealytics.errors import ConfigError
-from nealytics.observe import otel
+from nealytics.observe import otel_signals
 from nealytics.process import (
     EXIT_UNUSABLE,
     HEARTBEAT_S,
@@ -114,7 +114,7 @@ class Supervisor:
         for keeper in keepers.values():
             keeper.add_done_callback(self._on_keeper_end)
         announcer = asyncio.create_task(self._announce(workers))
-        metrics = otel.start_metrics(memory, port=port)
+        metrics = otel_signals.start_metrics(memory, port=port)
         try:
             await self._stopping.wait()
             notify.notify("STOPPING=1")

@@ -30,7 +30,6 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
@@ -45,10 +44,8 @@ from nealytics.commit.sender import Sender
 from nealytics.config import CommitConfig
 from nealytics.errors import LogBroken, LogDamaged, LogFull
 from nealytics.observe.metrics import Metrics
+from nealytics.observe.otel import Tracing
 from nealytics.wal import CursorState, Log, Range, Rows
-
-if TYPE_CHECKING:
-    from nealytics.observe.otlp import Tracing
 
 log = logging.getLogger("nealytics.commit")
 
@@ -68,7 +65,7 @@ class Committer:
         *,
         database: str,
         metrics: Metrics,
-        tracing: "Tracing | None" = None,
+        tracing: Tracing | None = None,
         random: Callable[[], float] = random.random,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
@@ -20,10 +19,8 @@ from nealytics.config import CommitConfig
 from nealytics.errors import NealyticsError
 from nealytics.observe import otel
 from nealytics.observe.metrics import Metrics
+from nealytics.observe.otel import Tracing
 from nealytics.wal import Rows
-
-if TYPE_CHECKING:
-    from nealytics.observe.otlp import Tracing
 
 log = logging.getLogger("nealytics.commit")
 
@@ -40,7 +37,7 @@ class Sender:
         log_id: str,
         problem: Problem,
         metrics: Metrics,
-        tracing: "Tracing | None",
+        tracing: Tracing | None,
         backoff: Backoff,
     ) -> None:
         self._client = client

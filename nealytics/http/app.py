@@ -17,7 +17,6 @@ import re
 import time
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -41,10 +40,8 @@ from nealytics.ingest.handlers import Commits, Ingest, expect, uncancel
 from nealytics.ingest.ratelimit import AddressRate, RateLimiter
 from nealytics.observe import otel, request_id
 from nealytics.observe.metrics import Metrics
+from nealytics.observe.otel import Tracing
 from nealytics.shared import NodeMemory
-
-if TYPE_CHECKING:
-    from nealytics.observe.otlp import Tracing
 
 __all__ = ["HttpServer", "build_app"]
 
@@ -61,7 +58,7 @@ def build_app(
     committer: Commits,
     memory: NodeMemory,
     metrics: Metrics,
-    tracing: "Tracing | None" = None,
+    tracing: Tracing | None = None,
 ) -> web.Application:
     addresses = ClientAddresses(config.server.trusted_proxies, config.server.forwarded_header)
     answer = answering(Cors(config.server.cors_allowed_origins), addresses)

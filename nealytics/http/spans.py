@@ -5,17 +5,14 @@ for hours, and a span is sent when it ends. Nor have the routes that only tell a
 """
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK
 from nealytics.observe import otel, request_id
+from nealytics.observe.otel import Tracing
 from nealytics.queries import ENDPOINTS, export
-
-if TYPE_CHECKING:
-    from nealytics.observe.otlp import Tracing
 
 # The names of the C# engine's queries that are not the endpoint's own.
 _QUERIES = {
@@ -33,7 +30,7 @@ READS = {
 INGEST = {TRACK: "IngestHttpRequest", BATCH: "IngestHttpRequest", BEACON: "BeaconIngest"}
 
 
-def traced(answer: Middleware, tracing: "Tracing") -> Middleware:
+def traced(answer: Middleware, tracing: Tracing) -> Middleware:
     """`answer`, which serves any request, within a span where one is due."""
     begin = tracing.begin
 

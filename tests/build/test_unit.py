@@ -17,7 +17,7 @@ import pytest
 from nealytics.cli import COMMANDS
 from nealytics.clickhouse.embedded import socket_path
 from nealytics.config import Config
-from nealytics.observe import otel
+from nealytics.observe.otel_settings import STOP_S
 from nealytics.supervisor import ENGINE_STOP_TIMEOUT_S
 from tests.build import confine
 from tests.e2e.node import Node, program, token
@@ -86,7 +86,7 @@ def test_it_starts_a_command_that_exists():
 
 def test_a_stop_is_given_the_time_that_it_may_take():
     """Workers: the drain, 5 s beyond it, and 5 s after SIGKILL; OTLP; the engine, and 5 s again."""
-    longest_s = Config().server.shutdown_timeout_s + 5 + 5 + otel.STOP_S + ENGINE_STOP_TIMEOUT_S + 5
+    longest_s = Config().server.shutdown_timeout_s + 5 + 5 + STOP_S + ENGINE_STOP_TIMEOUT_S + 5
     assert longest_s < seconds(confine.settings(UNIT)["TimeoutStopSec"][-1])
 
 

@@ -21,7 +21,9 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.observe import otel, otlp
 from nealytics.observe.log import JsonFormatter
 from nealytics.observe.metrics import SPECS, Metrics
-from nealytics.observe.otel import Receiver
+from nealytics.observe.otel_settings import Receiver
+from nealytics.observe.otlp_delivery import resource
+from nealytics.observe.otlp_metrics import MetricsExport
 from nealytics.shared import NodeMemory
 from tests.commit.station import Station
 from tests.e2e.node import free_port
@@ -57,7 +59,7 @@ def tracing_to(
 ) -> Iterator[otlp.Tracing]:
     """At its end everything has been sent, if the receiver takes it."""
     where = to(f"{url}/v1/traces", queue_max=queue_max, timeout_s=timeout_s)
-    tracing = otlp.Tracing(where, otlp.resource(5000, 1), metrics or Metrics.private())
+    tracing = otlp.Tracing(where, resource(5000, 1), metrics or Metrics.private())
     try:
         yield tracing
     finally:
@@ -284,7 +286,7 @@ def test_headers_and_compression_are_those_of_the_environment(
 def test_the_resource_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,deployment.environment=prod")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
-    attributes = otlp.resource(5000).attributes
+    attributes = resource(5000).attributes
     assert attributes["service.name"] == "shop"
     assert attributes["deployment.environment"] == "prod"
 
@@ -376,7 +378,7 @@ def test_no_log_line_has_a_password_or_a_key_of_the_endpoint(
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
     metrics = Metrics.private()
     where = to(endpoint.format(port=free_port(), long="a" * 64 + ".example"), timeout_s=0.2)
-    tracing = otlp.Tracing(where, otlp.resource(1), metrics)
+    tracing = otlp.Tracing(where, resource(1), metrics)
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, "opentelemetry.exporter")
     caplog.set_level(logging.DEBUG, "opentelemetry.sdk._shared_internal")
@@ -396,7 +398,7 @@ def test_no_line_of_the_connection_has_the_key_of_the_endpoint(
     caplog.set_level(logging.DEBUG)
     receiver.answers = 404  # it does not know such a path
     where = to(f"{receiver.url}/v1/traces?key=secret-word")
-    tracing = otlp.Tracing(where, otlp.resource(1), Metrics.private())
+    tracing = otlp.Tracing(where, resource(1), Metrics.private())
     finish_spans(tracing, 1)
     tracing.stop()
     assert receiver.requests == 1
@@ -468,8 +470,8 @@ def test_a_stop_does_not_wait_for_a_receiver(receiver: FakeReceiver, how: str):
     else:
         receiver.answers = 503
     metrics = Metrics.private()
-    tracing = otlp.Tracing(to(f"{url}/v1/traces", timeout_s=60.0), otlp.resource(1), metrics)
-    export = otlp.MetricsExport(to(f"{url}/v1/metrics", timeout_s=60.0), otlp.resource(1), metrics)
+    tracing = otlp.Tracing(to(f"{url}/v1/traces", timeout_s=60.0), resource(1), metrics)
+    export = MetricsExport(to(f"{url}/v1/metrics", timeout_s=60.0), resource(1), metrics)
     finish_spans(tracing, 10)
     started = time.monotonic()
     tracing.stop(0.3)
@@ -520,7 +522,7 @@ def test_an_export_says_what_the_metrics_say(receiver: FakeReceiver):
         second.write_seconds.observe(seconds)
     before_ns = time.time_ns()
     where = to(f"{receiver.url}/v1/metrics")
-    otlp.MetricsExport(where, otlp.resource(5000), Metrics(memory)).stop()
+    MetricsExport(where, resource(5000), Metrics(memory)).stop()
     [export] = receiver.exports
     assert export.scope == "Nealytics.Engine.Metrics"
     assert "nealytics.worker" not in export.resource
@@ -552,7 +554,7 @@ def test_exports_go_on_after_a_receiver_was_away(caplog: pytest.LogCaptureFixtur
     metrics = Metrics.private()
     receiver.answers = 500
     where = to(f"{receiver.url}/v1/metrics", interval_s=0.02)
-    export = otlp.MetricsExport(where, otlp.resource(1), metrics)
+    export = MetricsExport(where, resource(1), metrics)
     until(lambda: receiver.requests >= 3)
     metrics.events_ingested.add(9)
     receiver.answers = 200
@@ -572,7 +574,7 @@ def test_the_port_of_grpc_is_recognised_in_a_failure(
     metrics = Metrics.private()
     # Nobody listens there in a test.
     where = to("http://127.0.0.1:4317/v1/traces", timeout_s=0.2, queue_max=10)
-    tracing = otlp.Tracing(where, otlp.resource(1), metrics)
+    tracing = otlp.Tracing(where, resource(1), metrics)
     finish_spans(tracing, 1)
     until(lambda: metrics.value(LOST) == 1)
     until(lambda: caplog.messages)

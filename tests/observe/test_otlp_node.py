@@ -264,11 +264,11 @@ def test_no_module_of_it_is_imported_by_what_a_node_imports():
     code = """
 import sys
 import nealytics.cli, nealytics.server, nealytics.supervisor
-from nealytics.observe import otel
+from nealytics.observe.otel_signals import start_metrics, start_tracing
 from nealytics.observe.metrics import Metrics
 from nealytics.shared import NodeMemory
-assert otel.start_tracing(Metrics.private(), port=1, worker=0) is None
-assert otel.start_metrics(NodeMemory.create(1, 1), port=1) is None
+assert start_tracing(Metrics.private(), port=1, worker=0) is None
+assert start_metrics(NodeMemory.create(1, 1), port=1) is None
 theirs = ("opentelemetry", "google", "requests", "urllib3")
 print([name for name in sys.modules if name.split(".")[0] in theirs])
 """

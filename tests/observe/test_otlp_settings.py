@@ -4,12 +4,14 @@ import logging
 
 import pytest
 from opentelemetry.exporter.otlp.common.http import Compression
-from opentelemetry.sdk.trace import sampling
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider, sampling
 
 from nealytics.errors import ConfigError
 from nealytics.observe import otel
 from nealytics.observe.metrics import Metrics
-from nealytics.observe.otel import Receiver, receiver_of
+from nealytics.observe.otel_settings import COMPRESSIONS, SAMPLERS, Receiver, receiver_of
+from nealytics.observe.otel_signals import start_tracing
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 METRICS = "http://collector:4318/v1/metrics"
@@ -189,7 +191,7 @@ def test_what_cannot_be_used_is_told_with_what_to_do(environ: dict[str, str], me
 @pytest.mark.parametrize(
     "environ",
     [
-        *({"OTEL_TRACES_SAMPLER": sampler} for sampler in otel.SAMPLERS),
+        *({"OTEL_TRACES_SAMPLER": sampler} for sampler in SAMPLERS),
         {"OTEL_TRACES_SAMPLER": "TraceIdRatio", "OTEL_TRACES_SAMPLER_ARG": "0.01"},
         {"OTEL_TRACES_SAMPLER": "always_on", "OTEL_TRACES_SAMPLER_ARG": "of another sampler"},
         {"OTEL_EXPORTER_OTLP_COMPRESSION": " GZIP "},
@@ -202,8 +204,8 @@ def test_what_the_sdk_understands_is_not_refused(environ: dict[str, str]):
 
 def test_the_samplers_and_compressions_are_those_of_the_sdk():
     """It does not say which ones it has but by these names of its own."""
-    assert set(otel.SAMPLERS) == set(sampling._KNOWN_SAMPLERS)
-    assert set(otel.COMPRESSIONS) == {one.value for one in Compression}
+    assert set(SAMPLERS) == set(sampling._KNOWN_SAMPLERS)
+    assert set(COMPRESSIONS) == {one.value for one in Compression}
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_a_wrong_setting_switches_the_signal_off_and_nothing_else(
     for name, value in (ENDPOINT | wrong).items():
         monkeypatch.setenv(name, value)
     with caplog.at_level(logging.ERROR):
-        assert otel.start_tracing(Metrics.private(), port=5000, worker=0) is None
+        assert start_tracing(Metrics.private(), port=5000, worker=0) is None
     assert "no traces are sent" in caplog.text
 
 
@@ -242,3 +244,40 @@ def test_outside_of_a_span_there_is_nothing_to_note_it_on():
     otel.note("neavents.project_id", "shop")
     otel.record(ValueError())
     otel.fail("x")
+
+
+# Why the variables are checked here: what the SDK does with wrong ones.
+
+
+def test_the_sdk_traces_every_request_if_the_sampler_is_misspelt(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidration")
+    sampler = TracerProvider().sampler
+    assert all(
+        sampler.should_sample(None, trace_id, "x").decision is sampling.Decision.RECORD_AND_SAMPLE
+        for trace_id in range(1, 1 << 120, 1 << 113)
+    )
+
+
+def test_the_sdk_logs_a_header_that_it_cannot_parse(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization secret")
+    with caplog.at_level(logging.WARNING, logger="opentelemetry.util.re"):
+        OTLPSpanExporter("http://collector:4318/v1/traces")
+    assert "authorization secret" in caplog.text
+
+
+def test_the_sdk_reads_the_timeout_in_seconds(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "10000")
+    assert OTLPSpanExporter("http://collector:4318/v1/traces")._client._timeout == 10_000
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli")],
+)
+def test_the_sdk_ignores_a_protocol_or_compression_that_it_does_not_have(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+):
+    monkeypatch.setenv(variable, value)
+    OTLPSpanExporter("http://collector:4318/v1/traces")
