@@ -562,7 +562,7 @@ def test_exports_go_on_after_a_receiver_was_away(caplog: pytest.LogCaptureFixtur
     until(lambda: any(export.value("nealytics_events_ingested_total") == 9 for export in receiver.exports))
     export.stop()
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-    assert "the next export has them again" in caplog.messages[0]
+    assert "the next export sends them again" in caplog.messages[0]
     assert "metrics reach" in caplog.messages[1]
 
 
