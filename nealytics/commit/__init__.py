@@ -1,8 +1,12 @@
 """From the log to ClickHouse, exactly once.
 
-`loop` owns the way of a batch: intent, insert, cursor. `plan` decides which rows are next and what a refusal
-means, `gather` when rows are due, `sender` retries, `delivery` makes one attempt and verifies it. `backoff`
-says how long to wait, `dead_letter` keeps the rows that ClickHouse refuses for their content, `problem` says
-why nothing moves. Rows are opaque here but for one thing: their timestamp, because a batch is bounded by the
-partitions it touches.
+    plan         decides which rows are next and what a refusal means
+    loop         does it: reads the log, sends, stores the cursor
+    gather       when queued rows are due as a batch
+    sender       one batch, retried; `delivery` makes one attempt and verifies it; `backoff` has the pauses
+    dead_letter  rows that ClickHouse refuses for their content
+    persist      writes that are retried while the disk refuses them
+    problem      why nothing is committed; `progress` wakes those who wait for a commit
+
+Rows are opaque here except for their timestamp, because a batch is bounded by the partitions it touches.
 """

@@ -2,11 +2,11 @@
 
 One JSON file per row in `<wal.directory>/dead-letter`, named `<log id>-<lsn>.json`, so all workers share the
 directory and the same row dead-lettered twice is one file. It holds the row's bytes as they were sent (`row`,
-base64), what ClickHouse said, and the event in readable form for people.
+base64), ClickHouse's error, and the event in readable form for people.
 
-A file is durable before the log's cursor moves past its row. After a crash between the two, the row is tried
-once more; if ClickHouse takes it then, it is in both places. That is why `nealytics dead-letter retry`
-inserts with the row's own token, and identity and `final` do the rest.
+A file is durable before the log's cursor moves past its row. After a crash between the two, the row is sent
+once more; if ClickHouse accepts it then, it is in both places. That is why `nealytics dead-letter retry`
+inserts with the row's own token; identity and `final` do the rest.
 """
 
 import logging
@@ -30,7 +30,7 @@ _SUFFIX = ".json"
 
 
 class DeadLetterUnreadable(NealyticsError):
-    """A file in the dead letter is not one of ours, or was edited. Nothing is done with it."""
+    """A file in the dead letter is not one of ours, or was edited. It is not changed."""
 
 
 class DeadRow(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -86,14 +86,14 @@ class DeadLetter:
         return path
 
     def _keep_another(self, path: Path, dead: DeadRow) -> None:
-        """A log that was put back from a copy gives numbers out again; a row that has one stays."""
+        """Keeps the file of another row with the same number: a restored log assigns numbers again."""
         if not self._files.exists(path):
             return
         try:
             if self.read(dead.id).row == dead.row:
                 return
         except DeadLetterUnreadable:
-            pass  # whatever it is
+            pass  # an unreadable file is kept, too
         kept = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         try:
             self._files.rename(path, kept)  # durable with the directory, when the new file is
@@ -149,7 +149,7 @@ def _log_and_lsn(id: str) -> tuple[str, int, str]:
 
 
 def _readable(row: bytes, row_format: int) -> dict[str, Any] | None:
-    """The event as JSON can hold it; None if the bytes are no row: they are kept all the same."""
+    """The event as JSON; None if the bytes are no row, which are kept anyway."""
     try:
         columns = decode_row(row, row_format)
     except (ValueError, LookupError, struct.error):

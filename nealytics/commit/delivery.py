@@ -1,15 +1,14 @@
-"""A batch sent again: its token keeps ClickHouse from storing it twice, and must not keep it from storing it.
+"""Verifies a retry: its token prevents a duplicate, and may also prevent the rows from being stored at all.
 
-ClickHouse writes down that it knows a batch's token *before* the part with the rows becomes visible
-(`MergeTreeSink`: `addPart`, then the rename, then the commit). An engine that is killed between the two
-starts again with the token and without the rows, and says of every repetition that it has them. A batch has a
-part in each month that it touches, so it may be some of its rows. Hence, for whatever may have been sent
-before, success is no proof: the table is asked which of the batch's rows it has, and those that it has not
-are sent alone, under a token that was never used.
+ClickHouse records the token of a batch *before* the part with the rows becomes visible (`MergeTreeSink`:
+`addPart`, then the rename, then the commit). An engine that is killed between the two has the token and not
+the rows, and answers every retry with success. A batch has a part for each month that it touches, so some of
+its rows may be missing. So if a batch may have been sent before, success is no proof: a query finds out which
+of its rows the table has, and the missing ones are sent under a new token.
 
-The answer may be behind, where replicas are, or while an earlier request, whose answer was lost, still works.
-Then a row is stored twice: reads show it once (identity and `final`), raw SQL does until a merge. That is why
-the old token is sent first: nearly always ClickHouse has the rows and nothing is missing.
+The result of the query may be out of date with replicas, or while an earlier request, whose answer was lost,
+is still running. Then a row is stored twice: reads show it once (identity and `final`), raw SQL twice until a
+merge. That is why the old token is sent first: nearly always ClickHouse has the rows, and nothing is missing.
 """
 
 import asyncio
@@ -32,10 +31,10 @@ log = logging.getLogger("nealytics.commit")
 
 # A query for so many rows has 40 to 150 KB and takes some milliseconds.
 _ROWS_PER_QUERY = 1_000
-# A replica may say that it knows the token before it has fetched the rows. So long it is given, in seconds.
+# A replica may know the token before it has fetched the rows. Pauses between queries for them, in seconds.
 _LAG_S = (0.5, 1.0, 2.0, 4.0)
 
-# Whatever a profile says, and without `final`, which looks at more than is asked for.
+# In spite of a profile's settings; and without `final`, which reads more than needed.
 _ALL_OR_ERROR: dict[str, Setting] = {
     "final": 0,
     "max_result_rows": 2 * _ROWS_PER_QUERY,
@@ -49,8 +48,7 @@ _Identity = tuple[str, str, str, int, str]  # project, tenant, event type, epoch
 
 
 class Unconfirmed(NealyticsError):
-    """ClickHouse knows the rows, and does not say whether the table has them. Says nothing about their
-    content."""
+    """ClickHouse knows the token, and the query for the rows failed. Says nothing about their content."""
 
 
 def insert_token(log_id: UUID | str, first_lsn: int, last_lsn: int, body: bytes) -> str:
@@ -74,12 +72,12 @@ async def deliver(
     may_ask: bool = True,
 ) -> int:
     """Sends `body` under `token`; returns once the table has each of its `rows`. `tried`: whether the same
-    may have been sent before, by whomever.
+    may have been sent before, by this process or an earlier one.
 
     How many had to be sent under another token is returned; 0 is usual. Raises `ClickHouseError` as
     `ClickHouseClient.insert` does, or `Unconfirmed`; then the call may be repeated. The user needs the right
-    to SELECT. Where the table cannot be asked for long, `may_ask` False sends all rows under another token:
-    raw SQL may see them twice until a merge, reads do not, and the log goes on.
+    to SELECT. If the query keeps failing, `may_ask` False sends all rows under another token instead: raw SQL
+    may show them twice until a merge, reads do not, and the log is not blocked.
     """
     sql = insert_sql(database, row_format)
     address, moved = await client.insert(sql, body, token=token)
@@ -98,8 +96,8 @@ async def deliver(
         why = "its rows are not all in the table, since it was killed or they were deleted:"
     if missing:
         again = await asyncio.to_thread(b"".join, missing)
-        # Random, so it needs no memory of what was used; and once more if an address failed meanwhile,
-        # which may have noted this one, too.
+        # Random, so that it was never used; and once more after a failover, because the failed address may
+        # have recorded this token, too.
         while (await client.insert(sql, again, token=f"{token}:{secrets.token_hex(8)}")).moved:
             pass
         log.warning(
@@ -111,7 +109,7 @@ async def deliver(
 async def _missing(
     client: ClickHouseClient, address: Address, database: str, rows: Iterable[bytes], row_format: int
 ) -> list[bytes]:
-    """Those of `rows` whose event the table does not have, whoever stored it."""
+    """Those of `rows` whose event the table does not have."""
     missing: list[bytes] = []
     waiting = iter(rows)
     while True:
@@ -125,7 +123,7 @@ async def _missing(
             answer = await client.query(sql, settings=settings, at=address)
         except ClickHouseError as error:
             raise Unconfirmed(
-                f"clickhouse knows the batch and does not say whether it has its rows: {error}"
+                f"clickhouse knows the batch, and the query for its rows failed: {error}"
             ) from error
         stored = {tuple(row) for row in answer}
         missing += (row for row, identity in zip(some, identities, strict=True) if identity not in stored)
@@ -134,8 +132,8 @@ async def _missing(
 def _question(database: str, rows: list[bytes], row_format: int) -> tuple[list[_Identity], str]:
     """The identity of each row, and the SELECT of those that are in the table.
 
-    The last condition is the question. The others follow from it and are there for the indexes: the month,
-    and the columns of the sorting key, one by one.
+    The last condition is the one that matters. The others follow from it and help the indexes: the month, and
+    the columns of the sorting key, one by one.
     """
     identities = [_identity(row, row_format) for row in rows]
     streams = sorted({identity[:3] for identity in identities})

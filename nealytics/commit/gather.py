@@ -1,4 +1,4 @@
-"""When rows that wait in the log are due as a batch, and how many of them one batch takes.
+"""When queued rows are due as a batch, and how many of them one batch takes.
 
 A batch is due when it has `batch_rows_max` rows or about `batch_bytes_max` bytes, when its oldest row is
 `flush_interval_s` old, or on `flush_soon`. It is cut so that its timestamps are of at most
@@ -15,8 +15,8 @@ from struct import Struct
 from nealytics.config import CommitConfig
 from nealytics.wal import CursorState, Log, Rows
 
-# A batch must stay one block of ClickHouse's, whatever is configured: one block is taken whole or not at all,
-# and it is what the token stands for. Both are below the block sizes that the client pins.
+# A batch must be one block of ClickHouse, whatever the configuration: a block is stored as a whole or not at
+# all, and the token stands for one. Both are below the block sizes that the client pins.
 BLOCK_ROWS_MAX = 1_000_000
 BLOCK_BYTES_MAX = 192 * 1024**2
 
@@ -41,7 +41,7 @@ class Gathering:
         self._clock_ms = clock_ms
         self._flush = asyncio.Event()
         self._flush_lsn = 0
-        # The next LSN to cut, whether older rows are outstanding, and since when it waits.
+        # The next LSN to cut, whether older rows are outstanding, and since when the row is queued.
         self._oldest: tuple[int, bool, float] = (0, False, 0.0)
         self._bytes_cut = log.bytes_used  # the log's size up to where it was cut into batches, about
 
@@ -58,7 +58,7 @@ class Gathering:
         return (
             waiting >= self.rows_max
             or first <= self._flush_lsn
-            # About: segments deleted meanwhile make this late, and then the age makes the batch due.
+            # Approximate: after a segment was deleted this is late, and then the age makes the batch due.
             or self._log.bytes_used - self._bytes_cut >= self.bytes_max
             or self._due_in_s(state) <= 0
         )
@@ -79,7 +79,7 @@ class Gathering:
         if rows.last_lsn == self._log.durable_lsn:
             self._bytes_cut = self._log.bytes_used
         else:
-            # Without the frames around the rows: it falls behind, until a batch takes all there is.
+            # Without the frames around the rows: too low, until a batch takes all rows.
             self._bytes_cut += len(rows.payload)
 
     def _due_in_s(self, state: CursorState) -> float:
@@ -88,9 +88,9 @@ class Gathering:
         older = bool(state.outstanding)
         if self._oldest[:2] != (state.next_lsn, older):
             if state != self._log.cursor:
-                # The log's oldest row may be acknowledged. Asked again when the cursor is stored.
+                # The log's oldest row may be acknowledged. Read again when the cursor is stored.
                 return self._flush_interval_s
-            # Its age counts if nothing older is outstanding: after a slow batch it must not wait all over.
+            # Its age counts if nothing older is outstanding: a slow batch must not restart its wait.
             since_ms = None if older else self._log.oldest_waiting_ms
             age_s = 0.0 if since_ms is None else max(0.0, (self._clock_ms() - since_ms) / 1000)
             self._oldest = (state.next_lsn, older, now - age_s)

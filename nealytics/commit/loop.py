@@ -54,7 +54,7 @@ _INTENT_BYTES_MAX = 2**40
 
 
 class Committer:
-    """Drains one log into ClickHouse. Run `run` as one task; the other methods may be called meanwhile."""
+    """Drains one log into ClickHouse. Run `run` as one task; the other methods may be called at any time."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class Committer:
                         return await self._outstanding(suspect)
 
     async def _outstanding(self, intent: Range) -> Rows:
-        """The rows of a stored intent, all of them, whatever a batch may hold today."""
+        """All rows of a stored intent, even if a batch may have fewer today."""
         await self._store(self._plan.state)
         rows_max = intent.last - intent.first + 1
         return await self._read(intent.first, rows_max, _INTENT_BYTES_MAX, rows_min=rows_max)
@@ -200,7 +200,7 @@ class Committer:
         if error is not None:
             await self._refused(whole, rows, error)
             return
-        # The cursor says so with its next write, made before any waiting.
+        # The next write of the cursor records it, before anything waits.
         self._problem.clear(self._log.waiting)
         self._metrics.batches_committed.add()
         self._metrics.events_committed.add(rows.count)

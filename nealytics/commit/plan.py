@@ -11,12 +11,12 @@ What it decides
   - A single row that is refused becomes a *suspect*. It is retried as soon as any other row is accepted.
     If it is refused again after that, it goes to the dead letter. The refusal of the range from which a
     row was cut counts as its first, so bad neighbours alone never convict a row.
-  - If every row is refused, the table is wrong and not the rows, and nothing goes to the dead letter.
+  - If every row is refused, the table is wrong, not the rows, and nothing goes to the dead letter.
     Refusals without an acceptance between them, beyond what isolating one row takes, are paced by
     `Pause`. After each pause the kinds of work alternate (a new batch, the first range, the largest
     range, the oldest suspect), so one acceptable row is found wherever it is: the first range soon
-    isolates a row among bad ones that are spread thin, the largest finds the good rows behind a long bad
-    stretch, and a new batch finds what was sent after the table was fixed.
+    isolates a row among scattered bad ones, the largest finds good rows after a long bad
+    stretch, and a new batch finds rows that were sent after the table was fixed.
 """
 
 from collections import deque
@@ -26,7 +26,7 @@ from nealytics.wal import CursorState, Range
 
 # After so many refusals in a row the largest range is tried instead of the first.
 _LARGEST_EVERY = 4
-# Dead-lettered LSNs that are remembered for `was_dead_lettered`, which is asked about the last seconds.
+# Dead-lettered LSNs that are remembered for `was_dead_lettered`, which is called about recent rows.
 _DEAD_LETTERED_REMEMBERED = 10_000
 
 
@@ -41,7 +41,7 @@ class SendNew(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Back off after refusals, then ask again. `number` counts these pauses, from 1."""
+    """Back off after refusals, then call `next` again. `number` counts these pauses, from 1."""
 
     number: int
 
@@ -73,8 +73,8 @@ class Keep(NamedTuple):
 class Plan:
     """What is outstanding in one log, and the history of refusals that decides about it.
 
-    `state` is what is acknowledged and intended. The stored cursor says the same, or less: an acceptance may
-    not be stored yet. Whoever stores a new state assigns it afterwards.
+    `state` is what is acknowledged and intended. The stored cursor is the same or older: an acceptance may
+    not be stored yet. The committer assigns a new state after it has stored it.
     """
 
     def __init__(self, state: CursorState, *, rows_max: int) -> None:
@@ -84,13 +84,13 @@ class Plan:
         self._acceptances = 0
         # For each range that was refused or cut from a refused one: the number of acceptances at that moment.
         self._refused_at: dict[Range, int] = {}
-        # Single rows that were refused alone, the one that was tried longest ago first. A set with an order.
+        # Single rows that were refused alone, least recently tried first. An ordered set.
         self._suspects: dict[Range, None] = {}
         # Since the last acceptance: refusals of ranges that were not refused before, and pauses for refusals.
         self._refusals = 0
         self._pauses = 0
         self._is_after_pause = False
-        # Isolating one row takes a refusal and a sibling's per level; what goes beyond is paced.
+        # Isolating one row takes a refusal and a sibling's per level; more refusals are paced.
         self._refusals_unpaced_max = 2 * rows_max.bit_length() + 2
         self._dead_lettered: deque[int] = deque(maxlen=_DEAD_LETTERED_REMEMBERED)
 
@@ -116,7 +116,7 @@ class Plan:
         if is_due:
             return SendNew()
         if self._suspects:
-            # Retried although nothing says that the answer will differ: the table may have been fixed.
+            # Retried without a reason to expect another answer: the table may have been fixed.
             self._pauses += 1
             return Wait(next(iter(self._suspects)), self._pauses)
         return Wait()

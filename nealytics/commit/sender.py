@@ -54,7 +54,7 @@ class Sender:
 
         `begin` is called before each attempt and returns whether the same rows may have been sent before.
         """
-        # In a thread: 32 MiB take 20 ms, in which no request would be answered.
+        # In a thread: 32 MiB take 20 ms, which would delay every request.
         token = await asyncio.to_thread(
             insert_token, self._log_id, rows.first_lsn, rows.last_lsn, rows.payload
         )

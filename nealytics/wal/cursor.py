@@ -1,10 +1,10 @@
-"""The cursor: how far the log's rows are committed, in one small file that is replaced as a whole.
+"""The cursor: which of the log's rows are committed, in one small file that is replaced as a whole.
 
     cursor = | magic "NealCur\\n" 8 | version u32 | count u32 | log id 16 | next_lsn u64 | durable_lsn u64
              | count × (first u64, last u64) | crc u32 |
 
-A row is *committed* when ClickHouse has it or the dead letter does. `durable_lsn` is the last row that was
-durable when the cursor was stored: a log that ends before it has lost rows, even if its files look whole.
+A row is *committed* when ClickHouse or the dead letter has it. `durable_lsn` is the last row that was durable
+when the cursor was stored: a log that ends before it has lost rows, even if its files are complete.
 Version 1 has no `durable_lsn`.
 """
 
@@ -39,8 +39,8 @@ class Range(NamedTuple):
 class CursorState(msgspec.Struct, frozen=True):
     """Which rows are committed.
 
-    `outstanding` are the intents that were stored but not committed: ascending, disjoint, all below
-    `next_lsn`. Every row below `next_lsn` that is in none of them is committed.
+    `outstanding` are the intents that were stored and are not committed: ascending, disjoint, all below
+    `next_lsn`. Every other row below `next_lsn` is committed.
     """
 
     next_lsn: int
@@ -48,7 +48,7 @@ class CursorState(msgspec.Struct, frozen=True):
 
     @property
     def done_lsn(self) -> int:
-        """The last row before which (and which itself) everything is committed."""
+        """The row up to which everything is committed."""
         return (self.outstanding[0].first if self.outstanding else self.next_lsn) - 1
 
     @property
@@ -57,7 +57,7 @@ class CursorState(msgspec.Struct, frozen=True):
         return sum(last - first + 1 for first, last in self.outstanding)
 
     def problem(self) -> str:
-        """What makes this state impossible; empty if nothing does."""
+        """Why this state is impossible; empty if it is not."""
         lsn = 0
         for first, last in self.outstanding:
             if not lsn < first <= last:
@@ -75,7 +75,7 @@ class Stored(NamedTuple):
 
 
 class InvalidCursor(Exception):
-    """The file is there but was not written by `store`, or has changed since."""
+    """The file exists but is not as `store` wrote it."""
 
 
 def store(files: Files, directory: Path, stored: Stored) -> None:
@@ -107,7 +107,7 @@ def load(files: Files, directory: Path) -> Stored | None:
         raise InvalidCursor("checksum mismatch")
     _, version = _HEAD.unpack_from(data)
     if version not in _FIELDS:
-        # Its checksum is right, so it is no damage: rebuilding would throw away what a newer release knows.
+        # Its checksum is right, so it is not damaged: rebuilding would discard what a newer release stored.
         raise LogDamaged(
             f"wal: {directory / NAME}: byte 8: version {version} is not known to this release, which reads "
             f"up to {_VERSION}; if a newer release wrote it, start that one"

@@ -1,9 +1,9 @@
-"""The I/O shim: every file operation of the log goes through `Files`.
+"""Every file operation of the log, behind the protocol `Files`.
 
-So a test can make the third fdatasync fail, and a simulated disk can run the production code and lose what
-was never synced. The production implementation is a thin layer over the system calls: it retries nothing,
-hides nothing, and raises the `OSError` it was given. `publish` and `make_directory` are the two recipes in
-which the *order* of the calls is the point; they are written once, here, against the protocol.
+A test can make the third fdatasync fail, and a simulated disk can run the production code and lose what was
+never synced. The production implementation is a thin layer over the system calls: it retries nothing, hides
+nothing, and raises the `OSError` of the call. In `publish` and `make_directory` the *order* of the calls
+matters; they are written once, here.
 """
 
 import errno
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from nealytics.errors import LogBroken, LogFull
 
-# The disk has no room (or the quota is used up): nothing is wrong with what is already there.
+# The disk is full, or the quota is used up. What is stored already is not affected.
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 _NO_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE))
@@ -26,7 +26,7 @@ class File(Protocol):
     """One open file."""
 
     def append(self, data: bytes) -> int:
-        """Writes at the end; returns how many bytes were taken, which may be fewer."""
+        """Writes at the end; returns how many bytes were written, which may be fewer."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes; fewer only at the end of the file."""
@@ -66,7 +66,7 @@ class Files(Protocol):
     def rename(self, source: Path, target: Path) -> None: ...
 
     def link(self, source: Path, target: Path) -> None:
-        """A second name for the same file; `FileExistsError` if `target` is taken."""
+        """A second name for the same file; `FileExistsError` if `target` exists."""
 
     def unlink(self, path: Path) -> None: ...
 
@@ -74,7 +74,7 @@ class Files(Protocol):
         """Makes the names in a directory durable."""
 
     def try_lock(self, path: Path) -> File | None:
-        """Takes an exclusive lock that ends with the process or `close`; None while someone else has it."""
+        """Takes an exclusive lock that ends with the process or `close`; None if another process has it."""
 
     def free_bytes(self, path: Path) -> int:
         """What this user may still write on the file system of `path`."""
@@ -92,7 +92,7 @@ class _OsFile:
 
     def read(self, offset: int, length: int) -> bytes:
         data = os.pread(self._fd, length, offset)
-        # The kernel gives at most 2 GiB at a time and may give less; only an empty answer is the end.
+        # The kernel returns at most 2 GiB at a time and may return less; only an empty result is the end.
         while 0 < len(data) < length:
             more = os.pread(self._fd, length - len(data), offset + len(data))
             if not more:
@@ -135,7 +135,7 @@ class OsFiles:
         return os.listdir(directory)
 
     def create(self, path: Path) -> File:
-        # O_APPEND: after a truncate the next write goes to the new end, not into a hole behind it.
+        # O_APPEND: after a truncate, the next write starts at the new end and leaves no hole.
         return _OsFile(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
 
     def open(self, path: Path) -> File:
@@ -212,8 +212,8 @@ def make_directory(files: Files, path: Path) -> None:
 
 
 def write_whole(file: File, data: bytes) -> None:
-    """Appends all of `data`, or raises. What a short write left behind is the caller's to cut."""
-    # The kernel takes less than it was given when the disk, a quota or a limit ends inside the data.
+    """Appends all of `data`, or raises. The caller truncates what a short write has left."""
+    # The kernel writes less if the disk, a quota or a limit ends inside the data.
     if (taken := file.append(data)) != len(data):
         raise OSError(errno.ENOSPC, f"only {taken} of {len(data)} bytes were written")
 
@@ -228,7 +228,7 @@ def publish(files: Files, path: Path, data: bytes) -> File:
 
 
 def publish_chunks(files: Files, path: Path, chunks: Iterable[bytes]) -> File:
-    """`publish`, of data that is better not held in memory at once."""
+    """`publish`, without all of the data in memory at once."""
     temporary = path.with_name(path.name + _TEMPORARY)
     file: File | None = None
     try:
@@ -244,9 +244,9 @@ def publish_chunks(files: Files, path: Path, chunks: Iterable[bytes]) -> File:
         if error.errno in NO_ROOM:
             raise LogFull(f"wal: no room for {path}: {error.strerror}; free some disk space") from error
         if file is None and error.errno in _NO_DESCRIPTORS:
-            # Nothing has happened yet, and connections that close give them back.
+            # Nothing was written yet, and connections that close release descriptors.
             raise LogFull(
-                f"wal: {path} cannot be made: {error.strerror}; raise the limit (ulimit -n)"
+                f"wal: {path} cannot be created: {error.strerror}; raise the limit (ulimit -n)"
             ) from error
         raise LogBroken(f"wal: writing {path} failed: {error}; restart to recover") from error
     except LogBroken:
@@ -265,7 +265,7 @@ def publish_chunks(files: Files, path: Path, chunks: Iterable[bytes]) -> File:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether `name` is what a `publish` that never finished leaves behind."""
+    """Whether `name` is that of a `publish` that was interrupted."""
     return name.endswith(_TEMPORARY)
 
 
@@ -273,7 +273,7 @@ def _sync(file: File, path: Path) -> None:
     try:
         file.sync()
     except OSError as error:
-        # Also ENOSPC: a failed sync is never "try again", the kernel may have dropped the pages.
+        # ENOSPC too: a failed sync is never retried, because the kernel may have dropped the pages.
         raise LogBroken(f"wal: fdatasync of {path} failed: {error}; restart to recover") from error
 
 

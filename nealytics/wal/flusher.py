@@ -157,7 +157,7 @@ class Flusher:
             group.fail(error)
             self._on_broken(error)
         except Exception as error:
-            # Whatever it is, the group's fate is unknown and nobody else would tell its waiters.
+            # Whether the group is durable is unknown, and its callers must not wait for ever.
             logger.exception("wal: %s: the flusher failed", state.directory)
             broken = LogBroken(f"wal: {state.directory}: the flusher failed: {error!r}; restart to recover")
             group.fail(broken)

@@ -2,8 +2,8 @@
 docstring.
 
 Pure: bytes in, bytes out. The CRC of the segment's header is the seed of every CRC in it. So a frame that
-belongs to another segment or another log is not valid here, and a client that hides the bytes of a frame in
-its event cannot forge one: it would have to guess the log's id.
+belongs to another segment or another log is not valid here, and a client cannot forge a frame inside an
+event: it would have to guess the log's id.
 """
 
 import struct
@@ -16,7 +16,7 @@ from typing import NamedTuple
 # A frame is split at these, so that a reader needs little memory. One row may be longer than the first.
 FRAME_PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 FRAME_ROWS_MAX = 65_536
-# Nothing longer is ever written, so a header that claims more is wrong, whatever its CRC says.
+# Nothing longer is ever written, so a header that claims more is wrong even with a valid CRC.
 ROW_BYTES_MAX = 64 * 1024 * 1024
 
 MAGIC = b"NfrM"

@@ -1,7 +1,7 @@
-"""Looking into a log from outside: read-only, without its lock, while a server runs or after.
+"""Inspects a log read-only and without its lock, while a server runs or after.
 
-The server may append, begin a segment or delete one meanwhile. So the size of each file is taken first and
-nothing beyond it is read, and a file that has gone since it was listed was committed.
+The server may append, begin a segment or delete one at the same time. So the size of each file is read first
+and nothing beyond it, and a file that is missing after it was listed was committed.
 """
 
 import re
@@ -37,7 +37,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What `verify` has to say about one place."""
+    """What `verify` has found at one place."""
 
     damage: bool  # False: a remark
     message: str
@@ -96,8 +96,8 @@ def inspect(files: Files, directory: Path) -> Summary:
 def verify(files: Files, directory: Path) -> Iterator[Finding]:
     """Reads every byte of a log and yields what is wrong, or worth a remark, file by file."""
     problems: list[str] = []
-    # A server that moves the cursor meanwhile: what the earlier one says was written is in the files that are
-    # loaded after it, and what the later one does not count as committed has not been deleted before.
+    # The server may move the cursor: rows that the earlier cursor counts as written are in the files that are
+    # loaded after it, and rows that the later one does not count as committed were not deleted before.
     earlier = _load_cursor(files, directory, [])
     segments = _load_all(files, directory, problems)
     stored = _load_cursor(files, directory, problems)
@@ -111,13 +111,13 @@ def verify(files: Files, directory: Path) -> Iterator[Finding]:
     for found, following in zip(segments, [*segments[1:], None], strict=True):
         if last_crc is not None and found.header.previous_crc != last_crc:
             yield Finding(
-                True, f"wal: {found.path}: byte 0: the segment before it is not the one it was begun after"
+                True, f"wal: {found.path}: byte 0: the segment before it is not the one that its header names"
             )
         try:
             scan = _scan(files, found)
         except FileNotFoundError:
             last_crc = None
-            continue  # committed and deleted meanwhile
+            continue  # committed and deleted since it was listed
         except (LogDamaged, OSError) as error:
             yield Finding(True, str(error))
             last_crc, next_lsn = None, found.first_lsn
@@ -127,7 +127,7 @@ def verify(files: Files, directory: Path) -> Iterator[Finding]:
             scan.next_lsn,
         )
         if following is not None and following.header.previous_first_lsn != found.first_lsn:
-            last_crc = None  # one between them is missing; below it is judged whether it may be
+            last_crc = None  # one between them is missing; `check_links` decides whether it may be
         elif following is not None and next_lsn != following.first_lsn:
             yield Finding(
                 True,
@@ -143,7 +143,7 @@ def verify(files: Files, directory: Path) -> Iterator[Finding]:
             )
     if stored is not None:
         try:
-            recovery.check_chain(directory, segments, stored.state.done_lsn, next_lsn)
+            recovery.check_links(directory, segments, stored.state.done_lsn, next_lsn)
         except LogDamaged as error:
             yield Finding(True, str(error))
     if missing := recovery.missing_rows(directory, earlier, next_lsn):
@@ -203,7 +203,7 @@ def _appended_ms(files: Files, segments: Sequence[Segment], lsn: int, problems: 
     try:
         return reader.appended_ms(segments, lsn)
     except (FileNotFoundError, IndexError):
-        return None  # committed and deleted meanwhile
+        return None  # committed and deleted since it was listed
     except (LogDamaged, OSError) as error:
         problems.append(str(error))
         return None

@@ -32,8 +32,8 @@ logger = logging.getLogger("nealytics.wal")
 # What may be queued for the next group while one is written. More only moves the queue from the clients into
 # our memory.
 PENDING_BYTES_MAX = 64 * 1024 * 1024
-# After this long without an append, a marker says that the last group was synced. Not at once: under load the
-# next group says the same, for free.
+# After this long without an append, a marker proves that the last group was synced. Not at once: under load
+# the next group proves the same, for free.
 IDLE_S = 0.1
 
 
@@ -68,7 +68,7 @@ class Log(LogState):
             recovered.next_lsn - 1,
             recovered.cursor,
         )
-        # Rows up to here may have been sent, including those that a lost cursor said to be sent.
+        # After the cursor was lost: rows up to here may have been sent.
         self.forgotten_lsn = self.durable_lsn if recovered.rebuilt else 0
         self._config = config
         self._files = files
@@ -80,7 +80,7 @@ class Log(LogState):
         self._reader = Reader(files)
         self._oldest_reader = Reader(files)  # its place is the cursor's, which the other one has long passed
         self._cursor_lock = asyncio.Lock()
-        self._recorded_lsn = self.durable_lsn  # what the stored cursor says was durable
+        self._recorded_lsn = self.durable_lsn  # `durable_lsn` in the stored cursor
         self._space = Space(
             self,
             config,
@@ -203,7 +203,7 @@ class Log(LogState):
         await asyncio.shield(storing)
 
     async def close(self) -> None:
-        """Makes what was appended durable, says so on disk, and releases the directory."""
+        """Makes appended rows durable, records that on disk, and releases the directory."""
         if self.closed:
             return
         self.closed = True

@@ -1,7 +1,6 @@
-"""Reading rows back, in constant memory, every frame checked before one of its rows is handed out.
+"""Reads rows back in constant memory; verifies a frame before it returns one of its rows.
 
-Synchronous: `Log.read` runs it in a thread. `SegmentReader` knows one file, `Reader` finds its way through
-all.
+Synchronous: `Log.read` runs it in a thread. `SegmentReader` reads one file, `Reader` all of them.
 """
 
 from array import array
@@ -17,8 +16,8 @@ from nealytics.wal.segment import HEADER_BYTES, WHAT_TO_DO, Segment, index_of
 
 # One system call per this much, not two per frame: a frame of one row has some 250 bytes.
 _CHUNK_BYTES = 256 * 1024
-# A sequential reader remembers a frame's place this often, so that going back (a retried batch) does not
-# walk through the segment from its start.
+# A sequential reader remembers an offset this often, so that going back (a retried batch) does not read the
+# segment from its start.
 _MARK_BYTES = 256 * 1024
 
 
@@ -84,7 +83,8 @@ class Rows:
 
 
 class SegmentReader:
-    """The frames of one open file, through a buffer. Judges nothing: None means "no valid frame here"."""
+    """The frames of one open file, through a buffer. None means "no valid frame here"; the caller decides
+    what that means."""
 
     def __init__(self, files: Files, segment: Segment) -> None:
         self.segment = segment
@@ -104,7 +104,7 @@ class SegmentReader:
         return body if frame.body_is_valid(header, body, self.segment.seed) else None
 
     def later_header(self, offset: int, end: int) -> tuple[int, FrameHeader] | None:
-        """The first valid header behind `offset`, wherever it is, that says `offset` had been synced."""
+        """The first valid header after `offset`, at any place, that proves that `offset` had been synced."""
         position = offset + 1
         while end - position >= frame.HEADER_BYTES:
             data = self._file.read(position, min(_CHUNK_BYTES, end - position))
@@ -116,7 +116,7 @@ class SegmentReader:
                 if header is not None and header.synced_offset > offset:
                     return position + at, header
                 at = data.find(frame.MAGIC, at + 1)
-            # A magic may lie across the border of two chunks.
+            # A magic may be split between two chunks.
             position += max(1, len(data) - len(frame.MAGIC) + 1)
         return None
 
@@ -134,9 +134,9 @@ class SegmentReader:
 
 
 class Reader:
-    """Reads durable rows in order of LSN; a call that goes on where the last one ended seeks nothing.
+    """Reads durable rows in order of LSN; a call that continues where the last one ended seeks nothing.
 
-    Not for two threads at once. `segments` and `durable_lsn` come with each call: they change meanwhile.
+    Not for two threads at once. `segments` and `durable_lsn` are arguments: they change between calls.
     """
 
     def __init__(self, files: Files) -> None:
@@ -149,7 +149,7 @@ class Reader:
     ) -> Rows:
         """At least one row, at most `rows_max` and (unless it is a single row) `bytes_max`; of one format.
 
-        Raises `LogDamaged` rather than to leave out, or hand out, a row that is not what was written.
+        Raises `LogDamaged` instead of skipping or returning a row that is not as it was written.
         """
         if not 1 <= first_lsn <= durable_lsn:
             raise IndexError(f"row {first_lsn} is not durable; rows up to {durable_lsn} are")
@@ -217,7 +217,7 @@ class Reader:
         return offset, header
 
     def _next(self, segment: Segment, offset: int, expected_lsn: int, end: int) -> tuple[int, FrameHeader]:
-        """The first frame with rows at or behind `offset`, which must begin with `expected_lsn`."""
+        """The first frame with rows at or after `offset`, which must begin with `expected_lsn`."""
         assert self._open is not None
         while True:
             header = self._open.header(offset, end)

@@ -1,8 +1,8 @@
-"""What a start finds on disk, and what it makes of it.
+"""Reads a log at a start, and makes its last segment trustworthy.
 
-It reads every segment's header, the cursor, and the frames of the last segment only; so it takes as long
-for ten gigabytes as for one segment. First everything is judged, and nothing is touched if it is refused
-(`LogDamaged`); then the last segment is made trustworthy; all other changes are `Log`'s.
+It reads every segment's header, the cursor, and the frames of the last segment only, so ten gigabytes take as
+long as one segment. It checks everything first and changes nothing if it refuses the log (`LogDamaged`). All
+other changes are made by `Log`.
 """
 
 import logging
@@ -23,20 +23,20 @@ from nealytics.wal.segment import WHAT_TO_DO, Segment
 
 logger = logging.getLogger("nealytics.wal")
 
-# Kept for a human to look at; each may have a whole segment's size, and a machine that loses power every
+# Kept for a person to inspect. Each may have the size of a segment, and a machine that loses power every
 # night must not fill its disk with them.
 _TORN_FILES_MAX = 3
 _COPY_BYTES = 1024 * 1024
 
 
 class Scan(NamedTuple):
-    """The frames of one segment, as far as they are whole."""
+    """The frames of one segment, up to the first that is incomplete."""
 
-    end: int  # behind the last whole frame
+    end: int  # of the last complete frame
     size: int  # of the file
     next_lsn: int
     last_crc: int | None  # of the last frame with rows; None if there is none
-    proven: bool  # a marker, or nothing at all, says that every row was synced
+    proven: bool  # there are no rows, or a marker proves that all of them were synced
 
     @property
     def torn(self) -> bool:
@@ -45,20 +45,20 @@ class Scan(NamedTuple):
 
 class Recovered(NamedTuple):
     log_id: UUID
-    segments: list[Segment]  # all but those without rows at the end, which the new active segment replaces
+    segments: list[Segment]  # without a last one that has no rows, which the new active segment replaces
     cursor: CursorState
     next_lsn: int
     previous_first_lsn: int
     previous_crc: int
     torn_tails: int
-    rebuilt: bool  # the cursor, from the segments
+    rebuilt: bool  # whether the cursor was rebuilt from the segments
 
 
 def scan(reader: SegmentReader, size: int) -> Scan:
-    """Walks through all frames of a segment, up to `size`.
+    """Reads all frames of a segment, up to `size`.
 
-    Raises `LogDamaged` if what follows the last whole frame cannot be a write that was never finished: a
-    later frame says that those bytes had been synced.
+    Raises `LogDamaged` if the bytes after the last complete frame cannot be an unfinished write, because a
+    later frame proves that they had been synced.
     """
     found = reader.segment
     offset, lsn = segment.HEADER_BYTES, found.first_lsn
@@ -88,7 +88,7 @@ def scan(reader: SegmentReader, size: int) -> Scan:
 
 
 def describe_torn(found: Scan) -> str:
-    """What is known of the end of the last segment, and what is not."""
+    """What the end of the last segment shows, and what it cannot show."""
     return (
         f"byte {found.end}: the last {found.size - found.end} bytes are an incomplete frame; the rows "
         f"before them, up to {found.next_lsn - 1}, are complete. If power or the process failed during a "
@@ -98,7 +98,7 @@ def describe_torn(found: Scan) -> str:
 
 
 def missing_rows(directory: Path, stored: Stored | None, next_lsn: int) -> str:
-    """What a cursor knows of rows behind the end of the log; empty if nothing."""
+    """A message if the cursor knows rows beyond the end of the log; empty if not."""
     if stored is None or stored.durable_lsn < next_lsn:
         return ""
     return (
@@ -127,9 +127,9 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
     state = stored.state if stored is not None else _rebuilt(segments, next_lsn)
     if missing := missing_rows(directory, stored, next_lsn):
         raise LogDamaged(f"{missing}{f' in {last.path.name}' if last else ''}; {WHAT_TO_DO}")
-    check_chain(directory, segments, state.done_lsn, next_lsn)
+    check_links(directory, segments, state.done_lsn, next_lsn)
 
-    # Everything is judged; from here on things change.
+    # Everything is checked; the changes begin here.
     for name in names:
         if is_temporary(name):
             files.unlink(directory / name)
@@ -141,21 +141,21 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
         logger.warning(
             "wal: %s has an incomplete header; a start was interrupted, and the file has no rows", path
         )
-        _keep_aside(files, path, clock_ms)
+        _keep_copy(files, path, clock_ms)
         files.unlink(path)
         torn_tails += 1
     if last is None or found is None:
         return Recovered(log_id, [], state, next_lsn, 0, 0, torn_tails, rebuilt)
     if found.torn:
         torn_tails += 1
-        kept = _keep_aside(files, last.path, clock_ms)
+        kept = _keep_copy(files, last.path, clock_ms)
         logger.warning(
             "wal: %s: %s; they were cut off; the original is kept as %s",
             last.path, describe_torn(found), kept.name,
         )  # fmt: skip
     previous_crc = last.header.previous_crc if found.last_crc is None else found.last_crc
     if found.next_lsn == last.first_lsn:
-        # No rows: the new active segment has the same first row and takes this file's place.
+        # No rows: the new active segment has the same first row and replaces this file.
         previous_first_lsn = last.header.previous_first_lsn
         return Recovered(
             log_id, segments[:-1], state, next_lsn, previous_first_lsn, previous_crc, torn_tails, rebuilt
@@ -167,7 +167,7 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
 
 
 def release_committed(files: Files, directory: Path) -> None:
-    """Deletes the segments that are kept although all of their rows are committed: the disk is full."""
+    """Deletes committed segments that are kept for reconciliation: the disk is full."""
     with _errors_of_the_disk(directory):
         stored, _ = _load_cursor(files, directory)
         segments, _ = load_segments(files, directory, files.names(directory))
@@ -204,8 +204,8 @@ def load_segments(files: Files, directory: Path, names: Sequence[str]) -> tuple[
     return segments, headless
 
 
-def check_chain(directory: Path, segments: Sequence[Segment], done_lsn: int, next_lsn: int) -> None:
-    """Raises `LogDamaged` if a segment is missing that holds a row behind `done_lsn`."""
+def check_links(directory: Path, segments: Sequence[Segment], done_lsn: int, next_lsn: int) -> None:
+    """Raises `LogDamaged` if a segment with rows after `done_lsn` is missing."""
     if not segments:
         if done_lsn < next_lsn - 1:
             raise LogDamaged(
@@ -218,7 +218,7 @@ def check_chain(directory: Path, segments: Sequence[Segment], done_lsn: int, nex
             f"but rows from {done_lsn + 1} on are not committed; {WHAT_TO_DO}"
         )
     for before, after in pairwise(segments):
-        # Unlinks of committed segments may reach the disk in any order, so a hole among them is no damage.
+        # Deletions of committed segments may reach the disk in any order, so a gap among them is no damage.
         if after.header.previous_first_lsn != before.first_lsn and after.first_lsn > done_lsn + 1:
             raise LogDamaged(
                 f"wal: {after.path}: byte 0: the segment before it, "
@@ -227,7 +227,7 @@ def check_chain(directory: Path, segments: Sequence[Segment], done_lsn: int, nex
 
 
 def _load_cursor(files: Files, directory: Path) -> tuple[Stored | None, str]:
-    """What the cursor file holds; and why it has to be rebuilt, if it has to be."""
+    """What the cursor file holds; and why it must be rebuilt, empty if not."""
     try:
         stored = cursor.load(files, directory)
     except InvalidCursor as problem:
@@ -257,7 +257,7 @@ def _scan_file(files: Files, last: Segment) -> Scan:
 
 
 def _next_lsn(directory: Path, found: Scan | None, headless: Sequence[Path], stored: Stored | None) -> int:
-    """The LSN that the next row will get. A headless file's name says it too, and must agree."""
+    """The LSN that the next row will get. The name of a file without a header must agree."""
     named = [lsn for path in headless if (lsn := segment.first_lsn_of(path.name)) is not None]
     if found is not None:
         next_lsn = found.next_lsn
@@ -280,7 +280,7 @@ def _next_lsn(directory: Path, found: Scan | None, headless: Sequence[Path], sto
 
 
 def _rebuilt(segments: Sequence[Segment], next_lsn: int) -> CursorState:
-    """A cursor that repeats as little as can be known, and skips nothing."""
+    """A cursor that skips no row, and repeats as few as the segments allow."""
     if not segments:
         return CursorState(next_lsn)
     return CursorState(max(segments[0].first_lsn, *(found.header.cursor_lsn + 1 for found in segments)))
@@ -297,9 +297,9 @@ def _report_rebuilt(
 ) -> None:
     if cursor.NAME in names:
         path = directory / cursor.NAME
-        aside = _free_name(files, path, "damaged", clock_ms)
-        files.link(path, aside)
-        reason = f"{reason}; the file is kept as {aside.name}"
+        copy = _free_name(files, path, "damaged", clock_ms)
+        files.link(path, copy)
+        reason = f"{reason}; the file is kept as {copy.name}"
     elif not segments:
         return  # a new log has none yet
     logger.critical(
@@ -310,26 +310,26 @@ def _report_rebuilt(
     )  # fmt: skip
 
 
-def _keep_aside(files: Files, path: Path, clock_ms: Callable[[], int]) -> Path:
-    """Gives a file a second name under which nothing will touch it."""
-    aside = _free_name(files, path, "torn", clock_ms)
-    files.link(path, aside)
+def _keep_copy(files: Files, path: Path, clock_ms: Callable[[], int]) -> Path:
+    """Gives a file a second name under which it stays unchanged."""
+    copy = _free_name(files, path, "torn", clock_ms)
+    files.link(path, copy)
     _remove_old_torn(files, path.parent)
-    return aside
+    return copy
 
 
 def _free_name(files: Files, path: Path, why: str, clock_ms: Callable[[], int]) -> Path:
     stamp = clock_ms()
-    while files.exists(aside := path.with_name(f"{path.name}.{stamp}.{why}")):
+    while files.exists(free := path.with_name(f"{path.name}.{stamp}.{why}")):
         stamp += 1
-    return aside
+    return free
 
 
 def _rewrite(files: Files, old: Segment, end: int) -> Segment:
-    """Replaces a segment by a copy of its first `end` bytes that is known to be on disk.
+    """Replaces a segment by a synced copy of its first `end` bytes.
 
-    The original is not trusted even if it reads well: if its last fdatasync failed, the page cache shows
-    bytes that the disk does not have, and syncing it again would report success.
+    The original is not trusted even if it reads well: if its last fdatasync failed, the page cache has bytes
+    that the disk does not have, and syncing it again would report success.
     """
     source = files.open(old.path)
     try:

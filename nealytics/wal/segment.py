@@ -46,12 +46,12 @@ class SegmentHeader(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """What is known of one file without reading it."""
+    """What is known about one file without reading it."""
 
     path: Path
     header: SegmentHeader
     seed: int  # of the CRCs of its frames: the CRC of its header
-    bytes: int  # durable length; what lies behind it is nobody's business yet
+    bytes: int  # durable length; bytes after it are not written completely
     committed_ms: int | None = None  # since when this process has known all of its rows to be committed
 
     @property
@@ -64,13 +64,13 @@ def name_of(first_lsn: int) -> str:
 
 
 def first_lsn_of(name: str) -> int | None:
-    """The LSN in a segment's name, or None if it is another file's."""
+    """The LSN in a segment's name, or None if it is another kind of file."""
     match = _NAME.fullmatch(name)
     return int(match[1]) if match else None
 
 
 def create(files: Files, directory: Path, header: SegmentHeader) -> tuple[Segment, File]:
-    """Makes a segment that holds no frame yet; durable on return, name included.
+    """Creates a segment without frames; durable on return, including its name.
 
     Through a temporary name, so a file called `.wal` always has its whole header. Raises as `publish` does.
     """

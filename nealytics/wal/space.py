@@ -14,7 +14,7 @@ from nealytics.wal.state import LogState
 
 # Measuring free bytes costs a system call, and a disk fills over many of these intervals.
 MEASURE_EVERY_S = 1.0
-# Before anything was refused, a log is full if it could not take this.
+# Before anything was refused, a log is full if it has no room for this.
 SMALL_APPEND_BYTES = 4096
 
 
@@ -123,8 +123,8 @@ class Space:
         if now - self._measured_at >= MEASURE_EVERY_S:
             self._free_bytes = self._measure()
             self._measured_at = now
-        # A start copies the last segment, and the cursor has to move: appends that took that room too would
-        # leave a log that nothing could ever empty.
+        # A start copies the last segment, and the cursor has to move: appends that used that room too would
+        # leave a log that could never be drained.
         restart = state.active.bytes + needed + RESERVE_BYTES
         if self._free_bytes + reclaimable - needed < max(self._free_bytes_min, restart):
             return (

@@ -1,7 +1,7 @@
 """The writing end: one group at a time, write, fdatasync, and only then the next.
 
-Synchronous and for one thread; `Log` gathers the groups and tells the waiters. Strictly serial on purpose:
-it is what lets recovery tell an unfinished write from damage (see the package docstring).
+Synchronous and for one thread; the flusher gathers the groups. Strictly serial, so that recovery can tell an
+unfinished write from damage (see the package docstring).
 """
 
 import time
@@ -17,7 +17,7 @@ from nealytics.wal.segment import Segment, SegmentHeader
 
 
 class Append(NamedTuple):
-    """What one call of `Log.append` brings."""
+    """The arguments of one call of `Log.append`."""
 
     rows: Sequence[bytes]
     row_format: int
@@ -57,7 +57,7 @@ class Writer:
         self._last_crc = previous_crc
         self._segment_bytes_max = segment_bytes_max
         self._clock_ms = clock_ms
-        # A process appends only to files it made itself, so every start begins a segment.
+        # A process appends only to files that it created, so every start begins a segment.
         self.active, self._file = self._create(previous_first_lsn, cursor_lsn)
         self._marked = True
 
@@ -68,7 +68,7 @@ class Writer:
 
     @property
     def marked(self) -> bool:
-        """Whether everything written so far is followed by a marker that says it was synced."""
+        """Whether everything written so far is followed by a marker, which proves that it was synced."""
         return self._marked
 
     def write(self, group: Sequence[Append], cursor_lsn: int) -> Written:
@@ -97,7 +97,7 @@ class Writer:
         return Written(lsn - 1, sync_seconds)
 
     def mark(self) -> None:
-        """Writes a frame without rows: from now on, damage to the last frame cannot pass for an unfinished
+        """Writes a frame without rows: after it, damage to the last frame cannot look like an unfinished
         write.
         """
         data = self._encode((), 0, self._next_lsn, self._clock_ms())
@@ -113,7 +113,7 @@ class Writer:
         """Begins a new segment. The old one is complete: its last group was synced before."""
         old = self._file
         self.active, self._file = self._create(self.active.first_lsn, cursor_lsn)
-        self._marked = True  # the new segment's header says as much about the old one
+        self._marked = True  # the header of the new segment proves the same about the old one
         old.close()
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ class Writer:
         return time.perf_counter() - started
 
     def _cut_back(self, start: int, error: OSError) -> LogFull | LogBroken:
-        """After a failed write: the file ends again where the group began, or the log is broken."""
+        """After a failed write: truncates the file to the start of the group, or breaks the log."""
         path = self.active.path
         if error.errno not in NO_ROOM:
             return LogBroken(f"wal: writing {path} failed: {error}; restart to recover")
