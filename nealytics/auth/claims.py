@@ -97,13 +97,13 @@ def scope_from(
 
 
 _NO_TENANT = (
-    "it decides whose events are read: issue tokens with this claim, or name another one in "
-    "auth.tenant_claim or the issuer's tenant_claim in the server's configuration"
+    "This claim selects the tenant whose events are read. Issue tokens that have it, or set auth.tenant_claim"
+    " (or tenant_claim of the issuer) to the claim that names the tenant."
 )
-_OR_PROJECT_SCOPE = f'; or, for all tenants of the project, leave it out and add "scope": "{WHOLE_PROJECT}"'
+_OR_PROJECT_SCOPE = f' To read all tenants of the project, omit it and add "scope": "{WHOLE_PROJECT}".'
 _NO_PROJECT = (
-    "it decides whose events are read: issue tokens with this claim, or set project or project_claim under "
-    "[auth] or [[auth.issuers]] in the server's configuration"
+    "This claim selects the project whose events are read. Issue tokens that have it, or set project or "
+    "project_claim under [auth] or [[auth.issuers]]."
 )
 
 
@@ -134,8 +134,8 @@ def _identifier(claims: dict[str, Any], name: str, chars_max: int, advice: str) 
         raise Refused(
             403,
             "forbidden",
-            f"the token's {name} is a list of {len(value)}",
-            detail="a token reads the events of one: issue it for one, as a text or a list with one entry",
+            f"the token's {name} is a list of {len(value)} values",
+            detail="A token is for exactly one. Issue it with a string, or with a list of one string.",
             field=name,
         )
     if isinstance(value, list) and value:
@@ -144,14 +144,14 @@ def _identifier(claims: dict[str, Any], name: str, chars_max: int, advice: str) 
     if not text.strip():
         problem = f"the token has no {name}"
         if value is not ABSENT and value is not None and not isinstance(value, str | list):
-            problem = f"the token's {name} is neither a text nor a number"
+            problem = f"the token's {name} is neither a string nor a number"
         elif value is not ABSENT and value is not None:
             problem = f"the token's {name} is empty"
         raise Refused(403, "forbidden", problem, detail=advice, field=name)
     if len(text) > chars_max:
         raise _invalid(name, f"has {len(text)} characters, at most {chars_max} are accepted")
     if "\0" in text or not is_text(text):
-        raise _invalid(name, "holds a NUL or half a surrogate pair, which no event's can")
+        raise _invalid(name, "contains a NUL character or a lone surrogate, which no event can contain")
     return text
 
 
@@ -171,14 +171,14 @@ def _texts(claims: dict[str, Any], name: str, count_max: int, chars_max: int) ->
         return None
     texts = claims[name]
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise _invalid(name, 'is not a list of texts, ["…", "…"]')
+        raise _invalid(name, 'is not a list of strings, ["…", "…"]')
     if len(texts) > count_max:
         raise _invalid(name, f"has {len(texts)} entries, at most {count_max} are accepted")
     for text in texts:
         if len(text) > chars_max:
             raise _invalid(name, f"has an entry of {len(text)} characters, at most {chars_max} are accepted")
         if "\0" in text or not is_text(text):
-            raise _invalid(name, "has an entry with a NUL or half a surrogate pair")
+            raise _invalid(name, "has an entry with a NUL character or a lone surrogate")
     return tuple(texts)
 
 
@@ -187,7 +187,7 @@ def _rps(claims: dict[str, Any]) -> float | None:
         return None
     rps = claims["rps"]
     if isinstance(rps, bool) or not isinstance(rps, int | float) or not 0 < rps < math.inf:
-        raise _invalid("rps", "is not a number above 0")
+        raise _invalid("rps", "is not a number greater than 0")
     # Python's integers have no end, and no float holds all of them.
     return float(min(rps, RPS_MAX))
 

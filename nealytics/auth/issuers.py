@@ -24,7 +24,9 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACED = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-def unauthorized(message: str, detail: str = "see docs/tokens.md for what a token has to be") -> Refused:
+def unauthorized(
+    message: str, detail: str = "See docs/tokens.md for the claims that a token needs."
+) -> Refused:
     return Refused(401, "unauthorized", message, detail=detail, headers=INVALID_TOKEN)
 
 
@@ -120,7 +122,7 @@ class Issuer:
     def check(self, claims: dict[str, Any]) -> None:
         """Raises `Refused` (401) for a verified token that is not meant for this service."""
         if self.issuer and claims.get("iss") != self.issuer:
-            raise unauthorized("the token is of another issuer (iss)")
+            raise unauthorized("the token is from another issuer (iss)")
         if self._audience:
             audience = claims.get("aud")
             given = audience if isinstance(audience, list) else [audience]
@@ -131,7 +133,7 @@ class Issuer:
             if not any(_same(value, one) for value in _listed(found) for one in wanted):
                 raise unauthorized(
                     f"the token's {name} does not have the required value",
-                    "required_claims in the server's configuration says which value it must have",
+                    "The server's configuration lists the accepted values in required_claims.",
                 )
 
 
@@ -176,11 +178,13 @@ class Issuers:
     def _advice(self, claims: dict[str, Any]) -> str:
         iss = claims.get("iss")
         if not isinstance(iss, str):
-            return "it has no iss; its issuer must name itself there, as configured under [[auth.issuers]]"
+            return "The token has no iss claim. It must equal an issuer under [[auth.issuers]]."
         for issuer in self.others:
             if iss.rstrip("/") == issuer.name.rstrip("/"):
-                return "it differs from a configured one by a slash at its end; write issuer as in the token"
-        return "write its iss as the issuer of a block [[auth.issuers]] in the server's configuration"
+                return (
+                    "A configured issuer differs only by a trailing slash. Write it exactly as in the token."
+                )
+        return "Add an [[auth.issuers]] block whose issuer equals the token's iss claim."
 
 
 def _names(config: AuthConfig, entry: IssuerConfig) -> ClaimNames:

@@ -165,17 +165,17 @@ class Jwks:
             # Whatever the issuer sends, or the way to it does, must not end the refreshing.
             what = str(error) or type(error).__name__
             if (why := why_not(error)) is not None:
-                what = f"{why}; auth.jwks_ca_file names the authority to trust"
+                what = f"{why}; set auth.jwks_ca_file to the authority that issued it"
             if isinstance(error, TimeoutError):
                 what = f"no answer within {FETCH_TIMEOUT_S:g} s"
             self._failing = True
-            self._say(f"auth: keys cannot be fetched from {self._url}: {what}", logging.WARNING)
+            self._say(f"auth: cannot fetch keys from {self._url}: {what}", logging.WARNING)
             return
         self._keys, self._fetched_at, self._failing = tuple(found), asked_at, False
-        names = ", ".join(f'"{key.kid}" ({key.algorithm})' for key in found) or "none that is of use"
+        names = ", ".join(f'"{key.kid}" ({key.algorithm})' for key in found) or "no usable key"
         # Keycloak publishes a key for encryption beside those for signatures: nothing is wrong with that.
         expected = [reason for reason in left_out if reason.endswith(_NOT_FOR_SIGNATURES)]
-        skipped = "".join(f"; left out: {reason}" for reason in left_out[:10])
+        skipped = "".join(f"; skipped: {reason}" for reason in left_out[:10])
         self._say(
             f"auth: keys from {self._url}: {names}{skipped}",
             logging.WARNING if not found or set(left_out) - set(expected) else logging.INFO,
@@ -188,7 +188,7 @@ class Jwks:
             if response.status != 200:
                 raise _Unusable(f"status {response.status}")
             if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise _Unusable("the answer is compressed, which was not asked for")
+                raise _Unusable("the answer is compressed, although the request asked for identity")
             self._fresh_s = fresh_s(
                 response.headers.get("Cache-Control", ""), response.headers.get("Age", "0")
             )
@@ -255,7 +255,7 @@ def keys_of(
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict) or not isinstance(parsed.get("keys"), list):
-        raise _Unusable('the answer is no key set: an object in JSON with the list "keys"')
+        raise _Unusable('the answer is not a key set, which is a JSON object with a list "keys"')
     members = parsed["keys"]
     if len(members) > SET_KEYS_MAX:
         raise _Unusable(f"the key set has {len(members)} keys, at most {SET_KEYS_MAX} are accepted")
@@ -275,10 +275,10 @@ def _key_of(member: object, algorithms: Sequence[JwtAlgorithm]) -> VerifyingKey:
         raise _Unusable(_NOT_FOR_SIGNATURES)
     kid = member.get("kid", "")
     if not isinstance(kid, str) or len(kid) > KID_CHARS_MAX:
-        raise _Unusable(f"has a kid that is not a text of up to {KID_CHARS_MAX} characters")
+        raise _Unusable(f"has a kid that is not a string of up to {KID_CHARS_MAX} characters")
     kty, curve = member.get("kty"), member.get("crv")
     if not isinstance(kty, str) or not isinstance(curve, str | None):
-        raise _Unusable("has no kind (kty)")
+        raise _Unusable("has no key type (kty)")
     family = _ALGORITHMS_OF.get((kty, curve))
     if family is None:
         raise _Unusable("is not RSA, EC on P-256 or Ed25519")
@@ -286,21 +286,21 @@ def _key_of(member: object, algorithms: Sequence[JwtAlgorithm]) -> VerifyingKey:
     # A key has one algorithm. One that does not say which has the first that it can have.
     algorithm = member.get("alg", accepted[0] if accepted else None)
     if algorithm not in accepted:
-        raise _Unusable(f"is for another algorithm than {' or '.join(accepted) or ', '.join(algorithms)}")
+        raise _Unusable(f"is for an algorithm other than {' or '.join(accepted) or ', '.join(algorithms)}")
     operations = member.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
-        raise _Unusable("is not for verifying (key_ops)")
+        raise _Unusable("is not for verification (key_ops)")
     if "d" in member:
-        raise _Unusable("is a private key, so whoever reads the set can sign with it")
+        raise _Unusable("is a private key, so anyone who reads the set can sign tokens with it")
     # Everything else, such as certificates and their addresses, is ignored.
     public: dict[str, Any] = {name: member[name] for name in ("n", "e", "x", "y", "crv") if name in member}
     if not all(isinstance(value, str) and len(value) <= MEMBER_CHARS_MAX for value in public.values()):
-        raise _Unusable("has numbers that are not texts, or too long")
+        raise _Unusable("has a number that is not a string or is too long")
     try:
         key = checked(PyJWK({"kty": kty, **public}, algorithm).key, algorithm)
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:
-        raise _Unusable(f"is no such key: {str(error)[:200]}") from None
+        raise _Unusable(f"is not a valid key: {str(error)[:200]}") from None
     issuer = member.get("issuer", "")
     if not isinstance(issuer, str):
-        raise _Unusable("has an issuer that is not a text")
+        raise _Unusable("has an issuer that is not a string")
     return VerifyingKey(algorithm, kid, key, issuer)

@@ -28,9 +28,9 @@ TOKEN_BYTES_MAX = 16 * 1024
 # The end of the year 9999. No date library goes beyond it, so such an `exp` is a mistake or a trick, no end.
 EPOCH_S_MAX = 253_402_300_799
 
-_FORM = "it is three base64url texts joined by dots"
-_OTHER_SECRET = "sign it with a key of the configuration, such as auth.jwt_key"
-_OTHER_KEY = "its issuer has a new key, or is not the one whose keys are configured"
+_FORM = "A token consists of three base64url parts, separated by dots."
+_OTHER_SECRET = "Sign it with a key that the server is configured with, such as auth.jwt_key."
+_OTHER_KEY = "Its issuer may have a new key, or it may not be an issuer that the server is configured with."
 
 
 class TokenVerifier:
@@ -108,10 +108,10 @@ class TokenVerifier:
         header = said["header"]
         # PyJWT knows one extension and honours it; this engine knows none.
         if "crit" in header:
-            raise unauthorized("the token demands an extension (crit)")
+            raise unauthorized("the token requires an extension (crit), and none is supported")
         if not isinstance(header.get("alg"), str) or header["alg"] not in ALGORITHMS:
             raise unauthorized(
-                f"the token is signed with none of the accepted algorithms: {', '.join(ALGORITHMS)}"
+                f"the token's algorithm is not one of the accepted ones: {', '.join(ALGORITHMS)}"
             )
         return said
 
@@ -121,7 +121,7 @@ class TokenVerifier:
         if algorithm not in issuer.algorithms:
             raise unauthorized(
                 f"the token is signed with {algorithm}, which its issuer does not allow",
-                f"sign it with one of {', '.join(issuer.algorithms)}",
+                f"Sign it with one of {', '.join(issuer.algorithms)}.",
             )
         found = candidates(issuer.keys_for(claims), algorithm, kid)
         for key in found.keys:
@@ -158,8 +158,8 @@ class TokenVerifier:
         return _UnknownKey(
             503,
             "keys_unavailable",
-            "the keys of the token issuer are not available at the moment",
-            detail=f"Retry later. The node's log has the answer of {issuer.setting}.",
+            "the keys of the token's issuer are temporarily unavailable",
+            detail=f"Retry later. The node's log says why {issuer.setting} could not be fetched.",
             headers={"Retry-After": str(int(RETRY_MAX_S))},
             key_set=issuer.jwks,
         )
@@ -169,11 +169,13 @@ class TokenVerifier:
         now = self._clock()
         if "exp" not in claims:
             raise unauthorized(
-                "the token has no expiry (exp)", "give every token an exp claim, in epoch seconds"
+                "the token has no expiry (exp)", "Give every token an exp claim, in epoch seconds."
             )
         expires_at_s = _epoch_s(claims, "exp") + self._clock_skew_s
         if expires_at_s <= now:
-            raise unauthorized("the token has expired", "get a new one from the service that issues them")
+            raise unauthorized(
+                "the token has expired", "Get a new one from the service that issues your tokens."
+            )
         if "nbf" in claims and _epoch_s(claims, "nbf") > now + self._clock_skew_s:
             raise unauthorized("the token is not valid yet (nbf)")
         return expires_at_s
@@ -194,13 +196,13 @@ def _token_of(header: str | None) -> str:
         raise Refused(
             401,
             "unauthorized",
-            "a token is needed",
-            detail="send the header Authorization: Bearer <token>",
+            "the request has no token",
+            detail="Send the header Authorization: Bearer <token>.",
             headers={"WWW-Authenticate": "Bearer"},
         )
     # Surrogates are what aiohttp makes of bytes that are not UTF-8.
     if len(token) > TOKEN_BYTES_MAX or not token.isascii():
-        raise unauthorized(f"the token is longer than {TOKEN_BYTES_MAX} bytes or not ASCII")
+        raise unauthorized(f"the token is longer than {TOKEN_BYTES_MAX} bytes or is not ASCII")
     return token
 
 

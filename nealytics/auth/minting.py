@@ -91,7 +91,7 @@ def private_signer(pem: bytes, algorithm: str | None, kid: str) -> Signer:
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError(f"is not a private key in PEM without a password; {_MAKE_A_PAIR}") from None
+        raise ValueError(f"is not an unencrypted private key in PEM format; {_MAKE_A_PAIR}") from None
     match key:
         case RSAPrivateKey():
             fits = "RS256"
@@ -100,7 +100,7 @@ def private_signer(pem: bytes, algorithm: str | None, kid: str) -> Signer:
         case Ed25519PrivateKey():
             fits = "EdDSA"
         case _:
-            raise ValueError(f"is neither an RSA, nor an EC, nor an Ed25519 key; {_MAKE_A_PAIR}")
+            raise ValueError(f"is not an RSA, EC or Ed25519 key; {_MAKE_A_PAIR}")
     checked(key.public_key(), algorithm or fits)
     return Signer(key, algorithm or fits, kid)
 

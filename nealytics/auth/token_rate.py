@@ -53,7 +53,7 @@ def _refusal(permits: int, window_s: int, reset_s: float) -> Refused:
         429,
         "rate_limited",
         f"more than {permits} request{'s' if permits > 1 else ''} in {window_s} s with this token",
-        detail="Wait for Retry-After. The token's claim rps sets the rate.",
+        detail="Wait Retry-After seconds. The rps claim of the token sets the limit.",
         headers={
             "Retry-After": wait_s,
             "RateLimit-Limit": str(permits),

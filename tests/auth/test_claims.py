@@ -233,14 +233,14 @@ def refused(claims: dict[str, Any], names: ClaimNames) -> Refused:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (["a", "b"], "the token's org.id is a list of 2"),
+        (["a", "b"], "the token's org.id is a list of 2 values"),
         ([], "the token's org.id is empty"),
         ("", "the token's org.id is empty"),
         (" ", "the token's org.id is empty"),
         (None, "the token has no org.id"),
-        ({"id": "a"}, "the token's org.id is neither a text nor a number"),
-        ([{"id": "a"}], "the token's org.id is neither a text nor a number"),
-        (True, "the token's org.id is neither a text nor a number"),
+        ({"id": "a"}, "the token's org.id is neither a string nor a number"),
+        ([{"id": "a"}], "the token's org.id is neither a string nor a number"),
+        (True, "the token's org.id is neither a string nor a number"),
     ],
 )
 def test_a_tenant_that_is_none_says_which_claim_and_why(value, said):

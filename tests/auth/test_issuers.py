@@ -279,7 +279,7 @@ async def test_a_scope_opens_the_whole_project_only_if_the_issuer_is_trusted_wit
 async def test_who_writes_the_issuer_not_to_the_letter_is_told():
     async with knowing_both() as (verifier, _, _):
         for iss, said in (
-            (A.rstrip("/"), "a slash at its end"),
+            (A.rstrip("/"), "trailing slash"),
             ("https://c.example/", "[[auth.issuers]]"),
             (None, "no iss"),
         ):
@@ -296,7 +296,7 @@ async def test_a_misspelt_issuer_is_named_also_beside_keys_of_our_own(name: str)
         with pytest.raises(Refused) as caught:
             verifier.scope_of(f"Bearer {signed({**CLAIMS_A, 'iss': A.rstrip('/')}, KEY_A)}")
         assert caught.value.status == 401
-        assert "a slash at its end" in caught.value.detail
+        assert "trailing slash" in caught.value.detail
         # An issuer that is configured is not the mistake.
         with pytest.raises(Refused) as caught:
             verifier.scope_of(f"Bearer {signed(CLAIMS_A, IssuerKey('RS256', 'new'))}")

@@ -461,45 +461,45 @@ def _ed448() -> dict[str, Any]:
 LEFT_OUT: dict[str, tuple[object, str]] = {
     "no object": ("key", "is not an object"),
     "null": (None, "is not an object"),
-    "no kty": (EC.jwk(kty=None), "no kind"),
-    "kty a list": (EC.jwk(kty=["EC"]), "no kind"),
-    "crv a list": (EC.jwk(crv=["P-256"]), "no kind"),
+    "no kty": (EC.jwk(kty=None), "no key type"),
+    "kty a list": (EC.jwk(kty=["EC"]), "no key type"),
+    "crv a list": (EC.jwk(crv=["P-256"]), "no key type"),
     "oct": ({"kty": "oct", "k": "AAAA"}, "is not RSA"),
     "kty unknown": (EC.jwk(kty="XX"), "is not RSA"),
     "kty of another kind": (EC.jwk(kty="RSA"), "is not RSA"),
     "kty OKP on an EC curve": (EC.jwk(kty="OKP"), "is not RSA"),
     "EC without a curve": (EC.jwk(crv=None), "is not RSA"),
     "P-384": (_other_curve(), "is not RSA"),
-    "P-384 that says P-256": ({**_other_curve(), "crv": "P-256"}, "is no such key"),
+    "P-384 that says P-256": ({**_other_curve(), "crv": "P-256"}, "is not a valid key"),
     "Ed448": (_ed448(), "is not RSA"),
-    "alg of another family": (RSA.jwk(alg="HS256"), "another algorithm"),
-    "alg RS384": (RSA.jwk(alg="RS384"), "another algorithm"),
-    "alg PS512": (RSA.jwk(alg="PS512"), "another algorithm"),
+    "alg of another family": (RSA.jwk(alg="HS256"), "an algorithm other than"),
+    "alg RS384": (RSA.jwk(alg="RS384"), "an algorithm other than"),
+    "alg PS512": (RSA.jwk(alg="PS512"), "an algorithm other than"),
     "an issuer that is a list": (RSA.jwk(issuer=["x"]), "an issuer"),
-    "alg none": (RSA.jwk(alg="none"), "another algorithm"),
-    "alg a list": (RSA.jwk(alg=["RS256"]), "another algorithm"),
+    "alg none": (RSA.jwk(alg="none"), "an algorithm other than"),
+    "alg a list": (RSA.jwk(alg=["RS256"]), "an algorithm other than"),
     "use enc": (RSA.jwk(use="enc"), "not for signatures"),
     "use a list": (RSA.jwk(use=["sig"]), "not for signatures"),
-    "key_ops sign": (RSA.jwk(key_ops=["sign"]), "not for verifying"),
-    "key_ops a text": (RSA.jwk(key_ops="verify"), "not for verifying"),
+    "key_ops sign": (RSA.jwk(key_ops=["sign"]), "not for verification"),
+    "key_ops a text": (RSA.jwk(key_ops="verify"), "not for verification"),
     "kid a number": (RSA.jwk(kid=1), "a kid"),
     "kid too long": (RSA.jwk(kid="k" * 257), "a kid"),
     "private": (EC.jwk(d="AAAA"), "private key"),
-    "no n": (RSA.jwk(n=None), "is no such key"),
-    "no e": (RSA.jwk(e=None), "is no such key"),
-    "n a number": (RSA.jwk(n=5), "not texts"),
-    "n empty": (RSA.jwk(n=""), "is no such key"),
+    "no n": (RSA.jwk(n=None), "is not a valid key"),
+    "no e": (RSA.jwk(e=None), "is not a valid key"),
+    "n a number": (RSA.jwk(n=5), "not a string"),
+    "n empty": (RSA.jwk(n=""), "is not a valid key"),
     "n too long": (RSA.jwk(n="A" * 100_000), "too long"),
-    "n not base64": (RSA.jwk(n="!"), "is no such key"),
-    "e = 1": (RSA.jwk(e="AQ"), "is no such key"),
-    "e even": (RSA.jwk(e="Ag"), "is no such key"),
+    "n not base64": (RSA.jwk(n="!"), "is not a valid key"),
+    "e = 1": (RSA.jwk(e="AQ"), "is not a valid key"),
+    "e even": (RSA.jwk(e="Ag"), "is not a valid key"),
     "RSA of 1,024 bits": (IssuerKey("RS256", rsa_bits=1_024).jwk(), "RSA key of 1024 bits"),
-    "x a list": (EC.jwk(x=["a"]), "not texts"),
-    "a point beside the curve": (EC.jwk(x=EC.jwk()["y"]), "is no such key"),
-    "a point of zeros": (EC.jwk(x="A" * 43, y="A" * 43), "is no such key"),
-    "x cut": (EC.jwk(x=EC.jwk()["x"][:-4]), "is no such key"),
-    "no x": (ED.jwk(x=None), "is no such key"),
-    "Ed25519 cut": (ED.jwk(x=ED.jwk()["x"][:-4]), "is no such key"),
+    "x a list": (EC.jwk(x=["a"]), "not a string"),
+    "a point beside the curve": (EC.jwk(x=EC.jwk()["y"]), "is not a valid key"),
+    "a point of zeros": (EC.jwk(x="A" * 43, y="A" * 43), "is not a valid key"),
+    "x cut": (EC.jwk(x=EC.jwk()["x"][:-4]), "is not a valid key"),
+    "no x": (ED.jwk(x=None), "is not a valid key"),
+    "Ed25519 cut": (ED.jwk(x=ED.jwk()["x"][:-4]), "is not a valid key"),
 }  # fmt: skip
 
 
@@ -570,12 +570,12 @@ async def test_the_log_says_what_changed_and_not_every_fetch(caplog):
     said = [record for record in caplog.records if record.name == "nealytics.auth.jwks"]
     assert [(record.levelname, record.getMessage()) for record in said] == [
         ("INFO", f'auth: keys from {url}: "ec-1" (ES256)'),
-        ("WARNING", f"auth: keys cannot be fetched from {url}: status 500"),
+        ("WARNING", f"auth: cannot fetch keys from {url}: status 500"),
         # As Keycloak has it: told, and no reason to worry.
-        ("INFO", f'auth: keys from {url}: "ec-1" (ES256); left out: key 1 is not for signatures (use)'),
+        ("INFO", f'auth: keys from {url}: "ec-1" (ES256); skipped: key 1 is not for signatures (use)'),
         (
             "WARNING",
-            f'auth: keys from {url}: "ec-1" (ES256); left out: key 1 is for another algorithm than RS256 or '
+            f'auth: keys from {url}: "ec-1" (ES256); skipped: key 1 is for an algorithm other than RS256 or '
             "RS512 or PS256",
         ),
     ]
@@ -611,7 +611,7 @@ async def test_over_tls_only_an_authority_that_is_known_vouches_for_the_issuer(c
         async with reading(issuer) as verifier:
             assert await status(verifier, EC.token()) == 503
             assert issuer.asked == 0
-        assert "its certificate is not trusted: self-signed certificate; auth.jwks_ca_file" in caplog.text
+        assert "its certificate is not trusted: self-signed certificate; set auth.jwks_ca_file" in caplog.text
         async with reading(issuer, jwks_ca_file=str(certificate)) as verifier:
             assert await status(verifier, EC.token()) == 200
         async with reading(issuer, jwks_ca_file="/nowhere.pem") as verifier:

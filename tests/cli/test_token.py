@@ -133,7 +133,7 @@ def test_without_options_it_is_not_narrowed():
         (("--endpoint", "/api/v1/telemetry/timeline"), "is not one of 'timeline'"),
         (("--rps", "0"), "--rps"),
         (("--rps", "-1"), "--rps"),
-        (("--rps", "nan"), "rps is not a number above 0"),
+        (("--rps", "nan"), "rps is not a number greater than 0"),
         (("--filter", "event_type:eq:" + "x" * 2_000), "at most 1024 are accepted"),
         (("--filter", "event_type:eq:x") * 21, "at most 20 are accepted"),
     ],
@@ -202,8 +202,8 @@ def test_it_is_signed_with_a_private_key_of_any_algorithm(tmp_path, algorithm, t
 @pytest.mark.parametrize(
     ("content", "option", "said"),
     [
-        ("rubbish", (), "is not a private key in PEM without a password"),
-        (IssuerKey("RS256").pem, (), "is not a private key in PEM without a password"),
+        ("rubbish", (), "is not an unencrypted private key in PEM format"),
+        (IssuerKey("RS256").pem, (), "is not an unencrypted private key in PEM format"),
         (IssuerKey("RS256").private_pem, ("--algorithm", "ES256"), "is not a key on the curve P-256"),
         (IssuerKey("RS256", rsa_bits=1_024).private_pem, (), "is an RSA key of 1024 bits"),
     ],

@@ -59,7 +59,7 @@ def test_the_whole_project_has_to_be_asked_for():
         ({"expires_s": 0}, "expires_s is 0"),
         ({"expires_s": float("nan")}, "expires_s is nan"),
         ({"expires_s": 1e12}, "expires_s is"),
-        ({"rps": -1}, "rps is not a number above 0"),
+        ({"rps": -1}, "rps is not a number greater than 0"),
         ({"filters": ["x" * 2_000]}, "filters has an entry of 2000 characters"),
         ({"filters": "meta:plan:eq:pro"}, r"filters is 'meta:plan:eq:pro'; write a list"),
         ({"endpoints": "summary"}, r"endpoints is 'summary'; write a list: \['summary'\]"),
