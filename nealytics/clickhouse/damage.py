@@ -23,7 +23,7 @@ from nealytics.clickhouse.error_codes import (
 )
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.failover import Address
-from nealytics.clickhouse.schema.reading import HOSTS_THAT_ANSWER
+from nealytics.clickhouse.schema.inspection import HOSTS_THAT_ANSWER
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
 from nealytics.config import ClickHouseConfig
 

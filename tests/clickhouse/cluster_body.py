@@ -21,15 +21,9 @@ from multidict import MultiDict
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse import schema
-from nealytics.clickhouse.client import (
-    CLUSTER_READ_SETTINGS,
-    INSERT_SETTINGS,
-    READ_SETTINGS,
-    REPLICATED_INSERT_SETTINGS,
-    escaped,
-)
 from nealytics.clickhouse.errors import error_of
 from nealytics.clickhouse.failover import IDENTITY, Address, Addresses
+from nealytics.clickhouse.settings import escaped, insert_settings, read_settings
 from nealytics.config import ClickHouseConfig, QueryConfig
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.params import Arguments
@@ -50,6 +44,7 @@ CONFIG = f"""<clickhouse>
 KEPT: list[session.Session] = []
 INTERFACE = {"wait_end_of_query", "cancel_http_readonly_queries_on_client_close", "readonly"}
 ME = Scope("shop", "t1")
+ON_CLUSTER = ClickHouseConfig(cluster="main")
 
 
 class InProcess:
@@ -86,7 +81,7 @@ class InProcess:
         at: Address | None = None,
         received: object = None,
     ) -> list[list[Any]]:
-        sent = {**READ_SETTINGS, **CLUSTER_READ_SETTINGS, **(settings or {})}
+        sent = {**read_settings(ON_CLUSTER), **(settings or {})}
         return list(json.loads(self.run(sql, params or {}, sent, "JSONCompact"))["data"])
 
     async def command(
@@ -157,7 +152,7 @@ async def main(directory: Path) -> dict[str, Any]:
         params = {"database": database, "table": table}
         found[f"identity of {database}.{table}"] = await client.command(IDENTITY, params)
     found["identity of none"] = await client.command(IDENTITY, {"database": "p", "table": "none"})
-    settings = {**INSERT_SETTINGS, **REPLICATED_INSERT_SETTINGS, "insert_quorum": "auto"}
+    settings = insert_settings(ON_CLUSTER, replicas=True)
     for tenant, count in (("t1", 500), ("t2", 300)):
         await client.command(rows("p.global_events", tenant, count))
     # The same events, so that the answers can be compared.

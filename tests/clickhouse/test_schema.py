@@ -389,7 +389,7 @@ async def test_a_table_that_would_count_twice_is_refused(
     ("key", "partition", "match"),
     [
         (f"{schema.SORTING_KEY}, received_at", schema.PARTITION_KEY, "counted twice"),
-        ("event_id", schema.PARTITION_KEY, "take the place of another"),
+        ("event_id", schema.PARTITION_KEY, "replace another"),
         (schema.SORTING_KEY, "toYYYYMMDD(received_at)", "another received_at would be counted twice"),
         (schema.SORTING_KEY, "(toYYYYMM(timestamp), user_id)", "another user_id would be counted twice"),
     ],
@@ -829,7 +829,7 @@ async def test_a_plain_table_is_not_made_where_there_are_several_addresses(clust
     """It would be in the way of the replicated one, and each address would have its own."""
     cluster.tables = {}
     several = ClickHouseConfig(url="http://a,http://b")
-    with pytest.raises(ConfigError, match=r"not made without clickhouse\.cluster"):
+    with pytest.raises(ConfigError, match=r"not created without clickhouse\.cluster"):
         await schema.apply(cluster, several)  # type: ignore[arg-type]
     assert cluster.said == []
 

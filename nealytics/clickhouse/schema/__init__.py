@@ -1,20 +1,24 @@
-"""The table: how it is created, brought up to date, and checked at start.
+"""The table: how it is created, updated, and checked at start.
 
+Pure:
     definition.py   columns, keys, settings; the statements that create the table
-    retention.py    what a TTL means, and whether it may be changed (pure)
-    checks.py       what a table must be, and what is said of one that is not (pure)
-    reading.py      the table that is there, as ClickHouse describes it
-    planning.py     what brings it up to date (pure): the part to read first
-    applying.py     does that
-    shortening.py   makes retention shorter, once a person has agreed
-    migration.py    copies the events of a table that is unfit into a new one
+    table.py        a table as it is found
+    retention.py    what a TTL means, and whether it may be changed
+    checks.py       what a table must be, and the message for one that is not
+    planning.py     what brings a table up to date
+With I/O:
+    inspection.py   reads the table that is there
     probing.py      checks that the table stores events exactly once; changes nothing
+    applying.py     creates and updates the table; shortens retention once a person has agreed
+    cluster.py      the same on a cluster
+    migration.py    copies the events of an unfit table into a new one
 
-`apply` may be run by several workers and nodes at the same time, and again and again: it looks at what is
-there, does what is missing, and when another was faster, looks again. It never drops or rewrites events.
+Several workers and nodes may run `apply` at the same time and repeatedly: it reads what is there, does what
+is missing, and if another was faster, reads again. It never drops or rewrites events.
 """
 
-from nealytics.clickhouse.schema.applying import apply
+from nealytics.clickhouse.schema.applying import Shortening, apply, shorten, what_shortening_deletes
+from nealytics.clickhouse.schema.cluster import plan_cluster
 from nealytics.clickhouse.schema.definition import (
     COLUMNS,
     DEDUPLICATION_WINDOW,
@@ -24,11 +28,11 @@ from nealytics.clickhouse.schema.definition import (
     SORTING_KEY,
     create_statements,
 )
-from nealytics.clickhouse.schema.planning import Plan, plan, plan_cluster, wanted_settings
+from nealytics.clickhouse.schema.inspection import read_retention, read_table
+from nealytics.clickhouse.schema.planning import Plan, plan, wanted_settings
 from nealytics.clickhouse.schema.probing import probe
-from nealytics.clickhouse.schema.reading import Table, read_retention, read_table
 from nealytics.clickhouse.schema.retention import Retention, configured, decide, difference, for_days
-from nealytics.clickhouse.schema.shortening import Shortening, shorten, what_shortening_deletes
+from nealytics.clickhouse.schema.table import Table
 
 __all__ = [
     "COLUMNS",

@@ -1,24 +1,25 @@
-"""Creates the table where there is none, and brings up to date what is there."""
+"""Creates the table, brings an existing one up to date, and shortens retention once a person has agreed."""
 
 import asyncio
 import logging
 import random
+from dataclasses import dataclass
 
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.error_codes import RACE_CODES
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
-from nealytics.clickhouse.schema.checks import (
-    check_distributed,
-    check_fit,
-    check_replicated,
-    check_single,
-    check_version,
+from nealytics.clickhouse.schema.checks import check_fit, check_single, check_version
+from nealytics.clickhouse.schema.cluster import apply_to_cluster
+from nealytics.clickhouse.schema.definition import DDL_SETTINGS, create_statements, ddl_settings, on_cluster
+from nealytics.clickhouse.schema.inspection import (
+    check_addresses,
+    local_tables,
+    read_table,
+    read_version,
+    read_written_table,
 )
-from nealytics.clickhouse.schema.definition import DDL_SETTINGS, create_statements, ddl_settings
-from nealytics.clickhouse.schema.planning import plan, plan_cluster
-from nealytics.clickhouse.schema.probing import check_addresses
-from nealytics.clickhouse.schema.reading import Table, is_everywhere, local_tables, read_table, read_version
-from nealytics.clickhouse.schema.retention import FOREVER, Retention, configured
+from nealytics.clickhouse.schema.planning import plan, retention_step
+from nealytics.clickhouse.schema.retention import Retention, configured, decide, together, ttl_expression
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, table_name
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
@@ -27,15 +28,14 @@ log = logging.getLogger("nealytics.clickhouse")
 
 _ATTEMPTS_MAX = 6
 _RETRY_DELAY_S = 0.25
-_WRITTEN_LOOK_S = 0.5
 
 
 async def apply(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]:
-    """Creates what is missing and brings up to date what is there. Returns what was done and what cannot be
-    changed, in words; nothing if all was well.
+    """Creates what is missing and brings an existing table up to date. Returns what it did and what cannot be
+    changed, in words; nothing if the table is up to date.
 
-    No statement runs before version, engine, keys and types were found fit; a table that is refused stays as
-    it is. Nothing that is done deletes an event. Raises `ClickHouseError`, `NealyticsError`.
+    No statement runs before version, engine, keys and types are checked; a refused table stays as it is. No
+    statement deletes an event. Raises `ClickHouseError`, `NealyticsError`.
     """
     done: list[str] = []
     for attempt in range(_ATTEMPTS_MAX):
@@ -55,26 +55,26 @@ async def apply(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]
 
 
 async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:
-    """Appends to `done` what it does, step by step; returns the remarks."""
+    """Appends each step to `done`; returns the remarks."""
     if len(config.urls) > 1:
-        await check_addresses(client)  # so that what follows is asked where the table is
+        await check_addresses(client)  # so that the rest is read where the table is
     check_version(await read_version(client))
     if config.cluster:
-        return await _apply_to_cluster(client, config, done)
+        return await apply_to_cluster(client, config, done)
     create_database, create_table = create_statements(config.database, config.retention_days)
     table = await read_table(client, config.database)
     if table is not None:
         check_single(table, config)
         check_fit(table, table_name(config.database))
-        table = await _when_written(client, config)
+        table = await read_written_table(client, config)
     if table is None and len(config.urls) > 1:
         raise ConfigError(
             f"schema: there is no table {table_name(config.database)} at any of the {len(config.urls)} "
-            "addresses of clickhouse.url, and a replicated one is not made without clickhouse.cluster; set "
-            "that, or create it by hand (docs/scaling.md)"
+            "addresses of clickhouse.url, and a replicated one is not created without clickhouse.cluster; "
+            "set that, or create it by hand (docs/scaling.md)"
         )
     if table is None:
-        # Looked up first: a user who may not create a database can still use one that is there.
+        # Checked first: a user who may not create a database can still use an existing one.
         exists = await client.command(
             "SELECT count() FROM system.databases WHERE name = {database:String} FORMAT TabSeparated",
             {"database": config.database},
@@ -97,65 +97,54 @@ async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: 
     return remarks
 
 
-async def _apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, done: list[str]) -> list[str]:
-    """The same on every host of the cluster. If there is something to do, each must be up; if all that answer
-    have everything, a host that is down keeps nobody from starting."""
-    settings = ddl_settings(config)
-    distributed = await read_table(client, config.database)
-    if distributed is not None:
-        check_distributed(distributed, table_name(config.database))
-    hosts = await local_tables(client, config)
-    for host, table in hosts:
-        place = f"{table_name(config.database, LOCAL_TABLE)} on {host}"
-        check_replicated(table, place)
-        check_fit(table, place)
-    if not await is_everywhere(client, config):
-        days = _days_of_new_tables([table.retention for _, table in hosts], config.retention_days)
-        for sql in create_statements(config.database, days, config.cluster):
-            await client.command(sql, settings=settings)
-        tables = f"{config.database}.{TABLE} and {config.database}.{LOCAL_TABLE}"
-        done.append(f"created {tables} on the hosts of cluster {config.cluster} that lacked them")
-    # Again, as they were made just now: here, or by another node since the first look.
-    distributed = await read_table(client, config.database)
-    local = await _when_written(client, config, LOCAL_TABLE)
-    if distributed is None or local is None:
+@dataclass(frozen=True)
+class Shortening:
+    """What would be deleted now. Events that are still in a node's log are not counted."""
+
+    kept_days: float | None  # as the table is
+    days: float
+    events: int
+    tenants: int
+    oldest: str
+    newest: str
+
+
+async def what_shortening_deletes(client: ClickHouseClient, config: ClickHouseConfig) -> Shortening | None:
+    """None if the table keeps events no longer than configured. Raises `NealyticsError` if its TTL was
+    written by hand."""
+    found = await _retentions(client, config)
+    by_hand = together(found).by_hand
+    if by_hand:
+        name = table_name(config.database, LOCAL_TABLE if config.cluster else TABLE)
+        _, sql = retention_step(name, None, configured(config.retention_days))
         raise NealyticsError(
-            f"schema: the tables were created on cluster {config.cluster} and cannot be seen where this node "
-            "asks; name only members of the cluster in clickhouse.url, and grant clickhouse.user SHOW"
+            f"schema: the TTL of {name} is {by_hand}, written by hand, and is changed by hand only; to leave "
+            f"it to clickhouse.retention_days: {sql}"
         )
-    steps, remarks = plan_cluster(
-        local,
-        [table for _, table in await local_tables(client, config)],
-        distributed,
-        config,
+    decision = decide(found, config.retention_days, shorten=True)
+    if not decision.deletes or decision.days is None:
+        return None
+    # One row for each event, as reads count them, also before copies are merged.
+    answer = await client.command(
+        "SELECT count(), uniqExact(project_id, tenant_id), min(timestamp), max(timestamp) "
+        f"FROM {table_name(config.database)} WHERE {ttl_expression(decision.days)} <= now() "
+        "FORMAT TabSeparated",
+        settings={"final": 1, "do_not_merge_across_partitions_select_final": 1},
     )
-    for what, sql in steps:
-        await client.command(sql, settings=settings)
-        done.append(what)
-    return remarks
+    events, tenants, oldest, newest = answer.rstrip("\n").split("\t")
+    return Shortening(together(found).days, decision.days, int(events), int(tenants), oldest, newest)
 
 
-def _days_of_new_tables(found: list[Retention], retention_days: int) -> int:
-    """A table on a host that is added keeps no less than those of the others, and a replica must have their
-    TTL."""
-    longest = max([configured(retention_days), *(FOREVER if one.days is None else one.days for one in found)])
-    return 0 if longest == FOREVER else int(longest)
+async def shorten(client: ClickHouseClient, config: ClickHouseConfig, asked: Shortening) -> str:
+    """Returns what it did. ClickHouse deletes whole parts, each once all of its events are too old."""
+    name = table_name(config.database, LOCAL_TABLE if config.cluster else TABLE) + on_cluster(config.cluster)
+    what, sql = retention_step(name, asked.kept_days, asked.days)
+    await client.command(sql, settings=ddl_settings(config))
+    return what
 
 
-async def _when_written(
-    client: ClickHouseClient, config: ClickHouseConfig, name: str = TABLE
-) -> Table | None:
-    """The table, once what an earlier try began to write for its rows is written.
-
-    That may take longer than any request, and ClickHouse goes on with it when nobody waits. Beginning again
-    instead would write everything again, and never end. Raises `NealyticsError` after a while.
-    """
-    for _ in range(max(1, int(config.insert_timeout_s / _WRITTEN_LOOK_S))):
-        table = await read_table(client, config.database, name)
-        if table is None or all(table.written.values()):
-            return table
-        await asyncio.sleep(_WRITTEN_LOOK_S)
-    raise NealyticsError(
-        f"schema: {table_name(config.database)} is being migrated: ClickHouse writes a column for the "
-        "events that are there, and system.mutations says how far it is; wait, and look again"
-    )
+async def _retentions(client: ClickHouseClient, config: ClickHouseConfig) -> list[Retention]:
+    if config.cluster:
+        return [table.retention for _, table in await local_tables(client, config)]
+    table = await read_table(client, config.database)
+    return [table.retention] if table else []

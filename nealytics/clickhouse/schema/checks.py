@@ -1,7 +1,7 @@
-"""What a table must be, and what is said of one that is not. Decides only; asks nobody.
+"""What a table must be, and the message for one that is not. Pure.
 
-`check_fit` is about what no statement can change, so it comes before the first one: a table that it refuses
-is left as it was found.
+`check_fit` covers what no statement can change. It runs before the first statement, so a refused table stays
+as it was.
 """
 
 import re
@@ -22,8 +22,8 @@ from nealytics.clickhouse.schema.definition import (
     WINDOW,
     plain_key,
 )
-from nealytics.clickhouse.schema.reading import Table, unfinished_columns, window_of
 from nealytics.clickhouse.schema.retention import configured, for_days
+from nealytics.clickhouse.schema.table import Table, unfinished_columns, window_of
 from nealytics.clickhouse.sql import LOCAL_TABLE, table_name
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
@@ -40,18 +40,18 @@ def check_version(version: str) -> None:
 
 
 def check_single(table: Table, config: ClickHouseConfig) -> None:
-    """Whether a node without `clickhouse.cluster` can use the table. Raises `ConfigError`."""
+    """Checks that a node without `clickhouse.cluster` can use the table. Raises `ConfigError`."""
     name = table_name(config.database)
     if table.engine == "Distributed":
         raise ConfigError(
             f"schema: {name} is a Distributed table and clickhouse.cluster is not set, so an insert would be "
-            "confirmed before a shard has it; set clickhouse.cluster to the name of its cluster"
+            "confirmed before a shard has its rows; set clickhouse.cluster to the name of its cluster"
         )
     if len(config.urls) > 1 and not table.replicated:
         raise ConfigError(
             f"schema: {name} is {table.engine} and clickhouse.url has {len(config.urls)} addresses: they "
             "share neither events nor tokens, so a batch that moves would be stored twice, and each would "
-            "know a part of the events; write one address, or replicate the table (docs/scaling.md)"
+            "have a part of the events; write one address, or replicate the table (docs/scaling.md)"
         )
 
 
@@ -80,10 +80,10 @@ def check_replicated(table: Table, place: str) -> None:
 
 
 def check_fit(table: Table, name: str) -> None:
-    """Whether the table can keep each event once: engine, keys and types, which `schema apply` cannot change.
-    Raises `ConfigError`.
+    """Checks that the table can store each event once: engine, keys and types, which `schema apply` cannot
+    change. Raises `ConfigError`.
     """
-    # Copies of an event are alike in these and in nothing else that is stored.
+    # Copies of an event are equal in these columns and may differ in all others.
     identity = set(plain_key(SORTING_KEY).split(","))
     if (
         not table.engine.endswith("ReplacingMergeTree")
@@ -91,7 +91,7 @@ def check_fit(table: Table, name: str) -> None:
     ):
         raise ConfigError(
             f"schema: {name} is {table.engine} ordered by ({table.sorting_key}), not by ({SORTING_KEY}): a "
-            "repeated event would be counted twice, or one event would take the place of another; "
+            "repeated event would be counted twice, or one event would replace another; "
             f"{remake(name)}, or set clickhouse.database to another name"
         )
     if (
@@ -107,7 +107,7 @@ def check_fit(table: Table, name: str) -> None:
 
 
 def check_types(table: Table, name: str) -> None:
-    # Rows travel without their types, so a column of another one would swallow parts of its neighbours.
+    # Rows are sent without types, so a column of another type would consume bytes of its neighbours.
     misread = [
         f"{column.name} is {table.columns[column.name]}, not {column.type}"
         for column in COLUMNS
@@ -139,11 +139,11 @@ def check_columns(table: Table, name: str) -> None:
 
 
 def check_kept(table: Table, name: str, retention_days: int) -> None:
-    """Whether what is in `table` stays, once."""
+    """Checks that events in `table` stay, and stay unique."""
     if window_of(table) <= 0:
         window = REPLICATED_WINDOW if table.replicated else WINDOW
         raise NealyticsError(
-            f"schema: {name} has {window} = 0, so a repeated insert would not be noticed; "
+            f"schema: {name} has {window} = 0, so a repeated insert would be stored twice; "
             "run `nealytics schema apply`, or "
             f"ALTER TABLE {name} MODIFY SETTING {window} = {DEDUPLICATION_WINDOW}"
         )
@@ -151,16 +151,15 @@ def check_kept(table: Table, name: str, retention_days: int) -> None:
 
 
 def unsynced(table: Table) -> dict[str, int]:
-    """The settings without which a power loss at ClickHouse destroys events in `table`, as they must be.
+    """The required values of settings without which a power loss at ClickHouse destroys events in `table`.
 
-    One that the table does not set counts as missing, whatever ClickHouse's default: a server's configuration
-    may change that.
+    A setting that the table does not set counts as missing: a server's configuration may change the default.
     """
     return _missing(table, DURABILITY_SETTINGS | (REPLICATED_DURABILITY_SETTINGS if table.replicated else {}))
 
 
 def slow_when_damaged(table: Table) -> dict[str, int]:
-    """The settings without which a read of a damaged part waits long for its error, as they must be."""
+    """The required values of settings without which a read of a damaged part waits long for its error."""
     return _missing(table, DAMAGE_SETTINGS)
 
 
@@ -177,7 +176,7 @@ def _holds(name: str, found: str | None, needed: int) -> bool:
 
 
 def setting_warnings(table: Table, name: str) -> list[str]:
-    """What the table's settings do not promise."""
+    """One warning for each promise that the table's settings do not give."""
     without = (
         (unsynced(table), "a power loss at ClickHouse can destroy events that it has confirmed"),
         (slow_when_damaged(table), "a read of a damaged part can wait a minute for its error"),
@@ -191,9 +190,9 @@ def setting_warnings(table: Table, name: str) -> list[str]:
 
 
 def _check_retention(table: Table, name: str, retention_days: int) -> None:
-    """What was accepted must be kept, and until this is asked, events are accepted as the configuration says.
+    """Accepted events must be kept, and until the table is checked, events are accepted as configured.
 
-    The start of one worker may also be faster than another's `apply`.
+    A worker may also start before another worker's `apply` has ended.
     """
     kept = table.retention
     wanted = configured(retention_days)
@@ -206,20 +205,20 @@ def _check_retention(table: Table, name: str, retention_days: int) -> None:
 
 
 def _on_the_wire(type_: str) -> str:
-    """Types that are the same in RowBinary are the same here."""
+    """Makes types equal that are the same in RowBinary."""
     found = re.fullmatch(r"LowCardinality\((.+)\)", type_)
     return re.sub(r"^DateTime64\((\d+), '[^']*'\)$", r"DateTime64(\1)", found[1] if found else type_)
 
 
 def remake(name: str) -> str:
-    """How to get the events into a table that is fit.
+    """How to move the events into a table that is fit.
 
-    Without the retention in it, the new table's TTL would delete the older events as they are copied.
+    Without `retention_days = 0`, the new table's TTL would delete older events while they are copied.
     """
     old = f"{name}_old"
     columns = ", ".join(column.name for column in COLUMNS if column.name != "inserted_at")
     return (
-        "`nealytics schema migrate` copies its events into one that is, and keeps this one. By hand: set "
+        "`nealytics schema migrate` copies its events into a new table and keeps this one. By hand: set "
         f"clickhouse.retention_days = 0, RENAME TABLE {name} TO {old}, run `nealytics schema apply`, "
         f"INSERT INTO {name} ({columns}, inserted_at) SELECT {columns}, timestamp FROM {old} (for a column "
         "that the old table lacks: NULL, or timestamp)"

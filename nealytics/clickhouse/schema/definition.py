@@ -1,9 +1,9 @@
-"""What the table is: columns, indexes, keys, settings, and the statements that create it.
+"""What the table is: columns, indexes, keys, settings, and the statements that create it. Pure.
 
-`clickhouse-init.sql` holds the same statements with the reason for each choice; a test keeps the two equal.
-On a cluster (`clickhouse.cluster`) two tables stand for the one: `global_events_local` holds each shard's
+`clickhouse-init.sql` contains the same statements with the reason for each choice; a test keeps the two
+equal. On a cluster (`clickhouse.cluster`) there are two tables: `global_events_local` stores each shard's
 events, replicated, and `global_events` is the Distributed table over them, which all reads and inserts name.
-`clickhouse-init-cluster.sql` holds those.
+`clickhouse-init-cluster.sql` contains those.
 """
 
 from typing import NamedTuple
@@ -17,8 +17,8 @@ class Column(NamedTuple):
     name: str
     definition: str  # as in CREATE TABLE
     type: str  # as ClickHouse shows it
-    # What the rows have that were there before the column. Without it they get the default, which ClickHouse
-    # computes anew at every read.
+    # The value of rows older than the column. Without it they get the default, which ClickHouse computes
+    # again at every read.
     before: str = ""
 
 
@@ -50,14 +50,14 @@ INDEXES = (
 SORTING_KEY = "project_id, tenant_id, event_type, timestamp, event_id"
 PARTITION_KEY = "toYYYYMM(timestamp)"
 
-# Of each statement that changes a table. The default, pinned: without it a power loss can lose the file that
-# describes the table, and with it the way to all its events.
+# Sent with each statement that changes a table. The default, pinned: without it a power loss can lose the
+# file that describes the table, and then all its events are unreachable.
 DDL_SETTINGS = {"fsync_metadata": 1}
 # Only for new tables: neither can be changed later without rewriting all parts.
 _CREATION_SETTINGS = {"index_granularity": 8192}
 # Also for tables that exist.
 SETTINGS = {"ttl_only_drop_parts": 1}
-# Also for tables that exist: without one of them, a power loss at ClickHouse destroys events that it has
+# Also for tables that exist: without any one of them, a power loss at ClickHouse destroys events that it has
 # confirmed. Decision 0012 lists every setting that was considered.
 DURABILITY_SETTINGS = {
     "fsync_after_insert": 1,
@@ -67,15 +67,15 @@ DURABILITY_SETTINGS = {
     "old_parts_lifetime": 480,
     "always_use_copy_instead_of_hardlinks": 0,
 }
-# Of replicated tables: a part that a replica fetches is written like a merged one.
+# For replicated tables: a fetched part is written like a merged one.
 REPLICATED_DURABILITY_SETTINGS = {"min_compressed_bytes_to_fsync_after_fetch": 1}
 # Also for tables that exist: they bound how long a read of a damaged part waits for its error. ClickHouse
-# flips every bit of a compressed block to explain a wrong checksum, and compact parts do not heed the size of
+# flips every bit of a compressed block to explain a wrong checksum, and compact parts ignore the size of
 # blocks. Decision 0022.
 DAMAGE_SETTINGS = {"max_compress_block_size": 16_384, "min_bytes_for_wide_part": 131_072}
-# Those whose larger, or smaller, value is a stronger promise; of the others any other value is wrong.
+# A larger, or smaller, value of these is a stronger promise; of all others any other value is wrong.
 LARGER_IS_BETTER = frozenset({"old_parts_lifetime"})
-# With the least value that says something: 0 of the first is "as the server's profile says".
+# With the smallest meaningful value: 0 of the first means the value of the server's profile.
 SMALLER_IS_BETTER = {"max_compress_block_size": 1, "min_bytes_for_wide_part": 0}
 DEDUPLICATION_WINDOW = 10_000
 WINDOW = "non_replicated_deduplication_window"
@@ -83,19 +83,18 @@ REPLICATED_WINDOW = "replicated_deduplication_window"
 REPLICATED_WINDOW_S = "replicated_deduplication_window_seconds"
 # ClickHouse's default is an hour, and a node may be cut off for a weekend.
 DEDUPLICATION_WINDOW_S = 7 * 86_400
-# By tenant and never at random: all copies of an event must be in one shard, because `final` works within a
-# shard.
+# By tenant, never random: all copies of an event must be in one shard, because `final` works within a shard.
 SHARDING_KEY = "cityHash64(project_id, tenant_id)"
-# Without {uuid}, so that a replica that is added later finds the others.
+# Without {uuid}, so that a replica added later finds the others.
 _REPLICA = "'/clickhouse/tables/{database}/{table}/{shard}', '{replica}'"
 
-# Below it, an insert could be answered with status 200 and an exception header; we look at that header, but
-# nothing here is tested with anything as old.
+# An older server could answer a failed insert with status 200 and an exception header. We check that header,
+# but nothing here is tested with such old versions.
 VERSION_MIN = (24, 8)
 
 
 def create_statements(database: str, retention_days: int, cluster: str = "") -> list[str]:
-    """The statements that make database and table where there are none; on all hosts of `cluster`, if any."""
+    """The statements that create database and table if they are missing; with `cluster`, on all its hosts."""
     columns = ",\n".join(
         [
             *(f"    {column.name} {column.definition}" for column in COLUMNS),
@@ -138,7 +137,7 @@ def create_statements(database: str, retention_days: int, cluster: str = "") -> 
 def ddl_settings(config: ClickHouseConfig) -> dict[str, int]:
     if not config.cluster:
         return DDL_SETTINGS
-    # A little less than we wait, so that "this host has not answered" is ClickHouse's answer.
+    # A little less than our own timeout, so that ClickHouse's answer names the host that is down.
     return {**DDL_SETTINGS, "distributed_ddl_task_timeout": max(1, int(config.insert_timeout_s) - 5)}
 
 

@@ -1,16 +1,16 @@
-"""Copies the events of a table that cannot keep each of them once into one that can.
+"""Copies the events of a table that cannot store each of them once into a table that can.
 
     global_events            the old table, in use
-    global_events_migrating  the new one, made as `schema print` shows it but without TTL, so that nothing
-                             that is copied is deleted
-    slices of time           what a slice of the old table has and the new one lacks is copied, then counted
-    EXCHANGE TABLES          the two change names, at once
-    once more                what came into the old table meanwhile
-    RENAME                   the old one becomes global_events_before_migration
+    global_events_migrating  the new table, as `schema print` shows it, but without TTL, so that no copied
+                             event is deleted
+    slices of time           copies the events of each slice that the new table lacks, then counts them
+    EXCHANGE TABLES          swaps the two names, atomically
+    again                    copies what arrived in the old table meanwhile
+    RENAME                   the old table becomes global_events_before_migration
 
-Nothing is remembered but the tables themselves, so the process may be killed anywhere and started again: it
-looks at what the new table lacks. An event that is copied twice is one event there (`SORTING_KEY`). No
-statement deletes anything. An event whose id is nil, or that has none, gets one made of its content.
+The tables are the only state, so the process may be killed anywhere and started again: it copies what the new
+table lacks. An event that is copied twice is one event there (`SORTING_KEY`). No statement deletes anything.
+An event with a nil id or without one gets an id computed from its content.
 """
 
 import uuid
@@ -28,21 +28,22 @@ from nealytics.clickhouse.schema.definition import (
     create_statements,
     plain_key,
 )
-from nealytics.clickhouse.schema.reading import Table, read_table, read_version
+from nealytics.clickhouse.schema.inspection import read_table, read_version
 from nealytics.clickhouse.schema.retention import FOREVER, for_days
+from nealytics.clickhouse.schema.table import Table
 from nealytics.clickhouse.sql import TABLE, identifier, table_name
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
 
-STAGING = "global_events_migrating"
-KEPT = "global_events_before_migration"
+STAGING = f"{TABLE}_migrating"
+KEPT = f"{TABLE}_before_migration"
 
-# Of each slice, ClickHouse keeps the identities of the rows in memory: some 50 bytes each.
+# ClickHouse keeps the identities of a slice's rows in memory: about 50 bytes each.
 SLICE_ROWS = 2_000_000
 _HOUR_MS = 3_600_000
 
 _IDENTITY = ("project_id", "tenant_id", "event_type", "timestamp", "event_id")
-# What an event has that comes from a table without the column.
+# The value for an event from a table without the column.
 _ABSENT = {
     "user_id": "NULL",
     "item_id": "NULL",
@@ -63,8 +64,8 @@ class Slice(NamedTuple):
 
 class Counts(NamedTuple):
     rows: int
-    events: int  # the rows without repetitions
-    differing: int  # repetitions with another content
+    events: int  # rows without repetitions
+    differing: int  # repetitions with other content
     missing: int  # rows whose event the new table lacks
 
 
@@ -81,7 +82,7 @@ def slices(rows_of_hours: Iterable[tuple[int, int]], rows_max: int) -> list[Slic
 
 
 def is_current(table: Table) -> bool:
-    """Whether it is laid out as a new table is."""
+    """Whether it has the engine and keys of a new table."""
     return (
         table.engine == "ReplacingMergeTree"
         and plain_key(table.sorting_key) == plain_key(SORTING_KEY)
@@ -90,7 +91,7 @@ def is_current(table: Table) -> bool:
 
 
 def expressions(columns: dict[str, str], extra: Sequence[str]) -> dict[str, str]:
-    """Column of the new table → what it is of the old one, which has `columns` (name → type)."""
+    """Column of the new table → its SQL over the old table, which has `columns` (name → type)."""
     made = {}
     content = f"toString(tuple({', '.join(map(identifier, columns))}))"
     hashed = f"reinterpretAsUUID(sipHash128({content}))"
@@ -125,7 +126,7 @@ class Migration:
         self._made: dict[str, str] = {}
 
     async def run(self) -> AsyncIterator[str]:
-        """Raises `NealyticsError`; what was done by then is not done again."""
+        """Raises `NealyticsError`; another run continues where this one ended."""
         old_name, new_name = table_name(self._database), table_name(self._database, STAGING)
         check_version(await read_version(self._client))
         table = await read_table(self._client, self._database)
@@ -136,7 +137,7 @@ class Migration:
             if staged is None or is_current(staged):
                 yield f"{self._database}.{TABLE} is laid out as it should be; there is nothing to migrate"
                 return
-            # An earlier run was ended after the exchange.
+            # An earlier run ended after the exchange.
             old, self._old, self._new = staged, new_name, old_name
         else:
             self._refuse(table)
@@ -161,13 +162,13 @@ class Migration:
             yield f"{self._database}.{TABLE} ({old.engine}) has {before:,} rows"
             async for line in self._copy():
                 yield line
-            # An exchange that another migration has made would be undone by ours.
+            # Our exchange would undo that of another migration.
             await self._check_exchanged(False)
             await self._ddl(f"EXCHANGE TABLES {old_name} AND {new_name}")
             await self._check_exchanged(True)
             self._old, self._new = new_name, old_name
             yield f"{self._database}.{TABLE} is the new table now"
-        # What came into the old table since its slices were copied.
+        # Events that arrived in the old table since its slices were copied.
         async for line in self._copy(again=True):
             yield line
         kept = await self._free_name()
@@ -202,9 +203,9 @@ class Migration:
             )
 
     async def _copy(self, *, again: bool = False) -> AsyncIterator[str]:
-        """Makes the new table have every event of the old one; says how many it had and has.
+        """Copies every event that the new table lacks; yields the counts.
 
-        Other events may come into the new table while it is done `again`.
+        During the second copy (`again`), other events may arrive in the new table.
         """
         hours = await self._client.command(
             "SELECT toInt64(floor(toUnixTimestamp64Milli(timestamp) / 3600000)) AS hour, count() "
@@ -265,8 +266,7 @@ class Migration:
             f"WHERE {_within(one)} "
             f"AND {_hash(self._made)} NOT IN (SELECT {there} FROM {self._new} WHERE {_within(one)})",
             settings={
-                # Never used before: what ClickHouse remembers of an insert that a kill ended says nothing
-                # about its rows.
+                # A new token: after a kill, ClickHouse may know the token of an insert whose rows it lacks.
                 "insert_deduplication_token": uuid.uuid4().hex,
                 "max_partitions_per_insert_block": 0,
                 "final": 0,
@@ -292,8 +292,7 @@ class Migration:
         return [(name, kind, type_) for name, kind, type_ in rows if name not in ours]
 
     async def _check_room(self) -> None:
-        """The events are on the disk twice until the old table is dropped; and whether names can be
-        exchanged."""
+        """Checks that the disk has room for the events twice, and that the database can exchange names."""
         answer = await self._client.command(
             "SELECT any(engine), (SELECT sum(total_bytes) FROM system.tables "
             "WHERE database = {database:String} AND name = {old:String}), "
@@ -330,9 +329,9 @@ class Migration:
 
 
 def _hash(made: dict[str, str]) -> str:
-    """16 bytes for an event's identity, of the expressions of a table."""
+    """SQL for 16 bytes that identify an event, from the expressions of a table."""
     texts = [
-        # Whatever zone the column has.
+        # Independent of the column's time zone.
         f"toUnixTimestamp64Milli({made[name]})" if name == "timestamp" else f"toString({made[name]})"
         for name in _IDENTITY
     ]

@@ -1,6 +1,5 @@
-"""What brings a table that is there up to date, decided without doing it."""
+"""What brings an existing table up to date: the statements, in order. Pure."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from nealytics.clickhouse.schema.checks import remake, slow_when_damaged, unsynced
@@ -19,15 +18,14 @@ from nealytics.clickhouse.schema.definition import (
     on_cluster,
     plain_key,
 )
-from nealytics.clickhouse.schema.reading import Table, window_of
 from nealytics.clickhouse.schema.retention import FOREVER, Decision, decide, for_days, ttl_expression
+from nealytics.clickhouse.schema.table import Table, window_of
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, table_name
-from nealytics.config import ClickHouseConfig
 
 
 class Plan(NamedTuple):
-    steps: list[tuple[str, str]]  # what it does, and the statement
-    remarks: list[str]  # what differs and stays as it is
+    steps: list[tuple[str, str]]  # in words, and the statement
+    remarks: list[str]  # differences that stay
 
 
 def plan(
@@ -37,20 +35,20 @@ def plan(
     cluster: str = "",
     retention: Decision | None = None,
 ) -> Plan:
-    """What brings an existing table up to date, such as one that the C# engine made; the local one of
-    `cluster`, if any, for whose hosts `retention` was decided together.
+    """What brings an existing table up to date, such as one that the C# engine created. With `cluster`, the
+    local table; `retention` is then the decision for all hosts.
 
     Nothing in it loses an event or a value: no TTL is shortened, and no column changes its type.
     """
     name = table_name(database, LOCAL_TABLE if cluster else TABLE) + on_cluster(cluster)
     steps: list[tuple[str, str]] = []
     remarks: list[str] = []
-    # First: what follows writes parts, and the settings say whether ClickHouse syncs them.
+    # First, because the other steps write parts, and the settings decide whether ClickHouse syncs them.
     for setting, value in wanted_settings(table).items():
         sql = f"ALTER TABLE {name} MODIFY SETTING {setting} = {value}"
         steps.append((f"set {setting} = {value} (was {table.setting(setting) or 'not set'})", sql))
-    # Then, as what follows may take hours: meanwhile the old TTL deletes, and another node may decide to keep
-    # events longer than this one has.
+    # Second, because the other steps may take hours: meanwhile the old TTL deletes, and another node may
+    # decide to keep events longer than this one has.
     if retention is None:
         retention = decide([table.retention], retention_days)
     if retention.days is not None:
@@ -66,7 +64,7 @@ def plan(
             steps.append((f"added column {column.name}", sql))
         elif found != column.type:
             remarks.append(f"column {column.name} is {found}, not {column.type}; not changed")
-        # Only of the type that we give it: MODIFY COLUMN would cut the values of another one.
+        # Only if the column has our type: MODIFY COLUMN would cut the values of another one.
         is_ours = found is None or (found == column.type and table.defaults.get(column.name) == column.before)
         if column.before and is_ours:
             steps += _write_before(name, column, is_written=table.written.get(column.name, False))
@@ -74,7 +72,7 @@ def plan(
         if index.name not in table.indexes:
             sql = f"ALTER TABLE {name} ADD INDEX IF NOT EXISTS {index.name} {index.definition}"
             steps.append((f"added index {index.name}", sql))
-            # In the background; until then a query reads more than it has to.
+            # In the background; until then queries read more than necessary.
             sql = f"ALTER TABLE {name} MATERIALIZE INDEX {index.name}"
             steps.append((f"index {index.name} is being built for the existing events", sql))
     if plain_key(table.sorting_key) != plain_key(SORTING_KEY):
@@ -91,33 +89,8 @@ def plan(
     return Plan(steps, remarks)
 
 
-def plan_cluster(local: Table, everywhere: list[Table], distributed: Table, config: ClickHouseConfig) -> Plan:
-    """What brings the tables of a cluster up to date. Settings are each host's own, so those of all hosts
-    (`everywhere`) are compared; columns and indexes travel with the replication."""
-    steps: dict[str, str] = {}
-    remarks: dict[str, None] = {}
-    retention = decide([table.retention for table in (local, *everywhere)], config.retention_days)
-    for table in (local, *everywhere):
-        of_host = replace(
-            local, engine=table.engine, engine_full=table.engine_full, by_hand_days=table.by_hand_days
-        )
-        planned = plan(of_host, config.database, config.retention_days, config.cluster, retention)
-        for what, sql in planned.steps:
-            steps.setdefault(sql, what)
-        remarks |= dict.fromkeys(planned.remarks)
-    # Last: what can be inserted through it must have a place in every shard.
-    name = table_name(config.database) + on_cluster(config.cluster)
-    for before, column in zip((None, *COLUMNS), COLUMNS, strict=False):
-        if column.name not in distributed.columns:
-            after = f" AFTER {before.name}" if before else " FIRST"
-            definition = column.definition.partition(" CODEC")[0]  # it stores nothing
-            sql = f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {column.name} {definition}{after}"
-            steps[sql] = f"added column {column.name} to the Distributed table"
-    return Plan([(what, sql) for sql, what in steps.items()], list(remarks))
-
-
 def retention_step(name: str, before: float | None, days: float) -> tuple[str, str]:
-    """`name` is the table's, with ON CLUSTER if there is one."""
+    """`name` is the table's name, followed by ON CLUSTER on a cluster."""
     if days == FOREVER:
         sql = f"ALTER TABLE {name} REMOVE TTL"
     else:
@@ -127,12 +100,12 @@ def retention_step(name: str, before: float | None, days: float) -> tuple[str, s
 
 
 def wanted_settings(table: Table) -> dict[str, int]:
-    """The settings that `table` lacks. A larger deduplication window than ours is somebody's choice and
+    """The settings that `table` lacks. A deduplication window larger than ours is a person's choice and
     stays."""
     wanted = unsynced(table) | slow_when_damaged(table)
     wanted |= {name: value for name, value in SETTINGS.items() if table.setting(name) != str(value)}
     if table.retention.by_hand:
-        # Whether a TTL that somebody wrote deletes events or whole parts is a part of what it says.
+        # A TTL written by hand may rely on deleting single events instead of whole parts.
         wanted.pop("ttl_only_drop_parts", None)
     window = window_of(table)
     if window < DEDUPLICATION_WINDOW:
@@ -143,7 +116,8 @@ def wanted_settings(table: Table) -> dict[str, int]:
 
 
 def _write_before(name: str, column: Column, *, is_written: bool) -> list[tuple[str, str]]:
-    """Writes down a column that was added with what its old rows have for a default, and gives it its own."""
+    """Writes the values of existing rows, until then the default of a new column, and sets its real
+    default."""
     write = (
         f"wrote {column.name} = {column.before} for the existing events",
         f"ALTER TABLE {name} MATERIALIZE COLUMN {column.name} SETTINGS mutations_sync = 2",

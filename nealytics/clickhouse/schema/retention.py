@@ -1,8 +1,8 @@
-"""How long the table keeps events: what its TTL means, and whether it may be changed.
+"""How long the table keeps events: what its TTL means, and whether it may be changed. Pure.
 
 A start and `schema apply` make retention longer, never shorter. `schema apply --shorten-retention` makes it
-shorter, after it has said what that deletes. What the table really keeps is what a node accepts
-(`ingest.admission`), whatever its own file says.
+shorter, after it has shown what that deletes. A node accepts the events that the table really keeps
+(`ingest.admission`), whatever the node's configuration says.
 
 Times are in days. `FOREVER` is a table without TTL and `clickhouse.retention_days = 0`.
 """
@@ -14,25 +14,25 @@ from typing import NamedTuple
 
 FOREVER = math.inf
 
-# Of a TTL's elements: these move or compress a part and delete nothing. After WHERE stands which events are
-# deleted; those that it spares are kept longer.
+# These elements of a TTL move or compress a part and delete nothing. WHERE selects the events to delete; the
+# others are kept longer.
 _DELETES_NOTHING = re.compile(r" (?:TO (?:DISK|VOLUME)|RECOMPRESS) .*", re.DOTALL)
 _CONDITION = re.compile(r"(?: DELETE)?(?: WHERE .*)?$", re.DOTALL)
 
 
 class Retention(NamedTuple):
-    """What one table keeps. `days` is None if that depends on more than an event's times."""
+    """How long one table keeps events. `days` is None if that depends on more than an event's times."""
 
     days: float | None
     by_hand: str = ""  # the TTL, if it is not one that Nealytics writes
 
 
 class Decision(NamedTuple):
-    """What is to be done with the TTL."""
+    """What to do with the TTL."""
 
-    days: float | None = None  # keep events so long from now on; None: leave the TTL as it is
-    deletes: bool = False  # events would be deleted by that
-    remark: str = ""  # what stays different from the configuration
+    days: float | None = None  # the new retention; None leaves the TTL as it is
+    deletes: bool = False  # whether that deletes events
+    remark: str = ""  # how the table differs from the configuration afterwards
 
 
 def configured(retention_days: int) -> float:
@@ -47,17 +47,17 @@ def retention_of(ttl: str, by_hand_days: float | None) -> Retention:
 
 
 def together(found: Sequence[Retention]) -> Retention:
-    """What the tables of all shards keep for certain."""
+    """What the tables of all shards certainly keep."""
     by_hand = next((one.by_hand for one in found if one.by_hand), "")
     days = [one.days for one in found]
     return Retention(None if None in days else min(day for day in days if day is not None), by_hand)
 
 
 def decide(found: Sequence[Retention], retention_days: int, *, shorten: bool = False) -> Decision:
-    """What brings the tables (one, or one for each host of a cluster) to `retention_days`.
+    """How to bring the tables (one, or one for each host of a cluster) to `retention_days`.
 
-    Only with `shorten` is anything decided that deletes events. One statement changes all hosts, so one that
-    keeps longer than the others decides.
+    Only with `shorten` may the decision delete events. One statement changes all hosts, so the host that
+    keeps events longest decides.
     """
     wanted = configured(retention_days)
     for one in found:
@@ -81,7 +81,7 @@ def decide(found: Sequence[Retention], retention_days: int, *, shorten: bool = F
 
 
 def difference(kept: Retention, retention_days: int, name: str) -> str:
-    """What is to be said of a table that does not keep what the configuration says; "" if it does."""
+    """The message for a table that does not keep events as configured; "" if it does."""
     wanted = configured(retention_days)
     setting = f"clickhouse.retention_days = {retention_days}"
     if kept.days is None:
@@ -113,7 +113,7 @@ def ttl_expression(days: float) -> str:
 
 
 def days_of(ttl: str) -> int | None:
-    """The days of a TTL of our own making; None for any other."""
+    """The days of a TTL that we wrote; None for any other."""
     found = re.fullmatch(
         r"toDateTime\(timestamp\) \+ (?:toIntervalDay\((\d+)\)|INTERVAL (\d+) DAY)(?: DELETE)?", ttl
     )
@@ -123,7 +123,7 @@ def days_of(ttl: str) -> int | None:
 def deleting_expressions(ttl: str) -> list[str]:
     """The times at which a TTL deletes events, as SQL.
 
-    WHERE is left out, as if it matched all events. GROUP BY stays in, and is not valid SQL there.
+    WHERE is removed, as if it matched all events. GROUP BY stays, and is not valid SQL there.
     """
     elements = [element for element in _elements(ttl) if not _DELETES_NOTHING.search(element)]
     return [_CONDITION.sub("", element, count=1) for element in elements]
@@ -138,7 +138,7 @@ def _setting(days: float) -> int:
 
 
 def _elements(ttl: str) -> list[str]:
-    """Cut at its commas, but for those in parentheses and quotes."""
+    """Splits at commas, except within parentheses and quotes."""
     elements = [""]
     depth = 0
     for piece in re.findall(r"'(?:[^'\\]|\\.)*'|`[^`]*`|.", ttl, re.DOTALL):

@@ -1,12 +1,11 @@
-"""What there is: the table as ClickHouse describes it, here and on the hosts of a cluster."""
+"""Reads the table that is there, on this server and on the hosts of a cluster. Changes nothing."""
 
+import asyncio
+import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
-from nealytics.clickhouse.schema.definition import COLUMNS, DEDUPLICATION_WINDOW, REPLICATED_WINDOW, WINDOW
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable, NotAReplica
 from nealytics.clickhouse.schema.retention import (
     FOREVER,
     Retention,
@@ -15,13 +14,19 @@ from nealytics.clickhouse.schema.retention import (
     retention_of,
     together,
 )
-from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted
+from nealytics.clickhouse.schema.table import Table, ttl_in, unfinished_columns
+from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
 from nealytics.config import ClickHouseConfig
+from nealytics.errors import ConfigError, NealyticsError
+
+log = logging.getLogger("nealytics.clickhouse")
+
+_WRITTEN_CHECK_S = 0.5
 
 HOSTS_THAT_ANSWER = {"skip_unavailable_shards": 1}
 
-# A TTL written by hand is computed for each full hour of 5 years, and for the millisecond before it: the
-# shortest time that it leaves an event is what it keeps for certain; months and years differ in length.
+# A TTL written by hand is evaluated for each full hour of 5 years, and for the millisecond before it, because
+# months and years differ in length: the shortest time that an event stays is what it certainly keeps.
 _TIMES = (
     "SELECT arrayJoin([-1, 0]) + number * 3600000 AS ms, "
     "CAST(fromUnixTimestamp64Milli(ms), 'DateTime64(3, \\'UTC\\')') AS {column} "
@@ -29,39 +34,20 @@ _TIMES = (
 )
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as ClickHouse describes it."""
-
-    engine: str
-    sorting_key: str
-    partition_key: str
-    engine_full: str  # ENGINE clause with everything after it: TTL and SETTINGS too
-    columns: dict[str, str]  # name → type
-    defaults: dict[str, str] = field(default_factory=dict)  # name → expression, of the columns that have one
-    indexes: frozenset[str] = frozenset()  # names of those that skip granules
-    # Columns that are being written for old rows, or were and still have the previous default (`Column`);
-    # and whether that has ended.
-    written: dict[str, bool] = field(default_factory=dict)
-    by_hand_days: float | None = None  # what a TTL written by hand keeps for certain, if that can be told
-
-    @property
-    def retention(self) -> Retention:
-        return retention_of(self.ttl, self.by_hand_days)
-
-    @property
-    def replicated(self) -> bool:
-        return self.engine.startswith(("Replicated", "Shared"))
-
-    @property
-    def ttl(self) -> str:
-        return _ttl_in(self.engine_full)
-
-    def setting(self, name: str) -> str | None:
-        """Its value, None if the table does not set it."""
-        _, _, settings = self.engine_full.partition(" SETTINGS ")
-        found = re.search(rf"(?:^|,\s*){re.escape(name)} = ([^,]+)", settings)
-        return found[1].strip().strip("'") if found else None
+async def check_addresses(client: ClickHouseClient) -> None:
+    """Checks that the addresses are replicas of one table; otherwise a batch that moves would be stored
+    twice. One that does not answer now is verified before its first use."""
+    for address in client.addresses.all:
+        try:
+            await client.verify(address)
+        except NotAReplica as error:
+            raise ConfigError(f"schema: {error.message}") from error
+        except ClickHouseError as error:
+            if not error.of_the_address:
+                raise
+            # An address that is down is no warning: a node may start together with its ClickHouse.
+            level = logging.WARNING if error.code else logging.INFO
+            log.log(level, "schema: an address of clickhouse.url is not used for now: %s", error)
 
 
 async def read_version(client: ClickHouseClient) -> str:
@@ -69,10 +55,10 @@ async def read_version(client: ClickHouseClient) -> str:
 
 
 async def read_table(client: ClickHouseClient, database: str, name: str = TABLE) -> Table | None:
-    """The table as it is, None if there is none."""
+    """The table; None if there is none."""
     of_table = "FROM system.tables WHERE database = {database:String} AND name = {table:String}"
     params = {"database": database, "table": name}
-    # Not through `query`: that one names a database, which may not exist yet.
+    # Not by `query`, which names a database: it may not exist yet.
     text = await client.command(
         f"SELECT engine, sorting_key, partition_key, engine_full {of_table} FORMAT TabSeparated", params
     )
@@ -108,7 +94,7 @@ async def read_table(client: ClickHouseClient, database: str, name: str = TABLE)
         sorting_key,
         partition_key,
         engine_full,
-        by_hand_days=await _by_hand_days(client, _ttl_in(engine_full)),
+        by_hand_days=await _by_hand_days(client, ttl_in(engine_full)),
         columns={column: type_ for column, type_, _ in rows},
         defaults=defaults,
         indexes=frozenset(_unescaped(line) for line in text.splitlines()),
@@ -116,8 +102,27 @@ async def read_table(client: ClickHouseClient, database: str, name: str = TABLE)
     )
 
 
+async def read_written_table(
+    client: ClickHouseClient, config: ClickHouseConfig, name: str = TABLE
+) -> Table | None:
+    """The table, once a column that an earlier attempt began to write for existing rows is written.
+
+    That may take longer than any request, and ClickHouse continues without a client. Starting again instead
+    would write everything again, and never end. Raises `NealyticsError` after `insert_timeout_s`.
+    """
+    for _ in range(max(1, int(config.insert_timeout_s / _WRITTEN_CHECK_S))):
+        table = await read_table(client, config.database, name)
+        if table is None or all(table.written.values()):
+            return table
+        await asyncio.sleep(_WRITTEN_CHECK_S)
+    raise NealyticsError(
+        f"schema: {table_name(config.database)} is being migrated: ClickHouse writes a column for the "
+        "existing events; system.mutations shows the progress; wait, and try again"
+    )
+
+
 async def local_tables(client: ClickHouseClient, config: ClickHouseConfig) -> list[tuple[str, Table]]:
-    """Host → its local table without the columns. A host that is down is left out."""
+    """Host → its local table, without the columns. Skips a host that is down."""
     text = await client.command(
         "SELECT hostName(), engine, sorting_key, partition_key, engine_full "
         f"FROM clusterAllReplicas({quoted(config.cluster)}, system.tables) "
@@ -128,7 +133,7 @@ async def local_tables(client: ClickHouseClient, config: ClickHouseConfig) -> li
     found = []
     for line in text.splitlines():
         host, engine, sorting_key, partition_key, engine_full = map(_unescaped, line.split("\t"))
-        days = await _by_hand_days(client, _ttl_in(engine_full))
+        days = await _by_hand_days(client, ttl_in(engine_full))
         table = Table(engine, sorting_key, partition_key, engine_full, columns={}, by_hand_days=days)
         found.append((host, table))
     return found
@@ -150,7 +155,7 @@ async def is_everywhere(client: ClickHouseClient, config: ClickHouseConfig) -> b
 
 
 async def read_retention(client: ClickHouseClient, config: ClickHouseConfig) -> Retention | None:
-    """What the table keeps, on all hosts that answer; None if there is no table."""
+    """How long the table keeps events, on all hosts that answer; None if there is no table."""
     if config.cluster:
         found = [table.retention for _, table in await local_tables(client, config)]
         return together(found) if found else None
@@ -161,21 +166,21 @@ async def read_retention(client: ClickHouseClient, config: ClickHouseConfig) -> 
     )
     if not text:
         return None
-    ttl = _ttl_in(_unescaped(text.rstrip("\n")))
+    ttl = ttl_in(_unescaped(text.rstrip("\n")))
     return retention_of(ttl, await _by_hand_days(client, ttl))
 
 
 async def _by_hand_days(client: ClickHouseClient, ttl: str) -> float | None:
-    """How long a TTL that is not ours keeps each event for certain, asked of ClickHouse itself.
+    """How long a TTL written by hand certainly keeps each event, evaluated by ClickHouse itself.
 
-    None if it is ours, or if that depends on more than one of the event's times.
+    None if the TTL is ours, or depends on more than one of the event's times.
     """
     if not ttl or days_of(ttl) is not None:
         return None
     kept = FOREVER
     for expression in deleting_expressions(ttl):
         column = "timestamp" if re.search(r"\btimestamp\b", expression) else "received_at"
-        # An event that has come in just now: then both times of ours are the same.
+        # Of an event that has just arrived, where both of our times are equal.
         expression = re.sub(r"\binserted_at\b", "received_at", expression)
         times = _TIMES.format(column=column)
         sql = (
@@ -187,28 +192,10 @@ async def _by_hand_days(client: ClickHouseClient, ttl: str) -> float | None:
         except ClickHouseUnavailable:
             raise
         except (ClickHouseError, ValueError):
-            return None  # it names another column, or is no expression
+            return None  # names another column, or is not an expression
         if column == "timestamp" or days <= 0:
             kept = min(kept, max(days, 0.0))
     return kept
-
-
-def _ttl_in(engine_full: str) -> str:
-    found = re.search(r" TTL (.+?)(?: SETTINGS |$)", engine_full, re.DOTALL)
-    return found[1].strip() if found else ""
-
-
-def unfinished_columns(defaults: Mapping[str, str]) -> list[str]:
-    """The columns that are perhaps not written for all rows that were there before them."""
-    return [column.name for column in COLUMNS if column.before and defaults.get(column.name) == column.before]
-
-
-def window_of(table: Table) -> int:
-    if table.replicated:
-        return int(
-            table.setting(REPLICATED_WINDOW) or DEDUPLICATION_WINDOW
-        )  # ClickHouse's default is the same
-    return int(table.setting(WINDOW) or 0)
 
 
 def _unescaped(value: str) -> str:
