@@ -23,6 +23,15 @@ from nealytics.errors import NealyticsError
 _PART = re.compile(
     r"(?:[Rr]eading part |reading from part \S*/(?=[^/\s]+/ )|data part '?)([\w-]+?_\d+_\d+_\d+(?:_\d+)?)\b"
 )
+
+# A connection between two servers of a cluster broke. Its code is that of bad content; only the text differs.
+# Anchored, because the error of a row may quote the row.
+_BROKEN_BETWEEN_SERVERS = re.compile(
+    r"Code: 3[23]\. DB::Exception: "
+    r"(?:Attempt to read after eof|Cannot read all data\. Bytes read: \d+\. Bytes expected: \d+\.?)"
+    r": while receiving \w+ from "
+)
+
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)")
 _CODE = re.compile(r"Code: (\d+)\.")
 _MESSAGE_CHARS_MAX = 2_000
@@ -40,6 +49,7 @@ class ClickHouseError(NealyticsError):
         # advice about hardware.
         found = _PART.search(message) if code in DAMAGE_OF_A_PART_CODES else None
         self.damaged_part = found[1] if found else ""
+        self._broken_between_servers = _BROKEN_BETWEEN_SERVERS.match(message) is not None
         advice = ADVICE.get(code)
         super().__init__(
             f"clickhouse: code {code} ({self.name or 'no name'}, HTTP {status}): {self.message}"
@@ -48,6 +58,8 @@ class ClickHouseError(NealyticsError):
 
     @property
     def kind(self) -> Kind:
+        if self._broken_between_servers:
+            return Kind.LATER
         return Kind.DAMAGED if self.damaged_part else kind_of(self.code)
 
     @property

@@ -75,6 +75,39 @@ def test_bad_content_is_not_retried_as_it_is(code: int):
     assert not error.retryable
 
 
+BROKEN = "Code: {code}. DB::Exception: {text}: while receiving packet from ch-2:9000, local address: ch-1:5"
+OF_A_ROW = (
+    "Code: 32. DB::Exception: Received from 127.0.0.1:9000. DB::Exception: Attempt to read after eof: "
+    "Cannot parse Int32 from String, because value is too short: while executing 'FUNCTION toInt32(x)'"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (32, "Attempt to read after eof"),
+        (33, "Cannot read all data. Bytes read: 3. Bytes expected: 8"),
+    ],
+)
+def test_a_connection_that_broke_between_two_servers_is_not_a_rows_fault(code: int, text: str):
+    """A killed shard says so in the middle of an insert; its codes are those of bad content."""
+    error = error_of(500, str(code), BROKEN.format(code=code, text=text))
+    assert error.kind is Kind.LATER
+    assert error.retryable
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        OF_A_ROW,
+        "Code: 32. DB::Exception: Cannot parse 'Attempt to read after eof: while receiving packet from 1'",
+    ],
+)
+def test_a_row_that_a_shard_refuses_is_bad_content(message: str):
+    """Also if the row contains the words of a broken connection."""
+    assert error_of(500, "32", message).bad_content
+
+
 def test_too_many_parts_is_never_bad_content():
     assert 252 not in LISTED[Kind.CONTENT]
 
