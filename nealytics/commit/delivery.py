@@ -132,30 +132,29 @@ async def _missing(
 def _question(database: str, rows: list[bytes], row_format: int) -> tuple[list[_Identity], str]:
     """The identity of each row, and the SELECT of those that are in the table.
 
-    The last condition is the one that matters. The others follow from it and help the indexes: the month, and
-    the columns of the sorting key, one by one.
+    The tuple is the sorting key, so ClickHouse reads only the granules of these rows; the range names their
+    months. The identities are arrays, one for each column: a Distributed table needs eight times as long to
+    analyze 1,000 tuples with a function call for each timestamp.
     """
     identities = [_identity(row, row_format) for row in rows]
-    streams = sorted({identity[:3] for identity in identities})
-    times = sorted({identity[3] for identity in identities})
-    milliseconds = "toUnixTimestamp64Milli(timestamp)"
+    project_ids, tenant_ids, event_types, times, event_ids = zip(*identities, strict=True)
+    columns = (
+        *(f"[{', '.join(map(quoted, texts))}]" for texts in (project_ids, tenant_ids, event_types)),
+        f"CAST([{', '.join(map(str, times))}], 'Array(Int64)')",
+        f"[{', '.join(map(quoted, event_ids))}]",
+    )
     sql = (
         # For the embedded engine, which lets inserts and this not wait for reads.
-        f"{COMMIT_MARK} SELECT DISTINCT project_id, tenant_id, event_type, {milliseconds}, "
-        "toString(event_id) "
+        f"{COMMIT_MARK} SELECT DISTINCT project_id, tenant_id, event_type, "
+        "toUnixTimestamp64Milli(timestamp), toString(event_id) "
         f"FROM {table_name(database)} "
-        f"WHERE (project_id, tenant_id, event_type) IN ({', '.join(map(_tuple, streams))}) "
-        f"AND timestamp >= fromUnixTimestamp64Milli({times[0]}) "
-        f"AND timestamp <= fromUnixTimestamp64Milli({times[-1]}) "
-        f"AND timestamp IN ({', '.join(f'fromUnixTimestamp64Milli({time})' for time in times)}) "
-        f"AND (project_id, tenant_id, event_type, {milliseconds}, event_id) "
-        f"IN ({', '.join(map(_tuple, identities))})"
+        f"WHERE timestamp >= fromUnixTimestamp64Milli({min(times)}) "
+        f"AND timestamp <= fromUnixTimestamp64Milli({max(times)}) "
+        "AND (project_id, tenant_id, event_type, timestamp, event_id) IN ("
+        "SELECT wanted.1, wanted.2, wanted.3, fromUnixTimestamp64Milli(wanted.4), toUUID(wanted.5) "
+        f"FROM (SELECT arrayJoin(arrayZip({', '.join(columns)})) AS wanted))"
     )
     return identities, sql
-
-
-def _tuple(values: tuple[str | int, ...]) -> str:
-    return f"({', '.join(quoted(v) if isinstance(v, str) else str(v) for v in values)})"
 
 
 def _identity(row: bytes, row_format: int) -> _Identity:
