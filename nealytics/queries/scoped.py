@@ -205,22 +205,35 @@ class Fence:
         self._proving = asyncio.Lock()
 
     async def prove(self) -> None:
-        """Returns once it is known to stand. Raises `FenceDown`, or `ClickHouseError` if nobody answers.
+        """Returns once it is known to stand, at the first address that answers. Raises `FenceDown`, or
+        `ClickHouseError` if none does.
 
         The proof needs no data: a filter that names a column which does not exist must be refused.
         """
-        address = self._client.addresses.best()
-        await self._client.verify(address)
-        if address not in self._proven:
-            async with self._proving:
-                if address not in self._proven:  # by the one that was here before
-                    await self._prove(address)
-                    self._proven.add(address)
-        self._client.addresses.read_at(address)
+        addresses = self._client.addresses
+        tried: list[Address] = []
+        while True:
+            address = addresses.best()
+            tried.append(address)
+            try:
+                await self._client.verify(address)
+                await self._prove(address)
+            except ClickHouseError as error:
+                # An address that is still down when its cool-down ends must not fail a read.
+                if addresses.after(error, tried) is None:
+                    raise
+            else:
+                addresses.read_at(address)
+                return
 
     async def _prove(self, address: Address) -> None:
-        for table in self._tables:
-            await self._prove_on(table, address)
+        if address in self._proven:
+            return
+        async with self._proving:
+            if address not in self._proven:  # not proven by another task meanwhile
+                for table in self._tables:
+                    await self._prove_on(table, address)
+                self._proven.add(address)
 
     async def _prove_on(self, table: str, address: Address) -> None:
         sql = relation(self._database, Scope("canary", "canary")) + "SELECT count() FROM events"

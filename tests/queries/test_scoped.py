@@ -207,6 +207,39 @@ async def test_each_address_proves_the_fence_before_it_is_read_from():
     assert client.addresses.reading.url == "http://b"
 
 
+@pytest.mark.parametrize("fails", ["verify", "query"])
+async def test_a_read_moves_on_from_an_address_that_is_still_down_when_its_cool_down_ends(fails: str):
+    client = AnsweringClient(ClickHouseError(47, "unknown identifier"))
+    down = client.addresses.all[0]
+
+    def at(method: Any) -> Any:
+        async def refuse(*args: Any, at: Address | None = None, **kwargs: Any) -> Any:
+            if down in (at, *args):
+                client.addresses.failed(down)
+                raise ClickHouseUnavailable("connection refused")
+            return await method(*args, **kwargs)
+
+        return refuse
+
+    setattr(client, fails, at(getattr(client, fails)))
+    await Fence(client, "db").prove()  # type: ignore[arg-type]
+    assert client.reading == ["http://b"]
+
+
+async def test_a_read_fails_if_every_address_is_down():
+    client = AnsweringClient(None)
+
+    async def refuse(address: Address) -> None:
+        client.addresses.failed(address)
+        raise ClickHouseUnavailable("connection refused")
+
+    client.verify = refuse  # type: ignore[method-assign]
+    with pytest.raises(ClickHouseUnavailable):
+        await Fence(client, "db").prove()  # type: ignore[arg-type]
+    assert client.reading == []
+    assert client.addresses.cooling() == list(client.addresses.all)
+
+
 async def test_nobody_reads_where_another_table_is():
     """It would show a part of the events, or another shard's."""
     client = AnsweringClient(ClickHouseError(47, "unknown identifier"))
