@@ -9,8 +9,8 @@ the moment is asked for again.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any, cast
 
 from aiohttp import hdrs, web
@@ -113,16 +113,18 @@ class _Export:
             yield head
 
     async def _parquet(self) -> AsyncGenerator[bytes]:
-        stream = self._events.stream(
-            export.parquet_sql(self._params),
-            export.OUTPUT_FORMATS["parquet"],
-            export.PARQUET_SETTINGS,
-            self._parquet_timeout_s,
-        )
+        def stream() -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+            return self._events.stream(
+                export.parquet_sql(self._params),
+                export.OUTPUT_FORMATS["parquet"],
+                export.PARQUET_SETTINGS,
+                self._parquet_timeout_s,
+            )
+
         async with AsyncExitStack() as stack:
             # Without a turn among the other reads, where it would stand in the way for minutes. Its place is
             # its bound.
-            pieces = await self._reads.ask(lambda: stack.enter_async_context(stream))
+            pieces = await self._reads.ask(lambda: stack.enter_async_context(stream()))
             async for piece in pieces:
                 yield piece
 

@@ -192,8 +192,7 @@ class Reads:
         """Runs what asks ClickHouse, counted, and only behind a fence that stands. Raises `Refused`."""
         started = time.perf_counter()
         try:
-            await self.fence.prove()
-            answer = await question()
+            answer = await self._moving(question)
         except (ClickHouseError, FenceDown) as error:
             if isinstance(error, ClickHouseError):
                 self.fence.doubt(error)
@@ -204,6 +203,19 @@ class Reads:
             self._metrics.read_seconds.observe(time.perf_counter() - started)
         self._metrics.read_queries.add()
         return answer
+
+    async def _moving(self, question: Callable[[], Awaitable[Any]]) -> Any:
+        """Asks once more at another address if the one that was asked is down: a read has no effect."""
+        await self.fence.prove()
+        asked = self.client.addresses.reading
+        try:
+            return await question()
+        except ClickHouseError as error:
+            if self.client.addresses.after(error, [asked]) is None:
+                raise
+            self.fence.doubt(error)
+        await self.fence.prove()
+        return await question()
 
     async def respond(
         self, request: web.Request, body: Body, closed: bool, charge: Charge

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.failover import Address, Addresses
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row, insert_sql
 from nealytics.config import AuthConfig, Config
@@ -209,6 +210,32 @@ class FailingClient:
         raise self.error
 
 
+class DyingClient(FailingClient):
+    """Its two addresses prove the fence; a query fails with the error at those that are `down`."""
+
+    def __init__(self, error: ClickHouseError, down: set[str]) -> None:
+        super().__init__(error)
+        self.addresses = Addresses(("http://a", "http://b"))
+        self.error: ClickHouseError = error
+        self.down = down
+        self.asked: list[str] = []
+
+    async def query(self, *_: object, at: Address | None = None, **__: object) -> list[list[Any]]:
+        if at is not None:
+            raise ClickHouseError(47, "unknown identifier: the filter of the proof")
+        address = self.addresses.reading
+        self.asked.append(address.url)
+        if address.url not in self.down:
+            return []
+        if self.error.of_the_address:
+            self.addresses.failed(address)
+        raise self.error
+
+
 def reader_of(error: Exception, tracing: Any = None) -> Reader:
     config = Config(auth=AuthConfig(jwt_key=JWT_KEY))
     return Reader(FailingClient(error), config, tracing)  # type: ignore[arg-type]
+
+
+def reader_over(client: FailingClient) -> Reader:
+    return Reader(client, Config(auth=AuthConfig(jwt_key=JWT_KEY)))  # type: ignore[arg-type]

@@ -27,11 +27,13 @@ from tests.http.reader import (
     TIMELINE,
     TIMESERIES,
     TOP,
+    DyingClient,
     Reader,
     event,
     ms,
     on_the_engine,
     reader_of,
+    reader_over,
     token_of,
 )
 from tests.queries.required import required
@@ -588,6 +590,25 @@ async def test_while_clickhouse_is_away_the_client_is_told_to_come_back(error: C
         assert int(headers["Retry-After"]) >= 1
         assert headers["Content-Type"].startswith("application/json")
         assert reader.metrics.value("nealytics_read_queries_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "down", "asked", "status"),
+    [
+        (ClickHouseUnavailable("gone"), {"http://a"}, ["http://a", "http://b"], 200),
+        (ClickHouseError(242, "read-only"), {"http://a"}, ["http://a", "http://b"], 200),
+        (ClickHouseUnavailable("gone"), {"http://a", "http://b"}, ["http://a", "http://b"], 503),
+        (ClickHouseError(202, "too many queries"), {"http://a"}, ["http://a"], 503),
+        (ClickHouseError(158, "too many rows"), {"http://a"}, ["http://a"], 422),
+    ],
+)
+async def test_a_read_is_asked_once_more_at_another_address_if_the_first_is_down(
+    error: ClickHouseError, down: set[str], asked: list[str], status: int
+):
+    client = DyingClient(error, down)
+    async with reader_over(client) as reader:
+        assert (await reader.get(TIMELINE))[0] == status
+        assert list(dict.fromkeys(client.asked)) == asked
 
 
 @pytest.mark.parametrize("code", [128, 158, 159, 160, 241, 243, 307, 396])
