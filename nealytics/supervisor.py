@@ -159,7 +159,7 @@ class Supervisor:
             and (error := keeper.exception()) is not None
             and not self._stopping.is_set()
         ):
-            self._failed = f"an error that no part handles: {error!r}"
+            self._failed = f"unexpected error: {error!r}"
             self._stopping.set()
 
     async def _keep_running(self, child: Child) -> None:
@@ -175,7 +175,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             if status == EXIT_UNUSABLE and not child.was_ready:
-                self._failed = f"{child.name} cannot start; its own message above says why"
+                self._failed = f"{child.name} cannot start; its message above says why"
                 self._stopping.set()
                 return
             if time.monotonic() - started > HEALTHY_AFTER_S:

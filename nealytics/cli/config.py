@@ -27,13 +27,13 @@ listen = {listen}
 data_dir = {data_dir}
 
 [auth]
-# Whoever has it can sign tokens that read any tenant's events.
+# Anyone who has this key can sign tokens that read any tenant's events.
 jwt_key = {jwt_key}
 
-# Who may send events: this key, for any project.
+# This key may send events to any project.
 [[auth.api_keys]]
 key = {api_key}
-# A key for a web page must be bound to one project:
+# A key in a web page must be bound to one project:
 # [[auth.api_keys]]
 # key = "…"
 # kind = "browser"
@@ -48,7 +48,7 @@ retention_days = 90
 """
 # Only with the embedded engine: a server has users of its own.
 _EMBEDDED = """\
-# With the next line, ClickHouse tools can look into the embedded engine (user "default", this password).
+# The next line lets ClickHouse tools connect to the embedded engine (user "default", this password).
 # embedded_listen = "127.0.0.1:8123"
 embedded_password = {embedded_password}
 """
@@ -111,7 +111,7 @@ def init(path: Path, listen: str, data_dir: Path, clickhouse_url: str | None, fo
     url = f"http://{_reachable(listen)}"
     option = "" if path == Path("nealytics.toml") else f" --config {path}"
     click.echo(
-        f"wrote {path} with random keys; only you can read it\n\n"
+        f"wrote {path} with random keys; only your user can read it\n\n"
         "Next:\n"
         f"  nealytics serve{option}\n"
         f"  curl -i {url}/api/v1/telemetry/track -H 'Content-Type: application/json' \\\n"
@@ -166,7 +166,8 @@ def _write(path: Path, text: str, *, replace: bool) -> None:
             target.replace(path)
     except FileExistsError:
         raise NealyticsError(
-            f"init: {path} exists and its keys may be in use; choose another --config, or use --force"
+            f"init: {path} already exists and its keys may be in use; choose another --config, or replace it "
+            "with --force"
         ) from None
     except OSError as error:
         raise NealyticsError(

@@ -41,13 +41,13 @@ def dashboard(
     link = link_to(config, project, tenant, expires, url=url, funnel=funnel)
     click.echo(link)
     if open_ and not webbrowser.open(link):
-        click.echo("dashboard: no browser could be opened on this machine; open the link yourself", err=True)
+        click.echo("dashboard: cannot open a browser on this machine; open the link yourself", err=True)
 
 
 def check_pages(config: Config, part: str) -> None:
     """Raises `NealyticsError` if the node of this configuration has no pages to link to."""
     if not config.web.pages:
-        raise NealyticsError(f"{part}: web.pages is false, so the node has no page /embed; set it to true")
+        raise NealyticsError(f"{part}: web.pages is false, so the node does not serve /embed; set it to true")
 
 
 def link_to(

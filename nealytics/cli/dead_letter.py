@@ -73,7 +73,8 @@ def retry(config_path: Path | None, ids: tuple[str, ...]) -> None:
     held = directory.ids()
     if unknown := sorted(set(ids) - set(held)):
         raise click.BadParameter(
-            f"{unknown[0]} is not in the dead letter; `list` shows what is", param_hint="ID"
+            f"{unknown[0]} is not in the dead letter; run `nealytics dead-letter list` to see the IDs",
+            param_hint="ID",
         )
     wanted = list(dict.fromkeys(ids)) or held
     if not wanted:

@@ -93,7 +93,10 @@ class _Node:
         range_ = {"from": first.isoformat(), "to": f"{now:%Y-%m-%dT%H:%M:%S.999Z}"}
         while (await self._get("analytics/summary", **range_))["events"] < count:
             if time.monotonic() > ends:
-                click.echo("demo: not all events can be read yet; the pages fill up as they arrive", err=True)
+                click.echo(
+                    "demo: ClickHouse does not have all events yet; the pages show them as they arrive",
+                    err=True,
+                )
                 return
             await asyncio.sleep(0.5)
 
@@ -107,7 +110,7 @@ class _Node:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             why = str(error) or type(error).__name__
             raise NealyticsError(
-                f"demo: no answer from {self._url} ({why}); start the node, or name it by --url"
+                f"demo: {self._url} does not answer ({why}); start the node, or give its address with --url"
             ) from error
         try:
             answer = msgspec.json.decode(body)
@@ -116,14 +119,14 @@ class _Node:
             why = f"{answer['message']}. {answer['detail']}"
         except (msgspec.DecodeError, KeyError, TypeError):
             raise NealyticsError(
-                f"demo: {self._url} answered {status} and is no Nealytics; check --url"
+                f"demo: {self._url} answered {status}, but not like a Nealytics node; check --url"
             ) from None
         raise NealyticsError(f"demo: {self._url} answered {status}: {why}")
 
 
 async def _send(session: aiohttp.ClientSession, url: str, key: str, events: list[dict[str, Any]]) -> None:
     def say(why: str, _delay_s: float) -> None:
-        click.echo(f"demo: {why}; trying again", err=True)
+        click.echo(f"demo: {why}; retrying", err=True)
 
     sender = Sender(session, url, key, compression="gzip", give_up_after_s=_GIVE_UP_AFTER_S, on_retry=say)
     hidden = not sys.stderr.isatty()

@@ -77,10 +77,8 @@ def findings(config_path: Path | None) -> Iterator[Finding]:
             yield Finding("configuration", "fail", problem)
         return
     # Which one: somebody who forgot --config would otherwise be told about another node, or none.
-    sources = (
-        ", ".join(sorted(set(loaded.sources.values()))) or "nothing, so all settings have their defaults"
-    )
-    yield Finding("configuration", "pass", f"understood, from {sources}")
+    sources = ", ".join(sorted(set(loaded.sources.values()))) or "no source, so every setting has its default"
+    yield Finding("configuration", "pass", f"valid, read from {sources}")
     config = loaded.config
     for note in loaded.notes:
         yield Finding("configuration", "warn", note)
@@ -99,7 +97,9 @@ def disk(config: Config) -> Iterator[Finding]:
         took_ms = _fsync_ms(directory)
     except OSError as error:
         yield Finding(
-            "disk", "fail", f"{directory} cannot be written: {error.strerror}; set wal.directory or its owner"
+            "disk",
+            "fail",
+            f"cannot write to {directory}: {error.strerror}; change its owner, or wal.directory",
         )
         return
     yield from privacy(config)
@@ -117,15 +117,15 @@ def disk(config: Config) -> Iterator[Finding]:
         yield Finding(
             "disk",
             "fail",
-            f"{directory} has {_size(free)} free and the node refuses events below {_size(wanted)} "
-            "(wal.free_bytes_min); make room",
+            f"{directory} has {_size(free)} free, and the node refuses events below {_size(wanted)} "
+            "(wal.free_bytes_min); free some disk space",
         )
     elif free < wanted + config.wal.bytes_max:
         yield Finding(
             "disk",
             "warn",
-            f"{directory} has {_size(free)} free; the log may take {_size(config.wal.bytes_max)} "
-            "(wal.bytes_max) and will stop before that; make room or lower it",
+            f"{directory} has {_size(free)} free, so the log cannot grow to wal.bytes_max "
+            f"({_size(config.wal.bytes_max)}); free some disk space, or lower wal.bytes_max",
         )
     else:
         yield Finding("disk", "pass", f"{directory} ({filesystem}) has {_size(free)} free")
@@ -135,7 +135,7 @@ def disk(config: Config) -> Iterator[Finding]:
         yield Finding(
             "fsync",
             "warn",
-            f"{took_ms:.1f} ms (median): every acknowledgement takes that long; put wal.directory on a "
+            f"{took_ms:.1f} ms (median), and every acknowledgement waits for one; put wal.directory on a "
             "local SSD",
         )
     else:
@@ -147,7 +147,9 @@ def privacy(config: Config) -> Iterator[Finding]:
     for directory in sorted({config.server.data_dir, config.wal.directory}):
         if directory.is_dir() and (mode := stat.S_IMODE(directory.stat().st_mode)) & 0o007:
             yield Finding(
-                "disk", "warn", f"{directory} has mode {mode:04o}, so every user can enter it; chmod 700"
+                "disk",
+                "warn",
+                f"{directory} has mode {mode:04o}, so every user of this machine can enter it; run chmod 700",
             )
 
 
@@ -179,11 +181,11 @@ def clock() -> Finding:
         return Finding(
             "clock",
             "warn",
-            "not synchronized: events without a timestamp get this clock's; run a time service (chrony, "
-            "systemd-timesyncd)",
+            "not synchronized, and events without a timestamp get the time of this clock; run a time service "
+            "(chrony, systemd-timesyncd)",
         )
     if state < 0:
-        return Finding("clock", "warn", f"cannot be asked: {os.strerror(ctypes.get_errno())}")
+        return Finding("clock", "warn", f"its state cannot be read: {os.strerror(ctypes.get_errno())}")
     return Finding("clock", "pass", "synchronized")
 
 
@@ -197,7 +199,9 @@ def limits(config: Config) -> Iterator[Finding]:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         text = f"{total / GIB:.1f} GiB, of which the embedded engine may use half"
         if total < EMBEDDED_MEMORY_BYTES_MIN:
-            yield Finding("memory", "warn", f"{text}: too little for larger queries; use a ClickHouse server")
+            yield Finding(
+                "memory", "warn", f"{text}; that is too little for large queries: use a ClickHouse server"
+            )
         else:
             yield Finding("memory", "pass", text)
 
@@ -236,14 +240,14 @@ async def _clickhouse(config: Config) -> list[Finding]:
             # It answered at some moment between these two.
             apart_s = max(started - int(now_ms) / 1000, int(now_ms) / 1000 - time.time(), 0.0)
             if apart_s > CLOCK_DIFFERENCE_MAX_S:
-                text = f"{apart_s:.1f} s difference to ClickHouse's clock; synchronize both"
+                text = f"ClickHouse's clock differs by {apart_s:.1f} s; synchronize both clocks"
                 found.append(Finding("clock", "warn", text))
             unknown = await client.learn_settings()
             if unknown:
-                text = f"this version does not know {', '.join(sorted(unknown))}; requests do not set it"
+                text = f"this version does not know {', '.join(sorted(unknown))}; requests leave it out"
                 found.append(Finding("settings", "warn", text))
             else:
-                found.append(Finding("settings", "pass", "all known to this version"))
+                found.append(Finding("settings", "pass", "this version knows all of them"))
             if await schema.read_table(client, config.clickhouse.database) is None and (
                 config.clickhouse.apply_schema
             ):
@@ -256,7 +260,7 @@ async def _clickhouse(config: Config) -> list[Finding]:
                 damage = await broken_parts(client, config.clickhouse)
                 found += [Finding("stored events", "fail", text) for text in damage]
                 difference = schema.difference(kept, config.clickhouse.retention_days, name)
-                text = difference or f"{name} keeps events as clickhouse.retention_days says"
+                text = difference or f"{name} keeps events for clickhouse.retention_days"
                 found.append(Finding("retention", "warn" if difference else "pass", text))
     except NealyticsError as error:
         check = "clickhouse" if not found else "schema"
@@ -271,5 +275,7 @@ async def _addresses(client: ClickHouseClient) -> list[Finding]:
         try:
             await client.verify(address)
         except NealyticsError as error:
-            found.append(Finding("addresses", "warn", f"not all of clickhouse.url can be used: {error}"))
+            found.append(
+                Finding("addresses", "warn", f"an address of clickhouse.url cannot be used: {error}")
+            )
     return found

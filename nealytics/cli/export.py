@@ -130,7 +130,7 @@ def export_(
     Exit status: 0 complete; 1 not completed; 130 interrupted.
     """
     if tenant is not None and project is None:
-        raise click.UsageError("--tenant needs --project: tenants of the same name may be in several.")
+        raise click.UsageError("--tenant needs --project: several projects may have a tenant of that name.")
     if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise click.UsageError("--from is later than --to; swap the two")
     config = load(config_path)
@@ -146,7 +146,9 @@ def export_(
         click.echo("export: interrupted; the export is not complete", err=True)
         sys.exit(130)
     except OSError as error:
-        raise NealyticsError(f"export: {file} cannot be written: {error.strerror}") from error
+        raise NealyticsError(
+            f"export: cannot write {file}: {error.strerror}; free some disk space, or choose another file"
+        ) from error
     click.echo(
         f"export: {done.events:,} events of {done.projects:,} project{'s' * (done.projects != 1)}, "
         f"{done.bytes:,} bytes of {form}, {time.monotonic() - began:.1f} s",
@@ -177,8 +179,8 @@ Write = Callable[[bytes], object]
 async def _export(config: Config, chosen: Chosen, output: "_Output") -> Done:
     if config.clickhouse.url == "embedded" and not engine_dir(config.server.data_dir).is_dir():
         raise NealyticsError(
-            f"export: there is no {engine_dir(config.server.data_dir)}, so nothing was stored by an embedded "
-            "engine; set server.data_dir to where the node had it, or clickhouse.url to the server"
+            f"export: {engine_dir(config.server.data_dir)} does not exist, so the embedded engine has stored "
+            "nothing there; set server.data_dir to the node's directory, or clickhouse.url to the server"
         )
     patient = msgspec.structs.replace(
         config.clickhouse, query_timeout_s=max(_QUERY_TIMEOUT_S, config.clickhouse.query_timeout_s)
@@ -315,7 +317,7 @@ def _check_count(count: int, least: int, part: Slice) -> None:
     if count < least:
         raise ClickHouseUnavailable(
             f"{count:,} of {least:,} events from {iso_utc(part.from_ms)} to {iso_utc(part.to_ms)} arrived, "
-            "and the answer looked complete: a proxy on the way to ClickHouse cuts answers"
+            "but the answer looked complete: a proxy between this node and ClickHouse truncates answers"
         )
 
 
@@ -331,8 +333,8 @@ async def _copied(
         except OSError as error:
             # Not the output's: a large slice is in a temporary file.
             raise NealyticsError(
-                f"export: a slice finds no room in a temporary file: {error.strerror}; set TMPDIR to a "
-                "directory on a larger disk"
+                f"export: cannot write a temporary file: {error.strerror}; set TMPDIR to a directory on a "
+                "larger disk"
             ) from error
         counter.feed(piece)
     try:
@@ -342,7 +344,7 @@ async def _copied(
             raise EOFError
     except EOFError:
         raise ClickHouseUnavailable(
-            f"the {form} answer ends in the middle: a proxy on the way to ClickHouse cuts answers"
+            f"the {form} answer is incomplete: a proxy between this node and ClickHouse truncates answers"
         ) from None
     return counter.events
 
@@ -412,7 +414,9 @@ def _output(file: str) -> Iterator[Write]:
         return
     if Path(file).exists() and not Path(file).is_file():
         # A directory would be found out at the end only, and /dev/null would be replaced.
-        raise NealyticsError(f"export: {file} is not a file; name one, or - for standard output")
+        raise NealyticsError(
+            f"export: {file} is not a regular file; give a file name, or - for standard output"
+        )
     unfinished = Path(f"{file}.part")
     try:
         with unfinished.open("wb") as part:
@@ -435,11 +439,13 @@ def format_of(file: str, form: str | None) -> tuple[str, str | None]:
     named = ENDINGS.get(suffixes[-1]) if suffixes else None
     if form is None and named is None and suffixes:
         raise click.UsageError(
-            f"{file}: {suffixes[-1]} is no format; name it {', '.join(ENDINGS)} (.gz or .zst may follow), or"
-            " add --format"
+            f"{file}: {suffixes[-1]} is not a known format; use {', '.join(ENDINGS)} (.gz or .zst may "
+            "follow), or add --format"
         )
     if form is not None and named is not None and form != named:
-        raise click.UsageError(f"{file} is named as {named}, but --format is {form}; change one of the two")
+        raise click.UsageError(
+            f"{file} has the extension of {named}, but --format is {form}; change one of them"
+        )
     form = form or named or "ndjson"
     if form == "parquet" and packing:
         raise click.UsageError(f"{file}: Parquet is compressed internally; remove {Path(file).suffix}")

@@ -151,7 +151,7 @@ async def _shorten(client: ClickHouseClient, config: ClickHouseConfig, *, yes: b
     asked = await table.what_shortening_deletes(client, config)
     if asked is None:
         click.echo(
-            "the table keeps events no longer than clickhouse.retention_days, so there is nothing to shorten"
+            "the table keeps events no longer than clickhouse.retention_days; there is nothing to shorten"
         )
         return
     now = "" if asked.kept_days is None else f"the table keeps events {table.for_days(asked.kept_days)}; "
@@ -163,18 +163,18 @@ async def _shorten(client: ClickHouseClient, config: ClickHouseConfig, *, yes: b
             f"{asked.newest} UTC; only a backup can bring them back"
         )
     else:
-        click.echo("no event is older at the moment, so nothing is deleted now")
+        click.echo("no stored event is older, so nothing is deleted now")
     if not yes:
         if not sys.stdin.isatty():
             raise NealyticsError(
-                "schema: there is no terminal to ask at, so the retention was not shortened; add --yes to "
-                "shorten it all the same"
+                "schema: no terminal to ask for confirmation, so the retention was not shortened; add --yes "
+                "to shorten it without asking"
             )
         click.confirm("Shorten the retention?", abort=True)
     click.echo(await table.shorten(client, config, asked))
     click.echo(
-        "a node whose clickhouse.retention_days is longer makes it longer again at its next start; change "
-        "the setting of all nodes"
+        "a node with a longer clickhouse.retention_days extends it again at its next start; change the "
+        "setting on all nodes"
     )
 
 

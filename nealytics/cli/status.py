@@ -26,15 +26,15 @@ SHOWN = {
     "nealytics_dead_letter_events_total": "events dead-lettered",
     "nealytics_insert_retries_total": "inserts retried",
     "nealytics_read_queries_total": "queries answered",
-    "nealytics_read_failures_total": "queries not answered",
-    "nealytics_wal_bytes": "bytes of the log",
-    "nealytics_wal_bytes_max": "bytes it may have",
-    "nealytics_worker_starts_total": "starts of a worker",
+    "nealytics_read_failures_total": "queries failed",
+    "nealytics_wal_bytes": "log size in bytes",
+    "nealytics_wal_bytes_max": "its maximum",
+    "nealytics_worker_starts_total": "worker starts",
     "nealytics_damaged_parts": "damaged parts",
 }
 
 READY = "nealytics_ready"
-_NOT_ALL = "one does not run or is not ready; the log says which, and it may answer if you ask again"
+_NOT_ALL = "one is not running or not ready; see the node's log, or run this again: another worker may answer"
 
 url_option = click.option(
     "--url",
@@ -122,12 +122,13 @@ def ask(where: str, path: str) -> Answer:
         return Answer(response.status, response.read())
     except ssl.SSLError as error:
         raise NealyticsError(
-            f"{where}: {why_not(error)}; SSL_CERT_FILE names the authority to trust (a PEM file), --url "
-            "another address"
+            f"{where}: {why_not(error)}; set SSL_CERT_FILE to a PEM file with the authority that issued it, "
+            "or give another address with --url"
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise NealyticsError(
-            f"{where} does not answer: {_reason(error)}; start the node, or name another by --config or --url"
+            f"{where} does not answer: {_reason(error)}; start the node, or select another with --config or "
+            "--url"
         ) from error
     finally:
         connection.close()
@@ -144,7 +145,7 @@ def _report(where: str, ready: Answer, metrics: Answer) -> dict[str, Any]:
         msgspec.convert(parts, _Ready)
     except msgspec.MsgspecError as error:
         raise NealyticsError(
-            f"status: {where}/ready answers HTTP {ready.status} and not the state of a node; is that a "
+            f"status: {where}/ready answered {ready.status}, but not with the state of a node; is it a "
             "Nealytics node?"
         ) from error
     report = {"url": where, **parts}
@@ -153,7 +154,7 @@ def _report(where: str, ready: Answer, metrics: Answer) -> dict[str, Any]:
             report["metrics"] = sums = _sums(metrics.body.decode())
         except ValueError as error:
             raise NealyticsError(
-                f"status: {where}/metrics answers no metrics ({error}); is there a proxy in between?"
+                f"status: {where}/metrics answered without metrics ({error}); is there a proxy in between?"
             ) from error
         if READY in sums:
             report["workers"] = {"ok": True} if sums[READY] else {"ok": False, "problem": _NOT_ALL}
@@ -179,8 +180,8 @@ def _table(report: dict[str, Any]) -> str:
             lines.append(_line(label, text))
     lines += [_line("stored events", f"DAMAGED: {text}") for text in report.get("damage", ())]
     lines += [_line("warning", text) for text in report.get("warnings", ())]
-    lines.append(f"  {'events waiting':<22} {report['waitingEvents']:,}")
-    lines.append(f"  {'oldest waits':<22} {report['oldestWaitingSeconds']:g} s")
+    lines.append(f"  {'events queued':<22} {report['waitingEvents']:,}")
+    lines.append(f"  {'oldest is queued for':<22} {report['oldestWaitingSeconds']:g} s")
     if "metrics" in report:
         lines.append("")
         lines += [
@@ -189,7 +190,7 @@ def _table(report: dict[str, Any]) -> str:
             if name in report["metrics"]
         ]
     else:
-        lines += ["", "  more with observe.prometheus = true, which serves /metrics"]
+        lines += ["", "  set observe.prometheus = true to see counters here and serve /metrics"]
     return "\n".join(lines)
 
 

@@ -132,7 +132,7 @@ def token(
     if private_key is not None:
         signer = _private_signer(private_key, algorithm, kid)
     elif algorithm is not None:
-        raise click.UsageError(f"--algorithm {algorithm} needs --private-key: the node has public keys only.")
+        raise click.UsageError(f"--algorithm {algorithm} needs --private-key: the node has only public keys.")
     else:
         signer = shared_signer(config.auth, kid)
     check_ids(config, project, tenant)
@@ -196,7 +196,7 @@ def shared_signer(auth: AuthConfig, kid: str) -> Signer:
         known = ", ".join(f'"{signer.kid}"' for signer in secrets if signer.kid) or "none"
         raise ConfigError(
             f'token: no HS256 key of auth.jwt_keys has the kid "{kid}" (known: {known}); '
-            "sign with the key of another service by --private-key"
+            "to sign with another service's key, use --private-key"
         )
     if auth.jwt_key:
         return Signer(auth.jwt_key, "HS256", "")
@@ -204,11 +204,11 @@ def shared_signer(auth: AuthConfig, kid: str) -> Signer:
         return secrets[0]
     if secrets:
         raise ConfigError(
-            "token: auth.jwt_key is not set and auth.jwt_keys has several HS256 keys; say which by --kid"
+            "token: auth.jwt_key is not set and auth.jwt_keys has several HS256 keys; choose one with --kid"
         )
     raise ConfigError(
-        "token: auth.jwt_key is not set, so there is nothing to sign with; "
-        "name the server's configuration with --config, or make one with `nealytics init`"
+        "token: auth.jwt_key is not set, so there is no key to sign with; "
+        "select the server's configuration with --config, or create one with `nealytics init`"
     )
 
 
@@ -217,7 +217,7 @@ def _private_signer(path: Path, algorithm: str | None, kid: str) -> Signer:
         return private_signer(path.read_bytes(), algorithm, kid)
     except OSError as error:
         raise NealyticsError(
-            f"token: {path} cannot be read: {error.strerror}; name the private key"
+            f"token: cannot read {path}: {error.strerror}; --private-key takes a PEM file"
         ) from error
     except ValueError as error:
         raise NealyticsError(f"token: {path} {error}") from None

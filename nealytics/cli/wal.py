@@ -72,7 +72,7 @@ def verify(directory: Path | None, config_path: Path | None) -> None:
         damaged_here = False
         for finding in inspection.verify(OS_FILES, log):
             damaged_here |= finding.damage
-            click.echo(f"{'damage' if finding.damage else 'remark'}: {finding.message}")
+            click.echo(f"{'damage' if finding.damage else 'note'}: {finding.message}")
         click.echo(f"{log}: {'damaged' if damaged_here else 'fine'}")
         damaged |= damaged_here
     sys.exit(1 if damaged else 0)
@@ -81,7 +81,7 @@ def verify(directory: Path | None, config_path: Path | None) -> None:
 def _logs(directory: Path | None, config_path: Path | None) -> list[Path]:
     root = directory or load(config_path).wal.directory
     if directory is None and not root.exists():
-        click.echo(f"{root} does not exist: no server has run yet", err=True)
+        click.echo(f"{root} does not exist, so no server has run yet", err=True)
         return []
     logs = inspection.find_logs(root)
     if not logs:

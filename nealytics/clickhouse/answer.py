@@ -68,14 +68,14 @@ async def rows_of(pieces: AsyncIterator[bytes]) -> list[list[Any]]:
             break
         waiting += piece
     if end < 0:
-        raise Truncated("the answer ends among its rows")
+        raise Truncated("the answer ends in the middle of its rows")
     tail = waiting[end:]
     rows += _decoded(waiting[:end])
     async for piece in pieces:
         tail += piece
     counted = msgspec.json.decode(head + tail, type=_Document).rows
     if counted is not None and counted != len(rows):
-        raise Truncated(f"the answer has {len(rows)} rows and says {counted}")
+        raise Truncated(f"the answer has {len(rows)} rows but announces {counted}")
     return rows
 
 

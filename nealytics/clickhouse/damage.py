@@ -158,8 +158,8 @@ class DamageWatch:
             if error.code != TIMEOUT_EXCEEDED:
                 raise
             log.warning(
-                "clickhouse: it has reported damaged data, in %s or in another table, and the table is too "
-                "large to be checked in %d s; run CHECK TABLE %s",
+                "clickhouse: damaged data was reported, in %s or in another table, and the table is too "
+                "large to check in %d s; run CHECK TABLE %s",
                 table, limit_s, table + part,
             )  # fmt: skip
             return
@@ -189,9 +189,9 @@ async def broken_parts(client: ClickHouseClient, config: ClickHouseConfig) -> li
     )
     several = config.cluster or len(client.addresses.all) > 1
     return [
-        f"clickhouse: part {name}{f' on {host}' if several else ''} was found damaged ({reason}) and moved "
-        "to detached/. Answers lack its events, unless a replica or the parts it was merged from have them; "
-        "restore a backup, or remove the part there when it is given up"
+        f"clickhouse: part {name}{f' on {host}' if several else ''} is damaged ({reason}), and ClickHouse "
+        "moved it to detached/. Its events are missing from answers, unless a replica or the parts it was "
+        "merged from have them; restore a backup, or delete the detached part"
         for name, reason, host in sorted(found)
     ]
 
@@ -231,8 +231,8 @@ async def _everywhere(
 
 def sentence(part: str, why: str) -> str:
     return (
-        f"clickhouse: part {part} is damaged, and reads of its events are refused: {why}; look at the disk "
-        "and its memory, and restore the part from a backup"
+        f"clickhouse: part {part} is damaged, and queries that need its events fail: {why}; check the disk "
+        "and the memory of its machine, and restore the part from a backup"
     )
 
 

@@ -148,7 +148,7 @@ class Engine:
                 # Code 76: the directory's `status` file is locked, by a chDB that is not ours.
                 if "Cannot lock file" not in str(error) or time.monotonic() > deadline:
                     raise NealyticsError(f"engine: {directory} cannot be opened: {error}") from error
-            log.warning("engine: another program has %s open; waiting for it", directory)
+            log.warning("engine: another process has %s open; waiting for it", directory)
             time.sleep(_LOCK_RETRY_S * 10)
 
 

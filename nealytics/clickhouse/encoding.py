@@ -85,7 +85,7 @@ def decompressed(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
                 if not inside:
                     unpack = _unpacker(encoding)
     except (zlib.error, EOFError, RuntimeError, OSError, zstd.ZstdError, brotli.error) as error:
-        raise BadEncoding(f"the body is not {encoding}: {error}") from error
+        raise BadEncoding(f"the body is not valid {encoding}: {error}") from error
     if inside:
         raise BadEncoding(f"the body ends in the middle of its {encoding} data")
 

@@ -45,7 +45,7 @@ def _skip(file: IO[bytes] | Any, type_: str, rows: int) -> None:
     elif not type_:
         raise EOFError
     else:
-        raise ValueError(f"a column of type {type_} is not one of the table's")
+        raise ValueError(f"the table has no column of type {type_}")
 
 
 def _varint(file: IO[bytes] | Any) -> int:

@@ -98,10 +98,9 @@ class DeadLetter:
         try:
             self._files.rename(path, kept)  # durable with the directory, when the new file is
         except OSError as error:
-            raise LogBroken(f"dead-letter: {path} cannot be renamed: {error}; restart to recover") from error
+            raise LogBroken(f"dead-letter: cannot rename {path}: {error}; restart to recover") from error
         log.error(
-            "dead-letter: another row already has the number %s, from before the log was restored; "
-            "its file is now %s",
+            "dead-letter: a row from before the log was restored already has the ID %s; its file is now %s",
             dead.id,
             kept,
         )
@@ -119,19 +118,19 @@ class DeadLetter:
             file = self._files.open(path)
         except OSError as error:
             raise DeadLetterUnreadable(
-                f"dead-letter: {path} cannot be opened: {error.strerror}; `list` shows what there is"
+                f"dead-letter: cannot open {path}: {error.strerror}; `nealytics dead-letter list` shows all"
             ) from error
         try:
             dead = msgspec.json.decode(file.read(0, file.size()), type=DeadRow)
         except (OSError, msgspec.DecodeError) as error:
             raise DeadLetterUnreadable(
-                f"dead-letter: {path} cannot be read: {error}; move it out of the directory"
+                f"dead-letter: cannot read {path}: {error}; move it out of the directory"
             ) from error
         finally:
             file.close()
         if dead.id != id:
             raise DeadLetterUnreadable(
-                f"dead-letter: {path} says it is row {dead.id}; rename it or move it away"
+                f"dead-letter: {path} contains row {dead.id}; rename it, or move it out of the directory"
             )
         return dead
 

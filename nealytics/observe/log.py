@@ -154,7 +154,7 @@ class JsonFormatter(logging.Formatter):
         try:
             return self._clean(str(value))
         except Exception:  # whatever a foreign __str__ raises: a log line must not fail
-            return f"<{type(value).__name__} that cannot be shown>"
+            return f"<unprintable {type(value).__name__}>"
 
 
 class RepeatFilter(logging.Filter):
@@ -203,7 +203,7 @@ def _message_of(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:  # wrong arguments to a message must not lose it
-        return f"{record.msg} (its arguments do not fit)"
+        return f"{record.msg} (its arguments do not match)"
 
 
 def _exception_text(error: BaseException) -> str:
@@ -254,5 +254,5 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
     if issubclass(kind, KeyboardInterrupt | SystemExit):
         return
     logging.getLogger("nealytics").critical(
-        "nealytics: an error that no part handles; please report it", exc_info=(kind, error, trace)
+        "nealytics: unexpected error; please report it", exc_info=(kind, error, trace)
     )

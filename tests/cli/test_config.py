@@ -71,7 +71,8 @@ def test_init_does_not_replace_a_file_whose_keys_may_be_in_use(tmp_path):
     result = run("init")
     assert result.exit_code == 1
     assert result.stderr == (
-        "init: nealytics.toml exists and its keys may be in use; choose another --config, or use --force\n"
+        "init: nealytics.toml already exists and its keys may be in use; choose another --config, or replace it "
+        "with --force\n"
     )
     assert (tmp_path / "nealytics.toml").read_bytes() == before
 

@@ -87,8 +87,8 @@ def test_demo_without_a_node_says_what_to_do():
     environ = {"NEALYTICS_AUTH_JWT_KEY": JWT_KEY}
     result = CliRunner().invoke(main, ["demo", "--url", url, "--key", "k"], env=environ)
     assert result.exit_code == 1
-    assert f"demo: no answer from {url}" in result.stderr
-    assert "start the node, or name it by --url" in result.stderr
+    assert f"demo: {url} does not answer" in result.stderr
+    assert "start the node, or give its address with --url" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_it_says_which_configuration_it_looked_at(tmp_path: Path, monkeypatch: p
     path = config_of(tmp_path)
     _, found = examine(path)
     (finding,) = (line for line in found["configuration"] if line["level"] == "pass")
-    assert finding["text"] == f"understood, from {path}, NEALYTICS_CLICKHOUSE_URL"
+    assert finding["text"] == f"valid, read from {path}, NEALYTICS_CLICKHOUSE_URL"
 
 
 async def test_the_keys_of_every_issuer_are_fetched_and_told(
@@ -84,7 +84,7 @@ async def test_the_keys_of_every_issuer_are_fetched_and_told(
         ("https://gone.example/", "fail"),
     ]
     assert told["https://good.example/"]["text"].endswith(f'keys from {good.url}: "k-1" (ES256)')
-    assert "keys cannot be fetched from http://127.0.0.1:1/jwks" in told["https://gone.example/"]["text"]
+    assert "cannot fetch keys from http://127.0.0.1:1/jwks" in told["https://gone.example/"]["text"]
 
 
 def test_a_clickhouse_that_is_not_there_fails(tmp_path: Path):

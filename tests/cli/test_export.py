@@ -366,7 +366,7 @@ class TestOnTheEngine:
 
     @pytest.mark.parametrize("form", ["ndjson", "csv", "native", "parquet"])
     async def test_a_cut_that_a_proxy_makes_look_whole_is_noticed(self, proxy, tmp_path, caplog, form):
-        said = "a proxy on the way to ClickHouse cuts answers"
+        said = "a proxy between this node and ClickHouse truncates answers"
         whole, file = tmp_path / f"whole.{form}", tmp_path / f"all.{form}"
         await invoke(tmp_path, proxy.url, "--project", "shop", str(whole))
         first = 0 if form == "parquet" else 1  # the first is all of it
@@ -426,10 +426,7 @@ class TestOnTheEngine:
         monkeypatch.setattr(tempfile, "tempdir", "/no/such/directory")
         result = await invoke(tmp_path, proxy.url, str(tmp_path / "all"))
         assert result.exit_code == 1
-        assert (
-            "a slice finds no room in a temporary file: No such file or directory; set TMPDIR"
-            in result.stderr
-        )
+        assert "cannot write a temporary file: No such file or directory; set TMPDIR" in result.stderr
         assert not list(tmp_path.glob("all*"))
 
     async def test_what_cannot_be_completed_leaves_no_file(self, proxy, tmp_path):
@@ -486,7 +483,10 @@ async def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path):
     for name in ("directory", "pipe"):
         result = await invoke(tmp_path, "http://127.0.0.1:1", str(tmp_path / name))
         assert result.exit_code == 1
-        assert f"export: {tmp_path / name} is not a file; name one, or - for standard output" in result.stderr
+        assert (
+            f"export: {tmp_path / name} is not a regular file; give a file name, or - for standard output"
+            in result.stderr
+        )
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["directory", "nealytics.toml", "pipe"]
 
@@ -514,11 +514,11 @@ def test_the_name_decides_what_is_written(file: str, form: str | None, expected:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["x.xlsx"], ".xlsx is no format"),
-        (["x.csv.bz2"], ".bz2 is no format"),
-        (["x.json"], ".json is no format"),
+        (["x.xlsx"], ".xlsx is not a known format"),
+        (["x.csv.bz2"], ".bz2 is not a known format"),
+        (["x.json"], ".json is not a known format"),
         (["x.parquet.gz"], "Parquet is compressed internally; remove .gz"),
-        (["x.parquet", "--format", "csv"], "x.parquet is named as parquet, but --format is csv"),
+        (["x.parquet", "--format", "csv"], "x.parquet has the extension of parquet, but --format is csv"),
     ],
 )
 def test_a_name_that_the_content_would_not_match_is_refused(arguments: list[str], told: str):

@@ -150,7 +150,7 @@ def test_a_worker_that_does_not_answer_itself_is_told_all_the_same(node: StubNod
     result = run("status", "--url", node.url)
     assert result.exit_code == 1
     assert "all workers" in result.output
-    assert "NOT OK: one does not run" in result.output
+    assert "NOT OK: one is not running" in result.output
     assert json.loads(run("status", "--json", "--url", node.url).output)["workers"]["ok"] is False
 
 
@@ -167,7 +167,7 @@ def test_something_else_that_answers_is_told_apart(node: StubNode, body: bytes):
     node.answers["/ready"] = (200, body)
     result = run("status", "--url", node.url)
     assert result.exit_code == 1
-    assert "is that a Nealytics node?" in result.output
+    assert "is it a Nealytics node?" in result.output
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"\xff\xfe", b"a{b= 1\n"])
@@ -176,7 +176,7 @@ def test_metrics_that_are_none_are_told(node: StubNode, body: bytes):
     node.answers["/metrics"] = (200, body)
     result = run("status", "--url", node.url)
     assert result.exit_code == 1
-    assert "answers no metrics" in result.output
+    assert "answered without metrics" in result.output
 
 
 @pytest.mark.parametrize("url", ["localhost:5000", "ftp://x", "http://", "http://h:p", "http://[::1"])

@@ -170,7 +170,7 @@ def test_without_a_kid_it_is_signed_with_jwt_key_or_with_the_only_key_there_is()
     assert scope_of(result, jwt_keys=(JwtKey(**A),))
     result = run("--project", "p", "--tenant", "t", NEALYTICS_AUTH_JWT_KEY="", **keys(A, B))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "say which by --kid" in result.stderr
+    assert "choose one with --kid" in result.stderr
 
 
 def test_a_kid_of_no_shared_secret_is_refused_with_those_that_are_known():
@@ -179,7 +179,7 @@ def test_a_kid_of_no_shared_secret_is_refused_with_those_that_are_known():
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
         'token: no HS256 key of auth.jwt_keys has the kid "rsa" (known: "a"); '
-        "sign with the key of another service by --private-key\n"
+        "to sign with another service's key, use --private-key\n"
     )
 
 

@@ -71,7 +71,7 @@ async def test_half_an_answer_is_none(rows: int):
 
 async def test_an_answer_with_fewer_rows_than_it_says_is_none():
     answer = written(ROWS).replace(b'"rows": 4000', b'"rows": 4001')
-    with pytest.raises(ValueError, match="4000 rows and says 4001"):
+    with pytest.raises(ValueError, match="4000 rows but announces 4001"):
         await rows_of(pieces_of(answer, [40_000] * 50))
 
 

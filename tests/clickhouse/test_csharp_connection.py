@@ -85,8 +85,8 @@ async def test_a_native_port_is_named_as_such_with_the_address_to_write(tmp_path
         environ = {"TelemetryEngine__ClickHouseConnectionString": f"Host=127.0.0.1;Port={port};Database=x"}
         asked, inserted, pinged = await refusals(load(None, environ))
     said = (
-        f"clickhouse: http://127.0.0.1:{port} is ClickHouse's native port, and this engine speaks HTTP; "
-        f'ClickHouse says that its HTTP port is {http_port}: write clickhouse.url = "http://127.0.0.1:{http_port}"'
+        f"clickhouse: http://127.0.0.1:{port} is ClickHouse's native port, and Nealytics uses HTTP; "
+        f'ClickHouse reports {http_port} as its HTTP port: set clickhouse.url = "http://127.0.0.1:{http_port}"'
     )
     assert [str(error) for error in (asked, pinged)] == [said, said]
     # Of a large body the server closes the connection before it has all of it, so its answer may be lost.

@@ -110,10 +110,10 @@ def test_several_shards_keep_what_the_one_with_the_least_keeps():
         (ours(90), 90, []),
         (BY_HAND_90, 365, []),
         (NONE, 90, ["db.t keeps events for ever, longer than clickhouse.retention_days = 90", "= 0, or run"]),
-        (ours(365), 90, ["keeps events 365 days", "= 90 says", "= 365", "--shorten-retention"]),
+        (ours(365), 90, ["keeps events 365 days", "= 90;", "= 365", "--shorten-retention"]),
         (ours(30), 90, ["keeps events 30 days, shorter than", "refused", "= 30"]),
         (ours(30), 0, ["keeps events 30 days, shorter than", "keep them for ever"]),
-        (BY_HAND_90, 90, ["365 days, by the TTL", BY_HAND, "= 90 says"]),
+        (BY_HAND_90, 90, ["365 days: its TTL", BY_HAND, "overrides clickhouse.retention_days = 90"]),
         (UNKNOWN, 90, [BY_HAND, "accepted as clickhouse.retention_days = 90 says"]),
     ],
 )

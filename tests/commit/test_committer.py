@@ -488,7 +488,7 @@ async def test_a_wrong_table_puts_nothing_aside_and_a_mended_one_takes_everythin
         await asyncio.sleep(0.01)
     await station.until(lambda: station.committer.problem is not None)
     assert "code 33" in station.committer.problem
-    assert "is the table wrong?" in station.committer.problem
+    assert "check the table" in station.committer.problem
     await station.until(lambda: len(fake.inserts) > 60)
     assert station.dead == []
     fake.refuse = refusing()

@@ -95,7 +95,7 @@ def test_an_edited_file_is_refused_by_name(tmp_path: Path, text: str):
 def test_a_renamed_file_is_refused_because_its_token_would_be_another_rows(tmp_path: Path):
     letter = DeadLetter(tmp_path)
     letter.put(dead(7)).rename(tmp_path / f"{LOG_ID}-8.json")
-    with pytest.raises(DeadLetterUnreadable, match="says it is row"):
+    with pytest.raises(DeadLetterUnreadable, match="contains row"):
         letter.read(f"{LOG_ID}-8")
 
 

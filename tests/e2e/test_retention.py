@@ -154,7 +154,7 @@ def test_a_ttl_written_by_hand_is_what_a_node_goes_by(tmp_path: Path, server: tu
     say(engine, f"ALTER TABLE {TABLE} MODIFY TTL timestamp + INTERVAL 1 MONTH DELETE WHERE tenant_id = 'x'")
     with clickhouse.node(tmp_path / "node", 90) as node:
         node.wait_ready()
-        assert "keeps events 28 days, by the TTL timestamp + toIntervalMonth(1)" in warnings(node)[0]
+        assert "keeps events 28 days: its TTL timestamp + toIntervalMonth(1)" in warnings(node)[0]
         assert node.post("track", of_days_ago(27))[0] == 202
         assert node.post("track", of_days_ago(29))[0] == 400
         assert "toIntervalMonth(1)" in say(engine, f"SHOW CREATE TABLE {TABLE}")
@@ -215,7 +215,7 @@ def test_shortening_leaves_a_ttl_written_by_hand(tmp_path: Path, server: tuple[S
     node = clickhouse.node(tmp_path / "node", 30)
     status, output = schema(node, "apply", "--shorten-retention", "--yes")
     assert status == 1
-    assert "written by hand, and is changed by hand only" in output
+    assert "was written by hand, so it must be changed by hand" in output
     assert "MODIFY TTL toDateTime(timestamp) + INTERVAL 30 DAY DELETE" in output
     assert stored(engine) == 2
 

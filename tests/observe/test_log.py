@@ -104,11 +104,11 @@ def test_what_json_cannot_hold_does_not_stop_a_line():
     line = formatted("half a pair \ud800 of %s", b"\xff", ratio=float("nan"), thing=Angry(), at={1: object})
     assert line["message"] == "half a pair \ud800 of b'\\xff'"
     assert line["ratio"] == "nan"
-    assert line["thing"] == "<Angry that cannot be shown>"
+    assert line["thing"] == "<unprintable Angry>"
 
 
 def test_arguments_that_do_not_fit_do_not_lose_the_message():
-    assert formatted("%d rows", "many")["message"] == "%d rows (its arguments do not fit)"
+    assert formatted("%d rows", "many")["message"] == "%d rows (its arguments do not match)"
 
 
 def test_setting_up_again_does_not_double_the_lines(stderr):

@@ -131,11 +131,11 @@ class Migration:
         check_version(await read_version(self._client))
         table = await read_table(self._client, self._database)
         if table is None:
-            raise NealyticsError(f"schema: there is no table {old_name}, so there is nothing to migrate")
+            raise NealyticsError(f"schema: {old_name} does not exist, so there is nothing to migrate")
         staged = await read_table(self._client, self._database, STAGING)
         if is_current(table):
             if staged is None or is_current(staged):
-                yield f"{self._database}.{TABLE} is laid out as it should be; there is nothing to migrate"
+                yield f"{self._database}.{TABLE} already has the current layout; there is nothing to migrate"
                 return
             # An earlier run ended after the exchange.
             old, self._old, self._new = staged, new_name, old_name
@@ -144,12 +144,12 @@ class Migration:
             old, self._old, self._new = table, old_name, new_name
             if staged is not None and not is_current(staged):
                 raise NealyticsError(
-                    f"schema: {new_name} is there and is not what a migration makes; RENAME it, and run "
+                    f"schema: {new_name} exists and was not created by a migration; RENAME it, and run "
                     "`nealytics schema migrate` again"
                 )
         extra = await self._extra_columns(old)
         for name in [name for name, kind, _ in extra if kind not in ("", "DEFAULT")]:
-            yield f"column {name} is computed and is not copied; add it to the new table if you need it"
+            yield f"column {name} is computed and was not copied; add it to the new table if you need it"
         copied = [(name, type_) for name, kind, type_ in extra if kind in ("", "DEFAULT")]
         self._made = expressions(old.columns, [name for name, _ in copied])
         if self._old == old_name:
@@ -177,16 +177,16 @@ class Migration:
         if old.retention.days != FOREVER:
             keeps = for_days(old.retention.days) if old.retention.days is not None else old.ttl
             yield (
-                f"the old table's TTL ({keeps}) was not taken over: the new table keeps events for ever; "
+                f"the old table's TTL ({keeps}) was not copied: the new table keeps events for ever; "
                 "`nealytics schema apply --shorten-retention` changes that"
             )
 
     def _refuse(self, table: Table) -> None:
         if self._config.cluster or table.engine == "Distributed" or table.replicated:
             raise ConfigError(
-                f"schema: {table_name(self._database)} is {table.engine}, and only a table of one server is "
-                "migrated; make new tables in another database (docs/scaling.md) and INSERT INTO them SELECT "
-                "from this one"
+                f"schema: {table_name(self._database)} is {table.engine}, and only a table on a single "
+                "server can be migrated; create new tables in another database (docs/scaling.md) and INSERT "
+                "INTO them SELECT from this one"
             )
         if not table.engine.endswith("MergeTree"):
             raise ConfigError(
@@ -198,8 +198,8 @@ class Migration:
         table = await read_table(self._client, self._database)
         if table is None or is_current(table) is not expected:
             raise NealyticsError(
-                "schema: another migration ran at the same time; nothing is lost, run "
-                "`nealytics schema migrate` again once it has ended"
+                "schema: another migration ran at the same time; nothing is lost. Run "
+                "`nealytics schema migrate` again when it has ended"
             )
 
     async def _copy(self, *, again: bool = False) -> AsyncIterator[str]:
@@ -230,7 +230,7 @@ class Migration:
             if counts.missing or not again:
                 yield f"{_when(one)}: {counts.missing:,} of {counts.rows:,} rows copied, {done:,} so far"
         if again:
-            yield f"compared once more: {total.missing:,} rows had come into the old table"
+            yield f"compared once more: {total.missing:,} rows had been added to the old table"
             return
         in_new = int(
             await self._client.command(
@@ -239,11 +239,13 @@ class Migration:
         )
         yield f"{total.rows:,} rows are {total.events:,} events; the new table has {in_new:,} events"
         if in_new < total.events:
-            raise NealyticsError("schema: the new table has fewer; run `nealytics schema migrate` again")
+            raise NealyticsError(
+                "schema: events are missing from the new table; run `nealytics schema migrate` again"
+            )
         if total.rows > total.events:
             yield (
                 f"{total.rows - total.events:,} rows repeat an event (project, tenant, type, time and id), "
-                f"{total.differing:,} of them with another content; the new table has each event once"
+                f"{total.differing:,} of them with different content; the new table has each event once"
             )
 
     async def _compare(self, one: Slice) -> Counts:
@@ -306,14 +308,14 @@ class Migration:
         old, new, free = (int(size) if size.isdigit() else 0 for size in sizes)
         if engine != "Atomic":
             raise ConfigError(
-                f"schema: database {self._database} is {engine}, and two tables can change their names at "
-                "once only in one that is Atomic; set clickhouse.database to a new name and INSERT INTO its "
-                "table SELECT from this one"
+                f"schema: database {self._database} is {engine}, and only an Atomic database can exchange "
+                "two tables; set clickhouse.database to a new name and INSERT INTO its table SELECT from "
+                "this one"
             )
         if old - new > free:
             raise NealyticsError(
-                f"schema: the events take {old / 1e9:.1f} GB and are copied, and ClickHouse's disk has "
-                f"{free / 1e9:.1f} GB free; make room"
+                f"schema: the events take {old / 1e9:.1f} GB and will be copied, but ClickHouse's disk has "
+                f"only {free / 1e9:.1f} GB free; free some disk space"
             )
 
     async def _free_name(self) -> str:

@@ -83,7 +83,7 @@ def plan(
     if plain_key(table.partition_key) != plain_key(PARTITION_KEY):
         remarks.append(
             f"the table is partitioned by {table.partition_key or 'nothing'}, not by {PARTITION_KEY}, which "
-            "cannot be changed; it works, but old events are deleted by part instead of by month. "
+            "cannot be changed; the table works, but old events are deleted by part instead of by month. "
             f"To change it, {remake(name)}"
         )
     return Plan(steps, remarks)

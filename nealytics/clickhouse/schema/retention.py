@@ -63,8 +63,8 @@ def decide(found: Sequence[Retention], retention_days: int, *, shorten: bool = F
     for one in found:
         if one.by_hand:
             return Decision(
-                remark=f"the TTL is {one.by_hand}, written by hand; not changed. It, and not "
-                "clickhouse.retention_days, says how long events are kept"
+                remark=f"the TTL {one.by_hand} was written by hand and is not changed; it overrides "
+                "clickhouse.retention_days"
             )
     days = [one.days for one in found if one.days is not None]
     longest = max(days)
@@ -72,9 +72,9 @@ def decide(found: Sequence[Retention], retention_days: int, *, shorten: bool = F
         if shorten:
             return Decision(wanted, deletes=True)
         remark = (
-            f"events are kept {for_days(longest)}, longer than clickhouse.retention_days = {retention_days} "
-            "says; this is not changed. `nealytics schema apply --shorten-retention` shows what would be "
-            "deleted, and asks before it deletes"
+            f"the table keeps events {for_days(longest)}, longer than clickhouse.retention_days = "
+            f"{retention_days}; this is not changed. `nealytics schema apply --shorten-retention` shows what "
+            "would be deleted, and asks before it deletes"
         )
         return Decision(longest if min(days) < wanted else None, remark=remark)
     return Decision(wanted if min(days) < wanted else None)
@@ -86,20 +86,20 @@ def difference(kept: Retention, retention_days: int, name: str) -> str:
     setting = f"clickhouse.retention_days = {retention_days}"
     if kept.days is None:
         return (
-            f"the TTL of {name} is {kept.by_hand}, written by hand, and depends on more than an event's "
-            f"times; events are accepted as {setting} says, and ClickHouse deletes those that are expired"
+            f"the TTL of {name} ({kept.by_hand}) was written by hand and depends on more than timestamps; "
+            f"events are accepted as {setting} says, and ClickHouse deletes those that its TTL expires"
         )
     if kept.days == wanted:
         return ""
     keeps = f"{name} keeps events {for_days(kept.days)}"
     if kept.by_hand:
         refused = "" if kept.days == FOREVER else "; older ones are refused"
-        return f"{keeps}, by the TTL {kept.by_hand}, written by hand, and not as {setting} says{refused}"
+        return f"{keeps}: its TTL {kept.by_hand} was written by hand and overrides {setting}{refused}"
     if kept.days > wanted:
         return (
-            f"{keeps}, longer than {setting} says; nothing is deleted or refused before that. Set "
-            f"clickhouse.retention_days = {_setting(kept.days)}, or run "
-            "`nealytics schema apply --shorten-retention`, which says what it would delete"
+            f"{keeps}, longer than {setting}; the table's longer time applies. Set clickhouse.retention_days "
+            f"= {_setting(kept.days)}, or run `nealytics schema apply --shorten-retention`, which shows what "
+            "it would delete"
         )
     return (
         f"{keeps}, shorter than {setting} says; older ones are refused, since they would be deleted. Run "
