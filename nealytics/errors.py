@@ -72,7 +72,7 @@ def stopping() -> Refused:
     return Refused(
         503,
         "stopping",
-        "the server is stopping and has no time left for this request",
+        "the server is stopping and cannot finish this request",
         detail="Retry; an event with the same eventId and timestamp is counted once.",
         headers={"Retry-After": str(STOP_RETRY_AFTER_S)},
     )

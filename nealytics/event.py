@@ -244,9 +244,9 @@ def freeze(sent: Sent, received_ms: int, limits: Limits, *, explain: bool = True
     elif metadata[0] != 0x7B:  # {
         raise InvalidEvent(
             "invalid_event",
-            f"metadata is {_shown(metadata)}; it must be a JSON object",
+            f"metadata is {_shown(metadata)}, not a JSON object",
             "metadata",
-            detail="Text goes into metadataJson; wrap another value in an object.",
+            detail="Send a string as metadataJson; wrap any other value in an object.",
         )
     if 0 < limits.metadata_bytes_max < len(metadata):
         raise _metadata_too_large(sent, len(metadata), limits)
@@ -329,9 +329,9 @@ def _decode_timestamp(raw: msgspec.Raw, *, explain: bool) -> Timestamp:
 def _timestamp_problem(shown: str) -> InvalidEvent:
     return InvalidEvent(
         "invalid_event",
-        f"timestamp is {shown}; it must be ISO 8601 text or epoch milliseconds",
+        f"timestamp is {shown}; it must be an ISO 8601 string or epoch milliseconds",
         "timestamp",
-        detail="Write it like 2030-01-31T12:00:00.000Z, or leave it out.",
+        detail="Write it like 2030-01-31T12:00:00.000Z, or omit it.",
     )
 
 
@@ -381,13 +381,13 @@ def _window_problem(sent: Sent, timestamp_ms: int, received_ms: int, limits: Lim
     what = f"timestamp is {iso_utc(timestamp_ms)}"
     if sent.event_id is not None and not has_timestamp(sent):
         field = "eventId"
-        what = f"there is no timestamp and the time in the UUIDv7 eventId is {iso_utc(timestamp_ms)}"
+        what = f"there is no timestamp, and the time in the UUIDv7 eventId is {iso_utc(timestamp_ms)}"
     return InvalidEvent(
         "outside_time_window",
         f"{what}; timestamps from {oldest} to {newest} are accepted",
         field,
-        detail="Check the clock and, for a number, that it is milliseconds. The window is what the table "
-        "keeps (clickhouse.retention_days) back and ingest.future_hours_max ahead.",
+        detail="Check the client's clock, and that a number is in milliseconds. The accepted window goes "
+        "from clickhouse.retention_days ago to ingest.future_hours_max ahead.",
     )
 
 
@@ -409,7 +409,7 @@ def _explained(error: Exception, body: bytes, offset: int = 0) -> InvalidEvent:
     if not isinstance(error, msgspec.ValidationError):
         return InvalidEvent(
             "invalid_json",
-            f"the JSON cannot be read: {_reason(error, offset)}",
+            f"the JSON is malformed: {_reason(error, offset)}",
             detail="Send one JSON value in UTF-8, without BOM, comments, NaN or single surrogates.",
         )
     text = str(error)
@@ -420,7 +420,7 @@ def _explained(error: Exception, body: bytes, offset: int = 0) -> InvalidEvent:
         kind = _NAMES.get(got[1], got[1]) if got else "something else"
         return InvalidEvent(
             "invalid_event",
-            f"an event is a JSON object, this is {kind}",
+            f"the event is {kind}, not a JSON object",
             detail="Send an object with projectId, tenantId, sessionId and eventType.",
         )
     value = "?"

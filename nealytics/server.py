@@ -68,7 +68,7 @@ class Logs:
         self._clock = clock
         self.all: list[tuple[Log, Committer]] = []
         # Why no batch can be sent at all, whatever the log.
-        self.clickhouse_problem: str | None = "clickhouse has not been reached yet"
+        self.clickhouse_problem: str | None = "clickhouse has not answered yet"
         # What is different from the configuration and stops nothing, but that a person should know.
         self.warnings: list[str] = []
         # What was stored and cannot be read.
@@ -269,7 +269,7 @@ class Worker:
         return wal, committer
 
     def _on_broken(self, error: LogBroken) -> None:
-        log.critical("%s; this worker ends and recovers the log from disk", error)
+        log.critical("%s; restarting this worker to recover the log from disk", error)
         self._broken = error
         self._stopping.set()
 
@@ -324,13 +324,15 @@ class Worker:
             try:
                 await look()
             except ClickHouseUnavailable as error:
-                log.debug("%s: ClickHouse cannot be asked at the moment: %s", what, error)
+                log.debug("%s: cannot query ClickHouse now: %s", what, error)
             except Exception as error:
                 # A missing right, or an answer that nobody understands: once, as nothing else depends on it.
                 name = error.name if isinstance(error, ClickHouseError) else type(error).__name__
                 if name not in said:
                     said.add(name)
-                    log.warning("%s: cannot be watched, as ClickHouse answers: %s", what, error)
+                    log.warning(
+                        "%s: cannot be monitored, because ClickHouse refuses the query: %s", what, error
+                    )
             await asyncio.sleep(LOOK_S)
 
     async def _look_at_retention(self, admission: Admission) -> None:
@@ -359,7 +361,7 @@ class Worker:
             if difference:
                 log.warning("schema: %s", difference)
             else:
-                log.info("schema: events are kept as clickhouse.retention_days says")
+                log.info("schema: the table now keeps events for clickhouse.retention_days")
             self._logs.warnings[:] = said
         self._metrics.retention_differs.set(float(bool(difference)))
 
@@ -397,18 +399,18 @@ class Worker:
             await take_over(root, admission)
         except Exception as error:
             # Whatever others left there must not keep us from taking events.
-            self._strand(f"takeover: the C# engine's log in {root} could not be imported: {error!r}")
+            self._strand(f"takeover: cannot import the C# engine's log in {root}: {error!r}")
 
     async def _adopt(self, directory: Path) -> None:
         try:
             wal, committer = await self._open(directory)
         except NealyticsError as error:
-            self._strand(f"adopt: log {directory.name} has no worker and is not changed: {error}")
+            self._strand(f"adopt: log {directory.name} has no worker and was left unchanged: {error}")
             return
         if wal.waiting:
             log.info("adopt: log %s has no worker; draining its %d events", directory.name, wal.waiting)
         await self._commit(committer)
 
     def _strand(self, problem: str) -> None:
-        log.critical("%s; the next start retries it", problem)
+        log.critical("%s; the next start retries", problem)
         self._logs.stranded.append(problem)

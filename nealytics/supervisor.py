@@ -145,7 +145,7 @@ class Supervisor:
         if self._stopping.is_set():
             self._killing = True
             log.warning(
-                "serve: second %s, so all processes are killed now; acknowledged events stay in the log",
+                "serve: second %s; killing all processes now. Acknowledged events stay in the log",
                 signal.Signals(number).name,
             )
             for child in self._children:
@@ -170,7 +170,7 @@ class Supervisor:
                 status = await self._run_once(child)
             except (OSError, RuntimeError) as error:
                 # No descriptor, memory, process or thread to be had; perhaps there is at the next try.
-                log.error("serve: %s cannot be started: %s", child.name, error)
+                log.error("serve: cannot start %s: %s", child.name, error)
                 status = 1
             if self._stopping.is_set():
                 return
@@ -180,7 +180,7 @@ class Supervisor:
                 return
             if time.monotonic() - started > HEALTHY_AFTER_S:
                 delay_s = RESTART_DELAY_MIN_S
-            log.error("serve: %s ended (%s); it starts again in %.1f s", child.name, _how(status), delay_s)
+            log.error("serve: %s ended (%s); restarting it in %.1f s", child.name, _how(status), delay_s)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
             delay_s = min(delay_s * 2, RESTART_DELAY_MAX_S)
@@ -223,7 +223,7 @@ class Supervisor:
                     patience_s = SECOND_LOOK_S
                     continue
                 log.error(
-                    "serve: %s has been silent for %.0f s, so it is killed", child.name, self._silence_max_s
+                    "serve: %s has not reported for %.0f s; killing it", child.name, self._silence_max_s
                 )
                 _signal(child, signal.SIGKILL)
                 return
@@ -261,7 +261,7 @@ class Supervisor:
         if late:
             names = ", ".join(child.name for child in children if keepers[child.name] in late)
             log.error(
-                "serve: %s did not stop within %.0f s and is killed; acknowledged events stay in the log",
+                "serve: %s did not stop within %.0f s; killing it. Acknowledged events stay in the log",
                 names,
                 timeout_s,
             )
@@ -287,8 +287,8 @@ def open_listeners(listen: str, workers: int) -> list[socket.socket]:
         sockets += [_listener(family, host, port, shared=True) for _ in range(workers - 1)]
     except OSError as error:
         raise ConfigError(
-            f"config: server.listen is {listen!r} and cannot be listened on: {error.strerror or error}; "
-            "stop the program that uses it or choose another address"
+            f"config: server.listen is {listen!r}, and listening there failed: {error.strerror or error}; "
+            "stop the process that uses the port, or choose another address"
         ) from error
     for sock in sockets:
         sock.listen(LISTEN_BACKLOG)

@@ -14,7 +14,7 @@ def why_not(error: BaseException) -> str | None:
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or str(error)).replace("_", " ").lower()
-        return f"no TLS connection is made: {reason}"
+        return f"no TLS connection: {reason}"
     return None
 
 

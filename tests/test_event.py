@@ -351,7 +351,7 @@ def test_bytes_that_are_no_utf8_are_found_wherever_they_are(where, data):
 def test_json_that_is_no_object_is_no_event(raw, is_a):
     error = refusal(raw)
     assert error.reason == "invalid_event"
-    assert error.message == f"an event is a JSON object, this is {is_a}"
+    assert error.message == f"the event is {is_a}, not a JSON object"
 
 
 @given(st.binary(max_size=64))

@@ -30,7 +30,7 @@ def test_a_port_that_is_taken_is_an_error_that_names_it(workers: int):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(
-            ConfigError, match=f"server.listen is '{listen}' and cannot be listened on: .*in use"
+            ConfigError, match=f"server.listen is '{listen}', and listening there failed: .*in use"
         ):
             open_listeners(listen, workers)
 

@@ -275,7 +275,7 @@ class _Transport:
         except ssl.SSLCertVerificationError as error:
             return Lost(f"its certificate is not trusted: {error.verify_message}", final=True)
         except http.client.IncompleteRead as error:
-            return Lost(f"the answer broke off after {len(error.partial)} bytes")
+            return Lost(f"the answer was cut off after {len(error.partial)} bytes")
         except _BROKEN as error:
             return Lost(str(error) or type(error).__name__)
         finally:

@@ -150,12 +150,12 @@ def checked_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f'url is "{url}"; write the node\'s address, like https://analytics.example.com')
     if parts.username is not None:
-        raise ValueError("url has a user or a password in it, which the node does not take; leave it out")
+        raise ValueError("url contains a user or password, which the node does not use; remove it")
     return url.rstrip("/")
 
 
 def checked_secret(name: str, value: str) -> str:
     """As a header can carry it. Raises `ValueError`, without the value."""
     if not value or not value.isascii() or not value.isprintable():
-        raise ValueError(f"{name} is empty or has characters that no {name} has, such as a line end")
+        raise ValueError(f"{name} is empty or contains an invalid character, such as a line break")
     return value

@@ -99,7 +99,9 @@ def _document(url: str, response: Response) -> dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise ReadError(f"{url} did not answer as Nealytics does; check the address", status=response.status)
+        raise ReadError(
+            f"{url} does not answer like a Nealytics node; check the address", status=response.status
+        )
     return document
 
 
@@ -122,7 +124,7 @@ def read_error(url: str, outcome: Response | Lost) -> ReadError:
 def path_of(endpoint: str) -> str:
     """`summary` → its path. Raises `ValueError` for a stream, which is no single answer."""
     if endpoint in _STREAMS or not endpoint.isalpha():
-        raise ValueError(f'endpoint is "{endpoint}"; write the last word of a path, like "summary"')
+        raise ValueError(f'endpoint is "{endpoint}"; write the last part of a path, like "summary"')
     return f"/api/v1/{'telemetry' if endpoint == 'timeline' else 'analytics'}/{endpoint}"
 
 
@@ -180,14 +182,16 @@ class ExportLines:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             if self._said is not None:
-                raise IncompleteExport("there is more behind its end", self.events)
+                raise IncompleteExport("data follows its end record", self.events)
             try:
                 if line.startswith(b'{"nealyticsExport":'):
                     self._said = msgspec.json.decode(line, type=_EndLine).nealytics_export.events
                     continue
                 event = msgspec.json.decode(line, type=StoredEvent)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise IncompleteExport(f"line {self.events + 1} is no event: {error}", self.events) from None
+                raise IncompleteExport(
+                    f"line {self.events + 1} is not an event: {error}", self.events
+                ) from None
             self.events += 1
             yield event
 
@@ -196,6 +200,8 @@ class ExportLines:
 
     def finish(self) -> None:
         if self._rest or self._said is None:
-            raise IncompleteExport(f"it ends after {self.events} events without its end mark", self.events)
+            raise IncompleteExport(f"it ends after {self.events} events without an end record", self.events)
         if self._said != self.events:
-            raise IncompleteExport(f"it has {self.events} events, and had {self._said}", self.events)
+            raise IncompleteExport(
+                f"it has {self.events} events, but its end record says {self._said}", self.events
+            )

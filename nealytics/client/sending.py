@@ -152,7 +152,9 @@ class Sending:
             return SendError(what_came(self._url, outcome), events, rejections)
         problem = what_came(self._url, outcome)
         if outcome.status < 300:
-            problem = f"{self._url} answered {outcome.status}, but not as Nealytics does; check the address"
+            problem = (
+                f"{self._url} answered {outcome.status}, but not like a Nealytics node; check the address"
+            )
         return SendError(
             problem,
             events,

@@ -50,7 +50,7 @@ def mint_token(
     whole_project = tenant_id is WHOLE_PROJECT
     for name, value in (("project_id", project_id), *(() if whole_project else (("tenant_id", tenant_id),))):
         if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"{name} is {value!r}; a token names one, as a text that is not empty")
+            raise ValueError(f"{name} is {value!r}; write a non-empty string")
         if len(value) > _IDENTIFIER_CHARS_MAX:
             raise ValueError(
                 f"{name} has {len(value)} characters, at most {_IDENTIFIER_CHARS_MAX} are accepted"
@@ -59,7 +59,7 @@ def mint_token(
         if isinstance(texts, str):  # as a sequence it is one of letters
             raise ValueError(f"{name} is {texts!r}; write a list: [{texts!r}]")
     if not 0 < expires_s <= _EXPIRES_S_MAX:
-        raise ValueError(f"expires_s is {expires_s}; write the seconds for which the token is good")
+        raise ValueError(f"expires_s is {expires_s}; write the lifetime of the token in seconds")
     if "-----BEGIN" in key:
         try:
             signer = private_signer(key.encode(), algorithm, kid)

@@ -194,7 +194,7 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
                 500,
                 "internal_error",
                 "the server failed to process the request",
-                "The server's log has the cause; retry.",
+                "The server's log has the cause. Retry.",
             )
         for name, value in answer_headers().items():
             response.headers.setdefault(name, value)  # a page has its own

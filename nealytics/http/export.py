@@ -167,12 +167,12 @@ async def _send(
         except NealyticsError as error:
             break_off(request)
             reads.broken_off(error)
-            log.warning("export: broken off: %s", error.__cause__ or error)
+            log.warning("export: aborted: %s", error.__cause__ or error)
         except Exception as error:
             # The edge: whatever it is, what was sent must not look complete.
             break_off(request)
             reads.broken_off(error)
-            log.exception("export: broken off")
+            log.exception("export: aborted")
         except BaseException:
             break_off(request)
             raise

@@ -54,14 +54,14 @@ class QueryGate:
                 await mine
         except TimeoutError:
             self._leave(key, mine)
-            raise busy(f"the query waited {self._queue_timeout_s:g} s for its turn") from None
+            raise busy(f"the query was queued for {self._queue_timeout_s:g} s") from None
         except BaseException:
             self._leave(key, mine)
             raise
 
     def _make_room(self, key: Hashable) -> None:
         """Turns the last of the longest queue away. Raises `Refused` if none is longer than that of `key`."""
-        refused = busy(f"{self._queued} queries are waiting already")
+        refused = busy(f"{self._queued} queries are already queued")
         longest = max(self._waiting.values(), key=len, default=deque())
         if len(longest) <= len(self._waiting.get(key, ())) + 1:
             raise refused

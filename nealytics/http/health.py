@@ -201,7 +201,7 @@ class CachedPing:
                 await self._client.ping()  # which leaves an address that is down
                 await self._client.query(_ASK_TABLE, settings=_CHEAPLY)
         except TimeoutError:
-            return f"ClickHouse does not answer within {self._timeout_s:g} s"
+            return f"ClickHouse did not answer within {self._timeout_s:g} s"
         except NealyticsError as error:
             # Of a damaged part the table says so itself, and `damage` has it: no reason to leave service.
             if not (isinstance(error, ClickHouseError) and error.damaged_part):
@@ -215,8 +215,8 @@ def log_problem(log: LogState) -> str | None:
         return str(log.broken)
     if log.full:
         if log.disk_full:
-            return "the disk of the log is full, or has less free than wal.free_bytes_min; free some space"
-        return "the log is full (wal.bytes_max); it accepts events again when ClickHouse has accepted some"
+            return "the disk of the log has less than wal.free_bytes_min free; free some disk space"
+        return "the log is full (wal.bytes_max); it accepts events again when ClickHouse has stored some"
     return None
 
 

@@ -133,7 +133,7 @@ async def _streamed(
                 return response  # the client has left
             if isinstance(error, Exception):
                 reads.broken_off(error)
-                log.exception("query: broken off")
+                log.exception("query: aborted")
                 return response
             raise
     return response
@@ -192,7 +192,7 @@ async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge
             500,
             "internal_error",
             "the server failed to process the request",
-            detail="The server's log has the cause; retry.",
+            detail="The server's log has the cause. Retry.",
         )
     reads.failed(refused.code)
     told = ErrorBody(
@@ -210,13 +210,13 @@ def parse(body: bytes) -> list[Question]:
     try:
         asked = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise invalid("body", "the body is no JSON object", f"{error}.") from None
+        raise invalid("body", "the body is not a JSON object", f"{error}.") from None
     queries = asked.pop("queries", None)
     if not isinstance(queries, dict) or not 1 <= len(queries) <= QUESTIONS_MAX:
         raise invalid(
             "queries",
-            "queries is missing or not an object of queries",
-            f'Write {{"name": {{"endpoint": "summary"}}}}, 1 to {QUESTIONS_MAX} questions.',
+            "queries is missing or is not an object of queries",
+            f'Write {{"name": {{"endpoint": "summary"}}}}, 1 to {QUESTIONS_MAX} queries.',
         )
     shared = {key: _texts(key, value) for key, value in asked.items() if _is_known(key)}
     return [_question(name, question, shared) for name, question in queries.items()]
@@ -230,8 +230,8 @@ def _is_known(key: str) -> bool:
     close = difflib.get_close_matches(key.lower()[:64], _ALL_PARAMETERS, 1)
     raise invalid(
         key[:NAME_CHARS_MAX],
-        f"{shown(key)} is not a parameter of any route",
-        f"Did you mean {_ALL_PARAMETERS[close[0]]}?" if close else "Leave it out.",
+        f"{shown(key)} is not a parameter of any endpoint",
+        f"Did you mean {_ALL_PARAMETERS[close[0]]}?" if close else "Remove it.",
     )
 
 
@@ -242,7 +242,7 @@ def _question(name: str, question: Any, shared: dict[str, list[str]]) -> Questio
             field, f"the name {shown(name)} has {len(name)} characters", f"Write 1 to {NAME_CHARS_MAX}."
         )
     if not isinstance(question, dict):
-        raise invalid(field, f"{field} is no object", 'Write {"endpoint": "summary"}.')
+        raise invalid(field, f"{field} is not an object", 'Write {"endpoint": "summary"}.')
     given = dict(question)
     called = given.pop("endpoint", None)
     endpoint = _BY_NAME.get(called) if isinstance(called, str) else None
@@ -281,7 +281,7 @@ def _text(field: str, value: Any) -> str:
             return str(int(value))  # some languages write 10 as 10.0
         case str() | int() | float():
             return str(value)
-    raise invalid(field, f"{field} is no text, number, true, false or list of these", "Write one.")
+    raise invalid(field, f"{field} is not a string, number, boolean or list of these", "Write one.")
 
 
 async def _body(request: web.Request) -> bytes:

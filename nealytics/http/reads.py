@@ -262,8 +262,8 @@ def check_route(scope: Scope, route: Route) -> None:
         raise Refused(
             403,
             "forbidden",
-            f"the token is not for {route.name}",
-            detail=f"its claim endpoints lists {', '.join(sorted(scope.endpoints)) or 'none'}",
+            f"the token does not permit {route.name}",
+            detail=f"Its endpoints claim permits {', '.join(sorted(scope.endpoints)) or 'nothing'}.",
             field="endpoints",
         )
 
@@ -289,7 +289,7 @@ async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) ->
         while not task.done():
             await asyncio.wait({task}, timeout=LEFT_CHECK_S)
             if request.transport is None and not task.done():
-                raise ConnectionResetError("the client has left")
+                raise ConnectionResetError("the client disconnected")
         return task.result()
     finally:
         if not task.done():
@@ -314,7 +314,7 @@ def refusal(error: NealyticsError) -> Exception:
         return Refused(
             503,
             "scope_not_proven",
-            "the event store does not confine queries to one tenant, so no query runs",
+            "the event store does not isolate tenants, so no query is run",
             detail="The server's log has the cause.",
             headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
         )
@@ -327,21 +327,21 @@ def refusal(error: NealyticsError) -> Exception:
             500,
             "data_damaged",
             f"stored events are damaged: {part} of the table cannot be read",
-            detail="A retry does not help; an operator must restore the part. Queries whose "
-            "events are in other parts are answered.",
+            detail="Do not retry; an operator must restore the part. Queries that need only "
+            "other parts are answered.",
         )
     if error.kind is Kind.LIMIT:
         return Refused(
             422,
             "query_too_large",
-            "the query exceeds the limits of a query",
+            "the query exceeds the server's limits",
             detail="Narrow the time range, add a filter (eventType, sessionId), or use a smaller limit.",
         )
     if error.kind is Kind.LATER:
         return Refused(
             503,
             "clickhouse_unavailable",
-            "the event store is not available at the moment",
+            "the event store is temporarily unavailable",
             detail="Retry later. Ingest is not affected.",
             headers={"Retry-After": str(RETRY_AFTER_S)},
         )

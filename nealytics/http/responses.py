@@ -57,7 +57,7 @@ class ReadyAnswer(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> None:
         transport = request.transport
         if transport is None:
-            raise ConnectionResetError("the client has left")
+            raise ConnectionResetError("the client disconnected")
         text = f"{self._head}{request_id.current()}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
         transport.write(text.encode())
         if request.protocol.writing_paused:  # a client that sends and does not read
@@ -116,7 +116,7 @@ def http_exception_response(error: web.HTTPException, path: str) -> web.Response
     if error.status == 404:
         message, detail = f"there is nothing at {path[:128]}", "See /openapi.json for the routes."
     elif error.status == 405:
-        message = f"{path[:128]} does not take this method"
+        message = f"{path[:128]} does not support this method"
         detail = f"Use {error.headers.get('Allow', 'another')}."
     else:
         message, detail = (error.text or error.reason), "See /openapi.json."

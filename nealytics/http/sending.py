@@ -91,7 +91,7 @@ async def send_pieces(
     `ConnectionError` if the client leaves."""
     transport = request.transport
     if transport is None:
-        raise ConnectionResetError("the client has left")
+        raise ConnectionResetError("the client disconnected")
     # So that to wait for the client means: until nothing of the answer is left in this process.
     transport.set_write_buffer_limits(high=0)
     pace = Pace()

@@ -46,7 +46,7 @@ class Places:
             raise Refused(
                 429,
                 "too_many_streams",
-                f"this token has {self._taken[key]} open {self._what}, its maximum",
+                f"this token has {self._taken[key]} open {self._what}, which is its maximum",
                 detail="Close one of them, or retry later.",
                 headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
             )
@@ -54,7 +54,7 @@ class Places:
             raise Refused(
                 503,
                 "streams_busy",
-                f"this worker has {self.taken} open {self._what}, its maximum",
+                f"this worker has {self.taken} open {self._what}, which is its maximum",
                 detail="Retry later.",
                 headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
             )

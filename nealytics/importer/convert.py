@@ -35,7 +35,7 @@ _SETTINGS = (
 def open_converted(path: str, form: Convertible, record_bytes_max: int) -> Source:
     """The rows of the file as NDJSON. Raises `SourceError`; one that cannot be converted when it is read."""
     if path == "-":
-        raise SourceError(f"import: {form} is not read from standard input; name a file")
+        raise SourceError(f"import: {form} cannot be read from standard input; give a file")
     try:
         with Path(path).open("rb"):
             pass

@@ -196,7 +196,7 @@ class Mapping:
         try:
             return msgspec.json.encode(event)
         except UnicodeEncodeError:
-            raise RowError("it holds characters that are no text (lone surrogates)") from None
+            raise RowError("it contains lone surrogates, which are not valid text") from None
 
     def _set_time(self, event: dict[str, Any], event_id: Value | None) -> None:
         value = event.get("timestamp")
@@ -214,7 +214,7 @@ class Mapping:
                 moment = times.moment_ms(sent)
             if self._shift_ms:
                 if moment is None:
-                    raise RowError(f"timestamp is {_shown(value)}; only ISO 8601 and numbers can be moved")
+                    raise RowError(f"timestamp is {_shown(value)}; only ISO 8601 and numbers can be shifted")
                 sent = moment + self._shift_ms
             event["timestamp"] = sent
         if self.takes_notes and moment is not None:
@@ -236,7 +236,7 @@ class Mapping:
         for name, path in zip(self._id_names, self._id_paths, strict=True):
             value = _inside(fields, path, opened)
             if value is None or _is_empty(value):
-                raise RowError(f"it has no {name}, which --id-from makes its id of")
+                raise RowError(f"it has no {name}, from which --id-from derives its id")
             if isinstance(value, msgspec.Raw):
                 # The same id in CSV, as a JSON string and as a number.
                 value = _text_of(bytes(value)) or bytes(value).decode(errors="replace")
@@ -375,7 +375,7 @@ def _own_metadata(event: dict[str, Any]) -> dict[str, msgspec.Raw]:
         return {} if own is None else msgspec.json.decode(own, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise RowError(
-            f"its metadata is not a JSON object ({error}) that the others could join; use --rest ignore"
+            f"its metadata is not a JSON object ({error}), so no other column can be added; use --rest ignore"
         ) from None
 
 

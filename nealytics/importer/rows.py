@@ -184,7 +184,7 @@ class CsvRows(_LineRows):
             raise SourceError(f"import: {source.name} is empty; a CSV needs a header line, or --columns")
         if b"\r" in line.raw.rstrip(b"\r\n"):
             raise SourceError(
-                f"import: {source.name}: its lines end in a carriage return alone; convert it"
+                f"import: {source.name}: its lines end with a carriage return only; convert it"
                 " (tr '\\r' '\\n')"
             )
         values, problem, raws = self._record(line)
@@ -200,7 +200,7 @@ class CsvRows(_LineRows):
             if line.quotes % 2:
                 raise SourceError(
                     f"import: {self._source.name}, line {self._source.lines}: {problem}; its last quote is"
-                    " not closed, so nobody can tell where the next row begins"
+                    " not closed, so the start of the next row is unknown"
                 )
             return [], problem, []
         # What is not text becomes surrogates, so that the record's lines stay together; the row is refused
@@ -209,7 +209,7 @@ class CsvRows(_LineRows):
         if '"' not in text:
             text = text.rstrip("\r\n")
             if "\r" in text:
-                return [], "a carriage return stands in it; quote the field that holds it", []
+                return [], "it contains a carriage return; quote the field", []
             return text.split(self._delimiter), None, []
         record = Record(self._delimiter)
         raws = [line.raw]
@@ -342,16 +342,16 @@ class JsonRows:
             self._at += 1
             self._commas += 1
             if self._peek_byte() in (b"]", b""):
-                raise self._error("a comma without an element behind it")
+                raise self._error("a comma without an element after it")
         elif found == b"]":
             self._at += 1
             self._ended = True
             if self._peek_byte():
-                raise self._error("text behind the end of the array")
+                raise self._error("text after the end of the array")
         elif not found:
-            raise self._error("the array does not end; the file is not complete")
+            raise self._error("the array has no end; the file is incomplete")
         else:
-            raise self._error("neither a comma nor the end of the array stands behind an element")
+            raise self._error("an element is followed by neither a comma nor the end of the array")
 
     def _element(self) -> bytes:
         """The next value's bytes. What kind of value they are, others find out."""
@@ -380,7 +380,7 @@ class JsonRows:
                     " bracket missing? If not, raise --record-bytes"
                 )
             if not self._more():
-                raise self._error("the array does not end; the file is not complete")
+                raise self._error("the array has no end; the file is incomplete")
 
     def _taken(self, stop: int) -> bytes:
         raw = self._buffer[self._at : stop].rstrip(_SPACE)

@@ -232,7 +232,7 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
     _note_unmapped(mapping, options, progress, listed)
     if result.rows and not result.resumed_at:
         for _, name in mapping.not_found():
-            progress.note(f"import: no row has {name}, which is mapped; is it spelled so?")
+            progress.note(f"import: no row has {name}, which --map names; check its spelling")
     result.seconds = time.monotonic() - began
     result.read, result.skipped = rows.counts.records, rows.counts.blank
     if result.damage is None:
@@ -240,8 +240,8 @@ async def import_rows(source: Source, options: Options, progress: Progress) -> R
         _require_all_counted(rows, source, result, lines)
         if options.require_end and not (rows.counts.ends and rows.counts.ended_at == rows.last_number):
             result.damage = SourceError(
-                f"import: {source.name} has no end record behind its last row, so it may be a part of an"
-                " export; export it with end=true (nealytics export --end), or leave out --require-end"
+                f"import: {source.name} does not end with an end record, so it may be an incomplete export;"
+                " export it with end=true (nealytics export --end), or omit --require-end"
             )
     return result
 
@@ -276,8 +276,8 @@ def _require_all_counted(rows: Rows, source: Source, result: Result, acknowledge
         )
     if wrong is not None:
         raise NealyticsError(
-            f"import: {source.name}: the counts do not add up: {wrong}; this is a defect of the import,"
-            " please report it. --restart sends everything again; what has arrived is not counted twice"
+            f"import: {source.name}: the counts do not add up: {wrong}; this is a bug in Nealytics, please"
+            " report it. --restart sends everything again, and no event is counted twice"
         )
 
 
@@ -292,19 +292,19 @@ def _check_first(mapping: Mapping, batch: Batch, options: Options, progress: Pro
         dots = any("." in name.replace("\\.", "") for _, name in missing)
         raise MappingError(
             f"import: {options_missing}: not found in {_first(len(batch.events), 'any of')};"
-            + (f" names that nothing is mapped to are {names};" if names else "")
-            + (" a dot that belongs to a name is written \\.;" if dots else "")
+            + (f" names without a mapping are {names};" if names else "")
+            + (" escape a dot in a name as \\.;" if dots else "")
             + " nothing was sent. If only later rows have it, add --sparse"
         )
     newest = mapping.newest_ms
     if newest is not None and newest in times.JANUARY_1970_MS:
         problem = (
-            f"the times of {_first(len(batch.events))} are in January 1970, the last is {times.iso(newest)}"
+            f"the times of {_first(len(batch.events))} are in January 1970, the latest is {times.iso(newest)}"
         )
         if options.time_unit is None:
             raise MappingError(
-                f"import: {problem}: they look like seconds, but numbers are read as milliseconds; nothing"
-                " was sent. Add --time-unit s, or --time-unit ms if it is right"
+                f"import: {problem}. They look like seconds, but numbers are read as milliseconds; nothing"
+                " was sent. Add --time-unit s, or --time-unit ms if the times are correct"
             )
         progress.note(f"import: warning: {problem}; is --time-unit {options.time_unit} right?")
 
@@ -319,8 +319,8 @@ def _note_unmapped(mapping: Mapping, options: Options, progress: Progress, liste
     if names and options.rest is None and not options.rest_is_metadata:
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         progress.note(
-            f"import: not imported: {', '.join(names[:_NAMES_SHOWN])}{more}; --metadata puts them into the"
-            " metadata, --map FIELD=NAME into a field, --rest ignore leaves them out without this note"
+            f"import: not imported: {', '.join(names[:_NAMES_SHOWN])}{more}; use --metadata to put them into"
+            " the metadata, --map FIELD=NAME to put one into a field, or --rest ignore to hide this note"
         )
     return listed | set(names)
 
@@ -333,18 +333,18 @@ def _stop_if_all_refused(batch: Batch, refusals: list[Refusal], source: Source, 
     if all(refusal.field == "eventId" and _NOT_A_UUID in refusal.error for refusal in refusals):
         column = options.mapped.get("eventId", "eventId")
         raise NealyticsError(
-            f"{refused}, for their ids are no UUIDs: {refusals[0].error}; nothing is imported."
-            f" --id-from {column} makes UUIDs of them, the same ones in every import"
+            f"{refused}, because their ids are not UUIDs: {refusals[0].error}; nothing was imported."
+            f" --id-from {column} derives UUIDs from them, the same ones in every import"
         )
     if all(_OUTSIDE_WINDOW in refusal.error for refusal in refusals):
         file, shift = _times_of(source, options), "--shift-to now"
         if file is None:
             file, shift = "", "--shift-by DAYSd"
         raise NealyticsError(
-            f"{refused}, for it does not keep events of that time: {refusals[0].error}.{file} Nothing is"
-            " imported. Two ways out: set clickhouse.retention_days = 0 at the server, which then keeps"
-            f" events for ever; or add {shift}, which moves all times by the same number of days. If only"
-            " the first rows are too old, --allow-rejected goes on behind them"
+            f"{refused}, because it does not keep events of that time: {refusals[0].error}.{file} Nothing was"
+            " imported. Either set clickhouse.retention_days = 0 on the server, which then keeps events for"
+            f" ever, or add {shift}, which shifts all timestamps by the same number of days. If only the"
+            " first rows are too old, --allow-rejected skips them"
         )
 
 
@@ -355,7 +355,7 @@ def _times_of(source: Source, options: Options) -> str | None:
     oldest, newest = _scan_times(source, options, "")
     if oldest is None or newest is None:
         return ""
-    return f" The file goes from {times.iso(oldest)} to {times.iso(newest)}."
+    return f" The file has events from {times.iso(oldest)} to {times.iso(newest)}."
 
 
 def _scan_times(source: Source, options: Options, started_at: str) -> tuple[int | None, int | None]:
@@ -385,22 +385,22 @@ def _shift_ms(source: Source, options: Options, started_at: str, progress: Progr
         return options.shift_by_ms
     if source.reopen is None:
         raise NealyticsError(
-            f"import: --shift-to reads the file twice, and {source.name} can be read once; give a file, or"
-            " the amount with --shift-by"
+            f"import: --shift-to reads the file twice, but {source.name} can be read only once; give a file,"
+            " or the amount with --shift-by"
         )
     goal = times.moment_ms(started_at if options.shift_to == "now" else options.shift_to)
     assert goal is not None  # the command has looked
-    progress.note("import: looking through the file for its last time")
+    progress.note("import: scanning the file for its latest timestamp")
     oldest, newest = _scan_times(source, options, started_at)
     if oldest is None or newest is None:
         raise NealyticsError(
-            f"import: no row of {source.name} has a time that could be moved; leave --shift-to away, or name"
-            " the column: --map timestamp=COLUMN"
+            f"import: no row of {source.name} has a timestamp to shift; omit --shift-to, or name the column:"
+            " --map timestamp=COLUMN"
         )
     shift = times.whole_days_to(newest, goal)
     amount = times.shown_shift(shift)
     progress.note(
-        f"import: all times are moved by {amount}, {times.iso(oldest)} to {times.iso(newest)} become"
+        f"import: shifting all timestamps by {amount}: {times.iso(oldest)} to {times.iso(newest)} becomes"
         f" {times.iso(oldest + shift)} to {times.iso(newest + shift)}; --shift-by={amount} does the same"
         " without the state file"
     )

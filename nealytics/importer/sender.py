@@ -35,11 +35,11 @@ _RETRY_MIN_S = 0.25
 _RETRY_MAX_S = 30.0
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _FATAL = {
-    401: "the server does not know the key; give another one with --key",
-    403: "the key may not write this project or tenant",
-    404: "there is no Nealytics at this address; check --url",
-    405: "there is no Nealytics at this address; check --url",
-    415: "the server does not take this compression; give --compress none",
+    401: "the server does not know the API key; give another one with --key",
+    403: "the API key must not write to this project or tenant",
+    404: "this address is not a Nealytics node; check --url",
+    405: "this address is not a Nealytics node; check --url",
+    415: "the server does not support this compression; use --compress none",
 }
 
 
@@ -132,7 +132,7 @@ class Sender:
             or answer.rejected is None
             or answer.accepted + answer.rejected != len(events)
         ):
-            raise SendError(f"import: {self._url} did not answer as Nealytics does; check --url")
+            raise SendError(f"import: {self._url} does not answer like a Nealytics node; check --url")
         named = {error.index: error for error in answer.errors if 0 <= error.index < len(events)}
         if answer.rejected == len(named):
             return [
@@ -154,10 +154,10 @@ class Sender:
         why = why_not(error) or str(error)
         shown = await asyncio.to_thread(certificate_of, error.host, error.port or 443)
         if shown is None:
-            return SendError(f"import: {self._url}: {why}; is it an http:// address? --url names another")
+            return SendError(f"import: {self._url}: {why}; is it an http:// address? Change it with --url")
         return SendError(
-            f"import: {self._url}: {why}. It is {shown}. If that is your server, name the authority to trust"
-            " in SSL_CERT_FILE (a PEM file), or the name that the certificate is for in --url"
+            f"import: {self._url}: {why}. It is {shown}. If that is your server, set SSL_CERT_FILE to its"
+            " certificate authority (a PEM file), or use the name in the certificate in --url"
         )
 
     async def _post(self, events: Sequence[Event]) -> _Response:
@@ -186,14 +186,14 @@ class Sender:
                 # Nobody renews a certificate because an import waits for it.
                 raise await self._untrusted(error) from error
             except aiohttp.ClientConnectorError as error:
-                why = f"no connection ({error.strerror}); does a server listen there? --url names another"
+                why = f"no connection ({error.strerror}); start the server, or give its address with --url"
                 why = f"{self._url}: {why}"
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 why = str(error) or type(error).__name__
             attempt += 1
             waited = time.monotonic() - began
             if self._give_up_after_s is not None and waited >= self._give_up_after_s:
-                raise SendError(f"import: gave up after {waited:.0f} s without an answer that counts: {why}")
+                raise SendError(f"import: gave up after {waited:.0f} s without a final answer: {why}")
             # Full jitter on top of what the server asks for: all requests in flight were turned away
             # together.
             delay_s = retry_after_s + self._random() * min(_RETRY_MAX_S, _RETRY_MIN_S * 2 ** min(attempt, 10))

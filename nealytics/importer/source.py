@@ -69,10 +69,10 @@ class Source:
         self._stream = io.BufferedReader(self._unpacked, _BUFFER_BYTES)
         start = self._peek()
         if start.startswith(_PARQUET_MAGIC):
-            raise SourceError(f"import: {name} is Parquet, which is read from a file only; name it")
+            raise SourceError(f"import: {name} is Parquet, which can only be read from a file; give its name")
         if start.startswith(_UTF16_BOMS):
             raise SourceError(
-                f"import: {name} is UTF-16, which is not read; convert it (iconv -f UTF-16 -t UTF-8)"
+                f"import: {name} is UTF-16, which is not supported; convert it (iconv -f UTF-16 -t UTF-8)"
             )
         if start.startswith(_BOM):
             self.offset = len(self._read(len(_BOM)))
@@ -140,8 +140,8 @@ class Source:
 
     def _shorter(self, offset: int) -> SourceError:
         return SourceError(
-            f"import: {self.name} ends at byte {self.offset:,}, and an earlier run read up to {offset:,};"
-            " it is another file, or it was cut; --restart begins anew"
+            f"import: {self.name} ends at byte {self.offset:,}, but an earlier run read up to {offset:,};"
+            " it is another file, or it was truncated; use --restart to send everything again"
         )
 
     def _read_line(self) -> Line:
@@ -266,7 +266,7 @@ class _Unpacked(io.RawIOBase):
                     pass
                 self._decompressor = _decompressor(self._packed)
             if not self._packed and not self._maybe_more and not self._more():
-                raise EOFError(f"the {self._packing} stream breaks off; the file is not complete")
+                raise EOFError(f"the {self._packing} stream is truncated; the file is incomplete")
             found = self._unpack(self._decompressor, most)
             if found:
                 return found
@@ -288,7 +288,7 @@ def _decompressor(start: bytes) -> _Decompressor:
         return cast(_Decompressor, zlib.decompressobj(16 + zlib.MAX_WBITS))
     if start.startswith(_ZSTD_MAGIC) or _is_skippable(start):
         return cast(_Decompressor, zstd.ZstdDecompressor())
-    raise zlib.error("other bytes follow the compressed ones")
+    raise zlib.error("other data follows the compressed data")
 
 
 def _is_skippable(start: bytes) -> bool:

@@ -106,8 +106,8 @@ class Ledger:
             with suppress(OSError):
                 os.truncate(path, size)  # so that the next line does not follow half of one
             raise NealyticsError(
-                f"import: cannot write {path}: {error.strerror}; make room, or name another place with"
-                " --rejected"
+                f"import: cannot write {path}: {error.strerror}; free some disk space, or choose another"
+                " file with --rejected"
             ) from error
         self.state.rejected_bytes = size + len(lines)
 
@@ -130,7 +130,7 @@ def _load(path: Path) -> State | None:
         raise StateError(f"import: cannot read the state file {path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise StateError(
-            f"import: {path} is not a state file ({error}); remove it or name another with --state"
+            f"import: {path} is not a state file ({error}); remove it, or choose another file with --state"
         ) from error
 
 
@@ -142,7 +142,7 @@ def _require_same(path: Path, state: State, settings: dict[str, str]) -> None:
         differences = "; ".join(f"{name} was {known[name]!r}, now {settings[name]!r}" for name in differing)
         raise StateError(
             f"import: {path} is the state of another import: {differences};"
-            " --restart sends everything again, --state FILE keeps the two apart"
+            " use --restart to send everything again, or --state FILE for a separate state"
         )
 
 
@@ -153,7 +153,7 @@ def _store(path: Path, state: State) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise StateError(
-            f"import: cannot write the state file {path}: {error.strerror}; name another place with --state"
+            f"import: cannot write the state file {path}: {error.strerror}; choose another file with --state"
         ) from error
 
 

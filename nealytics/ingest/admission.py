@@ -90,16 +90,16 @@ def _not_admitted(error: Exception, events: int) -> NotAdmitted:
         refused = NotAdmitted(
             503,
             "log_full",
-            "the log accepts no more events at the moment; nothing of this request was stored",
-            detail="Retry later, with the same eventId and timestamp.",
+            "the log has no room for this request; nothing was stored",
+            detail="Retry later with the same eventId and timestamp.",
             headers={"Retry-After": str(FULL_RETRY_AFTER_S)},
         )
     elif isinstance(error, LogError):
         refused = NotAdmitted(
             503,
             "log_broken",
-            "the log failed, so it is not known whether this request was stored",
-            detail="Retry with the same eventId and timestamp: the event is then counted once.",
+            "the log failed, so this request may or may not have been stored",
+            detail="Retry with the same eventId and timestamp; the event is then counted once.",
             headers={"Retry-After": str(BROKEN_RETRY_AFTER_S)},
         )
     else:

@@ -96,8 +96,8 @@ class BodyReader:
             raise Refused(
                 408,
                 "request_timeout",
-                f"the body did not arrive in time: {size} bytes in {self._spent_s(end, now()):.1f} s",
-                detail=f"A pause may take {self._idle_s:g} s, and the whole request {self._request_s:g} s.",
+                f"the body arrived too slowly: {size} bytes in {self._spent_s(end, now()):.1f} s",
+                detail=f"A pause may last {self._idle_s:g} s, and the whole request {self._request_s:g} s.",
                 headers={hdrs.CONNECTION: "close"},
             ) from None
         except web.RequestPayloadError as error:
@@ -105,7 +105,7 @@ class BodyReader:
                 400,
                 "bad_request",
                 "the body is not valid HTTP",
-                detail="Its chunks are malformed, or it ended too early; nothing was stored.",
+                detail="Its chunks are malformed, or it ended too early. Nothing was stored.",
                 headers={hdrs.CONNECTION: "close"},
             ) from error
 

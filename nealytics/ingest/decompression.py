@@ -54,7 +54,7 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> Iterator[bytes]:
             400,
             "bad_request",
             f"the body is not valid {encoding.strip().lower()}: {error}",
-            detail="It is corrupt or incomplete; nothing was stored.",
+            detail="It is corrupt or incomplete. Nothing was stored.",
         ) from error
 
 
@@ -124,7 +124,7 @@ def _decoded(body: bytes, new: "Callable[[bytes], _Decoder]") -> Iterator[bytes]
         if not waiting and at == len(body):
             return
         if not decoder.in_parts:
-            raise EOFError("something follows its end")
+            raise EOFError("data follows its end")
         if parts == _PARTS_MAX:
             raise EOFError(f"it has more than {_PARTS_MAX} parts")
         parts += 1

@@ -250,7 +250,7 @@ def _slices_of_array(body: bytes) -> Iterator[Sequence[Sent | msgspec.Raw]]:
         # Something else, or truncated: the decoder says what.
         _require_utf8(body[:SLICE_BYTES])
         split_array(body[:SLICE_BYTES])
-        raise InvalidEvent("invalid_json", "the JSON cannot be read: it is no array")
+        raise InvalidEvent("invalid_json", "the JSON is malformed: it is not an array")
     # Not in all of the body: 32 MiB of blanks take 60 ms.
     first = _FIRST_KEY.match(body, at, at + SLICE_BYTES)
     start = at
@@ -287,7 +287,7 @@ def _slices_of_array(body: bytes) -> Iterator[Sequence[Sent | msgspec.Raw]]:
         if closes:
             for behind in range(at, len(body), SLICE_BYTES):
                 if body[behind : behind + SLICE_BYTES].strip(_BLANK):
-                    raise _malformed("there is something behind its end", behind)
+                    raise _malformed("there is data after its end", behind)
                 yield ()
             return
     rest = body[at:]
@@ -295,7 +295,7 @@ def _slices_of_array(body: bytes) -> Iterator[Sequence[Sent | msgspec.Raw]]:
     # With its own closing bracket, so that the decoder says what is wrong there.
     elements = _decode_closed(b"[" + rest, at)
     if not elements and at != start:
-        raise _malformed("an element is missing behind the last comma", at)
+        raise _malformed("an element is missing after the last comma", at)
     yield elements
 
 
@@ -329,7 +329,7 @@ def _find_cut(body: bytes, start: int) -> Iterator[int]:
     first one behind a longer element; or the array's closing bracket. A 0 is a pause.
 
     Right for every well-formed array; what it finds in a malformed one cannot be decoded. Raises
-    `InvalidEvent` if the array does not end or an element is too long.
+    `InvalidEvent` if the array has no end or an element is too long.
     """
     depth = 0
     comma = 0
@@ -400,7 +400,7 @@ def _require_plausible(elements: int, body: bytes) -> None:
         raise InvalidEvent(
             "body_too_large",
             f"the body has more than {EVENTS_MAX} events",
-            detail="Send fewer events at once; nothing was stored.",
+            detail="Send fewer events per request. Nothing was stored.",
         )
 
 
@@ -408,15 +408,15 @@ def _event_too_long(size: int) -> InvalidEvent:
     return InvalidEvent(
         "body_too_large",
         f"an event has {size} bytes of JSON or more, at most {EVENT_BYTES_MAX} are accepted",
-        detail="Send less data in each event. Send several events as an array, or one per line.",
+        detail="Send less data per event. Send several events as an array, or one per line.",
     )
 
 
 def _malformed(what: str, at: int) -> InvalidEvent:
     return InvalidEvent(
         "invalid_json",
-        f"the JSON cannot be read: {what} (byte {at})",
-        detail="Send one well-formed array; nothing was stored.",
+        f"the JSON is malformed: {what} (byte {at})",
+        detail="Send one well-formed array. Nothing was stored.",
     )
 
 
@@ -427,7 +427,7 @@ def _forbidden(event: Event, grant: KeyGrant) -> InvalidEvent:
         field, value, bound = "tenantId", event.tenant_id, grant.tenant
     return InvalidEvent(
         "forbidden",
-        f'{field} is "{shorten(value)}", which this key may not write',
+        f'{field} is "{shorten(value)}", which this key must not write',
         field,
         detail=f'The key is bound to "{bound}".',
     )

@@ -113,7 +113,7 @@ class RateLimiter:
             f"more than {self._requests} requests in {self._window_s:g} s with this key, "
             f"and {queued} more are queued",
             detail="Send events in batches, wait for Retry-After, or raise ingest.rate_limit_requests. "
-            f"{PERMIT_EVENTS} events or {PERMIT_BYTES // 1024} KiB count as a request each.",
+            f"{PERMIT_EVENTS} events or {PERMIT_BYTES // 1024} KiB each count as one request.",
             headers={
                 "Retry-After": str(max(1, retry_s)),
                 "RateLimit-Limit": str(self._requests),

@@ -84,7 +84,7 @@ async def take_over(directory: Path, admission: Admission) -> TakenOver:
 
 
 async def _take_over_file(path: Path, admission: Admission) -> TakenOver:
-    log.info("takeover: importing %s (%d bytes), which the C# engine left", path, path.stat().st_size)
+    log.info("takeover: importing %s (%d bytes) from the C# engine", path, path.stat().st_size)
     imported = 0
     reasons: Counter[str] = Counter()
     rejected_path = path.with_name(path.name + ".rejected.tmp")
@@ -99,13 +99,13 @@ async def _take_over_file(path: Path, admission: Admission) -> TakenOver:
     kept_as = await asyncio.to_thread(_file_away, path, rejected_path, keep_rejected=bool(reasons))
     if kept_as:
         log.error(
-            "takeover: %d lines of %s were not imported (%s); they are in %s with the reason of each",
+            "takeover: %d lines of %s were not imported (%s); %s has each with its reason",
             reasons.total(),
             path,
             ", ".join(f"{reason}: {count}" for reason, count in reasons.items()),
             kept_as,
         )
-    log.warning("takeover: %d events of %s are in the log now", imported, path)
+    log.warning("takeover: imported %d events of %s into the log", imported, path)
     return TakenOver(imported, reasons.total())
 
 
@@ -140,7 +140,11 @@ def _read(line: _Line, admission: Admission) -> tuple[Event | None, _Line, Inval
     if whole is not None:
         try:
             event = _event(whole, admission)
-            return event, torn, InvalidEvent("invalid_json", "the line is torn; a whole event follows it")
+            return (
+                event,
+                torn,
+                InvalidEvent("invalid_json", "the line is incomplete; a complete event follows it"),
+            )
         except InvalidEvent:
             pass  # then it is one bad line, not two
     return None, line, problem
@@ -192,7 +196,7 @@ async def _admit(events: list[Event], admission: Admission) -> None:
                 raise
             if not said:
                 log.warning(
-                    "takeover: the log is full; the import goes on when ClickHouse has taken some of it"
+                    "takeover: the log is full; the import continues when ClickHouse has accepted some of it"
                 )
                 said = True
         await asyncio.sleep(_FULL_RETRY_S)

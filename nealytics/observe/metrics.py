@@ -86,19 +86,19 @@ class Spec:
 # The first six names are those of the C# engine: its dashboards and alerts keep working.
 SPECS = (
     Spec("nealytics_events_ingested_total", "counter", "Events accepted: on disk and acknowledged."),
-    Spec("nealytics_batches_committed_total", "counter", "Batches that ClickHouse took."),
+    Spec("nealytics_batches_committed_total", "counter", "Batches that ClickHouse accepted."),
     Spec("nealytics_read_queries_total", "counter", "Read queries executed."),
     Spec(
         "nealytics_storage_write_duration_seconds",
         "histogram",
-        "Time to commit one batch to ClickHouse, retries included.",
+        "Time to commit one batch to ClickHouse, including retries.",
         buckets=_WRITE_BUCKETS,
     ),
     Spec(
         "nealytics_query_read_duration_seconds", "histogram", "Time of one read query.", buckets=_READ_BUCKETS
     ),
-    Spec("nealytics_queue_depth_current", "gauge", "Events in the log that ClickHouse does not have yet."),
-    Spec("nealytics_events_committed_total", "counter", "Events that ClickHouse took."),
+    Spec("nealytics_queue_depth_current", "gauge", "Events in the log that are not yet in ClickHouse."),
+    Spec("nealytics_events_committed_total", "counter", "Events that ClickHouse accepted."),
     Spec(
         "nealytics_events_refused_total",
         "counter",
@@ -115,16 +115,16 @@ SPECS = (
     Spec(
         "nealytics_read_failures_total",
         "counter",
-        "Requests to read that were refused, failed, or were broken off.",
+        "Read requests that were refused, failed, or were cut off.",
         label="reason",
         values=READ_FAILURE_REASONS,
     ),
     Spec("nealytics_wal_bytes", "gauge", "Size of the log on disk, kept segments included."),
-    Spec("nealytics_wal_bytes_max", "gauge", "Size at which the log takes no more events."),
+    Spec("nealytics_wal_bytes_max", "gauge", "Size at which the log accepts no more events."),
     Spec(
         "nealytics_wal_oldest_unacknowledged_age_seconds",
         "gauge",
-        "Age of the oldest event in the log that ClickHouse does not have yet; 0 if none waits.",
+        "Age of the oldest event in the log that is not yet in ClickHouse; 0 if there is none.",
         across="max",
     ),
     Spec(
@@ -139,8 +139,8 @@ SPECS = (
         "Events that shared one fdatasync.",
         buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 10000),
     ),
-    Spec("nealytics_wal_torn_tails_total", "counter", "Unfinished last frames cut off at a start."),
-    Spec("nealytics_worker_starts_total", "counter", "Starts of a worker, restarts included."),
+    Spec("nealytics_wal_torn_tails_total", "counter", "Incomplete last frames removed at a start."),
+    Spec("nealytics_worker_starts_total", "counter", "Worker starts, including restarts."),
     Spec(
         "nealytics_ready",
         "gauge",
@@ -150,25 +150,25 @@ SPECS = (
     Spec(
         "nealytics_damaged_parts",
         "gauge",
-        "Parts of ClickHouse's table that are damaged, as far as is known.",
+        "Known damaged parts of the table in ClickHouse.",
         across="max",
     ),
     Spec(
         "nealytics_retention_differs",
         "gauge",
-        "1 if the table keeps events for another time than clickhouse.retention_days, else 0.",
+        "1 if the table's retention differs from clickhouse.retention_days, else 0.",
         across="max",
     ),
     Spec(
         "nealytics_jwks_age_seconds",
         "gauge",
-        "Time since an issuer's keys were last fetched, or since the start; the longest of all issuers.",
+        "Time since an issuer's keys were last fetched, or since the start; the maximum of all issuers.",
         across="max",
     ),
     Spec(
         "nealytics_spans_lost_total",
         "counter",
-        "Spans that were sampled and not delivered: the queue was full, or the OTLP receiver took none.",
+        "Sampled spans that were not delivered: the queue was full, or the OTLP receiver refused them.",
     ),
 )
 

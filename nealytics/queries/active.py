@@ -121,12 +121,16 @@ def parse(arguments: Arguments) -> Params:
     days: tuple[int, ...] = ()
     if rolling is not None:
         if interval != "day":
-            raise invalid("rolling", f"rolling is of days, and interval is {interval}", "Write interval=day.")
+            raise invalid(
+                "rolling", f"rolling needs interval=day, and interval is {interval}", "Write interval=day."
+            )
         end_ms = min(selection.to_ms, arguments.now_ms)
         days = starts_at_most(arguments.limit_max, "rolling", "day", selection.from_ms, end_ms, zone)
     elif stickiness and interval == "day":
         raise invalid(
-            "stickiness", "a day alone has no stickiness", "Write interval=week or month, or rolling=<days>."
+            "stickiness",
+            "stickiness of a day is not defined",
+            "Write interval=week or month, or rolling=<days>.",
         )
     return Params(
         interval=interval,

@@ -200,7 +200,7 @@ def parse_filter(name: str, text: str) -> Filter:
     op, colon, value = rest.partition(":")
     if op not in OPS or not (colon or op == "exists"):
         problem = (
-            f"{shown(op)} is no operation" if op and op not in OPS else "it has no operation or no value"
+            f"{shown(op)} is not an operation" if op and op not in OPS else "it has no operation or no value"
         )
         raise invalid(
             name,
@@ -217,14 +217,14 @@ def parse_field(name: str, text: str) -> Field:
         if not keys or not all(keys) or len(keys) > PATH_KEYS_MAX:
             raise invalid(
                 name,
-                f"{name} names the metadata {shown(text)}",
+                f"{name} has the metadata path {shown(text)}",
                 f"Write meta:<key> or meta:<key>.<key>, at most {PATH_KEYS_MAX} keys, none of them empty.",
             )
         return Field("meta", keys)
     if text not in COLUMNS:
         raise invalid(
             name,
-            f"{name} names the field {shown(text)}",
+            f"{name} has the unknown field {shown(text)}",
             f"Write one of {', '.join(COLUMNS)}, or meta:<path>.",
         )
     return Field(text)
@@ -246,21 +246,25 @@ def _split_field(text: str) -> tuple[str, str]:
 def _typed(name: str, field: Field, op: str, value: str) -> Filter:
     if op == "exists":
         if value not in ("", "true", "false"):
-            raise invalid(name, f"{name} asks {field}:exists:{shown(value)}", "Write true or false.")
+            raise invalid(name, f"{name} is {field}:exists:{shown(value)}", "Write true or false.")
         return Filter(field, op, int(value != "false"))
     if field.name in TIMES:
         if op not in OPS_OF_TIMES:
-            raise invalid(name, f"{name} asks {field}:{op}", f"Write {field}:gt:… or {field}:lt:….")
+            raise invalid(name, f"{name} is {field}:{op}", f"Write {field}:gt:… or {field}:lt:….")
         return Filter(field, op, instant_ms(name, value, "before" if op == "lt" else "after"))
     if op in ("gt", "lt"):
         if not field.path:
             raise invalid(
                 name,
-                f"{name} asks {field}:{op}, which is a text",
+                f"{name} is {field}:{op}, and {field} is a string",
                 f"gt and lt compare {', '.join(sorted(TIMES))} and meta:<path>.",
             )
         if not NUMBER.fullmatch(value):
-            raise invalid(name, f"{name} compares with {shown(value)}, no number", "Write it like 10 or 9.5.")
+            raise invalid(
+                name,
+                f"{name} compares with {shown(value)}, which is not a number",
+                "Write it like 10 or 9.5.",
+            )
         return Filter(field, op, float(value))
     if op == "in":
         values = _split(value, ",")
@@ -268,13 +272,13 @@ def _typed(name: str, field: Field, op: str, value: str) -> Filter:
             raise invalid(
                 name,
                 f"{name} lists {shown(value)}, which ends in a backslash",
-                "Write \\\\ for a backslash and \\, for a comma of a value.",
+                "Write \\\\ for a backslash and \\, for a comma in a value.",
             )
         if len(values) > LIST_VALUES_MAX:
             raise invalid(
                 name,
                 f"{name} lists {len(values)} values, at most {LIST_VALUES_MAX} are accepted",
-                "Ask in several requests.",
+                "Split it into several requests.",
             )
         return Filter(
             field, op, tuple(_same_id(name, each) if field.name == "event_id" else each for each in values)
@@ -291,8 +295,8 @@ def _same_id(name: str, text: str) -> str:
     except ValueError:
         raise invalid(
             name,
-            f"{name} compares event_id with {shown(text)}, no UUID",
-            "contains and starts take a part of one.",
+            f"{name} compares event_id with {shown(text)}, which is not a UUID",
+            "contains and starts accept a part of one.",
         ) from None
 
 

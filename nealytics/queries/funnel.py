@@ -233,7 +233,9 @@ def _cut(groups: list[Any], limit: Limit) -> list[Warn]:
     if len(groups) <= limit.count:
         return []
     del groups[limit.count :]
-    return [Warn("truncated", f"there are more than {limit.count} groups; these are the largest", "limit")]
+    return [
+        Warn("truncated", f"there are more than {limit.count} groups; only the largest are listed", "limit")
+    ]
 
 
 def _steps(steps: tuple[Step, ...], counts: list[int], medians_ms: list[float | None]) -> list[StepCount]:

@@ -35,7 +35,7 @@ def instant_ms(name: str, text: str, bound: Bound, zone: str | None = None) -> i
     except ValueError:
         raise invalid(
             name,
-            f"{name} is {shown(text)} and not an ISO 8601 date or time",
+            f"{name} is {shown(text)}, which is not an ISO 8601 date or time",
             "Write it like 2024-06-15T10:30:00.123Z; a + in a query string is written %2B.",
         ) from None
     local_ms = said.local_ms

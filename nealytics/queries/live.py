@@ -121,8 +121,8 @@ def parse(arguments: Arguments, last_event_id: str) -> Params:
     if given and not re.fullmatch(_EVENT_ID, given):
         raise invalid(
             "lastEventId",
-            f"lastEventId is {shown(given)} and no id of a message",
-            "Send the id of the last message that arrived; without one, the stream begins now.",
+            f"lastEventId is {shown(given)}, which is not the id of a message",
+            "Send the id of the last message that you received; without one, the stream begins now.",
         )
     return Params(filters=arguments.filters(), last_ms=int(given) if given else None)
 

@@ -123,7 +123,9 @@ class Limit(msgspec.Struct, frozen=True):
                 detail="Narrow the time range, choose a larger interval, add a filter, or set a limit to get"
                 " the first ones.",
             )
-        return [Warn("truncated", f"there are more than {self.count} {of}; these are the first", "limit")]
+        return [
+            Warn("truncated", f"there are more than {self.count} {of}; only the first are listed", "limit")
+        ]
 
 
 # Parameters that many endpoints share
@@ -330,7 +332,7 @@ class Arguments:
         parts = _DURATION.fullmatch(text)
         if parts is None:
             raise invalid(
-                name, f"{name} is {shown(text)} and no duration", "Write it like 90s, 30m, 2h or 7d."
+                name, f"{name} is {shown(text)}, which is not a duration", "Write it like 90s, 30m, 2h or 7d."
             )
         ms = int(parts[1]) * UNIT_MS[parts[2]]
         if ms < (declared.minimum or 0) or (declared.maximum is not None and ms > declared.maximum):
@@ -369,7 +371,7 @@ class Arguments:
             detail = "Without to, the range ends now." if self.text("to") is None else "Swap the two."
             if from_ms == to_ms + 1:
                 # A time that the clocks skip, or less than a millisecond.
-                detail += " Between the two there is no millisecond"
+                detail += " There is no millisecond between them"
                 detail += (
                     "." if zone is None else f", for example because the clocks of {zone} skip this time."
                 )
@@ -391,7 +393,7 @@ class Arguments:
             filters.append(Filter(Field("meta", (meta_key,)), "eq", meta_value))
         elif meta_key is not None or meta_value is not None:
             alone, other = ("metaKey", "metaValue") if meta_key is not None else ("metaValue", "metaKey")
-            self.warnings.append(Warn("ignored", f"{alone} filters nothing without {other}", alone))
+            self.warnings.append(Warn("ignored", f"{alone} has no effect without {other}", alone))
         return tuple(filters)
 
     def selection(self) -> Selection:
@@ -431,7 +433,7 @@ def _checked(declared: Parameter, value: str) -> str:
 
 def _integer(name: str, text: str) -> int:
     if not _INTEGER.fullmatch(text.strip()):
-        raise invalid(name, f"{name} is {shown(text)} and not an integer", f"Write it like {name}=100.")
+        raise invalid(name, f"{name} is {shown(text)}, which is not an integer", f"Write it like {name}=100.")
     return int(text)
 
 

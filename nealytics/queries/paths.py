@@ -166,7 +166,7 @@ def _cut(found: list[Any], limit: Limit) -> tuple[list[Any], list[Warn]]:
         shown += list(of_length)[: limit.count]
     if len(shown) == len(found):
         return shown, []
-    text = f"there are more than {limit.count} paths of one length; these are the most frequent"
+    text = f"there are more than {limit.count} paths of one length; only the most frequent are listed"
     return shown, [Warn("truncated", text, "limit")]
 
 

@@ -83,7 +83,7 @@ def parse(arguments: Arguments) -> Params:
         raise invalid(
             name,
             f"{name} is {len(under) + len(key)} keys deep",
-            f"A filter can name {PATH_KEYS_MAX} keys at most, so nothing deeper is listed.",
+            f"A filter can have at most {PATH_KEYS_MAX} keys, so nothing deeper is listed.",
         )
     values = arguments.integer("values")
     assert values is not None, "values has a default"
@@ -138,7 +138,7 @@ def _pairs(params: Params, bind: Bind) -> str:
 async def run(events: Events, params: Params) -> Properties:
     most = params.limit.count
     keys = [_key(row, params) async for row in paced(await events.rows(build_sql(params)))]
-    more = Warn("truncated", f"there are more than {most} keys; these are in the most events", "limit")
+    more = Warn("truncated", f"there are more than {most} keys; only the most frequent are listed", "limit")
     return Properties(
         project_id=events.scope.project_id,
         tenant_id=events.scope.tenant_id,

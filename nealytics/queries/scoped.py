@@ -164,7 +164,7 @@ async def projects(client: ClickHouseClient, database: str) -> list[str]:
         if not is_text:
             raise NealyticsError(
                 f"reads: {table} has events whose project_id is not UTF-8 (hex {as_hex}); "
-                "read them by SQL, or name one of the other projects"
+                "export them by SQL, or choose another project with --project"
             )
     return [id for id, _, _ in rows]
 
@@ -247,7 +247,7 @@ class Fence:
         else:
             raise FenceDown(
                 f"reads: ClickHouse ignores additional_table_filters on {self._database}.{table}; "
-                "nothing is read until it does. Is it a view, or a distributed table of another name?"
+                "no query is run until it applies them. Is the table a view, or a Distributed table?"
             )
 
     def doubt(self, error: ClickHouseError) -> None:

@@ -205,7 +205,7 @@ async def _page(events: Events, params: Params) -> tuple[list[list[Any]], bool]:
 _STEP_ROWS = 1_001
 
 _SHORT = Warn(
-    "truncated", "the page ends before its limit, at query.page_bytes_max; nextCursor has the rest", "limit"
+    "truncated", "the page ended early, at query.page_bytes_max; follow nextCursor for the rest", "limit"
 )
 
 
@@ -251,8 +251,8 @@ def _position_of(cursor: str | None) -> Position | None:
     except (binascii.Error, ValueError):  # msgspec's errors are ValueErrors
         raise invalid(
             "cursor",
-            f"cursor is {shown(cursor)} and no cursor of a timeline",
-            "Send nextCursor as the page before gave it; without cursor the first page is answered.",
+            f"cursor is {shown(cursor)}, which is not a cursor of a timeline",
+            "Send the nextCursor of the previous page unchanged; omit cursor for the first page.",
         ) from None
 
 

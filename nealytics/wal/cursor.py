@@ -102,7 +102,7 @@ def load(files: Files, directory: Path) -> Stored | None:
     finally:
         file.close()
     if len(data) < _FIELDS[1].size + _CRC.size or data[:8] != _MAGIC:
-        raise InvalidCursor(f"{len(data)} bytes that are not a cursor")
+        raise InvalidCursor(f"its {len(data)} bytes are not a cursor")
     if _CRC.unpack(data[-_CRC.size :])[0] != zlib.crc32(data[: -_CRC.size]):
         raise InvalidCursor("checksum mismatch")
     _, version = _HEAD.unpack_from(data)

@@ -72,7 +72,7 @@ def scan(reader: SegmentReader, size: int) -> Scan:
         if header.first_lsn != lsn:
             raise LogDamaged(
                 f"wal: {found.path}: byte {offset}: the frame begins with row {header.first_lsn}, "
-                f"but row {lsn} was to follow; {WHAT_TO_DO}"
+                f"but row {lsn} was expected; {WHAT_TO_DO}"
             )
         proven = header.is_marker
         if not header.is_marker:
@@ -81,8 +81,8 @@ def scan(reader: SegmentReader, size: int) -> Scan:
         offset += header.frame_bytes
     if offset < size and (later := reader.later_header(offset, size)) is not None:
         raise LogDamaged(
-            f"wal: {found.path}: byte {offset}: row {lsn} was to follow, but there is no valid frame, and "
-            f"the one at byte {later[0]} was written after this place had been synced; {WHAT_TO_DO}"
+            f"wal: {found.path}: byte {offset}: row {lsn} was expected, but there is no valid frame, and the "
+            f"frame at byte {later[0]} was written after this place had been synced; {WHAT_TO_DO}"
         )
     return Scan(offset, size, lsn, last_crc, proven)
 
@@ -90,10 +90,10 @@ def scan(reader: SegmentReader, size: int) -> Scan:
 def describe_torn(found: Scan) -> str:
     """What the end of the last segment shows, and what it cannot show."""
     return (
-        f"byte {found.end}: the last {found.size - found.end} bytes are an incomplete frame; the rows "
-        f"before them, up to {found.next_lsn - 1}, are complete. If power or the process failed during a "
-        "write, these bytes are that write, and it was not acknowledged; if not, the file was truncated or "
-        "damaged, and acknowledged events may be missing"
+        f"byte {found.end}: the last {found.size - found.end} bytes are an incomplete frame; rows up to "
+        f"{found.next_lsn - 1} are complete. If power or the process failed during a write, these bytes are "
+        "that write, which was never acknowledged. Otherwise the file was truncated or damaged, and "
+        "acknowledged events may be missing"
     )
 
 
@@ -102,7 +102,7 @@ def missing_rows(directory: Path, stored: Stored | None, next_lsn: int) -> str:
     if stored is None or stored.durable_lsn < next_lsn:
         return ""
     return (
-        f"wal: {directory / cursor.NAME}: rows up to {stored.durable_lsn} were in the log once, but it ends "
+        f"wal: {directory / cursor.NAME}: the log had rows up to {stored.durable_lsn}, but now ends "
         f"with row {next_lsn - 1}"
     )
 
@@ -150,7 +150,7 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
         torn_tails += 1
         kept = _keep_copy(files, last.path, clock_ms)
         logger.warning(
-            "wal: %s: %s; they were cut off; the original is kept as %s",
+            "wal: %s: %s. They were removed; the original file is kept as %s",
             last.path, describe_torn(found), kept.name,
         )  # fmt: skip
     previous_crc = last.header.previous_crc if found.last_crc is None else found.last_crc
@@ -198,7 +198,7 @@ def load_segments(files: Files, directory: Path, names: Sequence[str]) -> tuple[
         if loaded is None:
             headless.append(path)
         elif headless:
-            raise LogDamaged(f"wal: {headless[0]}: byte 0: the segment's header is cut off; {WHAT_TO_DO}")
+            raise LogDamaged(f"wal: {headless[0]}: byte 0: the segment's header is truncated; {WHAT_TO_DO}")
         else:
             segments.append(loaded)
     return segments, headless
@@ -209,7 +209,7 @@ def check_links(directory: Path, segments: Sequence[Segment], done_lsn: int, nex
     if not segments:
         if done_lsn < next_lsn - 1:
             raise LogDamaged(
-                f"wal: {directory}: rows from {done_lsn + 1} on are missing, no segment is left; {WHAT_TO_DO}"
+                f"wal: {directory}: rows from {done_lsn + 1} on are missing: no segment is left; {WHAT_TO_DO}"
             )
         return
     if segments[0].first_lsn > done_lsn + 1:
@@ -243,7 +243,7 @@ def _common_id(directory: Path, segments: Sequence[Segment], stored: Stored | No
         (one, path), (other, other_path) = list(ids.items())[-1], next(iter(ids.items()))
         raise LogDamaged(
             f"wal: {path}: byte 0: it belongs to log {one}, but {other_path.name} belongs to log {other}; "
-            "a directory holds one log: move the files that do not belong here away"
+            "a directory has one log: move the files of the other one away"
         )
     return next(iter(ids), None) or uuid4()
 
@@ -265,16 +265,16 @@ def _next_lsn(directory: Path, found: Scan | None, headless: Sequence[Path], sto
         next_lsn = named[0]
     elif stored is not None and stored.durable_lsn > 0:
         raise LogDamaged(
-            f"wal: {directory}: rows up to {stored.durable_lsn} were in the log once, but no segment is "
-            f"left; {WHAT_TO_DO}"
+            f"wal: {directory}: the log had rows up to {stored.durable_lsn}, but no segment is left; "
+            f"{WHAT_TO_DO}"
         )
     else:
         next_lsn = 1
     for lsn, path in zip(named, headless, strict=True):
         if lsn != next_lsn:
             raise LogDamaged(
-                f"wal: {path}: byte 0: the segment's header is cut off, and the rows from {next_lsn} on, "
-                f"before it, are missing; {WHAT_TO_DO}"
+                f"wal: {path}: byte 0: the segment's header is truncated, and the rows before it, from "
+                f"{next_lsn} on, are missing; {WHAT_TO_DO}"
             )
     return next_lsn
 

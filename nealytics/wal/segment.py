@@ -119,9 +119,9 @@ def index_of(segments: Sequence[Segment], lsn: int) -> int:
 
 # Ends every message about damage. There is no automatic repair: rows that were acknowledged may be gone.
 WHAT_TO_DO = (
-    "stop the server, copy the directory, see its extent with 'nealytics wal verify', and restore the file; "
-    "or move the directory aside: the next start begins a new log, and the rows of this one stay where you "
-    "put them"
+    "stop the server, copy the directory, run 'nealytics wal verify' to see the extent, and restore the "
+    "file; or move the directory away: the next start begins a new log, and the rows of this one stay in the "
+    "moved directory"
 )
 
 

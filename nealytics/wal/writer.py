@@ -158,9 +158,7 @@ class Writer:
         try:
             self._file.truncate(start)
         except OSError as failure:
-            return LogBroken(
-                f"wal: {path} could not be cut back to byte {start}: {failure}; restart to recover"
-            )
+            return LogBroken(f"wal: cannot truncate {path} to byte {start}: {failure}; restart to recover")
         return LogFull(f"wal: no room for {path} ({error.strerror}); free some disk space")
 
 

@@ -83,7 +83,7 @@ async def test_a_file_that_is_not_ours_is_named_and_the_rest_is_shown(tmp_path, 
     result = await run(tmp_path, "http://127.0.0.1:1", "list")
     assert result.exit_code == 1
     assert id in result.output
-    assert "notes.json cannot be read" in result.output
+    assert f"cannot read {dead_letter.directory}/notes.json" in result.output
 
 
 async def test_retry_inserts_all_and_empties_the_dead_letter(tmp_path, dead_letter, fake):

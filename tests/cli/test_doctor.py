@@ -134,7 +134,7 @@ async def test_a_table_that_a_power_loss_could_harm_is_told_with_what_it_lacks(t
 @pytest.mark.parametrize(
     ("retention_days", "level", "said"),
     [
-        (0, "pass", "as clickhouse.retention_days says"),
+        (0, "pass", "for clickhouse.retention_days"),
         (90, "warn", "for ever, longer than clickhouse.retention_days = 90"),
     ],
 )

@@ -109,7 +109,7 @@ def test_status_is_a_table_of_parts_and_figures(node: StubNode):
     assert result.exit_code == 0
     lines = [" ".join(line.split()) for line in result.output.splitlines()]
     assert lines[0] == f"{node.url}: ready"
-    assert "events waiting 1,234" in lines
+    assert "events queued 1,234" in lines
     assert "events accepted 12,345" in lines
     assert "events refused 7" in lines, "all reasons together"
     assert "clickhouse ok" in lines
@@ -188,4 +188,4 @@ def test_a_certificate_that_is_not_trusted_is_told_as_what_it_is(tmp_path: Path)
     with BatchServer(tls=make_certificate(tmp_path)) as server:
         result = CliRunner().invoke(main, ["status", "--url", f"https://localhost:{server.port}"])
     assert result.exit_code == 2
-    assert "its certificate is not trusted: self-signed certificate; SSL_CERT_FILE" in result.output
+    assert "its certificate is not trusted: self-signed certificate; set SSL_CERT_FILE" in result.output

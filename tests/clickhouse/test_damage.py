@@ -302,7 +302,7 @@ async def test_every_address_is_asked_for_parts_that_were_moved_aside():
     client: Any = Replicas("one", "two", "three")
     client.away = {"two"}
     said = await broken_parts(client, ClickHouseConfig())
-    assert [line.split(" was")[0].split("part ")[1] for line in said] == [
+    assert [line.split(" is damaged")[0].split("part ")[1] for line in said] == [
         "broken_202601_1_1_0 on one",
         "broken_202601_1_1_0 on three",
     ]

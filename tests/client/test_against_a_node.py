@@ -227,7 +227,7 @@ def test_a_node_that_asks_to_come_back_later_is_obeyed(tmp_path: Path, connect: 
     (rejection,) = forbidden.value.rejections
     assert (rejection.field, rejection.message) == (
         "projectId",
-        'projectId is "shop", which this key may not write',
+        'projectId is "shop", which this key must not write',
     )
 
 
@@ -339,7 +339,7 @@ def test_a_wrong_key_is_told_at_once(node: Node, tenant: str, connect: Connect):
 
 @pytest.mark.parametrize("key", ["", "a\r\nX-Other: 1", "schlüssel"])
 def test_a_key_that_no_header_carries_is_refused_without_being_shown(connect: Connect, key: str):
-    with pytest.raises(ValueError, match="key is empty or has characters") as caught:
+    with pytest.raises(ValueError, match="key is empty or contains an invalid character") as caught:
         connect("http://127.0.0.1", key)
     assert not key or key not in str(caught.value)
 

@@ -91,7 +91,7 @@ def test_a_busy_node_is_asked_again_and_a_damaged_one_is_not():
 
 
 def test_a_page_of_something_else_is_no_answer():
-    with pytest.raises(ReadError, match="did not answer as Nealytics does"):
+    with pytest.raises(ReadError, match="does not answer like a Nealytics node"):
         run(reading().get("summary", {}), in_turn(Response(200, b"<html>")), tokens=("t",))
 
 
@@ -142,13 +142,13 @@ def test_an_export_without_events_is_complete_if_it_says_so():
 @pytest.mark.parametrize(
     ("cut", "said"),
     [
-        (b"", "ends after 0 events without its end mark"),
-        (LINE * 2, "ends after 2 events without its end mark"),
-        (LINE * 2 + LINE[:50], "ends after 2 events without its end mark"),
-        (LINE * 2 + record("ndjson", 2, 9)[:-1], "ends after 2 events without its end mark"),
-        (LINE * 2 + record("ndjson", 3, 9), "it has 2 events, and had 3"),
-        (LINE + record("ndjson", 1, 9) + LINE, "there is more behind its end"),
-        (LINE + b"<html>\n", "line 2 is no event"),
+        (b"", "ends after 0 events without an end record"),
+        (LINE * 2, "ends after 2 events without an end record"),
+        (LINE * 2 + LINE[:50], "ends after 2 events without an end record"),
+        (LINE * 2 + record("ndjson", 2, 9)[:-1], "ends after 2 events without an end record"),
+        (LINE * 2 + record("ndjson", 3, 9), "it has 2 events, but its end record says 3"),
+        (LINE + record("ndjson", 1, 9) + LINE, "data follows its end record"),
+        (LINE + b"<html>\n", "line 2 is not an event"),
     ],
 )
 def test_an_export_that_is_not_whole_is_an_error(cut: bytes, said: str):

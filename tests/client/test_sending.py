@@ -145,7 +145,7 @@ def test_a_redirect_is_not_followed_and_names_where_it_leads():
 )
 def test_an_answer_that_is_not_about_the_events_confirms_none(foreign: Response):
     events = [event()]
-    with pytest.raises(SendError, match="not as Nealytics does") as caught:
+    with pytest.raises(SendError, match="not like a Nealytics node") as caught:
         send(events, lambda request: foreign)
     assert caught.value.events == events
 

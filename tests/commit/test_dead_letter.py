@@ -79,7 +79,7 @@ def test_a_removed_row_is_gone(tmp_path: Path):
     letter.put(dead(7))
     letter.remove(f"{LOG_ID}-7")
     assert letter.ids() == []
-    with pytest.raises(DeadLetterUnreadable, match="cannot be opened"):
+    with pytest.raises(DeadLetterUnreadable, match="cannot open"):
         letter.read(f"{LOG_ID}-7")
 
 
@@ -88,7 +88,7 @@ def test_an_edited_file_is_refused_by_name(tmp_path: Path, text: str):
     letter = DeadLetter(tmp_path)
     path = letter.put(dead(7))
     path.write_text(text, encoding="latin-1")
-    with pytest.raises(DeadLetterUnreadable, match=r"-7\.json cannot be read"):
+    with pytest.raises(DeadLetterUnreadable, match=r"cannot read .*-7\.json"):
         letter.read(f"{LOG_ID}-7")
 
 

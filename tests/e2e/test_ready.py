@@ -47,7 +47,7 @@ async def test_answers_that_nobody_understands_end_no_worker(tmp_path: Path):
         node.start()
         try:
             await asyncio.to_thread(node.wait_ready)
-            said = "damage: cannot be watched, as ClickHouse answers: invalid literal"
+            said = "damage: cannot be monitored, because ClickHouse refuses the query: invalid literal"
             await asyncio.to_thread(node.wait_until, lambda: said in node.log_path.read_text(), said)
             assert node.metric("nealytics_worker_starts_total") == 1
         finally:

@@ -444,11 +444,14 @@ EXCUSES = (
         (funnel.ENDPOINT,),
     ),
     Excuse(
-        "rolling", "rolling is of days", lambda asked: asked.text("interval") != "day", (active.ENDPOINT,)
+        "rolling",
+        "rolling needs interval=day",
+        lambda asked: asked.text("interval") != "day",
+        (active.ENDPOINT,),
     ),
     Excuse(
         "stickiness",
-        "a day alone has no stickiness",
+        "stickiness of a day is not defined",
         lambda asked: (
             asked.text("interval") == "day" and asked.flag("stickiness") and not asked.texts("rolling")
         ),
@@ -478,7 +481,10 @@ EXCUSES = (
     ),
     # No answer gave it: what a cursor holds is the server's own.
     Excuse(
-        "cursor", "no cursor of a timeline", lambda asked: bool(asked.texts("cursor")), (timeline.ENDPOINT,)
+        "cursor",
+        "is not a cursor of a timeline",
+        lambda asked: bool(asked.texts("cursor")),
+        (timeline.ENDPOINT,),
     ),
 )
 

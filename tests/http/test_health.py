@@ -218,7 +218,7 @@ async def test_a_clickhouse_that_hangs_holds_up_no_probe():
     clickhouse.hangs = True
     ping = CachedPing(clickhouse, timeout_s=0.05)  # type: ignore[arg-type]
     problems = await asyncio.wait_for(asyncio.gather(*(ping.problem() for _ in range(20))), 30)
-    assert set(problems) == {"ClickHouse does not answer within 0.05 s"}
+    assert set(problems) == {"ClickHouse did not answer within 0.05 s"}
     assert clickhouse.pings == 1
 
 

@@ -288,7 +288,7 @@ def test_a_shift_moves_every_time_that_a_row_has_and_no_other():
     event = from_json(m, row + ',"eventId":"0190163d-8694-739b-aea5-966c26f8ad91"}')
     assert event["timestamp"] == made_at + day
     assert from_json(m, row + "}")["timestamp"] == NOW
-    with pytest.raises(RowError, match=r'timestamp is "soon"; only ISO 8601 and numbers can be moved'):
+    with pytest.raises(RowError, match=r'timestamp is "soon"; only ISO 8601 and numbers can be shifted'):
         from_json(m, row + ',"timestamp":"soon"}')
 
 

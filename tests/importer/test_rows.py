@@ -237,7 +237,7 @@ def test_text_in_another_encoding_is_refused_row_by_row_unless_it_is_named(tmp_p
         (b"\n1\n", "needs a header line"),
         (b"a,b,a\n", "'a' is named twice"),
         (b" , \n", "needs a header line"),
-        (b"a,b\r1,2\r", "carriage return alone"),
+        (b"a,b\r1,2\r", "carriage return only"),
         (b'a,"b\n', "line 1: a quote opens in field 2"),
     ],
 )
@@ -302,13 +302,13 @@ def test_an_empty_array_has_no_rows(tmp_path: Path):
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b'[{"a":1},\n{"a":2}', "line 2: the array does not end"),
+        (b'[{"a":1},\n{"a":2}', "line 2: the array has no end"),
         (b'[{"a":1},\n{"a":2},', "line 2: a comma without an element"),
         (b'[{"a":1},\n{"a":2},]', "line 2: a comma without an element"),
         (b'[{"a":1}\n{"a":2}]', "line 2: neither a comma nor the end"),
-        (b'[{"a":1}]\n[{"a":2}]', "line 2: text behind the end"),
+        (b'[{"a":1}]\n[{"a":2}]', "line 2: text after the end"),
         (b'[{"a":1},,{"a":2}]', "line 1: an element is missing"),
-        (b'[{"a":1},{"a":"never closed}]', "line 1: the array does not end"),
+        (b'[{"a":1},{"a":"never closed}]', "line 1: the array has no end"),
         (b"nonsense", "begins with ["),
         (b"", "begins with ["),
     ],

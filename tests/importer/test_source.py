@@ -45,7 +45,7 @@ def test_several_packed_streams_behind_each_other_are_one_file(tmp_path: Path, p
 
 def test_zeros_behind_a_gzip_stream_are_padding_and_anything_else_is_damage(tmp_path: Path):
     assert lines(opened(tmp_path, gzip.compress(b"a\n") + bytes(2_000))) == b"a\n"
-    with pytest.raises(SourceError, match="other bytes follow"):
+    with pytest.raises(SourceError, match="other data follows"):
         lines(opened(tmp_path, gzip.compress(b"a\n") + b"tail"))
 
 

@@ -62,9 +62,7 @@ async def test_a_refusal_for_lack_of_room_says_what_is_true_of_every_lack():
     admission = Admission(RefusingLog(error), Metrics.private(), IngestConfig(), 90)
     with pytest.raises(NotAdmitted) as caught:
         await admission.admit(events(1), 5)
-    assert caught.value.message == (
-        "the log accepts no more events at the moment; nothing of this request was stored"
-    )
+    assert caught.value.message == ("the log has no room for this request; nothing was stored")
 
 
 @pytest.mark.parametrize(

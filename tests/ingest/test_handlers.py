@@ -200,7 +200,7 @@ async def test_batch_says_what_was_taken_and_why_the_rest_was_not():
             "rejected": 2,
             "errors": [
                 {"index": 1, "field": "eventType", "error": "eventType is missing or empty"},
-                {"index": 3, "error": "an event is a JSON object, this is a number"},
+                {"index": 3, "error": "the event is a number, not a JSON object"},
             ],
         }
         assert list(answer.json["errors"][0]) == ["index", "field", "error"]

@@ -16,8 +16,8 @@ from nealytics.observe.otel_signals import start_tracing
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 METRICS = "http://collector:4318/v1/metrics"
 ONLY_HTTP = (
-    "but only http/protobuf is spoken, which receivers take at port 4318; set it to http/protobuf, or remove "
-    "it, and let the endpoint name that port"
+    "but only http/protobuf is supported (usually on port 4318); set it to http/protobuf, or remove it, and "
+    "use that port in the endpoint"
 )
 
 
@@ -132,7 +132,7 @@ def test_times_are_milliseconds_and_the_signal_s_own_go_first():
         ),
         (
             {**ENDPOINT, "OTEL_TRACES_EXPORTER": "zipkin"},
-            'otlp: OTEL_TRACES_EXPORTER is "zipkin", but there is only "otlp" (and "none")',
+            'otlp: OTEL_TRACES_EXPORTER is "zipkin"; only "otlp" and "none" are supported',
         ),
         (
             {**ENDPOINT, "OTEL_EXPORTER_OTLP_TIMEOUT": "10s"},

@@ -252,5 +252,5 @@ async def test_an_absent_user_matches_only_ne_and_exists_false(
 
 
 def test_an_operation_that_there_is_not_is_named():
-    with pytest.raises(Refused, match="'gte' is no operation"):
+    with pytest.raises(Refused, match="'gte' is not an operation"):
         parse("meta:n:gte:5")

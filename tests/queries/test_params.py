@@ -432,7 +432,7 @@ def test_a_range_within_a_time_that_the_clocks_skip_is_refused_and_says_so():
     with pytest.raises(Refused) as refused:
         asked.range_ms()
     assert refused.value.detail == (
-        "Swap the two. Between the two there is no millisecond, for example because the clocks of"
+        "Swap the two. There is no millisecond between them, for example because the clocks of"
         " Pacific/Apia skip this time."
     )
 
@@ -444,7 +444,7 @@ def test_a_range_within_a_time_that_the_clocks_skip_is_refused_and_says_so():
         ([("from", "2024-06-03"), ("to", "2024-06-01")], "Swap the two."),
         (
             [("from", "2024-06-01T10:00:00.0001"), ("to", "2024-06-01T10:00:00.0002")],
-            "Swap the two. Between the two there is no millisecond.",
+            "Swap the two. There is no millisecond between them.",
         ),
     ],
 )

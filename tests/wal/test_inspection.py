@@ -62,10 +62,10 @@ async def test_an_unfinished_write_is_a_remark(tmp_path: Path):
     assert damage(tmp_path) == []
     (remark,) = remarks(tmp_path)
     assert (
-        f"{last.name}: byte {size - 52}: the last 51 bytes are an incomplete frame; the rows before them, "
-        "up to 1" in remark
+        f"{last.name}: byte {size - 52}: the last 51 bytes are an incomplete frame; rows up to 1 are complete"
+        in remark
     )
-    assert "it was not acknowledged; if not, the file was truncated or damaged" in remark
+    assert "which was never acknowledged. Otherwise the file was truncated or damaged" in remark
 
 
 async def test_damage_is_found_in_every_segment_with_file_and_offset(tmp_path: Path):
@@ -102,7 +102,7 @@ async def test_a_cursor_that_cannot_be_read_or_is_too_far_is_damage(tmp_path: Pa
     whole = last.read_bytes()
     last.write_bytes(whole[:130])
     (message,) = damage(tmp_path)
-    assert "cursor: rows up to 2 were in the log once, but it ends with row 1" in message
+    assert "cursor: the log had rows up to 2, but now ends with row 1" in message
     assert inspection.inspect(OS_FILES, tmp_path).problems == (message,)
     last.write_bytes(whole)
     (tmp_path / "cursor").write_bytes(b"?")

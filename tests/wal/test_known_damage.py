@@ -107,11 +107,10 @@ async def test_rubbish_behind_the_last_frame_is_cut_and_kept_aside(
         file.write(rubbish)
     async with opened(tmp_path / "log") as log:
         assert await read_all(log) == ROWS
+    assert f"byte {size}: the last 300 bytes are an incomplete frame; rows up to 12 are" in caplog.text
     assert (
-        f"byte {size}: the last 300 bytes are an incomplete frame; the rows before them, up to 12, are"
-        in caplog.text
+        "Otherwise the file was truncated or damaged, and acknowledged events may be missing" in caplog.text
     )
-    assert "if not, the file was truncated or damaged, and acknowledged events may be missing" in caplog.text
     assert last.stat().st_size == size
 
 
@@ -167,7 +166,7 @@ async def test_a_flipped_bit_in_any_frame_is_refused_once_a_marker_follows(tmp_p
     pristine = last.read_bytes()
     for offset in range(segment.HEADER_BYTES, marker):
         flip(last, offset, offset % 8)
-        await refused(tmp_path, rf"{last.name}: byte \d+: row \d+ was to follow, but there is no valid frame")
+        await refused(tmp_path, rf"{last.name}: byte \d+: row \d+ was expected, but there is no valid frame")
         last.write_bytes(pristine)
 
 
@@ -176,7 +175,7 @@ async def test_damage_is_refused_even_if_the_frame_that_proves_it_is_torn_itself
     (last,) = segments(tmp_path / "log")
     cut(last, last.stat().st_size - 1)
     flip(last, frame_offsets(last)[1] + 60)
-    await refused(tmp_path / "log", r"byte \d+: row 4 was to follow")
+    await refused(tmp_path / "log", r"byte \d+: row 4 was expected")
 
 
 async def test_a_damaged_marker_between_groups_does_not_hide_the_group_behind_it(tmp_path: Path):
@@ -194,7 +193,7 @@ async def test_a_damaged_marker_between_groups_does_not_hide_the_group_behind_it
     _, marker, group, _ = frame_offsets(last)
     assert group - marker == frame.HEADER_BYTES
     flip(last, marker + 10)
-    await refused(tmp_path, rf"byte {marker}: row 2 was to follow")
+    await refused(tmp_path, rf"byte {marker}: row 2 was expected")
 
 
 async def test_damage_in_an_older_segment_does_not_stop_a_start_and_is_refused_when_it_is_read(
@@ -242,7 +241,7 @@ async def test_a_missing_last_segment_is_refused_if_the_cursor_knows_of_it(tmp_p
             await log.append([bytes(500)], 1)
         await log.store_cursor(CursorState(4, (Range(1, 3),)))
     segments(tmp_path)[-1].unlink()
-    await refused(tmp_path, r"cursor: rows up to 3 were in the log once, but it ends with row 2")
+    await refused(tmp_path, r"cursor: the log had rows up to 3, but now ends with row 2")
 
 
 @pytest.mark.parametrize("rows", [3, 4])
@@ -255,13 +254,11 @@ async def test_a_last_segment_that_is_missing_or_cut_is_refused_although_clickho
     last = segments(tmp_path / "cut")[-1]
     cut(last, frame_offsets(last)[rows - 3])
     await refused(
-        tmp_path / "cut", rf"cursor: rows up to {rows} were in the log once, but it ends with row {rows - 1}"
+        tmp_path / "cut", rf"cursor: the log had rows up to {rows}, but now ends with row {rows - 1}"
     )
     await write(tmp_path / "missing", groups, segment_bytes_max=600)
     segments(tmp_path / "missing")[-1].unlink()
-    await refused(
-        tmp_path / "missing", rf"cursor: rows up to {rows} were in the log once, but it ends with row 2"
-    )
+    await refused(tmp_path / "missing", rf"cursor: the log had rows up to {rows}, but now ends with row 2")
 
 
 async def test_a_segment_that_goes_missing_under_a_killed_process_is_refused(tmp_path: Path):
@@ -274,7 +271,7 @@ async def test_a_segment_that_goes_missing_under_a_killed_process_is_refused(tmp
         )
         shutil.copytree(running, tmp_path / "log")
     segments(tmp_path / "log")[-1].unlink()
-    await refused(tmp_path / "log", r"cursor: rows up to 3 were in the log once, but it ends with row 2")
+    await refused(tmp_path / "log", r"cursor: the log had rows up to 3, but now ends with row 2")
 
 
 async def test_all_segments_missing_is_refused(tmp_path: Path):
@@ -282,7 +279,7 @@ async def test_all_segments_missing_is_refused(tmp_path: Path):
         await log.append([b"x"], 1)
         await settle(log, 1)
     segments(tmp_path)[0].unlink()
-    await refused(tmp_path, r"rows up to 1 were in the log once, but no segment is left")
+    await refused(tmp_path, r"the log had rows up to 1, but no segment is left")
 
 
 async def test_settled_segments_may_be_missing_in_any_order(tmp_path: Path):
@@ -303,7 +300,7 @@ async def test_segments_of_two_logs_are_refused(tmp_path: Path):
     await write(tmp_path / "b", [[bytes(500)]] * 3, segment_bytes_max=700)
     name = segments(tmp_path / "a")[1].name
     shutil.copy(tmp_path / "b" / name, tmp_path / "a" / name)
-    await refused(tmp_path / "a", r"a directory holds one log")
+    await refused(tmp_path / "a", r"a directory has one log")
 
 
 async def test_a_cursor_of_another_log_is_refused(tmp_path: Path):
@@ -320,13 +317,13 @@ async def test_a_frame_copied_over_another_one_is_refused(tmp_path: Path):
     first, second, third, *_ = frame_offsets(last)
     data = last.read_bytes()
     last.write_bytes(data[:second] + data[first:second] + data[third:])
-    await refused(tmp_path, rf"byte {second}: the frame begins with row 1, but row 2 was to follow")
+    await refused(tmp_path, rf"byte {second}: the frame begins with row 1, but row 2 was expected")
 
 
 async def test_a_header_cut_short_is_refused_unless_it_is_the_last(tmp_path: Path):
     await write(tmp_path, [[bytes(500)]] * 3, segment_bytes_max=700)
     cut(segments(tmp_path)[1], 30)
-    await refused(tmp_path, r"byte 0: the segment's header is cut off")
+    await refused(tmp_path, r"byte 0: the segment's header is truncated")
 
 
 async def test_a_last_segment_without_a_header_is_put_aside_if_no_row_is_missing_before_it(tmp_path: Path):
@@ -340,7 +337,7 @@ async def test_a_last_segment_without_a_header_is_put_aside_if_no_row_is_missing
     cut(segments(tmp_path)[-1], 30)
     cut(second, second_frame + 5)
     await refused(
-        tmp_path, r"the segment's header is cut off, and the rows from 2 on, before it, are missing"
+        tmp_path, r"the segment's header is truncated, and the rows before it, from 2 on, are missing"
     )
 
 
