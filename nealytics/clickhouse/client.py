@@ -313,7 +313,8 @@ class ClickHouseClient:
                     await self._learn(address, self._config.insert_timeout_s)
                 except ClickHouseError as unread:
                     log.warning(
-                        "clickhouse: a setting was refused, and system.settings cannot be read: %s", unread
+                        "clickhouse: the server rejected a setting, and system.settings cannot be read: %s",
+                        unread,
                     )
             raise
         if ends_cool_down:
@@ -333,7 +334,7 @@ class ClickHouseClient:
             raise ClickHouseUnavailable(str(error)) from error
         if unknown != address.unknown:
             log.warning(
-                "clickhouse: this server does not know %s; requests do not set it", ", ".join(sorted(unknown))
+                "clickhouse: this server does not know %s; requests leave it out", ", ".join(sorted(unknown))
             )
         address.unknown = unknown
 

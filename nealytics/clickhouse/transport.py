@@ -70,8 +70,8 @@ class Transport:
                 response.close()
                 # The empty 200 of a maintenance page would otherwise look like a finished insert.
                 raise ClickHouseUnavailable(
-                    f"{self._endpoint.where(url)}: HTTP 200, but no {_MARK}* header: this is not ClickHouse; "
-                    "check clickhouse.url and the proxies in between"
+                    f"{self._endpoint.where(url)}: HTTP 200 without a {_MARK}* header, so this is not "
+                    "ClickHouse; check clickhouse.url and the proxies in between"
                 )
             async with response:
                 message = await response.content.read(_ERROR_BYTES_MAX)
@@ -191,9 +191,9 @@ class Transport:
 
     def _unavailable(self, url: str, error: BaseException) -> ClickHouseUnavailable:
         if isinstance(error, TimeoutError):
-            what = "no complete answer in time"
+            what = "no complete answer within the time limit"
         elif (why := why_not(error)) is not None:
-            what = f"{why}; clickhouse.ca_file names the authority to trust"
+            what = f"{why}; set clickhouse.ca_file to the authority that issued it"
         else:
             # aiohttp mentions TLS also where there is none.
             what = str(error).replace(" ssl:default", "") or type(error).__name__
@@ -207,8 +207,8 @@ class Transport:
         meant = urlsplit(url)
         host = f"[{meant.hostname}]" if ":" in (meant.hostname or "") else meant.hostname
         return ClickHouseUnavailable(
-            f"{self._endpoint.where(url)} is ClickHouse's native port, and this engine speaks HTTP; "
-            f'ClickHouse says that its HTTP port is {native[1]}: write clickhouse.url = "http://{host}:{native[1]}"'
+            f"{self._endpoint.where(url)} is ClickHouse's native port, and Nealytics uses HTTP; ClickHouse "
+            f'reports {native[1]} as its HTTP port: set clickhouse.url = "http://{host}:{native[1]}"'
             + (", or the address of its HTTPS port" if meant.scheme == "https" else "")
         )
 
