@@ -266,8 +266,8 @@ class ClickHouseClient:
             if first is not None:
                 raise NotAReplica(
                     f"{where}: {name} is not a replica of the one at {self.endpoint.where(first.url)}, so a "
-                    "batch that moves would be stored twice; name replicas of one shard in clickhouse.url, "
-                    "or members of a cluster"
+                    "batch retried there would be stored twice; list only replicas of one shard in "
+                    "clickhouse.url, or members of one cluster"
                 )
 
     async def close(self) -> None:

@@ -203,15 +203,15 @@ ADVICE = {
         "UNKNOWN_TABLE": "run `nealytics schema apply`",
         "UNKNOWN_DATABASE": "run `nealytics schema apply`",
         "UNKNOWN_SETTING": "this server does not know the setting; the next attempt omits it",
-        "READONLY": "the user is read-only; give clickhouse.user the right to write",
-        "UNKNOWN_USER": "set clickhouse.user to a user that exists",
+        "READONLY": "the user is read-only; grant clickhouse.user the right to write",
+        "UNKNOWN_USER": "set clickhouse.user to an existing user",
         "WRONG_PASSWORD": "set clickhouse.password",
         "REQUIRED_PASSWORD": "set clickhouse.password",
         "MEMORY_LIMIT_EXCEEDED": "ClickHouse is out of memory; give it more, or check what else it runs",
         "TABLE_IS_READ_ONLY": "the replica has lost ClickHouse Keeper; check system.replicas",
         "NOT_ENOUGH_SPACE": "free disk space on the ClickHouse server",
         "TOO_MANY_PARTS": "merges are too slow; check system.merges and how many partitions a batch touches",
-        "ACCESS_DENIED": "grant clickhouse.user the right that the message names",
+        "ACCESS_DENIED": "grant clickhouse.user the privilege that the message names",
         "AUTHENTICATION_FAILED": "check clickhouse.user and clickhouse.password",
     }.items()
 }

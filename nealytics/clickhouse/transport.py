@@ -134,8 +134,8 @@ class Transport:
         if not _END.intersection(name.lower() for name in response.headers):
             response.close()
             raise ClickHouseUnavailable(
-                f"{self._endpoint.where(url)}: the answer has neither a length nor an end mark, so half of "
-                "it would look like all of it; make the proxies in between speak HTTP/1.1 to ClickHouse"
+                f"{self._endpoint.where(url)}: the answer has neither a length nor an end mark, so a "
+                "truncated one would look complete; configure the proxies in between to use HTTP/1.1"
             )
         return response, self._pieces(url, response)
 

@@ -92,7 +92,7 @@ def test_a_parquet_file_that_is_damaged_or_cut_ends_the_import(parquet: Path, tm
     assert done.exit_code == 1
     assert "cut.parquet cannot be read past byte 0" in done.output
     assert "Traceback" not in done.output
-    with pytest.raises(SourceError, match="not read from standard input"):
+    with pytest.raises(SourceError, match="cannot be read from standard input"):
         open_converted("-", "parquet", 1_000)
     with pytest.raises(SourceError, match="cannot open"):
         open_converted(str(tmp_path / "missing.parquet"), "parquet", 1_000)

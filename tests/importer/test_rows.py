@@ -305,7 +305,7 @@ def test_an_empty_array_has_no_rows(tmp_path: Path):
         (b'[{"a":1},\n{"a":2}', "line 2: the array has no end"),
         (b'[{"a":1},\n{"a":2},', "line 2: a comma without an element"),
         (b'[{"a":1},\n{"a":2},]', "line 2: a comma without an element"),
-        (b'[{"a":1}\n{"a":2}]', "line 2: neither a comma nor the end"),
+        (b'[{"a":1}\n{"a":2}]', "line 2: an element is followed by neither a comma nor the end"),
         (b'[{"a":1}]\n[{"a":2}]', "line 2: text after the end"),
         (b'[{"a":1},,{"a":2}]', "line 1: an element is missing"),
         (b'[{"a":1},{"a":"never closed}]', "line 1: the array has no end"),
