@@ -62,7 +62,7 @@ def test_the_doctor_says_that_others_can_enter(tmp_path: Path):
     (tmp_path / "deep" / "data").mkdir(parents=True)
     (tmp_path / "deep" / "data").chmod(0o755)
     output = " ".join(doctor_on(tmp_path).split())
-    assert f"{tmp_path}/deep/data has mode 0755, so every user can enter it; chmod 700" in output
+    assert f"{tmp_path}/deep/data has mode 0755, so every user can enter it; run chmod 700" in output
 
 
 def test_the_directory_made_by_init_is_private(tmp_path: Path):

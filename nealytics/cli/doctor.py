@@ -149,7 +149,7 @@ def privacy(config: Config) -> Iterator[Finding]:
             yield Finding(
                 "disk",
                 "warn",
-                f"{directory} has mode {mode:04o}, so every user of this machine can enter it; run chmod 700",
+                f"{directory} has mode {mode:04o}, so every user can enter it; run chmod 700",
             )
 
 

@@ -85,7 +85,7 @@ async def deliver(
         return 0
     if not may_ask:
         missing = list(rows)
-        why = "the table cannot be asked whether it has its rows: all"
+        why = "the table could not be queried to verify the batch"
     else:
         missing = await _missing(client, address, database, rows, row_format)
         for seconds in () if client.endpoint.embedded else _LAG_S:
@@ -93,7 +93,7 @@ async def deliver(
                 break
             await asyncio.sleep(seconds)
             missing = await _missing(client, address, database, missing, row_format)
-        why = "its rows are not all in the table, since it was killed or they were deleted:"
+        why = "rows are missing from the table: ClickHouse was killed, or they were deleted"
     if missing:
         again = await asyncio.to_thread(b"".join, missing)
         # Random, so that it was never used; and once more after a failover, because the failed address may
@@ -101,7 +101,10 @@ async def deliver(
         while (await client.insert(sql, again, token=f"{token}:{secrets.token_hex(8)}")).moved:
             pass
         log.warning(
-            "commit: clickhouse knows the token %s, but %s %d are sent again", token, why, len(missing)
+            "commit: clickhouse reports batch %s as already stored, but %s; sending %d rows again",
+            token,
+            why,
+            len(missing),
         )
     return len(missing)
 
@@ -123,7 +126,7 @@ async def _missing(
             answer = await client.query(sql, settings=settings, at=address)
         except ClickHouseError as error:
             raise Unconfirmed(
-                f"clickhouse knows the batch, and the query for its rows failed: {error}"
+                f"clickhouse reports the batch as already stored, but the query for its rows failed: {error}"
             ) from error
         stored = {tuple(row) for row in answer}
         missing += (row for row, identity in zip(some, identities, strict=True) if identity not in stored)

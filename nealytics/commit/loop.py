@@ -176,10 +176,10 @@ class Committer:
                 rows = await self._log.read(first, rows_max=rows_max, bytes_max=bytes_max)
                 if rows.count < rows_min:
                     # A part of it would be another batch, beside what an earlier attempt may have stored.
-                    raise LogDamaged(f"commit: {rows_min} rows from {first} on read back as {rows!r}")
+                    raise LogDamaged(f"commit: expected {rows_min} rows from {first} on, but read {rows!r}")
             except LogDamaged as error:
                 failed = True
-                self._problem.report(f"rows from {first} on cannot be read and are not sent: {error}")
+                self._problem.report(f"cannot read rows from {first} on, so they are not sent: {error}")
                 await self._store(self._plan.state)
                 await asyncio.sleep(self._config.backoff_max_ms / 1000)
             else:
@@ -212,7 +212,7 @@ class Committer:
             case Split(state, is_first):
                 if is_first:
                     log.warning(
-                        "commit: batch %d-%d was refused and is split until the bad rows are found: %s",
+                        "commit: clickhouse refused batch %d-%d; splitting it to find the bad rows: %s",
                         whole.first,
                         whole.last,
                         error,
@@ -224,16 +224,15 @@ class Committer:
             case Keep(is_first):
                 if is_first:
                     log.info(
-                        "commit: row %d was refused alone and waits until another row is accepted: %s",
+                        "commit: clickhouse refused row %d alone; keeping it until it accepts another: %s",
                         whole.first,
                         error,
                     )
                 self._progress.notify()
         if self._plan.refuses_all(self._config.retries_before_alert):
             self._problem.report(
-                f"clickhouse refuses every row (code {error.code} {error.name}): {error.message}; "
-                f"is the table wrong? {self._log.waiting} rows are queued, and none is dead-lettered before "
-                "one is accepted"
+                f"clickhouse refuses every row (code {error.code} {error.name}): {error.message}; check the "
+                f"table. {self._log.waiting} rows are queued; none is dead-lettered until one is accepted"
             )
 
     async def _move_to_dead_letter(self, row: Range, rows: Rows, error: ClickHouseError) -> None:
@@ -245,8 +244,8 @@ class Committer:
             lambda: asyncio.to_thread(self._dead_letter.put, dead), (LogFull, LogBroken, OSError)
         )
         log.error(
-            "commit: row %d was refused for its content (code %d %s) and moved to %s; show it with "
-            "`nealytics dead-letter list`: %s",
+            "commit: clickhouse refused the content of row %d (code %d %s), so it was moved to %s; show it "
+            "with `nealytics dead-letter list`: %s",
             row.first,
             error.code,
             error.name,

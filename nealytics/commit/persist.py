@@ -30,7 +30,7 @@ class Persistence:
             except retryable as error:
                 failures += 1
                 self._problem.report(
-                    f"the disk cannot store the state of the batch, so nothing more is sent: {error}"
+                    f"cannot store the state of the batch on disk, so nothing is sent: {error}"
                 )
                 await asyncio.sleep(self._backoff.pause_s(failures))
             else:

@@ -244,14 +244,14 @@ class Connection(web.RequestHandler):
         if not request_id.current():
             request_id.begin(None)
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun already")
+            raise ConnectionError("the answer has already begun")
         if status >= 500:
             self.log_exception("a request failed", exc_info=exc)
             response = error_response(
                 500,
                 "internal_error",
                 "the server failed to process the request",
-                "The server's log has the cause; retry.",
+                "The server's log has the cause. Retry.",
             )
         else:
             # Without the error's text, which may quote the request line and so a key.
@@ -288,10 +288,10 @@ def _refuse_connection(loop: asyncio.AbstractEventLoop, transport: asyncio.Trans
     error = ErrorBody(
         "too_many_connections",
         "this worker has reached server.connections_max",
-        "Try again later.",
+        "Retry later.",
         request_id.new(),
     )
-    log.warning("http: a connection is refused: %s", error.message, extra={"request_id": error.request_id})
+    log.warning("http: connection refused: %s", error.message, extra={"request_id": error.request_id})
     transport.write(raw_error("503 Service Unavailable", error, {"Retry-After": str(_BUSY_RETRY_AFTER_S)}))
     # Closing at once, with a request unread, would reset the connection and discard the answer.
     if transport.can_write_eof():

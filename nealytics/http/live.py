@@ -140,7 +140,7 @@ class Live:
                     await backlog.unless_ended(hub.started())
                 await backlog.unless_ended(hub.finished())
             except TimeoutError:
-                raise busy(f"the stream waited {self._config.queue_timeout_s:g} s to begin") from None
+                raise busy(f"the stream was queued for {self._config.queue_timeout_s:g} s") from None
             if hub.problem is not None and not backlog.ended.done():
                 raise hub.problem
         await response.prepare(request)
@@ -154,12 +154,12 @@ class Live:
         except NealyticsError as error:
             break_off(request)
             self._reads.broken_off(error)
-            log.warning("live: a stream ends: %s", error.__cause__ or error)
+            log.warning("live: a stream ended: %s", error.__cause__ or error)
         except Exception as error:
             # The answer has begun, so no error can be sent; whatever it is, it must not look like an end.
             break_off(request)
             self._reads.broken_off(error)
-            log.exception("live: a stream ends")
+            log.exception("live: a stream ended")
         return response
 
     async def _messages(

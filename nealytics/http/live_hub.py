@@ -91,11 +91,11 @@ class Hub:
             await self._query()
         except NealyticsError as error:
             if is_first:
-                log.warning("live: %s; the streams wait", error)
+                log.warning("live: %s; the streams stay open and retry", error)
             return refusal(error)
         except Exception as error:
             # Whatever it is, the streams stay open, and the next query may succeed.
-            log.exception("live: new events cannot be read")
+            log.exception("live: cannot read new events")
             return error
         return None
 

@@ -141,7 +141,7 @@ class Ingest:
                     raise Refused(
                         400,
                         "invalid_event",
-                        "the body is an array; track accepts one event",
+                        "the body is an array, and track accepts one event",
                         detail=f"Send arrays to {BATCH}.",
                     ) from error
                 raise _refused(error) from error
@@ -214,8 +214,8 @@ class Ingest:
             raise Refused(
                 401,
                 "unauthorized",
-                "the API key is unknown" if key else "there is no API key",
-                detail="Send a key of auth.api_keys as X-Project-Key, or as ?k= if you cannot set headers.",
+                "the API key is unknown" if key else "the request has no API key",
+                detail="Send an API key in the header X-Project-Key, or as ?k= if you cannot set headers.",
             )
         return grant
 
@@ -373,7 +373,7 @@ async def _wait_for(request: web.BaseRequest, slot: asyncio.Future[None]) -> Non
 
     def leave() -> None:
         if not slot.done():
-            slot.set_exception(ConnectionResetError("the client has left the queue"))
+            slot.set_exception(ConnectionResetError("the client disconnected while it was queued"))
 
     with when_lost(request, leave):
         await slot
@@ -392,7 +392,7 @@ async def expect(request: web.Request) -> None:
     `BodyReader` says it when it reads.
     """
     if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
-        raise web.HTTPExpectationFailed(text="only Expect: 100-continue is understood")
+        raise web.HTTPExpectationFailed(text="only Expect: 100-continue is supported")
 
 
 # Of what is wrong with an event or a body, what is not a 400.
@@ -411,8 +411,8 @@ def _nothing_accepted(parsed: Parsed) -> BatchAnswer:
     code = parsed.refused.most_common(1)[0][0] if rejected else "invalid_event"
     return BatchAnswer(
         code=code,
-        message=f"none of the {rejected} events is acceptable" if rejected else "the body holds no events",
-        detail="Nothing was stored; errors has the reason for each event."
+        message=f"none of the {rejected} events is valid" if rejected else "the body has no events",
+        detail="Nothing was stored. See errors for the reason of each event."
         if rejected
         else "Send at least one.",
         request_id=request_id.current(),

@@ -83,13 +83,13 @@ def receiver_of(signal: Signal, environ: Mapping[str, str] = os.environ) -> Rece
         endpoint = f"{base.rstrip('/')}/v1/{signal}{mark}{query}"
     if exporter != "otlp":
         raise ConfigError(
-            f'otlp: OTEL_{signal.upper()}_EXPORTER is "{exporter}", but there is only "otlp" (and "none")'
+            f'otlp: OTEL_{signal.upper()}_EXPORTER is "{exporter}"; only "otlp" and "none" are supported'
         )
     variable, protocol = setting("PROTOCOL")
     if protocol not in ("", PROTOCOL):
         raise ConfigError(
-            f'otlp: {variable} is "{protocol}", but only {PROTOCOL} is spoken, which receivers take at port '
-            f"4318; set it to {PROTOCOL}, or remove it, and let the endpoint name that port"
+            f'otlp: {variable} is "{protocol}", but only {PROTOCOL} is supported (usually on port '
+            f"4318); set it to {PROTOCOL}, or remove it, and use that port in the endpoint"
         )
     _check_headers(*setting("HEADERS"))
     variable, compression = setting("COMPRESSION")

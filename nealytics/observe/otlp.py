@@ -190,7 +190,7 @@ class _SpanExporter(SpanExporter):
                     self._left += len(spans)
                     delivered = result is SpanExportResult.SUCCESS
                     lost = self._count_lost(0 if delivered else len(spans))
-                    self._delivery.report(delivered, f"{lost} spans are lost")
+                    self._delivery.report(delivered, f"{lost} spans were dropped")
         return result
 
     def shutdown(self) -> None:

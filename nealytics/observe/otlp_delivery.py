@@ -53,7 +53,10 @@ class Delivery:
         if delivered:
             if self._is_reported:
                 log.warning(
-                    "otlp: %s reach %s again, after %d failures", self._signal, self._endpoint, self._failures
+                    "otlp: sending %s to %s works again, after %d failures",
+                    self._signal,
+                    self._endpoint,
+                    self._failures,
                 )
                 self._failures, self._is_reported = 0, False
             return
@@ -62,14 +65,14 @@ class Delivery:
         if now >= self._next_report_at:
             self._next_report_at = now + REPORT_EVERY_S
             self._is_reported = True
-            grpc = "; 4317 is the port of gRPC, try 4318" if ":4317/" in self._endpoint else ""
+            grpc = "; 4317 is the gRPC port, try 4318" if ":4317/" in self._endpoint else ""
             log.warning(
-                "otlp: %s do not reach %s, %s: %s%s",
+                "otlp: cannot send %s to %s: %s%s; %s",
                 self._signal,
                 self._endpoint,
-                consequence,
                 self.session.outcome,
                 grpc,
+                consequence,
             )
 
 
@@ -90,7 +93,7 @@ class _Session(requests.Session):
             raise kind(self.outcome) from None
         # Not the receiver's own reason, which may be any text.
         reason = http.client.responses.get(response.status_code, "")
-        self.outcome = f"it answers {response.status_code} {reason}"
+        self.outcome = f"it answered {response.status_code} {reason}"
         if response.is_redirect:
             # The SDK would report a success.
             raise requests.TooManyRedirects(self.outcome)

@@ -73,7 +73,7 @@ class MetricsExport:
             result = self._exporter.export(data)
         except Exception:
             # Any error: the next export may succeed.
-            log.exception("otlp: metrics could not be sent")
+            log.exception("otlp: cannot send metrics")
         else:
             self._delivery.report(result is MetricExportResult.SUCCESS, "the next export sends them again")
 

@@ -105,7 +105,7 @@ def verify(files: Files, directory: Path) -> Iterator[Finding]:
         yield Finding(True, problem)
     ids = {str(found.header.log_id) for found in segments} | ({str(stored.log_id)} if stored else set())
     if len(ids) > 1:
-        yield Finding(True, f"wal: {directory}: files of different logs: {', '.join(sorted(ids))}")
+        yield Finding(True, f"wal: {directory}: has files of different logs: {', '.join(sorted(ids))}")
     next_lsn = 1
     last_crc: int | None = None
     for found, following in zip(segments, [*segments[1:], None], strict=True):
@@ -138,8 +138,8 @@ def verify(files: Files, directory: Path) -> Iterator[Finding]:
         elif scan.torn:
             yield Finding(
                 False,
-                f"wal: {found.path}: {recovery.describe_torn(scan)}. A start cuts them off and keeps a copy; "
-                "if a server is running, it may be writing them now",
+                f"wal: {found.path}: {recovery.describe_torn(scan)}. A start removes them and keeps a copy "
+                "of the file; if a server is running, it may be writing them now",
             )
     if stored is not None:
         try:
@@ -170,7 +170,7 @@ def _load_all(files: Files, directory: Path, problems: list[str]) -> list[Segmen
         if found is not None:
             segments.append(found)
         elif name != names[-1]:
-            problems.append(f"wal: {directory / name}: byte 0: the segment's header is cut off")
+            problems.append(f"wal: {directory / name}: byte 0: the segment's header is truncated")
     return segments
 
 

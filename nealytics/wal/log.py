@@ -144,7 +144,7 @@ class Log(LogState):
         metrics.torn_tails.add(started.recovered.torn_tails)
         log.oldest_waiting_ms = await log._find_oldest()
         logger.info(
-            "wal: %s: log %s, %d segments, rows up to %d, %d of them waiting",
+            "wal: %s: log %s, %d segments, rows up to %d, %d of them queued",
             directory, log.log_id, len(log._segments), log.durable_lsn, log.waiting,
         )  # fmt: skip
         return log
@@ -280,7 +280,7 @@ def _store_with_reserve(files: Files, directory: Path, stored: Stored) -> None:
     except LogFull:
         if not reserve.release(files, directory):
             raise
-        logger.warning("wal: %s: the disk is full; the reserve is used for the cursor", directory)
+        logger.warning("wal: %s: the disk is full; using the reserve for the cursor", directory)
         cursor.store(files, directory, stored)
     else:
         reserve.restore(files, directory)
@@ -291,4 +291,4 @@ def _unlink(files: Files, segments: Sequence[Segment]) -> None:
         try:
             files.unlink(segment.path)
         except OSError as error:
-            logger.warning("wal: %s is committed but could not be deleted: %s", segment.path, error)
+            logger.warning("wal: cannot delete the committed segment %s: %s", segment.path, error)

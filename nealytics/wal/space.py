@@ -116,8 +116,8 @@ class Space:
         used = state.bytes_used - reclaimable
         if used + needed > self._bytes_max:
             return (
-                f"wal: {state.directory} holds {used} of at most {self._bytes_max} bytes and {state.waiting} "
-                "rows wait for ClickHouse; see why they wait, or raise wal.bytes_max"
+                f"wal: {state.directory} has {used} of at most {self._bytes_max} bytes, and {state.waiting} "
+                "rows are queued for ClickHouse; check ClickHouse, or raise wal.bytes_max"
             )
         now = self._clock()
         if now - self._measured_at >= MEASURE_EVERY_S:

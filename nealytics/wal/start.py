@@ -62,14 +62,14 @@ def _prepare(files: Files, directory: Path, config: WalConfig) -> None:
         files.restrict(directory)
     except OSError as error:
         raise LogError(
-            f"wal: the directory {directory} cannot be used: {error}; set wal.directory"
+            f"wal: cannot use the directory {directory}: {error}; fix it, or set wal.directory"
         ) from error
     filesystem = files.filesystem(directory)
     if filesystem in FILESYSTEMS_REFUSED and not config.allow_any_filesystem:
         raise LogError(
-            f"wal: {directory} is on {filesystem}, which may lose what it has acknowledged; set "
-            "wal.directory to a local disk (in a container: a volume), or wal.allow_any_filesystem = true if "
-            "losing events is fine"
+            f"wal: {directory} is on {filesystem}, which can lose synced data; set wal.directory to "
+            "a local disk (in a container: a volume), or wal.allow_any_filesystem = true if losing events is "
+            "acceptable"
         )
 
 
@@ -103,7 +103,7 @@ def _try_lock(files: Files, path: Path) -> File | None:
     try:
         return files.try_lock(path)
     except OSError as error:
-        raise LogError(f"wal: {path} cannot be locked: {error}; let this user write there") from error
+        raise LogError(f"wal: cannot lock {path}: {error}; give this user write permission") from error
 
 
 def _holder(files: Files, path: Path) -> str:
@@ -126,7 +126,7 @@ def _recover(
     except LogFull:
         # A start must work on a full disk: only a running node sends the log to ClickHouse, and that makes
         # room.
-        logger.warning("wal: %s: the disk is full; committed segments and the reserve are deleted", directory)
+        logger.warning("wal: %s: the disk is full; deleting committed segments and the reserve", directory)
         recovery.release_committed(files, directory)
         reserve.release(files, directory)
         return _recover_once(files, directory, segment_bytes_max, clock_ms)

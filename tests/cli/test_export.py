@@ -465,7 +465,7 @@ async def test_a_clickhouse_that_is_away_is_told_at_once(tmp_path: Path):
     ("arguments", "told"),
     [
         (["--tenant", "acme"], "--tenant needs --project"),
-        (["--from", "yesterday"], "--from is 'yesterday' and not an ISO 8601 date or time"),
+        (["--from", "yesterday"], "--from is 'yesterday', which is not an ISO 8601 date or time"),
         (["--from", "2026-02-01", "--to", "2026-01-31"], "--from is later than --to; swap the two"),
         (["/no/such/directory/x"], "cannot write /no/such/directory/x: No such file or directory"),
     ],

@@ -240,7 +240,7 @@ def test_an_export_that_was_cut_is_told_where_its_end_record_is_required(server:
     assert run(server, file).exit_code == 0
     result = run(server, file, "--require-end")
     assert result.exit_code == 1
-    assert "no end record" in result.output
+    assert "does not end with an end record" in result.output
     file.write_bytes(b"".join(LINES) + end_record(7))
     result = run(server, file, "--require-end")
     assert result.exit_code == 0, result.output
@@ -320,7 +320,7 @@ def test_a_foreign_server_s_202_is_not_taken_for_an_acknowledgement(server: Batc
     server.mood = lambda number, events: web.Response(status=202, text="thanks")
     result = run(server, visits(tmp_path / "v.csv", 10), *CSV_OPTIONS)
     assert result.exit_code == 1
-    assert "did not answer as Nealytics does" in result.output
+    assert "does not answer like a Nealytics node" in result.output
 
 
 def test_a_second_run_has_nothing_to_do_and_a_grown_file_goes_on(server: BatchServer, tmp_path: Path):
@@ -569,7 +569,7 @@ def test_a_mapped_name_that_no_row_has_is_an_error_before_anything_is_sent(
     assert server.requests == 0
     result = run(server, file, *CSV_OPTIONS, "--map", "userId=context.uid", "--sparse")
     assert result.exit_code == 0, result.output
-    assert "no row has context.uid, which is mapped" in result.output
+    assert "no row has context.uid, which --map names" in result.output
 
 
 def test_names_that_nothing_is_mapped_to_are_told_once(server: BatchServer, tmp_path: Path):

@@ -49,7 +49,7 @@ async def test_a_log_that_cannot_be_adopted_shows_in_ready(tmp_path: Path):
             def told() -> bool:
                 status, body = node.request("GET", "/ready")
                 problem = json.loads(body)["committer"].get("problem", "")
-                return status == 503 and "log 7 has no worker and is not changed" in problem
+                return status == 503 and "log 7 has no worker and was left unchanged" in problem
 
             await asyncio.to_thread(node.wait_until, told, "/ready says it")
             await asyncio.to_thread(node.wait_until, lambda: len(fake.rows) == 1, "the event is stored")

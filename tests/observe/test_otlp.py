@@ -325,8 +325,10 @@ def test_what_a_receiver_refuses_is_lost_counted_and_told_once(
         send(tracing)
         assert metrics.value(LOST) == 5
         [line] = caplog.records
-        assert line.getMessage().startswith(f"otlp: traces do not reach {receiver.url}/v1/traces, ")
-        assert line.getMessage().split(", ", 1)[1].startswith(f"3 spans are lost: it answers {status} ")
+        assert line.getMessage().startswith(
+            f"otlp: cannot send traces to {receiver.url}/v1/traces: it answered {status} "
+        )
+        assert line.getMessage().endswith("; 3 spans were dropped")
         receiver.answers = 200
         finish_spans(tracing, 4)
         send(tracing)
@@ -368,7 +370,7 @@ def test_a_queue_that_is_full_takes_no_more_and_logs_nothing_for_each(
     [
         ("http://me:secret-word@127.0.0.1:{port}/v1/traces?key=secret-word", "Connection refused"),
         ("http://me:secret-word@{long}:{port}/v1/traces", "LocationParseError"),
-        ("http://me:secret-word@%zz:{port}/v1/traces", "otlp: traces do not reach"),
+        ("http://me:secret-word@%zz:{port}/v1/traces", "otlp: cannot send traces to"),
     ],
 )
 def test_no_log_line_has_a_password_or_a_key_of_the_endpoint(
@@ -579,7 +581,7 @@ def test_the_port_of_grpc_is_recognised_in_a_failure(
     until(lambda: metrics.value(LOST) == 1)
     until(lambda: caplog.messages)
     tracing.stop(0.2)
-    assert "4317 is the port of gRPC, try 4318" in caplog.messages[0]
+    assert "4317 is the gRPC port, try 4318" in caplog.messages[0]
     assert "Connection refused" in caplog.messages[0]
 
 

@@ -36,7 +36,7 @@ def test_bytes_max_is_the_last_byte_that_fits():
     assert space.next_step(2_000) == Write()
     refused = space.next_step(2_001)
     assert isinstance(refused, Refuse)
-    assert "holds 1000 of at most 3000 bytes and 10 rows wait for ClickHouse" in refused.reason
+    assert "has 1000 of at most 3000 bytes, and 10 rows are queued for ClickHouse" in refused.reason
 
 
 def test_committed_segments_go_before_anything_is_refused():
