@@ -47,7 +47,7 @@ async def apply(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]
             if error.code not in RACE_CODES or attempt == _ATTEMPTS_MAX - 1:
                 raise
             log.info(
-                "schema: another worker or node changes the table (%s); checking again",
+                "schema: another worker or node is changing the table (%s); checking again",
                 error.name or error.code,
             )
             await asyncio.sleep(_RETRY_DELAY_S * (attempt + random.random()))
@@ -87,7 +87,7 @@ async def _apply_once(client: ClickHouseClient, config: ClickHouseConfig, done: 
         table = await read_table(client, config.database)
         if table is None:
             raise NealyticsError(
-                f"schema: {table_name(config.database)} was created and cannot be seen; "
+                f"schema: {table_name(config.database)} was created but is not visible; "
                 "grant clickhouse.user SHOW on it"
             )
     steps, remarks = plan(table, config.database, config.retention_days)
@@ -118,8 +118,8 @@ async def what_shortening_deletes(client: ClickHouseClient, config: ClickHouseCo
         name = table_name(config.database, LOCAL_TABLE if config.cluster else TABLE)
         _, sql = retention_step(name, None, configured(config.retention_days))
         raise NealyticsError(
-            f"schema: the TTL of {name} is {by_hand}, written by hand, and is changed by hand only; to leave "
-            f"it to clickhouse.retention_days: {sql}"
+            f"schema: the TTL of {name} ({by_hand}) was written by hand, so it must be changed by hand; to "
+            f"let clickhouse.retention_days set it, run: {sql}"
         )
     decision = decide(found, config.retention_days, shorten=True)
     if not decision.deletes or decision.days is None:

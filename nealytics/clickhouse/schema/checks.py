@@ -35,7 +35,7 @@ def check_version(version: str) -> None:
         raise ConfigError(
             f"clickhouse: the server has version {version}, and {'.'.join(map(str, VERSION_MIN))} or newer "
             "is needed: an older one may confirm an insert that it did not store. Upgrade ClickHouse; events "
-            "wait in the log until then"
+            "stay in the log until then"
         )
 
 
@@ -58,23 +58,23 @@ def check_single(table: Table, config: ClickHouseConfig) -> None:
 def check_distributed(table: Table, name: str) -> None:
     if table.engine != "Distributed":
         raise ConfigError(
-            f"schema: {name} is {table.engine}, and with clickhouse.cluster it must be the Distributed table "
-            "over the shards; RENAME it, run `nealytics schema apply`, and INSERT INTO it SELECT from the "
-            "old one, or set clickhouse.database to another name (docs/scaling.md)"
+            f"schema: {name} is {table.engine}, but with clickhouse.cluster it must be a Distributed table "
+            "over the shards; RENAME it, run `nealytics schema apply`, and INSERT INTO the new table SELECT "
+            "from the old one, or set clickhouse.database to another name (docs/scaling.md)"
         )
     described = table.engine_full.replace(" ", "")
     if f"'{LOCAL_TABLE}'" not in described or SHARDING_KEY.replace(" ", "") not in described:
         raise ConfigError(
-            f"schema: {name} is {table.engine_full}, and must be over {LOCAL_TABLE} by {SHARDING_KEY}: "
-            "copies of an event in two shards would be counted twice; DROP TABLE it (it holds no events) and "
-            "run `nealytics schema apply`; move the events that lie in the wrong shard"
+            f"schema: {name} is {table.engine_full}, but it must distribute {LOCAL_TABLE} by {SHARDING_KEY}: "
+            "copies of an event in two shards would be counted twice; DROP TABLE it (it stores no events), "
+            "run `nealytics schema apply`, and move the events that are in the wrong shard"
         )
 
 
 def check_replicated(table: Table, place: str) -> None:
     if not table.replicated:
         raise ConfigError(
-            f"schema: {place} is {table.engine} and not replicated; create it from "
+            f"schema: {place} is {table.engine}, which is not replicated; create a replicated table from "
             "clickhouse-init-cluster.sql and INSERT INTO it SELECT from this one"
         )
 
@@ -133,8 +133,8 @@ def check_columns(table: Table, name: str) -> None:
     unfinished = unfinished_columns(table.defaults)
     if unfinished:
         raise NealyticsError(
-            f"schema: {name} is being migrated: {', '.join(unfinished)} is not written for old events yet; "
-            "wait, or run `nealytics schema apply` again if that was interrupted"
+            f"schema: {name} is being migrated: {', '.join(unfinished)} is not yet written for old events; "
+            "wait, or run `nealytics schema apply` again if it was interrupted"
         )
 
 
@@ -199,8 +199,8 @@ def _check_retention(table: Table, name: str, retention_days: int) -> None:
     if not kept.by_hand and kept.days is not None and kept.days < wanted:
         raise NealyticsError(
             f"schema: {name} deletes events after {for_days(kept.days)}, but clickhouse.retention_days keeps "
-            f"them {for_days(wanted)}, so accepted events would be deleted; run `nealytics schema apply`, "
-            f"or set clickhouse.retention_days = {kept.days:g}"
+            f"them {for_days(wanted)}, so accepted events would be deleted too early; run `nealytics schema "
+            f"apply`, or set clickhouse.retention_days = {kept.days:g}"
         )
 
 

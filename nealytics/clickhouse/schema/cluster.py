@@ -94,8 +94,8 @@ async def apply_to_cluster(client: ClickHouseClient, config: ClickHouseConfig, d
     local = await read_written_table(client, config, LOCAL_TABLE)
     if distributed is None or local is None:
         raise NealyticsError(
-            f"schema: the tables were created on cluster {config.cluster} and cannot be seen where this node "
-            "asks; name only members of the cluster in clickhouse.url, and grant clickhouse.user SHOW"
+            f"schema: the tables were created on cluster {config.cluster} but are not visible to this node; "
+            "list only members of the cluster in clickhouse.url, and grant clickhouse.user SHOW"
         )
     steps, remarks = plan_cluster(
         local,

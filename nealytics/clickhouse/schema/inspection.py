@@ -47,7 +47,7 @@ async def check_addresses(client: ClickHouseClient) -> None:
                 raise
             # An address that is down is no warning: a node may start together with its ClickHouse.
             level = logging.WARNING if error.code else logging.INFO
-            log.log(level, "schema: an address of clickhouse.url is not used for now: %s", error)
+            log.log(level, "schema: not using an address of clickhouse.url until it answers: %s", error)
 
 
 async def read_version(client: ClickHouseClient) -> str:

@@ -26,8 +26,8 @@ async def probe(client: ClickHouseClient, config: ClickHouseConfig) -> Probed:
     unknown = await client.learn_settings()
     if config.cluster and "distributed_foreground_insert" in unknown:
         raise ConfigError(
-            f"clickhouse: version {version} does not know distributed_foreground_insert, so it would "
-            f"confirm what no shard has; a cluster needs {'.'.join(map(str, VERSION_MIN))} or newer"
+            f"clickhouse: version {version} does not know distributed_foreground_insert, so it could "
+            f"confirm an insert that no shard has; a cluster needs {'.'.join(map(str, VERSION_MIN))} or newer"
         )
     name = table_name(config.database)
     table = await read_table(client, config.database)
