@@ -1,27 +1,25 @@
-"""One event: how it is read from JSON, when it is refused, and where its identity is frozen.
+"""One event: how it is read from JSON, when it is refused, and where its identity is fixed.
 
-A body is decoded into `Sent` (the wire, nothing more) and frozen into `Event`, which is what gets stored.
-The identity `(projectId, tenantId, eventType, timestamp, eventId)` is decided by `freeze` and never changes
-afterwards: it is the sorting key in ClickHouse, so a repeated request is counted once if the identity is the
-same.
+A body is decoded into `Sent`, the wire format, and frozen into `Event`, which is stored. `freeze` decides the
+identity `(projectId, tenantId, eventType, timestamp, eventId)`, and it never changes afterwards: it is the
+sorting key in ClickHouse, so a repeated request counts once if its identity is the same.
 
-    eventId     the client's UUID, or a UUIDv7 made here. With a browser's key, which is public, a hash of
-                the key and the client's UUID (`id_of_key`); the time in a UUIDv7 is read before that
+    eventId     the client's UUID, or a UUIDv7 generated here. With a browser's key, which is public, a hash
+                of the key and the client's UUID (`id_of_key`); the time in a UUIDv7 is read before that
     timestamp   the client's: ISO 8601 (`timestamps`) or, as a number, epoch milliseconds. No zone means UTC;
                 finer than milliseconds is cut off (downwards). Without a timestamp: the time inside a
                 UUIDv7 `eventId`, else the time this engine received it
     metadata    `metadataJson` as it is, any text; or, when that is absent, the `metadata` object, stored
                 byte for byte as it was written. With neither: `{}`
 
-Nothing is clamped or corrected, because that would change the identity: what does not fit is refused, with
-the field and the value. Of a key given twice the last one counts. Unknown fields are ignored.
+Nothing is clamped or corrected, because that would change the identity: an invalid value is refused, with the
+field and the value. Of a repeated key the last value counts. Unknown fields are ignored.
 
-Callers must check that the bytes are UTF-8 (`is_utf8`) before they decode: msgspec looks into the strings it
-returns, not into raw metadata or fields it skips.
+Callers must check that the bytes are UTF-8 (`is_utf8`) before they decode: msgspec checks the strings that it
+returns, but neither raw metadata nor the fields that it skips.
 """
 
 import re
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from math import floor, inf
 from random import Random
@@ -31,11 +29,8 @@ import msgspec
 
 from nealytics.config import IngestConfig
 from nealytics.errors import NealyticsError
-from nealytics.timestamps import epoch_ms
+from nealytics.timestamps import DAY_MS, epoch_ms, iso_utc
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-_DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
 _ABSENT = msgspec.Raw()
 _NULL = b"null"
@@ -58,12 +53,12 @@ class Sent(msgspec.Struct, rename="camel", gc=False):
     metadata_json: str | None = None
     metadata: msgspec.Raw = _ABSENT
     event_id: UUID | None = None
-    timestamp: msgspec.Raw = _ABSENT  # a `Timestamp`; decoded once, and only the last that the event has
+    timestamp: msgspec.Raw = _ABSENT  # a `Timestamp`; only the last one of an event is decoded
 
 
 class _Undecoded(msgspec.Struct, rename="camel", gc=False):
-    """The fields of `Sent` as they were written, the last of each. Skipping a value is always fast, decoding
-    one need not be, and a body may name a field many times."""
+    """The fields of `Sent`, undecoded, the last of each. A body may contain a field many times, and skipping
+    a value is always fast, while decoding one may be slow."""
 
     project_id: msgspec.Raw = _ABSENT
     tenant_id: msgspec.Raw = _ABSENT
@@ -78,7 +73,7 @@ class _Undecoded(msgspec.Struct, rename="camel", gc=False):
 
 
 class Event(msgspec.Struct, gc=False):
-    """An event that is accepted. Everything in it is final."""
+    """An accepted event. All its values are final."""
 
     event_id: int  # the UUID's 128 bits
     project_id: str
@@ -92,33 +87,34 @@ class Event(msgspec.Struct, gc=False):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What an event may measure. `oldest` and `newest` timestamps are relative to the moment of receipt."""
+    """The limits of an event. Those of its timestamp are relative to the time of receipt."""
 
     identifier_chars_max: int
     item_id_chars_max: int
-    age_ms_max: int  # 0 = any age; 1970 is the oldest all the same
+    age_ms_max: int  # 0 = any age since 1970
     future_ms_max: int
     metadata_bytes_max: int = 0  # 0 = any size
 
     @classmethod
     def of(cls, config: IngestConfig, retention_days: float) -> "Limits":
-        """`retention_days` of 0 or infinity is any age."""
+        """`retention_days` of 0 or infinity allows any age."""
         bounded = 0 < retention_days < inf
         return cls(
             identifier_chars_max=config.identifier_chars_max,
             item_id_chars_max=config.item_id_chars_max,
-            age_ms_max=int(retention_days * _DAY_MS) if bounded else 0,
+            age_ms_max=int(retention_days * DAY_MS) if bounded else 0,
             future_ms_max=config.future_hours_max * _HOUR_MS,
             metadata_bytes_max=config.metadata_bytes_max,
         )
 
     def oldest_ms(self, received_ms: int) -> int:
-        # ClickHouse's TTL counts seconds since 1970 and wraps below, which would delete the event silently.
+        # ClickHouse's TTL counts seconds since 1970; an older timestamp would wrap, and ClickHouse would
+        # delete the event silently.
         return max(0, received_ms - self.age_ms_max) if self.age_ms_max else 0
 
 
 class InvalidEvent(NealyticsError):
-    """An event, or a whole body, that cannot be taken. `reason` is one of `metrics.REFUSED_REASONS`."""
+    """An event or a body that is refused. `reason` is one of `metrics.REFUSED_REASONS`."""
 
     def __init__(self, reason: str, message: str, field: str | None = None, *, detail: str = "") -> None:
         super().__init__(message)
@@ -128,8 +124,8 @@ class InvalidEvent(NealyticsError):
         self.detail = detail  # what to do about it
 
 
-# Ids have to be unique, not secret: seeded by the kernel once per process, which is 20 times cheaper than
-# asking it every time.
+# Ids must be unique, not secret. The kernel seeds this once per process, which is 20 times cheaper than a
+# system call for each id.
 _random_bits = Random().getrandbits
 
 _one = msgspec.json.Decoder(Sent)
@@ -142,7 +138,7 @@ _fields = msgspec.json.Decoder(_Undecoded)
 _ATTRIBUTES = {field.encode_name: field.name for field in msgspec.structs.fields(_Undecoded)}
 _NAMES_IN_JSON = tuple((attribute, name.encode()) for name, attribute in _ATTRIBUTES.items())
 
-# What decoding can raise: bad JSON or a wrong type; a string that is not UTF-8; nesting beyond the stack.
+# Raised by decoding: bad JSON or a wrong type; a string that is not UTF-8; nesting that is too deep.
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -157,7 +153,7 @@ def is_utf8(body: bytes) -> bool:
 
 
 def is_text(value: str) -> bool:
-    """Whether it can be stored. What was not UTF-8 in a URL arrives as half a surrogate pair, and cannot."""
+    """Whether it can be stored. Bytes of a URL that are not UTF-8 arrive as lone surrogates, which cannot."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -166,7 +162,7 @@ def is_text(value: str) -> bool:
 
 
 def is_json(body: bytes) -> bool:
-    """Whether `body` is one JSON value, whatever it means."""
+    """Whether `body` is one JSON value of any type."""
     try:
         _anything.decode(body)
     except _UNREADABLE:
@@ -175,8 +171,8 @@ def is_json(body: bytes) -> bool:
 
 
 def decode_event(body: bytes, *, explain: bool = True) -> Sent:
-    """The one event in `body`. Raises `InvalidEvent`: which field is wrong, or that this is not JSON; without
-    `explain`, only the reason."""
+    """The one event in `body`. Raises `InvalidEvent` with the wrong field, or because this is not JSON;
+    without `explain`, only with the reason."""
     try:
         return _one.decode(body)
     except _UNREADABLE as error:
@@ -184,10 +180,10 @@ def decode_event(body: bytes, *, explain: bool = True) -> Sent:
 
 
 def last_fields(body: bytes) -> bytes:
-    """The event in `body` with each field once, and without those that are ignored.
+    """The event in `body` with each field once, and without unknown fields.
 
-    For long bodies: what is left is decoded in less time than it took to find. Raises `InvalidEvent` if
-    `body` is not a JSON object.
+    For long bodies: decoding the result takes less time than finding it. Raises `InvalidEvent` if `body` is
+    not a JSON object.
     """
     try:
         fields = _fields.decode(body)
@@ -200,7 +196,7 @@ def last_fields(body: bytes) -> bytes:
 def decode_events(body: bytes) -> list[Sent]:
     """All events of a JSON array, in one pass.
 
-    Raises `InvalidEvent` if anything is wrong anywhere; `split_array` then tells the good from the bad.
+    Raises `InvalidEvent` if any event is wrong; `split_array` then separates the good from the bad.
     """
     try:
         return _many.decode(body)
@@ -209,8 +205,8 @@ def decode_events(body: bytes) -> list[Sent]:
 
 
 def split_array(body: bytes, *, offset: int = 0) -> list[msgspec.Raw]:
-    """The elements of a JSON array, undecoded. Raises `InvalidEvent` if `body` is no well-formed array;
-    `offset` is where it begins in what the client sent."""
+    """The elements of a JSON array, undecoded. Raises `InvalidEvent` if `body` is not a well-formed array;
+    `offset` is the position of `body` within the client's body."""
     try:
         return _pieces.decode(body)
     except _UNREADABLE as error:
@@ -218,8 +214,8 @@ def split_array(body: bytes, *, offset: int = 0) -> list[msgspec.Raw]:
 
 
 def freeze(sent: Sent, received_ms: int, limits: Limits, *, explain: bool = True) -> Event:
-    """The event to store. Raises `InvalidEvent` with field and value if a limit is broken; without `explain`,
-    perhaps only the reason."""
+    """The event to store. Raises `InvalidEvent` with field and value if a limit is exceeded; without
+    `explain`, possibly only with the reason."""
     project_id = sent.project_id
     tenant_id = sent.tenant_id
     session_id = sent.session_id
@@ -274,34 +270,33 @@ def freeze(sent: Sent, received_ms: int, limits: Limits, *, explain: bool = True
 
 
 def new_event_id(now_ms: int) -> int:
-    """A UUIDv7: 48 bits of time, 74 random ones."""
+    """A UUIDv7: 48 bits of time and 74 random bits."""
     return now_ms << 80 | 7 << 76 | _random_bits(12) << 64 | 0b10 << 62 | _random_bits(62)
 
 
 def id_of_key(key_digest: bytes, sent_id: UUID) -> int:
-    """The id under which an event is stored that a public key sent as `sent_id`: a UUIDv8.
+    """The stored id of an event that a public key sent as `sent_id`: a UUIDv8.
 
-    The same for the same key and id, so a retry is still the same event. Nobody can tell the sent id from the
-    stored one, nor find an id that comes to that of an event which another key sent or whose id was made
-    here: that would be a preimage of 122 bits of SHA-256. So a client that knows the key, and even reads
-    what is stored, can address only events whose sent id it knows.
+    The same key and id give the same result, so a retry is the same event. Nobody can compute the sent id
+    from the stored one, or an id that is stored under the id of another key's event: that would be a preimage
+    of 122 bits of SHA-256. So a client that knows the key, and can even read stored events, can only replace
+    events whose sent id it knows.
     """
     digest = sha256(_ID_DOMAIN + key_digest + sent_id.bytes).digest()
     number = int.from_bytes(digest[:16], "big")
     return number & ~(0xF << 76) & ~(0b11 << 62) | 8 << 76 | 0b10 << 62
 
 
-def iso_utc(timestamp_ms: int) -> str:
-    """`timestamp_ms` for people; a number outside of the calendar stays a number."""
+def _time(timestamp_ms: int) -> str:
+    """For messages; a number outside of the calendar stays a number."""
     try:
-        moment = _EPOCH + timestamp_ms * _MILLISECOND
+        return iso_utc(timestamp_ms)
     except OverflowError:
         return f"{shorten(str(timestamp_ms))} ms"
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def shorten(text: str) -> str:
-    """`text`, cut to what fits into a message."""
+    """`text`, cut to the length that a message may have."""
     return text if len(text) <= _SHOWN_CHARS_MAX else text[:_SHOWN_CHARS_MAX] + "…"
 
 
@@ -314,8 +309,8 @@ def has_timestamp(sent: Sent) -> bool:
 
 
 def _decode_timestamp(raw: msgspec.Raw, *, explain: bool) -> Timestamp:
-    # A number of many digits takes 9 µs, and an event may name the field as often as its size allows: so this
-    # is left to the last one. It adds 0.05 µs to an event.
+    # A number of many digits takes 9 µs, and an event may repeat the field as often as its size allows, so
+    # only the last one is decoded. That adds 0.05 µs to an event.
     if raw is _ABSENT:
         return None
     try:
@@ -375,13 +370,13 @@ def _metadata_too_large(sent: Sent, size: int, limits: Limits) -> InvalidEvent:
 
 
 def _window_problem(sent: Sent, timestamp_ms: int, received_ms: int, limits: Limits) -> InvalidEvent:
-    oldest = iso_utc(limits.oldest_ms(received_ms))
-    newest = iso_utc(received_ms + limits.future_ms_max)
+    oldest = _time(limits.oldest_ms(received_ms))
+    newest = _time(received_ms + limits.future_ms_max)
     field = "timestamp"
-    what = f"timestamp is {iso_utc(timestamp_ms)}"
+    what = f"timestamp is {_time(timestamp_ms)}"
     if sent.event_id is not None and not has_timestamp(sent):
         field = "eventId"
-        what = f"there is no timestamp, and the time in the UUIDv7 eventId is {iso_utc(timestamp_ms)}"
+        what = f"there is no timestamp, and the time in the UUIDv7 eventId is {_time(timestamp_ms)}"
     return InvalidEvent(
         "outside_time_window",
         f"{what}; timestamps from {oldest} to {newest} are accepted",
@@ -403,7 +398,7 @@ def _reason_of(error: Exception) -> str:
 
 
 def _explained(error: Exception, body: bytes, offset: int = 0) -> InvalidEvent:
-    """The error of a failed decode in our words. Only a refused event pays for this second look."""
+    """The error of a failed decode in our words. Only a refused event is decoded a second time for it."""
     if isinstance(error, RecursionError):
         return InvalidEvent("invalid_json", "the JSON is nested too deeply", detail="Flatten the metadata.")
     if not isinstance(error, msgspec.ValidationError):
@@ -427,7 +422,7 @@ def _explained(error: Exception, body: bytes, offset: int = 0) -> InvalidEvent:
     try:
         value = _shown(bytes(getattr(_fields.decode(body), _ATTRIBUTES[field])))
     except (*_UNREADABLE, KeyError):
-        pass  # decode_events has no single event to look into; nobody shows that message
+        pass  # `decode_events` has no single event to read, and its message is never shown
     wanted = "a UUID" if field == "eventId" else "a string"
     return InvalidEvent(
         "invalid_event",

@@ -1,4 +1,5 @@
-"""The timestamp formats that are accepted: in events, in query parameters and on the command line.
+"""Timestamps as text: the formats accepted in events, query parameters and on the command line, and the one
+written.
 
 All of RFC 3339, and of ISO 8601 what `PATTERN` says beyond that:
 
@@ -9,16 +10,16 @@ All of RFC 3339, and of ISO 8601 what `PATTERN` says beyond that:
     fraction    of seconds, any number of digits, after a point or a comma
     zone        Z, z, +02:00, +0200 or +02, also with seconds (+00:53:28); or none
 
-Second 60 is accepted where a leap second can be, at 23:59:60 UTC. It is the last millisecond of that minute,
-so the event stays on its day and in its order. Not accepted are a week without its day, a fraction of an hour
-or a minute, and anything before or after the timestamp.
+Second 60 is accepted where a leap second can be, at 23:59:60 UTC. It becomes the last millisecond of that
+minute, so the event keeps its day and its order. Not accepted: a week without a day, a fraction of an hour or
+a minute, and text before or after the timestamp.
 
-What a timestamp without a zone means, and to which side a fraction finer than a millisecond is rounded, is
-for the caller to say.
+The caller decides what a timestamp without a zone means, and how a fraction finer than a millisecond is
+rounded.
 """
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 DAY_MS = 86_400_000
@@ -26,7 +27,7 @@ _MINUTE_MS = 60_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_LOCAL = datetime(1970, 1, 1)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-# The Gregorian calendar repeats after 400 years. RFC 3339 has a year 0, `datetime.date` has not.
+# The Gregorian calendar repeats after 400 years. RFC 3339 has a year 0; `datetime.date` does not.
 _CYCLE_YEARS, _CYCLE_DAYS = 400, 146_097
 
 _MONTH, _DAY = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
@@ -38,21 +39,21 @@ _MIDNIGHT = "24(?::00(?::00(?:[.,]0+)?)?|00(?:00(?:[.,]0+)?)?)?"
 _TIME = f"(?:{_HOUR}(?::{_SIXTY}(?::{_SECOND})?|{_SIXTY}(?:{_SECOND})?)?|{_MIDNIGHT})"
 _ZONE = f"(?:[Zz]|[+-]{_HOUR}(?::{_SIXTY}(?::{_SIXTY})?|{_SIXTY}(?:{_SIXTY})?)?)"
 
-# What is accepted matches. What matches and is not accepted names a day that its month, or a week that its
-# year, does not have, or a second 60 that is not the last of a day in UTC. Without anchors.
+# Every accepted timestamp matches. A match is refused if the month has no such day, the year no such week, or
+# if second 60 does not end a day in UTC. Without anchors.
 PATTERN = f"{_DATE}(?:[Tt ]{_TIME}{_ZONE}?)?"
 
 _PARTS = re.compile(f"(?P<date>{_DATE})(?:[Tt ](?P<time>{_TIME})(?P<zone>{_ZONE})?)?")
 
-# Most of what is sent. Here `datetime.fromisoformat` and `parse` agree; elsewhere it takes 10.5 h for 10 h
-# and half a second, and any character for a separator.
+# Most timestamps. For these, `datetime.fromisoformat` and `parse` agree; for others, `fromisoformat` reads
+# 10.5 hours as 10 hours and half a second, and accepts any character as the separator.
 _USUAL = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:[0-5]\d)?", re.ASCII
 ).fullmatch
 
 
 class Timestamp(NamedTuple):
-    """What a timestamp says. `local_ms` is the instant at which a clock in UTC shows the same."""
+    """The parts of a timestamp. `local_ms` is the time at which a clock in UTC shows the same."""
 
     local_ms: int
     finer: bool  # a part of a millisecond was cut off
@@ -86,7 +87,7 @@ def epoch_ms(text: str) -> int:
     Raises `ValueError`.
     """
     # 2026-06-15T10:30:00.123Z, as JavaScript writes it, or without the fraction: 0.5 µs; by the pattern 0.9,
-    # by `parse` 5. What has these marks and is no such timestamp, `fromisoformat` refuses too.
+    # by `parse` 5. `fromisoformat` refuses other text with these marks.
     length = len(text)
     if (
         ((length == 24 and text[19] == ".") or (length == 20 and text[16] == ":"))
@@ -102,6 +103,15 @@ def epoch_ms(text: str) -> int:
             return since.days * DAY_MS + since.seconds * 1000 + since.microseconds // 1000
     timestamp = parse(text)
     return timestamp.local_ms - (timestamp.offset_ms or 0)
+
+
+def iso_utc(ms: int) -> str:
+    """Milliseconds since 1970 as `2024-06-15T10:30:00.12Z`, without trailing zeros of the fraction.
+
+    The C# engine's serializer writes UTC times like this. Raises `OverflowError` outside of the calendar.
+    """
+    text = (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")
+    return text[:23].rstrip("0").rstrip(".") + "Z"
 
 
 def _day_of(text: str) -> int:

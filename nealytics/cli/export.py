@@ -37,8 +37,9 @@ from nealytics.errors import NealyticsError, Refused
 from nealytics.queries import export, export_end
 from nealytics.queries.export import Params, Slice
 from nealytics.queries.filters import Selection
-from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, Bound, instant_ms, iso_utc
+from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, Bound, instant_ms
 from nealytics.queries.scoped import Events, limit_settings, projects
+from nealytics.timestamps import iso_utc
 
 log = logging.getLogger("nealytics.export")
 

@@ -1,4 +1,5 @@
-"""What ClickHouse can answer instead of success, distinguished by its error code, never by its text.
+"""What ClickHouse can answer instead of success, distinguished by its error code; by its text only where one
+code has two causes.
 
     ClickHouseError                 it refused the request
     └── ClickHouseUnavailable       no answer, or an incomplete one; code 0

@@ -26,8 +26,8 @@ from nealytics.http.reads import Reads, while_connected
 from nealytics.http.streaming import Places, break_off, head_of, require_http_1_1
 from nealytics.queries import export, export_end
 from nealytics.queries.export import STREAM, Params
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.scoped import Events
+from nealytics.timestamps import iso_utc
 
 log = logging.getLogger("nealytics.http.export")
 

@@ -1,19 +1,16 @@
 """Times as files have them, in the server's form: which unit a number has, and by how much all are moved."""
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from nealytics.errors import NealyticsError
-from nealytics.timestamps import DAY_MS, epoch_ms
+from nealytics.timestamps import DAY_MS, epoch_ms, iso_utc
 
 Unit = Literal["s", "ms", "us", "ns"]
 
 # Seconds read as milliseconds are in this month: 1,000,000,000 to 2,678,399,999 seconds are 2001 to 2054.
 JANUARY_1970_MS = range(0, 31 * DAY_MS)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 # Without --time-unit. Fewer digits could be a date (20240615) or seconds; 12 are milliseconds from 1973 on.
 _EPOCH_MS_DIGITS_MIN = 12
 # More digits are no time in any unit, and Python refuses to read thousands of them.
@@ -78,11 +75,11 @@ def whole_days_to(newest_ms: int, goal_ms: int) -> int:
 
 
 def iso(moment_ms: int) -> str:
+    """The second, for messages."""
     try:
-        moment = _EPOCH + moment_ms * _MILLISECOND
+        return iso_utc(moment_ms // 1000 * 1000)
     except OverflowError:
         raise NealyticsError(f"import: {moment_ms} ms is outside of the calendar") from None
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _epoch_ms(number: "re.Match[str]", unit: Unit) -> int:

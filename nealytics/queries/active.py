@@ -7,7 +7,7 @@ import msgspec
 from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection, instant
-from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
+from nealytics.queries.instants import INSTANT_MS_MIN
 from nealytics.queries.invalid import invalid
 from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Limit, Parameter, by_of, limit_of
 from nealytics.queries.ranges import (
@@ -21,7 +21,7 @@ from nealytics.queries.ranges import (
     starts_at_most,
 )
 from nealytics.queries.scoped import Events, Query
-from nealytics.timestamps import DAY_MS
+from nealytics.timestamps import DAY_MS, iso_utc
 
 INTERVALS = ("day", "week", "month")
 ROLLING_DAYS_MAX = 90

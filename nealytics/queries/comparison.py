@@ -18,10 +18,10 @@ import calendar
 from datetime import timedelta
 
 from nealytics.queries.clocks import EPOCH, clocks_of
-from nealytics.queries.instants import INSTANT_MS_MIN, instant_ms, instant_of, iso_utc
+from nealytics.queries.instants import INSTANT_MS_MIN, instant_ms, instant_of
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.ranges import days_of
-from nealytics.timestamps import DAY_MS
+from nealytics.timestamps import DAY_MS, iso_utc
 
 _MONTHS = {"previous_month": 1, "previous_year": 12}
 NAMES = ("previous", *_MONTHS)

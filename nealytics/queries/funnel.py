@@ -10,7 +10,6 @@ from nealytics.queries.chains import STEPS_MAX, ChainStep, chains_sql
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Filter, Selection, parse_filter
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import (
     KEY_OF,
@@ -23,6 +22,7 @@ from nealytics.queries.params import (
     limit_of,
 )
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import iso_utc
 
 STEPS_MIN = 2
 WINDOW_MS_MIN, WINDOW_MS_MAX = 1_000, 90 * 86_400_000

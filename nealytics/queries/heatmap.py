@@ -4,10 +4,10 @@ import msgspec
 
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.params import SELECTION, Arguments
 from nealytics.queries.ranges import hour_of_week
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import iso_utc
 
 HOURS = 7 * 24
 

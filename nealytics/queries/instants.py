@@ -72,12 +72,3 @@ def is_date(text: str | None) -> bool:
 
 def _within(ms: int) -> int:
     return max(INSTANT_MS_MIN, min(ms, INSTANT_MS_MAX))
-
-
-def iso_utc(ms: int) -> str:
-    """`2024-06-15T10:30:00.12Z`: trailing zeros of the fraction left out, and with them the point.
-
-    That is how the C# engine's serializer writes a UTC time; every ISO 8601 parser reads it.
-    """
-    text = (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")
-    return text[:23].rstrip("0").rstrip(".") + "Z"

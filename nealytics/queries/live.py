@@ -16,10 +16,10 @@ from nealytics.clickhouse.client import Setting
 from nealytics.queries import event_text
 from nealytics.queries.endpoint import Stream
 from nealytics.queries.filters import Bind, Filter, instant
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import FILTERS, Arguments, Parameter
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import iso_utc
 
 TOKEN_CHARS_MAX = 8 * 1024
 

@@ -22,9 +22,10 @@ from nealytics.config.tables import LIMIT_DEFAULT
 from nealytics.errors import Refused
 from nealytics.event import is_text
 from nealytics.queries.filters import META, OPS, Field, Filter, Selection, parse_field, parse_filter
-from nealytics.queries.instants import INSTANT_MS_MIN, Bound, instant_ms, is_date, iso_utc
+from nealytics.queries.instants import INSTANT_MS_MIN, Bound, instant_ms, is_date
 from nealytics.queries.invalid import invalid, shown
 from nealytics.query_string import is_true, not_utf8
+from nealytics.timestamps import iso_utc
 
 TEXT_CHARS_MAX = 256
 ITEM_ID_CHARS_MAX = 2_048  # item ids may be URLs

@@ -8,7 +8,6 @@ import msgspec
 from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.params import (
     KEY_OF,
     SELECTION,
@@ -20,6 +19,7 @@ from nealytics.queries.params import (
     limit_of,
 )
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import iso_utc
 
 DEPTH_MAX = 5
 

@@ -7,10 +7,10 @@ import msgspec
 from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import META, PATH_KEYS_MAX, Bind, Field, Selection, parse_field
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.invalid import invalid
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, Warn, limit_of
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import iso_utc
 
 VALUES_DEFAULT = 10
 VALUES_MAX = 100

@@ -25,9 +25,8 @@ import msgspec
 from nealytics.errors import Refused
 from nealytics.queries.clocks import EPOCH, Clocks, clocks_of
 from nealytics.queries.filters import Bind
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.invalid import invalid
-from nealytics.timestamps import DAY_MS
+from nealytics.timestamps import DAY_MS, iso_utc
 
 _WIDTH_MS = {"minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": 7 * DAY_MS}
 _OF_THE_CLOCK = frozenset({"minute", "hour"})

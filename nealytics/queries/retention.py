@@ -10,11 +10,12 @@ import msgspec
 from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection
-from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
+from nealytics.queries.instants import INSTANT_MS_MIN
 from nealytics.queries.invalid import invalid
 from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Parameter, by_of
 from nealytics.queries.ranges import EVENT_MS, bucket_ms, bucket_text, cut_by, each_start
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import iso_utc
 
 PERIODS_MAX = 60
 

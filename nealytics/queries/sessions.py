@@ -7,9 +7,9 @@ import msgspec
 from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import iso_utc
 
 # What may be asked → its SQL.
 ORDERS = {

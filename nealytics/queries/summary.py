@@ -7,9 +7,10 @@ import msgspec
 from nealytics.queries.comparison import NAMES, compared_range
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Selection
-from nealytics.queries.instants import INSTANT_MS_MIN, iso_utc
+from nealytics.queries.instants import INSTANT_MS_MIN
 from nealytics.queries.params import SELECTION, Arguments, Parameter
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import iso_utc
 
 PARAMETERS = (
     *SELECTION,

@@ -18,11 +18,12 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.pace import paced
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import Bind, Filter, instant, where
-from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, iso_utc
+from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.looks import Look, looks
 from nealytics.queries.params import FILTERS, TZ, Arguments, Limit, Parameter, Warn, limit_of
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import iso_utc
 
 # A UUID, an event type and a tenant of 256 characters of four bytes each, in base64.
 CURSOR_CHARS_MAX = 4_096

@@ -8,10 +8,10 @@ from nealytics.pace import paced
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.ranges import bucket_ms, bucket_text, cut_by, starts_at_most, too_many_points
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import iso_utc
 
 INTERVALS = ("minute", "hour", "day", "week", "month")
 

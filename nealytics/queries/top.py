@@ -8,9 +8,9 @@ from nealytics.pace import paced
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import Answer, Endpoint
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
+from nealytics.timestamps import iso_utc
 
 PARAMETERS = (
     Parameter(

@@ -9,7 +9,7 @@ import pytest
 
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.config import AuthConfig, Config, QueryConfig
-from nealytics.queries.instants import iso_utc
+from nealytics.timestamps import iso_utc
 from tests.engine import RunningEngine, needs_engine
 from tests.http.questions import BY_NAME, QUESTIONS, pairs_of, stories
 from tests.http.reader import JWT_KEY, NOW, SESSIONS, TIMELINE, Reader, event, ms, token_of

@@ -30,8 +30,8 @@ from nealytics.event import Event
 from nealytics.http import export as http_export
 from nealytics.queries import export
 from nealytics.queries.export import Counted, Slice, slices
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.scoped import Query
+from nealytics.timestamps import iso_utc
 from tests.e2e.node import JWT_KEY, KEY, Node, program, token
 from tests.http.reader import NOW, Reader, event, ms, on_the_engine, token_of
 

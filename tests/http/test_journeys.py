@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from nealytics.config import QueryConfig
 from nealytics.event import Event
-from nealytics.queries.instants import iso_utc
+from nealytics.timestamps import iso_utc
 from tests.http.reader import NOW, Reader, event, ms, on_the_engine
 
 FUNNEL = "/api/v1/analytics/funnel"

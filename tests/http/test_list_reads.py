@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from nealytics.event import Event
-from nealytics.queries.instants import iso_utc
+from nealytics.timestamps import iso_utc
 from tests.http.reader import NOW, SESSIONS, SUMMARY, TOP, Reader, event, ms, on_the_engine
 
 pytestmark = on_the_engine

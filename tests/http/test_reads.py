@@ -18,7 +18,7 @@ from nealytics.event import Event
 from nealytics.observe.metrics import READ_FAILURE_REASONS
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.filters import Field
-from nealytics.queries.instants import iso_utc
+from nealytics.timestamps import iso_utc
 from tests.http.reader import (
     ACTIVE,
     NOW,

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from nealytics.event import Event
-from nealytics.queries.instants import iso_utc
+from nealytics.timestamps import iso_utc
 from tests.http.reader import ACTIVE, NOW, SUMMARY, TIMESERIES, Reader, event, ms, on_the_engine
 from tests.queries.clocks import HOUR_MS, LONG_DAYS, SHORT_DAYS, midnight, shown, start_of, start_of_dates
 

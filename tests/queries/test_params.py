@@ -6,8 +6,8 @@ from multidict import MultiDict
 from nealytics.config import QueryConfig
 from nealytics.errors import Refused
 from nealytics.queries.filters import Field, Filter
-from nealytics.queries.instants import iso_utc
 from nealytics.queries.params import SELECTION, TZ, Arguments, Limit, Parameter, Warn, by_of, limit_of
+from nealytics.timestamps import iso_utc
 
 NOW_MS = 1_718_447_400_123  # 2024-06-15T10:30:00.123Z
 CONFIG = QueryConfig(limit_max=1_000, default_range_hours=24)
