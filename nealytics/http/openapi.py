@@ -115,7 +115,7 @@ def document(config: Config) -> Schema:
         "paths": {
             **_sending(schemas),
             **{route.path: {"get": _reading(route, config, schemas)} for route in routes},
-            query.PATH: {"post": _asking()},
+            query.PATH: _asking(),
             **_health(config, schemas),
             PATH: {"get": _own()},
         },
@@ -187,65 +187,54 @@ def _query_schemas(schemas: Schemas) -> dict[str, Schema]:
     """The schemas of `POST /query`."""
     scalars: list[Schema] = [{"type": kind} for kind in ("string", "number", "boolean", "null")]
     several = {"type": "array", "items": {"anyOf": scalars}, "maxItems": query.VALUES_MAX}
-    names = {parameter.name: ref("Argument") for endpoint in ENDPOINTS for parameter in endpoint.parameters}
-    return {
+    answers = [schemas.ref(endpoint.answer) for endpoint in ENDPOINTS]
+    arguments = {
+        parameter.name: ref("Argument") for endpoint in ENDPOINTS for parameter in endpoint.parameters
+    }
+    queries = {
+        "description": "The reads, each under a name of your choice.",
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": query.QUESTIONS_MAX,
+        "propertyNames": {"minLength": 1, "maxLength": query.NAME_CHARS_MAX},
+        "additionalProperties": ref("Question"),
+    }
+    results = {
+        "description": "Each read's answer or failure, under its name.",
+        "type": "object",
+        "additionalProperties": {"anyOf": [ref("Failure"), *answers]},
+    }
+    found = {
         "Argument": {
-            "title": "Argument",
             "description": "The value of a query parameter; a list where the parameter may be repeated.",
             "anyOf": [*scalars, several],
         },
-        "Question": {
-            "title": "Question",
-            "description": "One read: the name of its endpoint, and its query parameters by name.",
-            "type": "object",
-            "required": ["endpoint"],
-            "properties": {"endpoint": {"type": "string", "enum": [endpoint.name for endpoint in ENDPOINTS]}},
-            "additionalProperties": ref("Argument"),
-        },
-        "Questions": {
-            "title": "Questions",
-            "description": "Several reads. A parameter beside `queries` is the default for every read that"
-            " has such a parameter.",
-            "type": "object",
-            "required": ["queries"],
-            "properties": {
-                "queries": {
-                    "description": "The reads, each under a name of your choice.",
-                    "type": "object",
-                    "minProperties": 1,
-                    "maxProperties": query.QUESTIONS_MAX,
-                    "propertyNames": {"minLength": 1, "maxLength": query.NAME_CHARS_MAX},
-                    "additionalProperties": ref("Question"),
-                },
-                **names,
-            },
-            # A misspelt filter must not be ignored.
-            "additionalProperties": False,
-        },
-        "Failure": {
-            "title": "Failure",
-            "description": "In place of an answer: why this read failed.",
-            "type": "object",
-            "required": ["error"],
-            "properties": {"error": ref("Error")},
-        },
-        "Answers": {
-            "title": "Answers",
-            "type": "object",
-            "required": ["projectId", "results"],
-            "properties": {
-                "projectId": {"type": "string"},
-                "tenantId": {"type": "string"},
-                "results": {
-                    "description": "Each read's answer or failure, under its name.",
-                    "type": "object",
-                    "additionalProperties": {
-                        "anyOf": [ref("Failure"), *(schemas.ref(endpoint.answer) for endpoint in ENDPOINTS)]
-                    },
-                },
-            },
-        },
+        "Question": _object(
+            {"endpoint": {"type": "string", "enum": [endpoint.name for endpoint in ENDPOINTS]}},
+            ["endpoint"],
+            description="One read: the name of its endpoint, and its query parameters by name.",
+            additionalProperties=ref("Argument"),
+        ),
+        "Questions": _object(
+            {"queries": queries, **arguments},
+            ["queries"],
+            description="Several reads. A parameter beside `queries` is the default for every read that has"
+            " such a parameter.",
+            additionalProperties=False,  # a misspelt filter must not be ignored
+        ),
+        "Failure": _object(
+            {"error": ref("Error")}, ["error"], description="In place of an answer: why this read failed."
+        ),
+        "Answers": _object(
+            {"projectId": {"type": "string"}, "tenantId": {"type": "string"}, "results": results},
+            ["projectId", "results"],
+        ),
     }
+    return {name: {"title": name, **schema} for name, schema in found.items()}
+
+
+def _object(properties: Schema, required: list[str], **more: Any) -> Schema:
+    return {"type": "object", "properties": properties, "required": required, **more}
 
 
 _LINES = (
@@ -260,50 +249,55 @@ def _asking() -> Schema:
         "to": "2026-06-08",
         "queries": {"figures": {"endpoint": "summary"}, "pages": {"endpoint": "top", "dimension": "item_id"}},
     }
+    answers = {
+        query.JSON: {"schema": ref("Answers")},
+        query.NDJSON: {"schema": {"type": "string", "description": _LINES}},
+    }
+    responses = {
+        **_cacheable("The answers, by the names of the reads.", answers),
+        **errors_of("Asking"),
+    }
+    return _post(
+        "query",
+        "Reading",
+        "Several reads in one request",
+        {"application/json": {"schema": ref("Questions"), "example": example}},
+        responses,
+        description="All reads of a page in one request. Each has the parameters, limits and errors of its"
+        " GET route. One that fails has an `error` in place of its answer, and the others are answered.",
+        security=[{"token": []}],
+    )
+
+
+def _post(name: str, tag: str, summary: str, body: Schema, responses: Schema, **more: Any) -> Schema:
+    return {
+        "post": {
+            "operationId": name,
+            "tags": [tag],
+            "summary": summary,
+            "requestBody": {"required": True, "content": body},
+            "responses": responses,
+            **more,
+        }
+    }
+
+
+def _cacheable(description: str, content: Schema) -> Schema:
+    """The answer 200 with an `ETag`, and the 304 for a client that still has it."""
     headers = _headers("ETag", "Cache-Control")
     return {
-        "operationId": "query",
-        "tags": ["Reading"],
-        "summary": "Several reads in one request",
-        "description": "All reads of a page in one request. Each has the parameters, limits and errors of its"
-        " GET route. One that fails has an `error` in place of its answer, and the others are answered.",
-        "security": [{"token": []}],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": ref("Questions"), "example": example}},
-        },
-        "responses": {
-            "200": {
-                "description": "The answers, by the names of the reads.",
-                "headers": headers,
-                "content": {
-                    query.JSON: {"schema": ref("Answers")},
-                    query.NDJSON: {"schema": {"type": "string", "description": _LINES}},
-                },
-            },
-            "304": {
-                "description": "Unchanged: the answers still have the version of `If-None-Match`.",
-                "headers": headers,
-            },
-            **errors_of("Asking"),
+        "200": {"description": description, "headers": headers, "content": content},
+        "304": {
+            "description": "Unchanged: the answer still has the version of `If-None-Match`.",
+            "headers": headers,
         },
     }
 
 
 def _answer(endpoint: Endpoint[Any], schemas: Schemas) -> Schema:
     example = msgspec.json.decode(msgspec.json.encode(endpoint.example))
-    headers = _headers("ETag", "Cache-Control")
-    return {
-        "200": {
-            "description": "The answer.",
-            "headers": headers,
-            "content": {"application/json": {"schema": schemas.ref(endpoint.answer), "example": example}},
-        },
-        "304": {
-            "description": "Unchanged: the answer still has the version of `If-None-Match`.",
-            "headers": headers,
-        },
-    }
+    schema = schemas.ref(endpoint.answer)
+    return _cacheable("The answer.", {"application/json": {"schema": schema, "example": example}})
 
 
 def _stream(stream: Stream) -> Schema:
@@ -343,73 +337,52 @@ def _with_values(text: str, config: Config) -> str:
 
 def _sending(schemas: Schemas) -> Schema:
     one, many = ref("Event"), {"type": "array", "items": ref("Event")}
-    some = {**many, "minItems": 1}
+    lines = {"schema": {"type": "string", "minLength": 1}}
+    accepted = _json(schemas.ref(BatchAnswer))
     wait = {
         "name": "wait",
         "in": "query",
         "description": "Answer only after ClickHouse has stored the events.",
         "schema": {"type": "boolean", "default": False},
     }
-    taken = {"application/json": {"schema": schemas.ref(BatchAnswer)}}
+    keys: list[Schema] = [{"key": []}, {"keyInQuery": []}]
+
+    def route(name: str, summary: str, body: Schema, responses: Schema, **more: Any) -> Schema:
+        return _post(name, "Sending", summary, body, {**responses, **errors_of("Sending")}, **more)
+
     return {
-        TRACK: {
-            "post": {
-                "operationId": "track",
-                "tags": ["Sending"],
-                "summary": "One event",
-                "security": [{"key": []}, {"keyInQuery": []}],
-                "requestBody": {"required": True, "content": {"application/json": {"schema": one}}},
-                "responses": {"202": {"description": "The event is on disk."}, **errors_of("Sending")},
-            }
-        },
-        BATCH: {
-            "post": {
-                "operationId": "batch",
-                "tags": ["Sending"],
-                "summary": "Many events",
-                "description": "A JSON array, or NDJSON with one event per line. An invalid event does not"
-                " affect the others. If none is valid, the answer is a 400 (or 403) with their number.",
-                "security": [{"key": []}, {"keyInQuery": []}],
-                "parameters": [wait],
-                "requestBody": {
-                    "required": True,
-                    "content": {
-                        "application/json": {"schema": {"anyOf": [some, one]}},
-                        "application/x-ndjson": {"schema": {"type": "string", "minLength": 1}},
-                    },
+        TRACK: route(
+            "track",
+            "One event",
+            _json(one),
+            {"202": {"description": "The event is on disk."}},
+            security=keys,
+        ),
+        BATCH: route(
+            "batch",
+            "Many events",
+            {**_json({"anyOf": [{**many, "minItems": 1}, one]}), "application/x-ndjson": lines},
+            {
+                "200": {
+                    "description": "With `wait`: ClickHouse has stored the accepted events.",
+                    "content": accepted,
                 },
-                "responses": {
-                    "200": {
-                        "description": "With `wait`: ClickHouse has stored the accepted events.",
-                        "content": taken,
-                    },
-                    "202": {"description": "The accepted events are on disk.", "content": taken},
-                    **errors_of("Sending"),
-                },
-            }
-        },
-        BEACON: {
-            "post": {
-                "operationId": "beacon",
-                "tags": ["Sending"],
-                "summary": "Events from navigator.sendBeacon",
-                "description": "One event, an array of events, or NDJSON, whatever the content type. Invalid"
-                " events are dropped.",
-                "security": [{"keyInQuery": []}],
-                "requestBody": {
-                    "required": True,
-                    "content": {
-                        "application/json": {"schema": {"oneOf": [many, one]}},
-                        "text/plain": {"schema": {"type": "string", "minLength": 1}},
-                        "application/x-ndjson": {"schema": {"type": "string", "minLength": 1}},
-                    },
-                },
-                "responses": {
-                    "204": {"description": "The valid events are on disk."},
-                    **errors_of("Sending"),
-                },
-            }
-        },
+                "202": {"description": "The accepted events are on disk.", "content": accepted},
+            },
+            description="A JSON array, or NDJSON with one event per line. An invalid event does not affect"
+            " the others. If none is valid, the answer is a 400 (or 403) with their number.",
+            security=keys,
+            parameters=[wait],
+        ),
+        BEACON: route(
+            "beacon",
+            "Events from navigator.sendBeacon",
+            {**_json({"oneOf": [many, one]}), "text/plain": lines, "application/x-ndjson": lines},
+            {"204": {"description": "The valid events are on disk."}},
+            description="One event, an array of events, or NDJSON, whatever the content type. Invalid"
+            " events are dropped.",
+            security=keys[1:],
+        ),
     }
 
 
@@ -421,13 +394,10 @@ def _health(config: Config, schemas: Schemas) -> Schema:
             responses["503"] = {"description": "No; the parts say why.", "content": content}
         return {"get": {"operationId": name, "tags": ["Health"], "summary": summary, "responses": responses}}
 
-    def json(schema: Schema) -> Schema:
-        return {"application/json": {"schema": schema}}
-
     routes = {
-        "/health": probe("health", "Is the process alive?", json(ref("Health")), may_fail=False),
-        "/ready": probe("ready", "Does everything work?", json(schemas.ref(Readiness))),
-        "/ready/ingest": probe("readyIngest", "Are events accepted?", json(schemas.ref(IngestReadiness))),
+        "/health": probe("health", "Is the process alive?", _json(ref("Health")), may_fail=False),
+        "/ready": probe("ready", "Does everything work?", _json(schemas.ref(Readiness))),
+        "/ready/ingest": probe("readyIngest", "Are events accepted?", _json(schemas.ref(IngestReadiness))),
     }
     if config.observe.prometheus:
         text = {"text/plain": {"schema": {"type": "string"}}}
@@ -444,11 +414,15 @@ def _own() -> Schema:
             "200": {
                 "description": "OpenAPI 3.1.",
                 "headers": _headers("ETag", "Cache-Control"),
-                "content": {"application/json": {"schema": {"type": "object"}}},
+                "content": _json({"type": "object"}),
             },
             "304": {"description": "Unchanged since the version of `If-None-Match`."},
         },
     }
+
+
+def _json(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
 
 
 def _headers(*names: str) -> dict[str, Any]:

@@ -2996,7 +2996,7 @@ export interface operations {
                     "application/x-ndjson": string;
                 };
             };
-            /** @description Unchanged: the answers still have the version of `If-None-Match`. */
+            /** @description Unchanged: the answer still has the version of `If-None-Match`. */
             304: {
                 headers: {
                     ETag: components["headers"]["ETag"];
