@@ -1,7 +1,7 @@
-"""The errors that cross a package border.
+"""The errors that cross a package boundary.
 
-Each message names what failed, the value, and what to do; lower case, the part first.
-`Refused` is the only one a client sees: it becomes the JSON body of an HTTP answer.
+Each message names what failed, the value, and what to do, in lower case with the part first.
+Clients see only `Refused`, which becomes the JSON body of an HTTP answer.
 """
 
 
@@ -10,7 +10,7 @@ class NealyticsError(Exception):
 
 
 class ConfigError(NealyticsError):
-    """The configuration cannot be used. `problems` holds every finding, one message each."""
+    """The configuration cannot be used. `problems` has one message for each finding."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -22,15 +22,15 @@ class LogError(NealyticsError):
 
 
 class LogFull(LogError):
-    """No room: a size cap is reached or the disk is full. Nothing of the group was kept; try again later."""
+    """A size limit is reached, or the disk is full. No row of the group was stored; retry later."""
 
 
 class LogBroken(LogError):
-    """A write or sync failed, so what the disk holds is unknown. The process must restart and recover."""
+    """A write or sync failed, so the content of the disk is unknown. The process must restart and recover."""
 
 
 class LogDamaged(LogError):
-    """Bytes that were once durable no longer read back as written. Never repaired silently."""
+    """Durable bytes differ from what was written. Never repaired silently."""
 
 
 class LogLocked(LogError):
@@ -38,11 +38,11 @@ class LogLocked(LogError):
 
 
 class Refused(NealyticsError):
-    """A request, or one event of it, that is not accepted, and what the client is told.
+    """A request, or one event of it, that is not accepted, with the error for the client.
 
-    `status` is the HTTP status, `code` a stable machine word out of `observe.metrics.REFUSED_REASONS`
-    for ingest, `message` one sentence with the value in it, `detail` what to do about it, and
-    `field` the JSON name or parameter at fault.
+    `status` is the HTTP status, `code` a stable word for programs (for ingest one of
+    `observe.metrics.REFUSED_REASONS`), `message` one clause with the value, `detail` what to do about it, and
+    `field` the JSON field or the parameter at fault.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ STOP_RETRY_AFTER_S = 2
 
 
 def stopping() -> Refused:
-    """What a request is told that a stop leaves no time for."""
+    """The refusal of a request that a stop leaves no time for."""
     return Refused(
         503,
         "stopping",

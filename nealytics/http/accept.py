@@ -1,4 +1,4 @@
-"""What a client prefers, by the weights of its `Accept` headers (RFC 9110, 12.4.2)."""
+"""The preferences of a client: weights in its `Accept` headers (RFC 9110, 12.4.2)."""
 
 import re
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ _WEIGHT = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 def weights(header: str) -> dict[str, float]:
     """Each name of the header, in lower case and in its order, with its weight from 0 to 1.
 
-    Parameters other than `q` are left out, and so is an element whose `q` is none. Of a name that is given
-    twice the larger weight counts.
+    Other parameters than `q` are ignored, and so is an element with an invalid `q`. If a name occurs twice,
+    the larger weight counts.
     """
     found: dict[str, float] = {}
     for element in header.lower().split(","):
@@ -27,10 +27,10 @@ def weights(header: str) -> dict[str, float]:
 
 
 def preferred_type(header: str, types: Iterable[str]) -> str | None:
-    """Which of our media types a client wants most; None if it names none of them.
+    """Our media type with the highest weight; None if the client accepts none of them.
 
-    The most specific range decides the weight of a type: `text/csv;q=0.1, */*` wants anything more than CSV.
-    Of equal weights a type that is named goes before one that only a wildcard has, then the first of ours.
+    The most specific range decides the weight of a type: `text/csv;q=0.1, */*` prefers anything to CSV. With
+    equal weights, a named type precedes one that only a wildcard includes; then the order of `types` decides.
     """
     asked = weights(header)
     best: tuple[float, int] = (0.0, 0)

@@ -1,14 +1,14 @@
-"""The application: ingest routes, and one middleware around every route for what all answers share.
+"""The application: ingest routes, and one middleware around every route.
 
-Handlers raise `Refused`; here it becomes JSON. Every answer, aiohttp's own included, leaves with the same
-security headers and the request's id (`observe.request_id`). Routes under /api/ and /openapi.json have CORS.
+Handlers raise `Refused`, which becomes JSON here. Every answer, including aiohttp's own, has the same
+security headers and the id of the request (`observe.request_id`). Routes under /api/ and /openapi.json have CORS.
 
-What is answered 5xx has a line in the log; of a flood of them, the first. The others are counted in the
-metrics, and have a line each only at level debug: at 10,000 requests a second that is more than all other
-work together, and the proxy in front writes such a log better.
+An answer with status 500 or above has a line in the log; a flood is limited. Other answers are counted in the
+metrics, and logged at level debug only: at 10,000 requests a second an access log would cost more than all
+other work, and the proxy in front can write one.
 
-`build_app` makes it with the ingest routes; `add_read_routes` and `add_health_routes` add theirs;
-`HttpServer` serves it.
+`build_app` creates the application with the ingest routes; `add_read_routes` and `add_health_routes` add
+theirs; `HttpServer` serves it.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ __all__ = ["HttpServer", "build_app"]
 
 log = logging.getLogger("nealytics.http")
 
-API = ("/api/", "/openapi.json")  # what pages ask for
+API = ("/api/", "/openapi.json")  # routes that pages call
 
 
 def build_app(
@@ -87,10 +87,10 @@ def build_app(
 
 
 class Cors:
-    """Which pages may call.
+    """The origins that may call.
 
-    sendBeacon always sends credentials, and with credentials a browser accepts only its own origin, never
-    `*`. That is safe here: no route looks at cookies, a page must know a key or a token.
+    sendBeacon always sends credentials, and with credentials a browser accepts only the exact origin, never
+    `*`. That is safe here: no route reads cookies, so a page needs a key or a token.
     """
 
     def __init__(self, allowed_origins: tuple[str, ...]) -> None:
@@ -117,8 +117,8 @@ class Cors:
         response = web.Response(status=204)
         self.apply(request, response)
         if hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in response.headers:
-            # Any header may be sent along: monitoring adds its own to every request of a page, and one that
-            # is not allowed stops the request. What a request may do is decided by its key or token alone.
+            # Allow any header: monitoring scripts add theirs to every request of a page, and a header that is
+            # not allowed blocks the request. Only the key or the token decides what a request may do.
             asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
             if _HEADER_NAMES.fullmatch(asked):
                 response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = asked
@@ -127,14 +127,14 @@ class Cors:
         return response
 
 
-# What a page may read beside what every page may (Cache-Control, Content-Type, …). By Date a page knows when
-# its token ends, whatever its own clock shows.
+# Headers that a page may read, besides those that it always may (Cache-Control, Content-Type, …). With Date a
+# page knows when its token expires, even if its own clock is wrong.
 _EXPOSED = (
     f"Date, Retry-After, {request_id.HEADER}, ETag, Nealytics-Warnings, Content-Disposition, "
     "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 )
 
-# Names of headers, as browsers list them. Bounded by what a header may have.
+# Names of headers, as browsers list them. The limit of a header also limits this.
 _HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?: *, *[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 
 _PREFLIGHT_HEADERS = {
@@ -148,7 +148,7 @@ def _ready(status: HTTPStatus) -> ReadyAnswer:
 
 
 def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
-    """The middleware around every handler. `clients` tells for the log who asked; without, who connected."""
+    """The middleware around every handler. `clients` finds a client's address for the log, behind proxies too."""
     addresses = clients or ClientAddresses()
 
     @web.middleware
@@ -171,21 +171,21 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
                 otel.note("error.type", refused.code)
             response = refused_response(refused)
         except web.HTTPException as error:
-            # OPTIONS of a route that exists is a 405, and that is how a preflight gets here.
+            # aiohttp answers OPTIONS of an existing route with 405, so a preflight arrives here.
             if is_api and error.status == 405 and cors.is_preflight(request):
                 response = cors.preflight(request)
             else:
                 response = http_exception_response(error, request.path)
         except asyncio.CancelledError:
-            # Of a stop that gave up waiting, or of one that cuts the connection off.
+            # A stop has run out of time, or closes the connection.
             if request.writer.output_size or request.transport is None:
                 raise
             uncancel()
             response = refused_response(stopping())
         except Exception as error:
-            # The edge: whatever it is, the client gets an answer and the worker goes on.
+            # The edge: after any error, the client gets an answer and the worker continues.
             if isinstance(error, ConnectionError) and request.transport is None:
-                return web.Response(status=499)  # the client has left; nobody reads this
+                return web.Response(status=499)  # the client disconnected; nobody reads this
             client = addresses.of_request(request)
             log.exception("http: %s %s failed", request.method, request.path, extra={"client": client})
             otel.fail(type(error).__name__)
@@ -197,7 +197,7 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
                 "The server's log has the cause. Retry.",
             )
         for name, value in answer_headers().items():
-            response.headers.setdefault(name, value)  # a page has its own
+            response.headers.setdefault(name, value)  # pages set their own
         if is_api:
             cors.apply(request, response)
         return response
@@ -206,7 +206,7 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
 
 
 def _log_refusal(request: web.Request, refused: Refused, client: str) -> None:
-    # The code is a part of the message: a flood of one reason must not hide another.
+    # The message contains the code, so that a flood of one reason does not suppress another.
     log.warning(
         f"http: %s %s: {refused.code}, %s",
         request.method,
@@ -222,7 +222,7 @@ def _logging_each(answer: Middleware, addresses: ClientAddresses) -> Middleware:
         started = time.perf_counter()
         response = await answer(request, handler)
         took_ms = (time.perf_counter() - started) * 1000
-        # Without the query: a key may be in it.
+        # Without the query, which may contain a key.
         log.debug(
             "http: %s %s: %d in %.1f ms",
             request.method,

@@ -1,10 +1,9 @@
-"""Serves `GET /api/v1/telemetry/export`; what is in an export and how it is cut up is in `queries.export`.
+"""Serves `GET /api/v1/telemetry/export`. `queries.export` decides what is in an export, and its slices.
 
-A worker holds no more of an export than the buffers of two connections (`_BUFFER_BYTES`). NDJSON and CSV are
-one query per slice; each waits in the queue like other reads, and is sent when it is complete. So a slow
-client blocks no query, and one that leaves costs at most the slice that is being read. What can help is
-done before an export is given up: a slice that is too much for one query is halved, and one that fails for
-the moment is asked for again.
+A worker buffers at most `_BUFFER_BYTES` of an export. NDJSON and CSV are one query per slice; each is queued
+like other reads, and sent when it is complete. So a slow client blocks no query, and a client that
+disconnects wastes at most one slice. A slice that exceeds the limits of a query is halved, and a slice that
+fails temporarily is retried, before the export fails.
 """
 
 import asyncio
@@ -31,10 +30,10 @@ from nealytics.timestamps import iso_utc
 
 log = logging.getLogger("nealytics.http.export")
 
-# For slices after the first one: together half a minute, in which ClickHouse can be started again.
+# For slices after the first one: together half a minute, enough for a restart of ClickHouse.
 _RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 
-# Of one export: what has arrived from ClickHouse, what is packed, and what the client has not read.
+# Of one export: bytes from ClickHouse, compressed bytes, and bytes that the client has not read.
 _BUFFER_BYTES = 1024 * 1024
 
 _ENCODINGS = ("zstd", "gzip")
@@ -42,7 +41,7 @@ _CHARSET = {"csv": "; charset=utf-8"}
 
 
 class Exports:
-    """The handler, and how many run."""
+    """The handler, and the limit of concurrent exports."""
 
     def __init__(self, reads: Reads, config: QueryConfig, cors: Cors) -> None:
         self._reads = reads
@@ -80,7 +79,7 @@ class Exports:
 
 
 class _Export:
-    """One export on its way."""
+    """One running export."""
 
     def __init__(
         self, reads: Reads, scope: Scope, events: Events, params: Params, parquet_timeout_s: float
@@ -122,24 +121,23 @@ class _Export:
             )
 
         async with AsyncExitStack() as stack:
-            # Without a turn among the other reads, where it would stand in the way for minutes. Its place is
-            # its bound.
+            # Without a query slot, which it would occupy for minutes. `Places` limits its number.
             pieces = await self._reads.ask(lambda: stack.enter_async_context(stream()))
             async for piece in pieces:
                 yield piece
 
     async def _ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
-        """Asks in turn with others. What is begun is worth some patience."""
+        """Asks in a query slot. After the first bytes were sent, temporary failures are retried."""
         for delay_s in _RETRY_DELAYS_S:
             try:
-                async with self._reads.turn(self._scope):
+                async with self._reads.slot(self._scope):
                     return await self._reads.ask(question)
             except Refused as refused:
                 if refused.status != 503 or not self._begun:
                     raise
                 log.warning("export: %s; retrying in %.0f s", refused.__cause__ or refused, delay_s)
                 await asyncio.sleep(delay_s)
-        async with self._reads.turn(self._scope):
+        async with self._reads.slot(self._scope):
             return await self._reads.ask(question)
 
 
@@ -150,9 +148,9 @@ async def _send(
     reads: Reads,
     counted: _Export | None,
 ) -> web.StreamResponse:
-    """`counted` has the trailer's number, if one is to be sent."""
+    """`counted` has the number of events for the trailer; None sends none."""
     async with aclosing(pieces):
-        # The head waits for the first piece: until then, a failure has a status.
+        # Send the head with the first piece: until then, a failure can still have a status.
         piece = await anext(pieces, b"")
         await response.prepare(request)
         try:
@@ -163,13 +161,13 @@ async def _send(
                 await _write_trailer(request, f"{export_end.TRAILER}: {counted.counter.events}")
             await response.write_eof()
         except ConnectionError:
-            break_off(request)  # the client has left, or reads nothing
+            break_off(request)  # the client disconnected, or does not read
         except NealyticsError as error:
             break_off(request)
             reads.broken_off(error)
             log.warning("export: aborted: %s", error.__cause__ or error)
         except Exception as error:
-            # The edge: whatever it is, what was sent must not look complete.
+            # An edge: after any error, a partial answer must not look complete.
             break_off(request)
             reads.broken_off(error)
             log.exception("export: aborted")
@@ -180,7 +178,7 @@ async def _send(
 
 
 async def _write_trailer(request: web.Request, line: str) -> None:
-    """Ends a chunked answer. aiohttp knows no trailers; what it still writes of the end is nothing then."""
+    """Ends a chunked answer. aiohttp has no trailers; with `chunked` off it writes no end of its own."""
     writer = cast(StreamWriter, request.writer)
     writer.chunked = False
     await writer.write(f"0\r\n{line}\r\n\r\n".encode())
@@ -190,7 +188,7 @@ async def _packed(pieces: AsyncGenerator[bytes], name: str) -> AsyncGenerator[by
     packer = encoding.Packer(name)
     async with aclosing(pieces):
         async for piece in pieces:
-            # In a thread: the loop also takes events.
+            # In a thread: the loop also serves ingest.
             if data := await asyncio.to_thread(packer.pack, piece):
                 yield data
     yield await asyncio.to_thread(packer.end)
@@ -207,7 +205,7 @@ def _preferred_type(request: web.Request) -> str | None:
 
 def _encoding_for(request: web.Request) -> str | None:
     asked = accept.weights(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
-    best = max(_ENCODINGS, key=lambda name: asked.get(name, 0.0))  # of equals the first
+    best = max(_ENCODINGS, key=lambda name: asked.get(name, 0.0))  # the first of equal ones
     return best if asked.get(best) else None
 
 

@@ -1,13 +1,15 @@
-"""What orchestrators, load balancers and Prometheus ask. No authentication; no secrets in any answer, and
-nothing of an event: what ClickHouse quotes when it refuses one is in the log only.
+"""The routes for orchestrators, load balancers and Prometheus.
 
-    /health         200 while the process answers: restart it if not. Asks nobody
-    /ready          200 if everything works, else 503; the parts and the reason are in the JSON either way
-    /ready/ingest   200 if the log can take events, else 503. ClickHouse may be down meanwhile
-    /metrics        Prometheus' text format, if `observe.prometheus` is on; the numbers are the node's
+They need no authentication, so their answers contain no secret and no data of an event: a value that
+ClickHouse quotes when it refuses an event is in the log only.
 
-`/ready` of a worker is about that worker: its log, its committer, its way to ClickHouse. The metric
-`nealytics_ready` is about all of them.
+    /health         200 while the process answers; otherwise restart it. Depends on nothing else
+    /ready          200 if everything works, else 503; the JSON names the parts and the reason
+    /ready/ingest   200 if the log can accept events, else 503; also while ClickHouse is down
+    /metrics        Prometheus' text format for the whole node, if `observe.prometheus` is on
+
+`/ready` of a worker covers its own log, committer and connection to ClickHouse. The metric `nealytics_ready`
+covers all workers.
 """
 
 import asyncio
@@ -26,27 +28,28 @@ from nealytics.clickhouse.sql import TABLE
 from nealytics.errors import NealyticsError
 from nealytics.observe.metrics import Metrics
 
-# However many probes ask, ClickHouse is asked once a second, and no probe waits for it longer than this.
+# Any number of probes cause one query a second, and no probe waits for ClickHouse longer than this.
 PING_CACHE_S = 1.0
 PING_TIMEOUT_S = 2.0
 RETRY_AFTER_S = 2
 
-# Who is ready says so every 3 s, and who is silent for 10 s is not. Who is not looks again every second.
+# A ready worker reports every 3 s; after 10 s without a report it counts as not ready. One that is not ready
+# checks again every second.
 READY_S = 3.0
 NOT_READY_S = 1.0
 READY_LEASE_S = 10.0
 
-# A server answers a ping also without our table, our user's rights, or a disk that can be read. One value of
-# any event is what the table needs least for; `final` would look at more.
+# A server answers a ping even without our table, our user's rights, or a readable disk. One value of any
+# event is the cheapest query of the table; `final` would read more.
 _ASK_TABLE = f"SELECT project_id FROM {TABLE} LIMIT 1"
 _CHEAPLY: dict[str, Setting] = {"final": 0, "log_queries": 0, "max_threads": 1}
 
-# The end may be missing: a long message is cut.
+# The closing quote may be missing: a long message is truncated.
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*(?:'|\\?$)", re.DOTALL)
 
 
 class LogState(Protocol):
-    """What is asked of `wal.log.Log` here."""
+    """The part of `wal.log.Log` that is used here."""
 
     @property
     def waiting(self) -> int: ...
@@ -63,13 +66,13 @@ class LogState(Protocol):
 class HasProblem(Protocol):
     @property
     def problem(self) -> str | None:
-        """Why events do not reach ClickHouse at the moment, as a sentence; None if they do."""
+        """Why events do not reach ClickHouse now, as a sentence; None if they do."""
 
 
 class Part(msgspec.Struct, omit_defaults=True, kw_only=True):
     ok: bool
     problem: str | None = None
-    # With several addresses: the one in use, and those that failed and are left alone for a while.
+    # With several addresses: the one in use, and those that failed recently and are not used.
     address: str | None = None
     unavailable: list[str] | None = None
 
@@ -81,10 +84,10 @@ class Readiness(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True
     log: Part
     waiting_events: int
     oldest_waiting_seconds: float
-    # What stops nothing and a person should know.
+    # Problems that stop nothing, but that an operator should know.
     warnings: list[str] = []
-    # Events that were stored and cannot be read. It stops nothing else, and all nodes of a ClickHouse see it,
-    # so it takes none out of service.
+    # Stored events that cannot be read. This takes no node out of service: all nodes of that ClickHouse have
+    # the same damage, and everything else works.
     damage: list[str] = []
 
 
@@ -153,7 +156,7 @@ def add_health_routes(
 async def keep_ready_gauge(
     log: LogState, committer: HasProblem, client: ClickHouseClient, metrics: Metrics
 ) -> None:
-    """Says to the whole node, for ever, whether this worker would answer 200 to `/ready`."""
+    """Keeps the metric `nealytics_ready` up to date with this worker's `/ready`. Runs until cancelled."""
     ping = CachedPing(client)
     try:
         while True:
@@ -168,7 +171,7 @@ async def keep_ready_gauge(
 
 
 class CachedPing:
-    """Whether the table answers: asked once, told to everybody who wants to know within a second."""
+    """Whether the table answers; one query a second, however many callers."""
 
     def __init__(
         self,
@@ -187,8 +190,8 @@ class CachedPing:
         self._lock = asyncio.Lock()
 
     async def problem(self) -> str | None:
-        """None if it answers, else the sentence that says why not."""
-        # The lock makes one question of many probes that come at once.
+        """None if the table answers, else the reason."""
+        # With the lock, concurrent probes share one query.
         async with self._lock:
             if self._asked is None or self._monotonic() - self._asked >= self._cache_s:
                 self._problem = await self._ask()
@@ -198,19 +201,19 @@ class CachedPing:
     async def _ask(self) -> str | None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._client.ping()  # which leaves an address that is down
+                await self._client.ping()  # moves away from an address that is down
                 await self._client.query(_ASK_TABLE, settings=_CHEAPLY)
         except TimeoutError:
             return f"ClickHouse did not answer within {self._timeout_s:g} s"
         except NealyticsError as error:
-            # Of a damaged part the table says so itself, and `damage` has it: no reason to leave service.
+            # A damaged part is reported in `damage`, and is no reason to leave service.
             if not (isinstance(error, ClickHouseError) and error.damaged_part):
                 return str(error)
         return None
 
 
 def log_problem(log: LogState) -> str | None:
-    """Why the log takes no events; None if it does."""
+    """Why the log accepts no events; None if it does."""
     if log.broken is not None:
         return str(log.broken)
     if log.full:
@@ -221,7 +224,7 @@ def log_problem(log: LogState) -> str | None:
 
 
 def _without_values(problem: str | None) -> str | None:
-    """ClickHouse names a refused row's values in quotes, and a tenant's are nobody's business here."""
+    """ClickHouse quotes values of a refused row; this route must not show a tenant's data."""
     return problem and _QUOTED.sub("'…'", problem)
 
 

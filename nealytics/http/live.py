@@ -29,11 +29,11 @@ from nealytics.auth.scope import Scope
 from nealytics.config import QueryConfig
 from nealytics.errors import NealyticsError, Refused, stopping
 from nealytics.http.app import Cors
-from nealytics.http.gate import busy
 from nealytics.http.live_hub import Hub, ServerClock, retry_s
 from nealytics.http.live_stream import EXPIRED, LEFT, STOPPING, Backlog, detect_dead_peer, send
 from nealytics.http.live_window import Resumption, size_of
 from nealytics.http.reads import Reads
+from nealytics.http.slots import busy
 from nealytics.http.streaming import Places, break_off, head_of
 from nealytics.ingest.connection import when_lost
 from nealytics.queries import live
@@ -196,7 +196,7 @@ class Live:
         failures = 0
         while True:
             try:
-                async with self._reads.turn(scope):
+                async with self._reads.slot(scope):
                     page: live.Page = await self._reads.ask(
                         partial(live.page_of, hub.events, filters, since_ms, after)
                     )

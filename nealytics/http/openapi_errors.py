@@ -48,7 +48,7 @@ SEND_ERRORS = {
     500: ("internal_error",),
     503: ("log_full", "log_broken", "stopping"),
 }
-# Of requests that reach no route, or not whole.
+# Errors of requests that reach no route, or that are incomplete.
 OTHER_CODES = ("expectation_failed", "method_not_allowed", "not_found", "too_many_connections")
 _GROUPS = {"Reading": READ_ERRORS, "Asking": QUERY_ERRORS, "Streaming": STREAM_ERRORS, "Sending": SEND_ERRORS}
 
@@ -98,7 +98,7 @@ def error_responses() -> dict[str, Schema]:
 
 
 def errors_of(group: str) -> dict[str, Schema]:
-    """What an operation of the group answers besides its answer."""
+    """The error responses of an operation of the group."""
     return {str(status): {"$ref": f"#/components/responses/{group}{status}"} for status in _GROUPS[group]}
 
 

@@ -1,10 +1,8 @@
-"""Our structs and declarations as JSON Schema, the way OpenAPI 3.1 wants them.
+"""Our structs and declarations as JSON Schema for OpenAPI 3.1. `openapi` assembles the document.
 
-Pure; `openapi` puts the document together.
-
-    Schemas             structs of answers → named schemas
-    parameter_schema    a declared query parameter → its schema
-    event_schema        the struct that bodies are decoded into, with what is refused afterwards
+Schemas             structs of answers → named schemas
+parameter_schema    a declared query parameter → its schema
+event_schema        the struct that bodies are decoded into, with the limits that are checked afterwards
 """
 
 import re
@@ -47,12 +45,12 @@ _META_FIELD = META + _PATH.replace(r"[^\\.]", r"[^\\.:]")
 _EXISTS = "exists(?::(?:true|false)?)?"
 _ORDERS = "|".join(OPS_OF_TIMES)
 _TEXT_OPS = "|".join(op for op in OPS if op not in ("exists", "in", *OPS_OF_TIMES))
-# What `in` lists: values without a bare comma.
+# The values of `in`, which contain no unescaped comma.
 _LISTED = r"(?:[^\\,]|\\[\s\S])*"
 _MORE_LISTED = f"{{0,{LIST_VALUES_MAX - 1}}}"
 _COMPARES = rf"(?:(?:{_TEXT_OPS}):[\s\S]*|in:{_LISTED}(?:,{_LISTED}){_MORE_LISTED})"
 _UUID = "[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}"
-# Times have an order and are not texts, columns are texts without an order, and metadata is either.
+# Times are ordered, columns are strings without an order, and metadata can be either.
 _TEXTS = "|".join(name for name in COLUMNS if name not in {*TIMES, "event_id"})
 _FILTER = "|".join(
     (
@@ -63,17 +61,17 @@ _FILTER = "|".join(
     )
 )
 _DURATION = "[0-9]{1,9}[smhd]"
-# Days that no month has, and 29 February in a year that is no leap year.
-_ODD = "(?:[02468][1235679]|[13579][01345789])"  # two digits that 4 does not divide
+# Days that do not exist: the 31st of short months, and 29 February outside of leap years.
+_ODD = "(?:[02468][1235679]|[13579][01345789])"  # two digits not divisible by 4
 _NO_DAY = f"^[0-9]{{4}}-?(?:02-?3|(?:04|06|09|11)-?31)|^(?:[0-9]{{2}}{_ODD}|{_ODD}00)-?02-?29"
 
 
-# Some 600 names, so the parameters refer to it.
+# Some 600 names, so parameters refer to one schema.
 TIME_ZONE = "TimeZone"
 
 
 def time_zone_schema() -> Schema:
-    """A name of the IANA database. No enum: a client would be bound to the names of its day."""
+    """A name of the IANA database. Not an enum: generated clients could not use names added later."""
     names = "|".join(re.escape(name) for name in sorted(zones()))
     return {"type": "string", "title": TIME_ZONE, "pattern": f"^(?:{names})$"}
 
@@ -103,7 +101,7 @@ class Schemas:
 
 
 def _short(names: Iterable[str]) -> list[str]:
-    """msgspec calls a struct by its name or, where others have the same, with its module in front."""
+    """msgspec names a struct by its class, and adds the module if two classes have the same name."""
     short = []
     for name in names:
         *modules, own = name.split(".")
@@ -131,7 +129,7 @@ def _without_null(struct: Schema) -> Schema:
 
 
 def parameter_schema(parameter: Parameter) -> Schema:
-    """What a client may write for it. A `limit` has no bounds here: any number is taken and made to fit."""
+    """The values that a client may write. A `limit` has no bounds: any number is accepted and clamped."""
     schema = _value_schema(parameter)
     default = False if parameter.kind == "flag" else parameter.default
     if default is not None:
@@ -153,7 +151,7 @@ def _value_schema(parameter: Parameter) -> Schema:
         case "flag":
             return {"type": "boolean"}
         case "instant":
-            # Not format date-time: that knows none without a zone. One type, or generated clients lose it.
+            # Not the format date-time, which requires a zone. One type: generated clients ignore `anyOf` here.
             return {"type": "string", "pattern": f"^{timestamps.PATTERN}$", "not": {"pattern": _NO_DAY}}
         case "comparison":
             ranges = rf"{timestamps.PATTERN}\.\.{timestamps.PATTERN}"
@@ -174,7 +172,7 @@ def _value_schema(parameter: Parameter) -> Schema:
             path = _path(parameter.maximum or PATH_KEYS_MAX)
             return {"type": "string", "pattern": f"^(?:{META})?{path}$", "maxLength": parameter.chars_max}
         case "filter":
-            # A funnel's filters say first which step they are of.
+            # A filter of a funnel begins with its step.
             step = (
                 f"(?:{'|'.join(map(str, range(1, STEPS_MAX + 1)))}):"
                 if parameter.name == "stepFilter"
@@ -196,12 +194,12 @@ def _value_schema(parameter: Parameter) -> Schema:
 def _duration(most_ms: int | None) -> str:
     if most_ms is None:
         return _DURATION
-    # One of a unit is the shortest that any parameter takes.
+    # One unit is the minimum of every parameter.
     return "|".join(f"{_up_to(most_ms // ms)}{unit}" for unit, ms in UNIT_MS.items()).join(("(?:", ")"))
 
 
 def _up_to(most: int) -> str:
-    """A number from 1 to `most`, leading zeros not included."""
+    """A number from 1 to `most`, without leading zeros."""
     digits = str(most)
     shorter = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"] if len(digits) > 1 else []
     smaller = [
@@ -212,7 +210,7 @@ def _up_to(most: int) -> str:
     return f"(?:{'|'.join([*shorter, *smaller, digits])})"
 
 
-# What the struct cannot say: `Sent` takes any JSON of these types, and `event.freeze` refuses.
+# Limits that the struct does not have: `Sent` accepts any JSON of these types; `event.freeze` checks them.
 _FIELDS: dict[str, Schema] = {
     "projectId": {"description": "The application that the event belongs to."},
     "tenantId": {"description": "The customer of the application whose analytics it is part of."},
@@ -238,7 +236,7 @@ _REQUIRED = ["projectId", "tenantId", "sessionId", "eventType"]
 
 
 def _one_type(schema: Schema) -> Schema:
-    """A text or null as one schema: generators of clients make nothing of bounds beside an `anyOf`."""
+    """A string or null as one schema: client generators ignore bounds beside an `anyOf`."""
     if schema.get("anyOf") == [{"type": "string"}, {"type": "null"}]:
         return {"type": ["string", "null"]}
     return schema
@@ -258,7 +256,7 @@ def event_schema(limits: IngestConfig) -> Schema:
         elif name == "itemId":
             schema |= {"maxLength": limits.item_id_chars_max}
         elif name == "metadataJson":
-            # Of bytes, in truth: text that is longer than this is refused, and some that is shorter.
+            # The limit counts bytes, so some shorter texts are refused too.
             schema |= {"maxLength": limits.metadata_bytes_max}
         properties[name] = {**schema, **_FIELDS[name]}
     return {

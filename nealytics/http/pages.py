@@ -1,14 +1,14 @@
-"""What a browser gets from the node besides answers: the script of the charts, and pages made of it.
+"""Static files for browsers: the script of the charts, and pages made of it.
 
     /embed.js     the elements, for any page of a SaaS (docs/embedding.md)
-    /embed        the dashboard as a page of its own; its token stands behind #, which no server sees
-    /             what this is, whether it is ready, and where to go on
+    /embed        the dashboard as a page; its token is in the URL fragment, which browsers never send
+    /             the name of the product, whether the node is ready, and links
 
 The files are built from `web/` into `nealytics/web/`, compressed once at the start and held in memory. Each
-has an ETag. A script is asked for again after an hour, and with `?v=<its hash>` it may be kept for ever; a
-page is asked for again each time, for its headers say what the configuration says. It names its scripts and
-styles by their hashes, so that it never gets those of another version. The pages load nothing from
-elsewhere, and beside the node itself `web.frame_ancestors` says who may frame them.
+has an ETag. A browser revalidates a script after an hour, and caches it for ever with `?v=<its hash>`. It
+revalidates a page each time, because its headers depend on the configuration. A page names its scripts and
+styles with their hashes, so it never loads those of another version. Pages load nothing from other servers.
+`web.frame_ancestors` lists the other origins that may frame them.
 """
 
 import gzip
@@ -31,20 +31,20 @@ else:
 _ASK_AGAIN = "no-cache"
 _KEEP = "public, max-age=3600"
 _KEEP_FOR_EVER = "public, max-age=31536000, immutable"
-# A twelfth less than gzip for the script; it takes a tenth of a second at the start.
+# The script is a twelfth smaller than with gzip; compressing it takes 0.1 s at the start.
 _ZSTD_LEVEL = 19
 _TYPES = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
 
 
 def folder() -> Path:
-    """Where the files are: in the package, or beside the executable, which holds the package in itself."""
+    """The directory of the files: in the package, or beside the executable, which contains the package."""
     if is_compiled():
         return Path("/proc/self/exe").resolve().parent / "web"
     return Path(__file__).parent.parent / "web"
 
 
 class Asset:
-    """One file, as it is and compressed. Where it names one of `links`, it names the version too."""
+    """One file, plain and compressed. References to `links` get their versions."""
 
     def __init__(self, name: str, headers: dict[str, str], links: tuple["Asset", ...] = ()) -> None:
         plain = (folder() / name).read_bytes()
@@ -52,7 +52,7 @@ class Asset:
             plain = plain.replace(f'{link.name}"'.encode(), f'{link.name}?v={link.version}"'.encode())
         self.name: str = name
         self.version: str = hashlib.blake2b(plain, digest_size=8).hexdigest()
-        # The best first.
+        # In order of preference.
         self._bodies = {
             "zstd": zstd.compress(plain, level=_ZSTD_LEVEL),
             "gzip": gzip.compress(plain, mtime=0),
@@ -66,7 +66,7 @@ class Asset:
     async def serve(self, request: web.Request) -> web.Response:
         asked = weights(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
         coding = next(coding for coding in self._bodies if not coding or asked.get(coding))
-        # Of the bytes, so each coding has its own.
+        # Each encoding has its own tag, because the bytes differ.
         tag = f'"{self.version}-{coding}"' if coding else f'"{self.version}"'
         headers = {
             hdrs.CACHE_CONTROL: _KEEP_FOR_EVER if request.query.get("v") == self.version else self._keep,
@@ -84,7 +84,7 @@ class Asset:
 
 
 def add_page_routes(app: web.Application, config: WebConfig) -> None:
-    # A page of any origin may load the script: it holds no data, and reads with the page's own token.
+    # Any origin may load the script: it contains no data, and reads with the token of its page.
     script: dict[str, str] = {
         hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
         "Cross-Origin-Resource-Policy": "cross-origin",
@@ -96,7 +96,7 @@ def add_page_routes(app: web.Application, config: WebConfig) -> None:
     ancestors = " ".join(["'self'", *config.frame_ancestors])
     page: dict[str, str] = {
         hdrs.CONTENT_SECURITY_POLICY: f"{_POLICY}; frame-ancestors {ancestors}",
-        "X-Frame-Options": "SAMEORIGIN",  # for what does not know frame-ancestors
+        "X-Frame-Options": "SAMEORIGIN",  # for browsers without frame-ancestors
         "Referrer-Policy": "no-referrer",
     }
     embed_page = Asset("embed-page.js", {}, (embed,))

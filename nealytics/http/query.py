@@ -6,21 +6,21 @@
     {"projectId": "my-app", "tenantId": "tenant-1",
      "results": {"figures": {…}, "pages": {"error": {"code": "query_too_large", …}}}}
 
-A question is what its GET route takes: the same parameters by the same names, a list where the route takes
-a parameter more than once. What stands beside `queries` is a default for all questions whose route has such
-a parameter. Each question has the checks, limits, turn and errors of its route; one that fails has an `error`
-in its place, and the others their answers. The request itself counts once for the token's rate.
+A question has the parameters of its GET route, by the same names, as a list where the route accepts a
+parameter more than once. A parameter beside `queries` is the default for every question whose route has it.
+Each question has the checks, limits, queue slot and errors of its route. A question that fails has an `error`
+in its place, and the others have their answers. The request counts once for the token's rate.
 
-Of one request at most `query.concurrency_max` questions wait for a turn or have one; the others begin in
-their order as these end. So thirty questions take no more places in the queue than four.
+At most `query.concurrency_max` questions of one request run or are queued; the others start in their order
+when these end. So thirty questions use no more queue slots than four.
 
-To a client that prefers `application/x-ndjson` each answer is sent when it is there, on a line of its own:
+A client that prefers `application/x-ndjson` gets each answer as soon as it is available, on its own line:
 
     {"projectId": "my-app", "tenantId": "tenant-1"}
     {"results": {"pages": {"error": {…}}}}
     {"results": {"figures": {…}}}
 
-A request that makes no sense as a whole is a 400 that names the question and the field.
+An invalid request is a 400 that names the question and the field.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ log = logging.getLogger("nealytics.http.query")
 PATH = "/api/v1/analytics/query"
 QUESTIONS_MAX = 30
 NAME_CHARS_MAX = 64
-VALUES_MAX = 100  # of one parameter; no route takes as many
+VALUES_MAX = 100  # of one parameter; no route accepts as many
 BODY_BYTES_MAX = 64 * 1024
 _FIELD_CHARS_MAX = 256
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -71,12 +71,12 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Result(NamedTuple):
-    """Of one question: its answer, or its error."""
+    """The answer to one question, or its error."""
 
     question: Question
     body: Body | None
     error: bytes
-    closed: bool  # about a past that hardly changes
+    closed: bool  # the range has ended, so the answer hardly changes
 
 
 def add_query_route(app: web.Application, reads: Reads) -> None:
@@ -89,7 +89,7 @@ async def _answer(reads: Reads, request: web.Request) -> web.StreamResponse:
     accepted = preferred_type(",".join(request.headers.getall(hdrs.ACCEPT, [])), (JSON, NDJSON))
     with reads.charge(scope) as charge:
         results = _results(reads, scope, questions, charge)
-        if accepted == NDJSON and request.version >= (1, 1):  # else the end could not be told from a break
+        if accepted == NDJSON and request.version >= (1, 1):  # HTTP/1.0 cannot mark the end
             return await while_connected(request, _streamed(reads, request, scope, results, charge))
         by_name = {result.question.name: result for result in await while_connected(request, _all(results))}
         done = [by_name[question.name] for question in questions]
@@ -127,10 +127,10 @@ async def _streamed(
                     await response.write(b"}}\n")
             await response.write_eof()
         except BaseException as error:
-            # What was sent must not look complete.
+            # A partial answer must not look complete.
             break_off(request)
             if isinstance(error, ConnectionError):
-                return response  # the client has left
+                return response  # the client disconnected
             if isinstance(error, Exception):
                 reads.broken_off(error)
                 log.exception("query: aborted")
@@ -177,7 +177,7 @@ async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge
         refused = error
         if refused.status >= 500:
             otel.record(refused.__cause__ or refused)
-            # The code is a part of the message: a flood of one reason must not hide another.
+            # The message contains the code, so that a flood of one reason does not suppress another.
             log.warning(
                 f"query: %s failed: {refused.code}, %s",
                 endpoint.name,
@@ -185,7 +185,7 @@ async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge
                 extra={"error": str(refused.__cause__)} if refused.__cause__ else {},
             )
     except Exception as error:
-        # An edge, as of every route: whatever it is, the other questions have their answers.
+        # An edge: after any error, the other questions still get their answers.
         otel.record(error)
         log.exception("query: %s failed", endpoint.name)
         refused = Refused(
@@ -206,7 +206,7 @@ async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge
 
 
 def parse(body: bytes) -> list[Question]:
-    """Raises `Refused` (400) for a body that makes no sense."""
+    """Raises `Refused` (400) for an invalid body."""
     try:
         asked = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -223,8 +223,7 @@ def parse(body: bytes) -> list[Question]:
 
 
 def _is_known(key: str) -> bool:
-    """Raises `Refused` if no route has such a parameter: what is meant for all questions, such as a filter,
-    must not be ignored in all."""
+    """Raises `Refused` if no route has such a parameter: a misspelt filter must not be ignored."""
     if key.lower() in _ALL_PARAMETERS:
         return True
     close = difflib.get_close_matches(key.lower()[:64], _ALL_PARAMETERS, 1)
@@ -266,7 +265,7 @@ def _question(name: str, question: Any, shared: dict[str, list[str]]) -> Questio
 
 
 def _texts(field: str, value: Any) -> list[str]:
-    """As they would stand in a query string."""
+    """The values as they would be written in a query string."""
     values = value if isinstance(value, list) else [value]
     if len(values) > VALUES_MAX:
         raise invalid(field, f"{field} has {len(values)} values", f"Write at most {VALUES_MAX}.")

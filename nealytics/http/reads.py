@@ -1,19 +1,19 @@
-"""The read routes: token → scope, query string → parameters, its turn, one question, one JSON answer.
+"""The read routes: token → scope, query string → parameters, query slot, one question, one JSON answer.
 
-Every endpoint of `queries.ENDPOINTS` is served by the same few lines, so authentication, scope, limits,
-caching, metrics and the translation of ClickHouse's troubles are the same for all:
+The same code serves every endpoint of `queries.ENDPOINTS`, so authentication, scope, limits, caching, metrics
+and the translation of ClickHouse's errors are the same for all:
 
-    no or bad token, no claims          401 / 403 / 400 (auth.jwt)
-    a token for other endpoints         403
-    more requests than the token may    429 rate_limited
-    an argument that makes no sense     400 invalid_parameter, with the field
-    too many queries at once            503 queries_busy, Retry-After
-    too much that clients do not read   503 answers_busy, Retry-After
+    missing or invalid token or claim   401 / 403 / 400 (auth.jwt)
+    the token permits other endpoints   403
+    the token exceeds its rate          429 rate_limited
+    an invalid parameter                400 invalid_parameter, with the field
+    too many queued queries             503 queries_busy, Retry-After
+    too many unread answers             503 answers_busy, Retry-After
     ClickHouse cannot be reached        503 clickhouse_unavailable, Retry-After
-    ClickHouse ignores the fence        503 scope_not_proven
-    it cannot read what it stores       500 data_damaged, with the part
+    ClickHouse does not isolate tenants 503 scope_not_proven
+    a part of the table is damaged      500 data_damaged, with the part
     the query hit one of its limits     422 query_too_large, with what to narrow
-    anything else                       500, told in our log and not to the client
+    any other error                     500, with the cause in our log only
 """
 
 import asyncio
@@ -37,9 +37,9 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.config import Config
 from nealytics.errors import NealyticsError, Refused
 from nealytics.http.app import Cors
-from nealytics.http.gate import QueryGate
 from nealytics.http.responses import answer_headers, names_tag
 from nealytics.http.sending import Body, encoded, send
+from nealytics.http.slots import QuerySlots
 from nealytics.http.unread import Charge, Unread
 from nealytics.observe import otel
 from nealytics.observe.metrics import Metrics
@@ -53,14 +53,14 @@ from nealytics.query_string import check_utf8
 log = logging.getLogger("nealytics.http.reads")
 
 RETRY_AFTER_S = 2
-LEFT_CHECK_S = 0.5  # how often a running query looks whether its client is still there
+LEFT_CHECK_S = 0.5  # interval at which a running query checks that its client is still connected
 
 T = TypeVar("T")
 P = TypeVar("P")
 
 
 class Reads:
-    """What every read route does before and around its question."""
+    """The steps that all read routes share."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Reads:
         self._rate = rate
         self._metrics = metrics
         self._clock = clock
-        self._gate = QueryGate(config.query)
+        self._slots = QuerySlots(config.query)
         self._limits = limit_settings(config.query)
         self.cors = Cors(config.server.cors_allowed_origins)
         self.unread = Unread(config.query.unread_bytes_max)
@@ -88,9 +88,9 @@ class Reads:
     async def scope_of(
         self, request: web.Request, route: Route | None = None, authorization: str | None = None
     ) -> Scope:
-        """Whose events the request may see; with a `route`, on that route. Raises `Refused`.
+        """The scope of the request's token, checked for `route` if given. Raises `Refused`.
 
-        `authorization` is what stands for the header where a client cannot send one.
+        `authorization` replaces the header for clients that cannot send one.
         """
         header = request.headers.get(hdrs.AUTHORIZATION, authorization)
         scope = await self._verifier.resolve(header)
@@ -115,7 +115,7 @@ class Reads:
         return self.unread.charge((scope.project_id, scope.tenant_id))
 
     def events_of(self, scope: Scope, received: Callable[[int], None] | None = None) -> Events:
-        """Raises `Refused` if the token's own filters make no sense."""
+        """Raises `Refused` if the token's own filters are invalid."""
         return Events(
             self.client,
             self._database,
@@ -137,21 +137,21 @@ class Reads:
     async def body_of(
         self, scope: Scope, endpoint: Endpoint[P], arguments: Arguments, params: P, charge: Charge
     ) -> Body:
-        """The answer to one question, when its turn has come. Raises `Refused`."""
+        """The answer to one question, after it got a query slot. Raises `Refused`."""
         rows = Rows(charge)
         events = self.events_of(scope, rows.add)
         try:
-            async with self.turn(scope):
+            async with self.slot(scope):
                 answer = await self.ask(lambda: endpoint.run(events, params))
             if (records := answer.records) is not None:
                 otel.note(f"neavents.{endpoint.counted_as}", records)
             answer.warnings = [*arguments.warnings, *answer.warnings]
             return await encoded(answer, charge)
         finally:
-            charge.give_back(rows.bytes)  # of a question that failed, too: others of the request go on
+            charge.give_back(rows.bytes)  # also after a failure: other questions of the request continue
 
     def counted(self, handler: Handler) -> Handler:
-        """The handler of a read route, whose failures are counted by their reason."""
+        """Wraps the handler of a read route, and counts its failures by reason."""
 
         async def counted(request: web.Request) -> web.StreamResponse:
             try:
@@ -164,9 +164,9 @@ class Reads:
                     self.failed("bad_request" if error.status < 500 else "internal_error")
                 raise
             except ConnectionError:
-                raise  # the client has left
+                raise  # the client disconnected
             except asyncio.CancelledError:
-                # Nothing but a stop cancels a handler.
+                # Only a stop cancels a handler.
                 self.failed("broken_off" if request.writer.output_size else "stopping")
                 raise
             except Exception:
@@ -179,17 +179,17 @@ class Reads:
         self._metrics.read_failures.add(1, reason)
 
     def broken_off(self, error: Exception) -> None:
-        """An answer whose head was out already cannot be completed: its status, 200, does not tell that."""
+        """Counts an answer that failed after its head was sent, so that its status is 200."""
         self.failed("broken_off")
         otel.fail("broken_off")
         otel.record(error.__cause__ or error)
 
-    def turn(self, scope: Scope) -> AbstractAsyncContextManager[None]:
-        """A query may run inside. Raises `Refused` (503) if too many wait for that."""
-        return self._gate.turn((scope.project_id, scope.tenant_id))
+    def slot(self, scope: Scope) -> AbstractAsyncContextManager[None]:
+        """Holds a query slot inside the block. Raises `Refused` (503) if too many queries are queued."""
+        return self._slots.slot((scope.project_id, scope.tenant_id))
 
     async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
-        """Runs what asks ClickHouse, counted, and only behind a fence that stands. Raises `Refused`."""
+        """Runs a query after the fence is proven, and counts it. Raises `Refused`."""
         started = time.perf_counter()
         try:
             answer = await self._moving(question)
@@ -220,7 +220,7 @@ class Reads:
     async def respond(
         self, request: web.Request, body: Body, closed: bool, charge: Charge
     ) -> web.StreamResponse:
-        # One tenant's data: only the client that asked may keep it, and only what hardly changes.
+        # One tenant's data: only the requesting client may cache it, and only for a closed range.
         keep_s = self.config.cache_s if closed else 0
         headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
         if keep_s:
@@ -231,7 +231,7 @@ class Reads:
             }
             if names_tag(request.headers.get(hdrs.IF_NONE_MATCH, ""), body.tag):
                 return web.Response(status=304, headers=headers)
-        # Complete as it is: the middleware sees it only when it has been sent.
+        # Add all headers here: the middleware sees this response only after it was sent.
         headers[hdrs.CONTENT_TYPE] = "application/json"
         response = web.StreamResponse(headers=headers | answer_headers())
         self.cors.apply(request, response)
@@ -245,7 +245,7 @@ def add_read_routes(app: web.Application, reads: Reads) -> None:
 
 
 class Rows:
-    """What the rows of one question take of a charge, until they are encoded."""
+    """The part of a charge that the rows of one question use until they are encoded."""
 
     def __init__(self, charge: Charge) -> None:
         self._charge = charge
@@ -257,7 +257,7 @@ class Rows:
 
 
 def check_route(scope: Scope, route: Route) -> None:
-    """Raises `Refused` if the token is not for it."""
+    """Raises `Refused` if the token does not permit the route."""
     if scope.endpoints is not None and route.name not in scope.endpoints:
         raise Refused(
             403,
@@ -269,8 +269,7 @@ def check_route(scope: Scope, route: Route) -> None:
 
 
 def parsed(endpoint: Endpoint[P], arguments: Arguments) -> P:
-    """Raises `Refused`, which then also tells of the parameters that nobody asked for: one of them may be the
-    one that is missing."""
+    """Raises `Refused`, which also names unknown parameters: one of them may be a misspelt required one."""
     try:
         return endpoint.parse(arguments)
     except Refused as refused:
@@ -280,7 +279,7 @@ def parsed(endpoint: Endpoint[P], arguments: Arguments) -> P:
 
 
 async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client leaves: a closed page needs no answer.
+    """The result of `work`, which is cancelled when the client disconnects: a closed page needs no answer.
 
     Raises `ConnectionResetError` then. `work` has ended when this returns or raises.
     """
@@ -294,7 +293,7 @@ async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) ->
     finally:
         if not task.done():
             task.cancel()
-            # Wait for its end: it gives back its part of the charge, which must happen before that ends.
+            # Wait for its end: it must release its part of the charge before the charge ends.
             await asyncio.gather(task, return_exceptions=True)
 
 
@@ -308,7 +307,7 @@ def _token_filter(text: str) -> Any:
 
 
 def refusal(error: NealyticsError) -> Exception:
-    """What the client is told; `error` itself if that is nothing but "our fault"."""
+    """The refusal for the client, or `error` itself if the client cannot act on it (500)."""
     if isinstance(error, FenceDown):
         log.critical("%s", error)
         return Refused(

@@ -1,5 +1,4 @@
-"""How an error looks: JSON `{code, message, detail, requestId, field?}`, never empty; and what every answer
-carries."""
+"""The form of errors, JSON `{code, message, detail, requestId, field?}`, and the headers of every answer."""
 
 from http import HTTPStatus
 
@@ -13,23 +12,22 @@ from nealytics.observe import request_id
 ANSWER_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "X-XSS-Protection": "0",  # the filter it switches off was itself a hole
+    "X-XSS-Protection": "0",  # disables a filter that was itself exploitable
     "Referrer-Policy": "strict-origin-when-cross-origin",
-    "Server": "nealytics",  # instead of aiohttp's, which tells versions
+    "Server": "nealytics",  # aiohttp's own would reveal versions
 }
 
 
 def answer_headers() -> dict[str, str]:
-    """What the answer to this request carries, whatever it is."""
+    """The headers of every answer to this request."""
     return {**ANSWER_HEADERS, request_id.HEADER: request_id.current()}
 
 
 class ReadyAnswer(web.StreamResponse):
-    """An empty answer whose bytes are ready. Stateless, so one serves all requests.
+    """An empty answer with prepared bytes. It has no state, so one instance serves all requests.
 
-    aiohttp needs 9 µs to build and write an answer, a quarter of all its work on a small request; this needs
-    one. It fits most requests of the busiest routes and says by `suits` which; for the others there is
-    `plain`.
+    aiohttp needs 9 µs to build and write an answer, a quarter of its work on a small request; this needs one.
+    `suits` says which requests it can serve; the others get `plain`.
     """
 
     def __init__(self, status: HTTPStatus, headers: dict[str, str]) -> None:
@@ -42,7 +40,7 @@ class ReadyAnswer(web.StreamResponse):
 
     @staticmethod
     def suits(request: web.BaseRequest) -> bool:
-        """HTTP/1.1, to be kept open, and not from a page, which needs CORS."""
+        """HTTP/1.1, keep-alive, and not from a page, which needs CORS headers."""
         return request.keep_alive and request.version.minor == 1 and hdrs.ORIGIN not in request.headers
 
     def plain(self) -> web.Response:
@@ -60,7 +58,7 @@ class ReadyAnswer(web.StreamResponse):
             raise ConnectionResetError("the client disconnected")
         text = f"{self._head}{request_id.current()}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
         transport.write(text.encode())
-        if request.protocol.writing_paused:  # a client that sends and does not read
+        if request.protocol.writing_paused:  # the client sends and does not read
             await request.writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -110,7 +108,7 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 41
 
 
 def http_exception_response(error: web.HTTPException, path: str) -> web.Response:
-    """aiohttp's own answers (no such route, wrong method) in our form; their headers (Allow) stay."""
+    """aiohttp's own errors (unknown route, wrong method) in our form; their headers (Allow) stay."""
     headers = {name: value for name, value in error.headers.items() if name.lower() != "content-type"}
     code = _CODES.get(error.status, "bad_request" if error.status < 500 else "internal_error")
     if error.status == 404:
@@ -124,7 +122,7 @@ def http_exception_response(error: web.HTTPException, path: str) -> web.Response
 
 
 def raw_error(status_line: str, error: ErrorBody, headers: dict[str, str] | None = None) -> bytes:
-    """A whole answer for a connection on which no request could be read; it must be closed afterwards."""
+    """A complete answer for a connection without a valid request; close the connection afterwards."""
     body = msgspec.json.encode(error)
     fixed = {**ANSWER_HEADERS, request_id.HEADER: error.request_id}
     lines = [

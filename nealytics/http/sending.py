@@ -1,7 +1,7 @@
 """Large answers: encoded in slices, and sent as fast as the client reads.
 
-No step blocks the event loop for more than some milliseconds, whatever the answer's size; and what is not
-sent yet is charged to the worker's budget until the kernel has it (`unread`).
+No step blocks the event loop for more than some milliseconds, whatever the size of the answer. Bytes that
+are not sent yet are charged to the worker's budget until the kernel has them (`unread`).
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from aiohttp import hdrs, web
 from nealytics.http.unread import Charge
 from nealytics.pace import SLICE_BYTES, Pace
 
-# Lists are encoded so many elements at a time. So few: the next ones may be far larger than these.
+# Elements of a list that are encoded at a time. Few, because the next ones may be far larger.
 _ELEMENTS_MAX = 64
-# Stands in for a list. JSON has no NUL; msgspec puts a Raw in as it is.
+# Placeholder of a list. JSON never contains NUL, and msgspec inserts a Raw unchanged.
 _GAP = b"\0"
 
 _encoder = msgspec.json.Encoder()
@@ -33,7 +33,7 @@ class Body:
 
 
 async def encoded(answer: msgspec.Struct, charge: Charge) -> Body:
-    """The same bytes as of `msgspec.json.encode`. What they take is added to `charge`, which may refuse."""
+    """The same bytes as `msgspec.json.encode`. Their size is added to `charge`, which may refuse."""
     lists: dict[str, list[Any]] = {
         name: value
         for name in answer.__struct_fields__
@@ -74,8 +74,8 @@ async def _elements(elements: Sequence[Any]) -> AsyncIterator[bytes]:
 
 
 async def send(request: web.Request, response: web.StreamResponse, body: Body, charge: Charge) -> None:
-    """Sends all of it; `response` has its headers. Returns when the kernel has the last byte. Raises
-    `ConnectionError` if the client leaves."""
+    """Sends the whole body; `response` has its headers. Returns when the kernel has the last byte. Raises
+    `ConnectionError` if the client disconnects."""
     response.content_length = body.size
     await response.prepare(request)
     if request.method == hdrs.METH_HEAD:
@@ -87,12 +87,12 @@ async def send(request: web.Request, response: web.StreamResponse, body: Body, c
 async def send_pieces(
     request: web.Request, response: web.StreamResponse, pieces: deque[bytes], charge: Charge
 ) -> None:
-    """Sends a part of an answer whose head is out. Returns when the kernel has the last byte. Raises
-    `ConnectionError` if the client leaves."""
+    """Sends a part of an answer after its head. Returns when the kernel has the last byte. Raises
+    `ConnectionError` if the client disconnects."""
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the client disconnected")
-    # So that to wait for the client means: until nothing of the answer is left in this process.
+    # With this, `drain` waits until the kernel has every byte of the answer.
     transport.set_write_buffer_limits(high=0)
     pace = Pace()
     while pieces:

@@ -1,7 +1,7 @@
-"""One span around each request to ingest or to read, under the names that the C# engine's have.
+"""One span for each ingest or read request, with the names of the C# engine.
 
-Around the whole answer, so that its status and all log lines are in it. A live stream has none: it is open
-for hours, and a span is sent when it ends. Nor have the routes that only tell about the server.
+The span includes the whole answer, so it has the status, and all log lines have its id. A live stream has no
+span: it is open for hours, and a span is sent when it ends. Health routes have none either.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from nealytics.observe import otel, request_id
 from nealytics.observe.otel import Tracing
 from nealytics.queries import ENDPOINTS, export
 
-# The names of the C# engine's queries that are not the endpoint's own.
+# Names of the C# engine that differ from the endpoint's.
 _QUERIES = {
     "timeline": "ProjectTimeline",
     "sessions": "SessionAnalytics",
@@ -31,7 +31,7 @@ INGEST = {TRACK: "IngestHttpRequest", BATCH: "IngestHttpRequest", BEACON: "Beaco
 
 
 def traced(answer: Middleware, tracing: Tracing) -> Middleware:
-    """`answer`, which serves any request, within a span where one is due."""
+    """Wraps the middleware `answer` in a span, for the routes that have one."""
     begin = tracing.begin
 
     @web.middleware
@@ -59,7 +59,7 @@ def traced(answer: Middleware, tracing: Tracing) -> Middleware:
             span.note("http.response.status_code", response.status)
             return response
         except (asyncio.CancelledError, ConnectionError) as error:
-            # The client has left; no fault of ours.
+            # The client disconnected, which is not our error.
             span.note("error.type", type(error).__name__)
             raise
         finally:

@@ -26,7 +26,7 @@ WARNINGS = "Nealytics-Warnings"
 
 
 class Places:
-    """How many answers of a kind a worker sends at once, and how many of them to one token."""
+    """Limits the concurrent answers of a kind, per worker and per token."""
 
     def __init__(self, what: str, most: int, most_per_token: int) -> None:
         self._what = what
@@ -40,7 +40,7 @@ class Places:
 
     @contextmanager
     def one(self, scope: Scope) -> Iterator[None]:
-        """A place, as long as the context lasts. Raises `Refused` if there is none."""
+        """Holds a place inside the block. Raises `Refused` if there is none."""
         key = scope.key or f"{scope.project_id}\0{scope.tenant_id}"
         if self._taken[key] >= self._most_per_token:
             raise Refused(
@@ -70,19 +70,19 @@ class Places:
 def head_of(
     request: web.Request, cors: Cors, content_type: str, headers: Mapping[str, str], warnings: list[Warn]
 ) -> web.StreamResponse:
-    """An answer to be prepared and written to. It has all headers already: the middleware, which sets them on
-    others, sees it only when it has been sent."""
+    """An answer to write to, with all headers: the middleware, which adds them to others, sees this one only
+    after it was sent."""
     response = web.StreamResponse(
         headers={
             hdrs.CONTENT_TYPE: content_type,
             hdrs.CACHE_CONTROL: "no-store",  # one tenant's data
-            "X-Accel-Buffering": "no",  # nginx would gather it, on disk if need be
+            "X-Accel-Buffering": "no",  # nginx would buffer it, also on disk
             **answer_headers(),
             **headers,
         }
     )
     if warnings:
-        # ASCII, since it is a header; JSON has an escape for all else.
+        # Headers are ASCII; JSON escapes all other characters.
         text = msgspec.json.encode(warnings).decode().encode("ascii", "backslashreplace").decode()
         response.headers[WARNINGS] = text
     cors.apply(request, response)
@@ -90,7 +90,7 @@ def head_of(
 
 
 def require_http_1_1(request: web.Request) -> None:
-    """To HTTP/1.0 the end of a connection is that of the answer, so half of one would look like all of it."""
+    """HTTP/1.0 ends an answer by closing the connection, so a truncated one would look complete."""
     if request.version < (1, 1):
         raise Refused(
             505,
@@ -107,6 +107,6 @@ def break_off(request: web.Request) -> None:
         return
     sock = transport.get_extra_info("socket")
     if sock is not None:
-        # A reset, not an end: some proxies take an end for that of the answer.
+        # Reset, not FIN: some proxies treat FIN as the end of the answer.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

@@ -1,11 +1,11 @@
-"""How much memory answers take that clients have not read yet.
+"""Limits the memory of answers that clients have not read yet.
 
-A worker has one budget for all of them, `query.unread_bytes_max`: what arrives from ClickHouse for an answer,
-what is encoded and not sent, messages queued for live streams, and the buffers of exports. An answer that
-needs more than is left is refused (503), so any number of slow clients uses a bounded amount of memory. One
-scope may hold half of it beyond its first answer, so that one tenant's clients leave room for the others'.
+A worker has one budget for all of them, `query.unread_bytes_max`: rows from ClickHouse, encoded bytes that
+are not sent yet, messages queued for live streams, and the buffers of exports. An answer that exceeds the
+rest of the budget is refused (503), so any number of slow clients uses a bounded amount of memory. Beyond its
+first answer, one scope may use half of the budget, so that one tenant's clients leave room for others.
 
-The last bytes of an answer wait in the kernel, which bounds them itself and is not counted here.
+The last bytes of an answer are in the kernel's buffer, which has its own limit and is not counted here.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ class Unread:
         self._of: Counter[Hashable] = Counter()
 
     def charge(self, key: Hashable) -> "Charge":
-        """For one answer to the scope `key`."""
+        """The charge of one answer to the scope `key`."""
         return Charge(self, key)
 
     def _has_room(self, charge: "Charge", size: int) -> bool:
@@ -44,7 +44,7 @@ class Unread:
 
 
 class Charge:
-    """What one answer takes of the budget; all of it is given back at the end of the `with`."""
+    """The part of the budget that one answer uses. The end of the `with` releases all of it."""
 
     __slots__ = ("_unread", "bytes", "key")
 
@@ -60,7 +60,7 @@ class Charge:
         self.give_back(self.bytes)
 
     def add(self, size: int) -> None:
-        """Raises `Refused`: 503 if others have what is left, 422 if it is too much for any answer."""
+        """Raises `Refused`: 503 if other answers use the rest, 422 if the answer alone exceeds the budget."""
         if self.try_add(size):
             return
         most = self._unread.bytes_max
@@ -69,15 +69,14 @@ class Charge:
                 422,
                 "result_too_large",
                 f"the answer has more than {most} bytes",
-                detail="Narrow the time range, add a filter, or use a smaller limit. The bound is "
+                detail="Narrow the time range, add a filter, or use a smaller limit. The limit is "
                 "query.unread_bytes_max.",
             )
         raise Refused(
             503,
             "answers_busy",
-            f"answers that clients have not read yet take {self._unread.bytes} of {most} bytes",
-            detail="Read the answers that you have asked for, or ask again later. Events are taken meanwhile"
-            " and lose nothing.",
+            f"answers that clients have not read yet use {self._unread.bytes} of {most} bytes",
+            detail="Read the answers that you requested, or retry later. Ingest is not affected.",
             headers={"Retry-After": str(RETRY_AFTER_S)},
         )
 

@@ -1,7 +1,7 @@
-"""Fifty heavy queries at once, and events go on being taken.
+"""Ingest continues while fifty heavy queries run.
 
-The bounds are generous: they tell an ingest that stands still from one that shares its machine. What the
-gate promises exactly is held by `tests/http/test_gate.py`.
+The bounds are generous: they distinguish an ingest that stalls from one that shares its machine. What the
+query queue promises is tested by `tests/http/test_slots.py`.
 """
 
 import asyncio

@@ -17,20 +17,20 @@ from nealytics.errors import Refused
 RETRY_AFTER_S = 2
 
 
-class QueryGate:
-    """Lets `query.concurrency_max` queries through at a time."""
+class QuerySlots:
+    """Runs at most `query.concurrency_max` queries at a time."""
 
     def __init__(self, config: QueryConfig) -> None:
         self._free = config.concurrency_max
         self._queue_max = config.queue_max
         self._queue_timeout_s = config.queue_timeout_s
-        # The scopes that have somebody waiting, the next one first.
+        # The scopes with queued queries, the next one to be served first.
         self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
         self._queued = 0
 
     @asynccontextmanager
-    async def turn(self, key: Hashable) -> AsyncIterator[None]:
-        """A query of scope `key` may run inside.
+    async def slot(self, key: Hashable) -> AsyncIterator[None]:
+        """Holds a slot for one query of scope `key` inside the block.
 
         Raises `Refused` (503, "queries_busy") if the queue is full or moves too slowly.
         """
@@ -60,7 +60,7 @@ class QueryGate:
             raise
 
     def _make_room(self, key: Hashable) -> None:
-        """Turns the last of the longest queue away. Raises `Refused` if none is longer than that of `key`."""
+        """Refuses the last query of the longest queue. Raises `Refused` if that is the queue of `key`."""
         refused = busy(f"{self._queued} queries are already queued")
         longest = max(self._waiting.values(), key=len, default=deque())
         if len(longest) <= len(self._waiting.get(key, ())) + 1:
@@ -71,7 +71,7 @@ class QueryGate:
             last.set_exception(refused)
 
     def _leave(self, key: Hashable, mine: "asyncio.Future[None]") -> None:
-        """Takes a waiter that gave up out of its queue, or hands on the turn that it was given meanwhile."""
+        """Removes a waiter that gave up from its queue, or passes on the slot that it got meanwhile."""
         queue = self._waiting.get(key)
         if queue is not None and mine in queue:
             queue.remove(mine)
@@ -79,10 +79,10 @@ class QueryGate:
             if not queue:
                 del self._waiting[key]
         elif not mine.cancelled() and mine.exception() is None:
-            self._hand_on()  # cancelled or turned away, it never had a turn
+            self._hand_on()  # a cancelled or refused waiter never had a slot
 
     def _hand_on(self) -> None:
-        """Gives a turn that has become free to the next scope's first waiter."""
+        """Gives a free slot to the first waiter of the next scope."""
         while self._waiting:
             key, queue = self._waiting.popitem(last=False)
             first = queue.popleft()
@@ -96,7 +96,7 @@ class QueryGate:
 
 
 def busy(why: str) -> Refused:
-    """The refusal of one that has waited in vain, or may not even wait."""
+    """The refusal of a query that was queued for too long, or that the queue has no room for."""
     return Refused(
         503,
         "queries_busy",

@@ -1,4 +1,4 @@
-"""Turns are handed out one at a time, fairly between scopes, and never lost."""
+"""Slots are assigned fairly between scopes and are never lost."""
 
 import asyncio
 import random
@@ -8,27 +8,27 @@ import pytest
 
 from nealytics.config import QueryConfig
 from nealytics.errors import Refused
-from nealytics.http.gate import QueryGate
+from nealytics.http.slots import QuerySlots
 
 
-def gate_of(concurrency_max: int = 1, queue_max: int = 100, queue_timeout_s: float = 10.0) -> QueryGate:
-    return QueryGate(
+def slots_of(concurrency_max: int = 1, queue_max: int = 100, queue_timeout_s: float = 10.0) -> QuerySlots:
+    return QuerySlots(
         QueryConfig(concurrency_max=concurrency_max, queue_max=queue_max, queue_timeout_s=queue_timeout_s)
     )
 
 
 class Query:
-    """A query that runs from its turn until it is told to end."""
+    """A query that holds its slot until it is told to end."""
 
-    def __init__(self, gate: QueryGate, key: str = "a", order: list["Query"] | None = None) -> None:
+    def __init__(self, slots: QuerySlots, key: str = "a", order: list["Query"] | None = None) -> None:
         self.key = key
         self.running = False
         self._end = asyncio.Event()
         self._order = order
-        self.task = asyncio.create_task(self._run(gate))
+        self.task = asyncio.create_task(self._run(slots))
 
-    async def _run(self, gate: QueryGate) -> None:
-        async with gate.turn(self.key):
+    async def _run(self, slots: QuerySlots) -> None:
+        async with slots.slot(self.key):
             self.running = True
             if self._order is not None:
                 self._order.append(self)
@@ -44,16 +44,16 @@ class Query:
 
 
 async def settled() -> None:
-    """Lets everything happen that can happen without waiting."""
+    """Runs everything that can run without waiting."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-async def started(gate: QueryGate, *keys: str) -> list[Query]:
-    """Queries that came one after the other."""
+async def started(slots: QuerySlots, *keys: str) -> list[Query]:
+    """Queries that arrive one after the other."""
     queries = []
     for key in keys:
-        queries.append(Query(gate, key))
+        queries.append(Query(slots, key))
         await settled()
     return queries
 
@@ -64,39 +64,39 @@ async def ended(*queries: Query) -> None:
             await query.end()
 
 
-async def all_turns_are_free(gate: QueryGate, concurrency_max: int) -> bool:
-    """Whether exactly as many queries as may run get a turn at once."""
-    queries = await started(gate, *("z" for _ in range(concurrency_max + 1)))
+async def all_slots_are_free(slots: QuerySlots, concurrency_max: int) -> bool:
+    """Whether exactly `concurrency_max` queries get a slot at once."""
+    queries = await started(slots, *("z" for _ in range(concurrency_max + 1)))
     running = sum(query.running for query in queries)
     await ended(*queries)
     return running == concurrency_max
 
 
-async def test_as_many_run_at_once_as_may_and_the_others_wait():
-    gate = gate_of(3)
-    queries = await started(gate, *"abcde")
+async def test_at_most_concurrency_max_queries_run_and_the_others_are_queued():
+    slots = slots_of(3)
+    queries = await started(slots, *"abcde")
     assert [query.running for query in queries] == [True, True, True, False, False]
     await queries[1].end()
     assert [query.running for query in queries] == [True, False, True, True, False]
     await ended(*queries)
-    assert await all_turns_are_free(gate, 3)
+    assert await all_slots_are_free(slots, 3)
 
 
-async def test_within_a_scope_the_first_who_came_is_the_first_who_runs():
-    gate = gate_of()
-    queries = await started(gate, *"aaaa")
+async def test_within_a_scope_queries_run_in_the_order_of_arrival():
+    slots = slots_of()
+    queries = await started(slots, *"aaaa")
     for k, query in enumerate(queries):
         assert [other.running for other in queries] == [k == n for n in range(4)]
         await query.end()
 
 
-async def test_a_tenant_with_many_queries_makes_itself_wait_and_not_the_others():
-    """Twenty of `a` are waiting when `b` and `c` ask once each: they are next but one and next but two."""
-    gate = gate_of()
+async def test_a_tenant_with_many_queries_delays_only_its_own():
+    """Twenty of `a` are queued when `b` and `c` arrive: they run second and third."""
+    slots = slots_of()
     order: list[Query] = []
     queries = []
     for key in ("a" * 21) + "bc":
-        queries.append(Query(gate, key, order))
+        queries.append(Query(slots, key, order))
         await settled()
     while not all(query.task.done() for query in queries):
         await next(query for query in queries if query.running).end()
@@ -104,49 +104,49 @@ async def test_a_tenant_with_many_queries_makes_itself_wait_and_not_the_others()
     assert len(order) == 23
 
 
-async def test_scopes_that_wait_take_turns():
-    gate = gate_of()
+async def test_queued_scopes_are_served_in_rotation():
+    slots = slots_of()
     order: list[Query] = []
     queries = []
     for key in "x" + "aaaabbbcc":
-        queries.append(Query(gate, key, order))
+        queries.append(Query(slots, key, order))
         await settled()
     while not all(query.task.done() for query in queries):
         await next(query for query in queries if query.running).end()
     assert "".join(query.key for query in order) == "xabcabcaba"
 
 
-async def test_who_waits_too_long_is_told_to_come_back():
-    gate = gate_of(queue_timeout_s=0.05)
-    (running,) = await started(gate, "a")
+async def test_a_query_that_is_queued_too_long_is_refused_with_retry_after():
+    slots = slots_of(queue_timeout_s=0.05)
+    (running,) = await started(slots, "a")
     with pytest.raises(Refused) as refused:
-        async with gate.turn("b"):
+        async with slots.slot("b"):
             pytest.fail("got a turn that was not free")
     assert (refused.value.status, refused.value.code) == (503, "queries_busy")
     assert int((refused.value.headers or {})["Retry-After"]) >= 1
     await running.end()
-    assert await all_turns_are_free(gate, 1)
+    assert await all_slots_are_free(slots, 1)
 
 
-async def test_a_full_queue_refuses_at_once_and_takes_more_when_it_moved():
-    gate = gate_of(queue_max=2)
-    queries = await started(gate, *"abc")
+async def test_a_full_queue_refuses_at_once_and_accepts_again_when_it_moved():
+    slots = slots_of(queue_max=2)
+    queries = await started(slots, *"abc")
     with pytest.raises(Refused) as refused:
-        async with gate.turn("d"):
+        async with slots.slot("d"):
             pytest.fail("got a turn that was not free")
     assert (refused.value.status, refused.value.code) == (503, "queries_busy")
     await queries[0].end()
-    queries += await started(gate, "e")
+    queries += await started(slots, "e")
     assert [query.running for query in queries] == [False, True, False, False]
     await ended(*queries)
-    assert await all_turns_are_free(gate, 1)
+    assert await all_slots_are_free(slots, 1)
 
 
-async def test_a_pile_that_fills_the_queue_does_not_keep_the_others_out():
-    """`a` has filled it; `b` and `c` come in, each for the last of `a`, until the queues are as long."""
-    gate = gate_of(queue_max=4)
-    running, *pile = await started(gate, *"aaaaa")
-    others = await started(gate, *"bcb")
+async def test_one_scope_cannot_fill_the_queue_for_the_others():
+    """`a` has filled it; `b` and `c` each replace the last of `a`, until the queues are equally long."""
+    slots = slots_of(queue_max=4)
+    running, *pile = await started(slots, *"aaaaa")
+    others = await started(slots, *"bcb")
     assert [query.task.done() for query in pile] == [False, False, True, True]
     for query in (*pile[2:], others[2]):
         with pytest.raises(Refused) as refused:
@@ -159,13 +159,13 @@ async def test_a_pile_that_fills_the_queue_does_not_keep_the_others_out():
         order.append(now.key)
         await now.end()
     assert order == ["a", "b", "c", "a"]
-    assert await all_turns_are_free(gate, 1)
+    assert await all_slots_are_free(slots, 1)
 
 
-async def test_who_is_turned_away_and_leaves_at_that_moment_takes_no_turn_along():
-    gate = gate_of(queue_max=2)
-    running, first, last = await started(gate, *"aaa")
-    newcomer = Query(gate, "b")
+async def test_a_refused_query_that_is_cancelled_at_once_loses_no_slot():
+    slots = slots_of(queue_max=2)
+    running, first, last = await started(slots, *"aaa")
+    newcomer = Query(slots, "b")
     await asyncio.sleep(0)
     last.task.cancel()
     await settled()
@@ -173,13 +173,13 @@ async def test_who_is_turned_away_and_leaves_at_that_moment_takes_no_turn_along(
     assert not newcomer.running
     await running.end()
     await ended(first, newcomer)
-    assert await all_turns_are_free(gate, 1)
+    assert await all_slots_are_free(slots, 1)
 
 
-async def test_however_many_leave_at_once_the_next_gets_the_turn():
-    gate = gate_of(queue_max=5_000)
-    (running,) = await started(gate, "a")
-    waiting = [Query(gate, "a") for _ in range(3_000)]
+async def test_the_next_query_gets_the_slot_after_thousands_are_cancelled_at_once():
+    slots = slots_of(queue_max=5_000)
+    (running,) = await started(slots, "a")
+    waiting = [Query(slots, "a") for _ in range(3_000)]
     await settled()
     for query in waiting[:-1]:
         query.task.cancel()
@@ -187,67 +187,66 @@ async def test_however_many_leave_at_once_the_next_gets_the_turn():
     await settled()
     assert waiting[-1].running
     await waiting[-1].end()
-    assert await all_turns_are_free(gate, 1)
+    assert await all_slots_are_free(slots, 1)
 
 
-async def test_without_a_queue_only_what_can_run_is_taken():
-    gate = gate_of(queue_max=0)
-    (running,) = await started(gate, "a")
+async def test_without_a_queue_only_queries_that_can_run_are_accepted():
+    slots = slots_of(queue_max=0)
+    (running,) = await started(slots, "a")
     with pytest.raises(Refused):
-        async with gate.turn("b"):
+        async with slots.slot("b"):
             pytest.fail("got a turn that was not free")
     await running.end()
-    assert await all_turns_are_free(gate_of(), 1)
-    async with gate.turn("b"):
+    assert await all_slots_are_free(slots_of(), 1)
+    async with slots.slot("b"):
         pass
 
 
-async def test_who_leaves_the_queue_does_not_get_a_turn():
-    gate = gate_of()
-    first, second, third = await started(gate, *"aaa")
+async def test_a_query_that_left_the_queue_gets_no_slot():
+    slots = slots_of()
+    first, second, third = await started(slots, *"aaa")
     second.task.cancel()
     await settled()
     assert second.task.cancelled()
     await first.end()
     assert third.running
     await third.end()
-    assert await all_turns_are_free(gate, 1)
+    assert await all_slots_are_free(slots, 1)
 
 
-async def test_a_turn_given_to_one_who_leaves_in_that_moment_goes_to_the_next():
-    """Between being woken and running a waiter may be cancelled; the turn it had been given is not lost."""
-    gate = gate_of()
-    first, second, third = await started(gate, *"abc")
+async def test_the_slot_of_a_waiter_that_is_cancelled_in_that_moment_goes_to_the_next():
+    """A waiter may be cancelled between being woken and running; its slot is not lost."""
+    slots = slots_of()
+    first, second, third = await started(slots, *"abc")
     first._end.set()
-    await asyncio.sleep(0)  # `first` ends and hands its turn to `second`, which has not run yet
+    await asyncio.sleep(0)  # `first` ends and passes its slot to `second`, which has not run yet
     second.task.cancel()
     await settled()
     assert second.task.cancelled()
     assert third.running
     await third.end()
-    assert await all_turns_are_free(gate, 1)
+    assert await all_slots_are_free(slots, 1)
 
 
-async def test_a_turn_that_finds_a_waiter_already_gone_is_passed_on_once():
-    """One that was cancelled and has not noticed yet is passed over; when it notices, there is nothing that
-    it could hand on."""
-    gate = gate_of()
-    first, second, third, fourth = await started(gate, *"abcd")
+async def test_a_slot_for_a_cancelled_waiter_is_passed_on_once():
+    """A cancelled waiter that has not run since is skipped; when it runs, it has no slot to pass on."""
+    slots = slots_of()
+    first, second, third, fourth = await started(slots, *"abcd")
     first._end.set()
     second.task.cancel()
     await settled()
     assert (third.running, fourth.running) == (True, False)
     await ended(third, fourth)
-    assert await all_turns_are_free(gate, 1)
+    assert await all_slots_are_free(slots, 1)
 
 
-async def test_a_query_that_fails_hands_on_its_turn():
-    gate = gate_of()
+async def test_a_query_that_fails_passes_on_its_slot():
+    slots = slots_of()
     waiting: list[Query] = []
 
     async def fail() -> None:
-        async with gate.turn("a"):
-            waiting.extend(await started(gate, "b"))
+        async with slots.slot("a"):
+            waiting.extend(await started(slots, "b"))
             raise ValueError("the query failed")
 
     with pytest.raises(ValueError, match="the query failed"):
@@ -258,24 +257,24 @@ async def test_a_query_that_fails_hands_on_its_turn():
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_no_turn_is_lost_or_doubled_whatever_happens(seed: int):
-    """Queries come, end, fail, give up and are cancelled in any order, at any moment between two steps."""
+async def test_no_slot_is_lost_or_doubled_in_any_order_of_events(seed: int):
+    """Queries arrive, end, fail, time out and are cancelled in any order, between any two steps."""
     chance = random.Random(seed)
     concurrency_max = chance.randint(1, 4)
-    gate = gate_of(concurrency_max, queue_max=8, queue_timeout_s=0.02)
+    slots = slots_of(concurrency_max, queue_max=8, queue_timeout_s=0.02)
     queries: list[Query] = []
     outcomes: Counter[str] = Counter()
     for _ in range(400):
         what = chance.random()
         alive = [query for query in queries if not query.task.done()]
         if what < 0.45 or not alive:
-            queries.append(Query(gate, chance.choice("abc")))
+            queries.append(Query(slots, chance.choice("abc")))
         elif what < 0.75:
             chance.choice(alive)._end.set()
         elif what < 0.95:
             chance.choice(alive).task.cancel()
         else:
-            await asyncio.sleep(0.03)  # whoever waits now has waited too long
+            await asyncio.sleep(0.03)  # every queued query times out
         for _ in range(chance.randrange(3)):
             await asyncio.sleep(0)
         assert sum(query.running for query in queries) <= concurrency_max
@@ -290,5 +289,5 @@ async def test_no_turn_is_lost_or_doubled_whatever_happens(seed: int):
         except Refused as refused:
             outcomes[refused.message.split(" ")[0]] += 1
     assert min(outcomes["ran"], outcomes["cancelled"]) > 10, outcomes
-    assert await all_turns_are_free(gate, concurrency_max)
-    assert (gate._queued, len(gate._waiting)) == (0, 0)
+    assert await all_slots_are_free(slots, concurrency_max)
+    assert (slots._queued, len(slots._waiting)) == (0, 0)
