@@ -92,7 +92,7 @@ for _ in $(seq 1 100); do
   sleep 0.2
 done
 [ "$(grep -o '"eventId"' <<<"$answer" | wc -l)" = 3 ] || fail "the three events did not come back: $answer"
-echo "read back as tenant-1: its three events"
+echo "read back as tenant-1: these three events"
 
 bold="" plain=""
 if [ -t 1 ]; then bold=$'\e[1m' plain=$'\e[0m'; fi

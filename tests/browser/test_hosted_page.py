@@ -35,6 +35,26 @@ def test_a_link_shows_the_tenants_page_and_loses_its_token(site: Site, opened: O
     page.get_by_text("This link has no token").wait_for()
 
 
+def test_an_address_gives_the_page_a_brand(site: Site, opened: Open):
+    link = f"{site.node.url}/embed?tz=UTC&accent=%230a7d5a&radius=4px&font=Georgia,%20serif#token={token('demo', 'acme')}"
+    page = opened(link)
+    wait_for(page)
+    style = "getComputedStyle(document.querySelector('nealytics-dashboard'))"
+    assert page.evaluate(f"{style}.getPropertyValue('--nealytics-accent')") == "#0a7d5a"
+    assert page.evaluate(f"{style}.getPropertyValue('--nealytics-radius')") == "4px"
+    card = "document.querySelector('nealytics-dashboard').shadowRoot.querySelector('nealytics-figures')"
+    assert page.evaluate(f"getComputedStyle({card}).fontFamily") == "Georgia, serif"
+
+
+def test_a_brand_that_is_no_css_is_left_out_and_named(site: Site, opened: Open):
+    page = opened(
+        f"{site.node.url}/embed?accent=url(https://example.com)#token={token('demo', 'acme')}",
+        expected=("accent=url(https://example.com) is not valid CSS for color",),
+    )
+    wait_for(page)
+    assert page.evaluate("document.documentElement.getAttribute('style')") is None
+
+
 def test_a_page_that_may_not_frame_it_shows_nothing_of_it(site: Site, opened: Open):
     page = opened(framing(site, site.node.url), expected=("frame-ancestors", "Refused to frame", "violates"))
     page.wait_for_timeout(500)

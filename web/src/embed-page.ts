@@ -18,6 +18,8 @@
 import type { NealyticsDashboard } from "./embed.ts";
 
 const PARAMETERS = ["theme", "tz", "range", "compare", "filter", "funnel"] as const;
+/** Parameters that set the custom property of their name, and the CSS property that decides whether a value is valid. */
+const LOOK = { accent: "color", "accent-contrast": "color", radius: "border-radius", font: "font-family" };
 const TOKEN_WAIT_MS = 10_000;
 /** What `layout` may name, and the attribute that stands behind a colon. */
 const ELEMENTS: Readonly<Record<string, string | undefined>> = {
@@ -93,6 +95,12 @@ for (const name of PARAMETERS) {
   if (name === "theme") document.documentElement.dataset["theme"] = value;
   else if (name === "filter") shown.filter = parameters.getAll("filter").join("\n");
   else shown.setAttribute(name, value);
+}
+for (const [name, property] of Object.entries(LOOK)) {
+  const value = parameters.get(name);
+  if (value === null) continue;
+  if (CSS.supports(property, value)) document.documentElement.style.setProperty(`--nealytics-${name}`, value);
+  else console.error(`nealytics: ${name}=${value} is not valid CSS for ${property}; write %23 for # in an address`);
 }
 for (const part of (parameters.get("layout") ?? "").split(",").filter(Boolean)) {
   const [, name = "", value] = /^([^:]*)(?::(.*))?$/s.exec(part.trim()) ?? [];
