@@ -1,8 +1,8 @@
-"""Long work on the event loop, cut into slices.
+"""Long work on the event loop, in slices.
 
-One process takes events and answers reads in one loop. So what takes long, and needs Python, pauses between
-slices of a few milliseconds and lets all others run; a thread would not help, since encoding and decoding
-JSON do not release the interpreter's lock.
+One process accepts events and answers reads in one loop. So long work in Python pauses between slices of a
+few milliseconds and lets other tasks run. A thread would not help: encoding and decoding JSON do not release
+the interpreter's lock.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Of a slice. Several reads may take turns, a slice each, before a request gets its own.
+# The length of a slice. A request may wait for one slice of each read that is running.
 SLICE_S = 0.003
 # JSON that is encoded or decoded in one call: about a millisecond.
 SLICE_BYTES = 64 * 1024
 
 
 class Pace:
-    """Knows when a slice is over."""
+    """Measures slices."""
 
     __slots__ = ("_began",)
 
@@ -27,7 +27,7 @@ class Pace:
         self._began = perf_counter()
 
     async def rest(self) -> None:
-        """Lets others run if this has run for a slice. Call it between steps."""
+        """Lets other tasks run if this one has run for a slice. Call it between steps."""
         if perf_counter() - self._began >= SLICE_S:
             await asyncio.sleep(0)
             self._began = perf_counter()

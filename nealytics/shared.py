@@ -1,9 +1,9 @@
 """Memory that all processes of one node share: metrics, and what rate limits count.
 
-One anonymous file (memfd), made by the supervisor and handed to every worker by descriptor, so it
-outlives a worker's restart and ends with the node. It holds one equal block per worker. A worker
-writes only its own block and sums over all; so there are no locks, and what a reader sees may be a
-few operations old, never torn (aligned 8-byte stores).
+One anonymous file (memfd). The supervisor creates it and passes its descriptor to every worker, so it
+outlives the restart of a worker and ends with the node. It has a block of the same size for each worker. A
+worker writes its own block only and reads the sum of all. So there are no locks; a value may be a few
+operations old and is never torn (aligned 8-byte stores).
 
     a worker's block = metrics: METRIC_SLOTS_MAX × float64, rate limits: keys × (window, used, queued) int64,
                        tokens, then client addresses: a table of slots × (fingerprint, end of its window,
@@ -16,8 +16,8 @@ import os
 
 # Room for every series in observe/metrics.py (about 110 today), histograms' buckets included.
 METRIC_SLOTS_MAX = 512
-# API keys are configured and each has its place; tokens and addresses are not known beforehand, so theirs are
-# hash tables. Only those seen within their window take room: 96 KiB and 384 KiB for each worker.
+# Each configured API key has its own slot. Tokens and addresses are not known beforehand, so they have hash
+# tables, with entries for one window only: 96 KiB and 384 KiB for each worker.
 TOKEN_SLOTS = 4_096
 ADDRESS_SLOTS = 16_384
 PROBES = 8
@@ -79,12 +79,12 @@ class NodeMemory:
     def metric_min(self, slot: int) -> float:
         return min(block[slot] for block in self._metrics)
 
-    # Rate limits. A worker's count belongs to one window; a count of an older window is worth nothing,
-    # so no one has to reset another worker's slots. Two workers may take the last permit in the same
-    # microsecond: a window can be overrun by at most workers - 1 requests.
+    # Rate limits. The count of a worker belongs to one window, and counts of older windows are ignored, so no
+    # worker resets the slots of another. Two workers may use the last permit in the same microsecond, so a
+    # window may exceed its limit by at most workers - 1 requests.
 
     def rate_used(self, key: int, window: int) -> int:
-        """Permits of `window` that all workers together have given for `key`."""
+        """Permits of `window` that all workers together have used for `key`."""
         i = key * _RATE_FIELDS
         return sum(block[i + 1] for block in self._rates if block[i] == window)
 
@@ -94,7 +94,7 @@ class NodeMemory:
         if mine[i] == window:
             mine[i + 1] += 1
         else:
-            # Count first, window second: another worker never sees the new window with the old count.
+            # The count before the window: another worker never sees the new window with the old count.
             mine[i + 1] = 1
             mine[i] = window
 
@@ -107,17 +107,16 @@ class NodeMemory:
         self._rate[key * _RATE_FIELDS + 2] += delta
 
     def forget_queue(self) -> None:
-        """A worker that starts has no requests waiting, whatever its killed predecessor left here."""
+        """A worker that starts has no queued requests; a killed predecessor may have left a number here."""
         for key in range(self.keys):
             self._rate[key * _RATE_FIELDS + 2] = 0
 
 
 class CountTable:
-    """Permits of what is not known beforehand, by fingerprint (not 0) and the end of the window that is
-    counted.
+    """Permits of tokens or addresses, by fingerprint (not 0) and end of the window.
 
-    The same rules as above, in a table. A slot whose window has ended is free for anyone, so the table is
-    never cleaned, and every place where a fingerprint may be is checked.
+    The rules are those of `NodeMemory`. A slot whose window has ended is free, so the table is never cleaned,
+    and every slot that may have a fingerprint is checked.
     """
 
     def __init__(self, blocks: "list[memoryview[int]]", worker: int) -> None:
@@ -126,7 +125,7 @@ class CountTable:
         self._slots = len(self._mine) // _TABLE_FIELDS
 
     def used(self, fingerprint: int, ends: int) -> int:
-        """Permits of the window that ends then, that all workers together have given."""
+        """Permits of the window until `ends` that all workers together have used."""
         used = 0
         for i in self._places(fingerprint):
             for block in self._blocks:
@@ -146,23 +145,23 @@ class CountTable:
                     place = i
             elif least < 0 or mine[i + 2] < mine[least + 2]:
                 least = i
-        # All taken: thousands in one window. Who has used the least is forgotten.
+        # No free slot: thousands in one window. Replaces the entry with the fewest permits.
         if place < 0:
             place = least
-        # The end of the window last: until then no other worker takes the count for that of the newcomer.
+        # The end of the window last: until then, no other worker reads the old count as the new entry's.
         mine[place + 1] = 0
         mine[place] = fingerprint
         mine[place + 2] = 1
         mine[place + 1] = ends
 
     def _places(self, fingerprint: int) -> list[int]:
-        """Where in a block this fingerprint may stand."""
+        """The indexes in a block at which this fingerprint may be."""
         slots = self._slots
         return [(fingerprint + probe) % slots * _TABLE_FIELDS for probe in range(PROBES)]
 
 
 def fingerprint(text: str) -> int:
-    """Of a table's entry: not 0, which marks an empty slot; 63 bits, for the slots are signed."""
+    """The fingerprint of a table's entry: not 0, which marks an empty slot; 63 bits, as slots are signed."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1 or 1
 

@@ -317,7 +317,7 @@ def _acknowledged_bytes(transport: asyncio.Transport) -> int:
         sock = transport.get_extra_info("socket")
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED + 8)
     except OSError:
-        return 0  # it was closed at this moment
+        return 0  # it has just been closed
     return int.from_bytes(info[_BYTES_ACKED:], sys.byteorder)
 
 

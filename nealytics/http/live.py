@@ -156,7 +156,7 @@ class Live:
             self._reads.broken_off(error)
             log.warning("live: a stream ended: %s", error.__cause__ or error)
         except Exception as error:
-            # The answer has begun, so no error can be sent; whatever it is, it must not look like an end.
+            # The answer has begun, so no error can be sent, and it must not look complete.
             break_off(request)
             self._reads.broken_off(error)
             log.exception("live: a stream ended")

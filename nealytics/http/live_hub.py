@@ -86,7 +86,7 @@ class Hub:
             await asyncio.sleep(max(self._poll_s, retry_s(failures)))
 
     async def _attempt(self, *, is_first: bool) -> Exception | None:
-        """Queries one page; returns what a client would be told if that failed. Logs the first failure."""
+        """Queries one page; returns the error for clients if that fails. Logs the first failure."""
         try:
             await self._query()
         except NealyticsError as error:

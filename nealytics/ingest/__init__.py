@@ -1,9 +1,12 @@
 """From a request to rows in the log.
 
-handlers.py        the three routes: who may, how often, how much; then body → events → admission → answer
+handlers.py        the three routes: key, rate limit, size; then body → events → admission → answer
+connection.py      what a handler may ask of its client's connection
 ratelimit.py       requests per key and window, for the whole node
 body.py            the bytes of a request, within limits of size and time
 decompression.py   the same for compressed bodies
+slices.py          long work, without delaying other requests
 parser.py          bytes → events and refusals
-admission.py       events → rows → log; the only door to `wal` here
+admission.py       events → rows → log; the only part that uses `wal`
+takeover.py        the log that a C# engine left
 """

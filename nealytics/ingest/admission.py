@@ -1,4 +1,4 @@
-"""The one door to the log: what comes back from `admit` is on disk."""
+"""The only way into the log: events are on disk when `admit` returns."""
 
 import asyncio
 import time
@@ -11,19 +11,19 @@ from nealytics.errors import LogError, LogFull, Refused
 from nealytics.event import Event, Limits
 from nealytics.observe.metrics import Metrics
 
-# A full log empties as fast as ClickHouse takes events; a broken one is open again after a restart.
+# A full log drains as fast as ClickHouse accepts events; a broken one works again after a restart.
 FULL_RETRY_AFTER_S = 10
 BROKEN_RETRY_AFTER_S = 2
 
 
 class Appends(Protocol):
-    """What is asked of `wal.log.Log` here."""
+    """What admission needs of `wal.log.Log`."""
 
     def append(self, rows: Sequence[bytes], row_format: int) -> asyncio.Future[int]: ...
 
 
 class NotAdmitted(Refused):
-    """The log took none of these `events`."""
+    """The log accepted none of these `events`."""
 
     events = 0
 
@@ -38,10 +38,10 @@ def _now_ms() -> int:
 
 
 class Admission:
-    """Takes events into the log.
+    """Appends events to the log.
 
-    `limits` and `now_ms` are what callers freeze events with, so that every way in measures alike. How old an
-    event may be is what the table keeps; until ClickHouse was asked, it is what the configuration says.
+    Callers freeze events with `limits` and `now_ms`, so that all routes apply the same limits. An event may
+    be as old as the table's retention; until that is known, the configured retention applies.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class Admission:
         self.now_ms = clock_ms
 
     def keep(self, days: float) -> None:
-        """From now on takes events that are as old as that; infinity is any age."""
-        # 0 would be any age, too; here it is a table that deletes at once.
+        """From now on, accepts events up to this age; infinity is any age."""
+        # `Limits` reads 0 as any age; here it is a table that deletes at once.
         self.limits = Limits.of(self._config, days or 1 / 86_400_000)
 
     async def admit(self, events: Sequence[Event], received_ms: int) -> LsnRange:
         """Returns once all of `events` (at least one) are on disk; they have these LSNs.
 
-        Whoever is cancelled in here has appended all the same. Raises `NotAdmitted` (503).
+        Cancelling this does not undo the append. Raises `NotAdmitted` (503).
         """
         return await self.admit_rows(encode_rows(events, received_ms))
 
     async def admit_rows(self, rows: Sequence[bytes]) -> LsnRange:
-        """`admit`, of events that `encode_rows` has encoded piece by piece."""
+        """`admit` for events that are encoded already, by `encode_rows`."""
         try:
             last = await self._log.append(rows, ROW_FORMAT)
         except (LogError, ValueError) as error:
@@ -103,7 +103,7 @@ def _not_admitted(error: Exception, events: int) -> NotAdmitted:
             headers={"Retry-After": str(BROKEN_RETRY_AFTER_S)},
         )
     else:
-        # Only a body_bytes_max beyond what one row of the log may have comes to this.
+        # Possible only if body_bytes_max is larger than the longest row of the log.
         refused = NotAdmitted(413, "body_too_large", "an event is too large for the log", detail=str(error))
     refused.events = events
     return refused

@@ -1,6 +1,6 @@
 """The bytes of a request body, within limits of size and time.
 
-aiohttp reads whatever comes for as long as it comes. Here a body has a size, a longest pause and an end.
+aiohttp reads without such limits. Here a body has a largest size, a longest pause and a deadline.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class BodyReader:
         self._request_s = server.request_timeout_s
 
     def check_head(self, request: web.BaseRequest) -> str:
-        """What the head alone forbids, before a byte of the body is read. Returns the Content-Encoding."""
+        """Checks the head before a byte of the body is read. Returns the Content-Encoding."""
         headers = request.headers
         if (length := request.content_length) is not None and length > self._bytes_max:
             raise too_large(self._bytes_max)
@@ -46,18 +46,18 @@ class BodyReader:
     async def receive(self, request: web.BaseRequest) -> bytes:
         """The whole body, as it was sent."""
         content = request.content
-        # Nearly always the whole body came with the head: no task switch, no timer.
-        is_there = content.is_eof() and (
+        # Nearly always the whole body arrived with the head: no task switch, no timer.
+        has_arrived = content.is_eof() and (
             content.total_bytes <= _CHUNKED_READ_BYTES or request.content_length is not None
         )
-        body = content.read_nowait() if is_there else await self._receive(request)
+        body = content.read_nowait() if has_arrived else await self._receive(request)
         if len(body) > self._bytes_max:
             raise too_large(self._bytes_max)
         return body
 
     async def decompress(self, body: bytes, encoding: str, pay: Callable[[int], Awaitable[None]]) -> bytes:
-        """`body` without its Content-Encoding. After each slice of the work, `pay` is awaited with the bytes
-        that have come of it so far."""
+        """`body` without its Content-Encoding. After each slice of the work, `pay` is awaited with the number
+        of bytes so far."""
         pieces: list[bytes] = []
         await self._slices.run(_collect(decompress(body, encoding, self._bytes_max), pieces), pay)
         return await _join(pieces)
@@ -66,7 +66,7 @@ class BodyReader:
         expects = request.headers.get(hdrs.EXPECT, "").lower()
         if expects == "100-continue" and request.version >= HttpVersion11:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # it was not a part of the answer
+            request.writer.output_size = 0  # it is not a part of the answer
         now = asyncio.get_running_loop().time
         connection = connection_of(request)
         # The head has used up some of the request's time.
@@ -114,7 +114,7 @@ class BodyReader:
 
 
 def _collect(decoded: Iterator[bytes], pieces: list[bytes]) -> Iterator[int]:
-    """Puts what is decoded into `pieces`; yields how many bytes that is."""
+    """Appends decoded bytes to `pieces`; yields their number so far."""
     size = 0
     for piece in decoded:
         pieces.append(piece)

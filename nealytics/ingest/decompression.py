@@ -1,7 +1,7 @@
 """Compressed request bodies: gzip, deflate, br and zstd, never more output than allowed.
 
-A body is decoded in pieces, each a short step. One that would grow beyond the cap costs the memory of the cap
-and one piece more.
+A body is decoded in pieces, each a short step. A body that would exceed the limit costs the memory of the
+limit and of one piece more.
 """
 
 import sys
@@ -27,7 +27,7 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15
 _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 
 
-# What goes into a decoder, and comes out of it, in one step: 2 ms at most.
+# Input and output of a decoder in one step: 2 ms at most.
 _IN_BYTES = 64 * 1024
 _OUT_BYTES = 256 * 1024
 
@@ -59,7 +59,7 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> Iterator[bytes]:
 
 
 def check_encoding(encoding: str, *, allowed: bool = True) -> None:
-    """Raises `Refused` (415) if a body with this Content-Encoding cannot be read, or must not be."""
+    """Raises `Refused` (415) if a body with this Content-Encoding cannot be read, or is not allowed."""
     if _decoder(encoding) is not None and not allowed:
         raise unsupported(encoding)
 
@@ -96,17 +96,17 @@ class _Decoder(Protocol):
     """One part of a body: a gzip member, a zstd frame, a stream."""
 
     @property
-    def in_parts(self) -> bool: ...  # whether another may follow
+    def in_parts(self) -> bool: ...  # whether another part may follow
     @property
     def needs_input(self) -> bool: ...
     @property
     def eof(self) -> bool: ...
     def decode(self, data: bytes) -> tuple[bytes, bytes]:
-        """At most `_OUT_BYTES` more, and what was not used of `data`."""
+        """At most `_OUT_BYTES` of output, and the part of `data` that was not used."""
 
 
 def _decoded(body: bytes, new: "Callable[[bytes], _Decoder]") -> Iterator[bytes]:
-    """What comes out of `body`, at most `_OUT_BYTES` at a time."""
+    """The decoded `body`, at most `_OUT_BYTES` at a time."""
     decoder = new(body)
     parts = 1
     at = 0
@@ -145,7 +145,7 @@ class _Zlib:
 
     def decode(self, data: bytes) -> tuple[bytes, bytes]:
         out = self._inflate.decompress(data, _OUT_BYTES)
-        # A full piece: there may be more, also when all of `data` has been read.
+        # After a full piece there may be more output, even if all of `data` was read.
         self.needs_input = len(out) < _OUT_BYTES
         return out, self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
 
@@ -183,7 +183,7 @@ class _Brotli:
     def decode(self, data: bytes) -> tuple[bytes, bytes]:
         # It keeps what it has not read yet; what follows its end is an error.
         out = self._stream.process(data, output_buffer_limit=_OUT_BYTES)
-        # It says that it can accept data while it holds output that was beyond the limit.
+        # It claims to accept data while it still has output that exceeded the limit.
         self.needs_input = not out and self._stream.can_accept_more_data()
         return out, b""
 

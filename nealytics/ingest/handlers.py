@@ -1,7 +1,7 @@
 """The three ingest routes.
 
-Every request goes the same way: key, rate, what the head forbids; then the body, its events, the log, the
-answer. Nothing of a body is read before the head is accepted. An answer in the 200s means: on disk.
+Every request takes the same steps: key, rate limit, checks of the head; then body, events, log, answer. No
+byte of a body is read before the head is accepted. A status in the 200s means: on disk.
 """
 
 import asyncio
@@ -51,15 +51,15 @@ BATCH = "/api/v1/telemetry/batch"
 _LINES_TYPES = frozenset(
     ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 )
-# Long or compressed bodies of one key that are worked on at a time. The others wait as they were sent: 4 KB
-# of gzip become 2 MB of JSON and rows, and in slices all of them would be in memory together.
+# Long or compressed bodies of one key that are processed at a time. The others wait as they were sent: 4 KB
+# of gzip become 2 MB of JSON and rows, and processing all in slices would hold all of them in memory.
 LONG_BODIES_MAX = 4
 # What pages send with FormData, URLSearchParams or a <form>.
 _FORM_TYPES = frozenset(("application/x-www-form-urlencoded", "multipart/form-data"))
 
 
 class Commits(Protocol):
-    """What is asked of the committer here."""
+    """What the handlers need of the committer."""
 
     def flush_soon(self) -> None: ...
     async def wait_committed(self, first_lsn: int, last_lsn: int, timeout_s: float) -> bool: ...
@@ -78,9 +78,9 @@ class BatchAnswer(msgspec.Struct, omit_defaults=True, kw_only=True, rename="came
 
 
 class Ingest:
-    """Handlers of `track`, `beacon` and `batch`; they raise `Refused` for what is not taken.
+    """Handlers of `track`, `beacon` and `batch`; they raise `Refused` for events that are not accepted.
 
-    A `ConnectionError` out of a handler means that the client has left and there is nobody to answer.
+    A handler raises `ConnectionError` if the client has disconnected.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Ingest:
         self._no_content = no_content
 
     async def stop(self, _app: web.Application | None = None) -> None:
-        """Refuses those who wait for the rate limit."""
+        """Refuses the requests that are queued for the rate limit."""
         self._limiter.stop()
 
     def routes(self) -> dict[str, Handler]:
@@ -168,7 +168,7 @@ class Ingest:
         if rows:
             await self._admission.admit_rows(rows)
         elif parsed.refused.keys() == {"forbidden"}:
-            # A page with the wrong key would otherwise never hear of it.
+            # Otherwise the developer of a page with the wrong key would not notice.
             return _answer(403, _nothing_accepted(parsed))
         elif parsed.refused.keys() == {"invalid_json"}:
             return _answer(400, _nothing_accepted(parsed))
@@ -193,7 +193,7 @@ class Ingest:
             (code,) = parsed.refused if len(parsed.refused) == 1 else ("",)
             return _answer(_STATUSES.get(code, 400), _nothing_accepted(parsed))
         lsns = await self._admission.admit_rows(rows)
-        del body, steps, rows  # megabytes, and the rest may wait for seconds
+        del body, steps, rows  # megabytes, and the commit may take seconds
         answer = BatchAnswer(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
         if not wait:
             return _answer(202, answer)
@@ -204,7 +204,7 @@ class Ingest:
             )
         except asyncio.CancelledError:
             uncancel()
-            # The worker stops. The events are on disk, so they follow at the latest after the next start.
+            # The worker stops. The events are on disk and are sent after the next start at the latest.
             answer.committed = False
         return _answer(200 if answer.committed else 202, answer)
 
@@ -284,7 +284,7 @@ class Ingest:
 def _require_no_form(content_type: str, body: bytes) -> None:
     """Raises `Refused` (400) for a form instead of JSON; other mistakes are left to the parser.
 
-    JSON that is only called a form is taken: curl does that.
+    JSON with the content type of a form is accepted: curl sends that.
     """
     if content_type in _FORM_TYPES and first_byte(body) not in (b"{", b"["):
         raise Refused(
@@ -296,14 +296,14 @@ def _require_no_form(content_type: str, body: bytes) -> None:
 
 
 class _Bill:
-    """What one request costs: a permit of its key and, with a browser's key, one of its address; and more of
-    them once it turns out to be large.
+    """What one request costs: a permit of its key and, with a browser's key, one of its address; more of both
+    if it is large.
 
-    They are paid for as the work is done, so who has no permits left makes no more work. A long body has its
-    place until the end of the `with`.
+    Permits are taken while the work is done, so a key without permits causes no more work. A long body keeps
+    its slot until the end of the `with`.
     """
 
-    __slots__ = ("_addresses", "_limiter", "_network", "_paid", "_place", "_request", "key")
+    __slots__ = ("_addresses", "_limiter", "_long_slot", "_network", "_paid", "_request", "key")
 
     def __init__(
         self,
@@ -319,25 +319,25 @@ class _Bill:
         self._addresses = addresses
         self._network = network
         self._paid = 0
-        self._place: asyncio.Semaphore | None = None
+        self._long_slot: asyncio.Semaphore | None = None
 
     def __enter__(self) -> "_Bill":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._place is not None:
-            self._place.release()
+        if self._long_slot is not None:
+            self._long_slot.release()
 
-    async def begin_long(self, places: asyncio.Semaphore) -> None:
-        """Takes one of the places for long bodies, until the end."""
-        await places.acquire()
-        self._place = places
+    async def begin_long(self, slots: asyncio.Semaphore) -> None:
+        """Takes one of the slots for long bodies, until the end."""
+        await slots.acquire()
+        self._long_slot = slots
 
     def take(self) -> asyncio.Future[None] | None:
-        """One permit more: None if it has it, else a future that it must wait for. Raises `Refused` (429)."""
+        """Takes one more permit: None if there is one, else a future to wait for. Raises `Refused` (429)."""
         self._paid += 1
         if self._addresses is not None:
-            # First: an address that has used up its own takes none of the key's.
+            # First, so that an address without permits takes none of the key's.
             self._addresses.take(self.key, self._network)
         return self._limiter.take(self.key)
 
@@ -348,15 +348,15 @@ class _Bill:
         await self._pay(-(-count // PERMIT_EVENTS))
 
     async def _pay(self, permits: int) -> None:
-        """Returns when the request has paid this many in all. Raises `Refused` (429)."""
+        """Returns when the request has taken this many permits in total. Raises `Refused` (429)."""
         while self._paid < permits:
             if (slot := self.take()) is not None:
                 await _wait_for(self._request, slot)
 
 
 def _encoding(steps: Steps, parsed: Parsed, received_ms: int, rows: list[bytes]) -> Iterator[int]:
-    """Puts the rows of what is parsed into `rows`; yields how many elements that took. Rows at once, because
-    freeing 100,000 events in one go takes 20 ms."""
+    """Appends the rows of parsed events to `rows`; yields the number of elements so far. The events are
+    encoded at once, because freeing 100,000 of them together takes 20 ms."""
     for events in steps:
         rows += encode_rows(events, received_ms)
         yield parsed.elements
@@ -380,22 +380,22 @@ async def _wait_for(request: web.BaseRequest, slot: asyncio.Future[None]) -> Non
 
 
 def uncancel() -> None:
-    """Lets a handler that a stop has cancelled answer in the little time that is left."""
+    """Lets a handler that was cancelled by a stop answer in the remaining time."""
     task = asyncio.current_task()
     assert task is not None
     task.uncancel()
 
 
 async def expect(request: web.Request) -> None:
-    """Instead of aiohttp's own, which says "100 Continue" before anything is checked.
+    """Replaces aiohttp's handler, which sends "100 Continue" before anything is checked.
 
-    `BodyReader` says it when it reads.
+    `BodyReader` sends it when it reads.
     """
     if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
         raise web.HTTPExpectationFailed(text="only Expect: 100-continue is supported")
 
 
-# Of what is wrong with an event or a body, what is not a 400.
+# Errors of an event or a body that are not a 400.
 _STATUSES = {"forbidden": 403, "body_too_large": 413}
 
 
@@ -407,7 +407,7 @@ def _refused(error: InvalidEvent) -> Refused:
 
 def _nothing_accepted(parsed: Parsed) -> BatchAnswer:
     rejected = parsed.refused.total()
-    # The most frequent reason speaks for all.
+    # The most frequent reason.
     code = parsed.refused.most_common(1)[0][0] if rejected else "invalid_event"
     return BatchAnswer(
         code=code,

@@ -1,15 +1,15 @@
 """Bytes → events and refusals. Pure: no I/O, no clock.
 
-Whoever sends a body decides how long it takes to parse, so a body is parsed in slices of `SLICE_BYTES`. The
-functions that take long ones are generators: each step is short and yields the events it found; the counts
-and the first refusals are in the `Parsed` that they were given.
+The client decides how long a body takes to parse, so a body is parsed in slices of `SLICE_BYTES`. Functions
+for long bodies are generators: each step is short and yields the events that it found; counts and the first
+refusals are added to the `Parsed` argument.
 
-A good slice costs one pass over its bytes. Only when something in it is wrong is it taken apart, so that the
-good events are kept and each bad one is named.
+A valid slice costs one pass over its bytes. Only an invalid slice is split into elements, so that its valid
+events are accepted and each invalid one is named.
 
-Where an array is cut does not matter for what is accepted: a cut is right if and only if the bytes before it,
-closed with a bracket, are a well-formed array. Usually every event begins with the same key, and that is
-where a cut is tried first; otherwise brackets and strings are counted.
+The place of a cut does not change what is accepted: a cut is right if and only if the bytes before it, with a
+closing bracket, are a well-formed array. Usually every event begins with the same key, so a cut is tried
+there first; otherwise brackets and strings are counted.
 """
 
 import re
@@ -36,7 +36,7 @@ from nealytics.event import (
     split_array,
 )
 
-# What an answer names; all are counted.
+# Refusals that an answer lists; all are counted.
 ERRORS_SHOWN_MAX = 100
 # One step decodes this much at once. The slowest JSON (numbers of 20 digits) needs 0.2 ms per KiB.
 SLICE_BYTES = 32 * 1024
@@ -45,14 +45,14 @@ SLICE_BYTES = 32 * 1024
 EVENT_BYTES_MAX = 2 * 1024 * 1024
 # Keeps a request's rows, and the work to free them, small. 100,000 of the smallest events take 6.6 MB.
 EVENTS_MAX = 100_000
-# The smallest event that can be accepted is 64 bytes. A body with more elements than that is no list of
-# events, and is refused as soon as that is known.
+# The smallest valid event has 64 bytes. A body with more elements than that allows is no list of events, and
+# is refused as soon as that is known.
 _ELEMENT_BYTES_MIN = 32
 _ELEMENTS_FREE = 1_000
 
 # Elements between two yields.
 _STEP_ELEMENTS = 256
-# More than the decoder takes, by far: what is deeper need not be searched to its end.
+# Far more than the decoder accepts: deeper elements need not be searched to their end.
 _DEPTH_MAX = 100_000
 # Bytes that are searched for brackets between two yields: at most 2 ms.
 _WINDOW_BYTES = 8 * 1024
@@ -62,13 +62,13 @@ _QUOTE, _COMMA = b'",'
 _OPENING = b"[{"
 _BLANKS = re.compile(rb"[ \t\r\n]*+")
 _FIRST_KEY = re.compile(rb'[ \t\r\n]*+(\{[ \t\r\n]*+"[^"\\]{1,64}+"[ \t\r\n]*+:)')
-# What decides where an element ends. A string is one mark; group 1 says that it is whole.
+# Marks that decide where an element ends. A string is one mark; group 1 matches if it is complete.
 _MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+(")?+|[\[\]{},]', re.DOTALL)
 _STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+(")?+', re.DOTALL)
 
 
 class Refusal(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One event that was not taken, as the answer shows it."""
+    """One event that was not accepted, as the answer shows it."""
 
     index: int
     field: str | None = None
@@ -76,7 +76,7 @@ class Refusal(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Parsed:
-    """What a body with several events came to."""
+    """The result of a body with several events."""
 
     __slots__ = ("accepted", "elements", "errors", "refused")
 
@@ -88,7 +88,7 @@ class Parsed:
 
     @property
     def explains(self) -> bool:
-        """Whether another refusal would be shown. If not, finding out what to say is wasted work."""
+        """Whether another refusal would be shown. If not, its message is not needed."""
         return len(self.errors) < ERRORS_SHOWN_MAX
 
     def refuse(self, index: int, error: InvalidEvent) -> None:
@@ -158,9 +158,9 @@ def parse_one_or_array(
 def parse_batch(
     body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: KeyGrant, *, lines: bool
 ) -> Steps:
-    """What `batch` takes: NDJSON if `lines` says so; else what it looks like: an array, one event (which may
-    be spread over several lines), or else NDJSON. Raises `InvalidEvent` if an array is malformed."""
-    # What is longer than one event may be is several.
+    """The body of a `batch`: NDJSON if `lines`; otherwise an array, one event (which may have several lines),
+    or NDJSON. Raises `InvalidEvent` if an array is malformed."""
+    # A body that is longer than the longest event has several.
     if not lines and (starts_array(body) or (len(body) <= EVENT_BYTES_MAX and is_json(body))):
         yield []
         yield from parse_one_or_array(body, parsed, received_ms, limits, grant)
@@ -247,11 +247,11 @@ def _slices_of_array(body: bytes) -> Iterator[Sequence[Sent | msgspec.Raw]]:
     """The elements of a JSON array, in slices; a slice of none is a pause."""
     at = _blanks_end(body, 0) + 1
     if body[at - 1 : at] != b"[":
-        # Something else, or truncated: the decoder says what.
+        # Something else, or truncated: the decoder finds out.
         _require_utf8(body[:SLICE_BYTES])
         split_array(body[:SLICE_BYTES])
         raise InvalidEvent("invalid_json", "the JSON is malformed: it is not an array")
-    # Not in all of the body: 32 MiB of blanks take 60 ms.
+    # Not in the whole body: 32 MiB of blanks take 60 ms.
     first = _FIRST_KEY.match(body, at, at + SLICE_BYTES)
     start = at
     while len(body) - at > SLICE_BYTES:
@@ -285,14 +285,14 @@ def _slices_of_array(body: bytes) -> Iterator[Sequence[Sent | msgspec.Raw]]:
         yield elements
         at = cut + 1
         if closes:
-            for behind in range(at, len(body), SLICE_BYTES):
-                if body[behind : behind + SLICE_BYTES].strip(_BLANK):
-                    raise _malformed("there is data after its end", behind)
+            for after in range(at, len(body), SLICE_BYTES):
+                if body[after : after + SLICE_BYTES].strip(_BLANK):
+                    raise _malformed("there is data after its end", after)
                 yield ()
             return
     rest = body[at:]
     _require_utf8(rest)
-    # With its own closing bracket, so that the decoder says what is wrong there.
+    # With its own closing bracket, so that the decoder reports an error in it.
     elements = _decode_closed(b"[" + rest, at)
     if not elements and at != start:
         raise _malformed("an element is missing after the last comma", at)
@@ -300,7 +300,7 @@ def _slices_of_array(body: bytes) -> Iterator[Sequence[Sent | msgspec.Raw]]:
 
 
 def _explain_malformed(body: bytes, at: int) -> None:
-    """Raises `InvalidEvent` if there is something wrong in the first bytes from `at` on, and says where."""
+    """Raises `InvalidEvent`, with the place, if the first bytes from `at` on are malformed."""
     try:
         split_array(b"[" + body[at : at + SLICE_BYTES], offset=at - 1)
     except InvalidEvent as error:
@@ -326,9 +326,9 @@ def _decode_closed(array: bytes, at: int) -> Sequence[Sent | msgspec.Raw]:
 
 def _find_cut(body: bytes, start: int) -> Iterator[int]:
     """Where a slice that begins at `start` ends: the last comma between elements within `SLICE_BYTES`, or the
-    first one behind a longer element; or the array's closing bracket. A 0 is a pause.
+    first one after a longer element; or the array's closing bracket. A 0 is a pause.
 
-    Right for every well-formed array; what it finds in a malformed one cannot be decoded. Raises
+    Correct for every well-formed array; a slice of a malformed one cannot be decoded. Raises
     `InvalidEvent` if the array has no end or an element is too long.
     """
     depth = 0
@@ -351,7 +351,7 @@ def _find_cut(body: bytes, start: int) -> Iterator[int]:
                 position = mark.start()
                 kind = body[position]
                 if kind == _QUOTE:
-                    if mark.lastindex is None:  # it goes on behind the window
+                    if mark.lastindex is None:  # it continues after the window
                         in_string = True
                         at = mark.end()
                         break

@@ -1,8 +1,8 @@
 """Requests per key and window, and per client address, for the whole node. A large request counts as several.
 
-Fixed windows: `requests` permits in each, shared by all workers through `NodeMemory`. Who finds none waits in
-this worker's queue, first come first served, for the next window; who finds the queue full gets 429. Windows
-are counted on the monotonic clock, which all processes of a machine share and nobody can set back.
+Fixed windows: `requests` permits in each, shared by all workers through `NodeMemory`. A request without a
+permit waits in this worker's queue, first come first served, for the next window; if the queue is full, it
+gets 429. Windows use the monotonic clock, which all processes of a machine share and which is never set back.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from nealytics.config import IngestConfig
 from nealytics.errors import Refused, stopping
 from nealytics.shared import NodeMemory, fingerprint
 
-# What one permit is good for. A request costs one, and one more for each further 1,000 events and for each
-# further 512 KiB after decompression, whichever is more: both take about 3 ms of the worker.
+# What one permit allows. A request costs one, and one more for each further 1,000 events or each further
+# 512 KiB after decompression, whichever is more: both take about 3 ms of the worker.
 PERMIT_EVENTS = 1_000
 PERMIT_BYTES = 512 * 1024
 
 
 class RateLimiter:
-    """`take` a permit of a key, at once or when its turn comes."""
+    """`take` a permit of a key, at once or from a queue slot."""
 
     def __init__(
         self, config: IngestConfig, memory: NodeMemory, clock: Callable[[], float] = time.monotonic
@@ -32,25 +32,25 @@ class RateLimiter:
         self._queue_max = config.rate_limit_queue_max
         self._memory = memory
         self._clock = clock
-        # One deque per key that has ever had to wait: bounded by the number of keys.
+        # One queue per key that ever had to wait: bounded by the number of keys.
         self._queues: dict[int, deque[asyncio.Future[None]]] = {}
         self._tick: asyncio.TimerHandle | None = None
         self._stopping = False
 
     def stop(self) -> None:
-        """Refuses (503) the requests that wait, and later ones that would: the next window may be far off."""
+        """Refuses (503) requests that wait, and later ones that would: the next window may be long after."""
         self._stopping = True
         if self._tick is not None:
             self._tick.cancel()
         for queue in self._queues.values():
-            for turn in list(queue):
-                if not turn.done():
-                    turn.set_exception(stopping())
+            for slot in list(queue):
+                if not slot.done():
+                    slot.set_exception(stopping())
 
     def take(self, key: int) -> asyncio.Future[None] | None:
-        """None: go on. A future: wait for it; a waiter that gives up cancels it or sets an exception.
+        """None: proceed. A future: wait for it; a waiter that gives up cancels it or sets an exception.
 
-        Raises `Refused`: 429 if the queue is full, 503 if there is none any more because of a stop.
+        Raises `Refused`: 429 if the queue is full, 503 during a stop.
         """
         if not self._requests:
             return None
@@ -67,20 +67,20 @@ class RateLimiter:
             raise self._refusal(queued)
         if queue is None:
             queue = self._queues[key] = deque()
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.append(turn)
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(slot)
         memory.rate_queue_add(key, 1)
-        turn.add_done_callback(lambda turn: self._leave(key, turn))
+        slot.add_done_callback(lambda slot: self._leave(key, slot))
         self._wait_for_next_window()
-        return turn
+        return slot
 
-    def _leave(self, key: int, turn: asyncio.Future[None]) -> None:
+    def _leave(self, key: int, slot: asyncio.Future[None]) -> None:
         self._memory.rate_queue_add(key, -1)
-        if turn.cancelled() or turn.exception() is not None:
+        if slot.cancelled() or slot.exception() is not None:
             try:
-                self._queues[key].remove(turn)
+                self._queues[key].remove(slot)
             except ValueError:
-                pass  # its turn came in the same moment
+                pass  # it got its permit at the same time
 
     def _wait_for_next_window(self) -> None:
         if self._tick is None:
@@ -95,17 +95,17 @@ class RateLimiter:
         waiting = False
         for key, queue in self._queues.items():
             while queue and memory.rate_used(key, window) < self._requests:
-                turn = queue.popleft()
-                if not turn.done():
+                slot = queue.popleft()
+                if not slot.done():
                     memory.rate_use(key, window)
-                    turn.set_result(None)
+                    slot.set_result(None)
             waiting = waiting or bool(queue)
         if waiting:
             self._wait_for_next_window()
 
     def _refusal(self, queued: int) -> Refused:
         reset_s = self._window_s - self._clock() % self._window_s
-        # The permits of the coming windows belong to those who wait already.
+        # Queued requests have the permits of the next windows.
         retry_s = math.ceil(reset_s + queued // self._requests * self._window_s)
         return Refused(
             429,
@@ -126,8 +126,9 @@ class RateLimiter:
 class AddressRate:
     """Permits per client address and browser key, beside the key's own; for the whole node.
 
-    Nobody waits: who has none left gets 429. Bounded in memory: while more addresses than the table has
-    places send within one window, those with the fewest requests are forgotten, and the key's limit holds.
+    Requests are not queued: without a permit they get 429. Bounded in memory: if more addresses than the
+    table has slots send within one window, those with the fewest requests are forgotten; the key's limit
+    still holds.
     """
 
     def __init__(

@@ -1,25 +1,25 @@
-"""Takes over the events that the C# engine, which this one succeeds, left in its write-ahead log.
+"""Imports the events that a C# engine left in its write-ahead log.
 
-    telemetry_wal.replay    what it had sealed at a start and not yet sent; the older one, so it is first
-    telemetry_wal.log       what it was writing
+    telemetry_wal.replay    sealed at a start and not sent yet; older, so it is imported first
+    telemetry_wal.log       the file it was writing
 
 Both are NDJSON: one event per line as its JSON serializer writes it (camelCase, nulls left out, everything
 but ASCII escaped, fractions of a second of up to seven digits), with `eventId` and `timestamp`. The last line
 may be torn.
 
-What is promised
-  - Every line ends up in the log or, with line number and reason, in `<name>.rejected`. None is dropped in
-    silence: not the unreadable ones, and not those outside of the time window, which ClickHouse's TTL would
+Promises
+  - Every line is stored in the log or, with line number and reason, in `<name>.rejected`. No line is dropped
+    silently, including unreadable ones and those outside of the time window, which ClickHouse's TTL would
     delete.
-  - The file is renamed to `<name>.imported` after all of its events are durable in the log, so a crash in
-    between means that it is read again from the start. Its events keep `eventId` and `timestamp` and so their
-    identity: what is imported twice, or was already sent by the C# engine (which cuts timestamps to
-    milliseconds as we do), is counted once.
-  - Memory is constant, whatever the file's size.
-  - An event that was acknowledged is not lost to a limit that the C# engine did not have: metadata may be
-    larger than `ingest.metadata_bytes_max`.
+  - The file is renamed to `<name>.imported` after all of its events are durable in the log. After a crash
+    before that, it is read again from the start. Its events keep `eventId` and `timestamp` and so their
+    identity: an event that is imported twice, or was sent by the C# engine (which also cuts timestamps to
+    milliseconds), is counted once.
+  - Memory is constant for files of any size.
+  - No acknowledged event is lost to a limit that the C# engine did not have: metadata may be larger than
+    `ingest.metadata_bytes_max`.
 
-The C# engine must be stopped before. A file is not locked by it in a way that we could see.
+Stop the C# engine first: it does not lock its files.
 """
 
 import asyncio
@@ -44,18 +44,18 @@ FILES = ("telemetry_wal.replay", "telemetry_wal.log")
 
 _CHUNK_EVENTS = 1_000
 _CHUNK_BYTES = 4 * 1024 * 1024
-# The C# engine took bodies of 1 MiB unless configured otherwise, and its escapes make six bytes out of one.
+# The C# engine accepted bodies of 1 MiB by default, and its escapes make six bytes of one.
 _LINE_BYTES_MAX = 16 * 1024 * 1024
-# While the log is full it drains into ClickHouse; so often is asked whether there is room again.
+# Interval of retries while the log is full and drains into ClickHouse.
 _FULL_RETRY_S = 1.0
 
-# How every line of the C# engine begins. Inside of a JSON string its serializer writes the quotes as \u0022,
-# so where this stands, a line begins, even if the one before was torn and has no end.
+# The start of every line of the C# engine. Inside a JSON string its serializer writes quotes as \u0022, so
+# this is always the start of a line, even if the previous line was torn and has no end.
 _LINE_START = b'{"eventId":"'
 
 
 class TakenOver(NamedTuple):
-    """What became of one file's lines."""
+    """The result for the lines of one file."""
 
     imported: int
     rejected: int
@@ -64,14 +64,14 @@ class TakenOver(NamedTuple):
 class _Line(NamedTuple):
     number: int
     text: bytes
-    problem: str = ""  # why it is not worth decoding
+    problem: str = ""  # why it is not decoded
 
 
 async def take_over(directory: Path, admission: Admission) -> TakenOver:
     """Imports what a C# engine left in `directory`; returns once it is durable and the files are renamed.
 
-    There usually is nothing, and then it costs nothing. Raises `OSError` if a file cannot be read or renamed,
-    and `Refused` if the log breaks; calling it again later is safe.
+    Raises `OSError` if a file cannot be read or renamed, and `Refused` if the log breaks; it is safe to call
+    again later.
     """
     total = TakenOver(0, 0)
     for name in FILES:
@@ -112,7 +112,7 @@ async def _take_over_file(path: Path, admission: Admission) -> TakenOver:
 def _decode_chunk(
     lines: Iterator[_Line], rejected: BinaryIO, reasons: Counter[str], admission: Admission
 ) -> list[Event]:
-    """The next events; those that cannot be taken go to `rejected`. Empty at the end of the file."""
+    """The next events; lines that are not accepted go to `rejected`. Empty at the end of the file."""
     events: list[Event] = []
     size = 0
     for line in lines:
@@ -129,8 +129,8 @@ def _decode_chunk(
 
 
 def _read(line: _Line, admission: Admission) -> tuple[Event | None, _Line, InvalidEvent | None]:
-    """The event of a line; or the line and why it is none; or both, of a torn line with a whole one behind
-    it.
+    """The event of a line; or the line and the reason of its rejection; or both, if a complete line follows a
+    torn one.
     """
     try:
         return _event(line, admission), line, None
@@ -151,9 +151,9 @@ def _read(line: _Line, admission: Admission) -> tuple[Event | None, _Line, Inval
 
 
 def _torn_apart(line: _Line) -> tuple[_Line, _Line | None]:
-    """A line that has no end, and the one that was written behind it.
+    """A line without an end, and the line that was written after it.
 
-    At its start the C# engine appends one file to the other; after a torn line, two events share a line.
+    The C# engine appends one file to the other at a start; after a torn line, two events are in one line.
     """
     start = line.text.rfind(_LINE_START)
     if start <= 0 or line.problem:
@@ -168,7 +168,7 @@ def _event(line: _Line, admission: Admission) -> Event:
         raise InvalidEvent("invalid_json", "the line is not UTF-8")
     sent = decode_event(line.text)
     for is_there, field in ((sent.event_id is not None, "eventId"), (has_timestamp(sent), "timestamp")):
-        # One made here would be another one at a second import.
+        # A value that is made here would differ at a second import.
         if not is_there:
             raise InvalidEvent("invalid_event", f"{field} is missing, so the event has no identity", field)
     # It was acknowledged: a limit that the C# engine did not have must not lose it now.
@@ -186,7 +186,7 @@ def _rejection(line: _Line, error: InvalidEvent) -> bytes:
 
 
 async def _admit(events: list[Event], admission: Admission) -> None:
-    said = False
+    is_logged = False
     while True:
         try:
             await admission.admit(events, admission.now_ms())
@@ -194,16 +194,16 @@ async def _admit(events: list[Event], admission: Admission) -> None:
         except Refused as error:
             if error.code != "log_full":
                 raise
-            if not said:
+            if not is_logged:
                 log.warning(
                     "takeover: the log is full; the import continues when ClickHouse has accepted some of it"
                 )
-                said = True
+                is_logged = True
         await asyncio.sleep(_FULL_RETRY_S)
 
 
 def _lines(file: BinaryIO) -> Iterator[_Line]:
-    """The lines that are not empty. One that is too long comes in pieces, each with that as its problem."""
+    """The lines that are not empty. A line that is too long is yielded in pieces, each with that problem."""
     number = 0
     while text := file.readline(_LINE_BYTES_MAX):
         number += 1
@@ -220,13 +220,13 @@ def _lines(file: BinaryIO) -> Iterator[_Line]:
 
 
 def _private(path: Path) -> int:
-    """A new file for its owner only: there are events in it."""
+    """A new file for its owner only, because it has events."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
 
 def _file_away(path: Path, rejected: Path, *, keep_rejected: bool) -> Path | None:
-    """Renames an imported file, and before it the list of what was not: as long as the file has its own name,
-    all of it is still to be done. Returns where that list is."""
+    """Renames the list of rejected lines, and then the imported file: until the file is renamed, a start
+    imports all of it. Returns the path of the list."""
     suffix = ""
     while path.with_name(f"{path.name}.imported{suffix}").exists():
         suffix = f".{int(suffix[1:] or 0) + 1}"

@@ -2,11 +2,11 @@
 
     {"ts": "2026-11-22T14:35:07.123Z", "level": "info", "logger": "nealytics.commit", "message": "…", …}
 
-`extra={...}` fields stand beside the message, `request_id` where a request is being served, and `trace_id`
-and `span_id` if it is traced. Every text is cleaned, whoever logged it: credentials are known by their place
-(`?k=`, `Authorization:`, `password=` …) and, for the configured ones, by their value. What a client sent that
-was not even HTTP is not logged at all, because no pattern finds half a key in half a line.
-The same message again and again is cut to a few a window, with a count of those left out.
+`extra={...}` fields are added to the line; so are `request_id` while a request is served, and `trace_id` and
+`span_id` if it is traced. Every text is cleaned, including those of libraries: credentials are recognized by
+their place (`?k=`, `Authorization:`, `password=` …) and the configured ones by their value. Bytes of a client
+that are not HTTP are not logged, because no pattern finds half a key in half a line.
+A repeated message is limited to a few per window, with a count of those left out.
 """
 
 import json
@@ -26,22 +26,22 @@ from nealytics.observe import otel, request_id
 
 MASK = "***"
 
-# A shorter value would also strike words that are no secret ("default").
+# A shorter value would also mask words that are no secret ("default").
 SECRET_CHARS_MIN = 8
 MESSAGE_CHARS_MAX = 32_768
 
 REPEATS_MAX = 20
 REPEAT_WINDOW_S = 10.0
 
-# What `logging` itself puts into a record; everything else came through `extra`.
+# Fields that `logging` adds to a record; all others are from `extra`.
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _SECRET_FIELD = re.compile(
     r"(?i)password|passwd|secret|authorization|project[-_]key|api[-_]?key|jwt_key|token$|^k$"
 )
 
-# Clients decide what is in some messages, so each pattern takes time in proportion to the text: none begins
-# with something that may be long.
+# Clients control some messages, so each pattern must run in linear time: none begins with something that may
+# be long.
 _CREDENTIALS: tuple[tuple[re.Pattern[str], str], ...] = (
     # user:password@ in a URL
     (re.compile(r"://[^\s/@'\"]+@"), f"://{MASK}@"),
@@ -75,17 +75,17 @@ _CREDENTIALS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def setup(level: str = "info", *, secrets: Iterable[str] = (), **fields: object) -> None:
-    """Makes this process log as described above, from `level` on. `secrets` are struck wherever they appear;
-    `fields` (a worker's number) stand in every line. May be called again."""
+    """Makes this process log as described above, from `level` on. `secrets` are masked everywhere; `fields`
+    (a worker's number) are in every line. May be called again."""
     handler = _StderrHandler()
     handler.setFormatter(JsonFormatter(secrets, fields))
     handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # One line per request is the access log's business; it is off, and a reverse proxy writes a better one.
+    # The access log has one line per request; it is off, and a reverse proxy writes a better one.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    # Its messages on debug level show selectors and tasks, never what an operator looks for.
+    # Its messages on debug level are about selectors and tasks, which do not help an operator.
     logging.getLogger("asyncio").setLevel(max(logging.INFO, root.level))
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
@@ -95,7 +95,7 @@ def setup(level: str = "info", *, secrets: Iterable[str] = (), **fields: object)
 
 
 def clean(text: str) -> str:
-    """The text without credentials that can be told by their place."""
+    """The text without credentials that are recognized by their place."""
     for pattern, replacement in _CREDENTIALS:
         text = pattern.sub(replacement, text)
     return text
@@ -129,9 +129,8 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self._clean(_exception_text(record.exc_info[1]))
         if record.stack_info:
             line["stack"] = self._clean(record.stack_info)
-        return json.dumps(
-            line, ensure_ascii=True
-        )  # ASCII: a lone surrogate in a message must not stop the log
+        # ASCII: a lone surrogate in a message must not stop the log.
+        return json.dumps(line, ensure_ascii=True)
 
     def _clean(self, text: str) -> str:
         if self._secrets is not None:
@@ -158,17 +157,16 @@ class JsonFormatter(logging.Formatter):
 
 
 class RepeatFilter(logging.Filter):
-    """Lets `REPEATS_MAX` records with the same message through in each window, and counts the rest.
+    """Passes `REPEATS_MAX` records with the same message in each window, and counts the rest.
 
-    "The same" is the message before its arguments, from one logger. The first record after the window carries
-    `suppressed`, the number left out. Critical ones always pass, and those on level debug: whoever asks for
-    these wants all of them.
+    "The same" is the message before its arguments, from one logger. The first record after the window has
+    `suppressed`, the number left out. Critical records and those on level debug always pass.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._seen: dict[tuple[str, int, str], list[float]] = {}  # → [window's start, passed, left out]
+        self._seen: dict[tuple[str, int, str], list[float]] = {}  # → [start of the window, passed, left out]
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.CRITICAL or record.levelno <= logging.DEBUG:
@@ -189,8 +187,8 @@ class RepeatFilter(logging.Filter):
 
 
 class _StderrHandler(logging.StreamHandler[Any]):
-    """Writes to whatever stderr is now. A line that fails is lost silently: `logging` would print its raw
-    arguments, secrets included, and there is nowhere else to say it."""
+    """Writes to stderr. A line that fails is lost silently: `logging` would print its raw arguments, with
+    secrets."""
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
@@ -207,7 +205,7 @@ def _message_of(record: logging.LogRecord) -> str:
 
 
 def _exception_text(error: BaseException) -> str:
-    if any(_holds_raw_request(link) for link in _chain(error)):
+    if any(_holds_raw_request(cause) for cause in _causes(error)):
         return f"{type(error).__name__} (what the client sent is not logged)"
     return "".join(traceback.format_exception(error)).rstrip()
 
@@ -217,17 +215,18 @@ def _holds_raw_request(error: BaseException) -> bool:
     return any(kind.__module__ == "aiohttp.http_exceptions" for kind in type(error).__mro__)
 
 
-def _chain(error: BaseException) -> list[BaseException]:
+def _causes(error: BaseException) -> list[BaseException]:
+    """`error` and everything that led to it."""
     found: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:
-        link = waiting.pop()
-        if link is None or any(link is known for known in found):
+        cause = waiting.pop()
+        if cause is None or any(cause is known for known in found):
             continue
-        found.append(link)
-        waiting += [link.__cause__, link.__context__]
-        if isinstance(link, BaseExceptionGroup):
-            waiting += link.exceptions
+        found.append(cause)
+        waiting += [cause.__cause__, cause.__context__]
+        if isinstance(cause, BaseExceptionGroup):
+            waiting += cause.exceptions
     return found
 
 
@@ -244,7 +243,7 @@ def _any_of(secrets: Iterable[str]) -> re.Pattern[str] | None:
             }
     if not forms:
         return None
-    # The longest first: a secret that begins with another is struck whole.
+    # The longest first: a secret that begins with another one is masked completely.
     return re.compile(
         "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)), re.IGNORECASE
     )

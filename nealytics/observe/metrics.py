@@ -1,8 +1,8 @@
-"""Every number Nealytics tells about itself, and how the node's workers add them up.
+"""All metrics of a node, summed over its workers.
 
-The table below is the whole list; docs/monitor.md repeats it and a test holds the two together.
-Values live in `NodeMemory`, so `/metrics` of any worker answers for the node and a worker's restart
-resets nothing. The text format is prometheus_client's.
+The table below is the whole list; docs/monitor.md repeats it, and a test compares the two. Values are in
+`NodeMemory`, so `/metrics` of any worker answers for the node, and the restart of a worker resets nothing.
+The text format is prometheus_client's.
 """
 
 import time
@@ -21,7 +21,7 @@ from prometheus_client.core import (
 
 from nealytics.shared import METRIC_SLOTS_MAX, NodeMemory
 
-# Why an event or a request was not taken. One closed list: it is a label, and the `code` of the answer.
+# Why an event or a request was not accepted. A closed list: it is a label, and the `code` of the answer.
 REFUSED_REASONS = (
     "invalid_json",
     "invalid_event",
@@ -39,8 +39,8 @@ REFUSED_REASONS = (
     "stopping",
 )
 
-# Why a request to read had no answer, or not all of it: the `code` of its error, or "broken_off" if the head
-# was out already.
+# Why a read request had no answer, or an incomplete one: the `code` of its error, or "broken_off" if the head
+# had been sent.
 READ_FAILURE_REASONS = (
     "invalid_parameter",
     "invalid_claim",
@@ -79,7 +79,7 @@ class Spec:
     label: str = ""
     values: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
-    # What a gauge of several workers means together. A lease says until when it holds: 1 while all do.
+    # How the gauges of several workers are combined. A lease is the time of its end: 1 while all are valid.
     across: Literal["sum", "max", "lease"] = "sum"
 
 
@@ -102,7 +102,7 @@ SPECS = (
     Spec(
         "nealytics_events_refused_total",
         "counter",
-        "Events not accepted; the client was told. A request refused before its body was read counts as one.",
+        "Events refused, with the reason. A request that is refused before its body is read counts as one.",
         label="reason",
         values=REFUSED_REASONS,
     ),
@@ -195,7 +195,7 @@ class _Lease:
         self._slot = slot
 
     def renew(self, seconds: float) -> None:
-        # By the machine's own clock, which all processes read alike.
+        # The monotonic clock, which all processes of a machine share.
         self._slots[self._slot] = time.monotonic() + seconds
 
     def end(self) -> None:
