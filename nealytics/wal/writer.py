@@ -59,17 +59,11 @@ class Writer:
         self._clock_ms = clock_ms
         # A process appends only to files that it created, so every start begins a segment.
         self.active, self._file = self._create(previous_first_lsn, cursor_lsn)
-        self._marked = True
 
     @property
     def has_rows(self) -> bool:
         """Whether the active segment holds any."""
         return self._next_lsn > self.active.first_lsn
-
-    @property
-    def marked(self) -> bool:
-        """Whether everything written so far is followed by a marker, which proves that it was synced."""
-        return self._marked
 
     def write(self, group: Sequence[Append], cursor_lsn: int) -> Written:
         """Makes all rows of the group durable, in order. `cursor_lsn` goes into the header of a new
@@ -93,7 +87,7 @@ class Writer:
             raise self._cut_back(start, error) from error
         sync_seconds = self._sync()
         self.active.bytes = start + length
-        self._next_lsn, self._last_crc, self._marked = lsn, last_crc, False
+        self._next_lsn, self._last_crc = lsn, last_crc
         return Written(lsn - 1, sync_seconds)
 
     def mark(self) -> None:
@@ -107,13 +101,11 @@ class Writer:
             raise self._cut_back(self.active.bytes, error) from error
         self._sync()
         self.active.bytes += len(data)
-        self._marked = True
 
     def rotate(self, cursor_lsn: int) -> None:
         """Begins a new segment. The old one is complete: its last group was synced before."""
         old = self._file
         self.active, self._file = self._create(self.active.first_lsn, cursor_lsn)
-        self._marked = True  # the header of the new segment proves the same about the old one
         old.close()
 
     def close(self) -> None:
