@@ -1,7 +1,8 @@
 """The application: ingest routes, and one middleware around every route.
 
 Handlers raise `Refused`, which becomes JSON here. Every answer, including aiohttp's own, has the same
-security headers and the id of the request (`observe.request_id`). Routes under /api/ and /openapi.json have CORS.
+security headers and the id of the request (`observe.request_id`). Routes under /api/ and /openapi.json have
+CORS.
 
 An answer with status 500 or above has a line in the log; a flood is limited. Other answers are counted in the
 metrics, and logged at level debug only: at 10,000 requests a second an access log would cost more than all
@@ -148,7 +149,7 @@ def _ready(status: HTTPStatus) -> ReadyAnswer:
 
 
 def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
-    """The middleware around every handler. `clients` finds a client's address for the log, behind proxies too."""
+    """The middleware around every handler. `clients` finds the address of a client behind a proxy."""
     addresses = clients or ClientAddresses()
 
     @web.middleware

@@ -171,7 +171,7 @@ async def keep_ready_gauge(
 
 
 class CachedPing:
-    """Whether the table answers; one query a second, however many callers."""
+    """Whether the table answers; at most one query a second."""
 
     def __init__(
         self,

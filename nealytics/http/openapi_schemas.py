@@ -151,7 +151,7 @@ def _value_schema(parameter: Parameter) -> Schema:
         case "flag":
             return {"type": "boolean"}
         case "instant":
-            # Not the format date-time, which requires a zone. One type: generated clients ignore `anyOf` here.
+            # Not the format date-time, which requires a zone. Generated clients ignore `anyOf` here.
             return {"type": "string", "pattern": f"^{timestamps.PATTERN}$", "not": {"pattern": _NO_DAY}}
         case "comparison":
             ranges = rf"{timestamps.PATTERN}\.\.{timestamps.PATTERN}"
