@@ -1,6 +1,7 @@
 """Imports point one way. The order below is the order in which an event meets the packages, lowest first."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import nealytics
@@ -77,6 +78,21 @@ def test_imports_point_from_later_layers_to_earlier_ones():
         if LEVEL[part_of(imported)] > LEVEL[part_of(module)]
     ]
     assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Also not inside of functions, or for types only."""
+    found = dict(modules())
+    graph = {}
+    for module, imports in found.items():
+        # A name that is imported from a module is not a module itself.
+        targets = {name if name in found else name.rpartition(".")[0] for name in imports}
+        graph[module] = {
+            target if target in found else f"{target}.__init__"
+            for target in targets
+            if target != module.removesuffix(".__init__")
+        }
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 def test_the_log_does_not_know_what_an_event_is():
