@@ -1,5 +1,6 @@
 """The documents say what the code does: every metric, route, command and reason is in them, and no other."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -186,3 +187,28 @@ def test_settings_named_in_the_documents_exist():
             if table in TABLES and key != "py" and f"{table}.{key}" not in known:
                 wrong.append(f"{path.name}: {table}.{key}")
     assert wrong == []
+
+
+def messages() -> str:
+    """The string literals of the program, one a line, with … for inserted values."""
+    found = []
+    for path in sorted(ROOT.glob("nealytics/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                found.append(
+                    "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+                )
+    return "\n".join(found)
+
+
+def test_the_messages_that_the_runbooks_quote_are_those_of_the_program():
+    page = text("docs/alerts.md")
+    quoted = re.findall(r"journalctl -u nealytics \| grep '([^']+)'", page)
+    for heading in re.findall(r"^\*\*[^*]+\*\*", page, re.MULTILINE):
+        quoted += re.findall(r'"([^"]+)"', heading.replace("\n", " "))
+    assert len(quoted) > 8
+    known = messages()
+    parts = {part.strip(" .:") for each in quoted for part in re.split(r"…|\d+|%\w", each)}
+    assert sorted(part for part in parts if part not in known) == []
