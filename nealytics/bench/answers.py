@@ -1,17 +1,18 @@
-"""`bench answers`: what large answers and slow readers do to others.
+"""`bench answers`: the cost of large answers and slow readers for other clients.
 
 Two measures of each question:
 
-    step    the processor time of the event loop's longest step while it is answered, in this process, on
-            asyncio's own loop, whose steps can be watched. No step can be interrupted
-    p99     of another client's `track` at a whole node, while two clients ask the question all the time
+    step    processor time of the longest step of the event loop while it is answered, in this process, on
+            asyncio's own loop, whose steps can be observed. A step cannot be interrupted
+    p99     latency of another client's `track` at a whole node, while two clients repeat the question
 
-And twelve clients that ask and do not read: what the worker's memory grows by.
+And the growth of the worker's memory with twelve clients that send a request and do not read the answer.
 """
 
 import asyncio
 import contextlib
 import http.client
+import itertools
 import os
 import socket
 import threading
@@ -27,12 +28,13 @@ from aiohttp import web
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.minting import mint
 from nealytics.bench import processes
-from nealytics.bench.load import Result
+from nealytics.bench.load import Load, Result
 from nealytics.bench.machine import Machine, Say
 from nealytics.bench.processes import BenchError, Product
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
+from nealytics.clickhouse.sql import table_name
 from nealytics.config import AuthConfig, ClickHouseConfig, Config, ServerConfig
 from nealytics.http.app import Cors, HttpServer, answering
 from nealytics.http.reads import Reads, add_read_routes
@@ -44,10 +46,9 @@ _KIB = 1024
 _ASKERS = 2
 _SLOW_READERS = 12
 _CONNECTIONS = 2
-_REQUESTS_MAX = 1_000_000
 _TIMEOUT_S = 120.0
 
-# Tenant → events, their metadata in SQL. "old" are as a version without a limit took them.
+# Tenant → events, their metadata in SQL. "old" ones exceed the limit, as an earlier version accepted them.
 _EVENTS = {
     "old": (110, "concat('{\"k\":\"', toString(number), repeat('x', 1000000), '\"}')"),
     "largest": (110, f"concat('{{\"k\":\"', toString(number), repeat('x', {256 * _KIB - 100}), '\"}}')"),
@@ -76,7 +77,7 @@ class Asked(msgspec.Struct, kw_only=True):
     route: str
     query: dict[str, str]
     bytes: int
-    step_ms: float  # of processor time, the least of the rounds
+    step_ms: float  # processor time, the least of the rounds
     track_p50_ms: float
     track_p99_ms: float
     track_max_ms: float
@@ -101,7 +102,7 @@ class AnswersReport(msgspec.Struct, kw_only=True):
 def answers(
     *, seconds: float, rounds: int, program: Path | None, directory: Path | None, say: Say
 ) -> AnswersReport:
-    """`program`: the node, if another than this is to be measured; the steps are always this one's."""
+    """`program`: another program as the node. The steps are always measured in this one."""
     with processes.workplace(directory, say) as (made, machine):
         node_directory = made / "node"
         config = Config(
@@ -113,42 +114,20 @@ def answers(
         steps = asyncio.run(_steps(config, rounds))
         with processes.product(node_directory, clickhouse=True, program=program) as node:
             key = tomllib.loads((node_directory / "nealytics.toml").read_text())["auth"]["jwt_key"]
-            number = 0
+            numbers = itertools.count(1)
 
             def track() -> Result:
-                nonlocal number
-                number += 1
-                return processes.load(
-                    "track",
-                    node.port,
-                    connections=_CONNECTIONS,
-                    events=1,
-                    warmup_s=0.5,
-                    seconds=seconds,
-                    requests_max=_REQUESTS_MAX,
-                    first_number=number * _REQUESTS_MAX,
+                load = Load.track(
+                    connections=_CONNECTIONS, seconds=seconds, number=next(numbers), warmup_s=0.5
                 )
+                return processes.load(node.port, load)
 
             alone = track()
             say(f"track alone: p50 {alone.p50_ms:.1f} ms, p99 {alone.p99_ms:.1f}, max {alone.max_ms:.1f} ms")
             say(f"{'':<58} {'MB':>6} {'step ms':>8} {'track p50':>9} {'p99':>8} {'max ms':>8} {'answers':>7}")
             asked = []
-            for (tenant, path, query), (size, step_s) in zip(_QUESTIONS, steps, strict=True):
-                with _asking(node, _token(key, tenant), path, query) as count:
-                    result = track()
-                asked.append(
-                    Asked(
-                        tenant=tenant,
-                        route=path.rpartition("/")[2],
-                        query=query,
-                        bytes=size,
-                        step_ms=step_s * 1000,
-                        track_p50_ms=result.p50_ms,
-                        track_p99_ms=result.p99_ms,
-                        track_max_ms=result.max_ms,
-                        answers=len(count),
-                    )
-                )
+            for question, step in zip(_QUESTIONS, steps, strict=True):
+                asked.append(_asked(node, key, question, step, track))
                 say(_line(asked[-1]))
             slow = _slow_readers(node, key, track)
             say(
@@ -164,8 +143,32 @@ def answers(
     )
 
 
+def _asked(
+    node: Product,
+    key: str,
+    question: tuple[str, str, dict[str, str]],
+    step: tuple[int, float],
+    track: Callable[[], Result],
+) -> Asked:
+    tenant, path, query = question
+    size, step_s = step
+    with _asking(node, _token(key, tenant), path, query) as sizes:
+        result = track()
+    return Asked(
+        tenant=tenant,
+        route=path.rpartition("/")[2],
+        query=query,
+        bytes=size,
+        step_ms=step_s * 1000,
+        track_p50_ms=result.p50_ms,
+        track_p99_ms=result.p99_ms,
+        track_max_ms=result.max_ms,
+        answers=len(sizes),
+    )
+
+
 async def _steps(config: Config, rounds: int) -> list[tuple[int, float]]:
-    """Makes the events; of each question the answer's size and the longest step."""
+    """Creates the events. Of each question: the size of the answer and the longest step."""
     async with (
         running_engine(config),
         ClickHouseClient(endpoint_of(config), config.clickhouse) as client,
@@ -173,7 +176,7 @@ async def _steps(config: Config, rounds: int) -> list[tuple[int, float]]:
         await schema.apply(client, config.clickhouse)
         for tenant, (count, metadata) in _EVENTS.items():
             await client.command(
-                f"INSERT INTO {config.clickhouse.database}.global_events (event_id, project_id, tenant_id,"
+                f"INSERT INTO {table_name(config.clickhouse.database)} (event_id, project_id, tenant_id,"
                 " session_id, user_id, event_type, item_id, metadata_json, timestamp)"
                 f" SELECT generateUUIDv4(number), '{_PROJECT}', '{tenant}', concat('s', toString(number)),"
                 f" 'u', concat('type-', toString(number % 7)), '/page', {metadata},"
@@ -245,7 +248,7 @@ def _ask(port: int, token: str, path: str, query: dict[str, str]) -> int:
 
 @contextlib.contextmanager
 def _asking(node: Product, token: str, path: str, query: dict[str, str]) -> Iterator[list[int]]:
-    """Two clients that ask as long as the context lasts; the sizes of what they got."""
+    """Two clients repeat the question until the context ends; gives the sizes of the answers."""
     sizes: list[int] = []
     stopping = threading.Event()
 
@@ -254,7 +257,7 @@ def _asking(node: Product, token: str, path: str, query: dict[str, str]) -> Iter
             try:
                 sizes.append(_ask(node.port, token, path, query))
             except (BenchError, OSError):
-                stopping.wait(0.05)  # refused, for the moment: an export more than a token may have
+                stopping.wait(0.05)  # refused for now: more exports than a token may have
 
     threads = [threading.Thread(target=ask, daemon=True) for _ in range(_ASKERS)]
     for thread in threads:

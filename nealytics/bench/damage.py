@@ -1,10 +1,10 @@
-"""`bench damage`: how long a read of a damaged block takes, and what smaller blocks cost.
+"""`bench damage`: how long a read of a damaged block takes, and the cost of smaller blocks.
 
-ClickHouse answers a wrong checksum only after it has flipped every bit of the compressed block, one by one,
-in search of the one that explains it. That is a checksum of the whole block for each of its bits: the time
-grows with the square of the block (decision 0022). Each variant of the table's settings gets the same events,
-in turns: as one merged part, and as a few small inserts and their merge. Then a byte changes in the largest
-blocks there are, one at a time, and is put back.
+ClickHouse reports a wrong checksum only after it has flipped every bit of the compressed block, one by one,
+to find the one that explains it. It computes a checksum of the whole block for each bit, so the time grows
+with the square of the block's size (decision 0022). Each variant of the table's settings gets the same
+events, alternately: as one merged part, and as a few small inserts and their merge. Then a byte of each of
+the largest blocks is changed, one at a time, and restored.
 """
 
 import statistics
@@ -26,7 +26,7 @@ from nealytics.clickhouse.schema import create_statements
 from nealytics.clickhouse.sql import TABLE
 from nealytics.config import ClickHouseConfig, Config, ServerConfig
 
-# ClickHouse's defaults, and the table as it is made.
+# ClickHouse's defaults, and the table as it is created.
 VARIANTS = ("max_compress_block_size = 1048576, min_bytes_for_wide_part = 10485760", "")
 TENANTS = 20
 _SOURCE = "source"
@@ -43,7 +43,7 @@ _CHECKSUM_BYTES = 16
 
 
 class Block(NamedTuple):
-    """A compressed block: checksum of 16 bytes, method, size without the checksum, size of what is in it."""
+    """A compressed block: checksum of 16 bytes, method, size without the checksum, size of its content."""
 
     file: Path
     offset: int
@@ -51,8 +51,8 @@ class Block(NamedTuple):
 
 
 class Variant(msgspec.Struct, kw_only=True):
-    """Of the events as one merged part, unless named `small`. Medians; ratios are those of the pairs with the
-    first variant."""
+    """Of the events as one merged part, unless named `small`. Medians; ratios are to the first variant, of
+    pairs."""
 
     settings: str
     bytes: int
@@ -81,7 +81,7 @@ class DamageReport(msgspec.Struct, kw_only=True):
 async def damage(
     *, variants: tuple[str, ...], count: int, rounds: int, positions: int, directory: Path | None, say: Say
 ) -> DamageReport:
-    """`variants`: settings of the table as in MODIFY SETTING, "" for the table as it is made."""
+    """`variants`: settings of the table as in MODIFY SETTING, "" for the table as it is created."""
     with workplace(directory, say) as (root, machine):
         config = Config(
             server=ServerConfig(data_dir=root),
@@ -93,6 +93,7 @@ async def damage(
             await events.insert(
                 client, f"{_SOURCE}.{TABLE}", events.select_sql(piece, count * len(events.MONTHS), TENANTS)
             )
+            variants = variants or VARIANTS
             bench = _Bench(client, variants, positions)
             for number in range(rounds):
                 await bench.round(number)
@@ -105,7 +106,7 @@ async def damage(
 
 
 class _Bench:
-    """The times of all variants: what was timed → one list for each."""
+    """The times of all variants: name of the measurement → one list for each variant."""
 
     def __init__(self, client: ClickHouseClient, variants: tuple[str, ...], positions: int) -> None:
         self._client = client
@@ -115,8 +116,8 @@ class _Bench:
         self._inserted_block = [0] * len(variants)
 
     async def round(self, number: int) -> None:
-        in_turns = list(enumerate(self._variants))
-        for index, settings in in_turns if number % 2 == 0 else reversed(in_turns):
+        order = list(enumerate(self._variants))
+        for index, settings in order if number % 2 == 0 else reversed(order):
             for shape in ("large", "small"):
                 table = await _create(self._client, f"{shape}_{index}", settings)
                 await self._command("SYSTEM STOP MERGES " + table)
@@ -138,7 +139,7 @@ class _Bench:
                         await self._time(index, prefix + name, sql.format(table=table) + " FORMAT Null")
 
     async def measured(self, index: int, settings: str) -> Variant:
-        # Almost all is of one month; some sessions began before it.
+        # Nearly all events are of one month; some sessions began before it.
         part, *_ = await self._parts("large", index)
         small, *_ = await self._parts("small", index)
         first, *_ = await self._parts("large", 0)
@@ -164,7 +165,7 @@ class _Bench:
         )
 
     async def _damaged_read(self, database: str, block: Block) -> float:
-        """How long a read of everything takes until it is answered with damage."""
+        """How long a full read takes until it fails with damage."""
         at = block.offset + _CHECKSUM_BYTES + block.bytes // 2
         flip(block.file, at)
         began = time.perf_counter()
@@ -214,7 +215,7 @@ def _copy(table: str, rows: int | None = None, first: int = 0) -> str:
 
 
 def _blocks(part: Path) -> Iterator[Block]:
-    """Of the columns; those of indexes and marks are small."""
+    """The blocks of the columns; those of indexes and marks are small."""
     for file in part.glob("*.bin"):
         data = file.read_bytes()
         offset = 0

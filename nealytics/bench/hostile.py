@@ -8,7 +8,6 @@ cost another client.
 import contextlib
 import gzip
 import socket
-import sys
 import threading
 import zlib
 from collections import Counter
@@ -19,12 +18,8 @@ from typing import NamedTuple
 import brotli
 
 from nealytics.bench.load import KEY
+from nealytics.compression import zstd
 from nealytics.ingest.parser import EVENT_BYTES_MAX, EVENTS_MAX
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 _SMALLEST = b'{"projectId":"a","tenantId":"b","sessionId":"c","eventType":"d"}'
 _EVENT = b'"projectId":"bench","tenantId":"t","sessionId":"s","eventType":"e"'

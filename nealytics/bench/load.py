@@ -1,16 +1,16 @@
 """The load generator: as many requests as the server answers, over a number of connections.
 
-A closed loop: a connection sends its next request when the last one is answered, so latency here is that of
-a server that is as busy as it can be. Raw protocols on the loop, since a client library would be what is
-measured."""
+A closed loop: a connection sends its next request once the last one is answered, so the latency is that of a
+fully busy server. It uses raw protocols on the event loop; otherwise it would measure a client library."""
 
 import asyncio
 import time
 from array import array
-from datetime import UTC, datetime
 from typing import Literal, cast
 
 import msgspec
+
+from nealytics.timestamps import iso_utc
 
 KEY = "bench-key"
 Route = Literal["track", "batch"]
@@ -19,12 +19,53 @@ Route = Literal["track", "batch"]
 _MARK = b"@@@@@@@@"
 
 
+# More than any machine answers in a round. Rounds whose first numbers differ by this share no event id.
+REQUESTS_MAX: dict[Route, int] = {"track": 2_000_000, "batch": 20_000}
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What one round sends."""
+
+    route: Route
+    connections: int
+    seconds: float
+    events: int = 1  # of a request
+    warmup_s: float = 1.0  # not counted
+    requests_max: int = REQUESTS_MAX["track"]
+    first_number: int = 0
+
+    @classmethod
+    def track(cls, *, connections: int, seconds: float, number: int = 0, warmup_s: float = 1.0) -> "Load":
+        """Round `number` of requests with one event."""
+        most = REQUESTS_MAX["track"]
+        return cls(
+            route="track",
+            connections=connections,
+            seconds=seconds,
+            warmup_s=warmup_s,
+            first_number=number * most,
+        )
+
+    @classmethod
+    def batch(cls, *, connections: int, seconds: float, events: int, number: int = 0) -> "Load":
+        """Round `number` of requests with `events` events."""
+        most = REQUESTS_MAX["batch"]
+        return cls(
+            route="batch",
+            connections=connections,
+            seconds=seconds,
+            events=events,
+            requests_max=most,
+            first_number=number * most,
+        )
+
+
 class Result(msgspec.Struct, kw_only=True):
-    """Of one round."""
+    """The result of one round."""
 
     requests: int
     events: int
-    errors: dict[str, int]  # status, or "lost" for a connection that ended → how many
+    errors: dict[str, int]  # status, or "lost" for a connection that ended → count
     seconds: float
     p50_ms: float
     p99_ms: float
@@ -36,8 +77,8 @@ class Result(msgspec.Struct, kw_only=True):
 
 
 def request_template(route: Route, events: int, port: int) -> bytes:
-    """One request of `events` events, `_MARK` where its number goes."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """One request with `events` events and `_MARK` in place of its number."""
+    now = iso_utc(time.time_ns() // 1_000_000)
     rows = [
         {
             "eventId": f"{_MARK.decode()}-0000-8000-8000-{n:012x}",
@@ -64,7 +105,7 @@ def request_template(route: Route, events: int, port: int) -> bytes:
 
 
 class _Round:
-    """What the connections of one process share."""
+    """The state that the connections share."""
 
     def __init__(self, template: bytes, first_number: int, requests_max: int) -> None:
         self._template = template
@@ -75,7 +116,7 @@ class _Round:
         self.latencies = array("d")
         self.errors: dict[str, int] = {}
         self.connections = 0
-        self.finished = asyncio.Event()  # every connection has ended, for requests or time ran out
+        self.finished = asyncio.Event()  # every connection has ended: no requests or no time left
 
     def next_request(self) -> bytes | None:
         if not self.running or self._requests_left == 0:
@@ -135,27 +176,18 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request)
 
 
-async def run(
-    route: Route,
-    port: int,
-    *,
-    connections: int,
-    events: int,
-    warmup_s: float,
-    seconds: float,
-    requests_max: int,
-    first_number: int,
-) -> Result:
+async def run(load: Load, port: int) -> Result:
     """One round; requests of the warm-up are not counted."""
-    shared = _Round(request_template(route, events, port), first_number, requests_max)
+    template = request_template(load.route, load.events, port)
+    shared = _Round(template, load.first_number, load.requests_max)
     loop = asyncio.get_running_loop()
-    for _ in range(connections):
+    for _ in range(load.connections):
         await loop.create_connection(lambda: _Connection(shared), "127.0.0.1", port)
-    await asyncio.sleep(warmup_s)
+    await asyncio.sleep(load.warmup_s)
     began = time.perf_counter()
     shared.counting = True
     try:
-        await asyncio.wait_for(shared.finished.wait(), seconds)
+        await asyncio.wait_for(shared.finished.wait(), load.seconds)
     except TimeoutError:
         pass
     shared.counting = shared.running = False
@@ -163,7 +195,7 @@ async def run(
     ordered = sorted(shared.latencies)
     return Result(
         requests=len(ordered),
-        events=len(ordered) * events,
+        events=len(ordered) * load.events,
         errors=shared.errors,
         seconds=took,
         p50_ms=quantile(ordered, 0.5) * 1000,

@@ -1,8 +1,7 @@
-"""`bench merges`: what it costs to sync merged parts, in the embedded engine.
+"""`bench merges`: the cost of syncing merged parts, in the embedded engine.
 
-Two tables are alike but for the settings of merges (decision 0012). Each round gives both the same parts,
-with merges stopped, and times one merge of them all in each, in turns. The disk is where the product's would
-be, and other writes wait for it meanwhile as they would in life.
+Two tables differ only in the settings of merges (decision 0012). Each round inserts the same parts into both,
+with merges stopped, and times one merge of all parts in each table, alternately.
 """
 
 import statistics
@@ -16,9 +15,10 @@ from nealytics.bench.processes import workplace
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.clickhouse.schema import create_statements
+from nealytics.clickhouse.sql import TABLE
 from nealytics.config import ClickHouseConfig, Config, ServerConfig
 
-# (parts, rows of each): fresh inserts, as every few seconds, and parts that were merged before.
+# (parts, rows of each): recent inserts, and parts that were merged before.
 SHAPES = ((10, 1_000), (10, 10_000), (6, 50_000))
 _SYNCED, _UNSYNCED = "synced", "unsynced"
 _WITHOUT = "min_rows_to_fsync_after_merge = 0, min_compressed_bytes_to_fsync_after_merge = 0"
@@ -57,24 +57,24 @@ async def _create(client: ClickHouseClient) -> None:
     for database in (_SYNCED, _UNSYNCED):
         for sql in create_statements(database, 0):
             await client.command(sql)
-        await client.command(f"SYSTEM STOP MERGES {database}.global_events")
-    await client.command(f"ALTER TABLE {_UNSYNCED}.global_events MODIFY SETTING {_WITHOUT}")
+        await client.command(f"SYSTEM STOP MERGES {database}.{TABLE}")
+    await client.command(f"ALTER TABLE {_UNSYNCED}.{TABLE} MODIFY SETTING {_WITHOUT}")
 
 
 async def _measure(client: ClickHouseClient, parts: int, rows: int, rounds: int) -> Merge:
     took: dict[str, list[float]] = {_SYNCED: [], _UNSYNCED: []}
     for number in range(rounds):
-        in_turns = (_SYNCED, _UNSYNCED) if number % 2 == 0 else (_UNSYNCED, _SYNCED)
-        for database in in_turns:
-            await client.command(f"TRUNCATE TABLE {database}.global_events")
+        order = (_SYNCED, _UNSYNCED) if number % 2 == 0 else (_UNSYNCED, _SYNCED)
+        for database in order:
+            await client.command(f"TRUNCATE TABLE {database}.{TABLE}")
             for part in range(parts):
                 await client.command(_insert(database, part, rows))
-        for database in in_turns:
-            await client.command(f"SYSTEM START MERGES {database}.global_events")
+        for database in order:
+            await client.command(f"SYSTEM START MERGES {database}.{TABLE}")
             began = time.perf_counter()
-            await client.command(f"OPTIMIZE TABLE {database}.global_events FINAL")
+            await client.command(f"OPTIMIZE TABLE {database}.{TABLE} FINAL")
             took[database].append((time.perf_counter() - began) * 1000)
-            await client.command(f"SYSTEM STOP MERGES {database}.global_events")
+            await client.command(f"SYSTEM STOP MERGES {database}.{TABLE}")
     pairs = zip(took[_SYNCED], took[_UNSYNCED], strict=True)
     return Merge(
         parts=parts,
@@ -86,9 +86,10 @@ async def _measure(client: ClickHouseClient, parts: int, rows: int, rounds: int)
 
 
 def _insert(database: str, part: int, rows: int) -> str:
-    """The same rows for the same part, whatever the table; of all parts mixed, as tenants' events are."""
+    """The same part has the same rows in each table. The rows of all parts interleave, as tenants' events
+    do."""
     return (
-        f"INSERT INTO {database}.global_events "
+        f"INSERT INTO {database}.{TABLE} "
         "(event_id, project_id, tenant_id, session_id, user_id, event_type, metadata_json, timestamp) "
         f"SELECT reinterpretAsUUID(sipHash128(number, {part})), 'shop', "
         "concat('tenant-', toString(sipHash64(number) % 20)), concat('session-', toString(number % 5000)), "

@@ -1,4 +1,4 @@
-"""The processes of a benchmark: started on temporary data, ended in every case."""
+"""The processes of a benchmark: started with temporary data, and always ended."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from nealytics.bench.load import KEY, Result, Route
+from nealytics.bench.load import KEY, Load, Result
 from nealytics.bench.machine import Machine, Say, introduce, machine_at
 from nealytics.config import Config, config_to_json
 from nealytics.errors import NealyticsError
@@ -32,7 +32,7 @@ class BenchError(NealyticsError):
 
 
 class Product:
-    """A running node: the real one, with its own configuration, log and engine."""
+    """A running node with its own configuration, log and engine."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, directory: Path) -> None:
         self._process = process
@@ -50,7 +50,7 @@ class Product:
 
     def metric(self, name: str) -> float:
         status, text = self.get("/metrics")
-        if status != 200:  # no figure is not the figure 0
+        if status != 200:  # no value is not the value 0
             raise BenchError(f"bench: /metrics does not answer (HTTP {status}):\n{self._log_tail()}")
         return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith(name + " "))
 
@@ -70,7 +70,7 @@ class Product:
 
 @contextmanager
 def scratch(directory: Path | None) -> Iterator[Path]:
-    """A directory for everything that is written, removed at the end."""
+    """A directory for all files, removed at the end."""
     made = Path(tempfile.mkdtemp(prefix="nealytics-bench-", dir=directory))
     try:
         yield made
@@ -82,8 +82,8 @@ def scratch(directory: Path | None) -> Iterator[Path]:
 def workplace(
     directory: Path | None, say: Say, *, data: Path | None = None
 ) -> Iterator[tuple[Path, Machine]]:
-    """Where a benchmark writes, and the machine, reported to `say`: `data`, which is kept, or else a
-    `scratch` in `directory`."""
+    """The directory that a benchmark writes to, and the machine, which it reports to `say`. The directory is
+    `data`, which is kept, or else a `scratch` in `directory`."""
     with scratch(directory) if data is None else contextlib.nullcontext(data) as made:
         made.mkdir(parents=True, exist_ok=True)
         machine = machine_at(made)
@@ -100,8 +100,8 @@ def product(
     program: Path | None = None,
     ingest: Mapping[str, object] | None = None,
 ) -> Iterator[Product]:
-    """The node, ready for events, and for reads too if it has the embedded engine; with the data that
-    `directory` holds already. `program`: another one than this. `ingest`: its settings; without, no rate
+    """A node that is ready for events, and with the embedded engine also for reads. It continues with the
+    data in `directory`. `program`: another program than this one. `ingest`: its settings; by default no rate
     limit."""
     directory.mkdir(exist_ok=True)
     port = free_port()
@@ -111,12 +111,12 @@ def product(
             "listen": f"127.0.0.1:{port}",
             "workers": workers,
             "data_dir": str(directory / "data"),
-            "shutdown_timeout_s": 2.0,  # the queued events are not needed then
+            "shutdown_timeout_s": 2.0,  # nobody needs the queued events
         },
         "auth": {"api_keys": [{"key": KEY}], "jwt_key": os.urandom(32).hex()},
         "ingest": dict(ingest or {"rate_limit_requests": 0}),
         "wal": {"allow_any_filesystem": True, "free_bytes_min": 1024 * 1024},
-        # Without an engine, an address at which nobody answers.
+        # Without an engine: an address where no server answers.
         "clickhouse": {"url": "embedded" if clickhouse else f"http://127.0.0.1:{free_port()}"},
         "observe": {"prometheus": True, "log_level": "warning"},
     }
@@ -125,7 +125,7 @@ def product(
     executable, argv = self_command("serve", "--config", str(config))
     if program is not None:
         executable, argv = str(program), [str(program), "serve", "--config", str(config)]
-    # Settings of this shell are not those of the benchmark.
+    # The benchmark does not use the settings of this shell.
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("NEALYTICS_", "Telemetry"))
     }
@@ -141,7 +141,7 @@ def product(
 
 @contextmanager
 def baseline() -> Iterator[int]:
-    """The port of an empty aiohttp application in a process of its own."""
+    """The port of an empty aiohttp application in a separate process."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     fd = listener.fileno()
     executable, argv = self_command("bench", "baseline", "--listen-fd", str(fd))
@@ -156,7 +156,7 @@ def baseline() -> Iterator[int]:
 
 @contextmanager
 def read_server(config: Config, directory: Path) -> Iterator[int]:
-    """The port of the read API in a process of its own; the engine of `config` runs already."""
+    """The port of the read API in a separate process; the engine of `config` already runs."""
     listener = socket.create_server(("127.0.0.1", 0))
     config_fd = os.memfd_create("config", 0)
     os.write(config_fd, config_to_json(config))
@@ -175,39 +175,29 @@ def read_server(config: Config, directory: Path) -> Iterator[int]:
         _end(process)
 
 
-def load(
-    route: Route,
-    port: int,
-    *,
-    connections: int,
-    events: int,
-    warmup_s: float,
-    seconds: float,
-    requests_max: int,
-    first_number: int,
-) -> Result:
-    """One round of load from a process of its own."""
-    arguments = {
-        "--route": route,
-        "--port": port,
-        "--connections": connections,
-        "--events": events,
-        "--warmup": warmup_s,
-        "--seconds": seconds,
-        "--requests-max": requests_max,
-        "--first-number": first_number,
-    }
+def load(port: int, load: Load) -> Result:
+    """One round of load from a separate process."""
     executable, argv = self_command(
-        "bench", "load", *(str(part) for pair in arguments.items() for part in pair)
+        "bench", "load", "--port", str(port), "--load", msgspec.json.encode(load).decode()
     )
     process = subprocess.Popen(argv, executable=executable, stdout=subprocess.PIPE)
     try:
-        out, _ = process.communicate(timeout=warmup_s + seconds + 30)
+        out, _ = process.communicate(timeout=load.warmup_s + load.seconds + 30)
     finally:
         _end(process)
     if process.returncode != 0:
         raise BenchError(f"bench: the load generator ended with {process.returncode}")
     return msgspec.json.decode(out, type=Result)
+
+
+def checked_load(name: str, port: int, wanted: Load) -> Result:
+    """As `load`. Raises `BenchError` unless every answer was 202: a rate of refused requests is no result."""
+    result = load(port, wanted)
+    if result.errors or not result.requests:
+        raise BenchError(
+            f"bench: {name}: {result.requests} requests were answered 202, others: {result.errors}"
+        )
+    return result
 
 
 def free_port() -> int:
@@ -217,7 +207,7 @@ def free_port() -> int:
 
 
 def memory_kb(pid: int) -> tuple[int, int]:
-    """Resident size now, and at its highest."""
+    """The resident size: current and peak."""
     values = {}
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         name, _, rest = line.partition(":")
@@ -226,14 +216,14 @@ def memory_kb(pid: int) -> tuple[int, int]:
 
 
 def processor_seconds(pid: int) -> float:
-    """What the process had of the processor since it started, in its own code and in the kernel's."""
-    # Behind the name, which may have spaces and brackets in it; see proc(5).
+    """The processor time of the process since its start, user and system."""
+    # After the name, which may contain spaces and parentheses; see proc(5).
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, then patience, then SIGKILL. What the node started ends with it."""
+    """SIGTERM, and after a timeout SIGKILL. Child processes of a node end with it."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -255,7 +245,7 @@ def _arguments(pid: int) -> list[bytes]:
 
 
 def to_toml(table: dict[str, object]) -> str:
-    """The lines of one table; the standard library reads TOML and does not write it."""
+    """The lines of one table; the standard library reads TOML but does not write it."""
     return "".join(f"{key} = {_toml_value(value)}\n" for key, value in table.items())
 
 

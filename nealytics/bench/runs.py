@@ -1,4 +1,4 @@
-"""The benchmarks: what is measured, in which order, and how it is told."""
+"""The benchmarks of ingest: what is measured, in which order, and how it is reported."""
 
 import statistics
 import time
@@ -9,14 +9,11 @@ import msgspec
 
 from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import processes
-from nealytics.bench.load import Result, Route
+from nealytics.bench.load import Load, Result, Route
 from nealytics.bench.machine import Machine, Say
 from nealytics.bench.processes import BenchError, Product
 from nealytics.config.tables import MIB
 
-WARMUP_S = 1.0
-TRACK_REQUESTS_MAX = 2_000_000
-BATCH_REQUESTS_MAX = 20_000
 _DRAIN_TIMEOUT_S = 300.0
 
 
@@ -49,8 +46,8 @@ class CompareReport(msgspec.Struct, kw_only=True):
     batch: list[float]
     track_ratio: float  # medians
     batch_ratio: float
-    # The same for events per second of the worker's processor time: what the program costs, however
-    # busy the machine is.
+    # The same for events per second of the worker's processor time: the cost of the program, independent of
+    # how busy the machine is.
     track_work: list[float]
     batch_work: list[float]
     track_work_ratio: float
@@ -58,7 +55,7 @@ class CompareReport(msgspec.Struct, kw_only=True):
 
 
 class HostileResult(msgspec.Struct, kw_only=True):
-    """What one kind of body costs a client that sends `track` meanwhile."""
+    """The cost of one kind of body for a client that sends `track` meanwhile."""
 
     name: str
     bytes_sent: int
@@ -70,7 +67,7 @@ class HostileReport(msgspec.Struct, kw_only=True):
     machine: Machine
     connections: int  # that send hostile bodies
     body_bytes_max: int
-    alone: Result  # the client, without any
+    alone: Result  # the client without hostile bodies
     hostile: list[HostileResult]
 
 
@@ -96,11 +93,12 @@ def track(
     seconds: float,
     connections: int,
     workers: int,
-    clickhouse: bool,
+    without_clickhouse: bool,
     directory: Path | None,
     say: Say,
 ) -> TrackReport:
-    """Durable `track` and an empty aiohttp handler, in turns."""
+    """Durable `track` and an empty aiohttp handler, alternately."""
+    clickhouse = not without_clickhouse
     durable: list[Result] = []
     empty: list[Result] = []
     with (
@@ -113,20 +111,11 @@ def track(
                 ("empty handler", baseline_port, empty),
                 ("durable track", node.port, durable),
             ):
-                result = processes.load(
-                    "track",
-                    port,
-                    connections=connections,
-                    events=1,
-                    warmup_s=WARMUP_S,
-                    seconds=seconds,
-                    requests_max=TRACK_REQUESTS_MAX,
-                    first_number=number * TRACK_REQUESTS_MAX,
-                )
-                _check(name, result)
+                load = Load.track(connections=connections, seconds=seconds, number=number)
+                result = processes.checked_load(name, port, load)
                 results.append(result)
                 say(_line(f"{name} {number + 1}", result))
-            # The next baseline round shall not share the cores with what this round left to do.
+            # Otherwise the next round of the empty handler shares the cores with the committer.
             if clickhouse:
                 _wait_drained(node)
     ratios = [a.events_per_second / b.events_per_second for a, b in zip(durable, empty, strict=True)]
@@ -166,17 +155,8 @@ def batch(
     ):
         began = time.monotonic()
         for number in range(rounds):
-            result = processes.load(
-                "batch",
-                node.port,
-                connections=connections,
-                events=events,
-                warmup_s=WARMUP_S,
-                seconds=seconds,
-                requests_max=BATCH_REQUESTS_MAX,
-                first_number=number * BATCH_REQUESTS_MAX,
-            )
-            _check("durable batch", result)
+            load = Load.batch(connections=connections, seconds=seconds, events=events, number=number)
+            result = processes.checked_load("durable batch", node.port, load)
             results.append(result)
             say(_line(f"durable batch {number + 1}", result))
         loaded = time.monotonic()
@@ -204,16 +184,20 @@ def batch(
 def compare(
     *, executable: Path, rounds: int, seconds: float, directory: Path | None, say: Say
 ) -> CompareReport:
-    """Another program, such as the compiled one, against this one; both with nothing behind their logs.
+    """Another program, such as the compiled one, against this one; both without ClickHouse.
 
-    Each pair of rounds follows one another closely, so that a machine which is slower for a while is so for
-    both, and every other pair is the other way round. The load comes from this program in either case.
+    The two rounds of a pair follow each other directly, so a machine that is slower for a while affects both,
+    and every other pair has the reverse order. The load comes from this program in both cases.
     """
+    loads = (
+        Load.track(connections=64, seconds=seconds),
+        Load.batch(connections=4, seconds=seconds, events=1_000),
+    )
     ratios: dict[Route, list[float]] = {"track": [], "batch": []}
     work: dict[Route, list[float]] = {"track": [], "batch": []}
     with processes.workplace(directory, say) as (made, machine):
         for number in range(rounds):
-            # Both start anew: where a process comes to lie makes it faster or slower for as long as it lives.
+            # Both start again: the memory layout of a process makes it faster or slower for its lifetime.
             with (
                 processes.scratch(made) as pair_directory,
                 processes.product(pair_directory / "theirs", clickhouse=False, program=executable) as theirs,
@@ -222,30 +206,18 @@ def compare(
                 pair = [("executable", theirs), ("this program", ours)]
                 if number % 2:
                     pair.reverse()
-                for route in ratios:
-                    by_clock: dict[str, float] = {}
-                    by_work: dict[str, float] = {}
-                    for name, node in pair:
-                        events_before, work_before = _work_done(node)
-                        result = processes.load(
-                            route,
-                            node.port,
-                            connections=64 if route == "track" else 4,
-                            events=1 if route == "track" else 1_000,
-                            warmup_s=WARMUP_S,
-                            seconds=seconds,
-                            requests_max=TRACK_REQUESTS_MAX if route == "track" else BATCH_REQUESTS_MAX,
-                            first_number=0,
-                        )
-                        events, worked = _work_done(node)
-                        _check(f"{route}, {name}", result)
-                        by_clock[name] = result.events_per_second
-                        by_work[name] = (events - events_before) / (worked - work_before)
-                        cost = f"{1e6 / by_work[name]:5.1f} µs of processor"
-                        say(f"{_line(f'{route}, {name}', result)}   {cost}")
-                    ratios[route].append(by_clock["executable"] / by_clock["this program"])
-                    work[route].append(by_work["executable"] / by_work["this program"])
-    report = CompareReport(
+                for load in loads:
+                    rates = {name: _rates(name, node, load, say) for name, node in pair}
+                    (clock, worked), (our_clock, our_worked) = rates["executable"], rates["this program"]
+                    ratios[load.route].append(clock / our_clock)
+                    work[load.route].append(worked / our_worked)
+    for route in ratios:
+        for unit, each in (("events/s", ratios[route]), ("events per processor time", work[route])):
+            say(
+                f"{route}: executable / this program = {statistics.median(each):.2f} in {unit}"
+                f" (pairs {min(each):.2f} to {max(each):.2f})"
+            )
+    return CompareReport(
         machine=machine,
         executable=str(executable),
         track=ratios["track"],
@@ -257,13 +229,17 @@ def compare(
         track_work_ratio=statistics.median(work["track"]),
         batch_work_ratio=statistics.median(work["batch"]),
     )
-    for route in ratios:
-        for unit, each in (("events/s", ratios[route]), ("events per processor time", work[route])):
-            say(
-                f"{route}: executable / this program = {statistics.median(each):.2f} in {unit}"
-                f" (pairs {min(each):.2f} to {max(each):.2f})"
-            )
-    return report
+
+
+def _rates(name: str, node: Product, load: Load, say: Say) -> tuple[float, float]:
+    """Events per second, and events per second of the worker's processor time."""
+    label = f"{load.route}, {name}"
+    events_before, work_before = _work_done(node)
+    result = processes.checked_load(label, node.port, load)
+    events, worked = _work_done(node)
+    by_work = (events - events_before) / (worked - work_before)
+    say(f"{_line(label, result)}   {1e6 / by_work:5.1f} µs of processor")
+    return result.events_per_second, by_work
 
 
 def hostile(
@@ -277,34 +253,22 @@ def hostile(
     say: Say,
 ) -> HostileReport:
     """A client that sends `track`, alone and beside each kind of hostile body. Without a rate limit, which
-    would end it early, and without ClickHouse."""
+    would refuse the bodies, and without ClickHouse."""
     results: list[HostileResult] = []
-
-    def client(port: int) -> Result:
-        return processes.load(
-            "track",
-            port,
-            connections=2,
-            events=1,
-            warmup_s=0.3,
-            seconds=seconds,
-            requests_max=TRACK_REQUESTS_MAX,
-            first_number=0,
-        )
+    load = Load.track(connections=2, seconds=seconds, warmup_s=0.3)
 
     with processes.workplace(directory, say) as (made, machine):
         ingest = {"rate_limit_requests": 0, "body_bytes_max": mib * MIB}
         with processes.product(made / "node", clickhouse=False, program=program, ingest=ingest) as node:
-            alone = client(node.port)
-            _check("track", alone)
+            alone = processes.checked_load("track", node.port, load)
             say(_line("alone", alone))
-            for name in names:
+            for name in names or hostile_bodies.NAMES:
                 sent = hostile_bodies.make(name, mib * MIB)
                 with hostile_bodies.attack(sent, node.port, connections) as attack:
-                    result = client(node.port)
+                    result = processes.load(node.port, load)
                 if result.errors:
                     raise BenchError(f"bench: track beside {name}: {result.errors}")
-                if not result.requests:  # not one answer in all the time
+                if not result.requests:  # no answer in all that time
                     result.p50_ms = result.p99_ms = seconds * 1000
                 results.append(
                     HostileResult(name=name, bytes_sent=len(sent.body), answers=attack.answers, client=result)
@@ -321,13 +285,13 @@ def hostile(
 
 
 def _work_done(node: Product) -> tuple[float, float]:
-    """Events taken since the node started, and the seconds of processor time its worker had for them."""
+    """Events accepted since the node started, and the processor time of its worker in seconds."""
     (worker,) = node.worker_pids()
     return node.metric("nealytics_events_ingested_total"), processes.processor_seconds(worker)
 
 
 def memory(*, events: int, limit_mb: int, directory: Path | None, say: Say) -> MemoryReport:
-    """A worker whose log holds many events because there is no ClickHouse; then one that drains them."""
+    """A worker whose log has many events because there is no ClickHouse; then one that drains them."""
     per_request = 1_000
     began = time.monotonic()
     with processes.workplace(directory, say) as (made, machine):
@@ -336,23 +300,23 @@ def memory(*, events: int, limit_mb: int, directory: Path | None, say: Say) -> M
             sent = 0
             while (waiting := int(node.metric("nealytics_queue_depth_current"))) < events:
                 missing = -(-(events - waiting) // per_request)
-                processes.load(
-                    "batch",
-                    node.port,
+                load = Load(
+                    route="batch",
                     connections=4,
+                    seconds=5.0,
                     events=per_request,
                     warmup_s=0.0,
-                    seconds=5.0,
                     requests_max=missing,
                     first_number=sent,
                 )
+                processes.load(node.port, load)
                 sent += missing
                 rss_kb, _ = processes.memory_kb(worker)
                 waiting = int(node.metric("nealytics_queue_depth_current"))
                 say(f"{waiting:>10,} events waiting, worker {rss_kb / 1024:.0f} MB")
                 if time.monotonic() - began > 600:
                     raise BenchError(f"bench: only {waiting:,} events after 10 minutes")
-            # Now that there is much to do, let it try for a while.
+            # Let the committer try for a while with the full log.
             time.sleep(3)
             waiting = int(node.metric("nealytics_queue_depth_current"))
             log_bytes = int(node.metric("nealytics_wal_bytes"))
@@ -384,14 +348,6 @@ def memory(*, events: int, limit_mb: int, directory: Path | None, say: Say) -> M
     return report
 
 
-def _check(name: str, result: Result) -> None:
-    """A number of refused requests per second is not a benchmark."""
-    if result.errors or not result.requests:
-        raise BenchError(
-            f"bench: {name}: {result.requests} requests were answered 202, others: {result.errors}"
-        )
-
-
 def _line(name: str, result: Result, *, width: int = 18) -> str:
     return (
         f"{name:<{width}} {result.events_per_second:>10,.0f} events/s"
@@ -407,5 +363,5 @@ def _wait_drained(node: Product) -> None:
     deadline = time.monotonic() + _DRAIN_TIMEOUT_S
     while node.metric("nealytics_queue_depth_current") > 0:
         if time.monotonic() > deadline:
-            raise BenchError(f"bench: ClickHouse was not given everything within {_DRAIN_TIMEOUT_S:g} s")
+            raise BenchError(f"bench: ClickHouse did not have all events within {_DRAIN_TIMEOUT_S:g} s")
         time.sleep(0.1)

@@ -2,17 +2,13 @@
 in."""
 
 import importlib.util
-import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import brotli
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from nealytics.compression import Compressor, zstd
 
 if importlib.util.find_spec("lz4") is not None:
     import lz4.frame as lz4_frame
@@ -45,15 +41,15 @@ class Packer:
             self._begin = packer.begin()
             self._pack = packer.compress
             self._end = packer.flush
-        elif encoding == "zstd":
-            zstd_packer = zstd.ZstdCompressor(level=1)
-            self._pack, self._end = zstd_packer.compress, zstd_packer.flush
         elif encoding == "br":
             brotli_packer = brotli.Compressor(quality=1)
             self._pack, self._end = brotli_packer.process, brotli_packer.finish
-        else:
-            zlib_packer = zlib.compressobj(3, wbits=zlib.MAX_WBITS + (16 if encoding == "gzip" else 0))
+        elif encoding == "deflate":
+            zlib_packer = zlib.compressobj(3)
             self._pack, self._end = zlib_packer.compress, zlib_packer.flush
+        else:
+            compressor = Compressor(encoding)
+            self._pack, self._end = compressor.compress, compressor.end
 
     def pack(self, data: bytes) -> bytes:
         begin, self._begin = self._begin, b""

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from nealytics.auth.api_keys import ApiKeys
 from nealytics.bench import load
-from nealytics.bench.load import Result, request_template
+from nealytics.bench.load import Load, Result, request_template
 from nealytics.config import ApiKey, IngestConfig
 from nealytics.event import Limits
 from nealytics.ingest.parser import Parsed, parse_batch, parse_event
@@ -39,7 +39,7 @@ async def run(port: int, **changes: Any) -> Result:
         "first_number": 0,
         **changes,
     }
-    return await load.run("track" if arguments["events"] == 1 else "batch", port, **arguments)
+    return await load.run(Load(route="track" if arguments["events"] == 1 else "batch", **arguments), port)
 
 
 async def test_answers_are_counted_and_timed():

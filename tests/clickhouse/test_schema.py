@@ -217,7 +217,7 @@ async def test_apply_makes_the_retention_longer_and_never_shorter(
         "toDateTime(timestamp) + toIntervalDay(90)",
     )
     (remark,), ttl = await applied(30)
-    assert "events are kept 90 days, longer than clickhouse.retention_days = 30" in remark
+    assert "keeps events 90 days, longer than clickhouse.retention_days = 30" in remark
     assert ttl == "toDateTime(timestamp) + toIntervalDay(90)"
     assert await applied(0) == (["events are kept for ever (were kept 90 days)"], "")
     assert await applied(0) == ([], "")
