@@ -28,10 +28,10 @@ from nealytics.cli.options import config_option
 from nealytics.clickhouse import native
 from nealytics.clickhouse.client import ClickHouseClient, Setting, endpoint_of
 from nealytics.clickhouse.embedded import engine_dir, running_engine
-from nealytics.clickhouse.encoding import Packer
 from nealytics.clickhouse.error_codes import Kind
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.failover import Address
+from nealytics.compression import Compressor
 from nealytics.config import Config, load
 from nealytics.errors import NealyticsError, Refused
 from nealytics.queries import export, export_end
@@ -142,7 +142,7 @@ def export_(
     began = time.monotonic()
     try:
         with _output(file) as write:
-            done = asyncio.run(_export(config, chosen, _packed(write, packing)))
+            done = asyncio.run(_export(config, chosen, _Output(write, packing)))
     except KeyboardInterrupt:
         click.echo("export: interrupted; the export is not complete", err=True)
         sys.exit(130)
@@ -454,19 +454,15 @@ def format_of(file: str, form: str | None) -> tuple[str, str | None]:
 
 
 class _Output:
-    """Writes, compressed or not."""
+    """Writes, compressed if `packing` is gzip or zstd."""
 
-    def __init__(self, write: Write, packer: Packer | None) -> None:
+    def __init__(self, write: Write, packing: str | None) -> None:
         self._write = write
-        self._packer = packer
+        self._compressor = Compressor(packing) if packing else None
 
     def write(self, data: bytes) -> None:
-        self._write(data if self._packer is None else self._packer.pack(data))
+        self._write(data if self._compressor is None else self._compressor.compress(data))
 
     def end(self) -> None:
-        if self._packer is not None:
-            self._write(self._packer.end())
-
-
-def _packed(write: Write, packing: str | None) -> _Output:
-    return _Output(write, Packer(packing) if packing else None)
+        if self._compressor is not None:
+            self._write(self._compressor.end())

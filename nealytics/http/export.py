@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from aiohttp.http import StreamWriter
 
 from nealytics.auth.scope import Scope
-from nealytics.clickhouse import encoding
+from nealytics.compression import Compressor
 from nealytics.config import QueryConfig
 from nealytics.errors import NealyticsError, Refused
 from nealytics.http import accept
@@ -185,13 +185,13 @@ async def _write_trailer(request: web.Request, line: str) -> None:
 
 
 async def _packed(pieces: AsyncGenerator[bytes], name: str) -> AsyncGenerator[bytes]:
-    packer = encoding.Packer(name)
+    compressor = Compressor(name)
     async with aclosing(pieces):
         async for piece in pieces:
             # In a thread: the loop also serves ingest.
-            if data := await asyncio.to_thread(packer.pack, piece):
+            if data := await asyncio.to_thread(compressor.compress, piece):
                 yield data
-    yield await asyncio.to_thread(packer.end)
+    yield await asyncio.to_thread(compressor.end)
 
 
 def _too_large(error: NealyticsError) -> bool:

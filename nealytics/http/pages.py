@@ -13,20 +13,15 @@ styles with their hashes, so it never loads those of another version. Pages load
 
 import gzip
 import hashlib
-import sys
 from pathlib import Path
 
 from aiohttp import hdrs, web
 
+from nealytics.compression import zstd
 from nealytics.config import WebConfig
 from nealytics.http.accept import weights
 from nealytics.http.responses import names_tag
 from nealytics.process import is_compiled
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 _ASK_AGAIN = "no-cache"
 _KEEP = "public, max-age=3600"

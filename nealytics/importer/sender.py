@@ -7,24 +7,19 @@ is about all rows ends the import: 401, 403, 404, and a certificate that is not 
 """
 
 import asyncio
-import gzip
 import random
-import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import aiohttp
 import msgspec
 
 from nealytics import __version__
+from nealytics.compression import compress
 from nealytics.errors import NealyticsError
 from nealytics.tls import certificate_of, why_not
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 Compression = Literal["zstd", "gzip", "none"]
 
@@ -104,7 +99,7 @@ class Sender:
         }
         if compression != "none":
             self._headers["Content-Encoding"] = compression
-        self._compress = _COMPRESS[compression]
+        self._compress = partial(compress, how=compression, level=_LEVELS[compression])
         self._give_up_after_s = give_up_after_s
         self._on_retry = on_retry
         self._random = rand
@@ -213,8 +208,4 @@ def _seconds(retry_after: str | None) -> float:
     return min(float(retry_after), 300.0) if retry_after is not None and retry_after.isdecimal() else 0.0
 
 
-_COMPRESS: dict[Compression, Callable[[bytes], bytes]] = {
-    "zstd": lambda body: zstd.compress(body, 3),
-    "gzip": lambda body: gzip.compress(body, 6),
-    "none": lambda body: body,
-}
+_LEVELS: dict[Compression, int] = {"zstd": 3, "gzip": 6, "none": 0}

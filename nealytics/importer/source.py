@@ -7,18 +7,13 @@ out: the import compares the two, so a line that gets lost between them is notic
 import io
 import os
 import stat
-import sys
 import zlib
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, cast
 
+from nealytics.compression import zstd
 from nealytics.errors import NealyticsError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 # Above the largest body that a server takes by default, so no acceptable event is cut.
 RECORD_BYTES_MAX = 4 * 1024 * 1024

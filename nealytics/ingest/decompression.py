@@ -4,19 +4,14 @@ A body is decoded in pieces, each a short step. A body that would exceed the lim
 limit and of one piece more.
 """
 
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import brotli
 
+from nealytics.compression import zstd
 from nealytics.errors import Refused
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 ENCODINGS = "gzip, deflate, br, zstd"
 
