@@ -18,6 +18,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from aiohttp import web
+
 from nealytics.auth.api_keys import ApiKeys
 from nealytics.auth.claims import CLAIM_CHARS_MAX
 from nealytics.auth.jwt import TokenVerifier
@@ -51,9 +53,8 @@ from nealytics.wal.log import Log
 log = logging.getLogger("nealytics.server")
 
 OBSERVE_S = 1.0
-# How long after somebody changed the table's TTL a node may still go by the old one, and how long
-# damage that ClickHouse found may stay unknown.
-LOOK_S = 10.0
+# Until the worker notices that a person changed the table's TTL, or that ClickHouse found damage.
+WATCH_INTERVAL_S = 10.0
 # After the log broke, the answers in flight (503) get this long; then the process ends, to recover at its
 # start.
 BROKEN_GRACE_S = 0.2
@@ -131,6 +132,125 @@ class Logs:
         return self.all[0][0].disk_full
 
 
+class TableWatch:
+    """The table in ClickHouse: prepares it, and notices what changes there while the worker runs.
+
+    Nothing that ClickHouse answers ends the worker; what a person should know is in `Logs`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        client: ClickHouseClient,
+        admission: Admission,
+        logs: Logs,
+        metrics: Metrics,
+        *,
+        is_first: bool,
+    ) -> None:
+        """`is_first`: of the workers of this node, which does what one of them must do."""
+        self._config = config
+        self._client = client
+        self._admission = admission
+        self._logs = logs
+        self._metrics = metrics
+        self._is_first = is_first
+
+    async def prepare(self) -> None:
+        """Returns once the table is there and fit for the first batch."""
+        attempt = 0
+        reported = ""
+        while (problem := await self._attempt(attempt)) is not None:
+            self._logs.clickhouse_problem = problem
+            attempt += 1
+            # The engine starts together with the workers, so the first failures mean nothing.
+            if attempt > 3 and problem != reported:
+                reported = problem
+                log.warning("clickhouse: not ready, events stay in the log: %s", problem)
+            await asyncio.sleep(next_delay_ms(attempt, self._config.commit.backoff_max_ms) / 1000)
+        self._logs.clickhouse_problem = None
+        log.info("clickhouse: ready at %s", self._client.endpoint)
+
+    async def _attempt(self, attempt: int) -> str | None:
+        """Why the table is not ready; None if it is."""
+        config = self._config.clickhouse
+        try:
+            # The first worker applies the schema, and the others find the table at their next attempt. A
+            # worker that was restarted alone applies it itself.
+            if config.apply_schema and (self._is_first or attempt > 1):
+                for line in await schema.apply(self._client, config):
+                    log.info("schema: %s", line)
+                if config.url == "embedded":
+                    await asyncio.to_thread(sync_metadata, self._config.server.data_dir)
+            kept, warnings = await schema.probe(self._client, config)
+            self._keep(kept)
+        except NealyticsError as error:
+            # An engine without room does not start; that it cannot be reached would explain nothing.
+            full = config.url == "embedded" and no_room_for_engine(self._config.server.data_dir)
+            return full or str(error)
+        except Exception as error:
+            # No answer of ClickHouse, however unexpected, may keep the worker from accepting events.
+            return f"clickhouse: {self._client!r} sent an unexpected answer: {error!r}"
+        for warning in warnings:
+            log.warning("%s", warning)
+        return None
+
+    async def prove(self, reads: Reads) -> None:
+        """Reports at the start if the tenant filter does not work. Each read verifies it too."""
+        try:
+            await reads.fence.prove()
+        except NealyticsError as error:
+            log.critical("%s", error)
+
+    async def watch(self, what: str, check: Callable[[], Awaitable[None]]) -> None:
+        """Runs `check` at intervals, for ever."""
+        reported: set[str] = set()
+        while True:
+            try:
+                await check()
+            except ClickHouseUnavailable as error:
+                log.debug("%s: cannot query ClickHouse now: %s", what, error)
+            except Exception as error:
+                # A missing right, or an unexpected answer. Reported once, since nothing else depends on it.
+                name = error.name if isinstance(error, ClickHouseError) else type(error).__name__
+                if name not in reported:
+                    reported.add(name)
+                    log.warning(
+                        "%s: cannot be monitored, because ClickHouse refuses the query: %s", what, error
+                    )
+            await asyncio.sleep(WATCH_INTERVAL_S)
+
+    async def check_retention(self) -> None:
+        """Notices a changed TTL, so that events that it would delete are refused."""
+        kept = await schema.read_retention(self._client, self._config.clickhouse)
+        if kept is not None:
+            self._keep(kept)
+
+    async def check_damage(self, watch: DamageWatch) -> None:
+        """Notices parts that cannot be read, and reports each of them once."""
+        # One worker is enough to read all parts.
+        found = await watch.look(check=self._is_first)
+        for problem in found:
+            if problem not in self._logs.damage:
+                log.critical("%s", problem)
+        self._logs.damage[:] = found
+        self._metrics.damaged_parts.set(len(found))
+
+    def _keep(self, kept: schema.Retention) -> None:
+        """Accepts events as old as the table keeps, and reports if the configuration says otherwise."""
+        config = self._config.clickhouse
+        self._admission.keep(schema.configured(config.retention_days) if kept.days is None else kept.days)
+        difference = schema.difference(kept, config.retention_days, f"{config.database}.{TABLE}")
+        warnings = [difference] if difference else []
+        if warnings != self._logs.warnings:
+            if difference:
+                log.warning("schema: %s", difference)
+            else:
+                log.info("schema: the table now keeps events for clickhouse.retention_days")
+            self._logs.warnings[:] = warnings
+        self._metrics.retention_differs.set(float(bool(difference)))
+
+
 class Worker:
     """One worker process's life; `run` returns its exit status.
 
@@ -162,23 +282,14 @@ class Worker:
     async def run(self) -> int:
         config = self._config
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
-        # From the start, as a recovery may take longer than the supervisor bears silence.
+        # First: a recovery may take longer than the supervisor waits for a heartbeat.
         heart = asyncio.create_task(beat(self._parent))
         self._memory.forget_queue()
-        self._metrics.ready.end()  # whatever a killed predecessor said
+        self._metrics.ready.end()  # a killed predecessor may have left it set
         self._metrics.worker_starts.add()
         self._metrics.wal_bytes_max.set(self._log_bytes_max)
         own_log, committer = await self._open(config.wal.directory / str(self._index))
         admission = Admission(own_log, self._metrics, config.ingest, config.clickhouse.retention_days)
-        app = build_app(
-            config,
-            keys=ApiKeys(config.auth.api_keys),
-            admission=admission,
-            committer=committer,
-            memory=self._memory,
-            metrics=self._metrics,
-            tracing=self._tracing,
-        )
         verifier = TokenVerifier(
             config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
         )
@@ -190,6 +301,40 @@ class Worker:
             metrics=self._metrics,
             rate=TokenRate(self._memory),
         )
+        http = HttpServer(self._app(admission, committer, reads), config)
+        await http.start(self._listener)
+        async with asyncio.TaskGroup() as tasks:
+            work = [
+                self._watch_table(admission, reads),
+                self._commit(committer),
+                self._observe(verifier),
+                keep_ready_gauge(self._logs, self._logs, self._client, self._metrics),
+            ]
+            if self._index == 0:
+                work.append(self._inherit(admission))
+            running = [heart, *map(tasks.create_task, work)]
+            # The garbage collector need not scan again what lives as long as the process.
+            gc.collect()
+            gc.freeze()
+            self._parent.send(READY)
+            await self._stopping.wait()
+            await self._finish(http)
+            for task in running:
+                task.cancel()
+        await self._close(verifier)
+        return EXIT_BROKEN if self._broken else 0
+
+    def _app(self, admission: Admission, committer: Committer, reads: Reads) -> web.Application:
+        config, logs = self._config, self._logs
+        app = build_app(
+            config,
+            keys=ApiKeys(config.auth.api_keys),
+            admission=admission,
+            committer=committer,
+            memory=self._memory,
+            metrics=self._metrics,
+            tracing=self._tracing,
+        )
         add_read_routes(app, reads)
         add_query_route(app, reads)
         add_page_routes(app, config.web)
@@ -197,55 +342,35 @@ class Worker:
         add_openapi_route(app, config)
         add_health_routes(
             app,
-            log=self._logs,
-            committer=self._logs,
+            log=logs,
+            committer=logs,
             client=self._client,
-            warnings=self._logs.warnings,
-            damage=self._logs.damage,
+            warnings=logs.warnings,
+            damage=logs.damage,
             metrics=self._metrics,
             prometheus=config.observe.prometheus,
         )
-        http = HttpServer(app, config)
-        await http.start(self._listener)
-        noted = Noted(config.server.data_dir / "damaged-parts")
-        watch = DamageWatch(self._client, self._read_client, config.clickhouse, noted)
+        return app
 
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                heart,
-                tasks.create_task(self._prepare_clickhouse(reads, admission)),
-                tasks.create_task(self._watch("retention", lambda: self._look_at_retention(admission))),
-                tasks.create_task(self._watch("damage", lambda: self._look_at_damage(watch))),
-                tasks.create_task(self._commit(committer)),
-                tasks.create_task(self._observe(verifier)),
-                tasks.create_task(keep_ready_gauge(self._logs, self._logs, self._client, self._metrics)),
-            ]
-            if self._index == 0:
-                running.append(tasks.create_task(self._inherit(admission)))
-            # What start-up made is here to stay; the collector need not look at it again at every full run.
-            gc.collect()
-            gc.freeze()
-            self._parent.send(READY)
-            await self._stopping.wait()
-            if self._broken is None:
-                half_s = config.server.shutdown_timeout_s / 2
-                await http.stop(half_s)
-                await asyncio.gather(*(committer.drain(half_s) for _, committer in self._logs.all))
-            else:
-                await asyncio.sleep(BROKEN_GRACE_S)
-            for task in running:
-                task.cancel()
+    async def _finish(self, http: HttpServer) -> None:
+        """Answers the requests in flight and drains the logs, each for half of the shutdown timeout."""
+        if self._broken is not None:
+            await asyncio.sleep(BROKEN_GRACE_S)
+            return
+        half_s = self._config.server.shutdown_timeout_s / 2
+        await http.stop(half_s)
+        await asyncio.gather(*(committer.drain(half_s) for _, committer in self._logs.all))
+
+    async def _close(self, verifier: TokenVerifier) -> None:
         for wal, _ in self._logs.all:
             with contextlib.suppress(LogError):
                 await wal.close()
         await verifier.close()
         await self._client.close()
         await self._read_client.close()
-        if (
-            self._tracing is not None and self._broken is None
-        ):  # else there is no time to lose: it starts again
+        # After the log broke, the restart comes first.
+        if self._tracing is not None and self._broken is None:
             await asyncio.to_thread(self._tracing.stop)
-        return EXIT_BROKEN if self._broken else 0
 
     async def _open(self, directory: Path) -> tuple[Log, Committer]:
         config = self._config
@@ -273,97 +398,18 @@ class Worker:
         self._broken = error
         self._stopping.set()
 
-    async def _prepare_clickhouse(self, reads: Reads, admission: Admission) -> None:
-        """Makes sure that the table is there and fit before the first batch is sent to it."""
-        config = self._config.clickhouse
-        attempt = 0
-        said = ""
-        while True:
-            try:
-                # One worker is enough; the others find the table at their next try. One that was started
-                # again finds nobody who applies it.
-                if config.apply_schema and (self._index == 0 or attempt > 1):
-                    for line in await schema.apply(self._client, config):
-                        log.info("schema: %s", line)
-                    if config.url == "embedded":
-                        await asyncio.to_thread(sync_metadata, self._config.server.data_dir)
-                kept, warnings = await schema.probe(self._client, config)
-                self._keep(kept, admission)
-                break
-            except NealyticsError as error:
-                problem = str(error)
-                if config.url == "embedded":
-                    # The engine does not start then; that it cannot be reached is no help.
-                    problem = no_room_for_engine(self._config.server.data_dir) or problem
-            except Exception as error:
-                # Whatever answers there in whatever way must not keep us from taking events.
-                problem = f"clickhouse: {self._client!r} sent an unexpected answer: {error!r}"
-            self._logs.clickhouse_problem = problem
-            attempt += 1
-            # The engine starts at the same time as we do, so the first misses are no news.
-            if attempt > 3 and problem != said:
-                said = problem
-                log.warning("clickhouse: not ready, events stay in the log: %s", said)
-            await asyncio.sleep(next_delay_ms(attempt, self._config.commit.backoff_max_ms) / 1000)
-        self._logs.clickhouse_problem = None
+    async def _watch_table(self, admission: Admission, reads: Reads) -> None:
+        table = TableWatch(
+            self._config, self._client, admission, self._logs, self._metrics, is_first=self._index == 0
+        )
+        await table.prepare()
         self._clickhouse_ready.set()
-        for warning in warnings:
-            log.warning("%s", warning)
-        log.info("clickhouse: ready at %s", self._client.endpoint)
-        try:
-            await reads.fence.prove()
-        except NealyticsError as error:
-            # Reads prove it themselves and are refused until it stands; this reports it at the start.
-            log.critical("%s", error)
-
-    async def _watch(self, what: str, look: Callable[[], Awaitable[None]]) -> None:
-        """Does `look` again and again. Nothing that ClickHouse answers ends the worker."""
-        await self._clickhouse_ready.wait()
-        said: set[str] = set()
-        while True:
-            try:
-                await look()
-            except ClickHouseUnavailable as error:
-                log.debug("%s: cannot query ClickHouse now: %s", what, error)
-            except Exception as error:
-                # A missing right, or an answer that nobody understands: once, as nothing else depends on it.
-                name = error.name if isinstance(error, ClickHouseError) else type(error).__name__
-                if name not in said:
-                    said.add(name)
-                    log.warning(
-                        "%s: cannot be monitored, because ClickHouse refuses the query: %s", what, error
-                    )
-            await asyncio.sleep(LOOK_S)
-
-    async def _look_at_retention(self, admission: Admission) -> None:
-        """Notices when somebody changes the TTL: what it would delete is not accepted."""
-        kept = await schema.read_retention(self._client, self._config.clickhouse)
-        if kept is not None:
-            self._keep(kept, admission)
-
-    async def _look_at_damage(self, watch: DamageWatch) -> None:
-        """Notices parts that cannot be read, and says so once for each."""
-        # Reading all parts is one worker's business.
-        found = await watch.look(check=self._index == 0)
-        for problem in found:
-            if problem not in self._logs.damage:
-                log.critical("%s", problem)
-        self._logs.damage[:] = found
-        self._metrics.damaged_parts.set(len(found))
-
-    def _keep(self, kept: schema.Retention, admission: Admission) -> None:
-        """Accepts what the table keeps, and says so where that is not what the configuration says."""
-        config = self._config.clickhouse
-        admission.keep(schema.configured(config.retention_days) if kept.days is None else kept.days)
-        difference = schema.difference(kept, config.retention_days, f"{config.database}.{TABLE}")
-        said = [difference] if difference else []
-        if said != self._logs.warnings:
-            if difference:
-                log.warning("schema: %s", difference)
-            else:
-                log.info("schema: the table now keeps events for clickhouse.retention_days")
-            self._logs.warnings[:] = said
-        self._metrics.retention_differs.set(float(bool(difference)))
+        await table.prove(reads)
+        noted = Noted(self._config.server.data_dir / "damaged-parts")
+        damage = DamageWatch(self._client, self._read_client, self._config.clickhouse, noted)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(table.watch("retention", table.check_retention))
+            tasks.create_task(table.watch("damage", lambda: table.check_damage(damage)))
 
     async def _commit(self, committer: Committer) -> None:
         await self._clickhouse_ready.wait()
