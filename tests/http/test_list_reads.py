@@ -5,7 +5,7 @@ ranges, users that are absent or empty. Each row is stored twice, and the table 
 """
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
 from statistics import median
@@ -221,27 +221,56 @@ def _json_of(key: str, value: object) -> bytes:
     return event(metadata={key: value}).metadata_json
 
 
-def top_of(events: list[Event], dimension: str, of_project: bool) -> list[dict[str, Any]]:
-    by_tenant = of_project and dimension in ("user_id", "session_id")
-    counts: Counter[tuple[str, str]] = Counter()
-    users: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+Items = dict[tuple[str, str], dict[str, int]]
+
+
+def items_of(events: list[Event], dimension: str, by_tenant: bool) -> Items:
+    """The numbers of each value, and of each tenant where that makes it another one."""
+    found: dict[tuple[str, str], list[Event]] = defaultdict(list)
     for one in events:
         key = KEYS[dimension](one)
         if key is not None:
-            item = (key, one.tenant_id if by_tenant else "")
-            counts[item] += 1
-            if one.user_id:
-                users[item].add((one.tenant_id, one.user_id))
-    ordered = sorted(counts, key=lambda item: (-counts[item], item[0].encode(), item[1]))
+            found[key, one.tenant_id if by_tenant else ""].append(one)
+    return {
+        item: {
+            "count": len(ours),
+            "users": len({(one.tenant_id, one.user_id) for one in ours if one.user_id}),
+            "sessions": len({(one.tenant_id, one.session_id) for one in ours}),
+        }
+        for item, ours in found.items()
+    }
+
+
+def top_of(
+    events: list[Event],
+    dimension: str,
+    of_project: bool,
+    *,
+    order: str = "count",
+    sessions: bool = False,
+    before: list[Event] | None = None,
+) -> list[dict[str, Any]]:
+    by_tenant = of_project and dimension in ("user_id", "session_id")
+    now, then = items_of(events, dimension, by_tenant), items_of(before or [], dimension, by_tenant)
+    total = sum(numbers["count"] for numbers in now.values())
+    names = ("count", "users", "sessions") if sessions else ("count", "users")
+
+    def numbers(items: Items, item: tuple[str, str]) -> dict[str, int]:
+        return {name: items.get(item, {}).get(name, 0) for name in names}
+
+    def place(item: tuple[str, str]) -> tuple[int, int, bytes, str]:
+        of_both = (items.get(item, {}).get(order, 0) for items in (now, then))
+        return (*(-number for number in of_both), item[0].encode(), item[1])  # type: ignore[return-value]
+
     return [
         {
             "key": item[0],
             **({"tenantId": item[1]} if by_tenant else {}),
-            "count": counts[item],
-            "share": pytest.approx(counts[item] / counts.total()),
-            "users": len(users[item]),
+            **numbers(now, item),
+            "share": pytest.approx(numbers(now, item)["count"] / total if total else 0),
+            **({"previous": numbers(then, item)} if before is not None else {}),
         }
-        for item in ordered
+        for item in sorted({**now, **then}, key=place)
     ]
 
 
@@ -269,6 +298,50 @@ async def test_the_top_is_ordered_by_count_and_then_by_key(
     answer = await reader.answer(TOP, tenant_id=tenant_id, dimension=dimension, limit="3", **RANGES[3])
     everything = chosen(events, tenant_id, range_of(RANGES[3]), lambda e: True)
     assert answer["items"] == top_of(everything, dimension, tenant_id is None)[:3]
+
+
+@every_scope
+@pytest.mark.parametrize("dimension", ["tenant_id", "event_type", "user_id", "session_id", "meta:plan"])
+@pytest.mark.parametrize("order", ["count", "users", "sessions"])
+async def test_each_item_is_compared_and_those_of_the_compared_range_alone_are_listed(
+    page: tuple[Reader, list[Event]], order: str, dimension: str, tenant_id: str | None
+):
+    reader, events = page
+    now, before = RANGES[1], {"from": "2024-06-01", "to": iso_utc(ms(NOW - timedelta(hours=20)))}  # overlap
+    for query, holds in FILTERS[:2]:
+        ours, theirs = (chosen(events, tenant_id, range_of(within), holds) for within in (now, before))
+        answer = await reader.answer(
+            TOP,
+            tenant_id=tenant_id,
+            dimension=dimension,
+            order=f"-{order}",
+            sessions="true",
+            compare="..".join(before.values()),
+            limit="500",
+            **now,
+            **query,
+        )
+        assert answer["items"] == top_of(
+            ours, dimension, tenant_id is None, order=order, sessions=True, before=theirs
+        )
+        first, last = range_of(before)
+        assert answer["previous"] == {"from": iso_utc(first), "to": iso_utc(last)}
+
+
+async def test_what_happened_before_only_is_an_item_without_a_share(reader: Reader):
+    await reader.store_twice(event(NOW - timedelta(days=3), tenant_id="gone", user_id="u"))
+    answer = await reader.answer(
+        TOP,
+        tenant_id=None,
+        dimension="tenant_id",
+        compare="previous",
+        order="-sessions",
+        **{"from": "2024-06-14", "to": "2024-06-16"},
+    )
+    numbers = {"count": 1, "users": 1, "sessions": 1}
+    assert answer["items"] == [
+        {"key": "gone", "count": 0, "share": 0.0, "users": 0, "sessions": 0, "previous": numbers}
+    ]
 
 
 async def test_a_share_is_of_all_that_have_a_value_also_of_those_cut_off(reader: Reader):

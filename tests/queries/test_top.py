@@ -22,6 +22,31 @@ def test_the_defaults_are_twenty_event_types_of_the_last_day():
     assert parsed(dimension="", limit=" ") == parsed()
 
 
+def test_sessions_are_counted_where_they_are_asked_for_or_ordered_by():
+    assert not parsed().sessions
+    assert parsed(sessions="true").sessions
+    assert parsed(order="-sessions").sessions
+    assert "session_key)" not in build_sql(parsed(order="-users")).sql
+
+
+def test_the_compared_range_has_the_same_filters():
+    compared = parsed(compare="previous", eventType="view").compared
+    assert compared == Selection(
+        from_ms=NOW_MS - 2 * DAY_MS - 1,
+        to_ms=NOW_MS - DAY_MS - 1,
+        filters=parsed(eventType="view").selection.filters,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("order", "count"), ("order", "-key"), ("compare", "before"), ("sessions", "maybe")]
+)
+def test_what_makes_no_sense_is_refused_by_name(name: str, value: str):
+    with pytest.raises(Refused) as refused:
+        parsed(**{name: value})
+    assert (refused.value.status, refused.value.field) == (400, name)
+
+
 def test_twenty_are_no_more_than_the_maximum():
     assert parsed(limit_max=5).limit.count == 5
     assert parsed(limit="999999").limit.count == 5_000

@@ -193,7 +193,11 @@ export interface paths {
          *
          *     `count` is the number of events with this value, `share` their share of all events that have a
          *     value, including values beyond `limit`, and `users` the number of distinct users. Events without a
-         *     value are left out. Items with equal counts are ordered by `key`.
+         *     value are left out. With `sessions=true`, `sessions` is the number of distinct sessions. Items are
+         *     ordered by `count`, or as `order` says; equal ones by `key`.
+         *
+         *     With `compare`, `previous` of each item has its numbers in the compared range, and `previous` beside
+         *     `items` that range. Values that occur only there are items with a `count` of 0.
          *
          *     With a token of the whole project, sessions and users belong to a tenant: their items have the
          *     `tenantId`.
@@ -900,7 +904,13 @@ export interface components {
             dimension: string;
             from: string;
             to: string;
+            previous?: components["schemas"]["Range"];
             items: components["schemas"]["Item"][];
+        };
+        /** Range */
+        Range: {
+            from: string;
+            to: string;
         };
         /** Item */
         Item: {
@@ -909,6 +919,14 @@ export interface components {
             count: number;
             share: number;
             users: number;
+            sessions?: number;
+            previous?: components["schemas"]["Counts"];
+        };
+        /** Counts */
+        Counts: {
+            count: number;
+            users: number;
+            sessions?: number;
         };
         /**
          * Summary
@@ -1112,6 +1130,7 @@ export interface components {
             rolling?: components["schemas"]["Argument"];
             stickiness?: components["schemas"]["Argument"];
             dimension?: components["schemas"]["Argument"];
+            sessions?: components["schemas"]["Argument"];
             compare?: components["schemas"]["Argument"];
             under?: components["schemas"]["Argument"];
             key?: components["schemas"]["Argument"];
@@ -2081,6 +2100,15 @@ export interface operations {
                 metaKey?: string;
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
+                /** @description What the items are ordered by, the greatest first. `-sessions` implies `sessions=true`. */
+                order?: "-count" | "-users" | "-sessions";
+                /** @description Whether each item has its number of sessions. */
+                sessions?: boolean;
+                /**
+                 * @description Each item also has its numbers in this range, as in `summary`. Default: no comparison.
+                 * @example previous_month
+                 */
+                compare?: string;
                 /** @description Maximum number of items; default 20. A value below 1 becomes 1, a value above `query.limit_max` (10000) becomes that, with a warning. */
                 limit?: number;
             };
