@@ -59,6 +59,12 @@ if ! command -v firefox-esr >/dev/null && ! command -v firefox >/dev/null; then
     echo "test.sh: Firefox is not installed and cannot be without root, so its test of the pages is skipped"
   fi
 fi
+if ! { command -v WebKitWebDriver && command -v Xvfb; } >/dev/null; then
+  if ! { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
+    timeout 300 apt-get install --yes --no-install-recommends webkit2gtk-driver xvfb >/dev/null 2>&1; }; then
+    echo "test.sh: WebKit is not installed and cannot be without root, so its test of the pages is skipped"
+  fi
+fi
 if command -v npm >/dev/null; then
   install_modules web ||
     echo "test.sh: npm cannot install what builds the pages, so neither that build nor the npm package is tried"
