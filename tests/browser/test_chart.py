@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections import Counter
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser.conftest import Open, Site, until
 from tests.browser.test_build import WEB, needs_node
-from tests.browser.test_dashboard import ACME, chosen, day_of, figures, number, today, wait_for
+from tests.browser.test_dashboard import ACME, ZONE, chosen, day_of, figures, number, today, wait_for
 
 PAGE = "<nealytics-dashboard><nealytics-figures></nealytics-figures><nealytics-timeseries></nealytics-timeseries></nealytics-dashboard>"
 RANGE = "() => { const { from, to } = document.querySelector('nealytics-dashboard').page.range; return [from, to]; }"
@@ -22,10 +22,10 @@ def shown_range(page: Any) -> tuple[date, date]:
     return date.fromisoformat(first), date.fromisoformat(last)
 
 
-def drag(page: Any, start: float, end: float) -> None:
-    """From one day of the last 30 to another, counted from 0."""
+def drag(page: Any, start: float, end: float, last: int = 29) -> None:
+    """From one interval to another, counted from 0 to `last`."""
     box = page.locator("nealytics-timeseries .plot").bounding_box()
-    at = [box["x"] + box["width"] * day / 29 for day in (start, end)]
+    at = [box["x"] + box["width"] * place / last for place in (start, end)]
     page.mouse.move(at[0], box["y"] + 80)
     page.mouse.down()
     page.mouse.move(at[1], box["y"] + 90, steps=4)
@@ -46,6 +46,46 @@ def test_dragging_over_the_chart_shows_that_part_and_a_double_click_goes_back(si
     assert page.get_by_role("button", name="Zoom out").count() == 0
     # What was chosen moves with today again.
     assert page.locator("nealytics-dashboard [part=range]").inner_text() == "Last 30 days"
+
+
+def test_dragging_over_the_hours_of_a_day_shows_those_and_again_minutes(site: Site, opened: Open):
+    yesterday = today() - timedelta(days=1)
+
+    def between(first: str, end: str, day: date = yesterday) -> int:
+        times = (datetime.fromisoformat(one["timestamp"]).astimezone(ZONE) for one in chosen(site, day, day))
+        return sum(first <= f"{time:%H:%M}" < end for time in times)
+
+    page = opened(
+        site.page(
+            PAGE.replace("<nealytics-dashboard>", '<nealytics-dashboard range="yesterday" sync-url>'),
+            script=ACME,
+        )
+    )
+    wait_for(page)
+    rows = page.locator("nealytics-timeseries .sr tbody tr")
+    hours = rows.count()  # where the clocks change a day has 23 or 25
+    drag(page, 16, 11, hours - 1)
+    until(lambda: number(figures(page).get("Events", "0")) == between("11:00", "17:00"))
+    assert page.url.endswith(f"?nealytics-range={yesterday}T11%3A00..{yesterday}T16%3A59")
+    until(lambda: rows.count() == 6)
+    cells = [[int(cell) for cell in row.locator("td").all_text_contents()] for row in rows.all()]
+    expected = [(f"{hour}:00", f"{hour + 1}:00") for hour in range(11, 17)]
+    # Compared with the same hours of the day before.
+    assert cells == [[between(*hour), between(*hour, yesterday - timedelta(days=1))] for hour in expected]
+    address = page.url
+
+    drag(page, 1, 3, 5)
+    until(lambda: rows.count() == 180)
+    until(lambda: number(figures(page).get("Events", "0")) == between("12:00", "15:00"))
+    minutes = [int(row.locator("td").first.text_content() or "") for row in rows.all()]
+    assert sum(minutes) == between("12:00", "15:00")
+    page.locator("nealytics-timeseries .chart").dblclick(position={"x": 200, "y": 100})
+    until(lambda: rows.count() == 6)
+
+    again = opened(address)
+    wait_for(again)
+    assert number(figures(again)["Events"]) == between("11:00", "17:00")
+    assert "11:00–17:00" in again.locator("nealytics-dashboard [part=range]").inner_text()
 
 
 def test_the_chart_is_zoomed_by_keyboard_and_says_what_is_selected(site: Site, opened: Open):

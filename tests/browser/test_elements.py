@@ -209,7 +209,7 @@ def test_live_shows_what_comes_in_waits_under_the_pointer_and_goes_on_after_a_br
         status, body = site.node.post("batch", list(events))
         assert status == 202, body
 
-    page.get_by_text("Nothing has happened yet").wait_for()
+    page.get_by_text("No events yet").wait_for()
     send(live_event("first"))
     until(lambda: shown() == ["first"])
     page.locator("nealytics-live ol").hover()

@@ -54,6 +54,46 @@ def test_the_filter_menu_offers_fields_and_searches_their_values_on_the_node(sit
     assert page.locator("[part=add-filter]").evaluate("(e) => e.matches(':focus')")
 
 
+MOVING = """() => {
+  const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
+  return all(document).flatMap((e) => [undefined, "::before", "::after"].flatMap((pseudo) => {
+    const { animationName, transitionDuration } = getComputedStyle(e, pseudo);
+    const moves = animationName !== "none" || transitionDuration.split(", ").some((time) => parseFloat(time) > 0);
+    return moves ? [`${e.localName}.${e.className}${pseudo ?? ""}`] : [];
+  }));
+}"""
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_nothing_moves_for_those_who_want_less_motion(site: Site, opened: Open, motion: str):
+    body = '<nealytics-dashboard range="7d"><nealytics-top></nealytics-top><nealytics-live></nealytics-live></nealytics-dashboard>'
+    page = opened(site.page(body, script=ACME), reduced_motion=motion, viewport={"width": 390, "height": 800})
+    page.locator("nealytics-top section").wait_for()
+    moving = set(page.evaluate(MOVING))  # what has no answer yet breathes
+    wait_for(page)
+    page.locator("nealytics-live [role=status]", has_text="Connected").wait_for()
+    page.locator("nealytics-dashboard [part=range]").click()
+    page.locator(".sheet:popover-open").wait_for()
+    moving |= set(page.evaluate(MOVING))
+    assert ("dot" in str(moving), "sheet" in str(moving), "row" in str(moving)) == (motion != "reduce",) * 3
+    assert moving == set() or motion != "reduce"
+
+
+def test_nothing_in_a_funnel_looks_as_if_it_could_be_clicked(site: Site, opened: Open):
+    page = opened(
+        site.page(
+            '<nealytics-funnel steps="signup, upgrade"></nealytics-funnel>',
+            script='document.querySelector("nealytics-funnel").getToken = () => TOKEN("acme");',
+        )
+    )
+    wait_for(page)
+    body = page.locator("nealytics-funnel .body")
+    assert body.locator("li").count() == 2
+    assert body.locator("button, a, [tabindex]").count() == 0
+    cursors = body.evaluate("(e) => [...e.querySelectorAll('*')].map((one) => getComputedStyle(one).cursor)")
+    assert set(cursors) == {"auto"}
+
+
 def test_a_long_list_is_counted_to_its_end_and_searched_beyond_it(site: Site, opened: Open, look: None):
     page = opened(site.page('<nealytics-top dimension="item_id"></nealytics-top>', script=OTHERS))
     wait_for(page)

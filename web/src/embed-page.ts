@@ -24,7 +24,7 @@ const TOKEN_WAIT_MS = 10_000;
 /** What `layout` may name, and the attribute that stands behind a colon. */
 const ELEMENTS: Readonly<Record<string, string | undefined>> = {
   figures: "", timeseries: "group-by", top: "dimension", properties: "", funnel: "", retention: "", sessions: "",
-  paths: "event", active: "", timeline: "", live: "", heatmap: "",
+  tenants: "", paths: "event", active: "", timeline: "", live: "", heatmap: "",
 };
 
 const framed = window.parent !== window;

@@ -10,6 +10,7 @@ import { NealyticsPaths } from "./elements/paths.ts";
 import { NealyticsProperties } from "./elements/properties.ts";
 import { NealyticsRetention } from "./elements/retention.ts";
 import { NealyticsSessions } from "./elements/sessions.ts";
+import { NealyticsTenants } from "./elements/tenants.ts";
 import { NealyticsTimeline } from "./elements/timeline.ts";
 import { NealyticsTimeseries } from "./elements/timeseries.ts";
 import { NealyticsTop } from "./elements/top.ts";
@@ -19,6 +20,7 @@ const ELEMENTS = {
   "nealytics-figures": NealyticsFigures,
   "nealytics-timeseries": NealyticsTimeseries,
   "nealytics-top": NealyticsTop,
+  "nealytics-tenants": NealyticsTenants,
   "nealytics-properties": NealyticsProperties,
   "nealytics-funnel": NealyticsFunnel,
   "nealytics-retention": NealyticsRetention,
@@ -48,6 +50,7 @@ export {
   NealyticsProperties,
   NealyticsRetention,
   NealyticsSessions,
+  NealyticsTenants,
   NealyticsTimeline,
   NealyticsTimeseries,
   NealyticsTop,
@@ -63,6 +66,7 @@ declare global {
     "nealytics-figures": NealyticsFigures;
     "nealytics-timeseries": NealyticsTimeseries;
     "nealytics-top": NealyticsTop;
+    "nealytics-tenants": NealyticsTenants;
     "nealytics-properties": NealyticsProperties;
     "nealytics-funnel": NealyticsFunnel;
     "nealytics-retention": NealyticsRetention;

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { source } from "./sources.mjs";
 
-const { compared, daysIn, intervalFor, isDay, plus, plusMonths, preset, today } = await source("src/data/range.ts");
+const { compared, daysIn, endsOf, intervalFor, isDay, partOf, plus, plusMonths, preset, rangeOf, today } = await source("src/data/range.ts");
 
 test("today is the day of the time zone", () => {
   const now = new Date("2026-11-29T23:30:00Z");
@@ -62,4 +62,41 @@ test("a chart has neither too few points nor too many", () => {
 test("the last 30 days are compared with 30 days, also where they are a month", () => {
   assert.deepEqual(compared(preset("30d", "2026-11-30"), "previous"), { from: "2026-10-02", to: "2026-10-31" });
   assert.deepEqual(compared({ from: "2026-11-01", to: "2026-11-30" }, "previous"), { from: "2026-10-01", to: "2026-10-31" });
+});
+
+test("a part of a day is minutes by its clocks, both included, and the API takes its last millisecond", () => {
+  assert.deepEqual(rangeOf("2026-03-30T09:00..2026-03-30T14:59"), { from: "2026-03-30T09:00", to: "2026-03-30T14:59" });
+  assert.deepEqual(rangeOf("2026-03-30"), { from: "2026-03-30", to: "2026-03-30" });
+  for (const text of ["2026-03-30T24:00", "2026-02-29T09:00", "2026-03-30T9:00", "2026-03-30T09:00..2026-03-31", "2026-03-31..2026-03-30", "30d", ""]) {
+    assert.equal(rangeOf(text), undefined, text);
+  }
+  assert.deepEqual(endsOf({ from: "2026-03-30T09:00", to: "2026-03-30T14:59" }), { from: "2026-03-30T09:00", to: "2026-03-30T14:59:59.999" });
+  assert.deepEqual(endsOf({ from: "2026-03-30", to: "2026-03-30" }), { from: "2026-03-30", to: "2026-03-30" });
+});
+
+test("a part of a day is compared with the same hours of the day or year before", () => {
+  const part = { from: "2026-03-30T09:00", to: "2026-03-30T14:59" };
+  assert.deepEqual(compared(part, "previous"), { from: "2026-03-29T09:00", to: "2026-03-29T14:59" });
+  assert.deepEqual(compared(part, "year"), { from: "2025-03-30T09:00", to: "2025-03-30T14:59" });
+  const night = { from: "2026-03-30T20:00", to: "2026-03-31T03:59" };
+  assert.deepEqual(compared(night, "previous"), { from: "2026-03-28T20:00", to: "2026-03-29T03:59" });
+});
+
+test("a few hours are shown by minutes, more by hours", () => {
+  assert.equal(intervalFor({ from: "2026-03-30T09:00", to: "2026-03-30T12:59" }), "minute");
+  assert.equal(intervalFor({ from: "2026-03-30T09:00", to: "2026-03-30T13:59" }), "hour");
+});
+
+test("a part of a chart is whole days, or hours and minutes where its intervals are", () => {
+  const day = { from: "2026-03-30", to: "2026-03-30" };
+  const hours = Array.from({ length: 24 }, (_, i) => `2026-03-30T${String(i).padStart(2, "0")}:00:00+02:00`);
+  assert.deepEqual(partOf(day, "hour", hours, 9, 14), { from: "2026-03-30T09:00", to: "2026-03-30T14:59" });
+  assert.deepEqual(partOf(day, "hour", hours, 0, 23), day);
+  const minutes = ["2026-03-30T09:00:00Z", "2026-03-30T09:01:00Z", "2026-03-30T09:02:00Z"];
+  assert.deepEqual(partOf({ from: "2026-03-30T09:00", to: "2026-03-30T09:02" }, "minute", minutes, 0, 1), { from: "2026-03-30T09:00", to: "2026-03-30T09:01" });
+  // The first week of a range may begin before it, and the last end after it.
+  const weeks = ["2026-03-30T00:00:00Z", "2026-04-06T00:00:00Z", "2026-04-13T00:00:00Z"];
+  const range = { from: "2026-04-01", to: "2026-04-15" };
+  assert.deepEqual(partOf(range, "week", weeks, 0, 1), { from: "2026-04-01", to: "2026-04-12" });
+  assert.deepEqual(partOf(range, "week", weeks, 1, 2), { from: "2026-04-06", to: "2026-04-15" });
 });

@@ -3,7 +3,7 @@ import { mock, test } from "node:test";
 
 import { source } from "./sources.mjs";
 
-const { LiveStream } = await source("src/data/live.ts");
+const { LiveStream, QueryError } = await source("src/data/live.ts");
 
 /** A stream on a node that answers with `bodies`, one after the other. */
 function streaming(t, ...bodies) {
@@ -14,7 +14,9 @@ function streaming(t, ...bodies) {
     expireToken() {},
     async fetch(path) {
       asked.push(path.split("?")[1]);
-      return { body: bodies.shift() ?? open().body };
+      const body = bodies.shift() ?? open().body;
+      if (body instanceof Error) throw body;
+      return { body };
     },
   };
   const stream = new LiveStream(client, (data) => events.push(data), (state) => states.push(state));
@@ -82,4 +84,29 @@ test("a connection on which nothing comes for a minute is given up", async (t) =
   mock.timers.tick(10_000);
   await settled();
   assert.equal(states.at(-1), "reconnecting");
+});
+
+test("what gives the tokens may fail for a while", async (t) => {
+  const first = open();
+  const failed = new QueryError("token_failed", "getToken failed: status 500");
+  const { states } = streaming(t, first.body, failed, failed);
+  await settled();
+  first.end();
+  for (const ms of [2_000, 2_000, 4_000]) {
+    await settled();
+    mock.timers.tick(ms);
+  }
+  await settled();
+  assert.deepEqual(states, ["connecting", "connected", "reconnecting", "failed", "failed", "connected"]);
+});
+
+test("a stream that the node refuses later has ended", async (t) => {
+  const first = open();
+  const { states } = streaming(t, first.body, new QueryError("forbidden", "not this one", 403));
+  await settled();
+  first.end();
+  await settled();
+  mock.timers.tick(2_000);
+  await settled();
+  assert.equal(states.at(-1), "failed");
 });

@@ -64,6 +64,22 @@ export class Client {
     this.#tokens.expire();
   }
 
+  /** Gets the token of the next request, or why there is none. What it opens is known then, as far as it says so. */
+  async prepare(): Promise<QueryError | undefined> {
+    if (!this.base) return undefined; // which the request says
+    try {
+      await this.#tokens.get();
+      return undefined;
+    } catch (error) {
+      return error as QueryError;
+    }
+  }
+
+  /** Whether answers are of the whole project; before the first one, whether the token seems to say so. */
+  get isOfProject(): boolean {
+    return this.owner ? this.owner.tenantId === undefined : this.#tokens.isOfProject;
+  }
+
   /** So that there is a fresh one before it is needed. Whether that fails is seen when it is. */
   renewToken(): void {
     this.#tokens.get().catch(() => {});

@@ -1,6 +1,6 @@
 /** Why there is no answer. */
 
-/** `code` is the API's, or `offline`, `no_token`, `token_failed`, `no_src`, `export_cut`, `gap`. */
+/** `code` is the API's, or `offline`, `no_token`, `token_failed`, `no_src`, `export_cut`, `gap`; or `http`: an answer that is not the API's. */
 export class QueryError extends Error {
   /** What to do about it. */
   readonly detail: string | undefined;

@@ -4,11 +4,14 @@
  * Promises: after a short break it continues behind the last message that it saw, so nothing is missed; an event that
  * is shown again has the `eventId` it had. After a break of more than a minute it starts from now (`resumed` is false):
  * whoever shows the latest events asks for those, rather than downloading all that was missed. It waits longer after
- * each failure, and not at all where a token has ended.
+ * each failure, and not at all where a token has ended. A `getToken` that fails is such a failure too: what gives
+ * the tokens may be back, though until then it looks as if the person has signed out.
  */
 
 import { type Client, QueryError } from "./client.ts";
 import { messages } from "./sse.ts";
+
+export { QueryError };
 
 export type LiveState = "connecting" | "connected" | "reconnecting" | "failed";
 
@@ -74,9 +77,8 @@ export class LiveStream {
       } catch (error) {
         if (signal.aborted) return;
         const problem = error instanceof QueryError ? error : new QueryError("offline", String(error));
-        const again = problem.code === "offline" || problem.status === 429 || problem.status >= 500;
-        this.onState(again ? "reconnecting" : "failed", problem);
-        if (!again) return;
+        this.onState(problem.isRefusal ? "failed" : "reconnecting", problem);
+        if (problem.isRefusal && problem.code !== "token_failed") return;
         waitMs = Math.max(problem.retryAfterS * 1000, Math.min(RETRY_MS_MAX, this.#retryMs * 2 ** failures++));
       } finally {
         clearTimeout(idle);

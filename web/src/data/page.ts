@@ -9,7 +9,7 @@
 
 import { type Answer, Client, type GetToken, QueryError, type Question, type Shared } from "./client.ts";
 import type { ErrorDetail, FilterDetail, NealyticsEvents, RangeDetail, ReadyDetail } from "./host-events.ts";
-import { type Comparison, compared, intervalFor, type Interval, preset, type Range, today } from "./range.ts";
+import { type Comparison, compared, endsOf, intervalFor, type Interval, preset, type Range, today } from "./range.ts";
 
 type Answers = Record<string, Answer | QueryError>;
 
@@ -163,7 +163,7 @@ export class Page extends EventTarget {
   }
 
   get shared(): Shared {
-    return { from: this.#range.from, to: this.#range.to, tz: this.#tz, filter: this.#filters };
+    return { ...endsOf(this.#range), tz: this.#tz, filter: this.#filters };
   }
 
   addFilter(...filters: readonly string[]): void {
@@ -235,6 +235,7 @@ export class Page extends EventTarget {
 
   #drop(): void {
     this.#epoch += 1;
+    this.#scheduled = false; // what waits for a token may wait for that of somebody else
     this.#answers.clear();
     this.#shown = new WeakMap();
     this.dispatchEvent(new CustomEvent("renewed"));
@@ -290,13 +291,27 @@ export class Page extends EventTarget {
     if (this.#scheduled) return;
     this.#scheduled = true;
     // After the elements of this turn have been connected, so that a page is one request.
-    setTimeout(() => {
-      this.#scheduled = false;
-      void this.#ask();
-    });
+    setTimeout(() => void this.#begin());
   }
 
-  async #ask(): Promise<void> {
+  /** The first request waits for the token: elements that only the whole project has are in it, too. */
+  async #begin(): Promise<void> {
+    const epoch = this.#epoch;
+    let problem: QueryError | undefined;
+    if (!this.client.owner) {
+      for (const asker of this.#fresh) if (this.#askers.has(asker)) asker.waiting();
+      problem = await this.client.prepare();
+      if (epoch !== this.#epoch) return; // it was the token of somebody else
+      if (this.client.isOfProject) {
+        this.dispatchEvent(new CustomEvent("change"));
+        await new Promise((resolve) => setTimeout(resolve)); // until those are connected
+      }
+    }
+    this.#scheduled = false;
+    await this.#ask(problem);
+  }
+
+  async #ask(problem: QueryError | undefined): Promise<void> {
     const askers = [...this.#fresh].filter((asker) => this.#askers.has(asker)).sort((a, b) => (a.rank ?? 0) - (b.rank ?? 0));
     this.#fresh = new Set();
     const shared = (this.#sharedAsked ??= this.shared);
@@ -337,6 +352,7 @@ export class Page extends EventTarget {
       for (const asker of askers) this.#failed.delete(asker);
       if (this.#failed.size === 0) clearTimeout(this.#retry);
       try {
+        if (problem) throw problem;
         const queries = Object.fromEntries(names.map((name, i) => [`q${i}`, keys.get(name) as Question]));
         await this.client.ask(shared, queries, (results) => {
           for (const [q, answer] of Object.entries(results)) {
@@ -350,12 +366,12 @@ export class Page extends EventTarget {
         if (names.some((name) => !found.has(name))) throw new QueryError("offline", "the answer was cut off");
       } catch (error) {
         if (running.abort.signal.aborted) return; // a newer request asks for all of them
-        const problem = error instanceof QueryError ? error : new QueryError("http", String(error));
-        for (const name of names) if (!found.has(name)) found.set(name, problem);
-        this.#tellError(problem);
+        const failure = error instanceof QueryError ? error : new QueryError("http", String(error));
+        for (const name of names) if (!found.has(name)) found.set(name, failure);
+        this.#tellError(failure);
         failed = true;
         for (const { asker } of waiting) if (this.#awaited.get(asker) === running) this.#failed.add(asker);
-        this.#retryAfter(problem.retryAfterS * 1000);
+        this.#retryAfter(failure.retryAfterS * 1000);
       } finally {
         this.#running.delete(running);
       }

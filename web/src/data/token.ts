@@ -53,6 +53,12 @@ export class Tokens {
     this.#token = "";
   }
 
+  /** Whether the token seems to open the whole project. The node decides, perhaps by claims of other names. */
+  get isOfProject(): boolean {
+    const { scope, tenant_id: tenant } = claimsOf(this.#token);
+    return tenant === undefined && String(scope).split(" ").includes("project");
+  }
+
   /** The `Date` of an answer. */
   saw(date: string | null): void {
     const ms = Date.parse(date ?? "");

@@ -5,7 +5,7 @@
  */
 
 import { type Measure, MEASURES, type Page } from "./page.ts";
-import { COMPARISONS, type Comparison, isDay, type Preset, preset, PRESETS, rangeText } from "./range.ts";
+import { COMPARISONS, type Comparison, type Preset, preset, PRESETS, rangeOf, rangeText } from "./range.ts";
 
 export class PageState {
   readonly #start: Readonly<Record<string, readonly string[]>>;
@@ -40,10 +40,9 @@ export class PageState {
     };
     const now = this.#values();
     const [range = ""] = of("range");
-    const [from = "", to = ""] = range.split("..");
     if (range !== now["range"]?.[0]) {
-      if ((PRESETS as readonly string[]).includes(range)) this.page.range = preset(range as Preset, this.page.today);
-      else if (isDay(from) && isDay(to) && from <= to) this.page.range = { from, to };
+      const found = (PRESETS as readonly string[]).includes(range) ? preset(range as Preset, this.page.today) : rangeOf(range);
+      if (found) this.page.range = found;
     }
     const [comparison = ""] = of("compare");
     if (comparison !== this.page.comparison && (COMPARISONS as readonly string[]).includes(comparison)) {

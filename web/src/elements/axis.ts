@@ -1,6 +1,6 @@
 /** The arithmetic of a chart's axes: pure, and without units. */
 
-import type { Interval } from "../data/range.ts";
+import { type Interval, isOfClock } from "../data/range.ts";
 
 /** At most four horizontal lines with the one at zero. */
 const LINES_MAX = 3;
@@ -20,6 +20,7 @@ export function valuesUpTo(most: number): number[] {
 
 /** How many intervals may lie between two labels, so that the labels are at round times. */
 const BETWEEN: Record<Interval, readonly number[]> = {
+  minute: [1, 2, 5, 10, 15, 30, 60, 120],
   hour: [1, 2, 3, 6, 12, 24],
   day: [1, 2, 7, 14, 28],
   week: [1, 2, 4, 13, 26],
@@ -35,12 +36,12 @@ export interface Label {
 
 /**
  * The intervals that get a label, and where: as many as have room for their text with a gap between, at round times
- * of the day, else counted from the last one. None is over the ends.
+ * of the day (`clockOf`: minutes or hours since midnight), else counted from the last one. None is over the ends.
  */
 export function labels(
   count: number,
   interval: Interval,
-  hourOf: (i: number) => number,
+  clockOf: (i: number) => number,
   atOf: (i: number) => number,
   widthOf: (i: number) => number,
   ends: readonly [number, number],
@@ -49,7 +50,7 @@ export function labels(
   const widest = Math.max(...Array.from({ length: count }, (_, i) => widthOf(i)));
   const slot = count > 1 ? atOf(1) - atOf(0) : Number.POSITIVE_INFINITY;
   const every = BETWEEN[interval].find((step) => step * slot >= widest + gap) ?? Math.ceil((widest + gap) / slot);
-  const round = (i: number): boolean => (interval === "hour" ? hourOf(i) : count - 1 - i) % every === 0;
+  const round = (i: number): boolean => (isOfClock(interval) ? clockOf(i) : count - 1 - i) % every === 0;
   const found: Label[] = [];
   let free = Number.POSITIVE_INFINITY; // to the left of what has been placed
   for (let i = count - 1; i >= 0; i--) {

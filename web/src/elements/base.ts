@@ -9,11 +9,11 @@ import { html, LitElement, nothing, type PropertyDeclarations, type TemplateResu
 
 import { type Answer, type GetToken, QueryError, type Question } from "../data/client.ts";
 import { type Asker, Page } from "../data/page.ts";
-import { COMPARISONS, type Comparison, isDay, type Preset, preset, PRESETS, rangeText } from "../data/range.ts";
+import { COMPARISONS, type Comparison, type Preset, preset, PRESETS, rangeOf, rangeText } from "../data/range.ts";
 import { Format } from "../text/format.ts";
 import { LANGUAGES } from "../text/languages.ts";
 import type { Messages } from "../text/messages.ts";
-import { csv, download, icon, type Table } from "./dom.ts";
+import { csv, download, fileName, icon, type Table } from "./dom.ts";
 import { card, controls, theme } from "./styles.ts";
 
 declare const SERVED_BY_NODE: boolean;
@@ -172,9 +172,8 @@ export abstract class WithPage extends LitElement {
       if (String(filters) !== String(page.filters)) page.filters = filters;
     }
     if (name === "range" && this.range && this.range !== rangeText(page.range)) {
-      const [from = "", to = from] = this.range.split("..");
-      if ((PRESETS as readonly string[]).includes(this.range)) page.range = preset(this.range as Preset, page.today);
-      else if (isDay(from) && isDay(to) && from <= to) page.range = { from, to };
+      const found = (PRESETS as readonly string[]).includes(this.range) ? preset(this.range as Preset, page.today) : rangeOf(this.range);
+      if (found) page.range = found;
       else console.error(`nealytics: range is "${this.range}"; write one of ${PRESETS.join(", ")}, or 2026-06-01..2026-06-30`);
     }
   }
@@ -368,9 +367,8 @@ export abstract class Card extends WithPage implements Asker {
 
   readonly #downloadCsv = (): void => {
     this.menuOpen = false;
-    const { from, to } = this.page.range;
     const name = (this.heading ?? this.defaultHeading()).toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-");
-    download(`${name}-${from}-${to}.csv`, `\uFEFF${csv(this.table())}`, "text/csv;charset=utf-8");
+    download(`${name}-${fileName(this.page.range)}.csv`, `\uFEFF${csv(this.table())}`, "text/csv;charset=utf-8");
   };
 
   #nothing(): TemplateResult {

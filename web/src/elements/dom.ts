@@ -3,6 +3,8 @@
 import { noChange, svg, type TemplateResult } from "lit";
 import { directive, Directive, type ElementPart } from "lit/directive.js";
 
+import type { Range } from "../data/range.ts";
+
 /** Sets a custom property of the element through the CSSOM, which a strict `style-src` allows and `style=` not. */
 class CssVar extends Directive {
   render(_name: string, _value: string | number): unknown {
@@ -43,6 +45,11 @@ export function csv(table: Table): string {
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return [table.head, ...table.rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+}
+
+/** A range as a part of a file's name, which has no colons on Windows. */
+export function fileName({ from, to }: Range): string {
+  return `${from}-${to}`.replaceAll(":", "");
 }
 
 export function download(name: string, content: BlobPart, type: string): void {

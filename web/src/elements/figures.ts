@@ -9,6 +9,7 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import type { Question } from "../data/client.ts";
 import { type Measure, MEASURES, type Page } from "../data/page.ts";
 import { onAxis, type Point } from "../data/points.ts";
+import { endsOf, isOfClock } from "../data/range.ts";
 import type { Change, Format } from "../text/format.ts";
 import type { Key } from "../text/messages.ts";
 import { Card } from "./base.ts";
@@ -140,7 +141,7 @@ export class NealyticsFigures extends Card {
       events: { endpoint: "timeseries", interval: page.interval, fill: true },
     };
     // In a day or two these are one point or two, which is no line.
-    if (page.interval === "hour") return questions;
+    if (isOfClock(page.interval)) return questions;
     return {
       ...questions,
       users: { endpoint: "active", interval: page.interval, by: "user" },
@@ -201,8 +202,13 @@ export class NealyticsFigures extends Card {
 
 /** The same of the dashboard and its figures, so that it is asked once. */
 export function summaryOf(page: Page): Question {
-  const before = page.comparedRange;
-  return { endpoint: "summary", ...(before ? { compare: `${before.from}..${before.to}` } : {}) };
+  return { endpoint: "summary", ...comparedOf(page) };
+}
+
+/** With what an answer is compared, if at all. */
+export function comparedOf(page: Page): { readonly compare?: string } {
+  const before = page.comparedRange && endsOf(page.comparedRange);
+  return before ? { compare: `${before.from}..${before.to}` } : {};
 }
 
 /** `▲ 12.4 %`, by colour and by sign, and in words for those who see neither. */

@@ -110,12 +110,6 @@ export class NealyticsLive extends Card {
           box-shadow: 0 0 0 7px transparent;
         }
       }
-      @media (prefers-reduced-motion: reduce) {
-        li,
-        .dot[data-state] {
-          animation: none;
-        }
-      }
     `,
   ];
 

@@ -4,7 +4,7 @@ import { css, html, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
-import { type Interval, plus, plusMonths } from "../data/range.ts";
+import { dayOf, type Interval, plus, plusMonths } from "../data/range.ts";
 import { Card } from "./base.ts";
 import { cssVar, type Table } from "./dom.ts";
 
@@ -124,9 +124,9 @@ export class NealyticsRetention extends Card {
 
   override questions(page: Page): Record<string, Question> {
     // A short range has no cohorts worth looking at: at least eight intervals up to its end.
-    const { to } = page.range;
+    const to = dayOf(page.range.to);
     const start = this.interval === "month" ? plusMonths(to, 1 - PERIODS) : plus(to, (this.interval === "week" ? -7 : -1) * (PERIODS - 1));
-    const from = start < page.range.from ? start : page.range.from;
+    const from = start < page.range.from ? start : dayOf(page.range.from);
     const events = {
       ...(this.cohortEvent ? { cohortEvent: this.cohortEvent } : {}),
       ...(this.returnEvent ? { returnEvent: this.returnEvent } : {}),

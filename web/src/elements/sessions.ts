@@ -46,19 +46,32 @@ export class NealyticsSessions extends Card {
       .rows > li + li {
         border-block-start: 1px solid var(--_border);
       }
+      .head,
       .row {
         display: grid;
-        grid-template-columns: minmax(0, 1fr) auto auto;
-        gap: 4px 18px;
+        grid-template-columns: minmax(0, 1fr) 88px 80px;
+        gap: 4px 12px;
         width: 100%;
-        min-height: 40px;
         align-items: center;
         padding: 0 6px;
+        text-align: start;
+      }
+      .head {
+        padding-block-end: 6px;
+        font-size: 13px;
+      }
+      .row {
+        min-height: 40px;
         border: 0;
         background: none;
-        text-align: start;
         cursor: pointer;
         font-variant-numeric: tabular-nums;
+      }
+      .head :not(:first-child),
+      .row :not(:first-child) {
+        text-align: end;
+        overflow: hidden;
+        text-overflow: ellipsis;
       }
       .row:hover {
         background: var(--_fill);
@@ -138,14 +151,15 @@ export class NealyticsSessions extends Card {
 
   protected override content(): TemplateResult {
     const f = this.format;
-    return html`<ol class="rows" part="list">
+    return html`<div class="head muted" aria-hidden="true"><span>${f.text("time")}</span><span>${f.text("duration")}</span><span>${f.text("events")}</span></div>
+    <ol class="rows" part="list">
       ${this.#sessions.map((session) => {
         const open = this.opened?.sessionId === session.sessionId && this.opened.tenantId === session.tenantId;
         return html`<li>
           <button class="row" aria-expanded=${open} @click=${() => (this.opened = open ? undefined : session)}>
             <span class="what">${f.bucket(new Date(session.firstSeen), "hour")}</span>
-            <span class="muted">${f.duration(session.durationSeconds)}</span>
-            <span>${f.exact(session.eventCount)} <span class="muted">${f.text("events").toLocaleLowerCase(f.lang)}</span></span>
+            <span><span class="sr">${f.text("duration")}</span> ${f.duration(session.durationSeconds)}</span>
+            <span><span class="sr">${f.text("events")}</span> ${f.exact(session.eventCount)}</span>
           </button>
           ${open ? this.#events(session) : nothing}
         </li>`;
@@ -159,7 +173,7 @@ export class NealyticsSessions extends Card {
     if (!found || this.#answered !== this.opened) return html`<div class="events muted">${f.text("loading")} …</div>`;
     return html`<ol class="events">
       ${found.length === EVENTS_MAX && eventCount > EVENTS_MAX
-        ? html`<li class="muted">${f.text("older")}: ${f.exact(eventCount - EVENTS_MAX)} ${f.text("events").toLocaleLowerCase(f.lang)}</li>`
+        ? html`<li class="muted">${f.text("older")}: ${f.exact(eventCount - EVENTS_MAX)}</li>`
         : nothing}
       ${[...found].reverse().map((event) => html`<li>
         <span class="what">${event.eventType}${event.itemId ? html` <span class="muted">${event.itemId}</span>` : nothing}</span>
@@ -171,7 +185,7 @@ export class NealyticsSessions extends Card {
   protected override table(): Table {
     const f = this.format;
     return {
-      head: [f.text("sessions"), f.text("time"), `${f.text("medianSessionDurationSeconds")} (s)`, f.text("events")],
+      head: [f.text("sessions"), f.text("time"), `${f.text("duration")} (s)`, f.text("events")],
       rows: this.#sessions.map((one) => [one.sessionId, one.firstSeen, one.durationSeconds, one.eventCount]),
     };
   }

@@ -51,6 +51,14 @@ export const theme = css`
   *::after {
     box-sizing: border-box;
   }
+  @media (prefers-reduced-motion: reduce) {
+    *,
+    *::before,
+    *::after {
+      animation: none !important;
+      transition: none !important;
+    }
+  }
   button,
   input,
   select {
@@ -352,14 +360,6 @@ export const card = css`
   @keyframes breathe {
     50% {
       opacity: 0.5;
-    }
-  }
-  @media (prefers-reduced-motion: reduce) {
-    .skeleton {
-      animation: none;
-    }
-    .body {
-      transition: none;
     }
   }
   @media print {

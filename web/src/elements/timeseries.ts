@@ -3,7 +3,7 @@
  *
  * `measure` is `events`, `users` or `sessions`; without it the chart shows what is chosen in the page's figures.
  * `group-by` splits events by a dimension; `kind` is `area`, `line` or `bars`. Dragging over the chart shows that part
- * of the range, a double click goes back; by keyboard Shift with the arrows, Enter, and Backspace.
+ * of the range, of a day also a few hours or minutes; a double click goes back; by keyboard Shift with the arrows, Enter, and Backspace.
  *
  * The lines are an SVG that is stretched to the plot and everything else HTML in percent of it, so the picture fits
  * whatever place it gets, paper too, takes the page's colours, and is drawn before its size is known.
@@ -14,7 +14,7 @@ import { css, html, nothing, type PropertyValues, svg, type TemplateResult } fro
 import type { Question } from "../data/client.ts";
 import type { Measure, Page } from "../data/page.ts";
 import { onAxis, type Point, sameHours, valueOf } from "../data/points.ts";
-import { type Interval, plus, type Range } from "../data/range.ts";
+import { endsOf, type Interval, isOfClock, partOf, type Range } from "../data/range.ts";
 import { labels, valuesUpTo } from "./axis.ts";
 import { type Answers, Card } from "./base.ts";
 import { changeOf } from "./figures.ts";
@@ -350,7 +350,7 @@ export class NealyticsTimeseries extends Card {
       questions["now"] = { endpoint: "active", interval, by: this.#measure === "users" ? "user" : "session" };
     }
     if (before) {
-      const range = { from: before.from, to: before.to };
+      const range = endsOf(before);
       questions["axis_before"] = { ...axis, ...range };
       questions["before"] = { ...questions["now"], ...range } as Question;
     }
@@ -359,7 +359,7 @@ export class NealyticsTimeseries extends Card {
 
   /** Users and sessions are counted by days, not by hours. */
   #interval(page: Page): Interval {
-    return this.#measure !== "events" && page.interval === "hour" ? "day" : page.interval;
+    return this.#measure !== "events" && isOfClock(page.interval) ? "day" : page.interval;
   }
 
   override receive(answers: Answers): void {
@@ -405,7 +405,7 @@ export class NealyticsTimeseries extends Card {
     const values = onAxis(before.points, axis.points);
     const buckets = axis.points.map(({ bucket }) => bucket);
     const now = this.answer<Answer>("axis").points.map(({ bucket }) => bucket);
-    const places = this.#shown.interval === "hour" ? sameHours(now, buckets) : now.map((_, i) => i);
+    const places = isOfClock(this.#shown.interval) ? sameHours(now, buckets) : now.map((_, i) => i);
     return {
       values: places.map((i) => (i === undefined ? undefined : values[i])),
       buckets: places.map((i) => (i === undefined ? undefined : buckets[i])),
@@ -520,12 +520,13 @@ export class NealyticsTimeseries extends Card {
     const f = this.format;
     const { interval } = this.#shown;
     const hour = (i: number): number => Number(buckets[i]?.slice(11, 13));
+    const clock = (i: number): number => (interval === "minute" ? hour(i) * 60 + Number(buckets[i]?.slice(14, 16)) : hour(i));
     // Of several days each midnight has its date.
-    const days = interval === "hour" && buckets.length > 25;
-    const texts = buckets.map((bucket, i) => f.tick(new Date(bucket), days && hour(i) === 0 ? "day" : interval));
+    const days = isOfClock(interval) && buckets[0]?.slice(0, 10) !== buckets.at(-1)?.slice(0, 10);
+    const texts = buckets.map((bucket, i) => f.tick(new Date(bucket), days && clock(i) === 0 ? "day" : interval));
     const plot = Math.max(1, (this.width || WIDTH_UNKNOWN) - left - 4);
     const at = (i: number): number => this.#at(i, buckets.length) * plot;
-    return labels(buckets.length, interval, hour, at, (i) => measure(texts[i] as string), [-left, plot + 14]).map(
+    return labels(buckets.length, interval, clock, at, (i) => measure(texts[i] as string), [-left, plot + 14]).map(
       ({ i, at: x }) => html`<span class="tick" ${cssVar("--x", `${(x / plot) * 100}%`)}>${texts[i]}</span>`,
     );
   }
@@ -562,8 +563,8 @@ export class NealyticsTimeseries extends Card {
     const before = this.#before && compared;
     if (!groupBy && !before) return nothing;
     return html`<ul class="legend" part="legend" aria-hidden=${groupBy ? "false" : "true"}>
-      ${series.map(({ name }, s) => html`<li><i class="key fill" ${cssVar("--c", color(s))}></i><bdi>${groupBy ? name : f.days(range.from, range.to)}</bdi></li>`)}
-      ${before ? html`<li><i class="key dashed"></i>${f.days(before.from, before.to)}</li>` : nothing}
+      ${series.map(({ name }, s) => html`<li><i class="key fill" ${cssVar("--c", color(s))}></i><bdi>${groupBy ? name : f.range(range)}</bdi></li>`)}
+      ${before ? html`<li><i class="key dashed"></i>${f.range(before)}</li>` : nothing}
     </ul>`;
   }
 
@@ -575,14 +576,14 @@ export class NealyticsTimeseries extends Card {
     const sums = buckets.map((_, i) => series.reduce((sum, { values }) => sum + (values[i] ?? 0), 0));
     const peak = sums.indexOf(Math.max(...sums));
     const { range, compared, measure } = this.#shown;
-    const days = f.days(range.from, range.to);
+    const days = f.range(range);
     const heading = this.heading ?? this.defaultHeading();
     const most = f.text("chart_peak", this.#name(buckets[peak]), f.exact(sums[peak] ?? 0));
     // People who come on two days are one person: their days do not add up.
     if (measure !== "events") return `${heading}, ${days}. ${most}`;
     const total = sums.reduce((a, b) => a + b, 0);
     const change = f.change(total, this.#before?.total);
-    const trend = change && compared ? `, ${f.text("compared_with", f.changed(change), f.days(compared.from, compared.to))}` : "";
+    const trend = change && compared ? `, ${f.text("compared_with", f.changed(change), f.range(compared))}` : "";
     return `${f.text("chart_summary", heading, days, f.exact(total) + trend)} ${most}`;
   }
 
@@ -591,8 +592,7 @@ export class NealyticsTimeseries extends Card {
     const f = this.format;
     if (i === undefined || i >= buckets.length) return this.#said;
     if (this.selected !== undefined && this.selected !== i) {
-      const { from, to } = this.#between(this.selected, i);
-      return f.text("selected", f.days(from, to));
+      return f.text("selected", f.range(this.#between(this.selected, i)));
     }
     const values = series.map(({ name, values: list }) => `${name} ${f.exact(list[i] ?? 0)}`);
     return `${this.#name(buckets[i])}: ${values.join(", ")}`;
@@ -600,30 +600,24 @@ export class NealyticsTimeseries extends Card {
 
   // Pointer and keys
 
-  /** The days from one interval to another, within the range. */
+  /** From one interval to another, within the range. */
   #between(one: number, other: number): Range {
-    const { buckets } = this.#data;
     const { range, interval } = this.#shown;
-    const [first, last] = [Math.min(one, other), Math.max(one, other)];
-    const from = buckets[first]?.slice(0, 10) ?? range.from;
-    const next = buckets[last + 1]?.slice(0, 10);
-    // Of hours that end within a day it is all of that day.
-    const to = next === undefined ? range.to : interval === "hour" ? (buckets[last] as string).slice(0, 10) : plus(next, -1);
-    return { from: from < range.from ? range.from : from, to };
+    return partOf(range, interval, this.#data.buckets, Math.min(one, other), Math.max(one, other));
   }
 
   #zoom(one: number, other: number): void {
     const range = this.#between(one, other);
     this.#leave();
     if (range.from === this.page.range.from && range.to === this.page.range.to) return;
-    this.#said = this.format.days(range.from, range.to);
+    this.#said = this.format.range(range);
     this.page.zoom(range);
   }
 
   readonly #zoomOut = (): void => {
     this.#leave();
     this.page.zoomOut();
-    this.#said = this.format.days(this.page.range.from, this.page.range.to);
+    this.#said = this.format.range(this.page.range);
     this.renderRoot.querySelector<HTMLElement>(".chart")?.focus(); // the button is gone
   };
 

@@ -6,7 +6,7 @@
  * that all values are found and not only those listed.
  */
 
-import { css, html, nothing, type TemplateResult } from "lit";
+import { css, html, nothing, type PropertyDeclarations, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
@@ -30,7 +30,7 @@ const ROWS_MAX = 20;
 const EXPANDED = 100;
 
 export class NealyticsTop extends Card {
-  static override properties = {
+  static override properties: PropertyDeclarations = {
     dimension: {},
     limit: { type: Number },
     chosen: { state: true },
@@ -159,7 +159,11 @@ export class NealyticsTop extends Card {
 
   override questions(page: Page): Record<string, Question> {
     this.#asked = this.shown;
-    return { top: searched(page, { endpoint: "top", dimension: this.shown, limit: this.rows }, this.shown, this.search) };
+    return { top: searched(page, this.question(page), this.shown, this.search) };
+  }
+
+  protected question(_page: Page): Question {
+    return { endpoint: "top", dimension: this.shown, limit: this.rows };
   }
 
   protected override defaultHeading(): string {
@@ -177,7 +181,7 @@ export class NealyticsTop extends Card {
   /** How many events have a value that is not listed. */
   protected get other(): number {
     const [first] = this.items;
-    return first ? Math.round(first.count / first.share) - sumOf(this.items) : 0;
+    return first?.share ? Math.round(first.count / first.share) - sumOf(this.items) : 0;
   }
 
   protected get items(): readonly Item[] {
@@ -211,27 +215,37 @@ export class NealyticsTop extends Card {
 
   protected override content(): TemplateResult {
     const f = this.format;
-    const { items, other, expanded, search } = this;
-    const most = Math.max(...items.map((item) => item.count), 1);
+    const { items, expanded, search } = this;
     const long = this.rows > ROWS_MAX && (items.length > ROWS_MAX || search !== "");
     return html`${long
         ? html`<input class="field search" type="search" aria-label="${f.text("search")}: ${this.label(this.shown)}" placeholder=${f.text("search")}
             .value=${search} @input=${this.#search}>`
         : nothing}
-      <ol class="bars ${long ? "long" : ""}" part="list">
-        ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", `${(item.count / most) * 100}%`)}
-            title="${f.text("filter")}: ${item.key}" @click=${() => this.#select(item)}>
-            <span class="key"><bdi>${item.key}</bdi></span>
-            <span class="count"><span class="share">${f.percent(item.share)}</span><span title=${f.exact(item.count)}>${f.short(item.count)}</span></span>
-          </button></li>`)}
-        ${other > 0 && !search
-          ? html`<li><div class="row rest muted"><span class="key">${f.text("other")}</span><span class="count" title=${f.exact(other)}>${f.short(other)}</span></div></li>`
-          : nothing}
-      </ol>
+      ${this.list(long)}
       ${items.length === 0 ? html`<p class="none muted" role="status">${f.text("no_match")}</p>` : nothing}
-      ${expanded || (other > 0 && this.limit < EXPANDED)
+      ${expanded || (this.hasMore && this.limit < EXPANDED)
         ? html`<button class="button quiet toggle" aria-expanded=${expanded ? "true" : "false"} @click=${this.#toggle}>${f.text(expanded ? "show_less" : "show_more")}</button>`
         : nothing}`;
+  }
+
+  protected get hasMore(): boolean {
+    return this.other > 0;
+  }
+
+  protected list(long: boolean): TemplateResult {
+    const f = this.format;
+    const { items, other } = this;
+    const most = Math.max(...items.map((item) => item.count), 1);
+    return html`<ol class="bars ${long ? "long" : ""}" part="list">
+      ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", `${(item.count / most) * 100}%`)}
+          title="${f.text("filter")}: ${item.key}" @click=${() => this.select(item)}>
+          <span class="key"><bdi>${item.key}</bdi></span>
+          <span class="count"><span class="share">${f.percent(item.share)}</span><span title=${f.exact(item.count)}>${f.short(item.count)}</span></span>
+        </button></li>`)}
+      ${other > 0 && !this.search
+        ? html`<li><div class="row rest muted"><span class="key">${f.text("other")}</span><span class="count" title=${f.exact(other)}>${f.short(other)}</span></div></li>`
+        : nothing}
+    </ol>`;
   }
 
   readonly #toggle = (): void => {
@@ -253,7 +267,7 @@ export class NealyticsTop extends Card {
     };
   }
 
-  #select(item: Item): void {
+  protected select(item: Item): void {
     const filter = `${this.listed}:eq:${item.key}`;
     const event = new CustomEvent("nealytics-select", { detail: { filter, ...item }, bubbles: true, composed: true, cancelable: true });
     if (this.dispatchEvent(event)) this.page.addFilter(...ofTenant([filter], item.tenantId));

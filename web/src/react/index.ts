@@ -172,6 +172,7 @@ export const NealyticsDashboard = wrap<"nealytics-dashboard", Own<"nealytics-das
 export const NealyticsFigures = wrap("nealytics-figures");
 export const NealyticsTimeseries = wrap<"nealytics-timeseries", Own<"nealytics-timeseries", "measure" | "groupBy" | "kind">>("nealytics-timeseries");
 export const NealyticsTop = wrap<"nealytics-top", Own<"nealytics-top", "dimension" | "limit">>("nealytics-top");
+export const NealyticsTenants = wrap<"nealytics-tenants", Own<"nealytics-tenants", "limit">>("nealytics-tenants");
 export const NealyticsProperties = wrap<"nealytics-properties", Own<"nealytics-properties", "limit">>("nealytics-properties");
 export const NealyticsFunnel = wrap<"nealytics-funnel", Own<"nealytics-funnel", "steps" | "window" | "by">>("nealytics-funnel");
 export const NealyticsRetention = wrap<"nealytics-retention", Own<"nealytics-retention", "interval" | "cohortEvent" | "returnEvent">>(

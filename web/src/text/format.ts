@@ -1,6 +1,6 @@
 /** Numbers, times and names as the reader's language writes them. Everything goes through `Intl`. */
 
-import type { Interval } from "../data/range.ts";
+import { dayOf, type Interval, type Range } from "../data/range.ts";
 import { ENGLISH, type Key, type Messages } from "./messages.ts";
 
 export interface Change {
@@ -61,7 +61,7 @@ export class Format {
     const one = (value: number): string => this.#number({ maximumFractionDigits: 0 }).format(value);
     if (whole >= 86_400) {
       const unit = (value: number, unit: string): string =>
-        this.#number({ style: "unit", unit, unitDisplay: "narrow", maximumFractionDigits: 0 }).format(value);
+        this.#number({ style: "unit", unit, unitDisplay: NARROW_IS_LATIN.test(this.lang) ? "short" : "narrow", maximumFractionDigits: 0 }).format(value);
       const hours = Math.floor((whole % 86_400) / 3600);
       return [unit(Math.floor(whole / 86_400), "day"), hours ? unit(hours, "hour") : ""].filter(Boolean).join(" ");
     }
@@ -100,10 +100,12 @@ export class Format {
     return this.#date({ timeZone: "UTC", hour: "numeric" }).format(new Date(Date.UTC(2024, 0, 1, hour)));
   }
 
-  /** A range of whole days, `2026-06-01` to `2026-06-30`. */
-  days(from: string, to: string): string {
+  /** A range of days, or of minutes up to the end of the last. */
+  range({ from, to }: Range): string {
     const options: Intl.DateTimeFormatOptions = { timeZone: "UTC", day: "numeric", month: "short", year: "numeric" };
-    return this.#date(options).formatRange(new Date(from), new Date(to));
+    if (from === dayOf(from)) return this.#date(options).formatRange(new Date(from), new Date(to));
+    const times = this.#date({ ...options, hour: "numeric", minute: "2-digit" });
+    return times.formatRange(new Date(`${from}Z`), new Date(Date.parse(`${to}Z`) + 60_000));
   }
 
   #number(options: Intl.NumberFormatOptions): Intl.NumberFormat {
@@ -115,13 +117,18 @@ export class Format {
   }
 }
 
+/** In these languages a narrow unit is a Latin letter, which nobody writes there. */
+const NARROW_IS_LATIN = /^ja\b/;
+const MINUTE = { weekday: "short", day: "numeric", month: "short", hour: "numeric", minute: "2-digit" } as const;
 const BUCKETS: Record<Interval, Intl.DateTimeFormatOptions> = {
-  hour: { weekday: "short", day: "numeric", month: "short", hour: "numeric", minute: "2-digit" },
+  minute: MINUTE,
+  hour: MINUTE,
   day: { weekday: "short", day: "numeric", month: "long", year: "numeric" },
   week: { day: "numeric", month: "long", year: "numeric" },
   month: { month: "long", year: "numeric" },
 };
 const TICKS: Record<Interval, Intl.DateTimeFormatOptions> = {
+  minute: { hour: "numeric", minute: "2-digit" },
   hour: { hour: "numeric", minute: "2-digit" },
   day: { day: "numeric", month: "short" },
   week: { day: "numeric", month: "short" },
