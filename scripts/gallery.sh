@@ -8,6 +8,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 command -v cwebp >/dev/null || fail "needs cwebp; on Debian: apt-get install webp"
-fc-list | grep -q "Inter" || fail "needs the font Inter; on Debian: apt-get install fonts-inter"
+fc-list | grep "Inter" >/dev/null || fail "needs the font Inter; on Debian: apt-get install fonts-inter"
 make_env .venv build/requirements-dev.txt
 exec .venv/bin/python -m tests.browser.gallery docs/images

@@ -9,7 +9,7 @@ from typing import Any
 
 from nealytics import demo
 from tests.browser.conftest import CHROMIUM, Site
-from tests.e2e.node import Node
+from tests.e2e.node import Node, token
 
 # A Friday afternoon in the past, for the browser's clock, too: so the pictures show the same each time.
 NOW = datetime(2026, 6, 26, 15, 0, tzinfo=UTC)
@@ -17,6 +17,7 @@ FUNNEL = "signup, project_created, upgrade"
 ELEMENTS = {
     "figures": "",
     "timeseries": "",
+    "tenants": "",
     "top": 'dimension="item_id, event_type"',
     "properties": "",
     "funnel": f'steps="{FUNNEL}"',
@@ -33,6 +34,7 @@ GALLERY = f"""<nealytics-dashboard>{
     "".join(f"<nealytics-{name} {attributes}></nealytics-{name}>" for name, attributes in ELEMENTS.items())
 }</nealytics-dashboard>"""
 TOKEN = 'document.querySelector("nealytics-dashboard").getToken = () => TOKEN("acme");'
+TENANTS = "<nealytics-tenants></nealytics-tenants>"  # of the whole project
 FONT = "document.body.style.cssText = 'margin: 24px; font-family: Inter, sans-serif';"
 READY = """() => {
   const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
@@ -42,7 +44,7 @@ READY = """() => {
 
 
 def take(site: Site, browser: Any, directory: Path) -> None:
-    def opened(body: str, scheme: str, width: int, height: int, scale: float) -> Any:
+    def opened(body: str, scheme: str, width: int, height: int, scale: float, script: str = TOKEN) -> Any:
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=scheme,
@@ -54,7 +56,7 @@ def take(site: Site, browser: Any, directory: Path) -> None:
         page = context.new_page()
         page.set_default_timeout(120_000)
         page.clock.set_fixed_time(NOW)
-        page.goto(site.page(body, script=FONT + TOKEN))
+        page.goto(site.page(body, script=FONT + script))
         page.wait_for_function(READY)
         page.wait_for_timeout(500)  # until what fades in has done so
         return page
@@ -66,6 +68,10 @@ def take(site: Site, browser: Any, directory: Path) -> None:
         page = opened(GALLERY, scheme, 768, 1000, 1.5)
         for name in ELEMENTS:
             page.locator(f"nealytics-{name}").first.screenshot(path=directory / f"{name}-{scheme}.png")
+        page.context.close()
+        owner = f"document.querySelector('nealytics-tenants').getToken = () => '{token(demo.PROJECT, None)}';"
+        page = opened(TENANTS, scheme, 1000, 600, 1.5, owner)
+        page.locator("nealytics-tenants").screenshot(path=directory / f"tenants-{scheme}.png")
         page.context.close()
     page = opened(DASHBOARD, "light", 390, 844, 2)
     page.screenshot(path=directory / "phone.png")

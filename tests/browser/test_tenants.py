@@ -1,18 +1,16 @@
 """Two tenants with the same session and user ids, seen with a token of the whole project."""
 
-import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import jwt
 import pytest
 
 from nealytics import demo
 from tests.browser.conftest import Open, Site, until
 from tests.browser.test_dashboard import DASHBOARD, chosen, figures, number, today, wait_for
-from tests.e2e.node import JWT_KEY
+from tests.e2e.node import token
 
 PROJECT = "twins"  # of its own, so that other tests keep their numbers
 
@@ -36,9 +34,8 @@ def twins(site: Site) -> Site:
 
 
 def alone(site: Site, element: str, project: str = PROJECT) -> str:
-    claims = {"project_id": project, "scope": "project", "exp": int(time.time()) + 3600}
-    token = jwt.encode(claims, JWT_KEY, algorithm="HS256")
-    return site.page(element, script=f'document.querySelector("body > *").getToken = () => "{token}";')
+    given = token(project, None)
+    return site.page(element, script=f'document.querySelector("body > *").getToken = () => "{given}";')
 
 
 @pytest.mark.parametrize("link", ["Whole session", "All of this user"])

@@ -215,8 +215,10 @@ class Node:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
 
 
-def token(project_id: str, tenant_id: str, life_s: float = 3600, **others: object) -> str:
-    claims = {"project_id": project_id, "tenant_id": tenant_id, "exp": int(time.time() + life_s), **others}
+def token(project_id: str, tenant_id: str | None, life_s: float = 3600, **others: object) -> str:
+    """Without a tenant, of the whole project."""
+    whose = {"scope": "project"} if tenant_id is None else {"tenant_id": tenant_id}
+    claims = {"project_id": project_id, **whose, "exp": int(time.time() + life_s), **others}
     return jwt.encode(claims, JWT_KEY, algorithm="HS256")
 
 
