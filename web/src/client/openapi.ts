@@ -757,7 +757,7 @@ export interface components {
         };
         /**
          * Refusal
-         * @description One event that was not taken, as the answer shows it.
+         * @description One event that was not accepted, as the answer shows it.
          */
         Refusal: {
             index: number;
