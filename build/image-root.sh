@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Lays out the files of the image from a compiled program: the program, and as much of a system as it needs.
+# Creates the files of the image from a compiled program: the program, and the parts of a system that it needs.
 #
-#   build/image-root.sh server|embedded FOLDER IMAGE      FOLDER: what build/nuitka.py made; IMAGE: a directory to make
+#   build/image-root.sh server|embedded FOLDER IMAGE      FOLDER: made by build/nuitka.py; IMAGE: a new directory
 #
-# IMAGE/engine: the embedded ClickHouse, in a layer of its own, since an upgrade seldom changes it; for the server flavour,
-# which may be made of a FOLDER that has it, nothing. IMAGE/system: all else. IMAGE/volume: what belongs to the user. The C
-# library is this machine's, so the program has to be compiled for the same or an older one.
+# IMAGE/engine: the embedded ClickHouse, in its own layer, because upgrades seldom change it; empty for the server flavour,
+# even if FOLDER contains the engine. IMAGE/system: everything else. IMAGE/volume: files that belong to the user. The C
+# library is this machine's, so the program must be compiled for the same or an older one.
 set -euo pipefail
 
 fail() {
@@ -30,8 +30,8 @@ for part in "$program"/chdb*; do
 done
 [ "$flavour" = embedded ] || rm -r "$image/engine/opt"
 
-# Libraries that the folder does not bring, at the paths where the loader finds them here. What is opened by name while
-# it runs no list shows: threads end by libgcc_s, and before glibc 2.34 names of hosts were resolved by libraries.
+# Libraries that the folder does not contain, at the paths of this machine's loader. ldd does not list libraries that are
+# opened at run time: threads need libgcc_s to end, and before glibc 2.34 libraries resolved host names.
 mapfile -t objects < <(find "$image" -type f \( -name nealytics -o -name '*.so' -o -name '*.so.*' \))
 needed=$(LD_LIBRARY_PATH=$program ldd "${objects[@]}")
 if missing=$(grep 'not found' <<<"$needed"); then
@@ -48,12 +48,12 @@ while read -r library; do
   install -D -m 755 "$(realpath "$library")" "$system$library"
 done < <(sort -u <<<"$libraries")
 
-# glibc has none of it built in, and without it the program cannot read its own arguments.
+# glibc does not contain this locale, and without it the program cannot decode its arguments.
 [ -d /usr/lib/locale/C.utf8 ] || fail "/usr/lib/locale/C.utf8 is missing; install it (Debian: libc-bin)"
 mkdir -p "$system/usr/lib/locale"
 cp -r /usr/lib/locale/C.utf8 "$system/usr/lib/locale"
 
-# Not this machine's own certificates, which may have others among them: those of the locked dependency.
+# The certificates of the locked dependency: those of this machine may include private ones.
 ln -s /opt/nealytics/certifi/cacert.pem "$system/etc/ssl/certs/ca-certificates.crt"
 echo 'hosts: files dns' >"$system/etc/nsswitch.conf"
 printf '%s\n' root:x:0:0:root:/:/sbin/nologin nealytics:x:65532:65532:nealytics:/data:/sbin/nologin >"$system/etc/passwd"
@@ -65,5 +65,5 @@ done
 
 install -d -m 700 "$image/volume/data"
 chmod -R u=rwX,go=rX "$image/engine" "$system"
-# The same files make the same image, whenever it is built.
+# The same files give the same image, at any time.
 find "$image" -exec touch --no-dereference --date "@${SOURCE_DATE_EPOCH:-0}" {} +

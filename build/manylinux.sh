@@ -4,7 +4,7 @@
 #
 #   docker run --rm --volume "$PWD:/source" --workdir /source quay.io/pypa/manylinux_2_28_x86_64 build/manylinux.sh
 #
-# (…_aarch64 on ARM64). Arguments are handed on to scripts/release.sh.
+# (…_aarch64 on ARM64). Arguments are passed to scripts/release.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,14 +12,14 @@ cd "$(dirname "$0")/.."
   echo "manylinux.sh: this is no manylinux_2_28 image; its head says how to run it. On this machine: scripts/release.sh" >&2
   exit 1
 }
-# Not the Pythons of the image, below /opt/python: they have no shared library and are compiled without profile and
-# link-time optimization, since wheels do not need more. The distribution's has all of it, and gets security fixes, as do
-# the libraries it brings along, such as OpenSSL's.
+# The distribution's Python, not those of the image in /opt/python: these have no shared library and are compiled without
+# profile-guided and link-time optimization. The distribution's Python and its libraries, such as OpenSSL, get security
+# fixes.
 dnf install --assumeyes --quiet python3.12 python3.12-devel python3.12-pip
-# The checkout belongs to the user outside.
+# The checkout belongs to a user outside of the container.
 git config --global --add safe.directory "$PWD"
 # The image's gcc-toolset comes first in PATH.
 export PYTHON=/usr/bin/python3.12 CC=gcc
-# There is no Node.js in the image, and the npm package is the same for all architectures: a job of its own packs it.
+# The image has no Node.js, and the npm package is the same for all architectures, so its own job packs it.
 export NEALYTICS_WITHOUT_NPM=1
 exec scripts/release.sh --glibc-max 2.28 "$@"

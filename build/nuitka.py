@@ -2,11 +2,11 @@
 
     python build/nuitka.py --output DIR [--engine]
 
-makes DIR/nealytics.dist: the program `nealytics`, Python's library and the dependencies as it needs them, and
-DIR/nealytics.report.xml, which says what went in. With --engine the embedded ClickHouse (chDB) is put beside
-the program; nothing is compiled for that, so both flavours come from one compilation. Needs the packages of
-build/requirements-build.txt, a C compiler and patchelf; uses ccache if it is there. scripts/release.sh makes
-the artefacts of a release from the folder.
+creates DIR/nealytics.dist with the program `nealytics`, Python's library and the dependencies that it needs,
+and DIR/nealytics.report.xml, which lists the contents. --engine adds the embedded ClickHouse (chDB) beside the
+program; nothing is compiled for that, so both flavours use one compilation. Needs the packages of
+build/requirements-build.txt, a C compiler and patchelf, and uses ccache if it is installed. scripts/release.sh
+creates the artefacts of a release from the folder.
 """
 
 import argparse
@@ -25,34 +25,34 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = "chdb-core"
 
-# What chDB imports from the standard library; it is not there when Nuitka looks for imports.
+# Modules of the standard library that chDB imports. Nuitka does not see them, because chDB is added later.
 ENGINE_NEEDS = (
     "argparse", "decimal", "functools", "inspect", "json", "linecache", "shutil", "tempfile",
     "textwrap", "threading", "uuid", "warnings", "xml.etree.ElementTree",
 )  # fmt: skip
-# Parts of chDB that the child never loads: bindings to other versions of Python are added by name below.
+# Parts of chDB that the child never loads. Bindings to other versions of Python are added by name below.
 ENGINE_UNUSED = ("dbapi/tests", "__main__.py", "py.typed", "_chdb/*.pyi")
 
-# Ours, too, where an event is taken apart and put together: there CPython has special instructions for fields
-# of structs. Compiled, `encode_row` measured 0.65 times as fast, parsing 0.9.
+# Our own code that decodes and encodes events: CPython has special instructions for fields of structs.
+# Compiled, `encode_row` was 0.65 times as fast, and parsing 0.9 times.
 FASTER_AS_BYTECODE = ("nealytics.clickhouse.rowbinary", "nealytics.event", "nealytics.ingest.parser")
 
-# Ours as well, where nobody waits for it: what a person starts, what runs once per start, or once per
-# question, which ClickHouse takes its time for anyway. Machine code is several times as large.
+# Our own code that is not time-critical: commands, code that runs once per start, and once per query, where
+# ClickHouse needs most of the time. Machine code is several times as large.
 SMALLER_AS_BYTECODE = (
     "nealytics.bench", "nealytics.cli", "nealytics.clickhouse.schema", "nealytics.config",
     "nealytics.http.openapi", "nealytics.http.openapi_schemas", "nealytics.importer", "nealytics.queries",
 )  # fmt: skip
 
-# Of the standard library and the dependencies, what nothing of ours comes to: other modules import it for
-# uses that there are none of here, or Nuitka takes it along because a program might import it by name.
+# Unreachable modules of the standard library and of dependencies: other modules import them for features that
+# we do not use, or Nuitka includes them because a program might import them by name.
 UNUSED = (
     "_pydecimal", "_pyio", "backports.zstd.tarfile", "backports.zstd.zipfile", "cgi", "cgitb", "configparser",
     "imaplib", "modulefinder", "multiprocessing", "nntplib", "pickletools", "poplib", "pstats", "smtplib",
     "telnetlib", "trace", "xmlrpc",
 )  # fmt: skip
 
-# What a machine without Python has: the C library. Everything else has to be inside.
+# Libraries of every machine: the C library. Everything else must be included.
 C_LIBRARY = re.compile(r"(libc|libm|libdl|librt|libpthread|libutil|libresolv|ld-linux[\w-]*)\.so\.\d+$")
 
 
@@ -80,7 +80,7 @@ def compile_program(output: Path, jobs: int) -> Path:
         cwd=ROOT,
         check=True,
         env={
-            # The order of what Python keeps in sets would else be another one with every build.
+            # Otherwise the order of Python's sets would differ in every build.
             **os.environ,
             "PYTHONHASHSEED": "0",
         },
@@ -91,42 +91,42 @@ def compile_program(output: Path, jobs: int) -> Path:
 def flags(output: Path, jobs: int) -> list[str]:
     """Each of Nuitka's options, with its reason."""
     return [
-        # A folder with all that is needed. Not Nuitka's `onefile`: its program stays in memory as the parent
-        # of the real one, so that a SIGKILL from outside hits the wrong process (docs/decisions/0009).
+        # A self-contained folder. Not Nuitka's `onefile`: its program stays in memory as the parent of the
+        # real one, so a SIGKILL would hit the wrong process (docs/decisions/0009).
         "--mode=standalone",
         f"--output-dir={output}",
         "--output-filename=nealytics",
         # The package's __main__, as `python -m nealytics` runs it.
         "--python-flag=-m",
-        # Without the guard against programs that start themselves by mistake: ours does so on purpose.
+        # Disable the guard against programs that start themselves: ours does so on purpose.
         "--deployment",
-        # Commands are imported in functions, and all of them belong in.
+        # Commands are imported in functions, so name them all.
         "--include-package=nealytics",
-        # Only our own code is compiled. aiohttp's handlers measured 0.6 to 0.9 as fast when compiled as they
-        # are as bytecode, and what matters in the other packages is C already. The build is shorter, too.
+        # Only our own code is compiled. Compiled, aiohttp's handlers were 0.6 to 0.9 times as fast as
+        # bytecode, and the hot code of other packages is C. The build is faster too.
         *(
             f"--noinclude-custom-mode={name}:bytecode"
             for name in (*dependency_modules(), *FASTER_AS_BYTECODE, *SMALLER_AS_BYTECODE)
         ),
-        # Its own folder, see `add_engine`; and what it declares, but is not needed here.
-        # chardet is only in the environment that builds; requests would take it.
+        # chDB has its own folder (`add_engine`); its declared dependencies are not needed.
+        # chardet is in the build environment only, and requests would include it.
         *(
             f"--nofollow-import-to={name}"
             for name in ("chardet", "chdb", "numpy", "pandas", "pyarrow", *UNUSED)
         ),
-        # It would bring multiprocessing.
+        # It would include multiprocessing.
         "--disable-plugin=multiprocessing",
         *(f"--include-module={name}" for name in ENGINE_NEEDS),
-        # Found by name while the program runs.
+        # Imported by name at run time.
         "--include-package=tzdata",
         "--include-package-data=tzdata:zones",
         "--include-package-data=certifi",
-        # Beside the executable, which has the package's name: no folder can have that, too.
+        # Beside the executable, which has the package's name, so no folder can have it.
         "--include-data-dir=nealytics/web=web",
         "--include-package=lz4.frame",
-        # Link-time optimization takes several times as long, and measured nothing that is worth it.
+        # Link-time optimization takes several times as long, without a measurable gain.
         "--lto=no",
-        # What went in, for licences and SBOM (build/contents.py).
+        # The list of contents, for licences and SBOM (build/contents.py).
         f"--report={output}/nealytics.report.xml",
         "--report-diffable",
         f"--jobs={jobs}",
@@ -189,8 +189,8 @@ def add_engine(folder: Path) -> None:
         target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(packages / file, target)
-    # The folder may belong to another user than the one who runs it. Without its path, which is another one
-    # with every build.
+    # The folder may belong to another user than the one who runs it. Without its path, which differs in every
+    # build.
     if not compileall.compile_dir(
         folder / "chdb",
         quiet=1,

@@ -20,9 +20,9 @@ from pathlib import Path
 import zstandard
 
 LAUNCHER = Path(__file__).with_name("launcher.c")
-# Not `import nuitka`, which here is the file of this name.
+# Not `import nuitka`, which would import build/nuitka.py.
 ZSTD = Path(str(importlib.metadata.distribution("nuitka").locate_file("nuitka/build/inline_copy/zstd")))
-# The server flavour is made from the same folder as the embedded one.
+# Both flavours use the same folder.
 ENGINE_PREFIX = "chdb"
 
 
@@ -40,8 +40,8 @@ def pack(folder: Path, file: Path, cc: str) -> None:
     with tarfile.open(fileobj=io.BytesIO(archive)) as members:
         sizes = [member.size for member in members if member.isfile()]
     name = hashlib.sha256(archive).hexdigest()[:32]
-    # 19: the most that takes no more memory to unpack; it is paid here, not there. The number of threads
-    # changes nothing in what comes out.
+    # 19 is the highest level that needs no more memory to unpack. The number of threads does not change the
+    # result.
     compressor = zstandard.ZstdCompressor(level=19, threads=4, write_checksum=True, write_content_size=True)
     with tempfile.TemporaryDirectory() as scratch:
         payload = Path(scratch, "payload.zst")
@@ -50,7 +50,7 @@ def pack(folder: Path, file: Path, cc: str) -> None:
             [
                 *shlex.split(cc), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-s",
                 "-Wl,--build-id=none",
-                # As a system's headers: its warnings are not ours.
+                # As system headers, so that their warnings are ignored.
                 "-isystem", str(ZSTD), "-DZSTD_DISABLE_ASM",
                 f'-DPAYLOAD="{payload.name}"', f'-DNAME="{name}"',
                 f"-DFILES={len(sizes)}UL", f"-DBYTES={sum(sizes)}ULL",

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Builds the release for ARM64 on an x86-64 machine, and tries it.  scripts/arm64.sh [DIRECTORY]
+# Builds the release for ARM64 on an x86-64 machine, and tests it.  scripts/arm64.sh [DIRECTORY]
 #
-# Needs root on Debian 12 or newer and a few GB in DIRECTORY (default /var/tmp/nealytics-arm64), which is kept, so that
-# the second build is short. What it does:
-#   1. a Debian root for arm64, whose programs the kernel runs under qemu-user
-#   2. into it, this machine's cross compiler: an x86-64 program with its libraries runs there as fast as here, so that
-#      only Python is emulated
-#   3. in it, scripts/release.sh: the very build of a native machine
-#   4. in it, scripts/smoke.sh with both tarballs; then they are copied to dist/
-# This shows that the program builds and works on the other processor. How fast it is there it does not show, and
-# releases are made by native machines (.github/workflows/release.yml).
+# Needs root on Debian 12 or newer and a few GB in DIRECTORY (default /var/tmp/nealytics-arm64), which is kept, so the
+# second build is fast. Steps:
+#   1. create a Debian root for arm64; the kernel runs its programs under qemu-user
+#   2. copy this machine's cross compiler and its libraries into it: as an x86-64 program it runs at full speed, so only
+#      Python is emulated
+#   3. run scripts/release.sh in it, as on a native machine
+#   4. run scripts/smoke.sh in it with both tarballs, and copy them to dist/
+# This shows that the program builds and works on ARM64, but not how fast it is. Native machines build the releases
+# (.github/workflows/release.yml).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,7 +32,7 @@ done
 [ -z "$missing" ] ||
   fail "missing:$missing; apt-get install debootstrap qemu-user-static binfmt-support crossbuild-essential-arm64 ccache"
 
-# in_root COMMAND…: runs it there, emulated; what it started ends with it, and no mount is left behind.
+# in_root COMMAND…: runs it in the root, emulated. Its child processes end with it, and no mount remains.
 in_root() {
   # shellcheck disable=SC2016
   nice unshare --mount --pid --fork --kill-child bash -c '
@@ -61,7 +61,7 @@ if [ ! -e "$directory/system.done" ]; then
   dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | awk '$1 == "ii" && /aarch64-linux-gnu|arm64-cross/ { print $2 }' |
     xargs dpkg -L ccache | grep -vE '^/usr/share/(doc|info|locale|man|lintian)' | sort -u |
     while read -r file; do [ -d "$file" ] && [ ! -L "$file" ] || echo "$file"; done >"$files"
-  # ldd lists the libraries of a program and the loader itself, and fails for what is no program.
+  # ldd lists the libraries of a program and the loader, and fails for a file that is not a program.
   libraries=$(grep -E '^/usr/(bin|lib/gcc-cross|libexec)/' "$files" | xargs ldd 2>/dev/null |
     grep -oE '/lib[^ :]*\.so[^ :]*' | sort -u || true)
   [ -n "$libraries" ] || fail "found no libraries of the cross compiler in the output of ldd"
@@ -82,17 +82,17 @@ for minor in 17 24 26 28 31 34 35 36; do platforms+=(--platform "manylinux_2_${m
 python3 -m pip download -qq --disable-pip-version-check --no-deps --require-hashes --prefer-binary \
   --requirement build/requirements-build.txt --python-version "$version_of_python" --implementation cp \
   "${platforms[@]}" --platform manylinux2014_aarch64 --dest "$root/wheels"
-# With what the packages that come as source, and this one, are built.
+# Build tools for this package and for packages without wheels.
 python3 -m pip download -qq --disable-pip-version-check --dest "$root/wheels" setuptools wheel hatchling editables
 
 step "builds"
-# The environment is kept; of an earlier call's sources, what has been removed since would else be built in.
+# The environment is kept. Remove the old sources, or deleted files would be built in.
 find "$root/source" -mindepth 1 -maxdepth 1 ! -name .venv-build -exec rm -rf {} +
 git ls-files -z | tar --create --null --files-from - | tar --extract --directory "$root/source"
 in_root bash -c 'cd /source && scripts/release.sh'
 
 step "tries what was built"
-# Emulated, a start takes many times as long.
+# An emulated start takes many times as long.
 in_root env WAIT_S=300 bash -c 'cd /source && scripts/smoke.sh dist/*-linux-arm64-embedded.tar.gz dist/*-linux-arm64.tar.gz'
 mkdir -p dist
 cp "$root"/source/dist/*-linux-arm64* dist/

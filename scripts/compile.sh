@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Compiles the program with its engine, and prints the folder.  scripts/compile.sh [--fresh]
 #
-# What was compiled is kept, named by a hash of what it is made from, in ${XDG_CACHE_HOME:-~/.cache}/nealytics-build (or
-# NEALYTICS_BUILD_CACHE): the second call answers at once. --fresh compiles again. Compilers' output is kept by ccache.
-# Of several calls at once, one compiles and the others wait for it. Beside the folder lies nealytics.report.xml, which
-# says what went in. Needs gcc (or CC), binutils and patchelf.
+# The result is kept, named by a hash of its inputs, in ${XDG_CACHE_HOME:-~/.cache}/nealytics-build (or
+# NEALYTICS_BUILD_CACHE): the second call returns at once. --fresh compiles again. ccache keeps the compiler's output.
+# Of concurrent calls, one compiles and the others wait. nealytics.report.xml beside the folder lists the contents.
+# Needs gcc (or CC), binutils and patchelf.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
@@ -17,14 +17,14 @@ esac
 for tool in "${CC:-gcc}" patchelf strip objdump; do
   command -v "$tool" >/dev/null || fail "needs $tool; on Debian: apt-get install gcc libc6-dev binutils patchelf ccache"
 done
-# What a compiler may take from these is the same for every call, so that a release and a test of it share one folder.
+# Use the same values in every call, so that a release and its test share one folder.
 export LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=315532800
 make_env .venv-build build/requirements-build.txt >&2
 python=.venv-build/bin/python
 cache=${NEALYTICS_BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nealytics-build}
 
-# The libraries of this machine that Python and the packages are linked to. Some are copied into the folder; all of them
-# change with an update of the system that changes no version of a compiler.
+# The system libraries that Python and the packages are linked to. Some are copied into the folder, and an update of the
+# system can change them without a new version of the compiler.
 system_libraries() {
   local modules
   modules=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("DESTSHARED"))')
@@ -38,9 +38,9 @@ hash_of_all() {
   {
     "$python" -VV
     for tool in "${CC:-gcc}" ld strip patchelf; do "$tool" --version; done
-    # Those that Nuitka hands on to the compiler.
+    # Variables that Nuitka passes to the compiler.
     for variable in CC CPPFLAGS CFLAGS CCFLAGS CXXFLAGS LDFLAGS; do echo "$variable=${!variable:-}"; done
-    system_libraries || fail "ldd does not tell to which libraries Python and its packages are linked"
+    system_libraries || fail "ldd did not list the libraries of Python and its packages"
     find nealytics build/nuitka.py build/requirements-build.txt pyproject.toml -type f ! -name '*.pyc' -print0 |
       sort -z | xargs -0 sha256sum
   } | sha256sum | cut -c1-20
@@ -53,17 +53,17 @@ if [ "${1:-}" = --fresh ] || [ ! -e "$made/nealytics.dist/nealytics" ]; then
   lock_or_wait "$lock" "a folder in $cache"
 fi
 if [ "${1:-}" = --fresh ] || [ ! -e "$made/nealytics.dist/nealytics" ]; then
-  # What compilations left that were killed: there is no other one now.
+  # Remove the remains of killed compilations: this call holds the lock, so no other one runs.
   rm -rf "$cache"/.making-*
-  # Compiled aside, so that a half-made folder never has the name of a whole one.
+  # Compile into a temporary name, so that an incomplete folder never has the final one.
   scratch=$(mktemp -d "$cache/.making-XXXXXX")
   trap 'rm -rf "$scratch"' EXIT
   export CCACHE_DIR=${CCACHE_DIR:-$cache/ccache} NUITKA_CACHE_DIR=${NUITKA_CACHE_DIR:-$cache/nuitka} CCACHE_NOHASHDIR=1
   "$python" build/nuitka.py --output "$scratch" --engine ${JOBS:+--jobs "$JOBS"} >&2
-  [ "$(hash_of_all)" = "$name" ] || fail "a source changed while it was compiled; call it again"
+  [ "$(hash_of_all)" = "$name" ] || fail "a source changed during the compilation; run it again"
   rm -rf "$made"
   mv "$scratch" "$made"
-  # Folders of earlier sources; the newest three are kept.
+  # Remove folders of earlier sources, except the newest three.
   find "$cache" -mindepth 2 -maxdepth 2 -name nealytics.dist -printf '%T@ %h\n' | sort -rn | tail -n +4 | cut -d' ' -f2- |
     xargs -r -d '\n' rm -rf
 fi

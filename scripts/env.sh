@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: makes a virtual environment with locked dependencies, once per lock file.
+# Sourced by the other scripts: creates a virtual environment with locked dependencies, once per lock file.
 #
 #   make_env DIRECTORY LOCKFILE
 #
-# Of several calls at once, one makes it and the others wait. Needs Python 3.11 or newer (PYTHON=… chooses which) and, the first time, a package index as pip is set up to use.
+# Of concurrent calls, one creates it and the others wait. Needs Python 3.11 or newer (PYTHON=… selects one) and, the first
+# time, the package index that pip is configured for.
 
 fail() {
   echo "$(basename "$0"): $*" >&2
@@ -13,7 +14,7 @@ fail() {
 # lock_or_wait DESCRIPTOR WHAT: takes the lock on an open file; if another process has it, says so.
 lock_or_wait() {
   flock --nonblock "$1" || {
-    echo "$(basename "$0"): waits for another call that makes $2" >&2
+    echo "$(basename "$0"): waiting for another call that creates $2" >&2
     flock "$1"
   }
 }
@@ -37,19 +38,19 @@ make_env() {
   wanted=$(cat "$lock" pyproject.toml | sha256sum | cut -d' ' -f1)
   exec {busy}<"$lock"
   lock_or_wait "$busy" "$directory"
-  # The same Python, too: PYTHON may name another one than the last time, and the system's may have been updated.
+  # Python must be the same too: PYTHON may have changed, or the system's Python was updated.
   if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] &&
     [ "$("$directory/bin/python" -VV 2>/dev/null)" = "$("$python" -VV)" ]; then
     exec {busy}<&-
     return
   fi
-  echo "making $directory with $("$python" --version) (the first time this downloads about 170 MB, nearly all of it the embedded ClickHouse)"
+  echo "creating $directory with $("$python" --version) (the first time this downloads about 170 MB, nearly all of it the embedded ClickHouse)"
   rm -rf "$directory"
   if ! "$python" -m venv "$directory" 2>/dev/null; then
-    # Debian ships venv without pip unless python3-venv is installed; virtualenv brings its own.
+    # Without python3-venv, Debian's venv has no pip; virtualenv includes its own.
     rm -rf "$directory"
     "$python" -m virtualenv -q "$directory" 2>/dev/null ||
-      fail "cannot make a virtual environment with $python; on Debian: apt-get install python3-venv (or, without root: $python -m pip install --user virtualenv)"
+      fail "cannot create a virtual environment with $python; on Debian: apt-get install python3-venv (or, without root: $python -m pip install --user virtualenv)"
   fi
   "$directory/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r "$lock" ||
     fail "installing $lock failed; pip's message is above"
@@ -59,8 +60,8 @@ make_env() {
   exec {busy}<&-
 }
 
-# install_modules DIRECTORY: what its package-lock.json names, in its node_modules. Fails where npm is missing or cannot.
-# An installation that was interrupted leaves a part of it and no .complete; the next call installs again.
+# install_modules DIRECTORY: installs its package-lock.json into its node_modules. Fails without npm, or if npm fails.
+# An interrupted installation leaves no .complete, so the next call installs again.
 install_modules() {
   local complete="$1/node_modules/.complete"
   command -v npm >/dev/null || return

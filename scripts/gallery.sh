@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Takes the pictures of README.md and docs/embedding.md again.  scripts/gallery.sh
+# Creates the pictures of README.md and docs/embedding.md.  scripts/gallery.sh
 #
-# Starts a node, sends it the example events up to a fixed day, and opens each element in Chromium, light and dark: the
-# same events, sizes and font each time. Needs Chromium, cwebp and the font Inter; on Debian:
+# Starts a node, sends it the example events up to a fixed day, and opens each element in Chromium, light and dark, always
+# with the same events, sizes and font. Needs Chromium, cwebp and the font Inter; on Debian:
 # apt-get install chromium webp fonts-inter
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Builds the image of build/Dockerfile, and tries it.  scripts/image.sh [options]
+# Builds the image of build/Dockerfile, and tests it.  scripts/image.sh [options]
 #
 #   --embedded            with ClickHouse inside
-#   --program FOLDER      take the program that build/nuitka.py compiled, with the engine or (if not --embedded) without;
+#   --program FOLDER      use the program that build/nuitka.py compiled, with the engine (--embedded) or without;
 #                         without this option, a stage of the image compiles it
-#   --tag NAME            default: ghcr.io/neavents/nealytics:VERSION, with -embedded behind it
-#   --output FORMAT:FILE  also into a file: docker-archive (for `docker load`), or with buildah oci-archive
-#   --check               run it: start, health, an event taken (202), the event read back, a clean stop
+#   --tag NAME            default: ghcr.io/neavents/nealytics:VERSION, with -embedded at the end
+#   --output FORMAT:FILE  also write a file: docker-archive (for `docker load`), or with buildah oci-archive
+#   --check               run it: start, health, send an event (202), read it back, stop
 #   --clickhouse URL      for --check without --embedded: a ClickHouse server; user default, $CLICKHOUSE_PASSWORD
 #
-# With Docker if one answers, else with buildah 1.28 or newer, which has to be root; BUILDER=docker|buildah chooses.
+# Uses Docker if it answers, else buildah 1.28 or newer as root. BUILDER=docker|buildah selects one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,12 +28,12 @@ while [ $# -gt 0 ]; do
       printf -v "${1#--}" %s "$2"
       shift
       ;;
-    *) fail "unknown option $1; the head of this file has them all" ;;
+    *) fail "unknown option $1; the head of this file lists all" ;;
   esac
   shift
 done
 if [ -n "$check" ] && [ "$flavour" = server ] && [ -z "$clickhouse" ]; then
-  fail "--check needs --clickhouse URL, or --embedded: without a ClickHouse nothing can be read back"
+  fail "--check needs --clickhouse URL, or --embedded: without ClickHouse, the event cannot be read back"
 fi
 
 builder=${BUILDER:-}
@@ -47,7 +47,7 @@ if [ -z "$builder" ]; then
   fi
 fi
 if [ "$builder" = buildah ] && ! buildah info >/dev/null 2>&1; then
-  # Overlays cannot be stacked on every file system; copies can.
+  # Not every file system supports stacked overlays; copies always work.
   export STORAGE_DRIVER=vfs
   buildah info >/dev/null || fail "buildah does not work here; its message is above"
 fi
@@ -58,7 +58,7 @@ suffix=''
 [ "$flavour" = server ] || suffix=-embedded
 tag=${tag:-ghcr.io/neavents/nealytics:$version$suffix}
 
-# The first process below buildah that is the program; its children have the same name.
+# The first descendant of buildah that is the program; its children have the same name.
 program_below() {
   local child children
   read -ra children <<<"$(cat "/proc/$1/task/"*/children)"
@@ -96,7 +96,7 @@ fi
 if [ "$builder" = docker ]; then
   DOCKER_BUILDKIT=1 docker build --file build/Dockerfile --tag "$tag" "${arguments[@]}" "$context"
 else
-  # Docker's format: OCI's has no HEALTHCHECK.
+  # Docker's format, because OCI's has no HEALTHCHECK.
   buildah build --isolation chroot --format docker --layers --timestamp "${SOURCE_DATE_EPOCH:-0}" \
     --file build/Dockerfile --tag "$tag" "${arguments[@]}" "$context"
 fi
@@ -141,13 +141,13 @@ start() {
   container=$(buildah from --pull-never "$tag")
   buildah config "${settings[@]/#/--env=}" "$container"
   install -d -o 65532 -g 65532 -m 700 "$scratch/data"
-  # buildah heeds neither of the two by itself.
+  # buildah applies neither of the two by itself.
   read -ra command <<<"$(in_config Entrypoint) $(in_config Cmd)"
   in_container "${command[@]}" >"$log" 2>&1 &
   job=$!
 }
 
-# A list of the image's configuration, with buildah.
+# A list in the image's configuration, with buildah.
 in_config() {
   buildah inspect --format "{{range .Docker.Config.$1}}{{.}} {{end}}" "$container"
 }
@@ -169,10 +169,10 @@ stop() {
     kill -TERM "$(program_below "$job")"
     wait "$job" || status=$?
     job=''
-    # The user may write nowhere but in /data, so that a read-only root changes nothing.
+    # The user writes only to /data, so a read-only root changes nothing.
     root=$(buildah mount "$container")
     written=$(find "$root" -xdev -user 65532 -not -path "$root/data*" -print -quit)
-    [ -z "$written" ] || fail "check: ${written#"$root"} was written, and it is not below /data"
+    [ -z "$written" ] || fail "check: ${written#"$root"} was written, outside of /data"
   fi
   [ "$status" = 0 ] || fail "check: it ended with $status"
 }
@@ -188,7 +188,7 @@ until_true() {
   done
   [ "$builder" != docker ] || docker logs "$container" >"$log" 2>&1
   tail -n 20 "$log" >&2
-  fail "check: not within a minute: $what"
+  fail "check: timed out after a minute: $what"
 }
 
 event_is_read() {
@@ -210,7 +210,7 @@ echo "check: healthy"
 answer=$(curl -sS -o "$scratch/answer" -w '%{http_code}' "$url/api/v1/telemetry/track" -H "X-Project-Key: $key" \
   -H 'Content-Type: application/json' \
   -d '{"projectId": "shop", "tenantId": "acme", "sessionId": "image-check", "eventType": "view"}')
-[ "$answer" = 202 ] || fail "check: an event is answered $answer: $(cat "$scratch/answer")"
+[ "$answer" = 202 ] || fail "check: sending an event was answered $answer: $(cat "$scratch/answer")"
 echo "check: 202"
 token=$(in_container nealytics token --project shop --tenant acme)
 until_true "the event can be read" event_is_read

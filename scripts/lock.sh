@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 make_env .venv build/requirements-dev.txt
 .venv/bin/python -m pip install -q --disable-pip-version-check uv
 # chdb-core declares pandas and pyarrow, 300 MB, for an API that Nealytics does not use (clickhouse/embedded_child.py
-# says how it runs without them); scripts/env.sh installs with --no-deps, so leaving them out here is enough.
+# replaces them). scripts/env.sh installs with --no-deps, so omitting them here is enough.
 unused=(pandas pyarrow numpy python-dateutil six)
 options=(--universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet "${unused[@]/#/--no-emit-package=}" "$@")
 .venv/bin/uv pip compile pyproject.toml --extra embedded "${options[@]}" -o build/requirements.txt

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Makes the release on GitHub from what is in dist/.  scripts/publish.sh VERSION
+# Creates the release on GitHub from the files in dist/.  scripts/publish.sh VERSION
 #
-# Expects the tarballs and SBOMs of both architectures, made by scripts/release.sh at the tag v$VERSION, and the npm package,
-# made by scripts/npm.sh. Writes SHA256SUMS over all of them and, if $MINISIGN_KEY holds a secret key of minisign without a
-# password, SHA256SUMS.minisig; takes the notes from the head of CHANGELOG.md; and attaches all. Needs gh with the right to
-# write releases ($GH_TOKEN).
+# Needs the tarballs and SBOMs of both architectures from scripts/release.sh at the tag v$VERSION, the npm package from
+# scripts/npm.sh, and gh with the right to write releases ($GH_TOKEN). Writes SHA256SUMS and, if $MINISIGN_KEY contains a
+# secret key of minisign without a password, SHA256SUMS.minisig. The notes are the section of this version in CHANGELOG.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,9 +20,9 @@ for arch in x64 arm64; do
   done
 done
 [ -s "dist/nealytics-$version.tgz" ] || fail "dist/nealytics-$version.tgz is missing; scripts/npm.sh dist makes it"
-# From the heading of this version to the next.
+# The text from the heading of this version to the next.
 notes=$(awk -v heading="## $version" '/^## / { on = ($0 == heading || index($0, heading " ") == 1); next } on' CHANGELOG.md)
-[ -n "${notes//[[:space:]]/}" ] || fail "CHANGELOG.md has no section \"## $version\" with text in it"
+[ -n "${notes//[[:space:]]/}" ] || fail "CHANGELOG.md has no section \"## $version\", or it is empty"
 
 cd dist
 rm -f SHA256SUMS SHA256SUMS.minisig
@@ -32,7 +31,7 @@ sha256sum "${files[@]}" >SHA256SUMS
 files+=(SHA256SUMS)
 if [ -n "${MINISIGN_KEY:-}" ]; then
   command -v minisign >/dev/null || { sudo apt-get update && sudo apt-get install --yes minisign; } >&2
-  # -W: without a password. minisign takes the key from a file only, and this one is in memory.
+  # -W: without a password. minisign reads the key from a file only, and this one is in memory.
   minisign -S -W -s <(printf '%s\n' "$MINISIGN_KEY") -m SHA256SUMS -t "nealytics $version"
   files+=(SHA256SUMS.minisig)
 else

@@ -3,10 +3,10 @@
 #
 #   scripts/quickstart.sh [--demo] [--stop-after]      PORT=5000  DIRECTORY=quickstart
 #
-# Makes its environment and a configuration with random keys (kept in quickstart/), starts the server with the
-# embedded engine on port 5000, sends three events, reads them back with a token for their tenant, and prints the
-# commands to go on with. Then it offers to fill a project with example events and prints the link to its page;
-# --demo does so without asking. Ctrl-C stops everything; the next start finds the events again.
+# Creates an environment and a configuration with random keys (kept in quickstart/), starts the server with the
+# embedded engine on port 5000, sends three events, reads them back with a token for their tenant, and prints commands
+# to continue with. Then it offers to fill a project with example events and prints the link to its page; --demo does
+# this without asking. Ctrl-C stops everything; the next start has the same events.
 # --stop-after stops the server at the end (for tests).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,7 +32,7 @@ if [ ! -e "$config" ]; then
   "$nealytics" init --config "$config" --listen "127.0.0.1:${PORT:-5000}" --data-dir "$directory/data" >/dev/null
   echo "wrote $config with random keys"
 fi
-# What the file says counts, also when PORT is another one than the first time.
+# The file decides, even if PORT has changed since the first start.
 setting() {
   "$directory/venv/bin/python" - "$config" "$1" <<'PY'
 import sys, tomllib
@@ -45,19 +45,19 @@ PY
 key=$(setting auth.api_keys.0.key)
 url="http://$(setting server.listen)"
 [ -z "${PORT:-}" ] || [ "${url##*:}" = "$PORT" ] ||
-  fail "$config listens on ${url##*/} and PORT is $PORT; change server.listen there, or leave PORT out"
+  fail "$config listens on ${url##*/}, but PORT is $PORT; change server.listen there, or omit PORT"
 
-# Another server there would answer in place of ours.
+# Another server on this port would answer instead of ours.
 host=${url#http://}; port=${host##*:}; host=${host%:*}
 if (exec 3<>"/dev/tcp/${host/0.0.0.0/127.0.0.1}/$port") 2>/dev/null; then
-  fail "port $port is taken, perhaps by a quickstart that still runs; stop that, or take another: PORT=5001 DIRECTORY=quickstart-2 scripts/quickstart.sh"
+  fail "port $port is in use, perhaps by another quickstart; stop that, or use another port: PORT=5001 DIRECTORY=quickstart-2 scripts/quickstart.sh"
 fi
 
-# In a process group of its own, so that Ctrl-C reaches this script alone and the server is stopped once, gently.
+# In its own process group, so that Ctrl-C reaches only this script, which then stops the server in an orderly way.
 setsid "$nealytics" serve --config "$config" 2>>"$directory/nealytics.log" &
 server=$!
 trap 'kill -TERM $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT
-trap 'echo; echo "stopping; start again with scripts/quickstart.sh, the events are kept"; exit 0' INT TERM HUP
+trap 'echo; echo "stopping; scripts/quickstart.sh starts again, with the same events"; exit 0' INT TERM HUP
 
 echo -n "starting (log: $directory/nealytics.log) "
 for _ in $(seq 1 600); do
@@ -75,7 +75,7 @@ echo " ready"
 
 session="quickstart-$(date +%s)"
 for event in page_view add_to_cart purchase; do
-  # Id and time come from the sender, so that sending again would count nothing twice.
+  # The sender sets id and timestamp, so that a retry is counted once.
   id=$(cat /proc/sys/kernel/random/uuid)
   now=$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)
   curl -fsS -X POST "$url/api/v1/telemetry/track" -H 'Content-Type: application/json' -H "X-Project-Key: $key" \
@@ -84,7 +84,7 @@ for event in page_view add_to_cart purchase; do
 done
 
 token=$("$nealytics" token --config "$config" --project my-app --tenant tenant-1 --expires 12h)
-# They can be read once their batch is in ClickHouse: after commit.flush_interval_s, 3 seconds.
+# They can be read when their batch is in ClickHouse, after commit.flush_interval_s (3 seconds).
 answer=""
 for _ in $(seq 1 100); do
   answer=$(curl -fsS "$url/api/v1/telemetry/timeline?limit=10&sessionId=$session" -H "Authorization: Bearer $token" || true)
@@ -96,7 +96,7 @@ echo "read back as tenant-1: these three events"
 
 bold="" plain=""
 if [ -t 1 ]; then bold=$'\e[1m' plain=$'\e[0m'; fi
-# In a way that can be copied to another terminal, which may be in another directory.
+# With absolute paths, so that the commands work in another terminal and directory.
 command="$PWD/$nealytics" file="$PWD/$config"
 case "$directory" in /*) command=$nealytics file=$config ;; esac
 cat <<END
@@ -123,7 +123,7 @@ ${bold}Nealytics runs at $url${plain}
   # the page of tenant-1
   nealytics dashboard --project my-app --tenant tenant-1
 
-  # is it ready?
+  # show the state of the node
   curl $url/ready
 
 All settings: $config and nealytics.example.toml
@@ -137,12 +137,12 @@ if ! $demo && [ -t 0 ] && [ -t 1 ]; then
 fi
 echo
 if $demo; then
-  "$nealytics" demo --config "$config" || echo "the server runs on all the same"
+  "$nealytics" demo --config "$config" || echo "the server continues to run"
 else
   echo "To see a page of charts, filled with 60 days of example events: nealytics demo"
 fi
 if $stop_after; then exit 0; fi
 echo
-echo "Ctrl-C stops it."
+echo "Press Ctrl-C to stop it."
 wait $server
 fail "the server ended by itself; see $directory/nealytics.log"

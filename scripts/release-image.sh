@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes an image from the tarball of a release in dist/, and tries it.  scripts/release-image.sh server|embedded x64|arm64
+# Builds an image from the tarball of a release in dist/, and tests it.  scripts/release-image.sh server|embedded x64|arm64
 #
-# So that image and tarball hold the same program; both flavours of the image come from the embedded tarball, which is the
-# one that has the program as a folder. On a machine of that architecture, with Docker or buildah (BUILDER). The image is
-# $IMAGE:VERSION-ARCH, or $IMAGE:VERSION-embedded-ARCH, and dist/images/ gets it as a file for `docker load`; the one
-# without ClickHouse is tried against that of the tarball.
+# So image and tarball contain the same program. Both flavours use the embedded tarball, which contains the program as a
+# folder. Needs a machine of that architecture, with Docker or buildah (BUILDER). The image is
+# $IMAGE:VERSION-ARCH, or $IMAGE:VERSION-embedded-ARCH, and dist/images/ gets it as a file for `docker load`. The
+# image without ClickHouse is tested with the engine of the tarball.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 image=${IMAGE:-ghcr.io/neavents/nealytics}
@@ -29,10 +29,10 @@ clean_up() {
 trap clean_up EXIT
 
 tarball=(dist/nealytics-*-linux-"$arch"-embedded.tar.gz)
-[ -f "${tarball[*]}" ] || fail "dist/ has to hold one nealytics-VERSION-linux-$arch-embedded.tar.gz; scripts/release.sh makes it"
+[ -f "${tarball[*]}" ] || fail "dist/ must contain one nealytics-VERSION-linux-$arch-embedded.tar.gz; scripts/release.sh makes it"
 tar -xzf "${tarball[0]}" -C "$scratch"
 program=$(find "$scratch" -name nealytics -type f -perm -u+x)
-[ -n "$program" ] || fail "${tarball[0]} has no program nealytics in it"
+[ -n "$program" ] || fail "${tarball[0]} does not contain the program nealytics"
 folder=$(dirname "$program")
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' nealytics/__init__.py)
 mkdir -p dist/images
@@ -52,9 +52,9 @@ case $flavour in
     engine=$!
     end=$((SECONDS + 60))
     until curl -fsS -o /dev/null "http://127.0.0.1:$port/ping" 2>/dev/null; do
-      kill -0 $engine 2>/dev/null || fail "the ClickHouse to try it with ended:"$'\n'"$(tail -n 5 "$scratch/log")"
+      kill -0 $engine 2>/dev/null || fail "the ClickHouse of the test ended:"$'\n'"$(tail -n 5 "$scratch/log")"
       [ $SECONDS -lt $end ] ||
-        fail "the ClickHouse to try it with does not answer:"$'\n'"$(tail -n 5 "$scratch/log")"
+        fail "the ClickHouse of the test does not answer:"$'\n'"$(tail -n 5 "$scratch/log")"
       sleep 0.2
     done
     CLICKHOUSE_PASSWORD=$(sed -n 's/^embedded_password = "\(.*\)"/\1/p' "$config")
@@ -62,9 +62,9 @@ case $flavour in
     scripts/image.sh --program "$folder" --tag "$image:$version-$arch" --output "$output" \
       --check --clickhouse "http://127.0.0.1:$port"
     kill -TERM $engine
-    wait $engine || fail "the ClickHouse it was tried with ended with $?"
+    wait $engine || fail "the ClickHouse of the test ended with $?"
     engine=''
     ;;
-  *) fail "the flavour is \"$flavour\"; server or embedded is known" ;;
+  *) fail "the flavour is \"$flavour\"; write server or embedded" ;;
 esac
 gzip "$file"

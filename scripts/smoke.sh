@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Tries what was built, as a stranger would: unpack, start, send, read back, stop, start again, read again.
+# Tests the artefacts as a new user would: unpack, start, send, read back, stop, start again, read again.
 #
 #   scripts/smoke.sh EMBEDDED [SERVER]      each a .tar.gz of a release, a directory with the program, or the program
 #
-# EMBEDDED is the flavour with ClickHouse inside. SERVER, the one without, is tried against the ClickHouse of EMBEDDED,
-# so that nothing else is needed: bash, tar, gzip, grep, sed and the coreutils, no Python, no curl, no root, no network
-# but loopback.
-# WAIT_S says how long a node may take to start, and an event to be readable (60; emulated processors are slow).
-# The last line is "smoke: passed"; anything else is a failure, told with the end of the node's log.
+# EMBEDDED is the flavour with ClickHouse inside. SERVER, the one without, uses the ClickHouse of EMBEDDED. Needs
+# only bash, tar, gzip, grep, sed and the coreutils: no Python, no curl, no root, and no network except loopback.
+# WAIT_S is the time limit for a start, and for an event to be readable (60 s; emulated processors are slow).
+# On success, the last line is "smoke: passed". A failure prints the end of the node's log.
 set -euo pipefail
 wait_s=${WAIT_S:-60}
 scratch=$(mktemp -d)
@@ -40,7 +39,7 @@ program_of() {
     [ -f "$found" ] || fail "no program named nealytics in $1"
     artefact=$found
   fi
-  [ -x "$artefact" ] || fail "$1 is no .tar.gz, no directory and no program"
+  [ -x "$artefact" ] || fail "$1 is not a .tar.gz, a directory or a program"
   realpath "$artefact"
 }
 
@@ -63,13 +62,13 @@ request() {
   exec 3>&-
 }
 
-# until_true WHAT COMMAND…: repeats the command until it succeeds or wait_s are over.
+# until_true WHAT COMMAND…: repeats the command until it succeeds or wait_s has passed.
 until_true() {
   local what=$1 end=$((SECONDS + wait_s))
   shift
   until "$@"; do
     [ -z "$pid" ] || kill -0 "$pid" 2>/dev/null || fail "the node ended before: $what"
-    [ $SECONDS -lt $end ] || fail "waited $wait_s s in vain for: $what; the last answer: ${answer:-none}"
+    [ $SECONDS -lt $end ] || fail "timed out after $wait_s s: $what; the last answer: ${answer:-none}"
     sleep 0.1
   done
 }
@@ -89,7 +88,7 @@ start() {
   until_true "nealytics health" healthy
   ended=$(date +%s%N)
   until_true "GET /ready is 200" ready
-  echo "$flavour: alive after $(((ended - began) / 1000000)) ms (what asks also takes its time)"
+  echo "$flavour: alive after $(((ended - began) / 1000000)) ms (including the time of the request)"
 }
 
 stop() {
@@ -97,10 +96,10 @@ stop() {
   kill -TERM "$pid"
   wait "$pid" || status=$?
   pid=
-  [ $status = 0 ] || fail "SIGTERM ended it with status $status, not 0"
+  [ $status = 0 ] || fail "after SIGTERM it ended with status $status, not 0"
 }
 
-# new_event: one with an id and a time of its own, so that sending it twice counts nothing twice.
+# new_event: an event with its own id and timestamp, so that a retry is counted once.
 new_event() {
   printf '{"eventId":"%s","timestamp":"%s","projectId":"my-app","tenantId":"smoke","sessionId":"%s","eventType":"smoke"}' \
     "$(cat /proc/sys/kernel/random/uuid)" "$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)" "$session"
@@ -140,7 +139,7 @@ try() {
 flavour=arguments
 [ $# = 1 ] || [ $# = 2 ] || fail "usage: scripts/smoke.sh EMBEDDED [SERVER]"
 clickhouse_port=$(free_port)
-# Where a program that is one file unpacks itself.
+# The directory into which a single-file program unpacks itself.
 mkdir "$scratch/cache"
 export XDG_CACHE_HOME=$scratch/cache
 export NEALYTICS_CLICKHOUSE_EMBEDDED_LISTEN=127.0.0.1:$clickhouse_port NEALYTICS_WAL_ALLOW_ANY_FILESYSTEM=true

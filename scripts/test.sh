@@ -4,16 +4,16 @@
 # Two processes share the tests, file by file, the long files first (tests/conftest.py). `-n 0` runs them in one process,
 # which -s and --pdb need. The slowest tests are listed at the end.
 #
-# Root is not needed. Tests that need something this machine lacks are skipped and say what.
+# Root is not needed. Tests that need something this machine does not have are skipped, with the reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 make_env .venv build/requirements-dev.txt
 
-# promtool tries the alert rules. Debian and Ubuntu have it in Prometheus' package, whose service no test should start:
-# so the package is unpacked into the environment, not installed.
+# promtool tests the alert rules. On Debian and Ubuntu it is in the package of Prometheus, whose service must not start.
+# So unpack the package into the environment instead of installing it.
 fetch_promtool() {
-  # The list of packages may be missing, and only root can fetch one.
+  # The package lists may be missing, and only root can fetch them.
   timeout 120 apt-get download prometheus ||
     { timeout 120 apt-get update && timeout 120 apt-get download prometheus; } || return
   dpkg-deb --extract prometheus_*.deb .
@@ -28,7 +28,7 @@ if ! command -v promtool >/dev/null && [ ! -x .venv/tools/promtool ]; then
   rm -rf "$scratch"
 fi
 
-# Real proxies, which exports are sent through. Unpacked for the same reason, with the libraries that haproxy needs.
+# Real proxies for exports. Unpacked for the same reason, with the libraries that haproxy needs.
 fetch_proxies() {
   set -- caddy nginx haproxy liblua5.3-0 libopentracing1 libopentracing-c-wrapper0
   timeout 180 apt-get download "$@" || { timeout 120 apt-get update && timeout 180 apt-get download "$@"; } || return
@@ -45,7 +45,7 @@ if ! { command -v caddy && command -v nginx && command -v haproxy; } >/dev/null 
   rm -rf "$scratch"
 fi
 
-# A browser for the pages, and what builds them. Chromium has hundreds of libraries, so it is installed, which needs root.
+# A browser for the pages, and their build tools. Chromium has hundreds of libraries, so it is installed, which needs root.
 if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
     { timeout 300 apt-get install --yes chromium || { timeout 120 apt-get update && timeout 300 apt-get install --yes chromium; }; } >/dev/null 2>&1; then
@@ -67,26 +67,26 @@ if ! { command -v WebKitWebDriver && command -v Xvfb; } >/dev/null; then
 fi
 if command -v npm >/dev/null; then
   install_modules web ||
-    echo "test.sh: npm cannot install what builds the pages, so neither that build nor the npm package is tried"
-  install_modules tests/recipes || echo "test.sh: npm cannot install Express, so the endpoint for it in docs/embedding.md is not run"
-  # Other runtimes that the JavaScript client is for. Not in web/package.json: 200 MB that no build needs.
+    echo "test.sh: npm cannot install the build tools of the pages, so the tests of that build and of the npm package are skipped"
+  install_modules tests/recipes || echo "test.sh: npm cannot install Express, so its endpoint in docs/embedding.md is not tested"
+  # Other runtimes of the JavaScript client. Not in web/package.json: 200 MB that no build needs.
   for tool in deno@2.9.6 bun@1.4.5; do
     if ! command -v "${tool%@*}" >/dev/null && [ ! -x ".venv/tools/js/node_modules/.bin/${tool%@*}" ]; then
       timeout 300 npm install --prefix .venv/tools/js --no-audit --no-fund "$tool" >/dev/null 2>&1 ||
-        echo "test.sh: npm cannot install ${tool%@*}, so the JavaScript client is not tried in it"
+        echo "test.sh: npm cannot install ${tool%@*}, so the JavaScript client is not tested in it"
     fi
   done
 else
-  echo "test.sh: Node.js is not installed, so neither the build of the pages nor the npm package is tried"
+  echo "test.sh: Node.js is not installed, so the tests of the pages' build and of the npm package are skipped"
 fi
 
-# Rails, for the endpoint of docs/embedding.md: 40 MB in 30 packages, so it is installed too, which needs root.
+# Rails, for the endpoint in docs/embedding.md: 40 MB in 30 packages, so it is installed too, which needs root.
 if ! ruby -r active_support/all -r action_controller/railtie -r jwt -r webrick -e "" >/dev/null 2>&1; then
   rails() { timeout 300 apt-get install --yes --no-install-recommends ruby-railties ruby-jwt ruby-webrick; }
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && { rails || { timeout 120 apt-get update && rails; }; } >/dev/null 2>&1; then
     :
   else
-    echo "test.sh: Rails is not installed and cannot be without root, so the endpoint for it in docs/embedding.md is not run"
+    echo "test.sh: Rails is not installed and cannot be without root, so its endpoint in docs/embedding.md is not tested"
   fi
 fi
 exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=40 "$@"

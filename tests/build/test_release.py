@@ -58,7 +58,7 @@ def test_a_release_of_what_the_changelog_calls_unreleased_is_refused():
         pytest.skip("the head of CHANGELOG.md has a date")
     for done in (run("release.sh", "--release"), run("release.sh", GITHUB_REF_TYPE="tag")):
         assert done.returncode == 1
-        assert "write the date in place of (unreleased)" in done.stderr
+        assert "replace (unreleased) with the date" in done.stderr
 
 
 def test_a_release_where_there_is_no_npm_is_refused_unless_asked_for(tmp_path: Path):
@@ -67,7 +67,7 @@ def test_a_release_where_there_is_no_npm_is_refused_unless_asked_for(tmp_path: P
         (tmp_path / tool).symlink_to(str(shutil.which(tool)))
     done = run("release.sh", "9.9.9", PATH=str(tmp_path), NEALYTICS_WITHOUT_NPM="")
     assert done.returncode == 1
-    assert "npm is not installed; NEALYTICS_WITHOUT_NPM=1 makes the rest without it" in done.stderr
+    assert "npm is not installed; NEALYTICS_WITHOUT_NPM=1 builds the rest without it" in done.stderr
     done = run("release.sh", "9.9.9", PATH=str(tmp_path), NEALYTICS_WITHOUT_NPM="1")
     assert "without the npm package" in done.stdout
     assert "asked for 9.9.9" in done.stderr
@@ -105,7 +105,7 @@ def test_of_two_calls_that_make_the_same_one_waits_and_says_so(tmp_path: Path):
             ["bash", "-c", command], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert waiting.stderr is not None
-        assert "waits for another call that makes a folder" in waiting.stderr.readline()
+        assert "waiting for another call that creates a folder" in waiting.stderr.readline()
         assert waiting.poll() is None
     assert waiting.communicate(timeout=20)[0] == "done\n"
 
