@@ -3,9 +3,9 @@
     python build/nuitka.py --output DIR [--engine]
 
 creates DIR/nealytics.dist with the program `nealytics`, Python's library and the dependencies that it needs,
-and DIR/nealytics.report.xml, which lists the contents. --engine adds the embedded ClickHouse (chDB) beside the
-program; nothing is compiled for that, so both flavours use one compilation. Needs the packages of
-build/requirements-build.txt, a C compiler and patchelf, and uses ccache if it is installed. scripts/release.sh
+and DIR/nealytics.report.xml, which lists the contents. --engine adds the embedded ClickHouse (chDB) beside
+the program; nothing is compiled for that, so both flavours use one compilation. Needs the packages of
+build/requirements-build.txt, a C compiler and patchelf; uses ccache if it is installed. scripts/release.sh
 creates the artefacts of a release from the folder.
 """
 
