@@ -1,12 +1,12 @@
 """The address of the client behind proxies. Pure.
 
-Anybody can write a header, so what a header says counts only as far as it was written by a proxy that is
-trusted. Each proxy appends the address of whoever connected to it. So the list is read from the right: the
-connection's own address, if that is a trusted proxy the last entry, if that is one too the entry before it,
-and so on; the first address that is not trusted is the client's. An entry that is no address (`unknown`, an
-obfuscated name) ends the walk at the proxy that wrote it.
+Anybody can write a header, so only the part that a trusted proxy wrote counts. Each proxy appends the address
+of its client. So the list is read from the right: the address of the connection; if that is a trusted proxy,
+the last entry; if that is one too, the entry before it, and so on. The first untrusted address is the
+client's. An entry that is not an address (`unknown`, an obfuscated name) ends the search at the proxy that
+wrote it.
 
-Only one header is read, because a proxy passes on the other as the client sent it.
+Only one header is read, because a proxy forwards the other one as the client sent it.
 """
 
 import re

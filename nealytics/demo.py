@@ -1,11 +1,11 @@
-"""Sixty days of a small SaaS that never was: what `nealytics demo` fills a project with.
+"""The example events of `nealytics demo`: sixty days of a small, invented SaaS.
 
-Deterministic: all events follow from their first day, with the same ids at every run. So sending them again
-counts none twice, and a later run continues the same story. Each session's id names the first day
-(`first_day_in`), for whoever continues it.
+They are deterministic: all events follow from their first day, with the same ids in every run. So sending
+them again counts none twice, and a later run continues the same events. The id of each session contains the
+first day (`first_day_in`).
 
-Three tenants of different size use one product. Visitors look at its public pages; some sign up, come back
-less and less, and do more on workdays and in the afternoon; some subscribe and pay each month. On the 41st of
+Three tenants of different size use one product. Visitors view its public pages; some sign up, return less
+and less, and do more on workdays and in the afternoon; some subscribe and pay each month. On the 41st of
 the sixty days the product launches reports, which brings visitors and a new event.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 DAYS = 60
-# People have signed up for as long before the first day: the product does not begin empty.
+# Days of signups before the first day, so that the product does not begin empty.
 _BEFORE = 60
 _LAUNCH_DAY = _BEFORE + 40
 PROJECT = "demo"
@@ -31,8 +31,8 @@ FUNNEL = ("signup", "project_created", "invite_sent", "upgrade")
 @dataclass(frozen=True)
 class Tenant:
     tenant_id: str
-    signups_per_day: float  # at the beginning
-    growth: float  # of signups, as a factor from the beginning to the sixtieth day
+    signups_per_day: float  # on the first day
+    growth: float  # factor of signups from the first to the sixtieth day
 
 
 TENANTS = (Tenant("acme", 3.5, 2.1), Tenant("globex", 1.9, 1.3), Tenant("initech", 0.75, 0.8))
@@ -59,12 +59,12 @@ Step = tuple[str, str | None]  # event type, item
 
 
 def first_day(now: datetime) -> date:
-    """The one for which the sixtieth day is today."""
+    """The first day if today is the sixtieth."""
     return now.date() - timedelta(days=DAYS - 1)
 
 
 def first_day_in(session_id: str) -> date | None:
-    """The first day of the events that this session belongs to; None if it is none of theirs."""
+    """The first day of the events of this session; None if it is not an example session."""
     if found := _SESSION.fullmatch(session_id):
         with contextlib.suppress(ValueError):
             return datetime.strptime(found[1], "%y%m%d").date()
@@ -72,9 +72,9 @@ def first_day_in(session_id: str) -> date | None:
 
 
 def events(first: date, now: datetime, since: date = date.min) -> Iterator[dict[str, Any]]:
-    """Events as the ingest routes take them, tenant by tenant, from the day `first` up to `now` (UTC).
+    """Events for the ingest routes, tenant by tenant, from the day `first` up to `now` (UTC).
 
-    Without those before the day `since`; the others are the same.
+    Events before the day `since` are omitted; the others do not depend on it.
     """
     for tenant in TENANTS:
         story = _Story(tenant, first, (now.date() - first).days)
@@ -84,7 +84,7 @@ def events(first: date, now: datetime, since: date = date.min) -> Iterator[dict[
 
 
 class _Story:
-    """Of one tenant. Day 0 is that of the first signups, `_BEFORE` days before the first that is shown."""
+    """The events of one tenant. Day 0 has the first signups, `_BEFORE` days before the first day sent."""
 
     def __init__(self, tenant: Tenant, first: date, days: int) -> None:
         self._tenant = tenant
@@ -93,7 +93,7 @@ class _Story:
 
     def tell(self) -> Iterator[tuple[datetime, dict[str, Any]]]:
         name = self._tenant.tenant_id
-        # Each day's chances come after those of the day before, so that a later end changes nothing earlier.
+        # Draw the random numbers day by day, so that a later end does not change earlier days.
         visitors, signups = random.Random(f"{name} visitors"), random.Random(f"{name} signups")
         user = 0
         for day in range(self._last + 1):
@@ -113,7 +113,7 @@ class _Story:
     def _life(
         self, user: int, signed_up: int, chance: random.Random
     ) -> Iterator[tuple[datetime, dict[str, Any]]]:
-        """Everything that one person does."""
+        """All events of one person."""
         user_id = f"{self._tenant.tenant_id}-user-{user:04}"
         traits = _traits(chance)
         keen = chance.betavariate(1.3, 2.4)
@@ -121,7 +121,7 @@ class _Story:
         for day in range(signed_up, self._last + 1):
             age = day - signed_up
             if day > subscribed_on and (day - subscribed_on) % _BILLED_EACH_DAYS == 0:
-                # Billed at night, by no visit of theirs.
+                # Billing runs at night, without a visit.
                 yield from self._visit(
                     f"{user}-{day}-b", day, user_id, [("payment", None)], traits, chance, hour=3
                 )
@@ -197,7 +197,7 @@ def _traits(chance: random.Random) -> dict[str, str]:
 
 
 def _looks(chance: random.Random) -> list[Step]:
-    """What somebody without an account does; half of them leave at once."""
+    """The events of a visitor without an account; half of them leave at once."""
     pages = 1 if chance.random() < 0.55 else 2 + _poisson(1.1, chance)
     return [("page_view", chance.choices(_PUBLIC, _PUBLIC_WEIGHTS)[0]) for _ in range(pages)]
 
@@ -205,13 +205,13 @@ def _looks(chance: random.Random) -> list[Step]:
 def _metadata(event_type: str, traits: dict[str, str]) -> str:
     text = json.dumps(traits)
     if event_type == "payment":
-        # As text, so that 19.00 stays a decimal of two places.
+        # As a string, so that 19.00 keeps two decimal places.
         text = f'{text[:-1]}, "amount": {_PLANS[traits["plan"]]}, "currency": "EUR"}}'
     return text
 
 
 def _launch(day: int, factor: float) -> float:
-    """The launch's pull: all of it on its day, half of it a week later."""
+    """The effect of the launch: full on its day, half a week later."""
     return 1.0 if day < _LAUNCH_DAY else 1 + (factor - 1) * 0.5 ** ((day - _LAUNCH_DAY) / 7)
 
 

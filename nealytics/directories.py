@@ -1,4 +1,4 @@
-"""Directories that hold events or secrets belong to this user alone, whoever makes them first."""
+"""Creates directories of events or secrets with access for this user only."""
 
 import contextlib
 import errno

@@ -1,7 +1,7 @@
-"""Processes of one program: how it starts itself again, and how a child ends when its parent does.
+"""Processes of one program: how it starts itself again, and how a child ends with its parent.
 
-A child gets one end of a socket pair. Over it, the child says that it is ready and, once a second, that its
-loop still turns; when it reads end-of-file there, its parent is gone.
+A child gets one end of a socket pair. On it, the child reports that it is ready and, once a second, that its
+event loop runs. End-of-file means that the parent has ended.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ READY = b"R"
 ALIVE = b"."
 HEARTBEAT_S = 1.0
 
-# The exit status of a child whom a restart cannot help: bad configuration, a damaged log, a locked directory.
+# The exit status of a child that a restart cannot help: bad configuration, a damaged log, a locked directory.
 EXIT_UNUSABLE = 78  # EX_CONFIG of sysexits.h
 
-# The log, ClickHouse, the loop, the program itself.
+# Files of the log, connections to ClickHouse, the event loop, the program itself.
 _FILES_BESIDE_CONNECTIONS = 200
 
 _PR_SET_PDEATHSIG = 1
 
-# Where distributions keep the authorities that they trust: Debian and Alpine, RHEL, SUSE, others.
+# Files of trusted certificate authorities: Debian and Alpine, RHEL, SUSE, others.
 AUTHORITIES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -37,7 +37,7 @@ AUTHORITIES = (
 
 
 def raise_open_files_limit() -> None:
-    """To the most that this process may have."""
+    """Raises the limit to its hard maximum."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         with contextlib.suppress(ValueError, OSError):
@@ -45,7 +45,7 @@ def raise_open_files_limit() -> None:
 
 
 def open_files_problem(connections_max: int) -> str | None:
-    """Why a worker cannot have as many connections as it may; None if it can."""
+    """Why a worker cannot open `connections_max` connections; None if it can."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections_max + _FILES_BESIDE_CONNECTIONS
     if hard == resource.RLIM_INFINITY or hard >= wanted:
@@ -57,15 +57,15 @@ def open_files_problem(connections_max: int) -> str | None:
 
 
 def is_compiled() -> bool:
-    """Whether this is the executable, which has no Python that one could install into."""
+    """Whether this is the compiled executable, which has no Python to install packages into."""
     return "__compiled__" in globals()
 
 
 def self_command(*args: str) -> tuple[str, list[str]]:
     """The executable and the argv that run this program again with `args`.
 
-    Through /proc/self/exe, so that it is the same program also after its file was replaced by an upgrade. In
-    a compiled program `sys.executable` is not a Python, so there the program is run by its own name.
+    /proc/self/exe is the same program even after an upgrade has replaced its file. In a compiled program,
+    `sys.executable` is not Python, so the program runs by its own name.
     """
     if is_compiled():
         return "/proc/self/exe", [sys.argv[0], *args]
@@ -73,10 +73,10 @@ def self_command(*args: str) -> tuple[str, list[str]]:
 
 
 def find_authorities(places: tuple[str, ...] = AUTHORITIES) -> None:
-    """From now on TLS trusts the authorities of this machine, in a compiled program, too.
+    """Makes TLS trust the certificate authorities of this machine, also in a compiled program.
 
-    Its OpenSSL looks where the distribution has them on which it was compiled, and that is another place than
-    here. Who set one of OpenSSL's variables is heeded. Call it before the first use of TLS.
+    Its OpenSSL searches the paths of the distribution on which it was compiled, which may differ from this
+    one. OpenSSL's environment variables have priority. Call it before the first use of TLS.
     """
     if not is_compiled() or "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ:
         return
@@ -87,10 +87,10 @@ def find_authorities(places: tuple[str, ...] = AUTHORITIES) -> None:
 
 
 def die_with_parent(channel: socket.socket | None = None) -> None:
-    """From now on this process ends when its parent does, SIGKILL included.
+    """Makes this process end with its parent, even after SIGKILL.
 
-    Twice, because each way has a gap: the death signal misses a parent that died before this call, and
-    end-of-file on `channel` needs a thread of ours to be scheduled.
+    It uses two ways, because each has a gap: the death signal misses a parent that died before this call, and
+    end-of-file on `channel` needs a thread that is scheduled.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -101,8 +101,8 @@ def die_with_parent(channel: socket.socket | None = None) -> None:
 
 
 def _end_at_end_of_file(fd: int) -> None:
-    # A duplicate: the descriptor's number must not come to mean another file while this thread waits on it.
-    # Blocking by poll, since the loop may have made the shared file description non-blocking.
+    # Use a duplicate: the number of the original may be reused for another file while this thread waits. Wait
+    # with poll, because the loop may have made the shared file description non-blocking.
     watched = socket.socket(fileno=os.dup(fd))
     poller = _poller(watched.fileno())
     while True:
@@ -114,7 +114,7 @@ def _end_at_end_of_file(fd: int) -> None:
             continue
         except OSError:
             break
-    # Not sys.exit: this is not the main thread, and there is nobody left to report to.
+    # Not sys.exit: this is not the main thread, and the parent is gone.
     os._exit(1)
 
 
@@ -125,11 +125,11 @@ def _poller(fd: int) -> "select.poll":
 
 
 async def beat(channel: socket.socket) -> None:
-    """Writes a sign of life every second, for as long as this loop turns. Runs until it is cancelled."""
+    """Writes a heartbeat every second while the event loop runs. Runs until it is cancelled."""
     channel.setblocking(False)
     while True:
         try:
             channel.send(ALIVE)
         except OSError:
-            pass  # a full buffer means that the parent is behind; end-of-file is the other thread's business
+            pass  # the parent reads slowly; the other thread handles end-of-file
         await asyncio.sleep(HEARTBEAT_S)

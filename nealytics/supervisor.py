@@ -1,19 +1,19 @@
-"""The first process: starts the others, keeps them running, and ends them.
+"""The first process: starts the others, restarts them, and stops them.
 
-`nealytics serve` runs here. It opens the listening sockets, makes the node's shared memory, and
+`nealytics serve` runs here. It opens the listening sockets, creates the node's shared memory, and
 starts one embedded-engine child (if `clickhouse.url` is "embedded") and `server.workers` workers.
-It touches neither events nor ClickHouse, so it has little reason to fail.
+It handles neither events nor ClickHouse, so it has little reason to fail.
 
-What it promises:
-  - what dies is started again, with a growing pause, for ever; a worker that stops answering is killed first
-  - the listening sockets stay open across a worker's death, so connections queued for it survive
-  - everything ends when it ends, SIGKILL included: each child has a death signal (PR_SET_PDEATHSIG) and
+Promises:
+  - it restarts a process that ends, with an increasing delay, for ever; it kills a worker that hangs
+  - the listening sockets stay open when a worker dies, so connections queued for it survive
+  - everything ends when it ends, even by SIGKILL: each child has a death signal (PR_SET_PDEATHSIG) and
     one end of a socket pair, whose other end closes with this process
-  - SIGTERM and SIGINT stop workers first (they answer, flush and drain), then the engine; a second one kills
-  - it ends with status 0 only after such a signal. Children are in sessions of their own, so a signal that
-    one of them sends to its process group reaches nobody else
+  - SIGTERM and SIGINT stop workers first (they answer, flush and drain), then the engine; a second kills
+  - it ends with status 0 only after such a signal. Each child has its own session, so a signal that it sends
+    to its process group reaches no other process
 
-Each child talks back over its socket pair: `ready` once, then a byte a second while its loop turns.
+Each child reports over its socket pair: `ready` once, then a byte a second while its event loop runs.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ from nealytics.shared import NodeMemory
 
 log = logging.getLogger("nealytics.supervisor")
 
-# A loop that has not turned for this long is stuck, not busy: the slowest thing a worker does on its
-# loop takes milliseconds.
+# An event loop that is silent for this long hangs: the slowest step of a worker on its loop takes
+# milliseconds.
 SILENCE_MAX_S = 60.0
 SECOND_LOOK_S = 5 * HEARTBEAT_S
 HEALTHY_AFTER_S = 30.0
@@ -66,7 +66,7 @@ class Child:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     heard_at: float = 0.0
     was_ready: bool = False
-    ending: signal.Signals | None = None  # what told it to end, for good
+    ending: signal.Signals | None = None  # the signal that stops it for good
 
 
 class Supervisor:
@@ -122,12 +122,12 @@ class Supervisor:
                 "serve: stopping; workers have %.0f s to answer, flush and drain",
                 config.server.shutdown_timeout_s,
             )
-            # New connections are refused from here on; those already accepted belong to the workers.
+            # From here on, new connections are refused; accepted ones belong to the workers.
             for sock in sockets:
                 sock.close()
             await self._stop(workers, keepers, config.server.shutdown_timeout_s + 5.0)
             if metrics is not None:
-                await asyncio.to_thread(metrics.stop)  # after the last batch, so that its rows are in it
+                await asyncio.to_thread(metrics.stop)  # after the last batch, so that it is included
             await self._stop(engine, keepers, ENGINE_STOP_TIMEOUT_S)
         finally:
             announcer.cancel()
@@ -153,7 +153,7 @@ class Supervisor:
         self._stopping.set()
 
     def _on_keeper_end(self, keeper: asyncio.Task[None]) -> None:
-        """A child that nobody keeps running any more would leave a node that only looks alive."""
+        """Stops the node if the task of a child fails: without it, nothing would restart that child."""
         if (
             not keeper.cancelled()
             and (error := keeper.exception()) is not None
@@ -169,7 +169,7 @@ class Supervisor:
             try:
                 status = await self._run_once(child)
             except (OSError, RuntimeError) as error:
-                # No descriptor, memory, process or thread to be had; perhaps there is at the next try.
+                # No descriptor, memory, process or thread is available; retry later.
                 log.error("serve: cannot start %s: %s", child.name, error)
                 status = 1
             if self._stopping.is_set():
@@ -199,7 +199,7 @@ class Supervisor:
                     executable=executable,
                     pass_fds=(*child.descriptors, theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
-                    # Of its own, because ClickHouse's SYSTEM SHUTDOWN and SYSTEM KILL signal the whole group.
+                    # Its own: ClickHouse's SYSTEM SHUTDOWN and SYSTEM KILL signal the whole group.
                     start_new_session=True,
                 )
             if child.ending is not None:
@@ -219,7 +219,7 @@ class Supervisor:
                 data = await asyncio.wait_for(loop.sock_recv(channel, 4096), patience_s)
             except TimeoutError:
                 if patience_s > SECOND_LOOK_S:
-                    # Perhaps it was this process that stood still, on a machine that was paused, say.
+                    # This process itself may have stalled, for example on a paused machine.
                     patience_s = SECOND_LOOK_S
                     continue
                 log.error(
@@ -238,7 +238,7 @@ class Supervisor:
                 child.was_ready = True
 
     async def _announce(self, workers: list[Child]) -> None:
-        """READY=1 once every worker listens, then systemd's watchdog while every worker is heard."""
+        """Reports READY=1 when every worker listens, then serves systemd's watchdog while all report."""
         for child in workers:
             await child.ready.wait()
         notify.notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={len(workers)} worker(s) accept events")
@@ -273,8 +273,8 @@ class Supervisor:
 def open_listeners(listen: str, workers: int) -> list[socket.socket]:
     """One listening socket per worker, all on the same address.
 
-    With several, the kernel spreads connections over them (SO_REUSEPORT). A port that another program
-    uses is an error also then: the first bind is made without sharing. Raises `ConfigError`.
+    With several, the kernel spreads connections over them (SO_REUSEPORT). A port that another
+    process uses is still an error: the first bind does not share it. Raises `ConfigError`.
     """
     host, port = split_listen(listen)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -323,8 +323,8 @@ def _engine_arguments(config_fd: int) -> Callable[[int], list[str]]:
 
 
 def _sealed_copy(data: bytes) -> int:
-    """The configuration as this process read it, so that every child has the same, also when the file changes
-    later. Not on a command line or in a file: it holds secrets."""
+    """The configuration as this process read it, so that all children have the same even if it changes.
+    Not on a command line or in a file, because it contains secrets."""
     fd = os.memfd_create("nealytics-config", 0)
     os.write(fd, data)
     return fd
@@ -337,7 +337,7 @@ def _signal(child: Child, number: signal.Signals) -> None:
 
 
 def _end(child: Child, number: signal.Signals) -> None:
-    """Also of a process that is only being started."""
+    """Also signals a process that is still starting."""
     child.ending = number
     _signal(child, number)
 

@@ -1,8 +1,8 @@
-"""Who issues tokens: the keys that each may sign with, and what its tokens must say.
+"""The issuers of tokens: their keys, and the claims that their tokens must have.
 
-A token belongs to one issuer, named by its `iss`, and is verified with the keys of that issuer alone. So
-whoever holds a key of one issuer cannot make a token that counts as another's, whatever its `iss`, `kid` or
-`alg` is. Tokens whose `iss` names none of `auth.issuers` belong to the keys that stand in `[auth]` itself.
+The `iss` of a token selects its issuer, and only the keys of that issuer verify it. So the owner of one
+issuer's key cannot make a token that counts as another's, whatever its `iss`, `kid` or `alg` is. Tokens whose
+`iss` names none of `auth.issuers` are verified with the keys in `[auth]`.
 """
 
 import re
