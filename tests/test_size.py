@@ -25,8 +25,6 @@ LARGER = {
     "importer/run.py import_rows",
     "importer/source.py Source",
     "queries/params.py Arguments",
-    "server.py Worker",
-    "server.py run",
 }
 
 

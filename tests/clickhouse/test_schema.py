@@ -222,7 +222,7 @@ async def test_apply_makes_the_retention_longer_and_never_shorter(
     assert await applied(0) == (["events are kept for ever (were kept 90 days)"], "")
     assert await applied(0) == ([], "")
     (remark,), ttl = await applied(7)
-    assert "events are kept for ever, longer than clickhouse.retention_days = 7" in remark
+    assert "keeps events for ever, longer than clickhouse.retention_days = 7" in remark
     assert ttl == ""
 
 

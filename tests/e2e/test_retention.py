@@ -197,7 +197,7 @@ def test_shortening_without_a_terminal_needs_yes(tmp_path: Path, server: tuple[S
     assert "add --yes" in output
     status, output = schema(node, "apply")
     assert status == 0
-    assert "events are kept for ever, longer than clickhouse.retention_days = 90 says" in output
+    assert "the table keeps events for ever, longer than clickhouse.retention_days = 90" in output
     assert stored(engine) == 2
     status, output = schema(node, "apply", "--shorten-retention", "--yes")
     assert status == 0, output
