@@ -316,8 +316,8 @@ def check_latest(shown: dict[str, Any], expected: Expected) -> None:
         at = expected.local(session["firstSeen"])
         assert one == [
             hour_text(at),
-            duration(session["durationSeconds"]),
-            f"{exact(session['eventCount'])} events",
+            f"Duration {duration(session['durationSeconds'])}",
+            f"Events {exact(session['eventCount'])}",
         ]
     first = oracle.instant(f"{expected.first}", expected.tz)
     last = oracle.ending(f"{expected.last}", expected.tz)
