@@ -124,6 +124,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="package")
+def framed_node(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Node]:
+    """A node whose page the SaaS may frame, with some events of one tenant."""
+    settings = f'web.frame_ancestors = ["{site.url}"]'
+    with Node(tmp_path_factory.mktemp("framed"), settings=settings) as node:
+        node.wait_ready()
+        status, body = node.post("batch", [one for one in site.events if one["tenantId"] == "acme"][-500:])
+        assert status == 202, body
+        node.wait_drained()
+        yield node
+
+
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     """For this package only: while it is open, a loop runs in this thread, where other tests start theirs."""
     from playwright.sync_api import sync_playwright

@@ -202,13 +202,11 @@ def test_a_tenant_without_events_sees_a_friendly_line(site: Site, opened: Open):
     assert figures(page)["Events"] == "0"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 768, 1600])
-def test_nothing_is_wider_than_the_window(site: Site, opened: Open, width: int, scheme: str):
+@pytest.mark.parametrize("width", [320, 768, 1920])
+def test_nothing_is_wider_than_the_window(site: Site, opened: Open, width: int):
     page = opened(
         site.page('<nealytics-dashboard funnel="signup, upgrade"></nealytics-dashboard>', script=ACME),
         viewport={"width": width, "height": 800},
-        color_scheme=scheme,
     )
     wait_for(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -2,9 +2,6 @@
 
 import subprocess
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from nealytics import demo
 from tests.browser.conftest import Open, Site, until
@@ -59,15 +56,6 @@ def test_a_page_that_may_not_frame_it_shows_nothing_of_it(site: Site, opened: Op
     page = opened(framing(site, site.node.url), expected=("frame-ancestors", "Refused to frame", "violates"))
     page.wait_for_timeout(500)
     assert page.frame_locator("iframe").locator("nealytics-dashboard").count() == 0
-
-
-@pytest.fixture
-def framed_node(tmp_path: Path, site: Site) -> Any:
-    with Node(tmp_path, settings=f'web.frame_ancestors = ["{site.url}"]') as node:
-        node.wait_ready()
-        assert node.post("batch", site.events[-500:])[0] == 202
-        node.wait_drained()
-        yield node
 
 
 def test_a_frame_tells_its_height_and_asks_for_a_token(site: Site, opened: Open, framed_node: Node):

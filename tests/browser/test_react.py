@@ -25,12 +25,16 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(params=sorted(VERSIONS))
-def app(request: pytest.FixtureRequest, directory: Path, site: Site, opened: Open) -> Callable[[], Any]:
-    """Opens the app of `web/test/react/app.jsx`."""
-    script = bundle(
-        directory / "app.jsx", directory / f"app{request.param}.js", "browser", *VERSIONS[request.param]
-    )
+@pytest.fixture(scope="module", params=sorted(VERSIONS))
+def script(request: pytest.FixtureRequest, directory: Path) -> str:
+    """The app of `web/test/react/app.jsx`, as a bundler makes it."""
+    name = f"app{request.param}.js"
+    return bundle(directory / "app.jsx", directory / name, "browser", *VERSIONS[request.param]).decode()
+
+
+@pytest.fixture
+def app(script: str, site: Site, opened: Open) -> Callable[[], Any]:
+    """Opens the app."""
 
     def open_() -> Any:
         page = opened(
@@ -38,7 +42,7 @@ def app(request: pytest.FixtureRequest, directory: Path, site: Site, opened: Ope
         )
         page.evaluate(
             "(text) => import(URL.createObjectURL(new Blob([text], {type: 'text/javascript'})))",
-            script.decode(),
+            script,
         )
         page.evaluate("(options) => start(options)", {"node": site.node.url, "token": site.token("acme")})
         page.wait_for_function('() => heard.some(([name]) => name === "ready")')

@@ -1,6 +1,5 @@
 """A strict host: the policy of the issue word for word, a frame of another origin, and a person without a mouse."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -58,19 +57,6 @@ def test_under_a_strict_policy_all_elements_work_and_keep_and_ask_for_nothing_el
 # In a frame
 
 
-@pytest.fixture(scope="module")
-def framed(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Node]:
-    settings = f'web.frame_ancestors = ["{site.url}"]'
-    with Node(tmp_path_factory.mktemp("framed"), settings=settings) as node:
-        node.wait_ready()
-        assert (
-            node.post("batch", [event for event in site.events if event["tenantId"] == "acme"][-500:])[0]
-            == 202
-        )
-        node.wait_drained()
-        yield node
-
-
 def parent(site: Site, node: Node, query: str = "", fragment: str = "") -> str:
     script = f"""
       window.heard = [];
@@ -87,11 +73,11 @@ def parent(site: Site, node: Node, query: str = "", fragment: str = "") -> str:
 
 
 def test_a_frame_takes_tokens_from_its_parent_alone_and_tells_each_height_also_a_smaller_one(
-    site: Site, opened: Open, framed: Node
+    site: Site, opened: Open, framed_node: Node
 ):
-    page = opened(parent(site, framed))
+    page = opened(parent(site, framed_node))
     page.wait_for_function("heard.some(({ nealytics }) => nealytics === 'token-needed')")
-    frame = next(frame for frame in page.frames if frame.url.startswith(framed.url))
+    frame = next(frame for frame in page.frames if frame.url.startswith(framed_node.url))
     # Not from the frame itself, nor anything that is no message of ours.
     frame.evaluate("(token) => postMessage({ nealytics: 'token', token }, '*')", token(demo.PROJECT, "acme"))
     for nonsense in ("null", "'token'", "{nealytics: 'token'}", "{nealytics: 'token', token: 42}", "[]"):
@@ -106,20 +92,20 @@ def test_a_frame_takes_tokens_from_its_parent_alone_and_tells_each_height_also_a
     # Somebody without events has a shorter page.
     page.evaluate("(token) => send({ nealytics: 'token', token })", token(demo.PROJECT, "nobody"))
     page.wait_for_function("(tall) => heard.at(-1).px < tall - 100", arg=tall)
-    assert {message["origin"] for message in page.evaluate("heard")} == {framed.url}
+    assert {message["origin"] for message in page.evaluate("heard")} == {framed_node.url}
     assert frame.locator("nealytics-top .row").count() == 0
 
 
 def test_the_token_of_a_link_is_in_no_address_no_history_and_no_request(
-    site: Site, opened: Open, framed: Node
+    site: Site, opened: Open, framed_node: Node
 ):
     given = token(demo.PROJECT, "acme")
     sent: list[tuple[str, dict[str, str]]] = []
     page = opened("about:blank")
     page.on("request", lambda request: sent.append((request.url, request.all_headers())))
-    page.goto(f"{framed.url}/embed?range=7d#token={given}")
+    page.goto(f"{framed_node.url}/embed?range=7d#token={given}")
     wait_for(page)
-    assert page.url == f"{framed.url}/embed?range=7d"
+    assert page.url == f"{framed_node.url}/embed?range=7d"
     assert page.evaluate("history.state") is None
     length = page.evaluate("history.length")
     assert all(given not in url for url, _ in sent if "#" not in url)
@@ -129,7 +115,7 @@ def test_the_token_of_a_link_is_in_no_address_no_history_and_no_request(
     page.evaluate("(token) => { location.hash = 'token=' + token; }", token(demo.PROJECT, "nobody"))
     until(lambda: page.locator("nealytics-top .row").count() == 0)
     wait_for(page)
-    assert page.url == f"{framed.url}/embed?range=7d"
+    assert page.url == f"{framed_node.url}/embed?range=7d"
     page.go_back()
     assert "token" not in page.url
     assert length >= 1
