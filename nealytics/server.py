@@ -24,13 +24,14 @@ from nealytics.auth.api_keys import ApiKeys
 from nealytics.auth.claims import CLAIM_CHARS_MAX
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.token_rate import TokenRate
+from nealytics.backoff import delay_s
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.damage import DamageWatch, Noted
 from nealytics.clickhouse.embedded import no_room_for_engine, sync_metadata
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.sql import TABLE
-from nealytics.commit.backoff import next_delay_ms
+from nealytics.commit.backoff import FIRST_S
 from nealytics.commit.dead_letter import DeadLetter
 from nealytics.commit.loop import Committer
 from nealytics.config import CommitConfig, Config
@@ -167,7 +168,7 @@ class TableWatch:
             if attempt > 3 and problem != reported:
                 reported = problem
                 log.warning("clickhouse: not ready, events stay in the log: %s", problem)
-            await asyncio.sleep(next_delay_ms(attempt, self._config.commit.backoff_max_ms) / 1000)
+            await asyncio.sleep(delay_s(attempt, FIRST_S, self._config.commit.backoff_max_ms / 1000))
         self._logs.clickhouse_problem = None
         log.info("clickhouse: ready at %s", self._client.endpoint)
 

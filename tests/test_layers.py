@@ -12,6 +12,7 @@ PACKAGE = Path(nealytics.__file__).parent
 LAYERS = [
     {
         "nealytics",
+        "backoff",
         "client_address",
         "compression",
         "directories",

@@ -52,8 +52,6 @@ PACKINGS = {".gz": "gzip", ".zst": "zstd"}
 # A count over a whole project may take a while, and nobody's page waits for it.
 _QUERY_TIMEOUT_S = 60.0
 _PARQUET_TIMEOUT_S = 6 * 3_600.0
-# Together half a minute, in which ClickHouse can be started again.
-_RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 # A slice is received as a whole before any of it is written; beyond this, in a temporary file.
 _SLICE_MEMORY_BYTES_MAX = 64 * 1024**2
 _COPY_BYTES = 1024**2
@@ -370,7 +368,7 @@ class _Asker:
         self.is_remote = not client.endpoint.embedded
 
     async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
-        for delay_s in _RETRY_DELAYS_S:
+        for delay_s in export.RETRY_DELAYS_S:
             try:
                 return await self._ask_each(question)
             except ClickHouseError as error:

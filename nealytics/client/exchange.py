@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from nealytics import __version__
+from nealytics.backoff import delay_s
 
 USER_AGENT = f"nealytics-python/{__version__}"
 _BACKOFF_S = 0.25
@@ -88,9 +89,9 @@ def exchange(request: Request, patience: Patience, again: Callable[[int], bool])
             if not again(outcome.status):
                 return outcome
             retry_after_s = retry_after_of(outcome)
-        # Full jitter on top of what the server asks for: it sent all its clients away together.
-        pause_s = retry_after_s + patience.rand() * min(_BACKOFF_MAX_S, _BACKOFF_S * 2 ** min(attempt, 10))
+        # On top of what the server asks for: it refused all its clients at the same time.
         attempt += 1
+        pause_s = retry_after_s + delay_s(attempt, _BACKOFF_S, _BACKOFF_MAX_S, patience.rand)
         spent_s = patience.clock() - began
         final = isinstance(outcome, Lost) and outcome.final
         if final or spent_s + pause_s > patience.give_up_after_s:

@@ -30,9 +30,6 @@ from nealytics.timestamps import iso_utc
 
 log = logging.getLogger("nealytics.http.export")
 
-# For slices after the first one: together half a minute, enough for a restart of ClickHouse.
-_RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-
 # Of one export: bytes from ClickHouse, compressed bytes, and bytes that the client has not read.
 _BUFFER_BYTES = 1024 * 1024
 
@@ -128,7 +125,7 @@ class _Export:
 
     async def _ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
         """Asks in a query slot. After the first bytes were sent, temporary failures are retried."""
-        for delay_s in _RETRY_DELAYS_S:
+        for delay_s in export.RETRY_DELAYS_S:
             try:
                 async with self._reads.slot(self._scope):
                     return await self._reads.ask(question)

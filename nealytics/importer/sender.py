@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 
 from nealytics import __version__
+from nealytics.backoff import delay_s
 from nealytics.compression import compress
 from nealytics.errors import NealyticsError
 from nealytics.tls import certificate_of, why_not
@@ -26,7 +27,7 @@ Compression = Literal["zstd", "gzip", "none"]
 ROUTE = "/api/v1/telemetry/batch"
 # The server names the first 100 refused events of a request and counts the rest.
 ERRORS_NAMED_MAX = 100
-_RETRY_MIN_S = 0.25
+_RETRY_FIRST_S = 0.5
 _RETRY_MAX_S = 30.0
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _FATAL = {
@@ -189,11 +190,10 @@ class Sender:
             waited = time.monotonic() - began
             if self._give_up_after_s is not None and waited >= self._give_up_after_s:
                 raise SendError(f"import: gave up after {waited:.0f} s without a final answer: {why}")
-            # Full jitter on top of what the server asks for: all requests in flight were turned away
-            # together.
-            delay_s = retry_after_s + self._random() * min(_RETRY_MAX_S, _RETRY_MIN_S * 2 ** min(attempt, 10))
-            self._on_retry(why, delay_s)
-            await asyncio.sleep(delay_s)
+            # On top of what the server asks for: it refused all requests in flight at the same time.
+            pause_s = retry_after_s + delay_s(attempt, _RETRY_FIRST_S, _RETRY_MAX_S, self._random)
+            self._on_retry(why, pause_s)
+            await asyncio.sleep(pause_s)
 
 
 def _answer(text: bytes) -> _Answer:

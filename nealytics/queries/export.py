@@ -39,6 +39,8 @@ CSV_HEADER: Final = (",".join(f'"{name}"' for name in FIELDS) + "\r\n").encode()
 # part at least, which a small slice would repay badly; a large one takes longer to its first byte and more
 # memory to sort. 100,000 events of 300 bytes take 0.5 s and 30 MB.
 SLICE_EVENTS_MAX = 100_000
+# Once an export has begun: together half a minute, enough for a restart of ClickHouse.
+RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 # Of one count: 1,000 finer ones for each that holds too much are quick, and nothing to remember.
 BUCKETS_MAX = 1_000
 # A slice that is too much for one query is halved so often, beyond the millisecond by a hash of the ids.

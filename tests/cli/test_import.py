@@ -48,7 +48,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("nealytics.importer.sender._RETRY_MIN_S", 0.001)
+    monkeypatch.setattr("nealytics.importer.sender._RETRY_FIRST_S", 0.001)
     monkeypatch.setattr("nealytics.importer.sender._RETRY_MAX_S", 0.01)
     monkeypatch.delenv("NEALYTICS_IMPORT_KEY", raising=False)
 

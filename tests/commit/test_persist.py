@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from nealytics.commit.backoff import BASE_MS, Backoff
+from nealytics.commit.backoff import FIRST_S, Backoff
 from nealytics.commit.persist import Persistence
 from nealytics.commit.problem import Problem
 from nealytics.commit.progress import Progress
@@ -64,7 +64,7 @@ async def test_an_error_that_is_not_retryable_is_raised_at_once():
 
 
 def test_a_pause_is_in_seconds():
-    assert Backoff(30_000, lambda: 1.0).pause_s(1) == BASE_MS / 1000
+    assert Backoff(30_000, lambda: 1.0).pause_s(1) == FIRST_S
 
 
 async def test_progress_ends_once_a_change_makes_the_condition_true():

@@ -156,7 +156,7 @@ def tampered(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> Tampered:
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "SLICE_EVENTS_MAX", 50)
-    monkeypatch.setattr(http_export, "_RETRY_DELAYS_S", (0.01, 0.01))
+    monkeypatch.setattr(http_export.export, "RETRY_DELAYS_S", (0.01, 0.01))
 
 
 # How a range is cut

@@ -102,7 +102,7 @@ async def broken(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, ClickHouse is lost in the middle of the third slice."""
     await fill(reader.clickhouse, 2_000)
     monkeypatch.setattr(export, "SLICE_EVENTS_MAX", 300)
-    monkeypatch.setattr(http_export, "_RETRY_DELAYS_S", ())
+    monkeypatch.setattr(http_export.export, "RETRY_DELAYS_S", ())
     tampered = Tampered(reader, monkeypatch)
 
     def fails(number: int, piece: int) -> None:
