@@ -1,15 +1,15 @@
-"""`nealytics bench`: what this machine can do, as ratios that travel to others.
+"""`nealytics bench`: what this machine can do, as ratios that are comparable between machines.
 
-    load.py         the load generator: closed loop, keep-alive connections, no pipelining; own process
-    baseline.py     an aiohttp application that reads the body, answers 202 and does nothing; own process
-    processes.py    starts those and the real product on temporary data, and ends them
-    runs.py         rounds of ingest in alternation, and what came out
-    events.py       the millions of events that reads are measured on
-    questions.py    what is asked of them
-    read_server.py  the read API over them; own process
-    read.py         each question through the API and straight to the engine, in alternation
+    load.py         the load generator: closed loop, keep-alive connections, no pipelining; separate process
+    baseline.py     an aiohttp application that only reads the body and answers 202; separate process
+    processes.py    starts these and the product with temporary data, and ends them
+    runs.py         alternating rounds of ingest, and their results
+    events.py       the generated events that reads are measured with
+    questions.py    the queries
+    read_server.py  the read API over them; separate process
+    read.py         each query through the API and directly to the engine, alternately
 
-Events per second mean little on their own: another machine, another number. So each run measures the product
-and what it is compared with in turns (A B A B …) on the same cores, with the same load, and prints the ratio.
-All is on loopback, bounded in time and number, and leaves nothing behind unless it is told to keep its data.
+Events per second depend on the machine. So each run measures the product and its counterpart alternately (A B
+A B …) on the same cores, with the same load, and prints the ratio. Everything runs on loopback, is bounded in
+time and number, and removes its data unless told to keep it.
 """

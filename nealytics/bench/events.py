@@ -1,15 +1,14 @@
-"""The events of `bench read`: 91 days of some tenants, the same ones at every run and on every machine.
+"""The events of `bench read` and `bench page`: 91 days of several tenants, equal in every run on every
+machine.
 
-They are made inside the engine, from numbers. Event n belongs to a session, the session to a user (or to
-nobody) and to a tenant, all by hashes of n; the k-th tenant has 1/k of what the first has. Time goes with n,
-more of them by day than by night, so a run of numbers is a span of time of all tenants mixed, as an insert of
-a server is.
+The engine computes them from numbers. Event n belongs to a session, the session to a user (or to none) and to
+a tenant, all by hashes of n; the k-th tenant has 1/k of the events of the first. Time increases with n, with
+more events by day than by night, so consecutive numbers are a time span of all tenants, like a real insert.
 
-The parts on disk look like those of a table that has been written to for months, and they do so every time,
-because nothing is left to the merges that happen to run: a month is pieces of a half, a quarter, an eighth …
-of its events, each one a merged part, then a few fresh inserts; and 2 % of its rows are there twice, in parts
-of their own, as when a batch comes again after its token was forgotten. So `final` has to do what it has to
-do in life.
+The parts on disk are those of a table that was written for months, and always the same, because no merge runs
+by chance: a month consists of a half, a quarter, an eighth … of its events, each one a merged part, and of a
+few recent inserts. 2 % of its rows are stored twice, in separate parts, like a batch that is retried after
+its token expired. So `final` does the work that it does in production.
 """
 
 import hashlib
@@ -24,24 +23,24 @@ from nealytics.clickhouse.sql import TABLE, identifier
 
 PROJECT = "bench"
 
-# Whole months, each a partition. The clock of the server that is measured stands at the end.
+# Whole months, each a partition. The clock of the measured server is fixed at the end.
 MONTHS = tuple(datetime(2026, month, 1, tzinfo=UTC) for month in (4, 5, 6))
 START = MONTHS[0]
 END = datetime(2026, 7, 1, tzinfo=UTC)
 
-# What the last session needs to come to its end before END.
+# Lets the last session end before END.
 _LAST_SESSION = timedelta(minutes=20)
 
 # A half, a quarter, … of a month are merged parts, until one would be smaller than this share of all events;
-# the rest are inserts that nothing has merged yet.
+# the rest are inserts that are not merged yet.
 _MERGED_SHARE_MIN = 1 / 256
 _FRESH_INSERTS = 4
 
-# Of each month this share of its rows comes a second time, in as many inserts.
+# This share of each month's rows is inserted a second time, in this number of inserts.
 _REPEATED_SHARE = 0.02
 _REPEATED_INSERTS = 3
 
-# Rows of one block while generating: a part is made of a few of them, memory stays bounded.
+# Rows of one block while generating: a part consists of a few blocks, and memory stays bounded.
 _BLOCK_ROWS = 250_000
 
 # Hundredths of all events.
@@ -87,7 +86,7 @@ class Piece(NamedTuple):
 
     first: int
     rows: int
-    merged: bool  # a part that a merge has written, not the insert
+    merged: bool  # written by a merge, not by the insert
 
 
 def tenant(rank: int) -> str:
@@ -96,7 +95,7 @@ def tenant(rank: int) -> str:
 
 
 def pieces(events: int) -> Iterator[Piece]:
-    """How `events` events come into the table, oldest first."""
+    """The inserts that fill the table with `events` events, oldest first."""
     bounds = [round(events * ((month - START) / (END - START))) for month in (*MONTHS, END)]
     for first, end in pairwise(bounds):
         at = first
@@ -107,7 +106,7 @@ def pieces(events: int) -> Iterator[Piece]:
             count = (end - at) // (_FRESH_INSERTS - number)
             yield Piece(at, count, merged=False)
             at += count
-        # The last one is what has just come, twice; the others lie anywhere in the month.
+        # The last one repeats the newest events; the others are anywhere in the month.
         count = round((end - first) * _REPEATED_SHARE / _REPEATED_INSERTS)
         for number in range(1, _REPEATED_INSERTS + 1):
             yield Piece(first + (end - first) * number // _REPEATED_INSERTS - count, count, merged=False)
@@ -167,8 +166,7 @@ FROM numbers({piece.first}, {piece.rows})"""
 
 
 def fingerprint(events: int, tenants: int) -> str:
-    """Tells one set of events from another, also from that of a release which stores or makes them
-    differently."""
+    """Identifies a set of events; a release that generates or stores them differently has another one."""
     made_of = [
         create_statements("", retention_days=0),
         [select_sql(piece, events, tenants) for piece in pieces(events)],
@@ -177,14 +175,14 @@ def fingerprint(events: int, tenants: int) -> str:
 
 
 async def generate(client: ClickHouseClient, database: str, events: int, tenants: int) -> None:
-    """Fills the table of `database`, which is emptied first, and leaves its parts frozen."""
+    """Truncates and fills the table of `database`, and stops its merges."""
     table, workshop = f"{identifier(database)}.{TABLE}", f"{identifier(database)}.bench_workshop"
     await freeze(client, database)
     await client.command(f"TRUNCATE TABLE {table}")
     await client.command(f"DROP TABLE IF EXISTS {workshop} SYNC")
     for piece in pieces(events):
         if piece.merged:
-            # In a table of its own, so that exactly these rows become one part, which then moves.
+            # In a separate table, so that exactly these rows become one part, which is then moved.
             await client.command(f"CREATE TABLE {workshop} AS {table}")
             await insert(client, workshop, select_sql(piece, events, tenants))
             await client.command(f"OPTIMIZE TABLE {workshop} FINAL")
@@ -205,7 +203,7 @@ async def insert(client: ClickHouseClient, table: str, select: str) -> None:
 
 
 async def freeze(client: ClickHouseClient, database: str) -> None:
-    """Keeps the parts as they are, as long as the engine runs."""
+    """Stops merges, so the parts stay as they are while the engine runs."""
     await client.command(f"SYSTEM STOP MERGES {identifier(database)}.{TABLE}")
 
 

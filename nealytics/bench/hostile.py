@@ -33,9 +33,9 @@ class Hostile(NamedTuple):
 
 
 def make(name: str, size: int) -> Hostile:
-    """The request of this name, whose body has about `size` bytes after decompression."""
+    """The request with this name; its body has about `size` bytes after decompression."""
     hostile = _KINDS[name](size)
-    # As a client would send it: a few KB. What is packed already stays as it is.
+    # Compressed to a few KB, as a client would send it, unless the kind is about compression.
     return (
         hostile
         if hostile.encoding
@@ -44,7 +44,7 @@ def make(name: str, size: int) -> Hostile:
 
 
 class Attack:
-    """What came back."""
+    """The answers to an attack."""
 
     def __init__(self) -> None:
         self.statuses: Counter[str] = Counter()
@@ -56,7 +56,7 @@ class Attack:
 
 @contextmanager
 def attack(sent: Hostile, port: int, connections: int) -> Iterator[Attack]:
-    """Sends it over and over, on so many connections, until the context ends; loopback only."""
+    """Sends it repeatedly on `connections` connections until the context ends; loopback only."""
     head = [
         f"POST /api/v1/telemetry/{sent.route} HTTP/1.1",
         "Host: 127.0.0.1",
@@ -71,7 +71,7 @@ def attack(sent: Hostile, port: int, connections: int) -> Iterator[Attack]:
 
     def send() -> None:
         while not ended.is_set():
-            # A connection each, for an answer to a refused head closes it.
+            # One connection per request: an answer to a refused head closes it.
             with (
                 contextlib.suppress(OSError),
                 socket.create_connection(("127.0.0.1", port), 30) as connection,
@@ -106,7 +106,7 @@ def _lines(line: bytes) -> Callable[[int], Hostile]:
 
 
 def _one(field: bytes) -> Callable[[int], Hostile]:
-    """One event that has a field very often."""
+    """One event that repeats a field very often."""
 
     def make(size: int) -> Hostile:
         count = (min(size, EVENT_BYTES_MAX) - 80) // (len(field) + 1)
@@ -116,7 +116,7 @@ def _one(field: bytes) -> Callable[[int], Hostile]:
 
 
 def _long(before: bytes, part: bytes, after: bytes) -> Callable[[int], Hostile]:
-    """One event with one value that is very long."""
+    """One event with one very long value."""
 
     def make(size: int) -> Hostile:
         count = (min(size, EVENT_BYTES_MAX) - 120) // len(part)
@@ -126,7 +126,7 @@ def _long(before: bytes, part: bytes, after: bytes) -> Callable[[int], Hostile]:
 
 
 def _long_elements(before: bytes, part: bytes, after: bytes) -> Callable[[int], Hostile]:
-    """An array of events that are as long as one may be."""
+    """An array of events of the maximum length."""
 
     def make(size: int) -> Hostile:
         element = _long(before, part, after)(size - 2).body
@@ -151,7 +151,7 @@ _KINDS: dict[str, Callable[[int], Hostile]] = {
     "lines of no JSON": _lines(b"x" * 33),
     "as many lines as fit": _lines(b"1"),
     "lines of a wrong type": _lines(b'{"projectId":1,"a":"aaaaaaaaaaaaaa"}'),
-    # Elements that are taken
+    # Elements that are accepted
     "smallest events": _array(_SMALLEST),
     "as many events as are taken": lambda size: Hostile(
         "batch", _fill(_SMALLEST, min(size, 65 * EVENTS_MAX))

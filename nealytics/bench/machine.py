@@ -1,4 +1,4 @@
-"""Where a benchmark runs: what its numbers are to be read beside."""
+"""The machine that a benchmark runs on: the context of its numbers."""
 
 import os
 import platform
@@ -15,8 +15,6 @@ Say = Callable[[str], None]
 
 
 class Machine(msgspec.Struct, kw_only=True):
-    """Beside which the numbers are to be read."""
-
     cpus: int
     python: str
     filesystem: str
@@ -40,7 +38,7 @@ def introduce(machine: Machine, say: Say) -> None:
 
 
 def _sync_ms(directory: Path) -> float:
-    """What durability costs here, without any of our code."""
+    """The cost of durability here, without our code."""
     path = directory / "sync"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     times = []
@@ -57,7 +55,7 @@ def _sync_ms(directory: Path) -> float:
 
 
 def _filesystem(directory: Path) -> str:
-    """Its type, by the mount point that is nearest above `directory`."""
+    """Its type, from the nearest mount point above `directory`."""
     best, kind = "", "unknown"
     resolved = str(directory.resolve())
     for line in Path("/proc/self/mounts").read_text().splitlines():

@@ -1,12 +1,12 @@
 """`bench page`: the tenant's page, which is one `POST /api/v1/analytics/query`.
 
     cold    the first request of a new engine and a new read API, the engine's files out of the page cache
-    warm    the same request again and again
-    first   warm, as lines: when the answers that the first chart needs were there
-    alone   each question of it by itself, warm, in a request of its own
+    warm    the same request repeated
+    first   warm, as lines: the time until the answers for the first chart have arrived
+    alone   each of its questions in a separate request, warm
 
 `QUESTIONS` are those that the page sends for thirty days; a test in tests/browser compares them with a
-browser's request. What a browser makes of the answer is measured by tests/bench/first_chart.py.
+browser's request. tests/bench/first_chart.py measures the time until a browser shows the first chart.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
 
 
 class Times(msgspec.Struct, kw_only=True):
-    """Of one request, in milliseconds."""
+    """The times of one request."""
 
     requests: int
     median_ms: float
@@ -65,7 +65,7 @@ class Times(msgspec.Struct, kw_only=True):
 
 
 class Asked(msgspec.Struct, kw_only=True):
-    """The page of one token."""
+    """The page for one token."""
 
     whose: str
     events: int  # of its thirty days
@@ -93,7 +93,7 @@ async def page(
     directory: Path | None,
     say: Say,
 ) -> PageReport:
-    """Generates the events, unless `data` has them already, and measures."""
+    """Generates the events, unless `data` already has them, and measures."""
     with processes.workplace(directory, say, data=data) as (root, machine):
         config = config_of(root)
         tokens = tokens_of(config, tenants)
@@ -113,7 +113,7 @@ async def page(
 
 
 def tokens_of(config: Config, tenants: int) -> dict[str, str]:
-    """Of the largest tenant; and where there are several, of a median one and of the whole project."""
+    """For the largest tenant; if there are several, also for a median one and for the whole project."""
     names: list[str | None] = [events.tenant(1)]
     if tenants > 1:
         names += [events.tenant((tenants + 1) // 2), None] if tenants > 2 else [None]
@@ -127,7 +127,7 @@ def tokens_of(config: Config, tenants: int) -> dict[str, str]:
 async def serving(
     config: Config, root: Path, events_count: int, tenants: int, say: Say, *, cold: bool = False
 ) -> AsyncIterator[int]:
-    """The port of a new read API over a new engine; `cold`: none of the engine's files are in memory."""
+    """The port of a new read API over a new engine; `cold`: the page cache has none of the engine's files."""
     if cold and engine_dir(root).exists():
         drop_from_page_cache(engine_dir(root))
     async with engine_with_events(config, root, events_count, tenants, say):
@@ -138,12 +138,12 @@ async def serving(
 
 
 def drop_from_page_cache(directory: Path) -> None:
-    """So that they are read from the disk; needs no privileges, unlike the kernel's own switch."""
+    """Makes the next read use the disk. Needs no privileges, unlike /proc/sys/vm/drop_caches."""
     for path in _files(directory):
-        with contextlib.suppress(OSError):  # a merge has removed it
+        with contextlib.suppress(OSError):  # removed by a merge
             descriptor = os.open(path, os.O_RDONLY)
             try:
-                os.fdatasync(descriptor)  # what is not written yet stays
+                os.fdatasync(descriptor)  # the kernel keeps what is not written yet
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             finally:
                 os.close(descriptor)
@@ -176,7 +176,7 @@ def _asked(port: int, whose: str, token: str, cold: Sequence[float], rounds: int
 
 
 def _seconds(port: int, token: str, queries: Mapping[str, object]) -> tuple[float, bytes]:
-    """How long the request takes up to the last byte of the answer, and the answer."""
+    """The time until the last byte of the answer, and the answer."""
     body = msgspec.json.encode({**RANGE, "queries": queries})
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
@@ -192,7 +192,7 @@ def _seconds(port: int, token: str, queries: Mapping[str, object]) -> tuple[floa
 
 
 def _seconds_to(port: int, token: str, names: Set[str]) -> float:
-    """How long it takes until the answers of these names are there, of all that are asked."""
+    """The time until the answers of these names have arrived, when all questions are asked."""
     body = msgspec.json.encode({**RANGE, "queries": QUESTIONS})
     headers = {"Authorization": f"Bearer {token}", "Accept": NDJSON}
     missing = set(names)

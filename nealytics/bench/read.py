@@ -1,8 +1,8 @@
-"""`bench read`: every question through the API, and the same SQL straight to the engine, in turns.
+"""`bench read`: every question through the API, and the same SQL directly to the engine, alternately.
 
-"The same" is what the API was seen to send for the question: text, parameters and settings. So the ratio is
-what our own part costs: the token, the arguments, the turn, reading ClickHouse's answer and writing ours.
-Where a question is several queries, they go straight one after the other.
+The same SQL is what the API sends for the question: text, parameters and settings. So the ratio is the cost
+of our own part: the token, the arguments, the query slot, reading ClickHouse's answer and writing ours. If a
+question needs several queries, they are sent to the engine one after the other.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ from nealytics.config import AuthConfig, ClickHouseConfig, Config, ServerConfig
 from nealytics.queries import ENDPOINTS
 
 _TIMEOUT_S = 120.0
-# One statement of the generator makes a part of up to a sixth of all events.
+# One statement of the generator writes a part with up to a sixth of all events.
 _GENERATE_TIMEOUT_S = 3_600.0
 _MADE = "bench-read.json"
 
 
 class Timing(msgspec.Struct, kw_only=True):
-    """Of the answers through the API, of the same queries straight, and of the pairs of both."""
+    """Times through the API, times of the same queries sent directly, and the ratio of their pairs."""
 
     requests: int
     api_p50_ms: float
@@ -71,7 +71,7 @@ class ReadReport(msgspec.Struct, kw_only=True):
 
 
 class _Made(msgspec.Struct):
-    """What a directory holds, written beside the engine's data."""
+    """Describes the events in a directory; stored beside the engine's data."""
 
     events: int
     tenants: int
@@ -91,7 +91,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class _Pairs:
-    """The times of one question, and all it takes to ask it both ways."""
+    """The times of one question, and the means to ask it both ways."""
 
     def __init__(
         self,
@@ -110,9 +110,9 @@ class _Pairs:
         self.answer_bytes = 0
 
     def prepare(self) -> None:
-        """Learns what the API sends for the question, and warms up."""
+        """Finds the queries that the API sends for the question, and warms up."""
         self._ask_api()
-        request(self._api, "GET", SENT_PATH)  # the first question of all had the fence proven before it
+        request(self._api, "GET", SENT_PATH)  # discards the proof of the fence before the first question
         self.answer_bytes = len(self._ask_api())
         sent = json.loads(request(self._api, "GET", SENT_PATH))
         self._straight = [(f"/?{urlencode(parameters)}", sql.encode()) for parameters, sql in sent]
@@ -156,7 +156,7 @@ async def read(
     directory: Path | None,
     say: Say,
 ) -> ReadReport:
-    """Generates the events, unless `data` has them already, and measures."""
+    """Generates the events, unless `data` already has them, and measures."""
     with processes.workplace(directory, say, data=data) as (root, machine):
         config = config_of(root)
         async with engine_with_events(config, root, events_count, tenants, say) as generated_s:
@@ -185,8 +185,8 @@ async def read(
 async def engine_with_events(
     config: Config, root: Path, events_count: int, tenants: int, say: Say
 ) -> AsyncIterator[float | None]:
-    """The embedded engine, with the events that `root` has, or that are made now; gives the seconds that it
-    took to make them."""
+    """The embedded engine with the events of `root`, which are generated if missing; gives the seconds that
+    generating took."""
     made = _Made(events_count, tenants, events.fingerprint(events_count, tenants), complete=True)
     is_there = _is_there(root, made)
     async with running_engine(config):
@@ -197,8 +197,7 @@ def config_of(root: Path) -> Config:
     return Config(
         server=ServerConfig(data_dir=root),
         auth=AuthConfig(jwt_key=os.urandom(32).hex()),
-        # The events have fixed times: what is generated once is not to expire.
-        # A machine that is busy with other things is to be measured, not refused.
+        # The events have fixed times and must not expire. Long timeouts: a busy machine is measured, too.
         clickhouse=ClickHouseConfig(
             retention_days=0, insert_timeout_s=_GENERATE_TIMEOUT_S, query_timeout_s=_TIMEOUT_S
         ),
@@ -206,7 +205,7 @@ def config_of(root: Path) -> Config:
 
 
 def _is_there(root: Path, wanted: _Made) -> bool:
-    """Whether `root` holds the events that are wanted. Raises `BenchError` if it holds something else."""
+    """Whether `root` has the wanted events. Raises `BenchError` if it has other data."""
     path = root / _MADE
     if not path.exists():
         if engine_dir(root).exists():
@@ -226,7 +225,7 @@ def _is_there(root: Path, wanted: _Made) -> bool:
 
 
 async def _provide(config: Config, root: Path, made: _Made, *, is_there: bool, say: Say) -> float | None:
-    """Has the events in the table, and returns the seconds that it took to make them."""
+    """Ensures that the table has the events; returns the seconds that generating took."""
     database = config.clickhouse.database
     async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         await schema.apply(client, config.clickhouse)
@@ -254,7 +253,7 @@ def _pairs(
 ) -> list[_Pairs]:
     api = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
     engine = _UnixConnection(socket_path(config.server.data_dir))
-    # A day: a run on a slow machine shall not end with a token that has expired.
+    # A day, so that no token expires during a run on a slow machine.
     tokens = {
         name: mint(config.auth.jwt_key, events.PROJECT, name, 86_400, time.time())
         for name in (events.tenant(rank) for rank in range(1, tenants + 1))
@@ -267,7 +266,8 @@ def _pairs(
 
 
 def _measure(pairs: list[_Pairs], rounds: int, say: Say) -> None:
-    """Each round asks every question once each way, so that what else the machine does hits all alike."""
+    """Each round asks every question once each way, so other load on the machine affects all of them
+    equally."""
     for each in pairs:
         each.prepare()
     began = time.monotonic()

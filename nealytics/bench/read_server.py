@@ -1,7 +1,7 @@
-"""The read API and the pages alone, over an engine that runs already, in a process of its own.
+"""Only the read API and the pages, over a running engine, in a separate process.
 
-It is the product's routes, server and client. Three things differ from a node: it takes no events, its clock
-stands where the generated events end, and it can be asked what it has sent to ClickHouse.
+It uses the product's routes, server and client. Three differences from a node: it accepts no events, its
+clock is fixed at the end of the generated events, and `SENT_PATH` returns what it sent to ClickHouse.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ async def serve(config: Config, listener: socket.socket) -> None:
         add_page_routes(app, config.web)
 
         async def sent(_: web.Request) -> web.Response:
-            """What was sent since this was last asked."""
+            """The requests since the last call."""
             answer = web.json_response(list(transport.sent))
             transport.sent.clear()
             return answer

@@ -1,4 +1,4 @@
-"""Everything that knows ClickHouse: the client, the rows it is sent, the table, and the embedded engine.
+"""Everything that knows ClickHouse: the client, the rows it receives, the table, and the embedded engine.
 
 There is one client and one protocol, ClickHouse's HTTP interface. An embedded engine speaks it too, from a
 child process on a unix socket, so nothing above this package knows which of the two it talks to.

@@ -1,11 +1,11 @@
 """The rows of an answer in the format JSONCompact, decoded while they arrive.
 
-ClickHouse writes each row in a line of its own, and escapes line feeds within texts. So a large answer is
-decoded slice by slice, and neither blocks the event loop nor is in memory as bytes and as rows at once. An
-answer in another layout is decoded as a whole.
+ClickHouse writes each row on one line and escapes line feeds within texts. So a large answer is decoded slice
+by slice: it does not block the event loop, and is never in memory twice, as bytes and as rows. An answer with
+another layout is decoded as a whole.
 
-JSONCompact is an object that ends with the number of its rows: half an answer never looks like all of it, as
-it would in a format of mere lines, wherever a proxy had cut it.
+JSONCompact is an object that ends with the number of its rows, so a truncated answer never looks complete. In
+a format of plain lines it would, if a proxy truncated it at the end of a line.
 """
 
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from nealytics.pace import SLICE_BYTES, Pace
 
 _BEGIN = b'"data":\n\t[\n'
 _END = b"\n\t]"
-# Names and types of the columns are before the rows; a layout that has none by then is not this one.
+# Names and types of the columns precede the rows; an answer without rows by then has another layout.
 _HEAD_BYTES_MAX = 1024 * 1024
 
 _rows = msgspec.json.Decoder(list[list[Any]])
@@ -33,7 +33,7 @@ class Truncated(ValueError):
 
 
 async def rows_of(pieces: AsyncIterator[bytes]) -> list[list[Any]]:
-    """Raises `ValueError` if `pieces` are not a whole answer, and what reading them raises."""
+    """Raises `ValueError` if `pieces` are not a complete answer, and whatever reading them raises."""
     pace = Pace()
     head = bytearray()
     begin = -1
@@ -48,13 +48,13 @@ async def rows_of(pieces: AsyncIterator[bytes]) -> list[list[Any]]:
     del head[begin:]
     rows: list[list[Any]] = []
     end = -1
-    looked = 0  # of `waiting`, in which no line ends beyond the first slice
+    looked = 0  # bytes of `waiting` in which no line ends after the first slice
     while end < 0:
         while end < 0 and (cut := _cut(waiting, looked)) >= 0:
             lines = waiting[:cut]
             end = lines.find(_END)
             if end < 0:
-                # Its line feed stays: it may begin the end.
+                # The line feed stays: it may be the first byte of `_END`.
                 del waiting[:cut]
                 looked = 0
                 rows += _decoded(lines)
@@ -80,7 +80,7 @@ async def rows_of(pieces: AsyncIterator[bytes]) -> list[list[Any]]:
 
 
 def _cut(waiting: bytearray, looked: int) -> int:
-    """Where a line ends, about a slice from the start; -1 if there is not as much yet."""
+    """The end of a line, about a slice from the start; -1 if that much has not arrived yet."""
     if len(waiting) < SLICE_BYTES:
         return -1
     cut = waiting.rfind(b"\n", 1, SLICE_BYTES)

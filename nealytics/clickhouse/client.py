@@ -19,6 +19,7 @@ It leaves to others: when to retry an insert (`commit`), and the SQL (`queries`,
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -106,10 +107,7 @@ class ClickHouseClient:
         headers = {}
         if self._compression != "none":
             headers["Content-Encoding"] = self._compression
-            if len(body) < _IN_THREAD_BYTES_MIN:
-                body = compress(body, self._compression, 1)
-            else:
-                body = await asyncio.to_thread(compress, body, self._compression, 1)
+            body = await _compressed(body, self._compression)
 
         async def send(address: Address) -> None:
             settings = _known(self._insert_settings, address)
@@ -142,10 +140,8 @@ class ClickHouseClient:
         """
         address = at or self.addresses.reading
         parameters = {
-            "database": self.endpoint.database,
-            "default_format": "JSONCompact",
+            **_scope(self.endpoint, "JSONCompact"),
             **_known(self._read_settings, address),
-            **_log_comment(self.endpoint),
             **(settings or {}),
             **bound(params or {}),
         }
@@ -177,10 +173,8 @@ class ClickHouseClient:
         timeout_s = timeout_s or self._config.query_timeout_s
         address = self.addresses.reading
         parameters = {
-            "database": self.endpoint.database,
-            "default_format": output_format,
+            **_scope(self.endpoint, output_format),
             **_known(self._read_settings, address),
-            **_log_comment(self.endpoint),
             **time_limit(timeout_s),
             # It buffers blocks to format them in parallel, hundreds of megabytes of wide rows, and is no
             # faster where the answer is written to a disk.
@@ -224,9 +218,8 @@ class ClickHouseClient:
     async def ping(self) -> None:
         """Returns if ClickHouse accepts requests, at one address at least. Tells nothing about the user or
         the table."""
-        timeout_s = self._config.connect_timeout_s
-        if self.endpoint.others:
-            timeout_s = min(timeout_s, _PING_OF_SEVERAL_S)
+        most_s = _PING_OF_SEVERAL_S if self.endpoint.others else math.inf
+        timeout_s = min(self._config.connect_timeout_s, most_s)
         await self._at_one_that_serves(
             lambda address: self._transport.ping(address.url, timeout_s=timeout_s), is_ping=True
         )
@@ -259,16 +252,11 @@ class ClickHouseClient:
             identity = await self._transport.request(
                 address.url, parameters, IDENTITY.encode(), timeout_s=within_s
             )
-            where, name = self.endpoint.where(address.url), f"{self.endpoint.database}.{TABLE}"
             if not identity:
-                raise ClickHouseError(UNKNOWN_TABLE, f"{where} has no table {name}")
-            first = self.addresses.verified(address, identity)
-            if first is not None:
-                raise NotAReplica(
-                    f"{where}: {name} is not a replica of the one at {self.endpoint.where(first.url)}, so a "
-                    "batch retried there would be stored twice; list only replicas of one shard in "
-                    "clickhouse.url, or members of one cluster"
-                )
+                where = self.endpoint.where(address.url)
+                raise ClickHouseError(UNKNOWN_TABLE, f"{where} has no table {self.endpoint.database}.{TABLE}")
+            if (first := self.addresses.verified(address, identity)) is not None:
+                raise _not_a_replica(self.endpoint, address, first)
 
     async def close(self) -> None:
         await self._transport.close()
@@ -322,28 +310,43 @@ class ClickHouseClient:
 
     async def _learn(self, address: Address, timeout_s: float) -> None:
         names = checkable(self._insert_settings | self._read_settings)
+        sql = known_settings_sql(names).encode()
         answer = await self._transport.request(
-            address.url,
-            {"wait_end_of_query": 1},
-            known_settings_sql(names).encode(),
-            timeout_s=timeout_s,
+            address.url, {"wait_end_of_query": 1}, sql, timeout_s=timeout_s
         )
         try:
             unknown = unknown_settings(names, answer)
         except ValueError as error:
             raise ClickHouseUnavailable(str(error)) from error
         if unknown != address.unknown:
-            log.warning(
-                "clickhouse: this server does not know %s; requests leave it out", ", ".join(sorted(unknown))
-            )
+            names = sorted(unknown)
+            log.warning("clickhouse: this server does not know %s; requests leave it out", ", ".join(names))
         address.unknown = unknown
 
 
-def _log_comment(endpoint: Endpoint) -> dict[str, Setting]:
-    """Finds a request's queries in `system.query_log`, which the embedded engine does not keep. Not as
-    `query_id`: a request may have several queries, and a client may send the same id twice."""
-    request = request_id.current()
-    return {"log_comment": request} if request and not endpoint.embedded else {}
+def _not_a_replica(endpoint: Endpoint, address: Address, first: Address) -> NotAReplica:
+    return NotAReplica(
+        f"{endpoint.where(address.url)}: {endpoint.database}.{TABLE} is not a replica of the one at "
+        f"{endpoint.where(first.url)}, so a batch retried there would be stored twice; list only replicas of "
+        "one shard in clickhouse.url, or members of one cluster"
+    )
+
+
+async def _compressed(body: bytes, how: str) -> bytes:
+    if len(body) < _IN_THREAD_BYTES_MIN:
+        return compress(body, how, 1)
+    return await asyncio.to_thread(compress, body, how, 1)
+
+
+def _scope(endpoint: Endpoint, output_format: str) -> dict[str, Setting]:
+    # The comment finds a request's queries in `system.query_log`, which the embedded engine does not keep.
+    # Not `query_id`: a request may have several queries, and a client may send the same id twice.
+    request = None if endpoint.embedded else request_id.current()
+    return {
+        "database": endpoint.database,
+        "default_format": output_format,
+        **({"log_comment": request} if request else {}),
+    }
 
 
 def _known(settings: Mapping[str, Setting], address: Address) -> dict[str, Setting]:

@@ -1,9 +1,9 @@
-"""What is damaged of what ClickHouse stores: parts whose files are missing, cut or changed.
+"""Finds damage in what ClickHouse stores: parts whose files are missing, truncated or changed.
 
-ClickHouse reports such a part only to a query that reads it. One that it cannot load at its start it moves to
-`detached/broken-on-start_*` silently. `DamageWatch` asks regularly. `ClickHouseClient.damaged` has
-the parts that are known, and reads of them are refused at once (`queries.scoped`). `Noted` tells the other
-workers of the node.
+ClickHouse reports such a part only to a query that reads it. A part that it cannot load at its start it moves
+to `detached/broken-on-start_*` silently. `DamageWatch` checks regularly. `ClickHouseClient.damaged` has the
+known damaged parts, and reads of them are refused at once (`queries.scoped`). `Noted` shares them with the
+other workers of the node.
 """
 
 import asyncio
@@ -29,22 +29,22 @@ from nealytics.config import ClickHouseConfig
 
 log = logging.getLogger("nealytics.clickhouse")
 
-# A check reads the whole table, and another table of the server may have caused it: 5 % of the time.
+# A check reads the whole table, and the damage may be in another table: it may take 5 % of the time.
 REST_AFTER_CHECK = 20
 _OF_TABLE = "database = {database:String} AND table IN ({table:String}, {local:String})"
 
 
 class Noted:
-    """The damaged parts that the workers of a node know: in a directory of theirs, a file for each part, with
-    the reason in it. A file whose name begins with a dot is not complete."""
+    """The damaged parts that the workers of a node know: a directory with a file for each part, which
+    contains the reason. A file whose name begins with a dot is incomplete."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._agreed: set[str] = set()  # what this worker had after the last exchange
+        self._agreed: set[str] = set()  # the parts after the last exchange
 
     def exchange(self, parts: dict[str, str]) -> None:
-        """Brings `parts` and the directory together: what was added or removed on either side since the last
-        time is so on both."""
+        """Synchronizes `parts` and the directory: a part added to or removed from either since the last call
+        is added to or removed from the other."""
         files = self._directory.iterdir() if self._directory.is_dir() else ()
         noted = {file.name for file in files if not file.name.startswith(".")}
         for part in noted | parts.keys():
@@ -60,8 +60,8 @@ class Noted:
             elif part not in parts:
                 if part in self._agreed:
                     file.unlink(missing_ok=True)
-                elif file.exists():  # another worker may just have removed it
-                    # The name is what counts; after a power failure the reason may be cut.
+                elif file.exists():  # otherwise another worker has just removed it
+                    # Only the name matters; after a power failure the reason may be truncated.
                     parts[part] = file.read_text(errors="replace")
         self._agreed = set(parts)
 
@@ -75,19 +75,19 @@ class DamageWatch:
         noted: Noted,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`reader` is the client of the reads: what it finds damaged is reported, what is found here, or by
-        another worker, it refuses to read."""
+        """`reader` is the client of the reads: damage that it finds is reported here, and it refuses to read
+        parts that are found damaged here or by another worker."""
         self._client = client
         self._reader = reader
         self._config = config
         self._noted = noted
         self._monotonic = monotonic
-        self._errors: dict[Address, int] = {}  # counted there by the end of the last check
+        self._errors: dict[Address, int] = {}  # the server's count at the end of the last check
         self._check_at = monotonic()
 
     async def look(self, *, check: bool) -> list[str]:
-        """What is damaged, as sentences, one for each part. With `check`, all parts are read if ClickHouse
-        has reported damage since they were last read. Raises `ClickHouseError`."""
+        """One sentence for each damaged part. With `check`, reads all parts if ClickHouse has reported damage
+        since they were last read. Raises `ClickHouseError`."""
         found = await broken_parts(self._client, self._config)
         await self._exchange()
         await self._forget_what_is_gone()
@@ -104,7 +104,7 @@ class DamageWatch:
     async def _exchange(self) -> None:
         known = self._reader.damaged
         before, parts = dict(known), dict(known)
-        # A disk that takes no file hides no damage from this worker.
+        # Without this file, the worker still knows its own damage.
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._noted.exchange, parts)
         # Reads may have added others meanwhile.
@@ -114,7 +114,7 @@ class DamageWatch:
             known.setdefault(part, parts[part])
 
     async def _check_if_reported(self) -> None:
-        # Counted and checked where reads go: what another server reports is not found there.
+        # Of the address that reads use; the damage of another server is not found there.
         address = self._reader.addresses.reading
         if await self._count(address) not in (0, self._errors.get(address)):
             await self._check(address)
@@ -131,15 +131,15 @@ class DamageWatch:
         return int(await self._client.command(sql, at=address))
 
     async def _check_damaged(self) -> None:
-        """Whether they are still: files may have been put back, and a replica fetches a broken part anew, by
-        the same name."""
+        """Checks the known parts again: files may have been restored, and a replica fetches a broken part
+        again under the same name."""
         for part in list(self._reader.damaged):
             await self._check(self._reader.addresses.reading, f" PART {quoted(part)}")
 
     async def _check(self, address: Address, part: str = "") -> None:
-        """Reads the table there, or one part of it, and notes what is damaged and what is not."""
+        """Reads the table at that address, or one part of it, and records which parts are damaged."""
         table = table_name(self._config.database, LOCAL_TABLE if self._config.cluster else TABLE)
-        # Less than the client waits, so that ClickHouse stops the check and says so.
+        # Less than the client's timeout, so that ClickHouse stops the check and reports it.
         limit_s = max(1, int(self._config.insert_timeout_s / 2))
         try:
             answer = await self._client.command(
@@ -154,7 +154,7 @@ class DamageWatch:
             )
         except ClickHouseError as error:
             if error.code == NO_SUCH_DATA_PART:
-                return  # it was merged just now
+                return  # it has just been merged
             if error.code != TIMEOUT_EXCEEDED:
                 raise
             log.warning(
@@ -170,7 +170,7 @@ class DamageWatch:
                 self._reader.damaged[name] = why.split(". This is most likely")[0]
 
     async def _forget_what_is_gone(self) -> None:
-        """A part that was merged away, dropped or moved aside is read no more."""
+        """Drops parts that were merged, dropped or detached; nothing reads them any more."""
         if not self._reader.damaged:
             return
         parts = await _everywhere(self._client, self._config, "parts", "name", f"active AND {_OF_TABLE}")
@@ -179,7 +179,7 @@ class DamageWatch:
 
 
 async def broken_parts(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]:
-    """A sentence for each part that ClickHouse found broken and moved aside. Raises `ClickHouseError`."""
+    """One sentence for each part that ClickHouse found broken and detached. Raises `ClickHouseError`."""
     found = await _everywhere(
         client,
         config,
@@ -199,9 +199,9 @@ async def broken_parts(client: ClickHouseClient, config: ClickHouseConfig) -> li
 async def _everywhere(
     client: ClickHouseClient, config: ClickHouseConfig, table: str, columns: str, where: str
 ) -> list[list[str]]:
-    """Rows of a system table: of all hosts of the cluster, or of all addresses, as far as they answer.
+    """Rows of a system table, from all hosts of the cluster, or all addresses, that answer.
 
-    Raises the `ClickHouseError` of the last one if none does.
+    Raises the last `ClickHouseError` if none answers.
     """
     params = {"database": config.database, "table": TABLE, "local": LOCAL_TABLE}
     source, addresses = f"system.{table}", client.addresses.all

@@ -1,18 +1,19 @@
-"""`Event` → row: the bytes ClickHouse takes as `FORMAT RowBinary`.
+"""`Event` → row: the bytes that ClickHouse reads as `FORMAT RowBinary`, and the INSERT that sends them.
 
-A row is encoded once, before the log, and never again. `COLUMNS` says what a row of the current format holds,
-in order. `encode_row` is the same thing written out, because a loop over the table costs three times as much;
-a test holds the two together.
+A row is encoded once, before the log, and never again. `COLUMNS` lists the values of a row of the current
+format, in order. `encode_row` is the same written out, because a loop over the table takes three times as
+long; a test compares the two.
 
     String          length as LEB128, then UTF-8
     Nullable(T)     0x01 for NULL; 0x00 and the value otherwise
     UUID            two little-endian UInt64, the high half first
     DateTime64(3)   little-endian Int64, milliseconds since 1970
 
-LowCardinality(String) travels as String. `timestamp` and `received_at` are the last 16 bytes of every row of
-every format, so the committer can tell a row's partition without decoding it.
+LowCardinality(String) is sent as String. `timestamp` and `received_at` are the last 16 bytes of every row of
+every format, so the committer finds a row's partition without decoding it.
 
-When the columns change, `ROW_FORMAT` grows and the old entry of `_FORMATS` stays: an older log is still read.
+When the columns change, increase `ROW_FORMAT` and keep the old entry of `_FORMATS`: an older log is still
+readable.
 """
 
 from struct import Struct
@@ -28,7 +29,8 @@ ROW_FORMAT = 1
 
 
 class Column(NamedTuple):
-    """One column of a row: its name in the table, how it travels, the attribute of `Event` it comes from."""
+    """One column of a row: its name in the table, its encoding, and the attribute of `Event` with its
+    value."""
 
     name: str
     type: Literal["UUID", "String", "Nullable(String)", "DateTime64(3)"]
@@ -50,7 +52,7 @@ COLUMNS = (
 
 _FORMATS: dict[int, tuple[Column, ...]] = {1: COLUMNS}
 
-# inserted_at is not among them: ClickHouse fills it in.
+# Without inserted_at, which ClickHouse sets.
 INSERT_COLUMNS: dict[int, tuple[str, ...]] = {
     number: tuple(column.name for column in columns) for number, columns in _FORMATS.items()
 }
@@ -83,14 +85,15 @@ def _leb128(n: int) -> bytes:
     return bytes(out)
 
 
-# Identifiers have up to 256 characters, so up to 1,024 bytes; a longer text pays for a call.
+# Identifiers have up to 256 characters, so up to 1,024 bytes; a longer text costs a function call.
 _LENGTHS = tuple(_leb128(n) for n in range(1025))
 _NOT_NULL = tuple(b"\0" + length for length in _LENGTHS)
 _NULL = b"\1"
 
 
 def encode_row(event: Event, received_ms: int) -> bytes:
-    """The row of `event` in format `ROW_FORMAT`. 0.6 µs for a usual event; straight-line on purpose."""
+    """The row of `event` in format `ROW_FORMAT`. 0.6 µs for a typical event; written without a loop on
+    purpose."""
     event_id = event.event_id
     project_id = event.project_id.encode()
     tenant_id = event.tenant_id.encode()
@@ -157,7 +160,7 @@ def decode_row(row: bytes, row_format: int) -> dict[str, object]:
 
 
 def timestamp_ms(row: bytes) -> int:
-    """The event's timestamp, whatever the row's format. It decides the partition."""
+    """The event's timestamp, in every format. It decides the partition."""
     return int.from_bytes(row[-16:-8], "little", signed=True)
 
 
