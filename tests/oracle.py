@@ -77,7 +77,7 @@ class Question:
         self.from_ = (self.to + ("to" in query and is_date(query["to"]))) - DEFAULT_RANGE_HOURS * 3_600_000
         if "from" in query:
             self.from_ = instant(query["from"], query.get("tz"))
-        # The events that meet the filters, of all times.
+        # The events that match the filters, of all times.
         filters = self.filters()
         self.matching = [event for event in events if all(matches(event, filter_) for filter_ in filters)]
 
@@ -315,7 +315,7 @@ class Calendar:
         if self.interval in ("minute", "hour"):
             width = timedelta(minutes=1 if self.interval == "minute" else 60)
             return (start.astimezone(UTC) + width).astimezone(self.zone)
-        # Wall time: the next local midnight, however many hours away.
+        # Wall time: the next local midnight, any number of hours later.
         days = {"day": 1, "week": 7, "month": 32}[self.interval]
         later = start + timedelta(days=days)
         return later.replace(day=1) if self.interval == "month" else later
@@ -355,7 +355,7 @@ def absolute(start: datetime) -> datetime:
 
 
 def timeline(q: Question) -> dict[str, Any]:
-    """Newest first. `nextCursor` is only told of, since what it holds is nobody's business."""
+    """Newest first. Only the presence of `nextCursor` is predicted, because its content is opaque."""
     after, before = q.one("after"), q.one("before")
     found = [
         event

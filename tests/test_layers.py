@@ -1,4 +1,4 @@
-"""Imports point one way. The order below is the order in which an event meets the packages, lowest first."""
+"""Imports point one way. The order below is that of the packages, lowest first."""
 
 import ast
 import graphlib

@@ -33,7 +33,7 @@ def test_a_socket_that_is_gone_is_no_error(tmp_path: Path, monkeypatch: pytest.M
     notify("READY=1")
 
 
-def test_one_who_does_not_read_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_receiver_that_does_not_read_blocks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))

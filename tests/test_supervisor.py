@@ -98,7 +98,7 @@ async def test_a_supervisor_that_stood_still_kills_nobody_for_its_own_silence(tm
             worker = await a_child_beside(others)
             await supervisor._children[0].ready.wait()
             for _ in range(2):
-                time.sleep(6)  # noqa: ASYNC251 - it is the loop that shall stand still
+                time.sleep(6)  # noqa: ASYNC251 - the event loop must stall
                 await asyncio.sleep(0.5)
                 assert await a_child_beside(others) == worker
     finally:

@@ -62,7 +62,7 @@ def test_a_token_for_the_whole_project_names_it():
     assert refusal({"scope": "project"}) == (403, "forbidden", "project_id")
 
 
-def test_who_has_no_tenant_is_told_how_to_open_the_project():
+def test_the_error_for_a_token_without_tenant_explains_the_project_scope():
     with pytest.raises(Refused) as caught:
         scope({"project_id": "my-app"})
     assert '"scope": "project"' in caught.value.detail
@@ -256,7 +256,7 @@ def test_a_fixed_project_is_that_of_every_token():
 
 
 @pytest.mark.parametrize("claims", [{"org": {}}, {"org": None}, {"org": "x"}, {"org": {"id": None}}])
-def test_who_lost_a_part_of_the_path_to_the_tenant_is_not_given_the_project(claims):
+def test_a_token_with_a_part_of_the_tenant_path_does_not_open_the_project(claims):
     names = ClaimNames(tenant="org.id", fixed_project="my-app")
     assert refused({**claims, "scope": "project"}, names).status == 403
     assert scope_from({"scope": "project"}, b"", claim_chars_max=256, names=names).tenant_id is None

@@ -276,7 +276,7 @@ async def test_a_scope_opens_the_whole_project_only_if_the_issuer_is_trusted_wit
         assert await answer(verifier, signed({**claims, "org_id": None}, KEY_A)) == 403
 
 
-async def test_who_writes_the_issuer_not_to_the_letter_is_told():
+async def test_an_issuer_that_differs_in_one_character_is_reported():
     async with knowing_both() as (verifier, _, _):
         for iss, said in (
             (A.rstrip("/"), "trailing slash"),

@@ -1,4 +1,4 @@
-"""An issuer's published keys: fetched, kept fresh, and not believed for longer than they deserve."""
+"""An issuer's published keys: fetched, refreshed, and dropped when they are too old."""
 
 import asyncio
 import base64
@@ -63,7 +63,7 @@ async def reading(
 
 
 async def fetched(verifier: TokenVerifier) -> None:
-    """Waits for the fetch that is under way, or just about to be."""
+    """Waits for the running fetch, or one that is about to start."""
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     fetches = [key_set._fetch for key_set in verifier.issuers.key_sets if key_set._fetch is not None]
@@ -216,7 +216,7 @@ async def test_keys_are_fetched_again_when_the_issuer_says_within_bounds(cache_c
         await published.close()
 
 
-# The issuer is away
+# The issuer is down
 
 
 async def test_while_the_issuer_is_away_its_keys_stay_good_until_they_are_too_old():
@@ -262,7 +262,7 @@ async def test_an_unknown_kid_is_503_while_the_issuer_is_away_and_401_when_it_is
         assert await status(verifier, new.token()) == 200
 
 
-async def test_the_age_of_the_keys_is_told_from_the_start_on():
+async def test_the_age_of_the_keys_is_reported_from_the_start():
     clock = Clock()
     async with Issuer(EC).serving() as issuer, reading(issuer, clock) as verifier:
         assert verifier.jwks_age_s == 0

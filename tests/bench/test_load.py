@@ -55,7 +55,7 @@ async def test_answers_are_counted_and_timed():
     async with serving(handle) as port:
         result = await run(port)
     assert result.errors == {}
-    # Not those that were under way at the end, or answered while others were still connecting.
+    # Not those in flight at the end, or answered while others were still connecting.
     assert handled / 2 <= result.requests <= handled
     assert result.events == result.requests
     assert 10 <= result.p50_ms <= result.p99_ms < 60_000

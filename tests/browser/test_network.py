@@ -9,7 +9,7 @@ import pytest
 from nealytics import demo
 from tests.browser.conftest import Open, Site, until
 from tests.browser.test_dashboard import ACME, chosen, number, today, wait_for
-from tests.browser.test_token import pick, settled_view, shown_events, view
+from tests.browser.test_token import pick, shown_events, stable_view, view
 from tests.e2e.node import Node, token
 
 SMALL = """<nealytics-dashboard range="7d"><nealytics-figures></nealytics-figures>
@@ -54,7 +54,7 @@ def test_a_page_that_was_offline_asks_again_by_itself_when_the_network_is_back(s
         expected=("offline", "ERR_INTERNET_DISCONNECTED", "ERR_FAILED"),
     )
     wait_for(page)
-    before = settled_view(page)
+    before = stable_view(page)
     page.context.set_offline(True)
     page.evaluate('document.querySelector("nealytics-dashboard").page.refresh()')
     page.get_by_text("Not updated since").first.wait_for()

@@ -64,7 +64,7 @@ def watch(page: Any) -> None:
     )
 
 
-def settled_view(page: Any) -> dict[str, Any]:
+def stable_view(page: Any) -> dict[str, Any]:
     """After a filter and a scroll, so that there is something to lose."""
     page.locator('nealytics-top[dimension="event_type"] .row', has_text="search").click()
     page.locator("nealytics-dashboard .chip", has_text="search").wait_for()
@@ -102,7 +102,7 @@ def test_a_token_that_ends_between_two_clicks_is_not_sent(site: Site, opened: Op
         viewport={"width": 1280, "height": 500},
     )
     wait_for(page)
-    before = settled_view(page)
+    before = stable_view(page)
     asked = len(site.asked_tokens)
     watch(page)
     page.wait_for_timeout(3_500)
@@ -119,7 +119,7 @@ def test_after_the_machine_has_slept_a_new_token_is_asked_for_first(site: Site, 
     page.goto(site.page('<nealytics-dashboard range="7d"></nealytics-dashboard>', script=asking(600)))
     page.set_viewport_size({"width": 1280, "height": 500})
     wait_for(page)
-    before = settled_view(page)
+    before = stable_view(page)
     asked = len(site.asked_tokens)
     watch(page)
     page.clock.fast_forward("08:00:00")  # each timer fires once at most, as after sleep
@@ -163,7 +163,7 @@ def test_a_refused_token_is_asked_for_once_more_and_nothing_on_the_page_moves(si
         expected=(UNAUTHORIZED,),
     )
     wait_for(page)
-    before = settled_view(page)
+    before = stable_view(page)
     watch(page)
     page.evaluate(
         """window.refused = true; document.querySelector("nealytics-dashboard").page.client.forgetToken();"""
@@ -190,7 +190,7 @@ def test_a_sign_in_that_has_ended_is_said_and_the_view_is_back_after_it(site: Si
         expected=("nobody is signed in",),
     )
     wait_for(page)
-    before = settled_view(page)
+    before = stable_view(page)
     page.evaluate(
         """window.out = true; document.querySelector("nealytics-dashboard").page.client.forgetToken();"""
     )

@@ -111,7 +111,7 @@ def test_it_starts_the_server_where_the_volume_is():
     config = load_with_notes(Path(os.devnull), settings).config
     assert config.server.data_dir == Path(of_image("VOLUME"))
     assert of_image("EXPOSE") == str(split_listen(config.server.listen)[1])
-    # Only what a container needs: whatever is set here goes over the user's file.
+    # Only what a container needs: a variable that is set here overrides the user's file.
     assert {*settings} == {"NEALYTICS_SERVER_DATA_DIR"}
     assert config.auth == Config().auth
 

@@ -133,7 +133,7 @@ def test_what_lost_a_file_is_unpacked_again(single: Path, tmp_path: Path, damage
     assert versions(tmp_path) == [version]
 
 
-def test_what_lost_a_file_while_a_program_runs_from_it_is_told(single: Path, tmp_path: Path):
+def test_a_missing_file_of_a_running_program_is_reported(single: Path, tmp_path: Path):
     running = start(single, tmp_path, WAIT="20")
     try:
         assert running.stdout is not None
@@ -200,7 +200,7 @@ def test_what_is_not_a_version_of_ours_is_left_alone(single: Path, tmp_path: Pat
     assert other.exists()
 
 
-def test_a_place_of_noexec_is_told(single: Path, tmp_path: Path):
+def test_a_noexec_place_is_reported(single: Path, tmp_path: Path):
     process = subprocess.run(
         [
             "unshare", "--mount", "--map-root-user", "sh", "-c",

@@ -91,7 +91,7 @@ def test_a_stop_is_given_the_time_that_it_may_take():
 
 
 def test_a_node_that_cannot_start_is_tried_for_ever_and_not_in_haste():
-    """`serve` ends with status 1 for whatever is wrong, so no status tells what another try may mend; and a
+    """`serve` ends with status 1 for whatever is wrong, so no status says what a retry may fix; and a
     node that was given up takes no events, long after its port is free or its disk is back."""
     section, _, _ = UNIT.read_text().partition("[Service]")
     assert re.findall(r"^StartLimit\w+=.*$", section, re.MULTILINE) == ["StartLimitIntervalSec=0"]
@@ -147,7 +147,7 @@ READS = (
 @needs_seccomp
 @needs_systemd_analyze
 def test_the_embedded_engine_runs_under_the_filters_of_the_unit(tmp_path: Path):
-    """ClickHouse compiles an expression that it met three times before, unless it is told not to."""
+    """ClickHouse compiles an expression that it has seen three times, unless that is disabled."""
     assert confine.settings(UNIT)["MemoryDenyWriteExecute"] == ["yes"]
     node = Node(tmp_path)
     try:

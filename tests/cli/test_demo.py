@@ -48,7 +48,7 @@ def test_the_link_opens_the_tenant_for_an_hour():
     scope, parameters = opened(result.stdout.strip())
     assert (scope.project_id, scope.tenant_id, parameters) == ("my-app", "café", {"funnel": ["a,b"]})
     assert scope.expires_at_s is not None
-    assert 3_500 < scope.expires_at_s - time.time() < 3_700  # it is taken for some seconds more
+    assert 3_500 < scope.expires_at_s - time.time() < 3_700  # the clock skew adds some seconds
 
 
 def test_without_a_tenant_the_link_opens_the_whole_project():

@@ -68,7 +68,7 @@ def test_it_says_which_configuration_it_looked_at(tmp_path: Path, monkeypatch: p
     assert finding["text"] == f"valid, read from {path}, NEALYTICS_CLICKHOUSE_URL"
 
 
-async def test_the_keys_of_every_issuer_are_fetched_and_told(
+async def test_the_keys_of_every_issuer_are_fetched_and_listed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     async with Issuer(IssuerKey("ES256", "k-1")).serving() as good, Issuer().serving() as empty:
@@ -97,7 +97,7 @@ def test_a_clickhouse_that_is_not_there_fails(tmp_path: Path):
     assert url in found["clickhouse"][0]["text"]
 
 
-async def test_an_address_that_cannot_be_used_is_told_and_one_that_is_well_is_enough(tmp_path: Path):
+async def test_an_unusable_address_is_reported_and_one_that_works_is_enough(tmp_path: Path):
     """Otherwise a second replica that was never reachable is found out when the first one dies."""
     async with FakeClickHouse() as fake:
         described = fake.answers["FROM system.tables"]("").replace("Replacing", "ReplicatedReplacing")
@@ -116,7 +116,7 @@ async def test_an_address_that_cannot_be_used_is_told_and_one_that_is_well_is_en
     assert levels(found, "schema") == ["pass"]
 
 
-async def test_a_table_that_a_power_loss_could_harm_is_told_with_what_it_lacks(tmp_path: Path):
+async def test_a_table_that_a_power_loss_could_harm_is_reported_with_its_missing_settings(tmp_path: Path):
     async with FakeClickHouse() as fake:
         described = fake.answers["FROM system.tables"]("").replace("min_rows_to_fsync_after_merge = 1, ", "")
         fake.answers["FROM system.tables"] = lambda sql: described
@@ -138,7 +138,7 @@ async def test_a_table_that_a_power_loss_could_harm_is_told_with_what_it_lacks(t
         (90, "warn", "for ever, longer than clickhouse.retention_days = 90"),
     ],
 )
-async def test_a_table_that_keeps_longer_than_configured_is_told_with_both_figures(
+async def test_a_table_that_keeps_longer_than_configured_is_reported_with_both_figures(
     tmp_path: Path, retention_days: int, level: str, said: str
 ):
     async with FakeClickHouse() as fake:
@@ -185,13 +185,13 @@ def test_a_disk_below_its_reserve_fails_and_one_that_the_log_would_fill_warns(tm
     assert levels(found, "disk") == ["warn"]
 
 
-def test_a_slow_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_slow_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor_module, "FSYNC_SLOW_MS", 0.0)
     _, found = examine(config_of(tmp_path, '[clickhouse]\nurl = "http://127.0.0.1:9"\n'))
     assert levels(found, "fsync") == ["warn"]
 
 
-def test_more_connections_than_files_may_be_open_are_told(tmp_path: Path):
+def test_a_limit_of_open_files_below_the_connections_is_reported(tmp_path: Path):
     path = config_of(tmp_path, '[clickhouse]\nurl = "http://127.0.0.1:9"\n')
     path.write_text(path.read_text().replace("connections_max = 100", "connections_max = 1000000000"))
     _, found = examine(path)

@@ -452,7 +452,7 @@ async def test_without_an_engine_of_its_own_it_makes_none(tmp_path: Path):
     assert not (tmp_path / "data").exists()
 
 
-async def test_a_clickhouse_that_is_away_is_told_at_once(tmp_path: Path):
+async def test_a_clickhouse_that_is_down_is_reported_at_once(tmp_path: Path):
     began = time.monotonic()
     result = await invoke(tmp_path, f"http://127.0.0.1:{free_port()}", str(tmp_path / "all"))
     assert result.exit_code == 1
@@ -470,7 +470,7 @@ async def test_a_clickhouse_that_is_away_is_told_at_once(tmp_path: Path):
         (["/no/such/directory/x"], "cannot write /no/such/directory/x: No such file or directory"),
     ],
 )
-async def test_what_makes_no_sense_is_told(tmp_path: Path, arguments: list[str], told: str):
+async def test_invalid_arguments_are_reported(tmp_path: Path, arguments: list[str], told: str):
     result = await invoke(tmp_path, "http://127.0.0.1:1", *arguments)
     assert result.exit_code != 0
     assert told in result.stderr

@@ -97,7 +97,7 @@ def test_a_gzipped_csv_arrives_whole(server: BatchServer, tmp_path: Path):
 
 
 @pytest.mark.parametrize("compress", ["gzip", "none"])
-def test_bodies_are_compressed_as_told(server: BatchServer, tmp_path: Path, compress: str):
+def test_bodies_are_compressed_as_configured(server: BatchServer, tmp_path: Path, compress: str):
     assert run(server, visits(tmp_path / "v.csv", 10), *CSV_OPTIONS, "--compress", compress).exit_code == 0
     assert server.encodings == {None if compress == "none" else compress}
 
@@ -164,7 +164,7 @@ def test_retry_after_is_kept_to(server: BatchServer, tmp_path: Path):
     assert times[1] - times[0] >= 1.0
 
 
-def test_it_gives_up_when_told_to(server: BatchServer, tmp_path: Path):
+def test_it_stops_after_the_configured_time(server: BatchServer, tmp_path: Path):
     server.mood = lambda number, events: web.Response(status=500)
     result = run(server, visits(tmp_path / "v.csv", 5), *CSV_OPTIONS, "--give-up-after", "0.2")
     assert result.exit_code == 1
@@ -172,7 +172,7 @@ def test_it_gives_up_when_told_to(server: BatchServer, tmp_path: Path):
     assert "HTTP 500" in result.output
 
 
-def test_refused_rows_are_told_and_kept_and_the_others_arrive(server: BatchServer, tmp_path: Path):
+def test_refused_rows_are_listed_and_kept_and_the_others_arrive(server: BatchServer, tmp_path: Path):
     bad = frozenset({3, 50, 51})
     file = visits(tmp_path / "v.csv", 200, bad=bad)
     file.write_bytes(file.read_bytes() + b"too,few\n")
@@ -221,7 +221,7 @@ def test_exports_put_together_have_an_end_record_each(server: BatchServer, tmp_p
 
 
 @pytest.mark.parametrize("lost", [slice(0, 1), slice(3, 5)])
-def test_an_export_that_lost_events_on_the_way_is_told_by_its_end_record(
+def test_an_export_that_lost_events_in_transit_is_detected_by_its_end_record(
     server: BatchServer, tmp_path: Path, lost: slice
 ):
     lines = list(LINES)
@@ -234,7 +234,7 @@ def test_an_export_that_lost_events_on_the_way_is_told_by_its_end_record(
     assert len(server.events) == len(lines), "what is there is imported"
 
 
-def test_an_export_that_was_cut_is_told_where_its_end_record_is_required(server: BatchServer, tmp_path: Path):
+def test_a_truncated_export_is_detected_where_its_end_record_is_required(server: BatchServer, tmp_path: Path):
     file = tmp_path / "export.ndjson"
     file.write_bytes(b"".join(LINES[:5]))
     assert run(server, file).exit_code == 0
@@ -252,7 +252,7 @@ def test_refused_rows_can_be_allowed(server: BatchServer, tmp_path: Path):
     assert run(server, file, *CSV_OPTIONS, "--allow-rejected").exit_code == 0
 
 
-def test_the_rejected_file_can_be_mended_and_imported(server: BatchServer, tmp_path: Path):
+def test_the_rejected_file_can_be_corrected_and_imported(server: BatchServer, tmp_path: Path):
     run(server, visits(tmp_path / "v.csv", 10, bad=frozenset({4})), *CSV_OPTIONS)
     file = tmp_path / "v.csv.rejected.ndjson"
     file.write_text(file.read_text().replace('"bad"', '"good"'))
@@ -422,7 +422,7 @@ def test_an_import_killed_at_any_moment_sends_every_row(server: BatchServer, tmp
     }
 
 
-def test_a_mistyped_option_is_told_before_anything_is_sent(server: BatchServer, tmp_path: Path):
+def test_a_mistyped_option_is_reported_before_anything_is_sent(server: BatchServer, tmp_path: Path):
     file = visits(tmp_path / "v.csv", 10)
     assert "no such column" in run(server, file, *CSV_OPTIONS, "--map", "userId=uid").output
     assert "'sessionId'" in run(server, file, "--map", "sessionId").output
@@ -459,7 +459,7 @@ def test_rows_before_damage_in_the_file_are_sent(server: BatchServer, tmp_path: 
 
 
 def test_a_quote_that_is_never_closed_swallows_no_row(server: BatchServer, tmp_path: Path):
-    """It was taken for one row of 11,989 lines, of which nobody heard."""
+    """It was read as one row of 11,989 lines, silently."""
     file = visits(tmp_path / "v.csv", 12_000)
     lines = file.read_bytes().split(b"\n")
     lines[12] = lines[12].replace(b"plan 12", b'"broken')
@@ -523,7 +523,7 @@ def test_a_row_that_gets_lost_inside_is_noticed(
 def test_a_server_that_names_fewer_rows_than_it_refuses_is_asked_in_smaller_pieces(
     server: BatchServer, tmp_path: Path
 ):
-    """A row that was refused without a word must not count as accepted."""
+    """A row that was refused without an error must not count as accepted."""
     server.named_max = 0
     result = run(server, visits(tmp_path / "v.csv", 50, bad=frozenset({3, 40})), *CSV_OPTIONS)
     assert "48 accepted, 2 rejected" in result.output
@@ -572,7 +572,7 @@ def test_a_mapped_name_that_no_row_has_is_an_error_before_anything_is_sent(
     assert "no row has context.uid, which --map names" in result.output
 
 
-def test_names_that_nothing_is_mapped_to_are_told_once(server: BatchServer, tmp_path: Path):
+def test_unmapped_names_are_listed_once(server: BatchServer, tmp_path: Path):
     file = nested(tmp_path / "v.ndjson", 2_500)
     with file.open("a") as more:
         more.write(json.dumps({**NESTED, "late": 1, "rejectedRow": 3}) + "\n")
@@ -801,7 +801,7 @@ def test_a_headerless_tsv_and_its_defaults(server: BatchServer, tmp_path: Path):
         ("latin\0-1", "does not extend ASCII"),
     ],
 )
-def test_an_encoding_that_cannot_be_used_is_told_without_a_traceback(
+def test_an_unusable_encoding_is_reported_without_a_traceback(
     server: BatchServer, tmp_path: Path, name: str, told: str
 ):
     result = run(server, visits(tmp_path / "v.csv", 3), *CSV_OPTIONS, "--encoding", name)

@@ -138,7 +138,7 @@ def test_without_metrics_status_says_how_to_get_them(node: StubNode):
     assert "observe.prometheus = true" in result.output
 
 
-def test_a_worker_that_does_not_answer_itself_is_told_all_the_same(node: StubNode):
+def test_a_worker_that_does_not_answer_itself_is_reported_too(node: StubNode):
     """The one that answers is well; the node is not."""
     node.answers["/metrics"] = (200, METRICS + READY_GAUGE % 1)
     result = run("status", "--url", node.url)
@@ -163,7 +163,7 @@ def test_status_as_json_has_everything(node: StubNode):
 @pytest.mark.parametrize(
     "body", [b"<html>", b"", b"[1]", b'{"code":"not_found"}', b'{"status":"ok","waitingEvents":null}']
 )
-def test_something_else_that_answers_is_told_apart(node: StubNode, body: bytes):
+def test_another_program_that_answers_is_recognized(node: StubNode, body: bytes):
     node.answers["/ready"] = (200, body)
     result = run("status", "--url", node.url)
     assert result.exit_code == 1
@@ -171,7 +171,7 @@ def test_something_else_that_answers_is_told_apart(node: StubNode, body: bytes):
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"\xff\xfe", b"a{b= 1\n"])
-def test_metrics_that_are_none_are_told(node: StubNode, body: bytes):
+def test_an_answer_without_metrics_is_reported(node: StubNode, body: bytes):
     """A proxy may answer a path that it keeps inside with a page of its own, and status 200."""
     node.answers["/metrics"] = (200, body)
     result = run("status", "--url", node.url)
@@ -184,7 +184,7 @@ def test_an_address_that_is_none_says_what_to_write(url: str):
     assert "write e.g. http://localhost:5000" in run("health", "--url", url).output
 
 
-def test_a_certificate_that_is_not_trusted_is_told_as_what_it_is(tmp_path: Path):
+def test_an_untrusted_certificate_is_reported_as_such(tmp_path: Path):
     with BatchServer(tls=make_certificate(tmp_path)) as server:
         result = CliRunner().invoke(main, ["status", "--url", f"https://localhost:{server.port}"])
     assert result.exit_code == 2

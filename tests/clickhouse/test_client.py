@@ -114,8 +114,8 @@ async def test_a_stream_that_ends_early_is_no_complete_one(script: Script):
             _ = [piece async for piece in pieces]
 
 
-async def test_a_stream_whose_end_cannot_be_told_from_a_break_is_refused(script: Script):
-    """As a proxy that speaks HTTP/1.0 passes it on: half of it would be taken for all."""
+async def test_a_stream_whose_end_looks_like_a_truncation_is_refused(script: Script):
+    """As an HTTP/1.0 proxy forwards it: a truncated answer would look complete."""
 
     async def endless(request: web.BaseRequest) -> web.StreamResponse:
         assert request.transport is not None

@@ -138,7 +138,7 @@ def plain_at(fake: FakeClickHouse) -> None:
 async def test_an_address_that_answers_only_later_is_not_used_if_its_table_is_another(
     replicas: Replicas, caplog: pytest.LogCaptureFixture
 ):
-    """When it was looked at, at the start, it was down."""
+    """It was down when it was verified at the start."""
     plain_at(replicas.b)
     await replicas.b.stop()
     async with replicas.client() as client:

@@ -36,7 +36,7 @@ def test_the_statements_are_understood_and_a_second_apply_has_nothing_to_do(foun
     assert len(found["parsed"]) > 20
 
 
-def test_replicas_of_one_table_are_told_from_strangers(found: dict[str, Any]):
+def test_replicas_of_one_table_are_distinguished_from_others(found: dict[str, Any]):
     distributed, path, uuid = (
         found[f"identity of {table}"]
         for table in ("r.global_events", "r.global_events_local", "p.global_events")

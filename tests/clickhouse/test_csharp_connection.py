@@ -1,7 +1,7 @@
 """A ClickHouse that the C# engine wrote to, by its own connection string.
 
 The string names the native port, which is any number where it was moved or mapped: ClickHouse says so, and
-which port to write instead. And it may name any database, for the C# engine looked at none.
+which port to write instead. And it may name any database, because the C# engine ignored it.
 """
 
 import os
@@ -90,7 +90,7 @@ async def test_a_native_port_is_named_as_such_with_the_address_to_write(tmp_path
     )
     assert [str(error) for error in (asked, pinged)] == [said, said]
     # Of a large body the server closes the connection before it has all of it, so its answer may be lost.
-    # Either way nothing counts as inserted, and the insert is tried again.
+    # Either way nothing counts as inserted, and the insert is retried.
     assert isinstance(inserted, ClickHouseUnavailable)
 
 

@@ -123,7 +123,7 @@ async def test_damage_that_is_met_soon_after_a_check_is_found_by_the_next_one():
     server.now += 60 * REST_AFTER_CHECK
     (said,) = await watch.look(check=True)
     assert "part 202601_1_1_0 is damaged" in said
-    # A check that meets damage counts it, too.
+    # A check that finds damage counts it, too.
     for _ in range(9):
         server.now += 3600
         assert await watch.look(check=True) == [said]

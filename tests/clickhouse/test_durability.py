@@ -89,7 +89,7 @@ async def traced(directory: Path) -> AsyncIterator[tuple[ClickHouseClient, Trace
 
 
 def _end(engine: RunningEngine) -> None:
-    """SIGTERM to the engine; strace, which is its parent, would let go of it."""
+    """SIGTERM to the engine; strace, its parent, would detach from it."""
     assert engine.process is not None
     children = Path(f"/proc/{engine.process.pid}/task/{engine.process.pid}/children").read_text().split()
     for child in children:

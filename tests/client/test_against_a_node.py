@@ -323,7 +323,7 @@ def test_an_unreachable_node_gives_the_events_back_and_they_count_once(
     assert count(node, tenant) == 3
 
 
-def test_a_wrong_key_is_told_at_once(node: Node, tenant: str, connect: Connect):
+def test_a_wrong_key_is_reported_at_once(node: Node, tenant: str, connect: Connect):
     for events in (make(tenant), make(tenant, 100, metadata={"text": "x" * 4_000})):
         with (
             FaultyProxy(node.port) as proxy,
@@ -344,7 +344,7 @@ def test_a_key_that_no_header_carries_is_refused_without_being_shown(connect: Co
     assert not key or key not in str(caught.value)
 
 
-def test_a_certificate_that_is_not_trusted_is_told_at_once(tmp_path: Path, connect: Connect):
+def test_an_untrusted_certificate_is_reported_at_once(tmp_path: Path, connect: Connect):
     certificate = make_certificate(tmp_path)
     with BatchServer(tls=certificate) as server:
         url = f"https://localhost:{server.port}"
@@ -458,7 +458,7 @@ def test_a_cut_export_that_is_compressed_is_an_error(
         list(reader.export())
 
 
-def test_a_token_of_nobody_is_told_and_a_function_is_asked_for_another(
+def test_a_rejected_token_is_reported_and_a_function_is_asked_for_another(
     node: Node, tenant: str, read: Connect
 ):
     given: list[str] = []
@@ -486,7 +486,7 @@ def test_a_token_of_nobody_is_told_and_a_function_is_asked_for_another(
 
 
 def test_a_connection_over_tls_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """What TLS sends behind its handshake is not taken for the end of an idle connection."""
+    """TLS records after the handshake do not look like the end of an idle connection."""
     connect = http.client.HTTPSConnection.connect
     connections: list[object] = []
 

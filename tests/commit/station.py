@@ -111,7 +111,7 @@ class Station:
             assert time.monotonic() < deadline, f"not within {timeout_s} s; problem: {self.committer.problem}"
             await asyncio.sleep(0.001)
 
-    async def settled(self, timeout_s: float = 90.0) -> None:
+    async def drained(self, timeout_s: float = 90.0) -> None:
         """Waits until the stored cursor says that nothing is left."""
         await self.until(lambda: self.log.waiting == 0, timeout_s)
 

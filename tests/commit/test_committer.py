@@ -29,7 +29,7 @@ async def test_rows_arrive_once_in_order_and_the_log_is_empty(make, fake):
     station = await make(batch_rows_max=10)
     station.start()
     await station.append_numbers(1, 25)
-    await station.settled()
+    await station.drained()
     assert station.stored == list(range(1, 26))
     assert station.log.cursor == CursorState(26)
 
@@ -47,7 +47,7 @@ async def test_rows_that_do_not_fill_a_batch_wait_for_the_interval(make, fake):
     station.start()
     started = time.monotonic()
     await station.append_numbers(1, 25)
-    await station.settled()
+    await station.drained()
     assert time.monotonic() - started >= 0.5
     assert station.ranges == [(1, 10), (11, 20), (21, 25)]
 
@@ -65,7 +65,7 @@ async def test_a_row_longer_than_bytes_max_is_a_batch_of_its_own(make, fake):
     station = await make(batch_bytes_max=500)
     station.start()
     await station.append(row(1), row(2, filler=5_000), row(3))
-    await station.settled()
+    await station.drained()
     assert station.ranges == [(1, 1), (2, 2), (3, 3)]
 
 
@@ -73,7 +73,7 @@ async def test_a_batch_touches_at_most_partitions_max_months(make, fake):
     station = await make(batch_partitions_max=2)
     await station.append(*(row(n, timestamp_ms=TIMESTAMP_MS + (n // 2) * MONTH_MS) for n in range(1, 11)))
     station.start()
-    await station.settled()
+    await station.drained()
     assert station.stored == list(range(1, 11))
     assert [last - first + 1 for first, last in station.ranges] == [3, 4, 3]
 
@@ -108,7 +108,7 @@ async def test_a_batch_never_mixes_row_formats(make, fake, monkeypatch):
     await station.append(row(3), row_format=2)
     await station.append(row(4), row_format=1)
     station.start()
-    await station.settled()
+    await station.drained()
     assert station.ranges == [(1, 2), (3, 3), (4, 4)]
     assert ["v2" in insert.sql for insert in fake.inserts] == [False, True, False]
 
@@ -131,12 +131,12 @@ async def test_rows_that_waited_through_a_slow_batch_do_not_wait_the_interval_ag
     await station.crash()
     await station.append_numbers(1, 3)
     station.start()
-    await station.settled()
+    await station.drained()
     assert station.ranges == [(1, 2), (3, 3)]
 
 
 async def test_a_trickle_is_gathered_for_the_interval_after_every_batch(make, fake):
-    """Also right after an acceptance, when the log still calls a row of the settled batch its oldest."""
+    """Also right after an acceptance, when the log still reports a committed row as its oldest."""
     station = await make(flush_interval_s=0.25)
     station.start()
     started = time.monotonic()
@@ -144,7 +144,7 @@ async def test_a_trickle_is_gathered_for_the_interval_after_every_batch(make, fa
         await station.append_numbers(n, n)
         await asyncio.sleep(0.02)
     assert len(fake.inserts) <= (time.monotonic() - started) / 0.25
-    await station.settled()
+    await station.drained()
     assert station.stored == list(range(1, 41))
 
 
@@ -152,7 +152,7 @@ async def test_only_one_insert_is_on_the_way(make, fake):
     station = await make(batch_rows_max=5)
     await station.append_numbers(1, 100)
     station.start()
-    await station.settled()
+    await station.drained()
     assert fake.most_at_once == 1
 
 
@@ -170,7 +170,7 @@ async def test_the_intent_is_durable_before_the_first_try(make, fake):
     fake.refuse = look
     await station.append_numbers(1, 5)
     station.start()
-    await station.settled()
+    await station.drained()
     assert seen[0] == CursorState(6, (Range(1, 5),))
 
 
@@ -185,7 +185,7 @@ async def test_settling_a_batch_and_the_next_intent_are_one_write_while_rows_wai
 
     station.log.store_cursor = spy
     station.start()
-    await station.settled()
+    await station.drained()
     assert len(stored) == 6, "five intents, each settling the one before, and one for the last"
 
 
@@ -193,7 +193,7 @@ async def test_the_token_names_log_rows_and_bytes(make, fake):
     station = await make()
     await station.append_numbers(1, 3)
     station.start()
-    await station.settled()
+    await station.drained()
     body = row(1) + row(2) + row(3)
     assert fake.tokens == [f"{station.log.log_id}:1-3:{hashlib.sha256(body).hexdigest()[:32]}"]
     assert insert_token("x", 1, 3, body) != insert_token("x", 1, 3, body + b".")
@@ -222,7 +222,7 @@ async def test_after_any_fault_the_same_batch_comes_again_and_counts_once(make, 
     fake.faults.extend([None, fault, fault])
     await station.append_numbers(1, 12)
     station.start()
-    await station.settled()
+    await station.drained()
     assert station.stored == list(range(1, 13))
     assert station.dead == []
     assert len(set(fake.tokens)) == 3
@@ -243,7 +243,7 @@ async def test_clickhouse_away_for_a_while_loses_and_doubles_nothing(make, fake)
             await fake.start()
         await station.append_numbers(start, start + 9)
         await asyncio.sleep(0.01)
-    await station.settled()
+    await station.drained()
     assert sorted(station.stored) == list(range(1, 101))
 
 
@@ -255,7 +255,7 @@ async def test_a_crash_while_the_answer_is_awaited_repeats_the_batch_under_its_t
     await station.until(lambda: len(fake.inserts) == 1)
     await station.crash()
     station.start()
-    await station.settled()
+    await station.drained()
     assert station.stored == list(range(1, 11))
     assert fake.tokens[0] == fake.tokens[1]
 
@@ -270,7 +270,7 @@ async def test_old_rows_behind_a_stored_intent_do_not_wait_the_interval_again(ma
     station.clock_ms = lambda: time.time_ns() // 1_000_000 + 700_000
     await station.crash()
     station.start()
-    await station.settled()
+    await station.drained()
     assert station.ranges[-1] == (3, 3)
     assert station.stored == [1, 2, 3]
 
@@ -285,7 +285,7 @@ async def test_a_stored_intent_is_sent_as_it_was_under_another_configuration(mak
     await station.crash(batch_rows_max=3, batch_bytes_max=200, batch_partitions_max=1)
     await station.append_numbers(11, 14)
     station.start()
-    await station.settled()
+    await station.drained()
     assert fake.inserts[0].body == fake.inserts[1].body
     assert fake.tokens[0] == fake.tokens[1]
     assert station.ranges[2] == (11, 12)
@@ -308,7 +308,7 @@ async def test_a_crash_between_acceptance_and_cursor_repeats_the_batch_and_count
     await station.crash()
     assert station.log.cursor.outstanding == (Range(1, 10),)
     station.start()
-    await station.settled()
+    await station.drained()
     assert station.stored == list(range(1, 11))
     assert len(fake.inserts) == 2
 
@@ -326,7 +326,7 @@ async def test_a_problem_is_said_once_after_enough_failures_and_taken_back(make,
     station.start()
     await station.until(lambda: station.committer.problem is not None)
     assert "Code: 241" in station.committer.problem or "code 241" in station.committer.problem
-    await station.settled()
+    await station.drained()
     assert station.committer.problem is None
     assert seen[0] is not None
     critical = [r for r in caplog.records if r.levelno == logging.CRITICAL]
@@ -358,7 +358,7 @@ async def test_an_unexpected_exception_is_a_failed_try_not_the_end(make, fake, c
     station.client.insert = buggy
     await station.append_numbers(1, 2)
     station.start()
-    await station.settled()
+    await station.drained()
     assert station.stored == [1, 2]
     assert len(set(calls)) == 1
 
@@ -385,7 +385,7 @@ async def test_one_bad_row_is_isolated_in_about_two_log_n_inserts(make, fake, ba
     await station.crash()
     await station.append_numbers(1, 64)
     station.start()
-    await station.settled()
+    await station.drained()
     assert sorted(station.stored) == [n for n in range(1, 65) if n != bad]
     assert station.dead == [bad]
     assert len(fake.inserts) <= 2 * math.log2(64) + 2
@@ -393,12 +393,12 @@ async def test_one_bad_row_is_isolated_in_about_two_log_n_inserts(make, fake, ba
     assert station.committer.problem is None
 
 
-async def test_what_was_put_aside_is_kept_with_its_reason(make, fake, caplog):
+async def test_a_dead_letter_is_kept_with_its_reason(make, fake, caplog):
     station = await make()
     fake.refuse = refusing(2, code=469)
     await station.append_numbers(1, 3)
     station.start()
-    await station.settled()
+    await station.drained()
     (id,) = station.dead_letter.ids()
     dead = station.dead_letter.read(id)
     assert (dead.lsn, dead.code, dead.name, dead.row) == (2, 469, "VIOLATED_CONSTRAINT", row(2))
@@ -414,7 +414,7 @@ async def test_bad_rows_at_both_ends(make, fake):
     fake.refuse = refusing(1, 64)
     await station.append_numbers(1, 65)
     station.start()
-    await station.settled()
+    await station.drained()
     assert sorted(station.stored) == [*range(2, 64), 65]
     assert station.dead == [1, 64]
 
@@ -433,7 +433,7 @@ async def test_halves_are_durable_before_they_are_sent_and_the_whole_is_not_sent
     station.client.insert = spy
     await station.append_numbers(1, 8)
     station.start()
-    await station.settled()
+    await station.drained()
     for (first, last), durable in zip(station.ranges, outstanding, strict=True):
         assert Range(first, last) in durable
     split = {r for r in station.ranges if r[1] > r[0] and r[0] <= 3 <= r[1]}
@@ -445,7 +445,7 @@ async def test_all_bad_but_one(make, fake):
     fake.refuse = refusing(*(n for n in range(1, 33) if n != 23))
     await station.append_numbers(1, 32)
     station.start()
-    await station.settled()
+    await station.drained()
     assert station.stored == [23]
     assert sorted(station.dead) == [n for n in range(1, 33) if n != 23]
 
@@ -462,24 +462,24 @@ async def test_a_lone_bad_row_waits_for_a_later_one_and_does_not_hold_it_up(make
     assert station.dead == []
     assert station.log.cursor.outstanding == (Range(1, 1),)
     await station.append_numbers(2, 2)
-    await station.settled()
+    await station.drained()
     assert station.stored == [2]
     assert station.dead == [1]
 
 
-async def test_a_lone_bad_row_is_taken_if_the_table_is_mended_and_nothing_else_comes(make, fake):
+async def test_a_lone_bad_row_is_accepted_if_the_table_is_fixed_and_no_other_row_comes(make, fake):
     station = await make()
     fake.refuse = refusing(1)
     await station.append_numbers(1, 1)
     station.start()
     await station.until(lambda: len(fake.inserts) >= 3)
     fake.refuse = refusing()
-    await station.settled()
+    await station.drained()
     assert station.stored == [1]
     assert station.dead == []
 
 
-async def test_a_wrong_table_puts_nothing_aside_and_a_mended_one_takes_everything(make, fake, caplog):
+async def test_a_wrong_table_dead_letters_nothing_and_a_fixed_one_accepts_everything(make, fake, caplog):
     station = await make(batch_rows_max=16)
     fake.refuse = lambda r: 33
     station.start()
@@ -492,7 +492,7 @@ async def test_a_wrong_table_puts_nothing_aside_and_a_mended_one_takes_everythin
     await station.until(lambda: len(fake.inserts) > 60)
     assert station.dead == []
     fake.refuse = refusing()
-    await station.settled()
+    await station.drained()
     assert sorted(station.stored) == list(range(1, 101))
     assert station.dead == []
     assert station.committer.problem is None
@@ -523,7 +523,7 @@ async def test_a_wrong_table_after_a_restart_with_many_suspects_still_tries_new_
     await station.until(lambda: station.stored == [17])
     # The restart forgot who was refused before it: a row whose turn comes after row 17 waits for one more.
     await station.append_numbers(18, 18)
-    await station.settled()
+    await station.drained()
     assert station.stored == [17, 18]
     assert sorted(station.dead) == list(range(1, 17))
 
@@ -571,7 +571,7 @@ async def test_a_crash_between_dead_letter_and_cursor_puts_the_row_aside_once(ma
     await station.crash()
     await station.append_numbers(4, 4)
     station.start()
-    await station.settled()
+    await station.drained()
     assert sorted(station.stored) == [1, 3, 4]
     assert station.dead == [2]
 
@@ -598,7 +598,7 @@ async def test_damage_stops_what_is_behind_it_but_not_ingest(make, fake, caplog)
     assert station.stored == [1, 2]
     assert len([r for r in caplog.records if r.levelno == logging.CRITICAL]) == 1
     station.log.read = read
-    await station.settled()
+    await station.drained()
     assert station.stored == list(range(1, 9))
     assert station.committer.problem is None
 
@@ -620,7 +620,7 @@ async def test_a_batch_that_reads_back_shorter_is_not_sent_in_part(make, fake):
     await station.until(lambda: station.committer.problem is not None)
     assert len(fake.inserts) == 1
     station.log.read = read
-    await station.settled()
+    await station.drained()
     assert station.stored == [1, 2, 3, 4]
 
 
@@ -637,7 +637,7 @@ async def test_a_full_disk_is_waited_for_before_anything_is_sent(make, fake):
     await station.until(lambda: station.committer.problem is not None)
     assert fake.inserts == []
     station.log.store_cursor = store
-    await station.settled()
+    await station.drained()
     assert station.stored == [1, 2, 3, 4]
     assert station.committer.problem is None
 
@@ -671,7 +671,7 @@ async def test_a_row_that_cannot_be_kept_aside_stays_in_the_log(make, fake, fail
     await station.until(lambda: station.committer.problem is not None)
     assert any(intent.first <= 2 <= intent.last for intent in station.log.cursor.outstanding)
     station.dead_letter.put = put
-    await station.settled()
+    await station.drained()
     assert station.dead == [2]
     assert station.committer.problem is None
 
@@ -689,7 +689,7 @@ async def test_wait_committed_times_out_while_clickhouse_is_away(make, fake):
     assert await station.committer.wait_committed(1, 2, 60.0)
 
 
-async def test_wait_committed_is_false_for_a_row_that_was_put_aside(make, fake):
+async def test_wait_committed_is_false_for_a_dead_lettered_row(make, fake):
     station = await make()
     fake.refuse = refusing(2)
     await station.append_numbers(1, 4)
@@ -739,7 +739,7 @@ async def test_a_lost_answer_and_a_question_that_fails_halve_nothing_and_put_not
     fake.questions += [33, 32]
     await station.append_numbers(1, 8)
     station.start()
-    await station.settled()
+    await station.drained()
     assert station.stored == list(range(1, 9))
     assert set(station.ranges) == {(1, 8)}
     assert station.dead == []
@@ -752,7 +752,7 @@ async def test_a_table_that_can_never_be_asked_does_not_stop_the_log(make, fake)
     fake.questions += [497] * 100
     await station.append_numbers(1, 16)
     station.start()
-    await station.settled()
+    await station.drained()
     assert set(station.stored) == set(range(1, 17))
     assert len(fake.questions) == 97
 
@@ -770,7 +770,7 @@ async def test_rows_of_a_cursor_that_was_lost_are_looked_for(make, fake):
     (station.directory / "0" / "cursor").write_bytes(b"damaged")
     await station.open()
     station.start()
-    await station.settled()
+    await station.drained()
     assert sorted(station.stored) == list(range(1, 9))
 
 
@@ -779,7 +779,7 @@ async def test_metrics_tell_what_happened(make, fake):
     fake.faults.append(faults.error(241))
     await station.append_numbers(1, 5)
     station.start()
-    await station.settled()
+    await station.drained()
     value = station.metrics.value
     assert value("nealytics_batches_committed_total") == 3
     assert value("nealytics_events_committed_total") == 5
@@ -794,6 +794,6 @@ async def test_consumed_segments_are_deleted(make, fake, tmp_path):
     station.start()
     for start in range(1, 300, 20):
         await station.append_numbers(start, start + 19)
-    await station.settled()
+    await station.drained()
     assert sorted(station.stored) == list(range(1, 301))
     assert len(list((tmp_path / "wal" / "0").glob("*.wal"))) <= 2

@@ -65,7 +65,7 @@ async def test_a_constraint_puts_only_the_rows_that_break_it_aside(engine, stati
     await engine.alter("ADD CONSTRAINT short CHECK length(metadata_json) < 100")
     await station.append(*(row(n, filler=200 if n in (5, 64) else 0) for n in range(1, 101)))
     station.start()
-    await station.settled(timeout_s=30)
+    await station.drained(timeout_s=30)
     assert await engine.numbers() == [n for n in range(1, 101) if n not in (5, 64)]
     assert station.dead == [5, 64]
     assert {station.dead_letter.read(id).code for id in station.dead_letter.ids()} == {469}
@@ -78,7 +78,7 @@ async def test_a_table_that_refuses_every_row_is_waited_for(engine, station):
     await station.until(lambda: station.committer.problem is not None, timeout_s=30)
     assert "469" in station.committer.problem
     await engine.alter("DROP CONSTRAINT never")
-    await station.settled(timeout_s=30)
+    await station.drained(timeout_s=30)
     assert await engine.numbers() == list(range(1, 101))
     assert station.dead == []
 
@@ -99,7 +99,7 @@ async def test_an_insert_that_a_profile_cuts_off_has_failed(engine):
     assert await engine.numbers() == []
 
 
-async def test_a_row_that_a_view_has_no_name_for_is_put_aside(engine, station):
+async def test_a_row_that_a_view_has_no_name_for_is_dead_lettered(engine, station):
     await engine.client.command(
         "CREATE MATERIALIZED VIEW nealytics_core.kinds ENGINE = MergeTree ORDER BY tuple() AS"
         " SELECT CAST(if(event_id = '00000000-0000-0000-0000-000000000005', 'new', 'old')"
@@ -108,7 +108,7 @@ async def test_a_row_that_a_view_has_no_name_for_is_put_aside(engine, station):
     )
     await station.append_numbers(1, 20)
     station.start()
-    await station.settled(timeout_s=30)
+    await station.drained(timeout_s=30)
     assert station.dead == [5]
     assert {station.dead_letter.read(id).code for id in station.dead_letter.ids()} == {691}
 
@@ -119,7 +119,7 @@ async def test_a_dropped_table_is_waited_for(engine, station):
     station.start()
     await station.until(lambda: station.committer.problem is not None, timeout_s=30)
     await schema.apply(engine.client, engine.running.config.clickhouse)
-    await station.settled(timeout_s=30)
+    await station.drained(timeout_s=30)
     assert await engine.numbers() == list(range(1, 101))
 
 
@@ -131,7 +131,7 @@ async def test_a_killed_engine_costs_waiting_and_nothing_else(engine, station):
         await station.append_numbers(start, start + 19)
     await station.until(lambda: station.committer.problem is not None, timeout_s=30)
     engine.running.start()
-    await station.settled(timeout_s=60)
+    await station.drained(timeout_s=60)
     assert await engine.numbers() == list(range(1, 201))
 
 
@@ -166,7 +166,7 @@ async def test_rows_whose_token_outlived_them_are_sent_again(engine, station, ca
         station.start()
         assert await asyncio.to_thread(engine.running.process.wait, 30) == -9
     engine.running.start()
-    await station.settled(timeout_s=60)
+    await station.drained(timeout_s=60)
     assert await engine.numbers() == list(range(1, 61))
     assert "sending 20 rows again" in caplog.text
 
@@ -180,7 +180,7 @@ async def test_a_committer_that_starts_looks_for_the_rows_that_the_last_one_sent
     await station.crash()
     engine.running.start()
     station.start()
-    await station.settled(timeout_s=60)
+    await station.drained(timeout_s=60)
     assert await engine.numbers() == list(range(1, 61))
 
 
@@ -201,7 +201,7 @@ async def test_a_kill_of_the_engine_at_any_call_loses_and_doubles_nothing(engine
                 break
         assert engine.running.process.poll() == -9
     engine.running.start()
-    await station.settled(timeout_s=60)
+    await station.drained(timeout_s=60)
     assert await engine.numbers() == list(range(1, first + 50))
 
 
@@ -272,7 +272,7 @@ def variant(n: int = 1, **changes: Any) -> bytes:
 
 
 async def test_a_row_that_differs_in_any_part_of_its_identity_is_another_row(engine):
-    """For each row that is looked for there is one that agrees with it in all but one."""
+    """For each row of the query, the table has one that differs in exactly one column."""
     asked = [
         variant(),
         variant(timestamp_ms=TIMESTAMP_MS + 5),

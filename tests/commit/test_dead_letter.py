@@ -56,7 +56,7 @@ def test_ids_are_in_order_of_lsn_and_unfinished_files_are_none(tmp_path: Path):
     assert letter.ids() == [f"{LOG_ID}-{lsn}" for lsn in (9, 10, 100)]
 
 
-def test_the_same_row_put_aside_twice_is_one_file(tmp_path: Path):
+def test_the_same_row_dead_lettered_twice_is_one_file(tmp_path: Path):
     letter = DeadLetter(tmp_path)
     letter.put(dead(7))
     letter.put(dead(7))

@@ -76,7 +76,7 @@ async def history(directory: Path, steps: Steps, script: list[Any], bad: set[int
                 await asyncio.sleep(0.01)
                 if station.log.cursor_lsn >= last:
                     break
-            await station.settled()
+            await station.drained()
             assert fake.token_conflicts == []
             assert fake.most_at_once <= 2, "an abandoned request of a crashed committer may be one more"
             return station
@@ -116,9 +116,9 @@ def test_every_row_is_in_the_table_once_or_in_the_dead_letter(steps, script, bad
     script=st.lists(FAULTS, max_size=10),
     bad=st.sets(st.integers(1, 60), max_size=3),
 )
-def test_a_table_that_breaks_and_is_mended_loses_and_doubles_nothing(steps, script, bad):
+def test_a_table_that_breaks_and_is_fixed_loses_and_doubles_nothing(steps, script, bad):
     """The table may break in the milliseconds between two tries and so put a good row aside; a crash between
-    dead letter and cursor lets a row be tried again. But none is gone, and none is in the table twice."""
+    dead letter and cursor retries a row. But none is gone, and none is in the table twice."""
     table, dead, appended = run(steps, script, bad)
     assert set(table) | set(dead) == appended
     assert set(table.values()) <= {1}

@@ -184,12 +184,12 @@ BAD_SETTINGS: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("text", "said"), BAD_SETTINGS, ids=[said[:40] for _, said in BAD_SETTINGS])
-def test_a_mistake_in_it_is_told_with_its_place_and_without_its_text(settings, text, said):
+def test_a_mistake_in_it_is_reported_with_its_place_and_without_its_text(settings, text, said):
     settings(text)
     assert problems_of(None, {}) == [f"config: appsettings.json {said}"]
 
 
-def test_an_option_of_it_that_is_none_is_told_with_the_one_that_was_meant(settings):
+def test_an_unknown_option_of_it_is_reported_with_the_nearest_one(settings):
     settings(
         '{"TelemetryEngine": {"MaxQueryLimits": 1, "EnableWireCompression": "lz4", "MaxQueryLimit": "x"}}'
     )

@@ -856,7 +856,7 @@ def test_a_public_key_must_be_one_of_its_algorithm_and_strong_enough(tmp_path):
         )
 
 
-def test_a_private_key_or_a_certificate_in_place_of_a_public_key_is_told_from_it(tmp_path):
+def test_a_private_key_or_a_certificate_instead_of_a_public_key_is_recognized(tmp_path):
     private = rsa.generate_private_key(65_537, 2_048).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )

@@ -107,7 +107,7 @@ class Node:
         """SIGKILL to the supervisor; waits until all its processes are gone."""
         if self.process is None:
             return
-        # It stands still while they are counted: one that it started meanwhile would be missed, and until
+        # It is stopped while they are counted: one that it started meanwhile would be missed, and until
         # that one notices that it is an orphan, it holds the port that the next start wants.
         self.process.send_signal(signal.SIGSTOP)
         deadline = time.monotonic() + 60

@@ -68,7 +68,7 @@ def test_import_survives_kills_of_worker_engine_and_supervisor(tmp_path: Path, w
     seed = int(os.environ.get("TEST_SEED", time.time_ns() % 1_000_000))
     print(f"seed {seed} (repeat with TEST_SEED={seed})")
     rng = random.Random(seed)
-    # The rate limit paces the import, so that it is still under way at the last kill.
+    # The rate limit paces the import, so that it is still running at the last kill.
     node = Node(
         tmp_path,
         workers=workers,

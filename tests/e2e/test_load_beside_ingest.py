@@ -154,7 +154,7 @@ async def test_fifty_heavy_queries_at_once_do_not_stop_ingest(tmp_path: Path):
         print(f"alone {alone}\nbeside {READERS} readers {beside}\nreads {dict(statuses)}")
         assert set(alone.statuses) == set(beside.statuses) == {202}, "an event was not taken"
         assert beside.count > alone.count / 20
-        # Less than half the time that the queries were there; a machine may stand still on its own, too.
+        # Less than half the time that the queries were there; a machine may stall on its own, too.
         assert beside.p99_s < 20 * alone.p99_s + PHASE_S / 2
         # The queries really ran, and none that was started was broken off for being one of many.
         assert set(statuses) <= {(200, ""), (503, "queries_busy")}, statuses

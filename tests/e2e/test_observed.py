@@ -25,7 +25,7 @@ def lines(node: Node) -> list[dict[str, Any]]:
 
 
 def alone(tmp_path: Path, **options: Any) -> Node:
-    """A node whose ClickHouse is away."""
+    """A node whose ClickHouse is down."""
     return Node(tmp_path, clickhouse=f"http://127.0.0.1:{free_port()}", **options)
 
 
@@ -120,7 +120,7 @@ def test_metrics_are_the_node_s_while_workers_are_killed_and_stopped(tmp_path: P
     node = Node(tmp_path, workers=2)
 
     def becomes(name: str, value: float) -> None:
-        """Asked over and over, because a worker that stands still answers nobody."""
+        """Asked over and over, because a stopped worker answers nobody."""
         node.wait_until(lambda: asked(name, timeout_s=1) == value, f"{name} is {value:g}")
 
     def asked(name: str, timeout_s: float = 30.0) -> float:

@@ -223,7 +223,7 @@ async def test_client_that_asks_and_does_not_read_is_cut_off(caplog):
 async def test_client_that_reads_slowly_but_steadily_gets_all_answers():
     loop = asyncio.get_running_loop()
     last = REFUSED.replace(b"Host: x", b"Host: x\r\nConnection: close")
-    # It takes longer than this, and a machine that stands still for as long is no client that does not read.
+    # A stall of the machine must not look like a client that does not read, so use a longer limit.
     async with serving(server=ServerConfig(body_idle_timeout_s=2.0)) as worker:
         with small_window(worker) as sock:
             asking = asyncio.create_task(loop.sock_sendall(sock, REFUSED * 9_999 + last))
@@ -290,7 +290,7 @@ async def test_good_clients_are_served_among_five_hundred_stalled_ones():
 # too many
 
 
-async def test_connection_beyond_the_limit_is_told_so_and_closed():
+async def test_a_connection_beyond_the_limit_gets_503_and_is_closed():
     async with serving(server=ServerConfig(connections_max=2, keepalive_timeout_s=5)) as worker:
         kept = [await connect(worker) for _ in range(2)]
         for reader, writer in kept:
@@ -572,7 +572,7 @@ async def heads(reader: asyncio.StreamReader, count: int) -> list[bytes]:
     return [await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SOON_S) for _ in range(count)]
 
 
-async def test_stop_refuses_at_once_who_waits_for_the_rate_limit():
+async def test_stop_refuses_requests_queued_for_the_rate_limit_at_once():
     """The window may end after the worker has, and a 503 with Retry-After is what clients try again after."""
     async with serving(rate_limit_requests=1, rate_limit_window_s=3_600, rate_limit_queue_max=9) as worker:
         assert (await worker.post(TRACK, event())).status == 202

@@ -346,7 +346,7 @@ class TestOnTheEngine:
             assert answer.headers["Content-Type"] == "application/x-ndjson"
             assert await answer.read() == b""
 
-    async def test_a_parameter_that_there_is_not_is_told_in_the_head(self, reader: Reader):
+    async def test_an_unknown_parameter_is_reported_in_the_head(self, reader: Reader):
         async with reader.open(EXPORT, evenType="clické") as answer:
             (warning,) = json.loads(answer.headers["Nealytics-Warnings"])
         assert warning["code"] == "unknown_parameter"
@@ -365,7 +365,7 @@ class TestOnTheEngine:
         assert (status, body["code"]) == (403, "forbidden")
 
     @pytest.mark.parametrize("packing", ["gzip", "zstd", "identity", "gzip;q=0, zstd;q=0.0"])
-    async def test_text_is_packed_for_who_can_unpack_it(self, reader: Reader, packing: str):
+    async def test_text_is_compressed_for_clients_that_accept_it(self, reader: Reader, packing: str):
         events = mixed(300)
         await reader.store(*events)
         expected = None if "=0" in packing or packing == "identity" else packing

@@ -75,7 +75,9 @@ async def test_what_is_compressed_has_the_record_in_it(reader: Reader):
 
 @pytest.mark.parametrize("form", ["ndjson", "csv"])
 @pytest.mark.parametrize("count", [0, 5])
-async def test_the_number_of_events_is_a_trailer_for_whoever_takes_one(reader: Reader, form: str, count: int):
+async def test_the_number_of_events_is_a_trailer_for_clients_that_accept_one(
+    reader: Reader, form: str, count: int
+):
     if count:
         await reader.store(*(event(NOW) for _ in range(count)))
     for how in ({"end": "true"}, {"te": "trailers"}):

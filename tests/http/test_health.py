@@ -169,7 +169,7 @@ async def test_metrics_are_shown_only_if_configured(probe: Probe):
 
 
 async def test_a_damaged_part_takes_no_node_out_of_service(probe: Probe):
-    """The probe reads a value, and may be the one that meets the damage."""
+    """The probe reads a value, and may be the one that finds the damage."""
     probe.clickhouse.read_error = ClickHouseError(
         40, "Code: 40. DB::Exception: Checksum doesn't match: While reading part 202601_1_7_2: While ex"
     )
@@ -289,7 +289,7 @@ async def test_the_gauge_follows_every_part_of_ready(part: str, monkeypatch: pyt
     assert probe.metrics.value("nealytics_ready") == 0  # it stops, so it is not ready
 
 
-async def test_who_says_that_it_is_ready_says_it_to_the_metrics_too():
+async def test_a_ready_worker_reports_it_in_the_metrics_too():
     probe = Probe()
     assert (await probe.get("/ready"))[0] == 200
     assert probe.metrics.value("nealytics_ready") == 1

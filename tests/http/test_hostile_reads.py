@@ -72,7 +72,7 @@ class TestScopesWithHostileNames:
 class TestTheJudge:
     """What the attack takes for a fault, so that its silence means something."""
 
-    def test_a_foreign_row_is_told_from_an_echo(self):
+    def test_a_foreign_row_is_distinguished_from_an_echo(self):
         answer = {
             "tenantId": "own001er",
             "event": "own001er",

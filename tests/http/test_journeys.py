@@ -188,9 +188,7 @@ def plan_of(one: Event) -> object:
 
 @pytest.mark.parametrize("breakdown", DIMENSIONS)
 @pytest.mark.parametrize("steps", ["aab", "abc"])
-async def test_a_breakdown_goes_by_the_event_that_the_chain_starts_with(
-    reader: Reader, steps: str, breakdown: str
-):
+async def test_a_breakdown_uses_the_first_event_of_the_sequence(reader: Reader, steps: str, breakdown: str):
     """Of starts in the same millisecond it is the first one in the table's order."""
     events = crowded(random.Random(f"{breakdown}{steps}"), 200)
     await reader.store_twice(*events)
@@ -490,7 +488,7 @@ async def test_events_of_one_millisecond_are_in_the_order_of_the_table(reader: R
 
 
 async def test_a_session_of_twenty_thousand_events_is_like_any_other(reader: Reader):
-    """What each start needs is not looked for again and again; and what is too much is said to be."""
+    """The work is not repeated for each start, and a query that is too large is refused."""
     await reader.store_twice(
         *(event(NOW + timedelta(seconds=n), event_type="abcd"[n % 4], user_id="ada") for n in range(20_000))
     )

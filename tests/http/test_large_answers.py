@@ -165,7 +165,7 @@ async def tight(reader: Reader) -> AsyncIterator[Reader]:
         yield tight
 
 
-async def test_slow_readers_cost_no_more_than_the_budget_and_others_are_told_to_come_back(tight: Reader):
+async def test_slow_readers_use_at_most_the_budget_and_others_get_503(tight: Reader):
     metadata = f"concat('{{\"k\":\"', toString(number), repeat('x', {256 * KIB - 100}), '\"}}')"
     for tenant in ("one", "two", "three"):
         await fill(tight, 110, tenant=tenant, metadata=metadata)

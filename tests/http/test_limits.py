@@ -38,7 +38,7 @@ async def limited(engine: RunningEngine, **limits: Any) -> AsyncIterator[Reader]
     [{"rows_read_max": 10}, {"memory_bytes_max": 1}, {"result_rows_max": 3}, {"result_bytes_max": 100}],
     ids=str,
 )
-async def test_a_query_beyond_a_limit_is_told_what_to_narrow(
+async def test_the_error_of_a_query_beyond_a_limit_says_what_to_narrow(
     reader: Reader, engine: RunningEngine, limits: dict[str, int]
 ):
     await reader.store_twice(*stories(SCOPES))
@@ -50,7 +50,7 @@ async def test_a_query_beyond_a_limit_is_told_what_to_narrow(
             assert "events" not in body
 
 
-async def test_a_query_that_takes_too_long_is_told_the_same(reader: Reader, engine: RunningEngine):
+async def test_the_error_of_a_slow_query_says_the_same(reader: Reader, engine: RunningEngine):
     await reader.store_twice(*stories(SCOPES))
     async with limited(engine) as page:
         page.clickhouse._read_settings["max_execution_time"] = "0.000001"  # type: ignore[assignment]

@@ -1,6 +1,6 @@
 """Sessions, the top and the summary over the real engine, against their definitions in plain Python.
 
-The events are random and crowded: two tenants that use the same names, sessions that go over the ends of the
+The events are random and crowded: two tenants that use the same names, sessions that cross the ends of the
 ranges, users that are absent or empty. Each row is stored twice, and the table is not merged.
 """
 

@@ -275,7 +275,7 @@ class TestOnTheEngine:
             assert Counter(ids(await page.events(30))) == Counter(ids(more))
             assert await page.quiet(0.5) == []
 
-    async def test_who_was_away_for_too_long_is_told_what_is_left_out(self, quick: Reader):
+    async def test_a_client_that_was_disconnected_too_long_gets_the_range_of_the_gap(self, quick: Reader):
         old, recent = event(session_id="old"), event(session_id="recent")
         await commit(quick.clickhouse, [old], 25 * 3_600_000)
         await commit(quick.clickhouse, [recent], 23 * 3_600_000)
@@ -420,7 +420,7 @@ class TestOnTheEngine:
                 batch = [event(session_id=f"s{n}", metadata={"x": "x" * 100_000}) for _ in range(2)]
                 sent += batch
                 await quick.store(*batch)
-            # It holds up nobody.
+            # It blocks nobody.
             assert Counter(ids(await reading)) == Counter(ids(sent))
 
         async def read_on() -> None:
@@ -471,7 +471,7 @@ class TestOnTheEngine:
         await asyncio.sleep(0.5)
         assert asked == 0
 
-    async def test_who_has_much_to_catch_up_with_does_not_keep_the_others_waiting(
+    async def test_a_client_with_a_large_backlog_does_not_delay_the_others(
         self, quick: Reader, monkeypatch: pytest.MonkeyPatch
     ):
         """All hubs of a worker ask one after the other: page by page, not question by question."""
@@ -487,7 +487,7 @@ class TestOnTheEngine:
             assert Counter(ids([*first, *await catching_up])) == Counter(ids(many))
             assert await other.quiet(0.5) == []
 
-    async def test_a_stream_that_gets_no_turn_is_told_to_come_back(
+    async def test_a_stream_that_gets_no_slot_gets_503_with_retry_after(
         self, reader: Reader, engine: RunningEngine
     ):
         """ClickHouse that hangs takes its time with each question; whoever is behind waits no longer than any
@@ -507,7 +507,7 @@ class TestOnTheEngine:
                 engine.process.send_signal(signal.SIGCONT)
 
     async def test_the_size_of_an_answer_to_others_is_not_that_of_a_stream(self, reader: Reader):
-        """A page that ClickHouse refuses is asked for again and again, and the stream stands still."""
+        """A page that ClickHouse refuses is requested again and again, and the stream makes no progress."""
         tiny = with_query(reader, result_rows_max=2, result_bytes_max=100)
         async with Reader(reader.clickhouse, tiny) as quick, page_of(quick) as page:
             sent = [event(session_id=f"s{n}", metadata={"x": "x" * 1_000}) for n in range(30)]
@@ -543,7 +543,7 @@ async def page_of_resumed(reader: Reader, last_id: str) -> AsyncIterator[Page]:
         yield Page(answer)
 
 
-async def test_while_clickhouse_is_away_a_new_stream_is_told_to_come_back():
+async def test_while_clickhouse_is_down_a_new_stream_gets_503_with_retry_after():
     async with reader_of(ClickHouseUnavailable("connection refused")) as reader:
         status, body, headers = await reader.get(LIVE)
         assert (status, body["code"]) == (503, "clickhouse_unavailable")

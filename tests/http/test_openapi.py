@@ -106,7 +106,7 @@ def test_descriptions_name_no_file_of_the_program():
     assert re.findall(r"\S+\.py\b", json.dumps(DOCUMENT)) == []
 
 
-def test_metrics_are_told_only_where_they_are_served():
+def test_metrics_are_described_only_where_they_are_served():
     assert "/metrics" not in document(Config())["paths"]
 
 
@@ -254,7 +254,7 @@ READ_ELSEWHERE = {"access_token"}
 
 
 class Recording:
-    """A query string that remembers which of its names were looked at."""
+    """A query string that remembers which of its names were read."""
 
     def __init__(self, query: Any) -> None:
         self._query = query
@@ -434,7 +434,7 @@ def test_a_beacon_s_key_is_only_in_the_query():
     assert DOCUMENT["paths"][BEACON]["post"]["security"] == [{"keyInQuery": []}]
 
 
-def test_a_setting_in_a_description_is_told_with_its_value():
+def test_a_setting_in_a_description_has_its_value():
     told = json.dumps(document(Config(query=QueryConfig(limit_max=123)))["paths"])
     assert "`query.limit_max` (123)" in told
     assert "`query.limit_max`." not in told
@@ -516,7 +516,7 @@ def test_the_errors_of_reading_are_those_that_the_code_raises():
         if path.name not in ("app.py", "connections.py")
     ]
     raised = set(refusals("errors.py", "auth/*.py", "queries/*.py", *http))
-    # Any route may meet a request that is no HTTP, and a fault of ours.
+    # Any route may get a request that is not valid HTTP, or fail.
     raised |= {(400, "bad_request"), (500, "internal_error")}
     assert pairs(QUERY_ERRORS) | pairs(STREAM_ERRORS) == raised
 
@@ -551,7 +551,7 @@ async def test_it_is_served_without_a_token_and_to_any_page(client: TestClient[A
         assert told["info"]["version"] == nealytics.__version__
 
 
-async def test_who_has_it_already_is_told_so(client: TestClient[Any, Any]):
+async def test_a_client_with_the_current_version_gets_304(client: TestClient[Any, Any]):
     async with client.get(PATH) as answer:
         tag = answer.headers["ETag"]
         assert re.fullmatch(r'"[0-9a-f]{32}"', tag)

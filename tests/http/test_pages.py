@@ -33,7 +33,7 @@ async def client() -> AsyncIterator[TestClient[Any, Any]]:
 
 
 @pytest.mark.parametrize("path", ALL)
-async def test_each_file_is_compressed_for_who_takes_that(client: TestClient[Any, Any], path: str):
+async def test_each_file_is_compressed_for_clients_that_accept_it(client: TestClient[Any, Any], path: str):
     plain = await client.get(path, headers={"Accept-Encoding": "identity"})
     packed = await client.get(path, headers={"Accept-Encoding": "br, GZIP"})
     refused = await client.get(path, headers={"Accept-Encoding": "br, gzip;q=0"})
@@ -50,7 +50,7 @@ async def test_each_file_is_compressed_for_who_takes_that(client: TestClient[Any
 
 
 @pytest.mark.parametrize("path", ALL)
-async def test_who_has_it_already_is_told_so(client: TestClient[Any, Any], path: str):
+async def test_a_client_with_the_current_version_gets_304(client: TestClient[Any, Any], path: str):
     first = await client.get(path)
     again = await client.get(path, headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status, await again.read()) == (304, b"")
@@ -107,7 +107,7 @@ async def test_a_page_of_any_origin_may_load_the_script(client: TestClient[Any, 
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_a_page_loads_nothing_from_elsewhere_and_is_framed_by_who_may(
+async def test_a_page_loads_nothing_from_other_origins_and_only_configured_ones_may_frame_it(
     client: TestClient[Any, Any], path: str
 ):
     policy = (await client.get(path)).headers["Content-Security-Policy"].split("; ")

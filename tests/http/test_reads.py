@@ -583,7 +583,7 @@ async def test_a_query_that_is_no_utf_8_is_refused_by_name(query: str, field: st
         ClickHouseError(60, "no such table", status=404),
     ],
 )
-async def test_while_clickhouse_is_away_the_client_is_told_to_come_back(error: ClickHouseError):
+async def test_while_clickhouse_is_down_the_client_gets_503_with_retry_after(error: ClickHouseError):
     async with reader_of(error) as reader:
         status, body, headers = await reader.get(TIMELINE)
         assert (status, body["code"]) == (503, "clickhouse_unavailable")

@@ -175,11 +175,11 @@ async def test_what_is_refused_before_any_handler_has_an_id_too(request_bytes, s
         assert body["requestId"] == name
         assert body["detail"]
         assert b"X-Content-Type-Options: nosniff" in answer
-        # Of what is not HTTP, nothing is believed, and so no id either.
+        # Nothing of an invalid request is trusted, so neither is its id.
         assert (name == "checkout-7f") == (status == 417 and b"checkout-7f" in request_bytes)
 
 
-async def test_a_connection_too_many_is_told_an_id_that_the_log_has(log):
+async def test_the_refusal_of_a_connection_has_an_id_that_the_log_has(log):
     log.begin()
     async with serving(server=ServerConfig(connections_max=1, keepalive_timeout_s=5)) as worker:
         await worker.post(TRACK, event())

@@ -40,10 +40,10 @@ class Query:
     async def end(self) -> None:
         self._end.set()
         await self.task
-        await settled()
+        await run_ready()
 
 
-async def settled() -> None:
+async def run_ready() -> None:
     """Runs everything that can run without waiting."""
     for _ in range(10):
         await asyncio.sleep(0)
@@ -54,7 +54,7 @@ async def started(slots: QuerySlots, *keys: str) -> list[Query]:
     queries = []
     for key in keys:
         queries.append(Query(slots, key))
-        await settled()
+        await run_ready()
     return queries
 
 
@@ -97,7 +97,7 @@ async def test_a_tenant_with_many_queries_delays_only_its_own():
     queries = []
     for key in ("a" * 21) + "bc":
         queries.append(Query(slots, key, order))
-        await settled()
+        await run_ready()
     while not all(query.task.done() for query in queries):
         await next(query for query in queries if query.running).end()
     assert "".join(query.key for query in order[:5]) == "aabca"
@@ -110,7 +110,7 @@ async def test_queued_scopes_are_served_in_rotation():
     queries = []
     for key in "x" + "aaaabbbcc":
         queries.append(Query(slots, key, order))
-        await settled()
+        await run_ready()
     while not all(query.task.done() for query in queries):
         await next(query for query in queries if query.running).end()
     assert "".join(query.key for query in order) == "xabcabcaba"
@@ -168,7 +168,7 @@ async def test_a_refused_query_that_is_cancelled_at_once_loses_no_slot():
     newcomer = Query(slots, "b")
     await asyncio.sleep(0)
     last.task.cancel()
-    await settled()
+    await run_ready()
     assert last.task.cancelled()
     assert not newcomer.running
     await running.end()
@@ -180,11 +180,11 @@ async def test_the_next_query_gets_the_slot_after_thousands_are_cancelled_at_onc
     slots = slots_of(queue_max=5_000)
     (running,) = await started(slots, "a")
     waiting = [Query(slots, "a") for _ in range(3_000)]
-    await settled()
+    await run_ready()
     for query in waiting[:-1]:
         query.task.cancel()
     running._end.set()
-    await settled()
+    await run_ready()
     assert waiting[-1].running
     await waiting[-1].end()
     assert await all_slots_are_free(slots, 1)
@@ -206,7 +206,7 @@ async def test_a_query_that_left_the_queue_gets_no_slot():
     slots = slots_of()
     first, second, third = await started(slots, *"aaa")
     second.task.cancel()
-    await settled()
+    await run_ready()
     assert second.task.cancelled()
     await first.end()
     assert third.running
@@ -221,7 +221,7 @@ async def test_the_slot_of_a_waiter_that_is_cancelled_in_that_moment_goes_to_the
     first._end.set()
     await asyncio.sleep(0)  # `first` ends and passes its slot to `second`, which has not run yet
     second.task.cancel()
-    await settled()
+    await run_ready()
     assert second.task.cancelled()
     assert third.running
     await third.end()
@@ -234,7 +234,7 @@ async def test_a_slot_for_a_cancelled_waiter_is_passed_on_once():
     first, second, third, fourth = await started(slots, *"abcd")
     first._end.set()
     second.task.cancel()
-    await settled()
+    await run_ready()
     assert (third.running, fourth.running) == (True, False)
     await ended(third, fourth)
     assert await all_slots_are_free(slots, 1)
@@ -251,7 +251,7 @@ async def test_a_query_that_fails_passes_on_its_slot():
 
     with pytest.raises(ValueError, match="the query failed"):
         await fail()
-    await settled()
+    await run_ready()
     assert waiting[0].running
     await ended(*waiting)
 

@@ -181,7 +181,7 @@ class TestTimeSeries:
 
     @pytest.mark.parametrize("group", GROUPS)
     @pytest.mark.parametrize("fill", [False, True])
-    async def test_events_can_be_told_apart_by_any_value(self, reader: Reader, group: str, fill: bool):
+    async def test_events_can_be_grouped_by_any_value(self, reader: Reader, group: str, fill: bool):
         events = some_events(ms(NOW), group)
         await reader.store_twice(*events)
         mine = [one for one in events if one.tenant_id == "acme"]

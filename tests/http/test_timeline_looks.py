@@ -1,4 +1,4 @@
-"""A timeline that is looked for in stretches of time is the one of a single query: over the real engine."""
+"""A timeline that is read in time windows equals that of a single query, with the real engine."""
 
 import random
 from datetime import timedelta

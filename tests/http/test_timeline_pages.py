@@ -50,7 +50,7 @@ async def pages(reader: Reader, *, full: bool = True, **query: Any) -> list[list
     """Every page there is, each by the cursor of the one before."""
     found = []
     cursor: dict[str, str] = {}
-    met: set[str] = set()
+    seen: set[str] = set()
     while True:
         answer = await reader.answer(TIMELINE, **query, **cursor)
         found.append(answer["events"])
@@ -59,8 +59,8 @@ async def pages(reader: Reader, *, full: bool = True, **query: Any) -> list[list
         if full:
             assert len(answer["events"]) == int(query["limit"]), "only the last page is shorter"
         assert answer["events"]
-        assert answer["nextCursor"] not in met, "no cursor leads back"
-        met.add(answer["nextCursor"])
+        assert answer["nextCursor"] not in seen, "no cursor leads back"
+        seen.add(answer["nextCursor"])
         cursor = {"cursor": answer["nextCursor"]}
 
 
@@ -346,7 +346,7 @@ async def test_a_cursor_given_twice_or_too_long_is_refused():
         assert status == 503, "a good one is asked for"
 
 
-async def test_a_page_that_ends_at_the_last_instant_of_all_has_a_successor(reader: Reader):
+async def test_a_page_that_ends_at_the_last_timestamp_of_all_has_a_successor(reader: Reader):
     """ClickHouse makes every later time that one, so a table may well have it."""
     columns = "event_id, project_id, tenant_id, session_id, event_type, metadata_json, timestamp"
     await reader.clickhouse.command(

@@ -313,7 +313,7 @@ def test_an_empty_array_has_no_rows(tmp_path: Path):
         (b"", "begins with ["),
     ],
 )
-def test_an_array_that_is_none_is_told_with_the_line_and_what_was_before_it_is_read(
+def test_a_malformed_array_is_reported_with_the_line_and_the_rows_before_it_are_read(
     tmp_path: Path, data: bytes, told: str
 ):
     found: list[Row] = []

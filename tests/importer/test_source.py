@@ -59,7 +59,7 @@ def zstd_with_checksum(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd_with_checksum])
-def test_a_packed_stream_that_is_damaged_is_told_with_the_place(tmp_path: Path, pack):
+def test_a_damaged_compressed_stream_is_reported_with_the_place(tmp_path: Path, pack):
     packed = bytearray(pack(os.urandom(300_000)))
     packed[150_000] ^= 0xFF
     with pytest.raises(SourceError, match="cannot be read past byte"):
@@ -128,12 +128,12 @@ def test_a_pipe_is_read_as_it_comes():
     source.close()
 
 
-def test_parquet_is_told_apart_before_its_bytes_are_taken_for_rows(tmp_path: Path):
+def test_parquet_is_recognized_before_its_bytes_are_read_as_rows(tmp_path: Path):
     with pytest.raises(SourceError, match="Parquet"):
         opened(tmp_path, b"PAR1\x15\x04\n{}\nPAR1")
 
 
-def test_utf_16_is_told_apart(tmp_path: Path):
+def test_utf_16_is_recognized(tmp_path: Path):
     with pytest.raises(SourceError, match="UTF-16"):
         opened(tmp_path, "a,b\n1,2\n".encode("utf-16"))
 

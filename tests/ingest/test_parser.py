@@ -162,7 +162,7 @@ def test_bound_key_writes_its_own_project_only():
 
 
 def test_body_of_a_million_crumbs_is_refused_without_looking_at_each():
-    """A key that is public (a browser's) must not be able to hold up the worker."""
+    """A key that is public (a browser's) must not be able to block the worker."""
     for crumb in (b"1", b"{}", b'""'):
         with pytest.raises(InvalidEvent, match="too small to be events"):
             run(parse_array, b"[" + b",".join([crumb] * 250_000) + b"]", LIMITS, ANY)

@@ -102,7 +102,7 @@ def test_a_node_is_ready_while_every_worker_says_so_and_goes_on_saying_it(monkey
     now[0] += 9
     first.ready.renew(10)
     assert samples(first)["nealytics_ready"] == 1
-    now[0] += 2  # the second one was killed, or stands still
+    now[0] += 2  # the second one was killed, or hangs
     assert samples(first)["nealytics_ready"] == 0
 
 

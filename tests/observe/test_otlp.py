@@ -209,7 +209,7 @@ async def test_a_batch_that_is_tried_again_has_its_tries_in_its_span(tmp_path: P
             async with station:
                 await station.append_numbers(1, 20)
                 station.start()
-                await station.settled()
+                await station.drained()
     [span] = receiver.spans
     assert span.attributes["nealytics.rows"] == 20
     assert span.attributes["nealytics.attempts"] == 3
@@ -231,7 +231,7 @@ async def test_a_batch_that_is_refused_for_its_content_has_failed(tmp_path: Path
             async with station:
                 await station.append_numbers(1, 2)
                 station.start()
-                await station.settled()
+                await station.drained()
     whole, *halves = receiver.spans
     assert whole.failed
     assert whole.attributes["error.type"] == "bad_content"
@@ -311,7 +311,7 @@ def until(condition: object, timeout_s: float = 60.0) -> None:
 
 @pytest.mark.usefixtures("only_when_told")
 @pytest.mark.parametrize("status", [307, 400, 401, 404, 500, 503])
-def test_what_a_receiver_refuses_is_lost_counted_and_told_once(
+def test_spans_that_a_receiver_refuses_are_counted_and_logged_once(
     caplog: pytest.LogCaptureFixture, receiver: FakeReceiver, status: int
 ):
     metrics = Metrics.private()

@@ -168,7 +168,7 @@ def test_everything_of_two_workers_arrives_once(tmp_path: Path, receiver: FakeRe
 
 @pytest.mark.engine
 def test_an_error_is_found_from_the_trace_to_the_log_line(tmp_path: Path, receiver: FakeReceiver):
-    """ClickHouse is away: the read's span has the status and the kind, the log has the words."""
+    """ClickHouse is down: the read's span has the status and the kind, the log has the message."""
     with Node(tmp_path, clickhouse=f"http://127.0.0.1:{free_port()}", environ=receiver.environ()) as node:
         node.wait_ready("/ready/ingest")
         headers = {"Authorization": f"Bearer {token('shop', 'acme')}", **TRACEPARENT}
@@ -221,7 +221,7 @@ def test_a_receiver_of_no_use_delays_no_event_and_no_stop(tmp_path: Path, receiv
     assert log.count("cannot send metrics to") == 1
 
 
-def test_a_protocol_that_is_not_spoken_is_told_and_events_are_taken(tmp_path: Path, receiver: FakeReceiver):
+def test_an_unsupported_protocol_is_logged_and_events_are_accepted(tmp_path: Path, receiver: FakeReceiver):
     environ = receiver.environ(OTEL_EXPORTER_OTLP_PROTOCOL="grpc", OTEL_UNHEARD_OF="1")
     with Node(tmp_path, clickhouse=f"http://127.0.0.1:{free_port()}", environ=environ) as node:
         node.wait_ready("/ready/ingest")

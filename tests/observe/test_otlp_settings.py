@@ -182,7 +182,7 @@ def test_times_are_milliseconds_and_the_signal_s_own_go_first():
         ),
     ],
 )
-def test_what_cannot_be_used_is_told_with_what_to_do(environ: dict[str, str], message: str):
+def test_an_unusable_setting_is_reported_with_what_to_do(environ: dict[str, str], message: str):
     with pytest.raises(ConfigError) as raised:
         receiver_of("traces", environ)
     assert str(raised.value) == message

@@ -17,7 +17,7 @@ def test_the_default_is_the_last_day_by_utc():
     assert parsed() == Params(zone=None, selection=Selection(from_ms=NOW_MS - DAY_MS, to_ms=NOW_MS))
 
 
-def test_users_are_told_apart_by_their_tenant():
+def test_users_of_different_tenants_are_distinct():
     assert "uniqExact(user_key)" in build_sql(parsed()).sql
 
 

@@ -283,7 +283,7 @@ def test_what_is_not_declared_cannot_be_read():
         arguments(("sql", "1")).text("sql")
 
 
-def test_a_name_that_no_parameter_has_is_told_with_the_nearest_one():
+def test_an_unknown_parameter_is_reported_with_the_nearest_one():
     (warning,) = arguments(("eventtyp", "view")).warnings
     assert warning == Warn(
         "unknown_parameter",

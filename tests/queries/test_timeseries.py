@@ -65,7 +65,7 @@ def test_with_a_group_there_is_one_row_for_each_bucket_and_value(group_by: str):
 
 
 @pytest.mark.parametrize(("group_by", "key"), [("session_id", "session_key"), ("user_id", "user_key")])
-def test_sessions_and_users_of_different_tenants_are_told_apart(group_by: str, key: str):
+def test_sessions_and_users_of_different_tenants_are_distinct(group_by: str, key: str):
     assert f" GROUP BY bucket_ms, {key} ORDER BY " in build_sql(parsed(groupBy=group_by)).sql
 
 

@@ -73,7 +73,7 @@ def test_a_key_of_the_metadata_is_bound():
 
 
 @pytest.mark.parametrize(("dimension", "key"), [("user_id", "user_key"), ("session_id", "session_key")])
-def test_users_and_sessions_are_told_apart_by_their_tenant(dimension: str, key: str):
+def test_users_and_sessions_of_different_tenants_are_distinct(dimension: str, key: str):
     assert f"GROUP BY {key})" in build_sql(parsed(dimension=dimension)).sql
 
 

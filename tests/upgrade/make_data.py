@@ -5,7 +5,7 @@
 Run it once for a release whose formats differ from those before, and never again for a version that is there:
 the point of these files is that no later program wrote them. Of a real node they hold
 
-    wal/0/             segments; a cursor with rows that are settled and intents that are not
+    wal/0/             segments; a cursor with committed rows and outstanding intents
     wal/dead-letter/   an event that ClickHouse refused
     expected.json      what was acknowledged, and what had become of it
 """
@@ -64,7 +64,7 @@ async def make(into: Path, scratch: Path) -> None:
             await asyncio.to_thread(node.wait_ready)
             await asyncio.to_thread(post, *SETTLED, REFUSED)
             await asyncio.to_thread(node.wait_drained)
-            await fake.stop()  # from here on ClickHouse is away
+            await fake.stop()  # from here on ClickHouse is down
             for one in WAITING:
                 await asyncio.to_thread(post, one)
                 await asyncio.sleep(0.5)  # so that each is an intent of its own

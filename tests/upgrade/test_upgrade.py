@@ -90,7 +90,7 @@ def test_what_an_older_version_left_is_taken_over_and_every_event_is_counted_onc
     with node:
         node.wait_ready()
         node.wait_drained()
-        # What was settled is in the older one's table, and not inserted again.
+        # Committed events are in the older one's table, and are not inserted again.
         assert shown(node, waiting) == ids(waiting)
         seen = {event["eventId"]: event for event in timeline(node, "shop", "acme")}
         with_metadata = [event for event in waiting if event.get("metadata")]
@@ -98,7 +98,7 @@ def test_what_an_older_version_left_is_taken_over_and_every_event_is_counted_onc
         for event in with_metadata:
             assert json.loads(seen[event["eventId"]]["metadataJson"]) == event["metadata"]
 
-        # What it put aside can be had.
+        # Its dead letters are readable.
         retry = [*program(), "dead-letter", "retry", "--config", str(node.config)]
         done = subprocess.run(retry, capture_output=True, text=True, timeout=100)
         assert done.stdout == f"{len(dead)} inserted, 0 still in the dead letter\n", done.stderr

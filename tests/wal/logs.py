@@ -59,7 +59,7 @@ async def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         await asyncio.sleep(0.005)
 
 
-async def settle(log: Log, lsn: int) -> None:
+async def advance_cursor(log: Log, lsn: int) -> None:
     await log.store_cursor(CursorState(lsn + 1))
 
 

@@ -6,7 +6,7 @@ import pytest
 from nealytics.errors import LogError
 from nealytics.wal import OS_FILES, CursorState, Range, inspection
 from nealytics.wal.segment import HEADER_BYTES
-from tests.wal.logs import opened, segments, settle, snapshot, write
+from tests.wal.logs import advance_cursor, opened, segments, snapshot, write
 
 
 def damage(directory: Path) -> list[str]:
@@ -80,11 +80,11 @@ async def test_damage_is_found_in_every_segment_with_file_and_offset(tmp_path: P
     assert len(found) == 4
 
 
-async def test_a_missing_segment_is_damage_unless_it_was_settled(tmp_path: Path):
+async def test_a_missing_segment_is_damage_unless_it_was_committed(tmp_path: Path):
     async with opened(tmp_path, segment_bytes_max=700) as log:
         for _ in range(6):
             await log.append([bytes(500)], 1)
-        await settle(log, 3)
+        await advance_cursor(log, 3)
     paths = segments(tmp_path)
     paths[1].unlink()
     assert damage(tmp_path) == []
@@ -97,7 +97,7 @@ async def test_a_cursor_that_cannot_be_read_or_is_too_far_is_damage(tmp_path: Pa
     async with opened(tmp_path) as log:
         await log.append([b"a"], 1)
         await log.append([b"b"], 1)
-        await settle(log, 2)
+        await advance_cursor(log, 2)
     (last,) = segments(tmp_path)
     whole = last.read_bytes()
     last.write_bytes(whole[:130])

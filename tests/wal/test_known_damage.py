@@ -1,7 +1,7 @@
 """A museum of damage: what a disk, a crash or a person can do to a log, and what a start makes of it.
 
 Two outcomes only. What a crash explains is cut or ignored, and every row that was acknowledged is there.
-Anything else is refused with file and offset, and nothing on disk has changed. No row is skipped in silence.
+Anything else is refused with file and offset, and nothing on disk has changed. No row is skipped silently.
 """
 
 import logging
@@ -17,7 +17,7 @@ from nealytics.errors import LogDamaged
 from nealytics.observe.metrics import Metrics
 from nealytics.wal import OS_FILES, CursorState, Log, Range, cursor, frame, segment
 from tests.fakes.faulty_files import FaultyFiles
-from tests.wal.logs import opened, read_all, segments, settle, snapshot, until, wal_config, write
+from tests.wal.logs import advance_cursor, opened, read_all, segments, snapshot, until, wal_config, write
 
 ROWS = [b"row-%d" % i * (i % 5 + 1) for i in range(12)]
 GROUPS = [ROWS[0:3], ROWS[3:4], ROWS[4:9], ROWS[9:12]]
@@ -277,17 +277,17 @@ async def test_a_segment_that_goes_missing_under_a_killed_process_is_refused(tmp
 async def test_all_segments_missing_is_refused(tmp_path: Path):
     async with opened(tmp_path) as log:
         await log.append([b"x"], 1)
-        await settle(log, 1)
+        await advance_cursor(log, 1)
     segments(tmp_path)[0].unlink()
     await refused(tmp_path, r"the log had rows up to 1, but no segment is left")
 
 
-async def test_settled_segments_may_be_missing_in_any_order(tmp_path: Path):
+async def test_committed_segments_may_be_missing_in_any_order(tmp_path: Path):
     """Unlinks are not synced: after a power cut, an older segment may be back while a newer one is gone."""
     async with opened(tmp_path, segment_bytes_max=700) as log:
         for _ in range(6):
             await log.append([bytes(500)], 1)
-        await settle(log, 4)
+        await advance_cursor(log, 4)
     segments(tmp_path)[1].unlink()
     segments(tmp_path)[2].unlink()
     async with opened(tmp_path) as log:
@@ -326,7 +326,7 @@ async def test_a_header_cut_short_is_refused_unless_it_is_the_last(tmp_path: Pat
     await refused(tmp_path, r"byte 0: the segment's header is truncated")
 
 
-async def test_a_last_segment_without_a_header_is_put_aside_if_no_row_is_missing_before_it(tmp_path: Path):
+async def test_a_last_segment_without_a_header_is_renamed_if_no_row_is_missing_before_it(tmp_path: Path):
     await write(tmp_path, [[bytes(500)]] * 2, segment_bytes_max=700)
     first, second = segments(tmp_path)
     (tmp_path / segment.name_of(3)).write_bytes(first.read_bytes()[:30])  # a process died while it made this
@@ -345,15 +345,15 @@ async def test_a_last_segment_without_a_header_is_put_aside_if_no_row_is_missing
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: flip(path, 20), lambda path: cut(path, 9)])
-async def test_a_lost_cursor_is_rebuilt_loudly_and_not_below_what_a_segment_says_was_settled(
+async def test_a_lost_cursor_is_rebuilt_loudly_and_not_below_the_cursor_in_a_segment(
     tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ):
     async with opened(tmp_path, segment_bytes_max=700) as log:
         for _ in range(4):
             await log.append([bytes(500)], 1)
-        await settle(log, 3)
+        await advance_cursor(log, 3)
         await log.append([bytes(500)], 1)  # begins a segment, and its header says 3
-        await settle(log, 4)
+        await advance_cursor(log, 4)
         log_id = log.log_id
     (tmp_path / "cursor").rename(tmp_path / "cursor.before")
     shutil.copy(tmp_path / "cursor.before", tmp_path / "cursor")

@@ -19,7 +19,7 @@ from nealytics.observe.metrics import Metrics
 from nealytics.wal import OS_FILES, CursorState, Log, Range, cursor
 from nealytics.wal.log import IDLE_S
 from tests.fakes.faulty_files import FaultyFiles
-from tests.wal.logs import opened, read_all, segments, settle, snapshot, until, wal_config
+from tests.wal.logs import advance_cursor, opened, read_all, segments, snapshot, until, wal_config
 
 # Appending
 
@@ -46,7 +46,7 @@ async def test_appends_of_one_moment_share_a_sync_and_keep_their_order(tmp_path:
     assert b"nealytics_wal_fsync_seconds_count 1.0" in metrics.text()
 
 
-async def test_whoever_is_answered_finds_his_row_in_the_queue_depth(tmp_path: Path):
+async def test_an_acknowledged_row_is_in_the_queue_depth(tmp_path: Path):
     """No scrape between the answer and the next look of the server takes the log for drained."""
     metrics = Metrics.private()
     async with opened(tmp_path, metrics=metrics) as log:
@@ -100,7 +100,7 @@ async def test_a_client_that_gives_up_changes_nothing(tmp_path: Path):
             await waiting
         assert await kept in (2, 3)
         assert (await read_all(log))[-2:] == [b"b", b"c"]
-        await settle(log, log.durable_lsn)
+        await advance_cursor(log, log.durable_lsn)
         assert log.waiting == 0
 
 
@@ -297,7 +297,7 @@ async def test_an_error_of_the_disk_fails_the_whole_group_and_all_that_follows(
         waiting = asyncio.ensure_future(log.wait_for(2))
         answers = await asyncio.gather(*(log.append([b"bad"], 1) for _ in range(5)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [LogBroken] * 5
-        assert files.count(operation) == before + 1, "never tried again"
+        assert files.count(operation) == before + 1, "never retried"
         assert len(broken) == 1
         assert log.broken is broken[0]
         with pytest.raises(LogBroken, match="restart to recover"):
@@ -319,7 +319,7 @@ async def test_a_cursor_that_cannot_be_synced_breaks_the_log(tmp_path: Path, ope
         await log.append([b"x"], 1)
         files.fail(operation, name="cursor" if operation == "sync" else "")
         with pytest.raises(LogBroken):
-            await settle(log, 1)
+            await advance_cursor(log, 1)
         assert log.cursor_lsn == 0
         assert len(broken) == 1
         with pytest.raises(LogBroken):
@@ -371,7 +371,7 @@ async def test_the_cursor_does_not_vouch_for_rows_that_are_not_synced_yet(tmp_pa
         try:
             unsynced = log.append([b"unsynced"], 1)
             await until(syncing.is_set)
-            await settle(log, 1)
+            await advance_cursor(log, 1)
             stored = cursor.load(OS_FILES, tmp_path)
         finally:
             go_on.set()
@@ -392,20 +392,20 @@ async def test_bytes_max_holds_and_the_message_says_what_to_raise(tmp_path: Path
         assert log.full
         assert not log.disk_full
         held = log.durable_lsn
-        await settle(log, held)
-        assert not log.full, "the next append may have the room of what is settled"
+        await advance_cursor(log, held)
+        assert not log.full, "the next append may use the room of committed rows"
         for _ in range(50):
             await log.append([bytes(500)], 1)
-            await settle(log, log.durable_lsn)
+            await advance_cursor(log, log.durable_lsn)
         assert log.bytes_used <= 10_000
 
 
-async def test_a_small_log_that_is_settled_takes_a_group_of_nearly_its_size(tmp_path: Path):
+async def test_a_small_committed_log_accepts_a_group_of_nearly_its_size(tmp_path: Path):
     """Its active segment is given up for that; else it would be full for ever, of rows nobody waits for."""
     async with opened(tmp_path, bytes_max=10_000, segment_bytes_max=100_000) as log:
         for _ in range(5):
             await log.append([bytes(9_000)], 1)
-            await settle(log, log.durable_lsn)
+            await advance_cursor(log, log.durable_lsn)
 
 
 async def test_free_bytes_min_holds_and_the_message_names_it(tmp_path: Path):
@@ -422,7 +422,7 @@ async def test_kept_segments_are_given_up_before_an_append_is_refused(tmp_path: 
     async with opened(tmp_path, bytes_max=20_000, segment_bytes_max=1000, keep_hours=10) as log:
         for i in range(200):
             assert await log.append([bytes(500)], 1) == i + 1
-            await settle(log, i + 1)
+            await advance_cursor(log, i + 1)
         assert log.bytes_used <= 20_000
 
 
@@ -431,7 +431,7 @@ async def test_kept_segments_make_room_on_a_full_disk(tmp_path: Path):
     async with opened(tmp_path, files, segment_bytes_max=1000, keep_hours=10) as log:
         for _ in range(10):
             await log.append([bytes(500)], 1)
-        await settle(log, 10)
+        await advance_cursor(log, 10)
         files.room = 0
         assert await log.append([bytes(500)], 1) == 11
 
@@ -439,7 +439,7 @@ async def test_kept_segments_make_room_on_a_full_disk(tmp_path: Path):
 # Settling and deleting
 
 
-async def test_cursor_counts_what_is_settled(tmp_path: Path):
+async def test_cursor_counts_committed_rows(tmp_path: Path):
     async with opened(tmp_path) as log:
         await log.append([b"x"] * 10, 1)
         state = CursorState(9, (Range(3, 4), Range(6, 6)))
@@ -456,7 +456,7 @@ async def test_cursor_counts_what_is_settled(tmp_path: Path):
 async def test_cursor_goes_neither_back_nor_beyond_what_is_durable(tmp_path: Path):
     async with opened(tmp_path) as log:
         await log.append([b"x"] * 10, 1)
-        await settle(log, 5)
+        await advance_cursor(log, 5)
         for state in (
             CursorState(5),
             CursorState(12),
@@ -465,7 +465,7 @@ async def test_cursor_goes_neither_back_nor_beyond_what_is_durable(tmp_path: Pat
         ):
             with pytest.raises(ValueError, match="cursor"):
                 await log.store_cursor(state)
-        # An intent may be taken back, though: nothing of it was settled.
+        # An intent may be withdrawn, though: no row of it was committed.
         await log.store_cursor(CursorState(9, (Range(6, 8),)))
         await log.store_cursor(CursorState(7, (Range(6, 6),)))
 
@@ -482,7 +482,7 @@ async def test_store_cursor_is_finished_even_if_its_caller_is_cancelled(tmp_path
                 go_on.wait(60)
 
         files.before = hold
-        storing = asyncio.ensure_future(settle(log, 5))
+        storing = asyncio.ensure_future(advance_cursor(log, 5))
         await until(under_way.is_set)
         storing.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -490,7 +490,7 @@ async def test_store_cursor_is_finished_even_if_its_caller_is_cancelled(tmp_path
         assert log.cursor_lsn == 0
         go_on.set()
         await until(lambda: log.cursor_lsn == 5)  # in memory as on disk
-        await settle(log, 6)
+        await advance_cursor(log, 6)
 
 
 async def test_segments_go_after_the_cursor_is_durable_oldest_first_and_never_the_active_one(tmp_path: Path):
@@ -501,7 +501,7 @@ async def test_segments_go_after_the_cursor_is_durable_oldest_first_and_never_th
         names = [path.name for path in segments(tmp_path)]
         assert len(names) == 10
         start = len(files.calls)
-        await settle(log, 4)
+        await advance_cursor(log, 4)
         calls = [call for call in files.calls[start:] if call[0] in ("rename", "sync_directory", "unlink")]
         # Before them may be the cursor that the last new segment caused.
         assert calls[-6:] == [
@@ -510,28 +510,28 @@ async def test_segments_go_after_the_cursor_is_durable_oldest_first_and_never_th
             *(("unlink", name) for name in names[:4]),
         ]
         assert log.deleted_lsn == 4
-        await settle(log, 10)
+        await advance_cursor(log, 10)
         assert [path.name for path in segments(tmp_path)] == names[-1:]
         assert await read_all(log, first_lsn=10) == [bytes(500)]
         with pytest.raises(IndexError, match="deleted"):
             await log.read(9, rows_max=1, bytes_max=1)
 
 
-async def test_settled_segments_are_kept_for_keep_hours_and_within_keep_bytes(tmp_path: Path):
+async def test_committed_segments_are_kept_for_keep_hours_and_within_keep_bytes(tmp_path: Path):
     now = 1_000_000
     async with opened(
         tmp_path, segment_bytes_max=1000, keep_hours=1, keep_bytes=3_000, clock_ms=lambda: now
     ) as log:
         for _ in range(10):
             await log.append([bytes(500)], 1)
-        await settle(log, 3)
+        await advance_cursor(log, 3)
         assert len(segments(tmp_path)) == 10
         now += 1_800_000
-        await settle(log, 9)
+        await advance_cursor(log, 9)
         kept = [path.stat().st_size for path in segments(tmp_path)[:-1]]
         assert 2_000 < sum(kept) <= 3_000
         now += 3_600_000
-        await settle(log, 10)
+        await advance_cursor(log, 10)
         assert len(segments(tmp_path)) == 1
 
 
@@ -543,13 +543,13 @@ async def test_the_reserve_lets_the_cursor_move_on_a_full_disk(
         await log.append([b"x"] * 10, 1)
         assert (tmp_path / "reserve").exists()
         files.room = 0
-        await settle(log, 1)
+        await advance_cursor(log, 1)
         assert not (tmp_path / "reserve").exists()
         assert "using the reserve" in caplog.text
         for lsn in range(2, 10):
-            await settle(log, lsn)
+            await advance_cursor(log, lsn)
         files.room = 1 << 30
-        await settle(log, 10)
+        await advance_cursor(log, 10)
         assert (tmp_path / "reserve").exists()
 
 
@@ -583,10 +583,10 @@ async def test_a_cursor_without_any_room_stays_as_it_was(tmp_path: Path):
         (tmp_path / "reserve").unlink()
         files.room = 0
         with pytest.raises(LogFull):
-            await settle(log, 1)
+            await advance_cursor(log, 1)
         assert (log.cursor_lsn, log.broken) == (0, None)
         files.room = None
-        await settle(log, 1)
+        await advance_cursor(log, 1)
     async with opened(tmp_path) as log:
         assert log.cursor_lsn == 1
 
@@ -598,10 +598,10 @@ async def test_a_start_works_on_a_full_disk(tmp_path: Path):
     files = FaultyFiles(room=0)
     async with opened(tmp_path, files) as log:
         assert await read_all(log) == [b"x"] * 10
-        await settle(log, 5)
+        await advance_cursor(log, 5)
 
 
-async def test_age_is_that_of_the_first_row_that_is_not_settled(tmp_path: Path):
+async def test_age_is_that_of_the_first_uncommitted_row(tmp_path: Path):
     now = 1000
     async with opened(tmp_path, clock_ms=lambda: now) as log:
         assert log.oldest_waiting_ms is None
@@ -609,9 +609,9 @@ async def test_age_is_that_of_the_first_row_that_is_not_settled(tmp_path: Path):
             now += 1000
             await log.append([b"x", b"y"], 1)
         assert log.oldest_waiting_ms == 2000
-        await settle(log, 3)
+        await advance_cursor(log, 3)
         assert log.oldest_waiting_ms == 3000
-        await settle(log, 6)
+        await advance_cursor(log, 6)
         assert log.oldest_waiting_ms is None
         now = 9000
         await log.append([b"z"], 1)
@@ -628,7 +628,7 @@ async def test_directory_and_files_are_their_owners_only(tmp_path: Path):
     directory = tmp_path / "wal" / "0"
     async with opened(directory) as log:
         await log.append([b"x"], 1)
-        await settle(log, 1)
+        await advance_cursor(log, 1)
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
         assert set(modes.values()) == {0o600}
@@ -712,7 +712,7 @@ async def test_after_a_failed_sync_of_the_cursor_nothing_more_is_synced(tmp_path
         await log.append([b"row"], 1)
         files.fail("sync", name="cursor")
         with pytest.raises(LogBroken):
-            await settle(log, 1)
+            await advance_cursor(log, 1)
         syncs = files.count("sync")
         await asyncio.sleep(2 * IDLE_S)
         assert files.count("sync") == syncs

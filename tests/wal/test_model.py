@@ -16,7 +16,7 @@ from tests.wal.logs import read_all, wal_config
 
 STEPS = st.one_of(
     st.tuples(st.just("append"), st.lists(st.lists(st.integers(0, 400), min_size=1, max_size=5), max_size=6)),
-    st.tuples(st.just("settle"), st.floats(0, 1)),
+    st.tuples(st.just("advance_cursor"), st.floats(0, 1)),
     st.tuples(st.just("full"), st.integers(0, 1200)),
     st.tuples(st.just("idle"), st.none()),
     st.tuples(st.just("reopen"), st.none()),
@@ -65,7 +65,7 @@ async def play(root: Path, steps: list[tuple[str, object]], segment_bytes_max: i
         if step == "append":
             assert isinstance(argument, list)
             await append(argument)
-        elif step == "settle":
+        elif step == "advance_cursor":
             assert isinstance(argument, float)
             cursor += int((len(rows) - cursor) * argument)
             await log.store_cursor(CursorState(cursor + 1))

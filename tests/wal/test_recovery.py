@@ -12,7 +12,7 @@ from nealytics.errors import LogBroken, LogFull
 from nealytics.wal import CursorState, Log, Range
 from nealytics.wal.segment import name_of
 from tests.fakes.faulty_files import FaultyFiles
-from tests.wal.logs import opened, read_all, segments, settle, wal_config, write
+from tests.wal.logs import advance_cursor, opened, read_all, segments, wal_config, write
 
 
 async def test_no_process_appends_to_a_file_that_another_one_made(tmp_path: Path):
@@ -75,7 +75,7 @@ async def test_log_id_and_lsns_live_as_long_as_the_log(tmp_path: Path):
             ids.add(log.log_id)
             for k in range(3):
                 assert await log.append([bytes(300)], 1) == 3 * i + k + 1
-            await settle(log, log.durable_lsn)
+            await advance_cursor(log, log.durable_lsn)
     assert len(ids) == 1
 
 
@@ -135,7 +135,7 @@ async def test_a_start_that_fails_anywhere_loses_nothing_and_gives_the_lock_back
     async with opened(tmp_path / "running", segment_bytes_max=800) as log:
         for i in range(3):
             await log.append([b"%d" % i * 300], 1)
-        await settle(log, 1)
+        await advance_cursor(log, 1)
         await log.append(
             [b"3" * 300], 1
         )  # in the last segment, which has row 3 already: no cursor knows of it

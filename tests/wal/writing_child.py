@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from nealytics.wal import Log
-from tests.wal.logs import settle, wal_config
+from tests.wal.logs import advance_cursor, wal_config
 
 CLIENTS = 16
 
@@ -32,7 +32,7 @@ async def main(directory: Path, ledger: Path, first: int) -> None:
         while True:
             await log.wait_for(log.cursor.next_lsn)
             rows = await log.read(log.cursor.next_lsn, rows_max=50, bytes_max=10_000)
-            await settle(log, rows.last_lsn)
+            await advance_cursor(log, rows.last_lsn)
 
     print("writing", flush=True)
     await asyncio.gather(committer(), *(client(1 + i % 3) for i in range(CLIENTS)))
