@@ -1,4 +1,4 @@
-"""API keys: recognised by their SHA-256, and what each may write.
+"""API keys: recognized by their SHA-256, and what each may write.
 
 The keys themselves are not kept. A key is long and random, so a plain hash is enough: guessing one is
 hopeless at any speed.
@@ -44,8 +44,8 @@ class ApiKeys:
         return len(self._grants)
 
     def find(self, presented: str) -> KeyGrant | None:
-        # Only hashes are compared, so how far a comparison gets tells nothing about a key: who finds a text
-        # whose hash begins like a stored one has learnt nothing about the text behind that one.
+        # Only hashes are compared, so the time of a comparison tells nothing about a key: a text whose hash
+        # begins like a stored one is not similar to the stored key.
         digest = hashlib.sha256(presented.encode("utf-8", "surrogatepass")).digest()
         stored, grant = self._grants.get(digest, (_NO_DIGEST, None))
         return grant if hmac.compare_digest(stored, digest) else None

@@ -1,13 +1,13 @@
-"""What a good token says: whose events it opens, and how far it narrows itself.
+"""What a verified token opens, and how it restricts itself.
 
-    project_id, tenant_id   text or number, or a list of one; where they stand is configured (`ClaimNames`).
-                            Who has no tenant_id and `scope` "project" sees all tenants
-    filters                 list of texts in the filter grammar; all hold for every query
-    endpoints               list of names such as "timeline"; nothing else may be asked
+    project_id, tenant_id   text or number, or a list of one; their names are configured (`ClaimNames`).
+                            A token without tenant_id and with `scope` "project" opens all tenants
+    filters                 list of texts in the filter grammar; all apply to every query
+    endpoints               list of names such as "timeline"; no other may be used
     rps                     requests per second, of all tokens of the same subject together
 
-A claim that narrows and cannot be understood is refused (400) and never left out: the token would open more
-than its issuer meant.
+A restricting claim that makes no sense is refused (400) and never ignored: the token would open more than its
+issuer meant.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ ENDPOINT_CHARS_MAX = 64
 
 
 class ClaimNames(msgspec.Struct, frozen=True):
-    """Where an issuer's tokens say whose events they open. A name as in `look_up`."""
+    """The claims that say whose events an issuer's tokens open. Names as in `look_up`."""
 
     tenant: str = "tenant_id"
     project: str = "project_id"
@@ -44,11 +44,11 @@ ABSENT = object()
 
 
 def look_up(claims: dict[str, Any], name: str) -> Any:
-    """The claim of this name; else what the name leads to, read as a path with dots; else `ABSENT`.
+    """The claim of this name; else the value at the name, read as a path with dots; else `ABSENT`.
 
-    The longest part of the name that is a claim is taken, and there is no second try: which claim is read
-    depends on the name and on the claims' names only. A path that breaks off gives None and not `ABSENT`: its
-    first part is there, so the rest is missing by mistake.
+    The longest part of the name that is a claim is used, without a second attempt: which claim is read
+    depends only on the name and the claims' names. A path that ends early gives None, not `ABSENT`: its first
+    part is there, so the rest is missing by mistake.
     """
     if name in claims:
         return claims[name]
@@ -71,12 +71,12 @@ def scope_from(
     issuer: str = "",
     expires_at_s: float = math.inf,
 ) -> Scope:
-    """Raises `Refused`: 403 without a project or tenant, 400 for a claim that cannot be meant.
+    """Raises `Refused`: 403 without a project or tenant, 400 for a claim that makes no sense.
 
-    Subjects of different `issuer`s are different, whatever their names.
+    Subjects of different `issuer`s are different, even with equal names.
     """
     project_id = names.fixed_project or _identifier(claims, names.project, claim_chars_max, _NO_PROJECT)
-    # Only a token that has no tenant at all is widened. An empty one or null is somebody's mistake.
+    # Only a token without any tenant opens all of them. An empty one or null is a mistake.
     whole_project = (
         names.project_scope and WHOLE_PROJECT in _scopes(claims) and look_up(claims, names.tenant) is ABSENT
     )
@@ -108,18 +108,18 @@ _NO_PROJECT = (
 
 
 def _key(project_id: str, tenant_id: str | None, claims: dict[str, Any], payload: bytes, issuer: str) -> str:
-    """Who the token is for: the same for all tokens of a subject.
+    """The subject of the token, for limits: the same for all tokens of a subject.
 
-    A token that names neither subject nor itself is known by its claims. Not by its signature: one of ES256
-    can be turned into another that is as good, and each would have a bound of its own.
+    A token with neither `sub` nor `jti` is identified by its claims. Not by its signature: an ES256 signature
+    can be turned into another valid one, and each would have a limit of its own.
     """
     for name in ("sub", "jti"):
         if isinstance(claims.get(name), str | int):
-            who = [name, claims[name]]
+            subject = [name, claims[name]]
             break
     else:
-        who = ["claims", hashlib.sha256(payload).hexdigest()]
-    identity = json.dumps([project_id, tenant_id, *([issuer] if issuer else []), *who]).encode()
+        subject = ["claims", hashlib.sha256(payload).hexdigest()]
+    identity = json.dumps([project_id, tenant_id, *([issuer] if issuer else []), *subject]).encode()
     return hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
@@ -156,7 +156,7 @@ def _identifier(claims: dict[str, Any], name: str, chars_max: int, advice: str) 
 
 
 def _claim_text(value: object) -> str:
-    """A claim as text: a number in its decimal form, anything that cannot name a tenant as nothing."""
+    """A claim as text: a number in decimal form; empty for anything that cannot name a tenant."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -188,11 +188,11 @@ def _rps(claims: dict[str, Any]) -> float | None:
     rps = claims["rps"]
     if isinstance(rps, bool) or not isinstance(rps, int | float) or not 0 < rps < math.inf:
         raise _invalid("rps", "is not a number greater than 0")
-    # Python's integers have no end, and no float holds all of them.
+    # Python's integers are unbounded, floats are not.
     return float(min(rps, RPS_MAX))
 
 
-# More than a node can answer: as good as no bound.
+# More than a node can answer: the same as no limit.
 RPS_MAX = 1_000_000
 
 

@@ -19,7 +19,7 @@ from nealytics.errors import Refused
 
 INVALID_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
-# What may stand for "{claim}" in an issuer: no slash, so that it is never more than one part of an address.
+# What may replace "{claim}" in an issuer: no slash, so that it is never more than one part of an address.
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACED = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -60,7 +60,7 @@ class Issuer:
 
     @classmethod
     def own(cls, config: AuthConfig, clock: Callable[[], float]) -> Self:
-        """What stands in `[auth]` itself: secrets, public keys, and one key set."""
+        """The keys of `[auth]` itself: secrets, public keys, and one key set."""
         return cls(
             name="",
             setting="auth.jwks_url",
@@ -95,12 +95,12 @@ class Issuer:
         return bool(self._keys) or self.jwks is not None
 
     def keys_for(self, claims: dict[str, Any]) -> list[VerifyingKey]:
-        """The keys that may have signed a token with these claims, which are not verified yet."""
+        """The keys that may have signed a token with these claims, which are not yet verified."""
         keys = [*self._keys, *(self.jwks.keys if self.jwks is not None else ())]
         placeholder = self._placeholder
         if placeholder is None:
             return keys
-        # One key set for many `iss`: a key may be for one of them only, and the set says which.
+        # One key set for many `iss`: the set may restrict a key to one of them.
         placed = str(claims.get(placeholder[1]))
         return [
             key
@@ -120,7 +120,7 @@ class Issuer:
         return iss == self.name.replace(placeholder[0], placed)
 
     def check(self, claims: dict[str, Any]) -> None:
-        """Raises `Refused` (401) for a verified token that is not meant for this service."""
+        """Raises `Refused` (401) for a verified token that is not for this service."""
         if self.issuer and claims.get("iss") != self.issuer:
             raise unauthorized("the token is from another issuer (iss)")
         if self._audience:
@@ -138,12 +138,12 @@ class Issuer:
 
 
 class Issuers:
-    """All that are configured, and the one that a token belongs to."""
+    """All configured issuers, and the one that a token belongs to."""
 
     def __init__(self, config: AuthConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self.own = Issuer.own(config, clock)
         others = [Issuer.configured(config, i, clock) for i in range(len(config.issuers))]
-        # A name without a placeholder goes first: it was written for this `iss` alone.
+        # A name without a placeholder has precedence: it was written for this `iss` alone.
         self.others = sorted(others, key=lambda issuer: issuer.has_placeholder)
 
     @property
@@ -151,7 +151,7 @@ class Issuers:
         return [issuer.jwks for issuer in (self.own, *self.others) if issuer.jwks is not None]
 
     def of(self, claims: dict[str, Any]) -> Issuer:
-        """Raises `Refused` (401) if there is none. The claims are not verified: they only choose."""
+        """Raises `Refused` (401) if there is none. The claims are not yet verified; they only choose."""
         for issuer in self.others:
             if issuer.issued(claims):
                 return issuer
@@ -160,10 +160,10 @@ class Issuers:
         raise unauthorized("the token's issuer (iss) is not configured", self._advice(claims))
 
     def mistaken(self, claims: dict[str, Any]) -> str:
-        """What to check about the `iss` of a token that no key verifies; "" if it is configured.
+        """Advice about the `iss` of a token that no key verifies; "" if it is configured.
 
-        Such a token is tried with the keys of `[auth]`. Where issuers are configured, it is more often one of
-        theirs whose name was copied wrongly.
+        Such a token was tried with the keys of `[auth]`. If issuers are configured, it is more often a token
+        of theirs, and its `iss` was copied wrongly.
         """
         iss = claims.get("iss")
         if (
@@ -188,7 +188,7 @@ class Issuers:
 
 
 def _names(config: AuthConfig, entry: IssuerConfig) -> ClaimNames:
-    # Who says where the project stands in these tokens does not mean the project of the others.
+    # An issuer with a project_claim of its own does not use the fixed project of `[auth]`.
     project = entry.project or ("" if entry.project_claim else config.project)
     return ClaimNames(
         entry.tenant_claim or config.tenant_claim,

@@ -1,9 +1,12 @@
-"""Tokens: signed by a key we know, with an end, and with what they open.
+"""Tokens: signed by a key we know, with an expiry, and with the scope that they open.
 
-PyJWT checks the form and the signature; whose token it is and what its issuer's tokens must say is decided in
-`issuers`, which key may have made it in `keys`, what the claims mean in `claims`. The times are checked here,
-because what is asked of them is ours: `exp` must be there and be a number, and `aud`, `iss`, `iat`, `sub` and
-`jti` of any type are nobody's business unless configured.
+PyJWT checks the form and the signature. `issuers` decides whose token it is and what its claims must be,
+`keys` which key may have signed it, `claims` what it opens.
+
+`exp`, `nbf`, `aud` and `iss` are checked here and in `issuers`, not by PyJWT's options: PyJWT reads the
+system's clock and has no argument for it, accepts `"123"` and `true` as a time, and would check before the
+token's issuer is chosen. Its checks of `iat`, `sub` and `jti` refuse tokens of identity providers that are
+valid: these claims may have any type.
 """
 
 import json
@@ -16,16 +19,17 @@ from jwt.api_jws import PyJWS
 
 from nealytics.auth.claims import CLAIM_CHARS_MAX, scope_from
 from nealytics.auth.issuers import INVALID_TOKEN, Issuer, Issuers, unauthorized
-from nealytics.auth.jwks import RETRY_MAX_S, Jwks
+from nealytics.auth.jwks import Jwks
+from nealytics.auth.key_set import RETRY_MAX_S
 from nealytics.auth.keys import ALGORITHMS, HS256, candidates
 from nealytics.auth.scope import Scope
 from nealytics.config import AuthConfig
 from nealytics.errors import Refused
 
-# With groups and roles in it, an identity provider's token may have several KB.
+# An identity provider's token with groups and roles may have several KB.
 TOKEN_BYTES_MAX = 16 * 1024
 
-# The end of the year 9999. No date library goes beyond it, so such an `exp` is a mistake or a trick, no end.
+# The end of the year 9999. No date library goes beyond it, so such an `exp` is a mistake or an attack.
 EPOCH_S_MAX = 253_402_300_799
 
 _FORM = "A token consists of three base64url parts, separated by dots."
@@ -36,13 +40,13 @@ _OTHER_KEY = "Its issuer may have a new key, or it may not be an issuer that the
 class TokenVerifier:
     """Turns an `Authorization` header into a `Scope`, or refuses it.
 
-    401: no token, or one that is not ours, not yet or no longer valid. 403: a good token that names no
-    project or no tenant. 400: one whose claims cannot be meant. 503: one whose key may be a new one of its
+    401: no token, or one that is not ours, not yet valid or expired. 403: a valid token that names no project
+    or no tenant. 400: one with a claim that makes no sense. 503: one whose key may be a new one of its
     issuer, whose keys cannot be fetched at the moment.
 
-    `scope_of` decides with the keys that are at hand. `resolve` also asks the issuer, if the token's key may
-    be a new one of its; only then it waits, and never longer than one fetch may take. `start` and `close` it
-    in the loop that serves: it keeps the key sets of issuers fresh.
+    `scope_of` decides with the keys that it has. `resolve` also asks the issuer if the token may be signed
+    with a new key; only then does it wait, at most as long as one fetch may take. `start` and `close` it in
+    the loop that serves: it keeps the key sets of issuers fresh.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class TokenVerifier:
 
     @property
     def jwks_age_s(self) -> float:
-        """`Jwks.age_s` of the key set that is the oldest; 0 if there is none."""
+        """`age_s` of the oldest key set; 0 if there is none."""
         return max((key_set.age_s for key_set in self.issuers.key_sets), default=0.0)
 
     async def resolve(self, authorization_header: str | None) -> Scope:
@@ -100,13 +104,13 @@ class TokenVerifier:
         )
 
     def _unverified(self, token: str) -> dict[str, Any]:
-        """Header and payload as the token gives them."""
+        """Header and payload, not verified."""
         try:
             said = self._jws.decode_complete(token, options={"verify_signature": False})
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise unauthorized("the token is malformed", _FORM) from None
         header = said["header"]
-        # PyJWT knows one extension and honours it; this engine knows none.
+        # PyJWT honours one extension; this engine knows none.
         if "crit" in header:
             raise unauthorized("the token requires an extension (crit), and none is supported")
         if not isinstance(header.get("alg"), str) or header["alg"] not in ALGORITHMS:
@@ -137,9 +141,9 @@ class TokenVerifier:
         raise self._unknown_key(issuer, algorithm, kid, advice)
 
     def _unknown_key(self, issuer: Issuer, algorithm: str, kid: str, advice: str) -> Refused:
-        """No key is the token's. A newly published one may be, but never a shared secret.
+        """No key matches the token. A newly published one may, but never a shared secret.
 
-        `advice` says more than the defaults here, or is empty.
+        `advice` is more specific than the default, or empty.
         """
         if issuer.jwks is None or algorithm == HS256:
             if kid:
@@ -154,7 +158,7 @@ class TokenVerifier:
                 headers=INVALID_TOKEN,
                 key_set=issuer.jwks,
             )
-        # The key may be a new one. A client that gets 401 drops its token; this one may be good in a minute.
+        # The key may be a new one. A client drops its token after 401; this one may be accepted soon.
         return _UnknownKey(
             503,
             "keys_unavailable",
@@ -165,7 +169,7 @@ class TokenVerifier:
         )
 
     def _check_time(self, claims: dict[str, Any]) -> float:
-        """When the token ends, by this node's clock and its patience."""
+        """When the token expires, by this node's clock and with the configured skew."""
         now = self._clock()
         if "exp" not in claims:
             raise unauthorized(
@@ -182,7 +186,7 @@ class TokenVerifier:
 
 
 class _UnknownKey(Refused):
-    """The issuer may have a key for this token that it had not when it was last asked."""
+    """The issuer may have published a key for this token since the last fetch."""
 
     def __init__(self, status: int, code: str, message: str, *, key_set: Jwks, **more: Any) -> None:
         super().__init__(status, code, message, **more)

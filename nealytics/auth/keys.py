@@ -1,7 +1,7 @@
-"""The keys that tokens are verified with, and which of them a token may be tried with.
+"""The keys that verify tokens, and which of them a token may be verified with.
 
-A key has one algorithm, set where the key is configured and never by a token. So a token made with HS256 is
-never tried with a public key, whatever its header says (RFC 8725, 3.1 and 3.2).
+A key has one algorithm, set where the key is configured and never by a token. So an HS256 token is never
+verified with a public key, whatever its header says (RFC 8725, 3.1 and 3.2).
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nealytics.config.pem import PublicKey
 
 HS256: JwtAlgorithm = "HS256"
-# The first of a family is that of a published key which does not name its algorithm.
+# A published key that does not name its algorithm has the first one of its family.
 PUBLIC_ALGORITHMS: tuple[JwtAlgorithm, ...] = ("RS256", "RS512", "PS256", "ES256", "EdDSA")
 ALGORITHMS: tuple[JwtAlgorithm, ...] = (HS256, *PUBLIC_ALGORITHMS)
 
@@ -24,11 +24,11 @@ class VerifyingKey(msgspec.Struct, frozen=True, eq=False):
     algorithm: JwtAlgorithm
     kid: str  # empty = none
     material: "bytes | PublicKey"  # bytes for HS256 only
-    issuer: str = ""  # the only `iss` that the key signs for, as the key set says; empty = it does not say
+    issuer: str = ""  # the only `iss` that the key set allows for this key; empty = any
 
 
 def configured_keys(config: AuthConfig) -> list[VerifyingKey]:
-    """Raises `ValueError` for a public key that is none; `load()` has reported it before."""
+    """Raises `ValueError` for an invalid public key; `load()` has reported it before."""
     keys = [VerifyingKey(HS256, "", key.encode()) for key in (config.jwt_key, config.jwt_key_previous) if key]
     for key in config.jwt_keys:
         material = key.key.encode() if key.algorithm == HS256 else public_key(key.key, key.algorithm)
@@ -38,16 +38,15 @@ def configured_keys(config: AuthConfig) -> list[VerifyingKey]:
 
 class Candidates(msgspec.Struct, frozen=True):
     keys: Sequence[VerifyingKey]
-    named: bool  # they have the token's kid, so no other key can be meant
+    named: bool  # they have the token's kid, so no other key is possible
 
 
 def candidates(keys: Iterable[VerifyingKey], algorithm: str, kid: str) -> Candidates:
     """The keys of this algorithm that a token with this kid (empty: none) may be signed with.
 
-    Those of its kid; if there are none, those without a kid, which so also verify the tokens of issuers that
-    name their keys and are known here by the key alone. A token without a kid, where all keys have one, is
-    tried with the only key of its algorithm, if it is the only one. A key of another kid is never tried, nor
-    one of several public keys that nothing tells apart.
+    Those of its kid; if there are none, those without a kid, so that a key configured without its kid works,
+    too. A token without a kid, if all keys have one, is tried with the key of its algorithm if there is only
+    one. A key of another kid is never tried, nor one of several public keys without a kid.
     """
     of_algorithm = [key for key in keys if key.algorithm == algorithm]
     if kid and (named := [key for key in of_algorithm if key.kid == kid]):

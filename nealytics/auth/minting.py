@@ -1,7 +1,4 @@
-"""Makes tokens, for `nealytics token` and `nealytics.client`.
-
-`signed` makes none that a node would refuse for what it says.
-"""
+"""Makes tokens, for `nealytics token` and `nealytics.client`."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -37,7 +34,7 @@ def signed(
     names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
     claims: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
-    """A token that a node accepts. Raises `Refused` for claims that it would not; None leaves a claim out."""
+    """A token that a node accepts. Raises `Refused` for claims that it would refuse. None omits a claim."""
     own = {name: value for name, value in claims.items() if value is not None}
     scope_from({**own, "project_id": "p", "tenant_id": "t"}, b"", claim_chars_max=CLAIM_CHARS_MAX)
     return mint(
@@ -65,10 +62,7 @@ def mint(
     names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
     claims: dict[str, object] | None = None,
 ) -> str:
-    """A token for one tenant, or for the whole project (None), good until `now + expires_s`.
-
-    `claims` (`iss`, `aud`, `filters` …) stand in it as well.
-    """
+    """A token for one tenant, or the whole project (None), valid until `now + expires_s`, with `claims`."""
     whose = {names.project: project_id}
     whose |= {"scope": WHOLE_PROJECT} if tenant_id is None else {names.tenant: tenant_id}
     times = {"iat": int(now), "exp": int(now + expires_s)}
@@ -81,7 +75,7 @@ def mint(
 
 
 def private_signer(pem: bytes, algorithm: str | None, kid: str) -> Signer:
-    """Signs with a private key, by the algorithm that fits it unless one is given. Raises `ValueError`."""
+    """Signs with a private key. Default algorithm: the one for its type. Raises `ValueError`."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -1,4 +1,4 @@
-"""What a reader is confined to: a project, in it a tenant, and how far the token narrows that further."""
+"""What a reader sees: a project, a tenant in it, and the further restrictions of the token."""
 
 import math
 

@@ -1,9 +1,9 @@
 """Requests per second of a token (its claim `rps`), for the whole node.
 
-Fixed windows, shared by all workers through `NodeMemory`, as for API keys in `ingest.ratelimit`; but nobody
-waits in a queue: who is over it gets 429. Counted is the subject of the token (`Scope.key`), so a new token
-for the same subject is no new allowance. A window is a second; of a token with less than one request per
-second it is as long as one request takes. Above, fractions count for nothing: 2.5 is 2.
+Fixed windows, shared by all workers through `NodeMemory`, as for API keys in `ingest.ratelimit`, but without
+a queue: a request over the limit gets 429. The limit counts the subject of the token (`Scope.key`), so a new
+token for the same subject is no new allowance. A window is one second, or 1 / rps seconds if rps is below 1.
+Above 1, fractions are dropped: 2.5 is 2.
 """
 
 import math
@@ -14,12 +14,12 @@ from nealytics.auth.scope import Scope
 from nealytics.errors import Refused
 from nealytics.shared import NodeMemory, fingerprint
 
-# A slower token than once an hour is as slow as that.
+# A lower rate than once an hour counts as once an hour.
 WINDOW_MAX_S = 3_600
 
 
 class TokenRate:
-    """`take` a permit of a token, or be refused (429)."""
+    """Takes a permit of a token, or raises `Refused` (429)."""
 
     def __init__(self, memory: NodeMemory, clock: Callable[[], float] = time.monotonic) -> None:
         self._tokens = memory.tokens
@@ -32,7 +32,7 @@ class TokenRate:
         window_s, permits = _window(rps)
         now = self._clock()
         ends = (int(now) // window_s + 1) * window_s
-        # With its length: a long window and a short one may end at the same time and are not the same.
+        # With its length: a long and a short window may end at the same time.
         key = fingerprint(f"{window_s} {scope.key}")
         if self._tokens.used(key, ends) >= permits:
             raise _refusal(permits, window_s, ends - now)
@@ -40,10 +40,10 @@ class TokenRate:
 
 
 def _window(rps: float) -> tuple[int, int]:
-    """Its length in seconds, and the requests in it."""
+    """The window's length in seconds, and the requests in it."""
     if rps >= 1:
         return 1, math.floor(rps)
-    # 1 / rps of the smallest floats is infinite.
+    # For the smallest floats, 1 / rps is infinite.
     return math.ceil(min(1 / rps, WINDOW_MAX_S)), 1
 
 
