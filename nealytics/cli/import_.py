@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,10 +18,10 @@ from nealytics.errors import NealyticsError
 from nealytics.importer import times
 from nealytics.importer.convert import Convertible, open_converted
 from nealytics.importer.convert import convert as convert_file
-from nealytics.importer.mapping import Type
+from nealytics.importer.options import Options, Type
 from nealytics.importer.rows import QUOTED_LINES_MAX, Format
-from nealytics.importer.run import Options, Result, import_rows
-from nealytics.importer.source import RECORD_BYTES_MAX, Source
+from nealytics.importer.run import Result, import_rows
+from nealytics.importer.source import RECORD_BYTES_MAX, Source, open_source
 
 _SAID_EVERY_S = 5.0
 _ENDINGS: dict[Format | Convertible, tuple[str, ...]] = {
@@ -70,10 +70,10 @@ def _amount(_context: click.Context, _parameter: click.Parameter, value: str | N
 
 
 def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Lines are found before they are decoded, so every ASCII byte must mean itself."""
+    """Lines are split before they are decoded, so every ASCII byte must mean itself."""
     ascii_bytes = bytes(range(128))
     try:
-        # Not of no bytes at all: Python looks no codec up for them.
+        # Some bytes, because Python looks up no codec for none.
         extends_ascii = ascii_bytes.decode(value, "surrogateescape") == ascii_bytes.decode("ascii")
     except LookupError:
         raise click.BadParameter(
@@ -259,18 +259,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     help="Exit with 1 unless the file ends with an end record (nealytics export --end).",
 )
 @click.option("--allow-rejected", is_flag=True, help="Exit with 0 even if rows were rejected.")
-def import_(
-    file: str,
-    url: str | None,
-    key: str | None,
-    config_path: Path | None,
-    form: Format | Convertible | None,
-    delimiter: str | None,
-    columns: str | None,
-    state: Path | None,
-    rejected: Path | None,
-    **given: Any,  # the others, by their names in `Options`
-) -> None:
+def import_(file: str, config_path: Path | None, **given: Any) -> None:
     """Send the events of FILE (CSV, NDJSON, a JSON array or Parquet, also with gzip or zstd; - is standard
     input) to a running server. A file of `nealytics export` restores the same events.
 
@@ -302,11 +291,35 @@ def import_(
     Exit status: 0 all accepted; 130 interrupted; 1 the import could not continue,
     or some rows are rejected, by this run or an earlier one.
     """
+    options, source = _prepare(file, config_path, given)
+    with closing(source), _Terminal(source) as progress:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                result = runner.run(import_rows(source, options, progress))
+        except KeyboardInterrupt:
+            progress.finish()
+            hint = "; the same command resumes there" if options.state_path else ""
+            click.echo(
+                f"import: interrupted; {progress.rows:,} rows were acknowledged in this run{hint}", err=True
+            )
+            sys.exit(130)
+    _report(result, options)
+    if result.damage is not None:
+        raise NealyticsError(
+            f"{result.damage}. Everything before it is imported; correct the file and run the same command"
+            " again, which resumes there"
+        )
+    if (result.rejected or result.rejected_before) and not options.allow_rejected:
+        sys.exit(1)
+
+
+def _prepare(file: str, config_path: Path | None, given: dict[str, Any]) -> tuple[Options, Source]:
+    """The options, with what depends on the file and on each other. `given` has the names of `Options`."""
     if given["shift_to"] is not None and given["shift_by_ms"]:
         raise click.UsageError("--shift-to and --shift-by exclude each other; give one of them.")
     plain_name = file.removesuffix(".gz").removesuffix(".zst").lower()
-    if form is None:
-        form = _form_of(file, plain_name)
+    form: Format | Convertible | None = given.pop("form") or _form_of(file, plain_name)
+    columns, delimiter = given.pop("columns"), given.pop("delimiter")
     if form != "csv":
         for option, value in (("--columns", columns), ("--delimiter", delimiter), ("--type", given["types"])):
             if value:
@@ -316,50 +329,29 @@ def import_(
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise click.BadParameter("one character, or the word tab", param_hint="--delimiter")
+    record_bytes_max = given.pop("record_bytes_max")
     if form == "parquet" or form == "native":
-        source = open_converted(file, form, given["record_bytes_max"])
+        source = open_converted(file, form, record_bytes_max)
         form = "ndjson"
     else:
-        source = Source.open(file, given["record_bytes_max"])
-        if form is None:
-            form = "json" if source.begins_with_array() else "ndjson"
-    beside = None if file == "-" else file
+        source = open_source(file, record_bytes_max)
+        form = form or ("json" if source.begins_with_array() else "ndjson")
+    named = None if file == "-" else file
     options = Options(
-        url=url or server_url(load(config_path)),
-        key=key or first_key("import", load(config_path), ", set NEALYTICS_IMPORT_KEY"),
+        url=given.pop("url") or server_url(load(config_path)),
+        key=given.pop("key") or first_key("import", load(config_path), ", set NEALYTICS_IMPORT_KEY"),
         form=form,
         delimiter=delimiter,
         columns=None if columns is None else tuple(name.strip() for name in columns.split(",")),
-        state_path=state or (Path(f"{beside}.import-state") if beside else None),
-        rejected_path=rejected or Path(f"{beside or 'import'}.rejected.ndjson"),
+        state_path=given.pop("state") or (Path(f"{named}.import-state") if named else None),
+        rejected_path=given.pop("rejected") or Path(f"{named or 'import'}.rejected.ndjson"),
         **given,
     )
-    with ExitStack() as stack:
-        stack.callback(source.close)
-        progress = stack.enter_context(_Terminal(source))
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                result = runner.run(import_rows(source, options, progress))
-        except KeyboardInterrupt:
-            progress.finish()
-            hint = "; the same command goes on from there" if options.state_path else ""
-            click.echo(
-                f"import: interrupted; {progress.rows:,} rows were acknowledged in this run{hint}",
-                err=True,
-            )
-            sys.exit(130)
-    _tell(result, options)
-    if result.damage is not None:
-        raise NealyticsError(
-            f"{result.damage}. Everything before it is imported; correct the file and run the same command"
-            " again, which goes on there"
-        )
-    if (result.rejected or result.rejected_before) and not options.allow_rejected:
-        sys.exit(1)
+    return options, source
 
 
 def _form_of(file: str, plain_name: str) -> Format | Convertible | None:
-    """None: a look at the text tells whether it is an array."""
+    """None: the text itself tells whether it is an array."""
     for form, endings in _ENDINGS.items():
         if plain_name.endswith(endings):
             return form
@@ -380,7 +372,7 @@ def convert(form: Convertible, path: str) -> None:
     convert_file(form, path)
 
 
-def _tell(result: Result, options: Options) -> None:
+def _report(result: Result, options: Options) -> None:
     rejected = result.rejected + result.rejected_before
     if result.resumed_at and not result.rows:
         accepted = result.resumed_at - result.rejected_before
@@ -414,7 +406,7 @@ def _tell(result: Result, options: Options) -> None:
 
 
 class _Terminal:
-    """A progress bar on a terminal; elsewhere a line now and then, for a log."""
+    """A progress bar on a terminal; elsewhere a line every few seconds, for a log."""
 
     def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
         self.rows = 0
@@ -434,14 +426,14 @@ class _Terminal:
         self.finish()
 
     def finish(self) -> None:
-        """The last state stays to be read."""
+        """Leaves the last state on the screen."""
         if self._draws and self._bar:
             self._draw()
             click.echo(err=True)
         self._bar = ""
 
     def resumed(self, row: int) -> None:
-        self._say(f"import: goes on after row {row:,}, where an earlier run ended")
+        self._say(f"import: resumes after row {row:,}, where an earlier run ended")
 
     def advanced(self, position: int, result: Result) -> None:
         self.rows = result.rows
@@ -457,10 +449,10 @@ class _Terminal:
             self._say(f"import: {result.accepted:,} accepted, {result.rejected:,} rejected{done}")
 
     def retrying(self, why: str, delay_s: float) -> None:
-        # Several requests are turned away at once, again and again; one line in a while is enough.
+        # Several requests fail at once, again and again; one line every few seconds is enough.
         if self._clock() - self._retry_at >= _SAID_EVERY_S:
             self._retry_at = self._clock()
-            self._say(f"import: {why}; trying again in {delay_s:.1f} s")
+            self._say(f"import: {why}; retry in {delay_s:.1f} s")
 
     def note(self, what: str) -> None:
         self._say(what)
@@ -477,9 +469,9 @@ class _Terminal:
 
 
 def bar(columns: int, share: float, accepted: int, rejected: int) -> str:
-    """Fits into a line of so many columns; the last one stays free, where terminals break the line."""
+    """One line of `columns`. The last column stays free, because terminals wrap there."""
     share = min(1.0, share)
-    # Never 100 % before it is.
+    # Rounded down: 100 % means all.
     left = f"import {int(share * 100):3d}%"
     right = f"{accepted:,} accepted, {rejected:,} rejected"
     room = columns - 1 - len(left) - len(right) - len(" []  ")

@@ -5,22 +5,13 @@ import inspect
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 
-from nealytics.client.events import Event, Fields, StoredEvent, event_of
-from nealytics.client.exchange import (
-    Lost,
-    Pause,
-    Request,
-    Response,
-    Steps,
-    TokenWanted,
-    checked_patience,
-    checked_secret,
-    checked_url,
-)
-from nealytics.client.reading import ExportLines, Queries, Reading
-from nealytics.client.sending import Gathered, Sending, Sent, encode
+from nealytics.client.common import ClientBase, ReaderBase, TransportBase
+from nealytics.client.events import Event, Fields, StoredEvent
+from nealytics.client.exchange import Lost, Pause, Request, Response, Steps, TokenWanted, checked_secret
+from nealytics.client.reading import ExportLines, Queries
+from nealytics.client.sending import Gathered, Sent, encode
 
 if TYPE_CHECKING:
     import aiohttp
@@ -29,165 +20,14 @@ T = TypeVar("T")
 TokenSource = str | Callable[[], str] | Callable[[], Awaitable[str]]
 
 
-class AsyncClient:
-    """`Client` for asyncio. Use it within one event loop, and close it there.
-
-    A call that is cancelled leaves it unknown whether the server has the events. To send them again, make
-    them beforehand: `event = Event(...)`, then `await client.send([event])` as often as needed.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        key: str,
-        *,
-        project_id: str = "",
-        timeout_s: float = 10.0,
-        give_up_after_s: float = 30.0,
-        compress: bool = True,
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        self._project_id = project_id
-        self._transport = _Transport(url, ssl_context)
-        self._sending = Sending(
-            self._transport.url,
-            checked_secret("key", key),
-            checked_patience(timeout_s, give_up_after_s),
-            compress=compress,
-        )
-
-    async def track(self, event_type: str, *, wait: bool = False, **fields: Unpack[Fields]) -> Event:
-        """As `Client.track`."""
-        event = event_of(event_type, fields, self._project_id)
-        await self.send([event], wait=wait)
-        return event
-
-    async def send(self, events: Iterable[Event], *, wait: bool = False) -> Sent:
-        """As `Client.send`."""
-        return await self._transport.run(self._sending.steps([encode(event) for event in events], wait=wait))
-
-    def batch(self) -> "AsyncBatch":
-        """As `Client.batch`: `async with client.batch() as batch: await batch.track(...)`."""
-        return AsyncBatch(self._transport, self._sending, self._project_id)
-
-    async def close(self) -> None:
-        await self._transport.close()
-
-    async def __aenter__(self) -> "AsyncClient":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-
-class AsyncBatch:
-    """As `Batch`. For one task."""
-
-    def __init__(self, transport: "_Transport", sending: Sending, project_id: str) -> None:
-        self._transport = transport
-        self._sending = sending
-        self._project_id = project_id
-        self._gathered = Gathered()
-
-    async def track(self, event_type: str, **fields: Unpack[Fields]) -> Event:
-        event = event_of(event_type, fields, self._project_id)
-        await self.add(event)
-        return event
-
-    async def add(self, event: Event) -> None:
-        if self._gathered.add(event):
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Sends what has gathered."""
-        await self._transport.run(self._gathered.flush(self._sending))
-
-    async def __aenter__(self) -> "AsyncBatch":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        await self.flush()  # also after an exception: what was tracked has happened
-        self._gathered.finish(error)
-
-
-class AsyncReader:
-    """As `Reader`. The function that gives a token may be `async`."""
-
-    def __init__(
-        self,
-        url: str,
-        token: TokenSource,
-        *,
-        timeout_s: float = 60.0,
-        give_up_after_s: float = 60.0,
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        self._transport = _Transport(url, ssl_context, token)
-        self._reading = Reading(self._transport.url, checked_patience(timeout_s, give_up_after_s))
-
-    async def get(self, endpoint: str, **params: Any) -> dict[str, Any]:
-        """As `Reader.get`."""
-        return await self._transport.run(self._reading.get(endpoint, params))
-
-    async def query(self, queries: Queries, **shared: Any) -> dict[str, Any]:
-        """As `Reader.query`."""
-        return await self._transport.run(self._reading.query(queries, shared))
-
-    async def pages(self, endpoint: str = "timeline", **params: Any) -> AsyncIterator[dict[str, Any]]:
-        """As `Reader.pages`."""
-        following: Mapping[str, Any] | None = params
-        while following is not None:
-            answer, following = await self._transport.run(self._reading.page(endpoint, following))
-            yield answer
-
-    async def export(self, **params: Any) -> AsyncIterator[StoredEvent]:
-        """As `Reader.export`."""
-        import aiohttp
-
-        response = await self._transport.run(self._reading.export(params))
-        stream = cast("aiohttp.ClientResponse", response.stream)
-        lines = ExportLines()
-        try:
-            while True:
-                try:
-                    piece = await stream.content.readany()
-                except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                    raise lines.broken(str(error) or type(error).__name__) from error
-                if not piece:
-                    break
-                for event in lines.feed(piece):
-                    yield event
-        finally:
-            stream.close()
-        lines.finish()
-
-    async def close(self) -> None:
-        await self._transport.close()
-
-    async def __aenter__(self) -> "AsyncReader":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-
-class _Transport:
-    """Does the steps."""
-
-    def __init__(self, url: str, ssl_context: ssl.SSLContext | None, token: TokenSource = "") -> None:
-        self.url = checked_url(url)
-        self._ssl_context = ssl_context
+class _Transport(TransportBase):
+    def __init__(self, url: str, ssl_context: ssl.SSLContext | None, token: object = "") -> None:
+        super().__init__(url, ssl_context, token)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
-        self._token_source = token
-        self._token = token if isinstance(token, str) else ""
 
     async def run(self, steps: Steps[T]) -> T:
-        if self._closed:
-            raise RuntimeError("the client is closed")
+        self._check_open()
         outcome: Response | Lost | str | None = None
         try:
             while True:
@@ -253,3 +93,113 @@ class _Transport:
             return Lost(f"its certificate is not trusted: {error.certificate_error}", final=True)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Lost(str(error) or type(error).__name__)
+
+
+class _Closable:
+    _transport: _Transport
+
+    async def close(self) -> None:
+        """Closes the connections. There is nothing to flush: what was tracked is sent."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class AsyncClient(_Closable, ClientBase[_Transport]):
+    """`Client` for asyncio. Use it within one event loop, and close it there.
+
+    A call that is cancelled leaves it unknown whether the server has the events. To send them again, make
+    them beforehand: `event = Event(...)`, then `await client.send([event])` as often as needed.
+    """
+
+    _transport_type = _Transport
+
+    async def track(self, event_type: str, *, wait: bool = False, **fields: Unpack[Fields]) -> Event:
+        """As `Client.track`."""
+        event = self._event(event_type, fields)
+        await self.send([event], wait=wait)
+        return event
+
+    async def send(self, events: Iterable[Event], *, wait: bool = False) -> Sent:
+        """As `Client.send`."""
+        return await self._transport.run(self._sending.steps([encode(event) for event in events], wait=wait))
+
+    def batch(self) -> "AsyncBatch":
+        """As `Client.batch`: `async with client.batch() as batch: await batch.track(...)`."""
+        return AsyncBatch(self)
+
+
+class AsyncBatch:
+    """As `Batch`. For one task."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._gathered = Gathered()
+
+    async def track(self, event_type: str, **fields: Unpack[Fields]) -> Event:
+        event = self._client._event(event_type, fields)
+        await self.add(event)
+        return event
+
+    async def add(self, event: Event) -> None:
+        if self._gathered.add(event):
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Sends what has gathered."""
+        await self._client._transport.run(self._gathered.flush(self._client._sending))
+
+    async def __aenter__(self) -> "AsyncBatch":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self.flush()  # also after an exception: what was tracked has happened
+        self._gathered.finish(error)
+
+
+class AsyncReader(_Closable, ReaderBase[_Transport, TokenSource]):
+    """As `Reader`. The function that gives a token may be `async`."""
+
+    _transport_type = _Transport
+
+    async def get(self, endpoint: str, **params: Any) -> dict[str, Any]:
+        """As `Reader.get`."""
+        return await self._transport.run(self._reading.get(endpoint, params))
+
+    async def query(self, queries: Queries, **shared: Any) -> dict[str, Any]:
+        """As `Reader.query`."""
+        return await self._transport.run(self._reading.query(queries, shared))
+
+    async def pages(self, endpoint: str = "timeline", **params: Any) -> AsyncIterator[dict[str, Any]]:
+        """As `Reader.pages`."""
+        following: Mapping[str, Any] | None = params
+        while following is not None:
+            answer, following = await self._transport.run(self._reading.page(endpoint, following))
+            yield answer
+
+    async def export(self, **params: Any) -> AsyncIterator[StoredEvent]:
+        """As `Reader.export`."""
+        import aiohttp
+
+        response = await self._transport.run(self._reading.export(params))
+        stream = cast("aiohttp.ClientResponse", response.stream)
+        lines = ExportLines()
+        try:
+            while True:
+                try:
+                    piece = await stream.content.readany()
+                except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    raise lines.broken(str(error) or type(error).__name__) from error
+                if not piece:
+                    break
+                for event in lines.feed(piece):
+                    yield event
+        finally:
+            stream.close()
+        lines.finish()

@@ -12,23 +12,14 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar, Unpack, cast
+from typing import Any, NamedTuple, Self, TypeVar, Unpack, cast
 from urllib.parse import urlsplit
 
-from nealytics.client.events import Event, Fields, StoredEvent, event_of
-from nealytics.client.exchange import (
-    Lost,
-    Pause,
-    Request,
-    Response,
-    Steps,
-    TokenWanted,
-    checked_patience,
-    checked_secret,
-    checked_url,
-)
-from nealytics.client.reading import ExportLines, Queries, Reading
-from nealytics.client.sending import Gathered, Sending, Sent, encode
+from nealytics.client.common import ClientBase, ReaderBase, TransportBase
+from nealytics.client.events import Event, Fields, StoredEvent
+from nealytics.client.exchange import Lost, Pause, Request, Response, Steps, TokenWanted, checked_secret
+from nealytics.client.reading import ExportLines, Queries
+from nealytics.client.sending import Gathered, Sent, encode
 
 T = TypeVar("T")
 # Connections that wait for the next request. More may be in use; those are closed afterwards.
@@ -38,199 +29,27 @@ _PIECE_BYTES = 64 * 1024
 _BROKEN = (OSError, http.client.HTTPException, EOFError, zlib.error)
 
 
-class Client:
-    """Sends events to one node, or to several behind one address. Threads may share it.
-
-    `track` and `send` return once the server has answered 202, which means: on its disk, and counted exactly
-    once. What may be temporary (no connection, no answer, 408, 429, 5xx) is retried for
-    `give_up_after_s`, with the same ids; each answer may take `timeout_s`. Then they
-    raise `SendError`, which has the events. Connections are kept, also across forks.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        key: str,
-        *,
-        project_id: str = "",
-        timeout_s: float = 10.0,
-        give_up_after_s: float = 30.0,
-        compress: bool = True,
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        self._project_id = project_id
-        self._transport = _Transport(url, ssl_context)
-        self._sending = Sending(
-            self._transport.url,
-            checked_secret("key", key),
-            checked_patience(timeout_s, give_up_after_s),
-            compress=compress,
-        )
-
-    def track(self, event_type: str, *, wait: bool = False, **fields: Unpack[Fields]) -> Event:
-        """Sends one event, and returns it once it is accepted.
-
-        With `wait` also once it can be read, or after the server's `ingest.wait_timeout_s`. Raises
-        `SendError` or `RejectedError`.
-        """
-        event = event_of(event_type, fields, self._project_id)
-        self.send([event], wait=wait)
-        return event
-
-    def send(self, events: Iterable[Event], *, wait: bool = False) -> Sent:
-        """Sends many events, in as many requests as the server's limits need.
-
-        Raises `SendError` with those that are not confirmed, or, once all others are accepted,
-        `RejectedError` with those that the server refuses.
-        """
-        return self._transport.run(self._sending.steps([encode(event) for event in events], wait=wait))
-
-    def batch(self) -> "Batch":
-        """Gathers events and sends them together: `with client.batch() as batch: batch.track(...)`."""
-        return Batch(self._transport, self._sending, self._project_id)
-
-    def close(self) -> None:
-        """Closes the connections. There is nothing to flush: what was tracked is sent."""
-        self._transport.close()
-
-    def __enter__(self) -> "Client":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Batch:
-    """Events that are sent together, whenever 1,000 or 512 KiB of them have gathered, and at its end.
-
-    They are confirmed when the `with` is left without an exception. `SendError` may come from any method and
-    has all events that are not confirmed; `RejectedError` comes at the end. For one thread.
-    """
-
-    def __init__(self, transport: "_Transport", sending: Sending, project_id: str) -> None:
-        self._transport = transport
-        self._sending = sending
-        self._project_id = project_id
-        self._gathered = Gathered()
-
-    def track(self, event_type: str, **fields: Unpack[Fields]) -> Event:
-        event = event_of(event_type, fields, self._project_id)
-        self.add(event)
-        return event
-
-    def add(self, event: Event) -> None:
-        if self._gathered.add(event):
-            self.flush()
-
-    def flush(self) -> None:
-        """Sends what has gathered."""
-        self._transport.run(self._gathered.flush(self._sending))
-
-    def __enter__(self) -> "Batch":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.flush()  # also after an exception: what was tracked has happened
-        self._gathered.finish(error)
-
-
-class Reader:
-    """Asks what a token opens. Threads may share it.
-
-    `token` is a token, or a function that gives one: it is called before the first question, and again when
-    the node answers 401. Raises `ReadError` for what is not answered.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        token: str | Callable[[], str],
-        *,
-        timeout_s: float = 60.0,
-        give_up_after_s: float = 60.0,
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        self._transport = _Transport(url, ssl_context, token)
-        self._reading = Reading(self._transport.url, checked_patience(timeout_s, give_up_after_s))
-
-    def get(self, endpoint: str, **params: Any) -> dict[str, Any]:
-        """The answer of a route, by the last word of its path: `get("summary", from_="2026-06-01")`.
-
-        Parameters are named as in docs/reading.md, or in Python's way: `group_by`, `from_`. A list is a
-        parameter given several times.
-        """
-        return self._transport.run(self._reading.get(endpoint, params))
-
-    def query(self, queries: Queries, **shared: Any) -> dict[str, Any]:
-        """Up to 30 questions at once: the answers by their names. One that failed is `{"error": …}`."""
-        return self._transport.run(self._reading.query(queries, shared))
-
-    def pages(self, endpoint: str = "timeline", **params: Any) -> Iterator[dict[str, Any]]:
-        """One answer after the other, until there is no `nextCursor`."""
-        following: Mapping[str, Any] | None = params
-        while following is not None:
-            answer, following = self._transport.run(self._reading.page(endpoint, following))
-            yield answer
-
-    def export(self, **params: Any) -> Iterator[StoredEvent]:
-        """All events of a range, in the order of time.
-
-        Raises `IncompleteExport` if the end mark is missing or names another number of events, so a loop
-        that ends has had all of them.
-        """
-        response = self._transport.run(self._reading.export(params))
-        lines = ExportLines()
-        with cast(_Stream, response.stream) as stream:
-            while True:
-                try:
-                    piece = stream.read(_PIECE_BYTES)
-                except _BROKEN as error:
-                    raise lines.broken(str(error) or type(error).__name__) from error
-                if not piece:
-                    break
-                yield from lines.feed(piece)
-        lines.finish()
-
-    def close(self) -> None:
-        self._transport.close()
-
-    def __enter__(self) -> "Reader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 class _Idle(NamedTuple):
     pid: int
     connection: http.client.HTTPConnection
 
 
-class _Transport:
-    """Does the steps. A connection is used by one thread at a time, and kept for the next one."""
+class _Transport(TransportBase):
+    """A connection is used by one thread at a time, and kept for the next one."""
 
-    def __init__(
-        self, url: str, ssl_context: ssl.SSLContext | None, token: str | Callable[[], str] = ""
-    ) -> None:
-        self.url = checked_url(url)
+    def __init__(self, url: str, ssl_context: ssl.SSLContext | None, token: object = "") -> None:
+        super().__init__(url, ssl_context, token)
         parts = urlsplit(self.url)
         self._host = parts.hostname or ""
         self._prefix = parts.path
         self._tls = parts.scheme == "https"
-        # Always given: http.client takes the end of an IPv6 address for a port.
+        # Always given: http.client mistakes the end of an IPv6 address for a port.
         self._port = parts.port or (443 if self._tls else 80)
-        self._ssl_context = ssl_context
         # Its `append` and `pop` are atomic, so there is no lock that a fork could copy while it is held.
         self._idle: deque[_Idle] = deque()
-        self._closed = False
-        self._token_source = token
-        self._token = token if isinstance(token, str) else ""
 
     def run(self, steps: Steps[T]) -> T:
-        if self._closed:
-            raise RuntimeError("the client is closed")
+        self._check_open()
         outcome: Response | Lost | str | None = None
         try:
             while True:
@@ -349,3 +168,133 @@ class _Stream:
     def __exit__(self, *_: object) -> None:
         self._response.close()
         self._connection.close()
+
+
+class _Closable:
+    _transport: _Transport
+
+    def close(self) -> None:
+        """Closes the connections. There is nothing to flush: what was tracked is sent."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Client(_Closable, ClientBase[_Transport]):
+    """Sends events to one node, or to several behind one address. Threads may share it.
+
+    `track` and `send` return once the server has answered 202, which means: on its disk, and counted exactly
+    once. What may be temporary (no connection, no answer, 408, 429, 5xx) is retried for
+    `give_up_after_s`, with the same ids; each answer may take `timeout_s`. Then they
+    raise `SendError`, which has the events. Connections are kept, also across forks.
+    """
+
+    _transport_type = _Transport
+
+    def track(self, event_type: str, *, wait: bool = False, **fields: Unpack[Fields]) -> Event:
+        """Sends one event, and returns it once it is accepted.
+
+        With `wait` also once it can be read, or after the server's `ingest.wait_timeout_s`. Raises
+        `SendError` or `RejectedError`.
+        """
+        event = self._event(event_type, fields)
+        self.send([event], wait=wait)
+        return event
+
+    def send(self, events: Iterable[Event], *, wait: bool = False) -> Sent:
+        """Sends many events, in as many requests as the server's limits need.
+
+        Raises `SendError` with those that are not confirmed, or, once all others are accepted,
+        `RejectedError` with those that the server refuses.
+        """
+        return self._transport.run(self._sending.steps([encode(event) for event in events], wait=wait))
+
+    def batch(self) -> "Batch":
+        """Gathers events and sends them together: `with client.batch() as batch: batch.track(...)`."""
+        return Batch(self)
+
+
+class Batch:
+    """Events that are sent together, whenever 1,000 or 512 KiB of them have gathered, and at its end.
+
+    They are confirmed when the `with` is left without an exception. `SendError` may come from any method and
+    has all events that are not confirmed; `RejectedError` comes at the end. For one thread.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._gathered = Gathered()
+
+    def track(self, event_type: str, **fields: Unpack[Fields]) -> Event:
+        event = self._client._event(event_type, fields)
+        self.add(event)
+        return event
+
+    def add(self, event: Event) -> None:
+        if self._gathered.add(event):
+            self.flush()
+
+    def flush(self) -> None:
+        """Sends what has gathered."""
+        self._client._transport.run(self._gathered.flush(self._client._sending))
+
+    def __enter__(self) -> "Batch":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.flush()  # also after an exception: what was tracked has happened
+        self._gathered.finish(error)
+
+
+class Reader(_Closable, ReaderBase[_Transport, str | Callable[[], str]]):
+    """Asks what a token opens. Threads may share it.
+
+    `token` is a token, or a function that gives one: it is called before the first question, and again when
+    the node answers 401. Raises `ReadError` for what is not answered.
+    """
+
+    _transport_type = _Transport
+
+    def get(self, endpoint: str, **params: Any) -> dict[str, Any]:
+        """The answer of a route, by the last word of its path: `get("summary", from_="2026-06-01")`.
+
+        Parameters are named as in docs/reading.md, or in Python's way: `group_by`, `from_`. A list is a
+        parameter given several times.
+        """
+        return self._transport.run(self._reading.get(endpoint, params))
+
+    def query(self, queries: Queries, **shared: Any) -> dict[str, Any]:
+        """Up to 30 questions at once: the answers by their names. One that failed is `{"error": …}`."""
+        return self._transport.run(self._reading.query(queries, shared))
+
+    def pages(self, endpoint: str = "timeline", **params: Any) -> Iterator[dict[str, Any]]:
+        """One answer after the other, until there is no `nextCursor`."""
+        following: Mapping[str, Any] | None = params
+        while following is not None:
+            answer, following = self._transport.run(self._reading.page(endpoint, following))
+            yield answer
+
+    def export(self, **params: Any) -> Iterator[StoredEvent]:
+        """All events of a range, in the order of time.
+
+        Raises `IncompleteExport` if the end mark is missing or names another number of events, so a loop
+        that ends has had all of them.
+        """
+        response = self._transport.run(self._reading.export(params))
+        lines = ExportLines()
+        with cast(_Stream, response.stream) as stream:
+            while True:
+                try:
+                    piece = stream.read(_PIECE_BYTES)
+                except _BROKEN as error:
+                    raise lines.broken(str(error) or type(error).__name__) from error
+                if not piece:
+                    break
+                yield from lines.feed(piece)
+        lines.finish()

@@ -1,13 +1,13 @@
 """From events to the batch route, until each is confirmed or rejected by name. Pure: see `exchange`.
 
 A request has at most 1,000 events and 512 KiB, which count once for the rate limit of a key. If the server's
-own limit is lower (413), halves are sent. It names the first 100 refused events of a request; if there are
-more, the request is sent again in pieces, where accepted events count once.
+own limit is lower (413), halves are sent. It names the first 100 rejected events of a request; if there are
+more, the request is sent again in pieces. Accepted events among them are counted once.
 """
 
 import gzip
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -44,6 +44,14 @@ class Sent(NamedTuple):
     committed: bool | None  # whether they can be read; None without `wait`
 
 
+class Codec(NamedTuple):
+    name: str  # of the header Content-Encoding
+    compress: Callable[[bytes], bytes]
+
+
+GZIP = Codec("gzip", lambda body: gzip.compress(body, 6, mtime=0))
+
+
 class Encoded(NamedTuple):
     event: Event
     body: bytes
@@ -78,15 +86,27 @@ class _Answer(msgspec.Struct):
 class Sending:
     """How one client sends: its address, its key, its patience."""
 
-    def __init__(self, url: str, key: str, patience: Patience, *, compress: bool) -> None:
+    def __init__(
+        self, url: str, key: str, patience: Patience, *, codec: Codec | None = GZIP, agent: str = USER_AGENT
+    ) -> None:
         self._url = url
-        self._key = key
         self._patience = patience
-        self._compress = compress
+        self._codec = codec
+        self._headers = {
+            "X-Project-Key": key,
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": agent,
+        }
 
     def steps(self, events: Sequence[Encoded], *, wait: bool, first_index: int = 0) -> Steps[Sent]:
-        """Raises `SendError`, or `RejectedError` once all others are accepted."""
-        waiting = deque(_pieces([Pending(first_index + i, *event) for i, event in enumerate(events)]))
+        """Sends events in as many requests as needed. Raises as `deliver`."""
+        pieces = _pieces([Pending(first_index + i, *event) for i, event in enumerate(events)])
+        return (yield from self.deliver(pieces, wait=wait))
+
+    def deliver(self, pieces: Sequence[Sequence[Pending]], *, wait: bool = False) -> Steps[Sent]:
+        """Sends each piece. Raises `SendError`, or `RejectedError` once all others are accepted."""
+        waiting = deque(pieces)
         rejections: list[Rejection] = []
         committed = True
         while waiting:
@@ -98,9 +118,9 @@ class Sending:
                 left = [pending.event for pending in (*piece, *(p for later in waiting for p in later))]
                 raise self._unsent(gave_up.outcome, left, rejections, gave_up.retry_after_s) from None
             answer = _answer_of(response, len(piece))
-            # By what was sent: another thread may have had a 415 meanwhile.
+            # Judged by what was sent: another thread may have had a 415 in the meantime.
             if answer is None and response.status == 415 and "Content-Encoding" in request.headers:
-                self._compress = False
+                self._codec = None
                 waiting.appendleft(piece)
             elif answer is None and response.status in (400, 413, 422) and len(piece) > 1:
                 waiting.extendleft(reversed(_parts(piece, -(-len(piece) // 2))))
@@ -120,22 +140,17 @@ class Sending:
                 waiting.extendleft(reversed(_parts(piece, size)))
             else:
                 rejections.append(_only(piece[0], response))
-        accepted = len(events) - len(rejections)
+        accepted = sum(map(len, pieces)) - len(rejections)
         if rejections:
             raise RejectedError(rejections, accepted)
         return Sent(accepted, committed if wait else None)
 
     def _request(self, piece: Sequence[Pending], wait: bool) -> Request:
         body = b"[" + b",".join(pending.body for pending in piece) + b"]"
-        headers = {
-            "X-Project-Key": self._key,
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "User-Agent": USER_AGENT,
-        }
-        if self._compress and len(body) >= _COMPRESSED_FROM_BYTES:
-            body = gzip.compress(body, 6, mtime=0)
-            headers["Content-Encoding"] = "gzip"
+        headers, codec = self._headers, self._codec
+        if codec is not None and len(body) >= _COMPRESSED_FROM_BYTES:
+            body = codec.compress(body)
+            headers = {**headers, "Content-Encoding": codec.name}
         timeout_s = self._patience.timeout_s
         if wait:
             return Request("POST", f"{ROUTE}?wait=true", headers, body, timeout_s + _WAIT_S)

@@ -3,7 +3,10 @@
 import enum
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from nealytics.auth.minting import Signer
 
 _SECRET_BYTES_MIN = 32
 _IDENTIFIER_CHARS_MAX = 256
@@ -14,7 +17,7 @@ class _WholeProject(enum.Enum):
     WHOLE_PROJECT = "all tenants of a project"
 
 
-# In place of a tenant. A value of its own, so that a tenant that got lost (None, "") never opens all of them.
+# In place of a tenant. A value of its own, so that a missing tenant (None, "") never opens all of them.
 WHOLE_PROJECT: Final = _WholeProject.WHOLE_PROJECT
 
 
@@ -38,55 +41,57 @@ def mint_token(
     """A token that reads the events of one tenant, as `nealytics token` makes it. It cannot be revoked.
 
     `key` is a secret of the node's configuration (`auth.jwt_key`, HS256), or a private key in PEM whose
-    public key the node knows; `algorithm` then is the one that fits it. The other arguments are claims:
-    docs/tokens.md. `tenant_id` comes from your session, never from the page. Raises `ValueError` for what no
-    node would accept.
+    public key the node has; `algorithm` is then by default the one for its type. The other arguments are
+    claims (docs/tokens.md). `tenant_id` must come from your session, never from the page. Raises `ValueError`
+    for a token that no node would accept.
     """
-    # They load the cryptography package, which no sender of events needs.
+    # Both load the cryptography package, which no sender of events needs.
     from nealytics.auth.claims import ClaimNames
-    from nealytics.auth.minting import Signer, private_signer, signed
+    from nealytics.auth.minting import signed
     from nealytics.errors import Refused
 
-    whole_project = tenant_id is WHOLE_PROJECT
-    for name, value in (("project_id", project_id), *(() if whole_project else (("tenant_id", tenant_id),))):
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"{name} is {value!r}; write a non-empty string")
-        if len(value) > _IDENTIFIER_CHARS_MAX:
-            raise ValueError(
-                f"{name} has {len(value)} characters, at most {_IDENTIFIER_CHARS_MAX} are accepted"
-            )
+    _check_identifier("project_id", project_id)
+    tenant = None if isinstance(tenant_id, _WholeProject) else tenant_id
+    if tenant_id is not WHOLE_PROJECT:
+        _check_identifier("tenant_id", tenant_id)
     for name, texts in (("filters", filters), ("endpoints", endpoints)):
-        if isinstance(texts, str):  # as a sequence it is one of letters
+        if isinstance(texts, str):  # a text is a sequence of letters
             raise ValueError(f"{name} is {texts!r}; write a list: [{texts!r}]")
     if not 0 < expires_s <= _EXPIRES_S_MAX:
         raise ValueError(f"expires_s is {expires_s}; write the lifetime of the token in seconds")
-    if "-----BEGIN" in key:
-        try:
-            signer = private_signer(key.encode(), algorithm, kid)
-        except ValueError as error:
-            raise ValueError(f"key {error}") from None
-    elif len(key.encode()) < _SECRET_BYTES_MIN:
-        raise ValueError(f"key has {len(key.encode())} bytes, at least {_SECRET_BYTES_MIN} are needed")
-    elif algorithm not in (None, "HS256"):
-        raise ValueError(f"algorithm is {algorithm}, which needs a private key in PEM")
-    else:
-        signer = Signer(key, "HS256", kid)
+    claims = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": subject,
+        "filters": None if filters is None else list(filters),
+        "endpoints": None if endpoints is None else list(endpoints),
+        "rps": rps,
+    }
+    names = ClaimNames(tenant_claim, project_claim)
+    signer = _signer(key, algorithm, kid)
     try:
-        return signed(
-            signer,
-            project_id,
-            None if isinstance(tenant_id, _WholeProject) else tenant_id,
-            expires_s,
-            time.time(),
-            names=ClaimNames(tenant_claim, project_claim),
-            claims={
-                "iss": issuer,
-                "aud": audience,
-                "sub": subject,
-                "filters": None if filters is None else list(filters),
-                "endpoints": None if endpoints is None else list(endpoints),
-                "rps": rps,
-            },
-        )
+        return signed(signer, project_id, tenant, expires_s, time.time(), names=names, claims=claims)
     except Refused as refused:
         raise ValueError(refused.message) from None
+
+
+def _check_identifier(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} is {value!r}; write a non-empty string")
+    if len(value) > _IDENTIFIER_CHARS_MAX:
+        raise ValueError(f"{name} has {len(value)} characters, at most {_IDENTIFIER_CHARS_MAX} are accepted")
+
+
+def _signer(key: str, algorithm: str | None, kid: str) -> "Signer":
+    from nealytics.auth.minting import Signer, private_signer
+
+    if "-----BEGIN" in key:
+        try:
+            return private_signer(key.encode(), algorithm, kid)
+        except ValueError as error:
+            raise ValueError(f"key {error}") from None
+    if len(key.encode()) < _SECRET_BYTES_MIN:
+        raise ValueError(f"key has {len(key.encode())} bytes, at least {_SECRET_BYTES_MIN} are needed")
+    if algorithm not in (None, "HS256"):
+        raise ValueError(f"algorithm is {algorithm}, which needs a private key in PEM")
+    return Signer(key, "HS256", kid)

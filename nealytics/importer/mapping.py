@@ -1,4 +1,4 @@
-"""From a row to the event that is sent: which column is which field, what joins the metadata, and who it is.
+"""From a row to the event that is sent: which column is which field, what joins the metadata, and the id.
 
 A field's value comes from, in this order: a constant (`--set`), the column mapped to it (`--map`), a column
 or JSON name that equals the field's, a default (`--default`). What is left over joins the metadata, or is
@@ -11,14 +11,14 @@ import hashlib
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from nealytics.errors import NealyticsError
 from nealytics.importer import times
+from nealytics.importer.options import Options, Type
 from nealytics.importer.rows import Row
-from nealytics.importer.times import Unit
 
 EVENT_FIELDS = (
     "eventId",
@@ -33,10 +33,8 @@ EVENT_FIELDS = (
     "metadataJson",
 )
 REQUIRED_FIELDS = ("projectId", "tenantId", "sessionId", "eventType")
-# What the file of refused rows says beside the event, so that it can be imported as it is.
+# What the file of rejected rows says beside the event; ignored, so that the file can be imported as it is.
 REJECTED_FIELDS = ("rejectedRow", "rejectedError", "rejectedField", "rejectedText")
-
-Type = Literal["auto", "text", "number", "boolean", "json"]
 
 _TEXT_FIELDS = frozenset({"projectId", "tenantId", "sessionId", "userId", "eventType", "itemId"})
 _UNMAPPED_NAMES_MAX = 100
@@ -71,48 +69,35 @@ class Mapping:
     """Makes events of rows. The same row of the same file is always the same event.
 
     `columns` are a CSV's, to find a mistyped name before anything is sent; None if each row has its own
-    names, which may then be paths: `context.user.id`, a dot that belongs to a name being written `\\.`.
-    `default_timestamp` is given to rows that say no time themselves. With `id_from`, the values of these
-    columns make the id, instead of the row's place and bytes.
+    names, which may then be paths: `context.user.id`, where `\\.` is a dot that belongs to a name.
+    `default_timestamp` is for rows that have no time themselves.
 
-    While it works it notes which names went nowhere (`unmapped`), and, as long as it `takes_notes`, which
-    mapped names were `found`, and the first and the last time.
+    It notes which names went nowhere (`unmapped`), and, as long as it `takes_notes`, which mapped names were
+    `found`, and the first and the last time.
     """
 
     def __init__(
         self,
+        options: Options,
         *,
         columns: tuple[str, ...] | None,
-        mapped: dict[str, str],
-        constants: dict[str, str],
-        rest_is_metadata: bool,
         head: bytes,
         default_timestamp: str,
-        defaults: dict[str, str] | None = None,
-        default_type: Type = "text",
-        types: dict[str, Type] | None = None,
-        id_from: tuple[str, ...] = (),
-        time_unit: Unit | None = None,
         shift_ms: int = 0,
     ) -> None:
-        defaults = defaults or {}
-        types = types or {}
-        _check(columns, mapped, constants, defaults, id_from)
+        _check(options)
+        mapped, constants = options.mapped, options.constants
         paths = {field: _path_of(name, columns, f"--map {field}={name}") for field, name in mapped.items()}
-        self._id_paths = tuple(_path_of(name, columns, f"--id-from {name}") for name in id_from)
-        self._id_names = id_from
-        whole = {path[0] for path in paths.values() if len(path) == 1}
-        own_names = tuple(
-            field
-            for field in EVENT_FIELDS
-            if field not in mapped and field not in constants and field not in whole
-        )
-        if self._id_paths:
-            own_names = tuple(field for field in own_names if field != "eventId")
+        id_paths = [_path_of(name, columns, f"--id-from {name}") for name in options.id_from]
+        types = {_path_of(name, columns, f"--type {name}=")[0]: kind for name, kind in options.types.items()}
+        # A field without an option takes the column of its name, unless that is mapped to another field.
+        elsewhere = {*mapped, *constants, *(path[0] for path in paths.values() if len(path) == 1)}
+        if id_paths:
+            elsewhere.add("eventId")
+        own_names = [field for field in EVENT_FIELDS if field not in elsewhere]
         if columns is not None:
-            known = {*constants, *mapped, *defaults, *(name for name in own_names if name in columns)}
-            missing = [field for field in REQUIRED_FIELDS if field not in known]
-            if missing:
+            known = {*mapped, *constants, *options.defaults, *(name for name in own_names if name in columns)}
+            if missing := [field for field in REQUIRED_FIELDS if field not in known]:
                 raise MappingError(
                     f"import: no column is {' and none is '.join(missing)};"
                     f" map it (--map {missing[0]}=COLUMN) or set it for all rows (--set {missing[0]}=VALUE);"
@@ -125,20 +110,21 @@ class Mapping:
         )
         self._deep = tuple((field, path) for field, path in paths.items() if len(path) > 1)
         self._constants = constants
-        self._defaults = defaults
+        self._defaults = options.defaults
         self._taken: Taken = dict.fromkeys((*own_names, *constants, *REJECTED_FIELDS), True)
         for path in paths.values():
             _take(self._taken, path)
         # --id-from says what a column is for; its text still belongs to the metadata.
         self._used: Taken = copy.deepcopy(self._taken)
-        for path in self._id_paths:
+        for path in id_paths:
             _take(self._used, path)
-        self._rest_is_metadata = rest_is_metadata
-        self._default_type = default_type
-        self._types = {_path_of(name, columns, f"--type {name}=")[0]: kind for name, kind in types.items()}
+        self._id_paths = dict(zip(options.id_from, id_paths, strict=True))
+        self._rest_is_metadata = options.rest_is_metadata
+        self._default_type = options.default_type
+        self._types = types
         self._namespace = hashlib.sha256(head).digest()
         self._default_timestamp = default_timestamp
-        self._time_unit = time_unit
+        self._time_unit = options.time_unit
         self._shift_ms = shift_ms
         self._mapped = mapped
         self.takes_notes = True
@@ -233,7 +219,7 @@ class Mapping:
 
     def _hashed_id(self, fields: AnyMapping[str, Value], opened: dict[Path, Any]) -> str:
         parts = []
-        for name, path in zip(self._id_names, self._id_paths, strict=True):
+        for name, path in self._id_paths.items():
             value = _inside(fields, path, opened)
             if value is None or _is_empty(value):
                 raise RowError(f"it has no {name}, from which --id-from derives its id")
@@ -244,7 +230,7 @@ class Mapping:
         return hashed_id(parts)
 
     def _rest(self, fields: AnyMapping[str, Value], taken: Taken) -> dict[str, Any]:
-        """What has become no field, without what has."""
+        """The values that no field was made of."""
         rest: dict[str, Any] = {}
         for name, value in fields.items():
             within = taken.get(name)
@@ -333,7 +319,7 @@ def _object_of(value: Value) -> dict[str, msgspec.Raw] | None:
 
 
 def _left_over(fields: AnyMapping[str, Value], taken: Taken, prefix: str = "") -> Iterator[str]:
-    """The names of what has become no field, as they would be written to map it."""
+    """The names of the values that no field was made of, as --map takes them."""
     for name, value in fields.items():
         within = taken.get(name)
         if within is True:
@@ -418,13 +404,9 @@ def _shown(value: Value) -> str:
     return (value if isinstance(value, str) else bytes(value).decode(errors="replace"))[:64]
 
 
-def _check(
-    columns: tuple[str, ...] | None,
-    mapped: dict[str, str],
-    constants: dict[str, str],
-    defaults: dict[str, str],
-    id_from: tuple[str, ...],
-) -> None:
+def _check(options: Options) -> None:
+    """Raises `MappingError` for options that contradict each other."""
+    mapped, constants, defaults = options.mapped, options.constants, options.defaults
     for field in (*mapped, *constants, *defaults):
         if field not in EVENT_FIELDS:
             near = difflib.get_close_matches(field, EVENT_FIELDS, n=1, cutoff=0.4)
@@ -432,13 +414,12 @@ def _check(
             raise MappingError(
                 f"import: an event has no field {field}{hint} Its fields are {', '.join(EVENT_FIELDS)}"
             )
-    for field in mapped:
-        if field in constants:
+    for field in constants:
+        if field in mapped:
             raise MappingError(f"import: {field} is both set and mapped; give one of them")
-    for field in defaults:
-        if field in constants:
+        if field in defaults:
             raise MappingError(
                 f"import: {field} is set for all rows, so its default has no effect; give one of them"
             )
-    if id_from and ("eventId" in mapped or "eventId" in constants):
+    if options.id_from and ("eventId" in mapped or "eventId" in constants):
         raise MappingError("import: eventId is mapped or set, and --id-from derives one; give one of them")

@@ -1,7 +1,7 @@
-"""From a file to lines: unpacks gzip and Zstandard, in constant memory, and counts what passes.
+"""From a file to lines: decompresses gzip and Zstandard, in constant memory, and counts lines.
 
-Offsets count unpacked bytes. `line_ends` is counted where the bytes come in, `lines` where lines are handed
-out: the import compares the two, so a line that gets lost between them is noticed.
+Offsets count decompressed bytes. `line_ends` is counted where bytes come in, `lines` where lines go out: the
+import compares the two, so a line that gets lost in between is noticed.
 """
 
 import io
@@ -31,7 +31,7 @@ _JSON_SPACE = b" \t\r\n"
 
 
 class SourceError(NealyticsError):
-    """The file as a whole cannot be read, or not any further."""
+    """The file cannot be read, or not any further."""
 
 
 class Line(NamedTuple):
@@ -41,9 +41,22 @@ class Line(NamedTuple):
     quotes: int = 0  # in the whole line, if it is above the limit
 
 
+def open_source(path: str, record_bytes_max: int = RECORD_BYTES_MAX) -> "Source":
+    """`-` is standard input."""
+    if path == "-":
+        return Source(io.FileIO(0, closefd=False), "standard input", record_bytes_max)
+    try:
+        file = io.FileIO(path)
+    except OSError as error:
+        raise SourceError(f"import: cannot open {path}: {error.strerror or error}") from None
+    is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    reopen = (lambda: open_source(path, record_bytes_max)) if is_regular else None
+    return Source(file, path, record_bytes_max, reopen)
+
+
 class Source:
     """An opened file or standard input, line by line or in pieces. Raises `SourceError` when the bytes cannot
-    be unpacked, or end in the middle of a compressed stream."""
+    be decompressed, or end in the middle of a compressed stream."""
 
     def __init__(
         self,
@@ -53,16 +66,16 @@ class Source:
         reopen: "Callable[[], Source] | None" = None,
     ) -> None:
         self.name = name
-        self.reopen = reopen  # from the beginning, beside this one; None if it can be read once only
-        self.offset = 0  # behind the last line or piece handed out
-        self.lines = 0  # handed out or skipped
+        self.reopen = reopen  # opens the file once more, from its start; None if it can be read only once
+        self.offset = 0  # after the last line or piece that was returned
+        self.lines = 0  # returned or skipped
         self.record_bytes_max = record_bytes_max
         self._file = file
         info = os.fstat(file.fileno())
         self.size = info.st_size if stat.S_ISREG(info.st_mode) else None  # on disk, so compressed if it is
-        self._unpacked = _Unpacked(file, self.size)
+        self._unpacked = _Unpacked(file, name, self.size)
         self._stream = io.BufferedReader(self._unpacked, _BUFFER_BYTES)
-        start = self._peek()
+        start = self._stream.peek()
         if start.startswith(_PARQUET_MAGIC):
             raise SourceError(f"import: {name} is Parquet, which can only be read from a file; give its name")
         if start.startswith(_UTF16_BOMS):
@@ -70,36 +83,23 @@ class Source:
                 f"import: {name} is UTF-16, which is not supported; convert it (iconv -f UTF-16 -t UTF-8)"
             )
         if start.startswith(_BOM):
-            self.offset = len(self._read(len(_BOM)))
+            self.offset = len(self._stream.read(len(_BOM)))
         self._ahead: deque[Line] = deque()
-
-    @classmethod
-    def open(cls, path: str, record_bytes_max: int = RECORD_BYTES_MAX) -> "Source":
-        """`-` is standard input."""
-        if path == "-":
-            return cls(io.FileIO(0, closefd=False), "standard input", record_bytes_max)
-        try:
-            file = io.FileIO(path)
-        except OSError as error:
-            raise SourceError(f"import: cannot open {path}: {error.strerror or error}") from None
-        seekable = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-        again = (lambda: cls.open(path, record_bytes_max)) if seekable else None
-        return cls(file, path, record_bytes_max, again)
 
     @property
     def line_ends(self) -> int:
-        """Lines that came in, counted before anything looks for lines; a last one without its end, too."""
+        """Lines that came in, counted before anything reads lines; including a last one without its end."""
         return self._unpacked.newlines + (self._unpacked.last_byte not in (b"", b"\n"))
 
     def position(self, offset: int) -> int:
-        """How much of `size` it took to come to `offset`, for a progress bar. Offsets must not fall."""
+        """How many bytes of `size` the text up to `offset` took. Ask in ascending order of offsets."""
         return self._unpacked.packed_at(offset) if self.size is not None else offset
 
     def begins_with_array(self) -> bool:
-        return self._peek().lstrip(_JSON_SPACE).startswith(b"[")
+        return self._stream.peek().lstrip(_JSON_SPACE).startswith(b"[")
 
     def head(self) -> bytes:
-        """What tells this file from others: its first two lines. To be asked for before the first line."""
+        """The first two lines, which identify the file. Call it before `line`."""
         while len(self._ahead) < 2:
             self._ahead.append(self._read_line())
         return b"\n".join(line.raw.rstrip(b"\r\n") for line in self._ahead)
@@ -112,20 +112,20 @@ class Source:
         return line
 
     def piece(self) -> bytes:
-        """Some more bytes, for what does not go by lines; none at the end of the file."""
-        piece = self._read(_CHUNK_BYTES)
+        """Some more bytes, for a format without lines; none at the end of the file."""
+        piece = self._stream.read1(_CHUNK_BYTES)
         self.offset += len(piece)
         return piece
 
     def skip_lines(self, offset: int) -> None:
-        """Reads on to the line that begins at `offset`. What is skipped is unpacked and goes nowhere."""
+        """Reads on to the line that begins at `offset`."""
         while self.offset < offset:
             if not self.line().length:
                 raise self._shorter(offset)
 
     def skip_bytes(self, offset: int) -> None:
         while self.offset < offset:
-            skipped = len(self._read(min(offset - self.offset, _CHUNK_BYTES)))
+            skipped = len(self._stream.read1(min(offset - self.offset, _CHUNK_BYTES)))
             if not skipped:
                 raise self._shorter(offset)
             self.offset += skipped
@@ -141,35 +141,16 @@ class Source:
 
     def _read_line(self) -> Line:
         most = self.record_bytes_max
-        try:
-            raw = self._stream.readline(most)
-            if len(raw) < most or raw.endswith(b"\n"):
-                return Line(raw, True, len(raw))
-            length, quotes = len(raw), raw.count(b'"')
-            piece = raw
-            while piece and not piece.endswith(b"\n"):
-                piece = self._stream.readline(_CHUNK_BYTES)
-                length += len(piece)
-                quotes += piece.count(b'"')
-            return Line(raw[:_CHUNK_BYTES], False, length, quotes)
-        except _UNREADABLE as error:
-            raise self._damaged(error) from error
-
-    def _read(self, size: int) -> bytes:
-        try:
-            return self._stream.read1(size)
-        except _UNREADABLE as error:
-            raise self._damaged(error) from error
-
-    def _peek(self) -> bytes:
-        try:
-            return self._stream.peek()
-        except _UNREADABLE as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> SourceError:
-        what = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        return SourceError(f"import: {self.name} cannot be read past byte {self.offset:,}: {what}")
+        raw = self._stream.readline(most)
+        if len(raw) < most or raw.endswith(b"\n"):
+            return Line(raw, True, len(raw))
+        length, quotes = len(raw), raw.count(b'"')
+        piece = raw
+        while piece and not piece.endswith(b"\n"):
+            piece = self._stream.readline(_CHUNK_BYTES)
+            length += len(piece)
+            quotes += piece.count(b'"')
+        return Line(raw[:_CHUNK_BYTES], False, length, quotes)
 
 
 class _Decompressor(Protocol):
@@ -180,16 +161,14 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-_UNREADABLE = (EOFError, zlib.error, zstd.ZstdError, OSError)
-
-
 class _Unpacked(io.RawIOBase):
-    """The unpacked bytes of a file; remembers how many packed ones they took."""
+    """The decompressed bytes of a file. Remembers how many compressed bytes they took."""
 
-    def __init__(self, file: io.FileIO, size: int | None) -> None:
+    def __init__(self, file: io.FileIO, name: str, size: int | None) -> None:
         self.newlines = 0
         self.last_byte = b""
         self._file = file
+        self._name = name
         self._piece_bytes = (
             _PIECE_BYTES_MAX
             if size is None
@@ -198,11 +177,11 @@ class _Unpacked(io.RawIOBase):
         self._begun = False
         self._packing: str | None = None
         self._decompressor: _Decompressor | None = None
-        self._packed = b""  # read from the file, and not unpacked yet
+        self._packed = b""  # read from the file, and not decompressed yet
         self._maybe_more = False  # in the decompressor
         self._read = 0  # of the file
         self._given = 0
-        # (unpacked bytes up to here, packed ones), for those that nobody has asked about yet.
+        # (decompressed bytes up to here, compressed bytes), in ascending order.
         self._marks: deque[tuple[int, int]] = deque()
         self._packed_at = 0
 
@@ -210,9 +189,15 @@ class _Unpacked(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
-        if not self._begun:
-            self._begin()
-        found = self._next(len(buffer))
+        try:
+            if not self._begun:
+                self._begin()
+            found = self._next(len(buffer))
+        except (EOFError, zlib.error, zstd.ZstdError, OSError) as error:
+            what = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+            raise SourceError(
+                f"import: {self._name} cannot be read past byte {self._given:,}: {what}"
+            ) from error
         buffer[: len(found)] = found
         self.newlines += found.count(b"\n")
         self.last_byte = found[-1:] or self.last_byte
@@ -251,7 +236,7 @@ class _Unpacked(io.RawIOBase):
             return found
         while True:
             if self._decompressor is None:
-                # A file may be several streams, one behind the other; tar and tapes pad with zeros.
+                # A file may contain several streams, one after the other; tar and tapes pad with zeros.
                 while not (rest := self._packed.lstrip(b"\0")):
                     self._packed = b""
                     if not self._more():
@@ -268,7 +253,7 @@ class _Unpacked(io.RawIOBase):
 
     def _unpack(self, decompressor: _Decompressor, most: int) -> bytes:
         found = decompressor.decompress(self._packed, most)
-        # zlib hands back what it did not look at, zstd keeps it.
+        # zlib returns the bytes that it did not use, zstd keeps them.
         self._packed = cast(bytes, getattr(decompressor, "unconsumed_tail", b""))
         self._maybe_more = len(found) == most
         if decompressor.eof:
@@ -287,5 +272,5 @@ def _decompressor(start: bytes) -> _Decompressor:
 
 
 def _is_skippable(start: bytes) -> bool:
-    """A frame of Zstandard that holds no content, as parallel packers write them."""
+    """A Zstandard frame without content, as parallel compressors write them."""
     return start[1:4] == b"\x2a\x4d\x18" and start[:1] >= b"\x50" and start[:1] <= b"\x5f"

@@ -27,7 +27,7 @@ def names(server: BatchServer) -> list[Any]:
 
 
 def test_a_flush_that_is_abandoned_keeps_events_sizes_and_places():
-    sending = Sending("http://node", "a-key", patience(Clock()), compress=False)
+    sending = Sending("http://node", "a-key", patience(Clock()), codec=None)
     gathered, node = Gathered(), Node()
     gathered.add(event())
     run(gathered.flush(sending), node)
@@ -46,7 +46,7 @@ def test_a_flush_that_is_abandoned_keeps_events_sizes_and_places():
 
 
 def test_an_abandoned_flush_keeps_the_count_of_bytes():
-    sending = Sending("http://node", "a-key", patience(Clock()), compress=False)
+    sending = Sending("http://node", "a-key", patience(Clock()), codec=None)
     gathered = Gathered()
     large = event(metadata={"text": "x" * (BYTES_MAX - 2_000)})
     assert not gathered.add(large)

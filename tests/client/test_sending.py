@@ -10,7 +10,7 @@ import pytest
 from nealytics.client import Event, RejectedError, SendError, Sent
 from nealytics.client.events import new_event_id
 from nealytics.client.exchange import Lost, Request, Response
-from nealytics.client.sending import BYTES_MAX, Gathered, Sending, encode
+from nealytics.client.sending import BYTES_MAX, GZIP, Gathered, Sending, encode
 from tests.client.steps import Clock, Node, Server, answer, event, patience, run, sent_in
 
 
@@ -23,7 +23,7 @@ def send(
     wait: bool = False,
 ) -> Sent:
     clock = clock or Clock()
-    sending = Sending("http://node", "a-key", patience(clock), compress=compress)
+    sending = Sending("http://node", "a-key", patience(clock), codec=GZIP if compress else None)
     return run(sending.steps([encode(one) for one in events], wait=wait), server, clock)
 
 
@@ -166,13 +166,13 @@ def test_small_bodies_are_sent_as_they_are_and_larger_ones_compressed():
 
     send([event()], server)
     send([event() for _ in range(100)], server)
-    send([event() for _ in range(100)], server, compress=False)
+    send([event() for _ in range(100)], server, codec=None)
     assert seen == [None, "gzip", None]
 
 
 def test_a_server_that_does_not_decompress_gets_them_as_they_are_from_then_on():
     node = Node(decompresses=False)
-    sending = Sending("http://node", "a-key", patience(Clock()), compress=True)
+    sending = Sending("http://node", "a-key", patience(Clock()))
     for _ in range(2):
         events = [event() for _ in range(100)]
         assert run(sending.steps([encode(one) for one in events], wait=False), node).accepted == 100
@@ -180,7 +180,7 @@ def test_a_server_that_does_not_decompress_gets_them_as_they_are_from_then_on():
 
 
 def test_two_threads_that_both_get_a_415_both_send_again_without_compression():
-    sending = Sending("http://node", "a-key", patience(Clock()), compress=True)
+    sending = Sending("http://node", "a-key", patience(Clock()))
     refused = answer(415, code="unsupported_encoding", message="no encoding is taken")
     large = [encode(event(metadata={"text": "x" * 5_000}))]
     threads = [sending.steps(large, wait=False) for _ in range(2)]
@@ -213,7 +213,7 @@ def test_waiting_asks_for_it_and_tells_whether_the_events_can_be_read():
 
 def test_a_batch_sends_what_has_gathered_and_counts_places_from_its_beginning():
     node = Node()
-    sending = Sending("http://node", "a-key", patience(Clock()), compress=True)
+    sending = Sending("http://node", "a-key", patience(Clock()))
     gathered = Gathered()
     for n in range(2_100):
         if gathered.add(event("bad" if n in (7, 1_007, 2_007) else "view")):
@@ -228,7 +228,7 @@ def test_a_batch_sends_what_has_gathered_and_counts_places_from_its_beginning():
 
 
 def test_a_batch_that_cannot_be_sent_gives_back_what_had_gathered():
-    sending = Sending("http://node", "a-key", patience(Clock()), compress=True)
+    sending = Sending("http://node", "a-key", patience(Clock()))
     gathered = Gathered()
     events = [event("bad"), event()]
     for one in events:
@@ -245,7 +245,7 @@ def test_a_batch_that_cannot_be_sent_gives_back_what_had_gathered():
 def test_refused_events_of_a_batch_that_fails_for_another_reason_are_noted():
     gathered = Gathered()
     gathered.add(event("bad"))
-    run(gathered.flush(Sending("http://node", "a-key", patience(Clock()), compress=True)), Node())
+    run(gathered.flush(Sending("http://node", "a-key", patience(Clock()))), Node())
     other = ZeroDivisionError()
     gathered.finish(other)
     assert other.__notes__ == ["nealytics: 1 of 1 events were rejected: event 0: eventType is bad"]

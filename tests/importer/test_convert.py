@@ -71,7 +71,7 @@ def test_the_import_goes_on_within_parquet_and_moves_its_times(parquet: Path, tm
         server.mood = lambda number, events: None
         done = CliRunner().invoke(main, command)
         assert done.exit_code == 0, done.output
-        assert "goes on after row" in done.output
+        assert "resumes after row" in done.output
         assert len(server.events) == ROWS
         event = next(event for event in server.events.values() if event["sessionId"] == "0")
         assert event["timestamp"] == 1_710_411_674_123

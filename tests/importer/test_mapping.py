@@ -1,11 +1,13 @@
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from nealytics.importer.mapping import Mapping, MappingError, RowError, event_id_of, hashed_id
+from nealytics.importer.options import Options
 from nealytics.importer.rows import Row
 
 CONSTANTS = {"projectId": "shop", "tenantId": "acme"}
@@ -20,15 +22,18 @@ def mapping(
     rest_is_metadata: bool = True,
     **options: Any,
 ) -> Mapping:
-    return Mapping(
-        columns=columns,
+    shift_ms = options.pop("shift_ms", 0)
+    told = Options(
+        url="http://a",
+        key="k",
+        form="ndjson" if columns is None else "csv",
+        rejected_path=Path("rejected"),
         mapped=mapped,
         constants=constants,
-        rest_is_metadata=rest_is_metadata,
-        head=b"head",
-        default_timestamp=NOW,
-        **options,
+        rest="metadata" if rest_is_metadata else "ignore",
+        **{"default_type": "text", **options},
     )
+    return Mapping(told, columns=columns, head=b"head", default_timestamp=NOW, shift_ms=shift_ms)
 
 
 def from_csv(m: Mapping, number: int = 1, raw: bytes = b"raw", **fields: str) -> dict[str, Any]:

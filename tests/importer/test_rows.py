@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nealytics.importer import source as sources
 from nealytics.importer.csv_record import Record
 from nealytics.importer.rows import CsvRows, JsonRows, NdjsonRows, Row
-from nealytics.importer.source import Source, SourceError
+from nealytics.importer.source import Source, SourceError, open_source
 from tests.importer.test_source import opened
 
 
@@ -135,7 +135,7 @@ def test_a_quoted_field_beyond_the_bytes_of_a_record_ends_the_file(tmp_path: Pat
     path = tmp_path / "file"
     path.write_bytes(b'a\n"' + b"x" * 50 + b"\n" + b"y" * 60 + b'"\n')
     with pytest.raises(SourceError, match=r"line 2: .*within 100 bytes; .* raise --record-bytes"):
-        list(CsvRows(Source.open(str(path), 100), ",", "utf-8"))
+        list(CsvRows(open_source(str(path), 100), ",", "utf-8"))
 
 
 def test_text_behind_a_closing_quote_is_an_error_of_its_row_alone(tmp_path: Path):
@@ -201,12 +201,12 @@ def test_a_line_above_the_limit_is_a_row_with_a_problem(tmp_path: Path, monkeypa
     monkeypatch.setattr(sources, "_CHUNK_BYTES", 64)
     path = tmp_path / "file"
     path.write_bytes(b'{"a":"' + b"x" * 500 + b'"}\n{"a":1}\n')
-    rows = list(NdjsonRows(Source.open(str(path), 100)))
+    rows = list(NdjsonRows(open_source(str(path), 100)))
     assert rows[0].problem == "the line has 509 bytes, at most 100 are read; --record-bytes raises that"
     assert rows[0].end == 509
     assert rows[1].problem is None
     path.write_bytes(b"a\n" + b"x" * 500 + b"\ny\n")
-    found = list(CsvRows(Source.open(str(path), 100), ",", "utf-8"))
+    found = list(CsvRows(open_source(str(path), 100), ",", "utf-8"))
     assert [row.problem is None for row in found] == [False, True]
 
 
@@ -214,13 +214,13 @@ def test_a_quote_that_a_line_above_the_limit_leaves_open_ends_the_import(tmp_pat
     """What follows is the rest of a text, and no row."""
     path = tmp_path / "file"
     path.write_bytes(b'a,b\n1,"' + b"x" * 500 + b'\nnot a row",2\n')
-    rows = CsvRows(Source.open(str(path), 100), ",", "utf-8")
+    rows = CsvRows(open_source(str(path), 100), ",", "utf-8")
     with pytest.raises(
         SourceError, match=r"line 2: the line has 504 bytes.*--record-bytes.*quote is not closed, so"
     ):
         list(rows)
     path.write_bytes(b'a,b\n1,"' + b"x" * 500 + b'"\n2,3\n')
-    found = list(CsvRows(Source.open(str(path), 100), ",", "utf-8"))
+    found = list(CsvRows(open_source(str(path), 100), ",", "utf-8"))
     assert [row.problem is None for row in found] == [False, True]
 
 
@@ -325,7 +325,7 @@ def test_a_malformed_array_is_reported_with_the_line_and_the_rows_before_it_are_
 def test_an_element_above_the_limit_ends_the_array(tmp_path: Path):
     path = tmp_path / "file"
     path.write_bytes(b'[{"a":1},{"a":"' + b"x" * 100_000 + b'"}]')
-    rows = iter(JsonRows(Source.open(str(path), 50_000)))
+    rows = iter(JsonRows(open_source(str(path), 50_000)))
     assert next(rows).number == 1
     with pytest.raises(SourceError, match="longer than 50,000 bytes"):
         next(rows)

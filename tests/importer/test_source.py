@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nealytics.importer.rows import CsvRows, NdjsonRows
-from nealytics.importer.source import Source, SourceError
+from nealytics.importer.source import Source, SourceError, open_source
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -19,7 +19,7 @@ else:
 def opened(tmp_path: Path, data: bytes, name: str = "file") -> Source:
     path = tmp_path / name
     path.write_bytes(data)
-    return Source.open(str(path))
+    return open_source(str(path))
 
 
 def lines(source: Source) -> bytes:
