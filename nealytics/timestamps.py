@@ -1,7 +1,7 @@
 """Timestamps as text: the formats accepted in events, query parameters and on the command line, and the one
 written.
 
-All of RFC 3339, and of ISO 8601 what `PATTERN` says beyond that:
+All of RFC 3339, and of ISO 8601 the forms of `PATTERN`:
 
     date        2026-06-15 or 20260615; the week date 2026-W25-1 or 2026W251
     separator   T, t or one space

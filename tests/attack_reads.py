@@ -320,7 +320,7 @@ class Attacker:
             return self._random.choice([*parameter.choices, self._path(victim)])
         if parameter.kind == "choice":
             return self._random.choice(parameter.choices)
-        if parameter.kind == "instant":
+        if parameter.kind == "timestamp":
             moment = NOW - timedelta(hours=self._random.randint(0, 60))
             return moment.isoformat()
         if parameter.kind == "integer":

@@ -88,6 +88,7 @@ CLEAN_CODE = [
     path
     for pattern in (
         *("wal/*.py", "commit/*.py", "ingest/*.py", "observe/*.py", "shared.py", "pace.py"),
+        *("auth/*.py", "client/*.py", "config/*.py", "importer/*.py", "queries/*.py", "timestamps.py"),
         *("http/live_*.py", "http/connections.py", "http/listener.py", "http/watches.py", "http/spans.py"),
     )
     for path in sorted((ROOT / "nealytics").glob(pattern))

@@ -37,8 +37,8 @@ from nealytics.errors import NealyticsError, Refused
 from nealytics.queries import export, export_end
 from nealytics.queries.export import Params, Slice
 from nealytics.queries.filters import Selection
-from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, Bound, instant_ms
 from nealytics.queries.scoped import Events, limit_settings, projects
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN, Bound, timestamp_ms
 from nealytics.timestamps import iso_utc
 
 log = logging.getLogger("nealytics.export")
@@ -59,10 +59,10 @@ _COPY_BYTES = 1024**2
 _PARQUET_END = b"PAR1"
 
 
-def _instant(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     try:
         bound: Bound = "from" if param.name == "from_ms" else "to"
-        return None if value is None else instant_ms(param.opts[0], value, bound)
+        return None if value is None else timestamp_ms(param.opts[0], value, bound)
     except Refused as refused:
         raise click.BadParameter(f"{refused.message}. {refused.detail}") from None
 
@@ -72,12 +72,12 @@ def _instant(ctx: click.Context, param: click.Parameter, value: str | None) -> i
 @click.option("--project", metavar="ID", help="Export this project only.")
 @click.option("--tenant", metavar="ID", help="Export this tenant of --project only.")
 @click.option(
-    "--from", "from_ms", callback=_instant, metavar="ISO8601", help="First timestamp. Default: all events."
+    "--from", "from_ms", callback=_timestamp, metavar="ISO8601", help="First timestamp. Default: all events."
 )
 @click.option(
     "--to",
     "to_ms",
-    callback=_instant,
+    callback=_timestamp,
     metavar="ISO8601",
     help="Last timestamp, included; a date without a time includes the whole day.",
 )
@@ -205,8 +205,8 @@ async def _export(config: Config, chosen: Chosen, output: "_Output") -> Done:
             events = Events(client, database, Scope(project_id, chosen.tenant_id), limits=limits)
             extent = partial(events.rows, export.extent_sql(), export.COUNT_SETTINGS)
             ((first_ms, last_ms, any_at_all),) = await asker.ask(extent)
-            from_ms = max(first_ms, INSTANT_MS_MIN if chosen.from_ms is None else chosen.from_ms)
-            to_ms = min(last_ms, INSTANT_MS_MAX if chosen.to_ms is None else chosen.to_ms)
+            from_ms = max(first_ms, TIMESTAMP_MS_MIN if chosen.from_ms is None else chosen.from_ms)
+            to_ms = min(last_ms, TIMESTAMP_MS_MAX if chosen.to_ms is None else chosen.to_ms)
             if not any_at_all or from_ms > to_ms:
                 continue
             params = Params(format=chosen.format, selection=Selection(from_ms=from_ms, to_ms=to_ms))

@@ -6,7 +6,7 @@
 
 `track` returns once the server has answered 202: the event is on its disk and will be counted exactly once.
 Otherwise it raises, and the exception has the events. Id and time of an event are fixed before the first
-attempt, so a repetition, here or later, counts once. No thread of its own, no queue in memory.
+attempt, so a retry, here or later, is counted once. There is no background thread and no queue in memory.
 
 `AsyncClient` and `AsyncReader` are the same for asyncio. Importing this loads nothing of the server.
 docs/python-client.md is the manual.

@@ -43,7 +43,7 @@ class _Transport(TransportBase):
         except StopIteration as done:
             return cast(T, done.value)
         finally:
-            steps.close()  # now, not when it is collected: `Gathered.flush` takes back its events
+            steps.close()  # at once, not when it is garbage: `Gathered.flush` then restores its events
 
     async def close(self) -> None:
         self._closed = True
@@ -112,8 +112,8 @@ class _Closable:
 class AsyncClient(_Closable, ClientBase[_Transport]):
     """`Client` for asyncio. Use it within one event loop, and close it there.
 
-    A call that is cancelled leaves it unknown whether the server has the events. To send them again, make
-    them beforehand: `event = Event(...)`, then `await client.send([event])` as often as needed.
+    After a cancelled call it is unknown whether the server has the events. To be able to retry, make them
+    first: `event = Event(...)`, then `await client.send([event])` as often as needed.
     """
 
     _transport_type = _Transport
@@ -150,7 +150,7 @@ class AsyncBatch:
             await self.flush()
 
     async def flush(self) -> None:
-        """Sends what has gathered."""
+        """Sends the gathered events."""
         await self._client._transport.run(self._gathered.flush(self._client._sending))
 
     async def __aenter__(self) -> "AsyncBatch":
@@ -159,12 +159,12 @@ class AsyncBatch:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        await self.flush()  # also after an exception: what was tracked has happened
+        await self.flush()  # also after an exception: the tracked events have happened
         self._gathered.finish(error)
 
 
 class AsyncReader(_Closable, ReaderBase[_Transport, TokenSource]):
-    """As `Reader`. The function that gives a token may be `async`."""
+    """As `Reader`. The function that returns a token may be `async`."""
 
     _transport_type = _Transport
 

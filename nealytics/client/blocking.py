@@ -22,10 +22,10 @@ from nealytics.client.reading import ExportLines, Queries
 from nealytics.client.sending import Gathered, Sent, encode
 
 T = TypeVar("T")
-# Connections that wait for the next request. More may be in use; those are closed afterwards.
+# Idle connections that are kept. More may be in use; these are closed afterwards.
 _IDLE_MAX = 16
 _PIECE_BYTES = 64 * 1024
-# What the way to a server, or what it says, can raise. `zlib` and `EOFError`: a compressed body that is cut.
+# Errors of a connection or an answer. `zlib` and `EOFError`: a compressed body that was cut.
 _BROKEN = (OSError, http.client.HTTPException, EOFError, zlib.error)
 
 
@@ -65,7 +65,7 @@ class _Transport(TransportBase):
         except StopIteration as done:
             return cast(T, done.value)
         finally:
-            steps.close()  # now, not when it is collected: `Gathered.flush` takes back its events
+            steps.close()  # at once, not when it is garbage: `Gathered.flush` then restores its events
 
     def close(self) -> None:
         self._closed = True
@@ -130,17 +130,17 @@ class _Transport(TransportBase):
     def _pop(self) -> http.client.HTTPConnection | None:
         while True:
             try:
-                # The last one: those that are not needed grow old, and the server closes them.
+                # The most recent one: unused ones age, and the server closes them.
                 idle = self._idle.pop()
             except IndexError:
                 return None
             if idle.pid == os.getpid():
                 return idle.connection
-            idle.connection.close()  # this process' copy; the parent goes on using its own
+            idle.connection.close()  # this process's copy; the parent keeps using its own
 
 
 def _is_stale(sock: socket.socket | None) -> bool:
-    """Whether an idle connection has something to read: its end, since no answer is due."""
+    """Whether an idle connection has something to read, which can only be its end."""
     if sock is None:
         return True
     with selectors.DefaultSelector() as selector:
@@ -149,7 +149,7 @@ def _is_stale(sock: socket.socket | None) -> bool:
 
 
 class _Stream:
-    """The body of an answer, as it comes. Its connection is closed at the end of the `with`."""
+    """The body of an answer while it arrives. Its connection is closed at the end of the `with`."""
 
     def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
         self._connection = connection
@@ -158,7 +158,7 @@ class _Stream:
         self._body: Any = gzip.GzipFile(fileobj=response) if packed else response
 
     def read(self, size: int) -> bytes:
-        """Some bytes; none at the end."""
+        """Some bytes; empty at the end."""
         piece: bytes = self._body.read1(size)
         return piece
 
@@ -187,10 +187,10 @@ class _Closable:
 class Client(_Closable, ClientBase[_Transport]):
     """Sends events to one node, or to several behind one address. Threads may share it.
 
-    `track` and `send` return once the server has answered 202, which means: on its disk, and counted exactly
-    once. What may be temporary (no connection, no answer, 408, 429, 5xx) is retried for
-    `give_up_after_s`, with the same ids; each answer may take `timeout_s`. Then they
-    raise `SendError`, which has the events. Connections are kept, also across forks.
+    `track` and `send` return once the server has answered 202: the events are on its disk and will be counted
+    exactly once. Temporary failures (no connection, no answer, 408, 429, 5xx) are retried for
+    `give_up_after_s`, with the same ids; an answer may take `timeout_s`. After that they raise `SendError`,
+    which has the events. Connections are kept, also across forks.
     """
 
     _transport_type = _Transport
@@ -219,10 +219,10 @@ class Client(_Closable, ClientBase[_Transport]):
 
 
 class Batch:
-    """Events that are sent together, whenever 1,000 or 512 KiB of them have gathered, and at its end.
+    """Events that are sent together, whenever there are 1,000 or 512 KiB of them, and at the end.
 
-    They are confirmed when the `with` is left without an exception. `SendError` may come from any method and
-    has all events that are not confirmed; `RejectedError` comes at the end. For one thread.
+    They are confirmed when the `with` ends without an exception. Any method may raise `SendError`, which has
+    all events that are not confirmed; `RejectedError` is raised at the end. For one thread.
     """
 
     def __init__(self, client: Client) -> None:
@@ -239,7 +239,7 @@ class Batch:
             self.flush()
 
     def flush(self) -> None:
-        """Sends what has gathered."""
+        """Sends the gathered events."""
         self._client._transport.run(self._gathered.flush(self._client._sending))
 
     def __enter__(self) -> "Batch":
@@ -248,15 +248,15 @@ class Batch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self.flush()  # also after an exception: what was tracked has happened
+        self.flush()  # also after an exception: the tracked events have happened
         self._gathered.finish(error)
 
 
 class Reader(_Closable, ReaderBase[_Transport, str | Callable[[], str]]):
-    """Asks what a token opens. Threads may share it.
+    """Reads what a token opens. Threads may share it.
 
-    `token` is a token, or a function that gives one: it is called before the first question, and again when
-    the node answers 401. Raises `ReadError` for what is not answered.
+    `token` is a token, or a function that returns one: it is called before the first request, and again when
+    the node answers 401. Raises `ReadError` without an answer.
     """
 
     _transport_type = _Transport
@@ -270,21 +270,21 @@ class Reader(_Closable, ReaderBase[_Transport, str | Callable[[], str]]):
         return self._transport.run(self._reading.get(endpoint, params))
 
     def query(self, queries: Queries, **shared: Any) -> dict[str, Any]:
-        """Up to 30 questions at once: the answers by their names. One that failed is `{"error": …}`."""
+        """Up to 30 queries at once: their answers by name. A failed one is `{"error": …}`."""
         return self._transport.run(self._reading.query(queries, shared))
 
     def pages(self, endpoint: str = "timeline", **params: Any) -> Iterator[dict[str, Any]]:
-        """One answer after the other, until there is no `nextCursor`."""
+        """All pages, until there is no `nextCursor`."""
         following: Mapping[str, Any] | None = params
         while following is not None:
             answer, following = self._transport.run(self._reading.page(endpoint, following))
             yield answer
 
     def export(self, **params: Any) -> Iterator[StoredEvent]:
-        """All events of a range, in the order of time.
+        """All events of a range, in order of time.
 
-        Raises `IncompleteExport` if the end mark is missing or names another number of events, so a loop
-        that ends has had all of them.
+        Raises `IncompleteExport` if the end record is missing or has another number of events, so a loop that
+        ends without an error has had all of them.
         """
         response = self._transport.run(self._reading.export(params))
         lines = ExportLines()

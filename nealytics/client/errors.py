@@ -2,9 +2,9 @@
 
 ClientError
     SendError           events are not confirmed; it has them, and they may be sent again
-    RejectedError       the server has all events but some, which it refuses for what they say
-    ReadError           a question was not answered
-        IncompleteExport    an export ended before its end
+    RejectedError       the server rejected some events for their content, and has all others
+    ReadError           a query was not answered
+        IncompleteExport    an export was cut
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from nealytics.errors import NealyticsError
 
 
 class ClientError(NealyticsError):
-    """Base of all of them."""
+    """Base of all others."""
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """An event that the server refuses. Sending it again unchanged does not help."""
+    """An event that the server rejects. To send it again unchanged does not help."""
 
-    index: int  # of the events that were given
+    index: int  # among the given events
     event: Event
     field: str | None  # its JSON name: eventType
     message: str
 
 
 class SendError(ClientError):
-    """The server did not confirm these events: it was not reached, or refused the request as a whole.
+    """The server did not confirm these events: it was not reached, or rejected the whole request.
 
-    An event among `events` may be stored all the same, if the answer was lost. `client.send(error.events)`
-    sends them again, and each is counted once. `status` is that of the last answer, 0 if there was none.
+    Some of `events` may be stored nevertheless, if the answer was lost. `client.send(error.events)` sends
+    them again, and each is counted once. `status` is that of the last answer, 0 without one.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class SendError(ClientError):
         super().__init__(f"{problem}; {count} not confirmed")
         self.problem = problem
         self.events = list(events)
-        self.rejections = list(rejections)  # of those that were sent before the problem
+        self.rejections = list(rejections)  # among the events sent before the problem
         self.status = status
         self.code = code
-        self.retry_after_s = retry_after_s  # what the server asked for last
+        self.retry_after_s = retry_after_s  # of the last answer
 
 
 class RejectedError(ClientError):
-    """The server refuses these events, and has accepted all others."""
+    """The server rejected these events and accepted all others."""
 
     def __init__(self, rejections: Sequence[Rejection], accepted: int) -> None:
         first = rejections[0]
@@ -70,7 +70,7 @@ class RejectedError(ClientError):
 
 
 class ReadError(ClientError):
-    """A question that was not answered. `status` is 0 if there was no answer at all."""
+    """A query that was not answered. `status` is 0 without any answer."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class ReadError(ClientError):
 
 
 class IncompleteExport(ReadError):
-    """An export that has no end mark, or another number of events than that says. `events` were given out."""
+    """An export without an end record, or with another number of events. `events` were returned."""
 
     def __init__(self, problem: str, events: int) -> None:
         super().__init__(f"the export is not complete: {problem}")

@@ -1,4 +1,4 @@
-"""Events as they are sent, and as an export gives them back."""
+"""Events as they are sent, and as an export returns them."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import msgspec
 
 
 def new_event_id() -> UUID:
-    """A UUIDv7. Its random part is the kernel's, so that forked processes do not make the same ids."""
+    """A UUIDv7. The kernel makes its random part, so that forked processes make different ids."""
     number = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10), "big")
     return UUID(int=number & ~(0xF << 76) & ~(0b11 << 62) | 7 << 76 | 0b10 << 62)
 
@@ -23,7 +23,7 @@ def _now() -> datetime:
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One event. `event_id` and `timestamp` are fixed when it is made; sent again, it is counted once."""
+    """One event. Its `event_id` and `timestamp` do not change, so if it is sent again, it is counted once."""
 
     project_id: str
     tenant_id: str
@@ -42,7 +42,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
             )
 
     def to_json(self) -> bytes:
-        """The event with its id and time, to be kept in a queue or a table of yours."""
+        """The event with its id and time, for a queue or a table of yours."""
         return msgspec.json.encode(self)
 
     @classmethod
@@ -65,12 +65,12 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def metadata(self) -> Any:
-        """What `metadata_json` says. Raises `ValueError` if that is not JSON: the server takes any text."""
+        """`metadata_json`, parsed. Raises `ValueError` if it is not JSON: the server accepts any text."""
         return json.loads(self.metadata_json)
 
 
 class Fields(TypedDict, total=False):
-    """What `track` takes beside the event type. None is as good as absent."""
+    """The arguments of `track` beside the event type. None is the same as absent."""
 
     tenant_id: Required[str]
     session_id: Required[str]

@@ -1,6 +1,7 @@
-"""Requests, and when to repeat them. Pure: a generator yields what is to be done and is sent what came of it.
+"""Requests and retries. Pure: a generator yields the next step and is sent its outcome.
 
-So the blocking client and that of asyncio make the same decisions, and differ in how they do a step.
+So the blocking client, that of asyncio and `nealytics import` make the same decisions, and differ only in how
+they execute a step.
 """
 
 import random
@@ -23,11 +24,11 @@ _BACKOFF_MAX_S = 10.0
 
 class Request(NamedTuple):
     method: str
-    path: str  # with its query, behind the client's address
+    path: str  # with its query, relative to the client's address
     headers: Mapping[str, str]
     body: bytes
     timeout_s: float
-    stream: bool = False  # of a 200, the body is left to be read
+    stream: bool = False  # the body of a 200 is not read
 
 
 class Response(NamedTuple):
@@ -35,14 +36,14 @@ class Response(NamedTuple):
     body: bytes
     retry_after: str | None = None  # headers
     location: str | None = None
-    stream: Any = None  # of a request for one: what the body is read from
+    stream: Any = None  # for a request with `stream`: the body
 
 
 class Lost(NamedTuple):
-    """No answer came."""
+    """There was no answer."""
 
     why: str
-    final: bool = False  # trying again cannot help
+    final: bool = False  # a retry cannot help
 
 
 class Pause(NamedTuple):
@@ -50,7 +51,7 @@ class Pause(NamedTuple):
 
 
 class TokenWanted(NamedTuple):
-    fresh: bool  # the last one was refused
+    fresh: bool  # the last one was rejected
 
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ Steps = Generator[Step, Outcome, T]
 
 
 class GaveUp(Exception):
-    """The last outcome, and what the server asked for."""
+    """The last outcome, and its Retry-After."""
 
     def __init__(self, outcome: Response | Lost, retry_after_s: float) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class GaveUp(Exception):
 
 
 class Patience(NamedTuple):
-    """How long to go on. `give_up_after_s` counts from the first attempt; none begins after it."""
+    """How long to retry. `give_up_after_s` counts from the first attempt; none begins after it."""
 
     timeout_s: float
     give_up_after_s: float
@@ -78,7 +79,7 @@ class Patience(NamedTuple):
 
 
 def exchange(request: Request, patience: Patience, again: Callable[[int], bool]) -> Steps[Response]:
-    """The first answer whose status is not one to try `again`. Raises `GaveUp`."""
+    """The first answer with a status that is not to be retried (`again`). Raises `GaveUp`."""
     began = patience.clock()
     attempt = 0
     while True:
@@ -100,7 +101,7 @@ def exchange(request: Request, patience: Patience, again: Callable[[int], bool])
 
 
 def retry_after_of(response: Response) -> float:
-    """Seconds. Nealytics sends a number, a proxy in front of it may send a date."""
+    """Retry-After in seconds. Nealytics sends a number, a proxy may send a date."""
     value = response.retry_after or ""
     if value.isascii() and value.isdecimal():
         return float(value)
@@ -111,7 +112,7 @@ def retry_after_of(response: Response) -> float:
 
 
 class ErrorBody(msgspec.Struct, rename="camel"):
-    """An error of Nealytics; of something else in between, every field may be missing."""
+    """An error of Nealytics. A proxy's error may lack every field."""
 
     code: str = ""
     message: str = ""
@@ -137,7 +138,7 @@ def what_came(url: str, outcome: Response | Lost) -> str:
 
 
 def checked_patience(timeout_s: float, give_up_after_s: float) -> Patience:
-    """Raises `ValueError` for what is no time to wait."""
+    """Raises `ValueError` for invalid times."""
     if not timeout_s > 0:
         raise ValueError(f"timeout_s is {timeout_s}; write the seconds to wait for an answer, above 0")
     if not give_up_after_s >= 0:
@@ -146,7 +147,7 @@ def checked_patience(timeout_s: float, give_up_after_s: float) -> Patience:
 
 
 def checked_url(url: str) -> str:
-    """Without a slash at the end. Raises `ValueError` for what is no address."""
+    """Without a slash at the end. Raises `ValueError` for an invalid address."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f'url is "{url}"; write the node\'s address, like https://analytics.example.com')
@@ -156,7 +157,7 @@ def checked_url(url: str) -> str:
 
 
 def checked_secret(name: str, value: str) -> str:
-    """As a header can carry it. Raises `ValueError`, without the value."""
+    """A value that a header can carry. Raises `ValueError`, without the value."""
     if not value or not value.isascii() or not value.isprintable():
         raise ValueError(f"{name} is empty or contains an invalid character, such as a line break")
     return value

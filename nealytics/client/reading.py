@@ -1,4 +1,4 @@
-"""Questions and their answers. Pure: see `exchange`."""
+"""Queries and their answers. Pure: see `exchange`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -35,11 +35,11 @@ Queries = Mapping[str, Mapping[str, Any]]
 
 class Page(NamedTuple):
     answer: dict[str, Any]
-    following: Mapping[str, Any] | None  # the parameters of the page after it; None if this is the last
+    following: Mapping[str, Any] | None  # the parameters of the next page; None for the last one
 
 
 class Reading:
-    """How one reader asks: its address and its patience."""
+    """The queries of one reader."""
 
     def __init__(self, url: str, patience: Patience) -> None:
         self._url = url
@@ -57,14 +57,14 @@ class Reading:
     def query(
         self, queries: Mapping[str, Mapping[str, Any]], shared: Mapping[str, Any]
     ) -> Steps[dict[str, Any]]:
-        """The `results` of many questions, by name."""
+        """The `results` of many queries, by name."""
         body = {**_named(shared), "queries": {name: _named(asked) for name, asked in queries.items()}}
         response = yield from self._ask("POST", QUERY, msgspec.json.encode(body))
         results: dict[str, Any] = _document(self._url, response)["results"]
         return results
 
     def export(self, params: Mapping[str, Any]) -> Steps[Response]:
-        """A response with a stream, whose bytes go through an `ExportLines`."""
+        """A response with a stream, for an `ExportLines`."""
         asked = {**params, "format": "ndjson", "end": True}
         return (yield from self._ask("GET", f"{EXPORT}{query_of(asked)}", stream=True))
 
@@ -89,7 +89,7 @@ class Reading:
 
 
 def _is_temporary(status: int) -> bool:
-    # A 500 says that asking again does not help.
+    # After a 500, a retry does not help.
     return status in (408, 429, 502, 503, 504)
 
 
@@ -122,7 +122,7 @@ def read_error(url: str, outcome: Response | Lost) -> ReadError:
 
 
 def path_of(endpoint: str) -> str:
-    """`summary` → its path. Raises `ValueError` for a stream, which is no single answer."""
+    """`summary` → its path. Raises `ValueError` for a stream."""
     if endpoint in _STREAMS or not endpoint.isalpha():
         raise ValueError(f'endpoint is "{endpoint}"; write the last part of a path, like "summary"')
     return f"/api/v1/{'telemetry' if endpoint == 'timeline' else 'analytics'}/{endpoint}"
@@ -137,7 +137,7 @@ def query_of(params: Mapping[str, Any]) -> str:
 
 
 def _named(params: Mapping[str, Any]) -> dict[str, Any]:
-    """As the API calls them, without those that are None."""
+    """With the API's names, without those that are None."""
     return {_camel(name): _value(name, value) for name, value in params.items() if value is not None}
 
 
@@ -168,7 +168,7 @@ class _EndLine(msgspec.Struct, rename="camel"):
 
 
 class ExportLines:
-    """Bytes of an export → events. Raises `IncompleteExport`; `finish` does if there was no end mark."""
+    """Bytes of an export → events. Raises `IncompleteExport`, also if the end record is missing."""
 
     def __init__(self) -> None:
         self.events = 0

@@ -38,7 +38,7 @@ _WAIT_S = 60.0
 
 
 class Sent(NamedTuple):
-    """What `send` returns: all events are accepted."""
+    """The result of `send`: all events are accepted."""
 
     accepted: int
     committed: bool | None  # whether they can be read; None without `wait`
@@ -58,12 +58,12 @@ class Encoded(NamedTuple):
 
 
 def encode(event: Event) -> Encoded:
-    """Raises `TypeError` or `ValueError` if its metadata has no JSON."""
+    """Raises `TypeError` or `ValueError` if its metadata cannot be JSON."""
     return Encoded(event, msgspec.json.encode(event))
 
 
 class Pending(NamedTuple):
-    """One event on its way, and its place among those that were given."""
+    """One event to be sent, and its place among the given ones."""
 
     place: int
     event: Event
@@ -84,7 +84,7 @@ class _Answer(msgspec.Struct):
 
 
 class Sending:
-    """How one client sends: its address, its key, its patience."""
+    """The deliveries of one sender."""
 
     def __init__(
         self, url: str, key: str, patience: Patience, *, codec: Codec | None = GZIP, agent: str = USER_AGENT
@@ -181,7 +181,7 @@ class Sending:
 
 
 class Gathered:
-    """The events of a `Batch` that are not sent yet, and what became of the others. Pure."""
+    """The events of a `Batch` that are not yet sent, and the rejections of the others."""
 
     def __init__(self) -> None:
         self._events: list[Encoded] = []
@@ -190,14 +190,14 @@ class Gathered:
         self._rejections: list[Rejection] = []
 
     def add(self, event: Event) -> bool:
-        """Whether it is time to send what has gathered."""
+        """Whether it is time to send the gathered events."""
         encoded = encode(event)
         self._events.append(encoded)
         self._bytes += len(encoded.body) + 1
         return len(self._events) >= EVENTS_MAX or self._bytes >= BYTES_MAX
 
     def flush(self, sending: Sending) -> Steps[None]:
-        """Steps. Raises `SendError`, which then has what had gathered."""
+        """Raises `SendError` with the gathered events."""
         events, first = self._events, self._flushed
         if not events:
             return
@@ -211,14 +211,14 @@ class Gathered:
             error.rejections[:0] = self._rejections
             raise
         except BaseException:
-            # Interrupted or cancelled, and no error has them: the next flush sends them. Each counts once.
+            # Interrupted or cancelled: the next flush sends them again. Each is counted once.
             self._events[:0] = events
             self._bytes += sum(len(encoded.body) + 1 for encoded in events)
             self._flushed = first
             raise
 
     def finish(self, other: BaseException | None = None) -> None:
-        """Raises `RejectedError` if any event was refused, or adds a note to the `other` error."""
+        """Raises `RejectedError` if any event was rejected, or adds a note to the `other` error."""
         if not self._rejections:
             return
         rejected = RejectedError(self._rejections, self._flushed - len(self._rejections))
@@ -232,7 +232,7 @@ def _is_temporary(status: int) -> bool:
 
 
 def _answer_of(response: Response, count: int) -> _Answer | None:
-    """What the batch route says of `count` events; None if it does not say it of each."""
+    """The batch route's answer for `count` events; None if it does not cover each of them."""
     if response.status not in (200, 202) and not 400 <= response.status < 500:
         return None
     try:
@@ -257,7 +257,7 @@ def _parts(piece: Sequence[Pending], size: int) -> list[Sequence[Pending]]:
 
 
 def _pieces(events: Iterable[Pending]) -> list[Sequence[Pending]]:
-    """In order, each within the limits of a request; an event that is larger stands alone."""
+    """In order, each within the limits of a request. A larger event is a piece of its own."""
     pieces: list[list[Pending]] = []
     size = 0
     for pending in events:

@@ -220,7 +220,7 @@ def _shared_secret(name: str, secret: str) -> Iterator[str]:
     if not secret:
         return
     if _KEY_PAIR.search(secret):
-        # Half of such a pair is public: anyone who has it could sign. PyJWT refuses it for every token.
+        # Half of such a pair is public: anyone could sign with it. PyJWT refuses it for every token.
         yield f"{name} is half of a key pair and must be a shared secret; {MAKE_A_KEY}"
     elif not secret.strip():
         yield f"{name} is nothing but white space, which anyone can guess; {MAKE_A_KEY}"

@@ -70,7 +70,7 @@ def load_with_notes(
         _note_other_defaults(sources)
     config = _config_of(sources)
     found = [*sources.problems, *check.problems(config)]
-    # If a file cannot be read, nobody knows what is missing.
+    # What an unreadable file would set is unknown.
     if serving and sources.file_was_read:
         found += check.serving_problems(config)
     if found:
@@ -137,7 +137,7 @@ class _Sources:
         return [key]
 
     def note_readers(self, path: Path) -> None:
-        """Says if everybody can read a file that contains secrets."""
+        """Notes that every user can read a file that contains secrets."""
         secrets = (name for name, of in self.of.items() if of == str(path) and KEYS[name].secret)
         if any(self.values[name] for name in secrets) and path.stat().st_mode & 0o004:
             self.note(

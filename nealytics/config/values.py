@@ -39,7 +39,8 @@ _AS_JSON = {
 
 
 class Unusable(ValueError):
-    """A value that a key cannot have: what is wrong, and how the sentence goes on after its source."""
+    """A value that a key cannot have: what is wrong, and the end of the sentence, after the value's
+    source."""
 
     def __init__(self, what: str, advice: str) -> None:
         super().__init__(what, advice)
@@ -59,7 +60,7 @@ class Key:
     def of(cls, field: inspect.Field, table: type, prefix: str) -> "Key":
         name = f"{prefix}.{field.name}"
         kind = field.type.type if isinstance(field.type, inspect.Metadata) else field.type
-        # No API key and no key of tokens is shown, whatever is wrong with the list.
+        # No API key and no key of tokens is shown, even if only the list is wrong.
         secret = field.name in secret_keys(table) or name in ("auth.api_keys", "auth.jwt_keys")
         return cls(name, kind, secret)
 

@@ -16,7 +16,6 @@ from nealytics import timestamps
 from nealytics.auth.claims import FILTERS_MAX
 from nealytics.config import IngestConfig
 from nealytics.event import Sent, Timestamp
-from nealytics.queries.chains import STEPS_MAX
 from nealytics.queries.filters import (
     COLUMNS,
     FILTER_CHARS_MAX,
@@ -29,6 +28,7 @@ from nealytics.queries.filters import (
     TIMES,
 )
 from nealytics.queries.params import UNIT_MS, Parameter, zones
+from nealytics.queries.sequences import STEPS_MAX
 
 Schema = dict[str, Any]
 
@@ -150,7 +150,7 @@ def _value_schema(parameter: Parameter) -> Schema:
             return {"type": "integer", **{name: n for name, n in bounds.items() if n is not None}}
         case "flag":
             return {"type": "boolean"}
-        case "instant":
+        case "timestamp":
             # Not the format date-time, which requires a zone. Generated clients ignore `anyOf` here.
             return {"type": "string", "pattern": f"^{timestamps.PATTERN}$", "not": {"pattern": _NO_DAY}}
         case "comparison":

@@ -1,6 +1,6 @@
 """`nealytics import`: a file of events → the batch route of a running server, every row counted once.
 
-    options.py     what an import is told to do
+    options.py     the options of an import
     source.py      bytes → lines, decompressed, in constant memory
     csv_record.py  lines → one CSV record, strictly
     rows.py        lines → rows with their offsets: NDJSON, CSV, a JSON array

@@ -1,8 +1,8 @@
 """Parquet, and the Native of `nealytics export`, made into NDJSON by ClickHouse itself.
 
-It is the ClickHouse of the embedded engine, as a library, in a child process that reads the file and writes
-lines into a pipe: no server and no data directory take part. One thread, so the rows come in the order of the
-file, which is what an import goes on by.
+A child process loads the embedded engine as a library, reads the file and writes lines into a pipe, without a
+server or a data directory. It uses one thread, so the rows have the order of the file, which a resumed import
+needs.
 """
 
 import io
@@ -23,7 +23,7 @@ Convertible = Literal["parquet", "native"]
 
 _FORMATS: dict[Convertible, str] = {"parquet": "Parquet", "native": "Native"}
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}
-# Every value as it is: no digit rounded, no time in another zone.
+# Values unchanged: no digit rounded, no time in another zone.
 _SETTINGS = (
     "max_threads = 1, input_format_parquet_preserve_order = 1, date_time_output_format = 'iso',"
     " output_format_json_quote_64bit_integers = 0, output_format_json_quote_decimals = 0,"
@@ -33,7 +33,7 @@ _SETTINGS = (
 
 
 def open_converted(path: str, form: Convertible, record_bytes_max: int) -> Source:
-    """The rows of the file as NDJSON. Raises `SourceError`; one that cannot be converted when it is read."""
+    """The rows of the file as NDJSON. Raises `SourceError`, also later, while it is read."""
     if path == "-":
         raise SourceError(f"import: {form} cannot be read from standard input; give a file")
     try:
@@ -41,7 +41,7 @@ def open_converted(path: str, form: Convertible, record_bytes_max: int) -> Sourc
             pass
     except OSError as error:
         raise SourceError(f"import: cannot open {path}: {error.strerror or error}") from None
-    said = tempfile.TemporaryFile()  # noqa: SIM115 it is the child's for as long as that lives
+    said = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the child lives)
     executable, argv = self_command("convert", form, os.path.abspath(path))
     child = subprocess.Popen(
         argv, executable=executable, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
@@ -53,7 +53,7 @@ def open_converted(path: str, form: Convertible, record_bytes_max: int) -> Sourc
 
 
 class _Output(io.FileIO):
-    """The end of a child's output is the end of a file only if the child says that it was all."""
+    """A child's output, whose end counts as the end of the file only if the child has status 0."""
 
     def __init__(self, fd: int, child: "subprocess.Popen[bytes]", said: IO[bytes]) -> None:
         super().__init__(fd)
@@ -77,7 +77,7 @@ class _Output(io.FileIO):
 
 def convert(form: Convertible, path: str) -> None:
     """The child: writes the lines to standard output. Raises `NealyticsError`."""
-    # chDB imports these only to name types that nobody needs here; without them it starts in half the time.
+    # chDB imports these for type names only; without them it starts in half the time.
     for name in ("pyarrow", "pandas"):
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     try:
@@ -88,7 +88,7 @@ def convert(form: Convertible, path: str) -> None:
             ' pip install "nealytics[embedded]", or export the file as NDJSON or CSV'
         ) from None
     with tempfile.TemporaryDirectory(prefix="nealytics-import-") as scratch:
-        # Under a name of ours: ClickHouse takes some characters of a path for wildcards.
+        # Under our own name: ClickHouse interprets some characters of a path as wildcards.
         given = Path(scratch) / "input"
         given.symlink_to(path)
         with given.open("rb") as file:

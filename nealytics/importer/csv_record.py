@@ -1,15 +1,14 @@
-"""One CSV record as RFC 4180 has it, from its lines.
+"""One CSV record (RFC 4180), from its lines.
 
-Stricter than the `csv` module of Python, which reads `"a"b` as `ab` and a quote that is never closed as the
-rest of the file: what does not follow a closing quote properly is an error, and the caller hears at which
-line a quote is still open.
+It is stricter than Python's `csv` module, which reads `"a"b` as `ab`, and an unclosed quote as the rest of
+the file: text after a closing quote is an error, and the caller learns at which line a quote is open.
 """
 
 
 class Record:
-    """`feed` it lines until it is complete. Then `values` are its fields, or `problem` says what is wrong.
+    """Call `feed` until it is complete. Then `values` are its fields, or `problem` says what is wrong.
 
-    A quote within a field that does not begin with one is text, as in `27" screen`.
+    A quote in a field that does not begin with one is text, as in `27" screen`.
     """
 
     __slots__ = (
@@ -32,12 +31,12 @@ class Record:
         # Where the last quoted field opened: its number and its line, both from 0.
         self.open_field = 0
         self.open_line = 0
-        # A quoted field over several lines ended, but text follows its closing quote: either a quote is
-        # missing in an earlier line, or one within the text is not doubled. Nobody can tell which.
+        # A quoted field of several lines has ended, but text follows its closing quote: either a quote is
+        # missing in an earlier line, or one in the text is not doubled. Which one is unknown.
         self.broken = False
 
     def feed(self, line: str) -> bool:
-        """Takes the next line, with its end. True once the record is complete."""
+        """Adds the next line, with its end. True if the record is complete."""
         delimiter = self._delimiter
         number = self._lines
         self._lines += 1
@@ -74,7 +73,7 @@ class Record:
             at += 1
 
     def _rest_of_quoted(self, line: str, at: int) -> int:
-        """Takes what belongs to the open field; the place behind its closing quote, -1 if there is none."""
+        """Adds text to the open field. Returns the position after its closing quote, or -1 without one."""
         pieces = self._open
         assert pieces is not None
         while True:

@@ -38,8 +38,8 @@ REJECTED_FIELDS = ("rejectedRow", "rejectedError", "rejectedField", "rejectedTex
 
 _TEXT_FIELDS = frozenset({"projectId", "tenantId", "sessionId", "userId", "eventType", "itemId"})
 _UNMAPPED_NAMES_MAX = 100
-# A number that any JSON reader gives back digit by digit: no zero in front (007), none behind (1.10), no
-# exponent, and at most 15 digits, which a double always holds.
+# A number that every JSON reader returns digit by digit: no leading zero (007), no trailing one (1.10), no
+# exponent, and at most 15 digits, which a double always has.
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*[1-9])?", re.ASCII)
 _PLAIN_DIGITS_MAX = 15
 _PLAIN_STARTS = frozenset("-0123456789")
@@ -53,16 +53,16 @@ _NUMBER_STARTS = {bytes([digit]) for digit in b"-0123456789"}
 
 Path = tuple[str, ...]
 Value = str | msgspec.Raw
-# Names at each level that have become fields: True the whole value, else those inside of it.
+# Names at each level that fields are made of: True for the whole value, else the names in it.
 Taken = dict[str, Any]
 
 
 class MappingError(NealyticsError):
-    """The mapping does not fit itself or the file."""
+    """The mapping contradicts itself, or does not fit the file."""
 
 
 class RowError(Exception):
-    """This row makes no event."""
+    """This row is not an event."""
 
 
 class Mapping:
@@ -134,7 +134,7 @@ class Mapping:
         self.newest_ms: int | None = None
 
     def not_found(self) -> list[tuple[str, str]]:
-        """(field, name) of what is mapped and no row has had so far."""
+        """(field, name) of what is mapped and no row so far has."""
         return [(field, name) for field, name in self._mapped.items() if field not in self.found]
 
     def encode(self, row: Row) -> bytes:
@@ -257,7 +257,7 @@ def event_id_of(namespace: bytes, number: int, raw: bytes) -> str:
 
 
 def hashed_id(parts: list[bytes]) -> str:
-    """A UUID of the sender's own id, the same whatever file it is in."""
+    """A UUID of the sender's own id, the same in every file."""
     hashed = hashlib.sha256(b"nealytics import --id-from")
     for part in parts:
         hashed.update(len(part).to_bytes(8, "big") + part)
@@ -265,7 +265,7 @@ def hashed_id(parts: list[bytes]) -> str:
 
 
 def _uuid8(digest: bytes) -> str:
-    """Version 8: "made by a rule of one's own"."""
+    """Version 8: custom."""
     bits = int.from_bytes(digest[:16], "big")
     bits = bits & ~(0xF << 76) | 0x8 << 76
     bits = bits & ~(0x3 << 62) | 0x2 << 62
@@ -274,10 +274,10 @@ def _uuid8(digest: bytes) -> str:
 
 
 def _typed(text: str, kind: Type) -> Value:
-    """The value of a CSV's cell. Digits stay as they are written; what is not of the type stays text."""
+    """The value of a CSV cell. Digits do not change; a cell that is not of the type remains text."""
     match kind:
         case "auto":
-            # A point and a sign are no digits. Whatever is longer is text, and most text ends here.
+            # A point and a sign are not digits. Anything longer is text, and most text ends here.
             if text[0] not in _PLAIN_STARTS or len(text) > _PLAIN_DIGITS_MAX + 2:
                 return text
             plain = _PLAIN_NUMBER.fullmatch(text) and sum(map(str.isdecimal, text)) <= _PLAIN_DIGITS_MAX
@@ -352,7 +352,7 @@ def _path_of(name: str, columns: tuple[str, ...] | None, option: str) -> Path:
 
 
 def _own_metadata(event: dict[str, Any]) -> dict[str, msgspec.Raw]:
-    """What the row itself calls metadata, taken out of `event` to be merged with the rest."""
+    """The row's own metadata, removed from `event` to be merged with the rest."""
     own: str | msgspec.Raw | None = event.pop("metadata", None)
     text: str | msgspec.Raw | None = event.pop("metadataJson", None)
     try:
@@ -366,7 +366,7 @@ def _own_metadata(event: dict[str, Any]) -> dict[str, msgspec.Raw]:
 
 
 def _as_text(value: Value) -> Value:
-    """An identifier that a file has as a number is text of the same digits."""
+    """An identifier that is a number in the file becomes a text of the same digits."""
     if isinstance(value, str):
         return value
     raw = bytes(value)
@@ -374,7 +374,7 @@ def _as_text(value: Value) -> Value:
 
 
 def _text_of(raw: bytes) -> str | None:
-    """The text of a JSON string; None if that cannot be read, or is none."""
+    """The text of a JSON string; None if it is invalid or not a string."""
     try:
         return msgspec.json.decode(raw, type=str)
     except (msgspec.DecodeError, UnicodeError):
@@ -382,12 +382,12 @@ def _text_of(raw: bytes) -> str | None:
 
 
 def _is_empty(value: Value) -> bool:
-    """As the server sees it: null and empty strings are absent."""
+    """As for the server: null and empty strings are absent."""
     return value == "" if isinstance(value, str) else bytes(value) in (b'""', b"null")
 
 
 def _time_of_id(event_id: Value | None) -> int | None:
-    """The time that the server takes out of this id: a UUIDv7 holds its own."""
+    """The time that the server derives from this id, if it is a UUIDv7."""
     if event_id is None:
         return None
     text = event_id if isinstance(event_id, str) else bytes(event_id).decode("ascii", "replace").strip('"')

@@ -1,4 +1,4 @@
-"""What an import is told to do."""
+"""The options of an import."""
 
 from pathlib import Path
 from typing import Literal

@@ -1,8 +1,8 @@
-"""From lines to rows, one reader for each format. Each row knows where it ends and how many lines it took.
+"""From lines to rows, one reader for each format. Each row has its end and its number of lines.
 
-A row that cannot be read (bytes that are not text, a line longer than any body may be, a CSV row of another
-width) is a row with a `problem`; the rows after it are read as if nothing had happened. Only what makes it
-doubtful where the next row begins is a `SourceError`: a quote that is not closed, an array that is none.
+A row that cannot be read (bytes that are not text, a line longer than any body, a CSV row of another width)
+has a `problem`; the rows after it are read normally. Only if the start of the next row is unknown, it is a
+`SourceError`: an unclosed quote, an invalid array.
 """
 
 import re
@@ -18,8 +18,8 @@ from nealytics.queries import export_end
 
 Format = Literal["ndjson", "csv", "json"]
 
-# Of a quoted CSV field. A long e-mail or a stack trace has some hundred; a quote that somebody forgot goes on
-# to the next one.
+# Of a quoted CSV field. A long e-mail or a stack trace has some hundred; an unclosed quote extends to the
+# next one.
 QUOTED_LINES_MAX = 1_000
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -27,8 +27,8 @@ _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 class Row(NamedTuple):
     number: int  # 1 = the first; neither a header nor blank lines count
-    end: int  # offset behind it
-    raw: bytes  # as it stands in the file, without the end of its line
+    end: int  # offset after it
+    raw: bytes  # as in the file, without the end of its line
     # Column → text, or JSON name → the value's own bytes, which reach the server as they are. Empty with a
     # problem.
     fields: Mapping[str, str | msgspec.Raw]
@@ -37,19 +37,20 @@ class Row(NamedTuple):
 
 
 class Counts:
-    """What a reader has come across, beside the rows that it has handed out."""
+    """What a reader has found, beside the rows that it has returned."""
 
     def __init__(self) -> None:
         self.records = 0  # rows, and blank lines
         self.blank = 0
         self.other_lines = 0  # a header, and what a resumed run skips
-        # The row that the last end record of an export stood behind; None before the first one of a resumed
-        # run, which cannot know where that export began.
+        # The row before the last end record of an export; None before the first end record of a resumed run,
+        # which cannot know where that export began.
         self.ended_at: int | None = 0
         self.ends = 0
 
     def end(self, events: int, number: int, source: Source) -> None:
-        """An export's end record, behind row `number`: it is no event, and says how many are before it."""
+        """An export's end record, after row `number`: it is not an event, and has the number of events
+        before."""
         began, self.ended_at = self.ended_at, number
         self.blank += 1
         self.ends += 1
@@ -61,7 +62,7 @@ class Counts:
 
 
 class _LineRows:
-    """Rows of which each begins a line of its own."""
+    """Rows that each begin on a new line."""
 
     def __init__(self, source: Source) -> None:
         self.head = source.head()
@@ -70,7 +71,7 @@ class _LineRows:
         self._number = 0
 
     def resume(self, number: int, offset: int) -> None:
-        """Goes on behind row `number`, which ended at byte `offset`."""
+        """Continues after row `number`, which ended at byte `offset`."""
         self._source.skip_lines(offset)
         self.counts.other_lines = self._source.lines
         self._number = number
@@ -81,7 +82,7 @@ class _LineRows:
         return self._number
 
     def check(self) -> str | None:
-        """What is wrong with the lines that were read, if anything is."""
+        """An error if lines got lost, or None."""
         source = self._source
         if source.lines != source.line_ends:
             return f"{source.line_ends:,} lines came in, but {source.lines:,} were read"
@@ -89,7 +90,7 @@ class _LineRows:
 
 
 class NdjsonRows(_LineRows):
-    """One JSON object per line; blank lines are nothing."""
+    """One JSON object per line; blank lines are skipped."""
 
     columns = None  # each row names its own
 
@@ -114,9 +115,8 @@ class NdjsonRows(_LineRows):
 
 
 class CsvRows(_LineRows):
-    """Records under a header line, as RFC 4180 has them: quoted fields may hold delimiters, quotes and line
-    ends. With `columns` there is no header line.
-    """
+    """Records after a header line (RFC 4180): quoted fields may contain delimiters, quotes and line ends.
+    With `columns` there is no header line."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class CsvRows(_LineRows):
                 problem = f"{len(values)} values, but {len(columns)} columns are named"
                 if len(raws) > 1:
                     first = source.lines - len(raws) + 1
-                    problem += f"; a quoted field goes on over lines {first} to {source.lines}"
+                    problem += f"; a quoted field spans lines {first} to {source.lines}"
             if (
                 problem is None
                 and not raw.isascii()
@@ -194,7 +194,7 @@ class CsvRows(_LineRows):
         return tuple(value.strip() for value in values)
 
     def _record(self, line: Line) -> tuple[list[str], str | None, list[bytes]]:
-        """The record that begins with `line`: its values, what is wrong with it, and its lines."""
+        """The record that begins with `line`: its values, its problem, and its lines."""
         if not line.whole:
             problem = _too_long(line, self._source)
             if line.quotes % 2:
@@ -203,8 +203,7 @@ class CsvRows(_LineRows):
                     " not closed, so the start of the next row is unknown"
                 )
             return [], problem, []
-        # What is not text becomes surrogates, so that the record's lines stay together; the row is refused
-        # for it.
+        # Invalid bytes become surrogates, so that the record's lines stay together; the row is then rejected.
         text = line.raw.decode(self.encoding, "surrogateescape")
         if '"' not in text:
             text = text.rstrip("\r\n")
@@ -258,7 +257,7 @@ class CsvRows(_LineRows):
 
 
 class JsonRows:
-    """The elements of one JSON array, however long it is."""
+    """The elements of one JSON array of any length."""
 
     columns = None
 
@@ -277,7 +276,7 @@ class JsonRows:
         self._resumed = 0
         self._rows = self._elements()
         self._damage: SourceError | None = None
-        # As with lines: what tells this file from others are its first two rows.
+        # As with lines, the first two rows identify the file.
         try:
             while len(self._first) < 2 and (row := next(self._rows, None)) is not None:
                 self._first.append(row)
@@ -286,7 +285,7 @@ class JsonRows:
         self.head = b"\n".join(row.raw for row in self._first)
 
     def resume(self, number: int, offset: int) -> None:
-        """Goes on behind row `number`, which ended at byte `offset`."""
+        """Continues after row `number`, which ended at byte `offset`."""
         if self._first and self._first[-1].number >= number:
             while self._first and self._first[0].number <= number:
                 self._first.popleft()
@@ -320,7 +319,7 @@ class JsonRows:
         return self._number
 
     def check(self) -> str | None:
-        """What does not add up: as many elements as commas and one."""
+        """An error unless there is one element more than commas."""
         elements = self._commas + 1 if self._number else 0
         if elements != self._resumed + self.counts.records:
             return f"{elements:,} elements were read, but {self._resumed + self.counts.records:,} became rows"
@@ -354,13 +353,13 @@ class JsonRows:
             raise self._error("an element is followed by neither a comma nor the end of the array")
 
     def _element(self) -> bytes:
-        """The next value's bytes. What kind of value they are, others find out."""
+        """The next value's bytes, not decoded."""
         depth = 0
-        at = 0  # behind `self._at`, which moves when more is read
+        at = 0  # relative to `self._at`, which moves when more is read
         while True:
             for found in _TOKEN.finditer(self._buffer, self._at + at):
                 token = found[0]
-                if token == b'"':  # a text that goes on in the next piece
+                if token == b'"':  # a text that continues in the next piece
                     at = found.start() - self._at
                     break
                 if token in (b"{", b"["):
@@ -396,7 +395,7 @@ class JsonRows:
         self._at += 1
 
     def _peek_byte(self) -> bytes:
-        """The next byte that is no space; none at the end."""
+        """The next byte that is not white space; empty at the end."""
         while True:
             found = _NOT_SPACE.search(self._buffer, self._at)
             self._line += self._buffer.count(b"\n", self._at, found.start() if found else len(self._buffer))
@@ -408,7 +407,7 @@ class JsonRows:
                 return b""
 
     def _more(self) -> bool:
-        """Reads on; what lies before the present place is dropped."""
+        """Reads more, and drops what is before the current position."""
         piece = self._source.piece()
         self._base += self._at
         self._buffer = self._buffer[self._at :] + piece
@@ -423,7 +422,7 @@ Rows = NdjsonRows | CsvRows | JsonRows
 
 _SPACE = b" \t\r\n"
 _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
-# A text is one token, so that brackets in it do not count; a quote alone begins one that is not complete yet.
+# A text is one token, so that brackets in it do not count; a single quote begins an incomplete one.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 
 

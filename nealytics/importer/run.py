@@ -350,7 +350,7 @@ async def _in_thread(work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # whatever it is, the awaiting task handles it
+        except BaseException as error:  # the awaiting task handles any error
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="import-reader").start()

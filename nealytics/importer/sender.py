@@ -140,7 +140,7 @@ class Sender:
         except aiohttp.InvalidURL as error:
             raise SendError(f"import: {self._url} is not a URL; write --url http://host:port") from error
         except aiohttp.ClientSSLError as error:
-            # Nobody renews a certificate because an import waits for it.
+            # A retry does not help until the certificate is replaced.
             raise await self._untrusted(error) from error
         except aiohttp.ClientConnectorError as error:
             return Lost(f"no connection ({error.strerror}); start the server, or give its address with --url")

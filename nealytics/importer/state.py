@@ -1,4 +1,4 @@
-"""How far an import has come, so that the next run goes on there: the state file and the rejected file.
+"""How far an import has come, so that the next run resumes there: the state file and the rejected file.
 
 The state is one small JSON file, replaced atomically. It may be lost: everything is then sent again, and
 counted once.
@@ -19,14 +19,14 @@ _STORE_EVERY_S = 0.5
 
 
 class StateError(NealyticsError):
-    """The state cannot be used or kept."""
+    """The state cannot be used or written."""
 
 
 class State(msgspec.Struct, rename="camel", kw_only=True):
     """All rows up to `row`, which ends at byte `offset`, are acknowledged or in the rejected file."""
 
     version: int = 1
-    # What the events are made of and where they went: an import with others is another import.
+    # Where the events come from and went; an import with other settings is another import.
     settings: dict[str, str]
     started_at: str  # the timestamp of rows that have none
     shift_ms: int | None = None  # by which all times are moved; None = not decided yet
@@ -35,11 +35,11 @@ class State(msgspec.Struct, rename="camel", kw_only=True):
     accepted: int = 0
     rejected: int = 0
     rejected_bytes: int = 0  # size of the rejected file at this point
-    running: bool = False  # or killed: then the rejected file may be ahead of this
+    running: bool = False  # or killed; then the rejected file may be ahead of this
 
 
 class Ledger:
-    """What is finished: the state file and the rejected file, which agree after every crash."""
+    """What is finished: the state file and the rejected file, consistent after every crash."""
 
     def __init__(self, path: Path | None, state: State, rejected_path: Path) -> None:
         self.state = state
@@ -51,16 +51,16 @@ class Ledger:
     def open(
         cls, path: Path | None, rejected_path: Path, settings: dict[str, str], *, restart: bool
     ) -> "Ledger":
-        """Goes on where an earlier run of the same `settings` came to. Raises `StateError`."""
+        """Resumes after the last finished row of an earlier run with the same `settings`. Raises
+        `StateError`."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         state = _load(path) if path is not None else None
         if state is None:
-            # Standard input without a state adds to the refusals that are there, a file's run replaces them.
+            # Standard input without a state appends to existing rejections; a file's run replaces them.
             state = State(settings=settings, started_at=now, running=path is not None)
         elif restart or not state.row:
-            # The same moment as before, so that rows without a timestamp stay the events that they were.
-            # A run that finished nothing, say for a wrong key, does not bind the next one to its options.
-            # So is the shift of times, if it is the same that is asked for.
+            # Keep the time of the start, so that rows without a timestamp remain the same events; and the
+            # shift of times, if the same one is requested. Other options may change if no row was finished.
             same = all(settings[name] == state.settings.get(name) for name in ("shift", "first lines"))
             state = State(
                 settings=settings,
@@ -74,9 +74,9 @@ class Ledger:
         return cls(path, state, rejected_path)
 
     def begin(self) -> None:
-        """To be called before anything is sent: a crash must not forget the moment of the start."""
+        """Call it before anything is sent: the time of the start must survive a crash."""
         state, path = self.state, self._rejected_path
-        # A killed run may have written refusals of rows behind its last stored position. They come again.
+        # A killed run may have written rejections after its last stored position. They will come again.
         if state.running and path.exists() and path.stat().st_size > state.rejected_bytes:
             os.truncate(path, state.rejected_bytes)
             if not state.rejected_bytes:
@@ -104,7 +104,7 @@ class Ledger:
                 file.write(lines)
         except OSError as error:
             with suppress(OSError):
-                os.truncate(path, size)  # so that the next line does not follow half of one
+                os.truncate(path, size)  # remove a partial line
             raise NealyticsError(
                 f"import: cannot write {path}: {error.strerror}; free some disk space, or choose another"
                 " file with --rejected"
@@ -135,7 +135,7 @@ def _load(path: Path) -> State | None:
 
 
 def _require_same(path: Path, state: State, settings: dict[str, str]) -> None:
-    # An earlier version's state lacks the settings that it did not have.
+    # The state of an earlier version lacks newer settings.
     known = {**dict.fromkeys(settings, ""), "types": settings.get("types", ""), **state.settings}
     differing = [name for name in settings if settings[name] != known[name]]
     if differing:
@@ -158,7 +158,7 @@ def _store(path: Path, state: State) -> None:
 
 
 def _rejected_line(refusal: Refusal) -> bytes:
-    """The event and what was wrong with it. Fix it and import the file: unknown fields are ignored."""
+    """The event and its error. The file can be corrected and imported: unknown fields are ignored."""
     line: dict[str, object] = {"rejectedRow": refusal.row, "rejectedError": refusal.error}
     if refusal.field:
         line["rejectedField"] = refusal.field

@@ -1,4 +1,4 @@
-"""Times as files have them, in the server's form: which unit a number has, and by how much all are moved."""
+"""Times of files in the server's format: the unit of a number, and the shift of all times."""
 
 import re
 from typing import Literal
@@ -11,11 +11,11 @@ Unit = Literal["s", "ms", "us", "ns"]
 # Seconds read as milliseconds are in this month: 1,000,000,000 to 2,678,399,999 seconds are 2001 to 2054.
 JANUARY_1970_MS = range(0, 31 * DAY_MS)
 
-# Without --time-unit. Fewer digits could be a date (20240615) or seconds; 12 are milliseconds from 1973 on.
+# Without --time-unit. Fewer digits may be a date (20240615) or seconds; 12 are milliseconds from 1973 on.
 _EPOCH_MS_DIGITS_MIN = 12
-# More digits are no time in any unit, and Python refuses to read thousands of them.
+# More digits are not a time in any unit, and Python refuses to parse thousands of them.
 _NUMBER = re.compile(r"(-?)([0-9]{1,30})(?:\.([0-9]{0,30}))?")
-_DECIMALS: dict[Unit, int] = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # behind the point, if it were in seconds
+_DECIMALS: dict[Unit, int] = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # decimals, if it were in seconds
 _ISO_ENDS = frozenset("0123456789Z")
 _ZONE_NAME = re.compile(r"\s*(?:UTC|GMT|Etc/UTC)$")
 _SHIFT = re.compile(r"([+-]?\d+)(d|h|min|s|ms)")
@@ -23,13 +23,13 @@ _SHIFT_UNITS = {"d": DAY_MS, "h": 3_600_000, "min": 60_000, "s": 1_000, "ms": 1}
 
 
 def normalized(text: str, unit: Unit | None) -> str | int:
-    """What the server is sent for the text of a timestamp: milliseconds since 1970, or ISO 8601.
+    """The text of a timestamp as it is sent: milliseconds since 1970, or ISO 8601.
 
-    `unit` is that of numbers; None takes long numbers for milliseconds and leaves short ones alone, which may
-    be dates. What is neither a number nor has a zone's name stays as it is.
+    `unit` is that of numbers; with None, long numbers are milliseconds, and short ones remain texts, because
+    they may be dates. Any other text only loses the name of its zone.
     """
     if text[4:5] == "-" and text[-1] in _ISO_ENDS:
-        return text  # 2024-…: nearly all of them, and a third of the time
+        return text  # 2024-…: nearly all texts, in a third of the time
     text = text.strip()
     number = _NUMBER.fullmatch(text)
     if number and (unit is not None or (number[3] is None and len(number[2]) >= _EPOCH_MS_DIGITS_MIN)):
@@ -38,13 +38,13 @@ def normalized(text: str, unit: Unit | None) -> str | int:
 
 
 def number_ms(text: str, unit: Unit | None) -> int | None:
-    """Milliseconds since 1970 of a number; what is finer is cut off downwards, as the server does."""
+    """Milliseconds since 1970 of a number, rounded down, as the server does."""
     number = _NUMBER.fullmatch(text)
     return _epoch_ms(number, unit or "ms") if number else None
 
 
 def moment_ms(value: str | int) -> int | None:
-    """When that is; None if the server would not know either."""
+    """Milliseconds since 1970; None if the server would not accept it either."""
     if isinstance(value, int):
         return value
     try:
@@ -70,7 +70,7 @@ def shown_shift(shift_ms: int) -> str:
 
 
 def whole_days_to(newest_ms: int, goal_ms: int) -> int:
-    """The shift that brings `newest_ms` to the day before `goal_ms`, and leaves the time of day as it is."""
+    """The shift that moves `newest_ms` into the day before `goal_ms` and keeps the time of day."""
     return (goal_ms - newest_ms) // DAY_MS * DAY_MS
 
 
@@ -85,7 +85,7 @@ def iso(moment_ms: int) -> str:
 def _epoch_ms(number: "re.Match[str]", unit: Unit) -> int:
     sign, whole, part = number[1], number[2], number[3] or ""
     digits = len(part)
-    # All digits as one number: no float comes near them.
+    # All digits as one integer, without a float.
     value = int(sign + whole + part)
     exponent = 3 - _DECIMALS[unit] - digits
     scaled: int = value * 10**exponent if exponent >= 0 else value // 10**-exponent

@@ -1,19 +1,19 @@
-"""The read side: what a tenant may ask about its own events.
+"""The read side: queries about the events of one scope.
 
 One file per endpoint: its `PARAMETERS`, `parse` (query string → `Params`, or `Refused`), `build_sql` (pure),
-the structs of its answer, and `ENDPOINT`, which binds them to a path. A further endpoint is one such file and
-one line in `ENDPOINTS`; authentication, scope, limits, error answers, CORS, metrics and `/openapi.json` come
-with it.
+the structs of its answer, and `ENDPOINT`, which binds them to a path. A new endpoint is one such file and one
+line in `ENDPOINTS`; authentication, scope, limits, error answers, CORS, metrics and `/openapi.json` are
+shared.
 
     query string ─ parse ─ Params ─ build_sql ─ Query ─┐
     token ─ auth.jwt ─ Scope ──────────────── Events ──┴─ ClickHouse ─ rows ─ answer
 
-What holds for every endpoint, because it is done in one place:
+What is true of every endpoint, because it is done in one place:
   - it reads the relation `events`, which `scoped.Events` defines as the rows of one project and one tenant
     (`scoped.py`; no other file names the table)
-  - whatever a client sends travels as a bound parameter (`filters.Bind`), never inside the SQL text; where it
-    chooses a column or a function, it does so by a name of a closed set (`Arguments.choice`), and the SQL is
-    ours
+  - a client's values are bound parameters (`filters.Bind`), never part of the SQL text; it chooses a column
+  or
+    a function by a name of a closed set (`Arguments.choice`), and the SQL is ours
   - duplicates are never seen: the client sends `final = 1` with every query (`clickhouse/settings.py`)
 """
 
@@ -50,5 +50,5 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     heatmap.ENDPOINT,
 )
 
-# Routes whose answers have no end known beforehand; `http` serves each in its own way.
+# Routes with answers of unknown length. `http` serves each in its own way.
 STREAMS: tuple[Stream, ...] = (live.STREAM, export.STREAM)

@@ -5,9 +5,8 @@ from typing import Any
 import msgspec
 
 from nealytics.pace import paced
-from nealytics.queries.endpoint import Answer, Endpoint
-from nealytics.queries.filters import Bind, Selection, instant
-from nealytics.queries.instants import INSTANT_MS_MIN
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
+from nealytics.queries.filters import Bind, Selection, sql_time
 from nealytics.queries.invalid import invalid
 from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Limit, Parameter, by_of, limit_of
 from nealytics.queries.ranges import (
@@ -21,7 +20,8 @@ from nealytics.queries.ranges import (
     starts_at_most,
 )
 from nealytics.queries.scoped import Events, Query
-from nealytics.timestamps import DAY_MS, iso_utc
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
+from nealytics.timestamps import DAY_MS
 
 INTERVALS = ("day", "week", "month")
 ROLLING_DAYS_MAX = 90
@@ -30,7 +30,7 @@ _LONGER_THAN_ANY_MS = 33 * DAY_MS  # from the start of any bucket into the next 
 # A day is up to 26 hours long, and one of 90 may be a date that the clocks skip.
 _MARGIN_DAYS = 33
 
-# What may be asked → its SQL. NULL is not counted by either function.
+# Choice → its SQL. Neither function counts NULL.
 COUNT = {"exact": "uniqExact", "approx": "uniq"}
 
 PARAMETERS = (
@@ -83,7 +83,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def end_ms(self) -> int:
-        """Of the range, or now, before which it is not over."""
+        """The end of the range, or now if that is earlier."""
         return min(self.selection.to_ms, self.now_ms)
 
     @property
@@ -113,7 +113,7 @@ class Active(Answer, kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
-    interval = arguments.chosen("interval")
+    interval = arguments.choice("interval")
     zone = arguments.zone()
     selection = arguments.selection()
     rolling = arguments.integer("rolling")
@@ -125,7 +125,7 @@ def parse(arguments: Arguments) -> Params:
                 "rolling", f"rolling needs interval=day, and interval is {interval}", "Write interval=day."
             )
         end_ms = min(selection.to_ms, arguments.now_ms)
-        days = starts_at_most(arguments.limit_max, "rolling", "day", selection.from_ms, end_ms, zone)
+        days = starts_at_most(arguments.config.limit_max, "rolling", "day", selection.from_ms, end_ms, zone)
     elif stickiness and interval == "day":
         raise invalid(
             "stickiness",
@@ -135,8 +135,8 @@ def parse(arguments: Arguments) -> Params:
     return Params(
         interval=interval,
         zone=zone,
-        by=arguments.chosen("by"),
-        mode=arguments.chosen("mode"),
+        by=arguments.choice("by"),
+        mode=arguments.choice("mode"),
         rolling=rolling,
         starts=days,
         stickiness=stickiness,
@@ -169,23 +169,23 @@ def build_sql(params: Params) -> Query:
 
 
 def build_rolling_sql(params: Params, rolling: int) -> Query:
-    """Rows `[day, rolling, active]`: so many were active in the `rolling` days that end with the day of that
-    number, and on the day itself within the range. A day without a row has nobody in either."""
+    """Rows `[day, rolling, active]`: the numbers of those active in the `rolling` days that end with the day
+    of that number, and on the day itself within the range. A missing day has 0 for both."""
     bind = Bind()
     selection, key, days = params.selection, KEY_OF[params.by], params.days
-    since_ms = max(INSTANT_MS_MIN, days.start(days.number(selection.from_ms) - rolling + 1))
-    looked_at = Selection(from_ms=since_ms, to_ms=selection.to_ms, filters=selection.filters)
+    since_ms = max(TIMESTAMP_MS_MIN, days.start(days.number(selection.from_ms) - rolling + 1))
+    widened = Selection(from_ms=since_ms, to_ms=selection.to_ms, filters=selection.filters)
     day = f"toInt32({days.sql(bind)})"
-    within = f"timestamp >= {instant(selection.from_ms, bind)}"
-    where = looked_at.where(bind)
+    within = f"timestamp >= {sql_time(selection.from_ms, bind)}"
+    where = widened.where(bind)
     build = _rolling_exact if params.mode == "exact" else _rolling_approx
     return Query(build(day, key, within, where, rolling), bind.values)
 
 
 def _rolling_exact(day: str, key: str, within: str, where: str, rolling: int) -> str:
-    # Somebody counts from an active day up to the next one, or until `rolling` days have passed. So each day
-    # that somebody was active on is one arrival and one leave, whatever the length of the windows; the sum of
-    # all changes up to a day is its count, and a day without a change has that of the day before.
+    # A user counts from an active day up to the next one, or until `rolling` days have passed. So each active
+    # day is one arrival and one leave, whatever the length of the window; the sum of all changes up to a day
+    # is its count, and a day without a change has that of the previous day.
     arrivals = "arrayMap(d -> (d, 1, 0), days)"
     leaves = f"arrayMap((d, following) -> (least(d + {rolling}, following), -1, 0), days, days_after)"
     here = "arrayMap(d -> (d, 0, 1), arrayFilter(d -> d >= first_within, days))"
@@ -194,7 +194,7 @@ def _rolling_exact(day: str, key: str, within: str, where: str, rolling: int) ->
         " FROM (SELECT step.1 AS day, step.2 AS change, step.3 AS is_here"
         f" FROM (SELECT arrayJoin(arrayConcat({arrivals}, {leaves}, {here})) AS step"
         " FROM (SELECT days, first_within, arrayPushBack(arrayPopFront(days), 1000000) AS days_after"
-        # By the hash that uniqExact takes too: so 4 million users fit into 2 GiB, as texts they did not.
+        # By the hash that uniqExact uses: 4 million users fit into 2 GiB, but not as texts.
         f" FROM (SELECT arraySort(groupUniqArray({day})) AS days,"
         f" min(if({within}, {day}, 1000000)) AS first_within"
         f" FROM events WHERE {where} AND {key} IS NOT NULL GROUP BY sipHash128({key})))))"
@@ -203,8 +203,8 @@ def _rolling_exact(day: str, key: str, within: str, where: str, rolling: int) ->
 
 
 def _rolling_approx(day: str, key: str, within: str, where: str, rolling: int) -> str:
-    # Two windows of n days make one of 2n, and two that overlap one of any length in between: merging the
-    # same day's estimate twice changes nothing. So 90 days take 7 merges of two instead of one of 90.
+    # Two windows of n days make one of 2n, or, if they overlap, one of any shorter length: to merge the same
+    # day's estimate twice changes nothing. So 90 days take 7 merges of two instead of one of 90.
     windows = (
         f"SELECT {day} AS day, uniqState({key}) AS who, uniqIf({key}, {within}) AS active_count"
         f" FROM events WHERE {where} GROUP BY day"
@@ -230,23 +230,20 @@ async def run(events: Events, params: Params) -> Active:
     days = params.days
     is_cut = cut_by(params.interval, params.zone, params.selection.from_ms, params.end_ms)
     return Active(
-        project_id=events.scope.project_id,
-        tenant_id=events.scope.tenant_id,
+        **of_scope(events),
         warnings=warnings,
         interval=params.interval,
         tz=params.zone,
         by=params.by,
         mode=params.mode,
         rolling=params.rolling,
-        from_=iso_utc(params.selection.from_ms),
-        to=iso_utc(params.selection.to_ms),
+        **of_range(params.selection),
         points=[_point(row, params, days, is_cut(int(row[0]))) async for row in paced(rows)],
     )
 
 
 def _of_every_day(rows: list[list[Any]], params: Params) -> list[list[Any]]:
-    """`[bucket, active, rolling]` for every day of the range up to now, and for the days after on which
-    somebody was active all the same."""
+    """`[bucket, active, rolling]` for every day of the range up to now, and for later days with activity."""
     counts = {int(day): (active_count, rolling_count) for day, rolling_count, active_count in rows}
     days = params.days
     every = [days.number(start) for start in params.starts]
@@ -269,11 +266,11 @@ def _point(row: list[Any], params: Params, days: Days, partial: bool) -> Point:
 
 
 def _days_within(start: int, params: Params, last_day_ms: int) -> int:
-    """How many days of the bucket the range touches, up to now or to the last one that has events."""
+    """The number of the bucket's days within the range, up to now or to the last day that has events."""
     from_ms, to_ms = max(start, params.selection.from_ms), max(params.end_ms, last_day_ms)
     after = each_start(params.interval, start, start + _LONGER_THAN_ANY_MS, params.zone)
     following = next(other for other in after if other > start)
-    # Clocks that are set back across midnight show the bucket's last day once more when it has ended.
+    # Clocks that are set back across midnight show the bucket's last day again after its end.
     days = starts("day", from_ms, min(to_ms, following + DAY_MS), params.zone)
     return sum(start <= day < following for day in days)
 
@@ -286,7 +283,7 @@ ENDPOINT = Endpoint(
 
         Only events in the range count, also if the range contains only a part of an interval. Events
         without a user count for no user: a day with only such events has a point with 0, and a day without
-        events has no point. A user who is active on two days counts on both, so the sum of the days is not
+        events has no point. A user active on two days counts on both, so the sum of the days is not
         the count of the month. A point is `partial` if its interval is cut off by the range or not over.
 
         With `rolling=N`, every day of the range up to today has a point. `rollingCount` is the number of
@@ -303,8 +300,7 @@ ENDPOINT = Endpoint(
     counted_as="buckets_returned",
     answer=Active,
     example=Active(
-        project_id="my-app",
-        tenant_id="tenant-1",
+        **EXAMPLE_SCOPE,
         interval="day",
         by="user",
         mode="exact",

@@ -1,7 +1,6 @@
 """What clocks show in a time zone, from Python's time zone database.
 
-What a clock shows ("local") is written as the instant at which a clock in UTC shows the same, in milliseconds
-since 1970.
+A local time is in milliseconds since 1970, as if the clock that shows it were in UTC.
 """
 
 from bisect import bisect_right
@@ -15,21 +14,21 @@ from nealytics.timestamps import DAY_MS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_ALWAYS_MS = -(10**14)  # before every instant, and 400 years before 1900
+_ALWAYS_MS = -(10**14)  # 400 years before 1900, so before all events
 
-# A bucket that `from` cuts starts before it, a month at most.
+# A bucket that `from` cuts starts at most a month before it.
 _LOOK_BACK_MS = 33 * DAY_MS
 
 
 class Clocks(msgspec.Struct, frozen=True):
-    """The offsets of a zone to UTC: `offset[k]` holds from the instant `since[k]` up to the next."""
+    """The offsets of a zone to UTC: `offset[k]` is valid from `since[k]` up to the next change."""
 
     since: tuple[int, ...]
     offset: tuple[int, ...]
 
     @property
     def shown_since(self) -> tuple[int, ...]:
-        """From which local time on `offset[k]` is the first that shows it, or skips it."""
+        """The local time from which on `offset[k]` is the first one to show it, or to skip it."""
         changes = zip(self.since[1:], self.offset, strict=False)  # each with the offset that it ends
         return (_ALWAYS_MS, *(since + offset for since, offset in changes))
 
@@ -37,14 +36,14 @@ class Clocks(msgspec.Struct, frozen=True):
         return ms + self.offset[bisect_right(self.since, ms) - 1]
 
     def first_shown(self, local_ms: int) -> int:
-        """The first instant at which clocks show `local_ms`; if they skip it, when they do."""
+        """The first time at which clocks show `local_ms`; if they skip it, the time of the change."""
         k = bisect_right(self.shown_since, local_ms) - 1
         return max(local_ms - self.offset[k], self.since[k])
 
     def last_shown(self, local_ms: int) -> int:
-        """The last instant at which clocks show `local_ms`; if they skip it, when they do."""
-        instants = [local_ms - offset for offset in self.offset if self._shows(local_ms, offset)]
-        return max(instants, default=self.first_shown(local_ms))
+        """The last time at which clocks show `local_ms`; if they skip it, the time of the change."""
+        times = [local_ms - offset for offset in self.offset if self._shows(local_ms, offset)]
+        return max(times, default=self.first_shown(local_ms))
 
     def skips(self, local_ms: int) -> bool:
         return not any(self._shows(local_ms, offset) for offset in self.offset)
@@ -54,7 +53,7 @@ class Clocks(msgspec.Struct, frozen=True):
 
 
 def clocks_of(zone: str | None, from_ms: int, to_ms: int) -> Clocks:
-    """The clocks that show the times of a range, and of the buckets that it cuts."""
+    """The clocks for a range and the buckets that it cuts."""
     if zone is None:
         return Clocks((_ALWAYS_MS,), (0,))
     from_ms -= _LOOK_BACK_MS
@@ -70,28 +69,28 @@ def clocks_of(zone: str | None, from_ms: int, to_ms: int) -> Clocks:
     )
 
 
-# 600 zones, 40 decades. A client that asks for all of them makes a worker search each zone once (0.1 s of CPU
-# per zone, without a pause) and keep the result in about 20 MB.
+# 600 zones, 40 decades. A client that uses all of them makes a worker search each zone once (0.1 s of CPU per
+# zone) and keep the result, about 20 MB.
 @lru_cache(maxsize=24_000)
 def _changes(zone: str, decade: int) -> tuple[tuple[int, int], ...]:
-    """The instants of ten years (in UTC) at which the offset changes, each with the offset from then on."""
+    """The times of ten years (in UTC) at which the offset changes, each with the new offset."""
     clock = ZoneInfo(zone)
     changes = []
     ms, end_ms = _start_of_year(10 * decade) - 1, _start_of_year(10 * decade + 10) - 1
     offset = _offset_ms(clock, ms)
-    # No zone changes twice within one step: 95 hours (Freetown, 1939) are the least in the database, and from
-    # 1965 on a week (Boa Vista, 2000).
+    # No zone changes twice within one step: the minimum in the database is 95 hours (Freetown, 1939), and a
+    # week from 1965 on (Boa Vista, 2000).
     step_ms = 6 * DAY_MS if decade >= 197 else 2 * DAY_MS
     while ms < end_ms:
         next_ms = min(ms + step_ms, end_ms)
         next_offset = _offset_ms(clock, next_ms)
         if next_offset != offset:
-            changes.append((_instant_of_change(clock, ms, next_ms), next_offset))
+            changes.append((_time_of_change(clock, ms, next_ms), next_offset))
         ms, offset = next_ms, next_offset
     return tuple(changes)
 
 
-def _instant_of_change(clock: ZoneInfo, before_ms: int, after_ms: int) -> int:
+def _time_of_change(clock: ZoneInfo, before_ms: int, after_ms: int) -> int:
     offset = _offset_ms(clock, after_ms)
     while after_ms - before_ms > 1:
         middle_ms = (before_ms + after_ms) // 2

@@ -1,26 +1,26 @@
-"""The range that a range is compared with.
+"""The time range that a range is compared with.
 
     compare = previous | previous_month | previous_year | <from>..<to>
 
-Ranges of whole local days are moved by the calendar of `tz`, and stay whole days where the clocks are
-changed in between:
+Ranges of whole local days are moved by the calendar of `tz`, and remain whole days if the clocks change in
+between:
 
     previous         as many days, ending the day before `from`
-    previous_month   the same dates a month before; a date that the month does not have is its last. Whole
-    previous_year    months become whole months: February is compared with all 31 days of January
+    previous_month   the same dates a month before; a missing date becomes the month's last. Whole months
+    previous_year    become whole months: February is compared with all 31 days of January
 
-Any other range is moved with its times of day: `previous` is as long to the millisecond and ends one before
-`from`; the others move both ends by the calendar, and keep the length where that would turn the range around
-(31 March 06:00 is moved onto the same day as 30 March 12:00).
+Any other range is moved with its times of day: `previous` has the same length and ends a millisecond before
+`from`; the others move both ends by the calendar, and keep the length if the end would otherwise be before
+the start (31 March 06:00 is moved to the same day as 30 March 12:00).
 """
 
 import calendar
 from datetime import timedelta
 
 from nealytics.queries.clocks import EPOCH, clocks_of
-from nealytics.queries.instants import INSTANT_MS_MIN, instant_ms, instant_of
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.ranges import days_of
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN, timestamp_ms, timestamp_of
 from nealytics.timestamps import DAY_MS, iso_utc
 
 _MONTHS = {"previous_month": 1, "previous_year": 12}
@@ -29,7 +29,7 @@ SEPARATOR = ".."
 
 
 def compared_range(compare: str, from_ms: int, to_ms: int, zone: str | None) -> tuple[int, int]:
-    """Both ends included. Raises `Refused` (400) if `compare` is none of those above."""
+    """Both ends inclusive. Raises `Refused` (400) if `compare` is none of the above."""
     if compare == "previous":
         return _previous(from_ms, to_ms, zone)
     if compare in _MONTHS:
@@ -41,7 +41,7 @@ def compared_range(compare: str, from_ms: int, to_ms: int, zone: str | None) -> 
             f"compare is {shown(compare)}",
             f"Write one of {', '.join(NAMES)}, or a range as <from>..<to>.",
         )
-    compared_ms = instant_ms("compare", begin, "from", zone), instant_ms("compare", end, "to", zone)
+    compared_ms = timestamp_ms("compare", begin, "from", zone), timestamp_ms("compare", end, "to", zone)
     if compared_ms[0] > compared_ms[1]:
         begin, end = map(iso_utc, compared_ms)
         raise invalid("compare", f"compare begins ({begin}) later than it ends ({end})", "Swap the two.")
@@ -51,7 +51,7 @@ def compared_range(compare: str, from_ms: int, to_ms: int, zone: str | None) -> 
 def _previous(from_ms: int, to_ms: int, zone: str | None) -> tuple[int, int]:
     before_ms = 2 * from_ms - to_ms - 1
     if _is_of_whole_days(from_ms, to_ms, zone):
-        days = days_of(zone, max(INSTANT_MS_MIN, before_ms) - 3 * DAY_MS, to_ms)
+        days = days_of(zone, max(TIMESTAMP_MS_MIN, before_ms) - 3 * DAY_MS, to_ms)
         first, last = days.number(from_ms), days.number(to_ms)
         before_ms = days.start(2 * first - last - 1)
     return before_ms, from_ms - 1
@@ -63,8 +63,8 @@ def _months_before(months: int, from_ms: int, to_ms: int, zone: str | None) -> t
     moved_end = _moved(end, months)
     if _is_of_whole_days(from_ms, to_ms, zone) and _is_first(begin) and _is_first(end + 1):
         moved_end = _moved(end + 1, months) - 1
-    before_ms = instant_of(_moved(begin, months), "from", zone)
-    until_ms = instant_of(moved_end, "to", zone)
+    before_ms = timestamp_of(_moved(begin, months), "from", zone)
+    until_ms = timestamp_of(moved_end, "to", zone)
     return before_ms, until_ms if until_ms >= before_ms else before_ms + to_ms - from_ms
 
 
@@ -72,16 +72,16 @@ def _is_of_whole_days(from_ms: int, to_ms: int, zone: str | None) -> bool:
     clocks = clocks_of(zone, from_ms, to_ms)
     begin = clocks.shown(from_ms) // DAY_MS * DAY_MS
     end = clocks.shown(to_ms) // DAY_MS * DAY_MS + DAY_MS - 1
-    return from_ms == instant_of(begin, "from", zone) and to_ms == instant_of(end, "to", zone)
+    return from_ms == timestamp_of(begin, "from", zone) and to_ms == timestamp_of(end, "to", zone)
 
 
 def _is_first(local_ms: int) -> bool:
-    """Of a month."""
+    """Whether it is the first day of a month."""
     return (EPOCH + timedelta(milliseconds=local_ms)).day == 1
 
 
 def _moved(local_ms: int, months: int) -> int:
-    """The same time on the same day of an earlier month, or on its last."""
+    """The same time on the same day of an earlier month, or on its last day."""
     local = EPOCH + timedelta(milliseconds=local_ms)
     year, month = divmod(local.year * 12 + local.month - 1 - months, 12)
     day = min(local.day, calendar.monthrange(year, month + 1)[1])

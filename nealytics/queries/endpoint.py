@@ -1,39 +1,55 @@
-"""What a read route is made of: its parameters, its question and its answer, declared in one place.
+"""The declaration of a read route: its parameters, its query and its answer.
 
-The declaration is check and documentation alike: `Arguments` knows no parameter that is not declared,
-`/openapi.json` lists those that are, and the answer's struct is its schema.
+It is both check and documentation: `Arguments` accepts only declared parameters, `/openapi.json` lists them,
+and the answer's struct is its schema.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from nealytics.queries.filters import Selection
 from nealytics.queries.params import Arguments, Parameter, Warn
 from nealytics.queries.scoped import Events
+from nealytics.timestamps import iso_utc
 
 P = TypeVar("P")
 
 
+# The scope of all examples.
+EXAMPLE_SCOPE: Any = {"project_id": "my-app", "tenant_id": "tenant-1"}
+
+
 class Answer(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
-    """What every answer starts with. A field with a default is left out of the JSON while it has that."""
+    """The first fields of every answer. The JSON omits a field that has its default."""
 
     project_id: str
     tenant_id: str | None = None  # absent if the token opens the whole project
-    warnings: list[Warn] = []  # what was asked for and is answered otherwise
+    warnings: list[Warn] = []  # what was requested and answered otherwise
 
     @property
     def records(self) -> int | None:
-        """How many there are of what it lists first; None if it lists nothing."""
+        """The length of its first list; None if it has none."""
         own = self.__struct_fields__[len(Answer.__struct_fields__) :]
         lists = (value for name in own if isinstance(value := getattr(self, name), list))
         return len(found) if (found := next(lists, None)) is not None else None
 
 
+def of_scope(events: Events) -> Any:
+    """The fields of an answer that say whose events it is about."""
+    return {"project_id": events.scope.project_id, "tenant_id": events.scope.tenant_id}
+
+
+def of_range(selection: Selection) -> Any:
+    """The fields of an answer that say which time range it is about."""
+    return {"from_": iso_utc(selection.from_ms), "to": iso_utc(selection.to_ms)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """What documentation and dispatch need to know of any read route."""
+    """What documentation and dispatch need of any read route."""
 
     path: str
     summary: str  # one line
@@ -42,7 +58,7 @@ class Route:
 
     @property
     def name(self) -> str:
-        """The last part of its path: what a token's `endpoints` claim calls it."""
+        """The last part of its path, which a token's `endpoints` claim uses."""
         return self.path.rpartition("/")[2]
 
 
@@ -54,14 +70,14 @@ class Endpoint(Route, Generic[P]):
     run: Callable[[Events, P], Awaitable[Answer]]
     answer: type[Answer]
     example: Answer
-    # How a span calls the number of what is listed. Some have the name that they had in the C# engine.
+    # The span attribute with the number of records. Some have their name from the C# engine.
     counted_as: str = "records_returned"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stream(Route):
-    """A route whose answer has no end known beforehand; `http` serves each in its own way."""
+    """A route with an answer of unknown length. `http` serves each in its own way."""
 
     content_types: tuple[str, ...]
     example: str
-    must_end: bool  # it is whole or cut, which a client of HTTP/1.0 cannot tell apart
+    must_end: bool  # a cut answer must be noticed, which needs HTTP/1.1

@@ -1,17 +1,17 @@
-"""An event as text, written by ClickHouse itself: for answers whose size nobody knows beforehand.
+"""An event as text, written by ClickHouse itself, for answers of unknown size.
 
-The worker hands these bytes on as they are. Making the same text in Python costs 5 µs an event, on the loop
-that also takes events.
+The worker forwards these bytes unchanged. To make the same text in Python costs 5 µs per event, on the event
+loop that also accepts events.
 
-The JSON is the timeline's: the same names, the same form of the time, fields without a value left out. Bytes
-that are not UTF-8 (the C# engine did not look) become U+FFFD, as ClickHouse does in its own JSON.
+The JSON is the timeline's: the same names, the same format of the time, no fields without a value. Bytes that
+are not UTF-8 (the C# engine did not check) become U+FFFD, as in ClickHouse's own JSON.
 """
 
 from typing import Final
 
 from nealytics.clickhouse.client import Setting
 
-# Name → SQL, in the order in which they are written.
+# Name → SQL, in output order.
 _TIME = "replaceRegexpOne(formatDateTime(timestamp, '%Y-%m-%dT%H:%i:%S.%f', 'UTC'), '[.]?0+$', '')"
 FIELDS: Final = {
     "eventId": "toString(event_id)",
@@ -24,26 +24,26 @@ FIELDS: Final = {
     "metadataJson": "toValidUTF8(metadata_json)",
     "timestamp": f"concat({_TIME}, 'Z')",
 }
-# Those that an event may be without, and where to see that.
+# Optional fields → the column that is NULL then.
 NULLABLE: Final = {"userId": "user_id", "itemId": "item_id"}
 
 SETTINGS: Final[dict[str, Setting]] = {
-    # The answer is handed on as it is read, so its size is no burden. The query's time and memory are bounded
-    # as ever.
+    # The answer is forwarded while it is read, so its size does not matter. The limits of time and memory
+    # remain.
     "max_result_rows": 0,
     "max_result_bytes": 0,
-    # What the text depends on beside the rows; a server profile may have other values.
+    # A server profile may have other values for these.
     "output_format_json_escape_forward_slashes": 0,
     "format_csv_delimiter": ",",
     "format_csv_null_representation": "",
     "output_format_csv_crlf_end_of_line": 1,
-    # A condition on `timestamp` means the column, whatever is called so in the answer.
+    # A condition on `timestamp` means the column, not the output of that name.
     "prefer_column_name_to_alias": 1,
 }
 
 
 def json_sql(names: tuple[str, ...]) -> str:
-    """SQL for the event as one JSON object in one line. The first of `names` must never be absent."""
+    """SQL for the event as a JSON object in one line. The first of `names` must not be optional."""
     parts = []
     for number, name in enumerate(names):
         key = f"'{',' if number else '{'}\"{name}\":'"

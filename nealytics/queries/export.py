@@ -1,6 +1,6 @@
 """`GET /api/v1/telemetry/export`: all events of a range as a file, without a limit.
 
-`STREAM` declares parameters and semantics. A cheap count finds where the events are. Then each time slice
+`STREAM` declares parameters and semantics. A cheap count finds the times of the events. Then each time slice
 with a bounded number of events is a query of its own, complete before its first byte is sent, so no query
 takes long and no answer accumulates in memory.
 """
@@ -26,8 +26,8 @@ CONTENT_TYPES: Final = {
     "csv": "text/csv",
     "parquet": "application/vnd.apache.parquet",
 }
-# As ClickHouse calls them. The lines of NDJSON are made by our SQL, so nothing is left to escape. "native" is
-# for `nealytics export` alone: the columns that an INSERT names, as they are stored.
+# ClickHouse's names. Our SQL makes the lines of NDJSON, so nothing is left to escape. "native" is for
+# `nealytics export` only: the columns of an INSERT, as they are stored.
 OUTPUT_FORMATS: Final = {"ndjson": "TabSeparatedRaw", "csv": "CSV", "parquet": "Parquet", "native": "Native"}
 
 _DICTIONARIES: Final = ("project_id", "event_type")
@@ -35,30 +35,31 @@ _DICTIONARIES: Final = ("project_id", "event_type")
 FIELDS: Final = tuple(event_text.FIELDS)
 CSV_HEADER: Final = (",".join(f'"{name}"' for name in FIELDS) + "\r\n").encode()
 
-# Events of one slice. Each query also reads the rest of the granules that it touches, one per event type and
-# part at least, which a small slice would repay badly; a large one takes longer to its first byte and more
-# memory to sort. 100,000 events of 300 bytes take 0.5 s and 30 MB.
+# Events of one slice. Each query reads whole granules, at least one per event type and part, which is
+# wasteful for a small slice; a large one has a later first byte and needs more memory to sort. 100,000 events
+# of 300 bytes take 0.5 s and 30 MB.
 SLICE_EVENTS_MAX = 100_000
-# Once an export has begun: together half a minute, enough for a restart of ClickHouse.
+# The pauses before retries once an export has begun: half a minute together, enough for a restart of
+# ClickHouse.
 RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-# Of one count: 1,000 finer ones for each that holds too much are quick, and nothing to remember.
+# Intervals of one count. One that contains too much is counted again in 1,000 finer intervals.
 BUCKETS_MAX = 1_000
-# A slice that is too much for one query is halved so often, beyond the millisecond by a hash of the ids.
+# A slice that is too large is halved; a millisecond is divided into up to this many shares, by a hash of ids.
 _SHARES_MAX = 4_096
 
-# A count may be above the truth, never below: copies of an event are counted each, which is much cheaper.
+# A count may be too high, never too low: it includes copies of events, which is much cheaper.
 COUNT_SETTINGS: Final[dict[str, Setting]] = {"final": 0}
 SETTINGS: Final[dict[str, Setting]] = {
     **event_text.SETTINGS,
-    # The text of a block is in memory several times over while it is made: 60,000 events of 8 KB each were
-    # too much for one query in blocks of the usual 65,409, and took 15 s in halves of halves; so, 3 s.
+    # The text of a block is in memory several times while it is made: 60,000 events of 8 KB were too much for
+    # one query with the default of 65,409, and took 15 s in halves of halves. With this, they take 3 s.
     "max_block_size": 8_192,
 }
 PARQUET_SETTINGS: Final[dict[str, Setting]] = {
     **SETTINGS,
     "output_format_parquet_string_as_string": 1,
     "output_format_parquet_compression_method": "zstd",
-    # Rows of a group wait in memory.
+    # A row group is in memory.
     "output_format_parquet_row_group_size": 100_000,
 }
 
@@ -117,8 +118,8 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Slice(NamedTuple):
-    """Events of a span of time, both ends included; of them one share of several, if it is a millisecond that
-    holds too many."""
+    """The events of a time range, both ends inclusive; or one share of them, if a millisecond has too
+    many."""
 
     from_ms: int
     to_ms: int
@@ -126,7 +127,7 @@ class Slice(NamedTuple):
     shares: int = 1
 
     def halves(self) -> "tuple[Slice, Slice] | None":
-        """Two that are together the same; None if it is as small as can be."""
+        """Two slices that are together this one; None if it cannot be halved."""
         if self.from_ms < self.to_ms:
             middle = (self.from_ms + self.to_ms) // 2
             return Slice(self.from_ms, middle), Slice(middle + 1, self.to_ms)
@@ -150,7 +151,7 @@ def parse(arguments: Arguments, accepted: str | None) -> Params:
 
 
 def count_sql(params: Params, from_ms: int, to_ms: int, width_ms: int) -> Query:
-    """How many events there are in each interval of `width_ms`, of those that have any."""
+    """The number of events in each interval of `width_ms` that has any."""
     bind = Bind()
     where = _within(params, Slice(from_ms, to_ms), bind)
     bucket = f"intDiv(toUnixTimestamp64Milli(timestamp) - {bind(from_ms)}, {bind(width_ms)})"
@@ -174,13 +175,13 @@ def slice_sql(params: Params, part: Slice) -> Query:
 
 
 def slice_count_sql(params: Params, part: Slice) -> Query:
-    """How many events are in the slice."""
+    """The number of events in the slice."""
     where, values = _of_slice(params, part)
     return Query(f"SELECT count() FROM events WHERE {where}", values)
 
 
 def extent_sql() -> Query:
-    """When the first and the last event were, in milliseconds, and whether there is any."""
+    """The times of the first and the last event in milliseconds, and whether there is any."""
     first, last = (f"toUnixTimestamp64Milli({which}(timestamp))" for which in ("min", "max"))
     return Query(f"SELECT {first}, {last}, count() > 0 FROM events", {})
 
@@ -201,17 +202,17 @@ async def counted(events: Events, params: Params, from_ms: int, to_ms: int, widt
     return sorted((int(bucket), int(count)) for bucket, count in rows)
 
 
-# Runs a query, in its turn and as often as that helps.
+# Runs a query when a slot is free, with retries.
 Ask = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 async def parts(
     events: Events, params: Params, ask: Ask, too_large: Callable[[NealyticsError], bool]
 ) -> AsyncGenerator[tuple[Slice, AsyncIterator[bytes]]]:
-    """An export slice by slice: its bytes, to be read before the next one is asked for. CSV lacks its header.
+    """An export slice by slice: its bytes, to be read before the next slice. CSV lacks its header.
 
-    What `ask` raises is `too_large` if the same for less may go well. Raises everything else, and the error
-    of a slice that cannot be made smaller.
+    `too_large` tells whether an error of `ask` may not occur for a smaller slice. Raises every other error,
+    and that of a slice that cannot be halved.
     """
 
     async def count(from_ms: int, to_ms: int, width_ms: int) -> Counted | None:
@@ -246,8 +247,10 @@ async def parts(
 async def slices(
     count: Callable[[int, int, int], Awaitable[Counted | None]], from_ms: int, to_ms: int
 ) -> AsyncIterator[Slice]:
-    """Cuts a range into slices of at most `SLICE_EVENTS_MAX` events, in order of time; what holds nothing is
-    left out. `count(from_ms, to_ms, width_ms)` looks; None says that this was too much for one query."""
+    """Divides a range into slices of at most `SLICE_EVENTS_MAX` events, in order of time, without empty ones.
+
+    `count(from_ms, to_ms, width_ms)` returns None if that was too much for one query.
+    """
     width_ms = -(-(to_ms - from_ms + 1) // BUCKETS_MAX)
     first_ms = last_ms = gathered = 0
     found = await count(from_ms, to_ms, width_ms)

@@ -1,11 +1,11 @@
-"""The last record of an export, by which whoever has the file can tell that it has all of it.
+"""The last record of an export, which proves that a file is complete.
 
     NDJSON   {"nealyticsExport":{"end":true,"events":300000}}
     CSV      "nealyticsExport.end","300000",,,,,,,
 
-It is there if it was asked for, since a program that takes every line for an event does not expect it. It has
-the number of events before it, back to the start or to another such record: files may be put together.
-`nealytics import` knows it. Parquet has a mark of its own, the footer, without which no reader opens it.
+It is written on request only, because a program may expect an event in every line. It has the number of
+events before it, back to the start or to another such record: files may be concatenated. `nealytics import`
+checks it. Parquet has its footer, without which no reader opens the file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ _NDJSON_START = b'{"nealyticsExport":'
 _CSV_NAME = "nealyticsExport.end"
 _CSV_FIRST = "eventId"
 
-# What each event has once. A time is the last column of CSV and ends in Z; within a text, where a quote is
-# doubled, these bytes cannot stand.
+# Bytes that each event has exactly once. The last column of CSV is a time, which ends in Z; a text cannot
+# contain these bytes, because quotes in it are doubled.
 _ENDS: Final = {"ndjson": b"\n", "csv": b'Z"\r\n'}
 
 
@@ -35,14 +35,14 @@ class _Line(msgspec.Struct, rename="camel"):
 
 
 def record(form: str, events: int, columns: int) -> bytes:
-    """For an export of this format, of which `events` are before it."""
+    """The record after `events` events, in this format."""
     if form == "csv":
         return f'"{_CSV_NAME}","{events}"{"," * (columns - 2)}\r\n'.encode()
     return msgspec.json.encode(_Line(_End(True, events))) + b"\n"
 
 
 def events_of_line(raw: bytes) -> int | None:
-    """How many events an end record of NDJSON names; None if this line is none."""
+    """The number of events in an end record of NDJSON; None if the line is no end record."""
     if not raw.startswith(_NDJSON_START):
         return None
     try:
@@ -53,14 +53,14 @@ def events_of_line(raw: bytes) -> int | None:
 
 
 def events_of_values(columns: Sequence[str], values: Sequence[str]) -> int | None:
-    """How many events an end record of CSV names; None if these values are none."""
+    """The number of events in an end record of CSV; None if the values are no end record."""
     if values[0] != _CSV_NAME or columns[0] != _CSV_FIRST or len(values) < 2 or any(values[2:]):
         return None
     return int(values[1]) if values[1].isascii() and values[1].isdigit() else None
 
 
 class Counter:
-    """Counts the events that pass, in pieces of any size."""
+    """Counts the events of an export, in pieces of any size."""
 
     def __init__(self, form: str) -> None:
         self.events = 0
@@ -80,5 +80,5 @@ class Counter:
 
 
 def asked_for(headers: Mapping[str, str]) -> bool:
-    """Whether a request takes trailers. A proxy seldom passes that on."""
+    """Whether a request accepts trailers. Few proxies forward that."""
     return "trailers" in (part.split(";")[0].strip().lower() for part in headers.get("TE", "").split(","))

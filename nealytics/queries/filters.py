@@ -1,4 +1,4 @@
-"""The filter grammar, and how what a client chooses gets into SQL.
+"""The filter grammar, and its SQL.
 
     filter = <field>:<op>:<value>
     field  = event_type | session_id | user_id | item_id | event_id | tenant_id
@@ -8,14 +8,14 @@
     value  = any text; of `in` a comma-separated list, where \\, is a comma and \\\\ a backslash;
              of `exists` true (also when empty) or false
 
-A field compares by its text; a metadata value that is not a string by its JSON text without spaces (`true`,
-`[1,2]`), where a number has its shortest form: what was sent as `1.50` or `1e2` compares as `1.5` and `100`.
-`gt` and `lt` compare metadata as numbers (as doubles), where only numbers and strings that hold one can
-match, and times as instants; times have no other comparison but `exists`. Of a key that an object has twice
-the first counts. An event id may be written in any form that ingest takes. What is absent (NULL, an empty
-user or item, a missing key, a JSON null) matches `ne` and `exists:false` and nothing else.
+A field is compared as text; a metadata value that is not a string as its JSON text without spaces (`true`,
+`[1,2]`), with numbers in their shortest form: `1.50` and `1e2` are compared as `1.5` and `100`. `gt` and `lt`
+compare metadata as numbers (doubles), where only numbers and strings that contain one match, and times as
+times; times have no other operation but `exists`. If an object has a key twice, the first one counts. An
+event id may have any form that ingest accepts. An absent value (NULL, an empty user or item, a missing key, a
+JSON null) matches `ne` and `exists:false` only.
 
-A value reaches ClickHouse only through `Bind`, as a parameter; a field or operation is one of a closed set,
+A value reaches ClickHouse only through `Bind`, as a parameter. A field or operation is one of a closed set,
 and its SQL is ours.
 """
 
@@ -28,16 +28,16 @@ import msgspec
 
 from nealytics.clickhouse.client import Param
 from nealytics.event import is_text
-from nealytics.queries.instants import instant_ms
 from nealytics.queries.invalid import invalid, shown
+from nealytics.queries.time_bounds import timestamp_ms
 
 FILTER_CHARS_MAX = 4_096
 PATH_KEYS_MAX = 8
 LIST_VALUES_MAX = 100
 
 META = "meta:"
-# An absent user or item is NULL; the C# engine stored an empty text, which is none either.
-# By what stands around them, session and user are hidden from their indexes: see `where`.
+# An absent user or item is NULL; the C# engine stored an empty text, which also means absent.
+# The functions around session and user hide them from their indexes: see `where`.
 COLUMNS: Final = {
     "event_type": "event_type",
     "session_id": "identity(session_id)",
@@ -47,7 +47,7 @@ COLUMNS: Final = {
     "event_id": "toString(event_id)",
     "timestamp": "timestamp",
     "received_at": "received_at",
-    # Copies of an event differ in it, and it has an index.
+    # Copies of an event differ in it, and it has an index, too.
     "inserted_at": "identity(inserted_at)",
 }
 OPS: Final = ("eq", "ne", "in", "contains", "starts", "gt", "lt", "exists")
@@ -56,13 +56,14 @@ _NEVER_ABSENT = frozenset({"event_type", "session_id", "tenant_id", "event_id"})
 OPS_OF_TIMES = ("gt", "lt")
 _INDEXED = frozenset({"session_id", "user_id"})
 
-# In this copies of an event are alike: it is of the table's sorting key. Ten minutes, and not the instant, so
-# that a user of a million events makes no list of a million; a tenant seldom fills a granule in that time.
+# Equal for copies of an event, because it is part of the table's sorting key. Ten minutes instead of the
+# timestamp, so that a user with a million events makes no list of a million; a tenant rarely fills a granule
+# in that time.
 _WHEREABOUTS = "tenant_id, event_type, intDiv(toUnixTimestamp64Milli(timestamp), 600000)"
 
 
 class Bind:
-    """Gathers the values of one query. Called with a value, it gives the placeholder to write instead."""
+    """Collects the values of one query. Called with a value, it returns its placeholder."""
 
     def __init__(self, prefix: str = "p") -> None:
         self._prefix = prefix
@@ -98,7 +99,7 @@ class Field(msgspec.Struct, frozen=True):
         return self.name in _NEVER_ABSENT
 
     def sql(self, bind: Bind) -> str:
-        """Its text, NULL where an event has none; of a time the time."""
+        """Its text, NULL if an event has none; for a time the time."""
         if self.path:
             keys = ", ".join(bind(key) for key in self.path)
             return f"JSONExtract(metadata_json, {keys}, 'Nullable(String)')"
@@ -106,7 +107,7 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """One condition that an event must match. `value` is what `op` compares with, already in its type."""
+    """One condition that an event must match. `value` already has the type that `op` compares with."""
 
     field: Field
     op: str
@@ -135,32 +136,32 @@ class Filter(msgspec.Struct, frozen=True):
         return f"{text} {compare} fromUnixTimestamp64Milli({bind(self.value)}, 'UTC')"
 
     def indexed_sql(self, bind: Bind) -> str | None:
-        """The condition in the form for which there is an index, None if there is none for it."""
+        """The condition in a form that can use an index; None if there is no index for it."""
         if self.field.name not in _INDEXED or self.op not in ("eq", "in"):
             return None
         values = (self.value,) if isinstance(self.value, str) else self.value
         assert isinstance(values, tuple)
-        if "" in values:  # which is no user
+        if "" in values:  # means absent
             return None
         return f"{self.field.name} {'IN' if self.op == 'in' else '='} {bind(self.value)}"
 
     def _or_absent(self, condition: str) -> str:
-        # ClickHouse finds rows by its index only where a condition stands bare.
+        # ClickHouse uses its index only for a bare condition.
         return f"({condition})" if self.field.never_absent else f"ifNull({condition}, 0)"
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events a question is about: a range of time, both ends included, and conditions."""
+    """The events that a query is about: a time range, both ends inclusive, and conditions."""
 
     from_ms: int
     to_ms: int
     filters: tuple[Filter, ...] = ()
 
     def where(self, bind: Bind) -> str:
-        """The condition of a WHERE."""
+        """The condition for a WHERE."""
         range_ = [
-            f"timestamp >= {instant(self.from_ms, bind)}",
-            f"timestamp <= {instant(self.to_ms, bind)}",
+            f"timestamp >= {sql_time(self.from_ms, bind)}",
+            f"timestamp <= {sql_time(self.to_ms, bind)}",
         ]
         return where(range_, self.filters, bind)
 
@@ -168,9 +169,9 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 def where(conditions: list[str], filters: Iterable[Filter], bind: Bind, source: str = "events") -> str:
     """`conditions` and all of `filters`, for a WHERE on `source`.
 
-    Copies of an event may differ in session and user; `final` keeps the last that was inserted. An index on
-    these must not choose what `final` sees, or a copy that was replaced would be shown where the last one is
-    not found. So it only tells when such events were; what was then is read, and the last copy decides.
+    Copies of an event may differ in session and user; `final` keeps the last inserted one. An index on these
+    must not select what `final` reads, or a replaced copy would be returned if the last one does not match.
+    So the index only selects times; everything at these times is read, and the last copy decides.
     """
     filters = tuple(filters)
     indexed = [sql for filter_ in filters if (sql := filter_.indexed_sql(bind)) is not None]
@@ -181,12 +182,12 @@ def where(conditions: list[str], filters: Iterable[Filter], bind: Bind, source: 
     return " AND ".join([*found, *(filter_.sql(bind) for filter_ in filters)]) or "1"
 
 
-def instant(ms: int, bind: Bind) -> str:
+def sql_time(ms: int, bind: Bind) -> str:
     return f"fromUnixTimestamp64Milli({bind(ms)}, 'UTC')"
 
 
 def parse_filter(name: str, text: str) -> Filter:
-    """A filter as it is written. Raises `Refused` (400) in the name of `name`."""
+    """Raises `Refused` (400) for the field `name`."""
     if len(text) > FILTER_CHARS_MAX:
         raise invalid(
             name,
@@ -211,7 +212,7 @@ def parse_filter(name: str, text: str) -> Filter:
 
 
 def parse_field(name: str, text: str) -> Field:
-    """`event_type`, `meta:plan`, `meta:cart.total`. Raises `Refused` (400) in the name of `name`."""
+    """`event_type`, `meta:plan`, `meta:cart.total`. Raises `Refused` (400) for the field `name`."""
     if text.startswith(META):
         keys = tuple(_split(text[len(META) :], "."))
         if not keys or not all(keys) or len(keys) > PATH_KEYS_MAX:
@@ -235,7 +236,7 @@ NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 
 
 def _split_field(text: str) -> tuple[str, str]:
-    """The field and what follows its colon."""
+    """The field, and the text after its colon."""
     meta = _META_HEAD.match(text)
     if meta is not None:
         return meta.group(), text[meta.end() + 1 :]
@@ -251,7 +252,7 @@ def _typed(name: str, field: Field, op: str, value: str) -> Filter:
     if field.name in TIMES:
         if op not in OPS_OF_TIMES:
             raise invalid(name, f"{name} is {field}:{op}", f"Write {field}:gt:… or {field}:lt:….")
-        return Filter(field, op, instant_ms(name, value, "before" if op == "lt" else "after"))
+        return Filter(field, op, timestamp_ms(name, value, "before" if op == "lt" else "after"))
     if op in ("gt", "lt"):
         if not field.path:
             raise invalid(
@@ -305,9 +306,9 @@ def _escaped_key(key: str) -> str:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """The parts between separators, each character after a backslash taken as it is; none if that is missing.
+    """The parts between separators. A backslash escapes a character; empty if the text ends in a backslash.
 
-    Not by a regular expression: where a text ends in a backslash, it would try each way to read it.
+    Not a regular expression: it would backtrack on a text that ends in a backslash.
     """
     parts, chars = [""], iter(text)
     for char in chars:

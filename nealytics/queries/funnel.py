@@ -1,14 +1,12 @@
 """`GET /api/v1/analytics/funnel`: conversion by step. `ENDPOINT` declares parameters and semantics."""
 
 import re
-from typing import Any
 
 import msgspec
 
 from nealytics.auth.claims import FILTERS_MAX
-from nealytics.queries.chains import STEPS_MAX, ChainStep, chains_sql
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
-from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Filter, Selection, parse_filter
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import (
@@ -17,12 +15,11 @@ from nealytics.queries.params import (
     Arguments,
     Limit,
     Parameter,
-    Warn,
     by_of,
     limit_of,
 )
 from nealytics.queries.scoped import Events, Query
-from nealytics.timestamps import iso_utc
+from nealytics.queries.sequences import STEPS_MAX, SequenceStep, sequences_sql
 
 STEPS_MIN = 2
 WINDOW_MS_MIN, WINDOW_MS_MAX = 1_000, 90 * 86_400_000
@@ -125,7 +122,7 @@ def parse(arguments: Arguments) -> Params:
             for number, event_type in enumerate(event_types)
         ),
         window_ms=arguments.duration_ms("window"),
-        by=arguments.chosen("by"),
+        by=arguments.choice("by"),
         breakdown=arguments.field("breakdown"),
         selection=arguments.selection(),
         limit=arguments.limit(),
@@ -153,31 +150,31 @@ def _step_filters(texts: list[str], steps: int) -> list[list[Filter]]:
 
 
 def build_sql(params: Params) -> Query:
-    """One row for everybody: `[1, None, counts, medians in milliseconds]`; with a breakdown then one for each
-    group, with 0 and its key."""
+    """One row for all: `[1, None, '', counts, medians in milliseconds]`; with a breakdown then one for each
+    group, with 0, its key and its tenant."""
     bind = Bind()
     steps = range(1, len(params.steps) + 1)
     counts = ", ".join(f"countIf(level >= {step})" for step in steps)
     medians = ", ".join(
-        f"quantileExactInclusiveIf(0.5)(chain[{step}] - chain[{step - 1}], level >= {step})"
+        f"quantileExactInclusiveIf(0.5)(taken[{step}] - taken[{step - 1}], level >= {step})"
         for step in steps[1:]
     )
-    chains = _chains(params, bind)
+    sequences = _sequences(params, bind)
     if params.breakdown is None:
-        return Query(f"SELECT 1, NULL, '', [{counts}], [{medians}] FROM ({chains})", bind.values)
-    labelled = f"SELECT level, chain, label.1 AS key, label.2 AS tenant FROM ({chains})"
+        return Query(f"SELECT 1, NULL, '', [{counts}], [{medians}] FROM ({sequences})", bind.values)
+    labelled = f"SELECT level, taken, label.1 AS key, label.2 AS tenant FROM ({sequences})"
     return Query(
-        f"SELECT grouping(key) AS everybody, key, tenant, [{counts}] AS counts, [{medians}] FROM ({labelled})"
+        f"SELECT grouping(key) AS is_total, key, tenant, [{counts}] AS counts, [{medians}] FROM ({labelled})"
         " GROUP BY GROUPING SETS ((), (key, tenant))"
-        " ORDER BY everybody DESC, counts[1] DESC, key NULLS LAST, tenant"
+        " ORDER BY is_total DESC, counts[1] DESC, key NULLS LAST, tenant"
         f" LIMIT {bind(params.limit.count + 2)}",
         bind.values,
     )
 
 
-def _chains(params: Params, bind: Bind) -> str:
+def _sequences(params: Params, bind: Bind) -> str:
     steps = [
-        ChainStep(
+        SequenceStep(
             step.event_type,
             " AND ".join(
                 [f"event_type = {bind(step.event_type)}", *(filter_.sql(bind) for filter_ in step.filters)]
@@ -187,7 +184,7 @@ def _chains(params: Params, bind: Bind) -> str:
     ]
     event_types = tuple(dict.fromkeys(step.event_type for step in params.steps))
     entity = KEY_OF[params.by]
-    return chains_sql(
+    return sequences_sql(
         steps,
         entity=entity,
         where=f"{params.selection.where(bind)} AND event_type IN {bind(event_types)}"
@@ -198,7 +195,7 @@ def _chains(params: Params, bind: Bind) -> str:
 
 
 def _label(breakdown: Field, bind: Bind) -> str:
-    """The value, and whose it is: a session or a user is one of a tenant."""
+    """The value and its tenant: a session or a user belongs to a tenant."""
     key = f"toNullable({breakdown.sql(bind)})"
     tenant = f"if(isNull({key}), '', tenant_id)" if breakdown.name in OF_A_TENANT else "''"
     return f"tuple({key}, {tenant})"
@@ -206,19 +203,17 @@ def _label(breakdown: Field, bind: Bind) -> str:
 
 async def run(events: Events, params: Params) -> Funnel:
     found = await events.rows(build_sql(params))
-    # Where nobody has started there may be no row at all.
-    everybody = found.pop(0)[3:] if found else ([0] * len(params.steps), [])
+    # Without any start there may be no row at all.
+    total = found.pop(0)[3:] if found else ([0] * len(params.steps), [])
     answer = Funnel(
-        project_id=events.scope.project_id,
-        tenant_id=events.scope.tenant_id,
-        from_=iso_utc(params.selection.from_ms),
-        to=iso_utc(params.selection.to_ms),
+        **of_scope(events),
+        **of_range(params.selection),
         by=params.by,
         window_seconds=params.window_ms // 1000,
-        steps=_steps(params.steps, *everybody),
+        steps=_steps(params.steps, *total),
     )
     if params.breakdown is not None:
-        answer.warnings = _cut(found, params.limit)
+        answer.warnings = params.limit.first(found, "groups", "largest")
         answer.breakdown = str(params.breakdown)
         several = events.scope.tenant_id is None
         answer.groups = [
@@ -226,16 +221,6 @@ async def run(events: Events, params: Params) -> Funnel:
             for _, key, tenant, *row in found
         ]
     return answer
-
-
-def _cut(groups: list[Any], limit: Limit) -> list[Warn]:
-    """Brings the groups down to the limit. The largest ones are what is asked for, so that is no error."""
-    if len(groups) <= limit.count:
-        return []
-    del groups[limit.count :]
-    return [
-        Warn("truncated", f"there are more than {limit.count} groups; only the largest are listed", "limit")
-    ]
 
 
 def _steps(steps: tuple[Step, ...], counts: list[int], medians_ms: list[float | None]) -> list[StepCount]:
@@ -285,8 +270,7 @@ ENDPOINT = Endpoint(
     run=run,
     answer=Funnel,
     example=Funnel(
-        project_id="my-app",
-        tenant_id="tenant-1",
+        **EXAMPLE_SCOPE,
         from_="2026-06-01T00:00:00Z",
         to="2026-06-07T23:59:59.999Z",
         by="user",

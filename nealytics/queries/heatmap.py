@@ -2,12 +2,11 @@
 
 import msgspec
 
-from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.params import SELECTION, Arguments
 from nealytics.queries.ranges import hour_of_week
 from nealytics.queries.scoped import Events, Query
-from nealytics.timestamps import iso_utc
 
 HOURS = 7 * 24
 
@@ -57,10 +56,8 @@ async def run(events: Events, params: Params) -> Heatmap:
         count, users = found.get(number, (0, 0))
         cells.append(Cell(weekday=number // 24 + 1, hour=number % 24, count=count, users=users))
     return Heatmap(
-        project_id=events.scope.project_id,
-        tenant_id=events.scope.tenant_id,
-        from_=iso_utc(params.selection.from_ms),
-        to=iso_utc(params.selection.to_ms),
+        **of_scope(events),
+        **of_range(params.selection),
         tz=params.zone,
         total_count=sum(cell.count for cell in cells),
         cells=cells,
@@ -82,8 +79,7 @@ ENDPOINT = Endpoint(
     run=run,
     answer=Heatmap,
     example=Heatmap(
-        project_id="my-app",
-        tenant_id="tenant-1",
+        **EXAMPLE_SCOPE,
         from_="2026-05-31T22:00:00Z",
         to="2026-06-07T21:59:59.999Z",
         tz="Europe/Berlin",

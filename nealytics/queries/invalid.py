@@ -1,4 +1,4 @@
-"""How a query string that makes no sense is refused: 400, the parameter's name, and what to write instead."""
+"""The error for an invalid query string: 400, the parameter's name, and what to write instead."""
 
 from nealytics.errors import Refused
 
@@ -8,5 +8,5 @@ def invalid(field: str, message: str, detail: str) -> Refused:
 
 
 def shown(value: str) -> str:
-    """A client's value in an error message: quoted, and not at full length."""
+    """A client's value in an error message: quoted and shortened."""
     return repr(value if len(value) <= 40 else value[:40] + "…")

@@ -1,8 +1,8 @@
 """`GET /api/v1/telemetry/live`: new events as they are committed, as Server-Sent Events.
 
 `STREAM` declares parameters and semantics. Inserts do not become visible in the order of their times, so
-each query covers the last `query.live_overlap_s` again; a connection sends an event a second time only if
-the event was inserted again.
+each query includes the last `query.live_overlap_s` again; a connection sends an event a second time only if
+it was inserted again.
 """
 
 import re
@@ -15,7 +15,7 @@ from nealytics.auth.scope import Scope
 from nealytics.clickhouse.client import Setting
 from nealytics.queries import event_text
 from nealytics.queries.endpoint import Stream
-from nealytics.queries.filters import Bind, Filter, instant
+from nealytics.queries.filters import Bind, Filter, sql_time
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import FILTERS, Arguments, Parameter
 from nealytics.queries.scoped import Events, Query
@@ -23,22 +23,21 @@ from nealytics.timestamps import iso_utc
 
 TOKEN_CHARS_MAX = 8 * 1024
 
-# Of one question; after a longer absence they follow each other.
+# Of one query; a long gap is read in several.
 PAGE_EVENTS_MAX = 1_000
 PAGE_BYTES_MAX = 1024 * 1024
 
-# A stream that was away for longer is resumed from here on. To look through more, page by page, is not what a
-# table in the order of the events' own times is made for.
+# After a longer interruption, a stream resumes here. The table is ordered by the events' own times, so
+# reading more by the time of insertion would be slow.
 RESUME_MS_MAX = 24 * 3_600_000
 
 CONTENT_TYPE = "text/event-stream"
 
-# The hub recognizes copies in memory. Without `final` the question costs what is new and not what is
-# stored: 13 instead of 36 to 390 ms on 8 million events, for which it also needs the index on `inserted_at`
-# (schema.py).
+# The hub recognizes copies in memory. Without `final`, the cost depends on new events and not on stored ones:
+# 13 instead of 36 to 390 ms on 8 million events. That also needs the index on `inserted_at` (schema.py).
 SETTINGS: Final[dict[str, Setting]] = {"final": 0, **event_text.SETTINGS}
 
-# Who an event is, as the table's sorting key has it.
+# The identity of an event, as in the table's sorting key.
 _KEY = "hex(sipHash128(tenant_id, event_type, timestamp, event_id))"
 _EVENT_ID = "[0-9]{1,15}"
 
@@ -128,20 +127,20 @@ def parse(arguments: Arguments, last_event_id: str) -> Params:
 
 
 def gap_message(from_ms: int, to_ms: int) -> bytes:
-    """Says that what was committed in between is not shown."""
+    """Says that events committed in between are missing."""
     data = msgspec.json.encode({"code": "gap", "from": iso_utc(from_ms), "to": iso_utc(to_ms)})
     return b"event: gap\ndata: %b\n\n" % data
 
 
 def page_sql(scope: Scope, filters: tuple[Filter, ...], since_ms: int, after: New | None) -> Query:
-    """What was inserted later than `since_ms`, and in the order of a page behind `after`."""
+    """The events inserted later than `since_ms`, and after `after` in the order of a page."""
     bind = Bind()
     where = [filter_.sql(bind) for filter_ in filters]
     if after is None:
-        where.append(f"inserted_at > {instant(since_ms, bind)}")
+        where.append(f"inserted_at > {sql_time(since_ms, bind)}")
     else:
-        # In this form ClickHouse uses the index.
-        at = instant(after.at_ms, bind)
+        # In this form, ClickHouse uses the index.
+        at = sql_time(after.at_ms, bind)
         where.append(f"inserted_at >= {at} AND (inserted_at > {at} OR key > {bind(after.key.decode())})")
     known = {"projectId", "tenantId"} if scope.tenant_id is not None else {"projectId"}
     names = tuple(name for name in event_text.FIELDS if name not in known)
@@ -161,7 +160,7 @@ async def page_of(
     query = page_sql(events.scope, filters, since_ms, after)
     async with events.stream(query, "TabSeparatedRaw", SETTINGS) as pieces:
         async for line in _lines(pieces):
-            # The JSON holds no tab and no line feed, for these are escaped in it.
+            # The JSON contains no tab and no line feed, because they are escaped.
             at_ms, key, data = line.split(b"\t", 2)
             found.append(New(int(at_ms), key, data))
             size += len(data)

@@ -1,8 +1,8 @@
 """From a query string to typed values.
 
-An argument that is absent, empty or blank has its default. One that cannot be understood is refused with 400,
-the argument's name and what to write instead; nothing is guessed. What is understood and not done as asked (a
-limit above the maximum, a name that no parameter has) is told in the answer's `warnings`.
+An argument that is absent, empty or blank has its default. An invalid one is refused with 400, its name and
+what to write instead; nothing is guessed. What is valid and not done as requested (a limit above the maximum,
+an unknown parameter) is reported in the answer's `warnings`.
 """
 
 import difflib
@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from functools import cache
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import available_timezones
 
 import msgspec
@@ -22,17 +22,17 @@ from nealytics.config.tables import LIMIT_DEFAULT
 from nealytics.errors import Refused
 from nealytics.event import is_text
 from nealytics.queries.filters import META, OPS, Field, Filter, Selection, parse_field, parse_filter
-from nealytics.queries.instants import INSTANT_MS_MIN, Bound, instant_ms, is_date
 from nealytics.queries.invalid import invalid, shown
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN, Bound, is_date, timestamp_ms
 from nealytics.query_string import is_true, not_utf8
 from nealytics.timestamps import iso_utc
 
 TEXT_CHARS_MAX = 256
 ITEM_ID_CHARS_MAX = 2_048  # item ids may be URLs
-_UNKNOWN_TOLD_MAX = 10
+_UNKNOWN_LISTED_MAX = 10
 
-# What other APIs call it → what it is called here; the first that an endpoint has is suggested.
-_CALLED_ELSEWHERE = {
+# Names in other APIs → names here; the first that an endpoint has is suggested.
+_NAMES_ELSEWHERE = {
     **dict.fromkeys(("start", "since", "startdate", "start_date", "date_from"), ("from", "after")),
     **dict.fromkeys(("end", "until", "enddate", "end_date", "date_to"), ("to", "before")),
     "from": ("after",),
@@ -46,8 +46,8 @@ _CALLED_ELSEWHERE = {
     **dict.fromkeys(("group_by", "segment"), ("groupBy", "breakdown", "dimension")),
 }
 
-# A range that ended this long ago is closed: a client may keep its answer for a while. Events may still come
-# in for it (late, or imported), which is why it is for a while only.
+# A range that ended this long ago is closed: a client may cache its answer. Only for a while, because late or
+# imported events may still arrive.
 CLOSED_AFTER_MS = 60_000
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -58,7 +58,7 @@ _MS_PER_HOUR = 3_600_000
 Kind = Literal[
     "text",
     "integer",
-    "instant",
+    "timestamp",
     "comparison",
     "choice",
     "flag",
@@ -72,9 +72,9 @@ Kind = Literal[
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a client may ask by.
+    """A parameter of a route.
 
-    `choices` are a closed set; a "field" may also be `meta:<path>`. `pattern` is of all of a "text".
+    `choices` are a closed set; a "field" may also be `meta:<path>`. `pattern` must match the whole "text".
     """
 
     name: str
@@ -88,13 +88,13 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     chars_max: int = TEXT_CHARS_MAX
     repeatable: bool = False
     required: bool = False
-    count_min: int | None = None  # how often a repeatable one is given
+    count_min: int | None = None  # how often a repeatable one must be given
     count_max: int | None = None
     example: str | None = None
 
 
 class Warn(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the client asked for and did not get as asked. `code` is stable and for programs."""
+    """What was requested and answered otherwise. `code` is stable, for programs."""
 
     code: str
     message: str
@@ -102,21 +102,23 @@ class Warn(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """How many of something an answer may have, and whether the client said so."""
+    """The maximum number of entries in an answer, and whether the client gave it."""
 
     count: int
     given: bool
 
-    def cut(self, found: list[list[object]], of: str) -> list[Warn]:
-        """Brings `found`, which was read up to `count + 1`, down to `count`.
-
-        A client that named the limit is told so; one that did not would take the answer for complete, so it
-        is refused (422).
-        """
+    def first(self, found: list[list[Any]], of: str, which: str) -> list[Warn]:
+        """Cuts `found`, which was read up to `count + 1`, to `count`, and says so."""
         if len(found) <= self.count:
             return []
         del found[self.count :]
-        if not self.given:
+        return [
+            Warn("truncated", f"there are more than {self.count} {of}; only the {which} are listed", "limit")
+        ]
+
+    def cut(self, found: list[list[Any]], of: str) -> list[Warn]:
+        """As `first`, for an answer that looks complete: it is refused (422) if the client gave no limit."""
+        if len(found) > self.count and not self.given:
             raise Refused(
                 422,
                 "result_too_large",
@@ -124,23 +126,21 @@ class Limit(msgspec.Struct, frozen=True):
                 detail="Narrow the time range, choose a larger interval, add a filter, or set a limit to get"
                 " the first ones.",
             )
-        return [
-            Warn("truncated", f"there are more than {self.count} {of}; only the first are listed", "limit")
-        ]
+        return self.first(found, of, "first")
 
 
 # Parameters that many endpoints share
 
 FROM = Parameter(
     name="from",
-    kind="instant",
+    kind="timestamp",
     description="Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. "
     "Default: `query.default_range_hours` before `to`.",
     example="2026-06-01",
 )
 TO = Parameter(
     name="to",
-    kind="instant",
+    kind="timestamp",
     description="End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A"
     " date alone includes that whole day. Default: now.",
     example="2026-06-07",
@@ -218,7 +218,7 @@ class Arguments:
     """The query string of one request, read by the parameters that its endpoint declares.
 
     Each method raises `Refused` (400, code "invalid_parameter", with the field's name), and `KeyError` for a
-    parameter that is not declared. `warnings` gathers what the answer has to say about the question.
+    parameter that is not declared. `warnings` is for the answer.
     """
 
     def __init__(
@@ -229,27 +229,19 @@ class Arguments:
         parameters: tuple[Parameter, ...],
     ) -> None:
         self._query = CIMultiDict(query)  # to the C# engine the names of parameters had no case
-        self._config = config
+        self.config = config
         self._declared = {parameter.name: parameter for parameter in parameters}
-        self._until_ms: int | None = None
         self.now_ms = now_ms
+        self.until_ms: int | None = None  # the end that the client gave; it decides whether this is `closed`
         self.warnings = _unknown_names(self._query, self._declared)
 
     @property
-    def limit_max(self) -> int:
-        return self._config.limit_max
-
-    @property
-    def page_bytes_max(self) -> int:
-        return self._config.page_bytes_max
-
-    @property
     def closed(self) -> bool:
-        """Whether the question is about a past that the client named, so that its answer hardly changes."""
-        return self._until_ms is not None and self._until_ms < self.now_ms - CLOSED_AFTER_MS
+        """Whether the query is about a past that the client named, so that its answer rarely changes."""
+        return self.until_ms is not None and self.until_ms < self.now_ms - CLOSED_AFTER_MS
 
     def text(self, name: str) -> str | None:
-        """The argument as it was sent, or None if it is absent or blank."""
+        """The argument as sent, or None if it is absent or blank."""
         declared = self._declared[name]
         values = self._query.getall(name, [])
         if len(values) > 1:
@@ -261,24 +253,18 @@ class Arguments:
         return _checked(declared, values[0])
 
     def texts(self, name: str) -> list[str]:
-        """All values of a repeatable parameter in their order, blank ones left out."""
+        """All values of a repeatable parameter in order, without blank ones."""
         declared = self._declared[name]
         return [_checked(declared, value) for value in self._query.getall(name, []) if value.strip()]
 
-    def choice(self, name: str) -> str | None:
-        """One of the declared choices, exactly as it is written there; or the declared default."""
+    def choice(self, name: str) -> str:
+        """One of the declared choices, exactly as declared; by default the declared default, or ""."""
         declared = self._declared[name]
         text = self.text(name)
         if text is None:
-            return None if declared.default is None else str(declared.default)
+            return "" if declared.default is None else str(declared.default)
         if text not in declared.choices:
             raise invalid(name, f"{name} is {shown(text)}", f"Write one of {', '.join(declared.choices)}.")
-        return text
-
-    def chosen(self, name: str) -> str:
-        """`choice` of a parameter that has a default."""
-        text = self.choice(name)
-        assert text is not None, f"{name} has no default"
         return text
 
     def field(self, name: str) -> Field | None:
@@ -314,8 +300,8 @@ class Arguments:
         return value
 
     def limit(self) -> Limit:
-        """Between 1 and the configured maximum, whatever number was sent; a correction is a warning."""
-        maximum = self._config.limit_max
+        """From 1 to the configured maximum. Any other number is corrected, with a warning."""
+        maximum = self.config.limit_max
         text = self.text("limit")
         if text is None:
             default = self._declared["limit"].default
@@ -340,32 +326,27 @@ class Arguments:
             raise invalid(name, f"{name} is {shown(text)}", declared.description)
         return ms
 
-    def instant(self, name: Bound) -> int | None:
-        """Milliseconds since 1970 of an ISO 8601 date or time, which is in `tz` if it names no zone; see
-        `instant_ms`."""
+    def timestamp(self, name: Bound) -> int | None:
+        """Milliseconds since 1970 of an ISO 8601 date or time, in `tz` unless it names a zone."""
         text = self.text(name)
-        return None if text is None else instant_ms(name, text, name, self.zone())
-
-    def until(self, ms: int | None) -> None:
-        """Tells the end that the client gave the question, which decides whether it is closed."""
-        self._until_ms = ms
+        return None if text is None else timestamp_ms(name, text, name, self.zone())
 
     def range_ms(self) -> tuple[int, int]:
         """`from` and `to`, both inclusive; by default the configured number of hours up to now.
 
-        With `to` alone in the past, the range is that many hours up to `to`; up to the end of its day, if it
-        is a date alone.
+        With only `to`, in the past, the range is that many hours up to `to`, or up to the end of its day, if
+        `to` is a date.
         """
-        zone = self.zone()  # one that makes no sense is refused, also where it decides nothing
-        from_ms = self.instant("from")
-        to_ms = self.instant("to")
-        # Without `from` the range of the same URL moves only if `to` lies in the future.
-        self.until(to_ms)
+        zone = self.zone()  # an invalid one is refused, even if it has no effect
+        from_ms = self.timestamp("from")
+        to_ms = self.timestamp("to")
+        # Without `from`, the range of the same URL moves only if `to` is in the future.
+        self.until_ms = to_ms
         if from_ms is None:
             end_ms = self.now_ms if to_ms is None else min(to_ms, self.now_ms)
             if to_ms == end_ms and is_date(self.text("to")):
-                end_ms += 1  # so that 24 hours are all of the day and nothing of the one before
-            from_ms = max(INSTANT_MS_MIN, end_ms - self._config.default_range_hours * _MS_PER_HOUR)
+                end_ms += 1  # so that 24 hours are exactly the day
+            from_ms = max(TIMESTAMP_MS_MIN, end_ms - self.config.default_range_hours * _MS_PER_HOUR)
         if to_ms is None:
             to_ms = self.now_ms
         if from_ms > to_ms:
@@ -380,7 +361,7 @@ class Arguments:
         return from_ms, to_ms
 
     def filters(self) -> tuple[Filter, ...]:
-        """`filter`, and the single-purpose parameters that say the same in a shorter way."""
+        """`filter`, and the parameters that are short forms of it."""
         values = [value for value in self._query.getall("filter", []) if value.strip()]
         if len(values) > FILTERS_MAX:
             raise invalid("filter", f"filter is given {len(values)} times", f"Give at most {FILTERS_MAX}.")
@@ -442,8 +423,8 @@ def _unknown_names(query: CIMultiDict[str], declared: Collection[str]) -> list[W
     known = {name.lower(): name for name in declared}
     unknown = dict.fromkeys(name for name in query if name.lower() not in known)
     warnings = []
-    for name in islice(unknown, _UNKNOWN_TOLD_MAX):  # the likeness of thousands takes a second
-        meant = [here for here in _CALLED_ELSEWHERE.get(name.lower(), ()) if here in declared]
+    for name in islice(unknown, _UNKNOWN_LISTED_MAX):  # to compare thousands takes a second
+        meant = [here for here in _NAMES_ELSEWHERE.get(name.lower(), ()) if here in declared]
         meant += (known[close] for close in difflib.get_close_matches(name.lower()[:64], known, 1))
         hint = f"; did you mean {meant[0]}?" if meant else ""
         warnings.append(

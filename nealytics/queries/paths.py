@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from nealytics.pace import paced
-from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.params import (
     KEY_OF,
@@ -19,7 +19,6 @@ from nealytics.queries.params import (
     limit_of,
 )
 from nealytics.queries.scoped import Events, Query
-from nealytics.timestamps import iso_utc
 
 DEPTH_MAX = 5
 
@@ -51,7 +50,7 @@ PARAMETERS = (
     limit_of("paths of each length", 50),
 )
 
-# Entities whose sequences are worked on at once.
+# Entities per block.
 _BLOCK_ROWS = 1024
 
 
@@ -87,20 +86,19 @@ def parse(arguments: Arguments) -> Params:
     assert depth is not None, "it has a default"
     return Params(
         event=event,
-        direction=arguments.chosen("direction"),
+        direction=arguments.choice("direction"),
         depth=depth,
-        by=arguments.chosen("by"),
+        by=arguments.choice("by"),
         selection=arguments.selection(),
         limit=arguments.limit(),
     )
 
 
 def build_sql(params: Params) -> Query:
-    """`[path, count]`, the shortest paths first: so the very first row is the empty path, which all starts
-    have. Of each length one more than the limit.
-    """
+    """Rows `[path, count]`, shortest paths first: the first row is the empty path, which all starts have. Of
+    each length, one more than the limit."""
     bind = Bind()
-    # Whole paths are counted before they are cut up: there are far fewer of them than starts.
+    # Whole paths are counted before they are split into prefixes: there are far fewer of them than starts.
     whole = f"SELECT whole, count() AS starts FROM ({_starts(params, bind)}) GROUP BY whole"
     beginnings = "arrayMap(events -> arraySlice(whole, 1, events), range(length(whole) + 1))"
     paths = f"SELECT arrayJoin({beginnings}) AS path, starts FROM ({whole})"
@@ -113,7 +111,7 @@ def build_sql(params: Params) -> Query:
 
 
 def _starts(params: Params, bind: Bind) -> str:
-    """A row for each start: its whole path."""
+    """A row for each start, with its whole path."""
     event, where, entity = bind(params.event), params.selection.where(bind), KEY_OF[params.by]
     # In the table's order, also within a millisecond.
     in_order = "arraySort(groupArray(tuple(timestamp, event_id, toString(event_type))))"
@@ -121,11 +119,11 @@ def _starts(params: Params, bind: Bind) -> str:
         in_order = f"arrayReverse({in_order})"
     sequences = (
         f"SELECT {in_order}.3 AS types FROM events WHERE {where}"
-        # Where it never happens nothing follows it: a set of names instead of all their events.
+        # Only entities with a start: a set of names instead of all their events.
         f" AND {entity} IN (SELECT {entity} FROM events WHERE {where} AND event_type = {event})"
         f" GROUP BY {entity} SETTINGS max_block_size = {_BLOCK_ROWS}"
     )
-    # Beside each event lie those after it: the sequence itself, shifted.
+    # Parallel to each event are those after it: the sequence itself, shifted.
     names = ", ".join(f"n{distance}" for distance in range(1, params.depth + 1))
     shifted = ", ".join(f"arrayShiftLeft(types, {distance})" for distance in range(1, params.depth + 1))
     following = f"(at, {names}) -> arraySlice([{names}], 1, length(types) - at)"
@@ -140,11 +138,9 @@ async def run(events: Events, params: Params) -> Paths:
     starts = int(found.pop(0)[1]) if found else 0
     shown, warnings = _cut(found, params.limit)
     return Paths(
-        project_id=events.scope.project_id,
-        tenant_id=events.scope.tenant_id,
+        **of_scope(events),
         warnings=warnings,
-        from_=iso_utc(params.selection.from_ms),
-        to=iso_utc(params.selection.to_ms),
+        **of_range(params.selection),
         event=params.event,
         direction=params.direction,
         depth=params.depth,
@@ -158,9 +154,8 @@ async def run(events: Events, params: Params) -> Paths:
 
 
 def _cut(found: list[Any], limit: Limit) -> tuple[list[Any], list[Warn]]:
-    """The paths of each length up to the limit. The most frequent ones are what is asked for, so that is no
-    error.
-    """
+    """The paths of each length up to the limit. The query is for the most frequent ones, so that is no
+    error."""
     shown: list[Any] = []
     for _, of_length in groupby(found, key=lambda row: len(row[0])):
         shown += list(of_length)[: limit.count]
@@ -189,8 +184,7 @@ ENDPOINT = Endpoint(
     run=run,
     answer=Paths,
     example=Paths(
-        project_id="my-app",
-        tenant_id="tenant-1",
+        **EXAMPLE_SCOPE,
         from_="2026-06-01T00:00:00Z",
         to="2026-06-07T23:59:59.999Z",
         event="product_view",

@@ -5,18 +5,17 @@ from typing import Any
 import msgspec
 
 from nealytics.pace import paced
-from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import META, PATH_KEYS_MAX, Bind, Field, Selection, parse_field
 from nealytics.queries.invalid import invalid
-from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, Warn, limit_of
+from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
-from nealytics.timestamps import iso_utc
 
 VALUES_DEFAULT = 10
 VALUES_MAX = 100
 
-# `under`, a key of which every character is escaped, an operation and a value make a filter that is short
-# enough (`filters.FILTER_CHARS_MAX`).
+# `under`, a key with every character escaped, an operation and a value together fit into a filter
+# (`filters.FILTER_CHARS_MAX`).
 UNDER_CHARS_MAX = 512
 KEY_CHARS_MAX = 512
 VALUE_CHARS_MAX = 1_000
@@ -100,10 +99,10 @@ def _path(arguments: Arguments, name: str) -> tuple[str, ...]:
 
 
 def build_sql(params: Params) -> Query:
-    """A row for each key, up to one more than asked for: its name, empty if the question names it; events;
-    distinct values; the values."""
+    """A row for each key, up to one more than the limit: its name (empty if the query names it), events,
+    distinct values, the values."""
     bind = Bind()
-    # A long value is told from others by a hash and not kept.
+    # Of a long value only a hash is kept.
     counted = (
         f"SELECT key, lengthUTF8(text) <= {VALUE_CHARS_MAX} AS is_listed,"
         " if(is_listed, text, toString(sipHash128(text))) AS value, count() AS times"
@@ -118,7 +117,7 @@ def build_sql(params: Params) -> Query:
 
 
 def _pairs(params: Params, bind: Bind) -> str:
-    """What a filter would compare: a row (key, text) for each event and key; the text may be NULL."""
+    """Rows (key, text) for each event and key, as a filter would compare them; the text may be NULL."""
     if params.key:
         text = Field("meta", params.under + params.key).sql(bind)
         return f"SELECT '' AS key, {text} AS text FROM events WHERE {params.selection.where(bind)}"
@@ -136,16 +135,13 @@ def _pairs(params: Params, bind: Bind) -> str:
 
 
 async def run(events: Events, params: Params) -> Properties:
-    most = params.limit.count
-    keys = [_key(row, params) async for row in paced(await events.rows(build_sql(params)))]
-    more = Warn("truncated", f"there are more than {most} keys; only the most frequent are listed", "limit")
+    rows = await events.rows(build_sql(params))
+    warnings = params.limit.first(rows, "keys", "most frequent")
     return Properties(
-        project_id=events.scope.project_id,
-        tenant_id=events.scope.tenant_id,
-        warnings=[more] if len(keys) > most else [],
-        from_=iso_utc(params.selection.from_ms),
-        to=iso_utc(params.selection.to_ms),
-        keys=keys[:most],
+        **of_scope(events),
+        warnings=warnings,
+        **of_range(params.selection),
+        keys=[_key(row, params) async for row in paced(rows)],
     )
 
 
@@ -183,8 +179,7 @@ ENDPOINT = Endpoint(
     run=run,
     answer=Properties,
     example=Properties(
-        project_id="my-app",
-        tenant_id="tenant-1",
+        **EXAMPLE_SCOPE,
         from_="2026-06-01T00:00:00Z",
         to="2026-06-07T23:59:59.999Z",
         keys=[

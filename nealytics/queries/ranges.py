@@ -1,17 +1,17 @@
-"""Buckets of time: the minutes, hours, days, weeks and months that a range is cut into, in any time zone.
+"""Buckets of time: the minutes, hours, days, weeks and months of a range, in any time zone.
 
-A bucket is known by the instant at which it starts, in milliseconds since 1970.
+A bucket is identified by its start, in milliseconds since 1970.
 
-    day, week, month    all instants at which the local calendar shows one of its dates; weeks are Monday to
-                        Sunday. It starts when the calendar first does: at midnight, or where the clocks skip
-                        midnight, when they do. A date that the clocks skip altogether is no bucket.
+    day, week, month    all times at which the local calendar shows one of its dates; weeks are Monday to
+                        Sunday. It starts at the first of these times: at midnight, or at the change if the
+                        clocks skip midnight. A date that the clocks skip entirely is no bucket.
     minute, hour        starts at the local clock's full minute or hour, and whenever the offset to UTC
-                        changes. So the hour that the clocks show twice in autumn is two buckets.
+                        changes. So an hour that the clocks show twice is two buckets.
 
-What the clocks show is taken from Python's time zone database alone: a query carries the instants within its
-range at which the offset changes, and computes with them. ClickHouse has a database of its own, which may be
-another version, and functions that differ from the above where midnight is skipped or an offset is no full
-hour. It costs about as much as `toStartOfDay`: 10 million rows took 0.11 to 0.21 s, with `toStartOfDay` 0.13.
+Only Python's time zone database is used: a query contains the times within its range at which the offset
+changes, and computes with them. ClickHouse has its own database, possibly another version, and functions
+that differ from the above if midnight is skipped or an offset is no full hour. The cost is similar to that of
+`toStartOfDay`: 10 million rows took 0.11 to 0.21 s, with `toStartOfDay` 0.13.
 """
 
 from bisect import bisect_left
@@ -31,21 +31,20 @@ from nealytics.timestamps import DAY_MS, iso_utc
 _WIDTH_MS = {"minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": 7 * DAY_MS}
 _OF_THE_CLOCK = frozenset({"minute", "hour"})
 
-# The Monday from which days and weeks are counted. Every event is later, so divisions round down everywhere.
+# The Monday from which days and weeks are counted. All events are later, so divisions round down.
 _MONDAY_MS = (datetime(1899, 1, 2, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
 
 EVENT_MS = "toUnixTimestamp64Milli(timestamp)"
 
 
 def starts(interval: str, from_ms: int, to_ms: int, zone: str | None = None) -> list[int]:
-    """The start of every bucket that holds an instant of the range, ascending. The first may lie before
-    `from_ms`."""
+    """The start of every bucket that overlaps the range, ascending. The first may be before `from_ms`."""
     return list(each_start(interval, from_ms, to_ms, zone))
 
 
 def each_start(interval: str, from_ms: int, to_ms: int, zone: str | None = None) -> Iterator[int]:
-    """`starts`, one after the other: a long range has more minutes than anybody wants. None for a range that
-    ends before it begins."""
+    """`starts` as an iterator: a long range has very many minutes. Empty if the range ends before it
+    begins."""
     if to_ms < from_ms:
         return iter(())
     clocks = clocks_of(zone, from_ms, to_ms)
@@ -57,7 +56,7 @@ def each_start(interval: str, from_ms: int, to_ms: int, zone: str | None = None)
 def starts_at_most(
     maximum: int, name: str, interval: str, from_ms: int, to_ms: int, zone: str | None = None
 ) -> tuple[int, ...]:
-    """`starts`, each of which is to become a point. Raises `Refused` in the name of `name` for too many."""
+    """`starts`, for one point each. Raises `Refused` for the field `name` if there are too many."""
     found = tuple(islice(each_start(interval, from_ms, to_ms, zone), maximum + 1))
     if len(found) > maximum:
         raise too_many_points(name, maximum)
@@ -75,9 +74,9 @@ def too_many_points(name: str, maximum: int) -> Refused:
 def bucket_ms(
     interval: str, zone: str | None, bind: Bind, from_ms: int, to_ms: int, *, of: str = EVENT_MS
 ) -> str:
-    """SQL for the start of the bucket that an event lies in, or the instant `of` (milliseconds, in SQL).
+    """SQL for the start of an event's bucket, or of that of the time `of` (SQL, milliseconds).
 
-    It is right for instants within the range that is given, and need not be outside of it.
+    It is correct for times within the range only.
     """
     clocks = clocks_of(zone, from_ms, to_ms)
     floor = _floor_sql(interval, _local_sql(clocks, bind, of))
@@ -85,33 +84,33 @@ def bucket_ms(
         return f"{floor} - {bind(clocks.offset[0])}" if clocks.offset[0] else floor
     since = bind(clocks.since)
     if interval in _OF_THE_CLOCK:
-        offset = _looked_up(of, since, bind(clocks.offset))
+        offset = _lookup(of, since, bind(clocks.offset))
         return f"greatest({floor} - {offset}, roundDown({of}, {since}))"
     shown_since = bind(clocks.shown_since)
-    offset = _looked_up(floor, shown_since, bind(clocks.offset))
-    return f"greatest({floor} - {offset}, {_looked_up(floor, shown_since, since)})"
+    offset = _lookup(floor, shown_since, bind(clocks.offset))
+    return f"greatest({floor} - {offset}, {_lookup(floor, shown_since, since)})"
 
 
 def hour_of_week(zone: str | None, bind: Bind, from_ms: int, to_ms: int) -> str:
-    """SQL for the hour that the local clock shows at an event, counted from Monday 0:00: 0 to 167. It is
-    right for instants within the range."""
+    """SQL for the local hour of an event, counted from Monday 0:00: 0 to 167. It is correct for times within
+    the range only."""
     local = _local_sql(clocks_of(zone, from_ms, to_ms), bind, EVENT_MS)
     hour = f"intDiv({_since_monday(local)}, {_WIDTH_MS['hour']})"
     return f"({hour} % 168)"
 
 
 class Days(msgspec.Struct, frozen=True):
-    """The local days of a span of time, numbered so that the number of the next day is greater by one. A date
-    that the clocks skip altogether has no number.
+    """The local days of a time range, with consecutive numbers. A date that the clocks skip entirely has
+    none.
 
-    Numbers of two spans have nothing to do with each other.
+    Numbers of different ranges are unrelated.
     """
 
     clocks: Clocks
     skipped: tuple[int, ...]  # the dates without a number, ascending, counted from `_MONDAY_MS`
 
     def number(self, ms: int) -> int:
-        """Of the day that an instant is in."""
+        """The number of the day at a time."""
         date = (self.clocks.shown(ms) - _MONDAY_MS) // DAY_MS
         return date - bisect_left(self.skipped, date)
 
@@ -121,7 +120,7 @@ class Days(msgspec.Struct, frozen=True):
         return self.clocks.first_shown(number * DAY_MS + _MONDAY_MS)
 
     def sql(self, bind: Bind) -> str:
-        """SQL for the number of the day that an event is in."""
+        """SQL for the number of an event's day."""
         date = f"intDiv({_since_monday(_local_sql(self.clocks, bind, EVENT_MS))}, {DAY_MS})"
         if not self.skipped:
             return date
@@ -139,14 +138,14 @@ def days_of(zone: str | None, from_ms: int, to_ms: int) -> Days:
 
 
 def cut_by(interval: str, zone: str | None, from_ms: int, end_ms: int) -> Callable[[int], bool]:
-    """Whether the bucket that starts at an instant is not whole within the range: it starts before it, or
-    goes on after its end."""
+    """Whether the bucket with a given start is only partly within the range: it starts before it, or ends
+    after it."""
     (after_ms, *_) = starts(interval, end_ms + 1, end_ms + 1, zone)
     return lambda start_ms: start_ms < from_ms or start_ms >= after_ms
 
 
 def bucket_text(ms: int, zone: str | None) -> str:
-    """`2024-03-31T00:00:00+02:00`; without a zone as every instant, `2024-03-30T22:00:00Z`."""
+    """`2024-03-31T00:00:00+02:00`; without a zone `2024-03-30T22:00:00Z`."""
     if zone is None:
         return iso_utc(ms)
     return (EPOCH + timedelta(milliseconds=ms)).astimezone(ZoneInfo(zone)).isoformat()
@@ -166,8 +165,8 @@ def _starts_of_the_clock(clocks: Clocks, width_ms: int, from_ms: int, to_ms: int
 
 
 def _starts_of_the_calendar(clocks: Clocks, interval: str, from_ms: int, to_ms: int) -> Iterator[int]:
-    # Clocks that are set back across midnight show a date again, so the range may reach beyond what they
-    # show at its ends.
+    # Clocks that are set back across midnight show a date again, so the range may contain dates outside of
+    # those at its ends.
     shown = [clocks.shown(from_ms), clocks.shown(to_ms)]
     for since in clocks.since[1:]:
         if from_ms < since <= to_ms:
@@ -208,12 +207,12 @@ def _since_monday(local_ms: str) -> str:
 
 
 def _local_sql(clocks: Clocks, bind: Bind, ms: str) -> str:
-    """What a clock shows at the instant `ms`."""
+    """SQL for the local time at `ms`."""
     if len(clocks.since) == 1:
         return f"({ms} + {bind(clocks.offset[0])})" if clocks.offset[0] else ms
-    return f"({ms} + {_looked_up(ms, bind(clocks.since), bind(clocks.offset))})"
+    return f"({ms} + {_lookup(ms, bind(clocks.since), bind(clocks.offset))})"
 
 
-def _looked_up(value: str, keys: str, values: str) -> str:
-    """Of the ascending `keys` the greatest that is not above `value`, and what stands in `values` for it."""
+def _lookup(value: str, keys: str, values: str) -> str:
+    """SQL for the entry of `values` at the greatest of the ascending `keys` that is not above `value`."""
     return f"transform(roundDown({value}, {keys}), {keys}, {values}, toInt64(0))"

@@ -8,14 +8,13 @@ from typing import Any
 import msgspec
 
 from nealytics.pace import paced
-from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import Bind, Selection
-from nealytics.queries.instants import INSTANT_MS_MIN
 from nealytics.queries.invalid import invalid
 from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Parameter, by_of
 from nealytics.queries.ranges import EVENT_MS, bucket_ms, bucket_text, cut_by, each_start
 from nealytics.queries.scoped import Events, Query
-from nealytics.timestamps import iso_utc
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 
 PERIODS_MAX = 60
 
@@ -51,7 +50,7 @@ PARAMETERS = (
     *SELECTION,
 )
 
-# Later than every event, and with a minus earlier.
+# Later than every event; its negative is earlier.
 _NEVER_MS = 1 << 50
 
 
@@ -92,9 +91,9 @@ class Retention(Answer, kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
-    interval, tz = arguments.chosen("interval"), arguments.zone()
+    interval, tz = arguments.choice("interval"), arguments.zone()
     selection = arguments.selection()
-    most = arguments.limit_max
+    most = arguments.config.limit_max
     starts = each_start(interval, selection.from_ms, selection.to_ms, tz)
     starts_ms = tuple(islice(starts, most + 1))
     if len(starts_ms) > most:
@@ -105,7 +104,7 @@ def parse(arguments: Arguments) -> Params:
         )
     return Params(
         interval=interval,
-        by=arguments.chosen("by"),
+        by=arguments.choice("by"),
         cohort_event=arguments.text("cohortEvent"),
         return_event=arguments.text("returnEvent"),
         periods=arguments.integer("periods") or 0,
@@ -117,11 +116,10 @@ def parse(arguments: Arguments) -> Params:
 
 
 def build_sql(params: Params) -> Query:
-    """A row for each cohort: its start, its size, the starts of the intervals in which somebody came back,
-    and how many did in each."""
+    """A row for each cohort: its start, its size, the starts of the intervals with returns, and the number of
+    users who returned in each."""
     bind = Bind()
-    # Once for each interval in which somebody was there, so that memory is bounded by those and not by
-    # events.
+    # One row per user and active interval, so that memory does not depend on the number of events.
     intervals = _intervals(params, bind)
     entities = (
         "SELECT argMin(bucket, first_ms) AS cohort, min(first_ms) AS joined_ms,"
@@ -138,10 +136,10 @@ def build_sql(params: Params) -> Query:
 
 
 def _intervals(params: Params, bind: Bind) -> str:
-    """For each entity and interval of the range, and for all time before in one: its first cohort event
-    there, and its last return event."""
+    """For each entity and interval of the range, and one for all earlier time: its first cohort event in it,
+    and its last return event."""
     since_ms = params.starts_ms[0]
-    ever = msgspec.structs.replace(params.selection, from_ms=INSTANT_MS_MIN)
+    ever = msgspec.structs.replace(params.selection, from_ms=TIMESTAMP_MS_MIN)
     in_range = f"{EVENT_MS} >= {bind(since_ms)}"
     bucket = bucket_ms(params.interval, params.tz, bind, since_ms, ever.to_ms)
     begins, returns = (
@@ -164,10 +162,8 @@ async def run(events: Events, params: Params) -> Retention:
     end_ms = min(params.selection.to_ms, params.now_ms)
     is_cut = cut_by(params.interval, params.tz, params.starts_ms[0], end_ms)
     return Retention(
-        project_id=events.scope.project_id,
-        tenant_id=events.scope.tenant_id,
-        from_=iso_utc(params.selection.from_ms),
-        to=iso_utc(params.selection.to_ms),
+        **of_scope(events),
+        **of_range(params.selection),
         interval=params.interval,
         tz=params.tz,
         by=params.by,
@@ -180,14 +176,13 @@ async def run(events: Events, params: Params) -> Retention:
 def _cohort(row: list[Any], number: dict[int, int], params: Params, is_cut: Callable[[int], bool]) -> Cohort:
     start_ms, size, buckets, counts = row
     first = number[int(start_ms)]
-    # A bucket before the range is one whose date the clocks showed again, when they were set back at
-    # midnight.
+    # A bucket before the range is a date that the clocks showed again when they were set back at midnight.
     came = {
         number[int(bucket)] - first: int(count)
         for bucket, count in zip(buckets, counts, strict=True)
         if int(bucket) in number
     }
-    # After now there is nothing to show, but where somebody came all the same.
+    # Periods after now are omitted, unless they have returns.
     now = bisect_right(params.starts_ms, params.now_ms) - 1
     shown = min(params.periods, max(now - first, *came, 0)) + 1
     return Cohort(
@@ -225,8 +220,7 @@ ENDPOINT = Endpoint(
     run=run,
     answer=Retention,
     example=Retention(
-        project_id="my-app",
-        tenant_id="tenant-1",
+        **EXAMPLE_SCOPE,
         from_="2026-06-01T00:00:00Z",
         to="2026-06-14T23:59:59.999Z",
         interval="week",

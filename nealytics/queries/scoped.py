@@ -1,24 +1,24 @@
 """Whose events a query sees. The only file that names the table.
 
-An endpoint's SQL selects from `events`. What that is, is said here and nowhere else:
+An endpoint's SQL selects from `events`, which is defined here and nowhere else:
 
     WITH events AS (SELECT *, … AS session_key, … AS user_key FROM <table>
                     WHERE project_id = … AND tenant_id = … AND <the token's own filters>) <the endpoint's SQL>
 
 So an endpoint cannot forget the scope, neither in a subquery nor in a join: there is nothing else to read.
-ClickHouse pushes the endpoint's own conditions down into the relation and reads only the columns it uses: the
-plan (indexes, lazily read columns, `final`) is that of the query with all conditions written side by side.
+ClickHouse pushes the endpoint's own conditions down into the relation and reads only the columns that are
+used: the plan (indexes, lazily read columns, `final`) is that of one query with all conditions.
 
-Beside the columns of the table, `events` has who an event counts for:
+Beside the columns of the table, `events` has the session and the user that an event counts for:
 
     session_key    String             the session; across tenants, sessions of the same name are different
     user_key       Nullable(String)   the user, likewise; NULL if the event has none
 
-The fence: with every query goes `additional_table_filters`, by which ClickHouse itself leaves out the rows of
-others, whatever the SQL says. It is a second wall and not the first, because it falls silently where the
-table is called by another name; so a reader proves it first (`Fence`) and reads nothing until it has. It is
-sent under two names, that of the table and that which a cluster's table has in each shard; on a cluster both
-are proven.
+The fence: every query is sent with `additional_table_filters`, with which ClickHouse itself leaves out all
+other rows, whatever the SQL says. It is the second protection, not the first, because it has no effect,
+without an error, if the table has another name; so a reader verifies it first (`Fence`) and reads nothing
+until then. It is sent for two names, that of the table and that of its local table on each shard of a
+cluster; on a cluster both are verified.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from nealytics.errors import NealyticsError
 from nealytics.queries.filters import Bind, Filter, where
 
 _CANARY = "nealytics_fence_canary"
-# The second is what a shard of a cluster has; the first is a Distributed table there.
+# On a cluster, the first is a Distributed table and the second the local one of a shard.
 _TABLES = (TABLE, LOCAL_TABLE)
 
 
@@ -50,11 +50,11 @@ class Query(NamedTuple):
 
 
 class FenceDown(NealyticsError):
-    """ClickHouse does not heed `additional_table_filters`, so no query may run."""
+    """ClickHouse ignores `additional_table_filters`, so no query may run."""
 
 
 class Events:
-    """The events of one scope: all that a query of one request can see."""
+    """The events of one scope: all that the queries of one request can see."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Events:
         limits: Mapping[str, Setting] | None = None,
         received: Callable[[int], None] | None = None,
     ) -> None:
-        """`received` is called with the bytes of the answers to `rows`, as they arrive."""
+        """`received` is called with the number of bytes that arrive for `rows`."""
         self._client = client
         self._received = received
         self._database = database
@@ -98,9 +98,9 @@ class Events:
             yield pieces
 
     async def _refuse_damaged(self, sql: str, params: Mapping[str, Param]) -> None:
-        """Raises `ClickHouseError` at once for a query that would read a part that is known to be damaged.
+        """Raises `ClickHouseError` at once for a query that would read a part with known damage.
 
-        ClickHouse itself may search half a minute for a flipped bit. The estimate reads only the index.
+        ClickHouse itself may take half a minute to find a flipped bit. The estimate reads only the index.
         """
         parts = dict(self._client.damaged)
         if not parts:
@@ -114,19 +114,19 @@ class Events:
             raise damaged(parts)
 
     def _with(self, settings: Mapping[str, Setting] | None) -> Mapping[str, Setting]:
-        """A query may have limits of its own, but no other fence."""
+        """A query may have other limits, but no other fence."""
         return {**self._settings, **settings, **self._fence} if settings else self._settings
 
     @property
     def settings(self) -> Mapping[str, Setting]:
-        """What every query of this scope is sent with: its limits and the fence."""
+        """The limits and the fence, which every query of this scope is sent with."""
         return self._settings
 
     def scoped(self, query: Query) -> tuple[str, dict[str, Param]]:
-        """The SQL and the parameters that are really sent."""
+        """The SQL and the parameters that are sent."""
         bind = Bind("token_")
         events = relation(self._database, self.scope, self._token_filters, bind)
-        # The scope comes last, so that no endpoint can put another value under these names.
+        # The scope comes last, so that no endpoint can set other values for these names.
         params = {**query.params, **bind.values, "project_id": self.scope.project_id}
         if self.scope.tenant_id is not None:
             params["tenant_id"] = self.scope.tenant_id
@@ -143,7 +143,7 @@ def relation(
         conditions.append("tenant_id = {tenant_id:String}")
         session_key, user_key = "session_id", "nullIf(user_id, '')"
     else:
-        # With the tenant's length in front, no two pairs make the same text.
+        # With the tenant's length in front, different pairs have different texts.
         tenant = "toString(length(tenant_id)), ':', tenant_id"
         session_key = f"concat({tenant}, session_id)"
         user_key = f"concat({tenant}, nullIf(user_id, ''))"
@@ -154,8 +154,8 @@ def relation(
 
 
 async def projects(client: ClickHouseClient, database: str) -> list[str]:
-    """All projects that have events, for who may see them all. Raises `ClickHouseError`, and `NealyticsError`
-    for a project that no scope can name: its id is not UTF-8, at which the C# engine did not look."""
+    """All projects that have events, without a scope. Raises `ClickHouseError`, and `NealyticsError` for a
+    project that no scope can name: its id is not UTF-8, which the C# engine did not check."""
     table = table_name(database)
     rows = await client.query(
         f"SELECT DISTINCT toString(project_id) AS id, isValidUTF8(id), hex(id) FROM {table} ORDER BY id"
@@ -170,7 +170,7 @@ async def projects(client: ClickHouseClient, database: str) -> list[str]:
 
 
 def fence(database: str, scope: Scope) -> dict[str, Setting]:
-    """The setting by which ClickHouse leaves out every row outside of `scope`."""
+    """The setting with which ClickHouse leaves out every row outside of `scope`."""
     return _table_filter(database, _condition(scope))
 
 
@@ -182,7 +182,7 @@ def _condition(scope: Scope) -> str:
 
 
 def _table_filter(database: str, condition: str) -> dict[str, Setting]:
-    # A table that does not exist costs nothing; a shard without a fence would.
+    # A filter for a missing table has no effect; a shard without a filter would be open.
     return _filter_on(_TABLES, database, condition)
 
 
@@ -192,9 +192,9 @@ def _filter_on(tables: Sequence[str], database: str, condition: str) -> dict[str
 
 
 class Fence:
-    """Knows whether ClickHouse heeds the fence, and finds out before the first query does.
+    """Verifies that ClickHouse applies the fence, before the first query.
 
-    Of several addresses each proves it for itself, and reads stay at one that has: only `prove` moves them.
+    Each address is verified for itself, and reads stay at a verified one: only `prove` changes it.
     """
 
     def __init__(self, client: ClickHouseClient, database: str, *, sharded: bool = False) -> None:
@@ -205,10 +205,10 @@ class Fence:
         self._proving = asyncio.Lock()
 
     async def prove(self) -> None:
-        """Returns once it is known to stand, at the first address that answers. Raises `FenceDown`, or
+        """Returns once it is verified at the first address that answers. Raises `FenceDown`, or
         `ClickHouseError` if none does.
 
-        The proof needs no data: a filter that names a column which does not exist must be refused.
+        It needs no data: ClickHouse must refuse a filter on a column that does not exist.
         """
         addresses = self._client.addresses
         tried: list[Address] = []
@@ -230,7 +230,7 @@ class Fence:
         if address in self._proven:
             return
         async with self._proving:
-            if address not in self._proven:  # not proven by another task meanwhile
+            if address not in self._proven:  # by a task that had the lock before
                 for table in self._tables:
                     await self._prove_on(table, address)
                 self._proven.add(address)
@@ -251,13 +251,13 @@ class Fence:
             )
 
     def doubt(self, error: ClickHouseError) -> None:
-        """After a failure that may mean that another server answers from now on: prove it again."""
+        """Call it after an error: if another server may answer from now on, verify again."""
         if isinstance(error, ClickHouseUnavailable):
             self._proven.clear()
 
 
 def limit_settings(config: QueryConfig) -> dict[str, Setting]:
-    """What one query may spend. Beyond it ClickHouse refuses; it never answers with less than all."""
+    """The limits of one query. ClickHouse refuses to exceed them; it never returns a partial answer."""
     return {
         "max_rows_to_read": config.rows_read_max,
         "max_memory_usage": config.memory_bytes_max,

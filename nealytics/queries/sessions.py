@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 
 from nealytics.pace import paced
-from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_scope
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 from nealytics.timestamps import iso_utc
 
-# What may be asked → its SQL.
+# Choice → its SQL.
 ORDERS = {
     "start": "first_seen_ms",
     "-start": "first_seen_ms DESC",
@@ -67,13 +67,13 @@ class Sessions(Answer, kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
-    return Params(selection=arguments.selection(), order=arguments.chosen("order"), limit=arguments.limit())
+    return Params(selection=arguments.selection(), order=arguments.choice("order"), limit=arguments.limit())
 
 
 def build_sql(params: Params) -> Query:
-    """A row for each session of the page, which at its end has the totals of all.
+    """A row for each session of the page, followed by the totals of all sessions.
 
-    One statement reads the events once, and page and totals are of the same moment.
+    One statement reads the events once, and page and totals are consistent.
     """
     bind = Bind()
     each = (
@@ -97,11 +97,10 @@ async def run(events: Events, params: Params) -> Sessions:
     rows = await events.rows(build_sql(params))
     sessions = [_session(row, events.scope.tenant_id is None) async for row in paced(rows)]
     count = len(sessions)
-    # Whole milliseconds, as in the totals: a sum of seconds with fractions would differ from theirs.
+    # Whole milliseconds, as in the totals: a sum of fractions of seconds would differ.
     duration_ms = sum(int(last_ms) - int(first_ms) for _, _, first_ms, last_ms, *_ in rows)
     return Sessions(
-        project_id=events.scope.project_id,
-        tenant_id=events.scope.tenant_id,
+        **of_scope(events),
         unique_session_count=count,
         total_event_count=sum(session.event_count for session in sessions),
         avg_duration_seconds=duration_ms / count / 1000 if count else 0.0,
@@ -154,8 +153,7 @@ ENDPOINT = Endpoint(
     counted_as="sessions_returned",
     answer=Sessions,
     example=Sessions(
-        project_id="my-app",
-        tenant_id="tenant-1",
+        **EXAMPLE_SCOPE,
         unique_session_count=1,
         total_event_count=28,
         avg_duration_seconds=930.5,

@@ -5,12 +5,11 @@ from typing import Any
 import msgspec
 
 from nealytics.queries.comparison import NAMES, compared_range
-from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import Bind, Selection
-from nealytics.queries.instants import INSTANT_MS_MIN
 from nealytics.queries.params import SELECTION, Arguments, Parameter
 from nealytics.queries.scoped import Events, Query
-from nealytics.timestamps import iso_utc
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 
 PARAMETERS = (
     *SELECTION,
@@ -46,11 +45,11 @@ class Figures(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Summary(Answer, kw_only=True):
-    """The figures of the range, and those of the range that it is compared with."""
+    """The figures of the range and of the compared range."""
 
     tz: str | None = None
     compare: str
-    # Those of `Figures`: a struct has one base, hence the repetition.
+    # The fields of `Figures`, repeated because a struct has only one base.
     from_: str = msgspec.field(name="from")
     to: str
     events: int
@@ -68,7 +67,7 @@ def parse(arguments: Arguments) -> Params:
     compare = (arguments.text("compare") or NAMES[0]).strip()
     from_ms, to_ms = compared_range(compare, selection.from_ms, selection.to_ms, zone)
     if arguments.closed:
-        arguments.until(max(selection.to_ms, to_ms))
+        arguments.until_ms = max(selection.to_ms, to_ms)
     return Params(
         zone=zone,
         selection=selection,
@@ -78,16 +77,16 @@ def parse(arguments: Arguments) -> Params:
 
 
 def build_sql(params: Params) -> Query:
-    """A row for each of the two ranges that has events; each is read by itself, for they may be far apart or
-    overlap."""
+    """A row for each of the two ranges that has events. Each is read separately, because they may be far
+    apart or overlap."""
     bind = Bind()
     current = _range_sql(1, params.selection, bind)
     return Query(f"{current} UNION ALL {_range_sql(0, params.compared, bind)}", bind.values)
 
 
 def _range_sql(is_current: int, selection: Selection, bind: Bind) -> str:
-    # Before 1900 there is no instant, and no event.
-    within = msgspec.structs.replace(selection, from_ms=max(selection.from_ms, INSTANT_MS_MIN))
+    # There are no times, and no events, before 1900.
+    within = msgspec.structs.replace(selection, from_ms=max(selection.from_ms, TIMESTAMP_MS_MIN))
     sessions = (
         "SELECT count() AS event_count,"
         " toUnixTimestamp64Milli(max(timestamp)) - toUnixTimestamp64Milli(min(timestamp)) AS duration_ms,"
@@ -105,8 +104,7 @@ async def run(events: Events, params: Params) -> Summary:
     found = {int(row[0]): row[1:] for row in await events.rows(build_sql(params))}
     current = _figures(params.selection, found.get(1))
     return Summary(
-        project_id=events.scope.project_id,
-        tenant_id=events.scope.tenant_id,
+        **of_scope(events),
         tz=params.zone,
         compare=params.compare,
         **msgspec.structs.asdict(current),
@@ -118,8 +116,7 @@ def _figures(selection: Selection, row: list[Any] | None) -> Figures:
     events, sessions, users, duration_ms, median_ms, bounces = row or [0] * 6
     divisor = int(sessions) or 1
     return Figures(
-        from_=iso_utc(selection.from_ms),
-        to=iso_utc(selection.to_ms),
+        **of_range(selection),
         events=int(events),
         sessions=int(sessions),
         users=int(users),
@@ -158,8 +155,7 @@ ENDPOINT = Endpoint(
     run=run,
     answer=Summary,
     example=Summary(
-        project_id="my-app",
-        tenant_id="tenant-1",
+        **EXAMPLE_SCOPE,
         compare="previous",
         from_="2026-06-08T00:00:00Z",
         to="2026-06-14T23:59:59.999Z",

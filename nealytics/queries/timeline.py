@@ -1,6 +1,6 @@
 """`GET /api/v1/telemetry/timeline`: events, newest first, page by page.
 
-`ENDPOINT` declares parameters and semantics. A cursor names the last event of its page by its sort key, so
+`ENDPOINT` declares parameters and semantics. A cursor contains the sort key of the last event of its page, so
 pages neither repeat nor skip an event, even if many share a millisecond. ClickHouse computes where
 `query.page_bytes_max` ends a page, so that events beyond it are never sent here.
 """
@@ -16,13 +16,13 @@ import msgspec
 from nealytics.clickhouse.error_codes import MEMORY_LIMIT_EXCEEDED
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.pace import paced
-from nealytics.queries.endpoint import Answer, Endpoint
-from nealytics.queries.filters import Bind, Filter, instant, where
-from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_scope
+from nealytics.queries.filters import Bind, Filter, sql_time, where
 from nealytics.queries.invalid import invalid, shown
-from nealytics.queries.looks import Look, looks
 from nealytics.queries.params import FILTERS, TZ, Arguments, Limit, Parameter, Warn, limit_of
 from nealytics.queries.scoped import Events, Query
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN
+from nealytics.queries.windows import Window, windows
 from nealytics.timestamps import iso_utc
 
 # A UUID, an event type and a tenant of 256 characters of four bytes each, in base64.
@@ -30,8 +30,8 @@ CURSOR_CHARS_MAX = 4_096
 
 PARAMETERS = (
     limit_of("events"),
-    Parameter(name="before", kind="instant", description="Only events strictly older than this timestamp."),
-    Parameter(name="after", kind="instant", description="Only events strictly newer than this timestamp."),
+    Parameter(name="before", kind="timestamp", description="Only events strictly older than this timestamp."),
+    Parameter(name="after", kind="timestamp", description="Only events strictly newer than this timestamp."),
     Parameter(
         name="cursor",
         kind="cursor",
@@ -43,16 +43,16 @@ PARAMETERS = (
     *FILTERS,
 )
 
-# The order of a timeline. The first two decide; the others tell apart what may share both: a repeated
-# `eventId` of another type or tenant is another event. All of them are of the table's sorting key.
+# The order of a timeline. The last two matter only for equal timestamps and ids: an `eventId` of another type
+# or tenant is another event. All are columns of the table's sorting key.
 ORDER = ("timestamp", "event_id", "event_type", "tenant_id")
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """An event's place in the order; what a cursor holds."""
+    """An event's position in the order; the content of a cursor."""
 
     version: Literal[1]
-    timestamp_ms: Annotated[int, msgspec.Meta(ge=INSTANT_MS_MIN, le=INSTANT_MS_MAX)]
+    timestamp_ms: Annotated[int, msgspec.Meta(ge=TIMESTAMP_MS_MIN, le=TIMESTAMP_MS_MAX)]
     event_id: uuid.UUID
     event_type: str
     tenant_id: str
@@ -88,33 +88,33 @@ class Timeline(Answer, kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
-    arguments.zone()  # one that makes no sense is refused, also where it decides nothing
-    before_ms = arguments.instant("before")
+    arguments.zone()  # an invalid one is refused, even if it has no effect
+    before_ms = arguments.timestamp("before")
     position = _position_of(arguments.text("cursor"))
     ends_ms = [before_ms] if before_ms is not None else []
     if position is not None:
         ends_ms.append(position.timestamp_ms)
-    arguments.until(min(ends_ms, default=None))
+    arguments.until_ms = min(ends_ms, default=None)
     return Params(
         now_ms=arguments.now_ms,
         limit=arguments.limit(),
-        bytes_max=arguments.page_bytes_max,
+        bytes_max=arguments.config.page_bytes_max,
         before_ms=before_ms,
-        after_ms=arguments.instant("after"),
+        after_ms=arguments.timestamp("after"),
         position=position,
         filters=arguments.filters(),
     )
 
 
-def build_sql(params: Params, look: Look, rows_max: int, bytes_max: int) -> Query:
-    """The newest `rows_max` events that lie within `look`, up to and with the one that makes them larger than
-    `bytes_max`. Each row has its size, and how many there would be without that bound."""
+def build_sql(params: Params, window: Window, rows_max: int, bytes_max: int) -> Query:
+    """The newest `rows_max` events within `window`, up to and including the one that makes them larger than
+    `bytes_max`. Each row has its size, and the number of rows without that limit."""
     bind = Bind()
-    conditions = look.conditions(bind)
+    conditions = window.conditions(bind)
     if params.before_ms is not None:
-        conditions.append(f"timestamp < {instant(params.before_ms, bind)}")
+        conditions.append(f"timestamp < {sql_time(params.before_ms, bind)}")
     if params.after_ms is not None:
-        conditions.append(f"timestamp > {instant(params.after_ms, bind)}")
+        conditions.append(f"timestamp > {sql_time(params.after_ms, bind)}")
     if params.position is not None:
         conditions += _older_than(params.position, bind)
     order = ", ".join(f"{column} DESC" for column in ORDER)
@@ -135,7 +135,7 @@ def build_sql(params: Params, look: Look, rows_max: int, bytes_max: int) -> Quer
     )
 
 
-# Of an event in the answer, about: its metadata as JSON escapes it, what else may be long, and the rest.
+# The approximate size of an event in the answer: metadata with JSON escapes, other long fields, the rest.
 _SIZE = (
     "length(toJSONString(metadata_json)) + length(session_id) + length(ifNull(user_id, ''))"
     " + length(ifNull(item_id, '')) + 256"
@@ -143,10 +143,10 @@ _SIZE = (
 
 
 def _older_than(position: Position, bind: Bind) -> list[str]:
-    at = instant(position.timestamp_ms, bind)
+    at = sql_time(position.timestamp_ms, bind)
     values = f"{at}, toUUID({bind(str(position.event_id))}), {bind(position.event_type)}"
     return [
-        # Says nothing that the other does not, but in a form for which ClickHouse uses its indexes.
+        # Implied by the next condition, but in a form for which ClickHouse uses its indexes.
         f"timestamp <= {at}",
         f"({', '.join(ORDER)}) < ({values}, {bind(position.tenant_id)})",
     ]
@@ -156,8 +156,7 @@ async def run(events: Events, params: Params) -> Timeline:
     page, more = await _page(events, params)
     of_project = events.scope.tenant_id is None
     return Timeline(
-        project_id=events.scope.project_id,
-        tenant_id=events.scope.tenant_id,
+        **of_scope(events),
         warnings=[_SHORT] if more and len(page) < params.limit.count else [],
         events=[_event(row, of_project) async for row in paced(page)],
         next_cursor=_cursor_after(page[-1]) if more else None,
@@ -165,20 +164,20 @@ async def run(events: Events, params: Params) -> Timeline:
 
 
 async def _page(events: Events, params: Params) -> tuple[list[list[Any]], bool]:
-    """The rows of a page, and whether there are more behind it."""
-    # One event more than asked for tells whether there is a next page.
+    """The rows of a page, and whether more rows follow."""
+    # One event more than the limit tells whether there is a next page.
     wanted = params.limit.count + 1
     page: list[list[Any]] = []
     size = 0
     rows_max = _STEP_ROWS
     asked = params
-    looks = _looks(params)
-    look = next(looks, None)
-    while look is not None:
+    windows_left = _windows(params)
+    window = next(windows_left, None)
+    while window is not None:
         is_full = size >= params.bytes_max
         most = 1 if is_full else min(wanted - len(page), rows_max)
         try:
-            rows = await events.rows(build_sql(asked, look, most, params.bytes_max - size))
+            rows = await events.rows(build_sql(asked, window, most, params.bytes_max - size))
         except ClickHouseError as error:
             if error.code != MEMORY_LIMIT_EXCEEDED or most == 1:
                 raise
@@ -193,16 +192,16 @@ async def _page(events: Events, params: Params) -> tuple[list[list[Any]], bool]:
         if rows and int(rows[-1][-1]) > len(rows):
             return page, True
         if len(rows) < most:
-            look = next(looks, None)
+            window = next(windows_left, None)
             continue
         asked = msgspec.structs.replace(params, position=_position_of_row(page[-1]))
-        # As many as would fill the page twice over, if they are like those before.
+        # Enough to fill the page twice, if they have the size of the previous ones.
         rows_max = max(rows_max, 2 * (params.bytes_max - size) * len(page) // size)
     return page, False
 
 
-# ClickHouse sorts and measures the rows of a page in memory, whatever they hold. So a large page is asked for
-# in steps, and in smaller ones if that is too much.
+# ClickHouse sorts and measures the rows of a page in memory. So a large page is read in steps, and in smaller
+# ones if memory does not suffice.
 _STEP_ROWS = 1_001
 
 _SHORT = Warn(
@@ -210,14 +209,14 @@ _SHORT = Warn(
 )
 
 
-def _looks(params: Params) -> Iterator[Look]:
+def _windows(params: Params) -> Iterator[Window]:
     newest_ms = params.now_ms
     if params.before_ms is not None:
         newest_ms = min(newest_ms, params.before_ms)
     if params.position is not None:
         newest_ms = min(newest_ms, params.position.timestamp_ms)
-    oldest_ms = INSTANT_MS_MIN if params.after_ms is None else params.after_ms
-    return looks(newest_ms, oldest_ms, params.filters)
+    oldest_ms = TIMESTAMP_MS_MIN if params.after_ms is None else params.after_ms
+    return windows(newest_ms, oldest_ms, params.filters)
 
 
 def _event(row: list[Any], of_project: bool) -> TimelineEvent:
@@ -276,8 +275,7 @@ ENDPOINT = Endpoint(
     run=run,
     answer=Timeline,
     example=Timeline(
-        project_id="my-app",
-        tenant_id="tenant-1",
+        **EXAMPLE_SCOPE,
         events=[
             TimelineEvent(
                 event_id="0190163d-8694-739b-aea5-966c26f8ad91",

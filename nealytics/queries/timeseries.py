@@ -6,12 +6,11 @@ import msgspec
 
 from nealytics.pace import paced
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
-from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.ranges import bucket_ms, bucket_text, cut_by, starts_at_most, too_many_points
 from nealytics.queries.scoped import Events, Query
-from nealytics.timestamps import iso_utc
 
 INTERVALS = ("minute", "hour", "day", "week", "month")
 
@@ -72,13 +71,13 @@ class TimeSeries(Answer, kw_only=True):
 
 
 def parse(arguments: Arguments) -> Params:
-    interval = arguments.chosen("interval")
+    interval = arguments.choice("interval")
     zone = arguments.zone()
     selection = arguments.selection()
     fill = None
     if arguments.flag("fill"):
         end_ms = min(selection.to_ms, arguments.now_ms)
-        fill = starts_at_most(arguments.limit_max, "fill", interval, selection.from_ms, end_ms, zone)
+        fill = starts_at_most(arguments.config.limit_max, "fill", interval, selection.from_ms, end_ms, zone)
     return Params(
         interval=interval,
         zone=zone,
@@ -86,14 +85,14 @@ def parse(arguments: Arguments) -> Params:
         group_by=arguments.field("groupBy"),
         fill=fill,
         limit=arguments.limit(),
-        points_max=arguments.limit_max,
+        points_max=arguments.config.limit_max,
         now_ms=arguments.now_ms,
     )
 
 
 def build_sql(params: Params) -> Query:
-    """Rows `[bucket, count]`, with a group `[bucket, count, series, tenant_id]`; the tenant is that of the
-    series, or empty if series are not a tenant's."""
+    """Rows `[bucket, count]`, or with a group `[bucket, count, series, tenant_id]`; the tenant is that of the
+    series, or empty if series do not belong to tenants."""
     bind = Bind()
     selection = params.selection
     bucket = bucket_ms(params.interval, params.zone, bind, selection.from_ms, selection.to_ms)
@@ -103,11 +102,11 @@ def build_sql(params: Params) -> Query:
         if key is None:
             select, group = f"{select}, {series} AS series, '' AS tenant", "bucket_ms, series"
         else:
-            # Anonymous events are one series, whichever tenants they are of.
+            # Events without a user are one series for all tenants.
             select += f", any({series}) AS series, if({key} IS NULL, '', any(tenant_id)) AS tenant"
             group = f"bucket_ms, {key}"
         order = "bucket_ms, series, tenant"
-    # What is to be filled must be complete: a series that was cut off would be missing everywhere.
+    # To be filled, the rows must be complete: a series that is cut off would be missing everywhere.
     rows_max = params.limit.count if params.fill is None else params.points_max
     return Query(
         f"SELECT {select} FROM events WHERE {selection.where(bind)}"
@@ -126,21 +125,19 @@ async def run(events: Events, params: Params) -> TimeSeries:
     is_cut = cut_by(params.interval, params.zone, selection.from_ms, min(selection.to_ms, params.now_ms))
     points = [_point(row, params.zone, by_tenant, is_cut(int(row[0]))) async for row in paced(rows)]
     return TimeSeries(
-        project_id=events.scope.project_id,
-        tenant_id=events.scope.tenant_id,
+        **of_scope(events),
         warnings=warnings,
         interval=params.interval,
         tz=params.zone,
-        from_=iso_utc(selection.from_ms),
-        to=iso_utc(selection.to_ms),
+        **of_range(selection),
         total_count=sum(point.count for point in points),
         points=points,
     )
 
 
 def _filled(rows: list[list[Any]], starts: tuple[int, ...], params: Params) -> list[list[Any]]:
-    """The rows of all intervals up to now and of all series, in the order of the rows that there are; and
-    those of later intervals, where there are any."""
+    """Rows for all intervals up to now and all series, in the order of `rows`, and those of later
+    intervals."""
     counts = {(bucket, *series): count for bucket, count, *series in rows}
     if params.group_by is None:
         every_series: list[tuple[str | None, ...]] = [()]
@@ -194,8 +191,7 @@ ENDPOINT = Endpoint(
     counted_as="buckets_returned",
     answer=TimeSeries,
     example=TimeSeries(
-        project_id="my-app",
-        tenant_id="tenant-1",
+        **EXAMPLE_SCOPE,
         interval="day",
         from_="2026-06-01T00:00:00Z",
         to="2026-06-07T23:59:59.999Z",

@@ -7,14 +7,13 @@ import msgspec
 from nealytics.pace import paced
 from nealytics.queries.comparison import NAMES, compared_range
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
-from nealytics.queries.endpoint import Answer, Endpoint
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
-from nealytics.queries.instants import INSTANT_MS_MIN
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
-from nealytics.timestamps import iso_utc
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 
-# What may be asked → the column that it is by.
+# Choice → its column.
 ORDERS = {"-count": "events", "-users": "users", "-sessions": "sessions"}
 _COUNTS = tuple(ORDERS.values())
 
@@ -92,7 +91,7 @@ class Top(Answer, kw_only=True):
 def parse(arguments: Arguments) -> Params:
     dimension = arguments.field("dimension")
     assert dimension is not None, "dimension has a default"
-    selection, order = arguments.selection(), arguments.chosen("order")
+    selection, order = arguments.selection(), arguments.choice("order")
     return Params(
         dimension=dimension,
         selection=selection,
@@ -109,7 +108,7 @@ def _compared(arguments: Arguments, selection: Selection) -> Selection | None:
         return None
     from_ms, to_ms = compared_range(compare.strip(), selection.from_ms, selection.to_ms, arguments.zone())
     if arguments.closed:
-        arguments.until(max(selection.to_ms, to_ms))
+        arguments.until_ms = max(selection.to_ms, to_ms)
     return msgspec.structs.replace(selection, from_ms=from_ms, to_ms=to_ms)
 
 
@@ -149,8 +148,8 @@ def _both_sql(params: Params, compared: Selection, bind: Bind) -> str:
 
 
 def _range_sql(params: Params, selection: Selection, bind: Bind) -> str:
-    # Before 1900 there is no instant, and no event.
-    within = msgspec.structs.replace(selection, from_ms=max(selection.from_ms, INSTANT_MS_MIN))
+    # There are no times, and no events, before 1900.
+    within = msgspec.structs.replace(selection, from_ms=max(selection.from_ms, TIMESTAMP_MS_MIN))
     key = params.dimension.sql(bind)
     group = OF_A_TENANT.get(params.dimension.name, "key")
     return (
@@ -165,18 +164,16 @@ def _range_sql(params: Params, selection: Selection, bind: Bind) -> str:
 async def run(events: Events, params: Params) -> Top:
     by_tenant = events.scope.tenant_id is None and params.dimension.name in OF_A_TENANT
     return Top(
-        project_id=events.scope.project_id,
-        tenant_id=events.scope.tenant_id,
+        **of_scope(events),
         dimension=str(params.dimension),
-        from_=iso_utc(params.selection.from_ms),
-        to=iso_utc(params.selection.to_ms),
+        **of_range(params.selection),
         previous=_range(params.compared),
         items=[_item(row, params, by_tenant) async for row in paced(await events.rows(build_sql(params)))],
     )
 
 
 def _range(compared: Selection | None) -> Range | None:
-    return Range(from_=iso_utc(compared.from_ms), to=iso_utc(compared.to_ms)) if compared else None
+    return Range(**of_range(compared)) if compared else None
 
 
 def _item(row: list[Any], params: Params, by_tenant: bool) -> Item:
@@ -219,8 +216,7 @@ ENDPOINT = Endpoint(
     run=run,
     answer=Top,
     example=Top(
-        project_id="my-app",
-        tenant_id="tenant-1",
+        **EXAMPLE_SCOPE,
         dimension="event_type",
         from_="2026-06-01T00:00:00Z",
         to="2026-06-07T23:59:59.999Z",

@@ -286,7 +286,7 @@ def test_a_batch_refused_as_a_whole_is_halved_down_to_the_row_at_fault(server: B
     server.mood = mood
     assert run(server, visits(tmp_path / "v.csv", 100), *CSV_OPTIONS).exit_code == 1
     (entry,) = rejected(tmp_path / "v.csv.rejected.ndjson")
-    assert (entry["rejectedRow"], entry["rejectedError"]) == (37, "no such thing")
+    assert (entry["rejectedRow"], entry["rejectedError"]) == (37, "no. such thing")
     assert len(server.events) == 99
 
 

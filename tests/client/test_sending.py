@@ -166,7 +166,7 @@ def test_small_bodies_are_sent_as_they_are_and_larger_ones_compressed():
 
     send([event()], server)
     send([event() for _ in range(100)], server)
-    send([event() for _ in range(100)], server, codec=None)
+    send([event() for _ in range(100)], server, compress=False)
     assert seen == [None, "gzip", None]
 
 

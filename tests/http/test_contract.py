@@ -67,8 +67,8 @@ from nealytics.queries import (
 )
 from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.filters import PATH_KEYS_MAX, parse_field
-from nealytics.queries.instants import instant_ms
 from nealytics.queries.params import Parameter, zones
+from nealytics.queries.time_bounds import timestamp_ms
 from tests.engine import RunningEngine
 from tests.fakes.worker import ANY, BATCH, BEACON, TRACK, serving
 from tests.http.reader import JWT_KEY, NOW, Reader, event, ms, on_the_engine, token_of
@@ -277,7 +277,7 @@ def is_excluded(parameter: Parameter, text: str) -> bool:
             value = int(text) if re.fullmatch(r"[+-]?[0-9]+", text.strip()) else text
         case "flag":
             value = {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower(), text)
-        case "instant" | "duration":
+        case "timestamp" | "duration":
             value = text.strip()
     if parameter.pattern is not None:
         value = text.strip()
@@ -317,7 +317,7 @@ class Asked:
     def ms(self, name: Any) -> int | None:
         if not self.texts(name):
             return None
-        return instant_ms(name, self.text(name), name, next(iter(self.texts("tz")), None))
+        return timestamp_ms(name, self.text(name), name, next(iter(self.texts("tz")), None))
 
     def range_ms(self) -> tuple[int, int]:
         """As far as it was named; else the last day up to now, which no excuse needs exactly."""
@@ -407,7 +407,7 @@ def compares_badly(asked: Asked) -> bool:
     if names_no_time(begin) or names_no_time(end):
         return True
     zone = next(iter(asked.texts("tz")), None)
-    return instant_ms("", begin, "from", zone) > instant_ms("", end, "to", zone)
+    return timestamp_ms("", begin, "from", zone) > timestamp_ms("", end, "to", zone)
 
 
 class Excuse(NamedTuple):

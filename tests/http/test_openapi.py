@@ -286,7 +286,7 @@ def a_value(route: Route, parameter: Parameter) -> str:
     by_kind = {
         "text": "x",
         "integer": str(parameter.minimum or 1),
-        "instant": "2026-06-01",
+        "timestamp": "2026-06-01",
         "flag": "true",
         "field": "meta:plan",
         "path": "plan",
@@ -333,7 +333,7 @@ def test_examples_and_defaults_are_what_the_schema_asks_for(route: Route):
         (Parameter(name="x", kind="integer", description="", minimum=1, maximum=5), [1, 5], [0, 6, "x"]),
         (Parameter(name="x", kind="flag", description=""), [True], ["yes"]),
         (
-            Parameter(name="x", kind="instant", description=""),
+            Parameter(name="x", kind="timestamp", description=""),
             ["2026-06-01", "2026-06-01T00:00:00.5+02:00", "2026-06-01T00:00:00Z"],
             ["yesterday", "2026-06-31"],
         ),
@@ -404,7 +404,7 @@ def test_a_range_is_a_plain_text_to_generators_of_clients(name: str):
 
 @pytest.mark.parametrize("year", [*range(1990, 2013), 1900, 2000, 2100, 2200, 2299])
 def test_a_day_is_valid_by_the_schema_if_its_month_has_it(year: int):
-    checked = validator(parameter_schema(Parameter(name="x", kind="instant", description="")))
+    checked = validator(parameter_schema(Parameter(name="x", kind="timestamp", description="")))
     for month in range(1, 13):
         for day in range(27, 32):
             exists = day <= calendar.monthrange(year, month)[1]

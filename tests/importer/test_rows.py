@@ -93,7 +93,7 @@ def test_a_csv_row_of_another_width_has_a_problem(tmp_path: Path):
 
 def test_a_row_whose_width_is_wrong_because_a_quote_swallowed_lines_names_them(tmp_path: Path):
     rows = csv_rows(tmp_path, b'a,b,c\n1,"2,3\n4,5,"\n6,7,8\n')
-    assert rows[0].problem == ("2 values, but 3 columns are named; a quoted field goes on over lines 2 to 3")
+    assert rows[0].problem == ("2 values, but 3 columns are named; a quoted field spans lines 2 to 3")
     assert rows[1].problem is None
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from nealytics.errors import Refused
 from nealytics.queries.comparison import compared_range
-from nealytics.queries.instants import instant_ms
+from nealytics.queries.time_bounds import timestamp_ms
 from tests.queries.clocks import EPOCH, TRICKY, ms_of, shown
 
 
 def range_of(begin: str, end: str, zone: str | None = None) -> tuple[int, int]:
-    return instant_ms("from", begin, "from", zone), instant_ms("to", end, "to", zone)
+    return timestamp_ms("from", begin, "from", zone), timestamp_ms("to", end, "to", zone)
 
 
 def compared(compare: str, begin: str, end: str, zone: str | None = None) -> tuple[int, int]:

@@ -19,7 +19,7 @@ DECLARED = (
     TZ,
     limit_of("events"),
     by_of("user"),
-    Parameter(name="before", kind="instant", description=""),
+    Parameter(name="before", kind="timestamp", description=""),
     Parameter(name="fill", kind="flag", description=""),
     Parameter(name="depth", kind="integer", default=3, minimum=1, maximum=5, description=""),
     Parameter(name="step", kind="text", repeatable=True, description=""),
@@ -137,20 +137,20 @@ def test_a_limit_that_is_no_integer_is_refused_by_name(text: str):
     ],
 )
 def test_an_instant_is_read_as_iso_8601_and_as_utc_without_a_zone(text: str, expected: str):
-    assert arguments(("before", text)).instant("before") == ms(expected)
+    assert arguments(("before", text)).timestamp("before") == ms(expected)
 
 
 def test_a_finer_instant_is_rounded_to_the_side_that_keeps_the_comparison_true():
     """An event at .123 is older than .1235, and not within "until .1229"."""
     finer = "2024-06-15T10:30:00.1235Z"
     asked = arguments(("before", finer), ("from", "2024-06-15T10:30:00.1225Z"), ("to", finer))
-    assert asked.instant("before") == ms("2024-06-15T10:30:00.124")
+    assert asked.timestamp("before") == ms("2024-06-15T10:30:00.124")
     assert asked.range_ms() == (ms("2024-06-15T10:30:00.123"), ms("2024-06-15T10:30:00.123"))
 
 
 def test_an_instant_outside_of_what_clickhouse_can_hold_means_before_or_after_everything():
-    assert arguments(("before", "0001-01-01")).instant("before") == ms("1900-01-01T00:00:00")
-    assert arguments(("before", "9999-12-31")).instant("before") == ms("2299-12-31T23:59:59.999")
+    assert arguments(("before", "0001-01-01")).timestamp("before") == ms("1900-01-01T00:00:00")
+    assert arguments(("before", "9999-12-31")).timestamp("before") == ms("2299-12-31T23:59:59.999")
 
 
 @pytest.mark.parametrize(
@@ -168,13 +168,13 @@ def test_an_instant_outside_of_what_clickhouse_can_hold_means_before_or_after_ev
 )
 def test_an_instant_that_cannot_be_parsed_is_refused_by_name(text: str):
     with pytest.raises(Refused) as refused:
-        arguments(("before", text)).instant("before")
+        arguments(("before", text)).timestamp("before")
     assert (refused.value.status, refused.value.field) == (400, "before")
     assert refused.value.detail
 
 
 def test_an_instant_whose_zone_leaves_the_calendar_is_no_crash():
-    assert arguments(("before", "0001-01-01T00:00:00+23:59")).instant("before") == ms("1900-01-01T00:00:00")
+    assert arguments(("before", "0001-01-01T00:00:00+23:59")).timestamp("before") == ms("1900-01-01T00:00:00")
 
 
 def test_the_range_is_by_default_the_last_hours():
@@ -424,7 +424,7 @@ def test_an_instant_without_a_zone_of_its_own_is_in_the_zone_that_was_asked_for(
     asked = arguments(("tz", "Europe/Berlin"), ("from", "2024-06-01"), ("to", "2024-06-30T23:59:59.999"))
     assert asked.range_ms() == (ms("2024-05-31T22:00:00"), ms("2024-06-30T21:59:59.999"))
     asked = arguments(("tz", "Europe/Berlin"), ("before", "2024-06-01T00:00:00Z"))
-    assert asked.instant("before") == ms("2024-06-01T00:00:00")
+    assert asked.timestamp("before") == ms("2024-06-01T00:00:00")
 
 
 def test_a_range_within_a_time_that_the_clocks_skip_is_refused_and_says_so():

@@ -14,7 +14,6 @@ import pytest
 
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.queries.filters import Bind
-from nealytics.queries.instants import INSTANT_MS_MAX, INSTANT_MS_MIN
 from nealytics.queries.ranges import (
     bucket_ms,
     bucket_text,
@@ -23,6 +22,7 @@ from nealytics.queries.ranges import (
     each_start,
     starts,
 )
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN
 from tests.engine import RunningEngine, needs_engine, start_engine
 from tests.queries.clocks import HOUR_MS, TRICKY, midnight, ms_of, shown, start_of
 
@@ -76,7 +76,7 @@ def test_a_long_range_has_all_its_buckets_and_they_come_one_by_one():
     assert len(starts("week", *decade, "America/Sao_Paulo")) == 523
     assert len(starts("month", *decade, "Asia/Kathmandu")) in (120, 121)
     assert len(starts("hour", *decade)) == 24 * 3_653
-    always = each_start("minute", INSTANT_MS_MIN, INSTANT_MS_MAX, "Europe/Berlin")
+    always = each_start("minute", TIMESTAMP_MS_MIN, TIMESTAMP_MS_MAX, "Europe/Berlin")
     assert len(list(islice(always, 1_000))) == 1_000
 
 
@@ -226,10 +226,10 @@ class TestOnTheEngine:
     async def test_one_query_may_reach_over_all_times(self, clickhouse: ClickHouseClient):
         """The offsets of four centuries go with it."""
         chance = random.Random(3)
-        instants = [chance.randrange(INSTANT_MS_MIN + 24 * HOUR_MS, INSTANT_MS_MAX) for _ in range(300)]
+        instants = [chance.randrange(TIMESTAMP_MS_MIN + 24 * HOUR_MS, TIMESTAMP_MS_MAX) for _ in range(300)]
         for zone in ("Europe/Berlin", "Africa/Casablanca", None):
             bind = Bind()
-            columns = [bucket_ms(i, zone, bind, INSTANT_MS_MIN, INSTANT_MS_MAX) for i in INTERVALS]
+            columns = [bucket_ms(i, zone, bind, TIMESTAMP_MS_MIN, TIMESTAMP_MS_MAX) for i in INTERVALS]
             rows = await asked(clickhouse, instants, ", ".join(columns), bind)
             for ms, row in zip(instants, rows, strict=True):
                 assert row == [start_of(interval, ms, zone) for interval in INTERVALS]

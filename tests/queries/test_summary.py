@@ -3,9 +3,9 @@ from typing import Any
 from multidict import MultiDict
 
 from nealytics.config import QueryConfig
-from nealytics.queries.instants import INSTANT_MS_MIN
 from nealytics.queries.params import Arguments
 from nealytics.queries.summary import ENDPOINT, Figures, Params, Summary, build_sql, parse
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 
 NOW_MS = 1_718_447_400_123
 DAY_MS = 86_400_000
@@ -45,7 +45,7 @@ def test_both_ranges_are_read_at_once_and_no_instant_is_before_1900():
     _, bound = build_sql(parsed())
     assert NOW_MS - 2 * DAY_MS - 1 in bound.values()
     _, bound = build_sql(parsed(**{"from": "1901-01-01"}))
-    assert min(value for value in bound.values() if isinstance(value, int)) == INSTANT_MS_MIN
+    assert min(value for value in bound.values() if isinstance(value, int)) == TIMESTAMP_MS_MIN
 
 
 def test_the_range_and_the_one_before_it_have_the_same_figures():

@@ -4,10 +4,10 @@ from multidict import MultiDict
 from nealytics.auth.scope import Scope
 from nealytics.config import QueryConfig
 from nealytics.errors import Refused
-from nealytics.queries.looks import Look
 from nealytics.queries.params import Arguments, Limit
 from nealytics.queries.scoped import Query
 from nealytics.queries.timeline import ENDPOINT, Params, Timeline, build_sql, parse, run
+from nealytics.queries.windows import Window
 
 NOW_MS = 1_718_447_400_123
 EVENT_ID = "0190163d-8694-739b-aea5-966c26f8ad91"
@@ -45,7 +45,7 @@ def test_the_default_is_the_latest_hundred():
 
 
 def test_the_sql_is_newest_first():
-    sql, bound = build_sql(parsed(), Look(), 8, 1_000)
+    sql, bound = build_sql(parsed(), Window(), 8, 1_000)
     order = "ORDER BY timestamp DESC, event_id DESC, event_type DESC, tenant_id DESC"
     assert f" FROM events WHERE 1 {order} LIMIT {{p0:Int64}})" in sql
     assert sql.endswith(f" WHERE newer_bytes < {{p1:Int64}} {order}")
@@ -69,7 +69,9 @@ async def test_without_more_there_is_no_cursor(rows: int):
 
 async def test_a_cursor_is_a_condition_that_the_index_understands():
     """A bare comparison of the timestamp; the comparison of the whole place alone would read every event."""
-    sql, bound = build_sql(parsed(cursor=str((await answered(2, limit="1")).next_cursor)), Look(), 101, 1_000)
+    sql, bound = build_sql(
+        parsed(cursor=str((await answered(2, limit="1")).next_cursor)), Window(), 101, 1_000
+    )
     where = sql.partition(" FROM events WHERE ")[2].partition(" ORDER BY ")[0]
     assert where == (
         "timestamp <= fromUnixTimestamp64Milli({p0:Int64}, 'UTC')"

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from nealytics.queries.instants import Bound, instant_ms, instant_of
+from nealytics.queries.time_bounds import Bound, timestamp_ms, timestamp_of
 from tests.queries.clocks import EPOCH, LONG_DAYS, SHORT_DAYS, TRICKY, midnight, ms_of, shown
 
 
@@ -36,7 +36,7 @@ def test_of_a_time_that_comes_twice_to_and_before_are_the_later(
     zone: str, text: str, earlier: str, later: str
 ):
     for bound, expected in (("from", earlier), ("after", earlier), ("to", later), ("before", later)):
-        assert instant_ms(bound, text, bound, zone) == utc(expected), bound
+        assert timestamp_ms(bound, text, bound, zone) == utc(expected), bound
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_a_time_that_never_comes_is_the_first_after_the_gap_or_the_last_before_i
 ):
     text = text if "T" in text else f"{text}T00:00"
     for bound, expected in (("from", 0), ("before", 0), ("to", -1), ("after", -1)):
-        assert instant_ms(bound, text, bound, zone) == utc(change) + expected, bound
+        assert timestamp_ms(bound, text, bound, zone) == utc(change) + expected, bound
 
 
 @pytest.mark.parametrize(("zone", "day"), [*LONG_DAYS, *SHORT_DAYS, *TRICKY])
 def test_every_instant_belongs_to_the_day_that_its_clock_shows(zone: str, day: str):
     """Days as `from=day&to=day` leave out nothing, and only share what the clocks show of both."""
     dates = [f"{datetime.fromisoformat(day) + timedelta(days=n):%Y-%m-%d}" for n in range(-2, 3)]
-    ranges = [(instant_ms("from", d, "from", zone), instant_ms("to", d, "to", zone)) for d in dates]
+    ranges = [(timestamp_ms("from", d, "from", zone), timestamp_ms("to", d, "to", zone)) for d in dates]
     for minutes in range(-24 * 60, 24 * 60, 7):
         ms = midnight(day) + minutes * 60_000
         own = f"{shown(ms, zone):%Y-%m-%d}"
@@ -73,7 +73,7 @@ def test_every_instant_belongs_to_the_day_that_its_clock_shows(zone: str, day: s
             continue
         assert f"{shown(first, zone):%Y-%m-%d}" == f"{shown(last, zone):%Y-%m-%d}" == date
         assert shown(last + 1, zone).date() > datetime.fromisoformat(date).date()
-        assert instant_ms("to", f"{date}T23:59:59.999", "to", zone) == last
+        assert timestamp_ms("to", f"{date}T23:59:59.999", "to", zone) == last
 
 
 @pytest.mark.parametrize(("zone", "day"), [*LONG_DAYS, *SHORT_DAYS, *TRICKY])
@@ -93,7 +93,7 @@ def test_local_times_are_those_of_a_clock(zone: str, day: str):
         instants = showing.get(local, [])
         after_gap = min(ms for ms, later in clock if later > local)
         for bound in get_args(Bound):
-            found = instant_of(local_ms, bound, zone)
+            found = timestamp_of(local_ms, bound, zone)
             if instants:
                 assert found == (max if bound in ("to", "before") else min)(instants)
             else:
@@ -101,16 +101,18 @@ def test_local_times_are_those_of_a_clock(zone: str, day: str):
 
 
 def test_an_offset_of_its_own_goes_before_the_zone():
-    assert instant_ms("to", "2026-10-25T02:30:00+02:00", "to", "Europe/Berlin") == utc("2026-10-25T00:30:00Z")
-    assert instant_ms("from", "2026-10-25T02:30:00+01:00", "from", "Europe/Berlin") == utc(
+    assert timestamp_ms("to", "2026-10-25T02:30:00+02:00", "to", "Europe/Berlin") == utc(
+        "2026-10-25T00:30:00Z"
+    )
+    assert timestamp_ms("from", "2026-10-25T02:30:00+01:00", "from", "Europe/Berlin") == utc(
         "2026-10-25T01:30:00Z"
     )
 
 
 def test_a_year_0_and_a_year_9999_are_before_and_after_everything_in_any_zone():
     for zone in (None, "Pacific/Apia", "Asia/Manila"):
-        assert instant_ms("from", "0000-01-01", "from", zone) == ms_of(datetime(1900, 1, 1, tzinfo=UTC))
-        assert instant_ms("to", "9999-12-31", "to", zone) == ms_of(datetime(2300, 1, 1, tzinfo=UTC)) - 1
+        assert timestamp_ms("from", "0000-01-01", "from", zone) == ms_of(datetime(1900, 1, 1, tzinfo=UTC))
+        assert timestamp_ms("to", "9999-12-31", "to", zone) == ms_of(datetime(2300, 1, 1, tzinfo=UTC)) - 1
 
 
 def test_zones_agree_with_the_standard_library_where_a_time_is_unambiguous():
@@ -122,4 +124,4 @@ def test_zones_agree_with_the_standard_library_where_a_time_is_unambiguous():
         if early == late:
             for bound in get_args(Bound):
                 local_ms = ms_of(local.replace(tzinfo=UTC))
-                assert instant_of(local_ms, bound, zone) == early
+                assert timestamp_of(local_ms, bound, zone) == early
