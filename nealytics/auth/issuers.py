@@ -7,13 +7,15 @@ issuer's key cannot make a token that counts as another's, whatever its `iss`, `
 
 import re
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from nealytics.auth.claims import ClaimNames, look_up
 from nealytics.auth.jwks import Jwks
 from nealytics.auth.keys import ALGORITHMS, PUBLIC_ALGORITHMS, VerifyingKey, configured_keys
-from nealytics.config import AuthConfig, IssuerConfig, JwtAlgorithm
+from nealytics.config import AuthConfig, JwtAlgorithm
 from nealytics.config.tables import ClaimValue
 from nealytics.errors import Refused
 
@@ -30,74 +32,32 @@ def unauthorized(
     return Refused(401, "unauthorized", message, detail=detail, headers=INVALID_TOKEN)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Issuer:
-    """One issuer. `name` is its `iss`, or empty for the keys of `[auth]`, which may do without."""
+    """One issuer. `name` is its `iss`, or empty for the keys of `[auth]`, whose tokens may lack it."""
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        setting: str,
-        keys: Sequence[VerifyingKey],
-        jwks: Jwks | None,
-        algorithms: Sequence[JwtAlgorithm],
-        issuer: str,
-        audience: Sequence[str],
-        names: ClaimNames,
-        required: dict[str, tuple[ClaimValue, ...]],
-    ) -> None:
-        self.name = name
-        self.setting = setting  # where its key set is configured
-        self.jwks = jwks
-        self.algorithms = algorithms
-        self.names = names
-        self.has_placeholder = "{" in name
-        self._placeholder = _PLACEHOLDER.search(name)
-        self._keys = keys
-        self.issuer = issuer
-        self._audience = frozenset(audience)
-        self._required = required
+    name: str
+    setting: str  # where its key set is configured
+    keys: Sequence[VerifyingKey] = ()
+    jwks: Jwks | None
+    algorithms: Sequence[JwtAlgorithm]
+    iss: str = ""  # what a verified token must have, if it was not chosen by its `iss`
+    audience: Collection[str]  # empty = not checked
+    names: ClaimNames
+    required: Mapping[str, tuple[ClaimValue, ...]] = field(default_factory=dict)
 
-    @classmethod
-    def own(cls, config: AuthConfig, clock: Callable[[], float]) -> Self:
-        """The keys of `[auth]` itself: secrets, public keys, and one key set."""
-        return cls(
-            name="",
-            setting="auth.jwks_url",
-            keys=configured_keys(config),
-            jwks=Jwks(config.jwks_url, config, clock=clock) if config.jwks_url else None,
-            algorithms=ALGORITHMS,
-            issuer=config.jwt_issuer,
-            audience=[config.jwt_audience] if config.jwt_audience else [],
-            names=ClaimNames(config.tenant_claim, config.project_claim, config.project),
-            required={},
-        )
-
-    @classmethod
-    def configured(cls, config: AuthConfig, i: int, clock: Callable[[], float]) -> Self:
-        """`auth.issuers[i]`."""
-        entry = config.issuers[i]
-        algorithms = entry.algorithms or PUBLIC_ALGORITHMS
-        return cls(
-            name=entry.issuer,
-            setting=f"auth.issuers[{i}].jwks_url",
-            keys=[],
-            jwks=Jwks(entry.jwks_url, config, algorithms, clock),
-            algorithms=algorithms,
-            issuer="",  # it was chosen by its iss
-            audience=() if "*" in entry.audience else entry.audience,
-            names=_names(config, entry),
-            required=entry.required_claims,
-        )
+    @cached_property
+    def placeholder(self) -> re.Match[str] | None:
+        return _PLACEHOLDER.search(self.name)
 
     @property
     def has_keys(self) -> bool:
-        return bool(self._keys) or self.jwks is not None
+        return bool(self.keys) or self.jwks is not None
 
     def keys_for(self, claims: dict[str, Any]) -> list[VerifyingKey]:
         """The keys that may have signed a token with these claims, which are not yet verified."""
-        keys = [*self._keys, *(self.jwks.keys if self.jwks is not None else ())]
-        placeholder = self._placeholder
+        keys = [*self.keys, *(self.jwks.keys if self.jwks is not None else ())]
+        placeholder = self.placeholder
         if placeholder is None:
             return keys
         # One key set for many `iss`: the set may restrict a key to one of them.
@@ -111,7 +71,7 @@ class Issuer:
     def issued(self, claims: dict[str, Any]) -> bool:
         """Whether the `iss` of these claims is this issuer's."""
         iss = claims.get("iss")
-        placeholder = self._placeholder
+        placeholder = self.placeholder
         if placeholder is None:
             return bool(self.name) and iss == self.name
         placed = claims.get(placeholder[1])
@@ -121,14 +81,14 @@ class Issuer:
 
     def check(self, claims: dict[str, Any]) -> None:
         """Raises `Refused` (401) for a verified token that is not for this service."""
-        if self.issuer and claims.get("iss") != self.issuer:
+        if self.iss and claims.get("iss") != self.iss:
             raise unauthorized("the token is from another issuer (iss)")
-        if self._audience:
+        if self.audience:
             audience = claims.get("aud")
             given = audience if isinstance(audience, list) else [audience]
-            if not any(isinstance(value, str) and value in self._audience for value in given):
+            if not any(isinstance(value, str) and value in self.audience for value in given):
                 raise unauthorized("the token is for another audience (aud)")
-        for name, wanted in self._required.items():
+        for name, wanted in self.required.items():
             found = look_up(claims, name)
             if not any(_same(value, one) for value in _listed(found) for one in wanted):
                 raise unauthorized(
@@ -137,14 +97,50 @@ class Issuer:
                 )
 
 
+def own_issuer(config: AuthConfig, clock: Callable[[], float]) -> Issuer:
+    """The keys of `[auth]` itself: secrets, public keys, and one key set."""
+    return Issuer(
+        name="",
+        setting="auth.jwks_url",
+        keys=configured_keys(config),
+        jwks=Jwks(config.jwks_url, config, clock=clock) if config.jwks_url else None,
+        algorithms=ALGORITHMS,
+        iss=config.jwt_issuer,
+        audience=[config.jwt_audience] if config.jwt_audience else [],
+        names=ClaimNames(config.tenant_claim, config.project_claim, config.project),
+    )
+
+
+def configured_issuer(config: AuthConfig, i: int, clock: Callable[[], float]) -> Issuer:
+    """`auth.issuers[i]`."""
+    entry = config.issuers[i]
+    algorithms = entry.algorithms or PUBLIC_ALGORITHMS
+    # An issuer with a project_claim of its own does not use the fixed project of `[auth]`.
+    project = entry.project or ("" if entry.project_claim else config.project)
+    return Issuer(
+        name=entry.issuer,
+        setting=f"auth.issuers[{i}].jwks_url",
+        jwks=Jwks(entry.jwks_url, config, algorithms, clock),
+        algorithms=algorithms,
+        audience=() if "*" in entry.audience else entry.audience,
+        names=ClaimNames(
+            entry.tenant_claim or config.tenant_claim,
+            entry.project_claim or config.project_claim,
+            project,
+            entry.project_scope,
+        ),
+        required=entry.required_claims,
+    )
+
+
 class Issuers:
     """All configured issuers, and the one that a token belongs to."""
 
     def __init__(self, config: AuthConfig, clock: Callable[[], float] = time.monotonic) -> None:
-        self.own = Issuer.own(config, clock)
-        others = [Issuer.configured(config, i, clock) for i in range(len(config.issuers))]
+        self.own = own_issuer(config, clock)
+        others = [configured_issuer(config, i, clock) for i in range(len(config.issuers))]
         # A name without a placeholder has precedence: it was written for this `iss` alone.
-        self.others = sorted(others, key=lambda issuer: issuer.has_placeholder)
+        self.others = sorted(others, key=lambda issuer: issuer.placeholder is not None)
 
     @property
     def key_sets(self) -> list[Jwks]:
@@ -169,7 +165,7 @@ class Issuers:
         if (
             not self.others
             or not iss
-            or iss == self.own.issuer
+            or iss == self.own.iss
             or any(one.issued(claims) for one in self.others)
         ):
             return ""
@@ -185,17 +181,6 @@ class Issuers:
                     "A configured issuer differs only by a trailing slash. Write it exactly as in the token."
                 )
         return "Add an [[auth.issuers]] block whose issuer equals the token's iss claim."
-
-
-def _names(config: AuthConfig, entry: IssuerConfig) -> ClaimNames:
-    # An issuer with a project_claim of its own does not use the fixed project of `[auth]`.
-    project = entry.project or ("" if entry.project_claim else config.project)
-    return ClaimNames(
-        entry.tenant_claim or config.tenant_claim,
-        entry.project_claim or config.project_claim,
-        project,
-        entry.project_scope,
-    )
 
 
 def _listed(value: object) -> list[object]:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 class Signer(NamedTuple):
     key: "str | PrivateKey"
-    algorithm: str
-    kid: str
+    algorithm: str = HS256
+    kid: str = ""
 
 
-def signed(
-    signer: Signer,
+def mint(
+    key: str | Signer,
     project_id: str,
     tenant_id: str | None,
     expires_s: float,
@@ -34,43 +34,21 @@ def signed(
     names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
     claims: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
-    """A token that a node accepts. Raises `Refused` for claims that it would refuse. None omits a claim."""
+    """A token for one tenant, or the whole project (None), valid until `now + expires_s`, with `claims`.
+
+    Raises `Refused` for claims that a node would refuse. A claim that is None is left out.
+    """
+    signer = Signer(key) if isinstance(key, str) else key
     own = {name: value for name, value in claims.items() if value is not None}
     scope_from({**own, "project_id": "p", "tenant_id": "t"}, b"", claim_chars_max=CLAIM_CHARS_MAX)
-    return mint(
-        signer.key,
-        project_id,
-        tenant_id,
-        expires_s,
-        now,
-        algorithm=signer.algorithm,
-        kid=signer.kid,
-        names=names,
-        claims=own,
-    )
-
-
-def mint(
-    key: "str | PrivateKey",
-    project_id: str,
-    tenant_id: str | None,
-    expires_s: float,
-    now: float,
-    *,
-    algorithm: str = HS256,
-    kid: str = "",
-    names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
-    claims: dict[str, object] | None = None,
-) -> str:
-    """A token for one tenant, or the whole project (None), valid until `now + expires_s`, with `claims`."""
     whose = {names.project: project_id}
     whose |= {"scope": WHOLE_PROJECT} if tenant_id is None else {names.tenant: tenant_id}
     times = {"iat": int(now), "exp": int(now + expires_s)}
     return jwt.encode(
-        {**(claims or {}), **whose, **times},
-        key.encode() if isinstance(key, str) else key,
-        algorithm=algorithm,
-        headers={"kid": kid} if kid else None,
+        {**own, **whose, **times},
+        signer.key.encode() if isinstance(signer.key, str) else signer.key,
+        algorithm=signer.algorithm,
+        headers={"kid": signer.kid} if signer.kid else None,
     )
 
 

@@ -173,7 +173,7 @@ def signed(
 ) -> str:
     """A token that this node accepts. Raises `NealyticsError` for claims that it would not."""
     try:
-        return minting.signed(
+        return minting.mint(
             signer,
             project,
             tenant,

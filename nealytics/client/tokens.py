@@ -47,7 +47,7 @@ def mint_token(
     """
     # Both load the cryptography package, which no sender of events needs.
     from nealytics.auth.claims import ClaimNames
-    from nealytics.auth.minting import signed
+    from nealytics.auth.minting import mint
     from nealytics.errors import Refused
 
     _check_identifier("project_id", project_id)
@@ -70,7 +70,7 @@ def mint_token(
     names = ClaimNames(tenant_claim, project_claim)
     signer = _signer(key, algorithm, kid)
     try:
-        return signed(signer, project_id, tenant, expires_s, time.time(), names=names, claims=claims)
+        return mint(signer, project_id, tenant, expires_s, time.time(), names=names, claims=claims)
     except Refused as refused:
         raise ValueError(refused.message) from None
 

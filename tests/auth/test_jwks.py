@@ -23,7 +23,7 @@ from nealytics.auth import jwks
 from nealytics.auth.jwks import SET_BYTES_MAX, Jwks
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.key_set import ASK_AGAIN_S, SET_KEYS_MAX
-from nealytics.auth.minting import mint
+from nealytics.auth.minting import Signer, mint
 from nealytics.config import AuthConfig, JwtKey
 from nealytics.errors import Refused
 from tests.fakes.issuer import Issuer, IssuerKey
@@ -247,7 +247,7 @@ async def test_without_any_keys_yet_tokens_that_may_be_the_issuers_get_503_and_o
         assert await status(verifier, IssuerKey("EdDSA", "").token()) == 503
         # No set of public keys could make these good, or is needed to.
         assert await status(verifier, mint(SECRET, "my-app", "tenant-1", 60, 4e9)) == 200
-        assert await status(verifier, mint("x" * 40, "my-app", "tenant-1", 60, 4e9, kid="x")) == 401
+        assert await status(verifier, mint(Signer("x" * 40, kid="x"), "my-app", "tenant-1", 60, 4e9)) == 401
         assert await status(verifier, known.token()) == 200
         assert await status(verifier, IssuerKey("RS256", "file").token()) == 401
         assert await status(verifier, "rubbish") == 401
@@ -365,7 +365,7 @@ async def test_a_shared_secret_in_a_set_is_no_key():
             issuer.answer = json.dumps({"keys": [member, EC.jwk()]}).encode()
             async with reading(issuer) as verifier:
                 for kid in ("hs", "", "ec-1"):
-                    forged = mint(SECRET, "my-app", "tenant-1", 60, 4e9, kid=kid)
+                    forged = mint(Signer(SECRET, kid=kid), "my-app", "tenant-1", 60, 4e9)
                     assert await status(verifier, forged) == 401
                 assert await status(verifier, EC.token()) == 200
 
@@ -373,7 +373,7 @@ async def test_a_shared_secret_in_a_set_is_no_key():
 async def test_a_public_key_of_a_set_is_no_shared_secret():
     async with Issuer(RSA).serving() as issuer, reading(issuer, jwt_key=SECRET) as verifier:
         for secret in (RSA.pem, RSA.pem.strip(), json.dumps(RSA.jwk()), RSA.jwk()["n"]):
-            head, body, _ = mint(SECRET, "my-app", "tenant-1", 60, 4e9, kid="rsa-1").split(".")
+            head, body, _ = mint(Signer(SECRET, kid="rsa-1"), "my-app", "tenant-1", 60, 4e9).split(".")
             digest = hmac.new(secret.encode(), f"{head}.{body}".encode(), "sha256").digest()
             assert await status(verifier, f"{head}.{body}.{_b64(digest)}") == 401
 

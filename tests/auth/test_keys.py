@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from jwt import get_algorithm_by_name
 
 from nealytics.auth.jwt import TokenVerifier
-from nealytics.auth.minting import mint
+from nealytics.auth.minting import Signer, mint
 from nealytics.config import AuthConfig, JwtKey
 from nealytics.errors import Refused
 from tests.fakes.issuer import IssuerKey
@@ -53,7 +53,7 @@ def accepts(token: str, *keys: JwtKey, **config: Any) -> bool:
 
 
 def secret_token(secret: str, kid: str = "") -> str:
-    return mint(secret, "my-app", "tenant-1", 60, NOW, kid=kid)
+    return mint(Signer(secret, kid=kid), "my-app", "tenant-1", 60, NOW)
 
 
 def b64(data: bytes) -> str:
