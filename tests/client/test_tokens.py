@@ -64,7 +64,7 @@ def test_the_whole_project_has_to_be_asked_for():
         ({"filters": "meta:plan:eq:pro"}, r"filters is 'meta:plan:eq:pro'; write a list"),
         ({"endpoints": "summary"}, r"endpoints is 'summary'; write a list: \['summary'\]"),
         ({"algorithm": "RS256"}, "needs a private key in PEM"),
-        ({"key": "-----BEGIN PRIVATE KEY-----\nnone\n-----END PRIVATE KEY-----"}, "is not an unencrypted private key"),
+        ({"key": "-----BEGIN PRIVATE KEY-----\nnone\n-----END PRIVATE KEY-----"}, "unencrypted private key"),
     ],
 )
 def test_what_no_node_would_accept_is_not_made(arguments: dict[str, Any], said: str):
