@@ -43,7 +43,7 @@ def test_a_mapped_name_that_no_row_has_ends_the_import_unless_it_is_sparse():
 
 def test_seconds_that_look_like_milliseconds_end_the_import_or_are_a_warning():
     told = options()
-    with pytest.raises(MappingError, match="they look like seconds"):
+    with pytest.raises(MappingError, match="They look like seconds"):
         checks.check_first(mapping(told, timestamp="001700000000"), 3, told)
     told = options(time_unit="ms")
     warning = checks.check_first(mapping(told, timestamp="001700000000"), 3, told)
@@ -66,10 +66,10 @@ def test_a_reason_that_an_option_can_help_is_recognized(refused: list[Refusal], 
 def test_the_advice_for_old_events_names_the_span_and_an_option_that_works():
     span = (0, 86_400_000)
     error = str(checks.first_refused("time", refusals(OLD), options(), span, can_shift_to=True))
-    assert "The file goes from 1970-01-01T00:00:00Z to 1970-01-02T00:00:00Z." in error
+    assert "The file has events from 1970-01-01T00:00:00Z to 1970-01-02T00:00:00Z." in error
     assert "--shift-to now" in error
     error = str(checks.first_refused("time", refusals(OLD), options(), None, can_shift_to=False))
-    assert "The file goes" not in error
+    assert "The file has events" not in error
     assert "--shift-by DAYSd" in error
 
 
