@@ -76,7 +76,7 @@ async def test_a_server_that_nobody_vouches_for_is_not(port):
     try:
         with pytest.raises(
             ClickHouseUnavailable,
-            match=r"its certificate is not trusted: self-signed certificate; clickhouse.ca_file",
+            match=r"its certificate is not trusted: self-signed certificate; set clickhouse.ca_file",
         ):
             await tls.ping()
     finally:
