@@ -101,11 +101,11 @@ def test_whom_the_whole_project_is_open_to_sees_the_tenants_side_by_side_and_pic
     picker = page.get_by_role("combobox", name="Tenants", exact=True)
     picker.wait_for()
     wait_for(page)
-    rows = page.locator('nealytics-top[dimension="tenant_id"] .row')
+    rows = page.locator("nealytics-tenants tbody tr")
     until(lambda: rows.count() == 3)
     shown: list[list[str]] = rows.evaluate_all(
         """(rows) => rows.map((row) =>
-          [row.querySelector(".key").innerText, row.querySelector(".count span:last-child").title])"""
+          [row.querySelector(".name").innerText, row.querySelector("td:last-child [title]").title])"""
     )
     assert [(name, number(count)) for name, count in shown] == counts.most_common()
     lines = page.locator('nealytics-timeseries[group-by="tenant_id"] .legend li')
