@@ -70,7 +70,7 @@ class Child:
 
 
 class Supervisor:
-    """Runs the node until it is told to stop. `run` returns the exit status."""
+    """Runs the node until a signal stops it. `run` returns the exit status."""
 
     def __init__(self, config: Config, silence_max_s: float = SILENCE_MAX_S) -> None:
         self._config = config

@@ -89,7 +89,8 @@ CLEAN_CODE = [
     for pattern in (
         *("wal/*.py", "commit/*.py", "ingest/*.py", "observe/*.py", "shared.py", "pace.py"),
         *("auth/*.py", "client/*.py", "config/*.py", "importer/*.py", "queries/*.py", "timestamps.py"),
-        *("http/live_*.py", "http/connections.py", "http/listener.py", "http/watches.py", "http/spans.py"),
+        *("http/*.py", "process.py", "supervisor.py", "server.py", "demo.py", "errors.py"),
+        *("client_address.py", "directories.py", "query_string.py", "notify.py", "tls.py"),
     )
     for path in sorted((ROOT / "nealytics").glob(pattern))
 ]

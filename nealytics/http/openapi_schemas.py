@@ -107,7 +107,7 @@ def _short(names: Iterable[str]) -> list[str]:
         *modules, own = name.split(".")
         short.append(modules[-1].capitalize() + own if modules else own)
     twice = [name for name, times in Counter(short).items() if times > 1]
-    assert not twice, f"structs that cannot be told apart: {twice}"
+    assert not twice, f"structs of the same name: {twice}"
     return short
 
 
