@@ -14,6 +14,7 @@ const { metafile } = await build({
   bundle: true,
   minify: true,
   format: "esm",
+  charset: "utf8", // as modules are always read
   target: ["es2022"],
   define: { SERVED_BY_NODE: "true" },
   legalComments: "none",

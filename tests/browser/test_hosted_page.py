@@ -149,7 +149,7 @@ def test_a_token_that_a_frame_gets_too_late_is_used_all_the_same(site: Site, ope
     page.wait_for_function("window.needed === 1")
     frame = page.frame_locator("iframe")
     page.clock.run_for(10_500)
-    frame.get_by_text("Your sign-in has ended").first.wait_for()
+    frame.get_by_text("The analytics cannot be shown right now").wait_for()
     page.evaluate("window.give()")
     frame.locator("nealytics-figures .value").first.wait_for()
     until(lambda: frame.locator('section[aria-busy="true"]').count() == 0)

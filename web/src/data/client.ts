@@ -113,6 +113,8 @@ export class Client {
     const body = JSON.stringify({ ...shared, queries });
     const headers = { "Content-Type": "application/json", Accept: "application/x-ndjson" };
     const response = await this.fetch("api/v1/analytics/query", { method: "POST", body, headers, signal });
+    // Chromium reports a request as cancelled whose streamed body a reader has read to its end, but not this one's.
+    response.clone().arrayBuffer().catch(() => {});
     // The whole answer in one line says the same: a proxy may have gathered it.
     for await (const line of lines(response.body as ReadableStream<Uint8Array>)) {
       signal.throwIfAborted();
@@ -148,7 +150,11 @@ export class Client {
       this.#tokens.saw(response.headers.get("Date"));
       if (response.ok) return response;
       if (response.status === 401) this.#tokens.forget(token);
-      if (response.status !== 401 || last) throw await errorOfResponse(response);
+      if (response.status !== 401 || last) {
+        const error = await errorOfResponse(response);
+        const isExpired = response.status === 401 && this.#tokens.hasEnded(token);
+        throw isExpired ? new QueryError("token_expired", error.message, 401, 0, error) : error;
+      }
     }
   }
 }

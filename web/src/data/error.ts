@@ -1,6 +1,9 @@
 /** Why there is no answer. */
 
-/** `code` is the API's, or `offline`, `no_token`, `token_failed`, `no_src`, `export_cut`, `gap`; or `http`: an answer that is not the API's. */
+/**
+ * `code` is the API's, or `offline` (no connection to the node), `no_token`, `token_failed`, `token_expired`,
+ * `no_src`, `export_cut`, `gap`; or `http`: an answer that is not the API's.
+ */
 export class QueryError extends Error {
   /** What to do about it. */
   readonly detail: string | undefined;
@@ -12,7 +15,7 @@ export class QueryError extends Error {
   constructor(
     readonly code: string,
     message: string,
-    /** Of the answer; 0 if there was none. */
+    /** Of the answer, or with `token_failed` that of the page's own server; 0 if there was none. */
     readonly status = 0,
     /** After so many seconds it is worth asking again; 0 if the server did not say. */
     readonly retryAfterS = 0,
@@ -25,14 +28,22 @@ export class QueryError extends Error {
     this.requestId = more.requestId;
   }
 
-  /** Whether the person has to sign in again, as far as the API can tell. */
-  get needsToken(): boolean {
-    return this.status === 401 || this.code === "no_token" || this.code === "token_failed";
+  /** All elements of the page have it, so the dashboard shows it once. */
+  isCommon = false;
+
+  /** Whether the person has to sign in again. */
+  get isSignInEnd(): boolean {
+    return this.code === "token_expired" || (this.code === "token_failed" && this.status > 0);
   }
 
-  /** Whether the same question would be refused again. */
+  /** Whether the node refused the question, and would refuse it again. */
   get isRefusal(): boolean {
-    return this.needsToken || (this.status >= 400 && this.status < 500 && this.status !== 429);
+    return this.code !== "token_failed" && this.status >= 400 && this.status < 500 && this.status !== 429;
+  }
+
+  /** Whether it is likely to be over soon: the connection, or the page's own server, failed. */
+  get isPassing(): boolean {
+    return this.code === "offline" || this.code === "token_failed";
   }
 }
 
@@ -47,7 +58,7 @@ interface ErrorBody {
 /** Of an error as the API writes it, or of anything else that came in its place. */
 export function errorOf(body: unknown, status = 200, retryAfterS = 0): QueryError {
   const error = (typeof body === "object" && body !== null ? body : {}) as ErrorBody;
-  const message = [error.message ?? `status ${status}`, error.detail].filter(Boolean).join(". ");
+  const message = [error.message ?? `status ${status}`, error.detail].filter(Boolean).join("; ");
   return new QueryError(error.code ?? "http", message, status, retryAfterS, error);
 }
 

@@ -39,7 +39,15 @@ export type Measure = (typeof MEASURES)[number];
 
 const ANSWERS_KEPT = 200;
 const REFRESH_MS = 60_000;
+const RETRY_MS = 5_000;
 const RETRY_MS_MAX = 60_000;
+
+/** What keeps all elements of a page from an answer. */
+export interface Trouble {
+  readonly error: QueryError;
+  /** When the answers came that are still shown; undefined if there are none. */
+  readonly since: Date | undefined;
+}
 
 export class Page extends EventTarget {
   readonly client: Client;
@@ -65,6 +73,10 @@ export class Page extends EventTarget {
   #retry: ReturnType<typeof setTimeout> | undefined;
   #askedAt = 0;
   readonly #failed = new Set<Asker>(); // whose last request failed as a whole, so it is tried again
+  #problem: QueryError | undefined; // that they have in common
+  #trouble: Trouble | undefined;
+  #failures = 0; // one after the other
+  readonly #logged = new Set<string>(); // until all is well again
   #ready = false;
 
   constructor(base: string, getToken?: GetToken) {
@@ -174,6 +186,10 @@ export class Page extends EventTarget {
     this.filters = this.#filters.filter((other) => other !== filter);
   }
 
+  get trouble(): Trouble | undefined {
+    return this.#trouble;
+  }
+
   add(asker: Asker): void {
     this.#askers.add(asker);
     this.#fresh.add(asker);
@@ -190,6 +206,7 @@ export class Page extends EventTarget {
     this.#failed.delete(asker);
     this.#awaited.delete(asker);
     this.#shown.delete(asker);
+    this.#updateTrouble();
     if (this.#askers.size > 0) return;
     clearInterval(this.#timer);
     clearTimeout(this.#retry);
@@ -267,7 +284,11 @@ export class Page extends EventTarget {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
+  /** Once in the console, however many elements have it, until all is well again. */
   #tellError({ code, message, status }: QueryError, question?: Question): void {
+    const line = `${code}: ${message}`;
+    if (!this.#logged.has(line)) console.warn(`nealytics: ${question ? `${question.endpoint}: ` : ""}${line}`);
+    this.#logged.add(line);
     const detail: ErrorDetail = { code, message, status, ...(question && { endpoint: question.endpoint }) };
     this.#tell("nealytics-error", detail);
   }
@@ -364,20 +385,24 @@ export class Page extends EventTarget {
           deliver();
         }, running.abort.signal);
         if (names.some((name) => !found.has(name))) throw new QueryError("offline", "the answer was cut off");
+        const common = asked.length > 1 ? commonError(names.map((name) => found.get(name))) : undefined;
+        if (common) this.#fail(common, askers);
       } catch (error) {
         if (running.abort.signal.aborted) return; // a newer request asks for all of them
         const failure = error instanceof QueryError ? error : new QueryError("http", String(error));
         for (const name of names) if (!found.has(name)) found.set(name, failure);
         this.#tellError(failure);
         failed = true;
-        for (const { asker } of waiting) if (this.#awaited.get(asker) === running) this.#failed.add(asker);
-        this.#retryAfter(failure.retryAfterS * 1000);
+        failure.isCommon = true;
+        this.#fail(failure, [...waiting].map(({ asker }) => asker).filter((asker) => this.#awaited.get(asker) === running));
       } finally {
         this.#running.delete(running);
       }
     }
     deliver();
     if (shared !== this.#sharedAsked) return;
+    if (![...found.values()].some((answer) => answer instanceof QueryError)) this.#logged.clear();
+    this.#updateTrouble();
     if (this.#ready || failed || names.length === 0) return;
     this.#ready = true;
     // Once the elements have drawn them.
@@ -393,8 +418,32 @@ export class Page extends EventTarget {
       return;
     }
     if (error) this.#shown.delete(asker);
-    else this.#shown.set(asker, { asked, at: new Date() });
+    else {
+      this.#shown.set(asker, { asked, at: new Date() });
+      this.#failed.delete(asker);
+    }
     asker.receive(answers);
+  }
+
+  #fail(error: QueryError, askers: readonly Asker[]): void {
+    for (const asker of askers) this.#failed.add(asker);
+    this.#problem = error;
+    const waitMs = error.isPassing ? Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** this.#failures++) : 0;
+    this.#retryAfter(error.retryAfterS * 1000 || waitMs);
+  }
+
+  /** There is none once all that failed have an answer, or are gone. */
+  #updateTrouble(): void {
+    if (this.#failed.size === 0) {
+      if (this.#running.size > 0) return; // it may be over, or not
+      this.#failures = 0;
+      this.#problem = undefined;
+    }
+    const times = [...this.#failed].flatMap((asker) => this.#shown.get(asker)?.at.getTime() ?? []);
+    const since = times.length > 0 ? new Date(Math.min(...times)) : undefined;
+    if (this.#problem === this.#trouble?.error && since?.getTime() === this.#trouble?.since?.getTime()) return;
+    this.#trouble = this.#problem && { error: this.#problem, since };
+    this.dispatchEvent(new CustomEvent("change"));
   }
 
   /** Not all pages that were refused in the same second come back in the same one. */
@@ -415,6 +464,14 @@ export class Page extends EventTarget {
       this.#answers.delete(this.#answers.keys().next().value as string);
     }
   }
+}
+
+/** Of questions that failed all in the same way. */
+function commonError(answers: readonly (Answer | QueryError | undefined)[]): QueryError | undefined {
+  const errors = answers.filter((answer): answer is QueryError => answer instanceof QueryError);
+  if (errors.length < answers.length || errors.some(({ code }) => code !== errors[0]?.code)) return undefined;
+  for (const error of errors) error.isCommon = true;
+  return errors[0];
 }
 
 function browserZone(): string {

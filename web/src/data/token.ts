@@ -1,9 +1,9 @@
 /**
  * Keeps a token that is always fresh.
  *
- * Promises: it is in memory only; it is asked for again a minute before it ends (by the server's clock); of several
- * that want it at once one asks; and one that was on its way when it was forgotten is not used. A `getToken` that
- * never answers fails after half a minute. `onOther` is called before the first token of another person is used.
+ * Promises: it is in memory only; it is asked for again a minute before it ends (by the server's clock), and used to
+ * its end if that fails; of several that want it at once one asks; and one that was on its way when it was forgotten
+ * is not used. A `getToken` that never answers fails after half a minute. `onOther` is called before the first token of another person is used.
  */
 
 import { QueryError } from "./error.ts";
@@ -33,9 +33,20 @@ export class Tokens {
     for (;;) {
       if (this.#token && Date.now() < this.#refreshAt) return this.#token;
       const owner = this.#owner;
-      const token = await (this.#asking ??= this.#ask(owner));
-      if (owner === this.#owner) return token;
+      try {
+        const token = await (this.#asking ??= this.#ask(owner));
+        if (owner === this.#owner) return token;
+      } catch (error) {
+        if (owner !== this.#owner) continue;
+        if (this.#token && !this.hasEnded(this.#token)) return this.#token;
+        throw error;
+      }
     }
+  }
+
+  /** Whether its time is over, by the server's clock. */
+  hasEnded(token: string): boolean {
+    return Date.now() >= this.#endOf(token);
   }
 
   /** This one was refused; without it, whatever there is: it may belong to somebody else from now on. */
@@ -86,21 +97,30 @@ export class Tokens {
       if (error instanceof QueryError) throw error;
       // Their sign-in may be as good as before.
       if (globalThis.navigator?.onLine === false) throw new QueryError("offline", String(error));
-      throw new QueryError("token_failed", `getToken failed: ${error instanceof Error ? error.message : String(error)}`);
+      const message = error instanceof Error ? error.message : String(error);
+      throw new QueryError("token_failed", `getToken failed: ${message}`, refusalOf(error, message));
     }
-    if (typeof token !== "string" || !/^\s*[\w-]+\.[\w-]+\.[\w-]+\s*$/.test(token)) {
-      throw new QueryError("token_failed", "getToken did not give a token: three parts joined by dots");
+    if (typeof token !== "string") {
+      throw new QueryError("token_failed", `getToken returned ${token === null ? "null" : typeof token}; return a token: text of three parts joined by dots`);
+    }
+    if (!/^\s*[\w-]+\.[\w-]+\.[\w-]+\s*$/.test(token)) {
+      // Its beginning tells a page of HTML from JSON; of a token it is not secret.
+      const start = JSON.stringify(token.slice(0, 20));
+      throw new QueryError("token_failed", `getToken returned text that begins with ${start}; return a token alone: three parts joined by dots`);
     }
     return token.trim();
   }
 
   /** By this machine's clock, which the answers correct. */
   get #refreshAt(): number {
-    const exp = claimsOf(this.#token)["exp"];
-    if (typeof exp !== "number") return Number.POSITIVE_INFINITY;
-    const endsAt = exp * 1000 - this.#skewMs;
+    const endsAt = this.#endOf(this.#token);
     // A token of less than two minutes is used for half of its life.
     return endsAt - Math.min(REFRESH_BEFORE_MS, Math.max(0, (endsAt - this.#takenAt) / 2));
+  }
+
+  #endOf(token: string): number {
+    const exp = claimsOf(token)["exp"];
+    return typeof exp === "number" ? exp * 1000 - this.#skewMs : Number.POSITIVE_INFINITY;
   }
 
   #keep(token: string): void {
@@ -110,6 +130,12 @@ export class Tokens {
     this.#claims = personOf(token);
     if (before !== undefined && before !== this.#claims) this.onOther();
   }
+}
+
+/** 401 or 403 if the rejection names it, by `throw new Error(response.status)` or `error.status`; otherwise 0. */
+function refusalOf(error: unknown, message: string): number {
+  const status = Number((error as { status?: unknown } | null | undefined)?.status ?? message);
+  return status === 401 || status === 403 ? status : 0;
 }
 
 async function within<T>(ms: number, promise: T | Promise<T>): Promise<T> {

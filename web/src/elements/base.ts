@@ -14,6 +14,7 @@ import { Format } from "../text/format.ts";
 import { LANGUAGES } from "../text/languages.ts";
 import type { Messages } from "../text/messages.ts";
 import { csv, download, fileName, icon, type Table } from "./dom.ts";
+import { reasonOf } from "./reason.ts";
 import { card, controls, theme } from "./styles.ts";
 
 declare const SERVED_BY_NODE: boolean;
@@ -22,9 +23,6 @@ const BASE = SERVED_BY_NODE ? new URL(".", import.meta.url).href : "";
 /** What the host sets and a person may change: applied to the page when the host changes it, and not again. */
 const HOST_SETS = ["tz", "compare", "filter", "range"] as const;
 
-/** Of single questions, which have no status of their own. */
-const BUSY = ["queries_busy", "answers_busy", "rate_limited", "clickhouse_unavailable", "stopping"];
-const TOO_LARGE = ["query_too_large", "result_too_large"];
 const GET_TOKEN_WAIT_MS = 2_000;
 
 /** Of the page, told to the host by the element that owns it. */
@@ -193,7 +191,7 @@ export abstract class WithPage extends LitElement {
         this.sampleCopied = "copy_failed";
       }
     };
-    return html`<div class="sample" part="sample"><p class="muted">${f.text("first_event")}</p><code>${line}</code>
+    return html`<div class="sample" part="sample"><p class="muted">${f.text("token_is_for", projectId, tenantId)} ${f.text("first_event")}</p><code>${line}</code>
       <button class="button" @click=${copy}>${this.sampleCopied === "copy" ? "✓ " : ""}${f.text(this.sampleCopied ?? "copy")}</button></div>`;
   }
 
@@ -215,6 +213,7 @@ export abstract class Card extends WithPage implements Asker {
   declare protected menuOpen: boolean;
   /** When its answers came, if the same was asked again and failed. */
   declare protected outdatedSince: Date | undefined;
+  #outdatedBy: QueryError | undefined;
   protected answers: Answers = {};
   /** The one that it is added to: it has left its owner when it is disconnected. */
   protected pageAsked: Page | undefined;
@@ -293,24 +292,19 @@ export abstract class Card extends WithPage implements Asker {
     this.state = "ready";
     this.outdatedSince = undefined;
     this.#hold();
-    for (const answer of Object.values(answers)) if (answer instanceof QueryError) this.#report(answer);
     this.requestUpdate();
   }
 
   outdated(error: QueryError, since: Date): void {
     this.state = "ready";
     this.outdatedSince = since;
-    this.#report(error);
+    this.#outdatedBy = error;
   }
 
   /** An error keeps the height of what it stands for, so that the page around does not scroll away. */
   #hold(): void {
     const body = this.renderRoot.querySelector<HTMLElement>(".body");
     if (body) body.style.minHeight = this.problem ? `${body.offsetHeight}px` : "";
-  }
-
-  #report(error: QueryError): void {
-    console.warn(`nealytics: <${this.localName}>: ${error.code}: ${error.message}`);
   }
 
   protected get problem(): QueryError | undefined {
@@ -327,9 +321,9 @@ export abstract class Card extends WithPage implements Asker {
         ${this.actions()}${ready && !empty ? this.#menu() : nothing}
       </header>
       <div part="body" class="body" data-state=${this.state}>
-        ${this.state === "loading" ? this.skeleton() : problem ? this.#failure(problem) : empty ? this.#nothing() : this.content()}
+        ${this.state === "loading" ? this.skeleton() : problem ? this.#problem(problem) : empty ? this.#nothing() : this.content()}
       </div>
-      ${ready && this.outdatedSince
+      ${ready && this.outdatedSince && !this.#isSaidOnce(this.#outdatedBy)
         ? html`<p part="outdated" class="outdated" role="status">${this.format.text("outdated", this.format.since(this.outdatedSince))}</p>`
         : nothing}
     </section>`;
@@ -373,21 +367,19 @@ export abstract class Card extends WithPage implements Asker {
 
   #nothing(): TemplateResult {
     const f = this.format;
-    return html`<div class="note" part="empty"><p>${f.text("empty")}</p><p class="muted">${f.text("empty_hint")}</p>
+    return html`<div class="note" part="empty"><p>${f.text("empty")}</p><p class="muted">${f.text(this.page.filters.length > 0 ? "empty_hint" : "empty_longer")}</p>
       ${this.dev && !this.owner ? this.sample() : nothing}</div>`;
   }
 
-  #failure(error: QueryError): TemplateResult {
+  /** The dashboard around it shows an error that all of its elements have. */
+  #isSaidOnce(error: QueryError | undefined): boolean {
+    return error?.isCommon === true && this.owner !== undefined;
+  }
+
+  #problem(error: QueryError): TemplateResult {
+    if (this.#isSaidOnce(error)) return html`<div class="absent" aria-hidden="true">${this.skeleton()}</div>`;
     const f = this.format;
-    const [title, hint] = error.needsToken
-      ? [f.text("expired"), f.text("expired_hint")]
-      : error.code === "offline"
-        ? [f.text("offline"), ""]
-        : error.status === 429 || error.status === 503 || BUSY.includes(error.code)
-          ? [f.text("busy"), ""]
-          : TOO_LARGE.includes(error.code) || error.field === "fill"
-            ? [f.text("too_large"), f.text("too_large_hint")]
-            : [f.text("error"), ""];
+    const [title, hint] = reasonOf(error, f);
     return html`<div class="note" part="error" role="status">
       <p>${title}</p>
       ${hint ? html`<p class="muted">${hint}</p>` : nothing}

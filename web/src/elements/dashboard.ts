@@ -12,12 +12,14 @@ import type { Asker } from "../data/page.ts";
 import { WithPage } from "./base.ts";
 import { Address } from "./dashboard/address.ts";
 import { Filters } from "./dashboard/filters.ts";
+import { FirstEvent } from "./dashboard/first.ts";
 import { Menus } from "./dashboard/menus.ts";
 import { MoreMenu } from "./dashboard/more.ts";
 import { compareMenu, rangeMenu } from "./dashboard/period.ts";
 import { dashboard } from "./dashboard/styles.ts";
 import { TenantPicker } from "./dashboard/tenants.ts";
 import { summaryOf } from "./figures.ts";
+import { notice, noticeStyles } from "./notice.ts";
 import { controls, theme } from "./styles.ts";
 
 export class NealyticsDashboard extends WithPage {
@@ -35,7 +37,7 @@ export class NealyticsDashboard extends WithPage {
   declare protected empty: boolean;
   declare protected has: { items: boolean; users: boolean; keys: boolean };
 
-  static override styles = [theme, controls, dashboard];
+  static override styles = [theme, controls, noticeStyles, dashboard];
 
   readonly #ask = (): void => {
     if (this.isConnected) this.page.askAgain(this.#asker);
@@ -43,6 +45,7 @@ export class NealyticsDashboard extends WithPage {
   readonly #menus = new Menus(this);
   readonly #filters = new Filters(this, this.#menus, this.#ask);
   readonly #tenants = new TenantPicker(this);
+  readonly #first = new FirstEvent(this, () => this.page.filters.filter((filter) => !this.#tenants.others.includes(filter)), this.#ask);
   readonly #more = new MoreMenu(this, this.#menus, () => this.#address?.now);
   #address: Address | undefined;
   #askedOfProject = false;
@@ -88,6 +91,7 @@ export class NealyticsDashboard extends WithPage {
   readonly #renewed = (): void => {
     this.#tenants.forget();
     this.#filters.forget();
+    this.#first.forget();
   };
 
   readonly #children = new MutationObserver(() => {
@@ -104,6 +108,7 @@ export class NealyticsDashboard extends WithPage {
       ...(ownLayout ? { items: { endpoint: "top", dimension: "item_id", limit: 8 } } : {}),
       ...this.#filters.questions(ownLayout),
       ...this.#tenants.questions(),
+      ...this.#first.questions(),
     };
   }
 
@@ -116,6 +121,7 @@ export class NealyticsDashboard extends WithPage {
     // Whose the answers are may be another than the token's claims seemed to say.
     if (summary && this.page.client.isOfProject && !this.#askedOfProject) this.#ask();
     this.empty = summary?.events === 0;
+    if (summary) this.#first.receive(answers, this.empty);
     if (!summary?.events) return; // an empty range says nothing about the next one
     const has = {
       items: (of<{ items: unknown[] }>("items")?.items.length ?? 0) > 0,
@@ -144,14 +150,17 @@ export class NealyticsDashboard extends WithPage {
   override render(): TemplateResult {
     this.#slotted = this.childElementCount > 0;
     const filters = this.page.client.isOfProject ? this.#tenants.others : this.page.filters;
-    return html`<div class="edge"></div>
+    const first = this.#first.isMissing && !this.#slotted;
+    const sample = this.dev && this.empty ? this.sample() : nothing;
+    return html`<div><div class="edge"></div>
       <div class="bar" part="controls" @keydown=${this.#menus.escape} @focusout=${this.#menus.left}>
         ${rangeMenu(this, this.#menus)}${compareMenu(this, this.#menus)}${this.#tenants.menu()}
         ${this.#filters.chips(filters)}${this.#filters.menu()}${this.#more.menu()}
       </div>
       <p class="printed">${this.#printed()}</p>
-      ${this.dev && this.empty ? this.sample() : nothing}
-      ${this.#slotted ? html`<slot></slot>` : this.#layout()}`;
+      ${notice(this.page, this.format, this.dev === true)}
+      ${first ? this.#first.render(sample) : sample}
+      ${this.#slotted ? html`<slot></slot>` : first ? nothing : this.#layout()}</div>`;
   }
 
   #layout(): TemplateResult {
@@ -167,7 +176,7 @@ export class NealyticsDashboard extends WithPage {
       <nealytics-top dimension="event_type"></nealytics-top>
       ${items ? html`<nealytics-top dimension="item_id"></nealytics-top>` : nothing}
       ${users ? html`<nealytics-active></nealytics-active>` : nothing}
-      <nealytics-heatmap class=${users ? "" : "wide"}></nealytics-heatmap>
+      <nealytics-heatmap class=${items === users ? "" : "wide"}></nealytics-heatmap>
       ${this.funnel ? html`<nealytics-funnel class="wide" steps=${this.funnel}></nealytics-funnel>` : nothing}
       ${users ? html`<nealytics-retention class=${keys ? "" : "wide"}></nealytics-retention>` : nothing}
       ${keys ? html`<nealytics-properties class=${users ? "" : "wide"}></nealytics-properties>` : nothing}

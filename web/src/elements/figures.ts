@@ -29,6 +29,8 @@ interface Summary extends Figures {
 }
 type Name = keyof Figures & Key;
 const NAMES: readonly Name[] = ["users", "sessions", "events", "eventsPerSession", "medianSessionDurationSeconds", "bounceShare"];
+/** These need all events of a visit. */
+const WHOLE_VISITS = new Set<Name>(["medianSessionDurationSeconds", "bounceShare"]);
 /** Of these less is better. */
 const FALLING = new Set<Name>(["bounceShare"]);
 
@@ -165,8 +167,9 @@ export class NealyticsFigures extends Card {
 
   protected override content(): TemplateResult {
     const summary = this.answer<Summary>("summary");
+    const { previous } = summary;
     return html`<ul part="figures">
-      ${NAMES.map((name) => this.#tile(name, summary[name], summary.previous?.[name]))}
+      ${NAMES.map((name) => this.#tile(name, this.#known(summary, name), previous && this.#known(previous, name)))}
     </ul>`;
   }
 
@@ -179,12 +182,19 @@ export class NealyticsFigures extends Card {
     };
   }
 
-  #tile(name: Name, value: number, before: number | undefined): TemplateResult {
+  /** Undefined where there is no such number: of no visits, and of visits of which a filter leaves single events. */
+  #known(figures: Figures, name: Name): number | undefined {
+    const isCut = WHOLE_VISITS.has(name) && this.page.filters.some((filter) => /^(event_type|item_id):/.test(filter));
+    return isCut || (figures.sessions === 0 && !isMeasure(name)) ? undefined : figures[name];
+  }
+
+  #tile(name: Name, value: number | undefined, before: number | undefined): TemplateResult {
     const f = this.format;
-    const change = this.page.comparedRange ? f.change(value, before) : undefined;
+    // Of a tenant's first days everything is more than before, which says nothing.
+    const change = value !== undefined && before ? f.change(value, before) : undefined;
     const good = change && change.sign !== 0 && change.sign > 0 !== FALLING.has(name);
     const tile = html`<span class="label">${f.text(name)}</span>
-      <span class="value" title=${f.exact(value)}><bdi>${shown(f, name, value)}</bdi></span>
+      <span class="value" title=${value === undefined ? nothing : f.exact(value)}><bdi>${value === undefined ? "–" : shown(f, name, value)}</bdi></span>
       <span class="change">${change ? changeOf(f, change, good ? "up" : "down") : nothing}</span>
       ${isMeasure(name) ? spark(this.#values(name)) : nothing}`;
     const { page } = this;

@@ -14,6 +14,7 @@ import type { Page } from "../data/page.ts";
 import { type Answers, Card } from "./base.ts";
 import { icon, type Table } from "./dom.ts";
 import { type Event, eventCells, eventStyles } from "./events.ts";
+import { reasonOf } from "./reason.ts";
 
 const EVENTS_MAX = 50;
 
@@ -236,8 +237,9 @@ export class NealyticsLive extends Card {
   protected override content(): TemplateResult {
     const f = this.format;
     if (this.#events.length === 0) {
-      const failed = this.connection === "failed" && this.#failure?.needsToken;
-      return html`<div class="note" part="empty"><p>${f.text(failed ? "expired" : "live_empty")}</p><p class="muted">${f.text(failed ? "expired_hint" : "live_hint")}</p></div>`;
+      const failed = this.connection === "failed" && this.#failure;
+      const [title, hint] = failed ? reasonOf(failed, f) : [f.text("live_empty"), f.text("live_hint")];
+      return html`<div class="note" part="empty"><p>${title}</p><p class="muted">${hint}</p></div>`;
     }
     // The list scrolls, so it can be reached by keyboard.
     return html`<ol part="list" tabindex="0" aria-label=${this.heading ?? this.defaultHeading()}

@@ -28,7 +28,12 @@ export const theme = css`
     --_s6: var(--nealytics-series-6, light-dark(oklch(0.62 0.15 305), oklch(0.74 0.13 305)));
     --_s7: var(--nealytics-series-7, light-dark(oklch(0.62 0.15 150), oklch(0.74 0.13 150)));
     --_s8: var(--nealytics-series-8, light-dark(oklch(0.62 0.02 260), oklch(0.74 0.02 260)));
-    display: block;
+    /*
+     * A container has no width of its own, so a parent that takes the width of its content (a column with
+     * align-items, a float) would make it 0 wide. Grid tracks count all the same: the first is its preferred width.
+     */
+    display: grid;
+    grid-template-columns: minmax(0, var(--_width, 640px)) minmax(0, 1fr);
     box-sizing: border-box;
     color: var(--_text);
     font-family: var(--nealytics-font, inherit);
@@ -36,6 +41,9 @@ export const theme = css`
     line-height: 1.45;
     container-type: inline-size;
     min-width: 0;
+  }
+  :host > * {
+    grid-column: 1 / -1;
   }
   :host([hidden]) {
     display: none;
@@ -356,6 +364,9 @@ export const card = css`
   }
   .note .button {
     margin-top: 6px;
+  }
+  .absent .skeleton {
+    animation: none;
   }
   @keyframes breathe {
     50% {

@@ -6,6 +6,7 @@ import { QueryError } from "../../data/client.ts";
 import type { Page } from "../../data/page.ts";
 import type { WithPage } from "../base.ts";
 import { download, fileName } from "../dom.ts";
+import { reasonOf } from "../reason.ts";
 import type { Menus } from "./menus.ts";
 
 /** The last record of an export, behind the end of the line before. */
@@ -43,7 +44,8 @@ export class MoreMenu {
       this.#say("");
     } catch (error) {
       console.warn(`nealytics: export: ${String(error)}`);
-      this.#say(f.text(error instanceof QueryError && error.code === "offline" ? "offline" : "export_failed"));
+      const isOffline = error instanceof QueryError && error.code === "offline";
+      this.#say(isOffline ? reasonOf(error, f)[0] : f.text("export_failed"));
     }
   }
 

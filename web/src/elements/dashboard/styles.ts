@@ -7,6 +7,7 @@ import { PHONE_PX } from "./menus.ts";
 export const dashboard = css`
   :host {
     container-name: page;
+    --_width: 1200px;
   }
   .bar {
     position: sticky;
@@ -28,6 +29,22 @@ export const dashboard = css`
   }
   .sample {
     margin-block-end: var(--_gap);
+  }
+  .first {
+    display: grid;
+    justify-items: center;
+    gap: 6px;
+    padding: 48px 20px;
+    border: 1px solid var(--_border);
+    border-radius: var(--_radius);
+    background: var(--_surface);
+    text-align: center;
+  }
+  .first p {
+    margin: 0;
+  }
+  .first .sample {
+    margin-block: 18px 0;
   }
   .chips {
     display: contents;
