@@ -3,10 +3,11 @@
 import csv
 import time
 from collections import Counter
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import jwt
+import pytest
 
 from nealytics import demo
 from tests.browser.conftest import Open, Site, until
@@ -84,7 +85,28 @@ def test_the_link_is_copied_and_all_events_of_the_range_are_downloaded(site: Sit
     assert sorted(row["eventId"] for row in rows) == sorted(
         event["eventId"] for event in chosen(site, yesterday, yesterday)
     )
-    assert download.value.suggested_filename == f"events-{yesterday}-{yesterday}.csv"
+    assert download.value.suggested_filename == f"all-events-{yesterday}-{yesterday}.csv"
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Los_Angeles"])
+def test_a_charts_file_has_iso_dates_and_a_name_of_its_own(site: Site, opened: Open, zone: str):
+    page = opened(
+        site.page('<nealytics-dashboard range="7d"></nealytics-dashboard>', script=ACME), timezone_id=zone
+    )
+    wait_for(page)
+    days = [page.evaluate("document.querySelector('nealytics-dashboard').page.range")["from"]]
+    days += [str(date.fromisoformat(days[0]) + timedelta(days=day)) for day in range(1, 7)]
+    for element, shown in (("nealytics-timeseries", 7), ("nealytics-active", 6)):
+        card = page.locator(element).first
+        card.locator("header .menu > button").click()
+        with page.expect_download() as download:
+            card.get_by_role("button", name="Download CSV").click()
+        rows = list(csv.reader(download.value.path().read_text(encoding="utf-8-sig").splitlines()))
+        assert [row[0] for row in rows[1:]] == days[:shown]
+        assert not download.value.suggested_filename.startswith("all-events")
+        # A screen reader reads them as people write them.
+        first = date.fromisoformat(days[0])
+        assert card.locator(".sr tbody th").first.inner_text().endswith(f"{first.day} {first:%B %Y}")
 
 
 def test_whom_the_whole_project_is_open_to_sees_the_tenants_side_by_side_and_picks_one(

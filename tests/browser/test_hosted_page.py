@@ -28,8 +28,46 @@ def test_a_link_shows_the_tenants_page_and_loses_its_token(site: Site, opened: O
     assert "token" not in page.url
     assert int(figures(page)["Users"].replace(",", "")) > 0
     assert page.locator("nealytics-funnel li").count() == 2
+    assert page.title() == "acme · demo"
+    assert page.get_by_role("heading", level=1).inner_text() == "acme"
     page.reload()
-    page.get_by_text("This link has no token").wait_for()
+    wait_for(page)
+    assert int(figures(page)["Users"].replace(",", "")) > 0
+    assert "token" not in page.url
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "hint"),
+    [
+        ("en", "This link is not complete", "Ask for a new one."),
+        ("de", "Dieser Link ist nicht vollständig", "Bitte um einen neuen."),
+    ],
+)
+def test_a_link_without_a_token_says_what_a_visitor_can_do(
+    site: Site, opened: Open, language: str, title: str, hint: str
+):
+    page = opened(f"{site.node.url}/embed?lang={language}")
+    page.get_by_role("heading", name=title).wait_for()
+    assert page.get_by_text(hint).count() == 1
+    assert "nealytics dashboard" not in page.locator("main").inner_text()
+
+
+def test_a_link_that_has_expired_says_so(site: Site, opened: Open):
+    given = token(demo.PROJECT, "acme", life_s=-60)
+    page = opened(f"{site.node.url}/embed#token={given}", expected=("status of 401", "nealytics:"))
+    page.get_by_text("This link has expired").wait_for()
+    assert page.get_by_text("Ask for a new one.").count() == 1
+    page.reload()
+    page.get_by_text("This link has expired").wait_for()
+
+
+def test_another_link_in_the_same_tab_shows_another_tenant(site: Site, opened: Open):
+    page = opened(f"{site.node.url}/embed#token={token(demo.PROJECT, 'acme')}")
+    page.get_by_role("heading", level=1, name="acme").wait_for()
+    wait_for(page)
+    page.goto(f"{site.node.url}/embed#token={token(demo.PROJECT, 'initech')}")
+    page.get_by_role("heading", level=1, name="initech").wait_for()
+    wait_for(page)
 
 
 def test_an_address_gives_the_page_a_brand(site: Site, opened: Open):

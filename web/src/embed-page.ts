@@ -7,7 +7,8 @@
  * `layout` names the elements to show, in their order; behind a colon is what `top` and `timeseries` are by, and the
  * event of `paths`.
  *
- * The token leaves the address at once, and history with it. In a frame the page tells the parent its height, and
+ * The token leaves the address at once, so that nobody passes it on with the address. The entry of the tab's history
+ * keeps it, so that a reloaded page has it. In a frame the page tells the parent its height, and
  * that it needs a token; the parent answers with a token. Messages are taken from the parent only, and the node
  * decides by `web.frame_ancestors` who may be that.
  *
@@ -27,16 +28,31 @@ const ELEMENTS: Readonly<Record<string, string | undefined>> = {
   tenants: "", paths: "event", active: "", timeline: "", live: "", heatmap: "",
 };
 
+/** The words of the page itself: a link that has expired, one without a token, and what to do about either. */
+const WORDS: Readonly<Record<string, readonly [expired: string, incomplete: string, hint: string]>> = {
+  en: ["This link has expired", "This link is not complete", "Ask for a new one."],
+  de: ["Dieser Link ist abgelaufen", "Dieser Link ist nicht vollständig", "Bitte um einen neuen."],
+  fr: ["Ce lien a expiré", "Ce lien est incomplet", "Demandez-en un nouveau."],
+  es: ["Este enlace ha caducado", "Este enlace está incompleto", "Pide uno nuevo."],
+  pt: ["Este link expirou", "Este link está incompleto", "Peça um novo."],
+  ja: ["このリンクの有効期限が切れました", "このリンクは不完全です", "新しいリンクを依頼してください。"],
+  ar: ["انتهت صلاحية هذا الرابط", "هذا الرابط غير مكتمل", "اطلب رابطًا جديدًا."],
+};
+
 const framed = window.parent !== window;
 const parameters = new URLSearchParams(location.search);
 let token = tokenOfAddress();
 if (framed) document.documentElement.dataset["framed"] = "";
 
-/** Takes the token out of the address, and of the history with it. */
+/** Takes the token out of the address. A frame asks its parent for another after it was reloaded. */
 function tokenOfAddress(): string {
-  const found = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
-  if (location.hash) history.replaceState(null, "", location.pathname + location.search);
-  return found;
+  const found = new URLSearchParams(location.hash.slice(1)).get("token");
+  const kept = framed ? {} : ((history.state ?? {}) as { nealyticsToken?: string });
+  if (location.hash) {
+    const state = found && !framed ? { ...kept, nealyticsToken: found } : history.state;
+    history.replaceState(state, "", location.pathname + location.search);
+  }
+  return found ?? kept.nealyticsToken ?? "";
 }
 
 let dashboard: NealyticsDashboard | undefined;
@@ -46,7 +62,7 @@ function getToken(): Promise<string> {
   const given = token;
   token = ""; // the first is used once; whoever wants another has refused it
   if (given) return Promise.resolve(given);
-  if (!framed) return Promise.reject(new Error("this link has ended; ask for a new one"));
+  if (!framed) return Promise.reject(Object.assign(new Error("the link's token has expired; open a new link"), { status: 401 }));
   return new Promise((resolve, reject) => {
     deliver = resolve;
     setTimeout(() => {
@@ -83,11 +99,12 @@ await import("./embed.ts");
 window.addEventListener("hashchange", () => {
   if (!new URLSearchParams(location.hash.slice(1)).has("token")) return;
   token = tokenOfAddress();
-  start();
-  shown.page.renew();
+  if (framed) shown.page.renew();
+  else location.reload();
 });
 
 document.documentElement.lang = parameters.get("lang") ?? navigator.language;
+const [expired, incomplete, hint] = WORDS[document.documentElement.lang.split("-")[0] ?? ""] ?? (WORDS["en"] as (typeof WORDS)[string]);
 const shown = (dashboard = document.createElement("nealytics-dashboard") as NealyticsDashboard);
 for (const name of PARAMETERS) {
   const value = parameters.get(name);
@@ -122,19 +139,36 @@ if (token || framed) start();
 else explain();
 
 function start(): void {
-  if (shown.isConnected) return;
   shown.getToken = getToken;
+  if (!framed) shown.messages = { expired, expired_hint: hint };
   main.replaceChildren(shown);
+  for (const event of ["nealytics-ready", "nealytics-filter-change"] as const) shown.addEventListener(event, nameOwner);
   new ResizeObserver(() => tell({ nealytics: "height", px: Math.ceil(main.getBoundingClientRect().height) })).observe(main);
+}
+
+/** Whose page it is, in the title and, outside of a frame, above the page. */
+function nameOwner(): void {
+  const { client, filters } = shown.page;
+  if (!client.owner) return;
+  const picked = filters.find((filter) => filter.startsWith("tenant_id:eq:"))?.slice("tenant_id:eq:".length);
+  const names = [client.owner.tenantId ?? picked, client.owner.projectId].filter((name) => name !== undefined);
+  document.title = names.join(" · ");
+  if (framed) return;
+  const [heading, project] = [document.createElement("h1"), document.createElement("p")];
+  heading.textContent = names[0] ?? "";
+  project.textContent = names[1] ?? "";
+  const header = main.querySelector("header") ?? document.createElement("header");
+  header.replaceChildren(heading, project);
+  main.prepend(header);
 }
 
 function explain(): void {
   const note = document.createElement("div");
   note.className = "note";
-  note.lang = "en";
   const [title, text] = [document.createElement("h1"), document.createElement("p")];
-  title.textContent = "This link has no token";
-  text.textContent = "Open the page by a complete link, which ends in #token=…. A link can be made with: nealytics dashboard --project ID --tenant ID";
+  title.textContent = incomplete;
+  text.textContent = hint;
+  console.info("nealytics: the address has no #token=…; this command prints a complete link: nealytics dashboard --project ID --tenant ID");
   note.append(title, text);
   main.append(note);
 }

@@ -27,7 +27,7 @@ interface Answer {
 
 /** A day that is over, with those active on it and up to it. */
 interface Day {
-  readonly start: Date;
+  readonly start: string;
   readonly daily: number;
   readonly weekly: number;
   readonly monthly: number;
@@ -130,7 +130,7 @@ export class NealyticsActive extends Card {
   get #days(): readonly Day[] {
     const [weekly, monthly] = [this.answer<Answer>("weekly").points, this.answer<Answer>("monthly").points];
     const days = monthly.map((month, i) => ({
-      start: new Date(month.bucket),
+      start: month.bucket,
       partial: month.partial,
       daily: month.activeCount,
       weekly: weekly[i]?.rollingCount ?? 0,
@@ -170,7 +170,8 @@ export class NealyticsActive extends Card {
     const f = this.format;
     return {
       head: [f.text("time"), ...SPANS.map((span) => f.text(span)), f.text("stickiness")],
-      rows: this.#days.map((day) => [f.bucket(day.start, "day"), day.daily, day.weekly, day.monthly, day.stickiness]),
+      read: (key) => f.bucket(new Date(this.#days.find(({ start }) => start.startsWith(key))?.start ?? key), "day"),
+      rows: this.#days.map((day) => [day.start.slice(0, 10), day.daily, day.weekly, day.monthly, day.stickiness]),
     };
   }
 }

@@ -390,12 +390,12 @@ export abstract class Card extends WithPage implements Asker {
 
   /** The table for screen readers, beside a picture that is hidden from them. */
   protected hiddenTable(): TemplateResult {
-    const { head, rows } = this.table();
+    const { head, rows, read = (key) => key } = this.table();
     // In a block of its own: a table takes the width of its content, whatever it is told.
     return html`<div class="sr"><table>
       <caption>${this.heading ?? this.defaultHeading()}</caption>
       <thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
-      <tbody>${rows.map((row) => html`<tr>${row.map((cell, i) => (i ? html`<td>${cell}</td>` : html`<th scope="row">${cell}</th>`))}</tr>`)}</tbody>
+      <tbody>${rows.map((row) => html`<tr>${row.map((cell, i) => (i ? html`<td>${cell}</td>` : html`<th scope="row">${read(String(cell))}</th>`))}</tr>`)}</tbody>
     </table></div>`;
   }
 }

@@ -36,6 +36,8 @@ const ICONS = {
 export interface Table {
   readonly head: readonly string[];
   readonly rows: readonly (readonly (string | number)[])[];
+  /** The first column as it is read; a file has it as it is, such as a date of ISO 8601. */
+  readonly read?: (key: string) => string;
 }
 
 /** RFC 4180. A text that a spreadsheet would take for a formula gets a quote in front. */

@@ -419,8 +419,9 @@ export class NealyticsTimeseries extends Card {
     const before = this.#before;
     return {
       head: [f.text("time"), ...series.map(({ name }) => name), ...(before ? [f.text("previous")] : [])],
+      read: (key) => this.#name(buckets.find((bucket) => bucket.startsWith(key))),
       rows: buckets.map((bucket, i) => [
-        this.#name(bucket),
+        isOfClock(this.#shown.interval) ? bucket : bucket.slice(0, 10),
         ...series.map(({ values }) => values[i] ?? 0),
         ...(before ? [before.values[i] ?? ""] : []),
       ]),

@@ -39,7 +39,7 @@ export class MoreMenu {
     const f = this.host.format;
     this.#say(`${f.text("loading")} …`, Number.POSITIVE_INFINITY);
     try {
-      const name = `events-${fileName(this.host.page.range)}.csv`;
+      const name = `all-events-${fileName(this.host.page.range)}.csv`;
       download(name, await exported(this.host.page), "text/csv;charset=utf-8");
       this.#say("");
     } catch (error) {
