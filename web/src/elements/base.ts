@@ -367,7 +367,8 @@ export abstract class Card extends WithPage implements Asker {
 
   #nothing(): TemplateResult {
     const f = this.format;
-    return html`<div class="note" part="empty"><p>${f.text("empty")}</p><p class="muted">${f.text(this.page.filters.length > 0 ? "empty_hint" : "empty_longer")}</p>
+    const filtered = this.page.filters.length > 0;
+    return html`<div class="note" part="empty"><p>${f.text(filtered ? "empty_filtered" : "empty")}</p><p class="muted">${f.text(filtered ? "empty_hint" : "empty_longer")}</p>
       ${this.dev && !this.owner ? this.sample() : nothing}</div>`;
   }
 

@@ -90,6 +90,7 @@ export const ENGLISH = {
   more: "More",
   loading: "Loading",
   empty: "No data in this period",
+  empty_filtered: "No data with this filter",
   empty_hint: "Choose a longer period or remove a filter.",
   empty_longer: "Choose a longer period.",
   no_events: "No events yet",
