@@ -191,6 +191,7 @@ def test_a_token_that_a_frame_gets_too_late_is_used_all_the_same(site: Site, ope
     page.evaluate("window.give()")
     frame.locator("nealytics-figures .value").first.wait_for()
     until(lambda: frame.locator('section[aria-busy="true"]').count() == 0)
+    page.context.close()  # before its node is gone
 
 
 def test_without_a_language_in_the_address_it_is_the_browsers(site: Site, opened: Open):

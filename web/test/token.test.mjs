@@ -29,6 +29,24 @@ test("a token of the past is asked for again, by the server's clock", async () =
   assert.equal(asked, 4); // each of them is over already as the server sees it
 });
 
+test("while no new token can be had the old one is used to its end, by the server's clock", async () => {
+  const first = made("first", 600);
+  let out = false;
+  const tokens = new Tokens(() => (out ? Promise.reject(new Error("503")) : first));
+  await tokens.get();
+  out = true;
+  tokens.saw(new Date(Date.now() + 570_000).toUTCString());
+  assert.equal(await tokens.get(), first);
+  tokens.saw(new Date(Date.now() + 602_000).toUTCString());
+  await assert.rejects(tokens.get(), { code: "token_failed", status: 0 });
+});
+
+test("a refusal by the page's own server has its status", async () => {
+  await assert.rejects(new Tokens(() => Promise.reject(new Error(401))).get(), { code: "token_failed", status: 401, isSignInEnd: true });
+  await assert.rejects(new Tokens(() => Promise.reject(Object.assign(new Error("no"), { status: 403 }))).get(), { status: 403, isSignInEnd: true });
+  await assert.rejects(new Tokens(() => Promise.reject(new Error(500))).get(), { status: 0, isSignInEnd: false, isPassing: true });
+});
+
 test("only the token that was refused is forgotten", async () => {
   let asked = 0;
   const tokens = new Tokens(() => made(`t${++asked}`, 600));
