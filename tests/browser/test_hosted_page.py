@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from nealytics import demo
 from tests.browser.conftest import Open, Site, until
 from tests.browser.test_dashboard import figures, wait_for

@@ -55,7 +55,7 @@ def test_a_node_that_is_down_is_said_once_and_the_cards_are_quiet(site: Site, op
 
 
 def test_the_same_error_of_every_question_is_said_once(site: Site, opened: Open):
-    """ClickHouse is away: the request has an answer, and each question in it an error of its own."""
+    """ClickHouse is down: the request has an answer, and each question in it an error of its own."""
     page = opened("about:blank", expected=("clickhouse_unavailable",))
 
     def answer(route: Any) -> None:
