@@ -334,7 +334,9 @@ def test_spans_that_a_receiver_refuses_are_counted_and_logged_once(
         send(tracing)
         assert len(receiver.spans) == 4
     assert metrics.value(LOST) == 5
-    assert caplog.messages[1:] == [f"otlp: traces reach {receiver.url}/v1/traces again, after 2 failures"]
+    assert caplog.messages[1:] == [
+        f"otlp: sending traces to {receiver.url}/v1/traces works again, after 2 failures"
+    ]
 
 
 @pytest.mark.usefixtures("only_when_told")
@@ -565,7 +567,7 @@ def test_exports_go_on_after_a_receiver_was_away(caplog: pytest.LogCaptureFixtur
     export.stop()
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert "the next export sends them again" in caplog.messages[0]
-    assert "metrics reach" in caplog.messages[1]
+    assert "sending metrics to" in caplog.messages[1]
 
 
 def test_the_port_of_grpc_is_recognised_in_a_failure(
