@@ -113,7 +113,9 @@ def test_a_long_list_is_counted_to_its_end_and_searched_beyond_it(site: Site, op
     until(lambda: rows.count() == 8)
 
 
-def test_long_names_stay_in_their_cards_and_growth_from_zero_is_said(site: Site, opened: Open, look: None):
+def test_long_names_stay_in_their_cards_and_growth_from_zero_is_no_change(
+    site: Site, opened: Open, look: None
+):
     body = f'<nealytics-dashboard funnel="{LONG}0, {LONG}1"></nealytics-dashboard><nealytics-paths></nealytics-paths>'
     for width in (320, 1280):
         page = opened(site.page(body, script=OTHERS), viewport={"width": width, "height": 800})

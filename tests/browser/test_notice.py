@@ -1,6 +1,7 @@
 """What a page says when none of its elements has an answer: once, with one button, whatever each of them shows."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +142,19 @@ def test_answers_that_came_are_not_reported_as_cancelled(site: Site, opened: Ope
         wait_for(page)
         until(lambda: page.evaluate("1") == 1 and len(ended) + len(failed) == len(sent))
     assert failed == []
+
+
+def test_the_text_of_the_docs_for_a_node_that_is_down_is_shown_only_then(site: Site, opened: Open):
+    docs = Path(__file__).parents[2] / "docs" / "embedding.md"
+    (snippet,) = [part for part in docs.read_text().split("```") if "analytics-down" in part]
+    body = "<!doctype html><title>A SaaS</title><link rel=icon href=data:,>" + snippet.removeprefix("html")
+    text = "The analytics cannot be loaded right now."
+    page = opened("about:blank", expected=("ERR_", "no_token"))
+    page.goto(site.file(body))
+    page.get_by_text(text).wait_for()
+    page.goto(site.file(f'<script type="module" src="{site.node.url}/embed.js"></script>{body}'))
+    page.locator("nealytics-dashboard [part=controls]").wait_for()
+    assert not page.get_by_text(text).is_visible()
 
 
 NARROW = {

@@ -58,7 +58,7 @@ interface ErrorBody {
 /** Of an error as the API writes it, or of anything else that came in its place. */
 export function errorOf(body: unknown, status = 200, retryAfterS = 0): QueryError {
   const error = (typeof body === "object" && body !== null ? body : {}) as ErrorBody;
-  const message = [error.message ?? `status ${status}`, error.detail].filter(Boolean).join("; ");
+  const message = [error.message ?? `status ${status}`, error.detail].filter(Boolean).join(". ");
   return new QueryError(error.code ?? "http", message, status, retryAfterS, error);
 }
 

@@ -77,8 +77,9 @@ export class LiveStream {
       } catch (error) {
         if (signal.aborted) return;
         const problem = error instanceof QueryError ? error : new QueryError("offline", String(error));
-        this.onState(problem.isRefusal ? "failed" : "reconnecting", problem);
-        if (problem.isRefusal && problem.code !== "token_failed") return;
+        const isFinal = problem.isRefusal || problem.code === "no_token";
+        this.onState(isFinal || problem.code === "token_failed" ? "failed" : "reconnecting", problem);
+        if (isFinal) return;
         waitMs = Math.max(problem.retryAfterS * 1000, Math.min(RETRY_MS_MAX, this.#retryMs * 2 ** failures++));
       } finally {
         clearTimeout(idle);
