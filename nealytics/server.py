@@ -26,9 +26,10 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.token_rate import TokenRate
 from nealytics.backoff import delay_s
 from nealytics.clickhouse import schema
-from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.damage import DamageWatch, Noted
-from nealytics.clickhouse.embedded import no_room_for_engine, sync_metadata
+from nealytics.clickhouse.embedded import Access, no_room_for_engine, sync_metadata
+from nealytics.clickhouse.endpoint import Endpoint, embedded_endpoint, endpoint_of
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.sql import TABLE
 from nealytics.commit.backoff import FIRST_S
@@ -260,8 +261,15 @@ class Worker:
     """
 
     def __init__(
-        self, config: Config, index: int, listener: socket.socket, memory: NodeMemory, parent: socket.socket
+        self,
+        config: Config,
+        index: int,
+        listener: socket.socket,
+        memory: NodeMemory,
+        parent: socket.socket,
+        access: Access | None = None,
     ) -> None:
+        """`access` is that of the embedded engine, None with a server."""
         self._config = config
         self._index = index
         self._listener = listener
@@ -271,8 +279,9 @@ class Worker:
         port = listener.getsockname()[1]
         self._tracing = otel_signals.start_tracing(self._metrics, port=port, worker=index)
         # Two, so that slow reads take no connection from the inserts.
-        self._client = ClickHouseClient(endpoint_of(config), config.clickhouse)
-        self._read_client = ClickHouseClient(endpoint_of(config), config.clickhouse)
+        write, read = _endpoints(config, access)
+        self._client = ClickHouseClient(write, config.clickhouse)
+        self._read_client = ClickHouseClient(read, config.clickhouse)
         self._dead_letter = DeadLetter(config.wal.directory / "dead-letter")
         self._stopping = asyncio.Event()
         self._broken: LogBroken | None = None
@@ -461,3 +470,14 @@ class Worker:
     def _strand(self, problem: str) -> None:
         log.critical("%s; the next start retries", problem)
         self._logs.stranded.append(problem)
+
+
+def _endpoints(config: Config, access: Access | None) -> tuple[Endpoint, Endpoint]:
+    """Where this worker writes, and where it reads."""
+    if access is None:
+        return endpoint_of(config), endpoint_of(config)
+    database = config.clickhouse.database
+    return (
+        embedded_endpoint(access, database, "writer", access.writer),
+        embedded_endpoint(access, database, "reader", access.reader),
+    )

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nealytics import __version__, notify
+from nealytics.clickhouse.embedded import Access, memory_file, reserve_port
 from nealytics.config import Config, config_to_json, split_listen
 from nealytics.errors import ConfigError
 from nealytics.observe import otel_signals
@@ -87,7 +88,13 @@ class Supervisor:
             log.warning("serve: %s", problem)
         sockets = open_listeners(config.server.listen, config.server.workers)
         memory = NodeMemory.create(config.server.workers, max(1, len(config.auth.api_keys)))
-        config_fd = _sealed_copy(config_to_json(config))
+        # As this process read it, so that every child has the same, also when the file changes later.
+        config_fd = memory_file(config_to_json(config))
+        access_fd: int | None = None
+        reserved: socket.socket | None = None  # keeps the engine's port while the engine restarts
+        if config.clickhouse.url == "embedded":
+            reserved, port = reserve_port(config.clickhouse)
+            access_fd = memory_file(Access.create(port).to_json())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop_signal, number)
@@ -95,14 +102,14 @@ class Supervisor:
         workers = [
             Child(
                 f"worker {i}",
-                _worker_arguments(i, sock.fileno(), memory.fd, config_fd),
-                (sock.fileno(), memory.fd, config_fd),
+                _worker_arguments(i, sock.fileno(), memory.fd, config_fd, access_fd),
+                (sock.fileno(), memory.fd, config_fd, *([] if access_fd is None else [access_fd])),
             )
             for i, sock in enumerate(sockets)
         ]
         engine: list[Child] = []
-        if config.clickhouse.url == "embedded":
-            engine = [Child("engine", _engine_arguments(config_fd), (config_fd,))]
+        if access_fd is not None:
+            engine = [Child("engine", _engine_arguments(config_fd, access_fd), (config_fd, access_fd))]
         self._children = engine + workers
 
         host, port = sockets[0].getsockname()[:2]
@@ -135,6 +142,8 @@ class Supervisor:
                 keeper.cancel()
             for child in self._children:
                 _end(child, signal.SIGKILL)
+            if reserved is not None:
+                reserved.close()
         if self._failed:
             log.critical("serve: %s", self._failed)
             return 1
@@ -199,7 +208,7 @@ class Supervisor:
                     executable=executable,
                     pass_fds=(*child.descriptors, theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
-                    # Its own: ClickHouse's SYSTEM SHUTDOWN and SYSTEM KILL signal the whole group.
+                    # Of its own: a signal that a child sends to its group must reach nobody else.
                     start_new_session=True,
                 )
             if child.ending is not None:
@@ -310,24 +319,19 @@ def _listener(family: socket.AddressFamily, host: str, port: int, *, shared: boo
 
 
 def _worker_arguments(
-    index: int, listen_fd: int, memory_fd: int, config_fd: int
+    index: int, listen_fd: int, memory_fd: int, config_fd: int, access_fd: int | None
 ) -> Callable[[int], list[str]]:
+    access = [] if access_fd is None else [f"--access-fd={access_fd}"]
     return lambda parent_fd: [
         "worker", f"--index={index}", f"--listen-fd={listen_fd}", f"--memory-fd={memory_fd}",
-        f"--config-fd={config_fd}", f"--parent-fd={parent_fd}",
+        f"--config-fd={config_fd}", *access, f"--parent-fd={parent_fd}",
     ]  # fmt: skip
 
 
-def _engine_arguments(config_fd: int) -> Callable[[int], list[str]]:
-    return lambda parent_fd: ["embedded-child", f"--config-fd={config_fd}", f"--parent-fd={parent_fd}"]
-
-
-def _sealed_copy(data: bytes) -> int:
-    """The configuration as this process read it, so that all children have the same even if it changes.
-    Not on a command line or in a file, because it contains secrets."""
-    fd = os.memfd_create("nealytics-config", 0)
-    os.write(fd, data)
-    return fd
+def _engine_arguments(config_fd: int, access_fd: int) -> Callable[[int], list[str]]:
+    return lambda parent_fd: [
+        "embedded-child", f"--config-fd={config_fd}", f"--access-fd={access_fd}", f"--parent-fd={parent_fd}",
+    ]  # fmt: skip
 
 
 def _signal(child: Child, number: signal.Signals) -> None:

@@ -7,7 +7,7 @@
 #   --tag NAME            default: ghcr.io/neavents/nealytics:VERSION, with -embedded at the end
 #   --output FORMAT:FILE  also write a file: docker-archive (for `docker load`), or with buildah oci-archive
 #   --check               run it: start, health, send an event (202), read it back, stop
-#   --clickhouse URL      for --check without --embedded: a ClickHouse server; user default, $CLICKHOUSE_PASSWORD
+#   --clickhouse URL      for --check without --embedded: a ClickHouse server; $CLICKHOUSE_USER, $CLICKHOUSE_PASSWORD
 #
 # Uses Docker if it answers, else buildah 1.28 or newer as root. BUILDER=docker|buildah selects one.
 set -euo pipefail
@@ -128,6 +128,7 @@ settings=(
 )
 [ "$flavour" = embedded ] || settings+=(
   "NEALYTICS_CLICKHOUSE_URL=$clickhouse"
+  "NEALYTICS_CLICKHOUSE_USER=${CLICKHOUSE_USER:-default}"
   "NEALYTICS_CLICKHOUSE_PASSWORD=${CLICKHOUSE_PASSWORD:-}"
 )
 log=$scratch/log

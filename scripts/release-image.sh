@@ -44,23 +44,22 @@ case $flavour in
     scripts/image.sh --embedded --program "$folder" --tag "$image:$version-embedded-$arch" --output "$output" --check
     ;;
   server)
-    port=$((20000 + RANDOM % 12000))
     config=$scratch/nealytics.toml
-    "$program" init --config "$config" --listen "127.0.0.1:$((port + 1))" --data-dir "$scratch/data" >/dev/null
-    NEALYTICS_CLICKHOUSE_EMBEDDED_LISTEN=127.0.0.1:$port "$program" serve --config "$config" \
-      2>"$scratch/log" &
+    "$program" init --config "$config" --data-dir "$scratch/data" >/dev/null
+    "$program" engine --config "$config" >"$scratch/environment" 2>"$scratch/log" &
     engine=$!
     end=$((SECONDS + 60))
-    until curl -fsS -o /dev/null "http://127.0.0.1:$port/ping" 2>/dev/null; do
+    until grep -q '^CLICKHOUSE_PASSWORD=' "$scratch/environment"; do
       kill -0 $engine 2>/dev/null || fail "the ClickHouse of the test ended:"$'\n'"$(tail -n 5 "$scratch/log")"
       [ $SECONDS -lt $end ] ||
         fail "the ClickHouse of the test does not answer:"$'\n'"$(tail -n 5 "$scratch/log")"
       sleep 0.2
     done
-    CLICKHOUSE_PASSWORD=$(sed -n 's/^embedded_password = "\(.*\)"/\1/p' "$config")
-    export CLICKHOUSE_PASSWORD
+    # shellcheck source=/dev/null
+    . "$scratch/environment"
+    export CLICKHOUSE_USER CLICKHOUSE_PASSWORD
     scripts/image.sh --program "$folder" --tag "$image:$version-$arch" --output "$output" \
-      --check --clickhouse "http://127.0.0.1:$port"
+      --check --clickhouse "$CLICKHOUSE_URL"
     kill -TERM $engine
     wait $engine || fail "the ClickHouse of the test ended with $?"
     engine=''

@@ -11,9 +11,9 @@ set -euo pipefail
 wait_s=${WAIT_S:-60}
 scratch=$(mktemp -d)
 pid=
-embedded_pid=
+engine_pid=
 cleanup() {
-  for running in $pid $embedded_pid; do kill -KILL "$running" 2>/dev/null || true; done
+  for running in $pid $engine_pid; do kill -KILL "$running" 2>/dev/null || true; done
   rm -rf "$scratch"
 }
 trap cleanup EXIT
@@ -138,24 +138,27 @@ try() {
 
 flavour=arguments
 [ $# = 1 ] || [ $# = 2 ] || fail "usage: scripts/smoke.sh EMBEDDED [SERVER]"
-clickhouse_port=$(free_port)
 # The directory into which a single-file program unpacks itself.
 mkdir "$scratch/cache"
 export XDG_CACHE_HOME=$scratch/cache
-export NEALYTICS_CLICKHOUSE_EMBEDDED_LISTEN=127.0.0.1:$clickhouse_port NEALYTICS_WAL_ALLOW_ANY_FILESYSTEM=true
+export NEALYTICS_WAL_ALLOW_ANY_FILESYSTEM=true
 try embedded "$1"
+stop
 if [ $# = 2 ]; then
-  embedded_pid=$pid
-  pid=
-  password=$(sed -n 's/^embedded_password = "\(.*\)"/\1/p' "$config")
-  export NEALYTICS_CLICKHOUSE_URL=http://127.0.0.1:$clickhouse_port NEALYTICS_CLICKHOUSE_USER=default
-  export NEALYTICS_CLICKHOUSE_PASSWORD=$password NEALYTICS_CLICKHOUSE_DATABASE=smoke
-  unset NEALYTICS_CLICKHOUSE_EMBEDDED_LISTEN
+  # The ClickHouse of EMBEDDED alone, in its own directory.
+  "$program" init --config "$scratch/engine.toml" --data-dir "$scratch/engine-data" >/dev/null || fail "init failed"
+  "$program" engine --config "$scratch/engine.toml" >"$scratch/engine.env" 2>"$scratch/engine.log" &
+  engine_pid=$!
+  until_true "nealytics engine" grep -q '^CLICKHOUSE_PASSWORD=' "$scratch/engine.env"
+  # shellcheck source=/dev/null
+  . "$scratch/engine.env"
+  export NEALYTICS_CLICKHOUSE_URL=$CLICKHOUSE_URL NEALYTICS_CLICKHOUSE_USER=$CLICKHOUSE_USER
+  export NEALYTICS_CLICKHOUSE_PASSWORD=$CLICKHOUSE_PASSWORD NEALYTICS_CLICKHOUSE_DATABASE=smoke
   try server "$2"
   stop
-  pid=$embedded_pid
-  embedded_pid=
-  flavour=embedded
+  pid=$engine_pid
+  engine_pid=
+  flavour=engine
+  stop
 fi
-stop
 echo "smoke: passed"

@@ -43,7 +43,7 @@ from nealytics.event import Event
 from nealytics.queries import ENDPOINTS, STREAMS, export
 from nealytics.queries.endpoint import Route
 from nealytics.queries.params import Parameter
-from tests.engine import RunningEngine, start_engine
+from tests.engine import RunningEngine, query_library, start_engine
 from tests.http.reader import JWT_KEY, NOW, Reader, event
 
 ROUTES: tuple[Route, ...] = (*ENDPOINTS, *STREAMS)
@@ -397,8 +397,8 @@ class Attack:
         with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
             file.write(body)
             file.flush()
-            text = await self._reader.clickhouse.command(f"SELECT * FROM file('{file.name}', 'Parquet')")
-        return text.encode()
+            rows = await asyncio.to_thread(query_library, f"SELECT * FROM file('{file.name}', 'Parquet')")
+        return json.dumps(rows, ensure_ascii=False).encode()
 
     def fault(self, request: Request, status: int, content_type: str, body: bytes) -> str | None:
         """What is wrong with an answer; None if nothing is."""

@@ -1,13 +1,15 @@
 """The real embedded engine as a process, for any test that needs a ClickHouse.
 
     with start_engine(tmp_path) as engine:
-        client = ClickHouseClient(endpoint_of(engine.config), engine.config.clickhouse)
+        client = ClickHouseClient(engine.endpoint, engine.config.clickhouse)
 
-It is the program's own child process, on a unix socket, started without supervisor and command line.
+It is the program's own child process, started without supervisor and command line, with a user that has all
+rights. `ask_engine` asks the engine of a running node, as the user that its workers write with.
 """
 
 import http.client
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -20,7 +22,8 @@ from typing import Any
 
 import pytest
 
-from nealytics.clickhouse.embedded import socket_path
+from nealytics.clickhouse.embedded import Access, access_path, memory_file, read_access, reserve_port
+from nealytics.clickhouse.endpoint import Endpoint, embedded_endpoint
 from nealytics.config import ClickHouseConfig, Config, ServerConfig, config_to_json
 from tests.ports import free_port as free_port  # others have it from here
 
@@ -44,21 +47,44 @@ class RunningEngine:
         default_factory=lambda: [sys.executable, "-m", "nealytics.clickhouse.embedded_child"]
     )
 
+    def __post_init__(self) -> None:
+        # Held for life, so that the port is the same after each restart.
+        self.reserved, port = reserve_port(self.config.clickhouse)
+        self.access = Access.create(port, operator=True)
+
     @property
-    def socket_path(self) -> Path:
-        return socket_path(self.config.server.data_dir)
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.access.port}"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return embedded_endpoint(self.access, self.config.clickhouse.database, self.user, self.password)
+
+    @property
+    def user(self) -> str:
+        return self.access.user[0]
+
+    @property
+    def password(self) -> str:
+        return self.access.user[1]
 
     def start(self, *, wait: bool = True) -> None:
         ours, theirs = socket.socketpair()
-        config_fd = os.memfd_create("config", 0)
-        os.write(config_fd, config_to_json(self.config))
+        config_fd = memory_file(config_to_json(self.config))
+        access_fd = memory_file(self.access.to_json())
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.command, f"--config-fd={config_fd}", f"--parent-fd={theirs.fileno()}"],
-                pass_fds=(config_fd, theirs.fileno()),
+                [
+                    *self.command,
+                    f"--config-fd={config_fd}",
+                    f"--access-fd={access_fd}",
+                    f"--parent-fd={theirs.fileno()}",
+                ],
+                pass_fds=(config_fd, access_fd, theirs.fileno()),
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )
+        os.close(access_fd)
         theirs.close()
         os.close(config_fd)
         self.parent = ours
@@ -67,16 +93,17 @@ class RunningEngine:
 
     def wait_until_ready(self, timeout_s: float = 90.0) -> None:
         deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                if self.request("GET", "/ping").body == b"Ok.\n":
-                    return
-            except OSError:
-                pass
+        while not (read_access(self.config.server.data_dir) == self.access and self._answers()):
             assert self.process is not None
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the engine did not start:\n{self.log_path.read_text()}")
             time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            return self.request("GET", "/ping").body == b"Ok.\n"
+        except OSError:
+            return False
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 60.0) -> int:
         """Ends it and returns its exit status."""
@@ -96,8 +123,8 @@ class RunningEngine:
     def request(
         self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> "Reply":
-        """One raw request over the unix socket."""
-        return request(UnixConnection(str(self.socket_path)), method, target, body, headers)
+        """One raw request, as the user with all rights."""
+        return engine_request(self.access, method, target, body, headers)
 
     def __enter__(self) -> "RunningEngine":
         self.start()
@@ -119,6 +146,24 @@ def start_engine(directory: Path, **clickhouse: Any) -> RunningEngine:
     return RunningEngine(config, directory / "engine.log")
 
 
+_LIBRARY = """
+import sys
+sys.modules.update(pandas=None, pyarrow=None)
+from chdb import session
+with session.Session() as library:
+    sys.stdout.buffer.write(library.query(sys.argv[1], "JSONCompact").bytes())
+"""
+
+
+def query_library(sql: str) -> list[list[Any]]:
+    """What the library answers in a process of its own. Unlike an engine's users it reads files."""
+    command = [sys.executable, "-c", _LIBRARY, sql]
+    rows: list[list[Any]] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)[
+        "data"
+    ]
+    return rows
+
+
 @dataclass
 class Reply:
     status: int
@@ -134,15 +179,20 @@ class Reply:
         return self.body.decode()
 
 
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("embedded", timeout=60)
-        self._path = path
+def ask_engine(data_dir: Path, sql: str | bytes) -> "Reply":
+    """What the running engine of a data directory answers."""
+    access = read_access(data_dir)
+    assert access is not None, access_path(data_dir)
+    return engine_request(access, "POST", "/", sql)
 
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(60)
-        self.sock.connect(self._path)
+
+def engine_request(
+    access: Access, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None
+) -> "Reply":
+    user, password = access.user
+    credentials = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password}
+    connection = http.client.HTTPConnection("127.0.0.1", access.port, timeout=60)
+    return request(connection, method, target, body, {**credentials, **(headers or {})})
 
 
 def request(

@@ -170,7 +170,7 @@ def _asked(
 async def _steps(config: Config, rounds: int) -> list[tuple[int, float]]:
     """Creates the events. Of each question: the size of the answer and the longest step."""
     async with (
-        running_engine(config),
+        running_engine(config, operator=True),
         ClickHouseClient(endpoint_of(config), config.clickhouse) as client,
     ):
         await schema.apply(client, config.clickhouse)

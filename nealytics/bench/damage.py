@@ -87,7 +87,10 @@ async def damage(
             server=ServerConfig(data_dir=root),
             clickhouse=ClickHouseConfig(url="embedded", retention_days=0, insert_timeout_s=3_600),
         )
-        async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+        async with (
+            running_engine(config, operator=True),
+            ClickHouseClient(endpoint_of(config), config.clickhouse) as client,
+        ):
             await _create(client, _SOURCE, "")
             piece = events.Piece(0, count, merged=True)
             await events.insert(

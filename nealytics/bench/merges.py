@@ -45,7 +45,10 @@ async def merges(*, rounds: int, directory: Path | None, say: Say) -> MergesRepo
             clickhouse=ClickHouseConfig(url="embedded", retention_days=0, insert_timeout_s=3_600),
         )
         measured = []
-        async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+        async with (
+            running_engine(config, operator=True),
+            ClickHouseClient(endpoint_of(config), config.clickhouse) as client,
+        ):
             await _create(client)
             for parts, rows in SHAPES:
                 measured.append(await _measure(client, parts, rows, rounds))

@@ -9,7 +9,6 @@ import contextlib
 import http.client
 import json
 import os
-import socket
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -27,7 +26,7 @@ from nealytics.bench.questions import Question, questions, session_sql
 from nealytics.bench.read_server import SENT_PATH
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.clickhouse.embedded import engine_dir, running_engine, socket_path
+from nealytics.clickhouse.embedded import engine_dir, read_access, running_engine
 from nealytics.config import AuthConfig, ClickHouseConfig, Config, ServerConfig
 from nealytics.queries import ENDPOINTS
 
@@ -79,17 +78,6 @@ class _Made(msgspec.Struct):
     complete: bool
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("embedded", timeout=_TIMEOUT_S)
-        self._path = str(path)
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(_TIMEOUT_S)
-        self.sock.connect(self._path)
-
-
 class _Pairs:
     """The times of one question, and the means to ask it both ways."""
 
@@ -98,12 +86,14 @@ class _Pairs:
         question: Question,
         api: http.client.HTTPConnection,
         engine: http.client.HTTPConnection,
+        credentials: dict[str, str],
         authorization: str,
     ) -> None:
         self.question = question
         self._api = api
         self._engine = engine
         self._headers = {"Authorization": authorization}
+        self._credentials = credentials
         self._straight: list[tuple[str, bytes]] = []
         self.api_s: list[float] = []
         self.straight_s: list[float] = []
@@ -143,7 +133,7 @@ class _Pairs:
 
     def _ask_straight(self) -> None:
         for target, sql in self._straight:
-            request(self._engine, "POST", target, sql)
+            request(self._engine, "POST", target, sql, self._credentials)
 
 
 async def read(
@@ -189,7 +179,7 @@ async def engine_with_events(
     generating took."""
     made = _Made(events_count, tenants, events.fingerprint(events_count, tenants), complete=True)
     is_there = _is_there(root, made)
-    async with running_engine(config):
+    async with running_engine(config, operator=True):
         yield await _provide(config, root, made, is_there=is_there, say=say)
 
 
@@ -252,14 +242,19 @@ def _pairs(
     config: Config, port: int, tenants: int, sessions: Mapping[str, str], only: Sequence[str]
 ) -> list[_Pairs]:
     api = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
-    engine = _UnixConnection(socket_path(config.server.data_dir))
+    access = read_access(config.server.data_dir)
+    if access is None:
+        raise BenchError(f"bench: no engine runs in {config.server.data_dir}")
+    engine = http.client.HTTPConnection("127.0.0.1", access.port, timeout=_TIMEOUT_S)
+    user, password = access.user
+    credentials = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password}
     # A day, so that no token expires during a run on a slow machine.
     tokens = {
         name: mint(config.auth.jwt_key, events.PROJECT, name, 86_400, time.time())
         for name in (events.tenant(rank) for rank in range(1, tenants + 1))
     }
     return [
-        _Pairs(question, api, engine, f"Bearer {tokens[question.tenant]}")
+        _Pairs(question, api, engine, credentials, f"Bearer {tokens[question.tenant]}")
         for question in questions(ENDPOINTS, tenants, sessions)
         if not only or question.endpoint in only
     ]

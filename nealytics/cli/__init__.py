@@ -121,6 +121,12 @@ def _export() -> click.Command:
     return export_
 
 
+def _engine() -> click.Command:
+    from nealytics.cli.engine import engine
+
+    return engine
+
+
 def _bench() -> click.Command:
     from nealytics.cli.bench import bench
 
@@ -143,6 +149,7 @@ COMMANDS = {
     "schema": _Entry(_schema, "Print, apply or migrate the table in ClickHouse."),
     "wal": _Entry(_wal, "Inspect the write-ahead log."),
     "dead-letter": _Entry(_dead_letter, "List or retry events that ClickHouse refused."),
+    "engine": _Entry(_engine, "Run the embedded ClickHouse alone, with all rights."),
     "bench": _Entry(_bench, "Measure this machine."),
     "worker": _Entry(_worker, "Started by serve.", hidden=True),
     "convert": _Entry(_convert, "Started by import.", hidden=True),

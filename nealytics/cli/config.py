@@ -48,7 +48,7 @@ retention_days = 90
 """
 # Only with the embedded engine: a server has users of its own.
 _EMBEDDED = """\
-# The next line lets ClickHouse tools connect to the embedded engine (user "default", this password).
+# The next line lets ClickHouse tools read the events (user "nealytics", this password).
 # embedded_listen = "127.0.0.1:8123"
 embedded_password = {embedded_password}
 """

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
@@ -12,7 +11,7 @@ import click
 import uvloop
 
 from nealytics.cli.options import config_option, set_up_log
-from nealytics.config import Config, config_from_json, load_with_notes
+from nealytics.config import config_from_json, load_with_notes
 from nealytics.errors import ConfigError, LogBroken, LogFull, NealyticsError
 from nealytics.observe import log as observe_log
 from nealytics.process import EXIT_UNUSABLE, die_with_parent
@@ -57,9 +56,13 @@ def serve(config_path: Path | None) -> None:
 @click.option("--listen-fd", type=int, required=True)
 @click.option("--memory-fd", type=int, required=True)
 @click.option("--config-fd", type=int, required=True)
+@click.option("--access-fd", type=int)
 @click.option("--parent-fd", type=int, required=True)
-def worker(index: int, listen_fd: int, memory_fd: int, config_fd: int, parent_fd: int) -> None:
+def worker(
+    index: int, listen_fd: int, memory_fd: int, config_fd: int, access_fd: int | None, parent_fd: int
+) -> None:
     """One worker; `serve` starts it."""
+    from nealytics.clickhouse.embedded import Access, contents_of
     from nealytics.server import Worker
     from nealytics.shared import NodeMemory
 
@@ -67,13 +70,14 @@ def worker(index: int, listen_fd: int, memory_fd: int, config_fd: int, parent_fd
     die_with_parent(parent)
     # Ctrl-C reaches the whole foreground group; the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    config = _config_of(config_fd)
+    config = config_from_json(contents_of(config_fd))
+    access = None if access_fd is None else Access.from_json(contents_of(access_fd))
     set_up_log(config, worker=index)
     memory = NodeMemory.attach(memory_fd, config.server.workers, max(1, len(config.auth.api_keys)), index)
     listener = socket.socket(fileno=listen_fd)
 
     async def live() -> int:
-        return await Worker(config, index, listener, memory, parent).run()
+        return await Worker(config, index, listener, memory, parent, access).run()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -92,8 +96,3 @@ def embedded_child(arguments: tuple[str, ...]) -> None:
     from nealytics.clickhouse.embedded_child import main
 
     sys.exit(main(list(arguments)))
-
-
-def _config_of(fd: int) -> Config:
-    """What the supervisor put into the memfd; read by position, since every child shares the offset."""
-    return config_from_json(os.pread(fd, os.fstat(fd).st_size, 0))

@@ -339,9 +339,9 @@ async def _compressed(body: bytes, how: str) -> bytes:
 
 
 def _scope(endpoint: Endpoint, output_format: str) -> dict[str, Setting]:
-    # The comment finds a request's queries in `system.query_log`, which the embedded engine does not keep.
-    # Not `query_id`: a request may have several queries, and a client may send the same id twice.
-    request = None if endpoint.embedded else request_id.current()
+    # The comment finds a request's queries in `system.query_log` and `system.processes`. Not `query_id`: a
+    # request may have several queries, and a client may send the same id twice.
+    request = request_id.current()
     return {
         "database": endpoint.database,
         "default_format": output_format,

@@ -1,32 +1,29 @@
-"""The embedded engine as its neighbours see it: where its socket is, and how to have one running.
+"""The embedded engine as its neighbours see it: how to reach it, and how to have one running.
 
-The engine itself, in the child process, is `embedded_child`. A node has one; its supervisor starts it. A
-command that needs ClickHouse while no node runs starts one for the duration.
+The engine itself, in the child process, is `embedded_child`. A node has one; its supervisor chooses its port
+and passwords and starts it. A command that needs ClickHouse while no node runs starts one for the duration.
 """
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
+import secrets
 import signal
 import socket
-import stat
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 
-from nealytics.config import Config, config_to_json
-from nealytics.directories import make_private
+from nealytics.config import ClickHouseConfig, Config, config_to_json, split_listen
+from nealytics.config.tables import Secret
 from nealytics.errors import NealyticsError
 from nealytics.process import self_command
 
 log = logging.getLogger("nealytics.engine")
 
-# The kernel's sun_path has 108 bytes, the last one a NUL.
-_SOCKET_PATH_BYTES_MAX = 107
 START_TIMEOUT_S = 60.0
 MIB = 1024**2
 # Its own files are 1 MB at first. The rest is for an insert of the largest batch (32 MiB) and a merge of it.
@@ -35,12 +32,12 @@ STOP_TIMEOUT_S = 15.0
 
 
 def engine_dir(data_dir: Path) -> Path:
-    """Where chDB keeps its tables."""
+    """Where the engine keeps its tables."""
     return data_dir.absolute() / "clickhouse"
 
 
 def free_bytes(directory: Path) -> int:
-    """What a user without privileges may still write there; or above it, where it is not made yet."""
+    """Disk space that a user without privileges may still use there, or above if it does not exist yet."""
     while not directory.exists():
         directory = directory.parent
     found = os.statvfs(directory)
@@ -50,7 +47,7 @@ def free_bytes(directory: Path) -> int:
 def no_room_for_engine(data_dir: Path) -> str | None:
     """Why the disk has too little room for the engine to start and to work; None if it has enough.
 
-    To be asked first: an engine that finds no room fails in many ways, and names none of them as this.
+    Ask this first: an engine without disk space fails in many ways, and no message of it says why.
     """
     free = free_bytes(data_dir.absolute())
     if free >= FREE_BYTES_MIN:
@@ -62,7 +59,7 @@ def no_room_for_engine(data_dir: Path) -> str | None:
 
 
 def sync_metadata(data_dir: Path) -> None:
-    """Makes durable what the engine's directories contain: databases, tables, and the files that describe
+    """Makes the contents of the engine's directories durable: databases, tables, and the files that describe
     them.
 
     The engine syncs such a file and not the directory that it renames it into. Where a file system does not
@@ -80,66 +77,131 @@ def sync_metadata(data_dir: Path) -> None:
                 os.close(descriptor)
 
 
-def socket_path(data_dir: Path) -> Path:
-    """The engine's unix socket: in the data directory, or, where that path is too long for a socket, in a
-    directory under /tmp that only this user can enter. The same for every process of the node."""
-    path = data_dir.absolute() / "clickhouse.sock"
-    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
-        return path
-    name = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:16]
-    return Path(f"/tmp/nealytics-{os.getuid()}-{name}") / "clickhouse.sock"
+class Access(msgspec.Struct, frozen=True):
+    """How to reach an engine: its port on loopback, and the passwords of the users that it has for us."""
+
+    port: int
+    writer: Secret
+    reader: Secret
+    operator: Secret = ""  # all rights; only in an engine that a command starts for itself
+
+    @classmethod
+    def create(cls, port: int, *, operator: bool = False) -> "Access":
+        """With new passwords."""
+        passwords = [secrets.token_urlsafe(32) for _ in range(3)]
+        return cls(port, passwords[0], passwords[1], passwords[2] if operator else "")
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Access":
+        return msgspec.json.decode(data, type=cls)
+
+    def to_json(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    @property
+    def secrets(self) -> list[str]:
+        return [self.writer, self.reader, *([self.operator] if self.operator else [])]
+
+    def __repr__(self) -> str:
+        return f"Access(port={self.port})"
+
+    @property
+    def user(self) -> tuple[str, str]:
+        """Name and password of the user with the most rights."""
+        return ("operator", self.operator) if self.operator else ("writer", self.writer)
 
 
-def prepare_socket_directory(path: Path) -> None:
-    """Makes the directory of the socket, and refuses one that another user could have put there."""
-    make_private(path.parent)
-    if path.parent.parent == Path("/tmp"):
-        about = path.parent.lstat()
-        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
-            raise NealyticsError(
-                f"engine: {path.parent} is not a directory that only user {os.getuid()} can enter; remove it "
-                "or choose a shorter server.data_dir, so that the socket fits there"
-            )
+def loopback_is_enough(config: ClickHouseConfig) -> bool:
+    return not config.embedded_listen
+
+
+def reserve_port(config: ClickHouseConfig) -> tuple[socket.socket | None, int]:
+    """The port for an engine, and a socket that keeps other users' programs from it until it is closed.
+
+    The socket does not listen: the engine binds the same port beside it (SO_REUSEPORT), again after each
+    restart. A port that is configured is not reserved.
+    """
+    if not loopback_is_enough(config):
+        return None, split_listen(config.embedded_listen)[1]
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved, reserved.getsockname()[1]
+
+
+def access_path(data_dir: Path) -> Path:
+    """Where a running engine leaves its access for commands."""
+    return engine_dir(data_dir) / "access.json"
+
+
+def write_access(data_dir: Path, access: Access) -> None:
+    path = access_path(data_dir)
+    unfinished = path.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(0o600)
+    unfinished.write_bytes(access.to_json())
+    unfinished.replace(path)
+
+
+def read_access(data_dir: Path) -> Access | None:
+    """The access of the engine that was started last; None if there was none. It may have ended since."""
+    try:
+        return Access.from_json(access_path(data_dir).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+        return None
+    except OSError as error:
+        raise NealyticsError(
+            f"engine: {access_path(data_dir)} cannot be read: {error.strerror}; run the command as the user "
+            "of the node"
+        ) from error
 
 
 @contextlib.asynccontextmanager
-async def running_engine(config: Config) -> AsyncIterator[None]:
+async def running_engine(config: Config, *, operator: bool = False) -> AsyncIterator[None]:
     """Within it, the ClickHouse of `config` can be reached.
 
     For a server there is nothing to do. An embedded engine that runs is used; otherwise one is started, and
-    stopped at the end. Raises `NealyticsError` if it does not start.
+    stopped at the end. With `operator` one is started that has a user with all rights, so the node must be
+    stopped. Raises `NealyticsError` if it does not start.
     """
     if config.clickhouse.url != "embedded":
         yield
         return
-    path = socket_path(config.server.data_dir)
-    if await answers(path):
+    data_dir = config.server.data_dir
+    if not operator and (running := read_access(data_dir)) is not None and await answers(running):
         yield
         return
+    alone = msgspec.structs.replace(
+        config,
+        # A command wants to hear of the engine only if something is wrong, and nobody else is to reach it.
+        observe=msgspec.structs.replace(config.observe, log_level="warning"),
+        clickhouse=msgspec.structs.replace(config.clickhouse, embedded_listen="", embedded_native_port=0),
+    )
+    reserved, port = reserve_port(alone.clickhouse)
+    access = Access.create(port, operator=operator)
     ours, theirs = socket.socketpair()
-    config_fd = os.memfd_create("nealytics-config", 0)
+    config_fd, access_fd = memory_file(config_to_json(alone)), memory_file(access.to_json())
     try:
-        # Whoever runs a command wants to hear of the engine only if something is wrong.
-        quiet = msgspec.structs.replace(
-            config, observe=msgspec.structs.replace(config.observe, log_level="warning")
-        )
-        os.write(config_fd, config_to_json(quiet))
         executable, argv = self_command(
-            "embedded-child", f"--config-fd={config_fd}", f"--parent-fd={theirs.fileno()}"
+            "embedded-child",
+            f"--config-fd={config_fd}",
+            f"--access-fd={access_fd}",
+            f"--parent-fd={theirs.fileno()}",
         )
         process = await asyncio.create_subprocess_exec(
             *argv,
             executable=executable,
-            pass_fds=(config_fd, theirs.fileno()),
+            pass_fds=(config_fd, access_fd, theirs.fileno()),
             stdin=asyncio.subprocess.DEVNULL,
-            # Of its own, because ClickHouse's SYSTEM SHUTDOWN and SYSTEM KILL signal the whole group.
+            # Of its own, so that Ctrl-C, which reaches the whole group, does not reach it.
             start_new_session=True,
         )
     finally:
         theirs.close()
         os.close(config_fd)
+        os.close(access_fd)
     try:
-        await _wait_until_it_answers(process, path)
+        await _wait_until_it_answers(process, data_dir, access)
         yield
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -150,11 +212,14 @@ async def running_engine(config: Config) -> AsyncIterator[None]:
             process.kill()
             await process.wait()
         ours.close()
+        if reserved is not None:
+            reserved.close()
 
 
-async def _wait_until_it_answers(process: asyncio.subprocess.Process, path: Path) -> None:
+async def _wait_until_it_answers(process: asyncio.subprocess.Process, data_dir: Path, access: Access) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not await answers(path):
+    # It writes its access once it answers.
+    while read_access(data_dir) != access:
         if process.returncode is not None:
             raise NealyticsError(
                 f"engine: the embedded ClickHouse did not start (exit status {process.returncode}); "
@@ -162,22 +227,40 @@ async def _wait_until_it_answers(process: asyncio.subprocess.Process, path: Path
             )
         if time.monotonic() > deadline:
             raise NealyticsError(
-                f"engine: the embedded ClickHouse does not answer on {path} after {START_TIMEOUT_S:.0f} s"
+                f"engine: the embedded ClickHouse does not answer on port {access.port} after "
+                f"{START_TIMEOUT_S:.0f} s"
             )
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.02)
 
 
-async def answers(path: Path) -> bool:
-    """Whether an engine takes requests on this socket."""
+async def answers(access: Access) -> bool:
+    """Whether the engine of this access takes requests. Another program may have its port by now."""
+    user, password = access.user
+    head = (
+        "GET /?query=SELECT%201 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"X-ClickHouse-User: {user}\r\nX-ClickHouse-Key: {password}\r\n\r\n"
+    )
     try:
-        reader, writer = await asyncio.open_unix_connection(path)
+        reader, writer = await asyncio.open_connection("127.0.0.1", access.port)
     except OSError:
         return False
     try:
-        writer.write(b"GET /ping HTTP/1.1\r\nHost: embedded\r\nConnection: close\r\n\r\n")
+        writer.write(head.encode())
         status_line = await asyncio.wait_for(reader.readline(), 5.0)
         return b" 200 " in status_line
     except (OSError, TimeoutError):
         return False
     finally:
         writer.close()
+
+
+def memory_file(data: bytes) -> int:
+    """A descriptor of a file in memory, for what holds secrets and is not for a command line."""
+    fd = os.memfd_create("nealytics", 0)
+    os.write(fd, data)
+    return fd
+
+
+def contents_of(fd: int) -> bytes:
+    """What the parent put into a memory file; read by position, since all children share the offset."""
+    return os.pread(fd, os.fstat(fd).st_size, 0)

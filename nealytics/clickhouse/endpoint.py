@@ -4,14 +4,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from nealytics.clickhouse.embedded import socket_path
+from nealytics.clickhouse.embedded import Access, access_path, read_access
 from nealytics.config import Config
+from nealytics.errors import NealyticsError
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     others: tuple[str, ...] = ()  # replicas of the same shard, used when `url` is not available
-    unix_socket: str | None = None
+    embedded: bool = False  # the engine of this node: one server, and requests never leave the machine
     user: str = "default"
     password: str = ""
     database: str = "nealytics_core"
@@ -20,15 +21,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     def urls(self) -> tuple[str, ...]:
         return self.url, *self.others
 
-    @property
-    def embedded(self) -> bool:
-        """Whether this is the engine of this node: one server, and requests never leave the machine."""
-        return self.unix_socket is not None
-
     def where(self, url: str) -> str:
         """One of `urls` for messages, without a password that may be in it."""
-        if self.unix_socket:
-            return self.unix_socket
         parts = urlsplit(url)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
@@ -41,19 +35,21 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _all(self) -> str:
-        return f"unix:{self.unix_socket}" if self.unix_socket else ", ".join(map(self.where, self.urls))
+        return ", ".join(map(self.where, self.urls))
 
 
 def endpoint_of(config: Config) -> Endpoint:
-    """The server that the configuration names, or the embedded engine's socket."""
+    """The server that the configuration names, or the embedded engine that was started last. Raises
+    `NealyticsError` if none was."""
     clickhouse = config.clickhouse
     if clickhouse.url == "embedded":
-        return Endpoint(
-            # The host is never looked up; it only fills the Host header.
-            url="http://embedded",
-            unix_socket=str(socket_path(config.server.data_dir)),
-            database=clickhouse.database,
-        )
+        access = read_access(config.server.data_dir)
+        if access is None:
+            raise NealyticsError(
+                f"engine: there is no {access_path(config.server.data_dir)}, so no embedded ClickHouse runs "
+                "there; start the node"
+            )
+        return embedded_endpoint(access, clickhouse.database, *access.user)
     first, *others = (url.rstrip("/") for url in clickhouse.urls)
     return Endpoint(
         url=first,
@@ -61,4 +57,10 @@ def endpoint_of(config: Config) -> Endpoint:
         user=clickhouse.user,
         password=clickhouse.password,
         database=clickhouse.database,
+    )
+
+
+def embedded_endpoint(access: Access, database: str, user: str, password: str) -> Endpoint:
+    return Endpoint(
+        url=f"http://127.0.0.1:{access.port}", embedded=True, user=user, password=password, database=database
     )

@@ -55,7 +55,7 @@ _READ_SETTINGS: dict[str, Setting] = {
     "use_skip_indexes_if_final_exact_mode": 0,
     # An error after the first rows would otherwise arrive as a short answer with status 200.
     "wait_end_of_query": 1,
-    # Stop the query when the client has gone. The embedded engine always does.
+    # Stop the query when the client has gone.
     "cancel_http_readonly_queries_on_client_close": 1,
     "output_format_json_quote_64bit_integers": 0,
     "output_format_json_quote_denormals": 0,

@@ -1,4 +1,4 @@
-"""One HTTP request to one address of ClickHouse, over TCP or a unix socket.
+"""One HTTP request to one address of ClickHouse.
 
 It promises:
   - an answer counts as success only with status 200, a header of ClickHouse's own, and no exception header
@@ -179,8 +179,6 @@ class Transport:
 
     def _connector(self) -> aiohttp.BaseConnector:
         limit = self._config.connections_max
-        if self._endpoint.unix_socket:
-            return aiohttp.UnixConnector(self._endpoint.unix_socket, limit=limit)
         tls: ssl.SSLContext | bool = True
         if any(url.startswith("https://") for url in self._endpoint.urls):
             tls = ssl.create_default_context(cafile=self._config.ca_file or None)

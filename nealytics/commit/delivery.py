@@ -20,7 +20,6 @@ from itertools import islice
 from uuid import UUID
 
 from nealytics.clickhouse.client import ClickHouseClient, Setting
-from nealytics.clickhouse.embedded_sql import COMMIT_MARK
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.failover import Address
 from nealytics.clickhouse.rowbinary import decode_row, insert_sql
@@ -147,8 +146,7 @@ def _question(database: str, rows: list[bytes], row_format: int) -> tuple[list[_
         f"[{', '.join(map(quoted, event_ids))}]",
     )
     sql = (
-        # For the embedded engine, which lets inserts and this not wait for reads.
-        f"{COMMIT_MARK} SELECT DISTINCT project_id, tenant_id, event_type, "
+        "SELECT DISTINCT project_id, tenant_id, event_type, "
         "toUnixTimestamp64Milli(timestamp), toString(event_id) "
         f"FROM {table_name(database)} "
         f"WHERE timestamp >= fromUnixTimestamp64Milli({min(times)}) "

@@ -426,6 +426,9 @@ def _clickhouse(clickhouse: ClickHouseConfig) -> Iterator[str]:
         )
     if not clickhouse.user:
         yield 'clickhouse.user is ""; write the user of clickhouse.password, e.g. "default"'
+    for key in ("embedded_native_port", "embedded_project"):
+        if getattr(clickhouse, key) and not clickhouse.embedded_listen:
+            yield f"clickhouse.{key} has no effect without clickhouse.embedded_listen; set both"
     if clickhouse.embedded_listen and clickhouse.url == "embedded" and not clickhouse.embedded_password:
         yield (
             f'clickhouse.embedded_listen is "{clickhouse.embedded_listen}" without a password, '

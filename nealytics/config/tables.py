@@ -172,9 +172,7 @@ class ClickHouseConfig(_Table, frozen=True):
     user: str = "default"
     password: Secret = ""
     ca_file: str = ""
-    compression: Literal["none", "gzip", "zstd"] = (
-        "none"  # of insert bodies and answers; never on a unix socket
-    )
+    compression: Literal["none", "gzip", "zstd"] = "none"  # of insert bodies; never to the embedded engine
     connections_max: Count = 16  # 0 = unlimited
     connect_timeout_s: Seconds = 5.0
     insert_timeout_s: Seconds = 120.0
@@ -183,8 +181,12 @@ class ClickHouseConfig(_Table, frozen=True):
     # 0 = for ever. The table's TTL is computed in 32-bit seconds, which end in 2106: a far larger number
     # would wrap around and delete everything.
     retention_days: Annotated[int, Meta(ge=0, le=18_250)] = 90
-    embedded_listen: str = ""  # host:port; also serve the embedded engine there
+    embedded_listen: str = ""  # host:port; also serve people's tools there, by HTTP
+    embedded_native_port: Annotated[int, Meta(ge=0, le=65_535)] = (
+        0  # and there by the native protocol; 0 = not
+    )
     embedded_password: Secret = ""  # required with embedded_listen
+    embedded_project: str = ""  # the only project that tools may read; empty = all
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ import pytest
 from tests.browser.conftest import Open, Site, until, until_equal
 from tests.browser.test_dashboard import figures, number, wait_for
 from tests.e2e.node import JWT_KEY, KEY, token
-from tests.engine import UnixConnection, request, socket_path
+from tests.engine import ask_engine
 
 PROJECT = "hostile"
 TENANT = "<b onclick=window.hacked=1>\"tenant'</b>"
@@ -274,8 +274,7 @@ def many(site: Site) -> None:
         concat('{{"id":"', toString(number), '","plan":"p', toString(number % 3), '"}}'),
         now64(3) - toIntervalMillisecond(100000000 + number)
       FROM numbers({MANY})"""
-    connection = UnixConnection(str(socket_path(site.node.directory / "data")))
-    reply = request(connection, "POST", "/", sql)
+    reply = ask_engine(site.node.directory / "data", sql)
     assert reply.status == 200, reply.text
 
 

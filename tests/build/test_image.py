@@ -19,7 +19,7 @@ import yaml
 from nealytics import __version__
 from nealytics.cli import COMMANDS
 from nealytics.config import Config, load_with_notes, split_listen
-from tests.engine import free_port, needs_engine, start_engine
+from tests.engine import needs_engine, start_engine
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "build" / "Dockerfile"
@@ -204,11 +204,10 @@ def build_and_check(environ: dict[str, str], *options: str) -> str:
 @needs_engine
 def test_the_image_takes_an_event_and_gives_it_back(builder: dict[str, str], tmp_path: Path):
     """With an engine outside."""
-    address = f"127.0.0.1:{free_port()}"
-    with start_engine(tmp_path, embedded_listen=address, embedded_password="secret"):
+    with start_engine(tmp_path) as engine:
         printed = build_and_check(
-            {**builder, "CLICKHOUSE_PASSWORD": "secret"},
-            "--program", str(compiled_program()), "--clickhouse", f"http://{address}",
+            {**builder, "CLICKHOUSE_USER": engine.user, "CLICKHOUSE_PASSWORD": engine.password},
+            "--program", str(compiled_program()), "--clickhouse", engine.url,
         )  # fmt: skip
     ((unpacked, download),) = re.findall(r": ([\d.]+) MB, ([\d.]+) MB to download", printed)
     assert float(unpacked) <= UNPACKED_MB_MAX

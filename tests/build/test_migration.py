@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.node import Node, free_port, program
+from tests.e2e.node import Node, program
 from tests.engine import needs_engine, start_engine
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scaling.md"
@@ -50,15 +50,12 @@ def test_the_events_of_the_embedded_engine_come_along_to_a_server_once(tmp_path:
     home = tmp_path / "node"
     home.mkdir()
     node = Node(home)
-    port = free_port()
-    server = start_engine(
-        tmp_path / "server", retention_days=0, embedded_listen=f"127.0.0.1:{port}", embedded_password="secret"
-    )
+    server = start_engine(tmp_path / "server", retention_days=0)
     with node, server:
         fill(node)
         (home / "old").mkdir()
         shutil.move(home / "data" / "clickhouse", home / "old")
-        settings = f'url = "http://127.0.0.1:{port}"\npassword = "secret"'
+        settings = f'url = "{server.url}"\nuser = "{server.user}"\npassword = "{server.password}"'
         node.config.write_text(node.config.read_text().replace('url = "embedded"', settings))
         node.start()
         node.wait_ready()
@@ -69,11 +66,11 @@ def test_the_events_of_the_embedded_engine_come_along_to_a_server_once(tmp_path:
         for told, here in {
             "DATA_DIR=old": f"DATA_DIR={home}/old",
             "nealytics export": f"{shlex.join(program())} export --config {node.config}",
-            "clickhouse:8123": f"127.0.0.1:{port}",
+            "http://clickhouse:8123": server.url,
         }.items():
             assert script.count(told) == 1
             script = script.replace(told, here)
-        environment = {**os.environ, "USER": "default", "PASSWORD": "secret"}
+        environment = {**os.environ, "USER": server.user, "PASSWORD": server.password}
         for _ in range(2):  # repeating it is harmless
             done = subprocess.run(
                 ["bash", "-euc", script], env=environment, check=True, capture_output=True, text=True

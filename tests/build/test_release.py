@@ -359,13 +359,12 @@ def test_the_server_needs_nothing_but_a_c_library_and_a_clickhouse(
     release: Path, bare_root: Path, tmp_path: Path
 ):
     bare = Bare(bare_root, release / f"{NAMES['server']}.tar.gz")
-    address = f"127.0.0.1:{free_port()}"
-    with start_engine(tmp_path, embedded_listen=address, embedded_password="secret"):
+    with start_engine(tmp_path) as engine:
         bare.environ = {
             **bare.environ,
-            "NEALYTICS_CLICKHOUSE_URL": f"http://{address}",
-            "NEALYTICS_CLICKHOUSE_USER": "default",
-            "NEALYTICS_CLICKHOUSE_PASSWORD": "secret",
+            "NEALYTICS_CLICKHOUSE_URL": engine.url,
+            "NEALYTICS_CLICKHOUSE_USER": engine.user,
+            "NEALYTICS_CLICKHOUSE_PASSWORD": engine.password,
         }
         bare.way_of_an_event()
     # It has no engine, so `init` writes no configuration that asks for one.

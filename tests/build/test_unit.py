@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 
 from nealytics.cli import COMMANDS
-from nealytics.clickhouse.embedded import socket_path
 from nealytics.config import Config
 from nealytics.observe.otel_settings import STOP_S
 from nealytics.supervisor import ENGINE_STOP_TIMEOUT_S
 from tests.build import confine
 from tests.e2e.node import Node, program, token
-from tests.engine import UnixConnection, needs_engine, request
+from tests.engine import ask_engine, needs_engine
 from tests.fakes.clickhouse import FakeClickHouse
 
 BUILD = Path(__file__).parents[2] / "build"
@@ -163,9 +162,8 @@ def test_the_embedded_engine_runs_under_the_filters_of_the_unit(tmp_path: Path):
         # What runs in the background has no query's settings.
         table = "nealytics_core.global_events"
         update = f"ALTER TABLE {table} UPDATE item_id = concat('a', session_id) WHERE user_id IS NULL"
-        for statement in [f"{update} SETTINGS mutations_sync = 1", f"OPTIMIZE TABLE {table} FINAL"] * 5:
-            connection = UnixConnection(str(socket_path(tmp_path / "data")))
-            assert request(connection, "POST", "/", statement.encode()).body == b""
+        for statement in [f"{update} SETTINGS mutations_sync = 1"] * 5:
+            assert ask_engine(tmp_path / "data", statement).body == b""
         assert node.stop() == 0
         assert "CANNOT_MPROTECT" not in node.log_path.read_text()
     finally:

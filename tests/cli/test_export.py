@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import gzip
-import http.client
 import json
 import os
 import random
@@ -15,7 +14,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -25,14 +23,14 @@ from click.testing import CliRunner, Result
 from nealytics.cli import export as cli_export
 from nealytics.cli import main
 from nealytics.clickhouse import schema
-from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.clickhouse.embedded import socket_path
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.embedded import read_access
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row, insert_sql
 from nealytics.event import Limits, decode_event, freeze
 from nealytics.importer.times import moment_ms
 from nealytics.queries import export
 from tests.e2e.node import KEY, Node, free_port, program
-from tests.engine import UnixConnection, needs_engine, request, start_engine
+from tests.engine import RunningEngine, ask_engine, needs_engine, start_engine
 from tests.fakes.batch_server import KEY as BATCH_KEY
 from tests.fakes.batch_server import BatchServer
 
@@ -108,7 +106,7 @@ def started(directory: Path, **settings: str) -> Node:
 def received(node: Node) -> bytes:
     """Which event the node took when; straight from its engine."""
     sql = b"SELECT event_id, received_at FROM nealytics_core.global_events FINAL ORDER BY ALL"
-    return request(UnixConnection(str(socket_path(node.directory / "data"))), "POST", "/", sql).body
+    return ask_engine(node.directory / "data", sql).body
 
 
 @pytest.mark.e2e
@@ -116,8 +114,7 @@ def received(node: Node) -> bytes:
 @needs_engine
 def test_an_export_comes_back_elsewhere_as_the_same_events_counted_once(tmp_path: Path):
     one = started(tmp_path / "one")
-    listen = f"127.0.0.1:{free_port()}"
-    two = started(tmp_path / "two", embedded_listen=listen, embedded_password="a-password")
+    two = started(tmp_path / "two")
     three = started(tmp_path / "three")
     try:
         one.wait_ready()
@@ -153,9 +150,8 @@ def test_an_export_comes_back_elsewhere_as_the_same_events_counted_once(tmp_path
         )
         two.wait_ready()
         for _ in range(2):
-            query = urlencode({"query": "INSERT INTO nealytics_core.global_events FORMAT Native"})
-            headers = {"X-ClickHouse-User": "default", "X-ClickHouse-Key": "a-password"}
-            answer = request(http.client.HTTPConnection(listen), "POST", f"/?{query}", native, headers)
+            insert = b"INSERT INTO nealytics_core.global_events FORMAT Native\n"
+            answer = ask_engine(two.directory / "data", insert + native)
             assert (answer.status, answer.body) == (200, b"")
         assert timelines(two) == expected
         assert received(two) == when_received
@@ -170,7 +166,7 @@ SLICES = set(export.OUTPUT_FORMATS.values())
 class Proxy:
     """Between the export and its ClickHouse: notes what is asked for, and cuts off what `cut` says."""
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: RunningEngine) -> None:
         self.engine = engine
         self.slices = 0
         self.cut: Callable[[int], bool] = lambda number: False
@@ -199,7 +195,7 @@ class Proxy:
             return web.Response()
         headers = {name: value for name, value in request.headers.items() if name != "Host"}
         async with self._session.request(
-            request.method, self.engine + request.raw_path, data=await request.read(), headers=headers
+            request.method, self.engine.url + request.raw_path, data=await request.read(), headers=headers
         ) as answer:
             body = await answer.read()
             if self.identity and b"FROM system.tables" in await request.read():
@@ -228,11 +224,10 @@ class Proxy:
 @pytest.fixture
 async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
     """A ClickHouse with 300 events, by TCP, with a proxy before it."""
-    listen = f"127.0.0.1:{free_port()}"
-    engine = start_engine(tmp_path, embedded_listen=listen, embedded_password="a-password", retention_days=0)
+    engine = start_engine(tmp_path, retention_days=0)
     with engine:
         config = engine.config
-        async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+        async with ClickHouseClient(engine.endpoint, config.clickhouse) as client:
             await schema.apply(client, config.clickhouse)
             limits = Limits(256, 2_048, 0, 86_400_000)
             now_ms = int(time.time() * 1000)
@@ -241,7 +236,7 @@ async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
             for token in ("first", "again"):  # so that every event is there twice
                 sql = insert_sql(config.clickhouse.database, ROW_FORMAT)
                 await client.insert(sql, body, token=token)
-        async with Proxy(f"http://{listen}") as proxy:
+        async with Proxy(engine) as proxy:
             yield proxy
 
 
@@ -255,7 +250,10 @@ async def invoke(tmp_path: Path, url: str, *arguments: str) -> Result:
     config = tmp_path / "nealytics.toml"
     config.write_text(f'[server]\ndata_dir = "{tmp_path}/data"\n[clickhouse]\nurl = "{url}"\n')
     command = ["export", "--config", str(config), *arguments]
-    environ = {"NEALYTICS_CLICKHOUSE_USER": "default", "NEALYTICS_CLICKHOUSE_PASSWORD": "a-password"}
+    environ = {}
+    if access := read_access(tmp_path / "data"):
+        user, password = access.user
+        environ = {"NEALYTICS_CLICKHOUSE_USER": user, "NEALYTICS_CLICKHOUSE_PASSWORD": password}
     return await asyncio.to_thread(CliRunner(env=environ).invoke, main, command)
 
 

@@ -6,21 +6,17 @@ from collections.abc import AsyncIterator, Iterator
 import msgspec
 import pytest
 
-from nealytics.clickhouse.client import ClickHouseClient, Endpoint, endpoint_of
+from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.config import ClickHouseConfig
 from tests.engine import RunningEngine, engine_is_installed, start_engine
-from tests.ports import free_port
-
-PASSWORD = "correct horse"
 
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     if not engine_is_installed():
         pytest.skip("chdb-core is not installed")
-    directory = tmp_path_factory.mktemp("engine")
-    listen = f"127.0.0.1:{free_port()}"
-    with start_engine(directory, embedded_listen=listen, embedded_password=PASSWORD) as running:
+    with start_engine(tmp_path_factory.mktemp("engine")) as running:
+        assert running.request("POST", "/", "CREATE DATABASE tests").status == 200
         yield running
 
 
@@ -35,8 +31,7 @@ def config(engine: RunningEngine) -> ClickHouseConfig:
 
 @pytest.fixture
 async def client(engine: RunningEngine, config: ClickHouseConfig) -> AsyncIterator[ClickHouseClient]:
-    endpoint = msgspec.structs.replace(endpoint_of(engine.config), database=config.database)
-    assert isinstance(endpoint, Endpoint)
+    endpoint = msgspec.structs.replace(engine.endpoint, database=config.database)
     async with ClickHouseClient(endpoint, config) as client:
         yield client
 

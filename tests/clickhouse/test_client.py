@@ -4,7 +4,6 @@ import logging
 import math
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -287,16 +286,11 @@ async def test_an_insert_is_compressed_if_configured(script: Script, compression
     assert len(script.bodies[0]) < len(body) / 10
 
 
-async def test_nothing_is_compressed_on_a_unix_socket(tmp_path: Path):
-    script = Script()
-    runner = web.ServerRunner(web.Server(script.handle, auto_decompress=False), shutdown_timeout=0.1)
-    await runner.setup()
-    path = str(tmp_path / "s")
-    await web.UnixSite(runner, path).start()
-    endpoint = Endpoint(url="http://embedded", unix_socket=path)
-    async with ClickHouseClient(endpoint, msgspec.structs.replace(CONFIG, compression="zstd")) as client:
+async def test_nothing_is_compressed_for_the_embedded_engine(script: Script):
+    config = msgspec.structs.replace(CONFIG, compression="zstd")
+    endpoint = msgspec.structs.replace(script.endpoint, embedded=True)
+    async with script.client(config, endpoint) as client:
         await client.insert("INSERT …", b"rows", token="t")
-    await runner.cleanup()
     assert "Content-Encoding" not in script.requests[0].headers
     assert script.bodies == [b"rows"]
 

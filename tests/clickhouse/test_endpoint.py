@@ -1,16 +1,24 @@
 from pathlib import Path
 
+import pytest
+
+from nealytics.clickhouse.embedded import Access, engine_dir, write_access
 from nealytics.clickhouse.endpoint import Endpoint, endpoint_of
 from nealytics.config import ClickHouseConfig, Config, ServerConfig
+from nealytics.errors import NealyticsError
 
 
-def test_embedded_means_the_engines_socket(tmp_path: Path):
+def test_embedded_means_the_engine_that_was_started_last(tmp_path: Path):
     config = Config(
         server=ServerConfig(data_dir=tmp_path), clickhouse=ClickHouseConfig(database="x", user="someone")
     )
-    endpoint = endpoint_of(config)
-    assert endpoint.unix_socket == str(tmp_path / "clickhouse.sock")
-    assert (endpoint.database, endpoint.user, endpoint.password) == ("x", "default", "")
+    with pytest.raises(NealyticsError, match="no embedded ClickHouse runs there; start the node"):
+        endpoint_of(config)
+    engine_dir(tmp_path).mkdir()
+    write_access(tmp_path, Access(8124, "a secret", "another"))
+    assert endpoint_of(config) == Endpoint(
+        url="http://127.0.0.1:8124", embedded=True, user="writer", password="a secret", database="x"
+    )
 
 
 def test_a_server_is_taken_from_the_configuration():

@@ -13,7 +13,6 @@ from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
 from tests.e2e.node import Node, program
 from tests.engine import RunningEngine, needs_engine, start_engine
-from tests.ports import free_port
 
 # As the first C# release made it.
 V1_0 = """
@@ -231,14 +230,14 @@ async def test_a_second_migration_keeps_the_table_of_the_first(
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[RunningEngine, Node]]:
-    port = free_port()
     (tmp_path / "clickhouse").mkdir()
     (tmp_path / "node").mkdir()
-    with start_engine(
-        tmp_path / "clickhouse", embedded_listen=f"127.0.0.1:{port}", embedded_password="secret"
-    ) as engine:
-        settings = 'clickhouse.retention_days = 90\nclickhouse.password = "secret"'
-        yield engine, Node(tmp_path / "node", clickhouse=f"http://127.0.0.1:{port}", settings=settings)
+    with start_engine(tmp_path / "clickhouse") as engine:
+        settings = (
+            f'clickhouse.retention_days = 90\nclickhouse.user = "{engine.user}"\n'
+            f'clickhouse.password = "{engine.password}"'
+        )
+        yield engine, Node(tmp_path / "node", clickhouse=engine.url, settings=settings)
 
 
 def ask(engine: RunningEngine, sql: str) -> str:

@@ -11,7 +11,7 @@ from tests.fakes.clickhouse import FakeClickHouse
 
 @pytest.fixture
 async def fake(tmp_path: Path) -> AsyncIterator[FakeClickHouse]:
-    async with FakeClickHouse(unix_socket=str(tmp_path / "ch.sock")) as server:
+    async with FakeClickHouse() as server:
         yield server
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from nealytics.clickhouse.client import ClickHouseClient, Endpoint
+from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.rowbinary import ROW_FORMAT
 from nealytics.commit.dead_letter import DeadLetter
 from nealytics.commit.loop import Committer
@@ -74,8 +74,7 @@ class Station:
         self.task = asyncio.create_task(asyncio.sleep(0))
 
     def _client_of_the_fake(self) -> ClickHouseClient:
-        endpoint = Endpoint(url=self.fake.url, unix_socket=self.fake.unix_socket)
-        return ClickHouseClient(endpoint, clickhouse_config())
+        return ClickHouseClient(self.fake.endpoint, clickhouse_config())
 
     def start(self) -> None:
         self.task = asyncio.create_task(self.committer.run())

@@ -49,7 +49,7 @@ Steps = list[tuple[str, Any]]
 
 
 async def history(directory: Path, steps: Steps, script: list[Any], bad: set[int]) -> Station:
-    async with FakeClickHouse(unix_socket=str(directory / "ch.sock")) as fake:
+    async with FakeClickHouse() as fake:
         fake.faults.extend(script)
         fake.refuse = refusing(*bad)
         async with Station(directory / "wal", fake, batch_rows_max=16) as station:

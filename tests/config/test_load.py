@@ -133,6 +133,14 @@ BAD_FILES = [
     ("[clickhouse]\ncompression = 'lz4'", 'config: clickhouse.compression is "lz4"; write one of "gzip", "none", "zstd"'),
     ("[clickhouse]\ndatabase = 'a`b'", 'config: clickhouse.database is "a`b"; write a name of letters, digits, _ and - that does not start with a digit'),
     (
+        "[clickhouse]\nembedded_project = 'shop'",
+        "config: clickhouse.embedded_project has no effect without clickhouse.embedded_listen; set both",
+    ),
+    (
+        "[clickhouse]\nembedded_native_port = 9000",
+        "config: clickhouse.embedded_native_port has no effect without clickhouse.embedded_listen; set both",
+    ),
+    (
         "[clickhouse]\nembedded_listen = '127.0.0.1:8123'",
         'config: clickhouse.embedded_listen is "127.0.0.1:8123" without a password, '
         "so anyone who reaches that port could read every tenant; set clickhouse.embedded_password",

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from nealytics.bench.damage import flip, largest_blocks
-from nealytics.clickhouse.embedded import socket_path
 from tests.e2e.node import Node, program, token
-from tests.engine import UnixConnection, needs_engine, request
+from tests.engine import needs_engine, start_engine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
 
@@ -100,9 +99,12 @@ def test_the_first_read_of_a_large_damaged_block_says_so_and_does_not_time_out(t
         node.wait_ready()
         for _ in range(10):
             assert node.post("batch?wait=true", events(JANUARY, 1_000))[0] == 200
-        engine = UnixConnection(str(socket_path(node.directory / "data")))
-        merged = request(engine, "POST", "/", "OPTIMIZE TABLE nealytics_core.global_events FINAL")
-        assert merged.status == 200, merged.text
+        assert node.stop() == 0
+        with start_engine(node.directory) as engine:
+            merged = engine.request("POST", "/", "OPTIMIZE TABLE nealytics_core.global_events FINAL")
+            assert merged.status == 200, merged.text
+        node.start()
+        node.wait_ready()
         # The merged one; those that it replaced are kept for a while.
         part = max(parts_of(node, JANUARY), key=lambda path: int(path.name.split("_")[3]))
         (block,) = largest_blocks(part, 1)

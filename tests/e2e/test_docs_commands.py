@@ -1,7 +1,7 @@
 """The commands of the documents, run as they stand, in a shell, against a node that `nealytics init` set up.
 
 What differs from a reader's machine: the node has another port than 5000, and the host `clickhouse` is a
-second node's engine. curl fails on an error of HTTP, which it does not by itself; a stream that has no end is
+second engine. curl fails on an error of HTTP, which it does not by itself; a stream that has no end is
 left after a moment; `nealytics serve` is stopped once it answers.
 """
 
@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 import pytest
 
+from nealytics.clickhouse.schema import create_statements
 from tests.docs_commands import ROOT, Block, blocks
-from tests.e2e.node import Node, free_port, program
-from tests.engine import needs_engine
+from tests.e2e.node import free_port, program
+from tests.engine import needs_engine, start_engine
 
 pytestmark = [
     pytest.mark.e2e,
@@ -98,7 +99,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     ):
         (bin_directory / name).write_text(script)
         (bin_directory / name).chmod(0o755)
-    listen, engine = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    listen = f"127.0.0.1:{free_port()}"
+    server = start_engine(tmp_path_factory.mktemp("clickhouse"))
     environ = {
         **os.environ,
         "PATH": f"{bin_directory}:{os.environ['PATH']}",
@@ -107,15 +109,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         "NEALYTICS_WAL_ALLOW_ANY_FILESYSTEM": "true",
         "NEALYTICS_COMMIT_FLUSH_INTERVAL_S": "0.2",
         "NEALYTICS_CLICKHOUSE_RETENTION_DAYS": "0",
-        "USER": "default",
-        "PASSWORD": "a-password",
+        "USER": server.user,
+        "PASSWORD": server.password,
     }
-    other = tmp_path_factory.mktemp("clickhouse")
-    server = Node(
-        other,
-        settings=f'clickhouse.embedded_listen = "{engine}"\nclickhouse.embedded_password = "a-password"',
-    )
-    machine = Machine(home, environ, listen, f"http://{engine}")
+    machine = Machine(home, environ, listen, server.url)
     made = machine.run("nealytics init")
     assert made.returncode == 0, made.stderr
     log = (home / "log").open("w")
@@ -127,7 +124,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         return process
 
     with server:
-        server.wait_ready()
+        for sql in create_statements("nealytics_core", 0):
+            assert server.request("POST", "/", sql.encode()).status == 200
         process = serve()
         try:
             files(machine)
@@ -190,10 +188,19 @@ def test_the_commands_of_a_document_do_what_they_are_shown_for(
 def test_what_is_inserted_by_a_command_is_all_that_was_exported(machine: Machine, block: Block):
     """The line for a restore was a 404."""
     table = "nealytics_core.global_events"
-    ask = "curl -fsS -u $USER:$PASSWORD http://clickhouse:8123/ --data-binary "
+    environ = {}
+    ask = 'curl -fsS -u "$USER:$PASSWORD" http://clickhouse:8123/ --data-binary'
+    if "nealytics engine" in block.text:
+        # It is for a node that is stopped.
+        environ["NEALYTICS_SERVER_DATA_DIR"] = str(machine.home / "old")
+        ask = (
+            """nealytics engine sh -c 'curl -fsS -u "$CLICKHOUSE_USER:$CLICKHOUSE_PASSWORD" """
+            """"$CLICKHOUSE_URL" --data-binary "$0"'"""
+        )
     # Other commands have sent more events meanwhile, and one of them has exported those.
     shutil.copy(machine.home / "first.native.zst", machine.home / "all.native.zst")
-    assert machine.run(f"{ask}'TRUNCATE TABLE {table}'").returncode == 0
-    done = machine.run(block.text)
+    emptied = machine.run(f"{ask} 'TRUNCATE TABLE {table}'", **environ)
+    assert emptied.returncode == 0, emptied.stderr
+    done = machine.run(block.text, **environ)
     assert done.returncode == 0, done.stderr
-    assert machine.run(f"{ask}'SELECT count() FROM {table} FINAL'").stdout == f"{EVENTS}\n"
+    assert machine.run(f"{ask} 'SELECT count() FROM {table} FINAL'", **environ).stdout == f"{EVENTS}\n"

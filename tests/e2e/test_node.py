@@ -1,7 +1,6 @@
 """The whole product as processes: start, answer, restart, drain, stop."""
 
 import concurrent.futures
-import contextlib
 import gzip
 import http.client
 import json
@@ -16,10 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from nealytics.clickhouse.embedded import socket_path
+from nealytics.clickhouse.embedded import read_access
 from tests.e2e.node import KEY, Node, descendants, program
-from tests.engine import UnixConnection
-from tests.engine import request as raw_request
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
 
@@ -170,22 +167,19 @@ def test_fewer_workers_drain_the_logs_of_those_that_are_gone(tmp_path: Path):
         one.wait_drained()
 
 
-@pytest.mark.parametrize("statement", ["SYSTEM SHUTDOWN", "SYSTEM KILL"])
-def test_a_client_of_the_engine_that_ends_it_does_not_end_the_node(tmp_path: Path, statement: str):
-    """ClickHouse does what it is told by a signal to its whole process group."""
+def test_an_engine_that_dies_is_started_again_on_the_same_port(tmp_path: Path):
     with Node(tmp_path) as node:
         node.wait_ready()
         supervisor = node.process
         (engine,) = node.pids("embedded-child")
-        connection = UnixConnection(str(socket_path(tmp_path / "data")))
-        # Its answer is lost if the engine is faster than itself.
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            raw_request(connection, "POST", "/", statement)
+        before = read_access(tmp_path / "data")
+        os.kill(engine, signal.SIGKILL)
         node.wait_until(
             lambda: node.pids("embedded-child") not in ([], [engine]), "the engine is started again"
         )
         node.wait_ready()
         assert node.process is supervisor
+        assert read_access(tmp_path / "data") == before
         status, _ = node.post("batch?wait=true", [event()])
         assert status == 200
         assert node.stop() == 0

@@ -16,7 +16,6 @@ import pytest
 from nealytics.clickhouse.schema import create_statements
 from tests.e2e.node import Node, program
 from tests.engine import RunningEngine, needs_engine, start_engine
-from tests.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
 
@@ -33,29 +32,28 @@ def of_days_ago(days: float, session: str = "s") -> dict[str, Any]:
 
 
 class Server:
-    """A ClickHouse for several nodes: the engine on a port."""
+    """A ClickHouse for several nodes."""
 
     def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self.directory = directory
         directory.mkdir()
+        self.engine = start_engine(directory)
 
     def settings(self, retention_days: int) -> str:
-        return f'clickhouse.retention_days = {retention_days}\nclickhouse.password = "secret"\n'
+        return (
+            f'clickhouse.retention_days = {retention_days}\nclickhouse.user = "{self.engine.user}"\n'
+            f'clickhouse.password = "{self.engine.password}"\n'
+        )
 
     def node(self, directory: Path, retention_days: int) -> Node:
         directory.mkdir(exist_ok=True)
-        url = f"http://127.0.0.1:{self.port}"
-        return Node(directory, clickhouse=url, settings=self.settings(retention_days))
+        return Node(directory, clickhouse=self.engine.url, settings=self.settings(retention_days))
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[Server, RunningEngine]]:
     server = Server(tmp_path / "clickhouse")
-    with start_engine(
-        server.directory, embedded_listen=f"127.0.0.1:{server.port}", embedded_password="secret"
-    ) as engine:
-        yield server, engine
+    with server.engine:
+        yield server, server.engine
 
 
 def say(engine: RunningEngine, sql: str) -> str:

@@ -1,7 +1,7 @@
 """FakeClickHouse: ClickHouse's HTTP interface as far as an INSERT needs it, with the faults that a network
 has.
 
-It is a real server on a loopback port or a unix socket, and honest about the trap in deduplication: a token
+It is a real server on a loopback port, and honest about the trap in deduplication: a token
 that was seen before is answered with success and its rows are *dropped*, whatever they are, also if it was
 killed before it had stored them. It reads
 RowBinary by its own knowledge of the columns' types, so a row that our encoder gets wrong is an error here
@@ -27,6 +27,8 @@ from typing import Any, Literal
 from uuid import UUID
 
 from aiohttp import web
+
+from nealytics.clickhouse.client import Endpoint
 
 _INSERT = re.compile(
     r"INSERT INTO `(?P<db>[^`]+)`\.(?P<table>\w+)\s*\((?P<columns>[^)]*)\)\s*FORMAT RowBinary\s*$"
@@ -158,12 +160,9 @@ def late_body(code: int = 241) -> Fault:
 
 
 class FakeClickHouse:
-    """Start it with `async with`; `url` or `unix_socket` says where it is. What it holds survives `stop` and
-    `start`.
-    """
+    """Start it with `async with`; `url` says where it is. What it holds survives `stop` and `start`."""
 
-    def __init__(self, *, unix_socket: str | None = None, window: int = 10_000) -> None:
-        self.unix_socket = unix_socket
+    def __init__(self, *, window: int = 10_000) -> None:
         self.port = 0
         self.rows: list[bytes] = []
         self.inserts: list[Insert] = []
@@ -185,7 +184,12 @@ class FakeClickHouse:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}" if self.unix_socket is None else "http://fake"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """As of an embedded engine, for which the client never waits."""
+        return Endpoint(url=self.url, embedded=True)
 
     @property
     def tokens(self) -> list[str]:
@@ -199,14 +203,8 @@ class FakeClickHouse:
         app.router.add_route("*", "/", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await self._runner.setup()
-        site: web.BaseSite
-        if self.unix_socket is not None:
-            site = web.UnixSite(self._runner, self.unix_socket)
-        else:
-            site = web.TCPSite(self._runner, "127.0.0.1", self.port)
-        await site.start()
-        if self.unix_socket is None:
-            self.port = self._runner.addresses[0][1]
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         if self._runner is not None:

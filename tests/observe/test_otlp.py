@@ -201,7 +201,7 @@ def test_a_batch_s_span_has_its_figures_and_the_kind_of_what_went_wrong(receiver
 
 
 async def test_a_batch_that_is_tried_again_has_its_tries_in_its_span(tmp_path: Path, receiver: FakeReceiver):
-    async with FakeClickHouse(unix_socket=str(tmp_path / "ch.sock")) as fake:
+    async with FakeClickHouse() as fake:
         fake.faults += [faults.error(241), faults.lost_answer()]
         with tracing_to(receiver.url) as tracing:
             station = Station(tmp_path / "wal", fake)
@@ -223,7 +223,7 @@ async def test_a_batch_that_is_tried_again_has_its_tries_in_its_span(tmp_path: P
 
 
 async def test_a_batch_that_is_refused_for_its_content_has_failed(tmp_path: Path, receiver: FakeReceiver):
-    async with FakeClickHouse(unix_socket=str(tmp_path / "ch.sock")) as fake:
+    async with FakeClickHouse() as fake:
         fake.faults.append(faults.error(27))
         with tracing_to(receiver.url) as tracing:
             station = Station(tmp_path / "wal", fake)

@@ -1,11 +1,15 @@
-"""How much memory the engine takes for granted."""
+"""What the engine is told: addresses, users, and how much memory it may take."""
 
 import os
 from pathlib import Path
+from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
-from nealytics.clickhouse.embedded_engine import memory_bytes
+from nealytics.clickhouse.embedded import Access
+from nealytics.clickhouse.embedded_config import listen_hosts, memory_bytes, server_xml, users_xml
+from nealytics.config import ClickHouseConfig
 
 MIB = 1024**2
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -87,3 +91,44 @@ def test_without_a_limit_it_is_the_machines(tmp_path: Path, own: str, limits: di
 
 def test_a_kernel_without_control_groups_is_a_machine(tmp_path: Path):
     assert memory_bytes(tmp_path / "cgroup", tmp_path) == MACHINE
+
+
+CONFIG = ClickHouseConfig(embedded_listen="10.0.0.5:8123", embedded_password="p")
+
+
+@pytest.mark.parametrize(
+    ("listen", "hosts"),
+    [
+        ("", ["127.0.0.1"]),
+        ("127.0.0.1:8123", ["127.0.0.1"]),
+        ("0.0.0.0:8123", ["0.0.0.0"]),
+        ("[::]:8123", ["::"]),
+        ("10.0.0.5:8123", ["127.0.0.1", "10.0.0.5"]),
+        ("[fd00::1]:8123", ["127.0.0.1", "fd00::1"]),
+    ],
+)
+def test_the_node_reaches_it_on_loopback_wherever_tools_do(listen: str, hosts: list[str]):
+    assert listen_hosts(msgspec.structs.replace(CONFIG, embedded_listen=listen)) == hosts
+
+
+def test_the_files_hold_no_password_and_are_well_formed(tmp_path: Path):
+    access = Access(8124, "writer's secret", "reader's secret", "operator's secret")
+    config = msgspec.structs.replace(CONFIG, embedded_password="<tools' secret>", embedded_project="a<b'c\\d")
+    users = users_xml(config, access, "control's secret")
+    assert "secret" not in users
+    tree = ElementTree.fromstring(users)
+    assert {user.tag for user in tree.findall("users/")} == {
+        "default", "control", "writer", "reader", "operator", "nealytics",
+    }  # fmt: skip
+    (policy,) = tree.findall("users/nealytics/databases/nealytics_core/global_events/filter")
+    assert policy.text == "project_id = 'a<b\\'c\\\\d'"
+    # Only tools come from elsewhere.
+    assert {user.tag for user in tree.findall("users/") if user.findtext("networks/ip") != "127.0.0.1"} == {
+        "nealytics"
+    }
+    ElementTree.fromstring(server_xml(config, access, tmp_path, memory=1024))
+
+
+def test_without_a_listener_there_is_no_user_for_tools_and_no_operator():
+    users = ElementTree.fromstring(users_xml(ClickHouseConfig(), Access(1, "w", "r"), "c"))
+    assert {user.tag for user in users.findall("users/")} == {"default", "control", "writer", "reader"}

@@ -1,0 +1,237 @@
+"""What the embedded ClickHouse is told at its start: its settings, its users and what each may do.
+
+    writer      our inserts, the schema, system tables
+    reader      our reads: one table, read-only
+    nealytics   people's tools, if `clickhouse.embedded_listen` is set: as the reader, of one project or all
+    control     the engine's own process: sees what runs, and ends queries that fill the disk
+    operator    all rights; only in an engine that a command starts for itself
+
+None but the operator may run a command, read or write a file, open a connection, or stop the server: decision
+0027 lists what stands against each. Pure but for `memory_bytes`, which reads the kernel's limits.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from nealytics.clickhouse.embedded import Access, loopback_is_enough
+from nealytics.clickhouse.sql import identifier, quoted
+from nealytics.config import ClickHouseConfig, split_listen
+
+TOOLS_USER = "nealytics"
+
+# The engine shares the machine with the workers and the page cache. A query that would exceed this is refused
+# with code 241; without a limit, the kernel would end a process.
+MEMORY_SHARE_MAX = 0.5
+# ClickHouse's default of 5 GiB is meant for a machine of its own.
+MARK_CACHE_BYTES_MAX = 256 * 1024 * 1024
+# An answer that is wanted whole is kept on disk until it is complete. It may use disk space until this many
+# times `wal.free_bytes_min` is left: at that itself the log accepts no events.
+FREE_SHARE_MIN = 2
+# Queries of people's tools at a time, so that they leave threads and memory to the node.
+TOOLS_QUERIES_MAX = 8
+
+_PROFILE = {
+    # clickhouse-local, which the library is, differs from a server in these defaults.
+    "implicit_select": 0,
+    "allow_introspection_functions": 0,
+    "serialize_query_plan": 0,
+    # ClickHouse compiles frequent expressions to machine code, in memory that it writes and then runs. Where
+    # that is forbidden (systemd's MemoryDenyWriteExecute), the fourth query of a kind ends with code 445. It
+    # gains nothing: the heaviest questions over a million events take as long without it.
+    "compile_expressions": 0,
+    "compile_aggregate_expressions": 0,
+    "compile_sort_description": 0,
+    "compile_regular_expressions": 0,
+    # A client may read an answer slowly; the node itself ends one that reads too slowly.
+    "http_send_timeout": 600,
+    # The library's own table function python() ends the process.
+    "allow_python_table_function": 0,
+}
+# Settings that no user may change: each names a file that the server then reads, or opens the function above.
+_FIXED = (
+    "allow_python_table_function",
+    "format_schema",
+    "format_schema_source",
+    "format_template_resultset",
+    "format_template_resultset_format",
+    "format_template_row",
+    "format_template_row_format",
+    # Of tables: a disk may be another directory or a server elsewhere.
+    "merge_tree_disk",
+    "merge_tree_storage_policy",
+    "merge_tree_table_disk",
+)
+_WRITER_RIGHTS = (
+    "SELECT, INSERT, CREATE DATABASE, CREATE TABLE, DROP TABLE, ALTER UPDATE, ALTER DELETE, ALTER COLUMN, "
+    "ALTER INDEX, ALTER TTL, ALTER SETTINGS, ALTER MODIFY COMMENT, CHECK"
+)
+
+
+def server_xml(config: ClickHouseConfig, access: Access, directory: Path, *, memory: int) -> str:
+    """config.xml of an engine whose files are in `directory`, on a machine with `memory` bytes."""
+    values: list[tuple[str, object]] = [
+        *(("listen_host", host) for host in listen_hosts(config)),
+        ("http_port", access.port),
+        ("users_config", f"{directory}/run/users.xml"),
+        ("tmp_path", f"{directory}/tmp/"),
+        ("max_server_memory_usage", int(memory * MEMORY_SHARE_MAX)),
+        ("mark_cache_size", MARK_CACHE_BYTES_MAX),
+    ]
+    if config.embedded_native_port:
+        values.append(("tcp_port", config.embedded_native_port))
+    if loopback_is_enough(config):
+        # The port is one that the parent holds, so that no other program has it while the engine restarts.
+        values.append(("listen_reuse_port", 1))
+    # Without these three a user sees all system tables and makes tables of any engine.
+    rights = {
+        "select_from_system_db_requires_grant": "true",
+        "select_from_information_schema_requires_grant": "true",
+        "table_engines_require_grant": "true",
+    }
+    lines = [f"<{name}>{escape(str(value))}</{name}>" for name, value in values]
+    lines.append(_element("access_control_improvements", rights))
+    return _document(lines)
+
+
+def listen_hosts(config: ClickHouseConfig) -> list[str]:
+    """Where the engine listens: on loopback for the node, and on the address for people's tools."""
+    if loopback_is_enough(config):
+        return ["127.0.0.1"]
+    host, _ = split_listen(config.embedded_listen)
+    return [host] if host in ("0.0.0.0", "::", "127.0.0.1", "localhost") else ["127.0.0.1", host]
+
+
+def users_xml(config: ClickHouseConfig, access: Access, control_password: str) -> str:
+    """users.xml: passwords as hashes, rights as GRANT statements."""
+    database = identifier(config.database)
+    table = f"{database}.global_events"
+    profiles = [
+        _profile("default", _PROFILE),
+        # The library's own session is this user without a password, and it is there before the listener is.
+        # One session at most: nobody else can be this user.
+        _profile("session", {"profile": "default", "max_sessions_for_user": 1}),
+        _profile("writer", {"profile": "default"}),
+        _profile("reader", {"profile": "default", "readonly": 2}),
+        _profile(
+            "tools",
+            {"profile": "reader", "max_concurrent_queries_for_user": TOOLS_QUERIES_MAX},
+            fixed=("max_concurrent_queries_for_user",),
+        ),
+        "<operator><profile>default</profile></operator>",
+    ]
+    users = [
+        _user("default", None, "session", ["SYSTEM LISTEN ON *.*"]),
+        _user(
+            "control",
+            control_password,
+            "writer",
+            ["KILL QUERY ON *.*", "SELECT ON system.processes"],
+        ),
+        _user(
+            "writer",
+            access.writer,
+            "writer",
+            [f"{_WRITER_RIGHTS} ON {database}.*", "TABLE ENGINE ON ReplacingMergeTree", "SELECT ON system.*"],
+        ),
+        _user("reader", access.reader, "reader", [f"SELECT ON {table}"]),
+    ]
+    if access.operator:
+        users.append(_user("operator", access.operator, "operator", ["ALL ON *.*"]))
+    if config.embedded_listen:
+        users.append(_tools_user(config, table))
+    return _document(
+        [
+            f"<profiles>{''.join(profiles)}</profiles>",
+            "<quotas><default/></quotas>",
+            f"<users>{''.join(users)}</users>",
+        ]
+    )
+
+
+def _tools_user(config: ClickHouseConfig, table: str) -> str:
+    policy = ""
+    if config.embedded_project:
+        only = escape(f"project_id = {quoted(config.embedded_project)}")
+        policy = (
+            f"<databases><{config.database}><global_events><filter>{only}</filter></global_events>"
+            f"</{config.database}></databases>"
+        )
+    return _user(
+        TOOLS_USER,
+        config.embedded_password,
+        "tools",
+        [
+            f"SELECT ON {table}",
+            "SELECT ON information_schema.*",
+            "SELECT ON system.one",
+            "SELECT ON system.numbers",
+        ],
+        networks="<ip>::/0</ip>",
+        more=f"<default_database>{config.database}</default_database>{policy}",
+    )
+
+
+def _user(
+    name: str,
+    password: str | None,
+    profile: str,
+    rights: list[str],
+    *,
+    networks: str = "<ip>127.0.0.1</ip>",
+    more: str = "",
+) -> str:
+    secret = (
+        "<password></password>"
+        if password is None
+        else f"<password_sha256_hex>{hashlib.sha256(password.encode()).hexdigest()}</password_sha256_hex>"
+    )
+    grants = "".join(f"<query>GRANT {escape(right)}</query>" for right in rights)
+    return (
+        f"<{name}>{secret}<networks>{networks}</networks><profile>{profile}</profile><quota>default</quota>"
+        f"<grants>{grants}</grants>{more}</{name}>\n"
+    )
+
+
+def _profile(name: str, settings: Mapping[str, object], fixed: tuple[str, ...] = ()) -> str:
+    constraints = "".join(f"<{setting}><readonly/></{setting}>" for setting in (*_FIXED, *fixed))
+    values = "".join(f"<{setting}>{value}</{setting}>" for setting, value in settings.items())
+    return f"<{name}>{values}<constraints>{constraints}</constraints></{name}>\n"
+
+
+def _element(name: str, values: dict[str, str]) -> str:
+    return f"<{name}>{''.join(f'<{key}>{value}</{key}>' for key, value in values.items())}</{name}>"
+
+
+def _document(lines: list[str]) -> str:
+    return "<clickhouse>\n" + "\n".join(lines) + "\n</clickhouse>\n"
+
+
+def memory_bytes(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
+    """The memory of this machine, or the limit of our control group if that is less: a container's, that of a
+    systemd unit (MemoryMax=), and those of the groups around it."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # The kernel's lines: `0::/path` of version 2, `7:memory:/path` of version 1. In a container the path may
+    # be one that only the host can see; the container's own group is then the root of what is mounted here.
+    own = []
+    with contextlib.suppress(OSError):
+        own = [line.split(":", 2) for line in groups.read_text().splitlines()]
+    for _, controllers, path in own:
+        if controllers == "":
+            total = min([total, *_limits(root, path, ("memory.max", "memory.high"))])
+        elif "memory" in controllers.split(","):
+            total = min([total, *_limits(root / "memory", path, ("memory.limit_in_bytes",))])
+    return total
+
+
+def _limits(root: Path, path: str, names: tuple[str, ...]) -> Iterator[int]:
+    """The limits of a control group and of all above it, of those that have any."""
+    group = root / path.lstrip("/")
+    for directory in (group, *group.parents):
+        if directory.is_relative_to(root):
+            for name in names:
+                with contextlib.suppress(OSError, ValueError):  # "max" is none
+                    yield int((directory / name).read_text())
