@@ -139,12 +139,13 @@ def change(now: float, before: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    whole = int(half_up(seconds, 0))
-    if whole >= 86_400:
-        days, hours = whole // 86_400, whole % 86_400 // 3600
-        return f"{days}d" + (f" {hours}h" if hours else "")
-    minutes = f"{whole // 60 % 60:02}" if whole >= 3600 else f"{whole // 60}"
-    return (f"{whole // 3600}:" if whole >= 3600 else "") + f"{minutes}:{whole % 60:02}"
+    rest = int(half_up(seconds, 0))
+    parts = []
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        parts.append((rest // length, unit))
+        rest %= length
+    first = next((i for i, (count, _) in enumerate(parts) if count), 3)
+    return " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count or first == 3)
 
 
 # What the page shows
@@ -204,7 +205,14 @@ def check_figures(shown: list[dict[str, str]], expected: Expected) -> None:
     for tile in shown:
         name, text = texts[tile["label"]]
         assert (tile["value"], tile["title"]) == (text(now[name]), exact(now[name])), tile["label"]
-        assert tile["change"] == change(now[name], before[name]), tile["label"]
+        if name == "bounceShare":
+            points = float(half_up((now[name] - before[name]) * 100, 1))
+            expected_change = (
+                f"{'up' if points > 0 else 'down'} {exact(abs(points))} pp" if points else "no change"
+            )
+        else:
+            expected_change = change(now[name], before[name])
+        assert tile["change"] == expected_change, tile["label"]
 
 
 def check_charts(shown: dict[str, Any], expected: Expected) -> None:
@@ -261,6 +269,10 @@ def check_funnel(shown: list[dict[str, Any]], expected: Expected) -> None:
         )
 
 
+def so_far(period: dict[str, Any]) -> str:
+    return " so far" if period["period"] > 0 and period.get("partial") else ""
+
+
 def check_retention(shown: list[dict[str, Any]], expected: Expected) -> None:
     first = min(expected.first, expected.last - timedelta(weeks=7))
     cohorts = expected.of("retention", interval="week", periods="8", **{"from": f"{first}"})["cohorts"][-12:]
@@ -269,7 +281,10 @@ def check_retention(shown: list[dict[str, Any]], expected: Expected) -> None:
         {
             "head": f"{expected.local(one['cohort']).day} {expected.local(one['cohort']):%b}",
             "size": short(one["size"]),
-            "cells": [[percent(period["share"]), exact(period["count"])] for period in one["periods"]],
+            "cells": [
+                [percent(period["share"]) + so_far(period), exact(period["count"]) + so_far(period)]
+                for period in one["periods"]
+            ],
         }
         for one in cohorts
     ]

@@ -1,5 +1,6 @@
 """Two tenants with the same session and user ids, seen with a token of the whole project."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from nealytics import demo
 from tests.browser.conftest import Open, Site, until
-from tests.browser.test_dashboard import DASHBOARD, chosen, figures, number, today, wait_for
+from tests.browser.test_dashboard import DASHBOARD, ZONE, chosen, figures, number, today, wait_for
 from tests.e2e.node import token
 
 PROJECT = "twins"  # of its own, so that other tests keep their numbers
@@ -107,12 +108,25 @@ def test_the_owner_sees_each_tenants_numbers_and_their_changes_in_one_request(si
     assert len(asked) == 1
     last = today()
     first = last - timedelta(days=29)
+    # Compared up to the minute of the day at which the page asked.
+    end = re.search(r'"compare":"[^"]*\.\.([^"]*)"', asked[0])
+    assert end
+    until_then = datetime.fromisoformat(end[1]).replace(tzinfo=ZONE)
+    assert abs(until_then + timedelta(days=30) - datetime.now(ZONE)) < timedelta(minutes=10)
     rows = page.locator("nealytics-tenants tbody tr")
     shown = rows.evaluate_all(CELLS)
     expected = []
     for tenant in demo.TENANTS:
         now = counts(chosen(site, first, last, tenant.tenant_id))
-        before = counts(chosen(site, first - timedelta(days=30), first - timedelta(days=1), tenant.tenant_id))
+        before = counts(
+            [
+                event
+                for event in chosen(
+                    site, first - timedelta(days=30), first - timedelta(days=1), tenant.tenant_id
+                )
+                if datetime.fromisoformat(event["timestamp"]) < until_then
+            ]
+        )
         expected.append((tenant.tenant_id, now, before))
     expected.sort(key=lambda one: -one[1]["Events"])
     assert len(shown) == len(expected) == 3

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { source } from "./sources.mjs";
 
-const { compared, daysIn, endsOf, intervalFor, isDay, partOf, plus, plusMonths, preset, rangeOf, today } = await source("src/data/range.ts");
+const { compared, daysIn, endsOf, intervalFor, isDay, partOf, plus, plusMonths, preset, rangeOf, soFar, minuteNow, today } = await source("src/data/range.ts");
 
 test("today is the day of the time zone", () => {
   const now = new Date("2026-11-29T23:30:00Z");
@@ -99,4 +99,24 @@ test("a part of a chart is whole days, or hours and minutes where its intervals 
   const range = { from: "2026-04-01", to: "2026-04-15" };
   assert.deepEqual(partOf(range, "week", weeks, 0, 1), { from: "2026-04-01", to: "2026-04-12" });
   assert.deepEqual(partOf(range, "week", weeks, 1, 2), { from: "2026-04-06", to: "2026-04-15" });
+});
+
+test("a range that is not over is compared with as much of the range before", () => {
+  const of = (range, now, comparison = "previous") => {
+    const found = soFar(range, compared(range, comparison), now);
+    return [found.from, found.to];
+  };
+  const week = preset("7d", "2026-03-31");
+  assert.deepEqual(of(week, "2026-03-31T09:05"), ["2026-03-18", "2026-03-24T09:05"]);
+  assert.deepEqual(of(week, "2026-04-01T09:05"), ["2026-03-18", "2026-03-24"]); // it is over
+  assert.deepEqual(of(preset("today", "2026-03-31"), "2026-03-31T00:00"), ["2026-03-30", "2026-03-30T00:00"]);
+  assert.deepEqual(of(preset("today", "2026-03-31"), "2026-03-31T12:00", "year"), ["2025-03-31", "2025-03-31T12:00"]);
+  // A range that goes on for days.
+  assert.deepEqual(of({ from: "2026-03-20", to: "2026-04-08" }, "2026-03-31T12:00"), ["2026-02-28", "2026-03-11T12:00"]);
+  // February has no 30th: the month before was over by then.
+  assert.deepEqual(of(preset("this_month", "2026-03-30"), "2026-03-30T12:00"), ["2026-02-01", "2026-02-28"]);
+  // Hours that were chosen are compared with those hours.
+  const hours = { from: "2026-03-31T09:00", to: "2026-03-31T14:59" };
+  assert.deepEqual(of(hours, "2026-03-31T12:00"), ["2026-03-30T09:00", "2026-03-30T14:59"]);
+  assert.equal(minuteNow("Europe/Berlin", new Date("2026-03-29T22:04:59Z")), "2026-03-30T00:04");
 });

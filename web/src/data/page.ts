@@ -9,7 +9,7 @@
 
 import { type Answer, Client, type GetToken, QueryError, type Question, type Shared } from "./client.ts";
 import type { ErrorDetail, FilterDetail, NealyticsEvents, RangeDetail, ReadyDetail } from "./host-events.ts";
-import { type Comparison, compared, endsOf, intervalFor, type Interval, preset, type Range, today } from "./range.ts";
+import { type Comparison, compared, endsOf, intervalFor, type Interval, minuteNow, preset, type Range, soFar, today } from "./range.ts";
 
 type Answers = Record<string, Answer | QueryError>;
 
@@ -168,6 +168,12 @@ export class Page extends EventTarget {
 
   get comparedRange(): Range | undefined {
     return compared(this.#range, this.#comparison);
+  }
+
+  /** As `comparedRange`, up to the time of the last day that today has reached. */
+  get comparedSoFar(): Range | undefined {
+    const before = this.comparedRange;
+    return before && soFar(this.#range, before, minuteNow(this.#tz, new Date()));
   }
 
   get interval(): Interval {

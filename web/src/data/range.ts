@@ -34,6 +34,12 @@ export function today(tz: string, now: Date): Day {
   return new Intl.DateTimeFormat("sv-SE", { timeZone: tz, dateStyle: "short" }).format(now);
 }
 
+/** The minute that the clocks in `tz` show. */
+export function minuteNow(tz: string, now: Date): Minute {
+  const text = new Intl.DateTimeFormat("sv-SE", { timeZone: tz, dateStyle: "short", timeStyle: "short" }).format(now);
+  return text.replace(" ", "T");
+}
+
 export function isDay(text: string): boolean {
   return /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text)) && plus(text, 0) === text;
 }
@@ -117,6 +123,18 @@ export function compared(range: Range, comparison: Comparison): Range | undefine
   if (range.preset === "this_month") return { from: plusMonths(range.from, -1), to: plusMonths(range.to, -1) };
   const days = daysIn(range);
   return { from: plus(range.from, -days), to: plus(range.to, -days) };
+}
+
+/**
+ * The part of `before` that corresponds to the part of `range` that is over at the minute `now`.
+ *
+ * Seven days that end today at nine are compared with the days before up to nine, not with a whole day more.
+ */
+export function soFar(range: Range, before: Range, now: Minute): Range {
+  const today = dayOf(now);
+  if (!isDay(range.to) || today < range.from || today > range.to) return before;
+  const to = plus(before.from, daysIn({ from: range.from, to: today }) - 1);
+  return to > before.to ? before : { from: before.from, to: to + now.slice(10) };
 }
 
 /** The interval in which a chart of `range` has neither too few points nor too many. */

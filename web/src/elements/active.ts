@@ -137,9 +137,9 @@ export class NealyticsActive extends Card {
       monthly: month.rollingCount,
       stickiness: month.stickiness,
     }));
-    // Of today it is not known yet; but if there is nothing else, it is shown.
+    // Today is not over yet, but on a tenant's first day there is nothing else to show.
     const over = days.filter(({ partial }) => !partial);
-    return over.length > 0 ? over : days;
+    return over.some(({ monthly }) => monthly > 0) ? over : days;
   }
 
   protected override isEmpty(): boolean {
@@ -158,7 +158,7 @@ export class NealyticsActive extends Card {
       </div>
       <ul part="figures">
         ${SPANS.map((span) => html`<li part="figure">
-          <span class="label">${f.text(span)}</span>
+          <span class="label">${span === "daily" ? f.tick(new Date(last.start), "day") : f.text(span)}</span>
           <span class="value" title=${f.exact(last[span])}><bdi>${f.short(last[span])}</bdi></span>
           ${spark(days.map((day) => day[span]))}
         </li>`)}

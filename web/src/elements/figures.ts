@@ -190,8 +190,7 @@ export class NealyticsFigures extends Card {
 
   #tile(name: Name, value: number | undefined, before: number | undefined): TemplateResult {
     const f = this.format;
-    // Of a tenant's first days everything is more than before, which says nothing.
-    const change = value !== undefined && before ? f.change(value, before) : undefined;
+    const change = value === undefined || !this.page.comparedRange ? undefined : this.#change(name, value, before);
     const good = change && change.sign !== 0 && change.sign > 0 !== FALLING.has(name);
     const tile = html`<span class="label">${f.text(name)}</span>
       <span class="value" title=${value === undefined ? nothing : f.exact(value)}><bdi>${value === undefined ? "–" : shown(f, name, value)}</bdi></span>
@@ -203,10 +202,19 @@ export class NealyticsFigures extends Card {
       : html`<div class="tile">${tile}</div>`}</li>`;
   }
 
+  #change(name: Name, value: number, before: number | undefined): Change | undefined {
+    if (name === "bounceShare") return this.format.changeOfShare(value, before);
+    // Of a tenant's first days everything is more than before, which says nothing.
+    return before ? this.format.change(value, before) : undefined;
+  }
+
   #values(name: Measure): number[] | undefined {
     const of = (one: Measure): readonly Point[] | undefined => (this.answers[one] as { points?: Point[] } | undefined)?.points;
     const [points, axis] = [of(name), of("events")];
-    return points && axis && onAxis(points, axis);
+    if (!points || !axis) return undefined;
+    const values = onAxis(points, axis);
+    // Without an interval that is not over, which would look like a fall.
+    return axis.at(-1)?.partial && values.length > 2 ? values.slice(0, -1) : values;
   }
 }
 
@@ -215,9 +223,10 @@ export function summaryOf(page: Page): Question {
   return { endpoint: "summary", ...comparedOf(page) };
 }
 
-/** With what an answer is compared, if at all. */
+/** The range that an answer is compared with, if any: no more of it than has passed of the page's range. */
 export function comparedOf(page: Page): { readonly compare?: string } {
-  const before = page.comparedRange && endsOf(page.comparedRange);
+  const range = page.comparedSoFar;
+  const before = range && endsOf(range);
   return before ? { compare: `${before.from}..${before.to}` } : {};
 }
 

@@ -11,7 +11,14 @@ import { cssVar, type Table } from "./dom.ts";
 interface Cohort {
   readonly cohort: string;
   readonly size: number;
-  readonly periods: readonly { readonly period: number; readonly count: number; readonly share: number }[];
+  readonly periods: readonly Period[];
+}
+interface Period {
+  readonly period: number;
+  readonly count: number;
+  readonly share: number;
+  /** It is not over yet: more may come back. */
+  readonly partial?: boolean;
 }
 
 const PERIODS = 8;
@@ -72,6 +79,10 @@ export class NealyticsRetention extends Card {
       }
       td.full {
         color: var(--_accent-contrast);
+      }
+      td.partial {
+        background: repeating-linear-gradient(135deg, var(--_fill) 0 3px, transparent 3px 6px);
+        color: var(--_muted);
       }
       td.size {
         color: var(--_muted);
@@ -154,12 +165,15 @@ export class NealyticsRetention extends Card {
       <table part="table">
         <thead><tr>
           <th scope="col">${f.text("cohort")}</th><th scope="col">${f.text("size")}</th>
-          ${Array.from({ length: columns }, (_, i) => html`<th scope="col">${i}</th>`)}
+          ${Array.from({ length: columns }, (_, i) => html`<th scope="col">${f.unit(i, this.interval)}</th>`)}
         </tr></thead>
         <tbody>${this.#cohorts.map((cohort) => html`<tr>
           <th scope="row">${f.tick(new Date(cohort.cohort), this.interval as Interval)}</th>
           <td class="size">${f.short(cohort.size)}</td>
-          ${cohort.periods.map(({ period, share, count }) => {
+          ${cohort.periods.map(({ period, share, count, partial }) => {
+            if (partial && period > 0) {
+              return html`<td class="cell partial" title="${f.exact(count)} ${f.text("so_far")}">${f.percent(share)}<span class="sr"> ${f.text("so_far")}</span></td>`;
+            }
             // The steps end where the text is still read well in either theme; the first is the full colour.
             const level = period === 0 ? 100 : Math.ceil((share / most) * LEVELS) * LEVEL_PERCENT;
             return html`<td class="cell fill ${period === 0 ? "full" : ""}" title=${f.exact(count)} ${cssVar("--level", `${level}%`)}>${f.percent(share)}</td>`;
@@ -177,7 +191,7 @@ export class NealyticsRetention extends Card {
   protected override table(): Table {
     const f = this.format;
     return {
-      head: [f.text("cohort"), f.text("size"), ...Array.from({ length: PERIODS + 1 }, (_, i) => String(i))],
+      head: [f.text("cohort"), f.text("size"), ...Array.from({ length: PERIODS + 1 }, (_, i) => f.unit(i, this.interval))],
       rows: this.#cohorts.map(({ cohort, size, periods }) => [cohort, size, ...periods.map(({ count }) => count)]),
     };
   }

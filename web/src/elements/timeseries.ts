@@ -572,7 +572,7 @@ export class NealyticsTimeseries extends Card {
   // Words
 
   /** The chart in sentences: "Events, 1 – 30 Nov 2026: 12,400, up 8 % on 2 – 31 Oct 2026. Most on 24 November: 812." */
-  #summary({ buckets, series }: Picture): string {
+  #summary({ buckets, series, partial }: Picture): string {
     const f = this.format;
     const sums = buckets.map((_, i) => series.reduce((sum, { values }) => sum + (values[i] ?? 0), 0));
     const peak = sums.indexOf(Math.max(...sums));
@@ -583,7 +583,10 @@ export class NealyticsTimeseries extends Card {
     // People who come on two days are one person: their days do not add up.
     if (measure !== "events") return `${heading}, ${days}. ${most}`;
     const total = sums.reduce((a, b) => a + b, 0);
-    const change = f.change(total, this.#before?.total);
+    // The last interval is not over yet, so neither it nor what it is compared with counts for the trend.
+    const unfinished = partial ? buckets.length - 1 : undefined;
+    const [now, before] = [sums[unfinished ?? -1] ?? 0, this.#before?.values[unfinished ?? -1] ?? 0];
+    const change = f.change(total - now, this.#before && this.#before.total - before);
     const trend = change && compared ? `, ${f.text("compared_with", f.changed(change), f.range(compared))}` : "";
     return `${f.text("chart_summary", heading, days, f.exact(total) + trend)} ${most}`;
   }

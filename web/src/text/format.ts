@@ -54,19 +54,30 @@ export class Format {
     return sign === 0 ? this.text("no_change") : this.text(sign > 0 ? "up" : "down", text);
   }
 
-  /** 0:48, 12:05, 3:20:00; from a day on in days and hours. */
+  /** A change of a share, in percentage points: a rate that rises from 20 to 22 % does not read as 10 %. */
+  changeOfShare(now: number, before: number | undefined): Change | undefined {
+    if (before === undefined) return undefined;
+    const points = Math.round((now - before) * 1000) / 10;
+    return { text: this.text("points", this.exact(Math.abs(points))), sign: points === 0 ? 0 : points > 0 ? 1 : -1 };
+  }
+
+  /** A number of units, short: "3 wk". */
+  unit(value: number, unit: string): string {
+    return this.#number({ style: "unit", unit, unitDisplay: "short", maximumFractionDigits: 0 }).format(value);
+  }
+
+  /** Its two largest units: 48s, 12m 5s, 3h 20m, 2d 1h. */
   duration(seconds: number): string {
     const whole = Math.round(seconds);
-    const two = (value: number): string => this.#number({ minimumIntegerDigits: 2, useGrouping: false }).format(value);
-    const one = (value: number): string => this.#number({ maximumFractionDigits: 0 }).format(value);
-    if (whole >= 86_400) {
-      const unit = (value: number, unit: string): string =>
-        this.#number({ style: "unit", unit, unitDisplay: NARROW_IS_LATIN.test(this.lang) ? "short" : "narrow", maximumFractionDigits: 0 }).format(value);
-      const hours = Math.floor((whole % 86_400) / 3600);
-      return [unit(Math.floor(whole / 86_400), "day"), hours ? unit(hours, "hour") : ""].filter(Boolean).join(" ");
-    }
-    const rest = `${two(Math.floor((whole % 3600) / 60))}:${two(whole % 60)}`;
-    return whole >= 3600 ? `${one(Math.floor(whole / 3600))}:${rest}` : `${one(Math.floor(whole / 60))}:${two(whole % 60)}`;
+    const unitDisplay = NARROW_IS_LATIN.test(this.lang) ? "short" : "narrow";
+    const unit = (value: number, unit: string): string =>
+      this.#number({ style: "unit", unit, unitDisplay, maximumFractionDigits: 0 }).format(Math.floor(value));
+    const [large, small] =
+      whole < 3600 ? [unit(whole / 60, "minute"), whole % 60 && unit(whole % 60, "second")]
+      : whole < 86_400 ? [unit(whole / 3600, "hour"), whole % 3600 >= 60 && unit((whole % 3600) / 60, "minute")]
+      : [unit(whole / 86_400, "day"), whole % 86_400 >= 3600 && unit((whole % 86_400) / 3600, "hour")];
+    if (whole < 60) return unit(whole, "second");
+    return small ? `${large} ${small}` : large;
   }
 
   /** The start of an interval, as a tooltip names it. */

@@ -114,7 +114,7 @@ export const dashboard = css`
   }
   .dates {
     display: grid;
-    grid-template-columns: 1fr 1fr;
+    grid-template-columns: repeat(auto-fit, minmax(140px, 1fr));
     gap: 8px;
   }
   label {
