@@ -160,7 +160,7 @@ export interface paths {
          *
          *     Only events in the range count, also if the range contains only a part of an interval. Events
          *     without a user count for no user: a day with only such events has a point with 0, and a day without
-         *     events has no point. A user who is active on two days counts on both, so the sum of the days is not
+         *     events has no point. A user active on two days counts on both, so the sum of the days is not
          *     the count of the month. A point is `partial` if its interval is cut off by the range or not over.
          *
          *     With `rolling=N`, every day of the range up to today has a point. `rollingCount` is the number of
@@ -800,7 +800,7 @@ export interface components {
         };
         /**
          * Warn
-         * @description What the client asked for and did not get as asked. `code` is stable and for programs.
+         * @description What was requested and answered otherwise. `code` is stable, for programs.
          */
         Warn: {
             code: string;
@@ -930,7 +930,7 @@ export interface components {
         };
         /**
          * Summary
-         * @description The figures of the range, and those of the range that it is compared with.
+         * @description The figures of the range and of the compared range.
          */
         Summary: {
             projectId: string;
