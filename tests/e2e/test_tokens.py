@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nealytics.auth.jwks import ASK_AGAIN_S
+from nealytics.auth.key_set import ASK_AGAIN_S
 from nealytics.auth.jwt import TOKEN_BYTES_MAX
 from tests.e2e.node import Node
 from tests.e2e.node import token as own_token
