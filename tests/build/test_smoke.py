@@ -64,7 +64,8 @@ def test_a_program_that_does_not_serve_fails_with_its_last_words(good: Path, tmp
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("nothing", "is not a .tar.gz, a directory or a program"), ("", "no program named nealytics")]
+    ("name", "why"),
+    [("nothing", "is not a .tar.gz, a directory or a program"), ("", "no program named nealytics")],
 )
 def test_what_holds_no_program_fails(name: str, why: str, tmp_path: Path):
     done = smoke(tmp_path / name)

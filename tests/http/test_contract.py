@@ -64,6 +64,7 @@ from nealytics.queries import (
     summary,
     timeline,
     timeseries,
+    top,
 )
 from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.filters import PATH_KEYS_MAX, parse_field
@@ -434,7 +435,7 @@ EXCUSES = (
     # Two parameters that contradict each other.
     Excuse("from", "is later than to", begins_after_its_end),
     Excuse("key", "keys deep", lambda asked: keys_deep(asked) > PATH_KEYS_MAX, (properties.ENDPOINT,)),
-    Excuse("compare", "compare", compares_badly, (summary.ENDPOINT,)),
+    Excuse("compare", "compare", compares_badly, (summary.ENDPOINT, top.ENDPOINT)),
     Excuse(
         "stepFilter",
         "is for step",
