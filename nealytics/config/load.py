@@ -115,6 +115,8 @@ class _Sources:
             self.note(f"{variable} has no effect: {csharp.WITHOUT_MEANING[name]}")
             return []
         if name in csharp.TRANSLATED:
+            if not text.strip():
+                return []
             try:
                 translation = csharp.TRANSLATED[name](text)
             except ValueError as error:

@@ -60,8 +60,13 @@ class Key:
     def of(cls, field: inspect.Field, table: type, prefix: str) -> "Key":
         name = f"{prefix}.{field.name}"
         kind = field.type.type if isinstance(field.type, inspect.Metadata) else field.type
-        # No API key and no key of tokens is shown, even if only the list is wrong.
-        secret = field.name in secret_keys(table) or name in ("auth.api_keys", "auth.jwt_keys")
+        # No API key and no key of tokens is shown, even if only the list is wrong, or the key itself is where
+        # the name of its file belongs.
+        secret = (
+            field.name in secret_keys(table)
+            or name in ("auth.api_keys", "auth.jwt_keys")
+            or field.name.endswith("key_file")
+        )
         return cls(name, kind, secret)
 
     @property
@@ -70,7 +75,8 @@ class Key:
 
     @property
     def may_be_empty(self) -> bool:
-        return isinstance(self.kind, inspect.StrType | inspect.VarTupleType | inspect.CustomType)
+        # Not a path: `NAME=` must not move the log or the database to the default directory.
+        return isinstance(self.kind, inspect.StrType | inspect.VarTupleType)
 
     def unusable(self, raw: object, advice: str) -> Unusable:
         # The only secrets are texts, so a secret of the right type comes to no such error.

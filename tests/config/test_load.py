@@ -453,6 +453,29 @@ def test_an_empty_variable_leaves_a_number_or_choice_as_it_is_and_empties_a_list
     assert config.server.cors_allowed_origins == ()
 
 
+@pytest.mark.parametrize("text", ["", "  "])
+@pytest.mark.parametrize(
+    "variable",
+    ["NEALYTICS_WAL_DIRECTORY", "NEALYTICS_SERVER_DATA_DIR", "TelemetryEngine__WriteAheadLogDirectory"],
+)
+def test_an_empty_variable_leaves_a_directory_as_it_is(file, tmp_path, variable: str, text: str):
+    path = file(f"[server]\ndata_dir = '{tmp_path}/data'\n[wal]\ndirectory = '{tmp_path}/log'\n")
+    config = load(path, {variable: text})
+    assert config.server.data_dir == tmp_path / "data"
+    assert config.wal.directory == tmp_path / "log"
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+@pytest.mark.parametrize("option", ["EnableWireCompression", "ClickHouseConnectionString"])
+def test_an_empty_option_of_the_csharp_engine_that_is_translated_changes_nothing(
+    file, option: str, text: str
+):
+    path = file("[clickhouse]\ncompression = 'zstd'\nurl = 'http://ch:8123'\n")
+    config = load(path, csharp(**{option: text}))
+    assert config.clickhouse.compression == "zstd"
+    assert config.clickhouse.url == "http://ch:8123"
+
+
 def test_paths_are_absolute_whatever_the_working_directory_of_later_processes(tmp_path):
     config = load(None, {"NEALYTICS_WAL_DIRECTORY": ".", "NEALYTICS_SERVER_DATA_DIR": "d"})
     assert config.wal.directory == tmp_path
@@ -1031,6 +1054,8 @@ def test_no_secret_is_in_an_error_or_a_note(file):
         "[auth]\njwt_keys = [{key = 'canary'}, {key = ['canary']}]\n",
         "[auth]\njwt_keys = [{key = 'canary'}, {key = '-----BEGIN canary', kid = 'x'}]\n",
         "[auth]\njwt_keys = [{key = 'canary', algorithm = 'RS256'}, {key_file = 'canary'}]\n",
+        "[auth]\njwt_keys = [{key_file = ['canary']}]\n",
+        "[auth]\njwt_keys = [{algorithm = 'RS256', public_key_file = ['canary']}]\n",
         "[auth]\njwks_url = 'https://canary:canary@h/'\n",
         "[auth]\njwt_key = canary\n",
         "[auth]\njwt_key = 'canary\n",

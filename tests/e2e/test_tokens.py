@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from nealytics.auth.key_set import ASK_AGAIN_S
 from nealytics.auth.jwt import TOKEN_BYTES_MAX
+from nealytics.auth.key_set import ASK_AGAIN_S
 from tests.e2e.node import Node
 from tests.e2e.node import token as own_token
 from tests.fakes.issuer import Issuer, IssuerKey
