@@ -51,15 +51,20 @@ _PROFILE = {
     # The library's own table function python() ends the process.
     "allow_python_table_function": 0,
 }
-# Settings that no user may change: each names a file that the server then reads, or opens the function above.
+# Settings that no user may change: each names a file that the server then reads or writes, or a server that
+# it then asks, or opens a table function that runs more than the grants say.
 _FIXED = (
+    "allow_experimental_eval_table_function",
     "allow_python_table_function",
+    "format_avro_schema_registry_url",
     "format_schema",
     "format_schema_source",
     "format_template_resultset",
     "format_template_resultset_format",
     "format_template_row",
     "format_template_row_format",
+    "input_format_record_errors_file_path",
+    "output_format_schema",
     # Of tables: a disk may be another directory or a server elsewhere.
     "merge_tree_disk",
     "merge_tree_storage_policy",
