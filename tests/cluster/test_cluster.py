@@ -468,7 +468,7 @@ def test_events_wait_in_the_log_while_the_quorum_is_missing(cluster: Cluster, da
         node.wait_until(lambda: of_all_tenants(node) < 40, "reads are answered by the other addresses")
         cluster.repair()
         node.wait_drained()
-        assert of_all_tenants(node) == 40
+        node.wait_until(lambda: of_all_tenants(node) == 40, "the replicas have all rows")
     assert stored(cluster, database) == Counter(event["eventId"] for event in events(0))
 
 
