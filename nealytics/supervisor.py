@@ -27,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nealytics import __version__, notify
-from nealytics.clickhouse.embedded import Access, memory_file, reserve_port
+from nealytics.clickhouse.embedded import Access, memory_file, reserve_ports
 from nealytics.config import Config, config_to_json, split_listen
 from nealytics.errors import ConfigError
 from nealytics.observe import otel_signals
@@ -91,9 +91,9 @@ class Supervisor:
         # As this process read it, so that every child has the same, also when the file changes later.
         config_fd = memory_file(config_to_json(config))
         access_fd: int | None = None
-        reserved: socket.socket | None = None  # keeps the engine's port while the engine restarts
+        reserved = contextlib.ExitStack()  # keeps the engine's ports while the engine restarts
         if config.clickhouse.url == "embedded":
-            reserved, port = reserve_port(config.clickhouse)
+            reserved, port = reserve_ports(config.clickhouse)
             access_fd = memory_file(Access.create(port).to_json())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -142,8 +142,7 @@ class Supervisor:
                 keeper.cancel()
             for child in self._children:
                 _end(child, signal.SIGKILL)
-            if reserved is not None:
-                reserved.close()
+            reserved.close()
         if self._failed:
             log.critical("serve: %s", self._failed)
             return 1

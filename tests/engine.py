@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from nealytics.clickhouse.embedded import Access, access_path, memory_file, read_access, reserve_port
+from nealytics.clickhouse.embedded import Access, access_path, memory_file, read_access, reserve_ports
 from nealytics.clickhouse.endpoint import Endpoint, embedded_endpoint
 from nealytics.config import ClickHouseConfig, Config, ServerConfig, config_to_json
 from tests.ports import free_port as free_port  # others have it from here
@@ -49,7 +49,7 @@ class RunningEngine:
 
     def __post_init__(self) -> None:
         # Held for life, so that the port is the same after each restart.
-        self.reserved, port = reserve_port(self.config.clickhouse)
+        self.reserved, port = reserve_ports(self.config.clickhouse)
         self.access = Access.create(port, operator=True)
 
     @property

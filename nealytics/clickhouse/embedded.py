@@ -6,6 +6,7 @@ and passwords and starts it. A command that needs ClickHouse while no node runs 
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import secrets
@@ -19,11 +20,12 @@ import msgspec
 
 from nealytics.config import ClickHouseConfig, Config, config_to_json, split_listen
 from nealytics.config.tables import Secret
-from nealytics.errors import NealyticsError
+from nealytics.errors import ConfigError, NealyticsError
 from nealytics.process import self_command
 
 log = logging.getLogger("nealytics.engine")
 
+LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 60.0
 MIB = 1024**2
 # Its own files are 1 MB at first. The rest is for an insert of the largest batch (32 MiB) and a merge of it.
@@ -115,18 +117,78 @@ def loopback_is_enough(config: ClickHouseConfig) -> bool:
     return not config.embedded_listen
 
 
-def reserve_port(config: ClickHouseConfig) -> tuple[socket.socket | None, int]:
-    """The port for an engine, and a socket that keeps other users' programs from it until it is closed.
+def listen_hosts(config: ClickHouseConfig) -> list[str]:
+    """The addresses of the engine: loopback for the node, and the one for people's tools.
 
-    The socket does not listen: the engine binds the same port beside it (SO_REUSEPORT), again after each
-    restart. A port that is configured is not reserved.
+    Raises `ConfigError` if a host name has no address.
     """
-    if not loopback_is_enough(config):
-        return None, split_listen(config.embedded_listen)[1]
-    reserved = socket.socket()
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    reserved.bind(("127.0.0.1", 0))
-    return reserved, reserved.getsockname()[1]
+    if loopback_is_enough(config):
+        return [LOOPBACK]
+    address = _address_of(split_listen(config.embedded_listen)[0])
+    return [address] if address in ("0.0.0.0", "::", LOOPBACK) else [LOOPBACK, address]
+
+
+def _address_of(host: str) -> str:
+    """An address as it is, of a name one address: the engine takes one for each name."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return host
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError as error:
+        raise ConfigError(
+            f'config: clickhouse.embedded_listen names the host "{host}", which has no address: '
+            f"{error.strerror}; write an address of this machine"
+        ) from error
+    return min(found, key=lambda address: (":" in address, address))  # the node itself speaks IPv4
+
+
+def reserve_ports(config: ClickHouseConfig) -> tuple[contextlib.ExitStack, int]:
+    """The HTTP port for an engine, and sockets that keep all its ports from other users' programs until they
+    are closed. Raises `ConfigError` if a program has one.
+
+    Such a program would be sent the writer's password, and could answer an insert that it threw away.
+    """
+    port = 0 if loopback_is_enough(config) else split_listen(config.embedded_listen)[1]
+    # Once without sharing, which fails beside any other program, also one of our own user.
+    bind_ports(config, port, socket.SO_REUSEADDR)[0].close()
+    held, port = bind_ports(config, port, socket.SO_REUSEPORT)
+    return held, port
+
+
+def bind_ports(
+    config: ClickHouseConfig, port: int, sharing: int = socket.SO_REUSEPORT
+) -> tuple[contextlib.ExitStack, int]:
+    """Sockets on all that an engine binds, none of which listens, and the HTTP port: a free one for 0.
+
+    With SO_REUSEPORT the engine binds the same beside them, again after each restart, and the kernel refuses
+    the programs of other users. Raises `ConfigError` if something cannot be bound.
+    """
+    with contextlib.ExitStack() as held:
+        for host in listen_hosts(config):
+            sock = _bound(host, port, sharing, "clickhouse.embedded_listen")
+            held.enter_context(sock)
+            port = sock.getsockname()[1]
+            if native := config.embedded_native_port:
+                held.enter_context(_bound(host, native, sharing, "clickhouse.embedded_native_port"))
+        return held.pop_all(), port
+
+
+def _bound(host: str, port: int, sharing: int, key: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, sharing, 1)
+        if host == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # as ClickHouse: IPv4 as well
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise ConfigError(
+            f"config: {key} makes the embedded ClickHouse listen on {host} port {port}, and that failed: "
+            f"{error.strerror or error}; stop the process that uses the port, or choose another"
+        ) from error
+    return sock
 
 
 def access_path(data_dir: Path) -> Path:
@@ -177,7 +239,7 @@ async def running_engine(config: Config, *, operator: bool = False) -> AsyncIter
         observe=msgspec.structs.replace(config.observe, log_level="warning"),
         clickhouse=msgspec.structs.replace(config.clickhouse, embedded_listen="", embedded_native_port=0),
     )
-    reserved, port = reserve_port(alone.clickhouse)
+    reserved, port = reserve_ports(alone.clickhouse)
     access = Access.create(port, operator=operator)
     ours, theirs = socket.socketpair()
     config_fd, access_fd = memory_file(config_to_json(alone)), memory_file(access.to_json())
@@ -196,6 +258,10 @@ async def running_engine(config: Config, *, operator: bool = False) -> AsyncIter
             # Of its own, so that Ctrl-C, which reaches the whole group, does not reach it.
             start_new_session=True,
         )
+    except BaseException:
+        ours.close()
+        reserved.close()
+        raise
     finally:
         theirs.close()
         os.close(config_fd)
@@ -212,8 +278,7 @@ async def running_engine(config: Config, *, operator: bool = False) -> AsyncIter
             process.kill()
             await process.wait()
         ours.close()
-        if reserved is not None:
-            reserved.close()
+        reserved.close()
 
 
 async def _wait_until_it_answers(process: asyncio.subprocess.Process, data_dir: Path, access: Access) -> None:

@@ -12,6 +12,7 @@ What it promises:
 """
 
 import argparse
+import contextlib
 import fcntl
 import http.client
 import importlib.util
@@ -31,11 +32,12 @@ from types import ModuleType
 
 from nealytics.clickhouse import embedded_config
 from nealytics.clickhouse.embedded import (
+    LOOPBACK,
     Access,
+    bind_ports,
     contents_of,
     engine_dir,
     free_bytes,
-    loopback_is_enough,
     no_room_for_engine,
     write_access,
 )
@@ -52,6 +54,8 @@ LOCK_TIMEOUT_S = 30.0
 _LOCK_RETRY_S = 0.1
 _PING_RETRY_S = 0.005
 _TIMEOUT_S = 10.0
+# From the moment at which the tables are loaded; it takes milliseconds.
+FIRST_ANSWER_S = 30.0
 # Less than the 15 s that the supervisor allows.
 STOP_TIMEOUT_S = 10.0
 _STOP_RETRY_S = 0.02
@@ -111,6 +115,7 @@ class EngineProcess:
         self._control_password = secrets.token_urlsafe(32)
         self._free_bytes_min = embedded_config.FREE_SHARE_MIN * config.wal.free_bytes_min
         self._started = time.monotonic()
+        self._loaded = threading.Event()  # the tables; the server starts next
         self._serving = threading.Event()
 
     def run(self) -> None:
@@ -126,6 +131,8 @@ class EngineProcess:
         self._start_thread(self._beat)
         if problem := no_room_for_engine(self._config.server.data_dir):
             raise NealyticsError(problem)
+        # The library ends the process without a word if it cannot listen.
+        bind_ports(self._config.clickhouse, self._access.port)[0].close()
         self._prepare()
         library = _load_library()
         os.chdir(self._run_directory)
@@ -134,13 +141,14 @@ class EngineProcess:
         try:
             library.query(self._statements(), "TabSeparated", path=str(self._directory))
         except RuntimeError as error:
-            raise self._why_not(str(error)) from error
+            raise NealyticsError(f"engine: {self._directory} cannot be opened: {error}") from error
         raise NealyticsError("engine: ClickHouse ended by itself")
 
     def _prepare(self) -> None:
         try:
             make_private(self._directory)
             self._lock = lock_directory(self._directory)
+            _refuse_beside_another_program(self._directory)
             scratch = self._directory / "tmp"
             make_private(scratch)
             _clear(scratch)
@@ -184,7 +192,16 @@ class EngineProcess:
 
     @staticmethod
     def _start_thread(target: Callable[[], None]) -> None:
-        threading.Thread(target=target, daemon=True).start()
+        def run() -> None:
+            try:
+                target()
+            except BaseException as error:
+                # The main thread, in the library, would go on without it.
+                log.critical("%s", error, exc_info=not isinstance(error, NealyticsError))
+                logging.shutdown()
+                os._exit(1)
+
+        threading.Thread(target=run, daemon=True).start()
 
     def _announce(self) -> None:
         """Lets the server start when the tables are loaded, and says so when it answers."""
@@ -196,8 +213,15 @@ class EngineProcess:
         os.chdir(nowhere)
         nowhere.rmdir()
         self._start_pipe.unlink()
+        self._loaded.set()
         os.close(pipe)
+        deadline = time.monotonic() + FIRST_ANSWER_S
         while not self._answers():
+            if time.monotonic() > deadline:
+                raise NealyticsError(
+                    f"engine: ClickHouse does not answer on port {self._access.port} {FIRST_ANSWER_S:.0f} s "
+                    "after its tables were loaded; it is started again"
+                )
             time.sleep(_PING_RETRY_S)
         write_access(self._config.server.data_dir, self._access)
         self._serving.set()
@@ -215,7 +239,7 @@ class EngineProcess:
         answered."""
         self._parent.setblocking(False)
         while True:
-            if not self._serving.is_set() or self._answers():
+            if not self._loaded.is_set() or self._answers():
                 try:
                     self._parent.send(ALIVE)
                 except OSError:
@@ -276,7 +300,7 @@ class EngineProcess:
             time.sleep(_STOP_RETRY_S)
 
     def _connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self._access.port, timeout=_TIMEOUT_S)
+        return http.client.HTTPConnection(LOOPBACK, self._access.port, timeout=_TIMEOUT_S)
 
     def _control(self, connection: http.client.HTTPConnection, sql: str) -> bytes:
         headers = {"X-ClickHouse-User": "control", "X-ClickHouse-Key": self._control_password}
@@ -286,19 +310,6 @@ class EngineProcess:
         if response.status != 200:
             raise http.client.HTTPException(answer.decode("utf-8", "replace"))
         return answer
-
-    def _why_not(self, message: str) -> NealyticsError:
-        if "Cannot lock file" in message:
-            return NealyticsError(
-                f"engine: another program has {self._directory} open; end it, or give this node its own "
-                "server.data_dir"
-            )
-        if not loopback_is_enough(self._config.clickhouse) and "NETWORK_ERROR" in message:
-            return ConfigError(
-                f"config: clickhouse.embedded_listen is {self._config.clickhouse.embedded_listen!r} and "
-                f"cannot be listened on: {message}; choose another host:port"
-            )
-        return NealyticsError(f"engine: {self._directory} cannot be opened: {message}")
 
 
 def _load_library() -> ModuleType:
@@ -351,6 +362,18 @@ def lock_directory(directory: Path) -> int:
                 LOCK_TIMEOUT_S,
             )
         time.sleep(_LOCK_RETRY_S)
+
+
+def _refuse_beside_another_program(directory: Path) -> None:
+    """ClickHouse locks this file, and so does clickhouse-local or a chDB session in the same directory."""
+    with contextlib.suppress(FileNotFoundError), (directory / "status").open("rb") as status:
+        try:
+            fcntl.flock(status, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NealyticsError(
+                f"engine: another program has {directory} open; end it, or give this node its own "
+                "server.data_dir"
+            ) from None
 
 
 def _clear(scratch: Path) -> None:

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from nealytics.clickhouse.embedded import Access, loopback_is_enough
+from nealytics.clickhouse.embedded import Access, listen_hosts
 from nealytics.clickhouse.sql import identifier, quoted
-from nealytics.config import ClickHouseConfig, split_listen
+from nealytics.config import ClickHouseConfig
 
 TOOLS_USER = "nealytics"
 
@@ -81,6 +81,8 @@ def server_xml(config: ClickHouseConfig, access: Access, directory: Path, *, mem
     values: list[tuple[str, object]] = [
         *(("listen_host", host) for host in listen_hosts(config)),
         ("http_port", access.port),
+        # The parent holds the ports, so that no other user's program has one while the engine restarts.
+        ("listen_reuse_port", 1),
         ("users_config", f"{directory}/run/users.xml"),
         ("tmp_path", f"{directory}/tmp/"),
         ("max_server_memory_usage", int(memory * MEMORY_SHARE_MAX)),
@@ -88,9 +90,6 @@ def server_xml(config: ClickHouseConfig, access: Access, directory: Path, *, mem
     ]
     if config.embedded_native_port:
         values.append(("tcp_port", config.embedded_native_port))
-    if loopback_is_enough(config):
-        # The port is one that the parent holds, so that no other program has it while the engine restarts.
-        values.append(("listen_reuse_port", 1))
     # Without these three a user sees all system tables and makes tables of any engine.
     rights = {
         "select_from_system_db_requires_grant": "true",
@@ -100,14 +99,6 @@ def server_xml(config: ClickHouseConfig, access: Access, directory: Path, *, mem
     lines = [f"<{name}>{escape(str(value))}</{name}>" for name, value in values]
     lines.append(_element("access_control_improvements", rights))
     return _document(lines)
-
-
-def listen_hosts(config: ClickHouseConfig) -> list[str]:
-    """Where the engine listens: on loopback for the node, and on the address for people's tools."""
-    if loopback_is_enough(config):
-        return ["127.0.0.1"]
-    host, _ = split_listen(config.embedded_listen)
-    return [host] if host in ("0.0.0.0", "::", "127.0.0.1", "localhost") else ["127.0.0.1", host]
 
 
 def users_xml(config: ClickHouseConfig, access: Access, control_password: str) -> str:

@@ -1,4 +1,7 @@
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,20 +13,19 @@ from nealytics.clickhouse.embedded import (
     answers,
     engine_dir,
     read_access,
-    reserve_port,
+    reserve_ports,
     running_engine,
     write_access,
 )
 from nealytics.config import ClickHouseConfig, Config, ServerConfig
-from nealytics.errors import NealyticsError
-from tests.engine import RunningEngine, needs_engine
+from nealytics.errors import ConfigError, NealyticsError
+from tests.engine import RunningEngine, free_port, needs_engine, start_engine
 
 EMBEDDED = ClickHouseConfig()
 
 
 def test_a_reserved_port_is_closed_to_others_and_open_to_the_engine():
-    reserved, port = reserve_port(EMBEDDED)
-    assert reserved is not None
+    reserved, port = reserve_ports(EMBEDDED)
     with reserved, socket.socket() as stranger, socket.socket() as engine:
         with pytest.raises(OSError, match="in use"):
             stranger.bind(("127.0.0.1", port))
@@ -35,9 +37,85 @@ def test_a_reserved_port_is_closed_to_others_and_open_to_the_engine():
         socket.create_connection(("127.0.0.1", port)).close()
 
 
-def test_a_configured_port_is_used_as_it_is():
-    config = ClickHouseConfig(embedded_listen="127.0.0.1:8123", embedded_password="x")
-    assert reserve_port(config) == (None, 8123)
+_STRANGER = """
+import os, socket, sys
+if len(sys.argv) > 2:
+    os.setuid(int(sys.argv[2]))
+for port in map(int, sys.argv[1].split(",")):
+    for host in ("127.0.0.1", "0.0.0.0"):
+        for options in ((), (2,), (15,), (2, 15)):  # SO_REUSEADDR, SO_REUSEPORT
+            with socket.socket() as sock:
+                for option in options:
+                    sock.setsockopt(socket.SOL_SOCKET, option, 1)
+                try:
+                    sock.bind((host, port))
+                    sock.listen()
+                except OSError:
+                    continue
+                print(host, port, options)
+"""
+
+
+def listened_by_another_user(*ports: int) -> str:
+    """Where a program of another user can listen."""
+    argument = ",".join(map(str, ports))
+    command = [sys.executable, "-c", _STRANGER, argument, "65534"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("host", ["", "127.0.0.1", "0.0.0.0", "127.0.0.2", "localhost"])
+def test_no_other_user_listens_on_a_port_of_the_engine(host: str):
+    http, native = free_port(), free_port()
+    config = EMBEDDED
+    if host:
+        config = ClickHouseConfig(
+            embedded_listen=f"{host}:{http}", embedded_native_port=native, embedded_password="x"
+        )
+    reserved, port = reserve_ports(config)
+    with reserved:
+        assert listened_by_another_user(*((http, native) if host else (port,))) == ""
+    assert listened_by_another_user(port) != ""
+
+
+@needs_engine
+@pytest.mark.engine
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
+def test_no_other_user_listens_while_the_engine_restarts(tmp_path: Path):
+    http, native = free_port(), free_port()
+    with start_engine(
+        tmp_path, embedded_listen=f"127.0.0.1:{http}", embedded_native_port=native, embedded_password="x"
+    ) as engine:
+        assert listened_by_another_user(http, native) == ""
+        engine.kill()
+        assert listened_by_another_user(http, native) == ""
+        engine.start()
+    engine.reserved.close()
+
+
+@pytest.mark.parametrize("key", ["embedded_listen", "embedded_native_port"])
+def test_a_port_that_a_program_has_is_refused(key: str):
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        port = taken.getsockname()[1]
+        http, native = (port, free_port()) if key == "embedded_listen" else (free_port(), port)
+        config = ClickHouseConfig(embedded_listen=f"0.0.0.0:{http}", embedded_native_port=native)
+        with pytest.raises(ConfigError, match=rf"clickhouse.{key} .* on 0.0.0.0 port {port}, .* in use"):
+            reserve_ports(config)
+
+
+def test_two_nodes_do_not_share_ports():
+    config = ClickHouseConfig(embedded_listen=f"127.0.0.1:{free_port()}", embedded_password="x")
+    with reserve_ports(config)[0], pytest.raises(ConfigError, match="in use"):
+        reserve_ports(config)
+
+
+@pytest.mark.parametrize(
+    ("host", "problem"),
+    [("192.0.2.1", "Cannot assign requested address"), ("nosuch.invalid", "which has no address")],
+)
+def test_an_address_that_this_machine_does_not_have_is_refused(host: str, problem: str):
+    with pytest.raises(ConfigError, match=problem):
+        reserve_ports(ClickHouseConfig(embedded_listen=f"{host}:{free_port()}"))
 
 
 def test_the_access_is_for_its_user_only_and_shows_no_password(tmp_path: Path):
@@ -52,8 +130,7 @@ def test_the_access_is_for_its_user_only_and_shows_no_password(tmp_path: Path):
 
 
 async def test_nobody_answers_on_a_port_that_is_closed():
-    reserved, port = reserve_port(EMBEDDED)
-    assert reserved is not None
+    reserved, port = reserve_ports(EMBEDDED)
     with reserved:
         assert not await answers(Access.create(port))
 

@@ -1,5 +1,6 @@
 """The embedded engine as a process, spoken to as any HTTP client would."""
 
+import fcntl
 import http.client
 import os
 import re
@@ -22,8 +23,9 @@ from nealytics.clickhouse.embedded import engine_dir
 from nealytics.clickhouse.embedded_child import STOP_TIMEOUT_S
 from nealytics.clickhouse.encoding import compressed
 from nealytics.config import WalConfig
+from nealytics.process import EXIT_UNUSABLE
 from nealytics.supervisor import ENGINE_STOP_TIMEOUT_S
-from tests.engine import Reply, RunningEngine, start_engine
+from tests.engine import Reply, RunningEngine, free_port, start_engine
 
 pytestmark = pytest.mark.engine
 
@@ -381,6 +383,56 @@ def test_it_says_over_its_channel_that_it_is_ready_and_alive(tmp_path: Path):
         heard = b""
         while b"R" not in heard or b"." not in heard:
             heard += engine.parent.recv(100)
+
+
+def started_badly(engine: RunningEngine) -> int:
+    """The exit status of an engine that is expected to end by itself."""
+    engine.start(wait=False)
+    assert engine.process is not None
+    try:
+        return engine.process.wait(60)
+    finally:
+        engine.kill()
+
+
+@pytest.mark.parametrize("key", ["embedded_listen", "embedded_native_port"])
+def test_an_engine_that_cannot_listen_says_why(tmp_path: Path, key: str):
+    ports = {"embedded_listen": free_port(), "embedded_native_port": free_port()}
+    engine = start_engine(
+        tmp_path,
+        embedded_listen=f"127.0.0.1:{ports['embedded_listen']}",
+        embedded_native_port=ports["embedded_native_port"],
+        embedded_password="x",
+    )
+    engine.reserved.close()
+    with socket.create_server(("127.0.0.1", ports[key])):
+        assert started_badly(engine) == EXIT_UNUSABLE
+    assert f"clickhouse.{key} makes" in engine.log_path.read_text()
+
+
+def test_an_engine_does_not_start_beside_a_program_in_its_directory(tmp_path: Path):
+    engine = start_engine(tmp_path)
+    with engine:
+        pass
+    with (engine_dir(engine.config.server.data_dir) / "status").open("rb") as status:
+        fcntl.flock(status, fcntl.LOCK_EX)
+        assert started_badly(engine) == 1
+    assert "another program has" in engine.log_path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("child.write_access = lambda *_: 1 / 0", "ZeroDivisionError"),
+        ("child.FIRST_ANSWER_S = 0; child.EngineProcess._answers = lambda _: False", "does not answer on"),
+    ],
+)
+def test_an_engine_that_cannot_say_that_it_is_ready_ends(tmp_path: Path, fault: str, message: str):
+    engine = start_engine(tmp_path)
+    program = f"import sys; from nealytics.clickhouse import embedded_child as child; {fault}; "
+    engine.command = [sys.executable, "-c", program + "sys.exit(child.main())"]
+    assert started_badly(engine) == 1
+    assert message in engine.log_path.read_text()
 
 
 def test_it_ends_when_its_parent_goes(tmp_path: Path):

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from nealytics.clickhouse.embedded import Access
-from nealytics.clickhouse.embedded_config import listen_hosts, memory_bytes, server_xml, users_xml
+from nealytics.clickhouse.embedded import Access, listen_hosts
+from nealytics.clickhouse.embedded_config import memory_bytes, server_xml, users_xml
 from nealytics.config import ClickHouseConfig
 
 MIB = 1024**2
@@ -105,6 +105,7 @@ CONFIG = ClickHouseConfig(embedded_listen="10.0.0.5:8123", embedded_password="p"
         ("[::]:8123", ["::"]),
         ("10.0.0.5:8123", ["127.0.0.1", "10.0.0.5"]),
         ("[fd00::1]:8123", ["127.0.0.1", "fd00::1"]),
+        ("localhost:8123", ["127.0.0.1"]),
     ],
 )
 def test_the_node_reaches_it_on_loopback_wherever_tools_do(listen: str, hosts: list[str]):
