@@ -183,11 +183,11 @@ class ClickHouseClient:
             **bound(params or {}),
         }
         async with self._using(address):
-            response, pieces = await self._transport.stream(
+            response = await self._transport.stream(
                 address.url, parameters, sql.encode(), silence_s=timeout_s + _ANSWER_GRACE_S
             )
         async with response:
-            yield pieces
+            yield self._transport.pieces_of(address.url, response)
 
     async def command(
         self,

@@ -10,8 +10,8 @@ it was idle is sent once more: a read has no effect.
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -23,8 +23,6 @@ from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable, 
 from nealytics.clickhouse.settings import Setting
 from nealytics.config import ClickHouseConfig
 from nealytics.tls import why_not
-
-T = TypeVar("T")
 
 _ERROR_BYTES_MAX = 64 * 1024
 # What a request without a complete answer raises.
@@ -110,34 +108,35 @@ class Transport:
         """The rows of a read in JSONCompact. `received` gets the size of each piece; what it raises ends the
         read."""
 
-        async def read() -> list[list[Any]]:
-            async with await self.begin(url, parameters, body, within=self._timeout(timeout_s)) as response:
-                pieces = self._pieces(url, response)
-                try:
-                    return await rows_of(pieces if received is None else _counted(pieces, received))
-                except ValueError as error:  # msgspec's are, too
-                    raise ClickHouseUnavailable(f"{self._endpoint.where(url)}: {error}") from error
-
-        return await _again_if_idle_too_long(read)
+        within = self._timeout(timeout_s)
+        async with await self._begin_read(url, parameters, body, within) as response:
+            pieces = self._pieces(url, response)
+            try:
+                return await rows_of(pieces if received is None else _counted(pieces, received))
+            except ValueError as error:  # msgspec's are, too
+                raise ClickHouseUnavailable(f"{self._endpoint.where(url)}: {error}") from error
 
     async def stream(
         self, url: str, parameters: Mapping[str, Setting], body: bytes, *, silence_s: float
-    ) -> tuple[aiohttp.ClientResponse, AsyncIterator[bytes]]:
-        """The response of a read, to be closed by the caller, and its pieces.
+    ) -> aiohttp.ClientResponse:
+        """The response of a read, for `pieces_of`; the caller closes it.
 
         Only ClickHouse's silence is limited; the reader may take any time.
         """
         within = aiohttp.ClientTimeout(
             total=None, sock_connect=self._config.connect_timeout_s, sock_read=silence_s
         )
-        response = await _again_if_idle_too_long(lambda: self.begin(url, parameters, body, within=within))
+        return await self._begin_read(url, parameters, body, within)
+
+    def pieces_of(self, url: str, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """Raises `ClickHouseUnavailable` if the end of the answer cannot be recognised. That is not a failure
+        of the address: what is in between is the same for the others."""
         if not _END.intersection(name.lower() for name in response.headers):
-            response.close()
             raise ClickHouseUnavailable(
                 f"{self._endpoint.where(url)}: the answer has neither a length nor an end mark, so a "
                 "truncated one would look complete; configure the proxies in between to use HTTP/1.1"
             )
-        return response, self._pieces(url, response)
+        return self._pieces(url, response)
 
     async def ping(self, url: str, *, timeout_s: float) -> None:
         try:
@@ -154,6 +153,18 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def _begin_read(
+        self, url: str, parameters: Mapping[str, Setting], body: bytes, within: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        """Sends it once more if it failed like one over a connection that the server had closed while it was
+        idle. The pool has dropped that connection by then."""
+        try:
+            return await self.begin(url, parameters, body, within=within)
+        except ClickHouseUnavailable as error:
+            if not isinstance(error.__cause__, aiohttp.ServerDisconnectedError | ConnectionError):
+                raise
+        return await self.begin(url, parameters, body, within=within)
 
     async def _pieces(self, url: str, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         try:
@@ -215,14 +226,3 @@ async def _counted(pieces: AsyncIterator[bytes], received: Callable[[int], None]
     async for piece in pieces:
         received(len(piece))
         yield piece
-
-
-async def _again_if_idle_too_long(read: Callable[[], Awaitable[T]]) -> T:
-    """Repeats a read once if it failed like one over a connection that the server had closed while it was
-    idle. The pool has dropped that connection by then."""
-    try:
-        return await read()
-    except ClickHouseUnavailable as error:
-        if not isinstance(error.__cause__, aiohttp.ServerDisconnectedError | ConnectionError):
-            raise
-    return await read()

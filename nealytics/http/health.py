@@ -218,7 +218,7 @@ def log_problem(log: LogState) -> str | None:
         return str(log.broken)
     if log.full:
         if log.disk_full:
-            return "the disk of the log has less than wal.free_bytes_min free; free some disk space"
+            return "the disk of the log is full, or has less free than wal.free_bytes_min; free some space"
         return "the log is full (wal.bytes_max); it accepts events again when ClickHouse has stored some"
     return None
 

@@ -140,15 +140,20 @@ class Reads:
         """The answer to one question, after it got a query slot. Raises `Refused`."""
         rows = Rows(charge)
         events = self.events_of(scope, rows.add)
+
+        async def question() -> Any:
+            rows.give_back()  # those of an address that failed in the middle of its answer
+            return await endpoint.run(events, params)
+
         try:
             async with self.slot(scope):
-                answer = await self.ask(lambda: endpoint.run(events, params))
+                answer = await self.ask(question)
             if (records := answer.records) is not None:
                 otel.note(f"neavents.{endpoint.counted_as}", records)
             answer.warnings = [*arguments.warnings, *answer.warnings]
             return await encoded(answer, charge)
         finally:
-            charge.give_back(rows.bytes)  # also after a failure: other questions of the request continue
+            rows.give_back()  # also after a failure: other questions of the request continue
 
     def counted(self, handler: Handler) -> Handler:
         """Wraps the handler of a read route, and counts its failures by reason."""
@@ -249,11 +254,15 @@ class Rows:
 
     def __init__(self, charge: Charge) -> None:
         self._charge = charge
-        self.bytes = 0
+        self._bytes = 0
 
     def add(self, count: int) -> None:
         self._charge.add(count)
-        self.bytes += count
+        self._bytes += count
+
+    def give_back(self) -> None:
+        self._charge.give_back(self._bytes)
+        self._bytes = 0
 
 
 def check_route(scope: Scope, route: Route) -> None:

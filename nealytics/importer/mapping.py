@@ -118,7 +118,7 @@ class Mapping:
         self._used: Taken = copy.deepcopy(self._taken)
         for path in id_paths:
             _take(self._used, path)
-        self._id_paths = dict(zip(options.id_from, id_paths, strict=True))
+        self._id_paths = list(zip(options.id_from, id_paths, strict=True))  # one may be named twice
         self._rest_is_metadata = options.rest_is_metadata
         self._default_type = options.default_type
         self._types = types
@@ -219,7 +219,7 @@ class Mapping:
 
     def _hashed_id(self, fields: AnyMapping[str, Value], opened: dict[Path, Any]) -> str:
         parts = []
-        for name, path in self._id_paths.items():
+        for name, path in self._id_paths:
             value = _inside(fields, path, opened)
             if value is None or _is_empty(value):
                 raise RowError(f"it has no {name}, from which --id-from derives its id")

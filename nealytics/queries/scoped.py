@@ -30,7 +30,7 @@ from nealytics.auth.scope import Scope
 from nealytics.clickhouse.client import ClickHouseClient, Param, Setting
 from nealytics.clickhouse.damage import damaged
 from nealytics.clickhouse.error_codes import UNKNOWN_IDENTIFIER
-from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.failover import Address
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
 from nealytics.config import QueryConfig
@@ -252,7 +252,7 @@ class Fence:
 
     def doubt(self, error: ClickHouseError) -> None:
         """Call it after an error: if another server may answer from now on, verify again."""
-        if isinstance(error, ClickHouseUnavailable):
+        if error.of_the_address:
             self._proven.clear()
 
 

@@ -123,10 +123,14 @@ async def test_a_stream_whose_end_looks_like_a_truncation_is_refused(script: Scr
         return web.Response()
 
     script.answer = endless
-    async with script.client() as client:
+    two = msgspec.structs.replace(script.endpoint, others=("http://127.0.0.1:1",))
+    async with script.client(endpoint=two) as client:
         with pytest.raises(ClickHouseUnavailable, match="a truncated one would look complete"):
             async with client.stream("SELECT …", output_format="CSV"):
                 pytest.fail("there is nothing to read")
+        # The others are behind the same proxy, and would only run the query once more.
+        assert client.addresses.cooling() == []
+    assert len(script.requests) == 1
 
 
 async def test_a_slow_reader_of_a_stream_gathers_nothing_and_has_all_the_time(script: Script):
@@ -388,6 +392,15 @@ async def test_a_read_is_tried_again_once_only(script: Script):
         with pytest.raises(ClickHouseUnavailable):
             await client.query("SELECT 1")
     assert len(script.requests) == 2
+
+
+async def test_a_read_that_breaks_off_in_the_middle_is_not_tried_again_at_that_address(script: Script):
+    """What arrived is charged already; and the connection was not idle."""
+    script.answer = in_pieces(5, then_cut=True)
+    async with script.client() as client:
+        with pytest.raises(ClickHouseUnavailable):
+            await client.query("SELECT 1")
+    assert len(script.requests) == 1
 
 
 async def test_a_read_shows_no_duplicate_changes_nothing_and_names_the_database(script: Script):

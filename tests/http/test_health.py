@@ -156,7 +156,8 @@ async def test_ready_says_whether_the_log_or_its_disk_is_full(probe: Probe):
     probe.log.full = True
     assert "wal.bytes_max" in json.loads((await probe.get("/ready"))[1])["log"]["problem"]
     probe.log.disk_full = True
-    assert "wal.free_bytes_min" in json.loads((await probe.get("/ready"))[1])["log"]["problem"]
+    problem = json.loads((await probe.get("/ready"))[1])["log"]["problem"]
+    assert "the disk of the log is full, or has less free than wal.free_bytes_min" in problem
 
 
 async def test_metrics_are_shown_only_if_configured(probe: Probe):

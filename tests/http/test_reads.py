@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
-from nealytics.config import QueryConfig
+from nealytics.config import AuthConfig, Config, QueryConfig
 from nealytics.event import Event
 from nealytics.observe.metrics import READ_FAILURE_REASONS
 from nealytics.queries import ENDPOINTS
@@ -21,6 +22,7 @@ from nealytics.queries.filters import Field
 from nealytics.timestamps import iso_utc
 from tests.http.reader import (
     ACTIVE,
+    JWT_KEY,
     NOW,
     PROPERTIES,
     SESSIONS,
@@ -609,6 +611,24 @@ async def test_a_read_is_asked_once_more_at_another_address_if_the_first_is_down
     async with reader_over(client) as reader:
         assert (await reader.get(TIMELINE))[0] == status
         assert list(dict.fromkeys(client.asked)) == asked
+
+
+class HalfAnswered(DyingClient):
+    """600 KB of an answer arrive, and those that are `down` then break off."""
+
+    async def query(self, *args: object, received: Any = None, **named: Any) -> list[list[Any]]:
+        if received is not None:
+            received(600_000)
+        return await super().query(*args, **named)
+
+
+async def test_the_bytes_of_an_answer_that_broke_off_do_not_count_for_the_second_attempt():
+    client = HalfAnswered(ClickHouseUnavailable("broke off"), {"http://a"})
+    config = Config(auth=AuthConfig(jwt_key=JWT_KEY), query=QueryConfig(unread_bytes_max=1_000_000))
+    async with Reader(client, config) as reader:  # type: ignore[arg-type]
+        status, body, _ = await reader.get(TIMELINE)
+        assert (status, client.asked) == (200, ["http://a", "http://b"]), body
+        assert reader.unread.bytes == 0
 
 
 @pytest.mark.parametrize("code", [128, 158, 159, 160, 241, 243, 307, 396])

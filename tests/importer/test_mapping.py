@@ -277,6 +277,13 @@ def test_an_id_that_is_hashed_is_the_same_in_every_file_and_format():
         from_json(ndjson, '{"session_id":"s","event":"e","order":null}')
 
 
+def test_a_column_that_is_named_twice_is_hashed_twice():
+    """As it always was: with another id, a re-sent file would be counted twice."""
+    twice = mapping(columns=("session_id", "event", "order"), id_from=("order", "order"))
+    event = from_csv(twice, session_id="s", event="e", order="17")
+    assert event["eventId"] == hashed_id([b"17", b"17"])
+
+
 def test_the_hashed_id_is_fixed_for_ever_and_knows_where_a_part_ends():
     """Should it change, a re-sent file would be counted twice after an upgrade."""
     assert hashed_id([b"order-1"]) == "a541d04e-c624-8ec4-8803-0dc087c38649"

@@ -280,7 +280,8 @@ async def test_any_other_error_proves_nothing():
     assert len(client.asked) == 2
 
 
-async def test_after_an_outage_the_fence_is_proven_anew():
+@pytest.mark.parametrize("outage", [ClickHouseUnavailable("gone"), ClickHouseError(242, "read-only")])
+async def test_after_an_outage_the_fence_is_proven_anew(outage: ClickHouseError):
     """Another server may answer from now on."""
     client = AnsweringClient(ClickHouseError(47, "unknown identifier"))
     guard = Fence(client, "db")  # type: ignore[arg-type]
@@ -288,7 +289,7 @@ async def test_after_an_outage_the_fence_is_proven_anew():
     guard.doubt(ClickHouseError(158, "too many rows"))
     await guard.prove()
     assert len(client.asked) == 1
-    guard.doubt(ClickHouseUnavailable("gone"))
+    guard.doubt(outage)
     await guard.prove()
     assert len(client.asked) == 2
 
