@@ -3,6 +3,7 @@
 Each finding is one sentence that names the key, its value and the fix. It never contains a secret's value.
 """
 
+import contextlib
 import difflib
 import hashlib
 import ipaddress
@@ -424,16 +425,40 @@ def _clickhouse(clickhouse: ClickHouseConfig) -> Iterator[str]:
             f'clickhouse.database is "{clickhouse.database}"; '
             "write a name of letters, digits, _ and - that does not start with a digit"
         )
+    if clickhouse.url == "embedded":
+        yield from _embedded(clickhouse)
     if not clickhouse.user:
         yield 'clickhouse.user is ""; write the user of clickhouse.password, e.g. "default"'
     for key in ("embedded_native_port", "embedded_project"):
         if getattr(clickhouse, key) and not clickhouse.embedded_listen:
             yield f"clickhouse.{key} has no effect without clickhouse.embedded_listen; set both"
-    if clickhouse.embedded_listen and clickhouse.url == "embedded" and not clickhouse.embedded_password:
+
+
+def _embedded(clickhouse: ClickHouseConfig) -> Iterator[str]:
+    if clickhouse.database.lower() in ("default", "system", "information_schema"):
+        yield (
+            f'clickhouse.database is "{clickhouse.database}", which the embedded ClickHouse has for itself; '
+            'write another name, e.g. "nealytics_core"'
+        )
+    if not clickhouse.embedded_listen:
+        return
+    if not clickhouse.embedded_password:
         yield (
             f'clickhouse.embedded_listen is "{clickhouse.embedded_listen}" without a password, '
             "so anyone who reaches that port could read every tenant; set clickhouse.embedded_password"
         )
+    with contextlib.suppress(ValueError):  # _addresses says what is wrong
+        port = split_listen(clickhouse.embedded_listen)[1]
+        if port == 0:
+            yield (
+                f'clickhouse.embedded_listen is "{clickhouse.embedded_listen}"; '
+                "write a port that tools can be told, e.g. 8123"
+            )
+        elif port == clickhouse.embedded_native_port:
+            yield (
+                f"clickhouse.embedded_native_port is {port}, as in clickhouse.embedded_listen; "
+                "write another port"
+            )
 
 
 def _clickhouse_url(url: str) -> Iterator[str]:

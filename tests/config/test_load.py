@@ -145,6 +145,22 @@ BAD_FILES = [
         'config: clickhouse.embedded_listen is "127.0.0.1:8123" without a password, '
         "so anyone who reaches that port could read every tenant; set clickhouse.embedded_password",
     ),
+    *(
+        (
+            f"[clickhouse]\ndatabase = '{name}'",
+            f'config: clickhouse.database is "{name}", which the embedded ClickHouse has for itself; '
+            'write another name, e.g. "nealytics_core"',
+        )
+        for name in ("default", "system", "information_schema", "INFORMATION_SCHEMA")
+    ),
+    (
+        "[clickhouse]\nembedded_listen = '127.0.0.1:0'\nembedded_password = 'x'",
+        'config: clickhouse.embedded_listen is "127.0.0.1:0"; write a port that tools can be told, e.g. 8123',
+    ),
+    (
+        "[clickhouse]\nembedded_listen = '127.0.0.1:9000'\nembedded_native_port = 9000\nembedded_password = 'x'",
+        "config: clickhouse.embedded_native_port is 9000, as in clickhouse.embedded_listen; write another port",
+    ),
     ("[observe]\nlog_level = 'loud'", 'config: observe.log_level is "loud"; write one of "critical", "debug", "error", "info", "warning"'),
     ("[auth]\njwt_key = 'replace_this_please'", "config: auth.jwt_key has 19 bytes and needs at least 32; make one with: openssl rand -base64 48"),
     ("[auth]\njwt_key = '-----BEGIN PUBLIC KEY----- MFwwDQYJKoZIhvcN'", "config: auth.jwt_key is half of a key pair and must be a shared secret; make one with: openssl rand -base64 48"),
