@@ -149,8 +149,6 @@ def linked_by_asking(package: str) -> Iterator[dict[str, Any]]:
         yield library(
             "zstd", importlib.import_module("backports.zstd").zstd_version, "github/facebook/zstd@v"
         )
-    elif package == "lz4":
-        yield library("lz4", importlib.import_module("lz4").library_version_string(), "github/lz4/lz4@v")
     elif package == "uvloop":
         number = importlib.import_module("uvloop.loop").libuv_get_version()
         version = ".".join(str(number >> bits & 0xFF) for bits in (16, 8, 0))

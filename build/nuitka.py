@@ -123,7 +123,6 @@ def flags(output: Path, jobs: int) -> list[str]:
         "--include-package-data=certifi",
         # Beside the executable, which has the package's name, so no folder can have it.
         "--include-data-dir=nealytics/web=web",
-        "--include-package=lz4.frame",
         # Link-time optimization takes several times as long, without a measurable gain.
         "--lto=no",
         # The list of contents, for licences and SBOM (build/contents.py).
@@ -138,7 +137,7 @@ def flags(output: Path, jobs: int) -> list[str]:
 def dependencies() -> list[importlib.metadata.Distribution]:
     """What the program needs at run time, without the engine; sorted by name."""
     found: dict[str, importlib.metadata.Distribution] = {}
-    waiting = [*(importlib.metadata.requires("nealytics") or []), "lz4"]
+    waiting = importlib.metadata.requires("nealytics") or []
     while waiting:
         requirement = waiting.pop()
         if "extra ==" in requirement:

@@ -21,7 +21,7 @@ import pytest
 
 from nealytics.clickhouse.embedded import engine_dir
 from nealytics.clickhouse.embedded_child import STOP_TIMEOUT_S
-from nealytics.clickhouse.encoding import compressed
+from nealytics.compression import zstd
 from nealytics.config import WalConfig
 from nealytics.process import EXIT_UNUSABLE
 from nealytics.supervisor import ENGINE_STOP_TIMEOUT_S
@@ -145,7 +145,7 @@ def test_a_body_that_does_not_arrive_whole_inserts_nothing(engine: RunningEngine
 
 
 def test_packed_data_that_is_damaged_inserts_nothing(engine: RunningEngine, table: str):
-    packed = compressed(bytes(80_000), "zstd")
+    packed = zstd.compress(bytes(80_000))
     sql = f"INSERT INTO {table} (a) FORMAT RowBinary"
     assert insert(engine, sql, b"no" + packed, {"Content-Encoding": "zstd"}).status != 200
     assert run(engine, f"SELECT count() FROM {table}") == "0\n"
