@@ -44,6 +44,7 @@ class SendError(ClientError):
         status: int = 0,
         code: str = "",
         retry_after_s: float = 0.0,
+        spent_s: float = 0.0,
     ) -> None:
         count = f"{len(events)} events are" if len(events) != 1 else "1 event is"
         super().__init__(f"{problem}; {count} not confirmed")
@@ -53,6 +54,7 @@ class SendError(ClientError):
         self.status = status
         self.code = code
         self.retry_after_s = retry_after_s  # of the last answer
+        self.spent_s = spent_s  # since the first attempt of the request that was given up
 
 
 class RejectedError(ClientError):

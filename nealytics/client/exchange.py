@@ -4,6 +4,7 @@ So the blocking client, that of asyncio and `nealytics import` make the same dec
 they execute a step.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -61,27 +62,42 @@ Steps = Generator[Step, Outcome, T]
 
 
 class GaveUp(Exception):
-    """The last outcome, and its Retry-After."""
+    """The last outcome, its Retry-After, and the time since the first attempt began."""
 
-    def __init__(self, outcome: Response | Lost, retry_after_s: float) -> None:
+    def __init__(self, outcome: Response | Lost, retry_after_s: float, spent_s: float) -> None:
         super().__init__()
         self.outcome = outcome
         self.retry_after_s = retry_after_s
+        self.spent_s = spent_s
 
 
 class Patience(NamedTuple):
-    """How long to retry. `give_up_after_s` counts from the first attempt; none begins after it."""
+    """How long to retry. `give_up_after_s` counts from the first attempt; none begins after it.
+
+    With `waits_for_last`, a pause that begins before it is waited to its end, and one attempt follows.
+    """
 
     timeout_s: float
     give_up_after_s: float
     clock: Callable[[], float] = time.monotonic
     rand: Callable[[], float] = random.random
+    retry_after_max_s: float = math.inf  # if a server asks for more, this is waited
+    waits_for_last: bool = False
+
+    def pause_s(self, failures: int, retry_after_s: float, spent_s: float) -> float | None:
+        """The pause before the next attempt; None if there is none."""
+        # On top of what the server asks for: it refused all its clients at the same time.
+        pause_s = min(retry_after_s, self.retry_after_max_s)
+        pause_s += delay_s(failures, _BACKOFF_S, _BACKOFF_MAX_S, self.rand)
+        if self.waits_for_last:
+            return pause_s if spent_s < self.give_up_after_s else None
+        return pause_s if spent_s + pause_s <= self.give_up_after_s else None
 
 
 def exchange(request: Request, patience: Patience, again: Callable[[int], bool]) -> Steps[Response]:
     """The first answer with a status that is not to be retried (`again`). Raises `GaveUp`."""
     began = patience.clock()
-    attempt = 0
+    failures = 0
     while True:
         outcome = yield request
         assert isinstance(outcome, Response | Lost)
@@ -90,13 +106,11 @@ def exchange(request: Request, patience: Patience, again: Callable[[int], bool])
             if not again(outcome.status):
                 return outcome
             retry_after_s = retry_after_of(outcome)
-        # On top of what the server asks for: it refused all its clients at the same time.
-        attempt += 1
-        pause_s = retry_after_s + delay_s(attempt, _BACKOFF_S, _BACKOFF_MAX_S, patience.rand)
+        failures += 1
         spent_s = patience.clock() - began
-        final = isinstance(outcome, Lost) and outcome.final
-        if final or spent_s + pause_s > patience.give_up_after_s:
-            raise GaveUp(outcome, retry_after_s)
+        pause_s = patience.pause_s(failures, retry_after_s, spent_s)
+        if pause_s is None or (isinstance(outcome, Lost) and outcome.final):
+            raise GaveUp(outcome, retry_after_s, spent_s)
         yield Pause(pause_s)
 
 

@@ -116,7 +116,9 @@ class Sending:
                 response = yield from exchange(request, self._patience, _is_temporary)
             except GaveUp as gave_up:
                 left = [pending.event for pending in (*piece, *(p for later in waiting for p in later))]
-                raise self._unsent(gave_up.outcome, left, rejections, gave_up.retry_after_s) from None
+                raise self._unsent(
+                    gave_up.outcome, left, rejections, gave_up.retry_after_s, gave_up.spent_s
+                ) from None
             answer = _answer_of(response, len(piece))
             # Judged by what was sent: another thread may have had a 415 in the meantime.
             if answer is None and response.status == 415 and "Content-Encoding" in request.headers:
@@ -162,9 +164,10 @@ class Sending:
         events: Sequence[Event],
         rejections: Sequence[Rejection],
         retry_after_s: float = 0.0,
+        spent_s: float = 0.0,
     ) -> SendError:
         if isinstance(outcome, Lost):
-            return SendError(what_came(self._url, outcome), events, rejections)
+            return SendError(what_came(self._url, outcome), events, rejections, spent_s=spent_s)
         problem = what_came(self._url, outcome)
         if outcome.status < 300:
             problem = (
@@ -177,6 +180,7 @@ class Sending:
             status=outcome.status,
             code=error_of(outcome.body).code,
             retry_after_s=retry_after_s,
+            spent_s=spent_s,
         )
 
 

@@ -8,7 +8,8 @@ ends the import: 401, 403, 404, and a certificate that is not trusted.
 import asyncio
 import math
 import random
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
@@ -26,7 +27,7 @@ Compression = Literal["zstd", "gzip", "none"]
 
 _TIMEOUT_S = 60.0
 # Above what Nealytics asks for. A foreign server's Retry-After must not stop an import for days.
-_PAUSE_MAX_S = 300.0
+_RETRY_AFTER_MAX_S = 300.0
 _CODECS = {"zstd": Codec("zstd", partial(compress, how="zstd", level=3)), "gzip": GZIP, "none": None}
 _FATAL = {
     401: "the server does not know the API key; give another one with --key",
@@ -64,21 +65,29 @@ class Sender:
         compression: Compression,
         give_up_after_s: float | None,
         on_retry: Callable[[str, float], None],
+        clock: Callable[[], float] = time.monotonic,
         rand: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._session = session
         self._url = url.rstrip("/")
-        self._patience = Patience(
-            _TIMEOUT_S, math.inf if give_up_after_s is None else give_up_after_s, rand=rand
+        patience = Patience(
+            _TIMEOUT_S,
+            math.inf if give_up_after_s is None else give_up_after_s,
+            clock,
+            rand,
+            retry_after_max_s=_RETRY_AFTER_MAX_S,
+            waits_for_last=True,
         )
         self._sending = Sending(
             self._url,
             key,
-            self._patience,
+            patience,
             codec=_CODECS[compression],
             agent=f"nealytics-import/{__version__}",
         )
         self._on_retry = on_retry
+        self._sleep = sleep
 
     async def send(self, events: Sequence[Event]) -> list[Refusal]:
         """Returns the refused ones, in order; the server has all others. Raises `SendError`."""
@@ -96,9 +105,7 @@ class Sender:
                 ) from None
             if error.status and error.status not in (408, 429) and error.status < 500:
                 raise SendError(f"import: {error.problem}") from None
-            raise SendError(
-                f"import: gave up after {self._patience.give_up_after_s:g} s: {error.problem}"
-            ) from None
+            raise SendError(f"import: gave up after {error.spent_s:.0f} s: {error.problem}") from None
         return []
 
     async def _run(self, steps: Steps[Sent]) -> None:
@@ -108,9 +115,8 @@ class Sender:
                 step = steps.send(outcome)
                 if isinstance(step, Pause):
                     assert outcome is not None
-                    pause_s = min(step.seconds, _PAUSE_MAX_S)
-                    self._on_retry(what_came(self._url, outcome), pause_s)
-                    await asyncio.sleep(pause_s)
+                    self._on_retry(what_came(self._url, outcome), step.seconds)
+                    await self._sleep(step.seconds)
                     outcome = None
                 else:
                     assert isinstance(step, Request)

@@ -27,8 +27,8 @@ class Clock:
         self.now += seconds
 
 
-def patience(clock: Clock, give_up_after_s: float = 30.0, rand: float = 1.0) -> Patience:
-    return Patience(10.0, give_up_after_s, clock, lambda: rand)
+def patience(clock: Clock, give_up_after_s: float = 30.0, rand: float = 1.0, **policy: Any) -> Patience:
+    return Patience(10.0, give_up_after_s, clock, lambda: rand, **policy)
 
 
 def run(steps: Steps[T], server: Server, clock: Clock | None = None, tokens: tuple[str, ...] = ()) -> T:

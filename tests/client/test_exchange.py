@@ -79,6 +79,22 @@ def test_no_attempt_begins_after_the_patience_is_over():
     assert clock.now <= 10 + 4
 
 
+def test_what_a_server_asks_for_is_waited_up_to_the_most_of_the_patience():
+    clock = Clock()
+    server = in_turn(answer(503, retry_after="86400"), answer(202))
+    run(exchange(REQUEST, patience(clock, 600, retry_after_max_s=300), is_temporary), server, clock)
+    assert clock.pauses == [300.25]
+
+
+def test_a_patience_that_waits_for_the_last_attempt_ends_by_the_time_spent_alone():
+    clock = Clock()
+    server = in_turn(answer(503, retry_after="60"), answer(503, retry_after="60"), answer(202))
+    with pytest.raises(GaveUp) as caught:
+        run(exchange(REQUEST, patience(clock, 30, waits_for_last=True), is_temporary), server, clock)
+    assert clock.pauses == [60.25]
+    assert (caught.value.spent_s, caught.value.retry_after_s) == (60.25, 60)
+
+
 def test_what_cannot_get_better_is_not_tried_again():
     clock = Clock()
     with pytest.raises(GaveUp):
