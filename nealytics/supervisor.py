@@ -99,17 +99,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop_signal, number)
 
-        workers = [
-            Child(
-                f"worker {i}",
-                _worker_arguments(i, sock.fileno(), memory.fd, config_fd, access_fd),
-                (sock.fileno(), memory.fd, config_fd, *([] if access_fd is None else [access_fd])),
-            )
-            for i, sock in enumerate(sockets)
-        ]
-        engine: list[Child] = []
-        if access_fd is not None:
-            engine = [Child("engine", _engine_arguments(config_fd, access_fd), (config_fd, access_fd))]
+        workers = [_worker(i, sock, memory.fd, config_fd, access_fd) for i, sock in enumerate(sockets)]
+        engine = [] if access_fd is None else [_engine(config_fd, access_fd)]
         self._children = engine + workers
 
         host, port = sockets[0].getsockname()[:2]
@@ -315,6 +306,18 @@ def _listener(family: socket.AddressFamily, host: str, port: int, *, shared: boo
         sock.close()
         raise
     return sock
+
+
+def _worker(index: int, sock: socket.socket, memory_fd: int, config_fd: int, access_fd: int | None) -> Child:
+    return Child(
+        f"worker {index}",
+        _worker_arguments(index, sock.fileno(), memory_fd, config_fd, access_fd),
+        (sock.fileno(), memory_fd, config_fd, *([] if access_fd is None else [access_fd])),
+    )
+
+
+def _engine(config_fd: int, access_fd: int) -> Child:
+    return Child("engine", _engine_arguments(config_fd, access_fd), (config_fd, access_fd))
 
 
 def _worker_arguments(

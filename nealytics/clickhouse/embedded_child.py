@@ -131,7 +131,7 @@ class EngineProcess:
         self._start_thread(self._beat)
         if problem := no_room_for_engine(self._config.server.data_dir):
             raise NealyticsError(problem)
-        # The library ends the process without a word if it cannot listen.
+        # The library ends the process without a message if it cannot listen.
         bind_ports(self._config.clickhouse, self._access.port)[0].close()
         self._prepare()
         library = _load_library()

@@ -451,8 +451,7 @@ def _embedded(clickhouse: ClickHouseConfig) -> Iterator[str]:
         port = split_listen(clickhouse.embedded_listen)[1]
         if port == 0:
             yield (
-                f'clickhouse.embedded_listen is "{clickhouse.embedded_listen}"; '
-                "write a port that tools can be told, e.g. 8123"
+                f'clickhouse.embedded_listen is "{clickhouse.embedded_listen}"; write a fixed port, e.g. 8123'
             )
         elif port == clickhouse.embedded_native_port:
             yield (

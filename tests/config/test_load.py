@@ -155,7 +155,7 @@ BAD_FILES = [
     ),
     (
         "[clickhouse]\nembedded_listen = '127.0.0.1:0'\nembedded_password = 'x'",
-        'config: clickhouse.embedded_listen is "127.0.0.1:0"; write a port that tools can be told, e.g. 8123',
+        'config: clickhouse.embedded_listen is "127.0.0.1:0"; write a fixed port, e.g. 8123',
     ),
     (
         "[clickhouse]\nembedded_listen = '127.0.0.1:9000'\nembedded_native_port = 9000\nembedded_password = 'x'",
