@@ -165,12 +165,14 @@ class EngineProcess:
         os.environ["TMPDIR"] = str(scratch)
 
     def _write_configuration(self) -> None:
-        clickhouse = self._config.clickhouse
+        clickhouse, memory = self._config.clickhouse, embedded_config.memory_bytes()
         files = {
             "config.xml": embedded_config.server_xml(
-                clickhouse, self._access, self._directory, memory=embedded_config.memory_bytes()
+                clickhouse, self._access, self._directory, memory=memory
             ),
-            "users.xml": embedded_config.users_xml(clickhouse, self._access, self._control_password),
+            "users.xml": embedded_config.users_xml(
+                clickhouse, self._access, self._control_password, memory=memory
+            ),
         }
         for name, text in files.items():
             path = self._run_directory / name

@@ -31,8 +31,11 @@ MARK_CACHE_BYTES_MAX = 256 * 1024 * 1024
 # An answer that is wanted whole is kept on disk until it is complete. It may use disk space until this many
 # times `wal.free_bytes_min` is left: at that itself the log accepts no events.
 FREE_SHARE_MIN = 2
-# Queries of people's tools at a time, so that they leave threads and memory to the node.
+# Queries of people's tools: so many at a time, with this share of the engine's memory in all, and each for at
+# most so long, so that they leave threads and memory to the node.
 TOOLS_QUERIES_MAX = 8
+TOOLS_MEMORY_SHARE_MAX = 0.25
+TOOLS_QUERY_TIME_MAX_S = 600
 
 _PROFILE = {
     # clickhouse-local, which the library is, differs from a server in these defaults.
@@ -70,6 +73,14 @@ _FIXED = (
     "merge_tree_storage_policy",
     "merge_tree_table_disk",
 )
+# What keeps tools within their share.
+_FIXED_FOR_TOOLS = (
+    "max_concurrent_queries_for_user",
+    "max_memory_usage_for_user",
+    "memory_overcommit_ratio_denominator",
+    "memory_overcommit_ratio_denominator_for_user",
+    "memory_usage_overcommit_max_wait_microseconds",
+)
 _WRITER_RIGHTS = (
     "SELECT, INSERT, CREATE DATABASE, CREATE TABLE, DROP TABLE, ALTER UPDATE, ALTER DELETE, ALTER COLUMN, "
     "ALTER INDEX, ALTER TTL, ALTER SETTINGS, ALTER MODIFY COMMENT, CHECK"
@@ -85,7 +96,7 @@ def server_xml(config: ClickHouseConfig, access: Access, directory: Path, *, mem
         ("listen_reuse_port", 1),
         ("users_config", f"{directory}/run/users.xml"),
         ("tmp_path", f"{directory}/tmp/"),
-        ("max_server_memory_usage", int(memory * MEMORY_SHARE_MAX)),
+        ("max_server_memory_usage", _server_memory(memory)),
         ("mark_cache_size", MARK_CACHE_BYTES_MAX),
     ]
     if config.embedded_native_port:
@@ -101,7 +112,11 @@ def server_xml(config: ClickHouseConfig, access: Access, directory: Path, *, mem
     return _document(lines)
 
 
-def users_xml(config: ClickHouseConfig, access: Access, control_password: str) -> str:
+def _server_memory(memory: int) -> int:
+    return int(memory * MEMORY_SHARE_MAX)
+
+
+def users_xml(config: ClickHouseConfig, access: Access, control_password: str, *, memory: int) -> str:
     """users.xml: passwords as hashes, rights as GRANT statements."""
     database = identifier(config.database)
     table = f"{database}.global_events"
@@ -114,8 +129,15 @@ def users_xml(config: ClickHouseConfig, access: Access, control_password: str) -
         _profile("reader", {"profile": "default", "readonly": 2}),
         _profile(
             "tools",
-            {"profile": "reader", "max_concurrent_queries_for_user": TOOLS_QUERIES_MAX},
-            fixed=("max_concurrent_queries_for_user",),
+            {
+                "profile": "reader",
+                "max_concurrent_queries_for_user": TOOLS_QUERIES_MAX,
+                "max_memory_usage_for_user": int(_server_memory(memory) * TOOLS_MEMORY_SHARE_MAX),
+                "max_execution_time": TOOLS_QUERY_TIME_MAX_S,
+            },
+            fixed=_FIXED_FOR_TOOLS,
+            # A tool may ask for less; 0 would be no limit.
+            between={"max_execution_time": (1, TOOLS_QUERY_TIME_MAX_S)},
         ),
         "<operator><profile>default</profile></operator>",
     ]
@@ -192,8 +214,15 @@ def _user(
     )
 
 
-def _profile(name: str, settings: Mapping[str, object], fixed: tuple[str, ...] = ()) -> str:
+def _profile(
+    name: str,
+    settings: Mapping[str, object],
+    fixed: tuple[str, ...] = (),
+    between: Mapping[str, tuple[int, int]] | None = None,
+) -> str:
     constraints = "".join(f"<{setting}><readonly/></{setting}>" for setting in (*_FIXED, *fixed))
+    for setting, (least, most) in (between or {}).items():
+        constraints += f"<{setting}><min>{least}</min><max>{most}</max></{setting}>"
     values = "".join(f"<{setting}>{value}</{setting}>" for setting, value in settings.items())
     return f"<{name}>{values}<constraints>{constraints}</constraints></{name}>\n"
 

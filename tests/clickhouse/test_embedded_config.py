@@ -115,7 +115,7 @@ def test_the_node_reaches_it_on_loopback_wherever_tools_do(listen: str, hosts: l
 def test_the_files_hold_no_password_and_are_well_formed(tmp_path: Path):
     access = Access(8124, "writer's secret", "reader's secret", "operator's secret")
     config = msgspec.structs.replace(CONFIG, embedded_password="<tools' secret>", embedded_project="a<b'c\\d")
-    users = users_xml(config, access, "control's secret")
+    users = users_xml(config, access, "control's secret", memory=1024)
     assert "secret" not in users
     tree = ElementTree.fromstring(users)
     assert {user.tag for user in tree.findall("users/")} == {
@@ -131,5 +131,5 @@ def test_the_files_hold_no_password_and_are_well_formed(tmp_path: Path):
 
 
 def test_without_a_listener_there_is_no_user_for_tools_and_no_operator():
-    users = ElementTree.fromstring(users_xml(ClickHouseConfig(), Access(1, "w", "r"), "c"))
+    users = ElementTree.fromstring(users_xml(ClickHouseConfig(), Access(1, "w", "r"), "c", memory=1024))
     assert {user.tag for user in users.findall("users/")} == {"default", "control", "writer", "reader"}

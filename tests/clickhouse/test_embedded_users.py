@@ -254,6 +254,29 @@ def test_tools_read_their_project_and_no_other(served: RunningEngine, source: st
     assert ask(served, "reader", f"SELECT uniq(project_id) FROM {source}").text == "2\n"
 
 
+def test_tools_have_a_share_of_the_memory_and_of_the_time(served: RunningEngine):
+    limit = "SELECT value FROM system.server_settings WHERE name = 'max_server_memory_usage'"
+    server = int(ask(served, "writer", limit).text)
+    assert int(ask(served, "nealytics", "SELECT getSetting('max_memory_usage_for_user')").text) == server // 4
+    assert ask(served, "nealytics", "SELECT 1 SETTINGS max_execution_time = 5").text == "1\n"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "max_concurrent_queries_for_user = 0",
+        "max_execution_time = 0",
+        "max_execution_time = 601",
+        "max_memory_usage_for_user = 0",
+        "memory_overcommit_ratio_denominator = 0",
+        "memory_overcommit_ratio_denominator_for_user = 0",
+        "memory_usage_overcommit_max_wait_microseconds = 60000000",
+    ],
+)
+def test_tools_do_not_take_more_than_their_share(served: RunningEngine, setting: str):
+    assert ask(served, "nealytics", f"SELECT 1 SETTINGS {setting}").code == "452"
+
+
 def test_an_index_does_not_tell_tools_of_other_projects(served: RunningEngine):
     sql = "SELECT * FROM mergeTreeIndex(nealytics_core, global_events)"
     assert ask(served, "nealytics", sql).code == "497"
