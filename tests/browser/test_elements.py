@@ -176,7 +176,7 @@ def test_markup_in_a_session_id_stays_text(site: Site, opened: Open):
     assert page.locator("img").count() == 0
 
 
-LIVE = f'document.querySelector("nealytics-live").getToken = () => "{token("live", "live")}";'
+LIVE = f'document.querySelector("nealytics-live").getToken = () => "{token("live", "live", life_s=86_400)}";'
 
 
 def live_event(name: str) -> dict[str, Any]:

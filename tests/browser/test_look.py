@@ -11,7 +11,7 @@ from tests.browser.test_dashboard import ACME, DASHBOARD, chosen, figures, numbe
 from tests.e2e.node import token
 
 LONG = "x" * 250
-OTHERS = f'for (const one of document.querySelectorAll("body > *")) one.getToken = () => "{token("look", "look")}";'
+OTHERS = f'for (const one of document.querySelectorAll("body > *")) one.getToken = () => "{token("look", "look", life_s=86_400)}";'
 FULL = '<nealytics-dashboard funnel="signup, project_created, upgrade"></nealytics-dashboard>'
 
 

@@ -203,9 +203,7 @@ export class NealyticsFigures extends Card {
   }
 
   #change(name: Name, value: number, before: number | undefined): Change | undefined {
-    if (name === "bounceShare") return this.format.changeOfShare(value, before);
-    // Of a tenant's first days everything is more than before, which says nothing.
-    return before ? this.format.change(value, before) : undefined;
+    return name === "bounceShare" ? this.format.changeOfShare(value, before) : this.format.change(value, before);
   }
 
   #values(name: Measure): number[] | undefined {

@@ -38,6 +38,7 @@ export class NealyticsRetention extends Card {
         height: 300px;
       }
       .scroll {
+        position: relative; /* or it does not clip the text for screen readers */
         max-height: 420px;
         overflow: auto;
         overscroll-behavior-x: contain;

@@ -38,10 +38,9 @@ export class Format {
     return this.#number({ style: "percent", maximumFractionDigits: digits }).format(share);
   }
 
-  /** A change from `before` to `now`; undefined where there is nothing to compare with. */
+  /** A change from `before` to `now`; undefined where there is nothing to compare with, also where it is 0. */
   change(now: number, before: number | undefined): Change | undefined {
-    if (before === undefined || (before === 0 && now === 0)) return undefined;
-    if (before === 0) return { text: this.text("from_zero"), sign: 1 };
+    if (!before) return undefined;
     const share = now / before - 1;
     const rounded = Math.round(Math.abs(share) * 1000) / 1000;
     const digits = rounded < 1 ? 1 : 0;

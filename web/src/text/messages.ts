@@ -122,7 +122,6 @@ export const ENGLISH = {
   selected: "{0} selected. Enter shows it.",
   so_far: "so far",
   points: "{0} pp",
-  from_zero: "from 0",
   compared_with: "{0} on {1}",
   chart_summary: "{0}, {1}: {2}.",
   chart_peak: "Most on {0}: {1}.",
