@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import nealytics
+from nealytics import http
 
 PACKAGE = Path(nealytics.__file__).parent
 PAGE = (PACKAGE.parent / "docs" / "architecture.md").read_text()
@@ -31,6 +32,12 @@ def names_in(path: Path) -> set[str]:
                 if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)
             }
     return names
+
+
+def test_the_list_of_the_http_modules_is_complete():
+    listed = re.findall(r"\b([a-z_]+)\.py\b", http.__doc__ or "")
+    modules = {path.stem for path in (PACKAGE / "http").glob("*.py")} - {"__init__"}
+    assert sorted(listed) == sorted(modules)
 
 
 @pytest.mark.parametrize("title", ["The write path", "The read path"])

@@ -1,10 +1,25 @@
 """HTTP: from a socket to a handler and back.
 
-connections.py   the server: header timeout, too many connections, errors of the parser, orderly end
-app.py           the application: headers of every answer, errors as JSON, CORS
-responses.py     the form of errors
-reads.py         the read routes
-query.py         many questions in one request
-pages.py         the script of the charts, and the pages made of it
-health.py        /health, /ready, /ready/ingest, /metrics
+listener.py     serves an application on listening sockets, and stops without losing an answer
+connections.py  one connection: header timeout, too many connections, errors of the parser, orderly end
+watches.py      whether a client is too slow (pure)
+app.py          the application: headers of every answer, errors as JSON, CORS
+spans.py        one span for each ingest or read request
+responses.py    the form of errors
+accept.py       the weights of a client's preferences (pure)
+health.py       /health, /ready, /ready/ingest, /metrics
+
+reads.py        the read routes, and the steps that all of them share
+query.py        many questions in one request
+slots.py        how many queries run at the same time, and which one is next
+sending.py      large answers: encoded in slices, sent as fast as the client reads
+unread.py       the memory of answers that clients have not read yet
+
+streams.py      the routes whose answers are sent while they come; streaming.py has what they share
+export.py       /export
+live.py         /live; live_hub.py asks for new events, live_window.py decides which are new (pure),
+                live_stream.py is the connection of one client
+
+pages.py        the script of the charts, and the pages made of it
+openapi.py      /openapi.json; openapi_schemas.py and openapi_errors.py describe its parts
 """
