@@ -22,8 +22,8 @@ def engine(config_path: Path | None, command: tuple[str, ...]) -> None:
     """Run COMMAND beside the embedded ClickHouse, as a user with all rights.
 
     The node must be stopped. COMMAND finds CLICKHOUSE_URL, CLICKHOUSE_USER and CLICKHOUSE_PASSWORD in its
-    environment, and ClickHouse ends after it. Without COMMAND the three are printed, and ClickHouse runs
-    until Ctrl-C or SIGTERM.
+    environment, and ClickHouse ends after it; SIGTERM ends both. Without COMMAND the three are printed, and
+    ClickHouse runs until Ctrl-C or SIGTERM.
 
     To insert a file that `nealytics export` wrote, see docs/backup.md.
     """
@@ -44,17 +44,28 @@ async def _run(config: Config, command: tuple[str, ...]) -> int:
             "CLICKHOUSE_USER": endpoint.user,
             "CLICKHOUSE_PASSWORD": endpoint.password,
         }
+        stopped = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
         if command:
-            try:
-                process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment})
-            except OSError as error:
-                raise NealyticsError(f"engine: {command[0]} cannot be run: {error.strerror}") from error
-            return await process.wait()
+            return await _run_command(command, {**os.environ, **environment}, stopped)
         for name, value in environment.items():
             click.echo(f"{name}={value}")
         sys.stdout.flush()
-        stopped = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopped.set)
         await stopped.wait()
         return 0
+
+
+async def _run_command(command: tuple[str, ...], environment: dict[str, str], stopped: asyncio.Event) -> int:
+    """Its exit status; of one that a signal ended, as a shell gives it."""
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=environment)
+    except OSError as error:
+        raise NealyticsError(f"engine: {command[0]} cannot be run: {error.strerror}") from error
+    ended, told = asyncio.ensure_future(process.wait()), asyncio.ensure_future(stopped.wait())
+    await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
+    if not ended.done():
+        process.terminate()
+    told.cancel()
+    status = await ended
+    return status if status >= 0 else 128 - status

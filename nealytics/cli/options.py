@@ -2,7 +2,7 @@
 
 import shutil
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -58,6 +58,6 @@ def folded(label: str, text: str, stream: TextIO) -> str:
     return label + f"\n{' ' * len(label)}".join(lines)
 
 
-def set_up_log(config: Config, **fields: object) -> None:
-    """Logs from here on are JSON lines without the configured secrets; `fields` stand in each."""
-    log.setup(config.observe.log_level, secrets=secrets_of(config), **fields)
+def set_up_log(config: Config, secrets: Iterable[str] = (), **fields: object) -> None:
+    """Logs from here on are JSON lines without the configured secrets and these; `fields` stand in each."""
+    log.setup(config.observe.log_level, secrets=[*secrets_of(config), *secrets], **fields)

@@ -72,7 +72,7 @@ def worker(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     config = config_from_json(contents_of(config_fd))
     access = None if access_fd is None else Access.from_json(contents_of(access_fd))
-    set_up_log(config, worker=index)
+    set_up_log(config, access.secrets if access is not None else (), worker=index)
     memory = NodeMemory.attach(memory_fd, config.server.workers, max(1, len(config.auth.api_keys)), index)
     listener = socket.socket(fileno=listen_fd)
 

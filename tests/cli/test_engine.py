@@ -58,6 +58,19 @@ def test_without_a_command_it_runs_until_it_is_told_to_stop(node: Node):
     assert process.wait(60) == 0
 
 
+@pytest.mark.engine
+@pytest.mark.e2e
+@needs_engine
+def test_sigterm_ends_the_command_and_the_engine(node: Node):
+    command = [*program(), "engine", "--config", str(node.config)]
+    process = subprocess.Popen([*command, "sh", "-c", "echo $$; exec sleep 600"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def test_a_server_has_clients_of_its_own(tmp_path: Path):
     done = run(Node(tmp_path, clickhouse="http://ch:8123"))
     assert done.returncode == 1
