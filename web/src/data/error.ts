@@ -31,6 +31,11 @@ export class QueryError extends Error {
   /** All elements of the page have it, so the dashboard shows it once. */
   isCommon = false;
 
+  /** Whether the question needs another token. */
+  get needsToken(): boolean {
+    return this.status === 401 || this.code === "no_token" || this.code === "token_failed";
+  }
+
   /** Whether the person has to sign in again. */
   get isSignInEnd(): boolean {
     return this.code === "token_expired" || (this.code === "token_failed" && this.status > 0);
