@@ -258,7 +258,7 @@ export class Page extends EventTarget {
 
   #drop(): void {
     this.#epoch += 1;
-    this.#scheduled = false; // what waits for a token may wait for that of somebody else
+    this.#scheduled = false; // a pending request may use another person's token
     this.#answers.clear();
     this.#shown = new WeakMap();
     this.dispatchEvent(new CustomEvent("renewed"));
