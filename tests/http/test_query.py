@@ -278,7 +278,7 @@ async def test_one_request_takes_no_more_places_than_run_at_once(
         async def __aexit__(self, *_: object) -> None: ...
 
     monkeypatch.setattr(Reads, "ask", watched)
-    monkeypatch.setattr(Reads, "turn", lambda *_: Never())
+    monkeypatch.setattr(Reads, "slot", lambda *_: Never())
     queries = {f"q{n}": {"endpoint": "top"} for n in range(QUESTIONS_MAX)}
     status, body, _ = await reader.post(PATH, {**RANGE, "queries": queries})
     assert (status, len(body["results"])) == (200, QUESTIONS_MAX)
