@@ -117,8 +117,8 @@ def answers(
             numbers = itertools.count(1)
 
             def track() -> Result:
-                load = Load.track(
-                    connections=_CONNECTIONS, seconds=seconds, number=next(numbers), warmup_s=0.5
+                load = Load.of_round(
+                    "track", connections=_CONNECTIONS, seconds=seconds, number=next(numbers), warmup_s=0.5
                 )
                 return processes.load(node.port, load)
 

@@ -19,7 +19,7 @@ Route = Literal["track", "batch"]
 _MARK = b"@@@@@@@@"
 
 
-# More than any machine answers in a round. Rounds whose first numbers differ by this share no event id.
+# More than any machine answers in a round.
 REQUESTS_MAX: dict[Route, int] = {"track": 2_000_000, "batch": 20_000}
 
 
@@ -35,28 +35,25 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     first_number: int = 0
 
     @classmethod
-    def track(cls, *, connections: int, seconds: float, number: int = 0, warmup_s: float = 1.0) -> "Load":
-        """Round `number` of requests with one event."""
-        most = REQUESTS_MAX["track"]
+    def of_round(
+        cls,
+        route: Route,
+        *,
+        connections: int,
+        seconds: float,
+        events: int = 1,
+        number: int = 0,
+        warmup_s: float = 1.0,
+    ) -> "Load":
+        """Round `number` of requests to `route`. Rounds with other numbers share no event id with it."""
         return cls(
-            route="track",
-            connections=connections,
-            seconds=seconds,
-            warmup_s=warmup_s,
-            first_number=number * most,
-        )
-
-    @classmethod
-    def batch(cls, *, connections: int, seconds: float, events: int, number: int = 0) -> "Load":
-        """Round `number` of requests with `events` events."""
-        most = REQUESTS_MAX["batch"]
-        return cls(
-            route="batch",
+            route=route,
             connections=connections,
             seconds=seconds,
             events=events,
-            requests_max=most,
-            first_number=number * most,
+            warmup_s=warmup_s,
+            requests_max=REQUESTS_MAX[route],
+            first_number=number * REQUESTS_MAX[route],
         )
 
 

@@ -111,7 +111,7 @@ def track(
                 ("empty handler", baseline_port, empty),
                 ("durable track", node.port, durable),
             ):
-                load = Load.track(connections=connections, seconds=seconds, number=number)
+                load = Load.of_round("track", connections=connections, seconds=seconds, number=number)
                 result = processes.checked_load(name, port, load)
                 results.append(result)
                 say(_line(f"{name} {number + 1}", result))
@@ -155,7 +155,9 @@ def batch(
     ):
         began = time.monotonic()
         for number in range(rounds):
-            load = Load.batch(connections=connections, seconds=seconds, events=events, number=number)
+            load = Load.of_round(
+                "batch", connections=connections, seconds=seconds, events=events, number=number
+            )
             result = processes.checked_load("durable batch", node.port, load)
             results.append(result)
             say(_line(f"durable batch {number + 1}", result))
@@ -190,8 +192,8 @@ def compare(
     and every other pair has the reverse order. The load comes from this program in both cases.
     """
     loads = (
-        Load.track(connections=64, seconds=seconds),
-        Load.batch(connections=4, seconds=seconds, events=1_000),
+        Load.of_round("track", connections=64, seconds=seconds),
+        Load.of_round("batch", connections=4, seconds=seconds, events=1_000),
     )
     ratios: dict[Route, list[float]] = {"track": [], "batch": []}
     work: dict[Route, list[float]] = {"track": [], "batch": []}
@@ -255,7 +257,7 @@ def hostile(
     """A client that sends `track`, alone and beside each kind of hostile body. Without a rate limit, which
     would refuse the bodies, and without ClickHouse."""
     results: list[HostileResult] = []
-    load = Load.track(connections=2, seconds=seconds, warmup_s=0.3)
+    load = Load.of_round("track", connections=2, seconds=seconds, warmup_s=0.3)
 
     with processes.workplace(directory, say) as (made, machine):
         ingest = {"rate_limit_requests": 0, "body_bytes_max": mib * MIB}
