@@ -152,8 +152,7 @@ def reserve_ports(config: ClickHouseConfig) -> tuple[contextlib.ExitStack, int]:
     port = 0 if loopback_is_enough(config) else split_listen(config.embedded_listen)[1]
     # Once without sharing, which fails beside any other program, also one of our own user.
     bind_ports(config, port, socket.SO_REUSEADDR)[0].close()
-    held, port = bind_ports(config, port, socket.SO_REUSEPORT)
-    return held, port
+    return bind_ports(config, port, socket.SO_REUSEPORT)
 
 
 def bind_ports(
@@ -302,11 +301,11 @@ async def answers(access: Access) -> bool:
     """Whether the engine of this access takes requests. Another program may have its port by now."""
     user, password = access.user
     head = (
-        "GET /?query=SELECT%201 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"GET /?query=SELECT%201 HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close\r\n"
         f"X-ClickHouse-User: {user}\r\nX-ClickHouse-Key: {password}\r\n\r\n"
     )
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", access.port)
+        reader, writer = await asyncio.open_connection(LOOPBACK, access.port)
     except OSError:
         return False
     try:

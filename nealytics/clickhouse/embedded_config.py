@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from nealytics.clickhouse.embedded import Access, listen_hosts
-from nealytics.clickhouse.sql import identifier, quoted
+from nealytics.clickhouse.embedded import LOOPBACK, Access, listen_hosts
+from nealytics.clickhouse.sql import TABLE, identifier, quoted, table_name
 from nealytics.config import ClickHouseConfig
 
 TOOLS_USER = "nealytics"
@@ -119,7 +119,7 @@ def _server_memory(memory: int) -> int:
 def users_xml(config: ClickHouseConfig, access: Access, control_password: str, *, memory: int) -> str:
     """users.xml: passwords as hashes, rights as GRANT statements."""
     database = identifier(config.database)
-    table = f"{database}.global_events"
+    table = table_name(config.database)
     profiles = [
         _profile("default", _PROFILE),
         # The library's own session is this user without a password, and it is there before the listener is.
@@ -175,7 +175,7 @@ def _tools_user(config: ClickHouseConfig, table: str) -> str:
     if config.embedded_project:
         only = escape(f"project_id = {quoted(config.embedded_project)}")
         policy = (
-            f"<databases><{config.database}><global_events><filter>{only}</filter></global_events>"
+            f"<databases><{config.database}><{TABLE}><filter>{only}</filter></{TABLE}>"
             f"</{config.database}></databases>"
         )
     return _user(
@@ -199,7 +199,7 @@ def _user(
     profile: str,
     rights: list[str],
     *,
-    networks: str = "<ip>127.0.0.1</ip>",
+    networks: str = f"<ip>{LOOPBACK}</ip>",
     more: str = "",
 ) -> str:
     secret = (

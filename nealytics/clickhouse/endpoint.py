@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from nealytics.clickhouse.embedded import Access, access_path, read_access
+from nealytics.clickhouse.embedded import LOOPBACK, Access, access_path, read_access
 from nealytics.config import Config
 from nealytics.errors import NealyticsError
 
@@ -62,5 +62,5 @@ def endpoint_of(config: Config) -> Endpoint:
 
 def embedded_endpoint(access: Access, database: str, user: str, password: str) -> Endpoint:
     return Endpoint(
-        url=f"http://127.0.0.1:{access.port}", embedded=True, user=user, password=password, database=database
+        url=f"http://{LOOPBACK}:{access.port}", embedded=True, user=user, password=password, database=database
     )
