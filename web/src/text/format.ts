@@ -60,23 +60,22 @@ export class Format {
     return { text: this.text("points", this.exact(Math.abs(points))), sign: points === 0 ? 0 : points > 0 ? 1 : -1 };
   }
 
-  /** A number of units, short: "3 wk". */
-  unit(value: number, unit: string): string {
-    return this.#number({ style: "unit", unit, unitDisplay: "short", maximumFractionDigits: 0 }).format(value);
+  /** A number of units: "3 wk", or narrow "3w". */
+  unit(value: number, unit: string, unitDisplay: "short" | "narrow" = "short"): string {
+    return this.#number({ style: "unit", unit, unitDisplay, maximumFractionDigits: 0 }).format(value);
   }
 
   /** Its two largest units: 48s, 12m 5s, 3h 20m, 2d 1h. */
   duration(seconds: number): string {
-    const whole = Math.round(seconds);
-    const unitDisplay = NARROW_IS_LATIN.test(this.lang) ? "short" : "narrow";
-    const unit = (value: number, unit: string): string =>
-      this.#number({ style: "unit", unit, unitDisplay, maximumFractionDigits: 0 }).format(Math.floor(value));
-    const [large, small] =
-      whole < 3600 ? [unit(whole / 60, "minute"), whole % 60 && unit(whole % 60, "second")]
-      : whole < 86_400 ? [unit(whole / 3600, "hour"), whole % 3600 >= 60 && unit((whole % 3600) / 60, "minute")]
-      : [unit(whole / 86_400, "day"), whole % 86_400 >= 3600 && unit((whole % 86_400) / 3600, "hour")];
-    if (whole < 60) return unit(whole, "second");
-    return small ? `${large} ${small}` : large;
+    let rest = Math.round(seconds);
+    const display = NARROW_IS_LATIN.test(this.lang) ? "short" : "narrow";
+    const first = UNITS.findIndex(([, length]) => rest >= length);
+    const parts = UNITS.slice(first, first + 2).map(([unit, length]) => {
+      const count = Math.floor(rest / length);
+      rest %= length;
+      return count ? this.unit(count, unit, display) : "";
+    });
+    return parts.filter(Boolean).join(" ") || this.unit(0, "second", display);
   }
 
   /** The start of an interval, as a tooltip names it. */
@@ -127,6 +126,8 @@ export class Format {
   }
 }
 
+/** Of a duration, with their seconds. */
+const UNITS = [["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]] as const;
 /** In these languages a narrow unit is a Latin letter, which nobody writes there. */
 const NARROW_IS_LATIN = /^ja\b/;
 const MINUTE = { weekday: "short", day: "numeric", month: "short", hour: "numeric", minute: "2-digit" } as const;
