@@ -156,7 +156,7 @@ def test_tenants_are_sorted_by_the_node_and_those_that_left_stay_in_sight(site: 
     now = datetime.now(UTC) - timedelta(hours=1)
     events = [
         {
-            "eventId": str(uuid4()), "projectId": "many", "tenantId": f"tenant-{tenant:02}", "sessionId": f"s{number_of}",
+            "eventId": str(uuid4()), "projectId": "fifteen", "tenantId": f"tenant-{tenant:02}", "sessionId": f"s{number_of}",
             "userId": f"u{number_of if tenant == 0 else 0}", "eventType": "view",
             "timestamp": (now - timedelta(days=10 if tenant == 14 else 0)).isoformat(),
         }
@@ -165,7 +165,7 @@ def test_tenants_are_sorted_by_the_node_and_those_that_left_stay_in_sight(site: 
     ]  # fmt: skip
     status, body = site.node.post("batch?wait=true", events)
     assert status == 200, body
-    page = opened(alone(site, '<nealytics-tenants range="7d"></nealytics-tenants>', "many"))
+    page = opened(alone(site, '<nealytics-tenants range="7d"></nealytics-tenants>', "fifteen"))
     wait_for(page)
     names = page.locator("nealytics-tenants .name")
     assert names.all_inner_texts() == [f"tenant-{tenant:02}" for tenant in range(13, 3, -1)]

@@ -90,7 +90,7 @@ async def test_the_budget_for_unread_answers_is_whole_after_a_read_was_cancelled
                     reading.set()
                     await asyncio.sleep(60)
                 finally:
-                    charge.give_back(rows.bytes)
+                    rows.give_back()
 
             await while_connected(asked, work())
 
@@ -113,6 +113,7 @@ def test_rows_that_the_budget_refuses_are_not_given_back():
         rows.add(60)
         with pytest.raises(Refused):
             rows.add(41)
-        assert rows.bytes == 60
-        charge.give_back(rows.bytes)
+        assert unread.bytes == 60
+        rows.give_back()
+        assert unread.bytes == 0
     assert unread.bytes == 0
