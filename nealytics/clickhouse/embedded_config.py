@@ -134,6 +134,8 @@ def users_xml(config: ClickHouseConfig, access: Access, control_password: str, *
                 "max_concurrent_queries_for_user": TOOLS_QUERIES_MAX,
                 "max_memory_usage_for_user": int(_server_memory(memory) * TOOLS_MEMORY_SHARE_MAX),
                 "max_execution_time": TOOLS_QUERY_TIME_MAX_S,
+                # ClickHouse's default is ZSTD, which the JDBC driver cannot read with compress=1.
+                "network_compression_method": "LZ4",
             },
             fixed=_FIXED_FOR_TOOLS,
             # A tool may ask for less; 0 would be no limit.

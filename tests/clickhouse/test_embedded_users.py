@@ -2,14 +2,17 @@
 
 import http.client
 import http.server
-import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlencode
 
+import asynch
 import clickhouse_connect
+import clickhouse_driver
+import lz4.block
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
@@ -307,15 +310,75 @@ def test_the_official_client_reads_with_settings_and_compression(served: Running
         client.close()
 
 
-def test_the_native_protocol_is_spoken(served: RunningEngine):
-    """A client's first packet: name, version, revision of the protocol, database, user, password."""
+COUNT = "SELECT project_id, count() FROM global_events GROUP BY project_id"
 
-    def text(value: str) -> bytes:
-        return bytes([len(value)]) + value.encode()
 
-    hello = b"\0" + text("test") + b"\1\1" + b"\x80\xa9\x03" + text("nealytics_core") + text("nealytics")
-    with socket.create_connection(("127.0.0.1", served.config.clickhouse.embedded_native_port)) as sock:
-        sock.sendall(hello + text(PASSWORD))
-        answer = sock.recv(200)
-    assert answer[0] == 0, answer
-    assert b"ClickHouse" in answer
+def test_clickhouse_driver_reads_by_the_native_protocol(served: RunningEngine):
+    """And joins with rows that it sends along: an external table."""
+    port = served.config.clickhouse.embedded_native_port
+    with clickhouse_driver.Client("127.0.0.1", port, "nealytics_core", "nealytics", PASSWORD) as client:
+        assert client.execute(COUNT) == [("shop", 2)]
+        plans = {"name": "plans", "structure": [("p", "String")], "data": [{"p": "shop"}, {"p": "none"}]}
+        joined = "SELECT p, count() FROM plans JOIN global_events ON project_id = p GROUP BY p"
+        assert client.execute(joined, external_tables=[plans]) == [("shop", 2)]
+        with pytest.raises(clickhouse_driver.errors.ServerException) as refused:
+            client.execute(f"INSERT INTO {TABLE} (event_id) VALUES", [("x",)])
+        assert refused.value.code in (164, 497)
+
+
+async def test_asynch_reads_by_the_native_protocol(served: RunningEngine):
+    port = served.config.clickhouse.embedded_native_port
+    account = {"user": "nealytics", "password": PASSWORD, "database": "nealytics_core"}
+    async with (
+        asynch.Connection(host="127.0.0.1", port=port, **account) as connection,
+        connection.cursor() as cursor,
+    ):
+        await cursor.execute(COUNT)
+        assert await cursor.fetchall() == [("shop", 2)]
+
+
+def test_the_native_protocol_refuses_a_wrong_password(served: RunningEngine):
+    port = served.config.clickhouse.embedded_native_port
+    client = clickhouse_driver.Client("127.0.0.1", port, user="nealytics", password="wrong")
+    with pytest.raises(clickhouse_driver.errors.ServerException) as refused:
+        client.execute("SELECT 1")
+    assert refused.value.code == 516
+
+
+def test_compressed_blocks_of_the_jdbc_driver(served: RunningEngine):
+    """It reads with `compress=1` and writes with `decompress=1`: LZ4 blocks with checksums inside HTTP.
+
+    It does not know ZSTD, which is ClickHouse's default (clickhouse-java issue 3120).
+    """
+    port = int(served.config.clickhouse.embedded_listen.rpartition(":")[2])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"X-ClickHouse-User": "nealytics", "X-ClickHouse-Key": PASSWORD}
+    sql = b"SELECT number FROM system.numbers LIMIT 100000 FORMAT TSV"
+    connection.request("POST", "/?compress=1", sql, headers)
+    answer = connection.getresponse().read()
+    assert uncompressed(answer) == b"".join(b"%d\n" % number for number in range(100_000))
+
+    connection.request("POST", "/?compress=1", b"SELECT 'SELECT 41 + 1' FORMAT RawBLOB", headers)
+    statement = connection.getresponse().read()
+    connection.request("POST", "/?decompress=1", statement, headers)
+    assert connection.getresponse().read() == b"42\n"
+
+
+def uncompressed(blocks: bytes) -> bytes:
+    """Each block: 16 bytes of checksum, 0x82 for LZ4, its size with these 9 bytes, the size of the content."""
+    found = b""
+    while blocks:
+        method, size, content = struct.unpack_from("<BII", blocks, 16)
+        assert method == 0x82
+        found += lz4.block.decompress(blocks[25 : 16 + size], uncompressed_size=content)
+        blocks = blocks[16 + size :]
+    return found
+
+
+def test_the_page_of_clickhouse_for_queries_is_served(served: RunningEngine):
+    port = int(served.config.clickhouse.embedded_listen.rpartition(":")[2])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/play")
+    reply = connection.getresponse()
+    assert (reply.status, reply.getheader("Content-Type")) == (200, "text/html; charset=UTF-8")
+    assert b"<title>" in reply.read()
