@@ -6,6 +6,9 @@
     endpoints               list of names such as "timeline"; no other may be used
     rps                     requests per second, of all tokens of the same subject together
 
+An admin token has exactly the scope "admin", a project or "*", and neither a tenant nor a restriction. It
+opens the admin routes and no events: without a tenant, only the scope "project" reads.
+
 A restricting claim that makes no sense is refused (400) and never ignored: the token would open more than its
 issuer meant.
 """
@@ -18,11 +21,13 @@ from typing import Any
 
 import msgspec
 
-from nealytics.auth.scope import Scope
+from nealytics.auth.scope import AdminScope, Scope
 from nealytics.errors import Refused
 from nealytics.event import is_text
 
 WHOLE_PROJECT = "project"
+ADMIN = "admin"
+ALL_PROJECTS = "*"
 
 CLAIM_CHARS_MAX = 256
 FILTERS_MAX = 20  # also of a request
@@ -38,6 +43,7 @@ class ClaimNames(msgspec.Struct, frozen=True):
     project: str = "project_id"
     fixed_project: str = ""  # of all its tokens; what they say about it is then ignored
     project_scope: bool = True  # whether `scope` "project" without a tenant opens all tenants
+    admin_scope: bool = False  # whether `scope` "admin" opens the admin routes
 
 
 ABSENT = object()
@@ -96,6 +102,40 @@ def scope_from(
     )
 
 
+def admin_scope_from(
+    claims: dict[str, Any],
+    *,
+    claim_chars_max: int,
+    names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
+) -> AdminScope:
+    """Raises `Refused` (403) if the token is not an admin token, or its issuer may not make one."""
+    if _scopes(claims) != [ADMIN]:
+        raise Refused(403, "forbidden", "the token is not an admin token", detail=_NO_ADMIN, field="scope")
+    if not names.admin_scope:
+        raise Refused(
+            403,
+            "forbidden",
+            "the token's issuer may not issue admin tokens",
+            detail="Set admin_scope = true for it under [[auth.issuers]], or use `nealytics token --admin`.",
+            field="scope",
+        )
+    restricting = ("filters", "endpoints", "rps")
+    for name in (names.tenant, *restricting):
+        if look_up(claims, name) is not ABSENT:
+            raise Refused(
+                403, "forbidden", f"an admin token cannot have {name}", detail=_NO_ADMIN, field=name
+            )
+    project_id = names.fixed_project or _identifier(claims, names.project, claim_chars_max, _NO_PROJECT)
+    subject = _claim_text(claims.get("sub"))
+    if len(subject) > claim_chars_max:
+        raise _invalid("sub", f"has {len(subject)} characters, at most {claim_chars_max} are accepted")
+    return AdminScope(None if project_id == ALL_PROJECTS else project_id, subject)
+
+
+_NO_ADMIN = (
+    f'An admin token has "scope": "{ADMIN}", a project_id (or "{ALL_PROJECTS}" for all projects), and '
+    "neither a tenant nor filters, endpoints or rps."
+)
 _NO_TENANT = (
     "This claim selects the tenant whose events are read. Issue tokens that have it, or set auth.tenant_claim"
     " (or tenant_claim of the issuer) to the claim that names the tenant."

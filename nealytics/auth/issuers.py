@@ -107,7 +107,10 @@ def own_issuer(config: AuthConfig, clock: Callable[[], float]) -> Issuer:
         algorithms=ALGORITHMS,
         iss=config.jwt_issuer,
         audience=[config.jwt_audience] if config.jwt_audience else [],
-        names=ClaimNames(config.tenant_claim, config.project_claim, config.project),
+        # Clients of an identity provider choose their scopes themselves: a key set of one makes no admin.
+        names=ClaimNames(
+            config.tenant_claim, config.project_claim, config.project, admin_scope=not config.jwks_url
+        ),
     )
 
 
@@ -128,6 +131,7 @@ def configured_issuer(config: AuthConfig, i: int, clock: Callable[[], float]) ->
             entry.project_claim or config.project_claim,
             project,
             entry.project_scope,
+            entry.admin_scope,
         ),
         required=entry.required_claims,
     )

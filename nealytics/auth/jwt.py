@@ -12,17 +12,17 @@ valid: these claims may have any type.
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import jwt
 from jwt.api_jws import PyJWS
 
-from nealytics.auth.claims import CLAIM_CHARS_MAX, scope_from
+from nealytics.auth.claims import CLAIM_CHARS_MAX, admin_scope_from, scope_from
 from nealytics.auth.issuers import INVALID_TOKEN, Issuer, Issuers, unauthorized
 from nealytics.auth.jwks import Jwks
 from nealytics.auth.key_set import RETRY_MAX_S
 from nealytics.auth.keys import ALGORITHMS, HS256, candidates
-from nealytics.auth.scope import Scope
+from nealytics.auth.scope import AdminScope, Scope
 from nealytics.config import AuthConfig
 from nealytics.errors import Refused
 
@@ -37,8 +37,20 @@ _OTHER_SECRET = "Sign it with a key that the server is configured with, such as 
 _OTHER_KEY = "Its issuer may have a new key, or it may not be an issuer that the server is configured with."
 
 
+T = TypeVar("T")
+
+
+class _Verified(NamedTuple):
+    """A token that one of its issuer's keys signed, for this service and not expired."""
+
+    claims: dict[str, Any]
+    payload: bytes
+    issuer: Issuer
+    expires_at_s: float
+
+
 class TokenVerifier:
-    """Turns an `Authorization` header into a `Scope`, or refuses it.
+    """Turns an `Authorization` header into a `Scope` or an `AdminScope`, or refuses it.
 
     401: no token, or one that is not ours, not yet valid or expired. 403: a valid token that names no project
     or no tenant. 400: one with a claim that makes no sense. 503: one whose key may be a new one of its
@@ -77,13 +89,27 @@ class TokenVerifier:
         return max((key_set.age_s for key_set in self.issuers.key_sets), default=0.0)
 
     async def resolve(self, authorization_header: str | None) -> Scope:
-        try:
-            return self.scope_of(authorization_header)
-        except _UnknownKey as unknown:
-            await unknown.key_set.look_again()
-            return self.scope_of(authorization_header)
+        return await _with_new_keys(self.scope_of, authorization_header)
+
+    async def resolve_admin(self, authorization_header: str | None) -> AdminScope:
+        return await _with_new_keys(self.admin_scope_of, authorization_header)
 
     def scope_of(self, authorization_header: str | None) -> Scope:
+        claims, payload, issuer, expires_at_s = self._verified_token(authorization_header)
+        return scope_from(
+            claims,
+            payload,
+            claim_chars_max=self._claim_chars_max,
+            names=issuer.names,
+            issuer=claims["iss"] if issuer.name else "",
+            expires_at_s=expires_at_s,
+        )
+
+    def admin_scope_of(self, authorization_header: str | None) -> AdminScope:
+        claims, _, issuer, _ = self._verified_token(authorization_header)
+        return admin_scope_from(claims, claim_chars_max=self._claim_chars_max, names=issuer.names)
+
+    def _verified_token(self, authorization_header: str | None) -> _Verified:
         token = _token_of(authorization_header)
         said = self._unverified(token)
         # Nothing is verified yet. The token's claims select its issuer, and the issuer selects the keys.
@@ -94,14 +120,7 @@ class TokenVerifier:
         payload = self._verified(token, said["header"], issuer, claims)
         expires_at_s = self._check_time(claims)
         issuer.check(claims)
-        return scope_from(
-            claims,
-            payload,
-            claim_chars_max=self._claim_chars_max,
-            names=issuer.names,
-            issuer=claims["iss"] if issuer.name else "",
-            expires_at_s=expires_at_s,
-        )
+        return _Verified(claims, payload, issuer, expires_at_s)
 
     def _unverified(self, token: str) -> dict[str, Any]:
         """Header and payload, not verified."""
@@ -191,6 +210,14 @@ class _UnknownKey(Refused):
     def __init__(self, status: int, code: str, message: str, *, key_set: Jwks, **more: Any) -> None:
         super().__init__(status, code, message, **more)
         self.key_set = key_set
+
+
+async def _with_new_keys(resolve: Callable[[str | None], T], authorization_header: str | None) -> T:
+    try:
+        return resolve(authorization_header)
+    except _UnknownKey as unknown:
+        await unknown.key_set.look_again()
+        return resolve(authorization_header)
 
 
 def _token_of(header: str | None) -> str:

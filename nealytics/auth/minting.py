@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import jwt
 
-from nealytics.auth.claims import CLAIM_CHARS_MAX, WHOLE_PROJECT, ClaimNames, scope_from
+from nealytics.auth.claims import ADMIN, CLAIM_CHARS_MAX, WHOLE_PROJECT, ClaimNames, scope_from
 from nealytics.auth.keys import HS256
 from nealytics.config.pem import checked
 
@@ -33,16 +33,21 @@ def mint(
     *,
     names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
     claims: Mapping[str, object] = MappingProxyType({}),
+    admin: bool = False,
 ) -> str:
     """A token for one tenant, or the whole project (None), valid until `now + expires_s`, with `claims`.
 
-    Raises `Refused` for claims that a node would refuse. A claim that is None is left out.
+    With `admin`, an admin token of the project, or of all ("*"); it reads no events. Raises `Refused` for
+    claims that a node would refuse. A claim that is None is left out.
     """
     signer = Signer(key) if isinstance(key, str) else key
     own = {name: value for name, value in claims.items() if value is not None}
     scope_from({**own, "project_id": "p", "tenant_id": "t"}, b"", claim_chars_max=CLAIM_CHARS_MAX)
     whose = {names.project: project_id}
-    whose |= {"scope": WHOLE_PROJECT} if tenant_id is None else {names.tenant: tenant_id}
+    if tenant_id is None:
+        whose["scope"] = ADMIN if admin else WHOLE_PROJECT
+    else:
+        whose[names.tenant] = tenant_id
     times = {"iat": int(now), "exp": int(now + expires_s)}
     return jwt.encode(
         {**own, **whose, **times},

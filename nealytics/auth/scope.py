@@ -1,4 +1,4 @@
-"""What a reader sees: a project, a tenant in it, and the further restrictions of the token."""
+"""What a token opens: events to read (`Scope`) or the admin routes (`AdminScope`), never both."""
 
 import math
 
@@ -15,3 +15,13 @@ class Scope(msgspec.Struct, frozen=True):
     rps: float | None = None  # requests per second of everyone with this `key`; None = unlimited
     expires_at_s: float = math.inf  # when the token expires; a stream that is still open then is closed
     key: str = ""  # the subject for which requests and streams are counted
+
+
+class AdminScope(msgspec.Struct, frozen=True):
+    """What an admin token may administrate. It reads no events."""
+
+    project_id: str | None  # None: all projects
+    subject: str  # who: the token's `sub`, or empty
+
+    def permits(self, project_id: str) -> bool:
+        return self.project_id in (None, project_id)

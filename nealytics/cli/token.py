@@ -56,10 +56,11 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.option(
     "--project",
     metavar="ID",
-    help="The project_id to read. Required, unless auth.project is set.",
+    help="The project_id to read. Required, unless auth.project is set. With --admin also * for all.",
 )
 @click.option("--tenant", metavar="ID", help="The tenant_id to read.")
 @click.option("--project-wide", is_flag=True, help="Read all tenants of the project, instead of one.")
+@click.option("--admin", is_flag=True, help="Administrate the project (/api/v1/admin/…) and read no events.")
 @expires_option
 @click.option(
     "--filter",
@@ -103,6 +104,7 @@ def token(
     project: str | None,
     tenant: str | None,
     project_wide: bool,
+    admin: bool,
     expires: int,
     filters: tuple[str, ...],
     endpoints: tuple[str, ...],
@@ -113,7 +115,7 @@ def token(
     algorithm: str | None,
     config_path: Path | None,
 ) -> None:
-    """Make a token that reads the events of one tenant.
+    """Make a token that reads the events of one tenant, or an admin token.
 
     Prints only the token, so a script can use it directly:
 
@@ -126,9 +128,11 @@ def token(
     short lifetime.
     """
     config = load(config_path)
-    if project_wide == (tenant is not None):
-        raise click.UsageError("Give either --tenant or --project-wide.")
-    project = project_of(config.auth, project, "reads")
+    if (tenant is not None) + project_wide + admin != 1:
+        raise click.UsageError("Give one of --tenant, --project-wide and --admin.")
+    if admin and (filters or endpoints or rps):
+        raise click.UsageError("An admin token cannot have --filter, --endpoint or --rps.")
+    project = project_of(config.auth, project, "administrates" if admin else "reads")
     if private_key is not None:
         signer = _private_signer(private_key, algorithm, kid)
     elif algorithm is not None:
@@ -142,7 +146,7 @@ def token(
         "endpoints": list(endpoints) or None,
         "rps": rps,
     }
-    click.echo(signed(config.auth, signer, project, tenant, expires, claims))
+    click.echo(signed(config.auth, signer, project, tenant, expires, claims, admin=admin))
 
 
 def project_of(auth: AuthConfig, given: str | None, does: str) -> str:
@@ -170,6 +174,8 @@ def signed(
     tenant: str | None,
     expires_s: int,
     claims: Mapping[str, object] = MappingProxyType({}),
+    *,
+    admin: bool = False,
 ) -> str:
     """A token that this node accepts. Raises `NealyticsError` for claims that it would not."""
     try:
@@ -181,6 +187,7 @@ def signed(
             time.time(),
             names=ClaimNames(auth.tenant_claim, auth.project_claim),
             claims={"iss": auth.jwt_issuer or None, "aud": auth.jwt_audience or None, **claims},
+            admin=admin,
         )
     except Refused as refused:
         raise NealyticsError(f"token: {refused.message}") from None

@@ -100,6 +100,7 @@ class IssuerConfig(_Table, frozen=True):
     project: str = ""  # empty = auth.project
     required_claims: dict[str, tuple[ClaimValue, ...]] = {}  # claim → its values; one of them is enough
     project_scope: bool = False  # whether scope "project" without a tenant reads all tenants
+    admin_scope: bool = False  # whether scope "admin" opens the admin routes
 
 
 class AuthConfig(_Table, frozen=True):

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.keys import PUBLIC_ALGORITHMS
-from nealytics.auth.scope import Scope
+from nealytics.auth.scope import AdminScope, Scope
 from nealytics.cli import main
 from nealytics.config import AuthConfig, JwtKey
 from nealytics.errors import Refused
@@ -104,7 +104,7 @@ def test_a_token_for_the_whole_project_has_no_tenant():
 def test_whose_events_it_reads_is_said_once(whose):
     result = run("--project", "p", *whose)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "either --tenant or --project-wide" in result.stderr
+    assert "one of --tenant, --project-wide and --admin" in result.stderr
 
 
 def test_it_narrows_itself_as_asked():
@@ -236,3 +236,26 @@ def test_an_algorithm_without_a_private_key_is_refused():
     result = run("--project", "p", "--tenant", "t", "--algorithm", "RS256")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "needs --private-key" in result.stderr
+
+
+def test_an_admin_token_administrates_and_reads_nothing():
+    token = run("--admin", "--project", "*", "--subject", "ada").stdout.strip()
+    verifier = TokenVerifier(AuthConfig(jwt_key=KEY))
+    assert verifier.admin_scope_of(f"Bearer {token}") == AdminScope(None, "ada")
+    with pytest.raises(Refused, match="tenant_id"):
+        verifier.scope_of(f"Bearer {token}")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--tenant", "t"],
+        ["--project-wide"],
+        ["--filter", "user_id:exists:true"],
+        ["--endpoint", "top"],
+        ["--rps", "1"],
+    ],
+)
+def test_an_admin_token_has_neither_a_tenant_nor_restrictions(more: list[str]):
+    result = run("--admin", "--project", "p", *more)
+    assert result.exit_code == 2, result.output

@@ -365,7 +365,7 @@ def test_compressed_blocks_of_the_jdbc_driver(served: RunningEngine):
 
 
 def uncompressed(blocks: bytes) -> bytes:
-    """Each block: 16 bytes of checksum, 0x82 for LZ4, its size with these 9 bytes, the size of the content."""
+    """Each block: 16 bytes of checksum, 0x82 for LZ4, its size with these 9 bytes, the content's size."""
     found = b""
     while blocks:
         method, size, content = struct.unpack_from("<BII", blocks, 16)

@@ -1,0 +1,82 @@
+"""The admin routes, /api/v1/admin/…: an admin token, the project it may administrate, one JSON answer.
+
+Each route is of one project: the parameter `project`, or the token's own. A token for all projects must name
+it, unless the route says that it lists all of them.
+
+    missing or invalid token            401 (auth.jwt)
+    a token that is no admin token      403
+    another project than the token's    403
+    a project is needed and not given   400
+"""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import hdrs, web
+
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.auth.scope import AdminScope
+from nealytics.errors import Refused
+from nealytics.observe import otel
+from nealytics.query_string import check_utf8
+
+PREFIX = "/api/v1/admin/"
+
+AdminHandler = Callable[[web.Request, AdminScope], Awaitable[object]]
+
+
+def add_admin_route(
+    app: web.Application, verifier: TokenVerifier, method: str, name: str, handler: AdminHandler
+) -> None:
+    """Adds `PREFIX + name`. What the handler returns becomes JSON; it may return a response instead."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        scope = await verifier.resolve_admin(request.headers.get(hdrs.AUTHORIZATION))
+        check_utf8(request.rel_url.raw_query_string)
+        otel.note("neavents.project_id", scope.project_id or "*")
+        found = await handler(request, scope)
+        if isinstance(found, web.StreamResponse):
+            return found
+        return json_response(found)
+
+    app.router.add_route(method, PREFIX + name, answer)
+
+
+def json_response(answer: object, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(answer),
+        status=status,
+        headers={hdrs.CONTENT_TYPE: "application/json", hdrs.CACHE_CONTROL: "no-store"},
+    )
+
+
+def project_of(scope: AdminScope, named: str | None) -> str | None:
+    """The project that a request is about; None: all that the token administrates.
+
+    Raises `Refused` (403) for a project that is not the token's.
+    """
+    if not named:
+        return scope.project_id
+    if not scope.permits(named):
+        raise Refused(
+            403,
+            "forbidden",
+            f"the token administrates project {scope.project_id!r}, not {named!r}",
+            detail="Use a token of that project, or one whose project_id is *.",
+            field="project",
+        )
+    return named
+
+
+def one_project(scope: AdminScope, named: str | None) -> str:
+    """As `project_of`, for a route that is about exactly one. Raises `Refused` (400) if none is named."""
+    project = project_of(scope, named)
+    if project is None:
+        raise Refused(
+            400,
+            "invalid_parameter",
+            "project is missing",
+            detail="The token administrates all projects; name the one that is meant.",
+            field="project",
+        )
+    return project
