@@ -18,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 from aiohttp import web
 
 from nealytics.auth.api_keys import ApiKeys
@@ -35,6 +36,7 @@ from nealytics.clickhouse.sql import TABLE
 from nealytics.commit.backoff import FIRST_S
 from nealytics.commit.dead_letter import DeadLetter
 from nealytics.commit.loop import Committer
+from nealytics.commit.table_check import TableCheck
 from nealytics.config import CommitConfig, Config
 from nealytics.errors import LogBroken, LogError, NealyticsError
 from nealytics.http.app import HttpServer, build_app
@@ -70,6 +72,8 @@ class Logs:
         self._config = config
         self._clock = clock
         self.all: list[tuple[Log, Committer]] = []
+        # For each log, by its directory, whether the table has what it confirmed.
+        self.checks: dict[Path, TableCheck] = {}
         # Why no batch can be sent at all, whatever the log.
         self.clickhouse_problem: str | None = "clickhouse has not answered yet"
         # What is different from the configuration and stops nothing, but that a person should know.
@@ -157,6 +161,7 @@ class TableWatch:
         self._logs = logs
         self._metrics = metrics
         self._is_first = is_first
+        self._differences: list[str] = []
 
     async def prepare(self) -> None:
         """Returns once the table is there and fit for the first batch."""
@@ -238,18 +243,31 @@ class TableWatch:
         self._logs.damage[:] = found
         self._metrics.damaged_parts.set(len(found))
 
+    async def check_rows(self) -> None:
+        """Notices a table that lacks what it confirmed, and sends what the logs still have."""
+        for wal, _ in tuple(self._logs.all):
+            try:
+                await self._logs.checks[wal.directory].check()
+            finally:
+                self._show_warnings()
+
+    def _show_warnings(self) -> None:
+        found = [check.warning for check in self._logs.checks.values() if check.warning]
+        self._logs.warnings[:] = [*self._differences, *found]
+
     def _keep(self, kept: schema.Retention) -> None:
         """Accepts events as old as the table keeps, and reports if the configuration says otherwise."""
         config = self._config.clickhouse
         self._admission.keep(schema.configured(config.retention_days) if kept.days is None else kept.days)
         difference = schema.difference(kept, config.retention_days, f"{config.database}.{TABLE}")
         warnings = [difference] if difference else []
-        if warnings != self._logs.warnings:
+        if warnings != self._differences:
             if difference:
                 log.warning("schema: %s", difference)
             else:
                 log.info("schema: the table now keeps events for clickhouse.retention_days")
-            self._logs.warnings[:] = warnings
+            self._differences = warnings
+            self._show_warnings()
         self._metrics.retention_differs.set(float(bool(difference)))
 
 
@@ -386,7 +404,7 @@ class Worker:
         config = self._config
         wal = await Log.open(
             directory,
-            config.wal,
+            msgspec.structs.replace(config.wal, keep_bytes=config.wal.keep_bytes // config.server.workers),
             metrics=self._metrics,
             bytes_max=self._log_bytes_max,
             on_broken=self._on_broken,
@@ -401,6 +419,9 @@ class Worker:
             tracing=self._tracing,
         )
         self._logs.all.append((wal, committer))
+        self._logs.checks[directory] = TableCheck(
+            wal, self._client, config.clickhouse, self._dead_letter, self._metrics
+        )
         return wal, committer
 
     def _on_broken(self, error: LogBroken) -> None:
@@ -420,6 +441,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(table.watch("retention", table.check_retention))
             tasks.create_task(table.watch("damage", lambda: table.check_damage(damage)))
+            tasks.create_task(table.watch("events", table.check_rows))
 
     async def _commit(self, committer: Committer) -> None:
         await self._clickhouse_ready.wait()

@@ -212,3 +212,15 @@ def test_the_messages_that_the_runbooks_quote_are_those_of_the_program():
     known = messages()
     parts = {part.strip(" .:") for each in quoted for part in re.split(r"…|\d+|%\w", each)}
     assert sorted(part for part in parts if part not in known) == []
+
+
+def test_every_row_of_what_was_lost_is_run_by_a_test():
+    table = text("docs/recovery.md").split("| what happened |")[1].split("\n\n")[0]
+    rows = table.splitlines()[2:]
+    assert len(rows) > 6
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named, row
+        for name in named:
+            assert re.search(rf"^(?:async )?def {name}\(", tests, re.MULTILINE), name

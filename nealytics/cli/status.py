@@ -31,6 +31,7 @@ SHOWN = {
     "nealytics_wal_bytes_max": "its maximum",
     "nealytics_worker_starts_total": "worker starts",
     "nealytics_damaged_parts": "damaged parts",
+    "nealytics_events_resent_total": "events sent again",
 }
 
 READY = "nealytics_ready"

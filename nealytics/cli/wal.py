@@ -1,5 +1,6 @@
 """`nealytics wal`: looking into the write-ahead logs from outside."""
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -27,8 +28,8 @@ def _directory_argument(command: Command) -> Command:
 def wal() -> None:
     """Inspect the write-ahead log.
 
-    Each worker has its own log, in wal.directory/<worker>. These commands only read and take no lock. They
-    work with a running server and without one.
+    Each worker has its own log, in wal.directory/<worker>. These commands take no lock and change no row of a
+    log. They work with a running server and without one.
     """
 
 
@@ -76,6 +77,62 @@ def verify(directory: Path | None, config_path: Path | None) -> None:
         click.echo(f"{log}: {'damaged' if damaged_here else 'fine'}")
         damaged |= damaged_here
     sys.exit(1 if damaged else 0)
+
+
+@wal.command()
+@_directory_argument
+@config_option
+@click.option("--check", is_flag=True, help="Only compare: send nothing.")
+@click.option(
+    "--include-deleted",
+    is_flag=True,
+    help="Also send events that arrived before a statement last deleted events from the table.",
+)
+@click.option(
+    "--accept",
+    "accepted",
+    is_flag=True,
+    help="Send nothing: events that the table lacks were deleted on purpose. Ends the node's warning.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per log and line, for scripts.")
+def reconcile(
+    directory: Path | None,
+    config_path: Path | None,
+    check: bool,
+    include_deleted: bool,
+    accepted: bool,
+    as_json: bool,
+) -> None:
+    """Send events again that ClickHouse confirmed and the table lacks.
+
+    DIRECTORY is one log or a directory of logs. Default: wal.directory of the configuration.
+
+    Compares the committed events that each log still has (wal.keep_hours, wal.keep_bytes) with the table, by
+    identity, and sends what is missing. Each is counted once, also if you run this twice. A node does the
+    same by itself when it finds that the table is not the one that received its events, or is older.
+
+    Not sent: events older than the table's retention, dead-lettered events, and events that arrived before a
+    statement deleted events from the table, which may be among them (--include-deleted).
+
+    Reads the files of the logs, so it works with a running server and without one. If the embedded engine
+    does not run, the command starts it temporarily. Exit status: 0 if the table has all that the logs have,
+    else 1.
+    """
+    from nealytics.cli import wal_reconcile as command
+    from nealytics.commit.reconcile import Options
+
+    if accepted and (check or include_deleted):
+        raise click.UsageError("--accept sends nothing; give it alone")
+    logs = _logs(directory, config_path)
+    if not logs:
+        return
+    config = load(config_path)
+    if accepted:
+        asyncio.run(command.accept(config, logs))
+        return
+    options = Options(send=not check, include_deleted=include_deleted)
+    if not asyncio.run(command.reconcile(config, logs, options, as_json=as_json)):
+        sys.exit(1)
 
 
 def _logs(directory: Path | None, config_path: Path | None) -> list[Path]:

@@ -173,20 +173,14 @@ class DamageWatch:
         """Drops parts that were merged, dropped or detached; nothing reads them any more."""
         if not self._reader.damaged:
             return
-        parts = await _everywhere(self._client, self._config, "parts", "name", f"active AND {_OF_TABLE}")
+        parts = await everywhere(self._client, self._config, "parts", "name", f"active AND {_OF_TABLE}")
         for part in set(self._reader.damaged) - {name for (name,) in parts}:
             del self._reader.damaged[part]
 
 
 async def broken_parts(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]:
     """One sentence for each part that ClickHouse found broken and detached. Raises `ClickHouseError`."""
-    found = await _everywhere(
-        client,
-        config,
-        "detached_parts",
-        "name, reason, hostName()",
-        f"{_OF_TABLE} AND startsWith(reason, 'broken')",
-    )
+    found = await _broken(client, config)
     several = config.cluster or len(client.addresses.all) > 1
     return [
         f"clickhouse: part {name}{f' on {host}' if several else ''} is damaged ({reason}), and ClickHouse "
@@ -196,7 +190,22 @@ async def broken_parts(client: ClickHouseClient, config: ClickHouseConfig) -> li
     ]
 
 
-async def _everywhere(
+async def broken_names(client: ClickHouseClient, config: ClickHouseConfig) -> list[str]:
+    """The names of those parts, with their hosts, sorted. Raises `ClickHouseError`."""
+    return sorted(f"{name} on {host}" for name, _, host in await _broken(client, config))
+
+
+async def _broken(client: ClickHouseClient, config: ClickHouseConfig) -> list[list[str]]:
+    return await everywhere(
+        client,
+        config,
+        "detached_parts",
+        "name, reason, hostName()",
+        f"{_OF_TABLE} AND startsWith(reason, 'broken')",
+    )
+
+
+async def everywhere(
     client: ClickHouseClient, config: ClickHouseConfig, table: str, columns: str, where: str
 ) -> list[list[str]]:
     """Rows of a system table, from all hosts of the cluster, or all addresses, that answer.

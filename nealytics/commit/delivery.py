@@ -47,7 +47,7 @@ _Identity = tuple[str, str, str, int, str]  # project, tenant, event type, epoch
 
 
 class Unconfirmed(NealyticsError):
-    """ClickHouse knows the token, and the query for the rows failed. Says nothing about their content."""
+    """The query for the rows that the table has failed. Says nothing about their content."""
 
 
 def insert_token(log_id: UUID | str, first_lsn: int, last_lsn: int, body: bytes) -> str:
@@ -86,12 +86,7 @@ async def deliver(
         missing = list(rows)
         why = "the table could not be queried to verify the batch"
     else:
-        missing = await _missing(client, address, database, rows, row_format)
-        for seconds in () if client.endpoint.embedded else _LAG_S:
-            if not missing:
-                break
-            await asyncio.sleep(seconds)
-            missing = await _missing(client, address, database, missing, row_format)
+        missing = await missing_rows(client, address, database, rows, row_format)
         why = "rows are missing from the table: ClickHouse was killed, or they were deleted"
     if missing:
         again = await asyncio.to_thread(b"".join, missing)
@@ -108,10 +103,23 @@ async def deliver(
     return len(missing)
 
 
+async def missing_rows(
+    client: ClickHouseClient, address: Address, database: str, rows: Iterable[bytes], row_format: int
+) -> list[bytes]:
+    """Those of `rows` whose event the table does not have. Raises `Unconfirmed`."""
+    missing = await _missing(client, address, database, rows, row_format)
+    for seconds in () if client.endpoint.embedded else _LAG_S:
+        if not missing:
+            break
+        await asyncio.sleep(seconds)
+        missing = await _missing(client, address, database, missing, row_format)
+    return missing
+
+
 async def _missing(
     client: ClickHouseClient, address: Address, database: str, rows: Iterable[bytes], row_format: int
 ) -> list[bytes]:
-    """Those of `rows` whose event the table does not have."""
+    """As `missing_rows`, at once: a replica may have the rows a little later."""
     missing: list[bytes] = []
     waiting = iter(rows)
     while True:
@@ -124,9 +132,7 @@ async def _missing(
         try:
             answer = await client.query(sql, settings=settings, at=address)
         except ClickHouseError as error:
-            raise Unconfirmed(
-                f"clickhouse reports the batch as already stored, but the query for its rows failed: {error}"
-            ) from error
+            raise Unconfirmed(f"the query for the rows that the table has failed: {error}") from error
         stored = {tuple(row) for row in answer}
         missing += (row for row, identity in zip(some, identities, strict=True) if identity not in stored)
 

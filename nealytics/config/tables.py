@@ -147,8 +147,9 @@ class WalConfig(_Table, frozen=True):
     segment_bytes_max: Annotated[int, Meta(ge=64 * KIB, le=GIB)] = 64 * MIB
     bytes_max: Positive = 10 * GIB  # per node, shared evenly by the workers
     free_bytes_min: Count = 512 * MIB
-    keep_hours: Annotated[float, Meta(ge=0, le=87_600)] = 1.0
-    keep_bytes: Count = GIB
+    # An accident in the evening that is noticed in the morning, and time to restore.
+    keep_hours: Annotated[float, Meta(ge=0, le=87_600)] = 24.0
+    keep_bytes: Count = 3 * GIB  # per node, shared evenly by the workers
     lock_timeout_s: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
     allow_any_filesystem: bool = False
 

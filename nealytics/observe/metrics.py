@@ -154,6 +154,17 @@ SPECS = (
         across="max",
     ),
     Spec(
+        "nealytics_table_incomplete",
+        "gauge",
+        "1 while the table may lack events that ClickHouse confirmed, else 0.",
+        across="max",
+    ),
+    Spec(
+        "nealytics_events_resent_total",
+        "counter",
+        "Events of the log's kept segments that were missing from the table and were sent again.",
+    ),
+    Spec(
         "nealytics_retention_differs",
         "gauge",
         "1 if the table's retention differs from clickhouse.retention_days, else 0.",
@@ -267,6 +278,8 @@ class Metrics:
         self.worker_starts = self._number("nealytics_worker_starts_total")
         self.ready = _Lease(memory, self._first["nealytics_ready"])
         self.damaged_parts = self._number("nealytics_damaged_parts")
+        self.table_incomplete = self._number("nealytics_table_incomplete")
+        self.events_resent = self._number("nealytics_events_resent_total")
         self.retention_differs = self._number("nealytics_retention_differs")
         self.jwks_age_seconds = self._number("nealytics_jwks_age_seconds")
         self.spans_lost = self._number("nealytics_spans_lost_total")

@@ -13,6 +13,7 @@ One directory (0700) holds one log, and one process has it, by `flock` on LOCK:
     00000000000000000001.wal    segments, named by their first LSN; only the last one grows
     00000000000000004711.wal
     cursor                      which rows are committed (drawn in cursor.py)
+    table                       the table that received the rows (drawn in mark.py)
     reserve                     space to give back when the disk is full, so that the cursor can move
     LOCK                        the holder's pid
     *.wal.<ms>.torn             a copy of a segment from before its torn tail was cut; the last three
@@ -55,9 +56,10 @@ process appends to a file of an earlier process, and a start copies the last seg
 marker, even if it reads well: after a failed sync, the page cache has bytes that the disk does not have.
 
 Only `Log` deletes segments: whole ones, oldest first, with all rows at or below the stored cursor, never the
-last one, after `wal.keep_hours` or beyond `wal.keep_bytes` (`retention`); at once if there is no other room
-(`space`). A start deletes `*.tmp`, old `*.torn`, and a last segment without rows, which it replaces. Nothing
-else is ever deleted.
+last one, after `wal.keep_hours`, beyond `wal.keep_bytes` or an eighth of the disk's free space (`retention`);
+at once if there is no other room (`space`), and only then while the rows are compared with the table. A start
+deletes `*.tmp`, old `*.torn`, and a last segment without rows, which it replaces. Nothing else is ever
+deleted.
 """
 
 from nealytics.wal.cursor import CursorState, Range

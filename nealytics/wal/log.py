@@ -70,6 +70,8 @@ class Log(LogState):
         )
         # After the cursor was lost: rows up to here may have been sent.
         self.forgotten_lsn = self.durable_lsn if recovered.rebuilt else 0
+        # While the rows are compared with the table, committed segments are deleted for room only.
+        self.keep_all = False
         self._config = config
         self._files = files
         self._clock_ms = clock_ms
@@ -225,7 +227,9 @@ class Log(LogState):
             retention.note_committed(self.committed(), self._clock_ms())
             self.check()
             self.oldest_waiting_ms = await self._find_oldest()
-            await self._delete(retention.expired(self.committed(), self._clock_ms(), self._config))
+            if not self.keep_all:
+                free = self._files.free_bytes(self.directory)
+                await self._delete(retention.expired(self.committed(), self._clock_ms(), self._config, free))
 
     async def _record_durable(self) -> None:
         """Tells the next start how far the log reaches, so that it misses a file that was lost or cut."""

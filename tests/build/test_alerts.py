@@ -249,6 +249,12 @@ CASES = [
         [{"nealytics_damaged_parts": "0x60"}, {"nealytics_damaged_parts": "1x20 0x40"}],
     ),
     Case(
+        "NealyticsTableIncomplete",
+        {"nealytics_table_incomplete": "1x90"},
+        "1",
+        [{"nealytics_table_incomplete": "0x90"}, {"nealytics_table_incomplete": "1x20 0x70"}],
+    ),
+    Case(
         "NealyticsRetentionDiffers",
         {"nealytics_retention_differs": "1x90"},
         "1",

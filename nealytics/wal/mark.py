@@ -1,0 +1,44 @@
+"""What a log knows of the table that received its rows: `table` in its directory, a small JSON file.
+
+It is written when the rows were compared with the table, never for a batch. The next start compares it with
+the table and the directory as they are: another table, or a directory that was copied, has another identity.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from nealytics.wal.files import OS_FILES, Files, publish
+
+NAME = "table"
+
+
+class Mark(msgspec.Struct, frozen=True, rename="camel"):
+    log_id: str
+    table: str  # its identity (`clickhouse.table_state`)
+    place: str  # of the directory (`place_of`)
+    broken: tuple[str, ...] = ()  # parts that ClickHouse had detached when the rows were compared
+    accepted_lsn: int = 0  # rows up to here that the table does not have were deleted on purpose
+    suspected: str = ""  # why rows may be missing; until a comparison is complete
+
+
+def place_of(directory: Path) -> str:
+    """Tells a directory from its copies: the inode numbers of the directory and of LOCK, which is never
+    replaced. A rename keeps both; `cp`, `rsync` and `tar` keep neither."""
+    try:
+        return f"{directory.stat().st_ino}-{(directory / 'LOCK').stat().st_ino}"
+    except FileNotFoundError:
+        return ""
+
+
+def load(directory: Path) -> Mark | None:
+    """None if there is none, or if it cannot be read: then the rows are compared, which destroys nothing."""
+    try:
+        return msgspec.json.decode((directory / NAME).read_bytes(), type=Mark)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def store(directory: Path, mark: Mark, files: Files = OS_FILES) -> None:
+    """Durable on return. Raises as `publish` does."""
+    publish(files, directory / NAME, msgspec.json.encode(mark) + b"\n").close()

@@ -1,0 +1,188 @@
+"""docs/recovery.md: what happened, what is lost, what to type. Each row of its table is a test here."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.node import Node, program
+from tests.engine import ask_engine, needs_engine
+
+pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
+
+MONTHS = ("2026-01", "2026-03")
+
+
+def send(node: Node, first: int, count: int) -> None:
+    """Events `first` … in two months, acknowledged and in the table."""
+    events = [
+        {
+            "projectId": "shop", "tenantId": "acme", "sessionId": f"s-{number}", "eventType": "view",
+            "timestamp": f"{MONTHS[number % 2]}-05T10:00:{number % 60:02}Z",
+        }
+        for number in range(first, first + count)
+    ]  # fmt: skip
+    status, body = node.post("batch?wait=true", events)
+    assert status == 200, body
+
+
+def numbers(node: Node) -> list[int]:
+    """Of all rows in the table, copies included."""
+    answer = ask_engine(
+        node.directory / "data",
+        "SELECT session_id FROM nealytics_core.global_events SETTINGS final = 0 FORMAT TabSeparated",
+    )
+    assert answer.status == 200, answer.text
+    return sorted(int(line.removeprefix("s-")) for line in answer.text.splitlines())
+
+
+def warnings_of(node: Node) -> str:
+    return "\n".join(json.loads(node.request("GET", "/ready")[1]).get("warnings", []))
+
+
+def wait_checked(node: Node, expected: list[int]) -> None:
+    node.wait_ready()
+    node.wait_until(lambda: numbers(node) == expected, "the table has every event")
+    node.wait_until(lambda: node.metric("nealytics_table_incomplete") == 0, "the check has ended")
+
+
+def wait_marked(node: Node) -> None:
+    """Until the log knows its table, so that a copy of the files has what a node has after its start."""
+    node.wait_until(lambda: (node.directory / "data/wal/0/table").exists(), "the log knows its table")
+
+
+def command(node: Node, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*program(), *arguments, "--config", str(node.config)], capture_output=True, text=True, timeout=120
+    )
+
+
+def said_in_log(node: Node, text: str) -> bool:
+    return text in node.log_path.read_text()
+
+
+def test_a_deleted_clickhouse_directory_is_filled_again_from_the_log(tmp_path: Path):
+    with Node(tmp_path) as node:
+        node.wait_ready()
+        send(node, 0, 500)
+        wait_marked(node)
+        assert node.stop() == 0
+        shutil.rmtree(tmp_path / "data/clickhouse")
+        node.start()
+        wait_checked(node, list(range(500)))
+        assert said_in_log(node, "the table is not the one that received its events")
+        assert node.metric("nealytics_events_resent_total") == 500
+        assert warnings_of(node) == ""
+        send(node, 500, 10)
+        assert node.stop() == 0
+        node.start()
+        wait_checked(node, list(range(510)))
+        assert node.metric("nealytics_events_resent_total") == 0
+
+
+def test_an_older_copy_of_the_table_is_completed_from_the_log(tmp_path: Path):
+    with Node(tmp_path) as node:
+        node.wait_ready()
+        send(node, 0, 300)
+        wait_marked(node)
+        assert node.stop() == 0
+        shutil.copytree(tmp_path / "data/clickhouse", tmp_path / "backup", symlinks=True)
+        node.start()
+        node.wait_ready()
+        send(node, 300, 300)
+        assert node.stop() == 0
+        shutil.rmtree(tmp_path / "data/clickhouse")
+        (tmp_path / "backup").rename(tmp_path / "data/clickhouse")
+        node.start()
+        wait_checked(node, list(range(600)))
+        assert said_in_log(node, "300 of its newest 600 events")
+
+
+def test_the_command_completes_the_table_of_a_stopped_and_of_a_running_node(tmp_path: Path):
+    with Node(tmp_path) as node:
+        node.wait_ready()
+        send(node, 0, 200)
+        wait_marked(node)
+        # As after a loss that nothing announces. DROP PARTITION is not remembered as a deletion.
+        drop = f"ALTER TABLE nealytics_core.global_events DROP PARTITION {MONTHS[0].replace('-', '')}"
+        assert ask_engine(tmp_path / "data", drop).status == 200
+        assert len(numbers(node)) == 100
+        checked = command(node, "wal", "reconcile", "--check")
+        assert checked.returncode == 1, checked
+        assert "200 events compared, 100 missing, 0 sent" in checked.stdout
+        done = command(node, "wal", "reconcile")
+        assert done.returncode == 0, done
+        assert "100 missing, 100 sent" in done.stdout
+        assert numbers(node) == list(range(200))
+        assert ask_engine(tmp_path / "data", drop).status == 200
+        assert node.stop() == 0
+        done = command(node, "wal", "reconcile", "--json")
+        assert done.returncode == 0, done
+        assert json.loads(done.stdout)["sent"] == 100
+        done = command(node, "wal", "reconcile", "--json")
+        assert (done.returncode, json.loads(done.stdout)["missing"]) == (0, 0)
+        node.start()
+        wait_checked(node, list(range(200)))
+
+
+def test_events_that_a_person_deleted_stay_deleted_until_that_is_decided(tmp_path: Path):
+    with Node(tmp_path) as node:
+        node.wait_ready()
+        send(node, 0, 100)
+        wait_marked(node)
+        delete = (
+            "ALTER TABLE nealytics_core.global_events DELETE WHERE session_id = 's-99' "
+            "SETTINGS mutations_sync = 2"
+        )
+        assert ask_engine(tmp_path / "data", delete).status == 200
+        assert node.stop() == 0
+        node.start()
+        node.wait_ready()
+        node.wait_until(lambda: "--accept" in warnings_of(node), "the node asks")
+        assert numbers(node) == list(range(99))
+        assert node.metric("nealytics_table_incomplete") == 1
+        assert command(node, "wal", "reconcile", "--accept").returncode == 0
+        node.wait_until(lambda: not warnings_of(node), "the warning ends")
+        assert node.metric("nealytics_table_incomplete") == 0
+        assert numbers(node) == list(range(99))
+        done = command(node, "wal", "reconcile", "--include-deleted")
+        assert done.returncode == 0, done
+        assert numbers(node) == list(range(100))
+
+
+def test_events_of_a_part_that_was_broken_at_the_start_come_back_from_the_log(tmp_path: Path):
+    with Node(tmp_path) as node:
+        node.wait_ready()
+        send(node, 0, 200)
+        wait_marked(node)
+        assert node.stop() == 0
+        (part,) = (tmp_path / "data/clickhouse/store").glob(f"*/*/{MONTHS[0].replace('-', '')}_*")
+        with (part / "data.bin").open("r+b") as file:
+            file.truncate(100)
+        node.start()
+        wait_checked(node, list(range(200)))
+        assert said_in_log(node, "clickhouse detached damaged parts")
+
+
+def test_a_copy_of_a_running_node_is_recognised(tmp_path: Path):
+    copied = tmp_path / "copy"
+    (tmp_path / "original").mkdir()
+    with Node(tmp_path / "original") as node:
+        node.wait_ready()
+        send(node, 0, 100)
+        wait_marked(node)
+        copied.mkdir()
+        twin = Node(copied)
+        # The table first, so that the log has rows that the copy of the table lacks.
+        (copied / "data").mkdir()
+        subprocess.run(["cp", "-a", node.directory / "data/clickhouse", copied / "data/"], check=True)
+        send(node, 100, 100)
+        subprocess.run(["cp", "-a", node.directory / "data/wal", copied / "data/"], check=True)
+        with twin:
+            wait_checked(twin, list(range(200)))
+            assert "events that the original accepted after the copy was made" in warnings_of(twin)
+        assert numbers(node) == list(range(200))
+        # The original is no copy.
+        assert warnings_of(node) == ""
