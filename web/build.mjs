@@ -1,15 +1,17 @@
 // Builds what the node serves into ../nealytics/web/: the same bytes for the same sources.  node build.mjs [DIRECTORY]
 import { build } from "esbuild";
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 import { templates } from "./templates.mjs";
 
 const out = process.argv[2] ?? "../nealytics/web";
 mkdirSync(out, { recursive: true });
+const languages = readdirSync("src/text/languages").map((name) => name.slice(0, -3)).sort();
+const words = Object.fromEntries(languages.map((name) => [`embed-${name}`, `src/text/languages/${name}.ts`]));
 const { metafile } = await build({
   metafile: true,
-  entryPoints: { embed: "src/embed.ts", "embed-page": "src/embed-page.ts", "home-page": "src/home-page.ts" },
+  entryPoints: { embed: "src/embed.ts", "embed-page": "src/embed-page.ts", "home-page": "src/home-page.ts", ...words },
   outdir: out,
   bundle: true,
   minify: true,
@@ -26,6 +28,10 @@ const { metafile } = await build({
       name: "embed is a script of its own",
       setup: (it) => it.onResolve({ filter: /^\.\/embed\.ts$/ }, () => ({ path: "./embed.js", external: true })),
     },
+    {
+      name: "a language is loaded by the pages that need it",
+      setup: (it) => it.onResolve({ filter: /^\.\/languages\// }, ({ path }) => ({ path: `./embed-${path.slice(-5, -3)}.js`, external: true })),
+    },
   ],
 });
 // Their licences ask that the notices go with every copy.
@@ -33,7 +39,7 @@ const packages = Object.keys(metafile.inputs).flatMap((path) => /node_modules\/(
 const notices = [...new Set(packages)].sort().map((name) => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, "utf8").trim()}\n`);
 writeFileSync(`${out}/LICENSES.txt`, notices.join(`\n${"-".repeat(80)}\n\n`));
 for (const name of ["embed.html", "home.html", "embed-page.css"]) copyFileSync(`pages/${name}`, `${out}/${name}`);
-for (const name of ["embed.js", "embed-page.js", "home-page.js"]) {
+for (const name of ["embed.js", "embed-page.js", "home-page.js", ...Object.keys(words).map((one) => `${one}.js`)]) {
   const bytes = readFileSync(`${out}/${name}`);
   console.log(`${name}: ${bytes.length} bytes, ${gzipSync(bytes, { level: 9 }).length} compressed`);
 }

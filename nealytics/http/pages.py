@@ -1,6 +1,7 @@
 """Static files for browsers: the script of the charts, and pages made of it.
 
     /embed.js     the elements, for any page of a SaaS (docs/embedding.md)
+    /embed-de.js  their words in German, which the script loads when a page needs them; one for each language
     /embed        the dashboard as a page; its token is in the URL fragment, which browsers never send
     /             the name of the product, whether the node is ready, and links
 
@@ -84,8 +85,10 @@ def add_page_routes(app: web.Application, config: WebConfig) -> None:
         hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
         "Cross-Origin-Resource-Policy": "cross-origin",
     }
-    embed = Asset("embed.js", script)
-    app.router.add_get("/embed.js", embed.serve)
+    languages = tuple(Asset(path.name, script) for path in sorted(folder().glob("embed-??.js")))
+    embed = Asset("embed.js", script, languages)
+    for asset in (embed, *languages):
+        app.router.add_get(f"/{asset.name}", asset.serve)
     if not config.pages:
         return
     ancestors = " ".join(["'self'", *config.frame_ancestors])

@@ -18,13 +18,13 @@ LANGUAGES = ["ar", "de", "es", "fr", "ja", "pt"]
 def words() -> dict[str, dict[str, str]]:
     script = """
       import { build } from "esbuild";
-      const source = 'export { ENGLISH as en } from "./messages.ts"; export { LANGUAGES } from "./languages.ts";';
+      const source = 'export { ENGLISH as en } from "./messages.ts"; ' +
+        process.argv.slice(1).map((name) => `export { default as ${name} } from "./languages/${name}.ts";`).join("");
       const { outputFiles } = await build({
         stdin: { contents: source, resolveDir: "src/text", loader: "ts" }, bundle: true, format: "esm", write: false });
-      const { en, LANGUAGES } = await import("data:text/javascript;base64," + Buffer.from(outputFiles[0].contents).toString("base64"));
-      console.log(JSON.stringify({ en, ...LANGUAGES }));
+      console.log(JSON.stringify(await import("data:text/javascript;base64," + Buffer.from(outputFiles[0].contents).toString("base64"))));
     """
-    command = ["node", "--input-type=module", "-e", script]
+    command = ["node", "--input-type=module", "-e", script, *LANGUAGES]
     done = subprocess.run(command, cwd=WEB, check=True, capture_output=True, text=True)
     found: dict[str, dict[str, str]] = json.loads(done.stdout)
     return found
@@ -47,6 +47,28 @@ EVERYTHING: Any = """<nealytics-dashboard funnel="signup, upgrade"></nealytics-d
 BOTH = (
     'for (const one of document.querySelectorAll("nealytics-dashboard")) one.getToken = () => TOKEN("acme");'
 )
+
+
+def test_a_page_loads_the_words_of_its_own_language_and_no_others(site: Site, opened: Open):
+    body = '<nealytics-dashboard lang="de-AT"><nealytics-figures></nealytics-figures></nealytics-dashboard>'
+    page = opened(site.page(body, script=ACME))
+    wait_for(page)
+    urls = page.evaluate("() => performance.getEntriesByType('resource').map(({ name }) => name)")
+    words = [url for url in urls if re.search(r"/embed-\w\w\.js", url)]
+    assert [url.partition("?v=")[0] for url in words] == [f"{site.node.url}/embed-de.js"]
+    assert page.get_by_text("Absprungrate").is_visible()
+
+
+def test_a_page_whose_words_cannot_be_loaded_is_in_english(site: Site, browser: Any):
+    with browser.new_context(locale="en-GB") as context:
+        page = context.new_page()
+        page.route("**/embed-de.js*", lambda route: route.abort())
+        warnings: list[str] = []
+        page.on("console", lambda one: warnings.append(one.text) if one.type == "warning" else None)
+        page.goto(site.page('<nealytics-dashboard lang="de"></nealytics-dashboard>', script=ACME))
+        wait_for(page)
+        assert page.get_by_text("Bounce rate").is_visible()
+        assert [text for text in warnings if text.startswith('nealytics: the words in "de" cannot be loaded')]
 
 
 @needs_node

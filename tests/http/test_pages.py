@@ -20,7 +20,7 @@ else:
     from backports import zstd
 
 PAGES = ["/", "/embed"]
-SCRIPTS = ["/embed.js", "/embed-page.js", "/home-page.js", "/embed-page.css"]
+SCRIPTS = ["/embed.js", "/embed-de.js", "/embed-page.js", "/home-page.js", "/embed-page.css"]
 ALL = [*PAGES, *SCRIPTS]
 
 
@@ -90,7 +90,7 @@ async def test_a_page_is_asked_for_again_and_tells_nobody_where_it_was(
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/embed-page.js"])
+@pytest.mark.parametrize("path", [*PAGES, "/embed-page.js", "/embed.js"])
 async def test_a_page_names_the_versions_of_what_it_loads(client: TestClient[Any, Any], path: str):
     text = await (await client.get(path, headers={"Accept-Encoding": "identity"})).text()
     links = re.findall(r'"(?:\./)?([\w-]+\.(?:js|css)(?:\?[^"]*)?)"', text)
@@ -99,8 +99,9 @@ async def test_a_page_names_the_versions_of_what_it_loads(client: TestClient[Any
         assert "immutable" in (await client.get(f"/{link}")).headers["Cache-Control"], link
 
 
-async def test_a_page_of_any_origin_may_load_the_script(client: TestClient[Any, Any]):
-    answer = await client.get("/embed.js", headers={"Origin": "https://anywhere.example"})
+@pytest.mark.parametrize("path", ["/embed.js", "/embed-de.js"])
+async def test_a_page_of_any_origin_may_load_the_script(client: TestClient[Any, Any], path: str):
+    answer = await client.get(path, headers={"Origin": "https://anywhere.example"})
     assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"

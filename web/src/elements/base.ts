@@ -11,8 +11,8 @@ import { type Answer, type GetToken, QueryError, type Question } from "../data/c
 import { type Asker, Page } from "../data/page.ts";
 import { COMPARISONS, type Comparison, type Preset, preset, PRESETS, rangeOf, rangeText } from "../data/range.ts";
 import { Format } from "../text/format.ts";
-import { LANGUAGES } from "../text/languages.ts";
 import type { Messages } from "../text/messages.ts";
+import { loadingOf, wordsOf } from "../text/words.ts";
 import { csv, download, fileName, icon, type Table } from "./dom.ts";
 import { reasonOf } from "./reason.ts";
 import { card, controls, theme } from "./styles.ts";
@@ -96,10 +96,10 @@ export abstract class WithPage extends LitElement {
 
   get format(): Format {
     const lang = this.language;
-    const used = [this.owner?.messages, this.messages];
+    const used = [wordsOf(lang), this.owner?.messages, this.messages];
     if (this.#format?.lang !== lang || this.#format.tz !== this.page.tz || used.some((messages, i) => messages !== this.#messagesUsed[i])) {
       this.#messagesUsed = used;
-      this.#format = new Format(lang, this.page.tz, { ...LANGUAGES[lang.split("-")[0] ?? "en"], ...used[0], ...used[1] });
+      this.#format = new Format(lang, this.page.tz, Object.assign({}, ...used) as Messages);
     }
     return this.#format;
   }
@@ -114,6 +114,12 @@ export abstract class WithPage extends LitElement {
       } catch {} // names none: the next
     }
     return "en";
+  }
+
+  /** Not in English first. */
+  protected override scheduleUpdate(): void | Promise<unknown> {
+    const loading = loadingOf(this.language);
+    return loading ? loading.then(() => super.scheduleUpdate()) : super.scheduleUpdate();
   }
 
   override willUpdate(changed: Map<string, unknown>): void {

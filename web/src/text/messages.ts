@@ -1,4 +1,4 @@
-/** The words of the elements, in English; `languages.ts` has the other languages. Sentence case. */
+/** The words of the elements, in English; `languages/` has the others. Sentence case. */
 
 export const ENGLISH = {
   today: "Today",
