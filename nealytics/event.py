@@ -27,8 +27,9 @@ from uuid import UUID
 
 import msgspec
 
-from nealytics.config import IngestConfig
+from nealytics.config import IngestConfig, RetentionRule
 from nealytics.errors import NealyticsError
+from nealytics.retention import Rules, described, expired_rule
 from nealytics.timestamps import DAY_MS, epoch_ms, iso_utc
 
 _HOUR_MS = 3_600_000
@@ -94,9 +95,10 @@ class Limits(msgspec.Struct, frozen=True):
     age_ms_max: int  # 0 = any age since 1970
     future_ms_max: int
     metadata_bytes_max: int = 0  # 0 = any size
+    rules: Rules | None = None  # of `[[retention]]`, beside `age_ms_max`
 
     @classmethod
-    def of(cls, config: IngestConfig, retention_days: float) -> "Limits":
+    def of(cls, config: IngestConfig, retention_days: float, rules: Rules | None = None) -> "Limits":
         """`retention_days` of 0 or infinity allows any age."""
         bounded = 0 < retention_days < inf
         return cls(
@@ -105,6 +107,7 @@ class Limits(msgspec.Struct, frozen=True):
             age_ms_max=int(retention_days * DAY_MS) if bounded else 0,
             future_ms_max=config.future_hours_max * _HOUR_MS,
             metadata_bytes_max=config.metadata_bytes_max,
+            rules=rules or None,
         )
 
     def oldest_ms(self, received_ms: int) -> int:
@@ -263,6 +266,10 @@ def freeze(sent: Sent, received_ms: int, limits: Limits, *, explain: bool = True
         if not explain:
             raise InvalidEvent("outside_time_window", "")
         raise _window_problem(sent, timestamp_ms, received_ms, limits)
+    if limits.rules is not None:
+        rule = expired_rule(limits.rules, project_id, tenant_id, event_type, received_ms - timestamp_ms)
+        if rule is not None:
+            raise _rule_problem(sent, timestamp_ms, received_ms, rule)
 
     return Event(
         event_id, project_id, tenant_id, session_id, user_id, event_type, item_id, metadata, timestamp_ms
@@ -372,11 +379,7 @@ def _metadata_too_large(sent: Sent, size: int, limits: Limits) -> InvalidEvent:
 def _window_problem(sent: Sent, timestamp_ms: int, received_ms: int, limits: Limits) -> InvalidEvent:
     oldest = _time(limits.oldest_ms(received_ms))
     newest = _time(received_ms + limits.future_ms_max)
-    field = "timestamp"
-    what = f"timestamp is {_time(timestamp_ms)}"
-    if sent.event_id is not None and not has_timestamp(sent):
-        field = "eventId"
-        what = f"there is no timestamp, and the time in the UUIDv7 eventId is {_time(timestamp_ms)}"
+    field, what = _what_time(sent, timestamp_ms)
     return InvalidEvent(
         "outside_time_window",
         f"{what}; timestamps from {oldest} to {newest} are accepted",
@@ -445,3 +448,24 @@ def _reason(error: Exception, offset: int) -> str:
     if offset:
         text = re.sub(r"\(byte (\d+)\)$", lambda byte: f"(byte {int(byte[1]) + offset})", text)
     return text[:1].lower() + text[1:]
+
+
+def _rule_problem(sent: Sent, timestamp_ms: int, received_ms: int, rule: RetentionRule) -> InvalidEvent:
+    field, what = _what_time(sent, timestamp_ms)
+    oldest = _time(received_ms - rule.days * DAY_MS)
+    return InvalidEvent(
+        "outside_time_window",
+        f"{what}; {described(rule)} keeps such events for {rule.days} days, since {oldest}",
+        field,
+        detail="It would be deleted soon. For the operator: the rule is in the server's configuration.",
+    )
+
+
+def _what_time(sent: Sent, timestamp_ms: int) -> tuple[str, str]:
+    """The field that gave an event its time, and a sentence about it."""
+    if sent.event_id is not None and not has_timestamp(sent):
+        return (
+            "eventId",
+            f"there is no timestamp, and the time in the UUIDv7 eventId is {_time(timestamp_ms)}",
+        )
+    return "timestamp", f"timestamp is {_time(timestamp_ms)}"

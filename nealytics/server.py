@@ -39,12 +39,14 @@ from nealytics.commit.loop import Committer
 from nealytics.commit.table_check import TableCheck
 from nealytics.config import CommitConfig, Config
 from nealytics.errors import LogBroken, LogError, NealyticsError
+from nealytics.expiry.daily import Daily
 from nealytics.http.app import HttpServer, build_app
 from nealytics.http.health import add_health_routes, keep_ready_gauge
 from nealytics.http.openapi import add_openapi_route
 from nealytics.http.pages import add_page_routes
 from nealytics.http.query import add_query_route
 from nealytics.http.reads import Reads, add_read_routes
+from nealytics.http.retention import RetentionAdmin
 from nealytics.http.streams import add_stream_routes
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.takeover import take_over
@@ -306,6 +308,9 @@ class Worker:
         self._clickhouse_ready = asyncio.Event()
         self._logs = Logs(config.commit)
         self._log_bytes_max = config.wal.bytes_max // config.server.workers
+        data_dir = config.server.data_dir
+        self._daily = Daily(self._client, config.clickhouse, data_dir, config.retention, self._metrics)
+        self._retention_admin = RetentionAdmin(self._client, config.clickhouse, data_dir, config.retention)
 
     async def run(self) -> int:
         config = self._config
@@ -317,7 +322,9 @@ class Worker:
         self._metrics.worker_starts.add()
         self._metrics.wal_bytes_max.set(self._log_bytes_max)
         own_log, committer = await self._open(config.wal.directory / str(self._index))
-        admission = Admission(own_log, self._metrics, config.ingest, config.clickhouse.retention_days)
+        admission = Admission(
+            own_log, self._metrics, config.ingest, config.clickhouse.retention_days, config.retention
+        )
         verifier = TokenVerifier(
             config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
         )
@@ -329,7 +336,9 @@ class Worker:
             metrics=self._metrics,
             rate=TokenRate(self._memory),
         )
-        http = HttpServer(self._app(admission, committer, reads), config)
+        app = self._app(admission, committer, reads)
+        self._retention_admin.add_to(app, verifier)
+        http = HttpServer(app, config)
         await http.start(self._listener)
         async with asyncio.TaskGroup() as tasks:
             work = [
@@ -339,7 +348,7 @@ class Worker:
                 keep_ready_gauge(self._logs, self._logs, self._client, self._metrics),
             ]
             if self._index == 0:
-                work.append(self._inherit(admission))
+                work += [self._inherit(admission), self._expire()]
             running = [heart, *map(tasks.create_task, work)]
             # The garbage collector need not scan again what lives as long as the process.
             gc.collect()
@@ -446,6 +455,10 @@ class Worker:
     async def _commit(self, committer: Committer) -> None:
         await self._clickhouse_ready.wait()
         await committer.run()
+
+    async def _expire(self) -> None:
+        await self._clickhouse_ready.wait()
+        await self._daily.run()
 
     async def _observe(self, verifier: TokenVerifier) -> None:
         """Keeps the gauges of this worker, of all its logs; counters are kept where things happen."""

@@ -21,7 +21,11 @@ from nealytics.queries.endpoint import Endpoint, Route, Stream
 from nealytics.queries.filters import COLUMNS, OPS
 from nealytics.queries.params import Arguments
 
-TABLES = {name: type(getattr(Config(), name)) for name in Config.__struct_fields__}
+TABLES = {
+    name: type(table)
+    for name in Config.__struct_fields__
+    if isinstance(table := getattr(Config(), name), msgspec.Struct)
+}
 ROUTES: list[Route] = [*ENDPOINTS, *STREAMS]
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/*.md")])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nealytics.config import RetentionRule
 from nealytics.event import (
     Event,
     InvalidEvent,
@@ -21,6 +22,7 @@ from nealytics.event import (
     new_event_id,
     split_array,
 )
+from nealytics.retention import Rules
 
 NOW = int(datetime(2030, 1, 31, 12, tzinfo=UTC).timestamp() * 1000)
 DAY = 86_400_000
@@ -384,3 +386,22 @@ def test_no_json_object_raises_anything_but_invalid_event(fields):
     except InvalidEvent as error:
         message = error.message
     assert len(message) < 400
+
+
+def test_an_event_older_than_its_retention_rule_is_refused_with_the_rule_and_the_limit():
+    rules = Rules([RetentionRule(project="p", tenant="t", days=30)])
+    limits = msgspec.structs.replace(LIMITS, rules=rules)
+    assert take(body(timestamp=NOW - 30 * DAY), limits).timestamp_ms == NOW - 30 * DAY
+    assert take(body(timestamp=NOW - 31 * DAY, tenantId="other"), limits).tenant_id == "other"
+    error = refusal(body(timestamp=NOW - 31 * DAY), limits)
+    assert (error.reason, error.field) == ("outside_time_window", "timestamp")
+    assert error.message == (
+        'timestamp is 2029-12-31T12:00:00Z; [[retention]] project = "p", tenant = "t", days = 30 keeps '
+        "such events for 30 days, since 2030-01-01T12:00:00Z"
+    )
+
+
+def test_the_time_in_an_event_id_is_compared_with_the_retention_rule_too():
+    limits = msgspec.structs.replace(LIMITS, rules=Rules([RetentionRule(project="p", days=30)]))
+    old = str(UUID(int=new_event_id(NOW - 31 * DAY)))
+    assert refusal(body(eventId=old), limits).field == "eventId"

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -20,13 +21,23 @@ def uncommented() -> str:
 
 
 def settings() -> dict[str, object]:
-    tables = tomllib.loads(uncommented())
-    return {f"{table}.{key}": value for table, content in tables.items() for key, value in content.items()}
+    return by_name(tomllib.loads(uncommented()))
+
+
+def by_name(tables: dict[str, Any]) -> dict[str, object]:
+    """A list of tables that is in no table has a plain name."""
+    found: dict[str, object] = {}
+    for table, content in tables.items():
+        found |= (
+            {table: content}
+            if isinstance(content, list)
+            else {f"{table}.{key}": value for key, value in content.items()}
+        )
+    return found
 
 
 def defaults() -> dict[str, object]:
-    tables = Config().masked()
-    found = {f"{table}.{key}": value for table, content in tables.items() for key, value in content.items()}
+    found = by_name(Config().masked())
     found["wal.directory"] = ""  # Path() would be shown as "."
     return found
 
@@ -74,7 +85,10 @@ def test_the_blocks_for_keys_in_the_example_are_accepted(tmp_path):
     ).replace("…", "a-key-that-is-long-enough")
     path = tmp_path / "keys.toml"
     path.write_text(block)
-    auth = load(path, {}).auth
+    config = load(path, {})
+    (rule,) = config.retention
+    assert (rule.project, rule.tenant, rule.event_type, rule.days) == ("my-app", "tenant-1", "heartbeat", 30)
+    auth = config.auth
     (key,) = auth.api_keys
     assert (key.project, key.tenant, key.kind) == ("my-app", "tenant-1", "browser")
     (jwt_key,) = auth.jwt_keys

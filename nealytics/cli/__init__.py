@@ -79,6 +79,12 @@ def _schema() -> click.Command:
     return schema
 
 
+def _retention() -> click.Command:
+    from nealytics.cli.retention import retention
+
+    return retention
+
+
 def _wal() -> click.Command:
     from nealytics.cli.wal import wal
 
@@ -147,6 +153,7 @@ COMMANDS = {
     "import": _Entry(_import, "Import a file: NDJSON, JSON, CSV or Parquet."),
     "export": _Entry(_export, "Write the events of a tenant, of a project, or of all to a file."),
     "schema": _Entry(_schema, "Print, apply or migrate the table in ClickHouse."),
+    "retention": _Entry(_retention, "Show or apply the [[retention]] rules of projects and tenants."),
     "wal": _Entry(_wal, "Inspect the write-ahead log."),
     "dead-letter": _Entry(_dead_letter, "List or retry events that ClickHouse refused."),
     "engine": _Entry(_engine, "Run the embedded ClickHouse alone, with all rights."),

@@ -140,18 +140,26 @@ def check_config(config_path: Path | None) -> None:
 def describe(loaded: Loaded) -> str:
     """The effective configuration as TOML, secrets masked, each line with the place that set it."""
     lines = []
-    for table, content in loaded.config.masked().items():
+    masked = loaded.config.masked()
+    # A list of tables that is in no table: in TOML these precede the first table.
+    for name, value in masked.items():
+        if isinstance(value, list):
+            lines += [*_setting(name, value, loaded.sources.get(name, "default")), ""]
+    for table, content in masked.items():
+        if isinstance(content, list):
+            continue
         lines.append(f"[{table}]")
         for key, value in content.items():
-            source = loaded.sources.get(f"{table}.{key}", "default")
-            line = f"{key} = {_toml_value(value)}"
-            if len(line) > _LINE_CHARS and isinstance(value, list):
-                lines.append(f"{f'{key} = [':<48}  # {source}")
-                lines += [*(f"  {_toml_value(item)}," for item in value), "]"]
-            else:
-                lines.append(f"{line:<48}  # {source}")
+            lines += _setting(key, value, loaded.sources.get(f"{table}.{key}", "default"))
         lines.append("")
     return "\n".join(lines[:-1]) + "\n"
+
+
+def _setting(key: str, value: object, source: str) -> list[str]:
+    line = f"{key} = {_toml_value(value)}"
+    if len(line) > _LINE_CHARS and isinstance(value, list):
+        return [f"{f'{key} = [':<48}  # {source}", *(f"  {_toml_value(item)}," for item in value), "]"]
+    return [f"{line:<48}  # {source}"]
 
 
 def _write(path: Path, text: str, *, replace: bool) -> None:

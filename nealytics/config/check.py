@@ -15,7 +15,15 @@ from urllib.parse import urlsplit
 from nealytics.client_address import network_of
 from nealytics.config.csharp import HTTP_PORT_OF
 from nealytics.config.pem import public_key
-from nealytics.config.tables import LIMIT_DEFAULT, ApiKey, AuthConfig, ClickHouseConfig, Config, IssuerConfig
+from nealytics.config.tables import (
+    LIMIT_DEFAULT,
+    ApiKey,
+    AuthConfig,
+    ClickHouseConfig,
+    Config,
+    IssuerConfig,
+    RetentionRule,
+)
 from nealytics.errors import ConfigError
 
 JWT_KEY_BYTES_MIN = 32
@@ -23,6 +31,8 @@ KID_CHARS_MAX = 256
 CLAIM_NAME_CHARS_MAX = 256
 # Claims that the users of an identity provider can write themselves: Supabase and Auth0, and Clerk.
 USERS_OWN_CLAIMS = frozenset({"user_metadata", "raw_user_meta_data", "unsafe_metadata"})
+# One statement contains all rules: far more would exceed ClickHouse's limit of its size.
+RETENTION_RULES_MAX = 1_000
 MAKE_A_KEY = "make one with: openssl rand -base64 48"
 
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
@@ -73,6 +83,7 @@ def problems(config: Config) -> list[str]:
         *_issuers(auth, chars_max),
         *_clickhouse(config.clickhouse),
         *_log(config),
+        *_retention(config.retention, chars_max),
     ]
     return [f"config: {problem}" for problem in found]
 
@@ -516,3 +527,33 @@ def _log(config: Config) -> Iterator[str]:
             f"{config.ingest.body_bytes_max} bytes "
             f"need at least {least}; raise it, or lower ingest.body_bytes_max"
         )
+
+
+def _retention(rules: tuple[RetentionRule, ...], identifier_chars_max: int) -> Iterator[str]:
+    if len(rules) > RETENTION_RULES_MAX:
+        yield f"retention has {len(rules)} rules, at most {RETENTION_RULES_MAX} are accepted; remove some"
+        return
+    seen: dict[tuple[str, str, str], int] = {}
+    for i, rule in enumerate(rules):
+        where = f"retention[{i}]"
+        if not rule.project:
+            yield (
+                f'{where} has no project; add project = "…" (clickhouse.retention_days is for the events of '
+                "all projects)"
+            )
+        if rule.days < 0:
+            yield f"{where} has no days; add days = 30, or 0 for as long as the table keeps events"
+        for name in ("project", "tenant", "event_type"):
+            value = getattr(rule, name)
+            if len(value) > identifier_chars_max:
+                yield (
+                    f"{where} has a {name} of {len(value)} characters, and no event has more than "
+                    f"{identifier_chars_max}; correct it"
+                )
+        whose = (rule.project, rule.tenant, rule.event_type)
+        if whose in seen:
+            yield (
+                f"{where} is for the same events as retention[{seen[whose]}]; remove one of them, since only "
+                "one number of days can be right"
+            )
+        seen.setdefault(whose, i)

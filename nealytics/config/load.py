@@ -335,11 +335,15 @@ def _note_other_defaults(sources: _Sources) -> None:
 def _config_of(sources: _Sources) -> Config:
     _normalize(sources)
     tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
+    lists: dict[str, Any] = {}
     for name, value in sources.values.items():
         table, _, key = name.partition(".")
-        tables[table][key] = value
+        if key:
+            tables[table][key] = value
+        else:
+            lists[name] = value
     types = Config.__annotations__
-    config = Config(**{table: types[table](**content) for table, content in tables.items()})
+    config = Config(**{table: types[table](**content) for table, content in tables.items()}, **lists)
 
     # Absolute, so that it is the same for every process whatever its working directory.
     data_dir = config.server.data_dir.absolute()

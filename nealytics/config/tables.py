@@ -23,6 +23,11 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 
+# The table's TTL is computed in 32-bit seconds, which end in 2106: a far larger number would wrap around and
+# delete everything.
+RETENTION_DAYS_MAX = 18_250
+
+
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One table. Its `repr` is safe to print and to log."""
 
@@ -180,9 +185,7 @@ class ClickHouseConfig(_Table, frozen=True):
     insert_timeout_s: Seconds = 120.0
     query_timeout_s: Seconds = 30.0
     apply_schema: bool = True  # create or migrate the table at start
-    # 0 = for ever. The table's TTL is computed in 32-bit seconds, which end in 2106: a far larger number
-    # would wrap around and delete everything.
-    retention_days: Annotated[int, Meta(ge=0, le=18_250)] = 90
+    retention_days: Annotated[int, Meta(ge=0, le=RETENTION_DAYS_MAX)] = 90  # 0 = for ever
     embedded_listen: str = ""  # host:port; also serve people's tools there, by HTTP
     embedded_native_port: Annotated[int, Meta(ge=0, le=65_535)] = (
         0  # and there by the native protocol; 0 = not
@@ -236,6 +239,16 @@ class ObserveConfig(_Table, frozen=True):
     prometheus: bool = False
 
 
+class RetentionRule(_Table, frozen=True):
+    """How long the events of a project, or of a part of it, are kept. `retention.rules` selects the rule."""
+
+    project: str = ""  # required
+    tenant: str = ""  # empty = any
+    event_type: str = ""  # empty = any
+    # 0 = as long as the table keeps events. -1 = not given, which is refused.
+    days: Annotated[int, Meta(ge=0, le=RETENTION_DAYS_MAX)] = -1
+
+
 class Config(_Table, frozen=True):
     server: ServerConfig = ServerConfig()
     auth: AuthConfig = AuthConfig()
@@ -246,6 +259,7 @@ class Config(_Table, frozen=True):
     query: QueryConfig = QueryConfig()
     web: WebConfig = WebConfig()
     observe: ObserveConfig = ObserveConfig()
+    retention: tuple[RetentionRule, ...] = ()
 
 
 def config_to_json(config: Config) -> bytes:
@@ -259,7 +273,8 @@ def config_from_json(data: bytes) -> Config:
 
 def secrets_of(config: Config) -> list[str]:
     """Every secret that is set, so that the log can be kept clean of them."""
-    tables: list[_Table] = [getattr(config, name) for name in config.__struct_fields__]
+    values = (getattr(config, name) for name in config.__struct_fields__)
+    tables: list[_Table] = [value for value in values if isinstance(value, _Table)]
     found = [
         getattr(table, name)
         for table in (*tables, *config.auth.api_keys, *config.auth.jwt_keys)

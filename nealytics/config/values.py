@@ -30,11 +30,13 @@ _TABLE_LISTS = {
     "auth.api_keys": 'write each key as [[auth.api_keys]] with key = "…" below',
     "auth.jwt_keys": 'write each key as [[auth.jwt_keys]] with key = "…" below',
     "auth.issuers": "write each issuer as [[auth.issuers]] with its keys below",
+    "retention": "write each rule as [[retention]] with project and days below",
 }
 _AS_JSON = {
     "auth.api_keys": '["key", …] or [{"key": "…", "project": "…"}, …]',
     "auth.jwt_keys": '[{"kid": "…", "algorithm": "HS256", "key": "…"}]',
     "auth.issuers": '[{"issuer": "https://…", "jwks_url": "https://…"}]',
+    "retention": '[{"project": "…", "days": 30}]',
 }
 
 
@@ -58,7 +60,7 @@ class Key:
 
     @classmethod
     def of(cls, field: inspect.Field, table: type, prefix: str) -> "Key":
-        name = f"{prefix}.{field.name}"
+        name = f"{prefix}.{field.name}" if prefix else field.name
         kind = field.type.type if isinstance(field.type, inspect.Metadata) else field.type
         # No API key and no key of tokens is shown, even if only the list is wrong, or the key itself is where
         # the name of its file belongs.
@@ -319,10 +321,14 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"did you mean {meant}?"
 
 
+_FIELDS = inspect.type_info(Config).fields  # type: ignore[attr-defined]
+TABLES = tuple(field.name for field in _FIELDS if isinstance(field.type, inspect.StructType))
 KEYS = {
     key.name: key
-    for table in inspect.type_info(Config).fields  # type: ignore[attr-defined]
-    for field in table.type.fields
-    for key in [Key.of(field, table.type.cls, table.name)]
+    for table in _FIELDS
+    for key in (
+        [Key.of(field, table.type.cls, table.name) for field in table.type.fields]
+        if table.name in TABLES
+        else [Key.of(table, Config, "")]  # a list of tables that is in no table, such as [[retention]]
+    )
 }
-TABLES = tuple(dict.fromkeys(name.partition(".")[0] for name in KEYS))

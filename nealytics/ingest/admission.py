@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
-from nealytics.config import IngestConfig
+from nealytics.config import IngestConfig, RetentionRule
 from nealytics.errors import LogError, LogFull, Refused
 from nealytics.event import Event, Limits
 from nealytics.observe.metrics import Metrics
+from nealytics.retention import Rules
 
 # A full log drains as fast as ClickHouse accepts events; a broken one works again after a restart.
 FULL_RETRY_AFTER_S = 10
@@ -50,18 +51,26 @@ class Admission:
         metrics: Metrics,
         config: IngestConfig,
         retention_days: float,
+        rules: Sequence[RetentionRule] = (),
         clock_ms: Callable[[], int] = _now_ms,
     ) -> None:
         self._log = log
         self._ingested = metrics.events_ingested
         self._config = config
-        self.limits = Limits.of(config, retention_days)
+        self._days = retention_days
+        self.rule(rules)
         self.now_ms = clock_ms
 
     def keep(self, days: float) -> None:
         """From now on, accepts events up to this age; infinity is any age."""
         # `Limits` reads 0 as any age; here it is a table that deletes at once.
-        self.limits = Limits.of(self._config, days or 1 / 86_400_000)
+        self._days = days or 1 / 86_400_000
+        self.limits = Limits.of(self._config, self._days, self._rules)
+
+    def rule(self, rules: Sequence[RetentionRule]) -> None:
+        """From now on, refuses events that these rules do not keep."""
+        self._rules = Rules(rules)
+        self.limits = Limits.of(self._config, self._days, self._rules)
 
     async def admit(self, events: Sequence[Event], received_ms: int) -> LsnRange:
         """Returns once all of `events` (at least one) are on disk; they have these LSNs.

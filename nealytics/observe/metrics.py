@@ -171,6 +171,12 @@ SPECS = (
         across="max",
     ),
     Spec(
+        "nealytics_retention_rules_waiting",
+        "gauge",
+        "Rules of [[retention]] that keep less than before and wait for `nealytics retention apply`.",
+        across="max",
+    ),
+    Spec(
         "nealytics_jwks_age_seconds",
         "gauge",
         "Time since an issuer's keys were last fetched, or since the start; the maximum of all issuers.",
@@ -281,6 +287,7 @@ class Metrics:
         self.table_incomplete = self._number("nealytics_table_incomplete")
         self.events_resent = self._number("nealytics_events_resent_total")
         self.retention_differs = self._number("nealytics_retention_differs")
+        self.retention_rules_waiting = self._number("nealytics_retention_rules_waiting")
         self.jwks_age_seconds = self._number("nealytics_jwks_age_seconds")
         self.spans_lost = self._number("nealytics_spans_lost_total")
 
