@@ -33,6 +33,10 @@ class LogDamaged(LogError):
     """Durable bytes differ from what was written. Never repaired silently."""
 
 
+class LogForeign(LogDamaged):
+    """Files of a newer release, or of another log: a person must decide, so nothing is quarantined."""
+
+
 class LogLocked(LogError):
     """Another process holds the log's directory."""
 

@@ -4,6 +4,7 @@ It opens its log, wires admission → log → committer → ClickHouse, serves H
 supervisor opened, and ends in the opposite order. Each part gets the piece of the configuration that is its
 own.
 
+A damaged log is quarantined: a new one takes the events, and the readable ones of the old log are sent.
 Worker 0 also drains logs that have no worker (`server.workers` was lowered) and takes over a log that the C#
 engine left.
 """
@@ -35,10 +36,11 @@ from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.sql import TABLE
 from nealytics.commit.backoff import FIRST_S
 from nealytics.commit.dead_letter import DeadLetter
+from nealytics.commit.gather import rows_within_partitions
 from nealytics.commit.loop import Committer
 from nealytics.commit.table_check import TableCheck
 from nealytics.config import CommitConfig, Config
-from nealytics.errors import LogBroken, LogError, NealyticsError
+from nealytics.errors import LogBroken, LogDamaged, LogError, LogForeign, NealyticsError
 from nealytics.expiry.daily import Daily
 from nealytics.http.app import HttpServer, build_app
 from nealytics.http.health import add_health_routes, keep_ready_gauge
@@ -52,9 +54,13 @@ from nealytics.ingest.admission import Admission
 from nealytics.ingest.takeover import take_over
 from nealytics.observe import otel_signals
 from nealytics.observe.metrics import Metrics
+from nealytics.observe.otel import Tracing
 from nealytics.process import READY, beat
 from nealytics.shared import NodeMemory
+from nealytics.wal import quarantine
+from nealytics.wal.files import OS_FILES
 from nealytics.wal.log import Log
+from nealytics.wal.quarantine import QuarantinedLog, Report
 
 log = logging.getLogger("nealytics.server")
 
@@ -64,6 +70,8 @@ WATCH_INTERVAL_S = 10.0
 # After the log broke, the answers in flight (503) get this long; then the process ends, to recover at its
 # start.
 BROKEN_GRACE_S = 0.2
+# Before the process ends because its log is damaged, the requests in flight get this long.
+DAMAGED_GRACE_S = 5.0
 EXIT_BROKEN = 74  # EX_IOERR of sysexits.h
 
 
@@ -73,15 +81,17 @@ class Logs:
     def __init__(self, config: CommitConfig, clock: Callable[[], float] = time.time) -> None:
         self._config = config
         self._clock = clock
-        self.all: list[tuple[Log, Committer]] = []
+        self.all: list[tuple[Log | QuarantinedLog, Committer]] = []
         # For each log, by its directory, whether the table has what it confirmed.
         self.checks: dict[Path, TableCheck] = {}
         # Why no batch can be sent at all, whatever the log.
         self.clickhouse_problem: str | None = "clickhouse has not answered yet"
         # What is different from the configuration and stops nothing, but that a person should know.
         self.warnings: list[str] = []
-        # What was stored and cannot be read.
+        # What was stored and cannot be read: all of it, that of the table, and that of logs.
         self.damage: list[str] = []
+        self.damaged_parts: list[str] = []
+        self.damaged_logs: list[str] = []
         # What others left and this worker could not take in: events that wait for a person.
         self.stranded: list[str] = []
 
@@ -126,6 +136,9 @@ class Logs:
         """How long the oldest event has waited; 0 if none waits."""
         oldest_ms = self.oldest_waiting_ms
         return 0.0 if oldest_ms is None else max(0.0, self._clock() - oldest_ms / 1000)
+
+    def update_damage(self) -> None:
+        self.damage[:] = [*self.damaged_logs, *self.damaged_parts]
 
     @property
     def broken(self) -> LogBroken | None:
@@ -240,16 +253,17 @@ class TableWatch:
         # One worker is enough to read all parts.
         found = await watch.look(check=self._is_first)
         for problem in found:
-            if problem not in self._logs.damage:
+            if problem not in self._logs.damaged_parts:
                 log.critical("%s", problem)
-        self._logs.damage[:] = found
+        self._logs.damaged_parts = found
+        self._logs.update_damage()
         self._metrics.damaged_parts.set(len(found))
 
     async def check_rows(self) -> None:
         """Notices a table that lacks what it confirmed, and sends what the logs still have."""
-        for wal, _ in tuple(self._logs.all):
+        for check in tuple(self._logs.checks.values()):
             try:
-                await self._logs.checks[wal.directory].check()
+                await check.check()
             finally:
                 self._show_warnings()
 
@@ -271,6 +285,163 @@ class TableWatch:
             self._differences = warnings
             self._show_warnings()
         self._metrics.retention_differs.set(float(bool(difference)))
+
+
+class DamagedLogs:
+    """The logs of this node that were quarantined, until a person deletes them."""
+
+    def __init__(self, config: Config, index: int, logs: Logs, metrics: Metrics) -> None:
+        self._root = config.wal.directory
+        self._workers = config.server.workers
+        self._index = index
+        self._logs = logs
+        self._metrics = metrics
+        self._reports: dict[Path, Report] = {}
+
+    async def quarantine_log(self, directory: Path, error: LogDamaged) -> Path:
+        """Makes room for a new log in `directory`. Raises `LogError` if that is impossible."""
+        target = await asyncio.to_thread(quarantine.quarantine_log, OS_FILES, directory)
+        log.critical(
+            "%s. The log is kept as %s, a new one takes the events, and what can be read of this one is sent",
+            error,
+            target,
+        )
+        return target
+
+    def mine(self) -> list[Path]:
+        """Those that this worker drains: its own, and worker 0 those of missing workers."""
+        return [path for worker, path in quarantine.find(self._root) if self._drains(worker)]
+
+    def show(self) -> None:
+        """Updates what people see; a log that was deleted is shown no more."""
+        mine = []
+        shown = []
+        for worker, path in quarantine.find(self._root):
+            report = self._report(path)
+            if self._drains(worker):
+                mine.append(report)
+            shown.append(f"wal: {path}: {quarantine.described(report)}")
+        for problem in shown:
+            if problem not in self._logs.damaged_logs:
+                log.critical("%s", problem)
+        self._metrics.damaged_logs.set(len(mine))
+        self._metrics.unreadable_events.set(sum(report.events for report in mine if report is not None))
+        self._logs.damaged_logs = shown
+        self._logs.update_damage()
+
+    def _drains(self, worker: int) -> bool:
+        return worker == self._index or (self._index == 0 and worker >= self._workers)
+
+    def _report(self, path: Path) -> Report | None:
+        """What cannot be read of a log, once that is known."""
+        if path not in self._reports:
+            with contextlib.suppress(OSError, ValueError):
+                self._reports[path] = quarantine.read_report(path)
+        return self._reports.get(path)
+
+
+class Drains:
+    """Opens the logs of a worker, each with its committer."""
+
+    def __init__(
+        self,
+        config: Config,
+        client: ClickHouseClient,
+        metrics: Metrics,
+        tracing: Tracing | None,
+        logs: Logs,
+        damaged: DamagedLogs,
+        *,
+        on_broken: Callable[[LogBroken], None],
+        on_damaged: Callable[[Path, LogDamaged], None],
+    ) -> None:
+        self._config = config
+        self._client = client
+        self._metrics = metrics
+        self._tracing = tracing
+        self._logs = logs
+        self._damaged = damaged
+        self._on_broken = on_broken
+        self._on_damaged = on_damaged
+        self._dead_letter = DeadLetter(config.wal.directory / "dead-letter")
+        self.clickhouse_ready = asyncio.Event()
+
+    async def open_own(self, directory: Path) -> tuple[Log, Committer]:
+        try:
+            return await self._open(directory)
+        except LogForeign:
+            raise
+        except LogDamaged as error:
+            await self._damaged.quarantine_log(directory, error)
+        return await self._open(directory)
+
+    async def _open(self, directory: Path) -> tuple[Log, Committer]:
+        config = self._config
+        wal = await Log.open(
+            directory,
+            msgspec.structs.replace(config.wal, keep_bytes=config.wal.keep_bytes // config.server.workers),
+            metrics=self._metrics,
+            bytes_max=log_bytes_max(self._config),
+            on_broken=self._on_broken,
+        )
+        self._logs.checks[directory] = TableCheck(
+            wal, self._client, config.clickhouse, self._dead_letter, self._metrics
+        )
+        return wal, self._committer(wal, lambda error: self._on_damaged(directory, error))
+
+    def _committer(
+        self, wal: Log | QuarantinedLog, on_damaged: Callable[[LogDamaged], None] | None = None
+    ) -> Committer:
+        committer = Committer(
+            wal,
+            self._client,
+            self._dead_letter,
+            self._config.commit,
+            database=self._config.clickhouse.database,
+            metrics=self._metrics,
+            tracing=self._tracing,
+            on_damaged=on_damaged,
+        )
+        self._logs.all.append((wal, committer))
+        return committer
+
+    async def commit(self, committer: Committer) -> None:
+        await self.clickhouse_ready.wait()
+        await committer.run()
+
+    async def adopt(self, directory: Path) -> None:
+        try:
+            wal, committer = await self._open(directory)
+        except LogForeign as error:
+            self.strand(f"adopt: log {directory.name} has no worker and was left unchanged: {error}")
+            return
+        except LogDamaged as error:
+            await self.drain(await self._damaged.quarantine_log(directory, error))
+            return
+        except NealyticsError as error:
+            self.strand(f"adopt: log {directory.name} has no worker and was left unchanged: {error}")
+            return
+        if wal.waiting:
+            log.info("adopt: log %s has no worker; draining its %d events", directory.name, wal.waiting)
+        await self.commit(committer)
+
+    async def drain(self, directory: Path) -> None:
+        """Sends what can be read of a log that was quarantined."""
+        partitions_max = self._config.commit.batch_partitions_max
+        try:
+            wal = await QuarantinedLog.open(
+                directory, lambda rows: rows_within_partitions(rows, partitions_max)
+            )
+        except NealyticsError as error:
+            self.strand(f"damaged log {directory.name}: it was left unchanged: {error}")
+            return
+        if wal.waiting:
+            log.info("damaged log %s: sending the %d events that can be read", directory.name, wal.waiting)
+        await self.commit(self._committer(wal))
+
+    def strand(self, problem: str) -> None:
+        log.critical("%s; the next start retries", problem)
+        self._logs.stranded.append(problem)
 
 
 class Worker:
@@ -302,15 +473,24 @@ class Worker:
         write, read = _endpoints(config, access)
         self._client = ClickHouseClient(write, config.clickhouse)
         self._read_client = ClickHouseClient(read, config.clickhouse)
-        self._dead_letter = DeadLetter(config.wal.directory / "dead-letter")
         self._stopping = asyncio.Event()
         self._broken: LogBroken | None = None
-        self._clickhouse_ready = asyncio.Event()
+        self._is_damaged = False
         self._logs = Logs(config.commit)
-        self._log_bytes_max = config.wal.bytes_max // config.server.workers
         data_dir = config.server.data_dir
         self._daily = Daily(self._client, config.clickhouse, data_dir, config.retention, self._metrics)
         self._retention_admin = RetentionAdmin(self._client, config.clickhouse, data_dir, config.retention)
+        self._damaged = DamagedLogs(config, index, self._logs, self._metrics)
+        self._drains = Drains(
+            config,
+            self._client,
+            self._metrics,
+            self._tracing,
+            self._logs,
+            self._damaged,
+            on_broken=self._on_broken,
+            on_damaged=self._on_damaged,
+        )
 
     async def run(self) -> int:
         config = self._config
@@ -320,8 +500,8 @@ class Worker:
         self._memory.forget_queue()
         self._metrics.ready.end()  # a killed predecessor may have left it set
         self._metrics.worker_starts.add()
-        self._metrics.wal_bytes_max.set(self._log_bytes_max)
-        own_log, committer = await self._open(config.wal.directory / str(self._index))
+        self._metrics.wal_bytes_max.set(log_bytes_max(config))
+        own_log, committer = await self._drains.open_own(config.wal.directory / str(self._index))
         admission = Admission(
             own_log, self._metrics, config.ingest, config.clickhouse.retention_days, config.retention
         )
@@ -343,9 +523,10 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             work = [
                 self._watch_table(admission, reads),
-                self._commit(committer),
+                self._drains.commit(committer),
                 self._observe(verifier),
                 keep_ready_gauge(self._logs, self._logs, self._client, self._metrics),
+                *map(self._drains.drain, self._damaged.mine()),
             ]
             if self._index == 0:
                 work += [self._inherit(admission), self._expire()]
@@ -359,7 +540,7 @@ class Worker:
             for task in running:
                 task.cancel()
         await self._close(verifier)
-        return EXIT_BROKEN if self._broken else 0
+        return EXIT_BROKEN if self._broken or self._is_damaged else 0
 
     def _app(self, admission: Admission, committer: Committer, reads: Reads) -> web.Application:
         config, logs = self._config, self._logs
@@ -395,6 +576,9 @@ class Worker:
             await asyncio.sleep(BROKEN_GRACE_S)
             return
         half_s = self._config.server.shutdown_timeout_s / 2
+        if self._is_damaged:
+            await http.stop(min(half_s, DAMAGED_GRACE_S))
+            return
         await http.stop(half_s)
         await asyncio.gather(*(committer.drain(half_s) for _, committer in self._logs.all))
 
@@ -409,33 +593,20 @@ class Worker:
         if self._tracing is not None and self._broken is None:
             await asyncio.to_thread(self._tracing.stop)
 
-    async def _open(self, directory: Path) -> tuple[Log, Committer]:
-        config = self._config
-        wal = await Log.open(
-            directory,
-            msgspec.structs.replace(config.wal, keep_bytes=config.wal.keep_bytes // config.server.workers),
-            metrics=self._metrics,
-            bytes_max=self._log_bytes_max,
-            on_broken=self._on_broken,
-        )
-        committer = Committer(
-            wal,
-            self._client,
-            self._dead_letter,
-            config.commit,
-            database=config.clickhouse.database,
-            metrics=self._metrics,
-            tracing=self._tracing,
-        )
-        self._logs.all.append((wal, committer))
-        self._logs.checks[directory] = TableCheck(
-            wal, self._client, config.clickhouse, self._dead_letter, self._metrics
-        )
-        return wal, committer
-
     def _on_broken(self, error: LogBroken) -> None:
         log.critical("%s; restarting this worker to recover the log from disk", error)
         self._broken = error
+        self._stopping.set()
+
+    def _on_damaged(self, directory: Path, error: LogDamaged) -> None:
+        """The start quarantines the log: then nobody appends to it."""
+        try:
+            quarantine.mark(OS_FILES, directory, str(error))
+        except LogError as failure:
+            log.critical("%s; and the damage cannot be recorded, which is retried: %s", error, failure)
+            return
+        log.critical("%s; restarting this worker with a new log", error)
+        self._is_damaged = True
         self._stopping.set()
 
     async def _watch_table(self, admission: Admission, reads: Reads) -> None:
@@ -443,7 +614,7 @@ class Worker:
             self._config, self._client, admission, self._logs, self._metrics, is_first=self._index == 0
         )
         await table.prepare()
-        self._clickhouse_ready.set()
+        self._drains.clickhouse_ready.set()
         await table.prove(reads)
         noted = Noted(self._config.server.data_dir / "damaged-parts")
         damage = DamageWatch(self._client, self._read_client, self._config.clickhouse, noted)
@@ -452,12 +623,8 @@ class Worker:
             tasks.create_task(table.watch("damage", lambda: table.check_damage(damage)))
             tasks.create_task(table.watch("events", table.check_rows))
 
-    async def _commit(self, committer: Committer) -> None:
-        await self._clickhouse_ready.wait()
-        await committer.run()
-
     async def _expire(self) -> None:
-        await self._clickhouse_ready.wait()
+        await self._drains.clickhouse_ready.wait()
         await self._daily.run()
 
     async def _observe(self, verifier: TokenVerifier) -> None:
@@ -468,6 +635,7 @@ class Worker:
             metrics.queue_depth.set(logs.waiting)
             metrics.wal_bytes.set(logs.bytes_used)
             metrics.jwks_age_seconds.set(verifier.jwks_age_s)
+            self._damaged.show()
             await asyncio.sleep(OBSERVE_S)
 
     async def _inherit(self, admission: Admission) -> None:
@@ -481,30 +649,21 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._take_over(root, admission))
             for index in orphans:
-                tasks.create_task(self._adopt(root / str(index)))
+                tasks.create_task(self._drains.adopt(root / str(index)))
 
     async def _take_over(self, root: Path, admission: Admission) -> None:
         # Until then it is not known how old an event the table keeps, and a line is refused for good.
-        await self._clickhouse_ready.wait()
+        await self._drains.clickhouse_ready.wait()
         try:
             await take_over(root, admission)
         except Exception as error:
             # Whatever others left there must not keep us from taking events.
-            self._strand(f"takeover: cannot import the C# engine's log in {root}: {error!r}")
+            self._drains.strand(f"takeover: cannot import the C# engine's log in {root}: {error!r}")
 
-    async def _adopt(self, directory: Path) -> None:
-        try:
-            wal, committer = await self._open(directory)
-        except NealyticsError as error:
-            self._strand(f"adopt: log {directory.name} has no worker and was left unchanged: {error}")
-            return
-        if wal.waiting:
-            log.info("adopt: log %s has no worker; draining its %d events", directory.name, wal.waiting)
-        await self._commit(committer)
 
-    def _strand(self, problem: str) -> None:
-        log.critical("%s; the next start retries", problem)
-        self._logs.stranded.append(problem)
+def log_bytes_max(config: Config) -> int:
+    """The share of each log in `wal.bytes_max`."""
+    return config.wal.bytes_max // config.server.workers
 
 
 def _endpoints(config: Config, access: Access | None) -> tuple[Endpoint, Endpoint]:

@@ -32,6 +32,8 @@ SHOWN = {
     "nealytics_worker_starts_total": "worker starts",
     "nealytics_damaged_parts": "damaged parts",
     "nealytics_events_resent_total": "events sent again",
+    "nealytics_wal_damaged_logs": "damaged logs",
+    "nealytics_wal_unreadable_events": "unreadable events",
 }
 
 READY = "nealytics_ready"

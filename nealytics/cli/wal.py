@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 import msgspec
@@ -132,6 +132,36 @@ def reconcile(
         return
     options = Options(send=not check, include_deleted=include_deleted)
     if not asyncio.run(command.reconcile(config, logs, options, as_json=as_json)):
+        sys.exit(1)
+
+
+@wal.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--to",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the events to a new log in this directory, which must not exist or be empty.",
+)
+@click.option("--ndjson", type=click.File("wb"), help="Write the events to this file; - is standard output.")
+@click.option("--all", "all_rows", is_flag=True, help="Also the events that ClickHouse has confirmed.")
+def salvage(directory: Path, to: Path | None, ndjson: BinaryIO | None, *, all_rows: bool) -> None:
+    """Take out of a damaged log what can be read, and report the rest.
+
+    DIRECTORY is one log: damaged, with missing files, quarantined by a node (<worker>.damaged.<log id>), or
+    of a node that is gone. It is not changed. Without --to and --ndjson the command only reports: file,
+    bytes, LSNs, number and time of the events that cannot be read.
+
+    A running node does the same by itself for its own logs; the command refuses a log that a process uses.
+
+    To send a log made with --to, rename it to a number in wal.directory that is not below server.workers, and
+    restart the node. To send an NDJSON file, run `nealytics import`. Events that ClickHouse already has are
+    counted once.
+
+    Exit status: 0 if every event could be read, 1 if not.
+    """
+    from nealytics.cli import wal_salvage
+
+    if not wal_salvage.run(directory, to=to, ndjson=ndjson, all_rows=all_rows):
         sys.exit(1)
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from struct import Struct
 
 from nealytics.config import CommitConfig
-from nealytics.wal import CursorState, Log, Rows
+from nealytics.wal import CursorState, Log, QuarantinedLog, Rows
 
 # A batch must be one block of ClickHouse, whatever the configuration: a block is stored as a whole or not at
 # all, and the token stands for one. Both are below the block sizes that the client pins.
@@ -33,7 +33,9 @@ _ROW_TIMES = Struct("<qq")
 class Gathering:
     """The rows of one log that are in no batch yet. `state` is always the committer's current one."""
 
-    def __init__(self, log: Log, config: CommitConfig, *, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, log: Log | QuarantinedLog, config: CommitConfig, *, clock_ms: Callable[[], int]
+    ) -> None:
         self.rows_max = min(config.batch_rows_max, BLOCK_ROWS_MAX)
         self.bytes_max = min(config.batch_bytes_max, BLOCK_BYTES_MAX)
         self._log = log

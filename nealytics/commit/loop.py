@@ -19,9 +19,9 @@ The same write of the cursor acknowledges the previous batch and stores the inte
 are waiting. While every row is refused the cursor, written whole each time with 16 bytes for each range,
 grows at the pace of the backoff only.
 
-Damage in the log (`LogDamaged`, which includes a disk that cannot be read) stops reading there until a
-person repairs it. Ingest continues, because new rows are not affected. The read is retried slowly: a bad
-cable or memory chip may deliver the right bytes, which have a checksum, the next time. After a *full* disk
+Damage in the log (`LogDamaged`, which includes a disk that cannot be read) stops reading there. The read is
+retried: a bad cable or memory chip may deliver the right bytes, which have a checksum, the next time. If it
+keeps failing, `on_damaged` is called: the owner quarantines the log and begins a new one. After a *full* disk
 the write is retried. A broken log ends `run`: the process must restart.
 """
 
@@ -45,12 +45,14 @@ from nealytics.config import CommitConfig
 from nealytics.errors import LogBroken, LogDamaged, LogFull
 from nealytics.observe.metrics import Metrics
 from nealytics.observe.otel import Tracing
-from nealytics.wal import CursorState, Log, Range, Rows
+from nealytics.wal import CursorState, Log, QuarantinedLog, Range, Rows
 
 log = logging.getLogger("nealytics.commit")
 
 # More than any intent has: a batch has at least one row, and a row may have any length.
 _INTENT_BYTES_MAX = 2**40
+# Reads of the same rows that fail before the log counts as damaged.
+_READS_MAX = 3
 
 
 class Committer:
@@ -58,7 +60,7 @@ class Committer:
 
     def __init__(
         self,
-        log: Log,
+        log: Log | QuarantinedLog,
         client: ClickHouseClient,
         dead_letter: DeadLetter,
         config: CommitConfig,
@@ -66,6 +68,7 @@ class Committer:
         database: str,
         metrics: Metrics,
         tracing: Tracing | None = None,
+        on_damaged: Callable[[LogDamaged], None] | None = None,
         random: Callable[[], float] = random.random,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -73,6 +76,7 @@ class Committer:
         self._dead_letter = dead_letter
         self._config = config
         self._metrics = metrics
+        self._on_damaged = on_damaged
         self._clock_ms = clock_ms
         self._problem = Problem()
         self._backoff = Backoff(config.backoff_max_ms, random)
@@ -170,7 +174,7 @@ class Committer:
         return rows
 
     async def _read(self, first: int, rows_max: int, bytes_max: int, *, rows_min: int = 1) -> Rows:
-        failed = False
+        failures = 0
         while True:
             try:
                 rows = await self._log.read(first, rows_max=rows_max, bytes_max=bytes_max)
@@ -178,12 +182,14 @@ class Committer:
                     # A part of it would be another batch, beside what an earlier attempt may have stored.
                     raise LogDamaged(f"commit: expected {rows_min} rows from {first} on, but read {rows!r}")
             except LogDamaged as error:
-                failed = True
+                failures += 1
                 self._problem.report(f"cannot read rows from {first} on, so they are not sent: {error}")
                 await self._store(self._plan.state)
+                if failures % _READS_MAX == 0 and self._on_damaged is not None:
+                    self._on_damaged(error)
                 await asyncio.sleep(self._config.backoff_max_ms / 1000)
             else:
-                if failed:
+                if failures:
                     self._problem.clear(self._log.waiting)
                 return rows
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from nealytics.commit.backoff import Backoff
 from nealytics.commit.problem import Problem
-from nealytics.wal import Log
+from nealytics.wal import Log, QuarantinedLog
 
 T = TypeVar("T")
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 class Persistence:
     """Reports a disk that stores nothing as the committer's `Problem`, and clears it afterwards."""
 
-    def __init__(self, log: Log, problem: Problem, backoff: Backoff) -> None:
+    def __init__(self, log: Log | QuarantinedLog, problem: Problem, backoff: Backoff) -> None:
         self._log = log
         self._problem = problem
         self._backoff = backoff

@@ -140,6 +140,16 @@ SPECS = (
         buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 10000),
     ),
     Spec("nealytics_wal_torn_tails_total", "counter", "Incomplete last frames removed at a start."),
+    Spec(
+        "nealytics_wal_damaged_logs",
+        "gauge",
+        "Damaged logs that were quarantined and that nobody has deleted yet.",
+    ),
+    Spec(
+        "nealytics_wal_unreadable_events",
+        "gauge",
+        "Events in damaged logs that were quarantined, which cannot be read.",
+    ),
     Spec("nealytics_worker_starts_total", "counter", "Worker starts, including restarts."),
     Spec(
         "nealytics_ready",
@@ -281,6 +291,8 @@ class Metrics:
         self.fsync_seconds = self._histogram("nealytics_wal_fsync_seconds")
         self.group_events = self._histogram("nealytics_wal_group_events")
         self.torn_tails = self._number("nealytics_wal_torn_tails_total")
+        self.damaged_logs = self._number("nealytics_wal_damaged_logs")
+        self.unreadable_events = self._number("nealytics_wal_unreadable_events")
         self.worker_starts = self._number("nealytics_worker_starts_total")
         self.ready = _Lease(memory, self._first["nealytics_ready"])
         self.damaged_parts = self._number("nealytics_damaged_parts")

@@ -18,6 +18,7 @@ One directory (0700) holds one log, and one process has it, by `flock` on LOCK:
     LOCK                        the holder's pid
     *.wal.<ms>.torn             a copy of a segment from before its torn tail was cut; the last three
     cursor.<ms>.damaged         a cursor that could not be used
+    found-damaged               a reader found damage: the next start quarantines the log (`quarantine`)
     *.tmp                       an unfinished file; the next start deletes it
 
 A segment is a header and frames, all little-endian:
@@ -44,7 +45,8 @@ can be unfinished, at the end of the last segment, and:
   the cursor's `durable_lsn` proves that they had been synced. A crash during a write leaves them, and they
   were never acknowledged. Recovery copies the rest to a new file, syncs and renames it.
 - *damaged*: anything else, such as a bad frame with a later frame after it, a gap between LSNs, a missing
-  segment. Recovery refuses it with file and offset (`LogDamaged`) and never repairs it.
+  segment. Recovery refuses it with file and offset (`LogDamaged`) and never repairs it. The worker
+  quarantines the log and begins a new one; what can be read of the old one is sent (`quarantine`, `salvage`).
 - The limit: bit rot in the very last group, without a marker after it, looks torn. The marker is written
   100 ms after the last group, so the window is that long. A file that was truncated by something other than a
   crash also looks torn, unless the cursor knows a later row: it does after `close`, after each batch, and for
@@ -65,6 +67,7 @@ deleted.
 from nealytics.wal.cursor import CursorState, Range
 from nealytics.wal.files import OS_FILES, File, Files
 from nealytics.wal.log import Log
+from nealytics.wal.quarantine import QuarantinedLog
 from nealytics.wal.reader import Rows
 
-__all__ = ["OS_FILES", "CursorState", "File", "Files", "Log", "Range", "Rows"]
+__all__ = ["OS_FILES", "CursorState", "File", "Files", "Log", "QuarantinedLog", "Range", "Rows"]

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from nealytics.errors import LogDamaged
+from nealytics.errors import LogForeign
 from nealytics.wal.files import Files, publish
 
 NAME = "cursor"
@@ -91,7 +91,7 @@ def store(files: Files, directory: Path, stored: Stored) -> None:
 def load(files: Files, directory: Path) -> Stored | None:
     """What was stored; None if there is no cursor.
 
-    Raises `InvalidCursor`, or `LogDamaged` for a newer version.
+    Raises `InvalidCursor`, or `LogForeign` for a newer version.
     """
     try:
         file = files.open(directory / NAME)
@@ -108,7 +108,7 @@ def load(files: Files, directory: Path) -> Stored | None:
     _, version = _HEAD.unpack_from(data)
     if version not in _FIELDS:
         # Its checksum is right, so it is not damaged: rebuilding would discard what a newer release stored.
-        raise LogDamaged(
+        raise LogForeign(
             f"wal: {directory / NAME}: byte 8: version {version} is not known to this release, which reads "
             f"up to {_VERSION}; if a newer release wrote it, start that one"
         )

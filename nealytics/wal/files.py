@@ -22,6 +22,14 @@ _NO_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE))
 _TEMPORARY = ".tmp"
 
 
+class Readable(Protocol):
+    """A file that is only read."""
+
+    def read(self, offset: int, length: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
 class File(Protocol):
     """One open file."""
 

@@ -10,9 +10,9 @@ from itertools import accumulate
 
 from nealytics.errors import LogDamaged
 from nealytics.wal import frame
-from nealytics.wal.files import File, Files
+from nealytics.wal.files import Files, Readable
 from nealytics.wal.frame import FrameHeader
-from nealytics.wal.segment import HEADER_BYTES, WHAT_TO_DO, Segment, index_of
+from nealytics.wal.segment import WHAT_TO_DO, Segment, index_of
 
 # One system call per this much, not two per frame: a frame of one row has some 250 bytes.
 _CHUNK_BYTES = 256 * 1024
@@ -86,9 +86,10 @@ class SegmentReader:
     """The frames of one open file, through a buffer. None means "no valid frame here"; the caller decides
     what that means."""
 
-    def __init__(self, files: Files, segment: Segment) -> None:
+    def __init__(self, files: Files, segment: Segment, file: "Readable | None" = None) -> None:
+        """`file`: instead of opening the segment's path."""
         self.segment = segment
-        self._file: File = files.open(segment.path)
+        self._file: Readable = file or files.open(segment.path)
         self._buffer = b""
         self._buffer_offset = 0
 
@@ -105,7 +106,11 @@ class SegmentReader:
 
     def later_header(self, offset: int, end: int) -> tuple[int, FrameHeader] | None:
         """The first valid header after `offset`, at any place, that proves that `offset` had been synced."""
-        position = offset + 1
+        later = self.headers(offset + 1, end)
+        return next((found for found in later if found[1].synced_offset > offset), None)
+
+    def headers(self, position: int, end: int) -> Iterator[tuple[int, FrameHeader]]:
+        """Every valid header from `position` on, at any place, and where it is."""
         while end - position >= frame.HEADER_BYTES:
             data = self._file.read(position, min(_CHUNK_BYTES, end - position))
             at = data.find(frame.MAGIC)
@@ -113,12 +118,11 @@ class SegmentReader:
                 header = frame.parse_header(
                     self._bytes(position + at, frame.HEADER_BYTES, end), self.segment.seed
                 )
-                if header is not None and header.synced_offset > offset:
-                    return position + at, header
+                if header is not None:
+                    yield position + at, header
                 at = data.find(frame.MAGIC, at + 1)
             # A magic may be split between two chunks.
             position += max(1, len(data) - len(frame.MAGIC) + 1)
-        return None
 
     def close(self) -> None:
         self._file.close()
@@ -208,7 +212,7 @@ class Reader:
         if self._open is None or self._open.segment is not segment:
             self.close()
             self._open = SegmentReader(self._files, segment)
-            self._marks = [(segment.first_lsn, HEADER_BYTES)]
+            self._marks = [(segment.first_lsn, segment.start)]
         marked = max(0, bisect_right(self._marks, lsn, key=lambda mark: mark[0]) - 1)
         expected, offset = self._marks[marked]
         offset, header = self._next(segment, offset, expected, end)

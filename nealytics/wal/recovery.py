@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from nealytics.errors import LogBroken, LogDamaged, LogFull
+from nealytics.errors import LogBroken, LogDamaged, LogForeign, LogFull
 from nealytics.wal import cursor, segment
 from nealytics.wal.cursor import CursorState, InvalidCursor, Stored
 from nealytics.wal.files import NO_ROOM, File, Files, is_temporary, publish_chunks
@@ -27,6 +27,8 @@ logger = logging.getLogger("nealytics.wal")
 # night must not fill its disk with them.
 _TORN_FILES_MAX = 3
 _COPY_BYTES = 1024 * 1024
+# A file that marks a log in which a reader has found damage: a start does not read all of it.
+FOUND_DAMAGED = "found-damaged"
 
 
 class Scan(NamedTuple):
@@ -118,13 +120,15 @@ def recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Recov
 
 def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Recovered:
     names = files.names(directory)
+    if FOUND_DAMAGED in names:
+        raise LogDamaged(f"wal: {directory}: a reader found damage that the start does not look for")
     segments, headless = load_segments(files, directory, names)
     stored, rebuilt_because = _load_cursor(files, directory)
-    log_id = _common_id(directory, segments, stored)
+    log_id = common_id(directory, segments, stored)
     last = segments[-1] if segments else None
     found = _scan_file(files, last) if last is not None else None
     next_lsn = _next_lsn(directory, found, headless, stored)
-    state = stored.state if stored is not None else _rebuilt(segments, next_lsn)
+    state = stored.state if stored is not None else rebuilt(segments, next_lsn)
     if missing := missing_rows(directory, stored, next_lsn):
         raise LogDamaged(f"{missing}{f' in {last.path.name}' if last else ''}; {WHAT_TO_DO}")
     check_links(directory, segments, state.done_lsn, next_lsn)
@@ -133,7 +137,7 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
     for name in names:
         if is_temporary(name):
             files.unlink(directory / name)
-    rebuilt = bool(rebuilt_because)
+    was_rebuilt = bool(rebuilt_because)
     if rebuilt_because:
         _report_rebuilt(files, directory, names, segments, state, rebuilt_because, clock_ms)
     torn_tails = 0
@@ -145,7 +149,7 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
         files.unlink(path)
         torn_tails += 1
     if last is None or found is None:
-        return Recovered(log_id, [], state, next_lsn, 0, 0, torn_tails, rebuilt)
+        return Recovered(log_id, [], state, next_lsn, 0, 0, torn_tails, was_rebuilt)
     if found.torn:
         torn_tails += 1
         kept = _keep_copy(files, last.path, clock_ms)
@@ -158,12 +162,12 @@ def _recover(files: Files, directory: Path, clock_ms: Callable[[], int]) -> Reco
         # No rows: the new active segment has the same first row and replaces this file.
         previous_first_lsn = last.header.previous_first_lsn
         return Recovered(
-            log_id, segments[:-1], state, next_lsn, previous_first_lsn, previous_crc, torn_tails, rebuilt
+            log_id, segments[:-1], state, next_lsn, previous_first_lsn, previous_crc, torn_tails, was_rebuilt
         )
     if found.torn or not found.proven:
         last = _rewrite(files, last, found.end)
     segments[-1] = last
-    return Recovered(log_id, segments, state, next_lsn, last.first_lsn, previous_crc, torn_tails, rebuilt)
+    return Recovered(log_id, segments, state, next_lsn, last.first_lsn, previous_crc, torn_tails, was_rebuilt)
 
 
 def release_committed(files: Files, directory: Path) -> None:
@@ -235,13 +239,13 @@ def _load_cursor(files: Files, directory: Path) -> tuple[Stored | None, str]:
     return stored, "" if stored is not None else "it is missing"
 
 
-def _common_id(directory: Path, segments: Sequence[Segment], stored: Stored | None) -> UUID:
+def common_id(directory: Path, segments: Sequence[Segment], stored: Stored | None) -> UUID:
     ids = {found.header.log_id: found.path for found in reversed(segments)}
     if stored is not None:
         ids.setdefault(stored.log_id, directory / cursor.NAME)
     if len(ids) > 1:
         (one, path), (other, other_path) = list(ids.items())[-1], next(iter(ids.items()))
-        raise LogDamaged(
+        raise LogForeign(
             f"wal: {path}: byte 0: it belongs to log {one}, but {other_path.name} belongs to log {other}; "
             "a directory has one log: move the files of the other one away"
         )
@@ -279,7 +283,7 @@ def _next_lsn(directory: Path, found: Scan | None, headless: Sequence[Path], sto
     return next_lsn
 
 
-def _rebuilt(segments: Sequence[Segment], next_lsn: int) -> CursorState:
+def rebuilt(segments: Sequence[Segment], next_lsn: int) -> CursorState:
     """A cursor that skips no row, and repeats as few as the segments allow."""
     if not segments:
         return CursorState(next_lsn)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from nealytics.errors import LogDamaged
+from nealytics.errors import LogDamaged, LogForeign
 from nealytics.wal.files import File, Files, publish
 
 VERSION = 1
+_VERSION_MAX = 1000  # a larger number is damage, not the version of another release
 MAGIC = b"NealLog\n"
 
 _FIELDS = struct.Struct("<8sII16sQQQQ")
@@ -52,6 +53,9 @@ class Segment:
     header: SegmentHeader
     seed: int  # of the CRCs of its frames: the CRC of its header
     bytes: int  # durable length; bytes after it are not written completely
+    start: int = (
+        HEADER_BYTES  # where its first frame begins; elsewhere for a readable stretch of a damaged file
+    )
     committed_ms: int | None = None  # since when this process has known all of its rows to be committed
 
     @property
@@ -93,8 +97,8 @@ def load(files: Files, path: Path) -> Segment | None:
     magic, version, *rest = _FIELDS.unpack_from(data)
     if magic != MAGIC:
         raise LogDamaged(f"wal: {path}: byte 0: not the header of a segment; {WHAT_TO_DO}")
-    if version != VERSION:
-        raise LogDamaged(
+    if VERSION < version <= _VERSION_MAX and _crc_as_this_version(data) != _crc_of(data):
+        raise LogForeign(
             f"wal: {path}: byte 8: format version {version} is not known to this release, which reads "
             f"{VERSION}; if a newer release wrote it, start that one"
         )
@@ -117,12 +121,16 @@ def index_of(segments: Sequence[Segment], lsn: int) -> int:
     return bisect_right(segments, lsn, key=lambda segment: segment.first_lsn) - 1
 
 
-# Ends every message about damage. There is no automatic repair: rows that were acknowledged may be gone.
+# Ends every message about damage. Nothing is repaired in place: the file stays as evidence.
 WHAT_TO_DO = (
-    "stop the server, copy the directory, run 'nealytics wal verify' to see the extent, and restore the "
-    "file; or move the directory away: the next start begins a new log, and the rows of this one stay in the "
-    "moved directory"
+    "a node quarantines such a log and sends the rest of it ('nealytics status' shows it); without a node, "
+    "'nealytics wal salvage' reads the rest"
 )
+
+
+def _crc_as_this_version(data: bytes) -> int:
+    """A damaged version is no version of another release: with the right one, the checksum is right."""
+    return zlib.crc32(data[:8] + VERSION.to_bytes(4, "little") + data[12 : _FIELDS.size])
 
 
 def _crc_of(data: bytes) -> int:

@@ -255,6 +255,12 @@ CASES = [
         [{"nealytics_table_incomplete": "0x90"}, {"nealytics_table_incomplete": "1x20 0x70"}],
     ),
     Case(
+        "NealyticsLogDamaged",
+        {"nealytics_wal_damaged_logs": "0x10 1x40"},
+        "1",
+        [{"nealytics_wal_damaged_logs": "0x60"}, {"nealytics_wal_damaged_logs": "1x20 0x40"}],
+    ),
+    Case(
         "NealyticsRetentionDiffers",
         {"nealytics_retention_differs": "1x90"},
         "1",

@@ -1,9 +1,10 @@
+import zlib
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from nealytics.errors import LogDamaged
+from nealytics.errors import LogDamaged, LogForeign
 from nealytics.wal import segment
 from nealytics.wal.files import OS_FILES
 from nealytics.wal.segment import SegmentHeader
@@ -56,8 +57,9 @@ def test_a_newer_format_is_refused_with_its_number(tmp_path: Path):
     path = tmp_path / segment.name_of(40)
     data = bytearray(path.read_bytes())
     data[8] = 2
+    data[-4:] = zlib.crc32(data[:-4]).to_bytes(4, "little")
     path.write_bytes(data)
-    with pytest.raises(LogDamaged, match=r"version 2 is not known to this release, which reads 1"):
+    with pytest.raises(LogForeign, match=r"version 2 is not known to this release, which reads 1"):
         segment.load(OS_FILES, path)
 
 
