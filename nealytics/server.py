@@ -314,9 +314,13 @@ class DamagedLogs:
 
     def show(self) -> None:
         """Updates what people see; a log that was deleted is shown no more."""
+        try:
+            found = quarantine.find(self._root)
+        except OSError:
+            return  # no free descriptor: the next call finds them
         mine = []
         shown = []
-        for worker, path in quarantine.find(self._root):
+        for worker, path in found:
             report = self._report(path)
             if self._drains(worker):
                 mine.append(report)
@@ -335,7 +339,7 @@ class DamagedLogs:
     def _report(self, path: Path) -> Report | None:
         """What cannot be read of a log, once that is known."""
         if path not in self._reports:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, msgspec.MsgspecError):
                 self._reports[path] = quarantine.read_report(path)
         return self._reports.get(path)
 
