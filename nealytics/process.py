@@ -16,6 +16,7 @@ import sys
 import threading
 
 READY = b"R"
+RELOADED = b"L"
 ALIVE = b"."
 HEARTBEAT_S = 1.0
 

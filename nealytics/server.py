@@ -56,6 +56,7 @@ from nealytics.observe import otel_signals
 from nealytics.observe.metrics import Metrics
 from nealytics.observe.otel import Tracing
 from nealytics.process import READY, beat
+from nealytics.reloading import Reloading
 from nealytics.shared import NodeMemory
 from nealytics.wal import quarantine
 from nealytics.wal.files import OS_FILES
@@ -463,9 +464,12 @@ class Worker:
         memory: NodeMemory,
         parent: socket.socket,
         access: Access | None = None,
+        read_again: Callable[[], Config] | None = None,
     ) -> None:
-        """`access` is that of the embedded engine, None with a server."""
+        """`access` is that of the embedded engine, None with a server. `read_again` returns the configuration
+        after a reload."""
         self._config = config
+        self._read_again = read_again or (lambda: config)
         self._index = index
         self._listener = listener
         self._memory = memory
@@ -522,6 +526,9 @@ class Worker:
         )
         app = self._app(admission, committer, reads)
         self._retention_admin.add_to(app, verifier)
+        changing = (app, admission, verifier, self._daily, self._retention_admin)
+        reloading = Reloading(config, self._read_again, self._parent, *changing)
+        await reloading.begin()
         http = HttpServer(app, config)
         await http.start(self._listener)
         async with asyncio.TaskGroup() as tasks:
@@ -529,6 +536,7 @@ class Worker:
                 self._watch_table(admission, reads),
                 self._drains.commit(committer),
                 self._observe(verifier),
+                reloading.run(),
                 keep_ready_gauge(self._logs, self._logs, self._client, self._metrics),
                 *map(self._drains.drain, self._damaged.mine()),
             ]

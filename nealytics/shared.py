@@ -22,6 +22,9 @@ TOKEN_SLOTS = 4_096
 ADDRESS_SLOTS = 16_384
 PROBES = 8
 
+# Beside the keys that are configured at the start: keys that a reload adds. 6 KiB for each worker.
+SPARE_KEYS = 256
+
 _RATE_FIELDS = 3
 _TABLE_FIELDS = 3
 _SLOT = 8
@@ -30,7 +33,7 @@ _SLOT = 8
 class NodeMemory:
     """This worker's slots, and the sums over all workers.
 
-    `create` makes it (the supervisor), `attach` maps it (a worker, with the same shape).
+    `create` makes it (the supervisor), `attach` maps it (a worker, with the same number of workers).
     Raises `OSError` if the kernel gives no memory.
     """
 
@@ -67,8 +70,9 @@ class NodeMemory:
         return cls(fd, workers, keys, worker=0)
 
     @classmethod
-    def attach(cls, fd: int, workers: int, keys: int, worker: int) -> "NodeMemory":
-        return cls(fd, workers, keys, worker)
+    def attach(cls, fd: int, workers: int, worker: int) -> "NodeMemory":
+        slots = os.fstat(fd).st_size // workers // _SLOT
+        return cls(fd, workers, (slots - _block_slots(0)) // _RATE_FIELDS, worker)
 
     def metric_sum(self, slot: int) -> float:
         return sum(block[slot] for block in self._metrics)

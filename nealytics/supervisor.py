@@ -9,6 +9,7 @@ Promises:
   - the listening sockets stay open when a worker dies, so connections queued for it survive
   - everything ends when it ends, even by SIGKILL: each child has a death signal (PR_SET_PDEATHSIG) and
     one end of a socket pair, whose other end closes with this process
+  - SIGHUP reloads the configuration (`Reloads`); no event is refused for it
   - SIGTERM and SIGINT stop workers first (they answer, flush and drain), then the engine; a second kills
   - it ends with status 0 only after such a signal. Each child has its own session, so a signal that it sends
     to its process group reaches no other process
@@ -27,19 +28,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nealytics import __version__, notify
-from nealytics.clickhouse.embedded import Access, memory_file, reserve_ports
-from nealytics.config import Config, config_to_json, split_listen
+from nealytics.clickhouse.embedded import Access, append_line, memory_file, reserve_ports
+from nealytics.config import Config, Loaded, config_to_json, reloaded, split_listen
 from nealytics.errors import ConfigError
 from nealytics.observe import otel_signals
+from nealytics.observe.metrics import Metrics
 from nealytics.process import (
     EXIT_UNUSABLE,
     HEARTBEAT_S,
     READY,
+    RELOADED,
     open_files_problem,
     raise_open_files_limit,
     self_command,
 )
-from nealytics.shared import NodeMemory
+from nealytics.shared import SPARE_KEYS, NodeMemory
 
 log = logging.getLogger("nealytics.supervisor")
 
@@ -51,6 +54,7 @@ HEALTHY_AFTER_S = 30.0
 RESTART_DELAY_MIN_S = 0.1
 RESTART_DELAY_MAX_S = 10.0
 ENGINE_STOP_TIMEOUT_S = 15.0
+RELOAD_TIMEOUT_S = 30.0
 LISTEN_BACKLOG = 4096
 
 
@@ -67,14 +71,23 @@ class Child:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     heard_at: float = 0.0
     was_ready: bool = False
+    started_at: float = 0.0
+    reloaded: asyncio.Event = field(default_factory=asyncio.Event)
     ending: signal.Signals | None = None  # the signal that stops it for good
 
 
 class Supervisor:
     """Runs the node until a signal stops it. `run` returns the exit status."""
 
-    def __init__(self, config: Config, silence_max_s: float = SILENCE_MAX_S) -> None:
+    def __init__(
+        self,
+        config: Config,
+        silence_max_s: float = SILENCE_MAX_S,
+        read_again: Callable[[], Loaded] | None = None,
+    ) -> None:
+        """`read_again` reads the configuration for a reload."""
         self._config = config
+        self._read_again = read_again or (lambda: Loaded(config, (), {}))
         self._silence_max_s = silence_max_s
         self._stopping = asyncio.Event()
         self._killing = False
@@ -87,9 +100,9 @@ class Supervisor:
         if (problem := open_files_problem(config.server.connections_max)) is not None:
             log.warning("serve: %s", problem)
         sockets = open_listeners(config.server.listen, config.server.workers)
-        memory = NodeMemory.create(config.server.workers, max(1, len(config.auth.api_keys)))
+        memory = NodeMemory.create(config.server.workers, len(config.auth.api_keys) + SPARE_KEYS)
         # As this process read it, so that every child has the same, also when the file changes later.
-        config_fd = memory_file(config_to_json(config))
+        config_fd = memory_file(config_to_json(config) + b"\n")
         access_fd: int | None = None
         reserved = contextlib.ExitStack()  # keeps the engine's ports while the engine restarts
         if config.clickhouse.url == "embedded":
@@ -111,6 +124,7 @@ class Supervisor:
         keepers = {child.name: asyncio.create_task(self._keep_running(child)) for child in self._children}
         for keeper in keepers.values():
             keeper.add_done_callback(self._on_keeper_end)
+        self._reloads = Reloads(config, config_fd, memory, workers, self._read_again)
         announcer = asyncio.create_task(self._announce(workers))
         metrics = otel_signals.start_metrics(memory, port=port)
         try:
@@ -129,6 +143,7 @@ class Supervisor:
             await self._stop(engine, keepers, ENGINE_STOP_TIMEOUT_S)
         finally:
             announcer.cancel()
+            self._reloads.stop()
             for keeper in keepers.values():
                 keeper.cancel()
             for child in self._children:
@@ -192,7 +207,7 @@ class Supervisor:
                 ours.setblocking(False)
                 executable, argv = self_command(*child.arguments(theirs.fileno()))
                 child.ready.clear()
-                child.heard_at = time.monotonic()
+                child.heard_at = child.started_at = time.monotonic()
                 child.process = await asyncio.create_subprocess_exec(
                     *argv,
                     executable=executable,
@@ -235,6 +250,9 @@ class Supervisor:
             if READY in data:
                 child.ready.set()
                 child.was_ready = True
+                self._reloads.on_ready(child)
+            if RELOADED in data:
+                child.reloaded.set()
 
     async def _announce(self, workers: list[Child]) -> None:
         """Reports READY=1 when every worker listens, then serves systemd's watchdog while all report."""
@@ -267,6 +285,96 @@ class Supervisor:
             for child in children:
                 _end(child, signal.SIGKILL)
             await asyncio.wait(late, timeout=5.0)
+
+
+class Reloads:
+    """Reads the configuration again at each SIGHUP and passes it to the workers.
+
+    A configuration with a mistake changes nothing. Workers that start later get the last one that was right.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        config_fd: int,
+        memory: NodeMemory,
+        workers: list[Child],
+        read_again: Callable[[], Loaded],
+    ) -> None:
+        self._config = config
+        self._config_fd = config_fd
+        self._places = memory.keys
+        self._metrics = Metrics(memory)
+        self._workers = workers
+        self._read_again = read_again
+        self._appended_at = 0.0
+        self._asked = asyncio.Event()
+        self._end(True)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
+        self._task = asyncio.create_task(self._run())
+
+    def stop(self) -> None:
+        self._task.cancel()
+
+    def on_ready(self, child: Child) -> None:
+        """A worker that started before a reload, and was not ready for its signal, gets it now."""
+        if child.started_at <= self._appended_at:
+            _signal(child, signal.SIGHUP)
+        else:
+            child.reloaded.set()  # it has read the last configuration
+
+    async def _run(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            # Before that, READY=1 would tell systemd that the start has succeeded.
+            for child in self._workers:
+                await child.ready.wait()
+            notify.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            self._end(await self._reload())
+            notify.notify("READY=1")
+
+    async def _reload(self) -> bool:
+        """Whether all workers use the new configuration."""
+        try:
+            wanted, notes, _ = await asyncio.to_thread(self._read_again)
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error("reload: the old configuration stays in effect: %s", problem)
+            return False
+        for note in notes:
+            log.warning("reload: %s", note)
+        config, changed, restart = reloaded(self._config, wanted, self._places)
+        if restart:
+            log.warning(
+                "reload: these changed and take effect at the next start only: %s", ", ".join(restart)
+            )
+        self._config = config
+        append_line(self._config_fd, config_to_json(config))
+        self._appended_at = time.monotonic()
+        ready = [child for child in self._workers if child.ready.is_set()]
+        for child in ready:
+            child.reloaded.clear()
+            _signal(child, signal.SIGHUP)
+        late = [child.name for child in ready if not await _is_set_within(child.reloaded, RELOAD_TIMEOUT_S)]
+        if late:
+            log.error("reload: %s did not report within %.0f s", ", ".join(late), RELOAD_TIMEOUT_S)
+        else:
+            log.info("reload: in effect: %s", ", ".join(changed) or "nothing has changed")
+        return not late
+
+    def _end(self, success: bool) -> None:
+        self._metrics.reload_successful.set(float(success))
+        if success:
+            self._metrics.reload_at.set(time.time())
+
+
+async def _is_set_within(event: asyncio.Event, timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await event.wait()
+    except TimeoutError:
+        return False
 
 
 def open_listeners(listen: str, workers: int) -> list[socket.socket]:

@@ -32,6 +32,7 @@ LAYERS = [
     {"commit"},
     {"ingest", "queries"},
     {"http"},
+    {"reloading"},
     {"server"},
     {"client", "supervisor", "importer", "demo"},
     {"bench"},

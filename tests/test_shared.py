@@ -25,7 +25,7 @@ def in_another_process(action: Callable[[], None]) -> None:
 def node(workers: int = 2, keys: int = 2) -> list[NodeMemory]:
     """The memory as each worker of a node sees it."""
     first = NodeMemory.create(workers, keys)
-    return [first, *(NodeMemory.attach(first.fd, workers, keys, worker) for worker in range(1, workers))]
+    return [first, *(NodeMemory.attach(first.fd, workers, worker) for worker in range(1, workers))]
 
 
 def test_a_number_of_one_process_is_seen_by_another_and_outlives_it():

@@ -31,14 +31,18 @@ class ApiKeys:
     """All keys of the node. `find` takes the same time for every key that is not one of them."""
 
     def __init__(self, keys: tuple[ApiKey, ...]) -> None:
-        self._grants: dict[bytes, tuple[bytes, KeyGrant]] = {}
+        self.replace(keys)
+
+    def replace(self, keys: tuple[ApiKey, ...]) -> None:
+        """From now on, these are the keys. Requests that are being answered keep their grant."""
+        grants: dict[bytes, tuple[bytes, KeyGrant]] = {}
         for index, key in enumerate(keys):
             digest = key_digest(key)
             if digest is None:
                 raise ConfigError(f"config: auth.api_keys[{index}] has no usable key; give key or key_sha256")
-            self._grants.setdefault(
-                digest, (digest, KeyGrant(index, key.project, key.tenant, key.kind, digest))
-            )
+            grants.setdefault(digest, (digest, KeyGrant(index, key.project, key.tenant, key.kind, digest)))
+
+        self._grants = grants
 
     def __len__(self) -> int:
         return len(self._grants)

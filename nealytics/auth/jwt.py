@@ -73,11 +73,22 @@ class TokenVerifier:
         self._clock_skew_s = config.jwt_clock_skew_s
         self._claim_chars_max = claim_chars_max
         self._clock = clock
+        self._monotonic = monotonic
         self._jws = PyJWS(algorithms=ALGORITHMS)
 
     def start(self) -> None:
         for key_set in self.issuers.key_sets:
             key_set.start()
+
+    async def replace(self, config: AuthConfig) -> None:
+        """From now on, these keys and issuers count. The keys of issuers are fetched anew; until then their
+        tokens wait for them."""
+        before = self.issuers
+        self.issuers = Issuers(config, self._monotonic)
+        self._clock_skew_s = config.jwt_clock_skew_s
+        self.start()
+        for key_set in before.key_sets:
+            await key_set.close()
 
     async def close(self) -> None:
         for key_set in self.issuers.key_sets:

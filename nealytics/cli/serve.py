@@ -11,7 +11,7 @@ import click
 import uvloop
 
 from nealytics.cli.options import config_option, set_up_log
-from nealytics.config import config_from_json, load_with_notes
+from nealytics.config import Config, config_from_json, load_with_notes
 from nealytics.errors import ConfigError, LogBroken, LogFull, NealyticsError
 from nealytics.observe import log as observe_log
 from nealytics.process import EXIT_UNUSABLE, die_with_parent
@@ -27,6 +27,9 @@ def serve(config_path: Path | None) -> None:
     Runs in the foreground and logs JSON lines to stderr. Starts `server.workers` worker processes and, if
     clickhouse.url is "embedded", the embedded ClickHouse. Restarts processes that die.
 
+    SIGHUP makes it read the file again: keys, rate limits, retention rules and CORS take effect at once, and
+    the log names other settings that changed. A file with a mistake changes nothing.
+
     SIGTERM or Ctrl-C stops it: it answers the requests in flight and drains the log to ClickHouse, within
     server.shutdown_timeout_s. Remaining events are sent after the next start. A second signal ends it at once
     and loses nothing either.
@@ -37,13 +40,16 @@ def serve(config_path: Path | None) -> None:
 
     # What ends a start is a log line too: a collector must not miss the one that matters.
     observe_log.setup()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can reload
     try:
         loaded = load_with_notes(config_path, serving=True)
         set_up_log(loaded.config)
         for note in loaded.notes:
             log.warning("%s", note)
         with asyncio.Runner() as runner:
-            status = runner.run(Supervisor(loaded.config).run())
+            status = runner.run(
+                Supervisor(loaded.config, read_again=lambda: load_with_notes(config_path, serving=True)).run()
+            )
     except ConfigError as error:
         for problem in error.problems:
             log.critical("%s", problem)
@@ -62,7 +68,7 @@ def worker(
     index: int, listen_fd: int, memory_fd: int, config_fd: int, access_fd: int | None, parent_fd: int
 ) -> None:
     """One worker; `serve` starts it."""
-    from nealytics.clickhouse.embedded import Access, contents_of
+    from nealytics.clickhouse.embedded import Access, contents_of, last_line_of
     from nealytics.server import Worker
     from nealytics.shared import NodeMemory
 
@@ -70,14 +76,22 @@ def worker(
     die_with_parent(parent)
     # Ctrl-C reaches the whole foreground group; the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    config = config_from_json(contents_of(config_fd))
+    # Until the worker can reload: a reload before that is in the configuration that it reads now, or the
+    # supervisor repeats the signal.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     access = None if access_fd is None else Access.from_json(contents_of(access_fd))
-    set_up_log(config, access.secrets if access is not None else (), worker=index)
-    memory = NodeMemory.attach(memory_fd, config.server.workers, max(1, len(config.auth.api_keys)), index)
+
+    def read_again() -> Config:
+        again = config_from_json(last_line_of(config_fd))
+        set_up_log(again, access.secrets if access is not None else (), worker=index)
+        return again
+
+    config = read_again()
+    memory = NodeMemory.attach(memory_fd, config.server.workers, index)
     listener = socket.socket(fileno=listen_fd)
 
     async def live() -> int:
-        return await Worker(config, index, listener, memory, parent, access).run()
+        return await Worker(config, index, listener, memory, parent, access, read_again).run()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

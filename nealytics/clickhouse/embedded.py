@@ -325,6 +325,17 @@ def memory_file(data: bytes) -> int:
     return fd
 
 
+def append_line(fd: int, line: bytes) -> None:
+    """Appends to a memory file whose content is lines. A reader takes the last complete one."""
+    os.pwrite(fd, line + b"\n", os.fstat(fd).st_size)
+
+
+def last_line_of(fd: int) -> bytes:
+    lines = contents_of(fd).split(b"\n")
+    # What follows the last newline is being written, or there is only one line, without a newline.
+    return lines[-2] if len(lines) > 1 else lines[0]
+
+
 def contents_of(fd: int) -> bytes:
     """What the parent put into a memory file; read by position, since all children share the offset."""
     return os.pread(fd, os.fstat(fd).st_size, 0)

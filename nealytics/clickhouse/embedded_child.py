@@ -38,6 +38,7 @@ from nealytics.clickhouse.embedded import (
     contents_of,
     engine_dir,
     free_bytes,
+    last_line_of,
     no_room_for_engine,
     write_access,
 )
@@ -90,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--access-fd", type=int, required=True)
     parser.add_argument("--parent-fd", type=int, required=True)
     arguments = parser.parse_args(argv)
-    config = config_from_json(contents_of(arguments.config_fd))
+    config = config_from_json(last_line_of(arguments.config_fd))
     access = Access.from_json(contents_of(arguments.access_fd))
     observe_log.setup(config.observe.log_level, secrets=[*secrets_of(config), *access.secrets])
     parent = socket.socket(fileno=arguments.parent_fd)

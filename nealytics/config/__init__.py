@@ -7,6 +7,7 @@
     appsettings.py  the C# engine's configuration file, which has the same options
     check.py        what a single key's bounds cannot say
     pem.py          public keys in PEM
+    reload.py       which settings of a new configuration a running node uses
 
 `nealytics.example.toml` shows every key with its default and when to change it; a test keeps the two equal.
 No secret is ever printed: not by `repr`, not by `masked`, not in an error.
@@ -15,6 +16,7 @@ No secret is ever printed: not by `repr`, not by `masked`, not in an error.
 from nealytics.config.check import key_digest, require_serving, split_listen
 from nealytics.config.load import Loaded, load, load_with_notes
 from nealytics.config.pem import public_key
+from nealytics.config.reload import Reloaded, reloaded
 from nealytics.config.tables import (
     ApiKey,
     AuthConfig,
@@ -49,6 +51,7 @@ __all__ = [
     "Loaded",
     "ObserveConfig",
     "QueryConfig",
+    "Reloaded",
     "RetentionRule",
     "ServerConfig",
     "WalConfig",
@@ -59,6 +62,7 @@ __all__ = [
     "load",
     "load_with_notes",
     "public_key",
+    "reloaded",
     "require_serving",
     "secrets_of",
     "split_listen",

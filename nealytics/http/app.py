@@ -16,6 +16,7 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
@@ -48,6 +49,9 @@ __all__ = ["HttpServer", "build_app"]
 
 log = logging.getLogger("nealytics.http")
 
+# Applies the settings of a reload that the application uses.
+RELOAD = web.AppKey[Callable[[Config], None]]("reload")
+
 API = ("/api/", "/openapi.json")  # routes that pages call
 
 
@@ -62,15 +66,17 @@ def build_app(
     tracing: Tracing | None = None,
 ) -> web.Application:
     addresses = ClientAddresses(config.server.trusted_proxies, config.server.forwarded_header)
-    answer = answering(Cors(config.server.cors_allowed_origins), addresses)
+    cors = Cors(config.server.cors_allowed_origins)
+    answer = answering(cors, addresses)
     if tracing is not None:
         answer = traced(answer, tracing)
     app = web.Application(middlewares=[answer])
+    limiter, address_rate = RateLimiter(config.ingest, memory), AddressRate(config.ingest, memory)
     ingest = Ingest(
         config,
         keys=keys,
-        limiter=RateLimiter(config.ingest, memory),
-        address_rate=AddressRate(config.ingest, memory),
+        limiter=limiter,
+        address_rate=address_rate,
         addresses=addresses,
         admission=admission,
         committer=committer,
@@ -84,6 +90,14 @@ def build_app(
         direct[path] = partial(answer, handler=handler)
     app.on_shutdown.append(ingest.stop)
     app[DIRECT_POSTS] = direct
+
+    def reload(config: Config) -> None:
+        keys.replace(config.auth.api_keys)
+        limiter.replace(config.ingest)
+        address_rate.replace(config.ingest)
+        cors.replace(config.server.cors_allowed_origins)
+
+    app[RELOAD] = reload
     return app
 
 
@@ -95,6 +109,9 @@ class Cors:
     """
 
     def __init__(self, allowed_origins: tuple[str, ...]) -> None:
+        self.replace(allowed_origins)
+
+    def replace(self, allowed_origins: tuple[str, ...]) -> None:
         self._allowed = frozenset(origin.rstrip("/") for origin in allowed_origins)
 
     def apply(self, request: web.Request, response: web.StreamResponse) -> None:

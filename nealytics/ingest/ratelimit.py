@@ -27,15 +27,25 @@ class RateLimiter:
     def __init__(
         self, config: IngestConfig, memory: NodeMemory, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._requests = config.rate_limit_requests
-        self._window_s = config.rate_limit_window_s
-        self._queue_max = config.rate_limit_queue_max
+        self._set(config)
         self._memory = memory
         self._clock = clock
         # One queue per key that ever had to wait: bounded by the number of keys.
         self._queues: dict[int, deque[asyncio.Future[None]]] = {}
         self._tick: asyncio.TimerHandle | None = None
         self._stopping = False
+
+    def replace(self, config: IngestConfig) -> None:
+        """From now on, these limits apply, also to requests that are queued."""
+        self._set(config)
+        if self._tick is not None:
+            self._tick.cancel()
+            self._next_window()
+
+    def _set(self, config: IngestConfig) -> None:
+        self._requests = config.rate_limit_requests
+        self._window_s = config.rate_limit_window_s
+        self._queue_max = config.rate_limit_queue_max
 
     def stop(self) -> None:
         """Refuses (503) requests that wait, and later ones that would: the next window may be long after."""
@@ -94,7 +104,7 @@ class RateLimiter:
         window = int(self._clock() / self._window_s)
         waiting = False
         for key, queue in self._queues.items():
-            while queue and memory.rate_used(key, window) < self._requests:
+            while queue and (not self._requests or memory.rate_used(key, window) < self._requests):
                 slot = queue.popleft()
                 if not slot.done():
                     memory.rate_use(key, window)
@@ -134,10 +144,14 @@ class AddressRate:
     def __init__(
         self, config: IngestConfig, memory: NodeMemory, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._requests = config.rate_limit_requests_per_address
-        self._window_s = config.rate_limit_window_s
+        self.replace(config)
         self._table = memory.addresses
         self._clock = clock
+
+    def replace(self, config: IngestConfig) -> None:
+        """From now on, these limits apply."""
+        self._requests = config.rate_limit_requests_per_address
+        self._window_s = config.rate_limit_window_s
 
     def take(self, key: int, network: str) -> None:
         """Raises `Refused` (429)."""

@@ -187,6 +187,16 @@ SPECS = (
         across="max",
     ),
     Spec(
+        "nealytics_config_last_reload_successful",
+        "gauge",
+        "1 if the configuration of the last reload (SIGHUP), or of the start, is in effect, else 0.",
+    ),
+    Spec(
+        "nealytics_config_last_reload_success_timestamp_seconds",
+        "gauge",
+        "Time of the last successful reload, or of the start, in epoch seconds.",
+    ),
+    Spec(
         "nealytics_jwks_age_seconds",
         "gauge",
         "Time since an issuer's keys were last fetched, or since the start; the maximum of all issuers.",
@@ -300,6 +310,9 @@ class Metrics:
         self.events_resent = self._number("nealytics_events_resent_total")
         self.retention_differs = self._number("nealytics_retention_differs")
         self.retention_rules_waiting = self._number("nealytics_retention_rules_waiting")
+        # Of the supervisor alone, which writes no others.
+        self.reload_successful = self._number("nealytics_config_last_reload_successful")
+        self.reload_at = self._number("nealytics_config_last_reload_success_timestamp_seconds")
         self.jwks_age_seconds = self._number("nealytics_jwks_age_seconds")
         self.spans_lost = self._number("nealytics_spans_lost_total")
 

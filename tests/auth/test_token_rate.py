@@ -23,7 +23,7 @@ def clock() -> Clock:
 
 def node(clock: Clock, workers: int = 1) -> list[TokenRate]:
     first = NodeMemory.create(workers, 1)
-    memories = [first, *(NodeMemory.attach(first.fd, workers, 1, worker) for worker in range(1, workers))]
+    memories = [first, *(NodeMemory.attach(first.fd, workers, worker) for worker in range(1, workers))]
     return [TokenRate(memory, clock) for memory in memories]
 
 

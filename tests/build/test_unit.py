@@ -168,3 +168,34 @@ def test_the_embedded_engine_runs_under_the_filters_of_the_unit(tmp_path: Path):
         assert "CANNOT_MPROTECT" not in node.log_path.read_text()
     finally:
         node.kill()
+
+
+def settings(name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+
+
+def test_a_reload_copies_the_configuration_as_a_start_does_and_then_signals():
+    copies, signals = settings("ExecReload")
+    assert [copies] == settings("ExecStartPre")
+    assert signals == "/bin/kill -HUP $MAINPID"
+
+
+def test_the_copy_of_the_configuration_belongs_to_the_service_and_replaces_the_one_before(tmp_path: Path):
+    """The unit's own command, with its directories elsewhere."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "state" / "nealytics").mkdir(parents=True)
+    file = tmp_path / "etc" / "nealytics.toml"
+    command = settings("ExecStartPre")[0]
+    shell, option, script = re.fullmatch(r"\+(\S+) (-ec) '(.*)'", command).groups()  # type: ignore[union-attr]
+    places = {"%t": tmp_path / "run", "%S": tmp_path / "state", "/etc/nealytics": tmp_path / "etc"}
+    for name, place in places.items():
+        script = script.replace(name, str(place))
+    (tmp_path / "run").mkdir()
+    for text in ("first", "second"):
+        file.write_text(text)
+        subprocess.run([shell, option, script.replace("$$", "$").replace("%%", "%")], check=True)
+        copy = tmp_path / "run" / "nealytics-config" / "nealytics.toml"
+        assert copy.read_text() == text
+        assert copy.stat().st_mode & 0o777 == 0o400
+        assert copy.stat().st_uid == (tmp_path / "state" / "nealytics").stat().st_uid
+    assert str(copy).replace(str(tmp_path / "run"), "%t") in settings("ExecStart")[0]

@@ -118,7 +118,7 @@ async def test_waiter_that_gives_up_leaves_the_queue(how):
 
 async def test_limit_is_the_nodes_not_the_workers():
     first = NodeMemory.create(workers=2, keys=1)
-    second = NodeMemory.attach(first.fd, workers=2, keys=1, worker=1)
+    second = NodeMemory.attach(first.fd, workers=2, worker=1)
     one, _, _ = limiter(requests=4, queue=1, memory=first)
     other, _, _ = limiter(requests=4, queue=1, memory=second)
     assert [one.take(0), other.take(0), one.take(0), other.take(0)] == [None] * 4
@@ -178,7 +178,7 @@ def test_address_limit_of_zero_is_unlimited():
 
 def test_address_limit_is_the_nodes_not_the_workers():
     first = NodeMemory.create(workers=2, keys=1)
-    second = NodeMemory.attach(first.fd, workers=2, keys=1, worker=1)
+    second = NodeMemory.attach(first.fd, workers=2, worker=1)
     one, _ = addresses(requests=2, memory=first)
     other, _ = addresses(requests=2, memory=second)
     one.take(0, "192.0.2.1")
@@ -197,3 +197,29 @@ def test_more_addresses_than_there_is_room_for_leave_the_busiest_limited():
         rate.take(0, f"2001:db8:{i:x}::")
     with pytest.raises(Refused):
         rate.take(0, "192.0.2.1")
+
+
+async def test_a_queued_request_gets_its_permit_when_the_limit_is_removed():
+    """Without a limit no window would ever be waited for."""
+    limiter = RateLimiter(
+        IngestConfig(rate_limit_requests=1, rate_limit_window_s=86_400), NodeMemory.create(1, 1)
+    )
+    assert limiter.take(0) is None
+    slot = limiter.take(0)
+    assert slot is not None
+    limiter.replace(IngestConfig(rate_limit_requests=0))
+    await slot
+    assert limiter.take(0) is None
+
+
+async def test_a_queued_request_gets_its_permit_when_the_limit_is_raised():
+    limiter = RateLimiter(
+        IngestConfig(rate_limit_requests=1, rate_limit_window_s=86_400), NodeMemory.create(1, 1)
+    )
+    assert limiter.take(0) is None
+    slot = limiter.take(0)
+    assert slot is not None
+    limiter.replace(IngestConfig(rate_limit_requests=2, rate_limit_window_s=86_400))
+    await slot
+    assert limiter.take(0) is not None
+    limiter.stop()

@@ -12,7 +12,7 @@ from nealytics.shared import METRIC_SLOTS_MAX, NodeMemory
 
 def of_node(workers: int) -> list[Metrics]:
     memory = NodeMemory.create(workers, keys=1)
-    return [Metrics(NodeMemory.attach(memory.fd, workers, 1, worker)) for worker in range(workers)]
+    return [Metrics(NodeMemory.attach(memory.fd, workers, worker)) for worker in range(workers)]
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -123,7 +123,7 @@ def test_the_log_of_a_node_may_have_what_those_of_its_workers_may():
 def test_a_worker_that_is_restarted_goes_on_counting():
     memory = NodeMemory.create(1, keys=1)
     Metrics(memory).events_committed.add(7)
-    Metrics(NodeMemory.attach(memory.fd, 1, 1, 0)).events_committed.add(1)
+    Metrics(NodeMemory.attach(memory.fd, 1, 0)).events_committed.add(1)
     assert Metrics(memory).value("nealytics_events_committed_total") == 8
 
 

@@ -516,7 +516,7 @@ def test_what_is_given_up_in_the_moment_in_which_it_fails_is_lost_once(receiver:
 def test_an_export_says_what_the_metrics_say(receiver: FakeReceiver):
     """Every one of the table, of two workers together."""
     memory = NodeMemory.create(2, 1)
-    first, second = (Metrics(NodeMemory.attach(memory.fd, 2, 1, worker)) for worker in range(2))
+    first, second = (Metrics(NodeMemory.attach(memory.fd, 2, worker)) for worker in range(2))
     first.events_ingested.add(3)
     second.events_ingested.add(4)
     second.refused.add(5, "rate_limited")
