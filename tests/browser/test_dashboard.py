@@ -129,7 +129,7 @@ def test_clicking_a_row_filters_the_page_until_the_chip_is_removed(site: Site, o
     page.locator("nealytics-dashboard .chip", has_text="search").wait_for()
     searches = [event for event in events if event["eventType"] == "search"]
     until(lambda: number(figures(page).get("Events", "0")) == len(searches))
-    page.get_by_role("button", name="Remove filter: Event types search").click()
+    page.get_by_role("button", name="Remove filter: Event type search").click()
     until(lambda: number(figures(page).get("Events", "0")) == len(events))
 
 

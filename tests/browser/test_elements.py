@@ -160,7 +160,7 @@ def test_an_event_opens_and_leads_to_its_session_and_its_user(site: Site, opened
     session = in_order([other for other in mine if other["sessionId"] == event["sessionId"]])
     until(lambda: [datetime.fromisoformat(at) for at in timeline(page)] == moments(session))
     page.locator("nealytics-timeline .event").first.click()
-    page.get_by_role("button", name="All of this user").click()
+    page.get_by_role("button", name="All events of this user").click()
     user = in_order([other for other in mine if other.get("userId") == event["userId"]])[:200]
     until(lambda: [datetime.fromisoformat(at) for at in timeline(page)] == moments(user))
     page.get_by_role("button", name="All events").click()

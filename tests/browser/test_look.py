@@ -252,3 +252,92 @@ def test_the_funnel_goes_from_top_to_bottom_where_there_is_little_room(site: Sit
         assert (boxes[1]["y"] > boxes[0]["y"]) == downwards
         assert (boxes[1]["x"] > boxes[0]["x"]) != downwards
         assert page.locator("nealytics-funnel .median").count() == 2
+
+
+# Contrast of the text and of muted text with the ground, as drawn.
+DRAWN = """(element) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const luminance = (...colors) => {
+    context.clearRect(0, 0, 1, 1);
+    for (const color of colors) { context.fillStyle = color; context.fillRect(0, 0, 1, 1); }
+    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].slice(0, 3).map((byte) => byte / 255)
+      .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = getComputedStyle(document.body).backgroundColor;
+  return [".value", ".label"].map((name) => {
+    const { color } = getComputedStyle(element.shadowRoot.querySelector(name));
+    const both = [luminance(ground), luminance(ground, color)].sort((a, b) => b - a);
+    return (both[0] + 0.05) / (both[1] + 0.05);
+  });
+}"""
+
+
+def test_muted_text_can_be_read_with_every_text_colour_that_can_be(site: Site, opened: Open):
+    body = "<nealytics-dashboard><nealytics-figures></nealytics-figures></nealytics-dashboard>"
+    page = opened(site.page(body, script=ACME))
+    wait_for(page)
+    tried = [
+        *(
+            ("#fff", grey)
+            for grey in ("#000", "#222", "#374151", "#555", "#6b7280", "#757575", "rgb(0 0 0 / 60%)")
+        ),
+        *(("#0f1115", grey) for grey in ("#fff", "#ddd", "#bbb", "#999", "#888", "#7f7f7f")),
+    ]
+    for ground, text in tried:
+        page.evaluate(
+            "([ground, text]) => { document.body.style.background = ground; document.body.style.color = text; }",
+            [ground, text],
+        )
+        plain, muted = page.locator("nealytics-figures").evaluate(DRAWN)
+        assert plain >= 4.5, text
+        assert muted >= 4.5, (ground, text)
+
+
+def test_one_radius_shapes_all_corners(site: Site, opened: Open):
+    body = "<nealytics-dashboard><nealytics-top></nealytics-top><nealytics-retention></nealytics-retention></nealytics-dashboard>"
+    page = opened(
+        site.page(body, script=ACME + 'document.body.style.setProperty("--nealytics-radius", "0px");')
+    )
+    wait_for(page)
+    page.locator("nealytics-dashboard [part=range]").click()
+    for name in (".button", ".sheet", ".item", "section", ".row", "td.cell"):
+        found = page.locator(name).first.evaluate("(e) => getComputedStyle(e).borderRadius")
+        assert found == "0px", name
+
+
+def test_what_goes_on_to_the_side_fades_until_its_end_is_seen(site: Site, opened: Open):
+    body = "<nealytics-dashboard><nealytics-retention></nealytics-retention><nealytics-properties></nealytics-properties></nealytics-dashboard>"
+    page = opened(site.page(body, script=ACME), viewport={"width": 320, "height": 800})
+    wait_for(page)
+    for name in ("nealytics-retention .fades", "nealytics-properties .fades"):
+        fades = page.locator(name)
+        until(lambda one=fades: one.get_attribute("data-more") is not None)
+        assert "gradient" in fades.evaluate("(e) => getComputedStyle(e).maskImage")
+        fades.evaluate("(e) => e.scrollTo(9999, 0)")
+        until(lambda one=fades: one.get_attribute("data-more") is None)
+
+
+def test_a_bar_ends_before_the_numbers_and_the_dates_within_the_plot(site: Site, opened: Open):
+    body = "<nealytics-dashboard><nealytics-timeseries></nealytics-timeseries><nealytics-top></nealytics-top></nealytics-dashboard>"
+    page = opened(site.page(body, script=ACME))
+    wait_for(page)
+    ends = page.locator("nealytics-top .row").first.evaluate(
+        """(row) => [parseFloat(getComputedStyle(row, "::before").width),
+          row.querySelector(".count span:last-child").getBoundingClientRect().left - row.getBoundingClientRect().left]"""
+    )
+    assert ends[0] <= ends[1]
+    plot = page.locator("nealytics-timeseries .plot").bounding_box()
+    last = page.locator("nealytics-timeseries .tick").first.bounding_box()  # the last one is placed first
+    assert last["x"] + last["width"] <= plot["x"] + plot["width"] + 3
+    grid = page.locator("nealytics-timeseries .grid").first.bounding_box()
+    assert grid["x"] == plot["x"]
+
+
+def test_the_own_layout_of_a_tenant_without_events_is_one_sentence(site: Site, opened: Open):
+    body = "<nealytics-dashboard><nealytics-figures></nealytics-figures><nealytics-top></nealytics-top></nealytics-dashboard>"
+    nobody = f'document.querySelector("nealytics-dashboard").getToken = () => "{token("look", "nobody", life_s=86_400)}";'
+    page = opened(site.page(body, script=nobody))
+    page.get_by_text("No events yet").wait_for()
+    assert not page.locator("nealytics-top section").is_visible()

@@ -39,7 +39,7 @@ def alone(site: Site, element: str, project: str = PROJECT) -> str:
     return site.page(element, script=f'document.querySelector("body > *").getToken = () => "{given}";')
 
 
-@pytest.mark.parametrize("link", ["Whole session", "All of this user"])
+@pytest.mark.parametrize("link", ["Whole session", "All events of this user"])
 def test_the_timeline_of_a_session_or_user_is_of_the_tenant_whose_event_was_opened(
     twins: Site, opened: Open, link: str
 ):

@@ -5,7 +5,7 @@
  * attributes `range`, `tz`, `compare`, `filter`, `src` and its property `getToken`.
  */
 
-import { html, LitElement, nothing, type PropertyDeclarations, type TemplateResult } from "lit";
+import { html, LitElement, nothing, type PropertyDeclarations, type PropertyValues, type TemplateResult } from "lit";
 
 import { type Answer, type GetToken, QueryError, type Question } from "../data/client.ts";
 import { type Asker, Page } from "../data/page.ts";
@@ -265,6 +265,23 @@ export abstract class Card extends WithPage implements Asker {
     page.remove(this);
     for (const event of ["change", "renewed"]) page.removeEventListener(event, this.#update);
   }
+
+  override firstUpdated(changed: PropertyValues): void {
+    super.firstUpdated(changed);
+    new ResizeObserver(this.fade).observe(this);
+  }
+
+  override updated(changed: PropertyValues): void {
+    super.updated(changed);
+    this.fade();
+  }
+
+  /** What goes on to the side fades at its end. */
+  protected readonly fade = (): void => {
+    for (const one of this.renderRoot.querySelectorAll(".fades")) {
+      one.toggleAttribute("data-more", Math.abs(one.scrollLeft) + one.clientWidth < one.scrollWidth - 1);
+    }
+  };
 
   readonly #update = (event?: Event): void => {
     if (event?.type === "renewed") this.forget();

@@ -150,7 +150,7 @@ export class NealyticsDashboard extends WithPage {
   override render(): TemplateResult {
     this.#slotted = this.childElementCount > 0;
     const filters = this.page.client.isOfProject ? this.#tenants.others : this.page.filters;
-    const first = this.#first.isMissing && !this.#slotted;
+    const first = this.#first.isMissing && this.#isAllOurs;
     const sample = this.dev && this.empty ? this.sample() : nothing;
     return html`<div><div class="edge"></div>
       <div class="bar" part="controls" @keydown=${this.#menus.escape} @focusout=${this.#menus.left}>
@@ -160,7 +160,12 @@ export class NealyticsDashboard extends WithPage {
       <p class="printed">${this.#printed()}</p>
       ${notice(this.page, this.format, this.dev === true)}
       ${first ? this.#first.render(sample) : sample}
-      ${this.#slotted ? html`<slot></slot>` : first ? nothing : this.#layout()}</div>`;
+      ${first ? nothing : this.#slotted ? html`<slot></slot>` : this.#layout()}</div>`;
+  }
+
+  /** Whether there is nothing of the host in it. */
+  get #isAllOurs(): boolean {
+    return [...this.children].every(({ localName }) => localName.startsWith("nealytics-"));
   }
 
   #layout(): TemplateResult {

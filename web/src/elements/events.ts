@@ -25,7 +25,7 @@ export const eventStyles = css`
     min-height: 38px;
     padding: 0 8px;
     border: 0;
-    border-radius: 7px;
+    border-radius: var(--_small);
     background: none;
     text-align: start;
   }
@@ -67,10 +67,10 @@ export function ofTenant(filters: readonly string[], tenant: string | undefined)
 }
 
 /** The cells of an `.event`: what, who, when. */
-export function eventCells(f: Format, event: Event): TemplateResult {
+export function eventCells(f: Format, event: Event, at = f.clock(new Date(event.timestamp))): TemplateResult {
   return html`<span class="what"><b><bdi>${event.eventType}</bdi></b>${event.itemId ? html`<span class="muted"><bdi>${event.itemId}</bdi></span>` : nothing}</span>
     <span class="who"><bdi>${event.userId ?? ""}</bdi></span>
-    <time class="at" datetime=${event.timestamp}>${f.clock(new Date(event.timestamp))}</time>`;
+    <time class="at" datetime=${event.timestamp}>${at}</time>`;
 }
 
 /** The metadata of the top level, as names and texts. */

@@ -31,6 +31,8 @@ type Name = keyof Figures & Key;
 const NAMES: readonly Name[] = ["users", "sessions", "events", "eventsPerSession", "medianSessionDurationSeconds", "bounceShare"];
 /** These need all events of a visit. */
 const WHOLE_VISITS = new Set<Name>(["medianSessionDurationSeconds", "bounceShare"]);
+/** A text of more characters is set smaller: a duration, in languages whose units are words. */
+const LONG = 9;
 /** Of these less is better. */
 const FALLING = new Set<Name>(["bounceShare"]);
 
@@ -106,6 +108,9 @@ export class NealyticsFigures extends Card {
         overflow: hidden;
         text-overflow: ellipsis;
       }
+      .value.long {
+        font-size: 20px;
+      }
       @container (max-width: 900px) {
         ul {
           grid-template-columns: repeat(3, minmax(0, 1fr));
@@ -121,6 +126,9 @@ export class NealyticsFigures extends Card {
         .value {
           font-size: 22px;
           line-height: 28px;
+        }
+        .value.long {
+          font-size: 15px;
         }
       }
       .change {
@@ -190,10 +198,11 @@ export class NealyticsFigures extends Card {
 
   #tile(name: Name, value: number | undefined, before: number | undefined): TemplateResult {
     const f = this.format;
+    const text = value === undefined ? "–" : shown(f, name, value);
     const change = value === undefined || !this.page.comparedRange ? undefined : this.#change(name, value, before);
     const good = change && change.sign !== 0 && change.sign > 0 !== FALLING.has(name);
     const tile = html`<span class="label">${f.text(name)}</span>
-      <span class="value" title=${value === undefined ? nothing : f.exact(value)}><bdi>${value === undefined ? "–" : shown(f, name, value)}</bdi></span>
+      <span class="value ${text.length > LONG ? "long" : ""}" title=${value === undefined ? nothing : f.exact(value)}><bdi>${text}</bdi></span>
       <span class="change">${change ? changeOf(f, change, good ? "up" : "down") : nothing}</span>
       ${isMeasure(name) ? spark(this.#values(name)) : nothing}`;
     const { page } = this;

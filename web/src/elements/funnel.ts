@@ -62,7 +62,7 @@ export class NealyticsFunnel extends Card {
       }
       .bar {
         height: max(3px, var(--height));
-        border-radius: 6px 6px 2px 2px;
+        border-radius: var(--_small) var(--_small) 0 0;
         background: var(--_accent);
       }
       .slope {
@@ -101,6 +101,10 @@ export class NealyticsFunnel extends Card {
         text-align: center;
         min-width: 0;
       }
+      .detail {
+        font-weight: 400;
+        letter-spacing: 0;
+      }
       .rate b {
         font-weight: 600;
       }
@@ -123,13 +127,13 @@ export class NealyticsFunnel extends Card {
         li:last-child .bars {
           display: block;
           height: 14px;
-          border-radius: 7px;
+          border-radius: var(--_small);
           background: var(--_fill);
         }
         .bar {
           height: 100%;
           width: max(3px, var(--height));
-          border-radius: 7px;
+          border-radius: var(--_small);
         }
         .slope {
           display: none;
@@ -192,9 +196,9 @@ export class NealyticsFunnel extends Card {
           <span class="name" title=${step.eventType}><bdi>${step.eventType}</bdi></span>
           <div class="bars" aria-hidden="true"><div class="bar fill"></div>${next ? html`<div class="slope fill"></div>` : nothing}</div>
           <div class="numbers">
-            <div><div class="count"><span title=${f.exact(step.count)}>${f.short(step.count)}</span> <span class="detail">${f.percent(step.conversion)}</span></div></div>
+            <div><div class="count"><span title=${f.exact(step.count)}>${f.short(step.count)}</span> ${i > 1 ? html`<span class="detail">${f.text("of_first", f.percent(step.conversion))}</span>` : nothing}</div></div>
             ${next
-              ? html`<div class="rate" title="${f.percent(next.conversionFromPrevious)}${median === undefined ? "" : `, ${f.text("median_time")} ${f.duration(median)}`}">
+              ? html`<div class="rate" title="${f.text("of_previous", f.percent(next.conversionFromPrevious))}${median === undefined ? "" : `, ${f.text("median_time")} ${f.duration(median)}`}">
                   <b>${f.percent(next.conversionFromPrevious)}</b>${median === undefined ? nothing : html`<span class="median">${f.text("median_time")} ${f.duration(median)}</span>`}
                 </div>`
               : nothing}

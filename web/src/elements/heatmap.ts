@@ -52,7 +52,7 @@ export class NealyticsHeatmap extends Card {
       td {
         height: 24px;
         padding: 0;
-        border-radius: 4px;
+        border-radius: calc(var(--_radius) / 3);
         background: color-mix(in oklab, var(--_accent) var(--level), var(--_fill));
       }
       td:hover {
@@ -63,7 +63,7 @@ export class NealyticsHeatmap extends Card {
           border-spacing: 1px;
         }
         td {
-          border-radius: 2px;
+          border-radius: calc(var(--_radius) / 6);
         }
       }
     `,
@@ -98,13 +98,13 @@ export class NealyticsHeatmap extends Card {
     const f = this.format;
     const most = Math.max(...this.#cells.map((cell) => this.#value(cell)), 1);
     const hours = Array.from({ length: 24 }, (_, hour) => hour);
-    const longest = Math.max(...weekdaysOf(f.lang).map((weekday) => f.weekday(weekday).length));
+    const longest = Math.max(...WEEKDAYS.map((weekday) => f.weekday(weekday).length));
     return html`<table part="table" ${cssVar("--first", `${longest}ch`)}>
       <thead><tr>
         <th scope="col"><span class="sr">${f.text("weekday")}</span></th>
         ${hours.map((hour) => html`<th scope="col"><span class=${hour % 6 ? "sr" : ""}>${f.hour(hour)}</span></th>`)}
       </tr></thead>
-      <tbody>${weekdaysOf(f.lang).map((weekday) => html`<tr>
+      <tbody>${WEEKDAYS.map((weekday) => html`<tr>
         <th scope="row">${f.weekday(weekday)}</th>
         ${hours.map((hour) => {
           const value = this.#value(this.#cells[(weekday - 1) * 24 + hour] as Cell);
@@ -124,9 +124,5 @@ export class NealyticsHeatmap extends Card {
   }
 }
 
-/** 1 is Monday. In the order of the reader's calendar, where the browser knows it. */
-function weekdaysOf(lang: string): number[] {
-  const locale = new Intl.Locale(lang) as Intl.Locale & { getWeekInfo?(): { firstDay: number } };
-  const first = locale.getWeekInfo?.().firstDay ?? 1;
-  return Array.from({ length: 7 }, (_, i) => ((first - 1 + i) % 7) + 1);
-}
+/** From Monday on, as the weeks of the chart and of retention are. */
+const WEEKDAYS = [1, 2, 3, 4, 5, 6, 7];

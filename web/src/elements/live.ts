@@ -66,7 +66,7 @@ export class NealyticsLive extends Card {
       }
       ol {
         height: 100%;
-        margin: 0 -8px;
+        margin: 0;
         padding: 0;
         list-style: none;
         overflow-y: auto;
@@ -81,6 +81,7 @@ export class NealyticsLive extends Card {
       }
       .event {
         min-height: 37px;
+        padding: 0;
       }
       .behind {
         position: absolute;
@@ -244,7 +245,7 @@ export class NealyticsLive extends Card {
     // The list scrolls, so it can be reached by keyboard.
     return html`<ol part="list" tabindex="0" aria-label=${this.heading ?? this.defaultHeading()}
         @pointerenter=${this.#enter} @pointerleave=${this.#leave} @focus=${this.#enter} @blur=${this.#leave}>
-        ${repeat(this.#events, ({ eventId }) => eventId, (event) => html`<li><div class="event" part="row">${eventCells(f, event)}</div></li>`)}
+        ${repeat(this.#events, ({ eventId }) => eventId, (event) => html`<li><div class="event" part="row">${eventCells(f, event, f.latest(new Date(event.timestamp)))}</div></li>`)}
       </ol>
       ${this.#behind.length ? html`<div class="behind">${f.text("live_behind", f.exact(this.#behind.length) + (this.#behind.length < EVENTS_MAX ? "" : "+"))}</div>` : nothing}`;
   }

@@ -211,20 +211,20 @@ export class NealyticsPaths extends Card {
     // Whether somebody did something else, or nothing more, is only known if all paths are there.
     const ended = paths.length <= ROWS_MAX && !this.#paths?.warnings;
     return html`<div>
-      <h4><span>${f.text(this.direction === "next" ? "after" : "before", before.at(-1) ?? this.start ?? "")}</span><span class="number" title=${f.exact(total)}>${f.short(total)}</span></h4>
+      <h4><span>${f.exact(step + 1)}. ${f.text(this.direction === "next" ? "after" : "before", before.at(-1) ?? this.start ?? "")}</span><span class="number" title=${f.exact(total)}>${f.short(total)}</span></h4>
       <ol class="bars" part="list">
         ${shown.map(({ events, count }) => {
           const name = events[step] as string;
-          return html`<li><button class="row" part="row" aria-pressed=${name === chosen ? "true" : "false"} ${cssVar("--share", `${(count / most) * 100}%`)}
+          return html`<li><button class="row" part="row" aria-pressed=${name === chosen ? "true" : "false"} ${cssVar("--share", count / most)}
             @click=${() => (this.chosen = [...before, name])}>
             <span class="key"><bdi>${name}</bdi></span>
-            <span class="count"><span class="share">${f.percent(count / total)}</span><span title=${f.exact(count)}>${f.short(count)}</span></span>
+            <span class="count"><span class="share">${f.percent(count / total)}</span><span title=${f.exact(count)}>${f.short(count, most)}</span></span>
           </button></li>`;
         })}
         ${rest > 0
-          ? html`<li><div class="row rest" ${cssVar("--share", `${(rest / most) * 100}%`)}>
+          ? html`<li><div class="row rest" ${cssVar("--share", rest / most)}>
               <span class="key">${f.text(ended ? "nothing_more" : "other")}</span>
-              <span class="count"><span>${f.short(rest)}</span></span>
+              <span class="count"><span>${f.short(rest, most)}</span></span>
             </div></li>`
           : nothing}
       </ol>

@@ -48,6 +48,7 @@ export class NealyticsRetention extends Card {
       }
       table {
         width: 100%;
+        max-width: calc(200px + 110px * var(--columns));
         border-collapse: separate;
         border-spacing: 3px;
         font-variant-numeric: tabular-nums;
@@ -72,11 +73,11 @@ export class NealyticsRetention extends Card {
         min-width: 46px;
         height: 32px;
         padding: 0 6px;
-        border-radius: 6px;
+        border-radius: var(--_small);
         text-align: center;
       }
       td.cell {
-        background: color-mix(in oklab, var(--_accent) var(--level), var(--_sheet));
+        background: color-mix(in oklab, var(--_accent) var(--level), var(--_fill));
       }
       td.full {
         color: var(--_accent-contrast);
@@ -162,10 +163,10 @@ export class NealyticsRetention extends Card {
     const f = this.format;
     const most = Math.max(0.01, ...this.#cohorts.flatMap(({ periods }) => periods.slice(1).map(({ share }) => share)));
     const columns = Math.max(...this.#cohorts.map(({ periods }) => periods.length));
-    return html`<div class="scroll" tabindex="0" role="group" aria-label=${this.heading ?? this.defaultHeading()} @scroll=${this.#scrolled}>
-      <table part="table">
+    return html`<div class="scroll fades" tabindex="0" role="group" aria-label=${this.heading ?? this.defaultHeading()} @scroll=${this.#scrolled}>
+      <table part="table" ${cssVar("--columns", columns)}>
         <thead><tr>
-          <th scope="col">${f.text("cohort")}</th><th scope="col">${f.text("size")}</th>
+          <th scope="col">${f.text("cohort")}</th><th scope="col">${f.text("users")}</th>
           ${Array.from({ length: columns }, (_, i) => html`<th scope="col">${f.unit(i, this.interval)}</th>`)}
         </tr></thead>
         <tbody>${this.#cohorts.map((cohort) => html`<tr>
@@ -187,12 +188,13 @@ export class NealyticsRetention extends Card {
   readonly #scrolled = ({ currentTarget }: globalThis.Event): void => {
     const { scrollLeft, scrollTop } = currentTarget as Element;
     (currentTarget as Element).toggleAttribute("data-scrolled", scrollLeft !== 0 || scrollTop !== 0);
+    this.fade();
   };
 
   protected override table(): Table {
     const f = this.format;
     return {
-      head: [f.text("cohort"), f.text("size"), ...Array.from({ length: PERIODS + 1 }, (_, i) => f.unit(i, this.interval))],
+      head: [f.text("cohort"), f.text("users"), ...Array.from({ length: PERIODS + 1 }, (_, i) => f.unit(i, this.interval))],
       rows: this.#cohorts.map(({ cohort, size, periods }) => [cohort, size, ...periods.map(({ count }) => count)]),
     };
   }

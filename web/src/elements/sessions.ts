@@ -44,7 +44,7 @@ export class NealyticsSessions extends Card {
         list-style: none;
       }
       .rows > li + li {
-        border-block-start: 1px solid var(--_border);
+        background: linear-gradient(var(--_border) 0 0) top / calc(100% - 12px) 1px no-repeat;
       }
       .head,
       .row {
@@ -75,6 +75,11 @@ export class NealyticsSessions extends Card {
       }
       .row:hover {
         background: var(--_fill);
+      }
+      .head,
+      .rows {
+        width: calc(100% + 12px);
+        margin-inline: -6px;
       }
       .events {
         padding: 2px 6px 12px 20px;

@@ -19,6 +19,8 @@ export const theme = css`
     --_positive: var(--nealytics-positive, light-dark(#0f7b46, #4cc38a));
     --_negative: var(--nealytics-negative, light-dark(#b3261e, #ff8f85));
     --_radius: var(--nealytics-radius, 12px);
+    --_inner: calc(var(--_radius) * 2 / 3); /* of what is in a card */
+    --_small: calc(var(--_radius) / 2);
     --_gap: var(--nealytics-gap, 16px);
     --_s1: var(--nealytics-series-1, var(--_accent));
     --_s2: var(--nealytics-series-2, light-dark(oklch(0.62 0.15 55), oklch(0.74 0.13 55)));
@@ -41,6 +43,15 @@ export const theme = css`
     line-height: 1.45;
     container-type: inline-size;
     min-width: 0;
+  }
+  /*
+   * A text colour that only just can be read is not made paler: on the ground that it can be read on, the result has
+   * a contrast of 4.5 as well. 0.585 is the lightness that can be read on black and on white.
+   */
+  @supports (color: oklch(from currentColor l c h / alpha)) {
+    :host {
+      --_muted: var(--nealytics-muted, oklch(from var(--_text) l c h / min(alpha, max(0.66, 1.02 - 0.9 * max(l - 0.585, 0.585 - l)))));
+    }
   }
   :host > * {
     grid-column: 1 / -1;
@@ -77,7 +88,7 @@ export const theme = css`
   :focus-visible {
     outline: 2px solid var(--_accent);
     outline-offset: 2px;
-    border-radius: 6px;
+    border-radius: var(--_small);
   }
   .number {
     font-variant-numeric: tabular-nums;
@@ -152,7 +163,7 @@ export const controls = css`
     flex: 1 1 200px;
     min-width: 0;
     padding: 8px 10px;
-    border-radius: 8px;
+    border-radius: var(--_inner);
     background: var(--_fill);
     font: 12px/1.5 ui-monospace, monospace;
     overflow-wrap: anywhere;
@@ -165,7 +176,7 @@ export const controls = css`
     min-height: 34px;
     padding: 0 12px;
     border: 1px solid var(--_border);
-    border-radius: 8px;
+    border-radius: var(--_inner);
     background: var(--_surface);
     cursor: pointer;
     white-space: nowrap;
@@ -219,7 +230,7 @@ export const controls = css`
     min-width: 0;
     padding: 0 10px;
     border: 1px solid var(--_border);
-    border-radius: 8px;
+    border-radius: var(--_inner);
     background: none;
     color: var(--_text);
   }
@@ -239,7 +250,7 @@ export const controls = css`
     padding: 0;
     padding-inline: 10px 30px;
     border: 1px solid var(--_border);
-    border-radius: 8px;
+    border-radius: var(--_inner);
     background: none;
     text-overflow: ellipsis;
     cursor: pointer;
@@ -268,7 +279,7 @@ export const controls = css`
     min-width: 210px;
     padding: 6px;
     border: 1px solid var(--_border);
-    border-radius: 12px;
+    border-radius: var(--_radius);
     background: var(--_sheet);
     box-shadow: 0 8px 28px rgb(0 0 0 / 14%);
   }
@@ -283,7 +294,7 @@ export const controls = css`
     min-height: 34px;
     padding: 0 10px;
     border: 0;
-    border-radius: 8px;
+    border-radius: var(--_inner);
     background: none;
     text-align: start;
     cursor: pointer;
@@ -343,7 +354,7 @@ export const card = css`
     opacity: 0.45;
   }
   .skeleton {
-    border-radius: 8px;
+    border-radius: var(--_inner);
     background: var(--_fill);
     animation: breathe 1.6s ease-in-out infinite;
   }
@@ -364,6 +375,13 @@ export const card = css`
   }
   .note .button {
     margin-top: 6px;
+  }
+  /* More of it is to be seen by scrolling to the side. */
+  .fades[data-more] {
+    mask-image: linear-gradient(to right, #000 calc(100% - 36px), transparent);
+  }
+  .fades[data-more]:dir(rtl) {
+    mask-image: linear-gradient(to left, #000 calc(100% - 36px), transparent);
   }
   .absent .skeleton {
     animation: none;
@@ -406,7 +424,7 @@ export const bars = css`
     min-height: 32px;
     padding: 0 10px;
     border: 0;
-    border-radius: 7px;
+    border-radius: var(--_small);
     background: none;
     text-align: start;
     cursor: pointer;
@@ -417,8 +435,9 @@ export const bars = css`
     position: absolute;
     inset-block: 1px;
     inset-inline-start: 0;
-    width: var(--share);
-    border-radius: 7px;
+    /* The longest ends where the numbers begin. */
+    width: calc((100% - 64px) * var(--share));
+    border-radius: var(--_small);
     background: color-mix(in oklab, var(--_accent) 13%, transparent);
     transition: background 0.15s;
   }

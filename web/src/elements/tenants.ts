@@ -112,7 +112,7 @@ export class NealyticsTenants extends NealyticsTop {
         position: absolute;
         inset-block: 1px;
         inset-inline: 0;
-        border-radius: 7px;
+        border-radius: var(--_small);
       }
       .name::after {
         z-index: -1;

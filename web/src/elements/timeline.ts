@@ -107,7 +107,7 @@ export class NealyticsTimeline extends Card {
         max-width: 60%;
         margin-inline-start: auto;
         padding-inline-start: 10px;
-        border-radius: 8px;
+        border-radius: var(--_inner);
         background: color-mix(in oklab, var(--_accent) 12%, transparent);
       }
       .only span {

@@ -115,11 +115,15 @@ export class NealyticsTimeseries extends Card {
         unicode-bidi: plaintext;
       }
       .value {
-        inset: auto 0 var(--y) calc(-2px - var(--left));
-        border-block-end: 1px solid var(--_border);
-        padding-block-end: 2px;
+        inset: auto auto var(--y) calc(-2px - var(--left));
+        transform: translateY(50%);
       }
-      .value.zero {
+      .grid {
+        position: absolute;
+        inset: auto 0 var(--y);
+        border-block-end: 1px solid var(--_border);
+      }
+      .grid.zero {
         border-color: color-mix(in oklab, var(--_text) 24%, transparent);
       }
       .tick {
@@ -216,7 +220,7 @@ export class NealyticsTimeseries extends Card {
         max-width: min(280px, 100%);
         padding: 8px 12px;
         border: 1px solid var(--_border);
-        border-radius: 10px;
+        border-radius: var(--_radius);
         background: var(--_sheet);
         box-shadow: 0 6px 20px rgb(0 0 0 / 12%);
         font-size: 13px;
@@ -450,7 +454,7 @@ export class NealyticsTimeseries extends Card {
     const lines = valuesUpTo(Math.max(...layers.flat(), ...(before?.values ?? []).map((value) => value ?? 0)));
     const most = lines.at(-1) as number;
     const y = (value: number): string => `${(value / most) * 100}%`;
-    const texts = lines.map((value) => f.short(value));
+    const texts = lines.map((value) => f.short(value, most));
     const measure = measureBy(this);
     const left = Math.ceil(Math.max(...texts.map(measure))) + 12;
     return html`<div class="chart" part="chart" role="group" tabindex="0" aria-label=${this.#summary(picture)} aria-description=${f.text("chart_keys")}
@@ -458,7 +462,8 @@ export class NealyticsTimeseries extends Card {
         @pointermove=${this.#hover} @pointerleave=${this.#leave} @pointerdown=${this.#press} @pointerup=${this.#release}
         @dblclick=${this.#zoomOut} @keydown=${this.#key} @blur=${this.#leave}>
         <div class="plot" aria-hidden="true">
-          ${[0, ...lines].map((value, i) => html`<div class="value ${value ? "" : "zero"}" ${cssVar("--y", y(value))}>${value ? texts[i - 1] : nothing}</div>`)}
+          ${[0, ...lines].map((value, i) => html`<div class="grid ${value ? "" : "zero"}" ${cssVar("--y", y(value))}></div>
+            ${value ? html`<div class="value" ${cssVar("--y", y(value))}>${texts[i - 1]}</div>` : nothing}`)}
           ${this.kind === "bars" ? this.#bars(layers, y, partial) : nothing}${this.#lines(layers, most, stacked, partial, before?.values)}
           ${count === 1 && !stacked ? this.#dots(layers, 0, y) : nothing}
           ${this.#ticks(buckets, left, measure)}
@@ -527,7 +532,7 @@ export class NealyticsTimeseries extends Card {
     const texts = buckets.map((bucket, i) => f.tick(new Date(bucket), days && clock(i) === 0 ? "day" : interval));
     const plot = Math.max(1, (this.width || WIDTH_UNKNOWN) - left - 4);
     const at = (i: number): number => this.#at(i, buckets.length) * plot;
-    return labels(buckets.length, interval, clock, at, (i) => measure(texts[i] as string), [-left, plot + 14]).map(
+    return labels(buckets.length, interval, clock, at, (i) => measure(texts[i] as string), [-left, plot + 2]).map(
       ({ i, at: x }) => html`<span class="tick" ${cssVar("--x", `${(x / plot) * 100}%`)}>${texts[i]}</span>`,
     );
   }

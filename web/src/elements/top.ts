@@ -6,7 +6,7 @@
  * that all values are found and not only those listed.
  */
 
-import { css, html, nothing, type PropertyDeclarations, type TemplateResult } from "lit";
+import { css, html, nothing, type PropertyDeclarations, type PropertyValues, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
@@ -69,7 +69,7 @@ export class NealyticsTop extends Card {
       [role="tab"] {
         padding: 4px 8px;
         border: 0;
-        border-radius: 8px;
+        border-radius: var(--_inner);
         background: none;
         color: var(--_muted);
         cursor: pointer;
@@ -87,6 +87,13 @@ export class NealyticsTop extends Card {
         .bars.long {
           max-height: none;
         }
+      }
+      /* Beside a taller card the rows take its height. */
+      .body > .bars:only-child:has(> li:nth-child(6)) {
+        height: 100%;
+      }
+      .bars > li {
+        display: grid;
       }
       .long {
         max-height: 352px;
@@ -191,10 +198,15 @@ export class NealyticsTop extends Card {
   protected override actions(): unknown {
     const dimensions = this.dimensions;
     if (dimensions.length < 2) return nothing;
-    return html`<div role="tablist" aria-label=${this.heading ?? this.defaultHeading()} @keydown=${this.#arrows}>
+    return html`<div role="tablist" class="fades" @scroll=${this.fade} aria-label=${this.heading ?? this.defaultHeading()} @keydown=${this.#arrows}>
       ${dimensions.map((name) => html`<button role="tab" aria-selected=${name === this.shown} tabindex=${name === this.shown ? 0 : -1}
         @click=${() => (this.chosen = name)}>${this.label(name)}</button>`)}
     </div>`;
+  }
+
+  override updated(changed: PropertyValues): void {
+    super.updated(changed);
+    if (changed.has("chosen")) this.renderRoot.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   override render(): TemplateResult {
@@ -237,13 +249,13 @@ export class NealyticsTop extends Card {
     const { items, other } = this;
     const most = Math.max(...items.map((item) => item.count), 1);
     return html`<ol class="bars ${long ? "long" : ""}" part="list">
-      ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", `${(item.count / most) * 100}%`)}
+      ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", item.count / most)}
           title="${f.text("filter")}: ${item.key}" @click=${() => this.select(item)}>
           <span class="key"><bdi>${item.key}</bdi></span>
-          <span class="count"><span class="share">${f.percent(item.share)}</span><span title=${f.exact(item.count)}>${f.short(item.count)}</span></span>
+          <span class="count"><span class="share">${f.percent(item.share)}</span><span title=${f.exact(item.count)}>${f.short(item.count, most)}</span></span>
         </button></li>`)}
       ${other > 0 && !this.search
-        ? html`<li><div class="row rest muted"><span class="key">${f.text("other")}</span><span class="count" title=${f.exact(other)}>${f.short(other)}</span></div></li>`
+        ? html`<li><div class="row rest muted"><span class="key">${f.text("other")}</span><span class="count" title=${f.exact(other)}>${f.short(other, most)}</span></div></li>`
         : nothing}
     </ol>`;
   }
@@ -276,7 +288,12 @@ export class NealyticsTop extends Card {
 
 /** A dimension as people read it. */
 export function nameOf(f: Format, dimension: string): string {
-  return Object.hasOwn(ENGLISH, dimension) ? f.text(dimension as Key) : dimension.replace(/^meta:/, "").replaceAll("\\", "");
+  return Object.hasOwn(ENGLISH, dimension) ? f.text(dimension as Key) : capitalized(dimension.replace(/^meta:/, "").replaceAll("\\", ""));
+}
+
+/** `signup_source` as a heading. */
+function capitalized(key: string): string {
+  return key.replaceAll("_", " ").replace(/^\p{Ll}/u, (first) => first.toUpperCase());
 }
 
 export function sumOf(items: readonly { readonly count: number }[]): number {

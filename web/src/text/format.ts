@@ -23,10 +23,10 @@ export class Format {
     return text.replace(/\{(\d)\}/g, (_, i: string) => values[Number(i)] ?? "");
   }
 
-  /** 1,234 as it is, 12,345 as 12.3K. */
-  short(value: number): string {
-    if (Math.abs(value) < 10_000) return this.exact(value);
-    return this.#number({ notation: "compact", maximumFractionDigits: 1 }).format(value);
+  /** 1,234 as it is, 12,345 as 12.3K; with 12,345 beside it also 1,234 as 1.2K. */
+  short(value: number, beside = value): string {
+    if (Math.abs(beside) < 10_000 || Math.abs(value) < 1000) return this.exact(value);
+    return this.#number({ notation: "compact", maximumFractionDigits: 1, useGrouping: true }).format(value);
   }
 
   exact(value: number): string {
@@ -91,6 +91,12 @@ export class Format {
   /** The time of day, to the second. */
   clock(at: Date): string {
     return this.#date({ hour: "numeric", minute: "2-digit", second: "2-digit" }).format(at);
+  }
+
+  /** The time of day, and of another day than today that day. */
+  latest(at: Date): string {
+    const day = this.tick(at, "day");
+    return day === this.tick(new Date(), "day") ? this.clock(at) : `${day} ${this.clock(at)}`;
   }
 
   /** A point in time up to now: the time alone of the last hours. */

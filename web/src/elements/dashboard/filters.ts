@@ -63,7 +63,14 @@ export class Filters {
   /** A filter as people read it: what, how, which. */
   named(filter: string): [string, string, string] {
     const [, field = "", op = "", value = ""] = /^((?:meta:)?(?:[^:\\]|\\.)*):(\w+):(.*)$/s.exec(filter) ?? [];
-    return [nameOf(this.host.format, field), op === "eq" ? "=" : op, value];
+    return [this.#one(field), op === "eq" ? "=" : op, value];
+  }
+
+  /** A field as it is named beside one value of it. */
+  #one(field: string): string {
+    const { format } = this.host;
+    const key = ({ event_type: "one_event_type", item_id: "one_item_id", user_id: "user", session_id: "session" } as const)[field];
+    return key ? format.text(key) : nameOf(format, field);
   }
 
   chips(filters: readonly string[]): TemplateResult {

@@ -74,7 +74,7 @@ export const dashboard = css`
     max-width: min(320px, 100%);
     min-height: 34px;
     padding-inline: 12px 4px;
-    border-radius: 8px;
+    border-radius: var(--_inner);
     background: color-mix(in oklab, var(--_accent) 12%, transparent);
   }
   .chip span {
@@ -171,6 +171,7 @@ export const dashboard = css`
   }
   .sheet[popover] .values {
     width: auto;
+    max-height: none;
   }
   @keyframes rise {
     from {
@@ -182,7 +183,10 @@ export const dashboard = css`
     /* One line, and what narrows the page in another below it. */
     .bar > .menu:first-child {
       min-width: 0;
-      flex: 0 1 auto;
+      max-width: calc(100% - 134px);
+    }
+    [part="range"] svg:first-child {
+      display: none;
     }
     .bar {
       flex-wrap: wrap;
