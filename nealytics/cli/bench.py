@@ -26,6 +26,7 @@ from nealytics.bench import merges as merges_bench
 from nealytics.bench import page as page_bench
 from nealytics.bench import read as read_bench
 from nealytics.bench import read_server as read_server_app
+from nealytics.bench import retention as retention_bench
 from nealytics.bench import runs
 from nealytics.bench.load import Load
 from nealytics.config import config_from_json
@@ -229,6 +230,14 @@ async def page(**options: Any) -> msgspec.Struct:
 async def merges(**options: Any) -> msgspec.Struct:
     """The cost of syncing merged parts in the embedded engine, alternately with and without sync."""
     return await merges_bench.merges(**options)
+
+
+@bench.command("retention")
+@click.option("--events", type=click.IntRange(20_000, 100_000_000), default=2_000_000, show_default=True)
+@_measurement
+async def retention(**options: Any) -> msgspec.Struct:
+    """The cost of deleting expired events: a mutation, a lightweight DELETE, a TTL, or partitions."""
+    return await retention_bench.retention(**options)
 
 
 @bench.command("damage")
