@@ -8,6 +8,9 @@ from nealytics.clickhouse.failover import IDENTITY
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE
 from nealytics.config import ClickHouseConfig
 
+# The start is computed from two clocks in whole seconds.
+START_TOLERANCE_S = 5
+
 _DELETION = "(command LIKE '%DELETE WHERE%' OR command LIKE '%_row_exists%')"
 
 
@@ -15,6 +18,11 @@ class TableState(NamedTuple):
     identity: str  # of a single table its UUID: a new or restored table has another. Empty without a table
     started_s: int  # when this ClickHouse was started, epoch
     broken: tuple[str, ...]  # parts that ClickHouse detached
+
+    def is_same_run(self, other: "TableState") -> bool:
+        """The same table, and ClickHouse was not started again: it still has what it confirmed."""
+        started = abs(self.started_s - other.started_s) <= START_TOLERANCE_S
+        return self.identity == other.identity and started
 
 
 async def read_state(client: ClickHouseClient, config: ClickHouseConfig) -> TableState:

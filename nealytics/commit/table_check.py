@@ -17,7 +17,7 @@ import msgspec
 
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
-from nealytics.clickhouse.table_state import TableState, read_state
+from nealytics.clickhouse.table_state import START_TOLERANCE_S, TableState, read_state
 from nealytics.commit.dead_letter import DeadLetter
 from nealytics.commit.reconcile import (
     Options,
@@ -37,9 +37,6 @@ from nealytics.wal.kept import Kept
 from nealytics.wal.mark import Mark
 
 log = logging.getLogger("nealytics.commit")
-
-# ClickHouse's start is computed from two clocks in whole seconds.
-_START_TOLERANCE_S = 5
 
 
 class Suspicion(NamedTuple):
@@ -99,6 +96,7 @@ class TableCheck:
         self._delivered_lsn = wal.cursor_lsn  # at the last check: rows that this ClickHouse confirmed
         self._mark: Mark | None = None
         self._result: Result | None = None  # of a comparison that is not finished
+        self._against: TableState | None = None  # the table that it began with
         self._left: TableState | None = (
             None  # compared, and rows are missing that only a person can decide on
         )
@@ -124,11 +122,11 @@ class TableCheck:
         known = mark.load(self._wal.directory)
         is_changed, self._mark = known != self._mark, known
         table = await read_state(self._client, self._config)
-        if not table.identity or (self._left == table and not is_changed):
+        if not table.identity or (self._is_left(table) and not is_changed):
             return
         delivered_lsn = self._wal.cursor_lsn
         place = mark.place_of(self._wal.directory)
-        is_restarted = self._started_s is None or abs(table.started_s - self._started_s) > _START_TOLERANCE_S
+        is_restarted = self._started_s is None or abs(table.started_s - self._started_s) > START_TOLERANCE_S
         # Without a reason to ask for rows, a check is three small queries and no file.
         if is_restarted or is_changed or self._left or judge(known, table, place, Sample(0, 0)):
             kept = await asyncio.to_thread(Kept, self._wal.directory)
@@ -141,6 +139,10 @@ class TableCheck:
             finally:
                 kept.close()
         self._started_s, self._delivered_lsn = table.started_s, delivered_lsn
+
+    def _is_left(self, table: TableState) -> bool:
+        left = self._left
+        return left is not None and left.is_same_run(table) and left.broken == table.broken
 
     async def _sample(self, kept: Kept, known: Mark | None) -> Sample:
         """Of the newest rows, and of those that were the newest at the last check: if ClickHouse was replaced
@@ -164,6 +166,7 @@ class TableCheck:
         return found
 
     def _is_sound(self, known: Mark | None, table: TableState, place: str, kept: Kept) -> None:
+        self._result = None  # a command may have completed what was interrupted here
         if known is None or set(table.broken) != set(known.broken):
             accepted = known.accepted_lsn if known else 0
             self._store(Mark(kept.log_id, table.identity, place, table.broken, accepted))
@@ -175,8 +178,10 @@ class TableCheck:
     ) -> None:
         accepted = known.accepted_lsn if known and known.table == table.identity else 0
         options = Options(after_lsn=accepted)
-        if self._result is None:
+        if self._result is None or self._against is None or not self._against.is_same_run(table):
+            # What was already sent may be lost with the table, or in a ClickHouse that was killed.
             self._begin(suspicion, kept, known, options)
+            self._against = table
         result = self._result
         assert result is not None
         reconciliation = Reconciliation(

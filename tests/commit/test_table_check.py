@@ -1,12 +1,22 @@
-"""Whether a table can be the one that received a log's rows; e2e/test_recovery.py has the whole check."""
+"""Whether a table can be the one that received a log's rows; e2e/test_recovery.py has the real engine."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.table_state import TableState
-from nealytics.commit.reconcile import Sample
-from nealytics.commit.table_check import judge
+from nealytics.commit.reconcile import BATCH_ROWS_MAX, Sample
+from nealytics.commit.table_check import TableCheck, judge
+from nealytics.wal import mark
 from nealytics.wal.mark import Mark
+from tests.commit.station import WAL, Station, clickhouse_config
+from tests.fakes import clickhouse as faults
+from tests.fakes.clickhouse import FakeClickHouse
+from tests.fakes.rows import TIMESTAMP_MS, number
 
 TABLE = TableState("uuid-1", 1_000, ("old part on host",))
 KNOWN = Mark("log-1", "uuid-1", "12-34", broken=("old part on host",))
@@ -52,3 +62,114 @@ def test_a_suspicion_stays_until_a_comparison_is_complete():
     found = judge(suspected, TABLE, "12-34", FINE)
     assert found is not None
     assert (found.reason, found.is_copy) == ("it was emptied", False)
+
+
+ROWS = 2 * BATCH_ROWS_MAX + 500
+KEEP = msgspec.structs.replace(WAL, keep_hours=10, keep_bytes=2**30)
+
+
+class Server:
+    """What the fake says of itself."""
+
+    def __init__(self, fake: FakeClickHouse) -> None:
+        self.fake = fake
+        self.identity = "uuid-1"
+        self.started_s = 1_000
+        self.deleted_s = 0
+        fake.answers = {
+            "SELECT multiIf(engine": lambda statement: f"{self.identity}\n",
+            "uptime()": lambda statement: f"{self.started_s}\n",
+            "system.mutations": lambda statement: f"{self.deleted_s}\n",
+            **fake.answers,
+        }
+
+    @property
+    def stored(self) -> list[int]:
+        return sorted(map(number, self.fake.rows))
+
+    @property
+    def questions(self) -> int:
+        return sum("SELECT DISTINCT project_id" in one for one in self.fake.commands)
+
+
+@asynccontextmanager
+async def confirmed(directory: Path) -> AsyncIterator[tuple[Server, TableCheck]]:
+    """A log whose rows are all in a table that it knows."""
+    async with FakeClickHouse() as fake, Station(directory, fake, wal=KEEP) as station:
+        server = Server(fake)
+        await station.append_numbers(1, ROWS)
+        station.start()
+        await station.drained()
+        check = TableCheck(
+            station.log,
+            station.client,
+            clickhouse_config(),
+            station.dead_letter,
+            station.metrics,
+            clock_ms=lambda: TIMESTAMP_MS,
+        )
+        await check.check()
+        yield server, check
+
+
+async def interrupted(server: Server, check: TableCheck) -> None:
+    """Begins to fill another, empty table, and fails after the first batch."""
+    server.identity = "uuid-2"
+    server.fake.rows.clear()
+    server.fake.faults.extend([None, faults.error(241)])
+    with pytest.raises(ClickHouseError):
+        await check.check()
+    assert len(server.stored) == BATCH_ROWS_MAX
+
+
+async def test_an_interrupted_comparison_continues(tmp_path: Path):
+    async with confirmed(tmp_path) as (server, check):
+        await interrupted(server, check)
+        await check.check()
+        assert server.stored == list(range(1, ROWS + 1))
+        assert len(server.fake.rows) == ROWS
+
+
+@pytest.mark.parametrize("is_other", [True, False])
+async def test_a_table_that_is_lost_during_the_comparison_gets_all_rows(tmp_path: Path, is_other: bool):
+    """Another table, or the same one in a ClickHouse that was started again without its rows."""
+    async with confirmed(tmp_path) as (server, check):
+        await interrupted(server, check)
+        server.fake.rows.clear()
+        if is_other:
+            server.identity = "uuid-3"
+        else:
+            server.started_s += 60
+        await check.check()
+        assert server.stored == list(range(1, ROWS + 1))
+
+
+async def test_after_a_comparison_that_a_command_completed_the_next_one_begins_anew(tmp_path: Path):
+    async with confirmed(tmp_path) as (server, check):
+        lost = list(server.fake.rows)
+        await interrupted(server, check)
+        server.fake.rows[:] = lost
+        known = mark.load(tmp_path / "0")
+        assert known is not None
+        mark.store(tmp_path / "0", msgspec.structs.replace(known, table="uuid-2", suspected=""))
+        await check.check()
+        server.fake.rows.clear()
+        server.started_s += 60
+        await check.check()
+        assert server.stored == list(range(1, ROWS + 1))
+
+
+async def test_rows_that_wait_for_a_decision_are_not_compared_at_each_check(tmp_path: Path):
+    """ClickHouse's start is computed from two clocks in whole seconds, so it varies by one."""
+    async with confirmed(tmp_path) as (server, check):
+        server.fake.rows.clear()
+        server.deleted_s = TIMESTAMP_MS // 1000 + 3600
+        server.started_s += 60
+        await check.check()
+        assert "--accept" in check.warning
+        asked = server.questions
+        for started_s in (1_061, 1_060, 1_061):
+            server.started_s = started_s
+            await check.check()
+        assert server.questions == asked
+        assert server.stored == []
