@@ -17,6 +17,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -87,8 +88,8 @@ class Logs:
         self.checks: dict[Path, TableCheck] = {}
         # Why no batch can be sent at all, whatever the log.
         self.clickhouse_problem: str | None = "clickhouse has not answered yet"
-        # What is different from the configuration and stops nothing, but that a person should know.
-        self.warnings: list[str] = []
+        # How the table differs from the configuration, which stops nothing.
+        self.differences: list[str] = []
         # What was stored and cannot be read: all of it, that of the table, and that of logs.
         self.damage: list[str] = []
         self.damaged_parts: list[str] = []
@@ -119,6 +120,11 @@ class Logs:
             "them; see its load and its log, or raise commit.age_before_alert_s = "
             f"{config.age_before_alert_s:g}"
         )
+
+    def warnings(self) -> list[str]:
+        """What stops nothing, but a person should know."""
+        found = (check.warnings() for check in self.checks.values())
+        return [*self.differences, *chain.from_iterable(found)]
 
     @property
     def waiting(self) -> int:
@@ -177,7 +183,6 @@ class TableWatch:
         self._logs = logs
         self._metrics = metrics
         self._is_first = is_first
-        self._differences: list[str] = []
 
     async def prepare(self) -> None:
         """Returns once the table is there and fit for the first batch."""
@@ -262,15 +267,14 @@ class TableWatch:
 
     async def check_rows(self) -> None:
         """Notices a table that lacks what it confirmed, and sends what the logs still have."""
+        failed: NealyticsError | None = None
         for check in tuple(self._logs.checks.values()):
             try:
                 await check.check()
-            finally:
-                self._show_warnings()
-
-    def _show_warnings(self) -> None:
-        found = [check.warning for check in self._logs.checks.values() if check.warning]
-        self._logs.warnings[:] = [*self._differences, *found]
+            except NealyticsError as error:
+                failed = error  # the other logs are not affected
+        if failed is not None:
+            raise failed
 
     def _keep(self, kept: schema.Retention) -> None:
         """Accepts events as old as the table keeps, and reports if the configuration says otherwise."""
@@ -278,13 +282,12 @@ class TableWatch:
         self._admission.keep(schema.configured(config.retention_days) if kept.days is None else kept.days)
         difference = schema.difference(kept, config.retention_days, f"{config.database}.{TABLE}")
         warnings = [difference] if difference else []
-        if warnings != self._differences:
+        if warnings != self._logs.differences:
             if difference:
                 log.warning("schema: %s", difference)
             else:
                 log.info("schema: the table now keeps events for clickhouse.retention_days")
-            self._differences = warnings
-            self._show_warnings()
+            self._logs.differences = warnings
         self._metrics.retention_differs.set(float(bool(difference)))
 
 

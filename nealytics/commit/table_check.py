@@ -91,7 +91,8 @@ class TableCheck:
         self._dead_letter = dead_letter
         self._metrics = metrics
         self._clock_ms = clock_ms
-        self.warning = ""  # for `/ready`; empty while nothing is known to be missing
+        self._warning = ""  # while rows may be missing
+        self._limits = ""  # what no comparison can find; stays until the next start
         self._started_s: int | None = None  # of the ClickHouse that was asked for the newest rows
         self._delivered_lsn = wal.cursor_lsn  # at the last check: rows that this ClickHouse confirmed
         self._mark: Mark | None = None
@@ -101,6 +102,10 @@ class TableCheck:
             None  # compared, and rows are missing that only a person can decide on
         )
         wal.keep_all = True
+
+    def warnings(self) -> list[str]:
+        """For `/ready`, at any time."""
+        return [*filter(None, (self._warning, self._limits))]
 
     async def check(self) -> None:
         """Raises `ClickHouseError` or `Unconfirmed`; then call it again later."""
@@ -114,9 +119,9 @@ class TableCheck:
             raise
         except LogError as error:
             warning = f"reconcile: log {self._wal.directory} cannot be compared with the table: {error}"
-            if warning != self.warning:
+            if warning != self._warning:
                 log.error("%s", warning)
-            self.warning = warning
+            self._warning = warning
 
     async def _check(self) -> None:
         known = mark.load(self._wal.directory)
@@ -171,7 +176,7 @@ class TableCheck:
             accepted = known.accepted_lsn if known else 0
             self._store(Mark(kept.log_id, table.identity, place, table.broken, accepted))
         self._left = None
-        self._done("")
+        self._done()
 
     async def _compare(
         self, suspicion: Suspicion, table: TableState, place: str, kept: Kept, known: Mark | None
@@ -192,32 +197,33 @@ class TableCheck:
         about = f"reconcile: log {self._wal.directory}: {suspicion.reason}. {result}"
         if not result.complete:
             self._left = table
-            self.warning = f"{about}. Not all is in the table; {what_to_do(result)}{_copy(suspicion)}"
-            log.error("%s", self.warning)
+            self._warning = f"{about}. Not all is in the table; {what_to_do(result)}{_copy(suspicion)}"
+            log.error("%s", self._warning)
             return
         self._left = None
         self._store(Mark(kept.log_id, table.identity, place, table.broken, accepted))
         limits = f"{_copy(suspicion)}{_not_covered(suspicion, result)}"
         log.warning("%s. The table has all that the log has%s", about, limits)
-        # What no comparison can find stays visible until the next start.
-        self._done(about + limits if limits else "")
+        if limits:
+            self._limits = about + limits
+        self._done()
 
     def _begin(self, suspicion: Suspicion, kept: Kept, known: Mark | None, options: Options) -> None:
         self._wal.keep_all = True
         self._metrics.table_incomplete.set(1)
-        self.warning = (
+        self._warning = (
             f"reconcile: log {self._wal.directory}: {suspicion.reason}. Comparing the events that the log "
             "has kept with the table, and sending what is missing; answers may be incomplete until then"
             f"{_copy(suspicion)}"
         )
-        log.warning("%s", self.warning)
+        log.warning("%s", self._warning)
         # Before the first row is sent: the newest rows may soon be in the table, and older ones not.
         before = known or Mark(kept.log_id, table="", place="")
         self._store(msgspec.structs.replace(before, suspected=suspicion.reason))
         self._result = begin(kept, options)
 
-    def _done(self, warning: str) -> None:
-        self.warning = warning
+    def _done(self) -> None:
+        self._warning = ""
         self._wal.keep_all = False
         self._metrics.table_incomplete.set(0)
 

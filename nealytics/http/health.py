@@ -104,7 +104,7 @@ def add_health_routes(
     client: ClickHouseClient,
     metrics: Metrics,
     prometheus: bool,
-    warnings: Sequence[str] = (),
+    warnings: Callable[[], list[str]] = list,
     damage: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
 ) -> None:
@@ -133,7 +133,7 @@ def add_health_routes(
                 log=wal,
                 waiting_events=log.waiting,
                 oldest_waiting_seconds=round(oldest_s, 3),
-                warnings=list(warnings),
+                warnings=warnings(),
                 damage=list(damage),
             ),
             ok,
