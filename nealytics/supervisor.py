@@ -327,9 +327,11 @@ class Reloads:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            # Before that, READY=1 would tell systemd that the start has succeeded.
+            # Before that, READY=1 would tell systemd that the start has succeeded. A worker that is down
+            # later delays no reload: it reads the configuration at its next start.
             for child in self._workers:
-                await child.ready.wait()
+                if not child.was_ready:
+                    await child.ready.wait()
             notify.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             self._end(await self._reload())
             notify.notify("READY=1")
