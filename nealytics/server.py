@@ -51,6 +51,7 @@ from nealytics.http.query import add_query_route
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.retention import RetentionAdmin
 from nealytics.http.streams import add_stream_routes
+from nealytics.http.usage import add_usage_route
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.takeover import take_over
 from nealytics.observe import otel_signals
@@ -59,6 +60,8 @@ from nealytics.observe.otel import Tracing
 from nealytics.process import READY, beat
 from nealytics.reloading import Reloading
 from nealytics.shared import NodeMemory
+from nealytics.usage import store as usage
+from nealytics.usage.meter import Meter, count_rest
 from nealytics.wal import quarantine
 from nealytics.wal.files import OS_FILES
 from nealytics.wal.log import Log
@@ -431,6 +434,7 @@ class Drains:
             return
         if wal.waiting:
             log.info("adopt: log %s has no worker; draining its %d events", directory.name, wal.waiting)
+        await count_rest(self._config.server.data_dir / usage.DIRECTORY / directory.name, wal)
         await self.commit(committer)
 
     async def drain(self, directory: Path) -> None:
@@ -502,6 +506,7 @@ class Worker:
             on_broken=self._on_broken,
             on_damaged=self._on_damaged,
         )
+        self._usage = data_dir / usage.DIRECTORY
 
     async def run(self) -> int:
         config = self._config
@@ -516,6 +521,9 @@ class Worker:
         admission = Admission(
             own_log, self._metrics, config.ingest, config.clickhouse.retention_days, config.retention
         )
+        meter = Meter(self._usage / str(self._index))
+        counted_lsn = own_log.durable_lsn
+        own_log.on_durable = meter.rows_durable
         verifier = TokenVerifier(
             config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
         )
@@ -526,12 +534,14 @@ class Worker:
             verifier=verifier,
             metrics=self._metrics,
             rate=TokenRate(self._memory),
+            usage=meter,
         )
         app = self._app(admission, committer, reads)
         self._retention_admin.add_to(app, verifier)
         changing = (app, admission, verifier, self._daily, self._retention_admin)
         reloading = Reloading(config, self._read_again, self._parent, *changing)
         await reloading.begin()
+        add_usage_route(app, verifier, self._usage, meter)
         http = HttpServer(app, config)
         await http.start(self._listener)
         async with asyncio.TaskGroup() as tasks:
@@ -540,6 +550,7 @@ class Worker:
                 self._drains.commit(committer),
                 self._observe(verifier),
                 reloading.run(),
+                meter.run(own_log, counted_lsn),
                 keep_ready_gauge(self._logs, self._logs, self._client, self._metrics),
                 *map(self._drains.drain, self._damaged.mine()),
             ]
@@ -555,6 +566,7 @@ class Worker:
             for task in running:
                 task.cancel()
         await self._close(verifier)
+        await meter.store()
         return EXIT_BROKEN if self._broken or self._is_damaged else 0
 
     def _app(self, admission: Admission, committer: Committer, reads: Reads) -> web.Application:

@@ -28,8 +28,13 @@ LAYERS = [
     {"retention"},
     {"event"},
     {"wal", "clickhouse"},
+<<<<<<< HEAD
     {"auth", "expiry"},
     {"commit"},
+=======
+    {"auth"},
+    {"commit", "usage"},
+>>>>>>> bc012f2 (usage: count what each project and tenant uses)
     {"ingest", "queries"},
     {"http"},
     {"reloading"},
@@ -109,11 +114,12 @@ def test_the_log_does_not_know_what_an_event_is():
     assert wrong == []
 
 
-def test_only_admission_and_commit_touch_the_log():
+def test_only_admission_commit_and_usage_touch_the_log():
     """`server` wires, `cli.wal` inspects, `cli.doctor` looks at its disk; it is nobody else's."""
     allowed = (
         "nealytics.wal",
         "nealytics.commit",
+        "nealytics.usage",
         "nealytics.ingest.admission",
         "nealytics.server",
         "nealytics.cli.wal",

@@ -9,7 +9,7 @@ a format of plain lines it would, if a proxy truncated it at the end of a line.
 """
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,16 +23,26 @@ _HEAD_BYTES_MAX = 1024 * 1024
 _rows = msgspec.json.Decoder(list[list[Any]])
 
 
+class _Statistics(msgspec.Struct, frozen=True):
+    rows_read: int = 0
+
+
 class _Document(msgspec.Struct):
     data: list[list[Any]]
     rows: int | None = None
+    statistics: _Statistics = _Statistics()
+
+
+class Answer(NamedTuple):
+    rows: list[list[Any]]
+    rows_read: int  # by ClickHouse, for the query
 
 
 class Truncated(ValueError):
     """The answer is not complete."""
 
 
-async def rows_of(pieces: AsyncIterator[bytes]) -> list[list[Any]]:
+async def rows_of(pieces: AsyncIterator[bytes]) -> Answer:
     """Raises `ValueError` if `pieces` are not a complete answer, and whatever reading them raises."""
     pace = Pace()
     head = bytearray()
@@ -42,7 +52,8 @@ async def rows_of(pieces: AsyncIterator[bytes]) -> list[list[Any]]:
         if SLICE_BYTES < len(head) < _HEAD_BYTES_MAX + len(piece) and (begin := head.find(_BEGIN)) >= 0:
             break
     if begin < 0:
-        return msgspec.json.decode(head, type=_Document).data
+        document = msgspec.json.decode(head, type=_Document)
+        return Answer(document.data, document.statistics.rows_read)
     begin += len(_BEGIN)
     waiting = head[begin:]
     del head[begin:]
@@ -73,10 +84,11 @@ async def rows_of(pieces: AsyncIterator[bytes]) -> list[list[Any]]:
     rows += _decoded(waiting[:end])
     async for piece in pieces:
         tail += piece
-    counted = msgspec.json.decode(head + tail, type=_Document).rows
+    document = msgspec.json.decode(head + tail, type=_Document)
+    counted = document.rows
     if counted is not None and counted != len(rows):
         raise Truncated(f"the answer has {len(rows)} rows but announces {counted}")
-    return rows
+    return Answer(rows, document.statistics.rows_read)
 
 
 def _cut(waiting: bytearray, looked: int) -> int:

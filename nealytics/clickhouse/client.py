@@ -101,8 +101,8 @@ class ClickHouseClient:
         """Sends `body` as the data of the INSERT `sql`; returns once ClickHouse has accepted it.
 
         `token` names the batch: ClickHouse does not insert again what it has under a token. So a failed call
-        may be repeated with the same arguments, and must not be repeated with others. But the success of a
-        repetition does not prove that the rows are in the table: `commit.delivery`. Raises `ClickHouseError`.
+        may be repeated with the same arguments only. But the success of a repetition does not prove that the
+        rows are in the table: `commit.delivery`. Raises `ClickHouseError`.
         """
         headers = {}
         if self._compression != "none":
@@ -118,8 +118,7 @@ class ClickHouseClient:
                 headers=headers,
                 timeout_s=self._config.insert_timeout_s,
             )
-            if answer:
-                # Success has an empty body. Older servers put an error that came late into a 200's body.
+            if answer:  # older servers put an error that came late into a 200's body
                 raise error_of(200, None, answer)
 
         return await self._at_one_that_serves(send)
@@ -132,11 +131,12 @@ class ClickHouseClient:
         settings: Mapping[str, Setting] | None = None,
         at: Address | None = None,
         received: Callable[[int], None] | None = None,
+        read: Callable[[int], None] | None = None,
     ) -> list[list[Any]]:
         """The rows of a SELECT that has no FORMAT clause. `{name:Type}` in it stands for `params["name"]`.
 
-        Read-only; returns each event once. 64-bit integers are ints; NaN is None. With `at`, only that
-        address is used. `received` gets the number of bytes of each piece; what it raises ends the read.
+        Read-only; returns each event once. NaN is None. With `at`, only that address is used. `received` gets
+        the number of bytes of each piece; what it raises ends the read. `read`: the rows that were read.
         """
         address = at or self.addresses.reading
         parameters = {
@@ -152,6 +152,7 @@ class ClickHouseClient:
                 sql.encode(),
                 timeout_s=self._config.query_timeout_s + _ANSWER_GRACE_S,
                 received=received,
+                read=read,
             )
 
     @asynccontextmanager

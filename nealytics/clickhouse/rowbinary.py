@@ -85,6 +85,41 @@ def _leb128(n: int) -> bytes:
     return bytes(out)
 
 
+# Every format begins with the id, the project and the tenant: the owner of a row is found without decoding.
+
+
+def owner_of(row: bytes) -> bytes:
+    """The bytes of project and tenant in a row of any format: the same for all rows of the tenant."""
+    length, at = _length_at(row, 16)
+    length, at = _length_at(row, at + length)
+    return row[16 : at + length]
+
+
+def owner_key(project_id: str, tenant_id: str) -> bytes:
+    """`owner_of` the rows of this tenant."""
+    project, tenant = project_id.encode(), tenant_id.encode()
+    return b"".join((_leb128(len(project)), project, _leb128(len(tenant)), tenant))
+
+
+def split_owner(owner: bytes) -> tuple[str, str]:
+    """Project and tenant of an `owner_of`."""
+    length, at = _length_at(owner, 0)
+    tenant_length, tenant_at = _length_at(owner, at + length)
+    return owner[at : at + length].decode(), owner[tenant_at : tenant_at + tenant_length].decode()
+
+
+def _length_at(data: bytes, at: int) -> tuple[int, int]:
+    """A length in LEB128, and where it ends."""
+    length = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return length, at
+
+
 # Identifiers have up to 256 characters, so up to 1,024 bytes; a longer text costs a function call.
 _LENGTHS = tuple(_leb128(n) for n in range(1025))
 _NOT_NULL = tuple(b"\0" + length for length in _LENGTHS)
@@ -139,15 +174,7 @@ def decode_row(row: bytes, row_format: int) -> dict[str, object]:
                 values[column.name] = None
                 at += 1
             else:
-                at += column.type == "Nullable(String)"
-                length = shift = 0
-                while True:
-                    byte = row[at]
-                    at += 1
-                    length |= (byte & 0x7F) << shift
-                    shift += 7
-                    if byte < 0x80:
-                        break
+                length, at = _length_at(row, at + (column.type == "Nullable(String)"))
                 values[column.name] = row[at : at + length].decode()
                 at += length
     except (KeyError, IndexError, UnicodeDecodeError, StructError) as error:

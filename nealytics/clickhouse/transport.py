@@ -104,6 +104,7 @@ class Transport:
         *,
         timeout_s: float,
         received: Callable[[int], None] | None = None,
+        read: Callable[[int], None] | None = None,
     ) -> list[list[Any]]:
         """The rows of a read in JSONCompact. `received` gets the size of each piece; what it raises ends the
         read."""
@@ -112,9 +113,12 @@ class Transport:
         async with await self._begin_read(url, parameters, body, within) as response:
             pieces = self._pieces(url, response)
             try:
-                return await rows_of(pieces if received is None else _counted(pieces, received))
+                rows, rows_read = await rows_of(pieces if received is None else _counted(pieces, received))
             except ValueError as error:  # msgspec's are, too
                 raise ClickHouseUnavailable(f"{self._endpoint.where(url)}: {error}") from error
+        if read is not None:
+            read(rows_read)
+        return rows
 
     async def stream(
         self, url: str, parameters: Mapping[str, Setting], body: bytes, *, silence_s: float

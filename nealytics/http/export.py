@@ -71,6 +71,7 @@ class Exports:
             pieces = sent.pieces()
             if packed is not None:
                 pieces = _packed(pieces, packed)
+            self._reads.usage.query(scope.project_id, scope.tenant_id, 0)
             sending = _send(request, response, pieces, self._reads, sent if with_trailer else None)
             return await while_connected(request, sending)
 

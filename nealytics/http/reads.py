@@ -49,6 +49,7 @@ from nealytics.queries.filters import parse_filter
 from nealytics.queries.params import Arguments
 from nealytics.queries.scoped import Events, Fence, FenceDown, limit_settings
 from nealytics.query_string import check_utf8
+from nealytics.usage.meter import Queries
 
 log = logging.getLogger("nealytics.http.reads")
 
@@ -70,6 +71,7 @@ class Reads:
         verifier: TokenVerifier,
         metrics: Metrics,
         rate: TokenRate | None = None,
+        usage: Queries | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config.query
@@ -78,6 +80,7 @@ class Reads:
         self._database = config.clickhouse.database
         self._verifier = verifier
         self._rate = rate
+        self.usage = usage or Queries()
         self._metrics = metrics
         self._clock = clock
         self._slots = QuerySlots(config.query)
@@ -148,6 +151,7 @@ class Reads:
         try:
             async with self.slot(scope):
                 answer = await self.ask(question)
+            self.usage.query(scope.project_id, scope.tenant_id, events.rows_read)
             if (records := answer.records) is not None:
                 otel.note(f"neavents.{endpoint.counted_as}", records)
             answer.warnings = [*arguments.warnings, *answer.warnings]

@@ -74,12 +74,18 @@ class Events:
         self._fence = fence(database, scope)
         self._settings: dict[str, Setting] = {**(limits or {}), **self._fence}
         self.scope = scope
+        self.rows_read = 0  # by ClickHouse, for all of `rows`
 
     async def rows(self, query: Query, settings: Mapping[str, Setting] | None = None) -> list[list[Any]]:
         """Runs `query` within the scope. Raises `ClickHouseError`."""
         sql, params = self.scoped(query)
         await self._refuse_damaged(sql, params)
-        return await self._client.query(sql, params, settings=self._with(settings), received=self._received)
+        return await self._client.query(
+            sql, params, settings=self._with(settings), received=self._received, read=self._count_read
+        )
+
+    def _count_read(self, rows: int) -> None:
+        self.rows_read += rows
 
     @asynccontextmanager
     async def stream(

@@ -217,6 +217,8 @@ class Flusher:
         # At once, so that the gauge never says "drained" with an acknowledged event in the log. The server
         # sets it to `waiting` every second, which is what brings it down.
         self._metrics.queue_depth.add(state.durable_lsn - before_lsn)
+        if state.on_durable is not None:
+            state.on_durable(written.last_lsn, group.appends)
         lsn = before_lsn
         for future, append in zip(group.futures, group.appends, strict=True):
             lsn += len(append.rows)

@@ -3,6 +3,7 @@
 Bookkeeping only: no I/O, no clock, no waiting. `Log` is a `LogState` with a disk.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from nealytics.errors import LogBroken
 from nealytics.wal import retention
 from nealytics.wal.cursor import CursorState
 from nealytics.wal.segment import Segment
+from nealytics.wal.writer import Append
 
 
 class LogState:
@@ -26,6 +28,8 @@ class LogState:
         self.oldest_waiting_ms: int | None = None  # when the oldest row that is not committed was written
         self.broken: LogBroken | None = None  # the first failed write or sync
         self.closed = False
+        # Called with the last LSN of each group, in order, when the group is durable.
+        self.on_durable: Callable[[int, Sequence[Append]], None] | None = None
         self._segments = segments
         # A sum that is kept up to date, because it is needed for every group.
         self._older_bytes = sum(segment.bytes for segment in segments[:-1])

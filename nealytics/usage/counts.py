@@ -1,0 +1,107 @@
+"""The counts: events, their bytes, queries and the rows that these read, per tenant and day. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from nealytics.clickhouse.rowbinary import owner_key, owner_of, split_owner
+from nealytics.timestamps import DAY_MS
+
+# `timestamp` and `received_at` end every row (rowbinary).
+_RECEIVED = slice(-8, None)
+
+
+class Used(msgspec.Struct, array_like=True):
+    """What was used. `bytes`: of the rows in the log. `rows_read`: by ClickHouse, for the queries."""
+
+    events: int = 0
+    bytes: int = 0
+    queries: int = 0
+    rows_read: int = 0
+
+    def add(self, other: "Used") -> None:
+        self.events += other.events
+        self.bytes += other.bytes
+        self.queries += other.queries
+        self.rows_read += other.rows_read
+
+
+class Line(NamedTuple):
+    """One tenant on one day. An empty tenant: queries about all tenants of the project."""
+
+    project_id: str
+    tenant_id: str
+    used: Used
+
+
+class Counts:
+    """Counts by day (a number: days since 1970, UTC) and owner, which is the row's own bytes of project and
+    tenant."""
+
+    def __init__(self) -> None:
+        self.days: dict[int, dict[bytes, Used]] = {}
+
+    def add_rows(self, rows: Sequence[bytes]) -> None:
+        """Counts rows of events on the days on which they were received. 0.2 µs for each of a batch."""
+        day = _day_of(rows[0])
+        if day != _day_of(rows[-1]):
+            for row in rows:
+                self._add_run((row,), _day_of(row))
+            return
+        self._add_run(rows, day)
+
+    def _add_run(self, rows: Iterable[bytes], day: int) -> None:
+        owners = self.day(day)
+        owner, used = b"", None
+        for row in rows:
+            # Most rows of a batch are of one tenant. The bytes begin with their lengths, so none is a prefix
+            # of another's.
+            if used is None or not row.startswith(owner, 16):
+                owner = owner_of(row)
+                used = owners.get(owner)
+                if used is None:
+                    used = owners[owner] = Used()
+            used.events += 1
+            used.bytes += len(row)
+
+    def add_query(self, project_id: str, tenant_id: str, rows_read: int, day: int) -> None:
+        owners = self.day(day)
+        used = owners.setdefault(owner_key(project_id, tenant_id), Used())
+        used.queries += 1
+        used.rows_read += rows_read
+
+    def day(self, day: int) -> dict[bytes, Used]:
+        return self.days.setdefault(day, {})
+
+    def lines(self, day: int) -> list[Line]:
+        return [Line(*split_owner(owner), used) for owner, used in self.days.get(day, {}).items()]
+
+    def put(self, day: int, lines: Iterable[tuple[str, str, Used]]) -> None:
+        """Adds what was counted before."""
+        owners = self.day(day)
+        for project_id, tenant_id, used in lines:
+            owners.setdefault(owner_key(project_id, tenant_id), Used()).add(used)
+
+
+def _day_of(row: bytes) -> int:
+    return int.from_bytes(row[_RECEIVED], "little", signed=True) // DAY_MS
+
+
+def today(now_ms: int) -> int:
+    return now_ms // DAY_MS
+
+
+def date_of(day: int) -> str:
+    return datetime.fromtimestamp(day * DAY_MS / 1000, UTC).date().isoformat()
+
+
+def day_number(text: str) -> int:
+    """Raises `ValueError` if `text` is not a date such as 2026-11-30."""
+    return (date.fromisoformat(text) - date(1970, 1, 1)).days
+
+
+def month_days(day: int) -> range:
+    """The days of the month up to `day`."""
+    return range(day - date.fromisoformat(date_of(day)).day + 1, day + 1)

@@ -1,0 +1,147 @@
+"""Counts what one worker does, and keeps its files.
+
+The log calls `rows_durable` when a group is on disk, in the order of the LSNs. `recover` counts the rows that
+became durable after the files were last stored. `Meter.run` stores them while anything changes.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nealytics.errors import LogError, NealyticsError
+from nealytics.usage import store
+from nealytics.usage.counts import Counts, day_number, today
+from nealytics.usage.store import Position
+from nealytics.wal import Log
+from nealytics.wal.writer import Append
+
+log = logging.getLogger("nealytics.usage")
+
+INTERVAL_S = 5.0
+# A day is complete when no row of it can arrive any more; a group takes seconds at most.
+_COMPLETE_AFTER_MS = 600_000
+_READ_ROWS_MAX = 10_000
+_READ_BYTES_MAX = 8 * 1024 * 1024
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Queries:
+    """Counts nothing: for readers that are not part of a node."""
+
+    def query(self, project_id: str, tenant_id: str | None, rows_read: int) -> None:
+        """Counts a query that was answered. Without a tenant it was about the whole project."""
+
+
+class Meter(Queries):
+    """The counts of one worker, in `directory`."""
+
+    def __init__(self, directory: Path, clock_ms: Callable[[], int] = _now_ms) -> None:
+        self._directory = directory
+        self.now_ms = clock_ms
+        current = _load(directory)
+        self._position = current.position
+        self.counts = Counts()
+        for text, lines in current.days.items():
+            self.counts.put(day_number(text), lines)
+        self._changed = False
+        self._storing = asyncio.Lock()
+        self._recovered = False
+        self._last_lsn = 0  # of the rows that became durable since the start
+
+    async def recover(self, wal: Log, last_lsn: int) -> None:
+        """Counts the rows of `wal` up to `last_lsn` that the files do not have yet. Until it returns, the
+        files stay as they are, because they have one position."""
+        known = self._position.lsn if self._position.log_id == str(wal.log_id) else 0
+        lsn = max(known + 1, wal.deleted_lsn + 1)
+        if lsn > known + 1 and known:
+            log.warning(
+                "usage: log %s no longer has rows %d-%d, which were not counted",
+                wal.directory,
+                known + 1,
+                lsn - 1,
+            )
+        while lsn <= last_lsn:
+            rows_max = min(_READ_ROWS_MAX, last_lsn - lsn + 1)
+            try:
+                rows = await wal.read(lsn, rows_max=rows_max, bytes_max=_READ_BYTES_MAX)
+            except LogError as error:
+                log.error("usage: rows %d-%d are not counted: %s", lsn, last_lsn, error)
+                break
+            self._count(list(rows))
+            lsn = rows.last_lsn + 1
+        # Rows were appended meanwhile.
+        self._position = Position(str(wal.log_id), max(last_lsn, self._last_lsn))
+        self._recovered = self._changed = True
+
+    def rows_durable(self, last_lsn: int, appends: Sequence[Append]) -> None:
+        for rows, *_ in appends:
+            self._count(rows)
+        self._last_lsn = last_lsn
+        if self._recovered:
+            self._position = Position(self._position.log_id, last_lsn)
+        self._changed = True
+
+    def query(self, project_id: str, tenant_id: str | None, rows_read: int) -> None:
+        day = today(self.now_ms())
+        self._open(day)
+        self.counts.add_query(project_id, tenant_id or "", rows_read, day)
+        self._changed = True
+
+    def _count(self, rows: Sequence[bytes]) -> None:
+        self._open(today(self.now_ms()))
+        self.counts.add_rows(rows)
+
+    def _open(self, day: int) -> None:
+        """A day that has ended is opened again if the clock was set back."""
+        if day not in self.counts.days:
+            self.counts.put(day, store.load_day(self._directory, day))
+
+    async def run(self, wal: Log, last_lsn: int) -> None:
+        """`recover`, then stores the counts while they change, for ever."""
+        await self.recover(wal, last_lsn)
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            await self.store()
+
+    async def store(self) -> None:
+        """Durable on return, or logged: a full disk must not stop the worker."""
+        async with self._storing:
+            if not (self._changed and self._recovered):
+                return
+            self._changed = False
+            now = today(self.now_ms() - _COMPLETE_AFTER_MS)
+            ended = [day for day in self.counts.days if day < now]
+            encoded = {day: store.encode(self.counts.lines(day)) for day in self.counts.days}
+            try:
+                await asyncio.to_thread(store.store, self._directory, self._position, encoded, ended)
+            except (NealyticsError, OSError) as error:
+                self._changed = True
+                log.warning("usage: cannot store what was used: %s", error)
+                return
+            for day in ended:
+                del self.counts.days[day]
+
+
+async def count_rest(directory: Path, wal: Log) -> None:
+    """Counts what the ended worker of `wal` did not, for a log that nobody appends to."""
+    meter = Meter(directory)
+    await meter.recover(wal, wal.durable_lsn)
+    await meter.store()
+
+
+def _load(directory: Path) -> store.Current:
+    try:
+        return store.load(directory)
+    except NealyticsError as error:
+        # It must not stop the worker. What the log still has is counted again; the file stays for a person.
+        path = directory / store.CURRENT
+        path.rename(path.with_name(f"{store.CURRENT}.unreadable"))
+        log.error(
+            "%s; it is now %s.unreadable, and the rows in the log are counted again", error, store.CURRENT
+        )
+        return store.Current(Position(), {})

@@ -1,0 +1,103 @@
+"""The files of the counts: a directory for each worker in `usage/`.
+
+    current.json      the days that may still change, and the log's position up to which events are in them
+    2026-11-30.json   a day that has ended, as a list of [project, tenant, [events, bytes, queries, rowsRead]]
+
+A file is replaced whole. A day moves from the one to the other in two steps; while both have it, `current`
+counts.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from nealytics.errors import NealyticsError
+from nealytics.usage.counts import Counts, Line, Used, date_of, day_number
+from nealytics.wal.files import OS_FILES, Files, make_directory, publish
+
+DIRECTORY = "usage"
+CURRENT = "current.json"
+
+Lines = list[tuple[str, str, Used]]
+
+
+class Position(msgspec.Struct, frozen=True, rename="camel"):
+    """Rows of this log up to `lsn` are counted."""
+
+    log_id: str = ""
+    lsn: int = 0
+
+
+class Current(msgspec.Struct, rename="camel"):
+    position: Position
+    days: dict[str, Lines]
+
+
+def load(directory: Path) -> Current:
+    """Raises `NealyticsError` if the file cannot be read."""
+    try:
+        return msgspec.json.decode((directory / CURRENT).read_bytes(), type=Current)
+    except FileNotFoundError:
+        return Current(Position(), {})
+    except (OSError, msgspec.MsgspecError) as error:
+        raise NealyticsError(f"usage: cannot read {directory / CURRENT}: {error}") from error
+
+
+def load_day(directory: Path, day: int) -> Lines:
+    """A day that has ended; empty if nothing was used. Raises `NealyticsError`."""
+    path = directory / f"{date_of(day)}.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Lines)
+    except FileNotFoundError:
+        return []
+    except (OSError, msgspec.MsgspecError) as error:
+        raise NealyticsError(f"usage: cannot read {path}: {error}") from error
+
+
+def store(
+    directory: Path, position: Position, counts: dict[int, bytes], ended: list[int], files: Files = OS_FILES
+) -> None:
+    """Durable on return: `counts` has the JSON of each day. Days in `ended` move to files of their own.
+
+    Raises as `publish` does.
+    """
+    make_directory(files, directory)
+    for day in ended:
+        publish(files, directory / f"{date_of(day)}.json", counts[day]).close()
+    days = b",".join(
+        b'"%s":%s' % (date_of(day).encode(), data) for day, data in counts.items() if day not in ended
+    )
+    body = b'{"position":%s,"days":{%s}}' % (msgspec.json.encode(position), days)
+    publish(files, directory / CURRENT, body).close()
+
+
+def encode(lines: list[Line]) -> bytes:
+    return msgspec.json.encode(lines)
+
+
+def used(root: Path, days: range) -> Iterator[tuple[int, Line]]:
+    """What all workers of the node that uses `root` (`usage/`) counted on these days, as their files are now.
+
+    A tenant is listed once per worker and day. Raises `NealyticsError`.
+    """
+    for directory in sorted(root.glob("*/")):
+        current = {day_number(text): lines for text, lines in load(directory).days.items()}
+        for day in days:
+            lines = current[day] if day in current else load_day(directory, day)
+            for project_id, tenant_id, counted in lines:
+                yield day, Line(project_id, tenant_id, counted)
+
+
+def totals(root: Path, days: range) -> Counts:
+    """`used`, with the workers added up."""
+    counts = Counts()
+    for day, line in used(root, days):
+        counts.put(day, [line])
+    return counts
+
+
+def first_day(root: Path) -> int | None:
+    """The oldest day with a file."""
+    names = [path.stem for path in root.glob("*/????-??-??.json")]
+    return day_number(min(names)) if names else None
