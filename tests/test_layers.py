@@ -28,13 +28,8 @@ LAYERS = [
     {"retention"},
     {"event"},
     {"wal", "clickhouse"},
-<<<<<<< HEAD
     {"auth", "expiry"},
-    {"commit"},
-=======
-    {"auth"},
     {"commit", "usage"},
->>>>>>> bc012f2 (usage: count what each project and tenant uses)
     {"ingest", "queries"},
     {"http"},
     {"reloading"},

@@ -85,6 +85,12 @@ def _retention() -> click.Command:
     return retention
 
 
+def _usage() -> click.Command:
+    from nealytics.cli.usage import usage
+
+    return usage
+
+
 def _wal() -> click.Command:
     from nealytics.cli.wal import wal
 
@@ -154,6 +160,7 @@ COMMANDS = {
     "export": _Entry(_export, "Write the events of a tenant, of a project, or of all to a file."),
     "schema": _Entry(_schema, "Print, apply or migrate the table in ClickHouse."),
     "retention": _Entry(_retention, "Show or apply the [[retention]] rules of projects and tenants."),
+    "usage": _Entry(_usage, "Show what each project and tenant used."),
     "wal": _Entry(_wal, "Inspect the write-ahead log."),
     "dead-letter": _Entry(_dead_letter, "List or retry events that ClickHouse refused."),
     "engine": _Entry(_engine, "Run the embedded ClickHouse alone, with all rights."),

@@ -100,9 +100,9 @@ class ClickHouseClient:
     async def insert(self, sql: str, body: bytes, *, token: str) -> Served:
         """Sends `body` as the data of the INSERT `sql`; returns once ClickHouse has accepted it.
 
-        `token` names the batch: ClickHouse does not insert again what it has under a token. So a failed call
-        may be repeated with the same arguments only. But the success of a repetition does not prove that the
-        rows are in the table: `commit.delivery`. Raises `ClickHouseError`.
+        `token` names the batch: ClickHouse inserts nothing twice under a token, so a failed call may be
+        repeated with the same arguments. But the success of a repetition does not prove that the rows are in
+        the table: `commit.delivery`. Raises `ClickHouseError`.
         """
         headers = {}
         if self._compression != "none":
@@ -135,9 +135,8 @@ class ClickHouseClient:
     ) -> list[list[Any]]:
         """The rows of a SELECT that has no FORMAT clause. `{name:Type}` in it stands for `params["name"]`.
 
-        Read-only; returns each event once. NaN is None. With `at`, only that address is used. `received` gets
-        the number of bytes of each piece; what it raises ends the read. `read`: the rows that were read.
-        """
+        Read-only; each event once; NaN is None. With `at`, only that address is used. `received` gets the size
+        of each piece; what it raises ends the read. `read` gets the number of rows that were read."""
         address = at or self.addresses.reading
         parameters = {
             **_scope(self.endpoint, "JSONCompact"),

@@ -50,6 +50,7 @@ class RecordingClient:
         settings: Mapping[str, Any] = {},
         at: Address | None = None,
         received: object = None,
+        read: object = None,
     ) -> list[list[Any]]:
         self.asked.append((sql, dict(params)))
         self.settings.append(dict(settings))
