@@ -135,8 +135,8 @@ class ClickHouseClient:
     ) -> list[list[Any]]:
         """The rows of a SELECT that has no FORMAT clause. `{name:Type}` in it stands for `params["name"]`.
 
-        Read-only; each event once; NaN is None. With `at`, only that address is used. `received` gets the size
-        of each piece; what it raises ends the read. `read` gets the number of rows that were read."""
+        Read-only; each event once; NaN is None. With `at`, only that address is used. `received` gets the
+        size of each piece; what it raises ends the read. `read` gets the number of rows that were read."""
         address = at or self.addresses.reading
         parameters = {
             **_scope(self.endpoint, "JSONCompact"),
