@@ -73,7 +73,7 @@ async def state(
     rules: Sequence[RetentionRule],
     project: str | None = None,
 ) -> RetentionState:
-    """Of all projects, or of one."""
+    """Of all projects, or of one: without what the last run deleted, which is a sum over all."""
     every = Rules(rules)
     promised = await asyncio.to_thread(read_promised, data_dir)
     last_run = await asyncio.to_thread(read_last_run, data_dir)
@@ -90,7 +90,7 @@ async def state(
         rules=[_state_of(rule, found.get(place)) for place, rule in enumerate(shown.all)],
         waiting=[waiting_text(rule, before) for rule, before in waits if project in (None, rule.project)],
         last_run_ms=last_run.at_ms or None,
-        last_run_events=last_run.events if last_run.at_ms else None,
+        last_run_events=last_run.events if last_run.at_ms and project is None else None,
     )
 
 

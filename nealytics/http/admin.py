@@ -7,6 +7,7 @@ it, unless the route says that it lists all of them.
     a token that is no admin token      403
     another project than the token's    403
     a project is needed and not given   400
+    ClickHouse does not answer          503, as for reads
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,9 @@ from aiohttp import hdrs, web
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.scope import AdminScope
+from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.errors import Refused
+from nealytics.http.reads import refusal
 from nealytics.observe import otel
 from nealytics.query_string import check_utf8
 
@@ -34,7 +37,10 @@ def add_admin_route(
         scope = await verifier.resolve_admin(request.headers.get(hdrs.AUTHORIZATION))
         check_utf8(request.rel_url.raw_query_string)
         otel.note("neavents.project_id", scope.project_id or "*")
-        found = await handler(request, scope)
+        try:
+            found = await handler(request, scope)
+        except ClickHouseError as error:
+            raise refusal(error) from error
         if isinstance(found, web.StreamResponse):
             return found
         return json_response(found)

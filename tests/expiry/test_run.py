@@ -14,7 +14,14 @@ from nealytics.clickhouse.sql import quoted
 from nealytics.config import ClickHouseConfig, RetentionRule
 from nealytics.errors import NealyticsError
 from nealytics.expiry import run
-from nealytics.expiry.promise import PROMISED, read_last_run, read_promised, write_promised
+from nealytics.expiry.promise import (
+    PROMISED,
+    LastRun,
+    read_last_run,
+    read_promised,
+    write_last_run,
+    write_promised,
+)
 from nealytics.retention import Rules
 from tests.engine import RunningEngine, needs_engine, start_engine
 
@@ -148,7 +155,10 @@ async def test_a_shorter_rule_waits_and_the_former_one_still_deletes(engine: Run
 async def test_one_projects_state_names_no_other_project(engine: RunningEngine, tmp_path: Path):
     rules = (RetentionRule(project="shop", days=30), RetentionRule(project="other", days=30))
     async with place(engine, tmp_path) as here:
+        write_last_run(tmp_path, LastRun(1, 7))
+        assert (await here.state(*rules)).last_run_events == 7
         state = await here.state(*rules, project="other")
+        assert state.last_run_events is None
         assert [rule.project for rule in state.rules] == ["other"]
         assert len(state.waiting) == 1
 
