@@ -17,7 +17,6 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -126,8 +125,8 @@ class Logs:
 
     def warnings(self) -> list[str]:
         """What stops nothing, but a person should know."""
-        found = (check.warnings() for check in self.checks.values())
-        return [*self.differences, *chain.from_iterable(found)]
+        found = [warning for check in self.checks.values() for warning in check.warnings()]
+        return [*self.differences, *found]
 
     @property
     def waiting(self) -> int:

@@ -166,7 +166,7 @@ async def test_rows_that_wait_for_a_decision_are_not_compared_at_each_check(tmp_
         server.deleted_s = TIMESTAMP_MS // 1000 + 3600
         server.started_s += 60
         await check.check()
-        assert "--accept" in check.warning
+        assert "--accept" in check.warnings()[0]
         asked = server.questions
         for started_s in (1_061, 1_060, 1_061):
             server.started_s = started_s
