@@ -133,6 +133,18 @@ def _export() -> click.Command:
     return export_
 
 
+def _backup() -> click.Command:
+    from nealytics.cli.backup import backup
+
+    return backup
+
+
+def _restore() -> click.Command:
+    from nealytics.cli.backup import restore
+
+    return restore
+
+
 def _engine() -> click.Command:
     from nealytics.cli.engine import engine
 
@@ -158,6 +170,8 @@ COMMANDS = {
     "demo": _Entry(_demo, "Fill a project with example events and print links to its pages."),
     "import": _Entry(_import, "Import a file: NDJSON, JSON, CSV or Parquet."),
     "export": _Entry(_export, "Write the events of a tenant, of a project, or of all to a file."),
+    "backup": _Entry(_backup, "Back up the embedded ClickHouse and the logs, while the node runs."),
+    "restore": _Entry(_restore, "Restore a backup into an empty node."),
     "schema": _Entry(_schema, "Print, apply or migrate the table in ClickHouse."),
     "retention": _Entry(_retention, "Show or apply the [[retention]] rules of projects and tenants."),
     "usage": _Entry(_usage, "Show what each project and tenant used."),

@@ -86,12 +86,13 @@ class Access(msgspec.Struct, frozen=True):
     writer: Secret
     reader: Secret
     operator: Secret = ""  # all rights; only in an engine that a command starts for itself
+    backup: Secret = ""
 
     @classmethod
     def create(cls, port: int, *, operator: bool = False) -> "Access":
         """With new passwords."""
-        passwords = [secrets.token_urlsafe(32) for _ in range(3)]
-        return cls(port, passwords[0], passwords[1], passwords[2] if operator else "")
+        writer, reader, all_rights, backup = (secrets.token_urlsafe(32) for _ in range(4))
+        return cls(port, writer, reader, all_rights if operator else "", backup)
 
     @classmethod
     def from_json(cls, data: bytes) -> "Access":
@@ -102,7 +103,7 @@ class Access(msgspec.Struct, frozen=True):
 
     @property
     def secrets(self) -> list[str]:
-        return [self.writer, self.reader, *([self.operator] if self.operator else [])]
+        return [secret for secret in (self.writer, self.reader, self.operator, self.backup) if secret]
 
     def __repr__(self) -> str:
         return f"Access(port={self.port})"

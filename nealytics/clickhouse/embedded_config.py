@@ -4,10 +4,12 @@
     reader      our reads: one table, read-only
     nealytics   people's tools, if `clickhouse.embedded_listen` is set: as the reader, of one project or all
     control     the engine's own process: sees what runs, and ends queries that fill the disk
+    backup      `nealytics backup`: writes the node's database to a directory, and counts events
     operator    all rights; only in an engine that a command starts for itself
 
-None but the operator may run a command, read or write a file, open a connection, or stop the server: decision
-0027 lists what stands against each. Pure but for `memory_bytes`, which reads the kernel's limits.
+None but the operator may run a command, open a connection, or stop the server, and none but the operator and
+`backup` may read or write a file: decisions 0027 and 0030 list what stands against each. Pure but for
+`memory_bytes`, which reads the kernel's limits.
 """
 
 import contextlib
@@ -109,6 +111,8 @@ def server_xml(config: ClickHouseConfig, access: Access, directory: Path, *, mem
     }
     lines = [f"<{name}>{escape(str(value))}</{name}>" for name, value in values]
     lines.append(_element("access_control_improvements", rights))
+    # Any directory: the right to BACKUP decides. Only the owner of the files can read that user's password.
+    lines.append(_element("backups", {"allowed_path": "/"}))
     return _document(lines)
 
 
@@ -159,6 +163,9 @@ def users_xml(config: ClickHouseConfig, access: Access, control_password: str, *
         ),
         _user("reader", access.reader, "reader", [f"SELECT ON {table}"]),
     ]
+    if access.backup:
+        rights = [f"BACKUP, SELECT ON {database}.*", "SELECT ON system.backups", "READ, WRITE ON FILE"]
+        users.append(_user("backup", access.backup, "writer", rights))
     if access.operator:
         users.append(_user("operator", access.operator, "operator", ["ALL ON *.*"]))
     if config.embedded_listen:

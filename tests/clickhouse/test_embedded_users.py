@@ -90,6 +90,8 @@ FILES = [
     "ALTER TABLE nealytics_core.global_events FREEZE",
     "ATTACH TABLE nealytics_core.x FROM '{directory}' (a UInt8) ENGINE = ReplacingMergeTree ORDER BY a",
     "BACKUP TABLE nealytics_core.global_events TO File('{file}')",
+    "BACKUP DATABASE nealytics_core TO File('{directory}/new/')",
+    "RESTORE TABLE nealytics_core.global_events AS nealytics_core.x FROM File('{directory}/new/')",
     "CREATE DATABASE nealytics_core ENGINE = Filesystem('{directory}')",
     "SELECT * FROM sqlite('{file}', 't')",
     "SELECT * FROM icebergLocal('{directory}')",
