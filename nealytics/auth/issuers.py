@@ -14,7 +14,7 @@ from typing import Any
 
 from nealytics.auth.claims import ClaimNames, look_up
 from nealytics.auth.jwks import Jwks
-from nealytics.auth.keys import ALGORITHMS, PUBLIC_ALGORITHMS, VerifyingKey, configured_keys
+from nealytics.auth.keys import ALGORITHMS, HS256, PUBLIC_ALGORITHMS, VerifyingKey, configured_keys
 from nealytics.config import AuthConfig, JwtAlgorithm
 from nealytics.config.tables import ClaimValue
 from nealytics.errors import Refused
@@ -107,9 +107,12 @@ def own_issuer(config: AuthConfig, clock: Callable[[], float]) -> Issuer:
         algorithms=ALGORITHMS,
         iss=config.jwt_issuer,
         audience=[config.jwt_audience] if config.jwt_audience else [],
-        # Clients of an identity provider choose their scopes themselves: a key set of one makes no admin.
+        # Clients of an identity provider choose their scopes themselves, and a public key may be a provider's.
         names=ClaimNames(
-            config.tenant_claim, config.project_claim, config.project, admin_scope=not config.jwks_url
+            config.tenant_claim,
+            config.project_claim,
+            config.project,
+            admin_scope=not config.jwks_url and all(key.algorithm == HS256 for key in config.jwt_keys),
         ),
     )
 

@@ -9,6 +9,7 @@ import jwt
 from nealytics.auth.claims import ADMIN, CLAIM_CHARS_MAX, WHOLE_PROJECT, ClaimNames, scope_from
 from nealytics.auth.keys import HS256
 from nealytics.config.pem import checked
+from nealytics.errors import Refused
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -44,6 +45,13 @@ def mint(
     own = {name: value for name, value in claims.items() if value is not None}
     scope_from({**own, "project_id": "p", "tenant_id": "t"}, b"", claim_chars_max=CLAIM_CHARS_MAX)
     whose = {names.project: project_id}
+    if admin and names.tenant in own:
+        raise Refused(
+            400,
+            "invalid_claim",
+            f"an admin token cannot have {names.tenant}, which names a tenant",
+            field=names.tenant,
+        )
     if tenant_id is None:
         whose["scope"] = ADMIN if admin else WHOLE_PROJECT
     else:

@@ -8,9 +8,10 @@ from nealytics.auth.claims import ClaimNames, admin_scope_from
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.minting import mint
 from nealytics.auth.scope import AdminScope
-from nealytics.config import AuthConfig
+from nealytics.config import AuthConfig, JwtKey
 from nealytics.errors import Refused
 from tests.auth.test_jwt import KEY, NOT_OURS, NOW, signed, verifier
+from tests.fakes.issuer import IssuerKey
 
 ADMIN: dict[str, Any] = {"project_id": "my-app", "scope": "admin", "exp": int(NOW) + 3_600}
 
@@ -104,3 +105,15 @@ def test_a_minted_admin_token_is_accepted():
     assert TokenVerifier(AuthConfig(jwt_key=KEY), clock=lambda: NOW).admin_scope_of(f"Bearer {token}") == (
         AdminScope(None, "ada")
     )
+
+
+def test_with_a_public_key_nobody_is_admin_by_scope():
+    """It may be an identity provider's."""
+    key = IssuerKey("RS256")
+    refused = refusal(ADMIN, jwt_keys=(JwtKey(algorithm="RS256", key=key.pem),))
+    assert refused.message == "the token's issuer may not issue admin tokens"
+
+
+def test_an_admin_token_whose_subject_would_be_read_as_a_tenant_is_not_made():
+    with pytest.raises(Refused, match="names a tenant"):
+        mint(KEY, "p", None, 600, NOW, admin=True, claims={"sub": "ada"}, names=ClaimNames(tenant="sub"))
