@@ -107,7 +107,7 @@ def own_issuer(config: AuthConfig, clock: Callable[[], float]) -> Issuer:
         algorithms=ALGORITHMS,
         iss=config.jwt_issuer,
         audience=[config.jwt_audience] if config.jwt_audience else [],
-        # Clients of an identity provider choose their scopes themselves, and a public key may be a provider's.
+        # Clients of an identity provider choose their scopes, and a public key may be a provider's.
         names=ClaimNames(
             config.tenant_claim,
             config.project_claim,

@@ -46,12 +46,8 @@ def mint(
     scope_from({**own, "project_id": "p", "tenant_id": "t"}, b"", claim_chars_max=CLAIM_CHARS_MAX)
     whose = {names.project: project_id}
     if admin and names.tenant in own:
-        raise Refused(
-            400,
-            "invalid_claim",
-            f"an admin token cannot have {names.tenant}, which names a tenant",
-            field=names.tenant,
-        )
+        message = f"an admin token cannot have {names.tenant}, which names a tenant"
+        raise Refused(400, "invalid_claim", message, field=names.tenant)
     if tenant_id is None:
         whose["scope"] = ADMIN if admin else WHOLE_PROJECT
     else:
