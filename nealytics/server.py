@@ -42,6 +42,7 @@ from nealytics.commit.table_check import TableCheck
 from nealytics.config import CommitConfig, Config
 from nealytics.errors import LogBroken, LogDamaged, LogError, LogForeign, NealyticsError
 from nealytics.expiry.daily import Daily
+from nealytics.expiry.promise import expired_by_rules
 from nealytics.http.app import HttpServer, build_app
 from nealytics.http.health import add_health_routes, keep_ready_gauge
 from nealytics.http.openapi import add_openapi_route
@@ -395,7 +396,12 @@ class Drains:
             on_broken=self._on_broken,
         )
         self._logs.checks[directory] = TableCheck(
-            wal, self._client, config.clickhouse, self._dead_letter, self._metrics
+            wal,
+            self._client,
+            config.clickhouse,
+            self._dead_letter,
+            self._metrics,
+            drops=lambda: [expired_by_rules(config.server.data_dir, time.time_ns() // 1_000_000)],
         )
         return wal, self._committer(wal, lambda error: self._on_damaged(directory, error))
 

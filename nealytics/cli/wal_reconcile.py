@@ -14,6 +14,7 @@ from nealytics.commit.dead_letter import DIRECTORY, DeadLetter
 from nealytics.commit.reconcile import Options, Reconciliation, Result, begin, resending_of
 from nealytics.commit.table_check import what_to_do
 from nealytics.config import Config
+from nealytics.expiry.promise import expired_by_rules
 from nealytics.wal import mark
 from nealytics.wal.kept import Kept
 from nealytics.wal.mark import Mark
@@ -36,13 +37,15 @@ async def _one(
     config: Config, client: ClickHouseClient, table: TableState, directory: Path, options: Options
 ) -> Result:
     kept = Kept(directory)
+    now_ms = time.time_ns() // 1_000_000
     try:
         resending = await resending_of(
             client,
             config.clickhouse,
             DeadLetter(directory.parent / DIRECTORY),
             kept.log_id,
-            now_ms=time.time_ns() // 1_000_000,
+            now_ms=now_ms,
+            drops=[expired_by_rules(config.server.data_dir, now_ms)],
         )
         known = mark.load(directory)
         accepted = known.accepted_lsn if known and not options.include_deleted else 0

@@ -11,7 +11,12 @@ from nealytics.config import ClickHouseConfig
 # The start is computed from two clocks in whole seconds.
 START_TOLERANCE_S = 5
 
-_DELETION = "(command LIKE '%DELETE WHERE%' OR command LIKE '%_row_exists%')"
+# Of a person. Deletions by `[[retention]]` rules have a mark: the rules themselves say what is expired.
+RETENTION_MARK = "nealytics retention"
+_DELETION = (
+    "(command LIKE '%DELETE WHERE%' OR command LIKE '%_row_exists%') "
+    f"AND command NOT LIKE '%{RETENTION_MARK}%'"
+)
 
 
 class TableState(NamedTuple):
@@ -34,7 +39,7 @@ async def read_state(client: ClickHouseClient, config: ClickHouseConfig) -> Tabl
 
 
 async def last_deletion_ms(client: ClickHouseClient, config: ClickHouseConfig) -> int:
-    """When rows were last deleted by a statement, as epoch milliseconds; 0 if ClickHouse remembers none.
+    """When a person's statement last deleted rows, as epoch milliseconds; 0 if ClickHouse remembers none.
 
     It does not remember TRUNCATE and DROP PARTITION. Raises `ClickHouseError`.
     """

@@ -7,7 +7,7 @@ the rows and the table, so repeating an interrupted reconciliation repeats the i
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -181,7 +181,7 @@ async def resending_of(
     log_id: str,
     *,
     now_ms: int,
-    drops: tuple[Drop, ...] = (),
+    drops: Sequence[Drop] = (),
 ) -> Resending:
     """What the table and the dead letter say about rows that must not come back. Raises `ClickHouseError`."""
     kept = await schema.read_retention(client, config)

@@ -9,7 +9,7 @@ that it confirmed. While rows are compared, the log deletes no segment but for r
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from nealytics.commit.reconcile import (
     resending_of,
     sample,
 )
-from nealytics.commit.resend import Resending
+from nealytics.commit.resend import Drop, Resending
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import LogError
 from nealytics.observe.metrics import Metrics
@@ -84,13 +84,17 @@ class TableCheck:
         dead_letter: DeadLetter,
         metrics: Metrics,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        *,
+        drops: Callable[[], Sequence[Drop]] = tuple,
     ) -> None:
+        """`drops`, asked for each comparison, are those of `resending_of`."""
         self._wal = wal
         self._client = client
         self._config = config
         self._dead_letter = dead_letter
         self._metrics = metrics
         self._clock_ms = clock_ms
+        self._drops = drops
         self._warning = ""  # while rows may be missing
         self._limits = ""  # what no comparison can find; stays until the next start
         self._started_s: int | None = None  # of the ClickHouse that was asked for the newest rows
@@ -232,8 +236,9 @@ class TableCheck:
         self._mark = new
 
     async def _resending(self, kept: Kept) -> Resending:
+        drops = await asyncio.to_thread(self._drops)
         return await resending_of(
-            self._client, self._config, self._dead_letter, kept.log_id, now_ms=self._clock_ms()
+            self._client, self._config, self._dead_letter, kept.log_id, now_ms=self._clock_ms(), drops=drops
         )
 
 

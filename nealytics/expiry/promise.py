@@ -6,16 +6,16 @@ ClickHouse with several nodes, each deletes what was applied there.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
 from nealytics.config import RetentionRule
 from nealytics.directories import make_private
 from nealytics.errors import NealyticsError
-from nealytics.retention import Rules
+from nealytics.retention import Rules, expired_rule
 
 T = TypeVar("T")
 
@@ -37,6 +37,26 @@ def read_promised(data_dir: Path) -> list[Rules]:
 
 def write_promised(data_dir: Path, promised: Sequence[Rules]) -> None:
     _write(data_dir / PROMISED, [rules.all for rules in promised])
+
+
+def expired_by_rules(data_dir: Path, now_ms: int) -> Callable[[Mapping[str, object]], bool]:
+    """Whether the rules in force delete an event, by its columns. If they cannot be read they delete none."""
+    try:
+        promised = read_promised(data_dir)
+    except NealyticsError:
+        promised = [Rules()]
+
+    def is_expired(columns: Mapping[str, object]) -> bool:
+        project, tenant, event_type, at_ms = (columns[name] for name in _DECIDE)
+        return all(
+            expired_rule(rules, str(project), str(tenant), str(event_type), now_ms - cast(int, at_ms))
+            for rules in promised
+        )
+
+    return is_expired
+
+
+_DECIDE = ("project_id", "tenant_id", "event_type", "timestamp")
 
 
 def read_last_run(data_dir: Path) -> LastRun:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from nealytics.clickhouse.schema.definition import on_cluster
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
+from nealytics.clickhouse.table_state import RETENTION_MARK
 from nealytics.config import RetentionRule
 from nealytics.retention import Rules
 from nealytics.timestamps import DAY_MS
@@ -49,7 +50,7 @@ def count_statement(database: str, rules: Rules, next_run: str | None, if_applie
 
 def delete_statement(database: str, cluster: str, condition: str) -> str:
     name = table_name(database, LOCAL_TABLE if cluster else TABLE) + on_cluster(cluster)
-    return f"ALTER TABLE {name} DELETE WHERE {condition}"
+    return f"ALTER TABLE {name} DELETE WHERE {quoted(RETENTION_MARK)} != '' AND {condition}"
 
 
 def _oldest_kept(rules: Rules, now_ms: int) -> str:

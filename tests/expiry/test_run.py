@@ -11,18 +11,21 @@ import pytest
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.schema import create_statements
 from nealytics.clickhouse.sql import quoted
+from nealytics.clickhouse.table_state import last_deletion_ms
 from nealytics.config import ClickHouseConfig, RetentionRule
 from nealytics.errors import NealyticsError
 from nealytics.expiry import run
 from nealytics.expiry.promise import (
     PROMISED,
     LastRun,
+    expired_by_rules,
     read_last_run,
     read_promised,
     write_last_run,
     write_promised,
 )
 from nealytics.retention import Rules
+from nealytics.timestamps import DAY_MS
 from tests.engine import RunningEngine, needs_engine, start_engine
 
 pytestmark = [needs_engine, pytest.mark.engine]
@@ -176,3 +179,32 @@ async def test_a_damaged_promise_deletes_nothing_and_is_named(tmp_path: Path):
     (tmp_path / PROMISED).write_text("[[")
     with pytest.raises(NealyticsError, match=f"{PROMISED} cannot be read.*retention apply"):
         read_promised(tmp_path)
+
+
+async def test_a_log_is_compared_with_what_the_rules_keep(engine: RunningEngine, tmp_path: Path):
+    """Their deletions are no person's, and what they delete need not be in the table."""
+    async with place(engine, tmp_path) as here:
+        await run.apply(here.client, here.config, here.data_dir, RULES)
+        assert len(await here.stored()) == len(KEPT)
+        assert await last_deletion_ms(here.client, here.config) == 0
+        await here.client.command(
+            f"ALTER TABLE {here.config.database}.global_events DELETE WHERE tenant_id = 'long'"
+        )
+        assert await last_deletion_ms(here.client, here.config) > 0
+
+        now = run.now_ms()
+        is_expired = expired_by_rules(tmp_path, now)
+        for project, tenant, kind, days in EVENTS:
+            columns: dict[str, object] = {
+                "project_id": project,
+                "tenant_id": tenant,
+                "event_type": kind,
+                "timestamp": now - days * DAY_MS - 300_000,
+            }
+            assert is_expired(columns) == ((project, tenant, kind, days) not in KEPT), columns
+
+
+def test_rules_that_cannot_be_read_expire_nothing(tmp_path: Path):
+    (tmp_path / PROMISED).write_text("[[")
+    columns: dict[str, object] = {"project_id": "p", "tenant_id": "t", "event_type": "e", "timestamp": 0}
+    assert not expired_by_rules(tmp_path, run.now_ms())(columns)
