@@ -94,6 +94,7 @@ export class NealyticsTop extends Card {
       }
       .bars > li {
         display: grid;
+        grid-template-columns: minmax(0, 1fr);
       }
       .long {
         max-height: 352px;
