@@ -265,7 +265,7 @@ def check_funnel(shown: list[dict[str, Any]], expected: Expected) -> None:
         assert (one["name"], one["rate"], one["count"]) == (
             step["eventType"],
             rate,
-            f"{short(step['count'])} {percent(step['conversion'])}",
+            short(step["count"]) + (f" {percent(step['conversion'])} of the first step" if i > 1 else ""),
         )
 
 
@@ -351,7 +351,7 @@ def check_lists(page: Any, shown: dict[str, Any], expected: Expected) -> None:
         for key in expected.of("properties", limit="20", values="8")["keys"]
         if 1 < key["distinctValues"] < 1000
     ]
-    assert shown["tabs"] == [key["key"].removeprefix("meta:") for key in keys]
+    assert shown["tabs"] == [key["key"].removeprefix("meta:").replace("_", " ").capitalize() for key in keys]
     for number, key in enumerate(keys):
         page.locator("nealytics-properties [role=tab]").nth(number).click()
         values = [row(value["value"], value["count"], value["share"]) for value in key["values"]]
