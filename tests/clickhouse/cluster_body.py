@@ -80,6 +80,7 @@ class InProcess:
         settings: Mapping[str, Any] | None = None,
         at: Address | None = None,
         received: object = None,
+        read: object = None,
     ) -> list[list[Any]]:
         sent = {**read_settings(ON_CLUSTER), **(settings or {})}
         return list(json.loads(self.run(sql, params or {}, sent, "JSONCompact"))["data"])
