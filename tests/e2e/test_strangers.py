@@ -37,7 +37,7 @@ async def test_answers_that_make_no_sense_are_waited_out(tmp_path: Path):
             await asyncio.to_thread(node.wait_until, lambda: len(fake.rows) == 1, "the event is stored")
 
 
-async def test_a_log_that_cannot_be_adopted_shows_in_ready(tmp_path: Path):
+async def test_a_log_without_a_worker_that_cannot_be_read_is_quarantined_and_shows_in_ready(tmp_path: Path):
     orphan = tmp_path / "data" / "wal" / "7"
     orphan.mkdir(parents=True)
     (orphan / "00000000000000000001.wal").write_bytes(b"x" * 200)
@@ -47,9 +47,8 @@ async def test_a_log_that_cannot_be_adopted_shows_in_ready(tmp_path: Path):
             assert (await asyncio.to_thread(node.post, "track", EVENT))[0] == 202
 
             def told() -> bool:
-                status, body = node.request("GET", "/ready")
-                problem = json.loads(body)["committer"].get("problem", "")
-                return status == 503 and "log 7 has no worker and was left unchanged" in problem
+                damage = json.loads(node.request("GET", "/ready")[1]).get("damage", [])
+                return any("7.damaged." in line for line in damage)
 
             await asyncio.to_thread(node.wait_until, told, "/ready says it")
             await asyncio.to_thread(node.wait_until, lambda: len(fake.rows) == 1, "the event is stored")
