@@ -212,3 +212,8 @@ def _encode_by_table(event: Event, received_ms: int) -> bytes:
                 out += b"\0"
             out += _leb128(len(data)) + data
     return bytes(out)
+
+
+def received_ms(row: bytes) -> int:
+    """When the event arrived, of a row of any format, as epoch milliseconds."""
+    return int.from_bytes(row[-8:], "little", signed=True)

@@ -15,10 +15,11 @@ import msgspec
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
+from nealytics.clickhouse.rowbinary import received_ms
 from nealytics.clickhouse.table_state import last_deletion_ms
 from nealytics.commit.dead_letter import DeadLetter
 from nealytics.commit.delivery import deliver, insert_token, missing_rows
-from nealytics.commit.resend import Drop, Resending, received_ms
+from nealytics.commit.resend import Drop, Resending
 from nealytics.config import ClickHouseConfig
 from nealytics.wal import Range
 from nealytics.wal.kept import Gap, Kept

@@ -6,7 +6,7 @@ is missing from the table may be missing because it should be.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from nealytics.clickhouse.rowbinary import decode_row, timestamp_ms
+from nealytics.clickhouse.rowbinary import decode_row, received_ms, timestamp_ms
 
 DAY_MS = 86_400_000
 # ClickHouse's clock and ours differ a little.
@@ -55,8 +55,3 @@ class Resending:
     def doubt(self, row: bytes) -> str:
         """Why a row that is missing from the table may have been deleted on purpose; empty if it was not."""
         return DELETED if received_ms(row) <= self._received_min_ms else ""
-
-
-def received_ms(row: bytes) -> int:
-    """When the event arrived, in every format."""
-    return int.from_bytes(row[-8:], "little", signed=True)

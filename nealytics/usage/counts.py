@@ -6,11 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from nealytics.clickhouse.rowbinary import owner_key, owner_of, split_owner
+from nealytics.clickhouse.rowbinary import owner_key, owner_of, received_ms, split_owner
 from nealytics.timestamps import DAY_MS
-
-# `timestamp` and `received_at` end every row (rowbinary).
-_RECEIVED = slice(-8, None)
 
 
 class Used(msgspec.Struct, array_like=True):
@@ -86,7 +83,7 @@ class Counts:
 
 
 def _day_of(row: bytes) -> int:
-    return int.from_bytes(row[_RECEIVED], "little", signed=True) // DAY_MS
+    return received_ms(row) // DAY_MS
 
 
 def today(now_ms: int) -> int:

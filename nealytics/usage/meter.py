@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from nealytics.errors import LogError, NealyticsError
 from nealytics.usage import store
 from nealytics.usage.counts import Counts, day_number, today
@@ -116,7 +118,7 @@ class Meter(Queries):
             self._changed = False
             now = today(self.now_ms() - _COMPLETE_AFTER_MS)
             ended = [day for day in self.counts.days if day < now]
-            encoded = {day: store.encode(self.counts.lines(day)) for day in self.counts.days}
+            encoded = {day: msgspec.json.encode(self.counts.lines(day)) for day in self.counts.days}
             try:
                 await asyncio.to_thread(store.store, self._directory, self._position, encoded, ended)
             except (NealyticsError, OSError) as error:

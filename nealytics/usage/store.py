@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from nealytics.errors import NealyticsError
-from nealytics.usage.counts import Counts, Line, Used, date_of, day_number
+from nealytics.usage.counts import Line, Used, date_of, day_number
 from nealytics.wal.files import OS_FILES, Files, make_directory, publish
 
 DIRECTORY = "usage"
@@ -72,10 +72,6 @@ def store(
     publish(files, directory / CURRENT, body).close()
 
 
-def encode(lines: list[Line]) -> bytes:
-    return msgspec.json.encode(lines)
-
-
 def used(root: Path, days: range) -> Iterator[tuple[int, Line]]:
     """What all workers of the node that uses `root` (`usage/`) counted on these days, as their files are now.
 
@@ -87,17 +83,3 @@ def used(root: Path, days: range) -> Iterator[tuple[int, Line]]:
             lines = current[day] if day in current else load_day(directory, day)
             for project_id, tenant_id, counted in lines:
                 yield day, Line(project_id, tenant_id, counted)
-
-
-def totals(root: Path, days: range) -> Counts:
-    """`used`, with the workers added up."""
-    counts = Counts()
-    for day, line in used(root, days):
-        counts.put(day, [line])
-    return counts
-
-
-def first_day(root: Path) -> int | None:
-    """The oldest day with a file."""
-    names = [path.stem for path in root.glob("*/????-??-??.json")]
-    return day_number(min(names)) if names else None
