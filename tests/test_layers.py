@@ -28,7 +28,7 @@ LAYERS = [
     {"retention"},
     {"event"},
     {"wal", "clickhouse"},
-    {"auth", "expiry"},
+    {"auth", "backup", "expiry"},
     {"commit", "usage"},
     {"ingest", "queries"},
     {"http"},
@@ -109,12 +109,13 @@ def test_the_log_does_not_know_what_an_event_is():
     assert wrong == []
 
 
-def test_only_admission_commit_and_usage_touch_the_log():
+def test_only_admission_backup_commit_and_usage_touch_the_log():
     """`server` wires, `cli.wal` inspects, `cli.backup` copies, `cli.doctor` sees its disk; nobody else."""
     allowed = (
         "nealytics.wal",
         "nealytics.commit",
         "nealytics.usage",
+        "nealytics.backup",
         "nealytics.ingest.admission",
         "nealytics.server",
         "nealytics.cli.wal",

@@ -20,6 +20,7 @@ import click
 import msgspec
 
 from nealytics import __version__
+from nealytics.backup.register import Recorded, record
 from nealytics.cli.options import config_option
 from nealytics.clickhouse import backup as table
 from nealytics.clickhouse.backup import Counts
@@ -35,6 +36,7 @@ from nealytics.wal.cut import cut
 from nealytics.wal.files import publish
 
 MANIFEST = "manifest.json"
+_DAY_MS = 86_400_000
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel"):
@@ -51,8 +53,10 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel"):
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--base", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
               help="An earlier backup: only what it lacks is written, and a restore needs both.")  # fmt: skip
+@click.option("--keep-days", type=click.IntRange(min=1), metavar="DAYS",
+              help="How long you will keep the backup: what the register of backups says.")  # fmt: skip
 @config_option
-def backup(target: Path, base: Path | None, config_path: Path | None) -> None:
+def backup(target: Path, base: Path | None, keep_days: int | None, config_path: Path | None) -> None:
     """Back up the embedded ClickHouse and the logs to the new directory TARGET.
 
     The node may run or not. TARGET must be on this machine and writable for the user of the node; the engine
@@ -65,18 +69,24 @@ def backup(target: Path, base: Path | None, config_path: Path | None) -> None:
     target = target.absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise NealyticsError(f"backup: {target} is not empty; name a new directory")
-    if base is not None:
-        _manifest(base)
+    began_ms = time.time_ns() // 1_000_000
+    entry = Recorded(
+        id=_identity(began_ms),
+        target=str(target),
+        began_ms=began_ms,
+        keep_until_ms=began_ms + keep_days * _DAY_MS if keep_days else None,
+        based_on=_identity(_manifest(base).began_ms) if base else None,
+    )
+    record(config.server.data_dir, entry)
     try:
-        asyncio.run(_backup(config, target, base.absolute() if base else None))
+        asyncio.run(_backup(config, target, base.absolute() if base else None, began_ms))
     except OSError as error:
         raise NealyticsError(
             f"backup: {target} cannot be written: {error}; the backup is not complete"
         ) from error
 
 
-async def _backup(config: Config, target: Path, base: Path | None) -> None:
-    began_ms = time.time_ns() // 1_000_000
+async def _backup(config: Config, target: Path, base: Path | None, began_ms: int) -> None:
     make_private(target)
     waiting = await asyncio.to_thread(_cut_logs, config, target / "wal")
     async with running_engine(config):
@@ -211,6 +221,10 @@ def _embedded(config: Config, part: str) -> Config:
             "docs/backup.md shows"
         )
     return config
+
+
+def _identity(began_ms: int) -> str:
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(began_ms // 1000))}.{began_ms % 1000:03}Z"
 
 
 def _total(counts: Counts) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nealytics.backup.register import recorded
 from tests.e2e.node import Node, program
 from tests.engine import ask_engine, needs_engine
 
@@ -65,6 +66,9 @@ def test_a_backup_under_load_loses_nothing_up_to_its_beginning_and_doubles_nothi
             ended.set()
             sender.join()
         sent = set(acknowledged)
+        first, second = recorded(tmp_path / "data")
+        assert [first.target, second.target] == [str(tmp_path / f"backup{number}") for number in (0, 1)]
+        assert second.based_on == first.id
         destroy(node)
         restored = run(node, "restore", str(tmp_path / "backup1"))
         assert restored.returncode == 0, restored.stderr

@@ -1,0 +1,1 @@
+"""What a backup contains, where it is stored, and which backups exist."""
