@@ -1,6 +1,6 @@
 """The counts: events, their bytes, queries and the rows that these read, per tenant and day. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
@@ -33,19 +33,28 @@ class Line(NamedTuple):
     used: Used
 
 
+def _nothing(_day: int) -> Iterable[tuple[str, str, Used]]:
+    return ()
+
+
 class Counts:
     """Counts by day (a number: days since 1970, UTC) and owner, which is the row's own bytes of project and
-    tenant."""
+    tenant.
 
-    def __init__(self) -> None:
+    `counted_before` is asked once for each day, when something of that day is counted: what it returns is
+    added.
+    """
+
+    def __init__(self, counted_before: Callable[[int], Iterable[tuple[str, str, Used]]] = _nothing) -> None:
         self.days: dict[int, dict[bytes, Used]] = {}
+        self._counted_before = counted_before
 
     def add_rows(self, rows: Sequence[bytes]) -> None:
         """Counts rows of events on the days on which they were received. 0.2 µs for each of a batch."""
-        day = _day_of(rows[0])
-        if day != _day_of(rows[-1]):
+        day = day_of(rows[0])
+        if day != day_of(rows[-1]):
             for row in rows:
-                self._add_run((row,), _day_of(row))
+                self._add_run((row,), day_of(row))
             return
         self._add_run(rows, day)
 
@@ -70,19 +79,21 @@ class Counts:
         used.rows_read += rows_read
 
     def day(self, day: int) -> dict[bytes, Used]:
-        return self.days.setdefault(day, {})
+        if day not in self.days:
+            self.put(day, self._counted_before(day))
+        return self.days[day]
 
     def lines(self, day: int) -> list[Line]:
         return [Line(*split_owner(owner), used) for owner, used in self.days.get(day, {}).items()]
 
     def put(self, day: int, lines: Iterable[tuple[str, str, Used]]) -> None:
-        """Adds what was counted before."""
-        owners = self.day(day)
+        """Adds what was counted elsewhere."""
+        owners = self.days.setdefault(day, {})
         for project_id, tenant_id, used in lines:
             owners.setdefault(owner_key(project_id, tenant_id), Used()).add(used)
 
 
-def _day_of(row: bytes) -> int:
+def day_of(row: bytes) -> int:
     return received_ms(row) // DAY_MS
 
 

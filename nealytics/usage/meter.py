@@ -7,14 +7,14 @@ became durable after the files were last stored. `Meter.run` stores them while a
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from nealytics.errors import LogError, NealyticsError
 from nealytics.usage import store
-from nealytics.usage.counts import Counts, day_number, today
+from nealytics.usage.counts import Counts, Used, day_number, day_of, today
 from nealytics.usage.store import Position
 from nealytics.wal import Log
 from nealytics.wal.writer import Append
@@ -47,7 +47,9 @@ class Meter(Queries):
         self.now_ms = clock_ms
         current = _load(directory)
         self._position = current.position
-        self.counts = Counts()
+        self.counts = Counts(self._counted_before)
+        # Days that were opened again: the position up to which their files have the events.
+        self._counted_up_to: dict[int, Position] = {}
         for text, lines in current.days.items():
             self.counts.put(day_number(text), lines)
         self._changed = False
@@ -74,7 +76,7 @@ class Meter(Queries):
             except LogError as error:
                 log.error("usage: rows %d-%d are not counted: %s", lsn, last_lsn, error)
                 break
-            self._count(list(rows))
+            self._count_again(str(wal.log_id), list(rows), lsn)
             lsn = rows.last_lsn + 1
         # Rows were appended meanwhile.
         self._position = Position(str(wal.log_id), max(last_lsn, self._last_lsn))
@@ -82,7 +84,7 @@ class Meter(Queries):
 
     def rows_durable(self, last_lsn: int, appends: Sequence[Append]) -> None:
         for rows, *_ in appends:
-            self._count(rows)
+            self.counts.add_rows(rows)
         self._last_lsn = last_lsn
         if self._recovered:
             self._position = Position(self._position.log_id, last_lsn)
@@ -90,18 +92,31 @@ class Meter(Queries):
 
     def query(self, project_id: str, tenant_id: str | None, rows_read: int) -> None:
         day = today(self.now_ms())
-        self._open(day)
         self.counts.add_query(project_id, tenant_id or "", rows_read, day)
         self._changed = True
 
-    def _count(self, rows: Sequence[bytes]) -> None:
-        self._open(today(self.now_ms()))
-        self.counts.add_rows(rows)
+    def _count_again(self, log_id: str, rows: Sequence[bytes], first_lsn: int) -> None:
+        """Counts rows that `current.json` does not have, but perhaps the files of their days."""
+        new = []
+        for lsn, row in enumerate(rows, first_lsn):
+            self.counts.day(day_of(row))
+            known = self._counted_up_to.get(day_of(row))
+            if known is None or known.log_id != log_id or lsn > known.lsn:
+                new.append(row)
+        if new:
+            self.counts.add_rows(new)
 
-    def _open(self, day: int) -> None:
-        """A day that has ended is opened again if the clock was set back."""
-        if day not in self.counts.days:
-            self.counts.put(day, store.load_day(self._directory, day))
+    def _counted_before(self, day: int) -> Iterable[tuple[str, str, Used]]:
+        """What the file of a day has. One that has ended is opened again if its events are counted again, or
+        if the clock was set back."""
+        try:
+            ended = store.load_day(self._directory, day)
+        except NealyticsError as error:
+            path = store.path_of(self._directory, day)
+            _put_aside(path, error, "usage of that day has only what is counted from now on")
+            return ()
+        self._counted_up_to[day] = ended.position
+        return ended.lines
 
     async def run(self, wal: Log, last_lsn: int) -> None:
         """`recover`, then stores the counts while they change, for ever."""
@@ -127,6 +142,7 @@ class Meter(Queries):
                 return
             for day in ended:
                 del self.counts.days[day]
+                self._counted_up_to.pop(day, None)
 
 
 async def count_rest(directory: Path, wal: Log) -> None:
@@ -140,10 +156,16 @@ def _load(directory: Path) -> store.Current:
     try:
         return store.load(directory)
     except NealyticsError as error:
-        # It must not stop the worker. What the log still has is counted again; the file stays for a person.
-        path = directory / store.CURRENT
-        path.rename(path.with_name(f"{store.CURRENT}.unreadable"))
-        log.error(
-            "%s; it is now %s.unreadable, and the rows in the log are counted again", error, store.CURRENT
-        )
+        _put_aside(directory / store.CURRENT, error, "the rows in the log are counted again")
         return store.Current(Position(), {})
+
+
+def _put_aside(path: Path, error: NealyticsError, effect: str) -> None:
+    """Keeps a file that cannot be read for a person. It must stop neither the worker nor its log."""
+    kept = path.with_name(f"{path.name}.unreadable")
+    try:
+        path.rename(kept)
+    except OSError as failure:
+        log.error("%s; it cannot be renamed to %s, so it will be replaced: %s", error, kept.name, failure)
+    else:
+        log.error("%s; it is now %s, and %s", error, kept.name, effect)

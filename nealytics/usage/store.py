@@ -1,10 +1,10 @@
 """The files of the counts: a directory for each worker in `usage/`.
 
     current.json      the days that may still change, and the log's position up to which events are in them
-    2026-11-30.json   a day that has ended, as a list of [project, tenant, [events, bytes, queries, rowsRead]]
+    2026-11-30.json   a day that has ended, and the log's position up to which its events are in it
 
-A file is replaced whole. A day moves from the one to the other in two steps; while both have it, `current`
-counts.
+A day is a list of [project, tenant, [events, bytes, queries, rowsRead]]. A file is replaced whole. A day
+moves from the one to the other in two steps; while both have it, `current` counts.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,12 @@ class Position(msgspec.Struct, frozen=True, rename="camel"):
     lsn: int = 0
 
 
-class Current(msgspec.Struct, rename="camel"):
+class Ended(msgspec.Struct):
+    position: Position
+    lines: Lines
+
+
+class Current(msgspec.Struct):
     position: Position
     days: dict[str, Lines]
 
@@ -44,15 +49,20 @@ def load(directory: Path) -> Current:
         raise NealyticsError(f"usage: cannot read {directory / CURRENT}: {error}") from error
 
 
-def load_day(directory: Path, day: int) -> Lines:
+def load_day(directory: Path, day: int) -> Ended:
     """A day that has ended; empty if nothing was used. Raises `NealyticsError`."""
-    path = directory / f"{date_of(day)}.json"
+    path = path_of(directory, day)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Lines)
+        return msgspec.json.decode(path.read_bytes(), type=Ended)
     except FileNotFoundError:
-        return []
+        return Ended(Position(), [])
     except (OSError, msgspec.MsgspecError) as error:
         raise NealyticsError(f"usage: cannot read {path}: {error}") from error
+
+
+def path_of(directory: Path, day: int) -> Path:
+    """The file of a day that has ended."""
+    return directory / f"{date_of(day)}.json"
 
 
 def store(
@@ -63,12 +73,13 @@ def store(
     Raises as `publish` does.
     """
     make_directory(files, directory)
+    up_to = msgspec.json.encode(position)
     for day in ended:
-        publish(files, directory / f"{date_of(day)}.json", counts[day]).close()
+        publish(files, path_of(directory, day), b'{"position":%s,"lines":%s}' % (up_to, counts[day])).close()
     days = b",".join(
         b'"%s":%s' % (date_of(day).encode(), data) for day, data in counts.items() if day not in ended
     )
-    body = b'{"position":%s,"days":{%s}}' % (msgspec.json.encode(position), days)
+    body = b'{"position":%s,"days":{%s}}' % (up_to, days)
     publish(files, directory / CURRENT, body).close()
 
 
@@ -80,6 +91,6 @@ def used(root: Path, days: range) -> Iterator[tuple[int, Line]]:
     for directory in sorted(root.glob("*/")):
         current = {day_number(text): lines for text, lines in load(directory).days.items()}
         for day in days:
-            lines = current[day] if day in current else load_day(directory, day)
+            lines = current[day] if day in current else load_day(directory, day).lines
             for project_id, tenant_id, counted in lines:
                 yield day, Line(project_id, tenant_id, counted)

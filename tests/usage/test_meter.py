@@ -82,7 +82,7 @@ async def test_a_day_that_has_ended_gets_a_file_of_its_own(tmp_path: Path):
         await meter.store()
         assert list(meter.counts.days) == [DAY + 1]
     (ended,) = (tmp_path / "usage/0").glob("????-??-??.json")
-    assert store.load_day(ended.parent, DAY) == [
+    assert store.load_day(ended.parent, DAY).lines == [
         ("p", "t", Used(1, len(row("p", "t")))),
         ("p", "", Used(0, 0, 1, 50)),
     ]
@@ -97,7 +97,8 @@ async def test_while_both_files_have_a_day_it_counts_once(tmp_path: Path):
         await meter.store()
     current = json.loads((tmp_path / "usage/0/current.json").read_bytes())
     ((date, lines),) = current["days"].items()
-    (tmp_path / f"usage/0/{date}.json").write_text(json.dumps(lines))
+    ended = {"position": current["position"], "lines": lines}
+    (tmp_path / f"usage/0/{date}.json").write_text(json.dumps(ended))
     assert events(tmp_path / "usage") == 3
 
 
@@ -111,6 +112,64 @@ async def test_a_file_that_cannot_be_read_stops_nothing_and_stays(tmp_path: Path
         await (await metered(tmp_path / "usage/0", log)).store()
     assert events(tmp_path / "usage") == 3
     assert (tmp_path / "usage/0/current.json.unreadable").read_text() == "{"
+
+
+async def ended_day(tmp_path: Path) -> Path:
+    """3 events and a query on a day that has ended, then 2 events on the next. Returns the day's file."""
+    async with opened(tmp_path / "log") as log:
+        meter = await metered(tmp_path / "usage/0", log)
+        await log.append([row("p", "t")] * 3, ROW_FORMAT)
+        meter.query("p", "t", 50)
+        await meter.store()
+        meter.now_ms = lambda: NOON + DAY_MS
+        await log.append([row("p", "t", NOON + DAY_MS)] * 2, ROW_FORMAT)
+        await meter.store()
+    (ended,) = (tmp_path / "usage/0").glob("????-??-??.json")
+    return ended
+
+
+async def test_a_day_that_has_ended_is_completed_when_its_rows_are_counted_again(tmp_path: Path):
+    """The file has the position up to which it is complete, so it needs no `current.json`."""
+    ended = await ended_day(tmp_path)
+    before = store.load_day(ended.parent, DAY).lines
+    (ended.parent / store.CURRENT).write_text("{")
+    for _ in range(2):
+        async with opened(tmp_path / "log") as log:
+            await (await metered(ended.parent, log, NOON + DAY_MS)).store()
+        assert store.load_day(ended.parent, DAY).lines == before
+        assert [events(tmp_path / "usage", day) for day in (DAY, DAY + 1)] == [3, 2]
+        (ended.parent / store.CURRENT).unlink()
+
+
+async def test_a_clock_that_was_set_back_completes_the_day(tmp_path: Path):
+    ended = await ended_day(tmp_path)
+    async with opened(tmp_path / "log") as log:
+        meter = await metered(ended.parent, log)
+        await log.append([row("p", "t")], ROW_FORMAT)
+        meter.query("p", "t", 7)
+        await meter.store()
+        meter.now_ms = lambda: NOON + DAY_MS
+        meter.query("p", "t", 1)
+        await meter.store()
+    ((*_, used),) = store.load_day(ended.parent, DAY).lines
+    assert (used.events, used.queries, used.rows_read) == (4, 2, 57)
+    assert events(tmp_path / "usage", DAY + 1) == 2
+
+
+async def test_a_day_that_cannot_be_read_is_reported_and_does_not_stop_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    ended = await ended_day(tmp_path)
+    ended.write_text("[")
+    async with opened(tmp_path / "log") as log:
+        meter = await metered(ended.parent, log)
+        await log.append([row("p", "t")], ROW_FORMAT)
+        await log.append([row("p", "t")], ROW_FORMAT)
+        await meter.store()
+        assert events(tmp_path / "usage") == 2
+    assert ended.with_name(f"{ended.name}.unreadable").read_text() == "["
+    assert f"cannot read {ended}" in caplog.text
+    assert f"it is now {ended.name}.unreadable" in caplog.text
 
 
 async def test_a_report_adds_up_workers_and_days(tmp_path: Path):
