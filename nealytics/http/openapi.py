@@ -34,6 +34,7 @@ from nealytics.http.openapi_schemas import (
     time_zone_schema,
 )
 from nealytics.http.responses import names_tag
+from nealytics.http.sending import encoder
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK, BatchAnswer
 from nealytics.queries import ENDPOINTS, STREAMS
 from nealytics.queries.endpoint import Endpoint, Route, Stream
@@ -295,7 +296,7 @@ def _cacheable(description: str, content: Schema) -> Schema:
 
 
 def _answer(endpoint: Endpoint[Any], schemas: Schemas) -> Schema:
-    example = msgspec.json.decode(msgspec.json.encode(endpoint.example))
+    example = msgspec.json.decode(encoder.encode(endpoint.example))
     schema = schemas.ref(endpoint.answer)
     return _cacheable("The answer.", {"application/json": {"schema": schema, "example": example}})
 

@@ -16,6 +16,7 @@ from nealytics import timestamps
 from nealytics.auth.claims import FILTERS_MAX
 from nealytics.config import IngestConfig
 from nealytics.event import Sent, Timestamp
+from nealytics.queries.dimensions import DIMENSIONS
 from nealytics.queries.filters import (
     COLUMNS,
     FILTER_CHARS_MAX,
@@ -27,6 +28,7 @@ from nealytics.queries.filters import (
     PATH_KEYS_MAX,
     TIMES,
 )
+from nealytics.queries.measures import COUNTS, NUMERIC, RATES
 from nealytics.queries.params import UNIT_MS, Parameter, zones
 from nealytics.queries.sequences import STEPS_MAX
 
@@ -58,6 +60,16 @@ _FILTER = "|".join(
         f"(?:{_TEXTS}):(?:{_EXISTS}|{_COMPARES})",
         rf"event_id:(?:{_EXISTS}|(?:contains|starts):[\s\S]*|(?:eq|ne):{_UUID}|in:{_UUID}(?:,{_UUID}){_MORE_LISTED})",
         f"{_META_FIELD}:(?:{_EXISTS}|{_COMPARES}|(?:{_ORDERS}):{NUMBER.pattern})",
+    )
+)
+# In a measure, a parenthesis ends the path.
+_MEASURED_META = META + _PATH.replace(r"[^\\.]", r"[^\\.)]")
+_MEASURE = "|".join(
+    (
+        *COUNTS,
+        rf"(?:{'|'.join(NUMERIC)})\({_MEASURED_META}\)",
+        rf"distinct\((?:{'|'.join(DIMENSIONS)}|{_MEASURED_META})\)",
+        rf"(?:{'|'.join(RATES)})\((?:[^\\)]|\\[\s\S])+\)",
     )
 )
 _DURATION = "[0-9]{1,9}[smhd]"
@@ -112,6 +124,8 @@ def _short(names: Iterable[str]) -> list[str]:
 
 
 def _renamed(schema: Any, names: dict[str, str]) -> Any:
+    if schema == {"type": "string", "format": "decimal"}:
+        return {"type": "number"}  # as answers are encoded
     if isinstance(schema, dict):
         return {
             key: ref(names[value])["$ref"] if key == "$ref" else _renamed(value, names)
@@ -180,6 +194,12 @@ def _value_schema(parameter: Parameter) -> Schema:
             )
             chars_max = max(FILTER_CHARS_MAX, parameter.chars_max)
             return {"type": "string", "pattern": f"^{step}(?:{_FILTER})$", "maxLength": chars_max}
+        case "measure":
+            return {
+                "type": "string",
+                "pattern": rf"^(?:{_MEASURE})(?:\[(?:{_FILTER})\])?$",
+                "maxLength": parameter.chars_max,
+            }
         case "zone":
             return ref(TIME_ZONE)
         case "cursor":

@@ -20,7 +20,8 @@ _ELEMENTS_MAX = 64
 # Placeholder of a list. JSON never contains NUL, and msgspec inserts a Raw unchanged.
 _GAP = b"\0"
 
-_encoder = msgspec.json.Encoder()
+# Decimals are numbers, with all their digits.
+encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class Body:
@@ -33,14 +34,14 @@ class Body:
 
 
 async def encoded(answer: msgspec.Struct, charge: Charge) -> Body:
-    """The same bytes as `msgspec.json.encode`. Their size is added to `charge`, which may refuse."""
+    """The same bytes as of `encoder`. Their size is added to `charge`, which may refuse."""
     lists: dict[str, list[Any]] = {
         name: value
         for name in answer.__struct_fields__
         if isinstance(value := getattr(answer, name), list) and value
     }
     gaps = dict.fromkeys(lists, msgspec.Raw(_GAP))
-    first, *others = _encoder.encode(msgspec.structs.replace(answer, **gaps)).split(_GAP)
+    first, *others = encoder.encode(msgspec.structs.replace(answer, **gaps)).split(_GAP)
     pieces: deque[bytes] = deque()
     digest = hashlib.blake2b(digest_size=16)
     gathered = bytearray(first)
@@ -66,7 +67,7 @@ async def _elements(elements: Sequence[Any]) -> AsyncIterator[bytes]:
     pace = Pace()
     at, count = 0, 1
     while at < len(elements):
-        some = _encoder.encode(elements[at : at + count])
+        some = encoder.encode(elements[at : at + count])
         yield some[1:-1] if at == 0 else b"," + some[1:-1]
         at += count
         count = max(1, min(_ELEMENTS_MAX, 2 * count, count * SLICE_BYTES // len(some)))

@@ -66,6 +66,7 @@ Kind = Literal[
     "field",
     "path",
     "filter",
+    "measure",
     "zone",
     "cursor",
 ]

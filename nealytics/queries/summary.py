@@ -1,5 +1,6 @@
 """`GET /api/v1/analytics/summary`: figures of a range. `ENDPOINT` declares parameters and semantics."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -7,12 +8,14 @@ import msgspec
 from nealytics.queries.comparison import NAMES, compared_range
 from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
 from nealytics.queries.params import SELECTION, Arguments, Parameter
 from nealytics.queries.scoped import Events, Query
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 
 PARAMETERS = (
     *SELECTION,
+    MEASURE,
     Parameter(
         name="compare",
         kind="comparison",
@@ -30,9 +33,10 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection
     compare: str
     compared: Selection
+    measures: tuple[Measure, ...] = ()
 
 
-class Figures(msgspec.Struct, rename="camel", kw_only=True):
+class Figures(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     from_: str = msgspec.field(name="from")
     to: str
     events: int
@@ -42,6 +46,7 @@ class Figures(msgspec.Struct, rename="camel", kw_only=True):
     avg_session_duration_seconds: float
     median_session_duration_seconds: float
     bounce_share: float
+    values: tuple[Decimal | None, ...] = ()  # of the measures, if there are any
 
 
 class Summary(Answer, kw_only=True):
@@ -59,6 +64,8 @@ class Summary(Answer, kw_only=True):
     avg_session_duration_seconds: float
     median_session_duration_seconds: float
     bounce_share: float
+    measures: tuple[str, ...] = ()
+    values: tuple[Decimal | None, ...] = ()
     previous: Figures
 
 
@@ -73,6 +80,7 @@ def parse(arguments: Arguments) -> Params:
         selection=selection,
         compare=compare,
         compared=Selection(from_ms=from_ms, to_ms=to_ms, filters=selection.filters),
+        measures=measures_of(arguments),
     )
 
 
@@ -84,14 +92,29 @@ def build_sql(params: Params) -> Query:
     return Query(f"{current} UNION ALL {_range_sql(0, params.compared, bind)}", bind.values)
 
 
-def _range_sql(is_current: int, selection: Selection, bind: Bind) -> str:
+def measured_sql(params: Params) -> Query:
+    """Rows `[is current, measured, left_out]`, likewise. A query of its own: the other one groups by session,
+    this one by nothing."""
+    bind = Bind()
+    ranges = (
+        f"SELECT {is_current}, {columns(params.measures, bind)}"
+        f" FROM events WHERE {_within(selection).where(bind)} HAVING count() > 0"
+        for is_current, selection in ((1, params.selection), (0, params.compared))
+    )
+    return Query(" UNION ALL ".join(ranges), bind.values)
+
+
+def _within(selection: Selection) -> Selection:
     # There are no times, and no events, before 1900.
-    within = msgspec.structs.replace(selection, from_ms=max(selection.from_ms, TIMESTAMP_MS_MIN))
+    return msgspec.structs.replace(selection, from_ms=max(selection.from_ms, TIMESTAMP_MS_MIN))
+
+
+def _range_sql(is_current: int, selection: Selection, bind: Bind) -> str:
     sessions = (
         "SELECT count() AS event_count,"
         " toUnixTimestamp64Milli(max(timestamp)) - toUnixTimestamp64Milli(min(timestamp)) AS duration_ms,"
         " groupUniqArray(user_key) AS user_keys"
-        f" FROM events WHERE {within.where(bind)} GROUP BY session_key"
+        f" FROM events WHERE {_within(selection).where(bind)} GROUP BY session_key"
     )
     return (
         f"SELECT {is_current}, sum(event_count), count(), uniqExactArray(user_keys), sum(duration_ms),"
@@ -102,17 +125,25 @@ def _range_sql(is_current: int, selection: Selection, bind: Bind) -> str:
 
 async def run(events: Events, params: Params) -> Summary:
     found = {int(row[0]): row[1:] for row in await events.rows(build_sql(params))}
-    current = _figures(params.selection, found.get(1))
+    measured = await events.rows(measured_sql(params)) if params.measures else []
+    of_range = {int(row[0]): row[1:] for row in measured}
+    values = Values(params.measures)
+    current, previous = (
+        _figures(selection, found.get(side), values.of(*of_range.get(side, ([], []))))
+        for side, selection in ((1, params.selection), (0, params.compared))
+    )
     return Summary(
         **of_scope(events),
+        warnings=values.warnings,
         tz=params.zone,
         compare=params.compare,
+        measures=shown_measures(params.measures),
         **msgspec.structs.asdict(current),
-        previous=_figures(params.compared, found.get(0)),
+        previous=previous,
     )
 
 
-def _figures(selection: Selection, row: list[Any] | None) -> Figures:
+def _figures(selection: Selection, row: list[Any] | None, values: tuple[Decimal | None, ...]) -> Figures:
     events, sessions, users, duration_ms, median_ms, bounces = row or [0] * 6
     divisor = int(sessions) or 1
     return Figures(
@@ -124,6 +155,7 @@ def _figures(selection: Selection, row: list[Any] | None) -> Figures:
         avg_session_duration_seconds=int(duration_ms) / divisor / 1000,
         median_session_duration_seconds=float(median_ms) / 1000,
         bounce_share=int(bounces) / divisor,
+        values=values,
     )
 
 
@@ -141,6 +173,8 @@ ENDPOINT = Endpoint(
 
         All figures per session are 0 without sessions. A session that spans both ranges counts in each,
         with its part.
+
+        With `measure`, both ranges also have the `values` of the measures.
 
         `previous` contains the compared range and its figures. `compare` selects it:
 

@@ -1,5 +1,6 @@
 """`GET /api/v1/analytics/timeseries`: events per interval. `ENDPOINT` declares parameters and semantics."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ from nealytics.pace import paced
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
+from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.ranges import bucket_ms, bucket_text, cut_by, starts_at_most, too_many_points
 from nealytics.queries.scoped import Events, Query
@@ -23,6 +25,7 @@ PARAMETERS = (
         description="Width of a bucket. Weeks start on Monday.",
     ),
     *SELECTION,
+    MEASURE,
     Parameter(
         name="groupBy",
         kind="field",
@@ -45,6 +48,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     interval: str
     zone: str | None = None
     selection: Selection
+    measures: tuple[Measure, ...] = ()
     group_by: Field | None = None
     # The starts of all intervals of the range up to now, if each is to have a point.
     fill: tuple[int, ...] | None = None
@@ -59,11 +63,13 @@ class Point(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     series: str | None = None
     tenant_id: str | None = None  # of a session or user, if the token opens the whole project
     count: int
+    values: tuple[Decimal | None, ...] = ()  # of the measures, if there are any
 
 
 class TimeSeries(Answer, kw_only=True):
     interval: str
     tz: str | None = None
+    measures: tuple[str, ...] = ()
     from_: str = msgspec.field(name="from")
     to: str
     total_count: int
@@ -82,6 +88,7 @@ def parse(arguments: Arguments) -> Params:
         interval=interval,
         zone=zone,
         selection=selection,
+        measures=measures_of(arguments),
         group_by=arguments.field("groupBy"),
         fill=fill,
         limit=arguments.limit(),
@@ -91,26 +98,26 @@ def parse(arguments: Arguments) -> Params:
 
 
 def build_sql(params: Params) -> Query:
-    """Rows `[bucket, count]`, or with a group `[bucket, count, series, tenant_id]`; the tenant is that of the
-    series, or empty if series do not belong to tenants."""
+    """Rows `[bucket, count, series, tenant_id, measured, left_out]`. Without a group there is no series. The
+    tenant is that of the series, or empty if series do not belong to tenants."""
     bind = Bind()
     selection = params.selection
     bucket = bucket_ms(params.interval, params.zone, bind, selection.from_ms, selection.to_ms)
-    select, group, order = f"{bucket} AS bucket_ms, count() AS event_count", "bucket_ms", "bucket_ms"
+    series, tenant, group = "NULL", "''", "bucket_ms"
     if params.group_by is not None:
         series, key = params.group_by.sql(bind), OF_A_TENANT.get(params.group_by.name)
         if key is None:
-            select, group = f"{select}, {series} AS series, '' AS tenant", "bucket_ms, series"
+            group = "bucket_ms, series"
         else:
             # Events without a user are one series for all tenants.
-            select += f", any({series}) AS series, if({key} IS NULL, '', any(tenant_id)) AS tenant"
+            series, tenant = f"any({series})", f"if({key} IS NULL, '', any(tenant_id))"
             group = f"bucket_ms, {key}"
-        order = "bucket_ms, series, tenant"
     # To be filled, the rows must be complete: a series that is cut off would be missing everywhere.
     rows_max = params.limit.count if params.fill is None else params.points_max
     return Query(
-        f"SELECT {select} FROM events WHERE {selection.where(bind)}"
-        f" GROUP BY {group} ORDER BY {order} LIMIT {bind(rows_max + 1)}",
+        f"SELECT {bucket} AS bucket_ms, count() AS event_count, {series} AS series, {tenant} AS tenant,"
+        f" {columns(params.measures, bind)} FROM events WHERE {selection.where(bind)}"
+        f" GROUP BY {group} ORDER BY bucket_ms, series, tenant LIMIT {bind(rows_max + 1)}",
         bind.values,
     )
 
@@ -123,12 +130,14 @@ async def run(events: Events, params: Params) -> TimeSeries:
     by_tenant = events.scope.tenant_id is None and params.group_by is not None
     selection = params.selection
     is_cut = cut_by(params.interval, params.zone, selection.from_ms, min(selection.to_ms, params.now_ms))
-    points = [_point(row, params.zone, by_tenant, is_cut(int(row[0]))) async for row in paced(rows)]
+    values = Values(params.measures)
+    points = [_point(row, params.zone, by_tenant, is_cut(int(row[0])), values) async for row in paced(rows)]
     return TimeSeries(
         **of_scope(events),
-        warnings=warnings,
+        warnings=warnings + values.warnings,
         interval=params.interval,
         tz=params.zone,
+        measures=shown_measures(params.measures),
         **of_range(selection),
         total_count=sum(point.count for point in points),
         points=points,
@@ -138,15 +147,17 @@ async def run(events: Events, params: Params) -> TimeSeries:
 def _filled(rows: list[list[Any]], starts: tuple[int, ...], params: Params) -> list[list[Any]]:
     """Rows for all intervals up to now and all series, in the order of `rows`, and those of later
     intervals."""
-    counts = {(bucket, *series): count for bucket, count, *series in rows}
+    found = {(row[0], *row[2:4]): row for row in rows}
     if params.group_by is None:
-        every_series: list[tuple[str | None, ...]] = [()]
+        every_series: list[tuple[str | None, ...]] = [(None, "")]
     else:
-        every_series = sorted({tuple(row[2:]) for row in rows}, key=_as_clickhouse_orders)
+        every_series = sorted({tuple(row[2:4]) for row in rows}, key=_as_clickhouse_orders)
     if len(rows) > params.points_max or len(starts) * len(every_series) > params.points_max:
         raise too_many_points("fill", params.points_max)
     filled = [
-        [start, counts.get((start, *series), 0), *series] for start in starts for series in every_series
+        found.get((start, *series), [start, 0, *series, [], []])
+        for start in starts
+        for series in every_series
     ]
     return filled + [row for row in rows if not starts or row[0] > starts[-1]]
 
@@ -155,15 +166,15 @@ def _as_clickhouse_orders(series: tuple[str | None, ...]) -> tuple[tuple[bool, b
     return tuple((text is None, (text or "").encode()) for text in series)
 
 
-def _point(row: list[Any], zone: str | None, by_tenant: bool, partial: bool) -> Point:
-    bucket_ms, event_count, *rest = row
-    series, tenant_id = rest or (None, "")
+def _point(row: list[Any], zone: str | None, by_tenant: bool, partial: bool, values: Values) -> Point:
+    bucket_ms, event_count, series, tenant_id, measured, left_out = row
     return Point(
         bucket=bucket_text(int(bucket_ms), zone),
         partial=partial,
         series=series,
         tenant_id=(tenant_id or None) if by_tenant else None,
         count=int(event_count),
+        values=values.of(measured, left_out),
     )
 
 
@@ -181,6 +192,9 @@ ENDPOINT = Endpoint(
         With `groupBy`, each interval has one point per value, as `series`. Events without a value are the
         last point of the interval, without `series`. With a token of the whole project, sessions and users
         belong to a tenant: their points have the `tenantId`.
+
+        With `measure`, each point also has the `values` of the measures: revenue per day is
+        `interval=day&measure=sum(meta:amount)[event_type:eq:purchase]`.
 
         An interval without events has no point, unless you set `fill`. `totalCount` is the sum of the
         returned points.

@@ -1,5 +1,6 @@
 """`GET /api/v1/analytics/top`: most frequent values. `ENDPOINT` declares parameters and semantics."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -9,13 +10,16 @@ from nealytics.queries.comparison import NAMES, compared_range
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
+from nealytics.queries.invalid import invalid
+from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 
 # Choice → its column.
-ORDERS = {"-count": "events", "-users": "users", "-sessions": "sessions"}
-_COUNTS = tuple(ORDERS.values())
+ORDERS = {"-count": "events", "-users": "users", "-sessions": "sessions", "-value": "value"}
+_COUNTS = ("events", "users", "sessions")
+_MEASURED = ("value", "measured", "left_out")  # `value` is the first measure, as a number to order by
 
 PARAMETERS = (
     Parameter(
@@ -27,12 +31,13 @@ PARAMETERS = (
         description="What is counted: one of these, or `meta:<path>`, a value of the metadata.",
     ),
     *SELECTION,
+    MEASURE,
     Parameter(
         name="order",
         kind="choice",
         choices=tuple(ORDERS),
-        default="-count",
-        description="What the items are ordered by, the greatest first. `-sessions` implies `sessions=true`.",
+        description="What the items are ordered by, the greatest first. `-sessions` implies `sessions=true`."
+        " `-value` is the first `measure`. Default: `-value` with a `measure`, else `-count`.",
     ),
     Parameter(
         name="sessions",
@@ -53,6 +58,7 @@ PARAMETERS = (
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     dimension: Field
     selection: Selection
+    measures: tuple[Measure, ...] = ()
     order: str = "-count"
     sessions: bool = False
     compared: Selection | None = None
@@ -63,6 +69,7 @@ class Counts(msgspec.Struct, omit_defaults=True, kw_only=True):
     count: int
     users: int
     sessions: int | None = None  # if they were asked for
+    values: tuple[Decimal | None, ...] = ()  # of the measures, if there are any
 
 
 class Range(msgspec.Struct, kw_only=True):
@@ -77,6 +84,7 @@ class Item(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     share: float
     users: int
     sessions: int | None = None  # if they were asked for
+    values: tuple[Decimal | None, ...] = ()  # of the measures, if there are any
     previous: Counts | None = None  # with a comparison
 
 
@@ -85,16 +93,21 @@ class Top(Answer, kw_only=True):
     from_: str = msgspec.field(name="from")
     to: str
     previous: Range | None = None  # with a comparison
+    measures: tuple[str, ...] = ()
     items: list[Item]
 
 
 def parse(arguments: Arguments) -> Params:
     dimension = arguments.field("dimension")
     assert dimension is not None, "dimension has a default"
-    selection, order = arguments.selection(), arguments.choice("order")
+    selection, measures = arguments.selection(), measures_of(arguments)
+    order = arguments.choice("order") or ("-value" if measures else "-count")
+    if order == "-value" and not measures:
+        raise invalid("order", "order is -value without a measure", "Add measure=…, or choose another order.")
     return Params(
         dimension=dimension,
         selection=selection,
+        measures=measures,
         order=order,
         sessions=arguments.flag("sessions") or order == "-sessions",
         compared=_compared(arguments, selection),
@@ -113,38 +126,48 @@ def _compared(arguments: Arguments, selection: Selection) -> Selection | None:
 
 
 def build_sql(params: Params) -> Query:
-    """A row for each item: what it is, its counts, those of the compared range, and the sum of all events."""
+    """A row for each item: what it is, its figures, those of the compared range, and the sum of all events.
+    The figures are the counts, and the columns `measured` and `left_out` of the measures."""
     bind = Bind()
-    now, before = (", ".join(f"{prefix}_{name}" for name in _COUNTS) for prefix in ("now", "before"))
+    now, before = (_names(prefix) for prefix in ("now", "before"))
     if params.compared is None:
-        zeros = ", ".join(f"0 AS before_{name}" for name in _COUNTS)
-        each = f"SELECT item, tenant, {now}, {zeros} FROM ({_range_sql(params, params.selection, bind)})"
+        nothing = (*(f"0 AS before_{name}" for name in (*_COUNTS, "value")), "[] AS before_measured")
+        each = (
+            f"SELECT item, tenant, {', '.join(now)}, {', '.join(nothing)}, [] AS before_left_out"
+            f" FROM ({_range_sql(params, params.selection, bind)})"
+        )
     else:
         each = _both_sql(params, params.compared, bind)
     order = ", ".join(f"{prefix}_{ORDERS[params.order]} DESC" for prefix in ("now", "before"))
+    shown = ", ".join(name for name in (*now, *before) if not name.endswith("_value"))
     return Query(
-        f"SELECT item, tenant, {now}, {before}, sum(now_events) OVER () AS total FROM ({each})"
+        f"SELECT item, tenant, {shown}, sum(now_events) OVER () AS total FROM ({each})"
         f" ORDER BY {order}, item, tenant LIMIT {bind(params.limit.count)}",
         bind.values,
     )
 
 
+def _names(prefix: str) -> list[str]:
+    return [f"{prefix}_{name}" for name in (*_COUNTS, *_MEASURED)]
+
+
 def _both_sql(params: Params, compared: Selection, bind: Bind) -> str:
     """Each range is read by itself, for they may be far apart or overlap. What occurs in one of them only has
-    zeros for the other."""
+    zeros, and no measures, for the other."""
     sides = (
         f"SELECT {is_now} AS is_now, * FROM ({_range_sql(params, selection, bind)})"
         for is_now, selection in ((1, params.selection), (0, compared))
     )
-    counts = ", ".join(
-        f"sumIf(now_{name}, is_now = {is_now}) AS {prefix}_{name}"
+    # A side has one row for an id.
+    figures = ", ".join(
+        f"{'sumIf' if name in _COUNTS else 'anyIf'}(now_{name}, is_now = {is_now}) AS {prefix}_{name}"
         for is_now, prefix in ((1, "of_now"), (0, "before"))
-        for name in _COUNTS
+        for name in (*_COUNTS, *_MEASURED)
     )
     both = " UNION ALL ".join(sides)
-    merged = f"SELECT any(item) AS item, any(tenant) AS tenant, {counts} FROM ({both}) GROUP BY id"
-    renamed = ", ".join(f"of_now_{name} AS now_{name}, before_{name}" for name in _COUNTS)
-    return f"SELECT item, tenant, {renamed} FROM ({merged})"
+    merged = f"SELECT any(item) AS item, any(tenant) AS tenant, {figures} FROM ({both}) GROUP BY id"
+    renamed = ", ".join(f"of_{name} AS {name}" for name in _names("now"))
+    return f"SELECT item, tenant, {renamed}, {', '.join(_names('before'))} FROM ({merged})"
 
 
 def _range_sql(params: Params, selection: Selection, bind: Bind) -> str:
@@ -152,23 +175,30 @@ def _range_sql(params: Params, selection: Selection, bind: Bind) -> str:
     within = msgspec.structs.replace(selection, from_ms=max(selection.from_ms, TIMESTAMP_MS_MIN))
     key = params.dimension.sql(bind)
     group = OF_A_TENANT.get(params.dimension.name, "key")
+    value = params.measures[0].sql(bind) if params.measures else "0"
     return (
         f"SELECT {group} AS id, {'key' if group == 'key' else 'any(key)'} AS item, any(tenant_id) AS tenant,"
         " count() AS now_events, uniqExact(user_key) AS now_users,"
-        f" {'uniqExact(session_key)' if params.sessions else '0'} AS now_sessions"
-        f" FROM (SELECT {key} AS key, tenant_id, user_key, session_key FROM events"
-        f" WHERE {within.where(bind)}) WHERE key IS NOT NULL GROUP BY {group}"
+        f" {'uniqExact(session_key)' if params.sessions else '0'} AS now_sessions,"
+        f" {value} AS now_value, {columns(params.measures, bind, 'now_')}"
+        f" FROM (SELECT *, {key} AS key FROM events WHERE {within.where(bind)})"
+        f" WHERE key IS NOT NULL GROUP BY {group}"
     )
 
 
 async def run(events: Events, params: Params) -> Top:
     by_tenant = events.scope.tenant_id is None and params.dimension.name in OF_A_TENANT
+    values = Values(params.measures)
+    rows = await events.rows(build_sql(params))
+    items = [_item(row, params, by_tenant, values) async for row in paced(rows)]
     return Top(
         **of_scope(events),
+        warnings=values.warnings,
         dimension=str(params.dimension),
         **of_range(params.selection),
         previous=_range(params.compared),
-        items=[_item(row, params, by_tenant) async for row in paced(await events.rows(build_sql(params)))],
+        measures=shown_measures(params.measures),
+        items=items,
     )
 
 
@@ -176,22 +206,26 @@ def _range(compared: Selection | None) -> Range | None:
     return Range(**of_range(compared)) if compared else None
 
 
-def _item(row: list[Any], params: Params, by_tenant: bool) -> Item:
-    key, tenant_id, *counts, total = row
-    now, before = (_counts(counts[:3], params.sessions), _counts(counts[3:], params.sessions))
+def _item(row: list[Any], params: Params, by_tenant: bool, values: Values) -> Item:
+    key, tenant_id, *figures, total = row
+    now, before = (_counts(side, params.sessions, values) for side in (figures[:5], figures[5:]))
     return Item(
         key=key,
         tenant_id=tenant_id if by_tenant else None,
-        count=now.count,
+        **msgspec.structs.asdict(now),
         share=now.count / (int(total) or 1),
-        users=now.users,
-        sessions=now.sessions,
         previous=before if params.compared else None,
     )
 
 
-def _counts(row: list[Any], sessions: bool) -> Counts:
-    return Counts(count=int(row[0]), users=int(row[1]), sessions=int(row[2]) if sessions else None)
+def _counts(side: list[Any], sessions: bool, values: Values) -> Counts:
+    count, users, session_count, measured, left_out = side
+    return Counts(
+        count=int(count),
+        users=int(users),
+        sessions=int(session_count) if sessions else None,
+        values=values.of(measured, left_out),
+    )
 
 
 ENDPOINT = Endpoint(
@@ -204,6 +238,9 @@ ENDPOINT = Endpoint(
         value, including values beyond `limit`, and `users` the number of distinct users. Events without a
         value are left out. With `sessions=true`, `sessions` is the number of distinct sessions. Items are
         ordered by `count`, or as `order` says; equal ones by `key`.
+
+        With `measure`, each item also has the `values` of the measures, and is ordered by the first one
+        unless `order` says otherwise. Items for which it is null come last.
 
         With `compare`, `previous` of each item has its numbers in the compared range, and `previous` beside
         `items` that range. Values that occur only there are items with a `count` of 0.

