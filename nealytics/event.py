@@ -29,6 +29,7 @@ import msgspec
 
 from nealytics.config import IngestConfig, RetentionRule
 from nealytics.errors import NealyticsError
+from nealytics.quotas import Quotas
 from nealytics.retention import Rules, described, expired_rule
 from nealytics.timestamps import DAY_MS, epoch_ms, iso_utc
 
@@ -96,9 +97,16 @@ class Limits(msgspec.Struct, frozen=True):
     future_ms_max: int
     metadata_bytes_max: int = 0  # 0 = any size
     rules: Rules | None = None  # of `[[retention]]`, beside `age_ms_max`
+    quotas: Quotas | None = None  # applied after the event is found valid, by the parser
 
     @classmethod
-    def of(cls, config: IngestConfig, retention_days: float, rules: Rules | None = None) -> "Limits":
+    def of(
+        cls,
+        config: IngestConfig,
+        retention_days: float,
+        rules: Rules | None = None,
+        quotas: Quotas | None = None,
+    ) -> "Limits":
         """`retention_days` of 0 or infinity allows any age."""
         bounded = 0 < retention_days < inf
         return cls(
@@ -108,6 +116,7 @@ class Limits(msgspec.Struct, frozen=True):
             future_ms_max=config.future_hours_max * _HOUR_MS,
             metadata_bytes_max=config.metadata_bytes_max,
             rules=rules or None,
+            quotas=quotas,
         )
 
     def oldest_ms(self, received_ms: int) -> int:
@@ -119,12 +128,21 @@ class Limits(msgspec.Struct, frozen=True):
 class InvalidEvent(NealyticsError):
     """An event or a body that is refused. `reason` is one of `metrics.REFUSED_REASONS`."""
 
-    def __init__(self, reason: str, message: str, field: str | None = None, *, detail: str = "") -> None:
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        field: str | None = None,
+        *,
+        detail: str = "",
+        retry_after_s: int = 0,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.field = field
         self.detail = detail  # what to do about it
+        self.retry_after_s = retry_after_s  # 0 = a retry would be refused again
 
 
 # Ids must be unique, not secret. The kernel seeds this once per process, which is 20 times cheaper than a

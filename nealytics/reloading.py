@@ -19,6 +19,7 @@ from nealytics.http.app import RELOAD
 from nealytics.http.retention import RetentionAdmin
 from nealytics.ingest.admission import Admission
 from nealytics.process import RELOADED
+from nealytics.usage.meter import Meter
 
 log = logging.getLogger("nealytics.reload")
 
@@ -36,6 +37,7 @@ class Reloading:
         verifier: TokenVerifier,
         daily: Daily,
         retention: RetentionAdmin,
+        meter: Meter,
     ) -> None:
         self._config = config
         self._read_again = read_again
@@ -45,6 +47,7 @@ class Reloading:
         self._verifier = verifier
         self._daily = daily
         self._retention = retention
+        self._meter = meter
         self._asked = asyncio.Event()
 
     async def begin(self) -> None:
@@ -72,6 +75,7 @@ class Reloading:
         self._admission.rule(config.retention)
         self._daily.replace(config.retention)
         self._retention.rules = config.retention
+        await self._meter.limit(config.quota)
         if _tokens_of(config) != _tokens_of(before):
             await self._verifier.replace(config.auth)
 

@@ -523,12 +523,11 @@ class Worker:
         self._metrics.worker_starts.add()
         self._metrics.wal_bytes_max.set(log_bytes_max(config))
         own_log, committer = await self._drains.open_own(config.wal.directory / str(self._index))
-        admission = Admission(
-            own_log, self._metrics, config.ingest, config.clickhouse.retention_days, config.retention
-        )
-        meter = Meter(self._usage / str(self._index))
+        meter = Meter(self._usage / str(self._index), quotas=config.quota)
         counted_lsn = own_log.durable_lsn
         own_log.on_durable = meter.rows_durable
+        await meter.refresh()  # before the first request: a quota may be used up
+        admission = self._admission(own_log, meter)
         verifier = TokenVerifier(
             config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
         )
@@ -543,7 +542,7 @@ class Worker:
         )
         app = self._app(admission, committer, reads)
         self._retention_admin.add_to(app, verifier)
-        changing = (app, admission, verifier, self._daily, self._retention_admin)
+        changing = (app, admission, verifier, self._daily, self._retention_admin, meter)
         reloading = Reloading(config, self._read_again, self._parent, *changing)
         await reloading.begin()
         add_usage_route(app, verifier, self._usage, meter)
@@ -553,7 +552,7 @@ class Worker:
             work = [
                 self._watch_table(admission, reads),
                 self._drains.commit(committer),
-                self._observe(verifier),
+                self._observe(verifier, meter),
                 reloading.run(),
                 meter.run(own_log, counted_lsn),
                 keep_ready_gauge(self._logs, self._logs, self._client, self._metrics),
@@ -573,6 +572,11 @@ class Worker:
         await self._close(verifier)
         await meter.store()
         return EXIT_BROKEN if self._broken or self._is_damaged else 0
+
+    def _admission(self, own_log: Log, meter: Meter) -> Admission:
+        config = self._config
+        days = config.clickhouse.retention_days
+        return Admission(own_log, self._metrics, config.ingest, days, config.retention, meter.quotas)
 
     def _app(self, admission: Admission, committer: Committer, reads: Reads) -> web.Application:
         config, logs = self._config, self._logs
@@ -659,7 +663,7 @@ class Worker:
         await self._drains.clickhouse_ready.wait()
         await self._daily.run()
 
-    async def _observe(self, verifier: TokenVerifier) -> None:
+    async def _observe(self, verifier: TokenVerifier, meter: Meter) -> None:
         """Keeps the gauges of this worker, of all its logs; counters are kept where things happen."""
         metrics, logs = self._metrics, self._logs
         while True:
@@ -667,6 +671,7 @@ class Worker:
             metrics.queue_depth.set(logs.waiting)
             metrics.wal_bytes.set(logs.bytes_used)
             metrics.jwks_age_seconds.set(verifier.jwks_age_s)
+            metrics.quota_used_ratio.set(meter.quota_share)
             self._damaged.show()
             await asyncio.sleep(OBSERVE_S)
 

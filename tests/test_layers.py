@@ -25,7 +25,7 @@ LAYERS = [
     | {"query_string", "timestamps", "tls", "web"},
     {"observe"},
     {"config"},
-    {"retention"},
+    {"quotas", "retention"},
     {"event"},
     {"wal", "clickhouse"},
     {"auth", "backup", "expiry"},

@@ -1,4 +1,4 @@
-"""`nealytics usage`: what each project and tenant used, from the files of this node."""
+"""`nealytics usage`: what each project and tenant used, and of which quota, from the files of this node."""
 
 import time
 from pathlib import Path
@@ -10,7 +10,7 @@ import msgspec
 from nealytics.cli.options import config_option
 from nealytics.config import load
 from nealytics.usage.counts import day_number, month_days, today
-from nealytics.usage.report import By, Row, report
+from nealytics.usage.report import By, QuotaRow, Row, Selection, report
 from nealytics.usage.store import DIRECTORY
 
 
@@ -41,29 +41,37 @@ def usage(
     project: str | None, tenant: str | None, first: int | None, last: int | None, by: str, as_json: bool,
     config_path: Path | None,
 ) -> None:  # fmt: skip
-    """Show what each project and tenant used: events, bytes, queries, rows read.
+    """Show what each project and tenant used: events, bytes, queries, rows read; and how much of each
+    [[quota]] is used now.
 
     Reads the files of this node in server.data_dir, also while the node is stopped. A running node stores its
     counts every 5 seconds.
     """
     config = load(config_path)
-    end = today(time.time_ns() // 1_000_000) if last is None else last
+    now_ms = time.time_ns() // 1_000_000
+    end = today(now_ms) if last is None else last
     start = month_days(end).start if first is None else first
     if start > end:
         raise click.UsageError("--from is after --to.")
-    found = report(config.server.data_dir / DIRECTORY, range(start, end + 1), project, tenant, cast("By", by))
+    found = report(
+        config.server.data_dir / DIRECTORY, range(start, end + 1), Selection(project, tenant), cast("By", by),
+        config.quota, now_ms,
+    )  # fmt: skip
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
-    if not found.usage:
+    if found.usage:
+        click.echo(f"From {found.first} to {found.last}, UTC:\n")
+        _print_aligned(*_usage_cells(found.usage, by))
+    else:
         click.echo(f"Nothing was used from {found.first} to {found.last}.")
-        return
-    click.echo(f"From {found.first} to {found.last}, UTC:\n")
-    for line in _table(found.usage, by):
-        click.echo(line)
+    if found.quotas:
+        click.echo("\nQuotas, now:\n")
+        _print_aligned(*_quota_cells(found.quotas))
 
 
-def _table(rows: list[Row], by: str) -> list[str]:
+def _usage_cells(rows: list[Row], by: str) -> tuple[list[list[str]], int]:
+    """The cells of a table, and how many columns of it are texts."""
     head = ["period", "project", "tenant", "events", "MB", "queries", "rows read"]
     cells = [head] + [
         [
@@ -73,13 +81,26 @@ def _table(rows: list[Row], by: str) -> list[str]:
         for row in rows
     ]  # fmt: skip
     if by == "total":
-        cells = [line[1:] for line in cells]
-    texts = 2 if by == "total" else 3
+        return [line[1:] for line in cells], 2
+    return cells, 3
+
+
+def _quota_cells(rows: list[QuotaRow]) -> tuple[list[list[str]], int]:
+    head = ["project", "tenant", "quota", "used", "limit", "used %", "resets at"]
+    return [head] + [
+        [
+            row.project_id, row.tenant_id or "(all)", row.quota, f"{row.used:,}", f"{row.limit:,}",
+            f"{row.percent:.1f}", row.resets_at,
+        ]
+        for row in rows
+    ], 3  # fmt: skip
+
+
+def _print_aligned(cells: list[list[str]], texts: int) -> None:
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    return [
-        "  ".join(
+    for line in cells:
+        aligned = (
             text.ljust(width) if i < texts else text.rjust(width)
             for i, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
+        )
+        click.echo("  ".join(aligned).rstrip())

@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ from nealytics.config.tables import (
     ClickHouseConfig,
     Config,
     IssuerConfig,
+    QuotaRule,
     RetentionRule,
 )
 from nealytics.errors import ConfigError
@@ -84,6 +85,7 @@ def problems(config: Config) -> list[str]:
         *_clickhouse(config.clickhouse),
         *_log(config),
         *_retention(config.retention, chars_max),
+        *_quotas(config.quota, chars_max),
     ]
     return [f"config: {problem}" for problem in found]
 
@@ -543,13 +545,7 @@ def _retention(rules: tuple[RetentionRule, ...], identifier_chars_max: int) -> I
             )
         if rule.days < 0:
             yield f"{where} has no days; add days = 30, or 0 for as long as the table keeps events"
-        for name in ("project", "tenant", "event_type"):
-            value = getattr(rule, name)
-            if len(value) > identifier_chars_max:
-                yield (
-                    f"{where} has a {name} of {len(value)} characters, and no event has more than "
-                    f"{identifier_chars_max}; correct it"
-                )
+        yield from _lengths(where, rule, ("project", "tenant", "event_type"), identifier_chars_max)
         whose = (rule.project, rule.tenant, rule.event_type)
         if whose in seen:
             yield (
@@ -557,3 +553,33 @@ def _retention(rules: tuple[RetentionRule, ...], identifier_chars_max: int) -> I
                 "one number of days can be right"
             )
         seen.setdefault(whose, i)
+
+
+def _quotas(quotas: tuple[QuotaRule, ...], identifier_chars_max: int) -> Iterator[str]:
+    seen: dict[tuple[str, str], int] = {}
+    for i, rule in enumerate(quotas):
+        where = f"quota[{i}]"
+        if not rule.project:
+            yield f'{where} has no project; add project = "…"'
+        if rule.events_per_month < 0 and rule.queries_per_day < 0:
+            yield (
+                f"{where} limits nothing; add events_per_month or queries_per_day (0 is unlimited, as an "
+                "exception to a wider quota)"
+            )
+        yield from _lengths(where, rule, ("project", "tenant"), identifier_chars_max)
+        whose = (rule.project, rule.tenant)
+        if whose in seen:
+            yield f"{where} is for the same tenants as quota[{seen[whose]}]; write both limits in one block"
+        seen.setdefault(whose, i)
+
+
+def _lengths(
+    where: str, rule: RetentionRule | QuotaRule, names: Iterable[str], identifier_chars_max: int
+) -> Iterator[str]:
+    for name in names:
+        value = getattr(rule, name)
+        if len(value) > identifier_chars_max:
+            yield (
+                f"{where} has a {name} of {len(value)} characters, and no event has more than "
+                f"{identifier_chars_max}; correct it"
+            )

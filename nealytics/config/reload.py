@@ -18,6 +18,7 @@ RELOADABLE = (
     "ingest.rate_limit_requests_per_address",
     "ingest.rate_limit_window_s",
     "ingest.rate_limit_queue_max",
+    "quota",
     "retention",
     "server.cors_allowed_origins",
 )

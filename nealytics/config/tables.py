@@ -249,6 +249,15 @@ class RetentionRule(_Table, frozen=True):
     days: Annotated[int, Meta(ge=0, le=RETENTION_DAYS_MAX)] = -1
 
 
+class QuotaRule(_Table, frozen=True):
+    """What a project, or one of its tenants, may use. `quotas` selects the rule. -1 = a wider rule says."""
+
+    project: str = ""  # required
+    tenant: str = ""  # empty = all tenants together; "*" = each of them
+    events_per_month: Annotated[int, Meta(ge=-1)] = -1  # 0 = unlimited
+    queries_per_day: Annotated[int, Meta(ge=-1)] = -1  # 0 = unlimited
+
+
 class Config(_Table, frozen=True):
     server: ServerConfig = ServerConfig()
     auth: AuthConfig = AuthConfig()
@@ -260,6 +269,7 @@ class Config(_Table, frozen=True):
     web: WebConfig = WebConfig()
     observe: ObserveConfig = ObserveConfig()
     retention: tuple[RetentionRule, ...] = ()
+    quota: tuple[QuotaRule, ...] = ()
 
 
 def config_to_json(config: Config) -> bytes:

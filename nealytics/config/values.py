@@ -31,12 +31,14 @@ _TABLE_LISTS = {
     "auth.jwt_keys": 'write each key as [[auth.jwt_keys]] with key = "…" below',
     "auth.issuers": "write each issuer as [[auth.issuers]] with its keys below",
     "retention": "write each rule as [[retention]] with project and days below",
+    "quota": "write each quota as [[quota]] with project and events_per_month or queries_per_day below",
 }
 _AS_JSON = {
     "auth.api_keys": '["key", …] or [{"key": "…", "project": "…"}, …]',
     "auth.jwt_keys": '[{"kid": "…", "algorithm": "HS256", "key": "…"}]',
     "auth.issuers": '[{"issuer": "https://…", "jwks_url": "https://…"}]',
     "retention": '[{"project": "…", "days": 30}]',
+    "quota": '[{"project": "…", "events_per_month": 1000000}]',
 }
 
 

@@ -19,7 +19,7 @@ READ_ERRORS = {
     401: ("unauthorized",),
     403: ("forbidden",),
     422: ("result_too_large", "query_too_large"),
-    429: ("rate_limited",),
+    429: ("rate_limited", "quota_exceeded"),
     500: ("data_damaged", "internal_error"),
     503: (
         "queries_busy",
@@ -44,7 +44,7 @@ SEND_ERRORS = {
     408: ("request_timeout",),
     413: ("body_too_large",),
     415: ("unsupported_encoding",),
-    429: ("rate_limited",),
+    429: ("rate_limited", "quota_exceeded"),
     500: ("internal_error",),
     503: ("log_full", "log_broken", "stopping"),
 }
@@ -73,7 +73,7 @@ _MEANING = {
     413: "The body, or an event in it, is too large.",
     415: "The `Content-Encoding` is not supported.",
     422: "The query is valid but too large or too expensive; `detail` says what to narrow.",
-    429: "Too many requests; retry after `Retry-After` seconds.",
+    429: "Too many requests, or a quota is used up; retry after `Retry-After` seconds.",
     500: "The server failed; its log has the reason.",
     503: "Temporarily unavailable; retry after `Retry-After` seconds.",
     505: "Streams need HTTP/1.1: HTTP/1.0 cannot mark the end of one reliably.",

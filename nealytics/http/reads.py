@@ -6,6 +6,7 @@ and the translation of ClickHouse's errors are the same for all:
     missing or invalid token or claim   401 / 403 / 400 (auth.jwt)
     the token permits other endpoints   403
     the token exceeds its rate          429 rate_limited
+    the quota of queries is used up     429 quota_exceeded, Retry-After
     an invalid parameter                400 invalid_parameter, with the field
     too many queued queries             503 queries_busy, Retry-After
     too many unread answers             503 answers_busy, Retry-After
@@ -104,6 +105,7 @@ class Reads:
             check_route(scope, route)
         if self._rate is not None:
             self._rate.take(scope)
+        self.usage.check(scope.project_id, scope.tenant_id)
         return scope
 
     def arguments_of(self, request: web.Request, route: Route) -> Arguments:

@@ -1,4 +1,4 @@
-"""`GET /api/v1/admin/usage`: what each project and tenant used."""
+"""`GET /api/v1/admin/usage`: what each project and tenant used, and what is left of their quotas."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ from nealytics.errors import Refused
 from nealytics.http.admin import add_admin_route, project_of
 from nealytics.usage.counts import day_number, month_days, today
 from nealytics.usage.meter import Meter
-from nealytics.usage.report import By, Report, report
+from nealytics.usage.report import By, Report, Selection, report
 
 NAME = "usage"
 DAYS_MAX = 400
@@ -29,7 +29,8 @@ def add_usage_route(app: web.Application, verifier: TokenVerifier, root: Path, m
         if by not in _BY:
             raise _invalid("by", by, f"Write one of {', '.join(_BY)}.")
         await meter.store()
-        return await asyncio.to_thread(report, root, days, project_id, query.get("tenant") or None, by)
+        selection = Selection(project_id, query.get("tenant") or None)
+        return await asyncio.to_thread(report, root, days, selection, by, meter.quotas.rules, meter.now_ms())
 
     add_admin_route(app, verifier, "GET", NAME, usage)
 

@@ -10,6 +10,7 @@ from nealytics.config import IngestConfig, RetentionRule
 from nealytics.errors import LogError, LogFull, Refused
 from nealytics.event import Event, Limits
 from nealytics.observe.metrics import Metrics
+from nealytics.quotas import Quotas
 from nealytics.retention import Rules
 
 # A full log drains as fast as ClickHouse accepts events; a broken one works again after a restart.
@@ -52,12 +53,14 @@ class Admission:
         config: IngestConfig,
         retention_days: float,
         rules: Sequence[RetentionRule] = (),
+        quotas: Quotas | None = None,
         clock_ms: Callable[[], int] = _now_ms,
     ) -> None:
         self._log = log
         self._ingested = metrics.events_ingested
         self._config = config
         self._days = retention_days
+        self._quotas = quotas
         self.rule(rules)
         self.now_ms = clock_ms
 
@@ -65,12 +68,15 @@ class Admission:
         """From now on, accepts events up to this age; infinity is any age."""
         # `Limits` reads 0 as any age; here it is a table that deletes at once.
         self._days = days or 1 / 86_400_000
-        self.limits = Limits.of(self._config, self._days, self._rules)
+        self._apply()
 
     def rule(self, rules: Sequence[RetentionRule]) -> None:
         """From now on, refuses events that these rules do not keep."""
         self._rules = Rules(rules)
-        self.limits = Limits.of(self._config, self._days, self._rules)
+        self._apply()
+
+    def _apply(self) -> None:
+        self.limits = Limits.of(self._config, self._days, self._rules, self._quotas)
 
     async def admit(self, events: Sequence[Event], received_ms: int) -> LsnRange:
         """Returns once all of `events` (at least one) are on disk; they have these LSNs.

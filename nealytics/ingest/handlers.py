@@ -172,6 +172,8 @@ class Ingest:
             return _answer(403, _nothing_accepted(parsed))
         elif parsed.refused.keys() == {"invalid_json"}:
             return _answer(400, _nothing_accepted(parsed))
+        elif parsed.refused.keys() == {"quota_exceeded"}:
+            return _over_quota(parsed)
         return self._no_content
 
     async def batch(self, request: web.Request) -> web.Response:
@@ -191,6 +193,8 @@ class Ingest:
         otel.note("nealytics.batch_events", parsed.accepted)
         if not rows:
             (code,) = parsed.refused if len(parsed.refused) == 1 else ("",)
+            if code == "quota_exceeded":
+                return _over_quota(parsed)
             return _answer(_STATUSES.get(code, 400), _nothing_accepted(parsed))
         lsns = await self._admission.admit_rows(rows)
         del body, steps, rows  # megabytes, and the commit may take seconds
@@ -396,13 +400,22 @@ async def expect(request: web.Request) -> None:
 
 
 # Errors of an event or a body that are not a 400.
-_STATUSES = {"forbidden": 403, "body_too_large": 413}
+_STATUSES = {"forbidden": 403, "body_too_large": 413, "quota_exceeded": 429}
 
 
 def _refused(error: InvalidEvent) -> Refused:
     return Refused(
-        _STATUSES.get(error.reason, 400), error.reason, error.message, detail=error.detail, field=error.field
+        _STATUSES.get(error.reason, 400),
+        error.reason,
+        error.message,
+        detail=error.detail,
+        field=error.field,
+        headers=_retry_after(error.retry_after_s),
     )
+
+
+def _retry_after(seconds: int) -> dict[str, str]:
+    return {hdrs.RETRY_AFTER: str(seconds)} if seconds else {}
 
 
 def _nothing_accepted(parsed: Parsed) -> BatchAnswer:
@@ -420,6 +433,18 @@ def _nothing_accepted(parsed: Parsed) -> BatchAnswer:
         rejected=rejected,
         errors=parsed.errors,
     )
+
+
+def _over_quota(parsed: Parsed) -> web.Response:
+    """No event was accepted, and every one only because of a quota."""
+    error = parsed.over_quota
+    assert error is not None
+    answer = _nothing_accepted(parsed)
+    answer.message = error.message
+    answer.detail = f"Nothing was stored. {error.detail}"
+    response = _answer(429, answer)
+    response.headers.update(_retry_after(error.retry_after_s))
+    return response
 
 
 def _answer(status: int, answer: BatchAnswer) -> web.Response:

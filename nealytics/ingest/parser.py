@@ -35,6 +35,7 @@ from nealytics.event import (
     shorten,
     split_array,
 )
+from nealytics.quotas import Quotas
 
 # Refusals that an answer lists; all are counted.
 ERRORS_SHOWN_MAX = 100
@@ -78,13 +79,14 @@ class Refusal(msgspec.Struct, omit_defaults=True, kw_only=True):
 class Parsed:
     """The result of a body with several events."""
 
-    __slots__ = ("accepted", "elements", "errors", "refused")
+    __slots__ = ("accepted", "elements", "errors", "over_quota", "refused")
 
     def __init__(self) -> None:
         self.elements = 0
         self.accepted = 0
         self.errors: list[Refusal] = []  # the first `ERRORS_SHOWN_MAX`
         self.refused: Counter[str] = Counter()  # reason → events
+        self.over_quota: InvalidEvent | None = None  # the first refusal for a quota
 
     @property
     def explains(self) -> bool:
@@ -93,6 +95,8 @@ class Parsed:
 
     def refuse(self, index: int, error: InvalidEvent) -> None:
         self.refused[error.reason] += 1
+        if error.reason == "quota_exceeded" and self.over_quota is None:
+            self.over_quota = error
         if self.explains:
             self.errors.append(Refusal(index=index, field=error.field, error=error.message))
 
@@ -108,6 +112,8 @@ def parse_event(body: bytes, received_ms: int, limits: Limits, grant: KeyGrant) 
     event = freeze(sent, received_ms, limits)
     if not grant.allows(event.project_id, event.tenant_id):
         raise _forbidden(event, grant)
+    if limits.quotas is not None:
+        _take(limits.quotas, event, received_ms)
     if grant.kind == "browser" and sent.event_id is not None:
         event.event_id = id_of_key(grant.digest, sent.event_id)
     return event
@@ -198,6 +204,7 @@ def _gather(
     """The events among `elements`, in steps; counts and explains the others in `parsed`."""
     bound = bool(grant.project or grant.tenant)
     is_public = grant.kind == "browser"
+    quotas = limits.quotas
     first = parsed.elements
     parsed.elements += len(elements)
     _require_plausible(parsed.elements, body)
@@ -220,6 +227,8 @@ def _gather(
                 event = freeze(element, received_ms, limits, explain=explain)
                 if bound and not grant.allows(event.project_id, event.tenant_id):
                     raise _forbidden(event, grant)
+                if quotas is not None:
+                    _take(quotas, event, received_ms)
                 if is_public and element.event_id is not None:
                     event.event_id = id_of_key(grant.digest, element.event_id)
                 take(event)
@@ -431,3 +440,15 @@ def _forbidden(event: Event, grant: KeyGrant) -> InvalidEvent:
         field,
         detail=f'The key is bound to "{bound}".',
     )
+
+
+def _take(quotas: Quotas, event: Event, received_ms: int) -> None:
+    """Counts an event, or raises `InvalidEvent` if its tenant has used its quota."""
+    spent = quotas.events.take(event.project_id, event.tenant_id, received_ms)
+    if spent is not None:
+        raise InvalidEvent(
+            "quota_exceeded",
+            spent.message,
+            detail=spent.detail,
+            retry_after_s=spent.retry_after_s(received_ms),
+        )

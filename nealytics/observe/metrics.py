@@ -29,6 +29,7 @@ REFUSED_REASONS = (
     "unauthorized",
     "forbidden",
     "rate_limited",
+    "quota_exceeded",
     "body_too_large",
     "unsupported_encoding",
     "bad_request",
@@ -49,6 +50,7 @@ READ_FAILURE_REASONS = (
     "unauthorized",
     "forbidden",
     "rate_limited",
+    "quota_exceeded",
     "result_too_large",
     "query_too_large",
     "http_1_1_needed",
@@ -187,6 +189,12 @@ SPECS = (
         across="max",
     ),
     Spec(
+        "nealytics_quota_used_ratio",
+        "gauge",
+        "Used part of the [[quota]] that is used most: 1 is all of it, 0 is no quota.",
+        across="max",
+    ),
+    Spec(
         "nealytics_config_last_reload_successful",
         "gauge",
         "1 if the configuration of the last reload (SIGHUP), or of the start, is in effect, else 0.",
@@ -310,6 +318,7 @@ class Metrics:
         self.events_resent = self._number("nealytics_events_resent_total")
         self.retention_differs = self._number("nealytics_retention_differs")
         self.retention_rules_waiting = self._number("nealytics_retention_rules_waiting")
+        self.quota_used_ratio = self._number("nealytics_quota_used_ratio")
         # Of the supervisor alone, which writes no others.
         self.reload_successful = self._number("nealytics_config_last_reload_successful")
         self.reload_at = self._number("nealytics_config_last_reload_success_timestamp_seconds")

@@ -3,7 +3,8 @@
     counts   the numbers, and how rows and queries change them; pure
     store    one directory of files per worker
     meter    counts what a worker does, and keeps its files
-    quotas   what a project or tenant may use
+    node     what all workers used together, also of their quotas (`nealytics.quotas`)
+    report   what people and programs read
 
 Events are counted by the log: the file has the LSN up to which they are in it, and a start counts the rows
 after that. So each accepted event is counted once, whatever is killed. Queries are in the file every few

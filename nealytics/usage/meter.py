@@ -12,9 +12,12 @@ from pathlib import Path
 
 import msgspec
 
-from nealytics.errors import LogError, NealyticsError
+from nealytics.config import QuotaRule
+from nealytics.errors import LogError, NealyticsError, Refused
+from nealytics.quotas import Quotas
 from nealytics.usage import store
 from nealytics.usage.counts import Counts, Used, day_number, day_of, today
+from nealytics.usage.node import NodeUsage, used_of
 from nealytics.usage.store import Position
 from nealytics.wal import Log
 from nealytics.wal.writer import Append
@@ -35,15 +38,29 @@ def _now_ms() -> int:
 class Queries:
     """Counts nothing: for readers that are not part of a node."""
 
+    def check(self, project_id: str, tenant_id: str | None) -> None:
+        """Raises `Refused` (429) if the quota of queries is used up."""
+
     def query(self, project_id: str, tenant_id: str | None, rows_read: int) -> None:
         """Counts a query that was answered. Without a tenant it was about the whole project."""
 
 
 class Meter(Queries):
-    """The counts of one worker, in `directory`."""
+    """The counts of one worker, in `directory`, and what they leave of the quotas.
 
-    def __init__(self, directory: Path, clock_ms: Callable[[], int] = _now_ms) -> None:
+    `quota_share` is the used part of the quota that is used most, of all workers together.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        clock_ms: Callable[[], int] = _now_ms,
+        quotas: Sequence[QuotaRule] = (),
+    ) -> None:
         self._directory = directory
+        self._node = NodeUsage(directory.parent)
+        self.quotas = Quotas(quotas)
+        self.quota_share = 0.0
         self.now_ms = clock_ms
         current = _load(directory)
         self._position = current.position
@@ -91,9 +108,22 @@ class Meter(Queries):
         self._changed = True
 
     def query(self, project_id: str, tenant_id: str | None, rows_read: int) -> None:
-        day = today(self.now_ms())
-        self.counts.add_query(project_id, tenant_id or "", rows_read, day)
+        now_ms = self.now_ms()
+        self.counts.add_query(project_id, tenant_id or "", rows_read, today(now_ms))
+        self.quotas.queries.take(project_id, tenant_id or "", now_ms)
         self._changed = True
+
+    def check(self, project_id: str, tenant_id: str | None) -> None:
+        now_ms = self.now_ms()
+        spent = self.quotas.queries.spent(project_id, tenant_id or "", now_ms)
+        if spent is not None:
+            raise Refused(
+                429,
+                "quota_exceeded",
+                spent.message,
+                detail=spent.detail,
+                headers={"Retry-After": str(spent.retry_after_s(now_ms))},
+            )
 
     def _count_again(self, log_id: str, rows: Sequence[bytes], first_lsn: int) -> None:
         """Counts rows that `current.json` does not have, but perhaps the files of their days."""
@@ -122,14 +152,28 @@ class Meter(Queries):
         """`recover`, then stores the counts while they change, for ever."""
         await self.recover(wal, last_lsn)
         while True:
+            await self.refresh()
             await asyncio.sleep(INTERVAL_S)
-            await self.store()
 
-    async def store(self) -> None:
-        """Durable on return, or logged: a full disk must not stop the worker."""
+    async def limit(self, rules: Sequence[QuotaRule]) -> None:
+        """From now on, these quotas apply."""
+        self.quotas.replace(rules)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Stores the counts, and reads what all workers used of the quotas."""
+        self.quotas.mark()
+        if await self.store() and self.quotas.rules:
+            now_ms = self.now_ms()
+            used = await asyncio.to_thread(used_of, self.quotas, self._node, now_ms)
+            self.quotas.counted(*used, now_ms)
+        self.quota_share = await asyncio.to_thread(self.quotas.largest_share)
+
+    async def store(self) -> bool:
+        """Durable on return, or logged, and False: a full disk must not stop the worker."""
         async with self._storing:
             if not (self._changed and self._recovered):
-                return
+                return True
             self._changed = False
             now = today(self.now_ms() - _COMPLETE_AFTER_MS)
             ended = [day for day in self.counts.days if day < now]
@@ -139,10 +183,11 @@ class Meter(Queries):
             except (NealyticsError, OSError) as error:
                 self._changed = True
                 log.warning("usage: cannot store what was used: %s", error)
-                return
+                return False
             for day in ended:
                 del self.counts.days[day]
                 self._counted_up_to.pop(day, None)
+            return True
 
 
 async def count_rest(directory: Path, wal: Log) -> None:

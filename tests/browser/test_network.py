@@ -64,8 +64,17 @@ def test_a_page_that_was_offline_asks_again_by_itself_when_the_network_is_back(s
     assert view(page) == before
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_node_that_is_full_is_asked_again_when_it_says_so(site: Site, opened: Open, status: int):
+@pytest.mark.parametrize(
+    ("status", "code", "shown"),
+    [
+        (429, "rate_limited", "Too many requests at the moment"),
+        (429, "quota_exceeded", "Today's limit of queries is reached"),
+        (503, "queries_busy", "Too many requests at the moment"),
+    ],
+)
+def test_a_node_that_is_full_is_asked_again_when_it_says_so(
+    site: Site, opened: Open, status: int, code: str, shown: str
+):
     page = opened("about:blank", expected=(f"status of {status}", "slow down"))
     refused: list[float] = []
 
@@ -78,12 +87,12 @@ def test_a_node_that_is_full_is_asked_again_when_it_says_so(site: Site, opened: 
                 "Access-Control-Allow-Origin": "*",
                 "Access-Control-Expose-Headers": "Retry-After",
             },
-            json={"code": "rate_limited" if status == 429 else "queries_busy", "message": "slow down"},
+            json={"code": code, "message": "slow down"},
         )
 
     page.route("**/analytics/query", refuse, times=1)
     page.goto(site.page(SMALL, script=ACME))
-    page.get_by_text("Too many requests at the moment").first.wait_for()
+    page.get_by_text(shown).first.wait_for()
     until(lambda: page.locator("[part=notice]").inner_text() == "")
     wait_for(page)
     assert shown_events(page) == week(site)

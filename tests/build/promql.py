@@ -16,6 +16,7 @@ _SELECTOR = re.compile(r"([a-zA-Z_]\w*)\s*(?:\{([^}]*)\})?")
 _MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 _WORDS = {
     "absent", "changes", "clamp_min", "histogram_quantile", "increase", "max", "min", "rate", "resets", "sum",
+    "time",
     "and", "or", "by", "ignoring", "on", "group_left", "offset", "le", "reason",
     *_LABELS_OF_ALL,
 }  # fmt: skip

@@ -194,6 +194,12 @@ CASES = [
         labels=NODE | {"reason": "invalid_event"},
     ),
     Case(
+        "NealyticsQuotaNearlyUsed",
+        {"nealytics_quota_used_ratio": "0.5x10 0.95x40"},
+        "95%",
+        [{"nealytics_quota_used_ratio": "0.9x60"}, {"nealytics_quota_used_ratio": "0x26 1x40"}],
+    ),
+    Case(
         "NealyticsUnauthorized",
         {reason("unauthorized"): "0+20x60"},
         "300",

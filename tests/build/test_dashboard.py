@@ -17,8 +17,8 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # `graph`, `singlestat` and `table-old` are gone from Grafana.
 TYPES = {"timeseries", "stat", "heatmap"}
-# Grafana's names for: per second, seconds, bytes, a number.
-UNITS = {"cps", "s", "bytes", "short"}
+# Grafana's names for: per second, seconds, bytes, a number, a part of 1.
+UNITS = {"cps", "s", "bytes", "short", "percentunit"}
 
 each_panel = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: f"{panel['id']}: {panel['title']}")
 

@@ -114,6 +114,20 @@ BAD_FILES = [
         "config: wal.bytes_max is 8000000, and 2 worker(s) with requests of 1048576 bytes need at least 8388608; "
         "raise it, or lower ingest.body_bytes_max",
     ),
+    ("[[quota]]\nevents_per_month = 1", 'config: quota[0] has no project; add project = "…"'),
+    (
+        "[[quota]]\nproject = 'p'",
+        "config: quota[0] limits nothing; add events_per_month or queries_per_day (0 is unlimited, as an exception to a wider quota)",
+    ),
+    ("[[quota]]\nproject = 'p'\nqueries_per_day = -2", "config: quota[0].queries_per_day is -2; write a whole number from -1 up"),
+    (
+        "[[quota]]\nproject = 'p'\nqueries_per_day = 1\n[[quota]]\nproject = 'p'\nevents_per_month = 1",
+        "config: quota[1] is for the same tenants as quota[0]; write both limits in one block",
+    ),
+    (
+        f"[[quota]]\nproject = 'p'\nqueries_per_day = 1\ntenant = '{'x' * 300}'",
+        "config: quota[0] has a tenant of 300 characters, and no event has more than 256; correct it",
+    ),
     ("[clickhouse]\nretention_days = -1", "config: clickhouse.retention_days is -1; write a whole number from 0 to 18,250"),
     ("[clickhouse]\nurl = 'localhost:8123'", 'config: clickhouse.url is "localhost:8123" and has no scheme; write "http://localhost:8123"'),
     ("[clickhouse]\nurl = 'tcp://h:9000'", 'config: clickhouse.url is "tcp://h:9000" and only http and https are supported; write "http://host:8123"'),

@@ -9,6 +9,7 @@ from nealytics.config import (
     AuthConfig,
     Config,
     IngestConfig,
+    QuotaRule,
     RetentionRule,
     ServerConfig,
     reloaded,
@@ -36,6 +37,7 @@ def test_nothing_changes_with_the_same_configuration():
     ("wanted", "name"),
     [
         (Config(retention=(RetentionRule(project="p", days=3),)), "retention"),
+        (Config(quota=(QuotaRule(project="p", events_per_month=3),)), "quota"),
         (Config(ingest=IngestConfig(rate_limit_requests=7)), "ingest.rate_limit_requests"),
         (
             Config(server=ServerConfig(cors_allowed_origins=("https://a.example",))),

@@ -1,6 +1,7 @@
 """Usage: what a node counted is right after it was killed, over HTTP and on the command line."""
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -75,3 +76,79 @@ def test_usage_is_counted_once_whatever_is_killed(tmp_path: Path):
         ["shop", "acme", "300"],
         ["shop", "globex", "42"],
     ]
+
+
+QUOTAS = """
+[[quota]]
+project = "shop"
+events_per_month = 100
+
+[[quota]]
+project = "shop"
+tenant = "acme"
+events_per_month = 5
+queries_per_day = 2
+"""
+
+
+def quotas(node: Node) -> dict[tuple[str, str], tuple[int, int]]:
+    status, body = node.request("GET", "/api/v1/admin/usage", headers=admin())
+    assert status == 200, body
+    return {
+        (line["tenantId"], line["quota"]): (line["used"], line["limit"])
+        for line in json.loads(body)["quotas"]
+    }
+
+
+def reload(node: Node) -> None:
+    assert node.process is not None
+    before = node.log_path.read_text().count("in effect")
+    node.process.send_signal(signal.SIGHUP)
+    node.wait_until(lambda: node.log_path.read_text().count("in effect") > before, "the reload is logged")
+
+
+def test_quotas_hold_across_workers_restarts_and_reloads(tmp_path: Path):
+    with Node(tmp_path, workers=2) as node:
+        original = node.config.read_text()
+        node.wait_ready()
+        for _ in range(5):
+            assert node.post("track", event("acme", 1))[0] == 202
+        node.config.write_text(QUOTAS + original)
+        reload(node)
+        used = ("acme", "events_per_month")
+        node.wait_until(lambda: quotas(node).get(used) == (5, 5), "what was used before counts")
+
+        # Each request has a connection of its own, so both workers are asked.
+        def refused() -> bool:
+            return {node.post("track", event("acme", number))[0] for number in range(12)} == {429}
+
+        node.wait_until(refused, "both workers refuse")
+        status, body = node.post("batch", [event("acme", 1), event("globex", 2)])
+        answer = json.loads(body)
+        assert (status, answer["accepted"], [one["index"] for one in answer["errors"]]) == (202, 1, [0])
+        node.wait_until(lambda: node.metric("nealytics_quota_used_ratio") >= 1, "the metric shows it")
+
+        def asked() -> int:
+            headers = {"Authorization": f"Bearer {token('shop', 'acme')}"}
+            return node.request("GET", "/api/v1/analytics/summary", headers=headers)[0]
+
+        assert asked() == 200
+        node.wait_until(lambda: asked() == 429, "the quota of queries is used up")
+        node.read("/api/v1/analytics/summary", tenant_id="globex")
+
+        node.kill()
+        node.start()
+        node.wait_ready()
+        node.wait_until(refused, "both workers refuse after a kill")
+        shown = subprocess.run(
+            [*program(), "usage", "--config", str(node.config)], capture_output=True, text=True, check=True
+        ).stdout
+        _, _, table = shown.partition("Quotas, now:")
+        rows = [line.split()[1:6] for line in table.splitlines() if line.startswith("shop")]
+        assert rows[0] == ["acme", "events_per_month", "5", "5", "100.0"]
+        assert ["(all)", "events_per_month"] in [row[:2] for row in rows]
+
+        node.config.write_text(original)
+        reload(node)
+        assert {node.post("track", event("acme", number))[0] for number in range(12)} == {202}
+        assert asked() == 200

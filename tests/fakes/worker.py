@@ -19,6 +19,7 @@ from nealytics.config import ApiKey, AuthConfig, Config, IngestConfig, ServerCon
 from nealytics.http.app import HttpServer, build_app
 from nealytics.ingest.admission import Admission, Appends
 from nealytics.observe.metrics import Metrics
+from nealytics.quotas import Quotas
 from nealytics.shared import NodeMemory
 from nealytics.wal.log import Log
 
@@ -146,6 +147,7 @@ async def serving(
     log: Appends | None = None,
     retention_days: int = 90,
     server: ServerConfig | None = None,
+    quotas: Quotas | None = None,
     **ingest: Any,
 ) -> AsyncIterator[FakeWorker]:
     settings = config(ingest=IngestConfig(**ingest), **({"server": server} if server else {}))
@@ -159,7 +161,7 @@ async def serving(
         app = build_app(
             settings,
             keys=ApiKeys(KEYS),
-            admission=Admission(log or wal, metrics, settings.ingest, retention_days),
+            admission=Admission(log or wal, metrics, settings.ingest, retention_days, quotas=quotas),
             committer=committer,
             memory=memory,
             metrics=metrics,

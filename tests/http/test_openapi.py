@@ -517,7 +517,7 @@ def test_the_errors_of_reading_are_those_that_the_code_raises():
         for path in PACKAGE.glob("http/*.py")
         if path.name not in ("app.py", "connections.py")
     ]
-    raised = set(refusals("errors.py", "auth/*.py", "queries/*.py", *http))
+    raised = set(refusals("errors.py", "auth/*.py", "queries/*.py", "usage/meter.py", *http))
     # Any route may get a request that is not valid HTTP, or fail.
     raised |= {(400, "bad_request"), (500, "internal_error")}
     assert pairs(QUERY_ERRORS) | pairs(STREAM_ERRORS) == raised

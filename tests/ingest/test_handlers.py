@@ -5,13 +5,15 @@ import gzip
 import json
 import time
 import tracemalloc
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 from uuid import RFC_4122, UUID
 
 import pytest
 
-from nealytics.config import ServerConfig
+from nealytics.config import QuotaRule, ServerConfig
 from nealytics.errors import LogBroken, LogFull
+from nealytics.quotas import Quotas
 from tests.fakes.log import RefusingLog
 from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TENANT, TRACK, FakeWorker, event, serving, until
 from tests.ingest.test_decompression import PACK, name
@@ -775,3 +777,53 @@ async def test_a_wait_may_have_any_case(params):
     async with serving() as worker:
         answer = await worker.post(BATCH, [event()], params=params)
         assert "committed" in answer.json
+
+
+# quotas
+
+
+def month() -> str:
+    return f"{datetime.now(UTC):%Y-%m}"
+
+
+async def test_a_used_up_quota_is_429_with_what_was_used_and_when_it_begins_again():
+    quotas = Quotas([QuotaRule(project="shop", tenant="t1", events_per_month=2)])
+    async with serving(quotas=quotas) as worker:
+        for path, sent in ((TRACK, event()), (BATCH, [event()])):
+            assert (await worker.post(path, sent)).status == 202
+        for path, sent in ((TRACK, event()), (BATCH, [event(), event()]), (BEACON, event())):
+            answer = await worker.post(path, sent)
+            assert answer.error == (429, "quota_exceeded", None)
+            assert answer.json["message"] == (
+                f"tenant 't1' of project 'shop' has used 2 of its 2 events of {month()}"
+            )
+            assert "The count begins again at " in answer.json["detail"]
+            assert 0 < int(answer.headers["Retry-After"]) <= 31 * 86_400
+        assert (await worker.post(TRACK, event(tenantId="t2"))).status == 202
+        assert len(await worker.rows()) == 3
+        assert worker.refused("quota_exceeded") == 4
+
+
+async def test_of_a_batch_that_reaches_the_limit_the_first_events_are_accepted_and_the_others_listed():
+    quotas = Quotas([QuotaRule(project="shop", tenant="t1", events_per_month=3)])
+    async with serving(quotas=quotas) as worker:
+        sent = [event(itemId=str(number)) for number in range(5)]
+        sent.insert(1, event(sessionId=None))
+        answer = await worker.post(BATCH, [*sent, event(tenantId="t2")])
+        assert answer.status == 202
+        assert (answer.json["accepted"], answer.json["rejected"]) == (4, 3)
+        assert [error["index"] for error in answer.json["errors"]] == [1, 4, 5]
+        assert "has used 3 of its 3 events" in answer.json["errors"][1]["error"]
+        assert [row["item_id"] for row in await worker.rows()] == ["0", "1", "2", None]
+        assert worker.refused("quota_exceeded") == 2
+
+
+async def test_events_that_a_key_must_not_write_use_no_quota():
+    quotas = Quotas(
+        [QuotaRule(project="x", events_per_month=1), QuotaRule(project="shop", events_per_month=1)]
+    )
+    async with serving(quotas=quotas) as worker:
+        assert (await worker.post(TRACK, event(projectId="x"), key=BOUND)).status == 403
+        assert (await worker.post(TRACK, event(eventType=""), key=BOUND)).status == 400
+        assert (await worker.post(TRACK, event(), key=BOUND)).status == 202
+        assert (await worker.post(TRACK, event(projectId="x"))).status == 202

@@ -10,7 +10,7 @@ from nealytics.timestamps import DAY_MS
 from nealytics.usage import store
 from nealytics.usage.counts import Used
 from nealytics.usage.meter import Meter
-from nealytics.usage.report import report
+from nealytics.usage.report import Selection, report
 from nealytics.wal import Log
 from tests.usage.test_counts import NOON, row
 from tests.wal.logs import opened
@@ -180,9 +180,9 @@ async def test_a_report_adds_up_workers_and_days(tmp_path: Path):
             await log.append([row("q", "a", NOON - DAY_MS)], ROW_FORMAT)
             await meter.store()
     days = range(DAY - 1, DAY + 1)
-    found = report(tmp_path / "usage", days, None, None, "total")
+    found = report(tmp_path / "usage", days, Selection(), "total", (), NOON)
     assert [(one.project_id, one.tenant_id, one.events) for one in found.usage] == [
         ("p", "a", 4), ("q", "a", 3), ("p", "b", 2),
     ]  # fmt: skip
-    found = report(tmp_path / "usage", days, "p", "a", "day")
+    found = report(tmp_path / "usage", days, Selection("p", "a"), "day", (), NOON)
     assert [(one.period, one.events) for one in found.usage] == [("2026-11-30", 4)]

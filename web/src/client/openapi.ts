@@ -578,7 +578,7 @@ export interface components {
          * @description For programs: a code keeps its meaning. Later versions may add codes.
          * @enum {string}
          */
-        ErrorCode: "answers_busy" | "bad_request" | "body_too_large" | "clickhouse_unavailable" | "data_damaged" | "expectation_failed" | "forbidden" | "http_1_1_needed" | "internal_error" | "invalid_claim" | "invalid_event" | "invalid_json" | "invalid_parameter" | "keys_unavailable" | "log_broken" | "log_full" | "method_not_allowed" | "not_found" | "outside_time_window" | "queries_busy" | "query_too_large" | "rate_limited" | "request_timeout" | "result_too_large" | "scope_not_proven" | "stopping" | "streams_busy" | "too_many_connections" | "too_many_streams" | "unauthorized" | "unsupported_encoding";
+        ErrorCode: "answers_busy" | "bad_request" | "body_too_large" | "clickhouse_unavailable" | "data_damaged" | "expectation_failed" | "forbidden" | "http_1_1_needed" | "internal_error" | "invalid_claim" | "invalid_event" | "invalid_json" | "invalid_parameter" | "keys_unavailable" | "log_broken" | "log_full" | "method_not_allowed" | "not_found" | "outside_time_window" | "queries_busy" | "query_too_large" | "quota_exceeded" | "rate_limited" | "request_timeout" | "result_too_large" | "scope_not_proven" | "stopping" | "streams_busy" | "too_many_connections" | "too_many_streams" | "unauthorized" | "unsupported_encoding";
         /**
          * Error
          * @description The body of every error.
@@ -639,7 +639,7 @@ export interface components {
          * @description The codes of status 429.
          * @enum {string}
          */
-        ReadingTooManyRequestsCode: "rate_limited";
+        ReadingTooManyRequestsCode: "rate_limited" | "quota_exceeded";
         /** ReadingTooManyRequestsError */
         ReadingTooManyRequestsError: components["schemas"]["Error"] & {
             code?: components["schemas"]["ReadingTooManyRequestsCode"];
@@ -679,7 +679,7 @@ export interface components {
          * @description The codes of status 429.
          * @enum {string}
          */
-        StreamingTooManyRequestsCode: "rate_limited" | "too_many_streams";
+        StreamingTooManyRequestsCode: "rate_limited" | "quota_exceeded" | "too_many_streams";
         /** StreamingTooManyRequestsError */
         StreamingTooManyRequestsError: components["schemas"]["Error"] & {
             code?: components["schemas"]["StreamingTooManyRequestsCode"];
@@ -1279,7 +1279,7 @@ export interface components {
                 "application/json": components["schemas"]["TooExpensiveError"];
             };
         };
-        /** @description Too many requests; retry after `Retry-After` seconds. */
+        /** @description Too many requests, or a quota is used up; retry after `Retry-After` seconds. */
         Reading429: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1351,7 +1351,7 @@ export interface components {
                 "application/json": components["schemas"]["TooExpensiveError"];
             };
         };
-        /** @description Too many requests; retry after `Retry-After` seconds. */
+        /** @description Too many requests, or a quota is used up; retry after `Retry-After` seconds. */
         Asking429: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1433,7 +1433,7 @@ export interface components {
                 "application/json": components["schemas"]["TooExpensiveError"];
             };
         };
-        /** @description Too many requests; retry after `Retry-After` seconds. */
+        /** @description Too many requests, or a quota is used up; retry after `Retry-After` seconds. */
         Streaming429: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1535,7 +1535,7 @@ export interface components {
                 "application/json": components["schemas"]["UnsupportedEncodingError"];
             };
         };
-        /** @description Too many requests; retry after `Retry-After` seconds. */
+        /** @description Too many requests, or a quota is used up; retry after `Retry-After` seconds. */
         Sending429: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];

@@ -10,6 +10,7 @@ const TOO_LARGE = ["query_too_large", "result_too_large"];
 export function reasonOf(error: QueryError, f: Format): readonly [title: string, hint: string] {
   if (error.isSignInEnd) return [f.text("expired"), f.text("expired_hint")];
   if (error.code === "offline") return [f.text(navigator.onLine ? "unreachable" : "offline"), ""];
+  if (error.code === "quota_exceeded") return [f.text("quota"), ""];
   if (error.status === 429 || error.status === 503 || BUSY.includes(error.code)) return [f.text("busy"), ""];
   if (TOO_LARGE.includes(error.code) || error.field === "fill") return [f.text("too_large"), f.text("too_large_hint")];
   if (error.isCommon || error.status === 401 || error.isPassing) return [f.text("unavailable"), ""];

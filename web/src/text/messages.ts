@@ -106,6 +106,7 @@ export const ENGLISH = {
   expired: "Your sign-in has ended",
   expired_hint: "Sign in again, then try again.",
   busy: "Too many requests at the moment",
+  quota: "Today's limit of queries is reached",
   too_large: "Too much data for one chart",
   too_large_hint: "Choose a shorter period or add a filter.",
   retry: "Try again",

@@ -108,6 +108,7 @@ const words: Words = {
   expired: "Deine Anmeldung ist abgelaufen",
   expired_hint: "Melde dich neu an und versuche es dann erneut.",
   busy: "Im Moment zu viele Anfragen",
+  quota: "Das Limit an Abfragen für heute ist erreicht",
   too_large: "Zu viele Daten für ein Diagramm",
   too_large_hint: "Wähle einen kürzeren Zeitraum oder füge einen Filter hinzu.",
   retry: "Erneut versuchen",

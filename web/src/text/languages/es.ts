@@ -108,6 +108,7 @@ const words: Words = {
   expired: "Tu sesión ha caducado",
   expired_hint: "Vuelve a iniciar sesión y reinténtalo.",
   busy: "Demasiadas solicitudes en este momento",
+  quota: "Se ha alcanzado el límite de consultas de hoy",
   too_large: "Demasiados datos para un gráfico",
   too_large_hint: "Elige un período más corto o añade un filtro.",
   retry: "Reintentar",

@@ -108,6 +108,7 @@ const words: Words = {
   expired: "Votre session a expiré",
   expired_hint: "Reconnectez-vous, puis réessayez.",
   busy: "Trop de requêtes en ce moment",
+  quota: "La limite de requêtes du jour est atteinte",
   too_large: "Trop de données pour un graphique",
   too_large_hint: "Choisissez une période plus courte ou ajoutez un filtre.",
   retry: "Réessayer",

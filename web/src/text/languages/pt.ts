@@ -108,6 +108,7 @@ const words: Words = {
   expired: "Sua sessão expirou",
   expired_hint: "Entre novamente e tente de novo.",
   busy: "Muitas solicitações no momento",
+  quota: "O limite de consultas de hoje foi atingido",
   too_large: "Dados demais para um gráfico",
   too_large_hint: "Escolha um período menor ou adicione um filtro.",
   retry: "Tentar de novo",

@@ -1,0 +1,190 @@
+"""Which `[[quota]]` limits a tenant, what was used of it, and whether anything is left. Pure.
+
+A quota limits the events that are accepted in a month, and the queries in a day, both in UTC. Each of the two
+limits is found on its own; the most specific quota that has it counts:
+
+    project, tenant         this tenant
+    project, tenant = "*"   each tenant of the project, with a count of its own
+    project                 all tenants of the project together
+
+A limit of 0 is an exception to a wider quota: unlimited.
+
+A worker counts what it takes on top of what all workers had used when their files were last read. So within a
+worker a limit is exact, and workers together exceed it by what the others took since then.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from nealytics.config import QuotaRule
+from nealytics.timestamps import DAY_MS
+
+EACH = "*"
+
+Kind = Literal["events_per_month", "queries_per_day"]
+# What was used: by project, then by tenant. The tenant "" is all of the project, also what has no tenant.
+Sums = dict[str, dict[str, int]]
+
+
+class Period(NamedTuple):
+    """A month or a day, in UTC."""
+
+    begins_ms: int
+    ends_ms: int
+    name: str  # as people read it
+
+    @property
+    def ends(self) -> str:
+        return f"{datetime.fromtimestamp(self.ends_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    @classmethod
+    def of(cls, kind: Kind, now_ms: int) -> "Period":
+        now = datetime.fromtimestamp(now_ms / 1000, UTC)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        if kind == "queries_per_day":
+            begins_ms = int(midnight.timestamp()) * 1000
+            return cls(begins_ms, begins_ms + DAY_MS, f"{midnight:%Y-%m-%d}")
+        first = midnight.replace(day=1)
+        following = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+        return cls(int(first.timestamp()) * 1000, int(following.timestamp()) * 1000, f"{first:%Y-%m}")
+
+
+class Share(NamedTuple):
+    """What was used of one limit. An empty tenant: all tenants of the project together."""
+
+    kind: Kind
+    project_id: str
+    tenant_id: str
+    limit: int
+    used: int
+    period: Period
+
+    @property
+    def message(self) -> str:
+        whose = f"tenant {self.tenant_id!r} of " if self.tenant_id else ""
+        what = "events" if self.kind == "events_per_month" else "queries"
+        return (
+            f"{whose}project {self.project_id!r} has used {self.used:,} of its {self.limit:,} {what} of "
+            f"{self.period.name}"
+        )
+
+    @property
+    def detail(self) -> str:
+        return f"The count begins again at {self.period.ends}. The operator sets {self.kind} in [[quota]]."
+
+    def retry_after_s(self, now_ms: int) -> int:
+        return max(1, -(-(self.period.ends_ms - now_ms) // 1000))
+
+
+class Allowance:
+    """The limits of one kind, and what was used of them in the current period."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind: Kind = kind
+        self._limits: dict[str, dict[str, int]] = {}
+        self._period = Period(0, 0, "")
+        self._counted: Sums = {}
+        self._taken: Sums = {}
+
+    def replace(self, rules: Iterable[QuotaRule]) -> None:
+        """From now on, these limits apply, to what was used before too."""
+        limits: dict[str, dict[str, int]] = {}
+        for rule in rules:
+            limit = getattr(rule, self.kind)
+            if limit >= 0:
+                limits.setdefault(rule.project, {})[rule.tenant] = limit
+        self._limits = limits
+
+    def take(self, project_id: str, tenant_id: str, now_ms: int) -> Share | None:
+        """Takes one, and returns None; or takes nothing, and returns what is used up."""
+        spent = self.spent(project_id, tenant_id, now_ms)
+        if spent is None and project_id in self._limits:
+            taken = self._taken.setdefault(project_id, {})
+            taken[""] = taken.get("", 0) + 1
+            if tenant_id:
+                taken[tenant_id] = taken.get(tenant_id, 0) + 1
+        return spent
+
+    def spent(self, project_id: str, tenant_id: str, now_ms: int) -> Share | None:
+        """The limit that leaves nothing more; None if something is left."""
+        limits = self._limits.get(project_id)
+        if limits is None:
+            return None
+        if not self._period.begins_ms <= now_ms < self._period.ends_ms:
+            self._begin(now_ms)
+        limit = limits.get(tenant_id)
+        if limit is None and tenant_id:
+            limit = limits.get(EACH)
+            if limit is None:
+                limit, tenant_id = limits.get(""), ""
+        if not limit or (used := self._used(project_id, tenant_id)) < limit:
+            return None
+        return Share(self.kind, project_id, tenant_id, limit, used, self._period)
+
+    def mark(self) -> None:
+        """What was taken until now will be in what `counted` says next."""
+        for project_id, taken in self._taken.items():
+            counted = self._counted.setdefault(project_id, {})
+            for tenant_id, number in taken.items():
+                counted[tenant_id] = counted.get(tenant_id, 0) + number
+        self._taken = {}
+
+    def counted(self, sums: Sums, now_ms: int) -> None:
+        """What all workers had used, at the time of the last `mark`, in the period of `now_ms`."""
+        if not self._period.begins_ms <= now_ms < self._period.ends_ms:
+            self._begin(now_ms)
+        self._counted = sums
+
+    def shares(self) -> Iterator[Share]:
+        """What was used of each limit; of a quota for each tenant, those tenants that used anything."""
+        for project_id, limits in self._limits.items():
+            for tenant_id, limit in limits.items():
+                tenants: Iterable[str] = (tenant_id,)
+                if tenant_id == EACH:
+                    known = self._counted.get(project_id, {})
+                    tenants = sorted(known.keys() - limits.keys() - {""})
+                for tenant in tenants if limit else ():
+                    used = self._used(project_id, tenant)
+                    yield Share(self.kind, project_id, tenant, limit, used, self._period)
+
+    def _used(self, project_id: str, tenant_id: str) -> int:
+        counted, taken = self._counted.get(project_id), self._taken.get(project_id)
+        return (counted.get(tenant_id, 0) if counted else 0) + (taken.get(tenant_id, 0) if taken else 0)
+
+    def _begin(self, now_ms: int) -> None:
+        self._period = Period.of(self.kind, now_ms)
+        self._counted, self._taken = {}, {}
+
+
+class Quotas:
+    """All quotas of a node, as one of its workers sees them."""
+
+    def __init__(self, rules: Sequence[QuotaRule] = ()) -> None:
+        self.events = Allowance("events_per_month")
+        self.queries = Allowance("queries_per_day")
+        self.replace(rules)
+
+    def replace(self, rules: Sequence[QuotaRule]) -> None:
+        """From now on, these quotas apply."""
+        self.rules = tuple(rules)
+        self.projects = frozenset(rule.project for rule in rules)
+        self.events.replace(rules)
+        self.queries.replace(rules)
+
+    def mark(self) -> None:
+        self.events.mark()
+        self.queries.mark()
+
+    def counted(self, events: Sums, queries: Sums, now_ms: int) -> None:
+        """What all workers had used at the last `mark`: events of the month, queries of the day."""
+        self.events.counted(events, now_ms)
+        self.queries.counted(queries, now_ms)
+
+    def shares(self) -> list[Share]:
+        """What was used of each limit."""
+        return [*self.events.shares(), *self.queries.shares()]
+
+    def largest_share(self) -> float:
+        """Of the limit that is used most: 1 is all of it. 0 without a limit."""
+        return max((share.used / share.limit for share in self.shares()), default=0.0)
