@@ -61,6 +61,7 @@ from nealytics.process import READY, beat
 from nealytics.reloading import Reloading
 from nealytics.shared import NodeMemory
 from nealytics.usage import store as usage
+from nealytics.usage.largest import LargestTenants
 from nealytics.usage.meter import Meter, count_rest
 from nealytics.wal import quarantine
 from nealytics.wal.files import OS_FILES
@@ -603,6 +604,7 @@ class Worker:
             damage=logs.damage,
             metrics=self._metrics,
             prometheus=config.observe.prometheus,
+            tenants=LargestTenants(self._usage, config.observe.tenants_max).text,
         )
         return app
 

@@ -237,6 +237,7 @@ class WebConfig(_Table, frozen=True):
 class ObserveConfig(_Table, frozen=True):
     log_level: LogLevel = "info"
     prometheus: bool = False
+    tenants_max: Annotated[int, Meta(ge=0, le=1_000)] = 20  # the largest tenants at /metrics; 0 = none
 
 
 class RetentionRule(_Table, frozen=True):

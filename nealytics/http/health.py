@@ -1,7 +1,8 @@
 """The routes for orchestrators, load balancers and Prometheus.
 
 They need no authentication, so their answers contain no secret and no data of an event: a value that
-ClickHouse quotes when it refuses an event is in the log only.
+ClickHouse quotes when it refuses an event is in the log only. /metrics names the largest tenants, unless
+`observe.tenants_max` is 0.
 
     /health         200 while the process answers; otherwise restart it. Depends on nothing else
     /ready          200 if everything works, else 503; the JSON names the parts and the reason
@@ -104,10 +105,12 @@ def add_health_routes(
     client: ClickHouseClient,
     metrics: Metrics,
     prometheus: bool,
+    tenants: Callable[[], bytes] = bytes,
     warnings: Callable[[], list[str]] = list,
     damage: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
 ) -> None:
+    """`tenants` returns the metrics of the largest ones; it reads files."""
     ping = CachedPing(client)
 
     async def health(_request: web.Request) -> web.Response:
@@ -144,7 +147,8 @@ def add_health_routes(
         return _answer(IngestReadiness(status=_status(part.ok), log=part), part.ok)
 
     async def show_metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body = metrics.text() + await asyncio.to_thread(tenants)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.router.add_get("/health", health)
     app.router.add_get("/ready", ready)

@@ -4,6 +4,7 @@
     store    one directory of files per worker
     meter    counts what a worker does, and keeps its files
     node     what all workers used together, also of their quotas (`nealytics.quotas`)
+    largest  the largest tenants at /metrics
     report   what people and programs read
 
 Events are counted by the log: the file has the LSN up to which they are in it, and a start counts the rows

@@ -1,5 +1,6 @@
 """The counts: events, their bytes, queries and the rows that these read, per tenant and day. Pure."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import NamedTuple
@@ -95,6 +96,10 @@ class Counts:
 
 def day_of(row: bytes) -> int:
     return received_ms(row) // DAY_MS
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def today(now_ms: int) -> int:

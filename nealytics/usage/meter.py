@@ -6,7 +6,6 @@ became durable after the files were last stored. `Meter.run` stores them while a
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from nealytics.config import QuotaRule
 from nealytics.errors import LogError, NealyticsError, Refused
 from nealytics.quotas import Quotas
 from nealytics.usage import store
-from nealytics.usage.counts import Counts, Used, day_number, day_of, today
+from nealytics.usage.counts import Counts, Used, day_number, day_of, now_ms, today
 from nealytics.usage.node import NodeUsage, used_of
 from nealytics.usage.store import Position
 from nealytics.wal import Log
@@ -29,10 +28,6 @@ INTERVAL_S = 5.0
 _COMPLETE_AFTER_MS = 600_000
 _READ_ROWS_MAX = 10_000
 _READ_BYTES_MAX = 8 * 1024 * 1024
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Queries:
@@ -54,7 +49,7 @@ class Meter(Queries):
     def __init__(
         self,
         directory: Path,
-        clock_ms: Callable[[], int] = _now_ms,
+        clock_ms: Callable[[], int] = now_ms,
         quotas: Sequence[QuotaRule] = (),
     ) -> None:
         self._directory = directory

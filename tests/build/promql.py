@@ -5,6 +5,8 @@ import re
 from prometheus_client.parser import text_string_to_metric_families
 
 from nealytics.observe.metrics import SPECS, Metrics
+from nealytics.usage.largest import FAMILIES as TENANTS
+from nealytics.usage.largest import LABELS
 
 # Made by Prometheus itself.
 FOREIGN_METRICS = {"up"}
@@ -19,13 +21,14 @@ _WORDS = {
     "time",
     "and", "or", "by", "ignoring", "on", "group_left", "offset", "le", "reason",
     *_LABELS_OF_ALL,
+    *LABELS,
 }  # fmt: skip
 
 
 def exposed_names() -> set[str]:
     """The series that /metrics shows."""
     families = text_string_to_metric_families(Metrics.private().text().decode())
-    return {sample.name for family in families for sample in family.samples}
+    return {sample.name for family in families for sample in family.samples} | set(TENANTS)
 
 
 def metrics_of(expression: str) -> set[str]:
@@ -41,6 +44,8 @@ def unknown_in(expression: str) -> list[str]:
     for name, matchers in _SELECTOR.findall(expression):
         for label, operator, value in _MATCHER.findall(matchers):
             if label in _LABELS_OF_ALL:
+                continue
+            if label in LABELS and name in TENANTS:
                 continue
             known = _LABELS.get(name, {}).get(label)
             if known is None:

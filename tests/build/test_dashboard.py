@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nealytics.observe.metrics import SPECS
+from nealytics.usage.largest import FAMILIES
 from tests.build.promql import metrics_of, unknown_in
 
 FILE = Path(__file__).parents[2] / "build" / "observability" / "dashboard.json"
@@ -54,6 +55,7 @@ def test_every_metric_is_shown():
     shown = {name for panel in PANELS for expression in expressions(panel) for name in metrics_of(expression)}
     suffix = {"histogram": "_bucket"}
     assert [spec.name for spec in SPECS if spec.name + suffix.get(spec.kind, "") not in shown] == []
+    assert set(FAMILIES) <= shown
 
 
 def test_rows_follow_an_event_through_the_node():
