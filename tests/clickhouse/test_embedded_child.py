@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from nealytics.clickhouse.embedded import engine_dir
-from nealytics.clickhouse.embedded_child import STOP_TIMEOUT_S
+from nealytics.clickhouse.embedded_child import _LIBRARY, STOP_TIMEOUT_S
 from nealytics.compression import zstd
 from nealytics.config import WalConfig
 from nealytics.process import EXIT_UNUSABLE
@@ -424,7 +424,7 @@ def test_an_engine_does_not_start_beside_a_program_in_its_directory(tmp_path: Pa
     ("fault", "message"),
     [
         ("child.write_access = lambda *_: 1 / 0", "ZeroDivisionError"),
-        ("child.FIRST_ANSWER_S = 0; child.EngineProcess._answers = lambda _: False", "does not answer on"),
+        ("child.FIRST_ANSWER_S = 0; child.EngineProcess._answers = lambda *_: False", "does not answer on"),
     ],
 )
 def test_an_engine_that_cannot_say_that_it_is_ready_ends(tmp_path: Path, fault: str, message: str):
@@ -441,6 +441,21 @@ def test_it_ends_when_its_parent_goes(tmp_path: Path):
         assert engine.process is not None
         engine.parent.close()
         engine.process.wait(60)
+
+
+def test_pages_of_the_library_that_only_its_start_needs_are_no_memory_of_the_engine(tmp_path: Path):
+    """And all of them are there when they are needed."""
+    with start_engine(tmp_path) as engine:
+        assert engine.process is not None
+        smaps = Path(f"/proc/{engine.process.pid}/smaps")
+
+        def library_mib() -> int:
+            of_library = re.findall(rf"/{_LIBRARY}\n(?:\w+: .*\n)*?Rss: +(\d+)", smaps.read_text())
+            return sum(map(int, of_library)) // 1024
+
+        wait_for(lambda: library_mib() < 120)  # 200 after the start
+        assert run(engine, "SELECT sum(sipHash64(number)) > 0 FROM numbers(9)", database="system") == "1\n"
+        assert library_mib() > 0
 
 
 def test_it_loads_neither_pandas_nor_pyarrow(engine: RunningEngine):
