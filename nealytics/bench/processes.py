@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ from nealytics.process import self_command
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 60.0
+_RETRY_S = 0.01
 
 
 class BenchError(NealyticsError):
@@ -34,8 +36,10 @@ class BenchError(NealyticsError):
 class Product:
     """A running node with its own configuration, log and engine."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, directory: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, directory: Path, began: float) -> None:
+        """`began`: `time.monotonic()` before the process was started."""
         self._process = process
+        self._began = began
         self.port = port
         self.directory = directory
 
@@ -54,15 +58,20 @@ class Product:
             raise BenchError(f"bench: /metrics does not answer (HTTP {status}):\n{self._log_tail()}")
         return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith(name + " "))
 
-    def wait_until_answers(self, path: str) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_S
+    def wait_until_answers(self, path: str) -> float:
+        """Waits for the answer 200. Returns the seconds since the process was started."""
         while self.get(path)[0] != 200:
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process.poll() is not None or time.monotonic() - self._began > _START_TIMEOUT_S:
                 raise BenchError(f"bench: the server did not start:\n{self._log_tail()}")
-            time.sleep(0.05)
+            time.sleep(_RETRY_S)
+        return time.monotonic() - self._began
+
+    def all_pids(self) -> list[int]:
+        """The supervisor and its children."""
+        return [self._process.pid, *_children(self._process.pid)]
 
     def worker_pids(self) -> list[int]:
-        return [pid for pid in _children(self._process.pid) if b"worker" in _arguments(pid)]
+        return [pid for pid in _children(self._process.pid) if _name(pid).startswith("worker")]
 
     def _log_tail(self) -> str:
         return "\n".join((self.directory / "log").read_text(errors="replace").splitlines()[-20:])
@@ -100,9 +109,26 @@ def product(
     program: Path | None = None,
     ingest: Mapping[str, object] | None = None,
 ) -> Iterator[Product]:
-    """A node that is ready for events, and with the embedded engine also for reads. It continues with the
-    data in `directory`. `program`: another program than this one. `ingest`: its settings; by default no rate
-    limit."""
+    """A node that is ready for events, and with the embedded engine also for reads. The arguments are those
+    of `launched`."""
+    with launched(
+        directory, clickhouse=clickhouse, workers=workers, program=program, ingest=ingest
+    ) as running:
+        running.wait_until_answers("/ready" if clickhouse else "/ready/ingest")
+        yield running
+
+
+@contextmanager
+def launched(
+    directory: Path,
+    *,
+    clickhouse: bool,
+    workers: int = 1,
+    program: Path | None = None,
+    ingest: Mapping[str, object] | None = None,
+) -> Iterator[Product]:
+    """A node whose process has just been started. It continues with the data in `directory`. `program`:
+    another program than this one. `ingest`: its settings; by default no rate limit."""
     directory.mkdir(exist_ok=True)
     port = free_port()
     config = directory / "nealytics.toml"
@@ -129,12 +155,11 @@ def product(
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("NEALYTICS_", "Telemetry"))
     }
+    began = time.monotonic()
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(argv, executable=executable, stdout=log, stderr=log, env=environment)
-    running = Product(process, port, directory)
     try:
-        running.wait_until_answers("/ready" if clickhouse else "/ready/ingest")
-        yield running
+        yield Product(process, port, directory, began)
     finally:
         _end(process)
 
@@ -215,6 +240,19 @@ def memory_kb(pid: int) -> tuple[int, int]:
     return int(values["VmRSS"].split()[0]), int(values["VmHWM"].split()[0])
 
 
+def proportional_kb(pid: int) -> int:
+    """The resident size, in which a page counts by the share of this process."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def voluntary_switches(pid: int) -> int:
+    """How often the threads of this process have begun to wait."""
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    lines = chain.from_iterable(text.splitlines() for text in texts)
+    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+
+
 def processor_seconds(pid: int) -> float:
     """The processor time of the process since its start, user and system."""
     # After the name, which may contain spaces and parentheses; see proc(5).
@@ -237,11 +275,11 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _arguments(pid: int) -> list[bytes]:
+def _name(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return Path(f"/proc/{pid}/comm").read_text()
     except OSError:
-        return []
+        return ""
 
 
 def to_toml(table: dict[str, object]) -> str:

@@ -28,6 +28,7 @@ from nealytics.bench import read as read_bench
 from nealytics.bench import read_server as read_server_app
 from nealytics.bench import retention as retention_bench
 from nealytics.bench import runs
+from nealytics.bench import start as start_bench
 from nealytics.bench.load import Load
 from nealytics.config import config_from_json
 from nealytics.process import die_with_parent
@@ -191,6 +192,24 @@ def memory(**options: Any) -> msgspec.Struct:
     Exits with 1 above the limit.
     """
     return runs.memory(**options)
+
+
+@bench.command("start")
+@click.option(
+    "--executable",
+    "others",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    multiple=True,
+    help="Another program to measure in the same rounds, e.g. an older or the compiled one; repeatable.",
+)
+@_rounds(100, 5)
+@_seconds(10.0, "How long each idle node is observed.")
+@_measurement
+def start_(**options: Any) -> msgspec.Struct:
+    """Time from the start of a node to /health and /ready, and its memory and processor use while idle.
+
+    Each round starts a node in an empty directory, stops it, and starts it again."""
+    return start_bench.start(**options)
 
 
 @bench.command()
