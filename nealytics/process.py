@@ -1,4 +1,4 @@
-"""Processes of one program: how it starts itself again, and how a child ends with its parent.
+"""Processes of one program: how it forks, how it starts itself again, and how a child ends with its parent.
 
 A child gets one end of a socket pair. On it, the child reports that it is ready and, once a second, that its
 event loop runs. End-of-file means that the parent has ended.
@@ -7,6 +7,8 @@ event loop runs. End-of-file means that the parent has ended.
 import asyncio
 import contextlib
 import ctypes
+import gc
+import logging
 import os
 import resource
 import select
@@ -14,6 +16,10 @@ import signal
 import socket
 import sys
 import threading
+import traceback
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import NoReturn
 
 READY = b"R"
 RELOADED = b"L"
@@ -85,6 +91,100 @@ def find_authorities(places: tuple[str, ...] = AUTHORITIES) -> None:
         if os.path.exists(place):
             os.environ["SSL_CERT_FILE"] = place
             return
+
+
+class Forked:
+    """A process that is a copy of this one, as `asyncio.subprocess.Process` shows others."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    async def wait(self) -> int:
+        """Returns the exit status; negative: the signal that ended it."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[int] = loop.create_future()
+
+        def wait() -> None:
+            _, status = os.waitpid(self.pid, 0)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._ended, ended, os.waitstatus_to_exitcode(status))
+
+        # As asyncio does for others. A daemon: a process that cannot be killed must not keep this one.
+        threading.Thread(target=wait, name=f"wait-{self.pid}", daemon=True).start()
+        return await ended
+
+    def _ended(self, ended: "asyncio.Future[int]", status: int) -> None:
+        self.returncode = status
+        if not ended.cancelled():
+            ended.set_result(status)
+
+
+def fork(main: Callable[[], object], descriptors: Collection[int]) -> Forked:
+    """Runs `main` in a copy of this process, with these open files and the standard ones.
+
+    A copy has all modules at once, and shares their memory. Only a process without threads and without a
+    running event loop can be copied. The copy has its own session, as its parent's other children, and never
+    returns from here.
+    """
+    assert threading.active_count() == 1
+    gc.freeze()  # a collection would write to every page of the copy
+    if pid := os.fork():
+        return Forked(pid)
+    _run_copy(main, descriptors)
+
+
+def _run_copy(main: Callable[[], object], descriptors: Collection[int]) -> NoReturn:
+    status = 1
+    try:
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        # Otherwise the end of one child, or of the parent, would not be seen by the others. The objects that
+        # have these files stay referenced by the frames below, so none of them closes a number again.
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) > 2 and int(name) not in descriptors:
+                with contextlib.suppress(OSError):
+                    os.close(int(name))
+        main()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Not sys.exit, which would run what the parent has left to do.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def name_process(name: str) -> None:
+    """Shows `name`, of up to 15 characters, in `top` and `ps -o comm`."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
+
+
+@contextlib.contextmanager
+def without_authorities() -> Iterator[None]:
+    """Within it, new TLS contexts read no certificate authorities, which takes 30 ms for each.
+
+    aiohttp makes two when it is imported, for clients without a TLS context of their own.
+    """
+    before = os.environ.get("SSL_CERT_FILE")
+    os.environ["SSL_CERT_FILE"] = os.devnull
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SSL_CERT_FILE"]
+        else:
+            os.environ["SSL_CERT_FILE"] = before
 
 
 def die_with_parent(channel: socket.socket | None = None) -> None:

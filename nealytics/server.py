@@ -71,6 +71,9 @@ from nealytics.wal.quarantine import QuarantinedLog, Report
 log = logging.getLogger("nealytics.server")
 
 OBSERVE_S = 1.0
+# A node's own engine, which nobody else uses, answers after a fraction of a second.
+ENGINE_POLL_S = 0.02
+ENGINE_START_S = 3.0
 # Until the worker notices that a person changed the table's TTL, or that ClickHouse found damage.
 WATCH_INTERVAL_S = 10.0
 # After the log broke, the answers in flight (503) get this long; then the process ends, to recover at its
@@ -190,18 +193,29 @@ class TableWatch:
 
     async def prepare(self) -> None:
         """Returns once the table is there and fit for the first batch."""
+        if self._config.clickhouse.url == "embedded":
+            await self._engine_started()
         attempt = 0
         reported = ""
         while (problem := await self._attempt(attempt)) is not None:
             self._logs.clickhouse_problem = problem
             attempt += 1
-            # The engine starts together with the workers, so the first failures mean nothing.
+            # A server may start together with the workers, so the first failures mean nothing.
             if attempt > 3 and problem != reported:
                 reported = problem
                 log.warning("clickhouse: not ready, events stay in the log: %s", problem)
             await asyncio.sleep(delay_s(attempt, FIRST_S, self._config.commit.backoff_max_ms / 1000))
         self._logs.clickhouse_problem = None
         log.info("clickhouse: ready at %s", self._client.endpoint)
+
+    async def _engine_started(self) -> None:
+        """Returns when the engine, which starts together with the workers, answers; or after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENGINE_START_S):
+                while True:
+                    with contextlib.suppress(NealyticsError):
+                        return await self._client.ping()
+                    await asyncio.sleep(ENGINE_POLL_S)
 
     async def _attempt(self, attempt: int) -> str | None:
         """Why the table is not ready; None if it is."""
@@ -562,9 +576,9 @@ class Worker:
             if self._index == 0:
                 work += [self._inherit(admission), self._expire()]
             running = [heart, *map(tasks.create_task, work)]
-            # The garbage collector need not scan again what lives as long as the process.
-            gc.collect()
+            # The garbage collector need not scan what lives as long as the process.
             gc.freeze()
+            gc.enable()
             self._parent.send(READY)
             await self._stopping.wait()
             await self._finish(http)

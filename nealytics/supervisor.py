@@ -4,6 +4,9 @@
 starts one embedded-engine child (if `clickhouse.url` is "embedded") and `server.workers` workers.
 It handles neither events nor ClickHouse, so it has little reason to fail.
 
+The first process of each child is a copy of this one (`fork`), which has all modules loaded: a node starts in
+half the time, and workers share memory. A child that ended is started from the program's file.
+
 Promises:
   - it restarts a process that ends, with an increasing delay, for ever; it kills a worker that hangs
   - the listening sockets stay open when a worker dies, so connections queued for it survive
@@ -26,6 +29,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from nealytics import __version__, notify
 from nealytics.clickhouse.embedded import Access, append_line, memory_file, reserve_ports
@@ -38,6 +42,8 @@ from nealytics.process import (
     HEARTBEAT_S,
     READY,
     RELOADED,
+    Forked,
+    fork,
     open_files_problem,
     raise_open_files_limit,
     self_command,
@@ -67,7 +73,8 @@ class Child:
         [int], list[str]
     ]  # its command line, given the descriptor of its end of the socket pair
     descriptors: tuple[int, ...]
-    process: asyncio.subprocess.Process | None = None
+    process: asyncio.subprocess.Process | Forked | None = None
+    copied: tuple[Forked, socket.socket] | None = None  # its first process, and our end of the socket pair
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     heard_at: float = 0.0
     was_ready: bool = False
@@ -93,40 +100,62 @@ class Supervisor:
         self._killing = False
         self._failed: str | None = None
         self._children: list[Child] = []
+        self._reserved = contextlib.ExitStack()  # keeps the engine's ports while the engine restarts
 
-    async def run(self) -> int:
+    def open(self) -> None:
+        """Opens the sockets and the shared memory. Raises `ConfigError`."""
         config = self._config
         raise_open_files_limit()
         if (problem := open_files_problem(config.server.connections_max)) is not None:
             log.warning("serve: %s", problem)
-        sockets = open_listeners(config.server.listen, config.server.workers)
-        memory = NodeMemory.create(config.server.workers, len(config.auth.api_keys) + SPARE_KEYS)
+        self._sockets = open_listeners(config.server.listen, config.server.workers)
+        self._memory = NodeMemory.create(config.server.workers, len(config.auth.api_keys) + SPARE_KEYS)
         # As this process read it, so that every child has the same, also when the file changes later.
-        config_fd = memory_file(config_to_json(config) + b"\n")
+        self._config_fd = config_fd = memory_file(config_to_json(config) + b"\n")
         access_fd: int | None = None
-        reserved = contextlib.ExitStack()  # keeps the engine's ports while the engine restarts
         if config.clickhouse.url == "embedded":
-            reserved, port = reserve_ports(config.clickhouse)
+            self._reserved, port = reserve_ports(config.clickhouse)
             access_fd = memory_file(Access.create(port).to_json())
+        self._workers = [
+            _worker(i, sock, self._memory.fd, config_fd, access_fd) for i, sock in enumerate(self._sockets)
+        ]
+        self._engine = [] if access_fd is None else [_engine(config_fd, access_fd)]
+        self._children = self._engine + self._workers
+        host, self._port = self._sockets[0].getsockname()[:2]
+        log.info(
+            "serve: nealytics %s starts %d worker(s) on %s port %d, clickhouse %s",
+            __version__, len(self._workers), host, self._port, _shown_url(config.clickhouse.url),
+        )  # fmt: skip
+
+    def fork(self, load: Callable[[str], None], main: Callable[[list[str]], object]) -> None:
+        """Starts the first process of each child as a copy of this process. Call it before `run`.
+
+        `load` imports what the subcommand of this name needs, and `main` runs it with its arguments.
+        """
+        for child in self._children:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                arguments = child.arguments(theirs.fileno())
+                load(arguments[0])
+                child.started_at = time.monotonic()
+                process = fork(partial(main, arguments), {*child.descriptors, theirs.fileno()})
+            child.copied = process, ours
+
+    async def run(self) -> int:
+        """Calls `open`, unless that was done."""
+        config = self._config
+        if not self._children:
+            self.open()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop_signal, number)
-
-        workers = [_worker(i, sock, memory.fd, config_fd, access_fd) for i, sock in enumerate(sockets)]
-        engine = [] if access_fd is None else [_engine(config_fd, access_fd)]
-        self._children = engine + workers
-
-        host, port = sockets[0].getsockname()[:2]
-        log.info(
-            "serve: nealytics %s starts %d worker(s) on %s port %d, clickhouse %s",
-            __version__, len(workers), host, port, _shown_url(config.clickhouse.url),
-        )  # fmt: skip
+        engine, workers, sockets = self._engine, self._workers, self._sockets
         keepers = {child.name: asyncio.create_task(self._keep_running(child)) for child in self._children}
         for keeper in keepers.values():
             keeper.add_done_callback(self._on_keeper_end)
-        self._reloads = Reloads(config, config_fd, memory, workers, self._read_again)
+        self._reloads = Reloads(config, self._config_fd, self._memory, workers, self._read_again)
         announcer = asyncio.create_task(self._announce(workers))
-        metrics = otel_signals.start_metrics(memory, port=port)
+        metrics = otel_signals.start_metrics(self._memory, port=self._port)
         try:
             await self._stopping.wait()
             notify.notify("STOPPING=1")
@@ -148,7 +177,7 @@ class Supervisor:
                 keeper.cancel()
             for child in self._children:
                 _end(child, signal.SIGKILL)
-            reserved.close()
+            self._reserved.close()
         if self._failed:
             log.critical("serve: %s", self._failed)
             return 1
@@ -201,26 +230,16 @@ class Supervisor:
 
     async def _run_once(self, child: Child) -> int:
         """Starts the child and listens to it. Returns its exit status; negative: the signal that ended it."""
-        ours, theirs = socket.socketpair()
+        process, ours = child.copied or await _execute(child)
+        child.process, child.copied = process, None
         with ours:
-            with theirs:
-                ours.setblocking(False)
-                executable, argv = self_command(*child.arguments(theirs.fileno()))
-                child.ready.clear()
-                child.heard_at = child.started_at = time.monotonic()
-                child.process = await asyncio.create_subprocess_exec(
-                    *argv,
-                    executable=executable,
-                    pass_fds=(*child.descriptors, theirs.fileno()),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    # Of its own: a signal that a child sends to its group must reach nobody else.
-                    start_new_session=True,
-                )
+            ours.setblocking(False)
+            child.heard_at = time.monotonic()
             if child.ending is not None:
                 _signal(child, child.ending)
             listener = asyncio.create_task(self._listen(child, ours))
             try:
-                return await child.process.wait()
+                return await process.wait()
             finally:
                 listener.cancel()
                 child.ready.clear()
@@ -285,6 +304,27 @@ class Supervisor:
             for child in children:
                 _end(child, signal.SIGKILL)
             await asyncio.wait(late, timeout=5.0)
+
+
+async def _execute(child: Child) -> tuple[asyncio.subprocess.Process, socket.socket]:
+    """Starts a process of this child, and returns our end of its socket pair."""
+    child.started_at = time.monotonic()
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            executable, argv = self_command(*child.arguments(theirs.fileno()))
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                executable=executable,
+                pass_fds=(*child.descriptors, theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                # Of its own: a signal that a child sends to its group must reach nobody else.
+                start_new_session=True,
+            )
+    except BaseException:
+        ours.close()
+        raise
+    return process, ours
 
 
 class Reloads:

@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nealytics import process
-from nealytics.process import ALIVE, beat, find_authorities, self_command
+from nealytics.process import ALIVE, beat, find_authorities, self_command, without_authorities
 from tests.e2e.node import Node
 
 # A parent that starts a child which dies with it, tells the child's pid, and waits to be killed.
@@ -136,3 +137,60 @@ def test_serve_warns_about_a_low_limit_of_open_files(tmp_path: Path):
         node.wait_ready("/ready/ingest")
         text = node.log_path.read_text()
     assert "serve: at most 1000 open files per process, but server.connections_max is 20000; raise it" in text
+
+
+# Forks a copy with one of two pipes, and prints what the copy wrote and how it ended.
+FORKING = """
+import asyncio, os, sys
+from nealytics.process import fork
+wanted, unwanted = os.pipe(), os.pipe()
+def main():
+    sid = os.getsid(0) == os.getpid()
+    numbers = map(int, os.listdir("/proc/self/fd"))
+    opened = [fd for fd in numbers if fd > 2 and os.path.exists(f"/proc/self/fd/{fd}")]
+    os.write(wanted[1], f"{sid} {opened == [wanted[1]]} {os.read(0, 1)}".encode())
+    %s
+copy = fork(main, {wanted[1]})
+print(os.read(wanted[0], 100).decode(), asyncio.run(copy.wait()), copy.returncode)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ("pass", 0),
+        ("sys.exit(78)", 78),
+        ("sys.exit('a message')", 1),
+        ("raise ValueError", 1),
+        ("os.kill(os.getpid(), 9)", -9),
+    ],
+)
+def test_a_copy_has_its_own_session_and_files_and_an_exit_status(end: str, status: int):
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING % end], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == f"True True b'' {status} {status}\n", done.stderr
+
+
+def test_a_copy_does_not_run_what_its_parent_does_at_the_end():
+    source = f"import atexit\natexit.register(print, 'the end')\n{FORKING % 'pass'}"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout.count("the end") == 1
+
+
+def test_aiohttp_loads_without_reading_the_authorities(monkeypatch: pytest.MonkeyPatch):
+    for before in ("/some/file.pem", None):
+        if before is None:
+            monkeypatch.delenv("SSL_CERT_FILE")
+        else:
+            monkeypatch.setenv("SSL_CERT_FILE", before)
+        with without_authorities():
+            assert ssl.create_default_context().cert_store_stats()["x509"] == 0
+        assert os.environ.get("SSL_CERT_FILE") == before
+
+
+def test_a_process_has_the_name_of_its_role():
+    source = "from nealytics.process import name_process; name_process('worker 0'); print(open('{}').read())"
+    command = [sys.executable, "-c", source.format("/proc/self/comm")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "worker 0"

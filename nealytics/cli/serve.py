@@ -1,6 +1,7 @@
 """`nealytics serve`, and the two commands by which it starts its own processes."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -14,7 +15,7 @@ from nealytics.cli.options import config_option, set_up_log
 from nealytics.config import Config, config_from_json, load_with_notes
 from nealytics.errors import ConfigError, LogBroken, LogFull, NealyticsError
 from nealytics.observe import log as observe_log
-from nealytics.process import EXIT_UNUSABLE, die_with_parent
+from nealytics.process import EXIT_UNUSABLE, die_with_parent, name_process, without_authorities
 
 log = logging.getLogger("nealytics.serve")
 
@@ -36,6 +37,7 @@ def serve(config_path: Path | None) -> None:
 
     Settings come from nealytics.toml and the environment; `nealytics init` writes a first file.
     """
+    gc.disable()  # until the children are there, which collect for themselves
     from nealytics.supervisor import Supervisor
 
     # What ends a start is a log line too: a collector must not miss the one that matters.
@@ -46,15 +48,31 @@ def serve(config_path: Path | None) -> None:
         set_up_log(loaded.config)
         for note in loaded.notes:
             log.warning("%s", note)
+        supervisor = Supervisor(loaded.config, read_again=lambda: load_with_notes(config_path, serving=True))
+        supervisor.open()
+        supervisor.fork(_load, _run)
+        gc.enable()
         with asyncio.Runner() as runner:
-            status = runner.run(
-                Supervisor(loaded.config, read_again=lambda: load_with_notes(config_path, serving=True)).run()
-            )
+            status = runner.run(supervisor.run())
     except ConfigError as error:
         for problem in error.problems:
             log.critical("%s", problem)
         status = 1
     sys.exit(status)
+
+
+def _load(command: str) -> None:
+    """Imports what a process of the node needs."""
+    if command == "embedded-child":
+        import nealytics.clickhouse.embedded_child
+    else:
+        with without_authorities():  # a worker's clients have TLS contexts of their own
+            import nealytics.server  # noqa: F401
+
+
+def _run(arguments: list[str]) -> None:
+    name, *options = arguments
+    (embedded_child if name == "embedded-child" else worker).main(options)
 
 
 @click.command(hidden=True)
@@ -68,6 +86,9 @@ def worker(
     index: int, listen_fd: int, memory_fd: int, config_fd: int, access_fd: int | None, parent_fd: int
 ) -> None:
     """One worker; `serve` starts it."""
+    gc.disable()  # until all that lives as long as the process is there: `Worker.run`
+    name_process(f"worker {index}")
+    _load("worker")
     from nealytics.clickhouse.embedded import Access, contents_of, last_line_of
     from nealytics.server import Worker
     from nealytics.shared import NodeMemory
@@ -107,6 +128,8 @@ def worker(
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def embedded_child(arguments: tuple[str, ...]) -> None:
     """The embedded ClickHouse; `serve` starts it."""
+    gc.enable()
+    name_process("embedded-child")
     from nealytics.clickhouse.embedded_child import main
 
     sys.exit(main(list(arguments)))

@@ -2,22 +2,12 @@
 
 The table below is the whole list; docs/monitor.md repeats it, and a test compares the two. Values are in
 `NodeMemory`, so `/metrics` of any worker answers for the node, and the restart of a worker resets nothing.
-The text format is prometheus_client's.
+`observe.prometheus` writes them as text, and is loaded with the first request for it.
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Literal
-
-from prometheus_client import generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
 
 from nealytics.shared import METRIC_SLOTS_MAX, NodeMemory
 
@@ -279,7 +269,7 @@ class _Histogram:
 
 
 class Metrics:
-    """This worker's instruments; `text()` is the node's state in Prometheus' format."""
+    """This worker's instruments, and the values of the node."""
 
     def __init__(self, memory: NodeMemory) -> None:
         self._memory = memory
@@ -348,31 +338,6 @@ class Metrics:
         first, end = self._first[name], self._first[name] + len(spec.buckets) + 1
         counts = [self._memory.metric_sum(slot) for slot in range(first, end)]
         return counts, self._memory.metric_sum(end)
-
-    def text(self) -> bytes:
-        return generate_latest(self)
-
-    def collect(self) -> Iterator[Metric]:
-        for spec in SPECS:
-            if spec.kind == "histogram":
-                yield self._histogram_family(spec)
-                continue
-            family: CounterMetricFamily | GaugeMetricFamily
-            labels = [spec.label] if spec.label else []
-            if spec.kind == "counter":
-                family = CounterMetricFamily(spec.name.removesuffix("_total"), spec.help, labels=labels)
-            else:
-                family = GaugeMetricFamily(spec.name, spec.help, labels=labels)
-            for value in spec.values or ("",):
-                family.add_metric([value] if spec.label else [], self.value(spec.name, value))
-            yield family
-
-    def _histogram_family(self, spec: Spec) -> HistogramMetricFamily:
-        counts, total = self.histogram(spec.name)
-        bounds = [*(str(float(bound)) for bound in spec.buckets), "+Inf"]
-        family = HistogramMetricFamily(spec.name, spec.help)
-        family.add_metric([], list(zip(bounds, accumulate(counts), strict=True)), sum_value=total)
-        return family
 
     def _number(self, name: str) -> _Number:
         return _Number(self._memory, self._first[name])

@@ -7,6 +7,7 @@ It is a context variable: the task of a request has its own context, which its t
 task that serves many requests (a hub of live streams) starts with an empty context.
 """
 
+import os
 import random
 import re
 from contextvars import ContextVar
@@ -22,7 +23,9 @@ _HARMLESS = re.compile(rf"[A-Za-z0-9._:/+=@-]{{1,{CHARS_MAX}}}").fullmatch
 # Seeded by the system once. An id must be unique and nothing more, so it needs no system call (os.urandom
 # costs twice as much, uuid4 ten times). A counter would be cheaper, but would show every client how many
 # requests the others send.
-_bits = random.Random().getrandbits
+_random = random.Random()
+os.register_at_fork(after_in_child=_random.seed)
+_bits = _random.getrandbits
 
 _current: ContextVar[str] = ContextVar("request_id", default="")
 

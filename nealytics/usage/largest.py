@@ -11,12 +11,13 @@ import heapq
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-from prometheus_client import generate_latest
-from prometheus_client.core import CounterMetricFamily
+from typing import TYPE_CHECKING
 
 from nealytics.usage.counts import Used, month_days, now_ms, today
 from nealytics.usage.node import NodeUsage, Totals
+
+if TYPE_CHECKING:
+    from prometheus_client.core import CounterMetricFamily
 
 PAST_DAYS = 7
 LABELS = ("project_id", "tenant_id")
@@ -57,10 +58,14 @@ class LargestTenants:
         """In Prometheus' format. Reads files; any thread may call it."""
         if not self._tenants_max:
             return b""
+        from prometheus_client import generate_latest  # not at the start: see `http.health`
+
         with self._lock:
             return generate_latest(self)
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
+    def collect(self) -> "Iterator[CounterMetricFamily]":
+        from prometheus_client.core import CounterMetricFamily
+
         day = today(self._clock_ms())
         now = self._node.totals(range(day, day + 1))
         chosen = largest(self._node.totals(range(day - PAST_DAYS, day)), now, self._tenants_max)

@@ -5,6 +5,7 @@ import re
 from prometheus_client.parser import text_string_to_metric_families
 
 from nealytics.observe.metrics import SPECS, Metrics
+from nealytics.observe.prometheus import text
 from nealytics.usage.largest import FAMILIES as TENANTS
 from nealytics.usage.largest import LABELS
 
@@ -27,7 +28,7 @@ _WORDS = {
 
 def exposed_names() -> set[str]:
     """The series that /metrics shows."""
-    families = text_string_to_metric_families(Metrics.private().text().decode())
+    families = text_string_to_metric_families(text(Metrics.private()).decode())
     return {sample.name for family in families for sample in family.samples} | set(TENANTS)
 
 

@@ -11,6 +11,7 @@ from nealytics.commit import delivery
 from nealytics.commit.delivery import insert_token
 from nealytics.commit.gather import rows_within_partitions
 from nealytics.errors import LogBroken, LogDamaged, LogFull
+from nealytics.observe.prometheus import text
 from nealytics.wal import CursorState, Range
 from tests.commit.station import refusing
 from tests.fakes import clickhouse as faults
@@ -784,7 +785,7 @@ async def test_metrics_tell_what_happened(make, fake):
     assert value("nealytics_batches_committed_total") == 3
     assert value("nealytics_events_committed_total") == 5
     assert value("nealytics_insert_retries_total") == 1
-    assert b"nealytics_storage_write_duration_seconds_count 3.0" in station.metrics.text()
+    assert b"nealytics_storage_write_duration_seconds_count 3.0" in text(station.metrics)
 
 
 async def test_consumed_segments_are_deleted(make, fake, tmp_path):

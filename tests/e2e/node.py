@@ -127,7 +127,7 @@ class Node:
     def pids(self, role: str) -> list[int]:
         """Processes of a role: `worker` or `embedded-child`."""
         assert self.process is not None
-        return [pid for pid in descendants(self.process.pid) if role in _command_line(pid)]
+        return [pid for pid in descendants(self.process.pid) if _name(pid).startswith(role)]
 
     def kill_one(self, role: str, index: int = 0) -> bool:
         """SIGKILL to one process of a role; False if there is none at the moment."""
@@ -246,8 +246,8 @@ def _state(pid: int) -> str:
         return "X"
 
 
-def _command_line(pid: int) -> list[str]:
+def _name(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        return Path(f"/proc/{pid}/comm").read_text()
     except OSError:
-        return []
+        return ""

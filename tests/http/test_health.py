@@ -16,7 +16,7 @@ from nealytics.clickhouse.failover import Addresses
 from nealytics.errors import LogBroken
 from nealytics.http import health
 from nealytics.http.app import Cors, answering
-from nealytics.http.health import CachedPing, add_health_routes, keep_ready_gauge
+from nealytics.http.health import PROBLEM_CACHE_S, CachedPing, add_health_routes, keep_ready_gauge
 from nealytics.observe.metrics import Metrics
 from tests.engine import RunningEngine, needs_engine
 
@@ -191,6 +191,18 @@ async def test_many_probes_ask_clickhouse_once_a_second():
     now += 0.2
     assert await ping.problem() == "clickhouse: gone"
     assert clickhouse.pings == 2
+
+
+async def test_a_clickhouse_that_has_started_is_noticed_sooner():
+    clickhouse = Pinged()
+    now = 100.0
+    ping = CachedPing(clickhouse, monotonic=lambda: now)  # type: ignore[arg-type]
+    clickhouse.error = ClickHouseUnavailable("starting")
+    assert await asyncio.gather(*(ping.problem() for _ in range(50))) == ["clickhouse: starting"] * 50
+    assert clickhouse.pings == 1
+    clickhouse.error = None
+    now += 2 * PROBLEM_CACHE_S
+    assert await ping.problem() is None
 
 
 @needs_engine

@@ -17,6 +17,7 @@ from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import AuthConfig, Config, QueryConfig
 from nealytics.event import Event
 from nealytics.observe.metrics import READ_FAILURE_REASONS
+from nealytics.observe.prometheus import text
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.filters import Field
 from nealytics.timestamps import iso_utc
@@ -517,7 +518,7 @@ class TestOnTheEngine:
         await reader.sessions()
         await reader.get(TIMELINE, limit="ten")
         assert reader.metrics.value("nealytics_read_queries_total") == 2
-        assert b"nealytics_query_read_duration_seconds_count 2.0" in reader.metrics.text()
+        assert b"nealytics_query_read_duration_seconds_count 2.0" in text(reader.metrics)
 
 
 @pytest.mark.parametrize("path", [endpoint.path for endpoint in ENDPOINTS])

@@ -13,6 +13,7 @@ import pytest
 
 from nealytics.config import QuotaRule, ServerConfig
 from nealytics.errors import LogBroken, LogFull
+from nealytics.observe.prometheus import text
 from nealytics.quotas import Quotas
 from tests.fakes.log import RefusingLog
 from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TENANT, TRACK, FakeWorker, event, serving, until
@@ -279,7 +280,7 @@ async def test_all_events_of_a_request_share_one_sync():
     async with serving() as worker:
         before = "nealytics_wal_group_events_count "
         await worker.post(BATCH, [event()] * 500)
-        [line] = [x for x in worker.metrics.text().decode().splitlines() if x.startswith(before)]
+        [line] = [x for x in text(worker.metrics).decode().splitlines() if x.startswith(before)]
         assert line == before + "1.0"
 
 

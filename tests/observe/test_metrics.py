@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nealytics.observe import metrics as metrics_module
 from nealytics.observe.metrics import READ_FAILURE_REASONS, REFUSED_REASONS, SPECS, Metrics
+from nealytics.observe.prometheus import text
 from nealytics.shared import METRIC_SLOTS_MAX, NodeMemory
 
 
@@ -18,7 +19,7 @@ def of_node(workers: int) -> list[Metrics]:
 def samples(metrics: Metrics) -> dict[str, float]:
     """`name{label="value"}` → value, as Prometheus' own parser reads them."""
     found = {}
-    for family in text_string_to_metric_families(metrics.text().decode()):
+    for family in text_string_to_metric_families(text(metrics).decode()):
         for sample in family.samples:
             labels = ",".join(f'{key}="{value}"' for key, value in sample.labels.items())
             found[sample.name + (f"{{{labels}}}" if labels else "")] = sample.value

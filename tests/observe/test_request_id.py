@@ -1,6 +1,7 @@
 """Ids of requests: short, each another one, and never what a client must not write into a log."""
 
 import asyncio
+import os
 import re
 import time
 
@@ -98,3 +99,16 @@ def test_an_id_costs_next_to_nothing():
         times.append((time.thread_time() - started) / 1_000)
     request_id._current.set("")
     assert min(times) < 5e-6
+
+
+def test_a_copy_of_a_process_makes_other_ids():
+    """Workers are copies of the supervisor; with its state of the generator, all would make the same ids."""
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(write_fd, request_id.new().encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(read_fd, 100).decode() != request_id.new()
+    os.close(read_fd)
+    os.close(write_fd)

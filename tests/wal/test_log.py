@@ -16,6 +16,7 @@ import pytest
 
 from nealytics.errors import LogBroken, LogError, LogFull, LogLocked
 from nealytics.observe.metrics import Metrics
+from nealytics.observe.prometheus import text
 from nealytics.wal import OS_FILES, CursorState, Log, Range, cursor
 from nealytics.wal.log import IDLE_S
 from tests.fakes.faulty_files import FaultyFiles
@@ -42,8 +43,8 @@ async def test_appends_of_one_moment_share_a_sync_and_keep_their_order(tmp_path:
         assert lsns == list(range(1, 501))
         assert files.count("sync", ".wal") == before + 1
         assert await read_all(log) == [b"%d" % i for i in range(500)]
-    assert b"nealytics_wal_group_events_sum 500.0" in metrics.text()
-    assert b"nealytics_wal_fsync_seconds_count 1.0" in metrics.text()
+    assert b"nealytics_wal_group_events_sum 500.0" in text(metrics)
+    assert b"nealytics_wal_fsync_seconds_count 1.0" in text(metrics)
 
 
 async def test_an_acknowledged_row_is_in_the_queue_depth(tmp_path: Path):
