@@ -1,14 +1,13 @@
 // Builds what the node serves into ../nealytics/web/: the same bytes for the same sources.  node build.mjs [DIRECTORY]
 import { build } from "esbuild";
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
+import { languages, words } from "./languages.mjs";
 import { templates } from "./templates.mjs";
 
 const out = process.argv[2] ?? "../nealytics/web";
 mkdirSync(out, { recursive: true });
-const languages = readdirSync("src/text/languages").map((name) => name.slice(0, -3)).sort();
-const words = Object.fromEntries(languages.map((name) => [`embed-${name}`, `src/text/languages/${name}.ts`]));
 const { metafile } = await build({
   metafile: true,
   entryPoints: { embed: "src/embed.ts", "embed-page": "src/embed-page.ts", "home-page": "src/home-page.ts", ...words },
@@ -28,10 +27,7 @@ const { metafile } = await build({
       name: "embed is a script of its own",
       setup: (it) => it.onResolve({ filter: /^\.\/embed\.ts$/ }, () => ({ path: "./embed.js", external: true })),
     },
-    {
-      name: "a language is loaded by the pages that need it",
-      setup: (it) => it.onResolve({ filter: /^\.\/languages\// }, ({ path }) => ({ path: `./embed-${path.slice(-5, -3)}.js`, external: true })),
-    },
+    languages,
   ],
 });
 // Their licences ask that the notices go with every copy.

@@ -2,6 +2,7 @@
 //
 //   nealytics/embed    the elements        nealytics/react    components of them
 //   nealytics/client   the read API        types/             of all three, from the sources
+//   embed-XX.js        words of the elements, each loaded by a page in that language
 //
 // What the package needs of others stays an import, so that a page that has Lit already has it once.
 import { build } from "esbuild";
@@ -10,12 +11,14 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 
+import { languages, words } from "./languages.mjs";
 import { templates } from "./templates.mjs";
 
 const out = process.argv[2];
 if (!out) throw new Error("package.mjs: name the directory that the package is to be in");
 const own = JSON.parse(readFileSync("package.json", "utf8"));
-const ENTRIES = { embed: "src/embed.ts", react: "src/react/index.ts", client: "src/client/client.ts" };
+const REPOSITORY = "https://github.com/neavents/nealytics";
+const ENTRIES = { embed: "src/embed.ts", react: "src/react/index.ts", client: "src/client/client.ts", ...words };
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
@@ -26,13 +29,15 @@ for (const [name, entry] of Object.entries(ENTRIES)) {
     bundle: true,
     packages: "external",
     minifySyntax: true,
-    minifyWhitespace: name === "embed",
+    minifyWhitespace: name.startsWith("embed"),
+    charset: "utf8", // as modules are always read
     format: "esm",
     target: ["es2022"],
     define: { SERVED_BY_NODE: "false" },
     banner: name === "react" ? { js: '"use client";' } : {},
     plugins: [
       templates,
+      languages,
       {
         name: "the components import the elements",
         setup: (it) => it.onResolve({ filter: /\/embed\.ts$/ }, ({ kind }) => (kind === "entry-point" ? undefined : { path: "./embed.js", external: true })),
@@ -45,7 +50,7 @@ execFileSync(process.execPath, [
   "node_modules/typescript/bin/tsc", "--project", "tsconfig.json", "--noEmit", "false", "--emitDeclarationOnly", "--declaration",
   "--rootDir", "src", "--outDir", join(out, "types"),
 ], { stdio: "inherit" });
-for (const page of ["embed-page", "home-page"]) rmSync(join(out, `types/${page}.d.ts`));
+for (const none of ["embed-page.d.ts", "home-page.d.ts", "text/languages"]) rmSync(join(out, "types", none), { recursive: true });
 for (const file of readdirSync(join(out, "types"), { recursive: true })) {
   if (!file.endsWith(".d.ts")) continue;
   const path = join(out, "types", file);
@@ -58,8 +63,10 @@ const manifest = {
   version: own.version,
   description: own.description,
   license: own.license,
+  homepage: `${REPOSITORY}#readme`,
+  bugs: `${REPOSITORY}/issues`,
   keywords: ["analytics", "charts", "dashboard", "web-components", "react", "multi-tenant"],
-  repository: { type: "git", url: "git+https://github.com/neavents/nealytics.git", directory: "web" },
+  repository: { type: "git", url: `git+${REPOSITORY}.git`, directory: "web" },
   type: "module",
   sideEffects: ["./embed.js"],
   exports: {

@@ -64,14 +64,35 @@ def test_the_package_has_three_entries_with_their_types_and_nothing_to_spare(tmp
         for path in manifest["exports"][f"./{name}"].values():
             assert (package / path).is_file(), path
     assert {path.name for path in package.iterdir()} == {
-        "LICENSE", "README.md", "client.js", "embed.js", "package.json", "react.js", "types"
+        "LICENSE", "README.md", "client.js", "embed.js", "package.json", "react.js", "types",
+        *(f"embed-{path.stem}.js" for path in (WEB / "src" / "text" / "languages").iterdir()),
     }  # fmt: skip
+    assert len(gzip.compress((package / "embed.js").read_bytes(), 9)) <= 45 * 1024  # without Lit
     assert "devDependencies" not in manifest
     assert (package / "LICENSE").read_bytes() == (WEB.parent / "LICENSE").read_bytes()
     assert (package / "react.js").read_text().startswith('"use client";')
     assert len(gzip.compress((package / "react.js").read_bytes(), 9)) <= 2_048
     for path in (package / "types").rglob("*.d.ts"):
         assert '.ts"' not in path.read_text(), path
+
+
+@needs_node
+def test_a_bundler_makes_a_file_of_its_own_of_each_language(tmp_path: Path):
+    build(tmp_path)
+    entry = tmp_path / "page.js"
+    entry.write_text('import "nealytics/embed";')
+    script = """
+      import { build } from "esbuild";
+      const [entry, outdir] = process.argv.slice(1);
+      await build({ entryPoints: [entry], outdir, bundle: true, format: "esm", splitting: true, nodePaths: ["node_modules"], preserveSymlinks: true });
+    """
+    out = tmp_path / "out"
+    subprocess.run(["node", "--input-type=module", "-e", script, str(entry), str(out)], cwd=WEB, check=True)
+    languages = {path.stem for path in (WEB / "src" / "text" / "languages").iterdir()}
+    made = {path.name.split("-")[1] for path in out.glob("embed-*.js")}
+    assert made == languages
+    assert "Ereignistypen" not in (out / "page.js").read_text()
+    assert "Ereignistypen" in next(out.glob("embed-de-*.js")).read_text()
 
 
 @needs_node

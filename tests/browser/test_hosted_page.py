@@ -41,8 +41,8 @@ def test_a_link_shows_the_tenants_page_and_loses_its_token(site: Site, opened: O
 @pytest.mark.parametrize(
     ("language", "title", "hint"),
     [
-        ("en", "This link is not complete", "Ask for a new one."),
-        ("de", "Dieser Link ist nicht vollständig", "Bitte um einen neuen."),
+        ("en", "This link is not complete", "Ask the person who sent it for a new one."),
+        ("de", "Dieser Link ist nicht vollständig", "Bitte die Person, von der du ihn hast, um einen neuen."),
     ],
 )
 def test_a_link_without_a_token_says_what_a_visitor_can_do(
@@ -58,9 +58,37 @@ def test_a_link_that_has_expired_says_so(site: Site, opened: Open):
     given = token(demo.PROJECT, "acme", life_s=-60)
     page = opened(f"{site.node.url}/embed#token={given}", expected=("status of 401", "nealytics:"))
     page.get_by_text("This link has expired").wait_for()
-    assert page.get_by_text("Ask for a new one.").count() == 1
+    assert page.get_by_text("Ask the person who sent it for a new one.").count() == 1
+    assert page.get_by_role("button").count() == 0  # none of them could help
     page.reload()
     page.get_by_text("This link has expired").wait_for()
+
+
+def test_a_link_that_expires_while_it_is_read_leaves_the_picture_and_no_button_that_cannot_help(
+    site: Site, opened: Open
+):
+    link = f"{site.node.url}/embed?range=7d#token={token(demo.PROJECT, 'acme')}"
+    page = opened(link, expected=("link's token has expired",))
+    wait_for(page)
+    before = page.locator("nealytics-figures").inner_text()
+    page.locator("nealytics-dashboard").evaluate("({page}) => { page.client.expireToken(); page.refresh(); }")
+    notice = page.locator("[part=notice]")
+    notice.get_by_text("This link has expired").wait_for()
+    assert notice.get_by_text("Ask the person who sent it for a new one.").count() == 1
+    assert page.get_by_role("button", name="Try again").count() == 0
+    assert page.locator("nealytics-figures").inner_text() == before
+
+
+def test_try_again_in_a_frame_asks_the_page_around_for_a_token(site: Site, opened: Open, framed_node: Node):
+    page = opened(
+        framing(site, framed_node.url, life_s=-60), expected=("status of 401", "nealytics: token_expired")
+    )
+    frame = page.frame_locator("iframe")
+    frame.get_by_text("Your sign-in has ended").wait_for()
+    page.evaluate("(good) => (window.token = good)", token(demo.PROJECT, "acme"))
+    frame.get_by_role("button", name="Try again").click()
+    frame.locator("nealytics-figures .value").first.wait_for()
+    page.context.close()  # before its node is gone
 
 
 def test_another_link_in_the_same_tab_shows_another_tenant(site: Site, opened: Open):
@@ -156,8 +184,9 @@ def test_pages_can_be_switched_off_and_the_script_stays(tmp_path: Path):
         assert (status, b"nealytics-dashboard" in body) == (200, True)
 
 
-def framing(site: Site, node_url: str) -> str:
+def framing(site: Site, node_url: str, *, life_s: float = 600) -> str:
     script = f"""
+      window.token = "{token(demo.PROJECT, "acme", life_s=life_s)}";
       window.heights = []; window.needed = 0;
       const frame = document.createElement("iframe");
       frame.src = "{node_url}/embed";
@@ -165,7 +194,7 @@ def framing(site: Site, node_url: str) -> str:
         if (event.data.nealytics === "height") window.heights.push(event.data.px);
         if (event.data.nealytics === "token-needed") {{
           window.needed += 1;
-          frame.contentWindow.postMessage({{nealytics: "token", token: "{token(demo.PROJECT, "acme")}"}}, "{node_url}");
+          frame.contentWindow.postMessage({{nealytics: "token", token: window.token}}, "{node_url}");
         }}
       }});
       document.body.append(frame);

@@ -1,5 +1,6 @@
 """How the page looks where that can be measured: paper, contrast, long names, menus on a phone, high contrast."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -252,6 +253,43 @@ def test_the_funnel_goes_from_top_to_bottom_where_there_is_little_room(site: Sit
         assert (boxes[1]["y"] > boxes[0]["y"]) == downwards
         assert (boxes[1]["x"] > boxes[0]["x"]) != downwards
         assert page.locator("nealytics-funnel .median").count() == 2
+        rates = page.locator("nealytics-funnel .rate span:first-child").all_inner_texts()
+        assert all(re.fullmatch(r"[\d.]+% of the previous step", rate) for rate in rates), rates
+
+
+# Whether the last characters of an element are within the box that clips it.
+WHOLE = "(all) => all.every((e) => e.scrollWidth <= e.clientWidth)"
+# Of a text that is cut, which end is seen: where its first character is drawn.
+STARTS = """(all) => all.filter((e) => e.checkVisibility()).map((e) => {
+  const range = document.createRange();
+  range.setStart(e.firstChild.nodeType === 3 ? e.firstChild : e.childNodes[1], 0);
+  range.setEnd(range.startContainer, 1);
+  const [box, first] = [e.getBoundingClientRect(), range.getBoundingClientRect()];
+  const isSeen = first.width > 0 && first.left >= box.left - 1 && first.right <= box.right + 1;
+  return isSeen ? "" : `${e.getRootNode().host.localName}: ${e.parentElement.className}`;
+})"""
+
+
+@pytest.mark.parametrize("width", [280, 320, 1280])
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+def test_a_name_that_is_cut_shows_its_beginning_and_no_number_is_cut(
+    site: Site, opened: Open, look: None, width: int, direction: str
+):
+    lists = "<nealytics-top></nealytics-top><nealytics-paths></nealytics-paths><nealytics-timeline></nealytics-timeline><nealytics-sessions></nealytics-sessions>"
+    body = f'<nealytics-dashboard funnel="{LONG}0, {LONG}1" dir="{direction}"></nealytics-dashboard>{lists.replace("></", f" dir={direction}></")}'
+    page = opened(site.page(body, script=OTHERS), viewport={"width": width, "height": 800})
+    wait_for(page)
+    names = page.locator(".clipped", has_text=LONG[:20])
+    starts = names.evaluate_all(STARTS)
+    assert [one for one in starts if one] == []
+    assert len(starts) > 20
+    for numbers in (
+        "nealytics-paths h4 .number",
+        "nealytics-sessions .row > span",
+        "nealytics-figures .label",
+    ):
+        assert page.locator(numbers).count() > 0, numbers
+        assert page.locator(numbers).evaluate_all(WHOLE), numbers
 
 
 # Contrast of the text and of muted text with the ground, as drawn.

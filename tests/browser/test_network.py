@@ -1,5 +1,6 @@
 """The network between the page and its node: slow, gone, back; and a node that is full, down or says no."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,36 @@ def test_a_node_that_is_full_is_asked_again_when_it_says_so(
     wait_for(page)
     assert shown_events(page) == week(site)
     assert len(refused) == 1
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "again"),
+    [
+        (4 * 3_600, r"Available again from \d+:\d\d\."),
+        (20 * 3_600, r"Available again from \w+ \d+ \w+, \d+:\d\d\."),
+    ],
+)
+def test_a_quota_that_is_used_up_is_said_with_the_time_at_which_it_begins_again(
+    site: Site, opened: Open, wait_s: int, again: str
+):
+    page = opened("about:blank", expected=("status of 429", "nealytics:"))
+    page.route(
+        "**/analytics/query",
+        lambda route: route.fulfill(
+            status=429,
+            headers={
+                "Retry-After": str(wait_s),
+                "Access-Control-Allow-Origin": "*",
+                "Access-Control-Expose-Headers": "Retry-After",
+            },
+            json={"code": "quota_exceeded", "message": "no more queries today"},
+        ),
+    )
+    page.goto(site.page(SMALL, script=ACME))
+    notice = page.locator("[part=notice]")
+    notice.get_by_text("Today's limit of queries is reached").wait_for()
+    assert re.search(again, notice.inner_text()), notice.inner_text()
+    assert page.get_by_role("button", name="Try again").count() == 0
 
 
 @pytest.mark.parametrize("status", [422, 400, 500])

@@ -219,6 +219,18 @@ def test_a_token_that_cannot_be_renewed_leaves_the_picture_and_is_asked_for_soon
     assert page.evaluate("window.lost") == []
 
 
+def test_where_there_will_be_no_other_token_there_is_no_button_that_asks_for_one(site: Site, opened: Open):
+    page = opened("about:blank", expected=("getToken failed",))
+    page.goto(
+        site.page(
+            FIGURES,
+            script="document.querySelector('nealytics-figures').getToken = () => Promise.reject(new Error(410));",
+        )
+    )
+    page.locator("[part=error]").get_by_text("Your sign-in has ended").wait_for()
+    assert page.get_by_role("button").count() == 0
+
+
 # What getToken gives
 
 
@@ -307,7 +319,7 @@ def test_a_token_of_the_past_is_a_sign_in_that_has_ended(site: Site, opened: Ope
         expected=(UNAUTHORIZED, "token_expired"),
     )
     page.get_by_text("Your sign-in has ended").wait_for()
-    assert page.get_by_text("Sign in again, then try again.").count() == 1
+    assert page.get_by_text("Sign in again.").count() == 1
 
 
 def test_a_token_of_another_project_shows_that_project_and_nothing_of_this_one(site: Site, opened: Open):

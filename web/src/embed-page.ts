@@ -30,13 +30,13 @@ const ELEMENTS: Readonly<Record<string, string | undefined>> = {
 
 /** The words of the page itself: a link that has expired, one without a token, and what to do about either. */
 const WORDS: Readonly<Record<string, readonly [expired: string, incomplete: string, hint: string]>> = {
-  en: ["This link has expired", "This link is not complete", "Ask for a new one."],
-  de: ["Dieser Link ist abgelaufen", "Dieser Link ist nicht vollständig", "Bitte um einen neuen."],
-  fr: ["Ce lien a expiré", "Ce lien est incomplet", "Demandez-en un nouveau."],
-  es: ["Este enlace ha caducado", "Este enlace está incompleto", "Pide uno nuevo."],
-  pt: ["Este link expirou", "Este link está incompleto", "Peça um novo."],
-  ja: ["このリンクの有効期限が切れました", "このリンクは不完全です", "新しいリンクを依頼してください。"],
-  ar: ["انتهت صلاحية هذا الرابط", "هذا الرابط غير مكتمل", "اطلب رابطًا جديدًا."],
+  en: ["This link has expired", "This link is not complete", "Ask the person who sent it for a new one."],
+  de: ["Dieser Link ist abgelaufen", "Dieser Link ist nicht vollständig", "Bitte die Person, von der du ihn hast, um einen neuen."],
+  fr: ["Ce lien a expiré", "Ce lien est incomplet", "Demandez-en un nouveau à la personne qui vous l’a envoyé."],
+  es: ["Este enlace ha caducado", "Este enlace está incompleto", "Pide uno nuevo a quien te lo envió."],
+  pt: ["Este link expirou", "Este link está incompleto", "Peça um novo a quem o enviou."],
+  ja: ["このリンクの有効期限が切れました", "このリンクは不完全です", "リンクの送信者に新しいものを依頼してください。"],
+  ar: ["انتهت صلاحية هذا الرابط", "هذا الرابط غير مكتمل", "اطلب رابطًا جديدًا ممن أرسله إليك."],
 };
 
 const framed = window.parent !== window;
@@ -62,7 +62,11 @@ function getToken(): Promise<string> {
   const given = token;
   token = ""; // the first is used once; whoever wants another has refused it
   if (given) return Promise.resolve(given);
-  if (!framed) return Promise.reject(Object.assign(new Error("the link's token has expired; open a new link"), { status: 401 }));
+  if (!framed) {
+    // What has been shown stays, and says of when it is.
+    if (!shown.page.client.owner) explain(expired);
+    return Promise.reject(Object.assign(new Error("the link's token has expired; open a new link"), { status: 410 }));
+  }
   return new Promise((resolve, reject) => {
     deliver = resolve;
     setTimeout(() => {
@@ -136,7 +140,10 @@ if (RTL.includes(document.documentElement.lang.split("-")[0] ?? "")) document.do
 
 const main = document.querySelector("main") as HTMLElement;
 if (token || framed) start();
-else explain();
+else {
+  explain(incomplete);
+  console.info("nealytics: the address has no #token=…; this command prints a complete link: nealytics dashboard --project ID --tenant ID");
+}
 
 function start(): void {
   shown.getToken = getToken;
@@ -162,13 +169,12 @@ function nameOwner(): void {
   main.prepend(header);
 }
 
-function explain(): void {
+function explain(problem: string): void {
   const note = document.createElement("div");
   note.className = "note";
   const [title, text] = [document.createElement("h1"), document.createElement("p")];
-  title.textContent = incomplete;
+  title.textContent = problem;
   text.textContent = hint;
-  console.info("nealytics: the address has no #token=…; this command prints a complete link: nealytics dashboard --project ID --tenant ID");
   note.append(title, text);
-  main.append(note);
+  main.replaceChildren(note);
 }

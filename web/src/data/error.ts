@@ -11,6 +11,8 @@ export class QueryError extends Error {
   readonly field: string | undefined;
   /** The name of the request in the server's log. */
   readonly requestId: string | undefined;
+  /** When it is worth asking again; undefined if the server did not say. */
+  readonly retryAt: Date | undefined;
 
   constructor(
     readonly code: string,
@@ -26,6 +28,7 @@ export class QueryError extends Error {
     this.detail = more.detail;
     this.field = more.field;
     this.requestId = more.requestId;
+    this.retryAt = retryAfterS ? new Date(Date.now() + retryAfterS * 1000) : undefined;
   }
 
   /** All elements of the page have it, so the dashboard shows it once. */
@@ -41,6 +44,16 @@ export class QueryError extends Error {
     return this.code === "token_expired" || (this.code === "token_failed" && this.status > 0);
   }
 
+  /** Whether there will be no other token: `getToken` was rejected with 410, Gone. */
+  get isLastToken(): boolean {
+    return this.code === "token_failed" && this.status === 410;
+  }
+
+  /** Whether all that may be asked in a day has been asked. */
+  get isQuota(): boolean {
+    return this.code === "quota_exceeded";
+  }
+
   /** Whether the node refused the question, and would refuse it again. */
   get isRefusal(): boolean {
     return this.code !== "token_failed" && this.status >= 400 && this.status < 500 && this.status !== 429;
@@ -48,7 +61,7 @@ export class QueryError extends Error {
 
   /** Whether it is likely to be over soon: the connection, or the page's own server, failed. */
   get isPassing(): boolean {
-    return this.code === "offline" || this.code === "token_failed";
+    return this.code === "offline" || (this.code === "token_failed" && !this.isLastToken);
   }
 }
 

@@ -67,6 +67,7 @@ export class Page extends EventTarget {
   readonly #awaited = new WeakMap<Asker, Running>();
   /** What each of them shows, if it is no error. */
   #shown = new WeakMap<Asker, { readonly asked: string; readonly at: Date }>();
+  #hasShown = false;
   #sharedAsked: Shared | undefined; // until something changes
   #epoch = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -196,6 +197,15 @@ export class Page extends EventTarget {
     return this.#trouble;
   }
 
+  /** Whether no element has ever had an answer, and now there is a reason. */
+  get isBlank(): boolean {
+    return this.#trouble !== undefined && !this.#hasShown;
+  }
+
+  get isAsking(): boolean {
+    return this.#scheduled || this.#running.size > 0;
+  }
+
   add(asker: Asker): void {
     this.#askers.add(asker);
     this.#fresh.add(asker);
@@ -261,6 +271,7 @@ export class Page extends EventTarget {
     this.#scheduled = false; // a pending request may use another person's token
     this.#answers.clear();
     this.#shown = new WeakMap();
+    this.#hasShown = false;
     this.dispatchEvent(new CustomEvent("renewed"));
     this.#askAllAgain();
   }
@@ -317,6 +328,7 @@ export class Page extends EventTarget {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
+    if (this.#trouble) this.dispatchEvent(new CustomEvent("change"));
     // After the elements of this turn have been connected, so that a page is one request.
     setTimeout(() => void this.#begin());
   }
@@ -425,6 +437,7 @@ export class Page extends EventTarget {
     }
     if (error) this.#shown.delete(asker);
     else {
+      this.#hasShown = true;
       this.#shown.set(asker, { asked, at: new Date() });
       this.#failed.delete(asker);
     }
@@ -447,7 +460,7 @@ export class Page extends EventTarget {
     }
     const times = [...this.#failed].flatMap((asker) => this.#shown.get(asker)?.at.getTime() ?? []);
     const since = times.length > 0 ? new Date(Math.min(...times)) : undefined;
-    if (this.#problem === this.#trouble?.error && since?.getTime() === this.#trouble?.since?.getTime()) return;
+    if (!this.#problem && !this.#trouble) return;
     this.#trouble = this.#problem && { error: this.#problem, since };
     this.dispatchEvent(new CustomEvent("change"));
   }

@@ -132,10 +132,10 @@ export class Tokens {
   }
 }
 
-/** 401 or 403 if the rejection names it, by `throw new Error(response.status)` or `error.status`; otherwise 0. */
+/** 401, 403 or 410 if the rejection names it, by `throw new Error(response.status)` or `error.status`; otherwise 0. */
 function refusalOf(error: unknown, message: string): number {
   const status = Number((error as { status?: unknown } | null | undefined)?.status ?? message);
-  return status === 401 || status === 403 ? status : 0;
+  return [401, 403, 410].includes(status) ? status : 0;
 }
 
 async function within<T>(ms: number, promise: T | Promise<T>): Promise<T> {

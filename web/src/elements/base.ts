@@ -14,7 +14,7 @@ import { Format } from "../text/format.ts";
 import type { Messages } from "../text/messages.ts";
 import { loadingOf, wordsOf } from "../text/words.ts";
 import { csv, download, fileName, icon, type Table } from "./dom.ts";
-import { reasonOf } from "./reason.ts";
+import { canRetry, reasonOf } from "./reason.ts";
 import { card, controls, theme } from "./styles.ts";
 
 declare const SERVED_BY_NODE: boolean;
@@ -340,14 +340,14 @@ export abstract class Card extends WithPage implements Asker {
     const empty = ready && this.isEmpty();
     return html`<section part="card" role="group" aria-labelledby="title" aria-busy=${this.state === "ready" ? "false" : "true"}>
       <header part="header">
-        <h3 part="title" id="title">${this.heading ?? this.defaultHeading()}</h3>
+        <h3 part="title" id="title"><bdi class="clipped">${this.heading ?? this.defaultHeading()}</bdi></h3>
         ${this.actions()}${ready && !empty ? this.#menu() : nothing}
       </header>
       <div part="body" class="body" data-state=${this.state}>
         ${this.state === "loading" ? this.skeleton() : problem ? this.#problem(problem) : empty ? this.#nothing() : this.content()}
       </div>
       ${ready && this.outdatedSince && !this.#isSaidOnce(this.#outdatedBy)
-        ? html`<p part="outdated" class="outdated" role="status">${this.format.text("outdated", this.format.since(this.outdatedSince))}</p>`
+        ? html`<p part="outdated" class="outdated" role="status">${this.format.text("outdated", this.format.moment(this.outdatedSince))}</p>`
         : nothing}
     </section>`;
   }
@@ -408,7 +408,7 @@ export abstract class Card extends WithPage implements Asker {
       <p>${title}</p>
       ${hint ? html`<p class="muted">${hint}</p>` : nothing}
       ${this.dev ?? this.owner?.dev ? html`<p class="muted"><code>${error.code}</code> ${error.message}</p>` : nothing}
-      <button class="button" @click=${() => this.page.retry(this)}>${f.text("retry")}</button>
+      ${canRetry(error) ? html`<button class="button" @click=${() => this.page.retry(this)}>${f.text("retry")}</button>` : nothing}
     </div>`;
   }
 

@@ -124,7 +124,7 @@ export class NealyticsDashboard extends WithPage {
     if (summary) this.#first.receive(answers, this.empty);
     if (!summary?.events) return; // an empty range says nothing about the next one
     const has = {
-      items: (of<{ items: unknown[] }>("items")?.items.length ?? 0) > 0,
+      items: answers["items"] instanceof QueryError ? this.has.items : (of<{ items: unknown[] }>("items")?.items.length ?? 0) > 0,
       users: summary.users > 0,
       keys: this.#filters.hasKeys,
     };
@@ -151,6 +151,7 @@ export class NealyticsDashboard extends WithPage {
     this.#slotted = this.childElementCount > 0;
     const filters = this.page.client.isOfProject ? this.#tenants.others : this.page.filters;
     const first = this.#first.isMissing && this.#isAllOurs;
+    const isBlank = this.page.isBlank && this.#isAllOurs;
     const sample = this.dev && this.empty ? this.sample() : nothing;
     return html`<div><div class="edge"></div>
       <div class="bar" part="controls" @keydown=${this.#menus.escape} @focusout=${this.#menus.left}>
@@ -158,9 +159,9 @@ export class NealyticsDashboard extends WithPage {
         ${this.#filters.chips(filters)}${this.#filters.menu()}${this.#more.menu()}
       </div>
       <p class="printed">${this.#printed()}</p>
-      ${notice(this.page, this.format, this.dev === true)}
+      ${notice(this.page, this.format, this.dev === true, isBlank)}
       ${first ? this.#first.render(sample) : sample}
-      ${first ? nothing : this.#slotted ? html`<slot></slot>` : this.#layout()}</div>`;
+      ${first ? nothing : html`<div ?hidden=${isBlank}>${this.#slotted ? html`<slot></slot>` : this.#layout()}</div>`}</div>`;
   }
 
   /** Whether there is nothing of the host in it. */

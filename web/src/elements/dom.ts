@@ -1,9 +1,11 @@
 /** Small things of the DOM that several elements need. */
 
-import { noChange, svg, type TemplateResult } from "lit";
+import { html, noChange, svg, type TemplateResult } from "lit";
 import { directive, Directive, type ElementPart } from "lit/directive.js";
 
 import type { Range } from "../data/range.ts";
+import type { Format } from "../text/format.ts";
+import type { Key } from "../text/messages.ts";
 
 /** Sets a custom property of the element through the CSSOM, which a strict `style-src` allows and `style=` not. */
 class CssVar extends Directive {
@@ -32,6 +34,12 @@ const ICONS = {
   play: svg`<path d="M5 3.5v9l7-4.5z" fill="currentColor"/>`,
   more: svg`<path d="M3.5 8h.01M8 8h.01M12.5 8h.01" stroke-width="2.4"/>`,
 };
+
+/** A text of the page's words with an element in the place of its value. */
+export function around(f: Format, key: Key, value: TemplateResult): TemplateResult {
+  const [before, after] = f.text(key, "\0").split("\0");
+  return html`${before}${value}${after}`;
+}
 
 export interface Table {
   readonly head: readonly string[];

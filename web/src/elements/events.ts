@@ -29,18 +29,20 @@ export const eventStyles = css`
     background: none;
     text-align: start;
   }
-  .what,
+  .what {
+    display: flex;
+    gap: 6px;
+    min-width: 0;
+  }
+  /* What happened keeps its room longer than where. */
+  .what .muted {
+    flex-shrink: 4;
+  }
+  .type {
+    font-weight: 500;
+  }
   .who {
     min-width: 0;
-    overflow: hidden;
-    text-overflow: ellipsis;
-    white-space: nowrap;
-  }
-  .what b {
-    font-weight: 500;
-    margin-inline-end: 6px;
-  }
-  .who {
     max-width: 180px;
     color: var(--_muted);
   }
@@ -68,8 +70,8 @@ export function ofTenant(filters: readonly string[], tenant: string | undefined)
 
 /** The cells of an `.event`: what, who, when. */
 export function eventCells(f: Format, event: Event, at = f.clock(new Date(event.timestamp))): TemplateResult {
-  return html`<span class="what"><b><bdi>${event.eventType}</bdi></b>${event.itemId ? html`<span class="muted"><bdi>${event.itemId}</bdi></span>` : nothing}</span>
-    <span class="who"><bdi>${event.userId ?? ""}</bdi></span>
+  return html`<span class="what"><bdi class="type clipped">${event.eventType}</bdi>${event.itemId ? html`<bdi class="clipped muted">${event.itemId}</bdi>` : nothing}</span>
+    <span class="who"><bdi class="clipped">${event.userId ?? ""}</bdi></span>
     <time class="at" datetime=${event.timestamp}>${at}</time>`;
 }
 

@@ -59,16 +59,22 @@ export class NealyticsFigures extends Card {
         padding: 0;
         list-style: none;
       }
-      li {
+      /* A label of two lines moves the numbers beside it down, too. */
+      li,
+      .tile {
         display: grid;
+        grid-row: span 4;
+        grid-template-rows: subgrid;
+        grid-template-columns: minmax(0, 1fr);
+        align-content: start;
+        row-gap: 2px;
+      }
+      li {
         min-width: 0;
         border: 0 solid var(--_border);
         border-width: 0 1px 1px 0;
       }
       .tile {
-        display: flex;
-        flex-direction: column;
-        gap: 2px;
         min-width: 0;
         padding: 16px 18px 14px;
         border: 0;
@@ -95,8 +101,8 @@ export class NealyticsFigures extends Card {
         font-size: 13px;
         color: var(--_muted);
         overflow: hidden;
-        text-overflow: ellipsis;
-        white-space: nowrap;
+        overflow-wrap: break-word;
+        text-wrap: balance;
       }
       .value {
         font-size: 28px;

@@ -5,7 +5,7 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
 import { Card } from "./base.ts";
-import { cssVar, type Table } from "./dom.ts";
+import { around, cssVar, type Table } from "./dom.ts";
 
 interface Step {
   readonly eventType: string;
@@ -93,12 +93,14 @@ export class NealyticsFunnel extends Card {
         font-variant-numeric: tabular-nums;
       }
       .detail,
-      .median {
+      .rate {
         color: var(--_muted);
       }
       .rate {
         padding-block-start: 3px;
+        padding-inline-end: 8px;
         text-align: center;
+        text-wrap: balance;
         min-width: 0;
       }
       .detail {
@@ -106,13 +108,11 @@ export class NealyticsFunnel extends Card {
         letter-spacing: 0;
       }
       .rate b {
+        color: var(--_text);
         font-weight: 600;
       }
-      .median {
+      .rate span {
         display: block;
-        overflow: hidden;
-        text-overflow: ellipsis;
-        white-space: nowrap;
       }
       @container (max-width: 600px) {
         ol {
@@ -149,13 +149,18 @@ export class NealyticsFunnel extends Card {
         }
         .rate {
           display: flex;
-          gap: 8px;
+          flex-wrap: wrap;
+          gap: 0 8px;
+          position: relative;
           margin-block-start: 8px;
           padding: 0;
+          padding-inline-start: 20px;
+          text-align: start;
         }
         .rate::before {
           content: "↓";
-          color: var(--_muted);
+          position: absolute;
+          inset-inline-start: 2px;
         }
       }
     `,
@@ -193,13 +198,14 @@ export class NealyticsFunnel extends Card {
         const next = steps[i + 1];
         const median = next?.medianSecondsFromPrevious;
         return html`<li ${cssVar("--height", `${step.conversion * 100}%`)} ${cssVar("--next", `${(next && step.count ? next.count / step.count : 0) * 100}%`)}>
-          <span class="name" title=${step.eventType}><bdi>${step.eventType}</bdi></span>
+          <span class="name" title=${step.eventType}><bdi class="clipped">${step.eventType}</bdi></span>
           <div class="bars" aria-hidden="true"><div class="bar fill"></div>${next ? html`<div class="slope fill"></div>` : nothing}</div>
           <div class="numbers">
             <div><div class="count"><span title=${f.exact(step.count)}>${f.short(step.count)}</span> ${i > 1 ? html`<span class="detail">${f.text("of_first", f.percent(step.conversion))}</span>` : nothing}</div></div>
             ${next
-              ? html`<div class="rate" title="${f.text("of_previous", f.percent(next.conversionFromPrevious))}${median === undefined ? "" : `, ${f.text("median_time")} ${f.duration(median)}`}">
-                  <b>${f.percent(next.conversionFromPrevious)}</b>${median === undefined ? nothing : html`<span class="median">${f.text("median_time")} ${f.duration(median)}</span>`}
+              ? html`<div class="rate">
+                  <span>${around(f, "of_previous", html`<b>${f.percent(next.conversionFromPrevious)}</b>`)}</span>
+                  ${median === undefined ? nothing : html`<span class="median">${f.text("median_time")} ${f.duration(median)}</span>`}
                 </div>`
               : nothing}
           </div>
@@ -212,8 +218,13 @@ export class NealyticsFunnel extends Card {
     const f = this.format;
     const { steps } = this.answer<{ steps: Step[] }>("funnel");
     return {
-      head: [f.text("event_type"), f.text("users"), f.text("share"), `${f.text("median_time")} (s)`],
-      rows: steps.map((step) => [step.eventType, step.count, step.conversion, step.medianSecondsFromPrevious ?? ""]),
+      head: [
+        f.text("event_type"), f.text(this.by === "session" ? "sessions" : "users"),
+        ...(["of_first", "of_previous"] as const).map((key) => f.text(key, "").trim()), `${f.text("median_time")} (s)`,
+      ],
+      rows: steps.map((step) => [
+        step.eventType, step.count, step.conversion, step.conversionFromPrevious, step.medianSecondsFromPrevious ?? "",
+      ]),
     };
   }
 }

@@ -10,7 +10,7 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import { type Question, QueryError } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
 import { type Answers, Card } from "./base.ts";
-import { cssVar, icon, type Table } from "./dom.ts";
+import { around, cssVar, icon, type Table } from "./dom.ts";
 import { bars } from "./styles.ts";
 
 interface Path {
@@ -77,9 +77,10 @@ export class NealyticsPaths extends Card {
         font-weight: 400;
         color: var(--_muted);
       }
-      h4 span {
-        overflow: hidden;
-        text-overflow: ellipsis;
+      h4 .after {
+        display: flex;
+        gap: 4px;
+        min-width: 0;
         white-space: nowrap;
       }
       .row[aria-pressed="true"] {
@@ -100,10 +101,11 @@ export class NealyticsPaths extends Card {
         }
         .picks {
           order: 3;
+          flex-wrap: wrap;
           width: 100%;
         }
         .pick {
-          flex: 1;
+          flex: 1 1 136px;
           max-width: none;
         }
         .steps {
@@ -205,19 +207,20 @@ export class NealyticsPaths extends Card {
   #column(before: readonly string[], total: number, paths: readonly Path[], chosen: string | undefined): TemplateResult {
     const f = this.format;
     const step = before.length;
+    const name = before.at(-1) ?? this.start ?? "";
     const shown = paths.slice(0, ROWS_MAX);
     const rest = total - shown.reduce((sum, { count }) => sum + count, 0);
     const most = Math.max(rest, ...shown.map(({ count }) => count), 1);
     // Whether somebody did something else, or nothing more, is only known if all paths are there.
     const ended = paths.length <= ROWS_MAX && !this.#paths?.warnings;
     return html`<div>
-      <h4><span>${f.exact(step + 1)}. ${f.text(this.direction === "next" ? "after" : "before", before.at(-1) ?? this.start ?? "")}</span><span class="number" title=${f.exact(total)}>${f.short(total)}</span></h4>
+      <h4><span class="after" title=${name}>${f.exact(step + 1)}. ${around(f, this.direction === "next" ? "after" : "before", html`<bdi class="clipped">${name}</bdi>`)}</span><span class="number" title=${f.exact(total)}>${f.short(total)}</span></h4>
       <ol class="bars" part="list">
         ${shown.map(({ events, count }) => {
           const name = events[step] as string;
           return html`<li><button class="row" part="row" aria-pressed=${name === chosen ? "true" : "false"} ${cssVar("--share", count / most)}
             @click=${() => (this.chosen = [...before, name])}>
-            <span class="key"><bdi>${name}</bdi></span>
+            <span class="key"><bdi class="clipped">${name}</bdi></span>
             <span class="count"><span class="share">${f.percent(count / total)}</span><span title=${f.exact(count)}>${f.short(count, most)}</span></span>
           </button></li>`;
         })}

@@ -109,6 +109,35 @@ export class NealyticsSessions extends Card {
         text-overflow: ellipsis;
         white-space: nowrap;
       }
+      .event .what {
+        display: flex;
+        gap: 6px;
+      }
+      .event .muted {
+        flex-shrink: 4;
+      }
+      @container (max-width: 340px) {
+        .head {
+          display: none;
+        }
+        .row {
+          grid-template-columns: minmax(0, 1fr) auto;
+          padding-block: 6px;
+        }
+        .row .what {
+          grid-column: 1 / -1;
+        }
+        .row :not(.what) {
+          color: var(--_muted);
+          font-size: 13px;
+        }
+        .row > :nth-child(2) {
+          text-align: start;
+        }
+        .row .sr {
+          all: unset;
+        }
+      }
     `,
   ];
 
@@ -180,8 +209,8 @@ export class NealyticsSessions extends Card {
       ${found.length === EVENTS_MAX && eventCount > EVENTS_MAX
         ? html`<li class="muted">${f.text("older")}: ${f.exact(eventCount - EVENTS_MAX)}</li>`
         : nothing}
-      ${[...found].reverse().map((event) => html`<li>
-        <span class="what">${event.eventType}${event.itemId ? html` <span class="muted">${event.itemId}</span>` : nothing}</span>
+      ${[...found].reverse().map((event) => html`<li class="event">
+        <span class="what"><bdi class="clipped">${event.eventType}</bdi>${event.itemId ? html`<bdi class="clipped muted">${event.itemId}</bdi>` : nothing}</span>
         <span class="muted number">${f.clock(new Date(event.timestamp))}</span>
       </li>`)}
     </ol>`;

@@ -96,6 +96,15 @@ export const theme = css`
   bdi {
     font: inherit;
   }
+  /* Of a name that is cut its beginning is shown, also of a Latin one in Arabic. */
+  .clipped {
+    display: block;
+    min-width: 0;
+    overflow: hidden;
+    text-align: match-parent;
+    text-overflow: ellipsis;
+    white-space: nowrap;
+  }
   .muted {
     color: var(--_muted);
   }

@@ -70,7 +70,11 @@ export class NealyticsTenants extends NealyticsTop {
         text-align: end;
       }
       thead button {
+        max-width: 100%;
         padding: 4px 0;
+        overflow: hidden;
+        text-overflow: ellipsis;
+        white-space: nowrap;
         border: 0;
         background: none;
         color: var(--_muted);
@@ -101,9 +105,6 @@ export class NealyticsTenants extends NealyticsTop {
         border: 0;
         background: none;
         text-align: start;
-        overflow: hidden;
-        text-overflow: ellipsis;
-        white-space: nowrap;
         cursor: pointer;
       }
       .name::before,
@@ -136,6 +137,7 @@ export class NealyticsTenants extends NealyticsTop {
         }
         tr {
           grid-template-columns: repeat(3, minmax(0, 1fr));
+          gap: 0 8px;
         }
         th + th {
           text-align: start;
@@ -194,7 +196,7 @@ export class NealyticsTenants extends NealyticsTop {
       <tbody role="rowgroup">
         ${items.map((item) => html`<tr role="row" part="row">
           <th role="rowheader" scope="row"><button class="name" ${cssVar("--share", `${(of(item, this.sort) / most) * 100}%`)}
-            title="${f.text("filter")}: ${item.key}" @click=${() => this.select(item)}><bdi>${item.key}</bdi></button></th>
+            title="${f.text("filter")}: ${item.key}" @click=${() => this.select(item)}><bdi class="clipped">${item.key}</bdi></button></th>
           ${MEASURES.map((one) => this.#cell(of(item, one), item.previous && of(item.previous, one)))}
         </tr>`)}
         ${other > 0 && !this.search

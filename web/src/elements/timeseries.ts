@@ -252,13 +252,14 @@ export class NealyticsTimeseries extends Card {
         color: var(--_muted);
       }
       .legend li {
+        display: flex;
+        align-items: center;
         max-width: 100%;
-        overflow: hidden;
-        text-overflow: ellipsis;
         white-space: nowrap;
       }
       .key {
         display: inline-block;
+        flex: none;
         width: 9px;
         height: 9px;
         margin-inline-end: 8px;
@@ -569,7 +570,7 @@ export class NealyticsTimeseries extends Card {
     const before = this.#before && compared;
     if (!groupBy && !before) return nothing;
     return html`<ul class="legend" part="legend" aria-hidden=${groupBy ? "false" : "true"}>
-      ${series.map(({ name }, s) => html`<li><i class="key fill" ${cssVar("--c", color(s))}></i><bdi>${groupBy ? name : f.range(range)}</bdi></li>`)}
+      ${series.map(({ name }, s) => html`<li><i class="key fill" ${cssVar("--c", color(s))}></i><bdi class="clipped">${groupBy ? name : f.range(range)}</bdi></li>`)}
       ${before ? html`<li><i class="key dashed"></i>${f.range(before)}</li>` : nothing}
     </ul>`;
   }

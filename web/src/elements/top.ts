@@ -252,7 +252,7 @@ export class NealyticsTop extends Card {
     return html`<ol class="bars ${long ? "long" : ""}" part="list">
       ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", item.count / most)}
           title="${f.text("filter")}: ${item.key}" @click=${() => this.select(item)}>
-          <span class="key"><bdi>${item.key}</bdi></span>
+          <span class="key"><bdi class="clipped">${item.key}</bdi></span>
           <span class="count"><span class="share">${f.percent(item.share)}</span><span title=${f.exact(item.count)}>${f.short(item.count, most)}</span></span>
         </button></li>`)}
       ${other > 0 && !this.search

@@ -99,9 +99,9 @@ export class Format {
     return day === this.tick(new Date(), "day") ? this.clock(at) : `${day} ${this.clock(at)}`;
   }
 
-  /** A point in time up to now: the time alone of the last hours. */
-  since(at: Date): string {
-    return Date.now() - at.getTime() < 12 * 3_600_000 ? this.tick(at, "hour") : this.bucket(at, "hour");
+  /** A point in time: within some hours from now the time alone. */
+  moment(at: Date): string {
+    return Math.abs(Date.now() - at.getTime()) < 12 * 3_600_000 ? this.tick(at, "hour") : this.bucket(at, "hour");
   }
 
   /** A day of the week, 1 is Monday. */

@@ -115,7 +115,7 @@ export class Filters {
       </div>
       <div class="values">
         ${values?.map(({ key, count }) => html`<button class="item" title=${key} @click=${() => this.menus.close(() => page.addFilter(`${field}:eq:${key}`))}>
-          <span><bdi>${key}</bdi></span><span class="muted number">${f.short(count)}</span></button>`)}
+          <span><bdi class="clipped">${key}</bdi></span><span class="muted number">${f.short(count)}</span></button>`)}
         ${values?.length ? nothing : html`<p class="muted" role="status">${values ? f.text("no_match") : `${f.text("loading")} …`}</p>`}
       </div>`;
   }

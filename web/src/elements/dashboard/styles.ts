@@ -206,6 +206,7 @@ export const dashboard = css`
     }
     .chip {
       flex: none;
+      max-width: 100%;
     }
     .icon-only .name,
     .icon-only svg:last-child:not(:first-child) {
@@ -215,6 +216,11 @@ export const dashboard = css`
       width: 34px;
       padding: 0;
       justify-content: center;
+    }
+  }
+  @container page (max-width: 260px) {
+    [part="range"] svg {
+      display: none;
     }
   }
   @media print {
