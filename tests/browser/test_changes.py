@@ -7,7 +7,7 @@ import pytest
 
 from tests.browser.conftest import Open, Site, until
 from tests.browser.test_dashboard import ACME, wait_for
-from tests.browser.test_elements import LIVE, alone, live_event
+from tests.browser.test_elements import alone, live, live_event
 from tests.browser.test_network import SMALL, questions, week
 from tests.browser.test_token import pick, shown_events
 from tests.e2e.node import token
@@ -173,7 +173,7 @@ def test_a_session_that_is_opened_never_shows_the_events_of_another(site: Site, 
 
 
 def test_a_long_session_says_how_many_of_its_events_are_not_listed(site: Site, opened: Open):
-    events = [{**live_event(f"e{n}"), "sessionId": "long", "tenantId": "long"} for n in range(103)]
+    events = [{**live_event("long", f"e{n}"), "sessionId": "long"} for n in range(103)]
     assert site.node.post("batch", events)[0] == 202
     site.node.wait_drained()
     given = token("live", "long")
@@ -242,14 +242,14 @@ def test_a_tab_that_was_hidden_asks_for_the_latest_and_not_for_all_that_it_misse
     page = opened("about:blank")
     streams: list[str] = []
     page.on("request", lambda request: streams.append(request.url) if "/live" in request.url else None)
-    page.goto(site.page('<nealytics-live range="today"></nealytics-live>', script=LIVE))
+    page.goto(site.page('<nealytics-live range="today"></nealytics-live>', script=live("hidden")))
     state = page.locator("nealytics-live [role=status]")
     until(lambda: state.count() == 1 and state.inner_text() == "Connected")
     page.evaluate(
         """() => { Object.defineProperty(document, "hidden", {value: true, configurable: true});
           document.dispatchEvent(new Event("visibilitychange")); }"""
     )
-    events = [live_event(f"missed {number}") for number in range(70)]
+    events = [live_event("hidden", f"missed {number}") for number in range(70)]
     assert site.node.post("batch", events)[0] == 202
     site.node.wait_drained()
     page.evaluate(

@@ -260,8 +260,8 @@ def check_funnel(shown: list[dict[str, Any]], expected: Expected) -> None:
         if i + 1 < len(steps):
             following = steps[i + 1]
             median = following.get("medianSecondsFromPrevious")
-            rate = percent(following["conversionFromPrevious"])
-            rate += "" if median is None else f"median {duration(median)}"
+            rate = f"{percent(following['conversionFromPrevious'])} of the previous step"
+            rate += "" if median is None else f" median {duration(median)}"
         assert (one["name"], one["rate"], one["count"]) == (
             step["eventType"],
             rate,

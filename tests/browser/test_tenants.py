@@ -45,7 +45,7 @@ def test_the_timeline_of_a_session_or_user_is_of_the_tenant_whose_event_was_open
 ):
     page = opened(alone(twins, "<nealytics-timeline></nealytics-timeline>"))
     wait_for(page)
-    shown = page.locator("nealytics-timeline .event b")
+    shown = page.locator("nealytics-timeline .event .type")
     assert shown.all_inner_texts() == ["right only", "left only", "view", "view"]
     page.locator("nealytics-timeline .event", has_text="left only").click()
     page.get_by_role("button", name=link).click()
