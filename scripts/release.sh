@@ -78,7 +78,8 @@ pack() {
   fi
   .venv-build/bin/python build/contents.py "$compiled" "$(dirname "$compiled")/nealytics.report.xml" --flavour "$flavour" \
     --licences "$folder/licences" --sbom "$output/$name.cdx.json"
-  cp nealytics.example.toml clickhouse-init.sql clickhouse-init-cluster.sql build/nealytics.service LICENSE "$folder"
+  cp nealytics.example.toml clickhouse-init.sql clickhouse-init-cluster.sql build/nealytics.service \
+    build/nealytics-backup.* LICENSE "$folder"
   sed "s/@VERSION@/$version/g" "build/README.$flavour.md" >"$folder/README.md"
   chmod -R u=rwX,go=rX "$folder"
   tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=gnu \

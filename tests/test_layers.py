@@ -110,7 +110,7 @@ def test_the_log_does_not_know_what_an_event_is():
 
 
 def test_only_admission_backup_commit_and_usage_touch_the_log():
-    """`server` wires, `cli.wal` inspects, `cli.backup` copies, `cli.doctor` sees its disk; nobody else."""
+    """`server` wires, `cli.wal` inspects, `cli.doctor` sees its disk; nobody else."""
     allowed = (
         "nealytics.wal",
         "nealytics.commit",
@@ -119,7 +119,6 @@ def test_only_admission_backup_commit_and_usage_touch_the_log():
         "nealytics.ingest.admission",
         "nealytics.server",
         "nealytics.cli.wal",
-        "nealytics.cli.backup",
         "nealytics.cli.doctor",
     )
     wrong = [

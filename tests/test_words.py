@@ -102,7 +102,7 @@ TEXTS = sorted(
         *ROOT.glob("build/*.md"),
         *ROOT.glob("build/observability/*"),
         ROOT / "build" / "compose.yaml",
-        ROOT / "build" / "nealytics.service",
+        *ROOT.glob("build/nealytics*.*"),
     ]
 )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from nealytics.directories import make_private
 from nealytics.errors import NealyticsError
 from nealytics.wal.files import OS_FILES, publish
 
@@ -65,6 +66,7 @@ def _write(data_dir: Path, entries: list[Recorded]) -> None:
 @contextlib.contextmanager
 def _locked(data_dir: Path) -> Iterator[None]:
     """Two commands that run at the same time keep each other's entries."""
+    make_private(data_dir)
     directory = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)

@@ -139,6 +139,12 @@ def _backup() -> click.Command:
     return backup
 
 
+def _backups() -> click.Command:
+    from nealytics.cli.backups import backups
+
+    return backups
+
+
 def _restore() -> click.Command:
     from nealytics.cli.backup import restore
 
@@ -171,6 +177,7 @@ COMMANDS = {
     "import": _Entry(_import, "Import a file: NDJSON, JSON, CSV or Parquet."),
     "export": _Entry(_export, "Write the events of a tenant, of a project, or of all to a file."),
     "backup": _Entry(_backup, "Back up the embedded ClickHouse and the logs, while the node runs."),
+    "backups": _Entry(_backups, "List, verify and forget backups."),
     "restore": _Entry(_restore, "Restore a backup into an empty node."),
     "schema": _Entry(_schema, "Print, apply or migrate the table in ClickHouse."),
     "retention": _Entry(_retention, "Show or apply the [[retention]] rules of projects and tenants."),

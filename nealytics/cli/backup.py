@@ -1,217 +1,184 @@
-"""`nealytics backup` and `nealytics restore`, for the embedded engine.
-
-A backup is a directory:
-
-    table/          ClickHouse's BACKUP of the database
-    wal/<worker>/   the log of each worker: what had not reached ClickHouse yet
-    wal/dead-letter/
-    manifest.json   written last; without it the backup is not complete
-
-The logs are copied before the table. What reaches ClickHouse between the two is in both, with one identity.
-"""
+"""`nealytics backup` and `nealytics restore`, for the embedded engine."""
 
 import asyncio
-import os
-import shutil
+import contextlib
+import sys
+import tarfile
 import time
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 
 import click
-import msgspec
 
-from nealytics import __version__
-from nealytics.backup.register import Recorded, record
+from nealytics.backup import register, rotation, run
+from nealytics.backup.manifest import Manifest, identity, total
+from nealytics.backup.register import Recorded
+from nealytics.backup.rotation import DAY_MS
+from nealytics.backup.s3 import PREFIX, Bucket, S3Store
+from nealytics.backup.store import DirectoryStore, Store, scratch
 from nealytics.cli.options import config_option
-from nealytics.clickhouse import backup as table
-from nealytics.clickhouse.backup import Counts
-from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.embedded import engine_dir, read_access, running_engine
-from nealytics.clickhouse.endpoint import embedded_endpoint, endpoint_of
-from nealytics.commit.dead_letter import DIRECTORY
 from nealytics.config import Config, load
-from nealytics.directories import make_private
 from nealytics.errors import NealyticsError
-from nealytics.wal import OS_FILES, inspection
-from nealytics.wal.cut import cut
-from nealytics.wal.files import publish
 
-MANIFEST = "manifest.json"
-_DAY_MS = 86_400_000
-
-
-class Manifest(msgspec.Struct, frozen=True, rename="camel"):
-    version: int
-    made_by: str
-    began_ms: int
-    database: str
-    at_least: Counts  # events in the table before its backup began,
-    at_most: Counts  # and after it ended
-    waiting: dict[str, int]  # events in each log that had not reached the table
+STREAM = "-"
+_STREAM_NAME = "standard output"
 
 
 @click.command()
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option("--base", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+@click.argument("target")
+@click.option("--base", metavar="BACKUP",
               help="An earlier backup: only what it lacks is written, and a restore needs both.")  # fmt: skip
 @click.option("--keep-days", type=click.IntRange(min=1), metavar="DAYS",
-              help="How long you will keep the backup: what the register of backups says.")  # fmt: skip
+              help="How long it is kept, for the register of backups and for --rotate.")  # fmt: skip
+@click.option("--rotate", is_flag=True,
+              help="Make a backup in TARGET, named by its time, and delete expired ones.")  # fmt: skip
+@click.option("--full-days", type=click.IntRange(min=0), default=7, show_default=True, metavar="DAYS",
+              help="With --rotate: the age up to which a whole backup is the base of others.")  # fmt: skip
 @config_option
-def backup(target: Path, base: Path | None, keep_days: int | None, config_path: Path | None) -> None:
-    """Back up the embedded ClickHouse and the logs to the new directory TARGET.
+def backup(
+    target: str,
+    base: str | None,
+    keep_days: int | None,
+    rotate: bool,
+    full_days: int,
+    config_path: Path | None,
+) -> None:
+    """Back up the embedded ClickHouse and the logs to TARGET, while the node runs or is stopped.
 
-    The node may run or not. TARGET must be on this machine and writable for the user of the node; the engine
-    writes it. A backup has manifest.json when it is complete. Restore it with `nealytics restore`.
+    TARGET is a new directory of this machine; s3:NAME, a new place in the bucket of the [backup] table; or -,
+    a tar archive on standard output, for which the disk of the node must have room as well. Progress goes to
+    standard error. A backup is complete when it has manifest.json. Restore it with `nealytics restore`.
+
+    --rotate deletes backups that are older than --keep-days, but only after it made a new one, never the
+    newest, and never one that a younger one is based on.
 
     \b
-    Exit status: 0 complete and verified; 1 not.
+    Exit status: 0 complete, verified, and expired backups are deleted; 1 not.
     """
     config = _embedded(load(config_path), "backup")
-    target = target.absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise NealyticsError(f"backup: {target} is not empty; name a new directory")
-    began_ms = time.time_ns() // 1_000_000
-    entry = Recorded(
-        id=_identity(began_ms),
-        target=str(target),
-        began_ms=began_ms,
-        keep_until_ms=began_ms + keep_days * _DAY_MS if keep_days else None,
-        based_on=_identity(_manifest(base).began_ms) if base else None,
-    )
-    record(config.server.data_dir, entry)
-    try:
-        asyncio.run(_backup(config, target, base.absolute() if base else None, began_ms))
-    except OSError as error:
+    if rotate and (keep_days is None or base or target == STREAM):
         raise NealyticsError(
-            f"backup: {target} cannot be written: {error}; the backup is not complete"
-        ) from error
+            "backup: --rotate needs --keep-days and a directory or s3:NAME, and chooses the base itself"
+        )
+    if target == STREAM and base:
+        raise NealyticsError("backup: a backup on standard output is always whole; omit --base")
+    began_ms = time.time_ns() // 1_000_000
+    if rotate:
+        assert keep_days is not None
+        _run(_rotate(config, target, keep_days, full_days, began_ms))
+    elif target == STREAM:
+        _run(_stream(config, keep_days, began_ms))
+    else:
+        _run(_back_up(config, target, base, keep_days, began_ms))
 
 
-async def _backup(config: Config, target: Path, base: Path | None, began_ms: int) -> None:
-    make_private(target)
-    waiting = await asyncio.to_thread(_cut_logs, config, target / "wal")
-    async with running_engine(config):
-        access = read_access(config.server.data_dir)
-        assert access is not None
-        endpoint = embedded_endpoint(access, config.clickhouse.database, "backup", access.backup)
-        async with ClickHouseClient(endpoint, config.clickhouse) as client:
-            database = config.clickhouse.database
-            at_least = await table.counts(client, database)
-            based_on = base / "table" if base else None
-            await table.backup(client, database, target / "table", based_on, _report)
-            at_most = await table.counts(client, database)
-    problems = await asyncio.to_thread(_problems, target)
-    if problems:
-        raise NealyticsError("\n".join(f"backup: {problem}" for problem in problems))
-    await asyncio.to_thread(_sync, target)
-    manifest = Manifest(1, __version__, began_ms, database, at_least, at_most, waiting)
-    publish(OS_FILES, target / MANIFEST, msgspec.json.encode(manifest) + b"\n").close()
-    _report(
-        f"{target} is complete: {_total(at_least):,} events in the table, {sum(waiting.values()):,} in logs"
-    )
+async def _back_up(
+    config: Config, target: str, base: str | None, keep_days: int | None, began_ms: int
+) -> None:
+    async with opened(config, target) as store, opened(config, base or target) as earlier:
+        if base and store.path_to(earlier) is None:
+            raise NealyticsError(
+                f"backup: {target} and {base} must both be directories, or both in the bucket"
+            )
+        if await store.sizes():
+            raise NealyticsError(f"backup: {store} is not empty; name a new one")
+        until_ms = began_ms + keep_days * DAY_MS if keep_days else None
+        await _make(config, store, earlier if base else None, str(store), began_ms, until_ms)
 
 
-def _cut_logs(config: Config, target: Path) -> dict[str, int]:
-    root, waiting = config.wal.directory, {}
-    make_private(target)
-    for log in inspection.find_logs(root) if root.is_dir() else []:
-        waiting[log.name] = cut(OS_FILES, log, target / log.name)
-        _report(f"log {log.name}: {waiting[log.name]:,} events that wait")
-    if (root / DIRECTORY).is_dir():
-        shutil.copytree(root / DIRECTORY, target / DIRECTORY)
-    return waiting
+async def _rotate(config: Config, place: str, keep_days: int, full_days: int, began_ms: int) -> None:
+    async with opened(config, place) as parent:
+        found = rotation.base_for(await run.backups_in(parent), began_ms, full_days)
+        base = parent.at(found.name) if found is not None else None
+        until_ms = rotation.keep_until_ms(began_ms, keep_days, full_days, full=base is None)
+        target = parent.at(identity(began_ms))
+        await _make(config, target, base, str(target), began_ms, until_ms)
+        for old in rotation.expired(await run.backups_in(parent), began_ms, keep_days):
+            await parent.at(old.name).delete()
+            register.remove(config.server.data_dir, old.name)
+            report(f"{parent.at(old.name)} is deleted")
 
 
-def _problems(directory: Path) -> list[str]:
-    found = table.verify(directory / "table")
-    for log in inspection.find_logs(directory / "wal"):
-        found += [finding.message for finding in inspection.verify(OS_FILES, log) if finding.damage]
-    return found
+async def _stream(config: Config, keep_days: int | None, began_ms: int) -> None:
+    if sys.stdout.isatty():
+        raise NealyticsError("backup: standard output is a terminal; redirect it to a file or a program")
+    with scratch(config.server.data_dir) as directory:
+        store = DirectoryStore(directory / identity(began_ms))
+        until_ms = began_ms + keep_days * DAY_MS if keep_days else None
+        await _make(config, store, None, _STREAM_NAME, began_ms, until_ms)
+        with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
+            archive.add(store.path, arcname=".")
+        sys.stdout.buffer.flush()
 
 
-def _sync(directory: Path) -> None:
-    for parent, _, names in os.walk(directory):
-        for path in (*(Path(parent, name) for name in names), Path(parent)):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+async def _make(
+    config: Config, target: Store, base: Store | None, name: str, began_ms: int, until_ms: int | None
+) -> Manifest:
+    based_on = (await run.read_manifest(base)).id if base is not None else None
+    entry = Recorded(identity(began_ms), name, began_ms, until_ms, based_on)
+    register.record(config.server.data_dir, entry)
+    made = await run.make(config, target, base, began_ms, report)
+    events, waiting = total(made.at_least), sum(made.waiting.values())
+    report(f"{target} is complete: {events:,} events in the table, {waiting:,} in logs")
+    return made
 
 
 @click.command()
-@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("source")
 @config_option
-def restore(source: Path, config_path: Path | None) -> None:
-    """Restore the backup in the directory SOURCE into this node, which must be stopped and empty.
+def restore(source: str, config_path: Path | None) -> None:
+    """Restore the backup SOURCE into this node, which must be stopped and empty.
 
-    Verifies the backup first, and compares the number of events of each project and month afterwards. Events
-    that waited in the logs are sent when the node starts.
+    SOURCE is what `nealytics backup` wrote: a directory, s3:NAME, or - for a tar archive on standard input.
+    The backup is verified first, and the number of events of each project and month is compared afterwards.
+    Events that waited in the logs are sent when the node starts.
 
     \b
     Exit status: 0 restored, and the counts agree; 1 not.
     """
     config = _embedded(load(config_path), "restore")
-    source = source.absolute()
-    manifest = _manifest(source)
-    for directory in (engine_dir(config.server.data_dir), config.wal.directory):
-        if directory.exists() and any(directory.iterdir()):
-            raise NealyticsError(
-                f"restore: {directory} is not empty; stop the node, move the directory away, and try again"
-            )
-    if manifest.database != config.clickhouse.database:
+    _run(_restore_stream(config) if source == STREAM else _restore(config, source))
+
+
+async def _restore(config: Config, source: str) -> None:
+    async with opened(config, source) as store:
+        await run.restore(config, store, report)
+
+
+async def _restore_stream(config: Config) -> None:
+    with scratch(config.server.data_dir) as directory:
+        try:
+            with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
+                archive.extractall(directory, filter="data")
+        except tarfile.TarError as error:
+            raise NealyticsError(f"restore: standard input is no whole tar archive: {error}") from error
+        await run.restore(config, DirectoryStore(directory), report)
+
+
+@contextlib.asynccontextmanager
+async def opened(config: Config, name: str) -> AsyncIterator[Store]:
+    """A directory, or s3:NAME in the bucket of the configuration."""
+    if not name.startswith(PREFIX):
+        yield DirectoryStore(Path(name))
+        return
+    if not config.backup.s3_url:
         raise NealyticsError(
-            f'restore: the backup has the database "{manifest.database}", and clickhouse.database is '
-            f'"{config.clickhouse.database}"; set it to the same'
+            f"backup: {name} needs backup.s3_url, the address of the bucket; set it and restart"
         )
-    if problems := _problems(source):
-        raise NealyticsError("\n".join(f"restore: {problem}" for problem in problems))
-    asyncio.run(_restore(config, source, manifest))
-
-
-async def _restore(config: Config, source: Path, manifest: Manifest) -> None:
-    database = config.clickhouse.database
-    async with running_engine(config, operator=True):
-        client = ClickHouseClient(endpoint_of(config), config.clickhouse)
-        async with client:
-            await table.restore(client, database, source / "table", _report)
-            restored = await table.counts(client, database)
-    await asyncio.to_thread(_restore_logs, config.wal.directory, source / "wal")
-    if wrong := _differences(restored, manifest):
-        raise NealyticsError("\n".join(f"restore: {line}" for line in wrong))
-    _report(f"{_total(restored):,} events are restored, and the counts of each project and month agree")
-    if waiting := sum(manifest.waiting.values()):
-        _report(f"{waiting:,} events wait in the logs, and are sent when the node starts")
-
-
-def _restore_logs(root: Path, source: Path) -> None:
-    make_private(root)
-    shutil.copytree(source, root, dirs_exist_ok=True)
-    _sync(root)
-
-
-def _differences(restored: Counts, manifest: Manifest) -> list[str]:
-    """Projects and months with fewer events than before the backup, or more than after it."""
-    wrong = []
-    for project_id in sorted({*restored, *manifest.at_most, *manifest.at_least}):
-        found, least, most = (
-            counts.get(project_id, {}) for counts in (restored, manifest.at_least, manifest.at_most)
-        )
-        for month in sorted({*found, *least, *most}):
-            low, events, high = least.get(month, 0), found.get(month, 0), most.get(month, 0)
-            if not low <= events <= high:
-                wrong.append(
-                    f"project {project_id}, month {month}: {events} events, expected {low} to {high}"
-                )
-    return wrong
-
-
-def _manifest(directory: Path) -> Manifest:
+    if not name.removeprefix(PREFIX).strip("/"):
+        raise NealyticsError(f'backup: "{name}" names no place in the bucket; write {PREFIX}NAME')
+    bucket = Bucket(config.backup)
     try:
-        return msgspec.json.decode((directory / MANIFEST).read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise NealyticsError(
-            f"backup: {directory / MANIFEST} cannot be read ({error}); the directory is no complete backup"
-        ) from error
+        yield S3Store(bucket, name.removeprefix(PREFIX))
+    finally:
+        await bucket.close()
+
+
+def _run(work: Coroutine[None, None, None]) -> None:
+    try:
+        asyncio.run(work)
+    except OSError as error:
+        raise NealyticsError(f"backup: failed: {error}") from error
 
 
 def _embedded(config: Config, part: str) -> Config:
@@ -223,13 +190,5 @@ def _embedded(config: Config, part: str) -> Config:
     return config
 
 
-def _identity(began_ms: int) -> str:
-    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(began_ms // 1000))}.{began_ms % 1000:03}Z"
-
-
-def _total(counts: Counts) -> int:
-    return sum(sum(months.values()) for months in counts.values())
-
-
-def _report(line: str) -> None:
+def report(line: str) -> None:
     click.echo(f"backup: {line}", err=True)

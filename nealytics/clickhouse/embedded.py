@@ -38,6 +38,11 @@ def engine_dir(data_dir: Path) -> Path:
     return data_dir.absolute() / "clickhouse"
 
 
+def run_dir(data_dir: Path) -> Path:
+    """What a running engine was told: its configuration, made again at each start."""
+    return engine_dir(data_dir) / "run"
+
+
 def free_bytes(directory: Path) -> int:
     """Disk space that a user without privileges may still use there, or above if it does not exist yet."""
     while not directory.exists():
@@ -86,13 +91,12 @@ class Access(msgspec.Struct, frozen=True):
     writer: Secret
     reader: Secret
     operator: Secret = ""  # all rights; only in an engine that a command starts for itself
-    backup: Secret = ""
 
     @classmethod
     def create(cls, port: int, *, operator: bool = False) -> "Access":
         """With new passwords."""
-        writer, reader, all_rights, backup = (secrets.token_urlsafe(32) for _ in range(4))
-        return cls(port, writer, reader, all_rights if operator else "", backup)
+        writer, reader, all_rights = (secrets.token_urlsafe(32) for _ in range(3))
+        return cls(port, writer, reader, all_rights if operator else "")
 
     @classmethod
     def from_json(cls, data: bytes) -> "Access":
@@ -103,7 +107,7 @@ class Access(msgspec.Struct, frozen=True):
 
     @property
     def secrets(self) -> list[str]:
-        return [secret for secret in (self.writer, self.reader, self.operator, self.backup) if secret]
+        return [secret for secret in (self.writer, self.reader, self.operator) if secret]
 
     def __repr__(self) -> str:
         return f"Access(port={self.port})"

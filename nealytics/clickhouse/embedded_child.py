@@ -41,6 +41,7 @@ from nealytics.clickhouse.embedded import (
     free_bytes,
     last_line_of,
     no_room_for_engine,
+    run_dir,
     write_access,
 )
 from nealytics.clickhouse.sql import quoted
@@ -120,8 +121,9 @@ class EngineProcess:
         self._access = access
         self._parent = parent
         self._directory = engine_dir(config.server.data_dir)
-        self._run_directory = self._directory / "run"
+        self._run_directory = run_dir(config.server.data_dir)
         self._control_password = secrets.token_urlsafe(32)
+        self._backup_password = secrets.token_urlsafe(32)
         self._free_bytes_min = embedded_config.FREE_SHARE_MIN * config.wal.free_bytes_min
         self._started = time.monotonic()
         self._loaded = threading.Event()  # the tables; the server starts next
@@ -162,7 +164,7 @@ class EngineProcess:
             make_private(scratch)
             _clear(scratch)
             shutil.rmtree(self._run_directory, ignore_errors=True)
-            make_private(self._run_directory)
+            make_private(self._run_directory / embedded_config.BACKUP_LINKS)
             self._write_configuration()
             os.mkfifo(self._start_pipe, 0o600)
         except OSError as error:
@@ -170,6 +172,8 @@ class EngineProcess:
                 f"engine: {self._directory} cannot be written: {error.strerror or error}; set "
                 "server.data_dir or its owner"
             ) from error
+        # config.xml names the variable, so that no file has the key.
+        os.environ[embedded_config.S3_SECRET] = self._config.backup.s3_secret_access_key
         # The library makes a directory there when it is loaded; /tmp may be memory, or read-only.
         os.environ["TMPDIR"] = str(scratch)
 
@@ -177,11 +181,17 @@ class EngineProcess:
         clickhouse, memory = self._config.clickhouse, embedded_config.memory_bytes()
         files = {
             "config.xml": embedded_config.server_xml(
-                clickhouse, self._access, self._directory, memory=memory
+                clickhouse, self._access, self._directory, memory=memory, backup=self._config.backup
             ),
             "users.xml": embedded_config.users_xml(
-                clickhouse, self._access, self._control_password, memory=memory
+                clickhouse,
+                self._access,
+                control=self._control_password,
+                backup=self._backup_password,
+                memory=memory,
             ),
+            # For `nealytics backup`; no other process of the node has it.
+            embedded_config.BACKUP_PASSWORD: self._backup_password,
         }
         for name, text in files.items():
             path = self._run_directory / name

@@ -4,12 +4,13 @@
     reader      our reads: one table, read-only
     nealytics   people's tools, if `clickhouse.embedded_listen` is set: as the reader, of one project or all
     control     the engine's own process: sees what runs, and ends queries that fill the disk
-    backup      `nealytics backup`: writes the node's database to a directory, and counts events
+    backup      `nealytics backup`: writes the node's database to the backup disks, and counts events
     operator    all rights; only in an engine that a command starts for itself
 
-None but the operator may run a command, open a connection, or stop the server, and none but the operator and
-`backup` may read or write a file: decisions 0027 and 0030 list what stands against each. Pure but for
-`memory_bytes`, which reads the kernel's limits.
+None but the operator may run a command, open a connection, read or write a file, or stop the server: decision
+0027 lists what stands against each. `backup` may write backups, to two disks: S3 if it is configured, and
+links that the command makes in a directory of ours (decision 0030). Pure but for `memory_bytes`, which reads
+the kernel's limits.
 """
 
 import contextlib
@@ -21,9 +22,19 @@ from xml.sax.saxutils import escape
 
 from nealytics.clickhouse.embedded import LOOPBACK, Access, listen_hosts
 from nealytics.clickhouse.sql import TABLE, identifier, quoted, table_name
-from nealytics.config import ClickHouseConfig
+from nealytics.config import BackupConfig, ClickHouseConfig
 
 TOOLS_USER = "nealytics"
+
+# The disks that backups are written to. The command links a directory into the first one's, so the engine
+# writes only where the command, with the node's own rights, has made a link.
+BACKUP_DISK = "backups"
+BACKUP_LINKS = "backups"  # in the run directory, as is the next
+BACKUP_PASSWORD = "backup-password"
+S3_DISK = "backups_s3"
+S3_SECRET = "NEALYTICS_ENGINE_S3_SECRET"  # variable of the engine's own environment
+# ClickHouse's 500 would take hours to say that a bucket does not answer.
+_S3_RETRIES_MAX = 10
 
 # The engine shares the machine with the workers and the page cache. A query that would exceed this is refused
 # with code 241; without a limit, the kernel would end a process.
@@ -92,7 +103,9 @@ _WRITER_RIGHTS = (
 )
 
 
-def server_xml(config: ClickHouseConfig, access: Access, directory: Path, *, memory: int) -> str:
+def server_xml(
+    config: ClickHouseConfig, access: Access, directory: Path, *, memory: int, backup: BackupConfig
+) -> str:
     """config.xml of an engine whose files are in `directory`, on a machine with `memory` bytes."""
     values: list[tuple[str, object]] = [
         *(("listen_host", host) for host in listen_hosts(config)),
@@ -115,16 +128,39 @@ def server_xml(config: ClickHouseConfig, access: Access, directory: Path, *, mem
     }
     lines = [f"<{name}>{escape(str(value))}</{name}>" for name, value in values]
     lines.append(_element("access_control_improvements", rights))
-    # Any directory: the right to BACKUP decides. Only the owner of the files can read that user's password.
-    lines.append(_element("backups", {"allowed_path": "/"}))
+    disks = {BACKUP_DISK: _element(BACKUP_DISK, _local(directory))}
+    if backup.s3_url:
+        disks[S3_DISK] = _s3(backup)
+    lines.append(f"<storage_configuration><disks>{''.join(disks.values())}</disks></storage_configuration>")
+    allowed = "".join(f"<allowed_disk>{name}</allowed_disk>" for name in disks)
+    lines.append(f"<backups>{allowed}</backups>")
     return _document(lines)
+
+
+def _local(directory: Path) -> dict[str, str]:
+    return {"type": "local", "path": f"{escape(str(directory))}/run/{BACKUP_LINKS}/"}
+
+
+def _s3(backup: BackupConfig) -> str:
+    """Not asked at the start: a bucket that is down stops no node."""
+    values: dict[str, object] = {
+        "type": "s3_plain",
+        "endpoint": f"{backup.s3_url.rstrip('/')}/",
+        "region": backup.s3_region,
+        "access_key_id": backup.s3_access_key_id,
+        "skip_access_check": "true",
+        "retry_attempts": _S3_RETRIES_MAX,
+    }
+    lines = [f"<{name}>{escape(str(value))}</{name}>" for name, value in values.items()]
+    secret = f'<secret_access_key from_env="{S3_SECRET}"/>'
+    return f"<{S3_DISK}>{''.join(lines)}{secret}</{S3_DISK}>"
 
 
 def _server_memory(memory: int) -> int:
     return int(memory * MEMORY_SHARE_MAX)
 
 
-def users_xml(config: ClickHouseConfig, access: Access, control_password: str, *, memory: int) -> str:
+def users_xml(config: ClickHouseConfig, access: Access, *, control: str, backup: str, memory: int) -> str:
     """users.xml: passwords as hashes, rights as GRANT statements."""
     database = identifier(config.database)
     table = table_name(config.database)
@@ -155,7 +191,7 @@ def users_xml(config: ClickHouseConfig, access: Access, control_password: str, *
         _user("default", None, "session", ["SYSTEM LISTEN ON *.*"]),
         _user(
             "control",
-            control_password,
+            control,
             "writer",
             ["KILL QUERY ON *.*", "SELECT ON system.processes"],
         ),
@@ -167,9 +203,8 @@ def users_xml(config: ClickHouseConfig, access: Access, control_password: str, *
         ),
         _user("reader", access.reader, "reader", [f"SELECT ON {table}"]),
     ]
-    if access.backup:
-        rights = [f"BACKUP, SELECT ON {database}.*", "SELECT ON system.backups", "READ, WRITE ON FILE"]
-        users.append(_user("backup", access.backup, "writer", rights))
+    rights = [f"BACKUP, SELECT ON {database}.*", "SELECT ON system.backups", "READ, WRITE ON DISK"]
+    users.append(_user("backup", backup, "writer", rights))
     if access.operator:
         users.append(_user("operator", access.operator, "operator", ["ALL ON *.*"]))
     if config.embedded_listen:

@@ -20,6 +20,7 @@ from nealytics.config.reload import Reloaded, reloaded
 from nealytics.config.tables import (
     ApiKey,
     AuthConfig,
+    BackupConfig,
     ClickHouseConfig,
     CommitConfig,
     Config,
@@ -42,6 +43,7 @@ from nealytics.config.tables import (
 __all__ = [
     "ApiKey",
     "AuthConfig",
+    "BackupConfig",
     "ClickHouseConfig",
     "CommitConfig",
     "Config",

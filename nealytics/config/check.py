@@ -19,6 +19,7 @@ from nealytics.config.tables import (
     LIMIT_DEFAULT,
     ApiKey,
     AuthConfig,
+    BackupConfig,
     ClickHouseConfig,
     Config,
     IssuerConfig,
@@ -84,6 +85,7 @@ def problems(config: Config) -> list[str]:
         *_issuers(auth, chars_max),
         *_clickhouse(config.clickhouse),
         *_log(config),
+        *_backup(config.backup),
         *_retention(config.retention, chars_max),
         *_quotas(config.quota, chars_max),
     ]
@@ -516,6 +518,28 @@ def _is_origin(url: str) -> bool:
     except ValueError:
         return False
     return is_valid and "?" not in url and "#" not in url
+
+
+def _backup(backup: BackupConfig) -> Iterator[str]:
+    url = backup.s3_url
+    if not url:
+        return
+    try:
+        split = urlsplit(url)
+        valid = split.scheme in {"http", "https"} and bool(split.hostname) and split.port != 0
+    except ValueError:
+        valid = False
+    if not valid or any(mark in url for mark in "?#@ <>&'") or not url.isascii():
+        yield (
+            f'backup.s3_url is "{url}" and is not the address of a bucket; write e.g. '
+            '"https://s3.eu-central-1.amazonaws.com/bucket/node1"'
+        )
+    for key, value in (
+        ("s3_access_key_id", backup.s3_access_key_id),
+        ("s3_secret_access_key", backup.s3_secret_access_key),
+    ):
+        if not value:
+            yield f"backup.s3_url is set, and backup.{key} is empty; set both keys of the bucket"
 
 
 def _log(config: Config) -> Iterator[str]:

@@ -234,6 +234,13 @@ class WebConfig(_Table, frozen=True):
     frame_ancestors: tuple[str, ...] = ()  # origins, beside its own, whose pages may show /embed in a frame
 
 
+class BackupConfig(_Table, frozen=True):
+    s3_url: str = ""  # the bucket, with a prefix if any: "https://s3.eu-central-1.amazonaws.com/bucket/node"
+    s3_region: str = "us-east-1"  # servers other than Amazon's mostly accept any
+    s3_access_key_id: str = ""
+    s3_secret_access_key: Secret = ""
+
+
 class ObserveConfig(_Table, frozen=True):
     log_level: LogLevel = "info"
     prometheus: bool = False
@@ -268,6 +275,7 @@ class Config(_Table, frozen=True):
     clickhouse: ClickHouseConfig = ClickHouseConfig()
     query: QueryConfig = QueryConfig()
     web: WebConfig = WebConfig()
+    backup: BackupConfig = BackupConfig()
     observe: ObserveConfig = ObserveConfig()
     retention: tuple[RetentionRule, ...] = ()
     quota: tuple[QuotaRule, ...] = ()

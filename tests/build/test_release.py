@@ -153,7 +153,8 @@ def test_a_tarball_holds_what_a_stranger_needs(release: Path, flavour: str):
     assert len({member.mtime for member in members}) == 1
     expected = {
         "nealytics", "nealytics.example.toml", "clickhouse-init.sql", "clickhouse-init-cluster.sql",
-        "nealytics.service", "LICENSE", "README.md", "licences/SUMMARY.txt", "licences/cpython.txt",
+        "nealytics.service", "nealytics-backup.service", "nealytics-backup.timer", "nealytics-backup.conf",
+        "LICENSE", "README.md", "licences/SUMMARY.txt", "licences/cpython.txt",
         "licences/aiohttp.txt", "licences/msgspec.txt",
     }  # fmt: skip
     assert {f"{name}/{each}" for each in expected} <= set(names)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nealytics.cli import COMMANDS
+from nealytics.cli import COMMANDS, main
 from nealytics.config import Config
 from nealytics.observe.otel_settings import STOP_S
 from nealytics.supervisor import ENGINE_STOP_TIMEOUT_S
@@ -25,6 +25,7 @@ from tests.fakes.clickhouse import FakeClickHouse
 
 BUILD = Path(__file__).parents[2] / "build"
 UNIT = BUILD / "nealytics.service"
+BACKUP = BUILD / "nealytics-backup.service"
 SCORE_MAX = 1.5
 
 
@@ -47,16 +48,20 @@ def seconds(value: str) -> float:
     return float(number) * {"": 1, "s": 1, "min": 60}[unit]
 
 
-@pytest.fixture
-def installed(tmp_path: Path) -> Path:
-    """The unit with a program that is there."""
-    unit = tmp_path / "nealytics.service"
-    unit.write_text(UNIT.read_text().replace("/usr/local/bin/nealytics", "/bin/true"))
-    return unit
+@pytest.fixture(params=["nealytics.service", "nealytics-backup.service", "nealytics-backup.timer"])
+def installed(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The unit, beside the others, with a program that is there."""
+    for unit in BUILD.glob("*.service"), BUILD.glob("*.timer"):
+        for path in unit:
+            text = path.read_text().replace("/usr/local/bin/nealytics", "/bin/true")
+            (tmp_path / path.name).write_text(text)
+    return tmp_path / request.param
 
 
 @needs_systemd_analyze
 def test_the_exposure_is_low(installed: Path):
+    if installed.suffix == ".timer":
+        return
     command = [
         "systemd-analyze",
         "security",
@@ -81,6 +86,37 @@ def test_systemd_understands_every_line(installed: Path):
 def test_it_starts_a_command_that_exists():
     (command,) = confine.settings(UNIT)["ExecStart"]
     assert command.split()[1] in COMMANDS
+
+
+def test_the_backup_is_confined_as_the_node_is_and_is_its_user():
+    """Sharing a dynamic user is the only way to read the node's files without being root."""
+    node, backup = confine.settings(UNIT), confine.settings(BACKUP)
+    own = {"Type", "User", "Nice", "IOSchedulingClass", "StateDirectory"}
+    of_the_node = {"Type", "NotifyAccess", "Restart", "RestartSec", "OOMPolicy", "KillMode", "ExecReload"}
+    of_the_node |= {"TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "StateDirectory"}
+    commands = {"ExecStart", "ExecStartPre", "ExecStopPost"}
+    assert {name: value for name, value in node.items() if name not in of_the_node | commands} == {
+        name: value for name, value in backup.items() if name not in own | commands
+    }
+    assert backup["User"] == [UNIT.stem]
+    (copied,) = backup["ExecStartPre"]
+    assert [copied.replace("nealytics-backup-config", "nealytics-config")] == node["ExecStartPre"]
+    # Both may write to the directory of the backups.
+    drop_in = confine.settings(UNIT, BUILD / "nealytics-backup.conf")["StateDirectory"]
+    assert " ".join(drop_in) == " ".join(backup["StateDirectory"])
+
+
+def test_the_backup_runs_a_command_that_exists(tmp_path: Path):
+    (command,) = confine.settings(BACKUP)["ExecStart"]
+    arguments = command.replace("%S", str(tmp_path)).replace("%t", str(tmp_path)).split()[1:]
+    name, _, rest = main.resolve_command(
+        main.make_context("nealytics", [], resilient_parsing=True), arguments
+    )
+    assert name == "backup"
+    assert isinstance(rest, list)
+    context = COMMANDS["backup"].load().make_context("backup", rest)
+    assert context.params["rotate"] is True
+    assert context.params["keep_days"] == 30
 
 
 def test_a_stop_is_given_the_time_that_it_may_take():

@@ -9,7 +9,7 @@ import pytest
 
 from nealytics.clickhouse.embedded import Access, listen_hosts
 from nealytics.clickhouse.embedded_config import memory_bytes, server_xml, users_xml
-from nealytics.config import ClickHouseConfig
+from nealytics.config import BackupConfig, ClickHouseConfig
 
 MIB = 1024**2
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -115,11 +115,11 @@ def test_the_node_reaches_it_on_loopback_wherever_tools_do(listen: str, hosts: l
 def test_the_files_hold_no_password_and_are_well_formed(tmp_path: Path):
     access = Access(8124, "writer's secret", "reader's secret", "operator's secret")
     config = msgspec.structs.replace(CONFIG, embedded_password="<tools' secret>", embedded_project="a<b'c\\d")
-    users = users_xml(config, access, "control's secret", memory=1024)
+    users = users_xml(config, access, control="control's secret", backup="backup's secret", memory=1024)
     assert "secret" not in users
     tree = ElementTree.fromstring(users)
     assert {user.tag for user in tree.findall("users/")} == {
-        "default", "control", "writer", "reader", "operator", "nealytics",
+        "default", "control", "writer", "reader", "operator", "backup", "nealytics",
     }  # fmt: skip
     (policy,) = tree.findall("users/nealytics/databases/nealytics_core/global_events/filter")
     assert policy.text == "project_id = 'a<b\\'c\\\\d'"
@@ -127,9 +127,15 @@ def test_the_files_hold_no_password_and_are_well_formed(tmp_path: Path):
     assert {user.tag for user in tree.findall("users/") if user.findtext("networks/ip") != "127.0.0.1"} == {
         "nealytics"
     }
-    ElementTree.fromstring(server_xml(config, access, tmp_path, memory=1024))
+    bucket = BackupConfig(s3_url="http://s3/b", s3_access_key_id="a<b", s3_secret_access_key="the secret")
+    server = server_xml(config, access, tmp_path, memory=1024, backup=bucket)
+    assert "the secret" not in server
+    disk = ElementTree.fromstring(server).find("storage_configuration/disks/backups_s3")
+    assert disk is not None
+    assert disk.findtext("access_key_id") == "a<b"
 
 
 def test_without_a_listener_there_is_no_user_for_tools_and_no_operator():
-    users = ElementTree.fromstring(users_xml(ClickHouseConfig(), Access(1, "w", "r"), "c", memory=1024))
-    assert {user.tag for user in users.findall("users/")} == {"default", "control", "writer", "reader"}
+    text = users_xml(ClickHouseConfig(), Access(1, "w", "r"), control="c", backup="b", memory=1024)
+    users = ElementTree.fromstring(text).findall("users/")
+    assert {user.tag for user in users} == {"default", "control", "writer", "reader", "backup"}

@@ -16,6 +16,8 @@ import lz4.block
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from nealytics.clickhouse.embedded import access_path, run_dir
+from nealytics.clickhouse.embedded_config import BACKUP_LINKS, BACKUP_PASSWORD
 from nealytics.clickhouse.schema import create_statements
 from tests.engine import Reply, RunningEngine, engine_is_installed, free_port, request, start_engine
 
@@ -53,10 +55,13 @@ def ask(engine: RunningEngine, user: str, sql: str) -> Reply:
 
 
 def password_of(engine: RunningEngine, user: str) -> str:
+    if user == "backup":
+        return (run_dir(engine.config.server.data_dir) / BACKUP_PASSWORD).read_text()
     return {"writer": engine.access.writer, "reader": engine.access.reader, "nealytics": PASSWORD}[user]
 
 
-USERS = ("writer", "reader", "nealytics")
+# `backup` may BACKUP to the disks for it. Its password is in a file that only the command reads.
+USERS = ("writer", "reader", "nealytics", "backup")
 
 # ACCESS_DENIED, SETTING_CONSTRAINT_VIOLATION, READONLY, FUNCTION_NOT_ALLOWED, QUERY_IS_PROHIBITED. 1001 is
 # for the current directory, which the engine does not have.
@@ -91,6 +96,16 @@ FILES = [
     "ATTACH TABLE nealytics_core.x FROM '{directory}' (a UInt8) ENGINE = ReplacingMergeTree ORDER BY a",
     "BACKUP TABLE nealytics_core.global_events TO File('{file}')",
     "BACKUP DATABASE nealytics_core TO File('{directory}/new/')",
+    "BACKUP DATABASE nealytics_core TO Disk('default', 'x/')",
+    "BACKUP DATABASE nealytics_core TO Disk('backups', '../x/')",
+    "BACKUP DATABASE nealytics_core TO Disk('backups', '{directory}/new/')",
+    "BACKUP DATABASE system TO Disk('backups', 'x/')",
+    "CREATE TABLE nealytics_core.x (a UInt8) ENGINE = ReplacingMergeTree ORDER BY a "
+    "SETTINGS disk = 'backups'",
+    "CREATE TABLE nealytics_core.x (a UInt8) ENGINE = ReplacingMergeTree ORDER BY a "
+    "SETTINGS storage_policy = 'backups'",
+    "ALTER TABLE nealytics_core.global_events MODIFY SETTING storage_policy = 'backups'",
+    "ALTER TABLE nealytics_core.global_events MOVE PARTITION 202601 TO DISK 'backups'",
     "RESTORE TABLE nealytics_core.global_events AS nealytics_core.x FROM File('{directory}/new/')",
     "CREATE DATABASE nealytics_core ENGINE = Filesystem('{directory}')",
     "SELECT * FROM sqlite('{file}', 't')",
@@ -164,12 +179,13 @@ def test_no_user_runs_commands_or_reaches_files_and_servers_or_stops_anything(
     reply = ask(served, user, text)
     assert reply.status != 200, reply.text
     known = {
-        "36": "Base path for custom local disks",
-        "344": "IMPERSONATE feature is disabled",
-        "358": "INTO OUTFILE is not allowed",
+        "36": ("Base path for custom local disks", "to backup must be inside", "is not allowed for backups"),
+        "479": ("No such disk `backups` in storage policy",),
+        "344": ("IMPERSONATE feature is disabled",),
+        "358": ("INTO OUTFILE is not allowed",),
     }
     code = reply.code or ""
-    assert code in _REFUSED or known.get(code, "?") in reply.text, reply.text
+    assert code in _REFUSED or any(text in reply.text for text in known.get(code, ())), (code, reply.text)
     assert "a secret" not in reply.text
     # ClickHouse makes the directory of a disk before it refuses the disk.
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [secret]
@@ -177,6 +193,35 @@ def test_no_user_runs_commands_or_reaches_files_and_servers_or_stops_anything(
     assert served.process is not None
     assert served.process.poll() is None
     assert ask(served, user, f"SELECT count() > 0 FROM {TABLE}").text == "1\n"
+
+
+@pytest.mark.parametrize("user", ["writer", "reader", "nealytics"])
+def test_only_the_user_for_backups_writes_them_and_only_where_the_command_made_a_link(
+    served: RunningEngine, tmp_path: Path, user: str
+):
+    sql = f"BACKUP DATABASE nealytics_core TO Disk('backups', '{user}/')"
+    assert ask(served, user, sql).code == "497"
+    links = run_dir(served.config.server.data_dir) / BACKUP_LINKS
+    (links / user).symlink_to(tmp_path)
+    assert ask(served, "backup", sql).status == 200
+    restore = f"RESTORE DATABASE nealytics_core AS y FROM Disk('backups', '{user}/')"
+    assert {ask(served, name, restore).code for name in USERS} == {"497"}
+    (links / user).unlink()
+    assert (tmp_path / ".backup").is_file()
+    # It replaces no file: a second one is refused.
+    (links / user).symlink_to(tmp_path)
+    assert ask(served, "backup", sql).code == "598"
+    (links / user).unlink()
+
+
+def test_the_password_for_backups_is_in_one_file_of_the_nodes_user(served: RunningEngine):
+    """Workers and commands have the access of a node, which lacks it."""
+    data_dir = served.config.server.data_dir
+    password = password_of(served, "backup")
+    assert (run_dir(data_dir) / BACKUP_PASSWORD).stat().st_mode & 0o777 == 0o600
+    assert password not in access_path(data_dir).read_text()
+    files = [path for path in data_dir.rglob("*") if path.is_file() and path.stat().st_size < 100_000]
+    assert [path.name for path in files if password.encode() in path.read_bytes()] == [BACKUP_PASSWORD]
 
 
 def send(

@@ -1,23 +1,46 @@
-"""`nealytics backup` and `nealytics restore` with a real node."""
+"""`nealytics backup`, `restore` and `backups` with a real node: a directory, a bucket, and a stream.
+
+Each part of a test's chain begins where the last one ended, so that one node serves all.
+"""
 
 import json
 import shutil
 import subprocess
 import threading
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from nealytics.backup.register import recorded
+from nealytics.backup.register import Recorded, record, recorded, remove
 from tests.e2e.node import Node, program
 from tests.engine import ask_engine, needs_engine
+from tests.fakes.s3 import KEY_ID, REGION, SECRET, FakeS3
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
 
 
-def run(node: Node, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    node: Node, *arguments: str, given: bytes = b"", environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     command = [*program(), *arguments, "--config", str(node.config)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    environ = {**node.environ, **(environ or {})}
+    done = subprocess.run(command, capture_output=True, input=given, timeout=120, env=environ)
+    assert SECRET.encode() not in done.stdout[:100_000] + done.stderr
+    return done
+
+
+def succeed(node: Node, *arguments: str, given: bytes = b"") -> bytes:
+    # Counting must not be limited by the time that a read may take.
+    done = run(node, *arguments, given=given, environ={"NEALYTICS_CLICKHOUSE_QUERY_TIMEOUT_S": "0.001"})
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def refused(node: Node, *arguments: str) -> str:
+    done = run(node, *arguments)
+    assert done.returncode == 1, done.stderr.decode()
+    return done.stderr.decode()
 
 
 def send(node: Node, first: int, count: int) -> list[int]:
@@ -36,75 +59,163 @@ def stored(node: Node) -> list[int]:
     return sorted(int(line.removeprefix("s-")) for line in answer.text.splitlines())
 
 
-def destroy(node: Node) -> None:
-    node.kill()
-    shutil.rmtree(node.directory / "data")
+class Load:
+    """Events that a thread sends until it ends: `acknowledged`, and numbers that were tried."""
 
+    def __init__(self) -> None:
+        self.acknowledged: list[int] = []
+        self.next = 0
 
-def test_a_backup_under_load_loses_nothing_up_to_its_beginning_and_doubles_nothing(tmp_path: Path):
-    """Events that were acknowledged before the backup began are there after the restore, each once."""
-    acknowledged: list[int] = []
-    ended = threading.Event()
-    with Node(tmp_path, workers=2) as node:
-        node.wait_ready()
+    @contextmanager
+    def running(self, node: Node) -> Iterator[None]:
+        ended = threading.Event()
 
-        def load() -> None:
-            first = 0
+        def work() -> None:
             while not ended.is_set():
-                acknowledged.extend(send(node, first, 50))
-                first += 50
+                self.acknowledged += send(node, self.next, 50)
+                self.next += 50
+                ended.wait(0.02)
 
-        sender = threading.Thread(target=load)
+        sender = threading.Thread(target=work)
+        enough = len(self.acknowledged) + 500
         sender.start()
         try:
-            node.wait_until(lambda: len(acknowledged) > 1000, "events were accepted")
-            for number, more in enumerate(([], ["--base", str(tmp_path / "backup0")])):
-                before = list(acknowledged)
-                made = run(node, "backup", str(tmp_path / f"backup{number}"), *more)
-                assert made.returncode == 0, made.stderr
+            node.wait_until(lambda: len(self.acknowledged) > enough, "events are accepted")
+            yield
         finally:
             ended.set()
             sender.join()
-        sent = set(acknowledged)
-        first, second = recorded(tmp_path / "data")
-        assert [first.target, second.target] == [str(tmp_path / f"backup{number}") for number in (0, 1)]
+
+
+def prove(node: Node, load: Load, back_up: Callable[[], None], restore: Callable[[], None]) -> None:
+    """Back up under load, destroy, restore: nothing that was acknowledged before the backup is lost, nothing
+    is doubled, and the rest of the logs arrives."""
+    with load.running(node):
+        before = list(load.acknowledged)
+        back_up()
+    node.kill()
+    shutil.rmtree(node.directory / "data")
+    restore()
+    node.start()
+    node.wait_ready()
+    node.wait_drained()
+    found = stored(node)
+    assert set(before) <= set(found)
+    assert max(found) < load.next
+    assert len(found) == len(set(found))
+    assert json.loads(node.request("GET", "/ready")[1]).get("warnings", []) == []
+    load.acknowledged = found
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[FakeS3]:
+    with FakeS3(page_keys_max=50) as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, bucket: FakeS3) -> Iterator[Node]:
+    settings = f"""
+        backup.s3_url = "{bucket.url}/node 1"
+        backup.s3_region = "{REGION}"
+        backup.s3_access_key_id = "{KEY_ID}"
+    """.replace("node 1", "node-1")
+    secret = {"NEALYTICS_BACKUP_S3_SECRET_ACCESS_KEY": SECRET}
+    with Node(tmp_path_factory.mktemp("node"), workers=2, settings=settings, environ=secret) as node:
+        node.wait_ready()
+        yield node
+
+
+@pytest.fixture(scope="module")
+def load() -> Load:
+    return Load()
+
+
+def test_a_directory_under_load_loses_nothing_up_to_the_beginning_and_doubles_nothing(node: Node, load: Load):
+    """With an incremental backup, both moved to another place, a changed bit, and a quarantined log."""
+    places = node.directory / "backups"
+    quarantined = node.directory / "data/wal/7.damaged.x"
+
+    def back_up() -> None:
+        quarantined.mkdir()
+        (quarantined / "damage.json").write_text('{"log_id": "x", "unreadable": []}')
+        succeed(node, "backup", str(places / "whole"))
+        succeed(node, "backup", str(places / "more"), "--base", str(places / "whole"), "--keep-days", "30")
+        first, second = recorded(node.directory / "data")
+        assert [first.target, second.target] == [str(places / "whole"), str(places / "more")]
+        assert first.keep_until_ms is None
+        assert second.keep_until_ms == second.began_ms + 30 * 86_400_000
         assert second.based_on == first.id
-        destroy(node)
-        restored = run(node, "restore", str(tmp_path / "backup1"))
-        assert restored.returncode == 0, restored.stderr
-        node.start()
-        node.wait_ready()
-        node.wait_drained()
-        found = stored(node)
-        assert set(before) <= set(found)
-        # Rows whose answer was still in flight when the log was cut may be there as well.
-        assert max(found) <= max(sent) + 50
-        assert len(found) == len(set(found))
-        assert json.loads(node.request("GET", "/ready")[1]).get("warnings", []) == []
-        refused = run(node, "restore", str(tmp_path / "backup1"))
-        assert refused.returncode == 1
-        assert "is not empty" in refused.stderr
+        listed = succeed(node, "backups", "list").decode()
+        assert f"{second.id}  until 2" in listed
+        assert f"based on {first.id}" in listed
+
+    def restore() -> None:
+        moved = places.rename(node.directory / "moved")
+        largest = max(moved.glob("whole/table/data/**/*.bin"), key=lambda path: path.stat().st_size)
+        intact = largest.read_bytes()
+        largest.write_bytes(intact[:-1] + bytes([intact[-1] ^ 1]))
+        assert f"{largest} has changed" in refused(node, "restore", str(moved / "more"))
+        largest.write_bytes(intact)
+        succeed(node, "restore", str(moved / "more"))
+        assert json.loads((quarantined / "damage.json").read_text())["log_id"] == "x"
+        shutil.rmtree(quarantined)  # it has no log to send
+        assert len(recorded(node.directory / "data")) == 2
+
+    prove(node, load, back_up, restore)
 
 
-def test_a_backup_that_is_damaged_or_not_complete_is_refused(tmp_path: Path):
-    with Node(tmp_path) as node:
-        node.wait_ready()
-        assert send(node, 0, 100)
-        node.wait_drained()
-        made = run(node, "backup", str(tmp_path / "backup"))
-        assert made.returncode == 0, made.stderr
-        again = run(node, "backup", str(tmp_path / "backup"))
-        assert again.returncode == 1
-        assert "is not empty" in again.stderr
-        destroy(node)
-        largest = max((tmp_path / "backup/table").rglob("*.bin"), key=lambda path: path.stat().st_size)
-        whole = largest.read_bytes()
-        largest.write_bytes(whole[:-1])
-        damaged = run(node, "restore", str(tmp_path / "backup"))
-        assert damaged.returncode == 1
-        assert largest.name in damaged.stderr
-        largest.write_bytes(whole)
-        (tmp_path / "backup/manifest.json").rename(tmp_path / "manifest")
-        incomplete = run(node, "restore", str(tmp_path / "backup"))
-        assert incomplete.returncode == 1
-        assert "no complete backup" in incomplete.stderr
+def test_a_bucket_under_load_loses_nothing_up_to_the_beginning_and_doubles_nothing(
+    node: Node, load: Load, bucket: FakeS3
+):
+    def back_up() -> None:
+        bucket.failures = 2
+        succeed(node, "backup", "s3:nightly/whole")
+        succeed(node, "backup", "s3:more", "--base", "s3:nightly/whole")
+
+    def restore() -> None:
+        succeed(node, "restore", "s3:more")
+
+    prove(node, load, back_up, restore)
+    assert bucket.refused == []
+    assert all(key.startswith("node-1/") for key in bucket.objects)
+    assert "node-1/more/manifest.json" in bucket.objects
+    # The secret is in no file of the node, no object, and no log.
+    assert not any(SECRET.encode() in content for content in bucket.objects.values())
+    files = (path for path in node.directory.rglob("*") if path.is_file())
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_a_stream_under_load_loses_nothing_up_to_the_beginning_and_doubles_nothing(node: Node, load: Load):
+    archive = b""
+
+    def back_up() -> None:
+        nonlocal archive
+        archive = succeed(node, "backup", "-", "--keep-days", "1")
+        assert recorded(node.directory / "data")[-1].target == "standard output"
+        assert not list((node.directory / "data").glob("backup-tmp-*"))
+
+    def restore() -> None:
+        succeed(node, "restore", "-", given=archive)
+
+    prove(node, load, back_up, restore)
+
+
+def test_a_rotation_bases_backups_on_a_whole_one_and_deletes_what_has_expired(node: Node):
+    daily = node.directory / "daily"
+    rotate = ("backup", str(daily), "--rotate", "--keep-days", "30")
+    succeed(node, *rotate)
+    succeed(node, *rotate)
+    whole, more = recorded(node.directory / "data")[-2:]
+    assert more.based_on == whole.id
+    assert whole.keep_until_ms == whole.began_ms + 37 * 86_400_000
+    # Names that say that they are years old, of backups that the register still has.
+    for path in daily.iterdir():
+        path.rename(path.with_name(f"1{path.name[1:]}"))
+        remove(node.directory / "data", path.name)
+        record(node.directory / "data", Recorded(f"1{path.name[1:]}", str(path), 1))
+    succeed(node, *rotate)
+    last = recorded(node.directory / "data")[-1]
+    assert last.based_on is None
+    assert [path.name for path in daily.iterdir()] == [last.id]
+    assert [entry.id for entry in recorded(node.directory / "data") if entry.began_ms == 1] == []

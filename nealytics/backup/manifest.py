@@ -1,0 +1,102 @@
+"""What a backup says of itself: counts, sizes and checksums; and what is wrong with one. Pure."""
+
+import time
+from collections.abc import Mapping
+from xml.etree import ElementTree
+
+import msgspec
+
+from nealytics.errors import NealyticsError
+
+NAME = "manifest.json"
+VERSION = 2
+
+Counts = dict[str, dict[str, int]]  # project → month → events, each counted once
+
+
+class File(msgspec.Struct, frozen=True):
+    size: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    version: int = VERSION
+    id: str
+    made_by: str
+    began_ms: int
+    database: str
+    base: str | None = None  # the path from this backup to the one that it is based on,
+    based_on: str | None = None  # and that one's id
+    at_least: Counts  # events in the table before its backup began,
+    at_most: Counts  # and after it ended
+    waiting: dict[str, int]  # events in each log that had not reached the table
+    files: dict[str, File]  # all but the manifest
+
+
+def encode(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest)) + b"\n"
+
+
+def decode(data: bytes, where: str) -> Manifest:
+    """Raises `NealyticsError`; `where` names the backup."""
+    try:
+        return msgspec.json.decode(data, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise NealyticsError(
+            f"backup: {where}/{NAME} cannot be read: {error}; it is no complete backup, or of another version"
+        ) from error
+
+
+def identity(began_ms: int) -> str:
+    """Sorts by time: "20261130T083122.123Z"."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(began_ms // 1000))}.{began_ms % 1000:03}Z"
+
+
+def total(counts: Counts) -> int:
+    return sum(sum(months.values()) for months in counts.values())
+
+
+def missing(description: bytes, sizes: Mapping[str, int]) -> list[str]:
+    """Files that ClickHouse lists in `.backup` as written, and that are missing or have another size."""
+    try:
+        tree = ElementTree.fromstring(description)
+    except ElementTree.ParseError as error:
+        return [f".backup cannot be read: {error}"]
+    problems = []
+    for entry in tree.iterfind("contents/file"):
+        size = int(entry.findtext("size", "0"))
+        if entry.findtext("use_base"):
+            size -= int(entry.findtext("base_size", str(size)))  # that part of it is in the base
+        name = entry.findtext("data_file", entry.findtext("name", ""))
+        if size and sizes.get(name) != size:
+            problems.append(f"{name} has {sizes.get(name, 'no')} bytes, not {size}")
+    return problems
+
+
+def changed(expected: Mapping[str, File], found: Mapping[str, File]) -> list[str]:
+    """Files that are missing, or are not what was written."""
+    problems = []
+    for name, file in expected.items():
+        if (now := found.get(name)) is None:
+            problems.append(f"{name} is missing")
+        elif now.size != file.size:
+            problems.append(f"{name} has {now.size} bytes, not {file.size}")
+        elif now != file:
+            problems.append(f"{name} has changed: its SHA-256 is not that of the manifest")
+    return problems
+
+
+def differences(restored: Counts, manifest: Manifest) -> list[str]:
+    """Projects and months with fewer events than before the backup, or more than after it."""
+    wrong = []
+    for project_id in sorted({*restored, *manifest.at_most, *manifest.at_least}):
+        found, least, most = (
+            counts.get(project_id, {}) for counts in (restored, manifest.at_least, manifest.at_most)
+        )
+        for month in sorted({*found, *least, *most}):
+            low, events, high = least.get(month, 0), found.get(month, 0), most.get(month, 0)
+            if not low <= events <= high:
+                wrong.append(
+                    f"project {project_id}, month {month}: {events} events, expected {low} to {high}"
+                )
+    return wrong

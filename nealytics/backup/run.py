@@ -1,0 +1,232 @@
+"""Makes, verifies and restores one backup."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Collection
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from nealytics import __version__
+from nealytics.backup import content, manifest
+from nealytics.backup.manifest import Counts, File, Manifest
+from nealytics.backup.rotation import Found
+from nealytics.backup.store import DirectoryStore, Store
+from nealytics.clickhouse import backup as table
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.embedded import engine_dir, free_bytes, read_access, run_dir, running_engine
+from nealytics.clickhouse.embedded_config import BACKUP_PASSWORD, FREE_SHARE_MIN
+from nealytics.clickhouse.endpoint import Endpoint, embedded_endpoint, endpoint_of
+from nealytics.config import ClickHouseConfig, Config
+from nealytics.errors import NealyticsError
+
+Report = Callable[[str], None]
+
+_TIMEOUT_S = 86_400.0
+_READS_AT_ONCE = 4
+_TABLE = "table/"
+_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z")
+
+
+async def make(config: Config, target: Store, base: Store | None, began_ms: int, report: Report) -> Manifest:
+    """Writes a whole backup to the empty `target`, verified and durable on return.
+
+    Raises `NealyticsError` or `OSError`; the backup is not complete then.
+    """
+    based_on = await read_manifest(base) if base is not None else None
+    async with target.collecting(config.server.data_dir) as directory:
+        waiting = await asyncio.to_thread(content.collect, config, directory, report)
+        _raise(await asyncio.to_thread(content.damage, directory))
+    at_least, at_most = await _back_up_table(config, target, base, report)
+    sizes = await target.sizes()
+    description = await _whole(target.read(f"{_TABLE}.backup"))
+    written = {name.removeprefix(_TABLE): size for name, size in sizes.items() if name.startswith(_TABLE)}
+    _raise([f"{target}/{_TABLE}{problem}" for problem in manifest.missing(description, written)])
+    await target.sync()
+    report("reading the backup back")
+    found = Manifest(
+        id=manifest.identity(began_ms),
+        made_by=__version__,
+        began_ms=began_ms,
+        database=config.clickhouse.database,
+        base=target.path_to(base) if base is not None else None,
+        based_on=based_on.id if based_on is not None else None,
+        at_least=at_least,
+        at_most=at_most,
+        waiting=waiting,
+        files=await _checksums(target, sizes),
+    )
+    await target.write(manifest.NAME, manifest.encode(found))
+    return found
+
+
+async def _back_up_table(
+    config: Config, target: Store, base: Store | None, report: Report
+) -> tuple[Counts, Counts]:
+    """The counts before and after ClickHouse's BACKUP."""
+    data_dir, database = config.server.data_dir, config.clickhouse.database
+    if problem := no_room(config, target, whole=base is None):
+        raise NealyticsError(problem)
+    async with running_engine(config), ClickHouseClient(_backup_user(config), patient(config)) as client:
+        at_least = await table.counts(client, database)
+        with target.located(data_dir) as location, _located(base, data_dir) as earlier:
+            await table.backup(client, database, location, earlier, report)
+        return at_least, await table.counts(client, database)
+
+
+def _located(base: Store | None, data_dir: Path) -> contextlib.AbstractContextManager[str | None]:
+    return contextlib.nullcontext() if base is None else base.located(data_dir)
+
+
+def no_room(config: Config, target: Store, *, whole: bool) -> str | None:
+    """Why the disk of the target is too small for a backup that is not based on another one."""
+    if not isinstance(target, DirectoryStore) or not whole:
+        return None
+    data = engine_dir(config.server.data_dir)
+    needed = _used_bytes(data)
+    free = free_bytes(target.path)
+    shared = os.stat(_existing(target.path)).st_dev == os.stat(_existing(data)).st_dev
+    # Where the node's own data is, the node must not run out of space because of a backup.
+    spare = FREE_SHARE_MIN * config.wal.free_bytes_min if shared else 0
+    if free - needed >= spare:
+        return None
+    return (
+        f"backup: {target} has {free:,} bytes free, and a whole backup needs up to {needed:,}"
+        + (f", and the node {spare:,} (wal.free_bytes_min)" if spare else "")
+        + "; use another disk or a bucket, or --base"
+    )
+
+
+def _used_bytes(directory: Path) -> int:
+    used = 0
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(OSError):  # a part that was merged meanwhile
+                used += os.lstat(os.path.join(parent, name)).st_size
+    return used
+
+
+def _existing(path: Path) -> Path:
+    return next(found for found in (path, *path.parents) if found.exists())
+
+
+async def verify(target: Store, report: Report) -> list[str]:
+    """What is wrong with a backup, and with the one that it is based on: files that are missing or changed.
+
+    Reads all of it. Raises `NealyticsError` if it is not complete.
+    """
+    found = await read_manifest(target)
+    sizes = await target.sizes()
+    report(f"reading {target}: {sum(file.size for file in found.files.values()):,} bytes")
+    present = await _checksums(target, found.files.keys() & sizes.keys())
+    problems = [f"{target}/{problem}" for problem in manifest.changed(found.files, present)]
+    if found.base is not None:
+        base = target.at(found.base)
+        earlier = await read_manifest(base)
+        if earlier.id != found.based_on:
+            problems.append(f"{base} is backup {earlier.id}, and {target} is based on {found.based_on}")
+        else:
+            problems += await verify(base, report)
+    return problems
+
+
+async def restore(config: Config, source: Store, report: Report) -> None:
+    """Restores a backup into an empty node. Raises `NealyticsError`."""
+    found = await read_manifest(source)
+    data_dir, database = config.server.data_dir, config.clickhouse.database
+    for directory in (engine_dir(data_dir), config.wal.directory):
+        if directory.exists() and any(directory.iterdir()):
+            raise NealyticsError(
+                f"restore: {directory} is not empty; stop the node, move the directory away, and try again"
+            )
+    if found.database != database:
+        raise NealyticsError(
+            f'restore: the backup has the database "{found.database}", and clickhouse.database is '
+            f'"{database}"; set it to the same'
+        )
+    _raise(await verify(source, report))
+    base = None if found.base is None else source.at(found.base)
+    async with running_engine(config, operator=True):
+        client = ClickHouseClient(endpoint_of(config), patient(config))
+        async with client:
+            with source.located(data_dir) as location, _located(base, data_dir) as earlier:
+                await table.restore(client, database, location, earlier, report)
+            restored = await table.counts(client, database)
+    others = [name for name in found.files if not name.startswith(_TABLE)]
+    async with source.fetched(others, data_dir) as directory:
+        await asyncio.to_thread(content.put_back, config, directory)
+    _raise([f"restore: {line}" for line in manifest.differences(restored, found)])
+    report(
+        f"{manifest.total(restored):,} events are restored, and the counts of each project and month agree"
+    )
+    if waiting := sum(found.waiting.values()):
+        report(f"{waiting:,} events wait in the logs, and are sent when the node starts")
+
+
+async def backups_in(place: Store) -> list[Found]:
+    """The backups that a rotation made there; nothing else that is there."""
+    found = []
+    for name in await place.names():
+        if not _NAME.fullmatch(name):
+            continue
+        began = datetime.strptime(name, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+        try:
+            made = await read_manifest(place.at(name))
+        except NealyticsError:
+            made = None
+        base = PurePosixPath(made.base).name if made is not None and made.base is not None else None
+        found.append(Found(name, round(began.timestamp() * 1000), made is not None, base))
+    return found
+
+
+async def read_manifest(store: Store) -> Manifest:
+    """Raises `NealyticsError` if there is no complete backup."""
+    try:
+        return manifest.decode(await _whole(store.read(manifest.NAME)), str(store))
+    except OSError as error:
+        raise NealyticsError(f"backup: {store} has no {manifest.NAME}; it is no complete backup") from error
+
+
+async def _whole(pieces: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in pieces])
+
+
+async def _checksums(store: Store, names: Collection[str]) -> dict[str, File]:
+    slots = asyncio.Semaphore(_READS_AT_ONCE)
+
+    async def checksum(name: str) -> tuple[str, File]:
+        digest, size = hashlib.sha256(), 0
+        async with slots:
+            async for chunk in store.read(name):
+                digest.update(chunk)
+                size += len(chunk)
+        return name, File(size, digest.hexdigest())
+
+    return dict(await asyncio.gather(*map(checksum, sorted(names))))
+
+
+def _backup_user(config: Config) -> Endpoint:
+    access = read_access(config.server.data_dir)
+    path = run_dir(config.server.data_dir) / BACKUP_PASSWORD
+    try:
+        password = path.read_text()
+    except OSError as error:
+        raise NealyticsError(
+            f"backup: {path} cannot be read: {error.strerror}; run the command as the user of the node"
+        ) from error
+    assert access is not None
+    return embedded_endpoint(access, config.clickhouse.database, "backup", password)
+
+
+def patient(config: Config) -> ClickHouseConfig:
+    """Counting all events takes as long as it takes, whatever a read of the node may take."""
+    return msgspec.structs.replace(config.clickhouse, query_timeout_s=_TIMEOUT_S)
+
+
+def _raise(problems: list[str]) -> None:
+    if problems:
+        raise NealyticsError("\n".join(problems))

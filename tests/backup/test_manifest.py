@@ -1,0 +1,50 @@
+"""What a backup says of itself."""
+
+import pytest
+
+from nealytics.backup.manifest import File, Manifest, changed, decode, differences, identity, missing
+from nealytics.errors import NealyticsError
+
+MANIFEST = Manifest(
+    id="x", made_by="1", began_ms=1, database="d", waiting={}, files={},
+    at_least={"shop": {"202611": 10}}, at_most={"shop": {"202611": 12}, "new": {"202611": 5}},
+)  # fmt: skip
+
+
+def test_counts_between_those_before_and_after_the_backup_agree():
+    assert differences({"shop": {"202611": 11}, "new": {"202611": 1}}, MANIFEST) == []
+    assert differences({"shop": {"202611": 12}}, MANIFEST) == []
+    assert differences({"shop": {"202611": 9}}, MANIFEST) == [
+        "project shop, month 202611: 9 events, expected 10 to 12"
+    ]
+    assert len(differences({"shop": {"202611": 13, "202610": 1}}, MANIFEST)) == 2
+
+
+def test_what_clickhouse_lists_as_written_must_be_there():
+    description = (
+        b"<config><contents><file><name>a</name><size>3</size></file>"
+        b"<file><name>b</name><size>4</size><data_file>a</data_file></file>"
+        b"<file><name>c</name><size>5</size><use_base>true</use_base></file>"
+        b"<file><name>d</name><size>5</size><use_base>true</use_base><base_size>2</base_size></file>"
+        b"<file><name>e</name><size>0</size></file></contents></config>"
+    )
+    assert missing(description, {"a": 3, "d": 3}) == ["a has 3 bytes, not 4"]
+    assert missing(description, {"a": 3}) == ["a has 3 bytes, not 4", "d has no bytes, not 3"]
+    assert "cannot be read" in missing(b"<", {})[0]
+
+
+def test_a_file_that_is_missing_or_changed_is_named():
+    file = File(2, "aa")
+    assert changed({"a": file}, {"a": file, "more": file}) == []
+    assert changed({"a": file, "b": file, "c": file}, {"b": File(3, "aa"), "c": File(2, "ab")}) == [
+        "a is missing",
+        "b has 3 bytes, not 2",
+        "c has changed: its SHA-256 is not that of the manifest",
+    ]
+
+
+def test_names_sort_by_time_and_an_unreadable_manifest_is_no_backup():
+    assert identity(0) == "19700101T000000.000Z"
+    assert identity(1_700_000_000_123) > identity(1_700_000_000_122)
+    with pytest.raises(NealyticsError, match=r"/b/manifest\.json cannot be read"):
+        decode(b"{}", "/b")
