@@ -83,6 +83,8 @@ class Allowance:
     def __init__(self, kind: Kind) -> None:
         self.kind: Kind = kind
         self._limits: dict[str, dict[str, int]] = {}
+        # Of each project with limits: which one counts for a tenant that was seen, and whose count it has.
+        self._found: dict[str, dict[str, tuple[str, int]]] = {}
         self._period = Period(0, 0, "")
         self._counted: Sums = {}
         self._taken: Sums = {}
@@ -95,66 +97,75 @@ class Allowance:
             if limit >= 0:
                 limits.setdefault(rule.project, {})[rule.tenant] = limit
         self._limits = limits
+        self._found = {project_id: {} for project_id in limits}
+        self._counted = self._complete(self._counted)
+        self._taken = self._complete(self._taken)
 
-    def take(self, project_id: str, tenant_id: str, now_ms: int) -> Share | None:
-        """Takes one, and returns None; or takes nothing, and returns what is used up."""
-        spent = self.spent(project_id, tenant_id, now_ms)
-        if spent is None and project_id in self._limits:
-            taken = self._taken.setdefault(project_id, {})
-            taken[""] = taken.get("", 0) + 1
-            if tenant_id:
-                taken[tenant_id] = taken.get(tenant_id, 0) + 1
-        return spent
-
-    def spent(self, project_id: str, tenant_id: str, now_ms: int) -> Share | None:
-        """The limit that leaves nothing more; None if something is left."""
-        limits = self._limits.get(project_id)
-        if limits is None:
+    def take(self, project_id: str, tenant_id: str, now_ms: int, number: int = 1) -> Share | None:
+        """Takes one, and returns None; or takes nothing, and returns what is used up. With a `number` of 0 it
+        only says whether one is left."""
+        found = self._found.get(project_id)
+        if found is None:
             return None
-        if not self._period.begins_ms <= now_ms < self._period.ends_ms:
+        period = self._period
+        if not period.begins_ms <= now_ms < period.ends_ms:
             self._begin(now_ms)
-        limit = limits.get(tenant_id)
-        if limit is None and tenant_id:
-            limit = limits.get(EACH)
-            if limit is None:
-                limit, tenant_id = limits.get(""), ""
-        if not limit or (used := self._used(project_id, tenant_id)) < limit:
-            return None
-        return Share(self.kind, project_id, tenant_id, limit, used, self._period)
+        whose = found.get(tenant_id)
+        if whose is None:
+            whose = found[tenant_id] = self._find(project_id, tenant_id)
+        counted_as, limit = whose
+        taken = self._taken[project_id]
+        if limit:
+            used = self._counted[project_id].get(counted_as, 0) + taken.get(counted_as, 0)
+            if used >= limit:
+                return Share(self.kind, project_id, counted_as, limit, used, self._period)
+        taken[""] = taken.get("", 0) + number
+        if tenant_id:
+            taken[tenant_id] = taken.get(tenant_id, 0) + number
+        return None
 
     def mark(self) -> None:
         """What was taken until now will be in what `counted` says next."""
         for project_id, taken in self._taken.items():
-            counted = self._counted.setdefault(project_id, {})
+            counted = self._counted[project_id]
             for tenant_id, number in taken.items():
                 counted[tenant_id] = counted.get(tenant_id, 0) + number
-        self._taken = {}
+        self._taken = self._complete({})
 
     def counted(self, sums: Sums, now_ms: int) -> None:
         """What all workers had used, at the time of the last `mark`, in the period of `now_ms`."""
         if not self._period.begins_ms <= now_ms < self._period.ends_ms:
             self._begin(now_ms)
-        self._counted = sums
+        self._counted = self._complete(sums)
 
     def shares(self) -> Iterator[Share]:
         """What was used of each limit; of a quota for each tenant, those tenants that used anything."""
         for project_id, limits in self._limits.items():
+            counted, taken = self._counted.get(project_id, {}), self._taken.get(project_id, {})
             for tenant_id, limit in limits.items():
                 tenants: Iterable[str] = (tenant_id,)
                 if tenant_id == EACH:
-                    known = self._counted.get(project_id, {})
-                    tenants = sorted(known.keys() - limits.keys() - {""})
+                    tenants = sorted(counted.keys() - limits.keys() - {""})
                 for tenant in tenants if limit else ():
-                    used = self._used(project_id, tenant)
+                    used = counted.get(tenant, 0) + taken.get(tenant, 0)
                     yield Share(self.kind, project_id, tenant, limit, used, self._period)
 
-    def _used(self, project_id: str, tenant_id: str) -> int:
-        counted, taken = self._counted.get(project_id), self._taken.get(project_id)
-        return (counted.get(tenant_id, 0) if counted else 0) + (taken.get(tenant_id, 0) if taken else 0)
+    def _find(self, project_id: str, tenant_id: str) -> tuple[str, int]:
+        """The tenant whose count the limit has, and the limit."""
+        limits = self._limits[project_id]
+        if tenant_id in limits:
+            return tenant_id, limits[tenant_id]
+        if tenant_id and EACH in limits:
+            return tenant_id, limits[EACH]
+        return "", limits.get("", 0)
+
+    def _complete(self, sums: Sums) -> Sums:
+        return {project_id: sums.get(project_id, {}) for project_id in self._limits}
 
     def _begin(self, now_ms: int) -> None:
         self._period = Period.of(self.kind, now_ms)
-        self._counted, self._taken = {}, {}
+        self._counted, self._taken = self._complete({}), self._complete({})
+        self._found = {project_id: {} for project_id in self._limits}
 
 
 class Quotas:

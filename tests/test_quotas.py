@@ -53,7 +53,7 @@ def test_each_limit_is_found_on_its_own():
     assert limit_of(quotas, "t") == ("", 5)
     for _ in range(3):
         assert quotas.queries.take("p", "t", NOW) is None
-    assert quotas.queries.spent("p", "t", NOW) == Share(
+    assert quotas.queries.take("p", "t", NOW, 0) == Share(
         "queries_per_day", "p", "t", 3, 3, Period(ms("2026-11-30"), ms("2026-12-01"), "2026-11-30")
     )
 
@@ -85,7 +85,7 @@ def test_the_refusal_names_limit_use_and_end(now: str, events_end: str, queries_
         == f"The count begins again at {events_end}. The operator sets events_per_month in [[quota]]."
     )
     assert spent.retry_after_s(ms(now)) == -(-(ms(events_end.removesuffix("Z")) - ms(now)) // 1000)
-    asked = quotas.queries.spent("p", "t", ms(now))
+    asked = quotas.queries.take("p", "t", ms(now), 0)
     assert asked is not None
     assert f"1 of its 1 queries of {now[:10]}" in asked.message
     assert queries_end in asked.detail
@@ -96,7 +96,7 @@ def test_the_count_begins_again_with_the_month_and_the_day():
     assert accepted(quotas, "t", 5) == 2
     assert quotas.queries.take("p", "t", NOW) is None
     assert quotas.queries.take("p", "t", NOW) is None
-    assert quotas.queries.spent("p", "t", NOW + DAY_MS) is None
+    assert quotas.queries.take("p", "t", NOW + DAY_MS, 0) is None
     assert accepted(quotas, "t", 5, now_ms=NOW + DAY_MS) == 2
     # The clock is set back: what was used then is read from the files again.
     quotas.counted({"p": {"": 2}}, {}, NOW)

@@ -112,8 +112,9 @@ def parse_event(body: bytes, received_ms: int, limits: Limits, grant: KeyGrant) 
     event = freeze(sent, received_ms, limits)
     if not grant.allows(event.project_id, event.tenant_id):
         raise _forbidden(event, grant)
-    if limits.quotas is not None:
-        _take(limits.quotas, event, received_ms)
+    quotas = limits.quotas
+    if quotas is not None and event.project_id in quotas.projects:
+        _take(quotas, event, received_ms)
     if grant.kind == "browser" and sent.event_id is not None:
         event.event_id = id_of_key(grant.digest, sent.event_id)
     return event
@@ -227,7 +228,7 @@ def _gather(
                 event = freeze(element, received_ms, limits, explain=explain)
                 if bound and not grant.allows(event.project_id, event.tenant_id):
                     raise _forbidden(event, grant)
-                if quotas is not None:
+                if quotas is not None and event.project_id in quotas.projects:
                     _take(quotas, event, received_ms)
                 if is_public and element.event_id is not None:
                     event.event_id = id_of_key(grant.digest, element.event_id)

@@ -110,7 +110,7 @@ class Meter(Queries):
 
     def check(self, project_id: str, tenant_id: str | None) -> None:
         now_ms = self.now_ms()
-        spent = self.quotas.queries.spent(project_id, tenant_id or "", now_ms)
+        spent = self.quotas.queries.take(project_id, tenant_id or "", now_ms, number=0)
         if spent is not None:
             raise Refused(
                 429,
