@@ -40,7 +40,8 @@ def wal() -> None:
 def inspect(directory: Path | None, config_path: Path | None, as_json: bool) -> None:
     """Show the content of each log and how much of it is committed.
 
-    DIRECTORY is one log or a directory of logs. Default: wal.directory of the configuration.
+    DIRECTORY is one log or a directory of logs. Default: wal.directory of the configuration. Damaged logs
+    that a node quarantined (<worker>.damaged.<log id>) are shown too.
 
     \b
     rows         first and last row on disk
@@ -48,7 +49,7 @@ def inspect(directory: Path | None, config_path: Path | None, as_json: bool) -> 
     outstanding  rows of batches that were started and not finished
     waiting      rows on disk that are not committed, and the age of the oldest
     """
-    for log in _logs(directory, config_path):
+    for log in _logs(directory, config_path, quarantined=True):
         summary = inspection.inspect(OS_FILES, log)
         if as_json:
             click.echo(msgspec.json.encode(summary))
@@ -62,14 +63,15 @@ def inspect(directory: Path | None, config_path: Path | None, as_json: bool) -> 
 def verify(directory: Path | None, config_path: Path | None) -> None:
     """Read every byte of the logs and check it.
 
-    DIRECTORY is one log or a directory of logs. Default: wal.directory of the configuration.
+    DIRECTORY is one log or a directory of logs. Default: wal.directory of the configuration. Damaged logs
+    that a node quarantined are read too, so exit status 1 stays until somebody deletes them.
 
     Prints file and byte of any damage, and exits with 1 if there is any. An incomplete frame at the end of a
     log is a note, not damage: a crash during a write leaves such bytes, and the log has no proof
     that they were synced. The command repairs nothing.
     """
     damaged = False
-    for log in _logs(directory, config_path):
+    for log in _logs(directory, config_path, quarantined=True):
         damaged_here = False
         for finding in inspection.verify(OS_FILES, log):
             damaged_here |= finding.damage
@@ -92,7 +94,8 @@ def verify(directory: Path | None, config_path: Path | None) -> None:
     "--accept",
     "accepted",
     is_flag=True,
-    help="Send nothing: events that the table lacks were deleted on purpose. Ends the node's warning.",
+    help="Send nothing: events that the table lacks were deleted on purpose. Ends the node's warning. Events "
+    "confirmed until now are not compared with this table again.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per log and line, for scripts.")
 def reconcile(
@@ -165,12 +168,12 @@ def salvage(directory: Path, to: Path | None, ndjson: BinaryIO | None, *, all_ro
         sys.exit(1)
 
 
-def _logs(directory: Path | None, config_path: Path | None) -> list[Path]:
+def _logs(directory: Path | None, config_path: Path | None, *, quarantined: bool = False) -> list[Path]:
     root = directory or load(config_path).wal.directory
     if directory is None and not root.exists():
         click.echo(f"{root} does not exist, so no server has run yet", err=True)
         return []
-    logs = inspection.find_logs(root)
+    logs = inspection.find_logs(root, quarantined=quarantined)
     if not logs:
         click.echo(f"{root} contains no log", err=True)
     return logs

@@ -73,7 +73,9 @@ async def accept(config: Config, logs: list[Path]) -> None:
 
 
 def _store(directory: Path, kept: Kept, table: TableState, accepted_lsn: int) -> None:
-    place = mark.place_of(directory)
+    known = mark.load(directory)
+    # That of a copy is for the node that starts on it: it says what only the original may have.
+    place = known.place if known and known.place else mark.place_of(directory)
     mark.store(directory, Mark(kept.log_id, table.identity, place, table.broken, accepted_lsn))
 
 

@@ -17,6 +17,8 @@ from nealytics.errors import LogBroken, LogFull
 
 # The disk is full, or the quota is used up. What is stored already is not affected.
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
+# What a read fails with if the disk, or the checksums of the file system, cannot deliver the bytes.
+UNREADABLE = frozenset((errno.EIO, errno.EBADMSG, errno.EUCLEAN))
 
 _NO_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE))
 _TEMPORARY = ".tmp"

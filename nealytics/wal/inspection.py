@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from nealytics.errors import LogDamaged, LogError
-from nealytics.wal import cursor, recovery
+from nealytics.wal import cursor, quarantine, recovery
 from nealytics.wal.cursor import InvalidCursor, Range, Stored
 from nealytics.wal.files import Files
 from nealytics.wal.reader import Reader, SegmentReader
@@ -43,18 +43,18 @@ class Finding(msgspec.Struct, frozen=True):
     message: str
 
 
-def find_logs(root: Path) -> list[Path]:
-    """The log directories under a root such as `wal/`, or `root` itself if it is one."""
+def find_logs(root: Path, *, quarantined: bool = False) -> list[Path]:
+    """The log directories under a root such as `wal/`, or `root` itself if it is one. With `quarantined`,
+    also damaged logs, each behind the one that took its place."""
     if not root.is_dir():
         raise LogError(
             f"wal: {root} is not a directory; give the directory of a log, or the one that holds them"
         )
     if _is_log(root):
         return [root]
-    logs = [
-        path for path in root.iterdir() if re.fullmatch(r"\d+", path.name) and path.is_dir() and _is_log(path)
-    ]
-    return sorted(logs, key=lambda path: int(path.name))
+    logs = [(int(path.name), path) for path in root.iterdir() if re.fullmatch(r"\d+", path.name)]
+    logs += quarantine.find(root) if quarantined else []
+    return [path for _, path in sorted(logs) if path.is_dir() and _is_log(path)]
 
 
 def inspect(files: Files, directory: Path) -> Summary:

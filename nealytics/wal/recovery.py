@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 from nealytics.errors import LogBroken, LogDamaged, LogForeign, LogFull
 from nealytics.wal import cursor, segment
 from nealytics.wal.cursor import CursorState, InvalidCursor, Stored
-from nealytics.wal.files import NO_ROOM, File, Files, is_temporary, publish_chunks
+from nealytics.wal.files import NO_ROOM, UNREADABLE, File, Files, is_temporary, publish_chunks
 from nealytics.wal.reader import SegmentReader
 from nealytics.wal.retention import committed
 from nealytics.wal.segment import WHAT_TO_DO, Segment
@@ -192,13 +192,25 @@ def _errors_of_the_disk(directory: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _damaged_if_unreadable(path: Path) -> Iterator[None]:
+    """A disk that refuses to read would refuse it at the next start too; what it can read is salvaged."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in UNREADABLE:
+            raise LogDamaged(f"wal: {path} cannot be read: {error}; {WHAT_TO_DO}") from error
+        raise
+
+
 def load_segments(files: Files, directory: Path, names: Sequence[str]) -> tuple[list[Segment], list[Path]]:
     """The headers of all segments, ascending; and the last file(s), if too short to hold a header."""
     paths = sorted(directory / name for name in names if segment.first_lsn_of(name) is not None)
     segments: list[Segment] = []
     headless: list[Path] = []
     for path in paths:
-        loaded = segment.load(files, path)
+        with _damaged_if_unreadable(path):
+            loaded = segment.load(files, path)
         if loaded is None:
             headless.append(path)
         elif headless:
@@ -236,6 +248,10 @@ def _load_cursor(files: Files, directory: Path) -> tuple[Stored | None, str]:
         stored = cursor.load(files, directory)
     except InvalidCursor as problem:
         return None, str(problem)
+    except OSError as problem:
+        if problem.errno not in UNREADABLE:
+            raise
+        return None, f"it cannot be read: {problem}"
     return stored, "" if stored is not None else "it is missing"
 
 
@@ -253,11 +269,12 @@ def common_id(directory: Path, segments: Sequence[Segment], stored: Stored | Non
 
 
 def _scan_file(files: Files, last: Segment) -> Scan:
-    reader = SegmentReader(files, last)
-    try:
-        return scan(reader, last.bytes)
-    finally:
-        reader.close()
+    with _damaged_if_unreadable(last.path):
+        reader = SegmentReader(files, last)
+        try:
+            return scan(reader, last.bytes)
+        finally:
+            reader.close()
 
 
 def _next_lsn(directory: Path, found: Scan | None, headless: Sequence[Path], stored: Stored | None) -> int:

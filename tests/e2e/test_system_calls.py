@@ -163,3 +163,36 @@ async def test_nothing_is_acknowledged_or_synced_after_a_sync_that_failed(tmp_pa
             assert [line for line in syncs[failed + 1 :] if ".wal>" in line] == []
             assert 503 in load.statuses
             await every_acknowledged_event_is_there_once(fake, load)
+
+
+async def test_a_last_segment_that_cannot_be_read_at_a_start_is_quarantined(tmp_path: Path):
+    """The disk answers EIO. The worker restarted for ever before, and accepted nothing."""
+    log = tmp_path / "data" / "wal" / "0"
+    async with FakeClickHouse() as fake:
+        load = Load()
+        with Node(tmp_path, clickhouse=fake.url, settings=SETTINGS) as node:
+            await asyncio.to_thread(node.wait_ready)
+            async with load.on(node), asyncio.timeout(WITHIN_S):
+                while len(list(log.glob("*.wal"))) < 2 or len(load.acknowledged) < 300:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            node.kill()
+        trace = tmp_path / "strace"
+        paths = [f"--trace-path={path}" for path in log.glob("*.wal")]
+        inject = ["--trace=pread64", "--inject=pread64:error=EIO"]
+        traced = ["strace", "-f", "-o", str(trace), *paths, *inject]
+        node = Node(tmp_path, clickhouse=fake.url, settings=SETTINGS)
+        with node.log_path.open("ab") as output:
+            node.process = subprocess.Popen(  # noqa: ASYNC220
+                [*traced, *program(), "serve", "--config", str(node.config)], stdout=output, stderr=output
+            )
+        try:
+            await asyncio.to_thread(node.wait_ready)
+            assert "(INJECTED)" in trace.read_text()
+            assert "exit status" not in node.log_path.read_text()
+            assert list(log.parent.glob("0.damaged.*"))
+            await every_acknowledged_event_is_there_once(fake, load)
+        finally:
+            for pid in descendants(node.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            node.process.wait(60)

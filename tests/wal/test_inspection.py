@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nealytics.errors import LogError
-from nealytics.wal import OS_FILES, CursorState, Range, inspection
+from nealytics.wal import OS_FILES, CursorState, Range, inspection, quarantine
 from nealytics.wal.segment import HEADER_BYTES
 from tests.wal.logs import advance_cursor, opened, segments, snapshot, write
 
@@ -120,5 +120,10 @@ async def test_logs_are_found_below_their_root_in_order(tmp_path: Path):
     (tmp_path / "7").mkdir()
     assert [path.name for path in inspection.find_logs(tmp_path)] == ["0", "2", "10"]
     assert inspection.find_logs(tmp_path / "2") == [tmp_path / "2"]
+    quarantined = quarantine.quarantine_log(OS_FILES, tmp_path / "2")
+    await write(tmp_path / "2", [[b"a"]])
+    assert "2" in {path.name for path in inspection.find_logs(tmp_path)}
+    found = inspection.find_logs(tmp_path, quarantined=True)
+    assert [path.name for path in found] == ["0", "2", quarantined.name, "10"]
     with pytest.raises(LogError, match="is not a directory"):
         inspection.find_logs(tmp_path / "nowhere")

@@ -4,6 +4,7 @@ Two outcomes only. What a crash explains is cut or ignored, and every row that w
 Anything else is refused with file and offset, and nothing on disk has changed. No row is skipped silently.
 """
 
+import errno
 import logging
 import os
 import re
@@ -15,7 +16,8 @@ import pytest
 
 from nealytics.errors import LogDamaged
 from nealytics.observe.metrics import Metrics
-from nealytics.wal import OS_FILES, CursorState, Log, Range, cursor, frame, segment
+from nealytics.wal import OS_FILES, CursorState, Log, Range, cursor, frame, quarantine, segment
+from nealytics.wal.quarantine import QuarantinedLog
 from tests.fakes.faulty_files import FaultyFiles
 from tests.wal.logs import advance_cursor, opened, read_all, segments, snapshot, until, wal_config, write
 
@@ -369,6 +371,56 @@ async def test_a_lost_cursor_is_rebuilt_loudly_and_not_below_the_cursor_in_a_seg
     async with opened(tmp_path) as log:
         assert log.cursor_lsn == 3
     assert len([record for record in caplog.records if record.levelno >= logging.CRITICAL]) == 1
+
+
+# A disk that refuses to read
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.EUCLEAN, errno.EBADMSG])
+async def test_a_last_segment_that_the_disk_cannot_read_is_damage_and_the_rest_is_salvaged(
+    tmp_path: Path, error: int
+):
+    """Not a failed start: the next one would fail in the same way."""
+    directory = tmp_path / "0"
+    rows = [b"%d" % number * 500 for number in range(4)]
+    async with opened(directory, segment_bytes_max=700) as log:
+        for row in rows:
+            await log.append([row], 1)
+    last = segments(directory)[-1]
+    files = FaultyFiles()
+    files.fail("read", error, name=last.name, times=10**9)
+    before = snapshot(directory)
+    with pytest.raises(LogDamaged, match=f"{last.name} cannot be read"):
+        await Log.open(directory, wal_config(), files=files)
+    assert snapshot(directory) == before
+    target = quarantine.quarantine_log(files, directory)
+    found = await QuarantinedLog.open(target, lambda rows: rows.count, files=files)
+    read = [
+        row
+        for first, last_lsn in found.cursor.outstanding
+        for row in await found.read(first, rows_max=last_lsn - first + 1, bytes_max=1 << 30)
+    ]
+    await found.close()
+    assert read == rows[:3]
+    assert [(gap.first_lsn, gap.last_lsn) for gap in found.report.unreadable] == [(4, 4)]
+
+
+async def test_a_cursor_that_the_disk_cannot_read_is_rebuilt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with opened(tmp_path, segment_bytes_max=700) as log:
+        for _ in range(4):
+            await log.append([bytes(500)], 1)
+        await advance_cursor(log, 3)
+        await log.append([bytes(500)], 1)
+    files = FaultyFiles()
+    files.fail("read", errno.EIO, name="cursor", times=10**9)
+    log = await Log.open(tmp_path, wal_config(), files=files)
+    assert (log.cursor_lsn, log.durable_lsn) == (3, 5)
+    await log.close()
+    assert "the cursor cannot be used (it cannot be read" in caplog.text
+    async with opened(tmp_path) as log:
+        assert log.cursor_lsn == 3
 
 
 async def test_a_new_log_that_died_early_is_simply_new(tmp_path: Path, caplog: pytest.LogCaptureFixture):
