@@ -1,4 +1,4 @@
-"""Creates directories of events or secrets with access for this user only."""
+"""Directories of events or secrets: private, and durable."""
 
 import contextlib
 import errno
@@ -18,3 +18,15 @@ def make_private(path: Path) -> None:
             directory.mkdir(mode=0o700)
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+
+
+def sync_directory(path: Path) -> None:
+    """Makes the names in `path` durable: a new or renamed file is not durable until its directory is.
+
+    Raises `OSError`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -18,13 +18,11 @@ import msgspec
 
 from nealytics.bench import events
 from nealytics.bench.machine import Machine, Say
-from nealytics.bench.processes import BenchError, workplace
-from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.clickhouse.embedded import running_engine
+from nealytics.bench.processes import BenchError, engine, workplace
+from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.schema import create_statements
 from nealytics.clickhouse.sql import TABLE
-from nealytics.config import ClickHouseConfig, Config, ServerConfig
 
 # ClickHouse's defaults, and the table as it is created.
 VARIANTS = ("max_compress_block_size = 1048576, min_bytes_for_wide_part = 10485760", "")
@@ -83,14 +81,7 @@ async def damage(
 ) -> DamageReport:
     """`variants`: settings of the table as in MODIFY SETTING, "" for the table as it is created."""
     with workplace(directory, say) as (root, machine):
-        config = Config(
-            server=ServerConfig(data_dir=root),
-            clickhouse=ClickHouseConfig(url="embedded", retention_days=0, insert_timeout_s=3_600),
-        )
-        async with (
-            running_engine(config, operator=True),
-            ClickHouseClient(endpoint_of(config), config.clickhouse) as client,
-        ):
+        async with engine(root) as client:
             await _create(client, _SOURCE, "")
             piece = events.Piece(0, count, merged=True)
             await events.insert(

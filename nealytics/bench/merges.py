@@ -11,12 +11,10 @@ from pathlib import Path
 import msgspec
 
 from nealytics.bench.machine import Machine, Say
-from nealytics.bench.processes import workplace
-from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.clickhouse.embedded import running_engine
+from nealytics.bench.processes import engine, workplace
+from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.schema import create_statements
 from nealytics.clickhouse.sql import TABLE
-from nealytics.config import ClickHouseConfig, Config, ServerConfig
 
 # (parts, rows of each): recent inserts, and parts that were merged before.
 SHAPES = ((10, 1_000), (10, 10_000), (6, 50_000))
@@ -40,15 +38,8 @@ class MergesReport(msgspec.Struct, kw_only=True):
 
 async def merges(*, rounds: int, directory: Path | None, say: Say) -> MergesReport:
     with workplace(directory, say) as (root, machine):
-        config = Config(
-            server=ServerConfig(data_dir=root),
-            clickhouse=ClickHouseConfig(url="embedded", retention_days=0, insert_timeout_s=3_600),
-        )
         measured = []
-        async with (
-            running_engine(config, operator=True),
-            ClickHouseClient(endpoint_of(config), config.clickhouse) as client,
-        ):
+        async with engine(root) as client:
             await _create(client)
             for parts, rows in SHAPES:
                 measured.append(await _measure(client, parts, rows, rounds))

@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,9 @@ import msgspec
 
 from nealytics.bench.load import KEY, Load, Result
 from nealytics.bench.machine import Machine, Say, introduce, machine_at
-from nealytics.config import Config, config_to_json
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
+from nealytics.clickhouse.embedded import running_engine
+from nealytics.config import ClickHouseConfig, Config, ServerConfig, config_to_json
 from nealytics.errors import NealyticsError
 from nealytics.process import self_command
 
@@ -177,6 +179,20 @@ def baseline() -> Iterator[int]:
         yield port
     finally:
         _end(process)
+
+
+@contextlib.asynccontextmanager
+async def engine(root: Path) -> AsyncIterator[ClickHouseClient]:
+    """A client with all rights of an embedded engine whose data is in `root`, without a node."""
+    config = Config(
+        server=ServerConfig(data_dir=root),
+        clickhouse=ClickHouseConfig(url="embedded", retention_days=0, insert_timeout_s=3_600),
+    )
+    async with (
+        running_engine(config, operator=True),
+        ClickHouseClient(endpoint_of(config), config.clickhouse) as client,
+    ):
+        yield client
 
 
 @contextmanager

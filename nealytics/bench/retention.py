@@ -12,12 +12,11 @@ from pathlib import Path
 import msgspec
 
 from nealytics.bench.machine import Machine, Say
-from nealytics.bench.processes import workplace
-from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.clickhouse.embedded import running_engine
+from nealytics.bench.processes import engine, workplace
+from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.schema import PARTITION_KEY, create_statements
 from nealytics.clickhouse.sql import TABLE
-from nealytics.config import ClickHouseConfig, Config, RetentionRule, ServerConfig
+from nealytics.config import RetentionRule
 from nealytics.expiry.statements import delete_statement, expired
 from nealytics.retention import Rules
 
@@ -53,14 +52,7 @@ class RetentionReport(msgspec.Struct, kw_only=True):
 
 async def retention(*, events: int, directory: Path | None, say: Say) -> RetentionReport:
     with workplace(directory, say) as (root, machine):
-        config = Config(
-            server=ServerConfig(data_dir=root),
-            clickhouse=ClickHouseConfig(url="embedded", retention_days=0, insert_timeout_s=3_600),
-        )
-        async with (
-            running_engine(config, operator=True),
-            ClickHouseClient(endpoint_of(config), config.clickhouse) as client,
-        ):
+        async with engine(root) as client:
             now_ms = int(time.time() * 1000)
             table_mb, ways = 0.0, []
             for name, delete in _ways(client, now_ms).items():

@@ -1,6 +1,7 @@
 """What several commands share: options, and how long texts are laid out."""
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -46,6 +47,14 @@ def first_key(part: str, config: Config, or_else: str = "") -> str:
         f"{part}: which ingest key? Give --key{or_else}, or name a configuration that has one"
         + (" in the clear (a key_sha256 cannot be sent)" if keys else "")
     )
+
+
+def confirm(part: str, question: str, consequence: str) -> None:
+    """Asks before something is deleted; ends the command after "no". Raises `NealyticsError` without a
+    terminal: `consequence` says what was not done, and what `--yes` does."""
+    if not sys.stdin.isatty():
+        raise NealyticsError(f"{part}: no terminal to ask for confirmation, so {consequence}")
+    click.confirm(question, abort=True)
 
 
 def folded(label: str, text: str, stream: TextIO) -> str:

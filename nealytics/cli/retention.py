@@ -7,11 +7,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from nealytics.cli.options import config_option, folded
+from nealytics.cli.options import config_option, confirm, folded
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.config import Config, load
-from nealytics.errors import NealyticsError
 from nealytics.expiry import run
 from nealytics.expiry.run import Amount, RetentionState, RuleState
 from nealytics.timestamps import iso_utc
@@ -24,9 +23,9 @@ DELETION_TIMEOUT_S = 6 * 3600.0
 def retention() -> None:
     """Show or apply the [[retention]] rules of projects, tenants and event types.
 
-    A node deletes once a day what the rules no longer keep. A new or shorter rule deletes nothing before you
-    run `nealytics retention apply`. clickhouse.retention_days, the retention of the whole table, is not
-    affected: see `nealytics schema apply`.
+    Once a day, a node deletes the events that the rules no longer keep. A new or shorter rule deletes nothing
+    until you run `nealytics retention apply`. clickhouse.retention_days, the retention of the whole table, is
+    not affected: see `nealytics schema apply`.
 
     These commands read the configuration and ask ClickHouse; the node may run or not. If the embedded engine
     does not run, they start it temporarily.
@@ -37,7 +36,7 @@ def retention() -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(config_path: Path | None, as_json: bool) -> None:
-    """Print for each rule how many events it keeps and what the next run deletes.
+    """Print for each rule how many events it keeps and how many the next run deletes.
 
     An event counts for the most specific rule that matches it. Events without a rule are not listed. Deletes
     nothing.
@@ -47,7 +46,7 @@ def show(config_path: Path | None, as_json: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(state), indent=2))
         return
     if not state.rules:
-        click.echo("there are no [[retention]] rules; clickhouse.retention_days is for all events")
+        click.echo("there are no [[retention]] rules; clickhouse.retention_days applies to all events")
     for rule in state.rules:
         click.echo(_line(rule))
     for text in state.waiting:
@@ -60,11 +59,11 @@ def show(config_path: Path | None, as_json: bool) -> None:
 @config_option
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
 def apply(config_path: Path | None, yes: bool) -> None:
-    """Make the rules count as they are in the configuration, and delete what they do not keep.
+    """Put the configured rules into effect, and delete the events that they no longer keep.
 
-    Prints the number of events first and asks. Returns once their rows are gone from the table, which
-    rewrites each part that has any. Only a backup can bring them back. On a ClickHouse with several nodes,
-    run it for one of them.
+    Prints the number of events and asks for confirmation. Returns once their rows are gone from the table;
+    ClickHouse rewrites each part that contains any. Only a backup can bring them back. If several nodes use
+    one ClickHouse, run it on one of them.
     """
     asyncio.run(_apply(load(config_path), yes=yes))
 
@@ -90,12 +89,8 @@ async def _apply(config: Config, *, yes: bool) -> None:
             else "no stored event is older, so nothing is deleted now"
         )
         if not yes:
-            if not sys.stdin.isatty():
-                raise NealyticsError(
-                    "retention: no terminal to ask for confirmation, so nothing was applied; add --yes to "
-                    "apply the rules without asking"
-                )
-            click.confirm("Apply the rules?", abort=True)
+            without_terminal = "nothing was applied; add --yes to apply the rules without asking"
+            confirm("retention", "Apply the rules?", without_terminal)
         deleted = await run.apply(client, clickhouse, data_dir, config.retention)
     click.echo(f"applied; {deleted:,} events deleted")
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 import msgspec
 
-from nealytics.cli.options import config_option, folded
+from nealytics.cli.options import config_option, confirm, folded
 from nealytics.clickhouse import schema as table
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine, sync_metadata
 from nealytics.clickhouse.schema.migration import SLICE_ROWS, Migration
 from nealytics.clickhouse.sql import TABLE
 from nealytics.config import ClickHouseConfig, Config, check, load
-from nealytics.errors import ConfigError, NealyticsError
+from nealytics.errors import ConfigError
 
 MIGRATION_TIMEOUT_S = 6 * 3600.0
 
@@ -165,12 +165,8 @@ async def _shorten(client: ClickHouseClient, config: ClickHouseConfig, *, yes: b
     else:
         click.echo("no stored event is older, so nothing is deleted now")
     if not yes:
-        if not sys.stdin.isatty():
-            raise NealyticsError(
-                "schema: no terminal to ask for confirmation, so the retention was not shortened; add --yes "
-                "to shorten it without asking"
-            )
-        click.confirm("Shorten the retention?", abort=True)
+        without_terminal = "the retention was not shortened; add --yes to shorten it without asking"
+        confirm("schema", "Shorten the retention?", without_terminal)
     click.echo(await table.shorten(client, config, asked))
     click.echo(
         "a node with a longer clickhouse.retention_days extends it again at its next start; change the "

@@ -20,6 +20,7 @@ import msgspec
 
 from nealytics.config import ClickHouseConfig, Config, config_to_json, split_listen
 from nealytics.config.tables import Secret
+from nealytics.directories import sync_directory
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.process import self_command
 
@@ -77,11 +78,7 @@ def sync_metadata(data_dir: Path) -> None:
     directories += [*top.glob("metadata/*/"), *top.glob("store/*/"), *top.glob("store/*/*/")]
     for directory in directories:
         with contextlib.suppress(FileNotFoundError):  # of a table that was dropped meanwhile
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_directory(directory)
 
 
 class Access(msgspec.Struct, frozen=True):

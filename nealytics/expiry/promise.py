@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from nealytics.config import RetentionRule
-from nealytics.directories import make_private
+from nealytics.directories import make_private, sync_directory
 from nealytics.errors import NealyticsError
 from nealytics.retention import Rules, expired_rule
 
@@ -80,6 +80,7 @@ def _read(path: Path, kind: type[T]) -> T | None:
 
 
 def _write(path: Path, value: object) -> None:
+    # With a name of its own, as a node and a command may write at the same time.
     unfinished = path.with_suffix(f".{os.getpid()}")
     try:
         make_private(path.parent)
@@ -89,11 +90,7 @@ def _write(path: Path, value: object) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(path.parent)
     except OSError as error:
         raise NealyticsError(
             f"retention: {path} cannot be written: {error.strerror}; free some disk space, or correct the "

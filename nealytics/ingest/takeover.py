@@ -33,6 +33,7 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
+from nealytics.directories import sync_directory
 from nealytics.errors import Refused
 from nealytics.event import Event, InvalidEvent, decode_event, freeze, has_timestamp, is_utf8
 from nealytics.ingest.admission import Admission
@@ -237,9 +238,5 @@ def _file_away(path: Path, rejected: Path, *, keep_rejected: bool) -> Path | Non
     else:
         rejected.unlink()
     path.rename(path.with_name(f"{path.name}.imported{suffix}"))
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)
     return kept_as

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+from nealytics.directories import sync_directory
 from nealytics.errors import LogBroken, LogFull
 
 # The disk is full, or the quota is used up. What is stored already is not affected.
@@ -161,11 +162,7 @@ class OsFiles:
         os.unlink(path)
 
     def sync_directory(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_directory(path)
 
     def try_lock(self, path: Path) -> File | None:
         file = _OsFile(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
