@@ -89,4 +89,6 @@ if ! ruby -r active_support/all -r action_controller/railtie -r jwt -r webrick -
     echo "test.sh: Rails is not installed and cannot be without root, so its endpoint in docs/embedding.md is not tested"
   fi
 fi
+# Hundreds of tests start the program, and without byte code each process compiles all of it again (0.3 s).
+unset PYTHONDONTWRITEBYTECODE
 exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=40 "$@"

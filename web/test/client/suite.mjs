@@ -98,7 +98,7 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     equal((await seen()).map(({ status }) => status), [200, 401, 200]);
   });
 
-  await test("a token is replaced before it ends", async () => {
+  const replaced = test("a token is replaced before it ends", async () => {
     let asked = 0;
     const given = await control("token/6");
     const { client, seen } = through("plain", { getToken: () => (++asked === 1 ? given : token) });
@@ -190,6 +190,8 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     });
   }
 
+  await replaced;
+
   await test("the live stream goes on across a restart of the node, without a gap or a double", async () => {
     const { client } = through("plain");
     const leave = new AbortController();
@@ -223,7 +225,8 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     leave.abort();
   });
 
-  await test("the live stream comes back with another token when its own has ended", async () => {
+  // These three wait for seconds, so they wait at the same time.
+  const ended = test("the live stream comes back with another token when its own has ended", async () => {
     let asked = 0;
     const given = await control("token/-24"); // the node grants 30 seconds more
     const { client } = through("plain", { getToken: () => (++asked === 1 ? given : token) });
@@ -238,7 +241,7 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     equal(asked, 2);
   });
 
-  await test("the live stream goes on when its own token has ended and getToken fails for the moment", async () => {
+  const failing = test("the live stream goes on when its own token has ended and getToken fails for the moment", async () => {
     let asked = 0;
     const given = await control("token/-20");
     const getToken = () => {
@@ -266,7 +269,7 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     equal((await failure(first())).code, "token_failed");
   });
 
-  await test("a live stream that says nothing is given up and taken up again", async () => {
+  const silent = test("a live stream that says nothing is given up and taken up again", async () => {
     const { client, seen } = through("silent-1");
     const leave = new AbortController();
     const states = [];
@@ -278,6 +281,8 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     await control(`event/${kind}-c/6`);
     equal(await loop, "6");
   });
+
+  await Promise.all([ended, failing, silent]);
 
   await test("a gap is told, or thrown", async () => {
     const gaps = [];
