@@ -88,6 +88,17 @@ SETTINGS
 CREATE TABLE IF NOT EXISTS `nealytics_core`.global_events ON CLUSTER '{cluster}' AS `nealytics_core`.global_events_local
 ENGINE = Distributed('{cluster}', `nealytics_core`, global_events_local, cityHash64(project_id, tenant_id));
 
+-- Which events were erased (`nealytics erase`, docs/erasure.md): all nodes read it. The first erasure creates it. Every
+-- host has all rows, so its path in Keeper is without the shard.
+CREATE TABLE IF NOT EXISTS `nealytics_core`.erasures ON CLUSTER '{cluster}'
+(
+    id String,
+    erasure String
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{database}/{table}', '{shard}-{replica}')
+ORDER BY id
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
 -- Nothing to run below: what Nealytics sends with every insert when clickhouse.cluster is set, beside the settings it
 -- sends to a single server. Whoever inserts by other means should send the same.
 --   distributed_foreground_insert = 1    The answer comes when the shards have the rows. The default, 0, confirms what

@@ -71,3 +71,14 @@ SETTINGS
     -- is 10 MiB).
     max_compress_block_size = 16384,
     min_bytes_for_wide_part = 131072;
+
+-- Which events were erased (`nealytics erase`, docs/erasure.md): all nodes read it. The first erasure creates it; without
+-- erasures it is not needed. A user is in it as a hash. It has two settings of the table above, for the same reason.
+CREATE TABLE IF NOT EXISTS `nealytics_core`.erasures
+(
+    id String,
+    erasure String
+)
+ENGINE = ReplacingMergeTree
+ORDER BY id
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;

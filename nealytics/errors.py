@@ -41,6 +41,10 @@ class LogLocked(LogError):
     """Another process holds the log's directory."""
 
 
+class ErasuresUnreadable(NealyticsError):
+    """It is not known which events are erased: none may be shown or sent until it is."""
+
+
 class Refused(NealyticsError):
     """A request, or one event of it, that is not accepted, with the error for the client.
 

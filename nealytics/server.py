@@ -36,14 +36,19 @@ from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.sql import TABLE
 from nealytics.commit.backoff import FIRST_S
 from nealytics.commit.dead_letter import DeadLetter
+from nealytics.commit.erased import Erased
 from nealytics.commit.gather import rows_within_partitions
 from nealytics.commit.loop import Committer
 from nealytics.commit.table_check import TableCheck
 from nealytics.config import CommitConfig, Config
+from nealytics.erasure.logs import LogCleaning
+from nealytics.erasure.running import Erasing
+from nealytics.erasure.store import Jobs
 from nealytics.errors import LogBroken, LogDamaged, LogError, LogForeign, NealyticsError
 from nealytics.expiry.daily import Daily
 from nealytics.expiry.promise import expired_by_rules
 from nealytics.http.app import HttpServer, build_app
+from nealytics.http.erasures import ErasureAdmin
 from nealytics.http.health import add_health_routes, keep_ready_gauge
 from nealytics.http.openapi import add_openapi_route
 from nealytics.http.pages import add_page_routes
@@ -377,11 +382,13 @@ class Drains:
         tracing: Tracing | None,
         logs: Logs,
         damaged: DamagedLogs,
+        jobs: Jobs,
         *,
         on_broken: Callable[[LogBroken], None],
         on_damaged: Callable[[Path, LogDamaged], None],
     ) -> None:
         self._config = config
+        self._jobs = jobs
         self._client = client
         self._metrics = metrics
         self._tracing = tracing
@@ -416,7 +423,11 @@ class Drains:
             config.clickhouse,
             self._dead_letter,
             self._metrics,
-            drops=lambda: [expired_by_rules(config.server.data_dir, time.time_ns() // 1_000_000)],
+            drops=lambda: [
+                expired_by_rules(config.server.data_dir, time.time_ns() // 1_000_000),
+                # In a thread, so these are not the loop's.
+                Jobs(config.server.data_dir).tombstones().covers_columns,
+            ],
         )
         return wal, self._committer(wal, lambda error: self._on_damaged(directory, error))
 
@@ -432,13 +443,15 @@ class Drains:
             metrics=self._metrics,
             tracing=self._tracing,
             on_damaged=on_damaged,
+            erased=Erased(wal.directory, self._jobs.erasures),
         )
         self._logs.all.append((wal, committer))
         return committer
 
-    async def commit(self, committer: Committer) -> None:
+    async def when_ready(self, run: Callable[[], Awaitable[None]]) -> None:
+        """`run`, once ClickHouse is."""
         await self.clickhouse_ready.wait()
-        await committer.run()
+        await run()
 
     async def adopt(self, directory: Path) -> None:
         try:
@@ -455,7 +468,7 @@ class Drains:
         if wal.waiting:
             log.info("adopt: log %s has no worker; draining its %d events", directory.name, wal.waiting)
         await count_rest(self._config.server.data_dir / usage.DIRECTORY / directory.name, wal)
-        await self.commit(committer)
+        await self.when_ready(committer.run)
 
     async def drain(self, directory: Path) -> None:
         """Sends what can be read of a log that was quarantined."""
@@ -469,7 +482,7 @@ class Drains:
             return
         if wal.waiting:
             log.info("damaged log %s: sending the %d events that can be read", directory.name, wal.waiting)
-        await self.commit(self._committer(wal))
+        await self.when_ready(self._committer(wal).run)
 
     def strand(self, problem: str) -> None:
         log.critical("%s; the next start retries", problem)
@@ -513,6 +526,7 @@ class Worker:
         self._is_damaged = False
         self._logs = Logs(config.commit)
         data_dir = config.server.data_dir
+        self._jobs = Jobs(data_dir)
         self._daily = Daily(self._client, config.clickhouse, data_dir, config.retention, self._metrics)
         self._retention_admin = RetentionAdmin(self._client, config.clickhouse, data_dir, config.retention)
         self._damaged = DamagedLogs(config, index, self._logs, self._metrics)
@@ -523,6 +537,7 @@ class Worker:
             self._tracing,
             self._logs,
             self._damaged,
+            self._jobs,
             on_broken=self._on_broken,
             on_damaged=self._on_damaged,
         )
@@ -547,34 +562,31 @@ class Worker:
             config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
         )
         verifier.start()
-        reads = Reads(
-            config,
-            client=self._read_client,
-            verifier=verifier,
-            metrics=self._metrics,
-            rate=TokenRate(self._memory),
-            usage=meter,
-        )
+        reads = self._reads(verifier, meter)
         app = self._app(admission, committer, reads)
-        self._retention_admin.add_to(app, verifier)
+        self._add_admin_routes(app, verifier, meter)
         changing = (app, admission, verifier, self._daily, self._retention_admin, meter)
         reloading = Reloading(config, self._read_again, self._parent, *changing)
         await reloading.begin()
-        add_usage_route(app, verifier, self._usage, meter)
         http = HttpServer(app, config)
         await http.start(self._listener)
         async with asyncio.TaskGroup() as tasks:
             work = [
                 self._watch_table(admission, reads),
-                self._drains.commit(committer),
+                self._drains.when_ready(committer.run),
                 self._observe(verifier, meter),
                 reloading.run(),
                 meter.run(own_log, counted_lsn),
+                LogCleaning(self._jobs, lambda: self._logs.all, admission.erase).run(),
                 keep_ready_gauge(self._logs, self._logs, self._client, self._metrics),
                 *map(self._drains.drain, self._damaged.mine()),
             ]
             if self._index == 0:
-                work += [self._inherit(admission), self._expire()]
+                work += [
+                    self._inherit(admission),
+                    self._drains.when_ready(self._daily.run),
+                    self._drains.when_ready(Erasing(self._client, config, self._jobs).run),
+                ]
             running = [heart, *map(tasks.create_task, work)]
             # The garbage collector need not scan what lives as long as the process.
             gc.freeze()
@@ -592,6 +604,24 @@ class Worker:
         config = self._config
         days = config.clickhouse.retention_days
         return Admission(own_log, self._metrics, config.ingest, days, config.retention, meter.quotas)
+
+    def _reads(self, verifier: TokenVerifier, meter: Meter) -> Reads:
+        return Reads(
+            self._config,
+            client=self._read_client,
+            verifier=verifier,
+            metrics=self._metrics,
+            rate=TokenRate(self._memory),
+            usage=meter,
+            hidden=self._jobs.hidden,
+        )
+
+    def _add_admin_routes(self, app: web.Application, verifier: TokenVerifier, meter: Meter) -> None:
+        self._retention_admin.add_to(app, verifier)
+        add_usage_route(app, verifier, self._usage, meter)
+        config = self._config
+        erasures = ErasureAdmin(self._client, config.clickhouse, config.server.data_dir, self._jobs)
+        erasures.add_to(app, verifier)
 
     def _app(self, admission: Admission, committer: Committer, reads: Reads) -> web.Application:
         config, logs = self._config, self._logs
@@ -674,10 +704,6 @@ class Worker:
             tasks.create_task(table.watch("retention", table.check_retention))
             tasks.create_task(table.watch("damage", lambda: table.check_damage(damage)))
             tasks.create_task(table.watch("events", table.check_rows))
-
-    async def _expire(self) -> None:
-        await self._drains.clickhouse_ready.wait()
-        await self._daily.run()
 
     async def _observe(self, verifier: TokenVerifier, meter: Meter) -> None:
         """Keeps the gauges of this worker, of all its logs; counters are kept where things happen."""

@@ -29,7 +29,7 @@ LAYERS = [
     {"event"},
     {"wal", "clickhouse"},
     {"auth", "backup", "expiry"},
-    {"commit", "usage"},
+    {"commit", "usage", "erasure"},
     {"ingest", "queries"},
     {"http"},
     {"reloading"},
@@ -109,13 +109,14 @@ def test_the_log_does_not_know_what_an_event_is():
     assert wrong == []
 
 
-def test_only_admission_backup_commit_and_usage_touch_the_log():
+def test_only_the_named_parts_touch_the_log():
     """`server` wires, `cli.wal` inspects, `cli.doctor` sees its disk; nobody else."""
     allowed = (
         "nealytics.wal",
         "nealytics.commit",
         "nealytics.usage",
         "nealytics.backup",
+        "nealytics.erasure",
         "nealytics.ingest.admission",
         "nealytics.server",
         "nealytics.cli.wal",

@@ -79,6 +79,18 @@ def _schema() -> click.Command:
     return schema
 
 
+def _erase() -> click.Command:
+    from nealytics.cli.erase import erase
+
+    return erase
+
+
+def _erasures() -> click.Command:
+    from nealytics.cli.erase import erasures
+
+    return erasures
+
+
 def _retention() -> click.Command:
     from nealytics.cli.retention import retention
 
@@ -181,6 +193,8 @@ COMMANDS = {
     "restore": _Entry(_restore, "Restore a backup into an empty node."),
     "schema": _Entry(_schema, "Print, apply or migrate the table in ClickHouse."),
     "retention": _Entry(_retention, "Show or apply the [[retention]] rules of projects and tenants."),
+    "erase": _Entry(_erase, "Erase the events of a tenant or a user, for good."),
+    "erasures": _Entry(_erasures, "List the erasures, with their receipts."),
     "usage": _Entry(_usage, "Show what each project and tenant used."),
     "wal": _Entry(_wal, "Inspect the write-ahead log."),
     "dead-letter": _Entry(_dead_letter, "List or retry events that ClickHouse refused."),

@@ -16,6 +16,7 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.commit.dead_letter import DIRECTORY, DeadLetter, DeadLetterUnreadable, DeadRow
 from nealytics.commit.delivery import deliver, insert_token
 from nealytics.config import Config, load
+from nealytics.erasure.store import Jobs
 
 # Enough for what ClickHouse says before it lists the row's values.
 _REASON_CHARS_MAX = 300
@@ -89,11 +90,16 @@ def retry(config_path: Path | None, ids: tuple[str, ...]) -> None:
 async def _retry(config: Config, directory: DeadLetter, ids: list[str]) -> tuple[int, int]:
     """How many ClickHouse took, and how many it did not. Stops with the error when it cannot be asked."""
     taken = kept = 0
+    tombstones = Jobs(config.server.data_dir).tombstones()
     async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         await schema.probe(client, config.clickhouse)
         for id in ids:
             try:
                 dead = directory.read(id)
+                if tombstones.covers(dead.row, dead.row_format):
+                    click.echo(f"{id}: deleted instead, because an erasure covers it", err=True)
+                    directory.remove(id)
+                    continue
                 # The token that the committer gave to this row alone: a retry of a retry is the same insert.
                 await deliver(
                     client,

@@ -14,6 +14,7 @@ from nealytics.commit.dead_letter import DIRECTORY, DeadLetter
 from nealytics.commit.reconcile import Options, Reconciliation, Result, begin, resending_of
 from nealytics.commit.table_check import what_to_do
 from nealytics.config import Config
+from nealytics.erasure.store import Jobs
 from nealytics.expiry.promise import expired_by_rules
 from nealytics.wal import mark
 from nealytics.wal.kept import Kept
@@ -45,7 +46,10 @@ async def _one(
             DeadLetter(directory.parent / DIRECTORY),
             kept.log_id,
             now_ms=now_ms,
-            drops=[expired_by_rules(config.server.data_dir, now_ms)],
+            drops=[
+                expired_by_rules(config.server.data_dir, now_ms),
+                Jobs(config.server.data_dir).tombstones().covers_columns,
+            ],
         )
         known = mark.load(directory)
         accepted = known.accepted_lsn if known and not options.include_deleted else 0

@@ -11,11 +11,13 @@ from nealytics.config import ClickHouseConfig
 # The start is computed from two clocks in whole seconds.
 START_TOLERANCE_S = 5
 
-# Of a person. Deletions by `[[retention]]` rules have a mark: the rules themselves say what is expired.
+# Of a person. Deletions by `[[retention]]` rules and by erasures have a mark: the rules and the tombstones
+# themselves say what was deleted.
 RETENTION_MARK = "nealytics retention"
+ERASURE_MARK = "nealytics erasure"
 _DELETION = (
     "(command LIKE '%DELETE WHERE%' OR command LIKE '%_row_exists%') "
-    f"AND command NOT LIKE '%{RETENTION_MARK}%'"
+    f"AND command NOT LIKE '%{RETENTION_MARK}%' AND command NOT LIKE '%{ERASURE_MARK}%'"
 )
 
 

@@ -5,6 +5,7 @@
     gather       when queued rows are due as a batch
     sender       one batch, retried; `delivery` makes one attempt and verifies it; `backoff` has the pauses
     dead_letter  rows that ClickHouse refuses for their content
+    erased       rows that are left out because an erasure covers them
     persist      writes that are retried while the disk refuses them
     problem      why nothing is committed; `progress` wakes those who wait for a commit
 

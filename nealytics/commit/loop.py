@@ -11,7 +11,7 @@ What it promises
     ClickHouse may know the token and have lost the rows in a crash, so a retry is verified against the
     table (`delivery`).
   - No row is skipped. A row leaves the log's `outstanding` ranges only after ClickHouse answered that it
-    has it, or after its file in the dead letter is durable.
+    has it, after its file in the dead letter is durable, or because an erasure covers it (`erased`).
   - Cancelling `run` at any point leaves the log in a state from which another committer can continue.
   - At most one batch is in memory.
 
@@ -35,6 +35,7 @@ from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.commit.backoff import Backoff
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
+from nealytics.commit.erased import Erased
 from nealytics.commit.gather import Gathering, rows_within_partitions
 from nealytics.commit.persist import Persistence
 from nealytics.commit.plan import Keep, MoveToDeadLetter, Pause, Plan, Send, SendNew, Split, Wait
@@ -42,7 +43,7 @@ from nealytics.commit.problem import Problem
 from nealytics.commit.progress import Progress
 from nealytics.commit.sender import Sender
 from nealytics.config import CommitConfig
-from nealytics.errors import LogBroken, LogDamaged, LogFull
+from nealytics.errors import ErasuresUnreadable, LogBroken, LogDamaged, LogFull
 from nealytics.observe.metrics import Metrics
 from nealytics.observe.otel import Tracing
 from nealytics.wal import CursorState, Log, QuarantinedLog, Range, Rows
@@ -69,6 +70,7 @@ class Committer:
         metrics: Metrics,
         tracing: Tracing | None = None,
         on_damaged: Callable[[LogDamaged], None] | None = None,
+        erased: Erased | None = None,
         random: Callable[[], float] = random.random,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -83,6 +85,7 @@ class Committer:
         self._persistence = Persistence(log, self._problem, self._backoff)
         # Notified whenever rows are acknowledged or become suspects, or the cursor is stored.
         self._progress = Progress()
+        self._erased = erased or Erased(log.directory)
         self._gathering = Gathering(log, config, clock_ms=clock_ms)
         self._plan = Plan(log.cursor, rows_max=self._gathering.rows_max)
         self._sender = Sender(
@@ -162,16 +165,23 @@ class Committer:
         """All rows of a stored intent, even if a batch may have fewer today."""
         await self._store(self._plan.state)
         rows_max = intent.last - intent.first + 1
-        return await self._read(intent.first, rows_max, _INTENT_BYTES_MAX, rows_min=rows_max)
+        rows = await self._read(intent.first, rows_max, _INTENT_BYTES_MAX, rows_min=rows_max)
+        return await self._without_erased(rows)
 
     async def _new_batch(self) -> Rows:
         first = self._plan.state.next_lsn
         rows = await self._read(first, self._gathering.rows_max, self._gathering.bytes_max)
         last = first + rows_within_partitions(rows, self._config.batch_partitions_max) - 1
         rows = rows.slice(first, last) if last < rows.last_lsn else rows
+        await self._persistence.until_stored(lambda: self._erased.adopt(first), (LogFull, ErasuresUnreadable))
         await self._store(self._plan.with_batch(first, last))
         self._gathering.cut(rows)
-        return rows
+        return await self._without_erased(rows)
+
+    async def _without_erased(self, rows: Rows) -> Rows:
+        return await self._persistence.until_stored(
+            lambda: self._erased.without(rows, self._log.forgotten_lsn), (ErasuresUnreadable,)
+        )
 
     async def _read(self, first: int, rows_max: int, bytes_max: int, *, rows_min: int = 1) -> Rows:
         failures = 0
@@ -197,6 +207,12 @@ class Committer:
 
     async def _commit(self, rows: Rows) -> None:
         whole = Range(rows.first_lsn, rows.last_lsn)
+        erased = whole.last - whole.first + 1 - rows.count
+        if not rows.count:
+            self._metrics.events_erased.add(erased)
+            self._plan.left_out(whole)
+            self._progress.notify()
+            return
 
         def begin() -> bool:
             # After the cursor was lost, these rows may have been sent in any range.
@@ -210,6 +226,7 @@ class Committer:
         self._problem.clear(self._log.waiting)
         self._metrics.batches_committed.add()
         self._metrics.events_committed.add(rows.count)
+        self._metrics.events_erased.add(erased)
         self._plan.accepted(whole)
         self._progress.notify()
 

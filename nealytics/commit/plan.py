@@ -180,6 +180,10 @@ class Plan:
         self._dead_lettered.append(row.first)
         self._acknowledge(row)
 
+    def left_out(self, rows: Range) -> None:
+        """Nothing of `rows` was to be sent. It proves nothing about the table."""
+        self._acknowledge(rows)
+
     def _acknowledge(self, rows: Range) -> None:
         outstanding = tuple(intent for intent in self.state.outstanding if intent != rows)
         self.state = CursorState(self.state.next_lsn, outstanding)

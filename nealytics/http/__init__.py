@@ -20,7 +20,7 @@ export.py       /export
 live.py         /live; live_hub.py asks for new events, live_window.py decides which are new (pure),
                 live_stream.py is the connection of one client
 
-admin.py        the admin routes; retention.py and usage.py are some of them
+admin.py        the admin routes; retention.py, usage.py and erasures.py are some of them
 
 pages.py        the script of the charts, and the pages made of it
 openapi.py      /openapi.json; openapi_schemas.py and openapi_errors.py describe its parts

@@ -48,7 +48,7 @@ from nealytics.queries import ENDPOINTS
 from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.filters import parse_filter
 from nealytics.queries.params import Arguments
-from nealytics.queries.scoped import Events, Fence, FenceDown, limit_settings
+from nealytics.queries.scoped import Events, Fence, FenceDown, Hidden, limit_settings
 from nealytics.query_string import check_utf8
 from nealytics.usage.meter import Queries
 
@@ -73,6 +73,7 @@ class Reads:
         metrics: Metrics,
         rate: TokenRate | None = None,
         usage: Queries | None = None,
+        hidden: Hidden = lambda scope: (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config.query
@@ -81,6 +82,7 @@ class Reads:
         self._database = config.clickhouse.database
         self._verifier = verifier
         self._rate = rate
+        self._hidden = hidden
         self.usage = usage or Queries()
         self._metrics = metrics
         self._clock = clock
@@ -128,6 +130,7 @@ class Reads:
             token_filters=[_token_filter(text) for text in scope.filters],
             limits=self._limits,
             received=received,
+            hidden=self._hidden,
         )
 
     async def answer(self, request: web.Request, endpoint: Endpoint[Any]) -> web.StreamResponse:

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
 from nealytics.config import IngestConfig, RetentionRule
+from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import LogError, LogFull, Refused
 from nealytics.event import Event, Limits
 from nealytics.observe.metrics import Metrics
@@ -16,6 +17,8 @@ from nealytics.retention import Rules
 # A full log drains as fast as ClickHouse accepts events; a broken one works again after a restart.
 FULL_RETRY_AFTER_S = 10
 BROKEN_RETRY_AFTER_S = 2
+# Comparing so many rows with tombstones takes some 7 ms.
+SLICE_ROWS = 10_000
 
 
 class Appends(Protocol):
@@ -31,6 +34,8 @@ class NotAdmitted(Refused):
 
 
 class LsnRange(NamedTuple):
+    """Empty, with `last` below `first`, if erasures cover all of the events."""
+
     first: int
     last: int
 
@@ -58,6 +63,8 @@ class Admission:
     ) -> None:
         self._log = log
         self._ingested = metrics.events_ingested
+        self._erased = metrics.events_erased
+        self._tombstones = Tombstones(())
         self._config = config
         self._days = retention_days
         self._quotas = quotas
@@ -78,6 +85,10 @@ class Admission:
     def _apply(self) -> None:
         self.limits = Limits.of(self._config, self._days, self._rules, self._quotas)
 
+    def erase(self, tombstones: Tombstones) -> None:
+        """From now on, accepts events that these cover, and keeps nothing of them."""
+        self._tombstones = tombstones
+
     async def admit(self, events: Sequence[Event], received_ms: int) -> LsnRange:
         """Returns once all of `events` (at least one) are on disk; they have these LSNs.
 
@@ -87,12 +98,25 @@ class Admission:
 
     async def admit_rows(self, rows: Sequence[bytes]) -> LsnRange:
         """`admit` for events that are encoded already, by `encode_rows`."""
+        if self._tombstones:
+            rows = await self._without_erased(rows)
+            if not rows:
+                return LsnRange(1, 0)
         try:
             last = await self._log.append(rows, ROW_FORMAT)
         except (LogError, ValueError) as error:
             raise _not_admitted(error, len(rows)) from error
         self._ingested.add(len(rows))
         return LsnRange(last - len(rows) + 1, last)
+
+    async def _without_erased(self, rows: Sequence[bytes]) -> Sequence[bytes]:
+        kept: list[bytes] = []
+        for start in range(0, len(rows), SLICE_ROWS):
+            if start:
+                await asyncio.sleep(0)  # other requests
+            kept += self._tombstones.kept(rows[start : start + SLICE_ROWS], ROW_FORMAT)
+        self._erased.add(len(rows) - len(kept))
+        return kept
 
 
 def encode_rows(events: Sequence[Event], received_ms: int) -> list[bytes]:

@@ -92,6 +92,11 @@ SPECS = (
     Spec("nealytics_queue_depth_current", "gauge", "Events in the log that are not yet in ClickHouse."),
     Spec("nealytics_events_committed_total", "counter", "Events that ClickHouse accepted."),
     Spec(
+        "nealytics_events_erased_total",
+        "counter",
+        "Events that were dropped because an erasure covers them: waiting ones, and those that came back.",
+    ),
+    Spec(
         "nealytics_events_refused_total",
         "counter",
         "Events refused, with the reason. A request that is refused before its body is read counts as one.",
@@ -287,6 +292,7 @@ class Metrics:
         self.read_seconds = self._histogram("nealytics_query_read_duration_seconds")
         self.queue_depth = self._number("nealytics_queue_depth_current")
         self.events_committed = self._number("nealytics_events_committed_total")
+        self.events_erased = self._number("nealytics_events_erased_total")
         self.refused = _Labelled(memory, self._first["nealytics_events_refused_total"], REFUSED_REASONS)
         self.dead_letter_events = self._number("nealytics_dead_letter_events_total")
         self.insert_retries = self._number("nealytics_insert_retries_total")

@@ -3,7 +3,8 @@
 An endpoint's SQL selects from `events`, which is defined here and nowhere else:
 
     WITH events AS (SELECT *, … AS session_key, … AS user_key FROM <table>
-                    WHERE project_id = … AND tenant_id = … AND <the token's own filters>) <the endpoint's SQL>
+                    WHERE project_id = … AND tenant_id = … AND <not erased> AND <the token's own filters>)
+    <the endpoint's SQL>
 
 So an endpoint cannot forget the scope, neither in a subquery nor in a join: there is nothing else to read.
 ClickHouse pushes the endpoint's own conditions down into the relation and reads only the columns that are
@@ -34,6 +35,7 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.failover import Address
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
 from nealytics.config import QueryConfig
+from nealytics.erasure.jobs import Job
 from nealytics.errors import NealyticsError
 from nealytics.queries.filters import Bind, Filter, where
 
@@ -53,6 +55,10 @@ class FenceDown(NealyticsError):
     """ClickHouse ignores `additional_table_filters`, so no query may run."""
 
 
+# The erasures of a scope whose rows may still be in the table, at the moment of a query.
+Hidden = Callable[[Scope], Sequence[Job]]
+
+
 class Events:
     """The events of one scope: all that the queries of one request can see."""
 
@@ -65,8 +71,10 @@ class Events:
         token_filters: Sequence[Filter] = (),
         limits: Mapping[str, Setting] | None = None,
         received: Callable[[int], None] | None = None,
+        hidden: Hidden = lambda scope: (),
     ) -> None:
         """`received` is called with the number of bytes that arrive for `rows`."""
+        self._hidden = hidden
         self._client = client
         self._received = received
         self._database = database
@@ -131,7 +139,8 @@ class Events:
     def scoped(self, query: Query) -> tuple[str, dict[str, Param]]:
         """The SQL and the parameters that are sent."""
         bind = Bind("token_")
-        events = relation(self._database, self.scope, self._token_filters, bind)
+        erased = self._hidden(self.scope)
+        events = relation(self._database, self.scope, self._token_filters, bind, erased)
         # The scope comes last, so that no endpoint can set other values for these names.
         params = {**query.params, **bind.values, "project_id": self.scope.project_id}
         if self.scope.tenant_id is not None:
@@ -140,10 +149,19 @@ class Events:
 
 
 def relation(
-    database: str, scope: Scope, token_filters: Sequence[Filter] = (), bind: Bind | None = None
+    database: str,
+    scope: Scope,
+    token_filters: Sequence[Filter] = (),
+    bind: Bind | None = None,
+    erased: Sequence[Job] = (),
 ) -> str:
-    """The WITH clause that defines `events`; `bind` takes the values of `token_filters`."""
+    """The WITH clause that defines `events`; `bind` takes the values of `token_filters` and `erased`.
+
+    An event is left out if the copy that `final` shows is erased: WHERE applies after `final`, so no older
+    copy appears instead.
+    """
     table = table_name(database)
+    bind = bind or Bind()
     conditions = ["project_id = {project_id:String}"]
     if scope.tenant_id is not None:
         conditions.append("tenant_id = {tenant_id:String}")
@@ -153,9 +171,10 @@ def relation(
         tenant = "toString(length(tenant_id)), ':', tenant_id"
         session_key = f"concat({tenant}, session_id)"
         user_key = f"concat({tenant}, nullIf(user_id, ''))"
+    conditions += [f"NOT {job.condition(bind, bind)}" for job in erased]
     return (
         f"WITH events AS (SELECT *, {session_key} AS session_key, {user_key} AS user_key"
-        f" FROM {table} WHERE {where(conditions, token_filters, bind or Bind(), table)}) "
+        f" FROM {table} WHERE {where(conditions, token_filters, bind, table)}) "
     )
 
 

@@ -13,6 +13,7 @@ One directory (0700) holds one log, and one process has it, by `flock` on LOCK:
     00000000000000000001.wal    segments, named by their first LSN; only the last one grows
     00000000000000004711.wal
     cursor                      which rows are committed (drawn in cursor.py)
+    erasures                    which erasures batches leave out (commit.erased)
     table                       the table that received the rows (drawn in mark.py)
     reserve                     space to give back when the disk is full, so that the cursor can move
     LOCK                        the holder's pid
@@ -59,7 +60,8 @@ marker, even if it reads well: after a failed sync, the page cache has bytes tha
 
 Only `Log` deletes segments: whole ones, oldest first, with all rows at or below the stored cursor, never the
 last one, after `wal.keep_hours`, beyond `wal.keep_bytes` or an eighth of the disk's free space (`retention`);
-at once if there is no other room (`space`), and only then while the rows are compared with the table. A start
+at once if there is no other room (`space`), and only then while the rows are compared with the table; and
+those that have rows of an erasure (`Log.purge`). A start
 deletes `*.tmp`, old `*.torn`, and a last segment without rows, which it replaces. Nothing else is ever
 deleted.
 """

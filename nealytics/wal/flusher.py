@@ -5,6 +5,7 @@ of the group.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -72,8 +73,9 @@ class Flusher:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "wal-write")
         self._pending = _Group()
+        self._rotations: list[asyncio.Future[None]] = []
         self._wake: asyncio.Future[None] | None = None
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiters = _Waiters()
         self._task = self._loop.create_task(self._run(), name="wal flusher")
 
     def append(self, rows: Sequence[bytes], row_format: int) -> asyncio.Future[int]:
@@ -108,10 +110,15 @@ class Flusher:
             return
         if (refusal := self._state.refusal()) is not None:
             raise refusal
+        await self._waiters.wait_for(lsn)
+
+    async def rotate(self) -> None:
+        """Begins a new segment unless the active one has no rows. Raises `LogFull`, `LogBroken`."""
+        if (refusal := self._state.refusal()) is not None:
+            raise refusal
         future: asyncio.Future[None] = self._loop.create_future()
-        # Cancelled waiters are removed here: the committer waits with a timeout several times a second.
-        self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
-        self._waiters.append((lsn, future))
+        self._rotations.append(future)
+        self._wake_up()
         await future
 
     async def finish(self) -> None:
@@ -122,8 +129,7 @@ class Flusher:
     async def close(self) -> None:
         """To be called after `finish`. Fails the waiters: no further row becomes durable."""
         if (refusal := self._state.refusal()) is not None:
-            for _, future in self._waiters:
-                fail(future, refusal)
+            self._waiters.fail(refusal)
         await self._loop.run_in_executor(None, self._thread.shutdown)
         self._writer.close()
 
@@ -131,9 +137,10 @@ class Flusher:
         """The log is broken: fails everything that waits, and ends the task."""
         self._pending.fail(error)
         self._pending = _Group()
-        for _, future in self._waiters:
+        self._waiters.fail(error)
+        for future in self._rotations:
             fail(future, error)
-        self._waiters = []
+        self._rotations = []
         self._wake_up()
 
     async def _run(self) -> None:
@@ -142,6 +149,8 @@ class Flusher:
         group = _Group()
         try:
             while state.broken is None:
+                if self._rotations:
+                    await self._rotate()
                 if self._pending.futures:
                     group, self._pending = self._pending, _Group()
                     unmarked = await self._flush(group) or unmarked
@@ -150,7 +159,9 @@ class Flusher:
                     await self._sleep(self._idle_s if unmarked else None)
                 if unmarked and not self._pending.futures and state.broken is None:
                     unmarked = False
-                    await self._mark()
+                    # Without room, damage to the last group looks like an unfinished write for now.
+                    with contextlib.suppress(LogFull):
+                        await self._in_thread(self._writer.mark)
                 elif state.closed and not self._pending.futures:
                     return
         except LogBroken as error:
@@ -224,16 +235,25 @@ class Flusher:
             lsn += len(append.rows)
             if not future.done():
                 future.set_result(lsn)
-        if self._waiters:
-            self._wake_waiters()
+        self._waiters.wake(written.last_lsn)
         self._metrics.fsync_seconds.observe(written.sync_seconds)
         self._metrics.group_events.observe(lsn - before_lsn)
 
-    async def _mark(self) -> None:
+    async def _rotate(self) -> None:
+        waiting, self._rotations = self._rotations, []
         try:
-            await self._in_thread(self._writer.mark)
-        except LogFull:
-            pass  # until the next group, damage to the last one looks like an unfinished write
+            if self._writer.has_rows:
+                await self._in_thread(lambda: self._writer.rotate(self._state.cursor_lsn))
+                await self._on_new_segment()
+        except LogFull as error:
+            for future in waiting:
+                fail(future, error)
+        except BaseException:
+            self._rotations = waiting  # the log is broken: `fail` has them
+            raise
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
@@ -253,16 +273,37 @@ class Flusher:
             self._wake.set_result(None)
             self._wake = None
 
-    def _wake_waiters(self) -> None:
+
+class _Waiters:
+    """Tasks that wait for a row to become durable."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    async def wait_for(self, lsn: int) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Cancelled waiters are removed here: the committer waits with a timeout several times a second.
+        self._waiting = [waiter for waiter in self._waiting if not waiter[1].done()]
+        self._waiting.append((lsn, future))
+        await future
+
+    def wake(self, durable_lsn: int) -> None:
+        if not self._waiting:
+            return
         waiting = []
-        for lsn, future in self._waiters:
+        for lsn, future in self._waiting:
             if future.done():
                 continue  # cancelled
-            if lsn > self._state.durable_lsn:
+            if lsn > durable_lsn:
                 waiting.append((lsn, future))
             else:
                 future.set_result(None)
-        self._waiters = waiting
+        self._waiting = waiting
+
+    def fail(self, error: LogBroken) -> None:
+        for _, future in self._waiting:
+            fail(future, error)
+        self._waiting = []
 
 
 def fail(future: "asyncio.Future[T]", error: LogError) -> None:

@@ -198,11 +198,40 @@ class Log(LogState):
         Raises `LogFull` if not even the reserve makes room (the stored cursor stays as it was), `LogBroken`
         if the write or sync failed, `ValueError` for a state that goes back or beyond the durable rows.
         """
+
+        async def store() -> None:
+            async with self._cursor_lock:
+                if (refusal := self.refusal()) is not None:
+                    raise refusal
+                self.check_cursor(state)
+                await self._write_cursor(state, _store_with_reserve)
+                self.cursor = state
+                retention.note_committed(self.committed(), self._clock_ms())
+                self.check()
+                self.oldest_waiting_ms = await self._find_oldest()
+                if not self.keep_all:
+                    free = self._files.free_bytes(self.directory)
+                    await self._delete(
+                        retention.expired(self.committed(), self._clock_ms(), self._config, free)
+                    )
+
         # Shielded: if a committer that is cancelled stopped this, the cursor in memory and the one on disk
         # could differ.
-        storing = self._loop.create_task(self._store_cursor(state))
+        storing = self._loop.create_task(store())
         storing.add_done_callback(retrieve)
         await asyncio.shield(storing)
+
+    async def purge(self, last_lsn: int) -> bool:
+        """Deletes the committed segments with rows up to `last_lsn`, and the copies of torn ones; False while
+        such a row is left. Raises `LogFull`, `LogBroken`."""
+        if self.active.first_lsn <= last_lsn:
+            await self._flusher.rotate()
+        async with self._cursor_lock:
+            if (refusal := self.refusal()) is not None:
+                raise refusal
+            await self._delete([one for one in self.committed() if one.first_lsn <= last_lsn])
+            await self._loop.run_in_executor(self._reading, _unlink_torn, self._files, self.directory)
+        return self.deleted_lsn >= last_lsn
 
     async def close(self) -> None:
         """Makes appended rows durable, records that on disk, and releases the directory."""
@@ -216,20 +245,6 @@ class Log(LogState):
         self._reader.close()
         self._oldest_reader.close()
         self._lock.close()
-
-    async def _store_cursor(self, state: CursorState) -> None:
-        async with self._cursor_lock:
-            if (refusal := self.refusal()) is not None:
-                raise refusal
-            self.check_cursor(state)
-            await self._write_cursor(state, _store_with_reserve)
-            self.cursor = state
-            retention.note_committed(self.committed(), self._clock_ms())
-            self.check()
-            self.oldest_waiting_ms = await self._find_oldest()
-            if not self.keep_all:
-                free = self._files.free_bytes(self.directory)
-                await self._delete(retention.expired(self.committed(), self._clock_ms(), self._config, free))
 
     async def _record_durable(self) -> None:
         """Tells the next start how far the log reaches, so that it misses a file that was lost or cut."""
@@ -296,3 +311,9 @@ def _unlink(files: Files, segments: Sequence[Segment]) -> None:
             files.unlink(segment.path)
         except OSError as error:
             logger.warning("wal: cannot delete the committed segment %s: %s", segment.path, error)
+
+
+def _unlink_torn(files: Files, directory: Path) -> None:
+    for name in files.names(directory):
+        if name.endswith(".torn"):
+            files.unlink(directory / name)

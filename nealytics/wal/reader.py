@@ -22,24 +22,28 @@ _MARK_BYTES = 256 * 1024
 
 
 class Rows:
-    """Consecutive rows of one format, as read back. Never changes."""
+    """Consecutive rows of one format, as read back; perhaps without some that were erased. Never changes."""
 
-    __slots__ = ("_ends", "appended_ms", "count", "first_lsn", "lengths", "payload", "row_format")
+    __slots__ = ("_ends", "appended_ms", "count", "first_lsn", "last_lsn", "lengths", "payload", "row_format")
 
     def __init__(
-        self, row_format: int, first_lsn: int, lengths: "array[int]", payload: bytes, appended_ms: int
+        self,
+        row_format: int,
+        first_lsn: int,
+        lengths: "array[int]",
+        payload: bytes,
+        appended_ms: int,
+        last_lsn: int | None = None,
     ) -> None:
+        """With `last_lsn`, rows between it and `first_lsn` may have been left out."""
         self.row_format = row_format
         self.first_lsn = first_lsn
         self.count = len(lengths)
         self.lengths = lengths  # of each row, in bytes
         self.payload = payload  # the rows, one after the other
         self.appended_ms = appended_ms  # when the frame of the first row was written
+        self.last_lsn = first_lsn + self.count - 1 if last_lsn is None else last_lsn
         self._ends: array[int] | None = None
-
-    @property
-    def last_lsn(self) -> int:
-        return self.first_lsn + self.count - 1
 
     @property
     def ends(self) -> "array[int]":
@@ -77,7 +81,7 @@ class Rows:
         return f"Rows({self.first_lsn}-{self.last_lsn}, format {self.row_format}, {len(self.payload)} bytes)"
 
     def _index(self, lsn: int) -> int:
-        if not self.first_lsn <= lsn <= self.last_lsn:
+        if not self.first_lsn <= lsn < self.first_lsn + self.count == self.last_lsn + 1:
             raise IndexError(f"row {lsn} is not in {self!r}")
         return lsn - self.first_lsn
 

@@ -11,6 +11,7 @@ from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable, NotAReplica
 from nealytics.clickhouse.failover import Address, Addresses
 from nealytics.clickhouse.rowbinary import INSERT_COLUMNS, ROW_FORMAT, insert_sql
+from nealytics.clickhouse.schema.definition import create_erasures
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import ConfigError, NealyticsError
 
@@ -44,13 +45,15 @@ def normalised(sql: str) -> str:
 def test_the_sql_file_is_what_apply_creates():
     text = (Path(__file__).parents[2] / "clickhouse-init.sql").read_text()
     statements = [normalised(part) for part in re.sub(r"--[^\n]*", "", text).split(";") if part.strip()]
-    assert statements == [normalised(sql) for sql in schema.create_statements("nealytics_core", 90)]
+    made = [*schema.create_statements("nealytics_core", 90), create_erasures("nealytics_core")]
+    assert statements == [normalised(sql) for sql in made]
 
 
 def test_the_sql_file_of_a_cluster_is_what_apply_creates_there():
     text = (Path(__file__).parents[2] / "clickhouse-init-cluster.sql").read_text()
     statements = [normalised(part) for part in re.sub(r"--[^\n]*", "", text).split(";") if part.strip()]
     made = schema.create_statements("nealytics_core", 90, "{cluster}")
+    made.append(create_erasures("nealytics_core", "{cluster}"))
     assert statements == [normalised(sql) for sql in made]
 
 

@@ -12,8 +12,10 @@ import msgspec
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.rowbinary import ROW_FORMAT
 from nealytics.commit.dead_letter import DeadLetter
+from nealytics.commit.erased import Erased
 from nealytics.commit.loop import Committer
 from nealytics.config import ClickHouseConfig, CommitConfig, WalConfig
+from nealytics.erasure.jobs import Erasure
 from nealytics.observe.metrics import Metrics
 from nealytics.observe.otlp import Tracing
 from nealytics.wal import Log
@@ -42,6 +44,7 @@ class Station:
         self.dead_letter = DeadLetter(directory / "dead-letter")
         self.random: Callable[[], float] = random.random
         self.clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+        self.erasures: dict[str, Erasure] = {}
         self.tracing: Tracing | None = None  # before `open`
         self.make_client: Callable[[], ClickHouseClient] = self._client_of_the_fake
         self.log: Log
@@ -70,6 +73,7 @@ class Station:
             tracing=self.tracing,
             random=self.random,
             clock_ms=self.clock_ms,
+            erased=Erased(self.log.directory, lambda: self.erasures),
         )
         self.task = asyncio.create_task(asyncio.sleep(0))
 

@@ -8,14 +8,22 @@ TIMESTAMP_MS = 1_894_708_800_000
 MONTH_MS = 31 * 86_400_000
 
 
-def row(n: int, *, timestamp_ms: int = TIMESTAMP_MS, filler: int = 0) -> bytes:
+def row(
+    n: int,
+    *,
+    timestamp_ms: int = TIMESTAMP_MS,
+    filler: int = 0,
+    project_id: str = "shop",
+    tenant_id: str = "acme",
+    user_id: str | None = None,
+) -> bytes:
     """A row that tells by its `event_id` that it is number `n`; `filler` bytes of metadata make it longer."""
     event = Event(
         event_id=n,
-        project_id="shop",
-        tenant_id="acme",
+        project_id=project_id,
+        tenant_id=tenant_id,
         session_id="s-1",
-        user_id=None,
+        user_id=user_id,
         event_type="page_view",
         item_id=None,
         metadata_json=b'{"x":"%s"}' % (b"." * filler),

@@ -21,6 +21,7 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.failover import Address, Addresses
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row, insert_sql
 from nealytics.config import AuthConfig, Config
+from nealytics.erasure.jobs import Job
 from nealytics.event import Event
 from nealytics.http.app import Cors, HttpServer, answering
 from nealytics.http.query import add_query_route
@@ -87,6 +88,7 @@ class Reader:
         self._tracing = tracing
         self.metrics = Metrics.private()
         self.config = config
+        self.erased: list[Job] = []
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Reader":
@@ -98,6 +100,7 @@ class Reader:
             verifier=TokenVerifier(self.config.auth),
             metrics=self.metrics,
             clock=NOW.timestamp,
+            hidden=lambda scope: self.erased,
         )
         self.unread = reads.unread
         add_read_routes(app, reads)

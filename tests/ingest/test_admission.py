@@ -3,9 +3,12 @@
 import asyncio
 import math
 
+import msgspec
 import pytest
 
 from nealytics.config import IngestConfig, WalConfig
+from nealytics.erasure.jobs import Erasure
+from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import LogBroken, LogFull
 from nealytics.event import Event
 from nealytics.ingest.admission import Admission, NotAdmitted
@@ -40,6 +43,24 @@ async def test_abandoned_admission_is_stored_all_the_same(tmp_path):
     await asyncio.gather(task, return_exceptions=True)
     await log.close()
     assert log.durable_lsn == 2
+
+
+async def test_an_event_that_is_erased_is_accepted_and_not_kept(tmp_path):
+    metrics = Metrics.private()
+    log = await Log.open(tmp_path / "0", WalConfig(allow_any_filesystem=True, free_bytes_min=0))
+    admission = Admission(log, metrics, IngestConfig(), 90)
+    erased = Erasure(
+        id="e", project_id="p", tenant_id="t", before_ms=2, requested_at_ms=0, requested_by="a test"
+    )
+    admission.erase(Tombstones([erased]))
+    later = [msgspec.structs.replace(event, timestamp_ms=2) for event in events(2)]
+    first, last = await admission.admit(events(3), 5)
+    assert last < first
+    assert await admission.admit([*events(3), *later], 5) == (1, 2)
+    assert log.durable_lsn == 2
+    assert metrics.value("nealytics_events_ingested_total") == 2
+    assert metrics.value("nealytics_events_erased_total") == 6
+    await log.close()
 
 
 @pytest.mark.parametrize(

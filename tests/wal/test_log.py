@@ -717,3 +717,63 @@ async def test_after_a_failed_sync_of_the_cursor_nothing_more_is_synced(tmp_path
         syncs = files.count("sync")
         await asyncio.sleep(2 * IDLE_S)
         assert files.count("sync") == syncs
+
+
+# Purging
+
+
+async def test_a_purge_deletes_committed_segments_up_to_a_row_and_no_other(tmp_path: Path):
+    async with opened(tmp_path, segment_bytes_max=65_536, keep_hours=24) as log:
+        for _ in range(6):
+            await log.append([b"x" * 30_000], 1)
+        await advance_cursor(log, 6)
+        assert log.deleted_lsn == 0
+        assert await log.purge(3)
+        assert log.deleted_lsn == 4  # its segment has two rows
+        assert await read_all(log, 5) == [b"x" * 30_000] * 2
+        assert await log.append([b"y"], 1) == 7
+
+
+async def test_a_purge_ends_the_active_segment_and_waits_for_the_cursor(tmp_path: Path):
+    async with opened(tmp_path, keep_hours=24) as log:
+        await log.append([b"secret"], 1)
+        assert not await log.purge(1)
+        await log.append([b"later"], 1)
+        assert await read_all(log) == [b"secret", b"later"]
+        await advance_cursor(log, 1)
+        assert await log.purge(1)
+        assert await read_all(log, 2) == [b"later"]
+        assert not any(b"secret" in data for data in snapshot(tmp_path).values())
+    async with opened(tmp_path) as log:
+        assert (log.deleted_lsn, log.cursor_lsn, log.durable_lsn) == (1, 1, 2)
+
+
+async def test_a_purge_deletes_the_copies_of_torn_segments(tmp_path: Path):
+    async with opened(tmp_path) as log:
+        (tmp_path / "00000000000000000001.wal.1.torn").write_bytes(b"secret")
+        assert await log.purge(0)
+        assert not any(b"secret" in data for data in snapshot(tmp_path).values())
+
+
+async def test_a_purge_that_finds_no_room_changes_nothing(tmp_path: Path):
+    files = FaultyFiles()
+    async with opened(tmp_path, files) as log:
+        await log.append([b"x"], 1)
+        await advance_cursor(log, 1)
+        files.fail("create", errno.ENOSPC)
+        with pytest.raises(LogFull):
+            await log.purge(1)
+        assert await read_all(log) == [b"x"]
+        assert await log.purge(1)
+
+
+async def test_a_purge_of_a_broken_log_fails(tmp_path: Path):
+    files = FaultyFiles()
+    broken: list[LogBroken] = []
+    async with opened(tmp_path, files, on_broken=broken.append) as log:
+        await log.append([b"x"], 1)
+        await advance_cursor(log, 1)
+        files.fail("create", errno.EIO)
+        with pytest.raises(LogBroken):
+            await log.purge(1)
+        assert len(broken) == 1

@@ -85,6 +85,8 @@ REPLICATED_WINDOW_S = "replicated_deduplication_window_seconds"
 DEDUPLICATION_WINDOW_S = 7 * 86_400
 # By tenant, never random: all copies of an event must be in one shard, because `final` works within a shard.
 SHARDING_KEY = "cityHash64(project_id, tenant_id)"
+# The erasures of all nodes (`nealytics.erasure`). Rows are only added.
+ERASURES = "erasures"
 # Without {uuid}, so that a replica added later finds the others.
 _REPLICA = "'/clickhouse/tables/{database}/{table}/{shard}', '{replica}'"
 
@@ -132,6 +134,21 @@ def create_statements(database: str, retention_days: int, cluster: str = "") -> 
             f"ENGINE = Distributed({quoted(cluster)}, {identifier(database)}, {LOCAL_TABLE}, {SHARDING_KEY})"
         )
     return statements
+
+
+def create_erasures(database: str, cluster: str = "") -> str:
+    """The statement that creates the table of erasures; the first erasure runs it. All hosts of a cluster
+    have the same rows, whatever their shard."""
+    settings = {name: DURABILITY_SETTINGS[name] for name in ("fsync_after_insert", "fsync_part_directory")}
+    engine = "ReplacingMergeTree"
+    if cluster:
+        engine = "ReplicatedReplacingMergeTree('/clickhouse/tables/{database}/{table}', '{shard}-{replica}')"
+    return (
+        f"CREATE TABLE IF NOT EXISTS {table_name(database, ERASURES)}{on_cluster(cluster)}\n"
+        "(\n    id String,\n    erasure String\n)\n"
+        f"ENGINE = {engine}\nORDER BY id\n"
+        "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in settings.items())
+    )
 
 
 def ddl_settings(config: ClickHouseConfig) -> dict[str, int]:

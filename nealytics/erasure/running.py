@@ -1,0 +1,194 @@
+"""Carries out the erasures of a node: worker 0 runs it. Each step may be repeated after a crash.
+
+A pending job waits until no log has its rows, except in batches that are acknowledged: what a mutation does
+not find must not reach the table later. All pending jobs share one mutation.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.errors import ClickHouseUnavailable
+from nealytics.commit.dead_letter import DIRECTORY as DEAD_LETTER
+from nealytics.config import Config
+from nealytics.erasure import leftovers
+from nealytics.erasure.jobs import Job, due
+from nealytics.erasure.store import Jobs
+from nealytics.erasure.table import ErasureTable
+from nealytics.erasure.tombstones import Tombstones
+from nealytics.errors import LogError, NealyticsError
+from nealytics.wal import inspection, quarantine
+
+log = logging.getLogger("nealytics.erasure")
+
+POLL_S = 1.0
+# Until this node knows an erasure that another node accepted.
+LEARN_INTERVAL_S = 10.0
+# A job that waits longer says what it waits for.
+PATIENCE_MS = 60_000
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Erasing:
+    """Run `run` as one task of one process of the node."""
+
+    def __init__(
+        self, client: ClickHouseClient, config: Config, jobs: Jobs, clock_ms: Callable[[], int] = _now_ms
+    ) -> None:
+        self._table = ErasureTable(client, config.clickhouse)
+        self._jobs = jobs
+        self._root = config.wal.directory
+        self._clock_ms = clock_ms
+        self._learned_at = float("-inf")
+        self._identity = ""
+        self._reported = ""
+
+    async def run(self) -> None:
+        while True:
+            try:
+                if time.monotonic() - self._learned_at >= LEARN_INTERVAL_S:
+                    await self.learn()
+                    self._learned_at = time.monotonic()
+                await self.step()
+                self._reported = ""
+            except ClickHouseUnavailable as error:
+                log.debug("erasure: cannot ask ClickHouse now: %s", error)
+            except (NealyticsError, OSError) as error:
+                if str(error) != self._reported:
+                    self._reported = str(error)
+                    log.error("erasure: events were not erased yet: %s", error)
+            await asyncio.sleep(POLL_S)
+
+    async def learn(self) -> None:
+        """Exchanges erasures with the other nodes, and begins again if the table is another one."""
+        known = self._jobs.all()
+        announced = {erasure.id: erasure for erasure in await self._table.announced()}
+        for id in announced.keys() - known.keys():
+            await self._put(Job(erasure=announced[id]))
+        for id in known.keys() - announced.keys():
+            await self._table.announce(known[id].erasure)
+        if not known:
+            return
+        identity = await self._table.identity()
+        if identity and identity != self._identity:
+            for job in known.values():
+                if job.state in ("removing", "done") and job.table != identity:
+                    await self._begin_again(job, identity)
+            self._identity = identity
+
+    async def _begin_again(self, job: Job, identity: str) -> None:
+        """A restored table may have what was erased from the former one."""
+        if await self._table.count(job.condition(), copies=True):
+            log.warning("erasure: %s: the table was replaced and has the events; erasing them again", job.id)
+            await asyncio.to_thread(self._jobs.forget_cleaned, job.id)
+            await self._change(job, state="pending", table="", erased_at_ms=None, removed_at_ms=None)
+        else:
+            await self._change(job, table=identity)
+
+    async def step(self) -> None:
+        """Does what can be done now. Raises `NealyticsError`, `OSError`."""
+        jobs = list(self._jobs.all().values())
+        ready = [job for job in jobs if job.state != "pending" or await self._is_cleaned(job)]
+        for job in jobs:
+            if job.state == "removing":
+                await self._finish(job)
+        if not (running := due(ready, self._clock_ms())):
+            return
+        for job in running:
+            if job.state == "pending":
+                await self._start(job)
+        await self._delete([job for job in self._jobs.all().values() if job.state == "running"])
+
+    async def _is_cleaned(self, job: Job) -> bool:
+        """Whether no log of this node has rows of the job."""
+        waits = await asyncio.to_thread(self._waits_for, job)
+        if waits and self._clock_ms() - job.erasure.requested_at_ms > PATIENCE_MS:
+            await self._change(job, problem=waits)
+        return not waits
+
+    def _waits_for(self, job: Job) -> str:
+        root = self._root
+        logs = [path for path in inspection.find_logs(root) if not self._jobs.is_cleaned(job.id, path.name)]
+        if logs:
+            return (
+                f"the log {logs[0]} has events that wait for ClickHouse, or is being compared with the "
+                "table: see `nealytics status`"
+            )
+        for _, path in quarantine.find(root):
+            if leftovers.may_have(path, job.erasure):
+                return f"the damaged log {path} has events of the tenant; delete it when none is queued"
+        return ""
+
+    async def _start(self, job: Job) -> None:
+        """Counts what is found, and removes it from the files beside the logs."""
+        tombstones = Tombstones([job.erasure])
+        dead = await asyncio.to_thread(leftovers.erase_dead_letters, self._root / DEAD_LETTER, tombstones)
+        lines = await asyncio.to_thread(leftovers.erase_imported, self._root, job.erasure)
+        counts = {
+            "dead_letters_erased": job.dead_letters_erased + dead.files,
+            "imported_lines_erased": job.imported_lines_erased + lines,
+        }
+        if dead.problems:
+            await self._change(job, problem="; ".join(dead.problems), **counts)
+            return
+        found = await self._table.count(job.condition())
+        await self._change(job, state="running", problem=None, events_found=found, **counts)
+
+    async def _delete(self, jobs: Sequence[Job]) -> None:
+        """Starts a mutation if the table has rows of these jobs and no mutation runs."""
+        if (failure := await self._table.unfinished()) is not None:
+            for job in jobs:
+                await self._change(
+                    job, problem=f"ClickHouse cannot delete the rows: {failure}" if failure else None
+                )
+            return
+        conditions = []
+        for job in jobs:
+            if keys := await self._table.other_copies(job.erasure):
+                conditions.append(self._table.copies_of(job.erasure, keys))
+        if not conditions:
+            for job in jobs:
+                if rows := await self._table.count(job.erasure.condition(), copies=True):
+                    await self._change(job, rows_erased=max(job.rows_erased, rows))
+                    conditions.append(job.erasure.condition())
+        if conditions:
+            await self._table.delete(conditions)
+            return
+        identity = await self._table.identity()
+        for job in jobs:
+            await self._change(
+                job, state="removing", problem=None, table=identity, erased_at_ms=self._clock_ms()
+            )
+
+    async def _finish(self, job: Job) -> None:
+        """Done when the replaced parts are gone, which ClickHouse keeps for `old_parts_lifetime`."""
+        assert job.erased_at_ms is not None
+        if await self._table.old_parts(job.erased_at_ms):
+            return
+        if detached := await self._table.detached_parts():
+            listed = ", ".join(detached[:5])
+            problem = f"the detached parts {listed} may have the events; delete them (DROP DETACHED PART)"
+            await self._change(job, problem=problem)
+            return
+        await self._change(job, state="done", user_id=None, problem=None, removed_at_ms=self._clock_ms())
+        await asyncio.to_thread(self._jobs.forget_cleaned, job.id)
+        log.info("erasure: %s is done: %d rows were removed", job.id, job.rows_erased)
+
+    async def _change(self, job: Job, **changes: object) -> None:
+        job = self._jobs.all().get(job.id, job)
+        changed = msgspec.structs.replace(job, **changes)
+        if changed != job:
+            await self._put(changed)
+
+    async def _put(self, job: Job) -> None:
+        try:
+            await asyncio.to_thread(self._jobs.put, job)
+        except LogError as error:
+            raise NealyticsError(f"erasure: the job {job.id} cannot be stored: {error}") from error

@@ -1,0 +1,148 @@
+"""What an erasure asks of ClickHouse.
+
+The table `erasures` has the erasures of all nodes. It is created with the first one, so a node that erases
+nothing needs no right for it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from nealytics.clickhouse.client import ClickHouseClient, Setting
+from nealytics.clickhouse.error_codes import UNKNOWN_TABLE
+from nealytics.clickhouse.errors import ClickHouseError
+from nealytics.clickhouse.failover import IDENTITY
+from nealytics.clickhouse.schema.definition import ERASURES, create_erasures, ddl_settings, on_cluster
+from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
+from nealytics.clickhouse.table_state import ERASURE_MARK
+from nealytics.config import ClickHouseConfig
+from nealytics.erasure.jobs import Erasure
+
+# Events that have a copy of another user; each is some 150 bytes of a statement.
+KEYS_MAX = 1_000
+_IDENTITY = "project_id, tenant_id, event_type, timestamp, event_id"
+_LONG: Mapping[str, Setting] = {"max_query_size": 16 * 1024 * 1024, "max_ast_elements": 2_000_000,
+                                "max_expanded_ast_elements": 4_000_000}  # fmt: skip
+_EVENTS: Mapping[str, Setting] = {"final": 1, "do_not_merge_across_partitions_select_final": 1}
+
+
+class ErasureTable:
+    """The table `erasures`, and what is left of erased events in the table of events. All raise
+    `ClickHouseError`."""
+
+    def __init__(self, client: ClickHouseClient, config: ClickHouseConfig) -> None:
+        self._client = client
+        self._config = config
+        self._events = table_name(config.database)
+        self._local = LOCAL_TABLE if config.cluster else TABLE
+
+    async def announce(self, erasure: Erasure) -> None:
+        """Tells all nodes; returns once it is stored."""
+        config = self._config
+        await self._client.command(
+            create_erasures(config.database, config.cluster), settings=ddl_settings(config)
+        )
+        await self._client.command(
+            f"INSERT INTO {table_name(config.database, ERASURES)} (id, erasure) VALUES "
+            f"({quoted(erasure.id)}, {quoted(msgspec.json.encode(erasure).decode())})",
+            settings={"async_insert": 0},
+        )
+
+    async def announced(self) -> list[Erasure]:
+        """Those of all nodes."""
+        try:
+            answer = await self._client.command(
+                f"SELECT DISTINCT erasure FROM {table_name(self._config.database, ERASURES)} "
+                "FORMAT JSONCompactEachRow"
+            )
+        except ClickHouseError as error:
+            if error.code == UNKNOWN_TABLE:
+                return []
+            raise
+        texts = [msgspec.json.decode(line, type=tuple[str]) for line in answer.splitlines()]
+        return [msgspec.json.decode(text, type=Erasure) for (text,) in texts]
+
+    async def identity(self) -> str:
+        """Of the table of events: a new or restored one has another."""
+        params = {"database": self._config.database, "table": TABLE}
+        return (await self._client.command(IDENTITY, params)).strip()
+
+    async def count(self, condition: str, *, copies: bool = False) -> int:
+        """The events, as reads count them; with `copies`, the rows in the table's parts."""
+        answer = await self._client.command(
+            f"SELECT count() FROM {self._events} WHERE {condition} FORMAT TabSeparated",
+            settings={**_LONG, **({} if copies else _EVENTS)},
+        )
+        return int(answer)
+
+    async def other_copies(self, erasure: Erasure) -> list[str]:
+        """Identities, as tuples of SQL, of events that are shown as the user's and have a copy of another
+        user: without the user's copy, reads would show that one. At most `KEYS_MAX`."""
+        if erasure.user_hash is None:
+            return []
+        whole = msgspec.structs.replace(erasure, user_hash=None).condition
+        answer = await self._client.command(
+            f"SELECT DISTINCT event_type, toUnixTimestamp64Milli(timestamp), toString(event_id) "
+            f"FROM {self._events} WHERE {whole()} AND NOT {erasure.condition()} AND ({_IDENTITY}) IN "
+            f"(SELECT {_IDENTITY} FROM {self._events} FINAL WHERE {erasure.condition()}) "
+            f"LIMIT {KEYS_MAX} FORMAT JSONCompactEachRow",
+            settings={
+                "final": 0,
+                "output_format_json_quote_64bit_integers": 0,
+                "distributed_product_mode": "global",
+            },
+        )
+        owner = f"{quoted(erasure.project_id)}, {quoted(erasure.tenant_id)}"
+        rows = [msgspec.json.decode(line, type=tuple[str, int, str]) for line in answer.splitlines()]
+        return [
+            f"({owner}, {quoted(kind)}, fromUnixTimestamp64Milli({ms}, 'UTC'), toUUID({quoted(id)}))"
+            for kind, ms, id in rows
+        ]
+
+    @staticmethod
+    def copies_of(erasure: Erasure, keys: Sequence[str]) -> str:
+        """The copies of these events that are not the user's."""
+        return f"(({_IDENTITY}) IN ({', '.join(keys)}) AND NOT {erasure.condition()})"
+
+    async def delete(self, conditions: Sequence[str]) -> None:
+        """Starts one mutation for all of them."""
+        name = table_name(self._config.database, self._local) + on_cluster(self._config.cluster)
+        await self._client.command(
+            f"ALTER TABLE {name} DELETE WHERE {quoted(ERASURE_MARK)} != '' AND ({' OR '.join(conditions)})",
+            settings={**_LONG, **ddl_settings(self._config), "mutations_sync": 0},
+        )
+
+    async def unfinished(self) -> str | None:
+        """None if no deletion for an erasure runs, else why one failed, or an empty text."""
+        rows = await self._of_table(
+            "mutations", "latest_fail_reason", f"NOT is_done AND command LIKE {quoted(f'%{ERASURE_MARK}%')}"
+        )
+        return max((str(reason) for (reason,) in rows), default=None)
+
+    async def old_parts(self, until_ms: int) -> int:
+        """Replaced parts, older than `until_ms`, that are still on a disk."""
+        rows = await self._of_table(
+            "parts",
+            "count()",
+            f"NOT active AND modification_time <= fromUnixTimestamp64Milli({until_ms}) + toIntervalSecond(1)",
+        )
+        return sum(int(count) for (count,) in rows)
+
+    async def detached_parts(self) -> list[str]:
+        rows = await self._of_table("detached_parts", "name", "1")
+        return sorted(str(name) for (name,) in rows)
+
+    async def _of_table(self, table: str, columns: str, condition: str) -> list[Sequence[str]]:
+        """Rows of a system table from every replica. One that does not answer may have the events, so that is
+        an error."""
+        cluster, addresses = self._config.cluster, self._client.addresses.all
+        source = f"clusterAllReplicas({quoted(cluster)}, system.{table})" if cluster else f"system.{table}"
+        sql = (
+            f"SELECT {columns} FROM {source} WHERE database = {quoted(self._config.database)} "
+            f"AND table = {quoted(self._local)} AND {condition} FORMAT TabSeparated"
+        )
+        rows: list[Sequence[str]] = []
+        for address in addresses[:1] if cluster else addresses:
+            answer = await self._client.command(sql, at=address if len(addresses) > 1 else None)
+            rows += [line.split("\t") for line in answer.splitlines()]
+        return rows
