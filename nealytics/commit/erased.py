@@ -87,8 +87,6 @@ class Erased:
 
 
 def _without(rows: Rows, tombstones: Tombstones) -> Rows:
-    if not tombstones.may_be_in(rows.payload):
-        return rows
     kept = list(tombstones.kept(rows, rows.row_format))
     if len(kept) == rows.count:
         return rows

@@ -95,9 +95,7 @@ def last_covered(directory: Path, last_lsn: int, tombstones: Tombstones) -> int:
             except Gap as gap:
                 found, lsn = gap.last, gap.last + 1
                 continue
-            if tombstones.may_be_in(rows.payload) and any(
-                tombstones.covers(row, rows.row_format) for row in rows
-            ):
+            if any(tombstones.covers(row, rows.row_format) for row in rows):
                 found = rows.last_lsn
             lsn = rows.last_lsn + 1
     finally:

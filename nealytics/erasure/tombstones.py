@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from nealytics.clickhouse.rowbinary import decode_row, owner_key, owner_of
+from nealytics.clickhouse.rowbinary import decode_row, owner_key, owner_of, timestamp_ms
 from nealytics.erasure.jobs import Erasure, hash_of
-
-# Searching 32 MB for one tenant takes 10 ms, and comparing the tenant of each row 70 ms.
-_SEARCHED_MAX = 5
 
 
 class Tombstones:
     def __init__(self, erasures: Iterable[Erasure]) -> None:
+        erasures = tuple(erasures)
         # Of each tenant: before which time all events are erased, and those of a user.
         self._tenants: dict[bytes, int] = {}
         self._users: dict[bytes, dict[str, int]] = {}
@@ -23,17 +21,16 @@ class Tombstones:
                 before_ms = users.get(erasure.user_hash, erasure.before_ms)
                 users[erasure.user_hash] = max(before_ms, erasure.before_ms)
         self._owners = self._tenants.keys() | self._users.keys()
+        self._latest_ms = max((erasure.before_ms for erasure in erasures), default=0)
 
     def __bool__(self) -> bool:
         return bool(self._owners)
 
-    def may_be_in(self, payload: bytes) -> bool:
-        """Whether rows that follow one another, as one text, may have one that is covered."""
-        return len(self._owners) > _SEARCHED_MAX or any(owner in payload for owner in self._owners)
-
     def covers(self, row: bytes, row_format: int) -> bool:
+        # New events are later than any tombstone: 0.7 µs. Comparing the tenant takes one more.
+        if timestamp_ms(row) >= self._latest_ms:
+            return False
         try:
-            # Decoding a row takes ten times as long as comparing its first columns.
             return owner_of(row) in self._owners and self.covers_columns(decode_row(row, row_format))
         except (ValueError, IndexError):
             return False  # these bytes are no row: ClickHouse refuses them

@@ -17,7 +17,7 @@ from nealytics.retention import Rules
 # A full log drains as fast as ClickHouse accepts events; a broken one works again after a restart.
 FULL_RETRY_AFTER_S = 10
 BROKEN_RETRY_AFTER_S = 2
-# Comparing so many rows with tombstones takes some 7 ms.
+# Comparing so many rows with tombstones takes 7 to 17 ms.
 SLICE_ROWS = 10_000
 
 

@@ -38,15 +38,6 @@ def test_of_several_erasures_the_latest_time_counts():
     assert covered(Tombstones([erasure(), later])) == [1, 2, 3, 6, 7]
 
 
-def test_a_text_of_rows_without_the_tenant_need_not_be_taken_apart():
-    some = Tombstones([erasure(tenant_id="gone")])
-    assert not some.may_be_in(b"".join(ROWS))
-    assert some.may_be_in(b"".join([*ROWS, row(8, tenant_id="gone")]))
-    many = Tombstones(erasure(str(n), tenant_id=f"gone-{n}") for n in range(100))
-    assert many.may_be_in(b"".join(ROWS))  # searching for each would take longer
-    assert covered(many) == []
-
-
 def test_bytes_that_are_no_row_are_not_covered():
     tombstones = Tombstones([erasure()])
     for text in (b"", b"x", ROWS[0][:-1], ROWS[0] + b"x"):
