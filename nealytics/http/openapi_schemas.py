@@ -16,6 +16,7 @@ from nealytics import timestamps
 from nealytics.auth.claims import FILTERS_MAX
 from nealytics.config import IngestConfig
 from nealytics.event import Sent, Timestamp
+from nealytics.queries import relative
 from nealytics.queries.dimensions import DIMENSIONS
 from nealytics.queries.filters import (
     COLUMNS,
@@ -166,7 +167,8 @@ def _value_schema(parameter: Parameter) -> Schema:
             return {"type": "boolean"}
         case "timestamp":
             # Not the format date-time, which requires a zone. Generated clients ignore `anyOf` here.
-            return {"type": "string", "pattern": f"^{timestamps.PATTERN}$", "not": {"pattern": _NO_DAY}}
+            pattern = f"^(?:{timestamps.PATTERN}|{relative.PATTERN})$"
+            return {"type": "string", "pattern": pattern, "not": {"pattern": _NO_DAY}}
         case "comparison":
             ranges = rf"{timestamps.PATTERN}\.\.{timestamps.PATTERN}"
             names = "|".join(parameter.choices)

@@ -23,6 +23,7 @@ from nealytics.errors import Refused
 from nealytics.event import is_text
 from nealytics.queries.filters import META, OPS, Field, Filter, Selection, parse_field, parse_filter
 from nealytics.queries.invalid import invalid, shown
+from nealytics.queries.relative import is_relative, resolved
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN, Bound, is_date, timestamp_ms
 from nealytics.query_string import is_true, not_utf8
 from nealytics.timestamps import iso_utc
@@ -135,15 +136,17 @@ class Limit(msgspec.Struct, frozen=True):
 FROM = Parameter(
     name="from",
     kind="timestamp",
-    description="Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. "
-    "Default: `query.default_range_hours` before `to`.",
+    description="Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or"
+    " a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default:"
+    " `query.default_range_hours` before `to`.",
     example="2026-06-01",
 )
 TO = Parameter(
     name="to",
     kind="timestamp",
-    description="End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A"
-    " date alone includes that whole day. Default: now.",
+    description="End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a"
+    " relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes"
+    " that whole month. Default: now.",
     example="2026-06-07",
 )
 FILTER = Parameter(
@@ -328,9 +331,13 @@ class Arguments:
         return ms
 
     def timestamp(self, name: Bound) -> int | None:
-        """Milliseconds since 1970 of an ISO 8601 date or time, in `tz` unless it names a zone."""
+        """Milliseconds since 1970 of an ISO 8601 date or time, in `tz` unless it names a zone, or of a time
+        relative to now."""
         text = self.text(name)
-        return None if text is None else timestamp_ms(name, text, name, self.zone())
+        if text is None:
+            return None
+        zone = self.zone()
+        return timestamp_ms(name, resolved(text.strip(), name, self.now_ms, zone), name, zone)
 
     def range_ms(self) -> tuple[int, int]:
         """`from` and `to`, both inclusive; by default the configured number of hours up to now.
@@ -341,11 +348,13 @@ class Arguments:
         zone = self.zone()  # an invalid one is refused, even if it has no effect
         from_ms = self.timestamp("from")
         to_ms = self.timestamp("to")
-        # Without `from`, the range of the same URL moves only if `to` is in the future.
-        self.until_ms = to_ms
+        from_text, to_text = (self.text(name) or "" for name in ("from", "to"))
+        # Without `from`, the range of the same URL moves only if `to` is in the future; or with the clock.
+        moves = is_relative(from_text.strip()) or is_relative(to_text.strip())
+        self.until_ms = None if moves else to_ms
         if from_ms is None:
             end_ms = self.now_ms if to_ms is None else min(to_ms, self.now_ms)
-            if to_ms == end_ms and is_date(self.text("to")):
+            if to_ms == end_ms and is_date(resolved(to_text.strip(), "to", self.now_ms, zone)):
                 end_ms += 1  # so that 24 hours are exactly the day
             from_ms = max(TIMESTAMP_MS_MIN, end_ms - self.config.default_range_hours * _MS_PER_HOUR)
         if to_ms is None:

@@ -9,11 +9,13 @@ from nealytics.pace import paced
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
+from nealytics.queries.invalid import invalid
 from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.ranges import bucket_ms, bucket_text, cut_by, starts_at_most, too_many_points
 from nealytics.queries.scoped import Events, Query
 
+TOP_MAX = 100
 INTERVALS = ("minute", "hour", "day", "week", "month")
 
 PARAMETERS = (
@@ -35,6 +37,19 @@ PARAMETERS = (
         " `meta:<path>` for a value of the metadata.",
     ),
     Parameter(
+        name="top",
+        kind="integer",
+        minimum=1,
+        maximum=TOP_MAX,
+        description="Only the series with the most events in the whole range, or with the greatest first"
+        " `measure`: so many of them. Events without a value are none of them. It needs `groupBy`.",
+    ),
+    Parameter(
+        name="other",
+        kind="flag",
+        description="With `top`: all other events are one more series, whose points have `other`.",
+    ),
+    Parameter(
         name="fill",
         kind="flag",
         description="Return every interval of the range, with 0 where there are no events; with `groupBy` for"
@@ -50,6 +65,8 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection
     measures: tuple[Measure, ...] = ()
     group_by: Field | None = None
+    top: int | None = None
+    other: bool = False
     # The starts of all intervals of the range up to now, if each is to have a point.
     fill: tuple[int, ...] | None = None
     limit: Limit
@@ -61,6 +78,7 @@ class Point(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     bucket: str
     partial: bool = False
     series: str | None = None
+    other: bool = False  # of all series that are not among the `top`
     tenant_id: str | None = None  # of a session or user, if the token opens the whole project
     count: int
     values: tuple[Decimal | None, ...] = ()  # of the measures, if there are any
@@ -89,7 +107,7 @@ def parse(arguments: Arguments) -> Params:
         zone=zone,
         selection=selection,
         measures=measures_of(arguments),
-        group_by=arguments.field("groupBy"),
+        **_grouped(arguments),
         fill=fill,
         limit=arguments.limit(),
         points_max=arguments.config.limit_max,
@@ -97,28 +115,57 @@ def parse(arguments: Arguments) -> Params:
     )
 
 
+def _grouped(arguments: Arguments) -> Any:
+    group_by, top = arguments.field("groupBy"), arguments.integer("top")
+    other = arguments.flag("other")
+    if top is not None and group_by is None:
+        raise invalid("top", "top is given without groupBy", "Add groupBy=…, or leave out top.")
+    if other and top is None:
+        raise invalid("other", "other is given without top", "Add top=…, or leave out other.")
+    return {"group_by": group_by, "top": top, "other": other}
+
+
 def build_sql(params: Params) -> Query:
-    """Rows `[bucket, count, series, tenant_id, measured, left_out]`. Without a group there is no series. The
-    tenant is that of the series, or empty if series do not belong to tenants."""
+    """Rows `[bucket, count, series, tenant_id, other, measured, left_out]`. Without a group there is no
+    series. The tenant is that of the series, or empty if series do not belong to tenants."""
     bind = Bind()
     selection = params.selection
     bucket = bucket_ms(params.interval, params.zone, bind, selection.from_ms, selection.to_ms)
-    series, tenant, group = "NULL", "''", "bucket_ms"
+    conditions, series, tenant, other, group = [selection.where(bind)], "NULL", "''", "0", "bucket_ms"
     if params.group_by is not None:
-        series, key = params.group_by.sql(bind), OF_A_TENANT.get(params.group_by.name)
-        if key is None:
-            group = "bucket_ms, series"
-        else:
-            # Events without a user are one series for all tenants.
-            series, tenant = f"any({series})", f"if({key} IS NULL, '', any(tenant_id))"
-            group = f"bucket_ms, {key}"
+        series, of_a_tenant = params.group_by.sql(bind), OF_A_TENANT.get(params.group_by.name)
+        key = of_a_tenant or series
+        if params.top is not None:
+            is_top = f"ifNull({key} IN ({_top_sql(params, params.top, key, bind)}), 0)"
+            if params.other:
+                key, series, other = (
+                    f"if({is_top}, {key}, NULL)",
+                    f"if({is_top}, {series}, NULL)",
+                    f"NOT {is_top}",
+                )
+            else:
+                conditions.append(is_top)
+        # Events without a user are one series for all tenants.
+        tenant = f"if({key} IS NULL, '', any(tenant_id))" if of_a_tenant else tenant
+        series, other = f"any({series})", f"any({other})"
+        group = f"bucket_ms, {key}"
     # To be filled, the rows must be complete: a series that is cut off would be missing everywhere.
     rows_max = params.limit.count if params.fill is None else params.points_max
     return Query(
         f"SELECT {bucket} AS bucket_ms, count() AS event_count, {series} AS series, {tenant} AS tenant,"
-        f" {columns(params.measures, bind)} FROM events WHERE {selection.where(bind)}"
-        f" GROUP BY {group} ORDER BY bucket_ms, series, tenant LIMIT {bind(rows_max + 1)}",
+        f" {other} AS other, {columns(params.measures, bind)}"
+        f" FROM events WHERE {' AND '.join(conditions)}"
+        f" GROUP BY {group} ORDER BY bucket_ms, other, series, tenant LIMIT {bind(rows_max + 1)}",
         bind.values,
+    )
+
+
+def _top_sql(params: Params, top: int, key: str, bind: Bind) -> str:
+    """The keys of the greatest series; of equal ones, the first by key."""
+    value = params.measures[0].sql(bind) if params.measures else "count()"
+    return (
+        f"SELECT {key} AS top_key FROM events WHERE {params.selection.where(bind)} AND top_key IS NOT NULL"
+        f" GROUP BY top_key ORDER BY {value} DESC, top_key LIMIT {bind(top)}"
     )
 
 
@@ -147,11 +194,11 @@ async def run(events: Events, params: Params) -> TimeSeries:
 def _filled(rows: list[list[Any]], starts: tuple[int, ...], params: Params) -> list[list[Any]]:
     """Rows for all intervals up to now and all series, in the order of `rows`, and those of later
     intervals."""
-    found = {(row[0], *row[2:4]): row for row in rows}
+    found = {(row[0], *row[2:5]): row for row in rows}
     if params.group_by is None:
-        every_series: list[tuple[str | None, ...]] = [(None, "")]
+        every_series: list[tuple[Any, ...]] = [(None, "", 0)]
     else:
-        every_series = sorted({tuple(row[2:4]) for row in rows}, key=_as_clickhouse_orders)
+        every_series = sorted({tuple(row[2:5]) for row in rows}, key=_as_clickhouse_orders)
     if len(rows) > params.points_max or len(starts) * len(every_series) > params.points_max:
         raise too_many_points("fill", params.points_max)
     filled = [
@@ -162,16 +209,18 @@ def _filled(rows: list[list[Any]], starts: tuple[int, ...], params: Params) -> l
     return filled + [row for row in rows if not starts or row[0] > starts[-1]]
 
 
-def _as_clickhouse_orders(series: tuple[str | None, ...]) -> tuple[tuple[bool, bytes], ...]:
-    return tuple((text is None, (text or "").encode()) for text in series)
+def _as_clickhouse_orders(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    series, tenant, other = row
+    return other, series is None, (series or "").encode(), tenant.encode()
 
 
 def _point(row: list[Any], zone: str | None, by_tenant: bool, partial: bool, values: Values) -> Point:
-    bucket_ms, event_count, series, tenant_id, measured, left_out = row
+    bucket_ms, event_count, series, tenant_id, other, measured, left_out = row
     return Point(
         bucket=bucket_text(int(bucket_ms), zone),
         partial=partial,
         series=series,
+        other=bool(other),
         tenant_id=(tenant_id or None) if by_tenant else None,
         count=int(event_count),
         values=values.of(measured, left_out),
@@ -192,6 +241,9 @@ ENDPOINT = Endpoint(
         With `groupBy`, each interval has one point per value, as `series`. Events without a value are the
         last point of the interval, without `series`. With a token of the whole project, sessions and users
         belong to a tenant: their points have the `tenantId`.
+
+        `top=5` returns only the five greatest series of the whole range, and `other=true` the sum of all
+        others, including events without a value, as one more point of the interval, which has `other`.
 
         With `measure`, each point also has the `values` of the measures: revenue per day is
         `interval=day&measure=sum(meta:amount)[event_type:eq:purchase]`.

@@ -69,6 +69,7 @@ from nealytics.queries import (
 from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.filters import PATH_KEYS_MAX, parse_field
 from nealytics.queries.params import Parameter, zones
+from nealytics.queries.relative import resolved
 from nealytics.queries.time_bounds import timestamp_ms
 from tests.engine import RunningEngine
 from tests.fakes.worker import ANY, BATCH, BEACON, TRACK, serving
@@ -119,8 +120,8 @@ def asked_quickly() -> dict[str, Any]:
 
 # What makes sense for the events below, so that most questions have an answer.
 SENSIBLE: dict[str, list[Any]] = {
-    "from": ["2024-06-01", "2024-06-13T06:00:00Z", "2024-06-14T23:30:00+02:00"],
-    "to": ["2024-06-14T00:00:00.5Z", "2024-06-15", "2024-06-16T00:00:00Z"],
+    "from": ["2024-06-01", "-14d", "last_week", "2024-06-13T06:00:00Z", "2024-06-14T23:30:00+02:00"],
+    "to": ["2024-06-14T00:00:00.5Z", "-1h", "today", "2024-06-15", "2024-06-16T00:00:00Z"],
     "before": ["2024-06-15", "2024-06-14T00:00:00Z"],
     "after": ["2024-06-01", "2024-06-13"],
     "filter": [
@@ -326,7 +327,9 @@ class Asked:
     def ms(self, name: Any) -> int | None:
         if not self.texts(name):
             return None
-        return timestamp_ms(name, self.text(name), name, next(iter(self.texts("tz")), None))
+        zone = next(iter(self.texts("tz")), None)
+        text = resolved(self.text(name).strip(), name, ms(NOW), zone)  # type: ignore[arg-type]
+        return timestamp_ms(name, text, name, zone)  # type: ignore[arg-type]
 
     def range_ms(self) -> tuple[int, int]:
         """As far as it was named; else the last day up to now, which no excuse needs exactly."""
@@ -446,6 +449,18 @@ EXCUSES = (
     Excuse("from", "is later than to", begins_after_its_end),
     Excuse("key", "keys deep", lambda asked: keys_deep(asked) > PATH_KEYS_MAX, (properties.ENDPOINT,)),
     Excuse("compare", "compare", compares_badly, (summary.ENDPOINT, top.ENDPOINT)),
+    Excuse(
+        "top",
+        "top is given without groupBy",
+        lambda asked: bool(asked.texts("top")) and not asked.texts("groupBy"),
+        (timeseries.ENDPOINT,),
+    ),
+    Excuse(
+        "other",
+        "other is given without top",
+        lambda asked: asked.flag("other") and not asked.texts("top"),
+        (timeseries.ENDPOINT,),
+    ),
     Excuse(
         "order",
         "order is -value without a measure",

@@ -292,6 +292,72 @@ async def test_time_series(page: tuple[Reader, list[Event]]):
         assert counts_of(body) == left_out(question, within(first, last))
 
 
+async def test_the_greatest_series_and_all_others(page: tuple[Reader, list[Event]]):
+    """Users are counted once in `other`, whatever number of series they have events in."""
+    reader, events = page
+    chance = random.Random("other")
+    groups: dict[str, Callable[[Event], Any]] = {
+        "event_type": lambda one: (one.event_type, None),
+        "meta:plan": lambda one: (plan_of(one), None),
+        "user_id": lambda one: (one.user_id or None, one.tenant_id),
+        "item_id": lambda one: (one.item_id or None, None),
+    }
+    for _ in range(QUESTIONS):
+        query, within, (first, last) = asked(chance, events)
+        group, top, other = chance.choice([*groups]), chance.randint(1, 4), chance.choice([True, False])
+        fill, measures = (
+            chance.choice(["true", "false"]),
+            chance.choice([[], ["users"], ["sum(meta:amount)"]]),
+        )
+        body = await get(
+            reader,
+            TIMESERIES,
+            interval="day",
+            groupBy=group,
+            top=str(top),
+            other=str(other).lower(),
+            fill=fill,
+            measure=measures,
+            **query,
+        )
+
+        def key_of(
+            one: Event, group: str = group, query: dict[str, Any] = query
+        ) -> tuple[str | None, str | None]:
+            key, tenant_id = groups[group](one)
+            return key, tenant_id if key is not None and query["tenant_id"] is None else None
+
+        value = DEFINITIONS[measures[0]] if measures else len
+        of_series: dict[Any, list[Event]] = defaultdict(list)
+        for one in within(first, last):
+            if key_of(one)[0] is not None:
+                of_series[key_of(one)].append(one)
+
+        def rank(key: tuple[str, str | None], of: dict[Any, list[Event]] = of_series) -> Any:
+            # Users of different tenants are ordered by the length of the tenant's name first.
+            tenant_id = key[1] or ""
+            return -(value(of[key]) or 0), str(len(tenant_id)), tenant_id, key[0]  # noqa: B023
+
+        greatest = set(sorted(of_series, key=rank)[:top])
+        expected: dict[Any, list[Event]] = defaultdict(list)
+        for one in within(first, last):
+            day = iso_utc(one.timestamp_ms // DAY_MS * DAY_MS)
+            if key_of(one) in greatest:
+                expected[(day, *key_of(one), False)].append(one)
+            elif other:
+                expected[day, None, None, True].append(one)
+        found = {
+            (point["bucket"], point.get("series"), point.get("tenantId"), point.get("other", False)): point
+            for point in body["points"]
+        }
+        assert len(found) == len(body["points"])
+        assert set(expected) <= set(found) if fill == "true" else set(expected) == set(found)
+        for point in found.items():
+            assert point[1]["count"] == len(expected[point[0]])
+            if measures:
+                assert point[1]["values"] == [value(expected[point[0]])]
+
+
 async def test_top_values_are_ordered_by_the_first_measure(page: tuple[Reader, list[Event]]):
     reader, events = page
     chance = random.Random("top")

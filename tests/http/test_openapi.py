@@ -336,8 +336,8 @@ def test_examples_and_defaults_are_what_the_schema_asks_for(route: Route):
         (Parameter(name="x", kind="flag", description=""), [True], ["yes"]),
         (
             Parameter(name="x", kind="timestamp", description=""),
-            ["2026-06-01", "2026-06-01T00:00:00.5+02:00", "2026-06-01T00:00:00Z"],
-            ["yesterday", "2026-06-31"],
+            ["2026-06-01", "2026-06-01T00:00:00.5+02:00", "2026-06-01T00:00:00Z", "yesterday", "-7d"],
+            ["last_decade", "7d", "2026-06-31"],
         ),
         (Parameter(name="x", kind="duration", description=""), ["90s", "7d"], ["7", "7w", "1.5h"]),
         (

@@ -51,7 +51,7 @@ def test_what_is_not_offered_is_refused_by_name(name: str, value: str):
 
 def test_without_a_group_there_is_one_row_for_each_bucket():
     sql, bound = build_sql(parsed())
-    assert " GROUP BY bucket_ms ORDER BY bucket_ms, series, tenant LIMIT {" in sql
+    assert " GROUP BY bucket_ms ORDER BY bucket_ms, other, series, tenant LIMIT {" in sql
     # One more than may be shown tells whether something is missing.
     assert list(bound.values()) == [NOW_MS - DAY_MS, NOW_MS, 5_001]
 
@@ -60,7 +60,7 @@ def test_without_a_group_there_is_one_row_for_each_bucket():
 def test_with_a_group_there_is_one_row_for_each_bucket_and_value(group_by: str):
     sql, _ = build_sql(parsed(groupBy=group_by))
     assert group_by in sql.partition(" AS series")[0]
-    assert " GROUP BY bucket_ms, series ORDER BY bucket_ms, series, tenant LIMIT {" in sql
+    assert " ORDER BY bucket_ms, other, series, tenant LIMIT {" in sql
 
 
 @pytest.mark.parametrize(("group_by", "key"), [("session_id", "session_key"), ("user_id", "user_key")])
@@ -108,3 +108,18 @@ def test_more_points_than_an_answer_may_have_are_not_filled():
             parsed(fill="true", interval="minute", **{"from": "2024-06-01", "to": to})
         assert (refused.value.status, refused.value.field) == (400, "fill")
         assert "more than 5000 points" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("field", "query"),
+    [
+        ("top", {"top": "5"}),
+        ("top", {"top": "0", "groupBy": "event_type"}),
+        ("top", {"top": "101", "groupBy": "event_type"}),
+        ("other", {"other": "true", "groupBy": "event_type"}),
+    ],
+)
+def test_top_and_other_need_what_they_select_from(field: str, query: dict[str, str]):
+    with pytest.raises(Refused) as refused:
+        parsed(**query)
+    assert (refused.value.status, refused.value.field) == (400, field)

@@ -135,6 +135,9 @@ export interface paths {
          *     last point of the interval, without `series`. With a token of the whole project, sessions and users
          *     belong to a tenant: their points have the `tenantId`.
          *
+         *     `top=5` returns only the five greatest series of the whole range, and `other=true` the sum of all
+         *     others, including events without a value, as one more point of the interval, which has `other`.
+         *
          *     With `measure`, each point also has the `values` of the measures: revenue per day is
          *     `interval=day&measure=sum(meta:amount)[event_type:eq:purchase]`.
          *
@@ -880,6 +883,8 @@ export interface components {
             /** @default false */
             partial?: boolean;
             series?: string;
+            /** @default false */
+            other?: boolean;
             tenantId?: string;
             count: number;
             /** @default [] */
@@ -1155,6 +1160,8 @@ export interface components {
             interval?: components["schemas"]["Argument"];
             measure?: components["schemas"]["Argument"];
             groupBy?: components["schemas"]["Argument"];
+            top?: components["schemas"]["Argument"];
+            other?: components["schemas"]["Argument"];
             fill?: components["schemas"]["Argument"];
             by?: components["schemas"]["Argument"];
             mode?: components["schemas"]["Argument"];
@@ -1789,12 +1796,12 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. Default: `query.default_range_hours` (24) before `to`.
+                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
                  */
                 from?: string;
                 /**
-                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A date alone includes that whole day. Default: now.
+                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes that whole month. Default: now.
                  * @example 2026-06-07
                  */
                 to?: string;
@@ -1892,12 +1899,12 @@ export interface operations {
                 /** @description Width of a bucket. Weeks start on Monday. */
                 interval?: "minute" | "hour" | "day" | "week" | "month";
                 /**
-                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. Default: `query.default_range_hours` (24) before `to`.
+                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
                  */
                 from?: string;
                 /**
-                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A date alone includes that whole day. Default: now.
+                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes that whole month. Default: now.
                  * @example 2026-06-07
                  */
                 to?: string;
@@ -1934,6 +1941,10 @@ export interface operations {
                 measure?: string[];
                 /** @description One point per interval and value of this field, which is its `series`: a column, or `meta:<path>` for a value of the metadata. */
                 groupBy?: ("event_type" | "item_id" | "user_id" | "session_id" | "tenant_id") | string;
+                /** @description Only the series with the most events in the whole range, or with the greatest first `measure`: so many of them. Events without a value are none of them. It needs `groupBy`. */
+                top?: number;
+                /** @description With `top`: all other events are one more series, whose points have `other`. */
+                other?: boolean;
                 /** @description Return every interval of the range, with 0 where there are no events; with `groupBy` for every series that occurs in the range. */
                 fill?: boolean;
                 /** @description Maximum number of points; default `query.limit_max` (10000). A value below 1 becomes 1, a value above `query.limit_max` (10000) becomes that, with a warning. */
@@ -2008,12 +2019,12 @@ export interface operations {
                 /** @description With `interval=week` or `month`: each point has the average daily `activeCount` divided by its own (DAU/WAU, DAU/MAU). */
                 stickiness?: boolean;
                 /**
-                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. Default: `query.default_range_hours` (24) before `to`.
+                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
                  */
                 from?: string;
                 /**
-                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A date alone includes that whole day. Default: now.
+                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes that whole month. Default: now.
                  * @example 2026-06-07
                  */
                 to?: string;
@@ -2105,12 +2116,12 @@ export interface operations {
                 /** @description What is counted: one of these, or `meta:<path>`, a value of the metadata. */
                 dimension?: ("event_type" | "item_id" | "user_id" | "session_id" | "tenant_id") | string;
                 /**
-                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. Default: `query.default_range_hours` (24) before `to`.
+                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
                  */
                 from?: string;
                 /**
-                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A date alone includes that whole day. Default: now.
+                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes that whole month. Default: now.
                  * @example 2026-06-07
                  */
                 to?: string;
@@ -2213,12 +2224,12 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. Default: `query.default_range_hours` (24) before `to`.
+                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
                  */
                 from?: string;
                 /**
-                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A date alone includes that whole day. Default: now.
+                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes that whole month. Default: now.
                  * @example 2026-06-07
                  */
                 to?: string;
@@ -2333,12 +2344,12 @@ export interface operations {
                 /** @description Maximum number of values per key; default 10. */
                 values?: number;
                 /**
-                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. Default: `query.default_range_hours` (24) before `to`.
+                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
                  */
                 from?: string;
                 /**
-                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A date alone includes that whole day. Default: now.
+                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes that whole month. Default: now.
                  * @example 2026-06-07
                  */
                 to?: string;
@@ -2460,12 +2471,12 @@ export interface operations {
                  */
                 breakdown?: ("event_type" | "item_id" | "user_id" | "session_id" | "tenant_id") | string;
                 /**
-                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. Default: `query.default_range_hours` (24) before `to`.
+                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
                  */
                 from?: string;
                 /**
-                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A date alone includes that whole day. Default: now.
+                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes that whole month. Default: now.
                  * @example 2026-06-07
                  */
                 to?: string;
@@ -2578,12 +2589,12 @@ export interface operations {
                 /** @description Number of periods after the first, 0 to 60; default 11. */
                 periods?: number;
                 /**
-                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. Default: `query.default_range_hours` (24) before `to`.
+                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
                  */
                 from?: string;
                 /**
-                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A date alone includes that whole day. Default: now.
+                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes that whole month. Default: now.
                  * @example 2026-06-07
                  */
                 to?: string;
@@ -2702,12 +2713,12 @@ export interface operations {
                 /** @description Whether users or sessions are counted. Events without a user count for no user. */
                 by?: "user" | "session";
                 /**
-                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. Default: `query.default_range_hours` (24) before `to`.
+                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
                  */
                 from?: string;
                 /**
-                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A date alone includes that whole day. Default: now.
+                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes that whole month. Default: now.
                  * @example 2026-06-07
                  */
                 to?: string;
@@ -2814,12 +2825,12 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. Default: `query.default_range_hours` (24) before `to`.
+                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
                  */
                 from?: string;
                 /**
-                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A date alone includes that whole day. Default: now.
+                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes that whole month. Default: now.
                  * @example 2026-06-07
                  */
                 to?: string;
@@ -2979,12 +2990,12 @@ export interface operations {
                 /** @description Add a last record that marks the export as complete and has the number of events. Parquet ignores it: its footer does that. */
                 end?: boolean;
                 /**
-                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. Default: `query.default_range_hours` (24) before `to`.
+                 * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
                  */
                 from?: string;
                 /**
-                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone. A date alone includes that whole day. Default: now.
+                 * @description End of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one. A date alone includes that whole day, as do `-1d` and `yesterday`; `last_month` includes that whole month. Default: now.
                  * @example 2026-06-07
                  */
                 to?: string;
