@@ -133,13 +133,10 @@ class Supervisor:
         `load` imports what the subcommand of this name needs, and `main` runs it with its arguments.
         """
         for child in self._children:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                arguments = child.arguments(theirs.fileno())
-                load(arguments[0])
-                child.started_at = time.monotonic()
-                process = fork(partial(main, arguments), {*child.descriptors, theirs.fileno()})
-            child.copied = process, ours
+            try:
+                _fork(child, load, main)
+            except OSError as error:
+                log.error("serve: cannot fork %s: %s; starting it from the file", child.name, error)
 
     async def run(self) -> int:
         """Calls `open`, unless that was done."""
@@ -304,6 +301,20 @@ class Supervisor:
             for child in children:
                 _end(child, signal.SIGKILL)
             await asyncio.wait(late, timeout=5.0)
+
+
+def _fork(child: Child, load: Callable[[str], None], main: Callable[[list[str]], object]) -> None:
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            arguments = child.arguments(theirs.fileno())
+            load(arguments[0])
+            child.started_at = time.monotonic()
+            process = fork(partial(main, arguments), {*child.descriptors, theirs.fileno()})
+    except BaseException:
+        ours.close()
+        raise
+    child.copied = process, ours
 
 
 async def _execute(child: Child) -> tuple[asyncio.subprocess.Process, socket.socket]:

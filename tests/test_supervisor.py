@@ -168,6 +168,26 @@ async def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path, mon
         assert await running == 0
 
 
+async def test_a_child_that_cannot_be_forked_is_started_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def no_process(*_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "no process")
+
+    others = set(descendants(os.getpid()))
+    monkeypatch.setattr("nealytics.supervisor.fork", no_process)
+    supervisor = Supervisor(node_config(tmp_path))
+    supervisor.open()
+    supervisor.fork(lambda _: None, lambda _: None)
+    running = asyncio.create_task(supervisor.run())
+    try:
+        async with asyncio.timeout(90):
+            await a_child_beside(others)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running == 0
+
+
 def node_config(directory: Path) -> Config:
     return load(
         environ={
