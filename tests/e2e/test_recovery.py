@@ -48,8 +48,11 @@ def wait_checked(node: Node, expected: list[int]) -> None:
     node.wait_until(lambda: node.metric("nealytics_table_incomplete") == 0, "the check has ended")
 
 
-def wait_marked(node: Node) -> None:
-    """Until the log knows its table, so that a copy of the files has what a node has after its start."""
+def fill(node: Node, count: int) -> None:
+    """Its first events, in a table that the log knows: a copy of the files has what a node has after its
+    start."""
+    node.wait_ready()
+    send(node, 0, count)
     node.wait_until(lambda: (node.directory / "data/wal/0/table").exists(), "the log knows its table")
 
 
@@ -65,9 +68,7 @@ def said_in_log(node: Node, text: str) -> bool:
 
 def test_a_deleted_clickhouse_directory_is_filled_again_from_the_log(tmp_path: Path):
     with Node(tmp_path) as node:
-        node.wait_ready()
-        send(node, 0, 500)
-        wait_marked(node)
+        fill(node, 500)
         assert node.stop() == 0
         shutil.rmtree(tmp_path / "data/clickhouse")
         node.start()
@@ -84,9 +85,7 @@ def test_a_deleted_clickhouse_directory_is_filled_again_from_the_log(tmp_path: P
 
 def test_an_older_copy_of_the_table_is_completed_from_the_log(tmp_path: Path):
     with Node(tmp_path) as node:
-        node.wait_ready()
-        send(node, 0, 300)
-        wait_marked(node)
+        fill(node, 300)
         assert node.stop() == 0
         shutil.copytree(tmp_path / "data/clickhouse", tmp_path / "backup", symlinks=True)
         node.start()
@@ -102,9 +101,7 @@ def test_an_older_copy_of_the_table_is_completed_from_the_log(tmp_path: Path):
 
 def test_the_command_completes_the_table_of_a_stopped_and_of_a_running_node(tmp_path: Path):
     with Node(tmp_path) as node:
-        node.wait_ready()
-        send(node, 0, 200)
-        wait_marked(node)
+        fill(node, 200)
         # As after a loss that nothing announces. DROP PARTITION is not remembered as a deletion.
         drop = f"ALTER TABLE nealytics_core.global_events DROP PARTITION {MONTHS[0].replace('-', '')}"
         assert ask_engine(tmp_path / "data", drop).status == 200
@@ -129,9 +126,7 @@ def test_the_command_completes_the_table_of_a_stopped_and_of_a_running_node(tmp_
 
 def test_events_that_a_person_deleted_stay_deleted_until_that_is_decided(tmp_path: Path):
     with Node(tmp_path) as node:
-        node.wait_ready()
-        send(node, 0, 100)
-        wait_marked(node)
+        fill(node, 100)
         delete = (
             "ALTER TABLE nealytics_core.global_events DELETE WHERE session_id = 's-99' "
             "SETTINGS mutations_sync = 2"
@@ -154,9 +149,7 @@ def test_events_that_a_person_deleted_stay_deleted_until_that_is_decided(tmp_pat
 
 def test_events_of_a_part_that_was_broken_at_the_start_come_back_from_the_log(tmp_path: Path):
     with Node(tmp_path) as node:
-        node.wait_ready()
-        send(node, 0, 200)
-        wait_marked(node)
+        fill(node, 200)
         assert node.stop() == 0
         (part,) = (tmp_path / "data/clickhouse/store").glob(f"*/*/{MONTHS[0].replace('-', '')}_*")
         with (part / "data.bin").open("r+b") as file:
@@ -170,9 +163,7 @@ def test_a_copy_of_a_running_node_is_recognised(tmp_path: Path):
     copied = tmp_path / "copy"
     (tmp_path / "original").mkdir()
     with Node(tmp_path / "original") as node:
-        node.wait_ready()
-        send(node, 0, 100)
-        wait_marked(node)
+        fill(node, 100)
         copied.mkdir()
         twin = Node(copied)
         # The table first, so that the log has rows that the copy of the table lacks.
