@@ -32,12 +32,32 @@ _TABLE = "table/"
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z")
 
 
-async def make(config: Config, target: Store, base: Store | None, began_ms: int, report: Report) -> Manifest:
-    """Writes a whole backup to the empty `target`, verified and durable on return.
+async def prepare(config: Config, target: Store, base: Store | None) -> Manifest | None:
+    """The manifest of the base. Raises `NealyticsError` if there can be no backup; nothing is written yet."""
+    if problem := no_room(config, target, whole=base is None):
+        raise NealyticsError(problem)
+    if base is None:
+        return None
+    found = await read_manifest(base)
+    if found.base is not None:
+        raise NealyticsError(
+            f"backup: {base} is based on another backup itself; name a whole one as the base"
+        )
+    return found
+
+
+async def make(
+    config: Config,
+    target: Store,
+    base: Store | None,
+    based_on: Manifest | None,
+    began_ms: int,
+    report: Report,
+) -> Manifest:
+    """Writes a backup to the empty `target`, verified and durable on return. `based_on` is from `prepare`.
 
     Raises `NealyticsError` or `OSError`; the backup is not complete then.
     """
-    based_on = await read_manifest(base) if base is not None else None
     async with target.collecting(config.server.data_dir) as directory:
         waiting = await asyncio.to_thread(content.collect, config, directory, report)
         _raise(await asyncio.to_thread(content.damage, directory))
@@ -69,8 +89,6 @@ async def _back_up_table(
 ) -> tuple[Counts, Counts]:
     """The counts before and after ClickHouse's BACKUP."""
     data_dir, database = config.server.data_dir, config.clickhouse.database
-    if problem := no_room(config, target, whole=base is None):
-        raise NealyticsError(problem)
     async with running_engine(config), ClickHouseClient(_backup_user(config), patient(config)) as client:
         at_least = await table.counts(client, database)
         with target.located(data_dir) as location, _located(base, data_dir) as earlier:

@@ -20,7 +20,7 @@ from yarl import URL
 
 from nealytics.backup.store import Store, scratch
 from nealytics.clickhouse.embedded_config import S3_DISK
-from nealytics.config import BackupConfig
+from nealytics.config import BackupConfig, split_bucket
 from nealytics.errors import NealyticsError
 
 PREFIX = "s3:"
@@ -30,8 +30,6 @@ _ATTEMPTS = 4
 _RETRY_S = 0.5
 _SILENCE_MAX_S = 60.0
 _DELETES_AT_ONCE = 16
-# As ClickHouse tells "https://bucket.s3.region.amazonaws.com" from "https://s3.region.amazonaws.com/bucket".
-_BUCKET_IN_HOST = re.compile(r".+\.(s3express[-a-z0-9]+|s3|cos|obs|oss|eos)([.-].*)?")
 
 
 class Bucket:
@@ -40,12 +38,10 @@ class Bucket:
     def __init__(self, config: BackupConfig) -> None:
         self._config = config
         split = urlsplit(config.s3_url)
-        bucket, _, prefix = split.path.strip("/").partition("/")
-        if _BUCKET_IN_HOST.fullmatch(split.hostname or ""):
-            bucket, prefix = "", split.path.strip("/")
+        bucket, prefix, in_host = split_bucket(config.s3_url)
         self._origin = f"{split.scheme}://{split.netloc}"
         self._host = split.netloc
-        self._bucket = f"/{bucket}"
+        self._bucket = "/" if in_host else f"/{bucket}"
         self._prefix = f"{prefix}/" if prefix else ""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=_SILENCE_MAX_S)
         self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)

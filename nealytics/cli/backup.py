@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import sys
 import tarfile
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import click
 
 from nealytics.backup import register, rotation, run
-from nealytics.backup.manifest import Manifest, identity, total
+from nealytics.backup.manifest import identity, total
 from nealytics.backup.register import Recorded
 from nealytics.backup.rotation import DAY_MS
 from nealytics.backup.s3 import PREFIX, Bucket, S3Store
@@ -22,6 +23,7 @@ from nealytics.errors import NealyticsError
 
 STREAM = "-"
 _STREAM_NAME = "standard output"
+_PLACE = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
 
 
 @click.command()
@@ -113,14 +115,13 @@ async def _stream(config: Config, keep_days: int | None, began_ms: int) -> None:
 
 async def _make(
     config: Config, target: Store, base: Store | None, name: str, began_ms: int, until_ms: int | None
-) -> Manifest:
-    based_on = (await run.read_manifest(base)).id if base is not None else None
-    entry = Recorded(identity(began_ms), name, began_ms, until_ms, based_on)
+) -> None:
+    based_on = await run.prepare(config, target, base)
+    entry = Recorded(identity(began_ms), name, began_ms, until_ms, based_on.id if based_on else None)
     register.record(config.server.data_dir, entry)
-    made = await run.make(config, target, base, began_ms, report)
+    made = await run.make(config, target, base, based_on, began_ms, report)
     events, waiting = total(made.at_least), sum(made.waiting.values())
     report(f"{target} is complete: {events:,} events in the table, {waiting:,} in logs")
-    return made
 
 
 @click.command()
@@ -165,8 +166,11 @@ async def opened(config: Config, name: str) -> AsyncIterator[Store]:
         raise NealyticsError(
             f"backup: {name} needs backup.s3_url, the address of the bucket; set it and restart"
         )
-    if not name.removeprefix(PREFIX).strip("/"):
-        raise NealyticsError(f'backup: "{name}" names no place in the bucket; write {PREFIX}NAME')
+    if not _PLACE.fullmatch(name.removeprefix(PREFIX)):
+        raise NealyticsError(
+            f'backup: "{name}" is no place in the bucket; write {PREFIX}NAME, of letters, digits, and any of '
+            '"-_.~/"'
+        )
     bucket = Bucket(config.backup)
     try:
         yield S3Store(bucket, name.removeprefix(PREFIX))

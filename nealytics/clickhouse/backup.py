@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -13,6 +14,7 @@ from nealytics.clickhouse.sql import identifier, quoted, table_name
 from nealytics.errors import NealyticsError
 
 _POLL_S = 0.2
+_REPORT_S = 5.0
 
 Counts = dict[str, dict[str, int]]  # project → month → events, each counted once
 Report = Callable[[str], None]
@@ -57,6 +59,7 @@ async def restore(
 async def _run(client: ClickHouseClient, sql: str, report: Report, done: str) -> None:
     identity = (await client.command(sql)).split("\t")[0]
     asked = f"SELECT status, error, bytes_read, total_size FROM system.backups WHERE id = {quoted(identity)}"
+    next_report = time.monotonic() + _REPORT_S
     while True:
         # Without a database, which a restore has yet to create.
         answer = await client.command(f"{asked} FORMAT JSONCompactEachRow")
@@ -68,5 +71,7 @@ async def _run(client: ClickHouseClient, sql: str, report: Report, done: str) ->
             return
         if work.error:
             raise NealyticsError(f"backup: ClickHouse refused: {work.error.split(', Stack trace')[0]}")
-        report(f"table: {work.bytes_done:,} of {work.bytes_all:,} bytes")
+        if time.monotonic() >= next_report:
+            next_report += _REPORT_S
+            report(f"table: {work.bytes_done:,} of {work.bytes_all:,} bytes")
         await asyncio.sleep(_POLL_S)

@@ -13,7 +13,7 @@
 No secret is ever printed: not by `repr`, not by `masked`, not in an error.
 """
 
-from nealytics.config.check import key_digest, require_serving, split_listen
+from nealytics.config.check import key_digest, require_serving, split_bucket, split_listen
 from nealytics.config.load import Loaded, load, load_with_notes
 from nealytics.config.pem import public_key
 from nealytics.config.reload import Reloaded, reloaded
@@ -69,5 +69,6 @@ __all__ = [
     "reloaded",
     "require_serving",
     "secrets_of",
+    "split_bucket",
     "split_listen",
 ]

@@ -42,6 +42,9 @@ _CLUSTER = re.compile(r"[A-Za-z0-9_.{}-]{1,128}")
 _KEY_PAIR = re.compile(r"-----BEGIN|^ssh-|^ecdsa-")
 _TEMPLATE = re.compile(r"[^{}]*/\{[^{}/]+\}(/[^{}]*)?")
 _PATH_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+_BUCKET_IN_HOST = re.compile(r"(.+)\.(?:s3express[-a-z0-9]+|s3|cos|obs|oss|eos)(?:[.-].*)?")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
+_S3_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/\s:@?#\[\]]+)(:\d+)?")
 
 
@@ -520,6 +523,16 @@ def _is_origin(url: str) -> bool:
     return is_valid and "?" not in url and "#" not in url
 
 
+def split_bucket(url: str) -> tuple[str, str, bool]:
+    """Of `backup.s3_url`: the bucket, the prefix in it, and whether the bucket is in the name of the host. As
+    ClickHouse tells "https://bucket.s3.region.amazonaws.com" from "https://s3.region.amazonaws.com/bucket"."""
+    split = urlsplit(url)
+    if found := _BUCKET_IN_HOST.fullmatch(split.hostname or ""):
+        return found[1], split.path.strip("/"), True
+    bucket, _, prefix = split.path.strip("/").partition("/")
+    return bucket, prefix, False
+
+
 def _backup(backup: BackupConfig) -> Iterator[str]:
     url = backup.s3_url
     if not url:
@@ -527,9 +540,14 @@ def _backup(backup: BackupConfig) -> Iterator[str]:
     try:
         split = urlsplit(url)
         valid = split.scheme in {"http", "https"} and bool(split.hostname) and split.port != 0
+        valid &= url.isascii() and not split.query and not split.fragment
     except ValueError:
-        valid = False
-    if not valid or any(mark in url for mark in "?#@ <>&'") or not url.isascii():
+        valid, split = False, urlsplit("")
+    if "@" in url:
+        # The value is not shown: what stands before the @ is a password.
+        yield "backup.s3_url holds a user or password; set s3_access_key_id and s3_secret_access_key instead"
+    # ClickHouse does not start with a name that cannot be a bucket's.
+    elif not valid or not _S3_PATH.fullmatch(split.path) or not _BUCKET.fullmatch(split_bucket(url)[0]):
         yield (
             f'backup.s3_url is "{url}" and is not the address of a bucket; write e.g. '
             '"https://s3.eu-central-1.amazonaws.com/bucket/node1"'

@@ -91,6 +91,17 @@ async def test_a_base_that_is_another_backup_is_found(tmp_path: Path, fake: Fake
         assert "is based on 19700101T000100.000Z" in problem
 
 
+async def test_a_backup_that_has_a_base_is_no_base(tmp_path: Path, fake: FakeS3):
+    """Its base would be asked for at the place where it was."""
+    async with opened("directory", tmp_path, fake) as place:
+        await made(place.at("first"), 1)
+        await made(place.at("second"), 2, base="../first")
+        config = Config(server=ServerConfig(data_dir=tmp_path))
+        assert await run.prepare(config, place.at("third"), place.at("first")) is not None
+        with pytest.raises(NealyticsError, match="second is based on another backup itself"):
+            await run.prepare(config, place.at("third"), place.at("second"))
+
+
 @pytest.mark.parametrize("kind", ["directory", "bucket"])
 async def test_a_rotation_finds_its_backups_and_deletes_them_whole(kind: str, tmp_path: Path, fake: FakeS3):
     async with opened(kind, tmp_path, fake) as place:

@@ -22,7 +22,7 @@ import pytest
 from nealytics.clickhouse.embedded import engine_dir
 from nealytics.clickhouse.embedded_child import _LIBRARY, STOP_TIMEOUT_S
 from nealytics.compression import zstd
-from nealytics.config import WalConfig
+from nealytics.config import BackupConfig, WalConfig
 from nealytics.process import EXIT_UNUSABLE
 from nealytics.supervisor import ENGINE_STOP_TIMEOUT_S
 from tests.engine import Reply, RunningEngine, free_port, start_engine
@@ -464,3 +464,18 @@ def test_it_loads_neither_pandas_nor_pyarrow(engine: RunningEngine):
     assert "_chdb" in maps
     assert "pandas" not in maps
     assert "pyarrow" not in maps
+
+
+def test_a_bucket_for_backups_that_is_down_stops_no_engine(tmp_path: Path):
+    """Nor does its secret reach a file."""
+    engine = start_engine(tmp_path)
+    bucket = BackupConfig(
+        s3_url=f"http://127.0.0.1:{free_port()}/bucket",
+        s3_access_key_id="k",
+        s3_secret_access_key="hush-hush",
+    )
+    engine.config = msgspec.structs.replace(engine.config, backup=bucket)
+    with engine:
+        assert "backups_s3" in engine.request("POST", "/", "SELECT name FROM system.disks").text
+        files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+        assert [path for path in files if b"hush-hush" in path.read_bytes()] == []

@@ -59,6 +59,8 @@ def csharp(**options: str) -> dict[str, str]:
 
 # Mistakes: what stands in the file, and the one message it gets.
 
+BUCKET_KEYS = "s3_access_key_id = 'a'\ns3_secret_access_key = 'b'"
+
 BAD_FILES = [
     ("wal = 1", 'config: wal is a value and must be a table; write [wal] and its keys below'),
     ("[wal]\nsegment_size = 1", "config: unknown key wal.segment_size; did you mean wal.segment_bytes_max?"),
@@ -128,6 +130,12 @@ BAD_FILES = [
         f"[[quota]]\nproject = 'p'\nqueries_per_day = 1\ntenant = '{'x' * 300}'",
         "config: quota[0] has a tenant of 300 characters, and no event has more than 256; correct it",
     ),
+    (f"[backup]\ns3_url = 'bucket'\n{BUCKET_KEYS}", 'config: backup.s3_url is "bucket" and is not the address of a bucket; write e.g. "https://s3.eu-central-1.amazonaws.com/bucket/node1"'),
+    (f"[backup]\ns3_url = 'https://h:x/'\n{BUCKET_KEYS}", 'config: backup.s3_url is "https://h:x/" and is not the address of a bucket; write e.g. "https://s3.eu-central-1.amazonaws.com/bucket/node1"'),
+    (f"[backup]\ns3_url = 'https://h/bucket/a//b'\n{BUCKET_KEYS}", 'config: backup.s3_url is "https://h/bucket/a//b" and is not the address of a bucket; write e.g. "https://s3.eu-central-1.amazonaws.com/bucket/node1"'),
+    (f"[backup]\ns3_url = 'https://h/b'\n{BUCKET_KEYS}", 'config: backup.s3_url is "https://h/b" and is not the address of a bucket; write e.g. "https://s3.eu-central-1.amazonaws.com/bucket/node1"'),
+    (f"[backup]\ns3_url = 'https://u:p@h/b'\n{BUCKET_KEYS}", "config: backup.s3_url holds a user or password; set s3_access_key_id and s3_secret_access_key instead"),
+    ("[backup]\ns3_url = 'https://h/bucket'\ns3_access_key_id = 'a'", "config: backup.s3_url is set, and backup.s3_secret_access_key is empty; set both keys of the bucket"),
     ("[clickhouse]\nretention_days = -1", "config: clickhouse.retention_days is -1; write a whole number from 0 to 18,250"),
     ("[clickhouse]\nurl = 'localhost:8123'", 'config: clickhouse.url is "localhost:8123" and has no scheme; write "http://localhost:8123"'),
     ("[clickhouse]\nurl = 'tcp://h:9000'", 'config: clickhouse.url is "tcp://h:9000" and only http and https are supported; write "http://host:8123"'),

@@ -1,0 +1,70 @@
+"""What `nealytics backup` and `restore` refuse before they start anything."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nealytics.backup.register import Recorded, record, recorded
+from nealytics.cli import main
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    path = tmp_path / "nealytics.toml"
+    path.write_text(
+        f"[server]\ndata_dir = '{tmp_path}/data'\n[backup]\ns3_url = 'http://127.0.0.1:9/bucket'\n"
+        "s3_access_key_id = 'a'\ns3_secret_access_key = 'b'\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("backup", "{}/full"), "full is not empty; name a new one"),
+        (("backup", "{}/new", "--base", "{}/full"), "full has no manifest.json; it is no complete backup"),
+        (("backup", "{}/new", "--base", "s3:x"), "must both be directories, or both in the bucket"),
+        (("backup", "s3:"), '"s3:" is no place in the bucket'),
+        (("backup", "s3:a/../b"), "is no place in the bucket"),
+        (("backup", "s3:it's"), "is no place in the bucket"),
+        (("backup", "{}/new", "--rotate"), "--rotate needs --keep-days"),
+        (("backup", "-", "--rotate", "--keep-days", "3"), "--rotate needs --keep-days"),
+        (("backup", "-", "--base", "{}/full"), "always whole; omit --base"),
+        (("restore", "{}/full"), "it is no complete backup"),
+        (("restore", "-"), "standard input is no whole tar archive"),
+        (("backups", "verify", "{}/full"), "it is no complete backup"),
+        (("backups", "forget", "x"), "the register has no backup x"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_refused_and_leaves_nothing(
+    config: Path, tmp_path: Path, arguments: tuple[str, ...], why: str
+):
+    given = [argument.format(tmp_path) for argument in arguments]
+    done = CliRunner().invoke(main, [*given, "--config", str(config)], input="no tar")
+    assert done.exit_code == 1
+    assert why in done.output
+    assert recorded(tmp_path / "data") == []
+    assert not (tmp_path / "new").exists()
+
+
+def test_without_a_bucket_and_with_a_server_it_says_what_to_do(tmp_path: Path):
+    for text, why in (
+        ("", "needs backup.s3_url"),
+        ("[clickhouse]\nurl = 'http://localhost:8123'", "a server; use its own BACKUP"),
+    ):
+        (tmp_path / "nealytics.toml").write_text(text)
+        done = CliRunner().invoke(main, ["backup", "s3:x", "--config", str(tmp_path / "nealytics.toml")])
+        assert done.exit_code == 1
+        assert why in done.output
+
+
+def test_the_register_is_listed_and_an_entry_is_forgotten(config: Path, tmp_path: Path):
+    record(tmp_path / "data", Recorded("a", "/backup/a", 1))
+    record(tmp_path / "data", Recorded("b", "s3:b", 2, 86_400_000, "a"))
+    listed = CliRunner().invoke(main, ["backups", "list", "--config", str(config)])
+    assert listed.output == "a  until deleted  /backup/a\nb  until 1970-01-02  s3:b (based on a)\n"
+    assert CliRunner().invoke(main, ["backups", "forget", "a", "--config", str(config)]).exit_code == 0
+    assert [entry.id for entry in recorded(tmp_path / "data")] == ["b"]
