@@ -5,7 +5,7 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
 import { Card } from "./base.ts";
-import { around, cssVar, type Table } from "./dom.ts";
+import { cssVar, type Table } from "./dom.ts";
 
 interface Step {
   readonly eventType: string;
@@ -46,11 +46,9 @@ export class NealyticsFunnel extends Card {
         flex-grow: 1;
       }
       .name {
+        min-width: 0;
         padding-inline-end: 12px;
         font-weight: 500;
-        overflow: hidden;
-        text-overflow: ellipsis;
-        white-space: nowrap;
       }
       .bars {
         display: grid;
@@ -65,6 +63,20 @@ export class NealyticsFunnel extends Card {
         border-radius: var(--_small) var(--_small) 0 0;
         background: var(--_accent);
       }
+      .gap {
+        position: relative;
+        display: grid;
+        align-items: end;
+        height: 100%;
+      }
+      .gap span {
+        position: absolute;
+        inset: auto 0 6px;
+        font-size: 13px;
+        font-weight: 600;
+        font-variant-numeric: tabular-nums;
+        text-align: center;
+      }
       .slope {
         height: max(3px, var(--height));
         background: color-mix(in oklab, var(--_accent) 15%, transparent);
@@ -74,47 +86,24 @@ export class NealyticsFunnel extends Card {
         transform: scaleX(-1);
       }
       .numbers {
-        display: grid;
-        grid-template-columns: minmax(0, 1fr) minmax(0, 0.6fr);
-        align-items: start;
-      }
-      li:last-child .numbers {
-        grid-template-columns: minmax(0, 1fr);
-      }
-      .count {
-        font-size: 18px;
-        font-weight: 600;
-        font-variant-numeric: tabular-nums;
-        letter-spacing: -0.01em;
-      }
-      .detail,
-      .rate {
+        padding-inline-end: 12px;
         font-size: 13px;
         font-variant-numeric: tabular-nums;
       }
-      .detail,
-      .rate {
+      li:last-child .numbers {
+        padding: 0;
+      }
+      .numbers span {
+        display: block;
         color: var(--_muted);
       }
-      .rate {
-        padding-block-start: 3px;
-        padding-inline-end: 8px;
-        text-align: center;
-        text-wrap: balance;
-        min-width: 0;
-      }
-      .detail {
-        font-weight: 400;
-        letter-spacing: 0;
-      }
-      .rate b {
-        color: var(--_text);
+      .numbers .count {
+        color: inherit;
+        font-size: 18px;
         font-weight: 600;
+        letter-spacing: -0.01em;
       }
-      .rate span {
-        display: block;
-      }
-      @container (max-width: 600px) {
+@container (max-width: 600px) {
         ol {
           display: grid;
           gap: 12px;
@@ -135,32 +124,15 @@ export class NealyticsFunnel extends Card {
           width: max(3px, var(--height));
           border-radius: var(--_small);
         }
-        .slope {
+        .gap {
           display: none;
         }
-        .count {
-          display: flex;
-          align-items: baseline;
-          gap: 8px;
-        }
-        .numbers,
-        li:last-child .numbers {
-          grid-template-columns: minmax(0, 1fr);
-        }
-        .rate {
+        .numbers {
           display: flex;
           flex-wrap: wrap;
+          align-items: baseline;
           gap: 0 8px;
-          position: relative;
-          margin-block-start: 8px;
           padding: 0;
-          padding-inline-start: 20px;
-          text-align: start;
-        }
-        .rate::before {
-          content: "↓";
-          position: absolute;
-          inset-inline-start: 2px;
         }
       }
     `,
@@ -196,18 +168,16 @@ export class NealyticsFunnel extends Card {
     return html`<ol part="funnel">
       ${steps.map((step, i) => {
         const next = steps[i + 1];
-        const median = next?.medianSecondsFromPrevious;
+        const median = step.medianSecondsFromPrevious;
         return html`<li ${cssVar("--height", `${step.conversion * 100}%`)} ${cssVar("--next", `${(next && step.count ? next.count / step.count : 0) * 100}%`)}>
           <span class="name" title=${step.eventType}><bdi class="clipped">${step.eventType}</bdi></span>
-          <div class="bars" aria-hidden="true"><div class="bar fill"></div>${next ? html`<div class="slope fill"></div>` : nothing}</div>
+          <div class="bars" aria-hidden="true"><div class="bar fill"></div>
+            ${next ? html`<div class="gap"><div class="slope fill"></div><span>${f.percent(next.conversionFromPrevious)}</span></div>` : nothing}</div>
           <div class="numbers">
-            <div><div class="count"><span title=${f.exact(step.count)}>${f.short(step.count)}</span> ${i > 1 ? html`<span class="detail">${f.text("of_first", f.percent(step.conversion))}</span>` : nothing}</div></div>
-            ${next
-              ? html`<div class="rate">
-                  <span>${around(f, "of_previous", html`<b>${f.percent(next.conversionFromPrevious)}</b>`)}</span>
-                  ${median === undefined ? nothing : html`<span class="median">${f.text("median_time")} ${f.duration(median)}</span>`}
-                </div>`
-              : nothing}
+            <span class="count" title=${f.exact(step.count)}>${f.short(step.count)}</span>
+            ${i > 0 ? html`<span class="rate">${f.text("of_previous", f.percent(step.conversionFromPrevious))}</span>` : nothing}
+            ${i > 1 ? html`<span class="detail">${f.text("of_first", f.percent(step.conversion))}</span>` : nothing}
+            ${i === 0 || median === undefined ? nothing : html`<span class="median">${f.text("median_time")} ${f.duration(median)}</span>`}
           </div>
         </li>`;
       })}

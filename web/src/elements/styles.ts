@@ -101,6 +101,7 @@ export const theme = css`
     display: block;
     min-width: 0;
     overflow: hidden;
+    text-align: -webkit-match-parent;
     text-align: match-parent;
     text-overflow: ellipsis;
     white-space: nowrap;
