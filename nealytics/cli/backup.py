@@ -121,7 +121,7 @@ async def _make(
     register.record(config.server.data_dir, entry)
     made = await run.make(config, target, base, based_on, began_ms, report)
     events, waiting = total(made.at_least), sum(made.waiting.values())
-    report(f"{target} is complete: {events:,} events in the table, {waiting:,} in logs")
+    report(f"{name} is complete: {events:,} events in the table, {waiting:,} in logs")
 
 
 @click.command()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from nealytics.backup import content, register
 from nealytics.config import Config, ServerConfig, WalConfig
+from nealytics.erasure.store import DIRECTORY as ERASURES
 from nealytics.expiry import promise
 from nealytics.usage.store import DIRECTORY as USAGE
 
@@ -15,7 +16,7 @@ def node(directory: Path) -> Config:
 def test_quarantined_logs_dead_letters_and_state_come_back(tmp_path: Path):
     files = (
         "wal/0.damaged.x/1.wal", "wal/0.damaged.x/damage.json", "wal/dead-letter/1.json",
-        "erasures/1.json", f"{USAGE}/0/current.json", promise.PROMISED, promise.LAST_RUN, register.NAME,
+        f"{ERASURES}/1.json", f"{USAGE}/0/current.json", promise.PROMISED, promise.LAST_RUN, register.NAME,
     )  # fmt: skip
     for name in files:
         path = tmp_path / "old" / name
