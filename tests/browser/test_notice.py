@@ -1,5 +1,6 @@
 """What a page says when none of its elements has an answer: once, with one button, whatever each of them shows."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,29 @@ def test_the_same_error_of_every_question_is_said_once(site: Site, opened: Open)
     page.get_by_text("Too many requests at the moment").wait_for()
     until(lambda: page.locator(".absent").count() == page.locator("section").count())
     assert page.get_by_role("button", name="Try again").count() == 1
+
+
+def test_a_list_that_fails_keeps_its_place_in_the_layout_and_offers_to_try_again(site: Site, opened: Open):
+    page = opened("about:blank", expected=("nealytics: top: internal_error",))
+
+    def answer(route: Any) -> None:
+        queries = route.request.post_data_json["queries"]
+        failing = {name for name, query in queries.items() if query.get("dimension") == "item_id"}
+        response = route.fetch()
+        lines = [json.loads(line) for line in response.text().splitlines()]
+        for line in lines:
+            for name in failing & line.get("results", {}).keys():
+                line["results"][name] = {"error": {"code": "internal_error", "message": "no"}}
+        route.fulfill(response=response, body="".join(json.dumps(line) + "\n" for line in lines))
+
+    page.route("**/analytics/query", answer)
+    page.goto(site.page(PAGE, script=ACME))
+    wait_for(page)
+    failed = page.locator('nealytics-top[dimension="item_id"]')
+    failed.get_by_text("This chart could not be loaded").wait_for()
+    page.unroute("**/analytics/query")
+    failed.get_by_role("button", name="Try again").click()
+    failed.locator("button.row").first.wait_for()
 
 
 def test_an_element_alone_says_it_itself(site: Site, opened: Open):
