@@ -94,8 +94,7 @@ def verify(directory: Path | None, config_path: Path | None) -> None:
     "--accept",
     "accepted",
     is_flag=True,
-    help="Send nothing: events that the table lacks were deleted on purpose. Ends the node's warning. Events "
-    "confirmed until now are not compared with this table again.",
+    help="Send nothing: events that the table lacks now were deleted on purpose. Ends the node's warning.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per log and line, for scripts.")
 def reconcile(

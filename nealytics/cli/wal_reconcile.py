@@ -1,6 +1,8 @@
 """What `nealytics wal reconcile` does."""
 
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -16,9 +18,12 @@ from nealytics.commit.table_check import what_to_do
 from nealytics.config import Config
 from nealytics.erasure.store import Jobs
 from nealytics.expiry.promise import expired_by_rules
-from nealytics.wal import mark
+from nealytics.wal import Range, mark
 from nealytics.wal.kept import Kept
 from nealytics.wal.mark import Mark
+
+# A node reads the mark every 10 s. More ranges, of events that were deleted here and there, are joined.
+ACCEPTED_MAX = 10_000
 
 
 async def reconcile(config: Config, logs: list[Path], options: Options, *, as_json: bool) -> bool:
@@ -37,6 +42,23 @@ async def reconcile(config: Config, logs: list[Path], options: Options, *, as_js
 async def _one(
     config: Config, client: ClickHouseClient, table: TableState, directory: Path, options: Options
 ) -> Result:
+    known = mark.load(directory)
+    accepted = known.accepted if known and not options.include_deleted else ()
+    kept, result, _ = await _compare(config, client, table, directory, options, accepted)
+    if options.send and result.complete:
+        record(directory, kept.log_id, table, accepted)
+    return result
+
+
+async def _compare(
+    config: Config,
+    client: ClickHouseClient,
+    table: TableState,
+    directory: Path,
+    options: Options,
+    accepted: Sequence[Range],
+) -> tuple[Kept, Result, list[Range]]:
+    """Also the rows that were missing."""
     kept = Kept(directory)
     now_ms = time.time_ns() // 1_000_000
     try:
@@ -50,37 +72,51 @@ async def _one(
                 expired_by_rules(config.server.data_dir, now_ms),
                 Jobs(config.server.data_dir).tombstones().covers_columns,
             ],
+            accepted=accepted,
         )
-        known = mark.load(directory)
-        accepted = known.accepted_lsn if known and not options.include_deleted else 0
-        options = options._replace(after_lsn=accepted)
-        result = begin(kept, options)
+        result = begin(kept)
         work = Reconciliation(client, config.clickhouse.database, table.identity, resending, options)
         await work.run(kept, result)
     finally:
         kept.close()
-    if options.send and result.complete:
-        _store(directory, kept, table, accepted)
-    return result
+    return kept, result, work.missing
 
 
 async def accept(config: Config, logs: list[Path]) -> None:
-    """Records that the table is as it should be."""
+    """Records which events the table lacks, and that it should."""
+    options = Options(send=False, include_deleted=True)
     async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         await schema.probe(client, config.clickhouse)
         table = await read_state(client, config.clickhouse)
-    for directory in logs:
-        kept = Kept(directory)
-        kept.close()
-        _store(directory, kept, table, kept.last_lsn)
-        click.echo(f"{directory}: events up to row {kept.last_lsn} that the table lacks stay deleted")
+        for directory in logs:
+            kept, result, missing = await _compare(config, client, table, directory, options, ())
+            record(directory, kept.log_id, table, coarse(missing, ACCEPTED_MAX))
+            click.echo(f"{directory}: {result.missing:,} events that the table lacks stay deleted")
+            for problem in result.problems:
+                click.echo(f"  {problem}")
 
 
-def _store(directory: Path, kept: Kept, table: TableState, accepted_lsn: int) -> None:
+def coarse(ranges: Sequence[Range], most: int) -> Sequence[Range]:
+    """At most so many ranges: those with the fewest rows between them become one."""
+    if len(ranges) <= most:
+        return ranges
+    gaps = sorted(after.first - before.last for before, after in pairwise(ranges))
+    joined_at_most = gaps[len(ranges) - most - 1]
+    found = [ranges[0]]
+    for rows in ranges[1:]:
+        if rows.first - found[-1].last <= joined_at_most:
+            found[-1] = Range(found[-1].first, rows.last)
+        else:
+            found.append(rows)
+    return found
+
+
+def record(directory: Path, log_id: str, table: TableState, accepted: Sequence[Range]) -> None:
+    """The log's mark of a table that has been compared."""
     known = mark.load(directory)
     # That of a copy is for the node that starts on it: it says what only the original may have.
     place = known.place if known and known.place else mark.place_of(directory)
-    mark.store(directory, Mark(kept.log_id, table.identity, place, table.broken, accepted_lsn))
+    mark.store(directory, Mark(log_id, table.identity, place, table.broken, tuple(accepted)))
 
 
 def _described(result: Result, options: Options) -> str:

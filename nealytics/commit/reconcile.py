@@ -21,7 +21,7 @@ from nealytics.commit.dead_letter import DeadLetter
 from nealytics.commit.delivery import deliver, insert_token, missing_rows
 from nealytics.commit.resend import Drop, Resending
 from nealytics.config import ClickHouseConfig
-from nealytics.wal import Range
+from nealytics.wal import Range, Rows
 from nealytics.wal.kept import Gap, Kept
 
 log = logging.getLogger("nealytics.commit")
@@ -72,16 +72,15 @@ class Result(msgspec.Struct, rename="camel"):
 class Options(NamedTuple):
     send: bool = True  # False: only compare
     include_deleted: bool = False  # also rows that a statement may have deleted
-    after_lsn: int = 0  # rows up to here are not compared
 
 
-def begin(kept: Kept, options: Options) -> Result:
-    first = max(kept.first_lsn, options.after_lsn + 1)
-    return Result(str(kept.directory), kept.log_id, first_lsn=first, next_lsn=first)
+def begin(kept: Kept) -> Result:
+    return Result(str(kept.directory), kept.log_id, first_lsn=kept.first_lsn, next_lsn=kept.first_lsn)
 
 
 class Reconciliation:
-    """One table, and what decides about rows that are missing from it."""
+    """One table, and what decides about rows that are missing from it. `missing` are those that were found,
+    ascending."""
 
     def __init__(
         self, client: ClickHouseClient, database: str, table: str, resending: Resending, options: Options
@@ -92,6 +91,7 @@ class Reconciliation:
         self._table = table
         self._resending = resending
         self._options = options
+        self.missing: list[Range] = []
 
     async def run(self, kept: Kept, result: Result, sent: Callable[[int], None] = lambda rows: None) -> None:
         """Compares what `kept` has from `result.next_lsn` on, and records in `result` what it found.
@@ -133,12 +133,22 @@ class Reconciliation:
         result.compared += rows.count
         result.not_needed += rows.count - len(wanted)
         result.missing += len(missing)
+        self._note(missing, rows)
         result.doubtful += len(missing) - len(sending)
         result.refused += refused
         if result.oldest_received_ms is None:
             result.oldest_received_ms = rows.appended_ms
         result.newest_received_ms = received_ms(rows.row(rows.last_lsn))
         result.next_lsn = rows.last_lsn + 1
+
+    def _note(self, missing: list[bytes], rows: Rows) -> None:
+        absent = set(missing)
+        for lsn, row in enumerate(rows, rows.first_lsn) if absent else ():
+            if row in absent:
+                if self.missing and self.missing[-1].last == lsn - 1:
+                    self.missing[-1] = self.missing[-1]._replace(last=lsn)
+                else:
+                    self.missing.append(Range(lsn, lsn))
 
     def _wanted(self, first_lsn: int, rows: list[bytes], row_format: int) -> list[bytes]:
         refusal = self._resending.refusal
@@ -183,6 +193,7 @@ async def resending_of(
     *,
     now_ms: int,
     drops: Sequence[Drop] = (),
+    accepted: Sequence[Range] = (),
 ) -> Resending:
     """What the table and the dead letter say about rows that must not come back. Raises `ClickHouseError`."""
     kept = await schema.read_retention(client, config)
@@ -194,6 +205,7 @@ async def resending_of(
         dead_lsns=frozenset(_lsns_of(dead, log_id)),
         deleted_ms=await last_deletion_ms(client, config),
         drops=drops,
+        accepted=accepted,
     )
 
 
@@ -217,12 +229,10 @@ async def sample(
     database: str,
     resending: Resending,
     *,
-    after_lsn: int,
     last_lsn: int,
 ) -> Sample:
-    """Asks the table for the newest rows from there to there, in one query. Raises as
-    `Reconciliation.run`."""
-    ranges = [(first, min(last, last_lsn)) for first, last in kept.ranges(after_lsn + 1) if first <= last_lsn]
+    """Asks the table for the newest rows up to there, in one query. Raises as `Reconciliation.run`."""
+    ranges = [(first, min(last, last_lsn)) for first, last in kept.ranges(1) if first <= last_lsn]
     if not ranges:
         return Sample(0, 0)
     first, last = ranges[-1]

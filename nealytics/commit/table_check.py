@@ -32,7 +32,7 @@ from nealytics.commit.resend import Drop, Resending
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import LogError
 from nealytics.observe.metrics import Metrics
-from nealytics.wal import Log, mark
+from nealytics.wal import Log, Range, mark
 from nealytics.wal.kept import Kept
 from nealytics.wal.mark import Mark
 
@@ -156,8 +156,7 @@ class TableCheck:
     async def _sample(self, kept: Kept, known: Mark | None) -> Sample:
         """Of the newest rows, and of those that were the newest at the last check: if ClickHouse was replaced
         by an older one since, it may have the former and lack the latter."""
-        resending = await self._resending(kept)
-        accepted_lsn = known.accepted_lsn if known else 0
+        resending = await self._resending(kept, known.accepted if known else ())
         found = Sample(0, 0)
         for last_lsn in {self._delivered_lsn, kept.last_lsn}:
             found = max(
@@ -167,7 +166,6 @@ class TableCheck:
                     self._client,
                     self._config.database,
                     resending,
-                    after_lsn=accepted_lsn,
                     last_lsn=last_lsn,
                 ),
                 key=lambda one: one.missing,
@@ -177,7 +175,7 @@ class TableCheck:
     def _is_sound(self, known: Mark | None, table: TableState, place: str, kept: Kept) -> None:
         self._result = None  # a command may have completed what was interrupted here
         if known is None or set(table.broken) != set(known.broken):
-            accepted = known.accepted_lsn if known else 0
+            accepted = known.accepted if known else ()
             self._store(Mark(kept.log_id, table.identity, place, table.broken, accepted))
         self._left = None
         self._done()
@@ -185,16 +183,16 @@ class TableCheck:
     async def _compare(
         self, suspicion: Suspicion, table: TableState, place: str, kept: Kept, known: Mark | None
     ) -> None:
-        accepted = known.accepted_lsn if known and known.table == table.identity else 0
-        options = Options(after_lsn=accepted)
+        accepted = known.accepted if known and known.table == table.identity else ()
         if self._result is None or self._against is None or not self._against.is_same_run(table):
             # What was already sent may be lost with the table, or in a ClickHouse that was killed.
-            self._begin(suspicion, kept, known, options)
+            self._begin(suspicion, kept, known)
             self._against = table
         result = self._result
         assert result is not None
+        resending = await self._resending(kept, accepted)
         reconciliation = Reconciliation(
-            self._client, self._config.database, table.identity, await self._resending(kept), options
+            self._client, self._config.database, table.identity, resending, Options()
         )
         await reconciliation.run(kept, result, self._metrics.events_resent.add)
         self._result = None
@@ -212,7 +210,7 @@ class TableCheck:
             self._limits = about + limits
         self._done()
 
-    def _begin(self, suspicion: Suspicion, kept: Kept, known: Mark | None, options: Options) -> None:
+    def _begin(self, suspicion: Suspicion, kept: Kept, known: Mark | None) -> None:
         self._wal.keep_all = True
         self._metrics.table_incomplete.set(1)
         self._warning = (
@@ -224,7 +222,7 @@ class TableCheck:
         # Before the first row is sent: the newest rows may soon be in the table, and older ones not.
         before = known or Mark(kept.log_id, table="", place="")
         self._store(msgspec.structs.replace(before, suspected=suspicion.reason))
-        self._result = begin(kept, options)
+        self._result = begin(kept)
 
     def _done(self) -> None:
         self._warning = ""
@@ -235,10 +233,16 @@ class TableCheck:
         mark.store(self._wal.directory, new)
         self._mark = new
 
-    async def _resending(self, kept: Kept) -> Resending:
+    async def _resending(self, kept: Kept, accepted: Sequence[Range]) -> Resending:
         drops = await asyncio.to_thread(self._drops)
         return await resending_of(
-            self._client, self._config, self._dead_letter, kept.log_id, now_ms=self._clock_ms(), drops=drops
+            self._client,
+            self._config,
+            self._dead_letter,
+            kept.log_id,
+            now_ms=self._clock_ms(),
+            drops=drops,
+            accepted=accepted,
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from nealytics.wal.cursor import Range
 from nealytics.wal.files import OS_FILES, Files, publish
 
 NAME = "table"
@@ -18,7 +19,7 @@ class Mark(msgspec.Struct, frozen=True, rename="camel"):
     table: str  # its identity (`clickhouse.table_state`)
     place: str  # of the directory (`place_of`)
     broken: tuple[str, ...] = ()  # parts that ClickHouse had detached when the rows were compared
-    accepted_lsn: int = 0  # rows up to here that the table does not have were deleted on purpose
+    accepted: tuple[Range, ...] = ()  # rows that were deleted on purpose; ascending
     suspected: str = ""  # why rows may be missing; until a comparison is complete
 
 

@@ -9,6 +9,7 @@ from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.commit.reconcile import Options, Reconciliation, Result, Sample, begin, sample
 from nealytics.commit.resend import Resending
+from nealytics.wal import Range
 from nealytics.wal.kept import Kept
 from tests.commit.station import WAL, Station, clickhouse_config
 from tests.fakes import clickhouse as faults
@@ -36,7 +37,7 @@ async def reconciled(
 ) -> Result:
     options = options or Options()
     kept = Kept(directory)
-    result = result or begin(kept, options)
+    result = result or begin(kept)
     resending = resending or Resending(now_ms=TIMESTAMP_MS, kept_days=math.inf)
     try:
         async with ClickHouseClient(fake.endpoint, clickhouse_config()) as client:
@@ -76,7 +77,7 @@ async def test_an_insert_whose_answer_was_lost_is_repeated_and_stored_once(tmp_p
         fake.rows.clear()
         fake.faults.append(faults.lost_answer())
         kept = Kept(directory)
-        result = begin(kept, Options())
+        result = begin(kept)
         kept.close()
         with pytest.raises(ClickHouseError):
             await reconciled(directory, fake, result=result)
@@ -130,15 +131,13 @@ async def test_the_newest_rows_are_asked_for_in_one_query(tmp_path: Path):
     async with FakeClickHouse() as fake:
         directory = await filled(tmp_path, fake)
         fake.rows[:] = [one for one in fake.rows if number(one) <= 15]
-        resending = Resending(now_ms=TIMESTAMP_MS, kept_days=math.inf)
         kept = Kept(directory)
         fake.commands.clear()
         async with ClickHouseClient(fake.endpoint, clickhouse_config()) as client:
-            bounds = [(0, 20), (0, 15), (17, 20), (20, 20)]
-            found = [
-                await sample(kept, client, "nealytics_core", resending, after_lsn=after, last_lsn=last)
-                for after, last in bounds
-            ]
+            found = []
+            for accepted, last in (((), 20), ((), 15), ([Range(1, 17)], 20), ([Range(1, 20)], 20)):
+                resending = Resending(now_ms=TIMESTAMP_MS, kept_days=math.inf, accepted=accepted)
+                found.append(await sample(kept, client, "nealytics_core", resending, last_lsn=last))
         kept.close()
         assert found == [Sample(20, 5), Sample(15, 0), Sample(3, 3), Sample(0, 0)]
         assert len([one for one in fake.commands if "DISTINCT" in one]) == 3

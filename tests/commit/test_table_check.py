@@ -7,11 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from nealytics.cli.wal_reconcile import coarse, record
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.table_state import TableState
 from nealytics.commit.reconcile import BATCH_ROWS_MAX, Sample
 from nealytics.commit.table_check import TableCheck, judge
-from nealytics.wal import mark
+from nealytics.wal import Range, mark
 from nealytics.wal.mark import Mark
 from tests.commit.station import WAL, Station, clickhouse_config
 from tests.fakes import clickhouse as faults
@@ -173,3 +174,40 @@ async def test_rows_that_wait_for_a_decision_are_not_compared_at_each_check(tmp_
             await check.check()
         assert server.questions == asked
         assert server.stored == []
+
+
+async def test_only_what_was_accepted_stays_deleted(tmp_path: Path):
+    """What the table loses later comes back."""
+    async with confirmed(tmp_path) as (server, check):
+        known = mark.load(tmp_path / "0")
+        assert known is not None
+        accepted = (Range(5, 7), Range(ROWS - 1, ROWS))
+        mark.store(tmp_path / "0", msgspec.structs.replace(known, accepted=accepted))
+        server.fake.rows[:] = [
+            row for row in server.fake.rows if number(row) not in (5, 6, 7, ROWS - 1, ROWS)
+        ]
+        server.started_s += 60
+        await check.check()
+        assert check.warnings() == []
+        assert len(server.stored) == ROWS - 5
+        server.fake.rows.clear()
+        server.started_s += 60
+        await check.check()
+        assert server.stored == [*range(1, 5), *range(8, ROWS - 1)]
+
+
+def test_very_many_ranges_are_joined_where_the_fewest_rows_are_between_them():
+    ranges = [Range(1, 2), Range(4, 9), Range(20, 21), Range(25, 30)]
+    assert coarse(ranges, 4) == ranges
+    assert coarse(ranges, 3) == [Range(1, 9), Range(20, 21), Range(25, 30)]
+    assert coarse(ranges, 2) == [Range(1, 9), Range(20, 30)]
+
+
+def test_a_command_on_a_copy_leaves_it_recognisable(tmp_path: Path):
+    """The node that starts on it must say what only the original may have."""
+    mark.store(tmp_path, KNOWN)
+    record(tmp_path, KNOWN.log_id, TABLE, ())
+    known = mark.load(tmp_path)
+    found = judge(known, TABLE, mark.place_of(tmp_path), FINE)
+    assert found is not None
+    assert found.is_copy

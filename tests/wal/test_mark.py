@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
-from nealytics.wal import mark
+from nealytics.wal import Range, mark
 from nealytics.wal.mark import Mark
 from tests.wal.logs import opened
 
-MARK = Mark("log-1", "uuid-1", "1-2", ("part on host",), 7, "it was emptied")
+MARK = Mark("log-1", "uuid-1", "1-2", ("part on host",), (Range(3, 7),), "it was emptied")
 
 
 def test_a_mark_is_read_as_it_was_stored(tmp_path: Path):
