@@ -95,8 +95,12 @@ class Meter(Queries):
         self._recovered = self._changed = True
 
     def rows_durable(self, last_lsn: int, appends: Sequence[Append]) -> None:
-        for rows, *_ in appends:
-            self.counts.add_rows(rows)
+        if len({day_of(append.rows[0]) for append in appends}) == 1:
+            # At once: a call costs 2 µs, and a group often has thirty requests of one row.
+            self.counts.add_rows([row for append in appends for row in append.rows])
+        else:
+            for rows, *_ in appends:
+                self.counts.add_rows(rows)
         self._last_lsn = last_lsn
         if self._recovered:
             self._position = Position(self._position.log_id, last_lsn)
