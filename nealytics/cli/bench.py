@@ -20,6 +20,7 @@ import uvloop
 from nealytics.bench import answers as answers_bench
 from nealytics.bench import baseline as baseline_app
 from nealytics.bench import damage as damage_bench
+from nealytics.bench import erasure as erasure_bench
 from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import load as load_generator
 from nealytics.bench import merges as merges_bench
@@ -257,6 +258,14 @@ async def merges(**options: Any) -> msgspec.Struct:
 async def retention(**options: Any) -> msgspec.Struct:
     """The cost of deleting expired events: a mutation, a lightweight DELETE, a TTL, or partitions."""
     return await retention_bench.retention(**options)
+
+
+@bench.command("erasure")
+@click.option("--events", type=click.IntRange(10_000, 100_000_000), default=2_000_000, show_default=True)
+@_measurement
+async def erasure(**options: Any) -> msgspec.Struct:
+    """The cost of erasing a tenant with so many events, for ingest and reads meanwhile."""
+    return await erasure_bench.erasure(**options)
 
 
 @bench.command("damage")

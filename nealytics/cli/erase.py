@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from nealytics.cli.options import config_option, folded
+from nealytics.cli.options import config_option, confirm, folded
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
@@ -19,7 +19,7 @@ from nealytics.erasure.jobs import Job
 from nealytics.erasure.requests import Receipt, new_job, receipt, request
 from nealytics.erasure.store import Jobs
 from nealytics.erasure.table import ErasureTable
-from nealytics.errors import NealyticsError, Refused
+from nealytics.errors import Refused
 from nealytics.queries.time_bounds import timestamp_ms
 
 # Counting a large tenant takes a while.
@@ -101,12 +101,9 @@ async def _erase(config: Config, job: Job, *, yes: bool) -> None:
             "still wait in the log"
         )
         if not yes:
-            if not sys.stdin.isatty():
-                raise NealyticsError(
-                    "erase: no terminal to ask for confirmation, so nothing was erased; add --yes to erase "
-                    "without asking"
-                )
-            click.confirm("Erase the events?", abort=True)
+            confirm(
+                "erase", "Erase the events?", "nothing was erased; add --yes to erase them without asking"
+            )
         await request(table, Jobs(config.server.data_dir), job)
 
 

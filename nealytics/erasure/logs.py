@@ -81,10 +81,7 @@ class LogCleaning:
 
 
 def last_covered(directory: Path, last_lsn: int, tombstones: Tombstones) -> int:
-    """The last row up to `last_lsn` in the log that is covered, or that cannot be read; 0 if none is.
-
-    A little higher is possible: it is the end of the rows that were read together.
-    """
+    """The last row up to `last_lsn` in the log that is covered, or that cannot be read; 0 if none is."""
     kept = Kept(directory)
     found = 0
     try:
@@ -95,8 +92,9 @@ def last_covered(directory: Path, last_lsn: int, tombstones: Tombstones) -> int:
             except Gap as gap:
                 found, lsn = gap.last, gap.last + 1
                 continue
-            if any(tombstones.covers(row, rows.row_format) for row in rows):
-                found = rows.last_lsn
+            for row_lsn, row in enumerate(rows, rows.first_lsn):
+                if tombstones.covers(row, rows.row_format):
+                    found = row_lsn
             lsn = rows.last_lsn + 1
     finally:
         kept.close()

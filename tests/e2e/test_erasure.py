@@ -1,6 +1,7 @@
 """Erasures at a node: what reads show, what the disk has, what comes back, and what a crash does."""
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.e2e.node import JWT_KEY, Node, program
+from tests.e2e.node import JWT_KEY, KEY, Node, program
 from tests.engine import ask_engine, needs_engine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
@@ -202,3 +203,32 @@ def test_the_command_erases_at_a_running_node(node: Node):
     id = erased.stdout.splitlines()[1].split()[0]
     assert "project shop, tenant shop-2, user u-9" in run(node, "erasures", id).stdout
     assert json.loads(run(node, "erasures", "--json").stdout)["erasures"][0]["id"] == id
+
+
+def test_what_a_file_a_dead_letter_or_a_comparison_brings_back_stays_erased(node: Node, tmp_path: Path):
+    theirs = [event(300 + n, "u-5", tenant="again") for n in range(5)]
+    others = [event(310 + n, "u-6", tenant="again") for n in range(5)]
+    send(node, *theirs, *others)
+    exported = tmp_path / "events.ndjson"
+    chosen = ("--project", "shop", "--tenant", "again")
+    assert run(node, "export", str(exported), *chosen).returncode == 0
+    wal = tmp_path / "wal"
+    assert run(node, "wal", "reconcile", "--check").returncode == 0
+    shutil.copytree(node.directory / "data" / "wal", wal)  # as an older copy of the machine has it
+    id = erase(node, tenant="again", user="u-5", now=True)
+    wait_state(node, id, "removing", "done")
+
+    imported = run(node, "import", str(exported), "--key", KEY)
+    assert imported.returncode == 0, imported.stderr
+    compared = run(node, "wal", "reconcile", str(wal))
+    assert "expired, erased or dead-lettered" in compared.stdout
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    again = tmp_path / "again.ndjson"
+    assert run(node, "export", str(again), *chosen).returncode == 0
+    assert [json.loads(line)["userId"] for line in again.read_text().splitlines()] == ["u-6"] * 5
+    assert users(node, "again") == ["u-6"] * 5
+    counted = ask_engine(
+        node.directory / "data",
+        "SELECT count() FROM nealytics_core.global_events WHERE tenant_id = 'again' AND user_id = 'u-5'",
+    )
+    assert counted.body.strip() == b"0"
