@@ -62,6 +62,7 @@ class ServerConfig(_Table, frozen=True):
     trusted_proxies: tuple[str, ...] = ()  # addresses and networks whose header names the client
     # Only one of the two: a proxy that writes one header forwards the other as the client sent it.
     forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
+    fast_lane: bool = True  # small ingest requests bypass aiohttp; answers are the same
 
 
 class ApiKey(_Table, frozen=True):

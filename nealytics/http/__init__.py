@@ -1,6 +1,8 @@
 """HTTP: from a socket to a handler and back.
 
 listener.py     serves an application on listening sockets, and stops without losing an answer
+fast_lane.py    small ingest requests, answered without aiohttp; small_request.py parses them (pure),
+                request_ends.py tells where those of aiohttp end (pure), laned.py connects both
 connections.py  one connection: header timeout, too many connections, errors of the parser, orderly end
 watches.py      whether a client is too slow (pure)
 app.py          the application: headers of every answer, errors as JSON, CORS

@@ -16,7 +16,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from functools import partial
 from http import HTTPStatus
 
@@ -27,7 +27,8 @@ from nealytics.auth.api_keys import ApiKeys
 from nealytics.client_address import ClientAddresses
 from nealytics.config import Config
 from nealytics.errors import Refused, stopping
-from nealytics.http.listener import DIRECT_POSTS, HttpServer
+from nealytics.http.fast_lane import FastLane
+from nealytics.http.listener import DIRECT_POSTS, FAST_LANE, HttpServer
 from nealytics.http.responses import (
     ANSWER_HEADERS,
     ReadyAnswer,
@@ -36,9 +37,11 @@ from nealytics.http.responses import (
     http_exception_response,
     refused_response,
 )
-from nealytics.http.spans import traced
+from nealytics.http.spans import begin_small, traced
 from nealytics.ingest.admission import Admission
+from nealytics.ingest.at_once import AtOnce, SmallRequest
 from nealytics.ingest.handlers import Commits, Ingest, expect, uncancel
+from nealytics.ingest.networks import Networks
 from nealytics.ingest.ratelimit import AddressRate, RateLimiter
 from nealytics.observe import otel, request_id
 from nealytics.observe.metrics import Metrics
@@ -71,13 +74,14 @@ def build_app(
     if tracing is not None:
         answer = traced(answer, tracing)
     app = web.Application(middlewares=[answer])
+    networks = Networks(addresses)
     limiter, address_rate = RateLimiter(config.ingest, memory), AddressRate(config.ingest, memory)
     ingest = Ingest(
         config,
         keys=keys,
         limiter=limiter,
         address_rate=address_rate,
-        addresses=addresses,
+        networks=networks,
         admission=admission,
         committer=committer,
         metrics=metrics,
@@ -90,6 +94,16 @@ def build_app(
         direct[path] = partial(answer, handler=handler)
     app.on_shutdown.append(ingest.stop)
     app[DIRECT_POSTS] = direct
+    # On level debug every request has a line in the log, which only the middleware writes.
+    if config.server.fast_lane and not log.isEnabledFor(logging.DEBUG):
+        app[FAST_LANE] = FastLane(
+            AtOnce(keys, limiter, address_rate, networks, admission, metrics, config.ingest.body_bytes_max),
+            admission,
+            metrics,
+            allow_origin=cors.allow,
+            refuse=_refusing(cors, addresses),
+            begin_span=begin_small(tracing) if tracing is not None else None,
+        )
 
     def reload(config: Config) -> None:
         keys.replace(config.auth.api_keys)
@@ -115,10 +129,12 @@ class Cors:
         self._allowed = frozenset(origin.rstrip("/") for origin in allowed_origins)
 
     def apply(self, request: web.Request, response: web.StreamResponse) -> None:
-        headers = response.headers
+        self.allow(request.headers.get(hdrs.ORIGIN), response.headers)
+
+    def allow(self, origin: str | None, headers: MutableMapping[str, str]) -> None:
+        """Adds the headers for a page of this origin; None if the request has none."""
         others = [name for name in headers.get(hdrs.VARY, "").split(", ") if name not in ("", hdrs.ORIGIN)]
         headers[hdrs.VARY] = ", ".join([hdrs.ORIGIN, *others])
-        origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and (not self._allowed or origin in self._allowed):
             headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
@@ -182,7 +198,7 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
                 response = response.plain()
         except Refused as refused:
             if refused.status >= 500:
-                _log_refusal(request, refused, addresses.of_request(request))
+                _log_refusal(request.method, request.path, refused, addresses.of_request(request))
                 otel.fail(refused.code)
                 otel.record(refused.__cause__ or refused)
             else:
@@ -223,12 +239,29 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
     return _logging_each(answer, addresses) if log.isEnabledFor(logging.DEBUG) else answer
 
 
-def _log_refusal(request: web.Request, refused: Refused, client: str) -> None:
+def _refusing(cors: Cors, addresses: ClientAddresses) -> Callable[[SmallRequest, Refused, str], web.Response]:
+    """Answers requests of the fast lane that the log did not take, as the middleware does."""
+
+    def refuse(request: SmallRequest, refused: Refused, peer: str) -> web.Response:
+        request_id.begin(request.headers.get(request_id.HEADER.lower()))
+        if refused.status >= 500:
+            forwarded = request.headers.get(addresses.header.lower())
+            client = addresses.of(peer, lambda: [] if forwarded is None else [forwarded])
+            _log_refusal(hdrs.METH_POST, request.path, refused, client)
+        response = refused_response(refused)
+        response.headers.update(answer_headers())
+        cors.allow(request.headers.get("origin"), response.headers)
+        return response
+
+    return refuse
+
+
+def _log_refusal(method: str, path: str, refused: Refused, client: str) -> None:
     # The message contains the code, so that a flood of one reason does not suppress another.
     log.warning(
         f"http: %s %s: {refused.code}, %s",
-        request.method,
-        request.path,
+        method,
+        path,
         refused.message,
         extra={"client": client} | ({"error": str(refused.__cause__)} if refused.__cause__ else {}),
     )

@@ -24,15 +24,16 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from aiohttp import HttpVersion10, StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpParser
 from aiohttp.web_protocol import _ErrInfo
 
+from nealytics.http.laned import LanedConnection
 from nealytics.http.responses import ErrorBody, ReadyAnswer, answer_headers, error_response, raw_error
-from nealytics.http.watches import HeadWatch, UnreadWatch, framing_problem
+from nealytics.http.watches import UnreadWatch, framing_problem
 from nealytics.observe import request_id
 
 log = logging.getLogger("nealytics.http")
@@ -49,26 +50,15 @@ _PROBE = f"GET {_PROBE_PATH} HTTP/1.1\r\nHost: .\r\n\r\n".encode()
 _LINGER_S = 1.0
 
 
-class _Server(Protocol):
-    """What a connection knows of `listener.Server`."""
-
-    is_stopping: bool
-
-    @property
-    def is_full(self) -> bool: ...
-
-
-class Connection(web.RequestHandler):
+class Connection(LanedConnection):
     """One client connection."""
 
     __slots__ = (
         "_body",
         "_framed",
-        "_head",
         "_is_answered",
         "_is_broken",
         "_out",
-        "_server",
         "_unread",
         "head_s",
         "on_lost",
@@ -76,8 +66,6 @@ class Connection(web.RequestHandler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._server = cast(_Server, self._manager)
-        self._head = HeadWatch()
         self._body: StreamReader | None = None  # of the latest request, until it is complete
         self._is_answered = False  # whether that request has its answer, and its rest is read and dropped
         self._framed = 0  # bytes since the head, if that body is chunked
@@ -98,10 +86,10 @@ class Connection(web.RequestHandler):
         self._head.connected(self._loop.time())
         super().connection_made(transport)
 
-    def data_received(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         waits_for_request = self._waiter is not None
         requests = self._request_count
-        super().data_received(data)
+        super().feed(data)
         if self._body is not None:
             self._check_body(self._body, len(data))
         if self._request_count != requests:
@@ -156,6 +144,8 @@ class Connection(web.RequestHandler):
     @property
     def is_idle(self) -> bool:
         """Whether it waits for a request and no byte of one has arrived."""
+        if self._lane is not None and self._lane.is_busy:
+            return False
         return self._waiter is not None and not self._waiter.done() and not self._head.is_heard
 
     def close_gently(self, linger_s: float = _LINGER_S) -> None:
@@ -171,6 +161,8 @@ class Connection(web.RequestHandler):
 
     def give_up(self) -> None:
         """Ends the handler of a request whose answer has not begun; the middleware then answers 503."""
+        if self._lane is not None:
+            self._lane.give_up()
         request, task = self._current_request, self._task_handler
         if request is not None and task is not None and not request.writer.output_size:
             # Only the handler's task ends: this one waits for it, and then sends the answer.

@@ -135,6 +135,20 @@ def raw_error(status_line: str, error: ErrorBody, headers: dict[str, str] | None
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def raw_answer(response: web.Response, *, closes: bool) -> bytes:
+    """The bytes of an answer to HTTP/1.1, as aiohttp would write them."""
+    body = response.body
+    assert isinstance(body, bytes)
+    headers = dict(response.headers) | {
+        hdrs.CONTENT_LENGTH: str(len(body)),
+        hdrs.DATE: rfc822_formatted_time(),
+    }
+    if closes:
+        headers[hdrs.CONNECTION] = "close"
+    lines = [f"HTTP/1.1 {response.status} {response.reason}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
 def names_tag(header: str, tag: str) -> bool:
     """Whether an `If-None-Match` says that the client has the answer with this ETag."""
     return header.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in header.split(","))

@@ -5,13 +5,15 @@ span: it is open for hours, and a span is sent when it ends. Health routes have 
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK
 from nealytics.observe import otel, request_id
-from nealytics.observe.otel import Tracing
+from nealytics.observe.otel import RequestSpan, Tracing
 from nealytics.queries import ENDPOINTS, export
 
 # Names of the C# engine that differ from the endpoint's.
@@ -30,9 +32,15 @@ READS = {
 INGEST = {TRACK: "IngestHttpRequest", BATCH: "IngestHttpRequest", BEACON: "BeaconIngest"}
 
 
+@runtime_checkable
+class BeganSpan(Protocol):
+    """A connection whose lane may have begun the span of the next request."""
+
+    span: RequestSpan | None
+
+
 def traced(answer: Middleware, tracing: Tracing) -> Middleware:
     """Wraps the middleware `answer` in a span, for the routes that have one."""
-    begin = tracing.begin
 
     @web.middleware
     async def traced(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -44,7 +52,7 @@ def traced(answer: Middleware, tracing: Tracing) -> Middleware:
             name, endpoint = READS[path]
         else:
             return await answer(request, handler)
-        span = begin(name, request.headers)
+        span = _begun(request) or tracing.begin(name, request.headers)
         if span is None:
             return await answer(request, handler)
         span.note("http.request.method", method)
@@ -67,3 +75,21 @@ def traced(answer: Middleware, tracing: Tracing) -> Middleware:
             span.end()
 
     return traced
+
+
+def begin_small(tracing: Tracing) -> Callable[[str, Mapping[str, str]], RequestSpan | None]:
+    """Begins the span of a request in the fast lane; None if it is not sampled. `traced` continues it."""
+
+    def begin(path: str, headers: Mapping[str, str]) -> RequestSpan | None:
+        return tracing.begin(INGEST[path], headers)
+
+    return begin
+
+
+def _begun(request: web.BaseRequest) -> RequestSpan | None:
+    """The span that the fast lane began for this request."""
+    connection = request.protocol
+    if not isinstance(connection, BeganSpan):
+        return None
+    span, connection.span = connection.span, None
+    return span

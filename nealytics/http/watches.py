@@ -44,6 +44,12 @@ class HeadWatch:
         self.is_unsure = True
         return took
 
+    def taken(self) -> None:
+        """A whole request arrived, and not a byte more."""
+        self.since = 0.0
+        self.is_heard = False
+        self.is_unsure = False
+
     def idle(self, now: float) -> None:
         """The connection waits for a request. If bytes of one arrived with the previous, their time runs."""
         if self.is_unsure and not self.since:

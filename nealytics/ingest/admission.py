@@ -103,10 +103,10 @@ class Admission:
             if not rows:
                 return LsnRange(1, 0)
         try:
-            last = await self._log.append(rows, ROW_FORMAT)
+            last = await self.append(rows)
         except (LogError, ValueError) as error:
-            raise _not_admitted(error, len(rows)) from error
-        self._ingested.add(len(rows))
+            raise not_admitted(error, len(rows)) from error
+        self.admitted(len(rows))
         return LsnRange(last - len(rows) + 1, last)
 
     async def _without_erased(self, rows: Sequence[bytes]) -> Sequence[bytes]:
@@ -118,13 +118,28 @@ class Admission:
         self._erased.add(len(rows) - len(kept))
         return kept
 
+    def append(self, rows: Sequence[bytes]) -> asyncio.Future[int]:
+        """As `Log.append`, of rows that no erasure covers (see `is_erased`). The caller says how it ended:
+        with `admitted`, or with `not_admitted`."""
+        return self._log.append(rows, ROW_FORMAT)
+
+    def is_erased(self, rows: Sequence[bytes]) -> bool:
+        """Whether an erasure covers any of these rows, at most `SLICE_ROWS`."""
+        tombstones = self._tombstones
+        return bool(tombstones) and any(tombstones.covers(row, ROW_FORMAT) for row in rows)
+
+    def admitted(self, events: int) -> None:
+        """Counts events that are on disk."""
+        self._ingested.add(events)
+
 
 def encode_rows(events: Sequence[Event], received_ms: int) -> list[bytes]:
     """The rows for `Admission.admit_rows`."""
     return [encode_row(event, received_ms) for event in events]
 
 
-def _not_admitted(error: Exception, events: int) -> NotAdmitted:
+def not_admitted(error: BaseException, events: int) -> NotAdmitted:
+    """The answer to a request whose append failed with this error."""
     if isinstance(error, LogFull):
         refused = NotAdmitted(
             503,

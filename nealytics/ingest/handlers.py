@@ -5,7 +5,6 @@ byte of a body is read before the head is accepted. A status in the 200s means: 
 """
 
 import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Protocol
@@ -15,25 +14,23 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from nealytics.auth.api_keys import ApiKeys, KeyGrant
-from nealytics.client_address import ClientAddresses, network_key
 from nealytics.config import Config
 from nealytics.errors import Refused
 from nealytics.event import InvalidEvent
 from nealytics.ingest.admission import Admission, NotAdmitted, encode_rows
 from nealytics.ingest.body import BodyReader
 from nealytics.ingest.connection import when_lost
+from nealytics.ingest.networks import Networks
 from nealytics.ingest.parser import (
     SLICE_BYTES,
     Parsed,
     Refusal,
     Steps,
     first_byte,
-    is_lines,
     parse_batch,
+    parse_beacon,
     parse_event,
     parse_event_in_steps,
-    parse_lines,
-    parse_one_or_array,
     starts_array,
 )
 from nealytics.ingest.ratelimit import PERMIT_BYTES, PERMIT_EVENTS, AddressRate, RateLimiter
@@ -42,13 +39,11 @@ from nealytics.observe import otel, request_id
 from nealytics.observe.metrics import Metrics
 from nealytics.query_string import flag
 
-log = logging.getLogger("nealytics.ingest")
-
 TRACK = "/api/v1/telemetry/track"
 BEACON = "/api/v1/telemetry/beacon"
 BATCH = "/api/v1/telemetry/batch"
 
-_LINES_TYPES = frozenset(
+LINES_TYPES = frozenset(
     ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 )
 # Long or compressed bodies of one key that are processed at a time. The others wait as they were sent: 4 KB
@@ -90,7 +85,7 @@ class Ingest:
         keys: ApiKeys,
         limiter: RateLimiter,
         address_rate: AddressRate,
-        addresses: ClientAddresses,
+        networks: Networks,
         admission: Admission,
         committer: Commits,
         metrics: Metrics,
@@ -100,8 +95,7 @@ class Ingest:
         self._keys = keys
         self._limiter = limiter
         self._address_rate = address_rate
-        self._addresses = addresses
-        self._warned = False
+        self._networks = networks
         self._slices = Slices()
         self._long_bodies = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(LONG_BODIES_MAX))
         self._bodies = BodyReader(config.ingest, config.server, self._slices)
@@ -156,10 +150,8 @@ class Ingest:
             body = await self._body(request, bill)
             received_ms = self._admission.now_ms()
             try:
-                if request.content_type in _LINES_TYPES or is_lines(body):
-                    steps = parse_lines(body, parsed, received_ms, self._admission.limits, grant)
-                else:
-                    steps = parse_one_or_array(body, parsed, received_ms, self._admission.limits, grant)
+                lines = request.content_type in LINES_TYPES
+                steps = parse_beacon(body, parsed, received_ms, self._admission.limits, grant, lines=lines)
                 rows = await self._rows(steps, parsed, body, received_ms, bill)
             except InvalidEvent as error:
                 raise _refused(error) from error
@@ -179,7 +171,7 @@ class Ingest:
     async def batch(self, request: web.Request) -> web.Response:
         grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
         wait = flag(request.query, "wait")
-        lines = request.content_type in _LINES_TYPES
+        lines = request.content_type in LINES_TYPES
         parsed = Parsed()
         with self._bill(request, grant) as bill:
             body = await self._body(request, bill)
@@ -226,16 +218,10 @@ class Ingest:
     def _bill(self, request: web.Request, grant: KeyGrant) -> "_Bill":
         if grant.kind != "browser":
             return _Bill(self._limiter, request, grant)
-        addresses = self._addresses
-        if not (self._warned or addresses.trusts_any) and addresses.header in request.headers:
-            self._warned = True
-            log.warning(
-                "ingest: %s sends %s and is not in server.trusted_proxies, so all its clients share "
-                "the limit of one address; if it is a proxy, add it",
-                request.remote,
-                addresses.header,
-            )
-        network = network_key(addresses.of_request(request))
+        headers = request.headers
+        network = self._networks.of(
+            request.remote or "", lambda name: ",".join(headers.getall(name)) if name in headers else None
+        )
         return _Bill(self._limiter, request, grant, self._address_rate, network)
 
     async def _body(self, request: web.Request, bill: "_Bill") -> bytes:

@@ -175,6 +175,16 @@ def parse_batch(
         yield from parse_lines(body, parsed, received_ms, limits, grant)
 
 
+def parse_beacon(
+    body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: KeyGrant, *, lines: bool
+) -> Steps:
+    """The body of a `beacon`: NDJSON if `lines` or if it can be nothing else; otherwise an array or one
+    event."""
+    if lines or is_lines(body):
+        return parse_lines(body, parsed, received_ms, limits, grant)
+    return parse_one_or_array(body, parsed, received_ms, limits, grant)
+
+
 def is_lines(body: bytes) -> bool:
     """Whether `body` can only be NDJSON: several lines, and not one piece of JSON."""
     if first_byte(body) == b"[":

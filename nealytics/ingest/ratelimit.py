@@ -62,16 +62,12 @@ class RateLimiter:
 
         Raises `Refused`: 429 if the queue is full, 503 during a stop.
         """
-        if not self._requests:
-            return None
-        memory = self._memory
-        window = int(self._clock() / self._window_s)
-        queue = self._queues.get(key)
-        if not queue and memory.rate_used(key, window) < self._requests:
-            memory.rate_use(key, window)
+        if self.take_at_once(key):
             return None
         if self._stopping:
             raise stopping()
+        memory = self._memory
+        queue = self._queues.get(key)
         queued = memory.rate_queued(key)
         if queued >= self._queue_max:
             raise self._refusal(queued)
@@ -83,6 +79,23 @@ class RateLimiter:
         slot.add_done_callback(lambda slot: self._leave(key, slot))
         self._wait_for_next_window()
         return slot
+
+    def has_permit(self, key: int) -> bool:
+        """Whether a request could proceed without waiting."""
+        if not self._requests:
+            return True
+        window = int(self._clock() / self._window_s)
+        return not self._queues.get(key) and self._memory.rate_used(key, window) < self._requests
+
+    def take_at_once(self, key: int) -> bool:
+        """Takes a permit, if there is one and nobody waits for it."""
+        if not self._requests:
+            return True
+        window = int(self._clock() / self._window_s)
+        if self._queues.get(key) or self._memory.rate_used(key, window) >= self._requests:
+            return False
+        self._memory.rate_use(key, window)
+        return True
 
     def _leave(self, key: int, slot: asyncio.Future[None]) -> None:
         self._memory.rate_queue_add(key, -1)
@@ -153,13 +166,23 @@ class AddressRate:
         self._requests = config.rate_limit_requests_per_address
         self._window_s = config.rate_limit_window_s
 
+    def has_permit(self, key: int, network: str) -> bool:
+        if not self._requests:
+            return True
+        _, ends, mark = self._slot(key, network)
+        return self._table.used(mark, ends) < self._requests
+
+    def _slot(self, key: int, network: str) -> tuple[float, int, int]:
+        """The time, when its window ends, and the mark of the address in the table."""
+        now = self._clock()
+        ends = (int(now) // self._window_s + 1) * self._window_s
+        return now, ends, fingerprint(f"{key} {network}")
+
     def take(self, key: int, network: str) -> None:
         """Raises `Refused` (429)."""
         if not self._requests:
             return
-        now = self._clock()
-        ends = (int(now) // self._window_s + 1) * self._window_s
-        mark = fingerprint(f"{key} {network}")
+        now, ends, mark = self._slot(key, network)
         if self._table.used(mark, ends) >= self._requests:
             wait_s = str(max(1, math.ceil(ends - now)))
             raise Refused(

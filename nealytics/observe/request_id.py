@@ -34,7 +34,12 @@ current = _current.get  # "" outside of requests
 
 def begin(sent: str | None) -> None:
     """This task serves a request. `sent` is the id that its client sent."""
-    _current.set(sent if sent is not None and _HARMLESS(sent) else new())
+    _current.set(chosen(sent))
+
+
+def chosen(sent: str | None) -> str:
+    """The id of a request whose client sent this one."""
+    return sent if sent is not None and _HARMLESS(sent) else new()
 
 
 def new() -> str:

@@ -37,6 +37,10 @@ BEACON = "/api/v1/telemetry/beacon"
 BATCH = "/api/v1/telemetry/batch"
 
 
+# Whether `serving` has the fast lane.
+FAST_LANE = True
+
+
 def event(**fields: Any) -> dict[str, Any]:
     return {"projectId": "shop", "tenantId": "t1", "sessionId": "s", "eventType": "view"} | fields
 
@@ -151,6 +155,9 @@ async def serving(
     **ingest: Any,
 ) -> AsyncIterator[FakeWorker]:
     settings = config(ingest=IngestConfig(**ingest), **({"server": server} if server else {}))
+    settings = msgspec.structs.replace(
+        settings, server=msgspec.structs.replace(settings.server, fast_lane=FAST_LANE)
+    )
     memory = NodeMemory.create(workers=1, keys=len(KEYS))
     metrics = Metrics(memory)
     with tempfile.TemporaryDirectory() as directory:

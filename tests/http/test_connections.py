@@ -17,6 +17,7 @@ import pytest
 import uvloop
 
 from nealytics.config import ServerConfig
+from tests.fakes import worker as fake_worker
 from tests.fakes.worker import ANY, BATCH, TRACK, FakeWorker, event, serving, until
 
 BODY = json.dumps(event()).encode()
@@ -38,10 +39,13 @@ SOON_S = 90.0
 
 
 @pytest.fixture(scope="module", params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """Workers run on uvloop, which accepts, closes and half-closes otherwise than asyncio does."""
+def event_loop_policy(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoopPolicy]:
+    """Workers run on uvloop, which accepts, closes and half-closes otherwise than asyncio does. There the
+    fast lane is on, here it is off, so that both are held to the same."""
     policy: asyncio.AbstractEventLoopPolicy = request.param()
-    return policy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fake_worker, "FAST_LANE", request.param is uvloop.EventLoopPolicy)
+        yield policy
 
 
 async def connect(worker: FakeWorker) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -1,0 +1,339 @@
+"""The fast lane: small ingest requests, answered without aiohttp.
+
+    bytes ─▶ Lane.received ─▶ small_request.parse ─▶ AtOnce ─▶ the log's next group
+                  │ anything else, unchanged                         │ durable
+                  ▼                                                  ▼
+               aiohttp                                one write for each connection
+
+Only requests that are accepted take the lane. A request that is refused, unusual, large, or sampled for a
+trace is given to aiohttp, byte for byte, and its handlers begin anew. Only the time differs.
+
+A connection's answers keep the order of its requests: aiohttp gets bytes only when no request of the lane
+waits for its answer, and the lane takes bytes only when aiohttp is idle and its parser stands between two
+requests (`RequestEnds`). Until then bytes are held; reading is paused, so they are few.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from http import HTTPStatus
+from typing import Protocol
+
+from aiohttp import web
+from aiohttp.helpers import rfc822_formatted_time
+
+from nealytics.errors import Refused, stopping
+from nealytics.http.request_ends import RequestEnds
+from nealytics.http.responses import ANSWER_HEADERS, raw_answer
+from nealytics.http.small_request import Unread, parse
+from nealytics.ingest.admission import Admission, not_admitted
+from nealytics.ingest.at_once import AtOnce, Ready, SmallRequest
+from nealytics.ingest.handlers import BATCH, BEACON, TRACK
+from nealytics.observe import request_id
+from nealytics.observe.metrics import Metrics
+from nealytics.observe.otel import RequestSpan
+
+log = logging.getLogger("nealytics.http")
+
+# How long the rest of a request may take to arrive before aiohttp, which has the limits, gets its beginning.
+# Clients that write head and body separately need less than a millisecond.
+HOLD_S = 0.02
+# Requests of one connection in the log at a time. A client that pipelines more has to wait, so that it cannot
+# fill the log's queue and have others refused.
+WAITING_MAX = 64
+
+# By route: the first lines of the answer, and whether it has a Content-Length.
+_HEADS = {
+    path: (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        + "".join(f"{name}: {value}\r\n" for name, value in ANSWER_HEADERS.items()),
+        more,
+    )
+    for path, status, more in (
+        (TRACK, HTTPStatus.ACCEPTED, "Content-Length: 0\r\n"),
+        (BEACON, HTTPStatus.NO_CONTENT, ""),
+        (BATCH, HTTPStatus.ACCEPTED, "Content-Type: application/json\r\n"),
+    )
+}
+
+
+class Client(Protocol):
+    """What the lane needs of a connection; `connections.Connection` implements it."""
+
+    transport: asyncio.Transport | None
+    span: RequestSpan | None  # begun by the lane, for the next request that aiohttp gets
+
+    @property
+    def is_free(self) -> bool:
+        """Whether aiohttp waits for the first byte of a request."""
+
+    @property
+    def is_stopping(self) -> bool: ...
+    @property
+    def writing_paused(self) -> bool: ...
+    @property
+    def address(self) -> str: ...
+
+    def feed(self, data: bytes) -> None:
+        """Gives the bytes to aiohttp."""
+
+    def request_taken(self) -> None: ...
+    def request_answered(self) -> None: ...
+    def close_gently(self) -> None: ...
+
+
+class _Waiting:
+    """A request whose events are in the log's queue, until its answer is written."""
+
+    __slots__ = ("answer", "events", "is_done", "lane", "refused", "request")
+
+    def __init__(self, lane: "Lane", request: SmallRequest, ready: Ready) -> None:
+        self.lane = lane
+        self.request = request
+        self.events = len(ready.rows)
+        self.answer = ready.answer
+        self.refused: Refused | None = None
+        self.is_done = False
+
+    def finish(self, future: asyncio.Future[int]) -> None:
+        error = future.exception()
+        if self.is_done:
+            return  # the worker stops, and did not wait any longer
+        shared = self.lane.shared
+        if error is None:
+            shared.admission.admitted(self.events)
+            shared.finished(self)
+        else:
+            refused = not_admitted(error, self.events)
+            refused.__cause__ = error
+            shared.refused(self, refused, events=self.events)
+
+
+class FastLane:
+    """What the connections of a worker share."""
+
+    def __init__(
+        self,
+        at_once: AtOnce,
+        admission: Admission,
+        metrics: Metrics,
+        *,
+        allow_origin: Callable[[str, dict[str, str]], None],
+        refuse: Callable[[SmallRequest, Refused, str], web.Response],
+        begin_span: Callable[[str, Mapping[str, str]], RequestSpan | None] | None = None,
+    ) -> None:
+        """`allow_origin` adds the CORS headers for an origin. `refuse` makes the answer to a request of this
+        peer whose events the log did not take. `begin_span`: as `spans.begin`; None without tracing."""
+        self._at_once = at_once
+        self.admission = admission
+        self._refused = metrics.refused
+        self._allow_origin = allow_origin
+        self._refuse = refuse
+        self._begin_span = begin_span
+        self._finished: list[_Waiting] = []
+
+    def submit(self, lane: "Lane", client: Client, request: SmallRequest) -> _Waiting | None:
+        """Appends the request's events to the log; None if the request is for aiohttp."""
+        ready = self._at_once.prepare(request, client.address)
+        if ready is None:
+            return None
+        if self._begin_span is not None:
+            client.span = self._begin_span(request.path, request.headers)
+            if client.span is not None:
+                return None
+        if not self._at_once.take(ready):
+            return None
+        waiting = _Waiting(lane, request, ready)
+        self.admission.append(ready.rows).add_done_callback(waiting.finish)
+        return waiting
+
+    def finished(self, waiting: _Waiting) -> None:
+        """Its answer is written together with all others of its group."""
+        waiting.is_done = True
+        if not self._finished:
+            asyncio.get_running_loop().call_soon(self._answer)
+        self._finished.append(waiting)
+
+    def refused(self, waiting: _Waiting, refused: Refused, events: int) -> None:
+        self._refused.add(events, refused.code)
+        waiting.refused = refused
+        self.finished(waiting)
+
+    def _answer(self) -> None:
+        finished, self._finished = self._finished, []
+        for lane in dict.fromkeys([waiting.lane for waiting in finished]):
+            try:
+                lane.answer()
+            except Exception:
+                # The edge: what is wrong with one connection must not cost the others their answers.
+                log.exception("http: an answer could not be written")
+
+    def render(self, waiting: _Waiting, peer: str, *, closes: bool) -> bytes:
+        """The bytes of an answer. `closes`: it is the last one of its connection."""
+        request = waiting.request
+        if waiting.refused is not None:
+            # In a context of its own, which has the id of the request.
+            response = copy_context().run(self._refuse, request, waiting.refused, peer)
+            return raw_answer(response, closes=closes)
+        number = request_id.chosen(request.headers.get("x-request-id"))
+        head, length = _HEADS[request.path]
+        if request.path == BATCH:
+            length += f"Content-Length: {len(waiting.answer)}\r\n"
+        origin = request.headers.get("origin")
+        if origin is None:
+            cors = "Vary: Origin\r\n"
+        else:
+            allowed: dict[str, str] = {}
+            self._allow_origin(origin, allowed)
+            cors = "".join(f"{name}: {value}\r\n" for name, value in allowed.items())
+        end = "Connection: close\r\n\r\n" if closes else "\r\n"
+        text = (
+            f"{head}{cors}{length}{request_id.HEADER}: {number}\r\nDate: {rfc822_formatted_time()}\r\n{end}"
+        )
+        return text.encode() + waiting.answer
+
+
+class Lane:
+    """The lane of one connection."""
+
+    __slots__ = ("_client", "_held", "_is_paused", "_is_unread", "_timer", "_waiting", "ends", "shared")
+
+    def __init__(self, client: Client, shared: FastLane) -> None:
+        self.shared = shared
+        self.ends = RequestEnds()
+        self._client = client
+        self._waiting: list[_Waiting] = []
+        self._held = b""
+        # While it runs, the held bytes are the beginning of a request, and more are expected.
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_unread = False  # whether the held bytes are for aiohttp, once all are answered
+        self._is_paused = False
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._waiting or self._held)
+
+    def received(self, data: bytes) -> bool:
+        """Takes the bytes; False if aiohttp must have them."""
+        if self._held:
+            data = self._held + data
+            self._held = b""
+            if self._timer is None:
+                self._hold(data)
+                return True
+        elif not data or not (self.ends.is_between and self._client.is_free):
+            return False
+        elif self._client.writing_paused and not self._waiting:
+            return False  # aiohttp waits until the client reads
+        self._take(data)
+        return True
+
+    def _take(self, data: bytes) -> None:
+        """Submits the requests at the beginning of `data`; holds the rest, or gives it to aiohttp."""
+        client, waiting = self._client, self._waiting
+        at = 0
+        while at < len(data):
+            if len(waiting) >= WAITING_MAX:
+                self._stop_timer()
+                self._hold(data[at:])
+                return
+            request = parse(data, at)
+            if isinstance(request, Unread):
+                if request is Unread.INCOMPLETE:
+                    self._expect_more(data[at:])
+                else:
+                    self._pass_on(data[at:])
+                return
+            submitted = self.shared.submit(self, client, request)
+            if submitted is None:
+                self._pass_on(data[at:])
+                return
+            client.request_taken()
+            waiting.append(submitted)
+            at = request.end
+            # A parser skips empty lines before a request; a POST of old clients ends with one.
+            while data.startswith(b"\r\n", at):
+                at += 2
+        self._stop_timer()
+
+    def _expect_more(self, data: bytes) -> None:
+        self._held = data
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(HOLD_S, self._expected_in_vain)
+
+    def _expected_in_vain(self) -> None:
+        data, self._held = self._held, b""
+        self._pass_on(data)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _pass_on(self, data: bytes) -> None:
+        """Gives aiohttp the bytes, now or after the answers that come first."""
+        self._stop_timer()
+        if self._waiting:
+            self._is_unread = True
+            self._hold(data)
+        else:
+            self._client.feed(data)
+
+    def _hold(self, data: bytes) -> None:
+        self._held = data
+        transport = self._client.transport
+        if not self._is_paused and transport is not None:
+            self._is_paused = True
+            transport.pause_reading()
+
+    def answer(self) -> None:
+        """Writes the answers that are due, in the order of the requests."""
+        client, waiting = self._client, self._waiting
+        transport = client.transport
+        if transport is None or transport.is_closing():
+            self.lost()
+            return
+        due = 0
+        while due < len(waiting) and waiting[due].is_done:
+            due += 1
+        if not due:
+            return
+        is_last = client.is_stopping and due == len(waiting) and not self._held
+        answers = [
+            self.shared.render(each, client.address, closes=is_last and each is waiting[-1])
+            for each in waiting[:due]
+        ]
+        del waiting[:due]
+        transport.write(answers[0] if due == 1 else b"".join(answers))
+        if is_last:
+            client.close_gently()
+            return
+        client.request_answered()
+        if not waiting and self._held and self._timer is None:
+            self._continue(transport)
+
+    def _continue(self, transport: asyncio.Transport) -> None:
+        """Nothing waits any more: the held bytes are next."""
+        data, self._held = self._held, b""
+        if self._is_paused:
+            self._is_paused = False
+            transport.resume_reading()
+        if self._is_unread:
+            self._is_unread = False
+            self._client.feed(data)
+        else:
+            self._take(data)
+
+    def give_up(self) -> None:
+        """Answers what still waits with 503: the worker stops."""
+        for each in self._waiting:
+            if not each.is_done:
+                self.shared.refused(each, stopping(), events=1)
+
+    def lost(self) -> None:
+        """The client has disconnected. Events that wait are stored nevertheless."""
+        self._stop_timer()
+        self._held = b""
+        self._waiting.clear()

@@ -1,0 +1,101 @@
+"""Requests that the fast lane can read: the strict parser. Pure.
+
+A small request is what clients usually send to an ingest route: one POST of HTTP/1.1 with Content-Length,
+whose head has at most `HEAD_BYTES_MAX` bytes and whose body at most `BODY_BYTES_MAX`. The parser knows only
+the plainest form of each part; aiohttp's parser decides about everything else. So this one is never more
+lenient: a request that it reads, aiohttp reads in the same way (a test compares the two).
+
+    target    exactly one of the three routes, perhaps with `?k=` and a key of plain characters
+    head      printable ASCII; each header once; Host and Content-Length are there
+    not here  Transfer-Encoding, Content-Encoding, Expect, Upgrade, Trailer, and Connection but keep-alive
+"""
+
+import re
+from enum import Enum
+
+from nealytics.ingest.at_once import SmallRequest
+from nealytics.ingest.handlers import BATCH, BEACON, TRACK
+
+HEAD_BYTES_MAX = 8 * 1024
+BODY_BYTES_MAX = 32 * 1024
+_HEADERS_MAX = 64
+
+# What every small request begins with.
+_START = b"POST /api/v1/telemetry/"
+_VERSION = " HTTP/1.1"
+_ROUTES = frozenset((TRACK, BEACON, BATCH))
+_KEY = re.compile(r"k=([\w.~-]*)", re.ASCII)
+_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+_LEFT_TO_AIOHTTP = frozenset(
+    ("transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "sec-websocket-key1")
+)
+# The usual spellings of usual names; others are checked and lowered.
+_LOWER = {
+    spelled: name.lower()
+    for name in (
+        "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Connection", "Content-Length",
+        "Content-Type", "Cookie", "Forwarded", "Host", "Origin", "Pragma", "Priority", "Referer",
+        "Sec-CH-UA", "Sec-CH-UA-Mobile", "Sec-CH-UA-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode",
+        "Sec-Fetch-Site", "Traceparent", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host",
+        "X-Forwarded-Proto", "X-Project-Key", "X-Real-IP", "X-Request-Id",
+    )
+    for spelled in (name, name.lower(), name.title())
+}  # fmt: skip
+
+
+class Unread(Enum):
+    """Why there is no small request."""
+
+    INCOMPLETE = "the bytes so far may be the beginning of one"
+    OTHER = "it is for aiohttp"
+
+
+def parse(data: bytes, at: int = 0) -> SmallRequest | Unread:
+    """The request in `data` that begins at `at`."""
+    if not data.startswith(_START, at):
+        return Unread.OTHER
+    head_end = data.find(b"\r\n\r\n", at, at + HEAD_BYTES_MAX)
+    if head_end < 0:
+        return Unread.INCOMPLETE if len(data) - at < HEAD_BYTES_MAX else Unread.OTHER
+    head = data[at:head_end]
+    if not head.isascii():
+        return Unread.OTHER
+    first, *lines = head.decode("ascii").split("\r\n")
+    path, question, query = first[5 : -len(_VERSION)].partition("?")
+    if not first.endswith(_VERSION) or path not in _ROUTES:
+        return Unread.OTHER
+    key = _KEY.fullmatch(query) if question else None
+    if question and key is None:
+        return Unread.OTHER
+    headers = _headers(lines)
+    if headers is None:
+        return Unread.OTHER
+    length = headers["content-length"]
+    # No sign, no blank, no digit of another script.
+    if len(length) > 5 or not length.isdecimal() or not 0 < (size := int(length)) <= BODY_BYTES_MAX:
+        return Unread.OTHER
+    end = head_end + 4 + size
+    if end > len(data):
+        return Unread.INCOMPLETE
+    return SmallRequest(path, key[1] if key else "", headers, data[head_end + 4 : end], end)
+
+
+def _headers(lines: list[str]) -> dict[str, str] | None:
+    """The headers of a small request; None if another parser must decide."""
+    # Control characters are not printable; among them a single CR or LF, and the blank of a folded line is
+    # no part of a name.
+    if len(lines) > _HEADERS_MAX or not "".join(lines).isprintable():
+        return None
+    headers: dict[str, str] = {}
+    lower = _LOWER.get
+    for line in lines:
+        name, colon, value = line.partition(":")
+        known = lower(name) or (name.lower() if _NAME.fullmatch(name) else "")
+        if not (colon and known) or known in headers:
+            return None
+        headers[known] = value.strip(" ")
+    if "host" not in headers or "content-length" not in headers or not _LEFT_TO_AIOHTTP.isdisjoint(headers):
+        return None
+    if headers.get("connection", "keep-alive").lower() != "keep-alive":
+        return None
+    return headers

@@ -1,0 +1,158 @@
+"""Admits small requests without waiting: the same steps as `handlers`, for the fast lane.
+
+Only requests that are accepted: what would be refused, or would have to wait for a permit, is left to the
+handlers. Until `take` nothing has changed, so they begin anew.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from nealytics.auth.api_keys import ApiKeys, KeyGrant
+from nealytics.event import Event, InvalidEvent, Limits
+from nealytics.ingest.admission import Admission, encode_rows
+from nealytics.ingest.handlers import BATCH, BEACON, LINES_TYPES, TRACK, BatchAnswer
+from nealytics.ingest.networks import Networks
+from nealytics.ingest.parser import SLICE_BYTES, Parsed, parse_batch, parse_beacon, parse_event
+from nealytics.ingest.ratelimit import PERMIT_EVENTS, AddressRate, RateLimiter
+from nealytics.observe.metrics import Metrics
+
+# The form in which nobody disagrees about where the type ends.
+_PLAIN_TYPE = re.compile(r"([\w.+/-]+)(?:; ?charset=[\w-]+)?", re.ASCII)
+
+
+class SmallRequest(NamedTuple):
+    """A request to one of the ingest routes, whose whole body has arrived."""
+
+    path: str
+    key_in_query: str
+    headers: Mapping[str, str]  # by name in lower case
+    body: bytes
+    end: int  # where it ends in the bytes that arrived
+
+
+class Ready(NamedTuple):
+    """A request that would be accepted."""
+
+    rows: list[bytes]
+    grant: KeyGrant
+    network: str  # "" = addresses do not count
+    received_ms: int
+    single: Event | None = None  # of `track`, which may have a quota
+    refused: Counter[str] | None = None  # events of it that are not accepted
+    answer: bytes = b""  # JSON
+
+
+class AtOnce:
+    """`prepare`, then `take`; the caller appends the rows."""
+
+    def __init__(
+        self,
+        keys: ApiKeys,
+        limiter: RateLimiter,
+        address_rate: AddressRate,
+        networks: Networks,
+        admission: Admission,
+        metrics: Metrics,
+        body_bytes_max: int,
+    ) -> None:
+        self._body_bytes_max = min(SLICE_BYTES, body_bytes_max)
+        self._keys = keys
+        self._limiter = limiter
+        self._address_rate = address_rate
+        self._networks = networks
+        self._admission = admission
+        self._refused = metrics.refused
+        self._limits_with_quotas: Limits | None = None
+        self._limits_without = admission.limits
+
+    def prepare(self, request: SmallRequest, peer: str) -> Ready | None:
+        """None: the request is for the handlers. `peer` is the address of the connection."""
+        path, body = request.path, request.body
+        key = request.key_in_query
+        if path != BEACON:
+            key = request.headers.get("x-project-key") or key
+        grant = self._keys.find(key) if key else None
+        # Other bodies are malformed, or forms; or they begin with blanks.
+        if grant is None or len(body) > self._body_bytes_max or body[:1] not in (b"{", b"["):
+            return None
+        network = ""
+        if grant.kind == "browser":
+            network = self._networks.of(peer, request.headers.get)
+        # Before the work: a key without permits causes none.
+        if not (self._limiter.has_permit(grant.index) and self._has_address_permit(grant, network)):
+            return None
+        received_ms = self._admission.now_ms()
+        ready: Ready | None
+        try:
+            if path == TRACK:
+                event = parse_event(body, received_ms, self._limits(), grant)
+                ready = Ready(encode_rows((event,), received_ms), grant, network, received_ms, event)
+            else:
+                ready = self._several(request, grant, network, received_ms)
+        except InvalidEvent:
+            return None
+        if ready is None or self._admission.is_erased(ready.rows):
+            return None
+        return ready
+
+    def _several(
+        self, request: SmallRequest, grant: KeyGrant, network: str, received_ms: int
+    ) -> Ready | None:
+        content_type = _PLAIN_TYPE.fullmatch(request.headers.get("content-type", "text/plain"))
+        if content_type is None:
+            return None
+        parse = parse_batch if request.path == BATCH else parse_beacon
+        parsed = Parsed()
+        rows: list[bytes] = []
+        lines = content_type[1].lower() in LINES_TYPES
+        quotas = self._admission.limits.quotas
+        for events in parse(request.body, parsed, received_ms, self._limits(), grant, lines=lines):
+            if quotas is not None and any(event.project_id in quotas.projects for event in events):
+                return None  # some of them may be refused for it
+            rows += encode_rows(events, received_ms)
+        if not rows or parsed.elements > PERMIT_EVENTS:
+            return None
+        answer = b""
+        if request.path == BATCH:
+            answer = msgspec.json.encode(
+                BatchAnswer(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
+            )
+        return Ready(rows, grant, network, received_ms, None, parsed.refused, answer)
+
+    def take(self, ready: Ready) -> bool:
+        """Takes the permits of a request, and counts what is refused of it; False if there are none."""
+        if not self._has_address_permit(ready.grant, ready.network):
+            return False
+        if not self._takes_quota(ready, 0):
+            return False
+        if not self._limiter.take_at_once(ready.grant.index):
+            return False
+        self._takes_quota(ready, 1)
+        if ready.network:
+            self._address_rate.take(ready.grant.index, ready.network)
+        if ready.refused:
+            for reason, events in ready.refused.items():
+                self._refused.add(events, reason)
+        return True
+
+    def _takes_quota(self, ready: Ready, number: int) -> bool:
+        """Takes so many from the quota of a single event; False if nothing is left of it."""
+        quotas, event = self._admission.limits.quotas, ready.single
+        if quotas is None or event is None or event.project_id not in quotas.projects:
+            return True
+        return quotas.events.take(event.project_id, event.tenant_id, ready.received_ms, number) is None
+
+    def _limits(self) -> Limits:
+        """The limits without quotas, because parsing an event would take from its quota."""
+        limits = self._admission.limits
+        if limits is not self._limits_with_quotas:
+            self._limits_with_quotas = limits
+            self._limits_without = msgspec.structs.replace(limits, quotas=None)
+        return self._limits_without
+
+    def _has_address_permit(self, grant: KeyGrant, network: str) -> bool:
+        return not network or self._address_rate.has_permit(grant.index, network)
