@@ -1,8 +1,8 @@
 """An erasure, its job, and when it runs. Pure."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, cast
+from collections.abc import Callable, Iterable
+from typing import Literal
 
 import msgspec
 
@@ -25,18 +25,9 @@ class Erasure(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, k
     requested_by: str
     now: bool = False  # without waiting for the mutation of the day
 
-    def covers(self, columns: Mapping[str, object]) -> bool:
-        """Whether a row with these columns is erased."""
-        return (
-            columns["project_id"] == self.project_id
-            and columns["tenant_id"] == self.tenant_id
-            and cast(int, columns["timestamp"]) < self.before_ms
-            and self.covers_user(cast("str | None", columns["user_id"]))
-        )
-
     def covers_user(self, user_id: str | None) -> bool:
         return self.user_hash is None or (
-            bool(user_id) and self.user_hash == hash_of(self.project_id, self.tenant_id, cast(str, user_id))
+            bool(user_id) and self.user_hash == hash_of(self.project_id, self.tenant_id, str(user_id))
         )
 
     def condition(
@@ -45,8 +36,8 @@ class Erasure(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, k
         literal: Callable[[str], str] = quoted,
         number: Callable[[int], str] = str,
     ) -> str:
-        """SQL that is true for the same rows, and never NULL. Comparing with `user_id`, if it is known, is
-        faster than with its hash. `literal` and `number` give the SQL of a value."""
+        """SQL that is true for the rows that are erased, and never NULL. Comparing with `user_id`, if it is
+        known, is faster than with its hash. `literal` and `number` give the SQL of a value."""
         conditions = [
             f"project_id = {literal(self.project_id)}",
             f"tenant_id = {literal(self.tenant_id)}",
