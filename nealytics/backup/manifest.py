@@ -14,6 +14,10 @@ VERSION = 2
 Counts = dict[str, dict[str, int]]  # project → month → events, each counted once
 
 
+class Incomplete(NealyticsError):
+    """There is no manifest: the backup failed, or is being written."""
+
+
 class File(msgspec.Struct, frozen=True):
     size: int
     sha256: str
@@ -33,6 +37,11 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     files: dict[str, File]  # all but the manifest
 
 
+class _Version(msgspec.Struct, frozen=True, rename="camel"):
+    version: int
+    made_by: str
+
+
 def encode(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest)) + b"\n"
 
@@ -40,11 +49,15 @@ def encode(manifest: Manifest) -> bytes:
 def decode(data: bytes, where: str) -> Manifest:
     """Raises `NealyticsError`; `where` names the backup."""
     try:
+        written = msgspec.json.decode(data, type=_Version)
+        if written.version != VERSION:
+            raise NealyticsError(
+                f"backup: {where}/{NAME} has version {written.version}, and this Nealytics reads version "
+                f"{VERSION}; use Nealytics {written.made_by}, which made the backup"
+            )
         return msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
-        raise NealyticsError(
-            f"backup: {where}/{NAME} cannot be read: {error}; it is no complete backup, or of another version"
-        ) from error
+        raise NealyticsError(f"backup: {where}/{NAME} is damaged: {error}; use another backup") from error
 
 
 def identity(began_ms: int) -> str:

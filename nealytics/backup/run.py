@@ -13,7 +13,7 @@ import msgspec
 
 from nealytics import __version__
 from nealytics.backup import content, manifest
-from nealytics.backup.manifest import Counts, File, Manifest
+from nealytics.backup.manifest import Counts, File, Incomplete, Manifest
 from nealytics.backup.rotation import Found
 from nealytics.backup.store import DirectoryStore, Store
 from nealytics.clickhouse import backup as table
@@ -185,28 +185,41 @@ async def restore(config: Config, source: Store, report: Report) -> None:
         report(f"{waiting:,} events wait in the logs, and are sent when the node starts")
 
 
-async def backups_in(place: Store) -> list[Found]:
-    """The backups that a rotation made there; nothing else that is there."""
+async def backups_in(place: Store, *, strict: bool) -> list[Found]:
+    """The backups that a rotation made there; nothing else that is there.
+
+    `strict` raises `NealyticsError` if a manifest is there and cannot be read: the backup may be complete, so
+    nothing may be deleted. Otherwise such a backup counts as incomplete, and is no base.
+    """
     found = []
     for name in await place.names():
         if not _NAME.fullmatch(name):
             continue
         began = datetime.strptime(name, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+        made = None
         try:
             made = await read_manifest(place.at(name))
+        except Incomplete:
+            pass
         except NealyticsError:
-            made = None
+            if strict:
+                raise
         base = PurePosixPath(made.base).name if made is not None and made.base is not None else None
         found.append(Found(name, round(began.timestamp() * 1000), made is not None, base))
     return found
 
 
 async def read_manifest(store: Store) -> Manifest:
-    """Raises `NealyticsError` if there is no complete backup."""
+    """Raises `Incomplete` if there is none, and `NealyticsError` if it cannot be read."""
     try:
-        return manifest.decode(await _whole(store.read(manifest.NAME)), str(store))
+        data = await _whole(store.read(manifest.NAME))
+    except FileNotFoundError as error:
+        raise Incomplete(f"backup: {store} has no {manifest.NAME}; it is no complete backup") from error
     except OSError as error:
-        raise NealyticsError(f"backup: {store} has no {manifest.NAME}; it is no complete backup") from error
+        raise NealyticsError(
+            f"backup: {store}/{manifest.NAME} cannot be read: {error.strerror}; check the disk"
+        ) from error
+    return manifest.decode(data, str(store))
 
 
 async def _whole(pieces: AsyncIterator[bytes]) -> bytes:

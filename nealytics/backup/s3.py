@@ -126,10 +126,11 @@ class Bucket:
         url = URL(f"{self._origin}{path}{'?' if query else ''}{query}", encoded=True)
         try:
             async with self._session.request(method, url, headers=headers, data=data or None) as response:
-                if response.status == 404 and key is not None and method == "GET":
-                    raise FileNotFoundError(key)
                 if response.status >= 300:
                     text = (await response.read()).decode("utf-8", "replace")
+                    # A proxy in front of the bucket may answer 404 while the object exists.
+                    if response.status == 404 and "<Code>NoSuchKey</Code>" in text:
+                        raise FileNotFoundError(key)
                     _refuse(f"{method} {self._origin}{path}", response.status, text)
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:

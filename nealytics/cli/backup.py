@@ -90,12 +90,12 @@ async def _back_up(
 
 async def _rotate(config: Config, place: str, keep_days: int, full_days: int, began_ms: int) -> None:
     async with opened(config, place) as parent:
-        found = rotation.base_for(await run.backups_in(parent), began_ms, full_days)
+        found = rotation.base_for(await run.backups_in(parent, strict=False), began_ms, full_days)
         base = parent.at(found.name) if found is not None else None
         until_ms = rotation.keep_until_ms(began_ms, keep_days, full_days, full=base is None)
         target = parent.at(identity(began_ms))
         await _make(config, target, base, str(target), began_ms, until_ms)
-        for old in rotation.expired(await run.backups_in(parent), began_ms, keep_days):
+        for old in rotation.expired(await run.backups_in(parent, strict=True), began_ms, keep_days):
             await parent.at(old.name).delete()
             register.remove(config.server.data_dir, old.name)
             report(f"{parent.at(old.name)} is deleted")

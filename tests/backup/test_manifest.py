@@ -2,7 +2,7 @@
 
 import pytest
 
-from nealytics.backup.manifest import File, Manifest, changed, decode, differences, identity, missing
+from nealytics.backup.manifest import File, Manifest, changed, decode, differences, encode, identity, missing
 from nealytics.errors import NealyticsError
 
 MANIFEST = Manifest(
@@ -43,8 +43,15 @@ def test_a_file_that_is_missing_or_changed_is_named():
     ]
 
 
-def test_names_sort_by_time_and_an_unreadable_manifest_is_no_backup():
+def test_names_sort_by_time():
     assert identity(0) == "19700101T000000.000Z"
     assert identity(1_700_000_000_123) > identity(1_700_000_000_122)
-    with pytest.raises(NealyticsError, match=r"/b/manifest\.json cannot be read"):
-        decode(b"{}", "/b")
+
+
+def test_a_manifest_that_is_damaged_or_of_another_version_is_refused_by_name():
+    assert decode(encode(MANIFEST), "/b") == MANIFEST
+    for damaged in (b"{}", encode(MANIFEST)[:-5]):
+        with pytest.raises(NealyticsError, match=r"/b/manifest\.json is damaged"):
+            decode(damaged, "/b")
+    with pytest.raises(NealyticsError, match=r"/b/manifest\.json has version 1, .* use Nealytics 0\.9"):
+        decode(b'{"version": 1, "madeBy": "0.9", "counts": {}}', "/b")

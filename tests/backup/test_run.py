@@ -110,7 +110,7 @@ async def test_a_rotation_finds_its_backups_and_deletes_them_whole(kind: str, tm
         await made(place.at(second), 2, base=f"../{first}")
         await put(place.at(broken), "table/x", b"x")
         await made(place.at("by hand"), 9)
-        assert await run.backups_in(place) == [
+        assert await run.backups_in(place, strict=True) == [
             Found(first, 60_000, True),
             Found(second, 120_000, True, first),
             Found(broken, 180_000, False),
@@ -119,6 +119,34 @@ async def test_a_rotation_finds_its_backups_and_deletes_them_whole(kind: str, tm
         await place.at(broken).delete()
         assert await place.names() == [first, "by hand"]
         assert await place.at(second).sizes() == {}
+
+
+async def test_a_manifest_that_cannot_be_read_is_no_base_and_stops_a_deletion(tmp_path: Path, fake: FakeS3):
+    async with opened("directory", tmp_path, fake) as place:
+        name = manifest.identity(60_000)
+        await made(place.at(name), 1)
+        path = tmp_path / "backups" / name / manifest.NAME
+        intact = path.read_bytes()
+        for damaged, why in (
+            (intact[:-9], "is damaged"),
+            (intact.replace(b'"version": 2', b'"version": 3'), "has version 3, and this Nealytics reads"),
+            (None, "cannot be read: Is a directory"),
+        ):
+            path.unlink()
+            path.mkdir() if damaged is None else path.write_bytes(damaged)
+            assert await run.backups_in(place, strict=False) == [Found(name, 60_000, False)]
+            with pytest.raises(NealyticsError, match=rf"{name}/manifest\.json {why}"):
+                await run.backups_in(place, strict=True)
+
+
+async def test_a_404_of_a_proxy_does_not_say_that_there_is_no_manifest(tmp_path: Path, fake: FakeS3):
+    async with opened("bucket", tmp_path, fake) as place:
+        name = manifest.identity(60_000)
+        await made(place.at(name), 1)
+        fake.missing = "<html>no such site</html>"
+        del fake.objects[f"node/backups/{name}/{manifest.NAME}"]
+        with pytest.raises(NealyticsError, match="answered 404"):
+            await run.backups_in(place, strict=True)
 
 
 async def test_a_bucket_that_fails_for_a_while_is_asked_again(tmp_path: Path, fake: FakeS3):

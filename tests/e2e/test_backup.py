@@ -214,8 +214,16 @@ def test_a_rotation_bases_backups_on_a_whole_one_and_deletes_what_has_expired(no
         path.rename(path.with_name(f"1{path.name[1:]}"))
         remove(node.directory / "data", path.name)
         record(node.directory / "data", Recorded(f"1{path.name[1:]}", str(path), 1))
+    # While one manifest cannot be read, nothing is deleted.
+    unreadable = daily / f"1{whole.id[1:]}" / "manifest.json"
+    unreadable.rename(unreadable.with_suffix(".away"))
+    unreadable.mkdir()
+    assert f"{unreadable} cannot be read" in refused(node, *rotate)
+    assert len(list(daily.iterdir())) == 3
+    unreadable.rmdir()
+    unreadable.with_suffix(".away").rename(unreadable)
     succeed(node, *rotate)
-    last = recorded(node.directory / "data")[-1]
-    assert last.based_on is None
-    assert [path.name for path in daily.iterdir()] == [last.id]
+    new, last = recorded(node.directory / "data")[-2:]
+    assert new.based_on is None
+    assert sorted(path.name for path in daily.iterdir()) == [new.id, last.id]
     assert [entry.id for entry in recorded(node.directory / "data") if entry.began_ms == 1] == []

@@ -24,6 +24,7 @@ class FakeS3:
         self.objects: dict[str, bytes] = {}
         self.refused: list[str] = []  # requests without a valid signature
         self.failures = 0  # how many of the next requests are answered with 503
+        self.missing = ""  # the answer for a key that is not there, instead of S3's
         self.page_keys_max = page_keys_max
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever)
@@ -80,7 +81,10 @@ def _handler(fake: FakeS3) -> type[http.server.BaseHTTPRequestHandler]:
 
         def _get(self, key: str) -> None:
             if (data := fake.objects.get(key)) is None:
-                self._error(404, "NoSuchKey", "The key does not exist")
+                if fake.missing:
+                    self._answer(404, fake.missing.encode())
+                else:
+                    self._error(404, "NoSuchKey", "The key does not exist")
             elif wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
                 first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
                 shown = f"bytes {first}-{last}/{len(data)}"
