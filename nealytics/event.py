@@ -19,6 +19,7 @@ Callers must check that the bytes are UTF-8 (`is_utf8`) before they decode: msgs
 returns, but neither raw metadata nor the fields that it skips.
 """
 
+import os
 import re
 from hashlib import sha256
 from math import floor, inf
@@ -146,8 +147,10 @@ class InvalidEvent(NealyticsError):
 
 
 # Ids must be unique, not secret. The kernel seeds this once per process, which is 20 times cheaper than a
-# system call for each id.
-_random_bits = Random().getrandbits
+# system call for each id. Workers are copies of one process, and each needs numbers of its own.
+_random = Random()
+os.register_at_fork(after_in_child=_random.seed)
+_random_bits = _random.getrandbits
 
 _one = msgspec.json.Decoder(Sent)
 _timestamp = msgspec.json.Decoder(Timestamp)

@@ -16,7 +16,6 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -155,13 +154,17 @@ def _run_copy(main: Callable[[], object], descriptors: Collection[int]) -> NoRet
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
-        traceback.print_exc()
+        # As in a process of its own: one line of the log, without secrets.
+        sys.excepthook(*sys.exc_info())
     finally:
         # Not sys.exit, which would run what the parent has left to do.
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        try:
+            logging.shutdown()
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:  # closed when the program was started
+                    stream.flush()
+        finally:
+            os._exit(status)
 
 
 def name_process(name: str) -> None:

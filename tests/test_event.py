@@ -1,6 +1,7 @@
 """What is accepted as an event, what its identity becomes, and how a refusal reads."""
 
 import json
+import os
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -405,3 +406,16 @@ def test_the_time_in_an_event_id_is_compared_with_the_retention_rule_too():
     limits = msgspec.structs.replace(LIMITS, rules=Rules([RetentionRule(project="p", days=30)]))
     old = str(UUID(int=new_event_id(NOW - 31 * DAY)))
     assert refusal(body(eventId=old), limits).field == "eventId"
+
+
+def test_a_copy_of_a_process_makes_other_ids():
+    """Workers are copies of the supervisor: equal ids of theirs would make two events one."""
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(write_fd, str(new_event_id(1)).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(read_fd, 100).decode() != str(new_event_id(1))
+    os.close(read_fd)
+    os.close(write_fd)
