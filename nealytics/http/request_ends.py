@@ -7,6 +7,10 @@ the connection, and the fast lane takes none of it.
 
 from typing import Protocol
 
+# aiohttp refuses a head long before. What follows a request that it refused is dropped there, and must not be
+# kept here.
+_HEAD_BYTES_MAX = 128 * 1024
+
 
 class Body(Protocol):
     total_bytes: int
@@ -40,7 +44,8 @@ class RequestEnds:
             self._head_bytes = self._head.find(b"\r\n\r\n", searched) + 4
             if self._head_bytes < 4:
                 self._head_bytes = 0
-            else:
+                self._is_lost = len(self._head) > _HEAD_BYTES_MAX
+            if self._head_bytes or self._is_lost:
                 self._head.clear()
         if bodies:
             if self._body is not None or len(bodies) > 1:

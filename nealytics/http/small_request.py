@@ -27,7 +27,15 @@ _ROUTES = frozenset((TRACK, BEACON, BATCH))
 _KEY = re.compile(r"k=([\w.~-]*)", re.ASCII)
 _NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _LEFT_TO_AIOHTTP = frozenset(
-    ("transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "sec-websocket-key1")
+    (
+        "transfer-encoding",
+        "content-encoding",
+        "expect",
+        "upgrade",
+        "trailer",
+        "proxy-connection",
+        "sec-websocket-key1",
+    )
 )
 # The usual spellings of usual names; others are checked and lowered.
 _LOWER = {

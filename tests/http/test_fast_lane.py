@@ -285,6 +285,40 @@ async def test_many_pipelined_requests_are_bounded_in_the_log_and_all_answered(d
     assert transport.sent.count(b"HTTP/1.1 202 ") == len(fast.log.rows) == many
 
 
+async def test_batches_of_one_read_are_taken_one_by_one(doors):
+    """Each may take as long as one step of a handler may."""
+    fast, _ = doors
+    fast.log.is_stalled = True
+    transport = fast.connect()
+    transport.receive(FAST["batch"] * 5)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    taken = len(fast.log.rows)
+    assert taken > 0
+    fast.log.is_stalled = False
+    fast.log.release()
+    await fast.quiet(transport)
+    assert transport.sent.count(b"HTTP/1.1 202 ") == 5
+    assert len(fast.log.rows) == 5 * taken
+
+
+async def test_a_client_that_reads_no_answers_is_not_read(doors):
+    for door in doors:
+        transport = door.connect()
+        transport.receive(request())
+        transport.get_protocol().pause_writing()
+        stored = 0
+        for _ in range(200):
+            transport.receive(request())
+            await asyncio.sleep(0)
+            stored = len(door.log.rows)
+        assert transport._is_paused
+        assert stored < 100
+        transport.get_protocol().resume_writing()
+        await door.quiet(transport)
+        assert transport.sent.count(b"HTTP/1.1 202 ") == 201
+
+
 async def test_answers_of_one_group_are_one_write(doors):
     fast, _ = doors
     transport = fast.connect()

@@ -71,3 +71,12 @@ def test_chunks_and_several_requests_in_one_read_stay_unknown():
         assert not ends.is_between
         ends.fed(HEAD, [FakeBody(0)])
         assert not ends.is_between
+
+
+def test_bytes_without_the_end_of_a_head_are_not_kept():
+    """aiohttp drops what follows a request that it refused."""
+    ends = RequestEnds()
+    for _ in range(100):
+        ends.fed(b"x" * 64 * 1024, [])
+    assert not ends.is_between
+    assert len(ends._head) < 256 * 1024
