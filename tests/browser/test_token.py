@@ -450,8 +450,7 @@ def test_a_live_stream_goes_on_with_a_new_token_when_its_own_has_ended(site: Sit
     until(lambda: state.count() == 1 and state.inner_text() == "Connected")
     names = page.locator("nealytics-live .what")
     for turn in range(4):
-        event = {**live_event(f"turn {turn}"), "tenantId": tenant}
-        assert site.node.post("batch", [event])[0] == 202
+        assert site.node.post("batch", [live_event(tenant, f"turn {turn}")])[0] == 202
         until(lambda: names.count() == turn + 1)  # noqa: B023
         asked = page.evaluate("window.asked")
         until(lambda: page.evaluate("window.asked") > asked)  # noqa: B023
@@ -474,7 +473,7 @@ def test_a_live_stream_of_the_former_tenant_ends_with_the_switch(site: Site, ope
     names = page.locator("nealytics-live .what")
 
     def send(tenant: str, name: str) -> None:
-        assert site.node.post("batch", [{**live_event(name), "tenantId": f"live-{tenant}"}])[0] == 202
+        assert site.node.post("batch", [live_event(f"live-{tenant}", name)])[0] == 202
 
     send("one", "of one")
     until(lambda: names.all_inner_texts() == ["of one"])

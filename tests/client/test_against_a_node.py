@@ -474,7 +474,7 @@ def test_a_rejected_token_is_reported_and_a_function_is_asked_for_another(
         with pytest.raises(ReadError) as bad:
             reader.get("timeseries", interval="fortnight")
         with pytest.raises(ReadError) as export:
-            list(reader.export(from_="yesterday"))
+            list(reader.export(from_="last_decade"))
     assert (bad.value.status, bad.value.field) == (400, "interval")
     assert (export.value.status, export.value.field) == (400, "from")
     with read(node.url, "not.a.token") as reader, pytest.raises(ReadError) as unknown:

@@ -181,8 +181,11 @@ def test_the_shipped_file_creates_the_tables_that_the_product_wants(cluster: Clu
             assert sql.count(" ON CLUSTER '{cluster}'") == 1
             cluster.everywhere(sql.replace(" ON CLUSTER '{cluster}'", ""), replicas)
         asyncio.run(use())
-        paths = cluster.rows("r1", "SELECT zookeeper_path, total_replicas FROM system.replicas")
-        assert paths == [[f"/clickhouse/tables/nealytics_core/{LOCAL}/01", 2]]
+        paths = cluster.rows("r1", "SELECT zookeeper_path, total_replicas FROM system.replicas ORDER BY 1")
+        assert paths == [
+            ["/clickhouse/tables/nealytics_core/erasures", 2],
+            [f"/clickhouse/tables/nealytics_core/{LOCAL}/01", 2],
+        ]
     finally:
         drop(cluster, "nealytics_core")
 
