@@ -97,9 +97,11 @@ async def _erase(config: Config, job: Job, *, yes: bool) -> None:
         events = await table.count(job.condition())
         whose = f"tenant {job.erasure.tenant_id}" if job.user_id is None else f"user {job.user_id}"
         click.echo(
-            f"this erases {events:,} events of {whose} in project {job.erasure.project_id}, and those that "
-            "still wait in the log"
+            f"this erases {events:,} event{'s' * (events != 1)} of {whose} in project"
+            f" {job.erasure.project_id}, and those that still wait in the log"
         )
+        if not events:
+            click.echo("no event in the table matches: are project, tenant and user right?")
         if not yes:
             confirm(
                 "erase", "Erase the events?", "nothing was erased; add --yes to erase them without asking"

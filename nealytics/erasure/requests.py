@@ -1,6 +1,7 @@
 """A request for an erasure, and the receipt that answers it."""
 
 import asyncio
+import logging
 import secrets
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from nealytics.erasure.store import Jobs
 from nealytics.erasure.table import ErasureTable
 from nealytics.errors import NealyticsError
 from nealytics.timestamps import iso_utc
+
+log = logging.getLogger("nealytics.erasure")
 
 
 class BackupCopy(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -74,6 +77,12 @@ async def request(table: ErasureTable, jobs: Jobs, job: Job) -> None:
     """
     await table.announce(job.erasure)
     await asyncio.to_thread(jobs.put, job)
+    erasure = job.erasure
+    log.info(
+        "erasure: %s of %s in project %s, tenant %s, was requested by %s",
+        erasure.id, "all users" if erasure.user_hash is None else "a user", erasure.project_id,
+        erasure.tenant_id, erasure.requested_by or "an unnamed subject",
+    )  # fmt: skip
 
 
 def receipt(data_dir: Path, job: Job, now_ms: int) -> Receipt:

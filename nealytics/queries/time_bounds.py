@@ -36,7 +36,8 @@ def timestamp_ms(name: str, text: str, bound: Bound, zone: str | None = None) ->
         raise invalid(
             name,
             f"{name} is {shown(text)}, which is not an ISO 8601 date or time",
-            "Write it like 2024-06-15T10:30:00.123Z; a + in a query string is written %2B.",
+            "Write it like 2024-06-15T10:30:00.123Z; a + in a query string is written %2B. from, to, before"
+            " and after may also be relative: -7d, -24h, today, this_week, last_month.",
         ) from None
     local_ms = said.local_ms
     if said.is_date and bound == "to":
