@@ -57,18 +57,30 @@ def _copy(source: str, target: str) -> None:
 
 
 def put_back(config: Config, source: Path) -> None:
-    """Durable on return. What the data directory still has is newer than the backup, and stays."""
-    for part, directory in ((STATE, config.server.data_dir), (LOGS, config.wal.directory)):
-        make_private(directory)
-        if not (source / part).is_dir():
-            continue
-        shutil.copytree(source / part, directory, dirs_exist_ok=True, copy_function=_copy_missing)
-        for path in (source / part).iterdir():
-            sync_tree(directory / path.name)
-        OS_FILES.sync_directory(directory)
+    """Durable on return. What the data directory still has is newer than the backup, and stays.
+
+    Of the data directory, only what a backup has of it: the directory has also what a node runs and trusts.
+    """
+    make_private(config.server.data_dir)
+    for name in _STATE:
+        _put_back(source / STATE / name, config.server.data_dir / name)
+    make_private(config.wal.directory)
+    for path in (source / LOGS).glob("*"):
+        _put_back(path, config.wal.directory / path.name)
 
 
-def _copy_missing(source: str, target: str) -> None:
+def _put_back(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True, copy_function=_copy_missing)
+    elif source.exists():
+        _copy_missing(source, target)
+    else:
+        return
+    sync_tree(target)
+    OS_FILES.sync_directory(target.parent)
+
+
+def _copy_missing(source: str | Path, target: str | Path) -> None:
     if not os.path.lexists(target):
         shutil.copy2(source, target)
 

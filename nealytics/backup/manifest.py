@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from xml.etree import ElementTree
 
 import msgspec
@@ -55,9 +56,18 @@ def decode(data: bytes, where: str) -> Manifest:
                 f"backup: {where}/{NAME} has version {written.version}, and this Nealytics reads version "
                 f"{VERSION}; use Nealytics {written.made_by}, which made the backup"
             )
-        return msgspec.json.decode(data, type=Manifest)
+        found = msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
         raise NealyticsError(f"backup: {where}/{NAME} is damaged: {error}; use another backup") from error
+    # Who can write to a bucket must not be able to write elsewhere on the machine that restores from it.
+    for name in found.files:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise NealyticsError(
+                f'backup: {where}/{NAME} names the file "{name}", outside of the backup; find out who '
+                "changed the manifest"
+            )
+    return found
 
 
 def identity(began_ms: int) -> str:

@@ -20,6 +20,7 @@ from yarl import URL
 
 from nealytics.backup.store import Store, scratch
 from nealytics.clickhouse.embedded_config import S3_DISK
+from nealytics.clickhouse.sql import quoted
 from nealytics.config import BackupConfig, split_bucket
 from nealytics.errors import NealyticsError
 
@@ -246,4 +247,5 @@ class S3Store:
 
     @contextlib.contextmanager
     def located(self, data_dir: Path) -> Iterator[str]:
-        yield f"Disk('{S3_DISK}', '{self._path}/table/')"
+        # A base's path comes from a manifest.
+        yield f"Disk('{S3_DISK}', {quoted(f'{self._path}/table/')})"

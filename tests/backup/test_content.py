@@ -31,6 +31,14 @@ def test_quarantined_logs_dead_letters_and_state_come_back(tmp_path: Path):
     assert not (tmp_path / "new/clickhouse").exists()
 
 
+def test_a_backup_puts_nothing_into_the_data_directory_that_no_backup_has(tmp_path: Path):
+    for name in ("state/clickhouse/users.xml", f"state/{promise.PROMISED}"):
+        (tmp_path / "backup" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "backup" / name).write_text(name)
+    content.put_back(node(tmp_path / "new"), tmp_path / "backup")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [promise.PROMISED, "wal"]
+
+
 def test_what_the_data_directory_still_has_is_newer_and_stays(tmp_path: Path):
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / promise.PROMISED).write_text("old")

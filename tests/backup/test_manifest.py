@@ -1,5 +1,6 @@
 """What a backup says of itself."""
 
+import msgspec
 import pytest
 
 from nealytics.backup.manifest import File, Manifest, changed, decode, differences, encode, identity, missing
@@ -46,6 +47,13 @@ def test_a_file_that_is_missing_or_changed_is_named():
 def test_names_sort_by_time():
     assert identity(0) == "19700101T000000.000Z"
     assert identity(1_700_000_000_123) > identity(1_700_000_000_122)
+
+
+@pytest.mark.parametrize("name", ["../x", "wal/../../x", "/etc/x", "wal/.."])
+def test_a_manifest_that_names_a_file_elsewhere_is_refused(name: str):
+    changed = msgspec.structs.replace(MANIFEST, files={"table/x..y": File(1, ""), name: File(1, "")})
+    with pytest.raises(NealyticsError, match=r"/b/manifest\.json names the file .* outside of the backup"):
+        decode(encode(changed), "/b")
 
 
 def test_a_manifest_that_is_damaged_or_of_another_version_is_refused_by_name():

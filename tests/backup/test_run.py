@@ -139,6 +139,12 @@ async def test_a_manifest_that_cannot_be_read_is_no_base_and_stops_a_deletion(tm
                 await run.backups_in(place, strict=True)
 
 
+async def test_a_base_of_a_manifest_cannot_leave_its_string_in_sql(tmp_path: Path, fake: FakeS3):
+    async with opened("bucket", tmp_path, fake) as place:
+        with place.at("it's").located(tmp_path) as location:
+            assert location == "Disk('backups_s3', 'backups/it\\'s/table/')"
+
+
 async def test_a_404_of_a_proxy_does_not_say_that_there_is_no_manifest(tmp_path: Path, fake: FakeS3):
     async with opened("bucket", tmp_path, fake) as place:
         name = manifest.identity(60_000)
