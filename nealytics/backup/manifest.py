@@ -96,17 +96,24 @@ def missing(description: bytes, sizes: Mapping[str, int]) -> list[str]:
     return problems
 
 
-def changed(expected: Mapping[str, File], found: Mapping[str, File]) -> list[str]:
-    """Files that are missing, or are not what was written."""
+def resized(expected: Mapping[str, File], sizes: Mapping[str, int]) -> list[str]:
+    """Files that are missing, or have another size than was written."""
     problems = []
     for name, file in expected.items():
-        if (now := found.get(name)) is None:
+        if (size := sizes.get(name)) is None:
             problems.append(f"{name} is missing")
-        elif now.size != file.size:
-            problems.append(f"{name} has {now.size} bytes, not {file.size}")
-        elif now != file:
-            problems.append(f"{name} has changed: its SHA-256 is not that of the manifest")
+        elif size != file.size:
+            problems.append(f"{name} has {size} bytes, not {file.size}")
     return problems
+
+
+def changed(expected: Mapping[str, File], found: Mapping[str, File]) -> list[str]:
+    """Files that are missing, or are not what was written."""
+    return resized(expected, {name: file.size for name, file in found.items()}) + [
+        f"{name} has changed: its SHA-256 is not that of the manifest"
+        for name, file in expected.items()
+        if name in found and found[name].size == file.size and found[name] != file
+    ]
 
 
 def differences(restored: Counts, manifest: Manifest) -> list[str]:

@@ -31,11 +31,14 @@ def keep_until_ms(began_ms: int, keep_days: int, full_days: int, *, full: bool) 
     return began_ms + (keep_days + (full_days if full else 0)) * DAY_MS
 
 
-def expired(found: Collection[Found], now_ms: int, keep_days: int) -> list[Found]:
+def expired(
+    found: Collection[Found], now_ms: int, keep_days: int, needed: Collection[str] = ()
+) -> list[Found]:
     """What may be deleted now, those with a base first.
 
-    Kept are: what is younger than `keep_days`, the newest complete backup, and what a kept one is based on. A
-    backup that is not complete goes after a day: until then another command may be writing it.
+    Kept are: what is younger than `keep_days`, the newest complete backup, what a kept one is based on, and
+    `needed`, the names of those that a backup elsewhere is based on. A backup that is not complete goes after
+    a day: until then another command may be writing it.
     """
     complete = [backup for backup in found if backup.complete]
     kept = {backup.name for backup in complete if now_ms - backup.began_ms < keep_days * DAY_MS}
@@ -43,5 +46,5 @@ def expired(found: Collection[Found], now_ms: int, keep_days: int) -> list[Found
         kept.add(max(complete, key=lambda backup: backup.began_ms).name)
     kept |= {backup.base for backup in complete if backup.name in kept and backup.base is not None}
     kept |= {backup.name for backup in found if not backup.complete and now_ms - backup.began_ms < DAY_MS}
-    old = [backup for backup in found if backup.name not in kept]
+    old = [backup for backup in found if backup.name not in kept and backup.name not in needed]
     return sorted(old, key=lambda backup: (backup.base is None, backup.began_ms))

@@ -38,11 +38,19 @@ async def prepare(config: Config, target: Store, base: Store | None) -> Manifest
         raise NealyticsError(problem)
     if base is None:
         return None
+    return await read_base(base)
+
+
+async def read_base(base: Store) -> Manifest:
+    """Raises `NealyticsError` if no backup can be based on it. Compares the sizes of its files, not their
+    contents, which `verify` reads."""
     found = await read_manifest(base)
     if found.base is not None:
         raise NealyticsError(
             f"backup: {base} is based on another backup itself; name a whole one as the base"
         )
+    problems = manifest.resized(found.files, await base.sizes())
+    _raise([f"backup: {base}/{problem}; use another base, or none" for problem in problems])
     return found
 
 

@@ -90,15 +90,36 @@ async def _back_up(
 
 async def _rotate(config: Config, place: str, keep_days: int, full_days: int, began_ms: int) -> None:
     async with opened(config, place) as parent:
-        found = rotation.base_for(await run.backups_in(parent, strict=False), began_ms, full_days)
-        base = parent.at(found.name) if found is not None else None
+        base = await _base(parent, began_ms, full_days)
         until_ms = rotation.keep_until_ms(began_ms, keep_days, full_days, full=base is None)
         target = parent.at(identity(began_ms))
         await _make(config, target, base, str(target), began_ms, until_ms)
-        for old in rotation.expired(await run.backups_in(parent, strict=True), began_ms, keep_days):
+        found = await run.backups_in(parent, strict=True)
+        # What is based on a backup of this place, and is not in it: the register still has it.
+        elsewhere = [
+            entry
+            for entry in register.recorded(config.server.data_dir)
+            if entry.target != str(parent.at(entry.id))
+        ]
+        needed = [entry.based_on for entry in elsewhere if entry.based_on is not None]
+        for old in rotation.expired(found, began_ms, keep_days, needed):
             await parent.at(old.name).delete()
             register.remove(config.server.data_dir, old.name)
             report(f"{parent.at(old.name)} is deleted")
+
+
+async def _base(parent: Store, now_ms: int, full_days: int) -> Store | None:
+    """None: the next backup of the rotation is a whole one."""
+    found = rotation.base_for(await run.backups_in(parent, strict=False), now_ms, full_days)
+    if found is None:
+        return None
+    base = parent.at(found.name)
+    try:
+        await run.read_base(base)
+    except NealyticsError as error:
+        report(f"a whole backup is made, because the last one is damaged: {error}")
+        return None
+    return base
 
 
 async def _stream(config: Config, keep_days: int | None, began_ms: int) -> None:

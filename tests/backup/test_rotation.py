@@ -29,6 +29,11 @@ def test_a_base_stays_as_long_as_a_backup_that_needs_it():
     assert ages(expired(backups, NOW, 30)) == [34, 32, 40]
 
 
+def test_the_base_of_a_backup_elsewhere_stays():
+    backups = [found(50), found(40), found(0)]
+    assert ages(expired(backups, NOW, 30, needed=[backups[0].name])) == [40]
+
+
 def test_the_newest_complete_backup_is_never_deleted():
     assert expired([found(90)], NOW, 30) == []
     assert expired([found(95), found(90, 95)], NOW, 30) == []

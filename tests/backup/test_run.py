@@ -139,6 +139,16 @@ async def test_a_manifest_that_cannot_be_read_is_no_base_and_stops_a_deletion(tm
                 await run.backups_in(place, strict=True)
 
 
+@pytest.mark.parametrize("kind", ["directory", "bucket"])
+async def test_a_backup_that_lacks_a_file_or_a_byte_is_no_base(kind: str, tmp_path: Path, fake: FakeS3):
+    async with opened(kind, tmp_path, fake) as place:
+        await made(place.at("first"), 1)
+        assert await run.read_base(place.at("first"))
+        await put(place.at("first"), "table/data/a b.bin", b"\0" * 99)
+        with pytest.raises(NealyticsError, match=r"first/table/data/a b\.bin has 99 bytes, not 100"):
+            await run.prepare(Config(), place.at("second"), place.at("first"))
+
+
 async def test_a_base_of_a_manifest_cannot_leave_its_string_in_sql(tmp_path: Path, fake: FakeS3):
     async with opened("bucket", tmp_path, fake) as place:
         with place.at("it's").located(tmp_path) as location:

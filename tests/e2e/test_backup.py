@@ -209,6 +209,15 @@ def test_a_rotation_bases_backups_on_a_whole_one_and_deletes_what_has_expired(no
     whole, more = recorded(node.directory / "data")[-2:]
     assert more.based_on == whole.id
     assert whole.keep_until_ms == whole.began_ms + 37 * 86_400_000
+    # A damaged backup is no base, so this one is whole.
+    part = next((daily / whole.id).rglob("*.sql"))
+    part.rename(part.with_suffix(".away"))
+    succeed(node, *rotate)
+    third = recorded(node.directory / "data")[-1]
+    assert third.based_on is None
+    part.with_suffix(".away").rename(part)
+    shutil.rmtree(daily / third.id)
+    remove(node.directory / "data", third.id)
     # Names that say that they are years old, of backups that the register still has.
     for path in daily.iterdir():
         path.rename(path.with_name(f"1{path.name[1:]}"))
@@ -222,8 +231,11 @@ def test_a_rotation_bases_backups_on_a_whole_one_and_deletes_what_has_expired(no
     assert len(list(daily.iterdir())) == 3
     unreadable.rmdir()
     unreadable.with_suffix(".away").rename(unreadable)
+    # A backup elsewhere needs the whole one, which expired.
+    needed = unreadable.parent.name
+    record(node.directory / "data", Recorded("x", "/elsewhere", 2, based_on=needed))
     succeed(node, *rotate)
     new, last = recorded(node.directory / "data")[-2:]
     assert new.based_on is None
-    assert sorted(path.name for path in daily.iterdir()) == [new.id, last.id]
-    assert [entry.id for entry in recorded(node.directory / "data") if entry.began_ms == 1] == []
+    assert sorted(path.name for path in daily.iterdir()) == [needed, new.id, last.id]
+    assert [entry.id for entry in recorded(node.directory / "data") if entry.began_ms == 1] == [needed]
