@@ -4,7 +4,7 @@ A backup is a directory, of a disk or of a bucket:
 
     table/          ClickHouse's BACKUP of the database
     wal/<worker>/   the log of each worker: what had not reached ClickHouse yet
-    wal/…           dead letters, and logs that were quarantined
+    wal/…           dead letters, logs that were quarantined, and what a C# engine left
     state/          files of the data directory: usage, retention, erasures, the register of backups
     manifest.json   written last; without it the backup is not complete
 

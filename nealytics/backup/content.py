@@ -24,8 +24,8 @@ Report = Callable[[str], None]
 def collect(config: Config, target: Path, report: Report) -> dict[str, int]:
     """Copies all of it below `target`; the number of events in each log that wait for ClickHouse.
 
-    Of a log, only those. Everything else in the directory of logs is copied as it is: dead letters, and logs
-    that were quarantined because they are damaged.
+    Of a log, only those. Everything else in the directory of logs is copied as it is: dead letters, logs that
+    were quarantined because they are damaged, and what a C# engine left.
     """
     # Before the logs: usage is counted up to a position of each log, which the copy must not lack.
     make_private(target / STATE)
@@ -38,6 +38,9 @@ def collect(config: Config, target: Path, report: Report) -> dict[str, int]:
     root, waiting = config.wal.directory, {}
     make_private(target / LOGS)
     if root.is_dir():
+        # Before the logs as well: a node imports these files of a C# engine into its logs, then renames them.
+        for path in sorted(root.glob("telemetry_wal.*")):
+            _copy(path, target / LOGS / path.name)
         logs = inspection.find_logs(root)
         for log in logs:
             waiting[log.name] = cut(OS_FILES, log, target / LOGS / log.name)
@@ -48,7 +51,7 @@ def collect(config: Config, target: Path, report: Report) -> dict[str, int]:
     return waiting
 
 
-def _copy(source: str, target: str) -> None:
+def _copy(source: str | Path, target: str | Path) -> None:
     """A file that the node deletes or replaces meanwhile is one that it needs no more."""
     try:
         shutil.copy2(source, target)

@@ -13,9 +13,10 @@ def node(directory: Path) -> Config:
     return Config(server=ServerConfig(data_dir=directory), wal=WalConfig(directory=directory / "wal"))
 
 
-def test_quarantined_logs_dead_letters_and_state_come_back(tmp_path: Path):
+def test_quarantined_logs_dead_letters_files_of_the_c_sharp_engine_and_state_come_back(tmp_path: Path):
     files = (
         "wal/0.damaged.x/1.wal", "wal/0.damaged.x/damage.json", "wal/dead-letter/1.json",
+        "wal/telemetry_wal.log", "wal/telemetry_wal.replay", "wal/telemetry_wal.log.rejected",
         f"{ERASURES}/1.json", f"{USAGE}/0/current.json", promise.PROMISED, promise.LAST_RUN, register.NAME,
     )  # fmt: skip
     for name in files:
