@@ -44,7 +44,7 @@ from nealytics.config import CommitConfig, Config
 from nealytics.erasure.logs import LogCleaning
 from nealytics.erasure.running import Erasing
 from nealytics.erasure.store import Jobs
-from nealytics.errors import LogBroken, LogDamaged, LogError, LogForeign, NealyticsError
+from nealytics.errors import ErasuresUnreadable, LogBroken, LogDamaged, LogError, LogForeign, NealyticsError
 from nealytics.expiry.daily import Daily
 from nealytics.expiry.promise import expired_by_rules
 from nealytics.http.app import HttpServer, build_app
@@ -557,7 +557,7 @@ class Worker:
         counted_lsn = own_log.durable_lsn
         own_log.on_durable = meter.rows_durable
         await meter.refresh()  # before the first request: a quota may be used up
-        admission = self._admission(own_log, meter)
+        admission = _admission(own_log, self._metrics, config, meter, self._jobs)
         verifier = TokenVerifier(
             config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
         )
@@ -599,11 +599,6 @@ class Worker:
         await self._close(verifier)
         await meter.store()
         return EXIT_BROKEN if self._broken or self._is_damaged else 0
-
-    def _admission(self, own_log: Log, meter: Meter) -> Admission:
-        config = self._config
-        days = config.clickhouse.retention_days
-        return Admission(own_log, self._metrics, config.ingest, days, config.retention, meter.quotas)
 
     def _reads(self, verifier: TokenVerifier, meter: Meter) -> Reads:
         return Reads(
@@ -738,6 +733,14 @@ class Worker:
         except Exception as error:
             # Whatever others left there must not keep us from taking events.
             self._drains.strand(f"takeover: cannot import the C# engine's log in {root}: {error!r}")
+
+
+def _admission(own_log: Log, metrics: Metrics, config: Config, meter: Meter, jobs: Jobs) -> Admission:
+    days = config.clickhouse.retention_days
+    admission = Admission(own_log, metrics, config.ingest, days, config.retention, meter.quotas)
+    with contextlib.suppress(ErasuresUnreadable):  # `LogCleaning` reports it
+        admission.erase(jobs.tombstones())  # before the first request
+    return admission
 
 
 def log_bytes_max(config: Config) -> int:

@@ -39,7 +39,7 @@ class LogCleaning:
         self._logs = logs
         self._adopt = adopt
         self._adopted: Tombstones | None = None
-        # For each job and log: rows up to here may have been cut into batches before the erasure was known.
+        # For each job and log: rows up to here may have been admitted before the erasure was adopted.
         self._seen_lsns: dict[tuple[str, Path], int] = {}
         self._reported = ""
 
@@ -57,18 +57,23 @@ class LogCleaning:
 
     async def step(self) -> None:
         """Does what can be done now. Raises `NealyticsError`."""
-        tombstones = self._jobs.tombstones()
+        jobs = list(self._jobs.all().values())
+        tombstones = self._jobs.tombstones()  # of these jobs, and perhaps of newer ones
         if tombstones is not self._adopted:
             self._adopt(tombstones)
             self._adopted = tombstones
-        for job in self._jobs.all().values():
+        for job in jobs:
             if job.state == "pending":
                 for wal, committer in self._logs():
                     if isinstance(wal, Log) and not self._jobs.is_cleaned(job.id, wal.directory.name):
                         await self._clean(job, wal, committer)
 
     async def _clean(self, job: Job, wal: Log, committer: Committer) -> None:
-        seen_lsn = self._seen_lsns.setdefault((job.id, wal.directory), wal.durable_lsn)
+        key = job.id, wal.directory
+        if key not in self._seen_lsns:
+            await wal.wait_for()  # what was admitted before
+            self._seen_lsns[key] = wal.durable_lsn
+        seen_lsn = self._seen_lsns[key]
         if wal.cursor_lsn < seen_lsn:
             committer.flush_soon()
             return

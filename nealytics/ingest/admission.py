@@ -86,7 +86,7 @@ class Admission:
         self.limits = Limits.of(self._config, self._days, self._rules, self._quotas)
 
     def erase(self, tombstones: Tombstones) -> None:
-        """From now on, accepts events that these cover, and keeps nothing of them."""
+        """From now on, nothing that these cover is appended, although it is accepted."""
         self._tombstones = tombstones
 
     async def admit(self, events: Sequence[Event], received_ms: int) -> LsnRange:
@@ -110,11 +110,13 @@ class Admission:
         return LsnRange(last - len(rows) + 1, last)
 
     async def _without_erased(self, rows: Sequence[bytes]) -> Sequence[bytes]:
-        kept: list[bytes] = []
-        for start in range(0, len(rows), SLICE_ROWS):
-            if start:
-                await asyncio.sleep(0)  # other requests
-            kept += self._tombstones.kept(rows[start : start + SLICE_ROWS], ROW_FORMAT)
+        tombstones, kept = None, rows
+        while tombstones is not self._tombstones:  # others may be adopted meanwhile
+            tombstones, before, kept = self._tombstones, kept, []
+            for start in range(0, len(before), SLICE_ROWS):
+                if start:
+                    await asyncio.sleep(0)  # other requests
+                kept += tombstones.kept(before[start : start + SLICE_ROWS], ROW_FORMAT)
         self._erased.add(len(rows) - len(kept))
         return kept
 

@@ -27,16 +27,18 @@ logger = logging.getLogger("nealytics.wal")
 class _Group:
     """Appends that share one fdatasync, and the futures of their callers."""
 
-    __slots__ = ("appends", "futures", "payload_bytes")
+    __slots__ = ("appends", "ended", "futures", "payload_bytes")
 
     def __init__(self) -> None:
         self.appends: list[Append] = []
         self.futures: list[asyncio.Future[int]] = []
         self.payload_bytes = 0
+        self.ended = asyncio.Event()  # durable, or refused; a caller may have cancelled its future
 
     def fail(self, error: LogError) -> None:
         for future in self.futures:
             fail(future, error)
+        self.ended.set()
 
 
 class Flusher:
@@ -73,6 +75,7 @@ class Flusher:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "wal-write")
         self._pending = _Group()
+        self._writing = _Group()
         self._rotations: list[asyncio.Future[None]] = []
         self._wake: asyncio.Future[None] | None = None
         self._waiters = _Waiters()
@@ -104,13 +107,18 @@ class Flusher:
             self._wake_up()
         return future
 
-    async def wait_for(self, lsn: int) -> None:
+    async def wait_for(self, lsn: int | None) -> None:
         """As `Log.wait_for`."""
-        if self._state.durable_lsn >= lsn:
+        if lsn is None:
+            for group in (self._writing, self._pending):
+                if group.futures:
+                    await group.ended.wait()
+        elif self._state.durable_lsn >= lsn:
             return
         if (refusal := self._state.refusal()) is not None:
             raise refusal
-        await self._waiters.wait_for(lsn)
+        if lsn is not None:
+            await self._waiters.wait_for(lsn)
 
     async def rotate(self) -> None:
         """Begins a new segment unless the active one has no rows. Raises `LogFull`, `LogBroken`."""
@@ -146,14 +154,14 @@ class Flusher:
     async def _run(self) -> None:
         state = self._state
         unmarked = False
-        group = _Group()
         try:
             while state.broken is None:
                 if self._rotations:
                     await self._rotate()
                 if self._pending.futures:
-                    group, self._pending = self._pending, _Group()
-                    unmarked = await self._flush(group) or unmarked
+                    self._writing, self._pending = self._pending, _Group()
+                    unmarked = await self._flush(self._writing) or unmarked
+                    self._writing.ended.set()
                     continue
                 if not state.closed:
                     await self._sleep(self._idle_s if unmarked else None)
@@ -165,13 +173,13 @@ class Flusher:
                 elif state.closed and not self._pending.futures:
                     return
         except LogBroken as error:
-            group.fail(error)
+            self._writing.fail(error)
             self._on_broken(error)
         except Exception as error:
             # Whether the group is durable is unknown, and its callers must not wait for ever.
             logger.exception("wal: %s: the flusher failed", state.directory)
             broken = LogBroken(f"wal: {state.directory}: the flusher failed: {error!r}; restart to recover")
-            group.fail(broken)
+            self._writing.fail(broken)
             self._on_broken(broken)
 
     async def _flush(self, group: _Group) -> bool:

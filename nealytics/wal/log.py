@@ -22,7 +22,7 @@ from nealytics.wal.cursor import CursorState, Stored
 from nealytics.wal.files import OS_FILES, Files
 from nealytics.wal.flusher import Flusher, retrieve
 from nealytics.wal.reader import Reader, Rows
-from nealytics.wal.segment import Segment
+from nealytics.wal.segment import Segment, first_lsn_of
 from nealytics.wal.space import Space
 from nealytics.wal.start import Started, start
 from nealytics.wal.state import LogState
@@ -169,8 +169,8 @@ class Log(LogState):
         """
         return self._flusher.append(rows, row_format)
 
-    async def wait_for(self, lsn: int) -> None:
-        """Returns when row `lsn` is durable. Raises `LogBroken` if that cannot happen any more."""
+    async def wait_for(self, lsn: int | None = None) -> None:
+        """Returns when row `lsn`, by default each that was appended, is durable. Raises `LogBroken`."""
         await self._flusher.wait_for(lsn)
 
     async def read(self, first_lsn: int, *, rows_max: int, bytes_max: int) -> Rows:
@@ -182,11 +182,9 @@ class Log(LogState):
         """
         if self.closed and (refusal := self.refusal()) is not None:
             raise refusal
-        work = partial(
-            self._reader.read, tuple(self._segments), self.durable_lsn, first_lsn, rows_max, bytes_max
-        )
+        read = partial(self._reader.read, tuple(self._segments), self.durable_lsn)
         try:
-            return await self._loop.run_in_executor(self._reading, work)
+            return await self._loop.run_in_executor(self._reading, read, first_lsn, rows_max, bytes_max)
         except OSError as error:
             raise LogDamaged(
                 f"wal: {self.directory}: reading row {first_lsn} failed: {error}; check the disk"
@@ -211,9 +209,8 @@ class Log(LogState):
                 self.oldest_waiting_ms = await self._find_oldest()
                 if not self.keep_all:
                     free = self._files.free_bytes(self.directory)
-                    await self._delete(
-                        retention.expired(self.committed(), self._clock_ms(), self._config, free)
-                    )
+                    now_ms = self._clock_ms()
+                    await self._delete(retention.expired(self.committed(), now_ms, self._config, free))
 
         # Shielded: if a committer that is cancelled stopped this, the cursor in memory and the one on disk
         # could differ.
@@ -222,15 +219,18 @@ class Log(LogState):
         await asyncio.shield(storing)
 
     async def purge(self, last_lsn: int) -> bool:
-        """Deletes the committed segments with rows up to `last_lsn`, and the copies of torn ones; False while
-        such a row is left. Raises `LogFull`, `LogBroken`."""
+        """Deletes the committed segments with rows up to `last_lsn`, and the copies of torn ones, durably;
+        False while such a row is left. Raises `LogFull`, `LogBroken`, `OSError`."""
         if self.active.first_lsn <= last_lsn:
             await self._flusher.rotate()
         async with self._cursor_lock:
             if (refusal := self.refusal()) is not None:
                 raise refusal
+            if self.keep_all:
+                return False
             await self._delete([one for one in self.committed() if one.first_lsn <= last_lsn])
-            await self._loop.run_in_executor(self._reading, _unlink_torn, self._files, self.directory)
+            rest = self._files, self.directory, self._segments[0].first_lsn
+            await self._loop.run_in_executor(self._reading, _unlink_rest, *rest)
         return self.deleted_lsn >= last_lsn
 
     async def close(self) -> None:
@@ -313,7 +313,10 @@ def _unlink(files: Files, segments: Sequence[Segment]) -> None:
             logger.warning("wal: cannot delete the committed segment %s: %s", segment.path, error)
 
 
-def _unlink_torn(files: Files, directory: Path) -> None:
+def _unlink_rest(files: Files, directory: Path, first_lsn: int) -> None:
+    """Copies of torn segments, and segments older than `first_lsn` that could not be deleted before."""
     for name in files.names(directory):
-        if name.endswith(".torn"):
+        number = first_lsn_of(name)
+        if name.endswith(".torn") or (number is not None and number < first_lsn):
             files.unlink(directory / name)
+    files.sync_directory(directory)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from nealytics.clickhouse.rowbinary import ROW_FORMAT
+from nealytics.erasure import logs
 from nealytics.erasure.jobs import Erasure, Job
 from nealytics.erasure.logs import LogCleaning, last_covered
 from nealytics.erasure.store import Jobs
@@ -11,6 +13,7 @@ from nealytics.erasure.tombstones import Tombstones
 from tests.commit.station import Station
 from tests.erasure.erasures import erasure
 from tests.fakes.clickhouse import FakeClickHouse
+from tests.fakes.faulty_files import FaultyFiles
 from tests.fakes.rows import row
 from tests.wal.logs import advance_cursor, opened, segments
 
@@ -106,3 +109,62 @@ async def test_segments_without_such_rows_stay_for_reconcile(cleaned: Cleaned):
     await cleaned.cleaning.step()
     assert cleaned.is_clean
     assert station.log.deleted_lsn == 0
+
+
+async def test_rows_that_are_being_written_when_an_erasure_is_adopted_are_removed(cleaned: Cleaned):
+    station = cleaned.station
+    station.log.keep_all = False
+    # Admitted before; the first is cancelled as when its client disconnects.
+    station.log.append([row(1, tenant_id="gone")], ROW_FORMAT).cancel()
+    station.log.append([row(2, tenant_id="gone")], ROW_FORMAT)
+    cleaned.erase(GONE)
+    await cleaned.cleaning.step()
+    assert not cleaned.is_clean
+    station.start()
+    await station.drained()
+    await cleaned.cleaning.step()
+    assert cleaned.is_clean
+    assert station.stored == []
+    assert not any(b"gone" in path.read_bytes() for path in segments(station.log.directory))
+
+
+async def test_a_comparison_that_begins_while_the_rows_are_searched_keeps_the_segments(
+    cleaned: Cleaned, monkeypatch: pytest.MonkeyPatch
+):
+    station = cleaned.station
+    await station.append(row(1, tenant_id="gone"))
+    station.start()
+    await station.drained()
+    cleaned.erase(GONE)
+    station.log.keep_all = False
+
+    def begin(directory: Path, last_lsn: int, tombstones: Tombstones) -> int:
+        station.log.keep_all = True
+        return last_covered(directory, last_lsn, tombstones)
+
+    monkeypatch.setattr(logs, "last_covered", begin)
+    await cleaned.cleaning.step()
+    assert not cleaned.is_clean
+    assert station.log.deleted_lsn == 0
+
+
+async def test_a_segment_that_cannot_be_deleted_is_tried_again(tmp_path: Path):
+    files = FaultyFiles()
+    async with opened(tmp_path, files, keep_hours=0, keep_bytes=0) as log:
+        log.keep_all = True
+        await log.append([row(1, tenant_id="gone")], ROW_FORMAT)
+        await advance_cursor(log, 1)
+        log.keep_all = False
+        (segment,) = segments(tmp_path)
+
+        def refuse(operation: str, name: str) -> None:
+            if operation == "unlink" and name == segment.name:
+                raise OSError(30, "Read-only file system")
+
+        files.before = refuse
+        with pytest.raises(OSError, match="Read-only"):
+            await log.purge(1)
+        assert segment.exists()
+        files.before = lambda operation, name: None
+        assert await log.purge(1)
+        assert not segment.exists()

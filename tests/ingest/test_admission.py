@@ -11,6 +11,7 @@ from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import LogBroken, LogFull
 from nealytics.event import Event
+from nealytics.ingest import admission as ingest_admission
 from nealytics.ingest.admission import Admission, NotAdmitted
 from nealytics.observe.metrics import Metrics
 from nealytics.wal.log import Log
@@ -60,6 +61,32 @@ async def test_an_event_that_is_erased_is_accepted_and_not_kept(tmp_path):
     assert log.durable_lsn == 2
     assert metrics.value("nealytics_events_ingested_total") == 2
     assert metrics.value("nealytics_events_erased_total") == 6
+    await log.close()
+
+
+async def test_an_erasure_that_is_adopted_while_rows_are_compared_applies_to_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(ingest_admission, "SLICE_ROWS", 1)
+    log = await Log.open(tmp_path / "0", WalConfig(allow_any_filesystem=True, free_bytes_min=0))
+    admission = Admission(log, Metrics.private(), IngestConfig(), 90)
+
+    def erased(tenant_id: str) -> Erasure:
+        return Erasure(
+            id=tenant_id,
+            project_id="p",
+            tenant_id=tenant_id,
+            before_ms=2,
+            requested_at_ms=0,
+            requested_by="x",
+        )
+
+    admission.erase(Tombstones([erased("other")]))
+    task = asyncio.create_task(admission.admit(events(3), 5))
+    await asyncio.sleep(0)  # the first row is compared
+    assert not task.done()
+    admission.erase(Tombstones([erased("other"), erased("t")]))
+    first, last = await task
+    assert last < first
+    assert log.durable_lsn == 0
     await log.close()
 
 
