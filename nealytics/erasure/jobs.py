@@ -10,6 +10,9 @@ from nealytics.clickhouse.rowbinary import owner_key
 from nealytics.clickhouse.sql import quoted
 from nealytics.timestamps import DAY_MS
 
+# Earlier than any event.
+_NEVER_MS = -(10**15)
+
 State = Literal["pending", "running", "removing", "done"]
 
 
@@ -46,11 +49,14 @@ class Erasure(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, k
         if self.user_hash is not None and user_id is not None:
             conditions.append(f"ifNull(user_id, '') = {literal(user_id)}")
         elif self.user_hash is not None:
-            owner = owner_key(self.project_id, self.tenant_id).hex()
-            user = f"SHA256(concat(unhex({literal(owner)}), ifNull(user_id, '')))"
             conditions.append("ifNull(user_id, '') != ''")
-            conditions.append(f"lower(hex({user})) = {literal(self.user_hash)}")
+            conditions.append(f"{self.sql_hash(literal)} = {literal(self.user_hash)}")
         return f"({' AND '.join(conditions)})"
+
+    def sql_hash(self, literal: Callable[[str], str] = quoted) -> str:
+        """SQL for `hash_of` the user of a row of the tenant."""
+        owner = literal(owner_key(self.project_id, self.tenant_id).hex())
+        return f"lower(hex(SHA256(concat(unhex({owner}), ifNull(user_id, '')))))"
 
 
 def hash_of(project_id: str, tenant_id: str, user_id: str) -> str:
@@ -79,6 +85,46 @@ class Job(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_on
 
     def condition(self, literal: Callable[[str], str] = quoted, number: Callable[[int], str] = str) -> str:
         return self.erasure.condition(self.user_id, literal, number)
+
+
+def hiding(
+    jobs: Iterable[Job], literal: Callable[[str], str] = quoted, number: Callable[[int], str] = str
+) -> list[str]:
+    """As few conditions as possible, one of which is true for each row that is erased; see `condition`.
+
+    Users of a tenant share one, so that it does not matter how many erasures wait: a row is hashed once.
+    """
+    found: list[str] = []
+    users: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        if job.erasure.user_hash is None:
+            found.append(job.condition(literal, number))
+        else:
+            users.setdefault((job.erasure.project_id, job.erasure.tenant_id), []).append(job)
+    for several in users.values():
+        found.append(
+            several[0].condition(literal, number)
+            if len(several) == 1
+            else _of_users(several, literal, number)
+        )
+    return found
+
+
+def _of_users(jobs: list[Job], literal: Callable[[str], str], number: Callable[[int], str]) -> str:
+    """Of one tenant. Hashes and times are ours and not bound: parameters are sent in the URL, which has less
+    room."""
+    before: dict[str, int] = {}
+    for job in jobs:
+        user_hash = str(job.erasure.user_hash)
+        before[user_hash] = max(before.get(user_hash, job.erasure.before_ms), job.erasure.before_ms)
+    one = jobs[0].erasure
+    whole = msgspec.structs.replace(one, user_hash=None, before_ms=max(before.values()))
+    hashes, times = ", ".join(map(quoted, before)), ", ".join(map(str, before.values()))
+    return (
+        f"({whole.condition(None, literal, number)} AND ifNull(user_id, '') != '' AND "
+        f"toUnixTimestamp64Milli(timestamp) < transform({one.sql_hash(literal)}, [{hashes}], "
+        f"CAST([{times}], 'Array(Int64)'), toInt64({_NEVER_MS})))"
+    )
 
 
 def due(jobs: Iterable[Job], now_ms: int) -> list[Job]:

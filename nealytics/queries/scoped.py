@@ -35,13 +35,15 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.failover import Address
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
 from nealytics.config import QueryConfig
-from nealytics.erasure.jobs import Job
+from nealytics.erasure.jobs import Job, hiding
 from nealytics.errors import NealyticsError
 from nealytics.queries.filters import Bind, Filter, where
 
 _CANARY = "nealytics_fence_canary"
 # On a cluster, the first is a Distributed table and the second the local one of a shard.
 _TABLES = (TABLE, LOCAL_TABLE)
+# Each user whose erasure waits is some 85 bytes.
+_SQL_BYTES_MAX = 64 * 1024 * 1024
 
 
 class Query(NamedTuple):
@@ -80,7 +82,11 @@ class Events:
         self._database = database
         self._token_filters = token_filters
         self._fence = fence(database, scope)
-        self._settings: dict[str, Setting] = {**(limits or {}), **self._fence}
+        self._settings: dict[str, Setting] = {
+            "max_query_size": _SQL_BYTES_MAX,
+            **(limits or {}),
+            **self._fence,
+        }
         self.scope = scope
         self.rows_read = 0  # by ClickHouse, for all of `rows`
 
@@ -171,7 +177,7 @@ def relation(
         tenant = "toString(length(tenant_id)), ':', tenant_id"
         session_key = f"concat({tenant}, session_id)"
         user_key = f"concat({tenant}, nullIf(user_id, ''))"
-    conditions += [f"NOT {job.condition(bind, bind)}" for job in erased]
+    conditions += [f"NOT {condition}" for condition in hiding(erased, bind, bind)]
     return (
         f"WITH events AS (SELECT *, {session_key} AS session_key, {user_key} AS user_key"
         f" FROM {table} WHERE {where(conditions, token_filters, bind, table)}) "

@@ -100,3 +100,17 @@ async def test_an_event_without_a_user_is_not_hidden_with_a_user(reader: Reader)
     await reader.store(event(event_id=UUID(int=9)), event(user_id="", event_id=UUID(int=10)))
     reader.erased = [erased("ada")]
     assert (await reader.answer(SUMMARY))["events"] == 2
+
+
+async def test_reads_answer_while_thousands_of_erasures_wait(reader: Reader):
+    await store_replaced(reader)
+    reader.erased = [
+        *(msgspec.structs.replace(erased(f"user-{n}"), user_id=None) for n in range(5_000)),
+        erased("ada", before_ms=ms(NOW)),  # no event is as old
+        erased("bob"),
+        erased("bob", before_ms=ms(NOW)),
+    ]
+    for tenant_id in ("acme", None):
+        assert await users(reader, tenant_id) == {"ada": 3}
+        assert (await reader.answer(SUMMARY, tenant_id=tenant_id))["events"] == 3
+    assert len(await reader.timeline()) == 3
