@@ -60,19 +60,21 @@ class Bucket:
         await self._answer("DELETE", key)
 
     async def get(self, key: str) -> AsyncIterator[bytes]:
-        """Raises `FileNotFoundError` if there is no such object."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            begun = False
+        """Raises `FileNotFoundError` if there is no such object. Goes on where an answer broke off."""
+        done = failures = 0
+        while True:
             try:
-                async with self._request("GET", key) as response:
+                async with self._request("GET", key, first=done) as response:
                     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-                        begun = True
+                        done += len(chunk)
+                        failures = 0
                         yield chunk
                 return
             except _Temporary as error:
-                if begun or attempt == _ATTEMPTS:
+                failures += 1
+                if failures == _ATTEMPTS:
                     raise NealyticsError(str(error)) from error
-                await asyncio.sleep(_RETRY_S * 2**attempt)
+                await asyncio.sleep(_RETRY_S * 2**failures)
 
     async def sizes(self, below: str) -> dict[str, int]:
         """The keys below a path, relative to it, with their sizes."""
@@ -90,9 +92,7 @@ class Bucket:
         keys: list[tuple[str, int]] = []
         folders: list[str] = []
         while True:
-            page = ElementTree.fromstring(await self._answer("GET", None, parameters))
-            for element in page.iter():  # whatever the namespace is called
-                element.tag = element.tag.rpartition("}")[2]
+            page = self._page(await self._answer("GET", None, parameters))
             for found in page.iterfind("Contents"):
                 key = unquote_plus(found.findtext("Key", "")).removeprefix(self._prefix)
                 keys.append((key, int(found.findtext("Size", "0"))))
@@ -101,6 +101,20 @@ class Bucket:
             if page.findtext("IsTruncated") != "true":
                 return keys, folders
             parameters["continuation-token"] = page.findtext("NextContinuationToken", "")
+
+    def _page(self, answer: bytes) -> ElementTree.Element:
+        try:
+            page = ElementTree.fromstring(answer)
+        except ElementTree.ParseError:
+            page = ElementTree.Element("")
+        for element in page.iter():  # whatever the namespace is called
+            element.tag = element.tag.rpartition("}")[2]
+        if page.tag != "ListBucketResult":
+            raise NealyticsError(
+                f"backup: {self._origin}{self._bucket} answered no list of a bucket but "
+                f'"{answer[:100].decode("utf-8", "replace")}"; check backup.s3_url'
+            )
+        return page
 
     async def _answer(
         self, method: str, key: str | None, parameters: Mapping[str, str] | None = None, data: bytes = b""
@@ -118,11 +132,19 @@ class Bucket:
 
     @contextlib.asynccontextmanager
     async def _request(
-        self, method: str, key: str | None, parameters: Mapping[str, str] | None = None, data: bytes = b""
+        self,
+        method: str,
+        key: str | None,
+        parameters: Mapping[str, str] | None = None,
+        data: bytes = b"",
+        first: int = 0,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """`first`: the byte at which the answer begins."""
         path = quote(self._bucket if key is None else self.path_of(key), safe="/~")
         query = "&".join(f"{k}={quote(v, safe='~')}" for k, v in sorted((parameters or {}).items()))
         headers = signed_headers(self._config, method, self._host, path, query, data, datetime.now(UTC))
+        if first:
+            headers["range"] = f"bytes={first}-"
         # As it was signed: aiohttp must not encode it again.
         url = URL(f"{self._origin}{path}{'?' if query else ''}{query}", encoded=True)
         try:
@@ -133,6 +155,11 @@ class Bucket:
                     if response.status == 404 and "<Code>NoSuchKey</Code>" in text:
                         raise FileNotFoundError(key)
                     _refuse(f"{method} {self._origin}{path}", response.status, text)
+                if first and response.status != 206:
+                    raise NealyticsError(
+                        f"backup: GET {self._origin}{path}: the answer broke off at byte {first:,}, and the "
+                        "server does not support Range; run the command again"
+                    )
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = str(error) or type(error).__name__

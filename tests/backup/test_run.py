@@ -175,6 +175,26 @@ async def test_a_bucket_that_fails_for_a_while_is_asked_again(tmp_path: Path, fa
             await anext(aiter(place.read("y")))
 
 
+async def test_an_answer_that_breaks_off_goes_on_where_it_was(tmp_path: Path, fake: FakeS3):
+    async with opened("bucket", tmp_path, fake) as place:
+        content = bytes(range(256)) * 20_000
+        await put(place, "x", content)
+        fake.breaks = 2
+        assert b"".join([chunk async for chunk in place.read("x")]) == content
+        assert fake.breaks == 0
+    assert fake.refused == []
+
+
+@pytest.mark.parametrize("answer", [b"", b"welcome", b"<html><body>welcome</body></html>"])
+async def test_an_answer_that_is_no_list_of_a_bucket_says_what_to_check(
+    answer: bytes, tmp_path: Path, fake: FakeS3
+):
+    async with opened("bucket", tmp_path, fake) as place:
+        fake.list = answer
+        with pytest.raises(NealyticsError, match=r"/bucket answered no list of a bucket .* backup\.s3_url"):
+            await place.sizes()
+
+
 async def test_wrong_keys_and_a_bucket_that_is_down_say_what_to_check(tmp_path: Path):
     with FakeS3() as fake:
         config = BackupConfig(s3_url=fake.url, s3_access_key_id=KEY_ID, s3_secret_access_key="wrong")

@@ -24,6 +24,8 @@ class FakeS3:
         self.objects: dict[str, bytes] = {}
         self.refused: list[str] = []  # requests without a valid signature
         self.failures = 0  # how many of the next requests are answered with 503
+        self.breaks = 0  # how many of the next answers to a GET break off in the middle
+        self.list: bytes | None = None  # the answer to a list, instead of S3's
         self.missing = ""  # the answer for a key that is not there, instead of S3's
         self.page_keys_max = page_keys_max
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -115,7 +117,8 @@ def _handler(fake: FakeS3) -> type[http.server.BaseHTTPRequestHandler]:
                 f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}"
                 f"{''.join(found[name] for name in page)}</ListBucketResult>"
             )
-            self._answer(200, text.encode(), {"Content-Type": "application/xml"})
+            answer = text.encode() if fake.list is None else fake.list
+            self._answer(200, answer, {"Content-Type": "application/xml"})
 
         def _error(self, status: int, code: str, message: str) -> None:
             text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
@@ -127,6 +130,9 @@ def _handler(fake: FakeS3) -> type[http.server.BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            if self.command == "GET" and status in (200, 206) and fake.breaks and len(body) > 1:
+                fake.breaks -= 1
+                body, self.close_connection = body[: len(body) // 2], True
             if self.command != "HEAD":
                 self.wfile.write(body)
 
