@@ -20,6 +20,14 @@ def make_private(path: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
 
 
+def make_durable(path: Path) -> None:
+    """`make_private`, durable on return."""
+    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    make_private(path)
+    for directory in missing:
+        sync_directory(directory.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Makes the names in `path` durable: a new or renamed file is not durable until its directory is.
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from nealytics.cli import main
 from nealytics.config import WalConfig
-from nealytics.directories import make_private
+from nealytics.directories import make_durable, make_private
 from nealytics.observe.metrics import Metrics
 from nealytics.wal.log import Log
 from tests.e2e.node import Node
@@ -41,6 +41,16 @@ def test_every_parent_that_is_made_is_private_and_what_is_there_is_left_alone(tm
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         make_private(tmp_path / "file")
+
+
+def test_every_name_of_a_durable_directory_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
+    make_durable(tmp_path / "a" / "b")
+    assert sorted(synced) == [str(tmp_path), str(tmp_path / "a")]
+    assert modes(tmp_path) == {"a": 0o700, "a/b": 0o700}
+    make_durable(tmp_path / "a" / "b")
+    assert len(synced) == 2
 
 
 def test_data_made_by_the_doctor_is_private(tmp_path: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from nealytics.backup import register
 from nealytics.backup.store import sync_tree
 from nealytics.config import Config
-from nealytics.directories import make_private
+from nealytics.directories import make_durable, make_private
 from nealytics.wal import OS_FILES, inspection
 from nealytics.wal.cut import cut
 
@@ -64,10 +64,10 @@ def put_back(config: Config, source: Path) -> None:
 
     Of the data directory, only what a backup has of it: the directory has also what a node runs and trusts.
     """
-    make_private(config.server.data_dir)
+    make_durable(config.server.data_dir)
     for name in _STATE:
         _put_back(source / STATE / name, config.server.data_dir / name)
-    make_private(config.wal.directory)
+    make_durable(config.wal.directory)
     for path in (source / LOGS).glob("*"):
         _put_back(path, config.wal.directory / path.name)
 

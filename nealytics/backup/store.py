@@ -16,7 +16,7 @@ from typing import Protocol
 
 from nealytics.clickhouse.embedded import run_dir
 from nealytics.clickhouse.embedded_config import BACKUP_DISK, BACKUP_LINKS
-from nealytics.directories import make_private
+from nealytics.directories import make_durable, make_private
 from nealytics.wal.files import OS_FILES, publish
 
 _SCRATCH = "backup-tmp-"
@@ -97,7 +97,7 @@ class DirectoryStore:
 
     @contextlib.asynccontextmanager
     async def collecting(self, data_dir: Path) -> AsyncIterator[Path]:
-        make_private(self.path)
+        make_durable(self.path)
         yield self.path
 
     @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """Verification, rotation and limits, without an engine: backups made by hand, in both kinds of store."""
 
 import hashlib
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -230,6 +231,13 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(
     assert run.no_room(config, target, whole=False) is None
     monkeypatch.setattr(run, "free_bytes", lambda _: 7_000)
     assert run.no_room(config, target, whole=True) is None
+
+
+async def test_a_new_directory_of_a_backup_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
+    async with DirectoryStore(tmp_path / "daily" / "first").collecting(tmp_path):
+        assert {str(tmp_path), str(tmp_path / "daily")} <= set(synced)
 
 
 def test_what_a_killed_command_left_is_removed_and_what_another_one_uses_is_not(tmp_path: Path):
