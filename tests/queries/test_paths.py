@@ -40,7 +40,7 @@ def test_without_an_event_there_is_nothing_to_start_from(event: str):
         ("direction", "Next"),
         ("by", "device"),
         ("limit", "1.5"),
-        ("to", "yesterday"),
+        ("to", "tomorrow"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(name: str, value: str):
