@@ -60,7 +60,7 @@ class Bucket:
         await self._answer("DELETE", key)
 
     async def get(self, key: str) -> AsyncIterator[bytes]:
-        """Raises `FileNotFoundError` if there is no such object. Goes on where an answer broke off."""
+        """Raises `FileNotFoundError` if there is no such object. Resumes an answer that broke off."""
         done = failures = 0
         while True:
             try:

@@ -176,7 +176,7 @@ async def test_a_bucket_that_fails_for_a_while_is_asked_again(tmp_path: Path, fa
             await anext(aiter(place.read("y")))
 
 
-async def test_an_answer_that_breaks_off_goes_on_where_it_was(tmp_path: Path, fake: FakeS3):
+async def test_an_answer_that_broke_off_is_resumed(tmp_path: Path, fake: FakeS3):
     async with opened("bucket", tmp_path, fake) as place:
         content = bytes(range(256)) * 20_000
         await put(place, "x", content)
