@@ -428,6 +428,7 @@ class Drains:
                 # In a thread, so these are not the loop's.
                 Jobs(config.server.data_dir).tombstones().covers_columns,
             ],
+            erase_again=Jobs(config.server.data_dir).begin_again,
         )
         return wal, self._committer(wal, lambda error: self._on_damaged(directory, error))
 

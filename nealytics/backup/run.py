@@ -160,8 +160,11 @@ async def verify(target: Store, report: Report) -> list[str]:
     return problems
 
 
-async def restore(config: Config, source: Store, report: Report) -> None:
-    """Restores a backup into an empty node. Raises `NealyticsError`."""
+async def restore(config: Config, source: Store, report: Report, erase_again: Callable[[], None]) -> None:
+    """Restores a backup into an empty node. Raises `NealyticsError`.
+
+    `erase_again` begins all erasures again: the table and the logs may have what they erased.
+    """
     found = await read_manifest(source)
     data_dir, database = config.server.data_dir, config.clickhouse.database
     for directory in (engine_dir(data_dir), config.wal.directory):
@@ -185,6 +188,7 @@ async def restore(config: Config, source: Store, report: Report) -> None:
     others = [name for name in found.files if not name.startswith(_TABLE)]
     async with source.fetched(others, data_dir) as directory:
         await asyncio.to_thread(content.put_back, config, directory)
+    await asyncio.to_thread(erase_again)
     _raise([f"restore: {line}" for line in manifest.differences(restored, found)])
     report(
         f"{manifest.total(restored):,} events are restored, and the counts of each project and month agree"

@@ -19,6 +19,7 @@ from nealytics.backup.s3 import PREFIX, Bucket, S3Store
 from nealytics.backup.store import DirectoryStore, Store, scratch
 from nealytics.cli.options import config_option
 from nealytics.config import Config, load
+from nealytics.erasure.store import Jobs
 from nealytics.errors import NealyticsError
 
 STREAM = "-"
@@ -164,7 +165,7 @@ def restore(source: str, config_path: Path | None) -> None:
 
 async def _restore(config: Config, source: str) -> None:
     async with opened(config, source) as store:
-        await run.restore(config, store, report)
+        await run.restore(config, store, report, Jobs(config.server.data_dir).begin_again)
 
 
 async def _restore_stream(config: Config) -> None:
@@ -174,7 +175,7 @@ async def _restore_stream(config: Config) -> None:
                 archive.extractall(directory, filter="data")
         except tarfile.TarError as error:
             raise NealyticsError(f"restore: standard input is no whole tar archive: {error}") from error
-        await run.restore(config, DirectoryStore(directory), report)
+        await run.restore(config, DirectoryStore(directory), report, Jobs(config.server.data_dir).begin_again)
 
 
 @contextlib.asynccontextmanager

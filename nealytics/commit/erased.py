@@ -18,11 +18,10 @@ import msgspec
 from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.tombstones import Tombstones
 from nealytics.wal import OS_FILES, Files, Rows
+from nealytics.wal.cut import ERASURES
 from nealytics.wal.files import publish
 
 log = logging.getLogger("nealytics.commit")
-
-NAME = "erasures"
 
 Known = Callable[[], Mapping[str, Erasure]]
 
@@ -32,7 +31,7 @@ class Erased:
 
     def __init__(self, directory: Path, known: Known = dict, files: Files = OS_FILES) -> None:
         """`known` returns the erasures of the node by id."""
-        self._path = directory / NAME
+        self._path = directory / ERASURES
         self._known = known
         self._files = files
         self._is_lost = False  # the file, so every erasure applies to every row

@@ -86,8 +86,10 @@ class TableCheck:
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         *,
         drops: Callable[[], Sequence[Drop]] = tuple,
+        erase_again: Callable[[], None] = lambda: None,
     ) -> None:
-        """`drops`, asked for each comparison, are those of `resending_of`."""
+        """`drops`, asked for each comparison, are those of `resending_of`. `erase_again` is called, in a
+        thread, if the log is a copy: it may have what was erased since."""
         self._wal = wal
         self._client = client
         self._config = config
@@ -95,6 +97,7 @@ class TableCheck:
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._drops = drops
+        self._erase_again = erase_again
         self._warning = ""  # while rows may be missing
         self._limits = ""  # what no comparison can find; stays until the next start
         self._started_s: int | None = None  # of the ClickHouse that was asked for the newest rows
@@ -185,6 +188,8 @@ class TableCheck:
     ) -> None:
         accepted = known.accepted if known and known.table == table.identity else ()
         if self._result is None or self._against is None or not self._against.is_same_run(table):
+            if suspicion.is_copy:
+                await asyncio.to_thread(self._erase_again)
             # What was already sent may be lost with the table, or in a ClickHouse that was killed.
             self._begin(suspicion, kept, known)
             self._against = table

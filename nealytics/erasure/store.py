@@ -94,12 +94,25 @@ class Jobs:
         for path in self._directory.glob(f"{id}.*.cleaned"):
             path.unlink(missing_ok=True)
 
+    def begin_again(self) -> None:
+        """All of them, because a restored log or table may have what they erased. Raises as `put` does."""
+        for job in list(self.all().values()):
+            self.forget_cleaned(job.id)
+            self.put(
+                msgspec.structs.replace(job, state="pending", table="", erased_at_ms=None, removed_at_ms=None)
+            )
+
     def _path(self, id: str) -> Path:
         return self._directory / f"{id}{_SUFFIX}"
 
     def _load(self, changed_ns: int) -> None:
         loaded_ns = time.time_ns()
-        paths = list(self._directory.glob(f"*{_SUFFIX}")) if changed_ns else []
+        try:
+            # Not glob: it takes a directory that cannot be read for an empty one.
+            names = os.listdir(self._directory) if changed_ns else []
+        except OSError as error:
+            raise ErasuresUnreadable(f"erasure: cannot read {self._directory}: {error}") from error
+        paths = [self._directory / name for name in names if name.endswith(_SUFFIX)]
         jobs = sorted(map(self._read, paths), key=lambda job: (job.erasure.requested_at_ms, job.id))
         self._jobs = {job.id: job for job in jobs}
         if self._jobs.keys() != self._erasures.keys():

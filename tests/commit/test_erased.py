@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
-from nealytics.commit.erased import NAME
+from nealytics.commit.erased import Erased
 from nealytics.erasure.jobs import Erasure, hash_of
-from nealytics.wal import CursorState
+from nealytics.wal import OS_FILES, CursorState, Range
+from nealytics.wal.cut import ERASURES, cut
 from tests.commit.station import Station, refusing
 from tests.fakes import clickhouse as faults
 from tests.fakes.rows import TIMESTAMP_MS, row
@@ -148,7 +149,7 @@ async def test_without_its_file_every_erasure_applies_to_what_is_outstanding(mak
     fake.faults.append(faults.error(241))
     station.start()
     await station.until(lambda: bool(fake.inserts))
-    path = station.log.directory / NAME
+    path = station.log.directory / ERASURES
     assert msgspec.json.decode(path.read_bytes()) == {"e1": 1}
     await station.stop()
     path.write_bytes(b"{")
@@ -176,3 +177,17 @@ async def test_after_the_cursor_is_lost_no_erased_row_is_sent_again(make, fake):
     station.start()
     await station.drained()
     assert sorted(set(station.stored)) == kept(1, 12)
+
+
+async def test_a_copy_of_the_log_sends_an_outstanding_batch_as_it_was(make, fake, tmp_path):
+    station = await make()
+    await station.append(row(1), row(2, tenant_id="gone"))
+    erase(station, erasure())
+    await Erased(station.log.directory, lambda: station.erasures).adopt(1)
+    await station.log.store_cursor(CursorState(3, (Range(1, 2),)))
+    cut(OS_FILES, station.log.directory, tmp_path / "restored" / "0")
+    async with Station(tmp_path / "restored", fake) as restored:
+        erase(restored, erasure())
+        restored.start()
+        await restored.drained()
+        assert restored.stored == [1]

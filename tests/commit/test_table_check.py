@@ -1,5 +1,6 @@
 """Whether a table can be the one that received a log's rows; e2e/test_recovery.py has the real engine."""
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -211,3 +212,23 @@ def test_a_command_on_a_copy_leaves_it_recognisable(tmp_path: Path):
     found = judge(known, TABLE, mark.place_of(tmp_path), FINE)
     assert found is not None
     assert found.is_copy
+
+
+async def test_on_a_copy_of_a_log_all_erasures_begin_again(tmp_path: Path):
+    async with confirmed(tmp_path / "first"):
+        pass
+    shutil.copytree(tmp_path / "first", tmp_path / "copy")
+    async with FakeClickHouse() as fake, Station(tmp_path / "copy", fake, wal=KEEP) as station:
+        begun: list[bool] = []
+        Server(fake)
+        check = TableCheck(
+            station.log,
+            station.client,
+            clickhouse_config(),
+            station.dead_letter,
+            station.metrics,
+            clock_ms=lambda: TIMESTAMP_MS,
+            erase_again=lambda: begun.append(True),
+        )
+        await check.check()
+        assert begun == [True]

@@ -96,3 +96,26 @@ def test_a_job_is_for_its_owner_only(tmp_path: Path):
     Jobs(tmp_path).put(msgspec.structs.replace(job("a"), user_id="ada"))
     assert (tmp_path / DIRECTORY).stat().st_mode & 0o077 == 0
     assert (tmp_path / DIRECTORY / "a.json").stat().st_mode & 0o077 == 0
+
+
+def test_after_a_restore_all_jobs_begin_again(tmp_path: Path):
+    jobs = Jobs(tmp_path)
+    jobs.put(msgspec.structs.replace(job("a", "done", erased_at_ms=5), table="t", removed_at_ms=6))
+    jobs.put(job("b", "running"))
+    jobs.set_cleaned("b", "0")
+    jobs.begin_again()
+    assert jobs.all() == {"a": job("a"), "b": job("b")}
+    assert not jobs.is_cleaned("b", "0")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_directory_of_another_user_is_an_error_and_not_an_empty_list(tmp_path: Path):
+    Jobs(tmp_path).put(job("a"))
+    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+        parent.chmod(0o711)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ErasuresUnreadable, match="Permission denied"):
+            Jobs(tmp_path).all()
+    finally:
+        os.seteuid(0)
