@@ -3,6 +3,8 @@ machine."""
 
 import asyncio
 import getpass
+import os
+import pwd
 import sys
 import time
 from pathlib import Path
@@ -19,7 +21,7 @@ from nealytics.erasure.jobs import Job
 from nealytics.erasure.requests import Receipt, new_job, receipt, request
 from nealytics.erasure.store import Jobs
 from nealytics.erasure.table import ErasureTable
-from nealytics.errors import Refused
+from nealytics.errors import NealyticsError, Refused
 from nealytics.queries.time_bounds import timestamp_ms
 
 # Counting a large tenant takes a while.
@@ -75,6 +77,7 @@ def erase(
     starts it temporarily.
     """
     config = load(config_path)
+    refuse_other_owner(config.server.data_dir)
     now_ms = time.time_ns() // 1_000_000
     job = new_job(
         project,
@@ -87,6 +90,23 @@ def erase(
     )
     asyncio.run(_erase(config, job, yes=yes))
     click.echo(_described(receipt(config.server.data_dir, job, now_ms)))
+
+
+def refuse_other_owner(data_dir: Path) -> None:
+    """A node that cannot read an erasure answers no read."""
+    try:
+        owner = data_dir.stat().st_uid
+    except FileNotFoundError:
+        return
+    if owner != os.geteuid():
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"
+        raise NealyticsError(
+            f"erase: {data_dir} belongs to {name}, so the node could not read what this user writes; run it "
+            f"as {name}: sudo -u {name} nealytics erase …"
+        )
 
 
 async def _erase(config: Config, job: Job, *, yes: bool) -> None:

@@ -36,7 +36,7 @@ from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.error_codes import Kind
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.config import Config
-from nealytics.errors import NealyticsError, Refused
+from nealytics.errors import ErasuresUnreadable, NealyticsError, Refused
 from nealytics.http.app import Cors
 from nealytics.http.responses import answer_headers, names_tag
 from nealytics.http.sending import Body, encoded, send
@@ -207,7 +207,7 @@ class Reads:
         started = time.perf_counter()
         try:
             answer = await self._moving(question)
-        except (ClickHouseError, FenceDown) as error:
+        except (ClickHouseError, FenceDown, ErasuresUnreadable) as error:
             if isinstance(error, ClickHouseError):
                 self.fence.doubt(error)
                 if error.damaged_part:
@@ -332,6 +332,15 @@ def refusal(error: NealyticsError) -> Exception:
             503,
             "scope_not_proven",
             "the event store does not isolate tenants, so no query is run",
+            detail="The server's log has the cause.",
+            headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
+        )
+    if isinstance(error, ErasuresUnreadable):
+        log.critical("%s", error)
+        return Refused(
+            503,
+            "scope_not_proven",
+            "it is not known which events are erased, so no query is run",
             detail="The server's log has the cause.",
             headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
         )

@@ -1,6 +1,7 @@
 """Reads leave out erased events, and never show an older copy instead."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 
 from nealytics.erasure.jobs import Erasure, Job, hash_of
+from nealytics.errors import ErasuresUnreadable
 from tests.http.reader import NOW, SUMMARY, TOP, Reader, event, ms, on_the_engine
 from tests.http.test_copies import store_replaced
 
@@ -114,3 +116,15 @@ async def test_reads_answer_while_thousands_of_erasures_wait(reader: Reader):
         assert await users(reader, tenant_id) == {"ada": 3}
         assert (await reader.answer(SUMMARY, tenant_id=tenant_id))["events"] == 3
     assert len(await reader.timeline()) == 3
+
+
+async def test_reads_refuse_while_it_is_not_known_what_is_erased(reader: Reader):
+    class Unreadable:
+        def __iter__(self) -> Iterator[Job]:
+            raise ErasuresUnreadable("erasure: cannot read it")
+
+    reader.erased = Unreadable()  # type: ignore[assignment]
+    status, body, headers = await reader.get(SUMMARY)
+    assert (status, body["code"]) == (503, "scope_not_proven")
+    assert "which events are erased" in str(body)
+    assert "Retry-After" in headers
