@@ -118,7 +118,7 @@ async def _base(parent: Store, now_ms: int, full_days: int) -> Store | None:
     try:
         await run.read_base(base)
     except NealyticsError as error:
-        report(f"a whole backup is made, because the last one is damaged: {error}")
+        report(f"this backup is a whole one, because {base} cannot be its base: {error}")
         return None
     return base
 
