@@ -10,7 +10,8 @@ limits is found on its own; the most specific quota that has it counts:
 A limit of 0 is an exception to a wider quota: unlimited.
 
 A worker counts what it takes on top of what all workers had used when their files were last read. So within a
-worker a limit is exact, and workers together exceed it by what the others took since then.
+worker a limit is exact, and workers together exceed it by what the others took since then. What is taken
+becomes used when it is stored, or is given back.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ EACH = "*"
 Kind = Literal["events_per_month", "queries_per_day"]
 # What was used: by project, then by tenant. The tenant "" is all of the project, also what has no tenant.
 Sums = dict[str, dict[str, int]]
+Owner = tuple[str, str]  # project and tenant
 
 
 class Period(NamedTuple):
@@ -83,11 +85,10 @@ class Allowance:
     def __init__(self, kind: Kind) -> None:
         self.kind: Kind = kind
         self._limits: dict[str, dict[str, int]] = {}
-        # Of each project with limits: which one counts for a tenant that was seen, and whose count it has.
-        self._found: dict[str, dict[str, tuple[str, int]]] = {}
         self._period = Period(0, 0, "")
-        self._counted: Sums = {}
-        self._taken: Sums = {}
+        self._counted: Sums = {}  # what the files had when they were read, and what was stored since
+        self._stored: Sums = {}  # since the last `mark`
+        self._taken: Sums = {}  # neither stored nor given back yet
 
     def replace(self, rules: Iterable[QuotaRule]) -> None:
         """From now on, these limits apply, to what was used before too."""
@@ -97,46 +98,65 @@ class Allowance:
             if limit >= 0:
                 limits.setdefault(rule.project, {})[rule.tenant] = limit
         self._limits = limits
-        self._found = {project_id: {} for project_id in limits}
         self._counted = self._complete(self._counted)
+        self._stored = self._complete(self._stored)
         self._taken = self._complete(self._taken)
 
     def take(self, project_id: str, tenant_id: str, now_ms: int, number: int = 1) -> Share | None:
         """Takes one, and returns None; or takes nothing, and returns what is used up. With a `number` of 0 it
         only says whether one is left."""
-        found = self._found.get(project_id)
-        if found is None:
+        limits = self._limits.get(project_id)
+        if limits is None:
             return None
         period = self._period
         if not period.begins_ms <= now_ms < period.ends_ms:
             self._begin(now_ms)
-        whose = found.get(tenant_id)
-        if whose is None:
-            whose = found[tenant_id] = self._find(project_id, tenant_id)
-        counted_as, limit = whose
+        counted_as, limit = _find(limits, tenant_id)
         taken = self._taken[project_id]
         if limit:
             used = self._counted[project_id].get(counted_as, 0) + taken.get(counted_as, 0)
             if used >= limit:
                 return Share(self.kind, project_id, counted_as, limit, used, self._period)
-        taken[""] = taken.get("", 0) + number
-        if tenant_id:
-            taken[tenant_id] = taken.get(tenant_id, 0) + number
+        if number:
+            _add(taken, tenant_id, number)
         return None
 
+    def stored(self, owner: Owner, number: int, at_ms: int) -> None:
+        """So many were stored, that were received at `at_ms`: they are no longer only taken."""
+        project_id, tenant_id = owner
+        if self._lower(project_id, tenant_id, number, at_ms):
+            _add(self._counted[project_id], tenant_id, number)
+            _add(self._stored[project_id], tenant_id, number)
+
+    def give_back(self, owner: Owner, number: int, at_ms: int) -> None:
+        """So many that were taken at `at_ms` will not be stored."""
+        self._lower(*owner, number, at_ms)
+
+    def _lower(self, project_id: str, tenant_id: str, number: int, at_ms: int) -> bool:
+        """False if there is no limit, or another period has begun. What was taken before there was a limit is
+        not known: nothing goes below 0."""
+        taken = self._taken.get(project_id)
+        if taken is None or not self._period.begins_ms <= at_ms < self._period.ends_ms:
+            return False
+        for key in ("", tenant_id) if tenant_id else ("",):
+            left = taken.pop(key, 0) - number
+            if left > 0:
+                taken[key] = left
+        return True
+
     def mark(self) -> None:
-        """What was taken until now will be in what `counted` says next."""
-        for project_id, taken in self._taken.items():
-            counted = self._counted[project_id]
-            for tenant_id, number in taken.items():
-                counted[tenant_id] = counted.get(tenant_id, 0) + number
-        self._taken = self._complete({})
+        """What was stored until now will be in what `counted` says next."""
+        self._stored = self._complete({})
 
     def counted(self, sums: Sums, now_ms: int) -> None:
-        """What all workers had used, at the time of the last `mark`, in the period of `now_ms`."""
+        """What all workers had stored, at the time of the last `mark`, in the period of `now_ms`."""
         if not self._period.begins_ms <= now_ms < self._period.ends_ms:
             self._begin(now_ms)
         self._counted = self._complete(sums)
+        for project_id, stored in self._stored.items():
+            counted = self._counted[project_id]
+            for tenant_id, number in stored.items():
+                counted[tenant_id] = counted.get(tenant_id, 0) + number
 
     def shares(self) -> Iterator[Share]:
         """What was used of each limit; of a quota for each tenant, those tenants that used anything."""
@@ -150,22 +170,29 @@ class Allowance:
                     used = counted.get(tenant, 0) + taken.get(tenant, 0)
                     yield Share(self.kind, project_id, tenant, limit, used, self._period)
 
-    def _find(self, project_id: str, tenant_id: str) -> tuple[str, int]:
-        """The tenant whose count the limit has, and the limit."""
-        limits = self._limits[project_id]
-        if tenant_id in limits:
-            return tenant_id, limits[tenant_id]
-        if tenant_id and EACH in limits:
-            return tenant_id, limits[EACH]
-        return "", limits.get("", 0)
-
     def _complete(self, sums: Sums) -> Sums:
         return {project_id: sums.get(project_id, {}) for project_id in self._limits}
 
     def _begin(self, now_ms: int) -> None:
         self._period = Period.of(self.kind, now_ms)
-        self._counted, self._taken = self._complete({}), self._complete({})
-        self._found = {project_id: {} for project_id in self._limits}
+        self._counted, self._stored = self._complete({}), self._complete({})
+        self._taken = self._complete({})
+
+
+def _find(limits: dict[str, int], tenant_id: str) -> tuple[str, int]:
+    """The tenant whose count the limit has, and the limit."""
+    if tenant_id in limits:
+        return tenant_id, limits[tenant_id]
+    if tenant_id and EACH in limits:
+        return tenant_id, limits[EACH]
+    return "", limits.get("", 0)
+
+
+def _add(numbers: dict[str, int], tenant_id: str, number: int) -> None:
+    """To the tenant and to all of the project."""
+    numbers[""] = numbers.get("", 0) + number
+    if tenant_id:
+        numbers[tenant_id] = numbers.get(tenant_id, 0) + number
 
 
 class Quotas:

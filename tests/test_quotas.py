@@ -24,6 +24,10 @@ def accepted(quotas: Quotas, tenant: str, tries: int, project: str = "p", now_ms
     return sum(quotas.events.take(project, tenant, now_ms) is None for _ in range(tries))
 
 
+def store(quotas: Quotas, tenant: str, number: int, at_ms: int = NOW) -> None:
+    quotas.events.stored(("p", tenant), number, at_ms)
+
+
 def limit_of(quotas: Quotas, tenant: str, project: str = "p") -> tuple[str, int] | None:
     """Whose limit stops this tenant, and at how many."""
     for _ in range(100):
@@ -106,16 +110,55 @@ def test_the_count_begins_again_with_the_month_and_the_day():
 def test_what_other_workers_used_counts_from_the_next_reading_on():
     quotas = Quotas([rule(10)])
     assert accepted(quotas, "t", 3) == 3
+    store(quotas, "t", 3)
     quotas.mark()
     assert accepted(quotas, "t", 2) == 2  # while the files are read
+    store(quotas, "t", 1)
     quotas.counted({"p": {"": 7, "t": 3, "other": 4}}, {}, NOW)
     assert accepted(quotas, "t", 9) == 1
+
+
+def test_what_waits_for_the_log_counts_however_often_the_files_are_read():
+    quotas = Quotas([rule(100), rule(40, "small")])
+    for _ in range(5):
+        accepted(quotas, "t", 10)
+        accepted(quotas, "small", 10)
+        quotas.mark()
+        quotas.counted({"p": {"": 5, "small": 2}}, {}, NOW)
+    assert [(share.tenant_id, share.used) for share in quotas.shares()] == [("", 5 + 88), ("small", 40)]
+    store(quotas, "small", 38)
+    store(quotas, "t", 50)
+    quotas.mark()
+    quotas.counted({"p": {"": 5 + 88, "small": 40}}, {}, NOW)
+    assert accepted(quotas, "t", 100) == 7
+
+
+def test_what_will_not_be_stored_is_given_back():
+    quotas = Quotas([rule(10)])
+    assert accepted(quotas, "t", 9) == 9
+    quotas.events.give_back(("p", "t"), 4, NOW)
+    quotas.events.give_back(("another", "t"), 4, NOW)
+    assert accepted(quotas, "t", 9) == 5
+    store(quotas, "t", 10)
+    quotas.events.give_back(("p", "t"), 4, NOW)  # taken before there was a limit
+    assert accepted(quotas, "t", 9) == 0
+
+
+def test_what_was_taken_last_month_changes_nothing_in_this_one():
+    quotas = Quotas([rule(10)])
+    accepted(quotas, "t", 5)
+    later = NOW + DAY_MS
+    assert accepted(quotas, "t", 3, now_ms=later) == 3
+    store(quotas, "t", 5)
+    quotas.events.give_back(("p", "t"), 2, NOW)
+    assert accepted(quotas, "t", 99, now_ms=later) == 7
 
 
 def test_nothing_is_forgotten_if_the_files_cannot_be_read():
     quotas = Quotas([rule(10)])
     for _ in range(5):
         assert accepted(quotas, "t", 1) == 1
+        store(quotas, "t", 1)
         quotas.mark()
     assert accepted(quotas, "t", 9) == 5
 

@@ -16,6 +16,8 @@ When the columns change, increase `ROW_FORMAT` and keep the old entry of `_FORMA
 readable.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from struct import Struct
 from struct import error as StructError
 from typing import Any, Literal, NamedTuple
@@ -106,6 +108,12 @@ def split_owner(owner: bytes) -> tuple[str, str]:
     length, at = _length_at(owner, 0)
     tenant_length, tenant_at = _length_at(owner, at + length)
     return owner[at : at + length].decode(), owner[tenant_at : tenant_at + tenant_length].decode()
+
+
+def count_owners(rows: Iterable[bytes]) -> Counter[tuple[str, str]]:
+    """The number of rows of each project and tenant."""
+    counted = Counter(map(owner_of, rows))
+    return Counter({split_owner(owner): number for owner, number in counted.items()})
 
 
 def _length_at(data: bytes, at: int) -> tuple[int, int]:

@@ -86,12 +86,12 @@ class Client(Protocol):
 class _Waiting:
     """A request whose events are in the log's queue, until its answer is written."""
 
-    __slots__ = ("answer", "events", "is_done", "lane", "refused", "request")
+    __slots__ = ("answer", "is_done", "lane", "refused", "request", "rows")
 
     def __init__(self, lane: "Lane", request: SmallRequest, ready: Ready) -> None:
         self.lane = lane
         self.request = request
-        self.events = len(ready.rows)
+        self.rows = ready.rows
         self.answer = ready.answer
         self.refused: Refused | None = None
         self.is_done = False
@@ -102,12 +102,13 @@ class _Waiting:
             return  # the worker stops, and did not wait any longer
         shared = self.lane.shared
         if error is None:
-            shared.admission.admitted(self.events)
+            shared.admission.admitted(len(self.rows))
             shared.finished(self)
         else:
-            refused = not_admitted(error, self.events)
+            shared.admission.give_back_at_once(self.rows)
+            refused = not_admitted(error, len(self.rows))
             refused.__cause__ = error
-            shared.refused(self, refused, events=self.events)
+            shared.refused(self, refused, events=len(self.rows))
 
 
 class FastLane:

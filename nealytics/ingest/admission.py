@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row
+from nealytics.clickhouse.rowbinary import ROW_FORMAT, count_owners, encode_row, received_ms
 from nealytics.config import IngestConfig, RetentionRule
 from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import LogError, LogFull, Refused
@@ -105,6 +105,7 @@ class Admission:
         try:
             last = await self.append(rows)
         except (LogError, ValueError) as error:
+            await self.give_back(rows)
             raise not_admitted(error, len(rows)) from error
         self.admitted(len(rows))
         return LsnRange(last - len(rows) + 1, last)
@@ -116,9 +117,30 @@ class Admission:
             for start in range(0, len(before), SLICE_ROWS):
                 if start:
                     await asyncio.sleep(0)  # other requests
-                kept += tombstones.kept(before[start : start + SLICE_ROWS], ROW_FORMAT)
+                some = before[start : start + SLICE_ROWS]
+                of_some = list(tombstones.kept(some, ROW_FORMAT))
+                if len(of_some) < len(some):
+                    self.give_back_at_once(some, but=of_some)
+                kept += of_some
         self._erased.add(len(rows) - len(kept))
         return kept
+
+    async def give_back(self, rows: Sequence[bytes]) -> None:
+        """Gives back what the events of these rows took of quotas: they will not be stored."""
+        for start in range(0, len(rows), SLICE_ROWS):
+            if start:
+                await asyncio.sleep(0)  # other requests
+            self.give_back_at_once(rows[start : start + SLICE_ROWS])
+
+    def give_back_at_once(self, rows: Sequence[bytes], but: Sequence[bytes] = ()) -> None:
+        """`give_back` for at most `SLICE_ROWS`, without those in `but`."""
+        quotas = self._quotas
+        if quotas is None or not quotas.projects or not rows:
+            return
+        owners = count_owners(rows)
+        owners.subtract(count_owners(but))
+        for owner, number in owners.items():
+            quotas.events.give_back(owner, number, received_ms(rows[0]))
 
     def append(self, rows: Sequence[bytes]) -> asyncio.Future[int]:
         """As `Log.append`, of rows that no erasure covers (see `is_erased`). The caller says how it ended:

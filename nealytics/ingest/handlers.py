@@ -244,12 +244,16 @@ class Ingest:
     ) -> list[bytes]:
         """The rows of a body's events. A short body is parsed at once, a long one in slices."""
         rows: list[bytes] = []
-        if len(body) <= SLICE_BYTES:
-            for events in steps:
-                rows += encode_rows(events, received_ms)
-            await bill.pay_events(parsed.elements)
-        else:
-            await self._slices.run(_encoding(steps, parsed, received_ms, rows), bill.pay_events)
+        try:
+            if len(body) <= SLICE_BYTES:
+                for events in steps:
+                    rows += encode_rows(events, received_ms)
+                await bill.pay_events(parsed.elements)
+            else:
+                await self._slices.run(_encoding(steps, parsed, received_ms, rows), bill.pay_events)
+        except Exception:
+            await self._admission.give_back(rows)
+            raise
         return rows
 
     def _count(self, parsed: Parsed) -> None:

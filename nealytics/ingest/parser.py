@@ -230,8 +230,12 @@ def _gather(
                     element = bytes(element)
                     if len(element) > SLICE_BYTES:
                         for found in parse_event_in_steps(element, received_ms, limits, grant):
+                            # At once: what is taken of a quota must be known to the caller.
                             events += found
-                            yield []
+                            parsed.accepted += len(events)
+                            yield events
+                            events = []
+                            take = events.append
                         continue
                     _require_utf8(element)
                     element = decode_event(element, explain=explain)

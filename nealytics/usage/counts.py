@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -10,8 +11,11 @@ import msgspec
 from nealytics.clickhouse.rowbinary import owner_key, owner_of, received_ms, split_owner
 from nealytics.timestamps import DAY_MS
 
+# So many lines are encoded at a time: a thread that encodes does not let others run.
+_LINES_MAX = 2_000
 
-class Used(msgspec.Struct, array_like=True):
+
+class Used(msgspec.Struct, array_like=True, gc=False):
     """What was used. `bytes`: of the rows in the log. `rows_read`: by ClickHouse, for the queries."""
 
     events: int = 0
@@ -79,6 +83,18 @@ class Counts:
         used.queries += 1
         used.rows_read += rows_read
 
+    def add(self, other: "Counts") -> None:
+        """Adds `other`, which must not be used afterwards."""
+        for day, counted in other.days.items():
+            owners = self.day(day)
+            for owner, used in counted.items():
+                known = owners.setdefault(owner, used)
+                if known is not used:
+                    known.add(used)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.days.values()))
+
     def day(self, day: int) -> dict[bytes, Used]:
         if day not in self.days:
             self.put(day, self._counted_before(day))
@@ -86,6 +102,14 @@ class Counts:
 
     def lines(self, day: int) -> list[Line]:
         return [Line(*split_owner(owner), used) for owner, used in self.days.get(day, {}).items()]
+
+    def encode(self, day: int) -> bytes:
+        """The JSON of `lines`."""
+        owners = iter(self.days.get(day, {}).items())
+        parts = []
+        while some := [Line(*split_owner(owner), used) for owner, used in islice(owners, _LINES_MAX)]:
+            parts.append(msgspec.json.encode(some)[1:-1])
+        return b"[%s]" % b",".join(parts)
 
     def put(self, day: int, lines: Iterable[tuple[str, str, Used]]) -> None:
         """Adds what was counted elsewhere."""

@@ -1,19 +1,21 @@
 """Counts what one worker does, and keeps its files.
 
-The log calls `rows_durable` when a group is on disk, in the order of the LSNs. `recover` counts the rows that
-became durable after the files were last stored. `Meter.run` stores them while anything changes.
+The log calls `rows_durable` for each group in the thread that wrote it, and what that returns in the event
+loop, in the order of the LSNs. `recover` counts the rows that became durable after the files were last
+stored. `Meter.run` stores them while anything changes. What takes long for many tenants is done in threads.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
-
-import msgspec
 
 from nealytics.config import QuotaRule
 from nealytics.errors import LogError, NealyticsError, Refused
-from nealytics.quotas import Quotas
+from nealytics.quotas import Owner, Quotas
+from nealytics.timestamps import DAY_MS
 from nealytics.usage import store
 from nealytics.usage.counts import Counts, Used, day_number, day_of, now_ms, today
 from nealytics.usage.node import NodeUsage, used_of
@@ -26,6 +28,8 @@ log = logging.getLogger("nealytics.usage")
 INTERVAL_S = 5.0
 # A day is complete when no row of it can arrive any more; a group takes seconds at most.
 _COMPLETE_AFTER_MS = 600_000
+# A group with more tenants is left to the thread that stores the counts.
+_TENANTS_MAX = 1_000
 _READ_ROWS_MAX = 10_000
 _READ_BYTES_MAX = 8 * 1024 * 1024
 
@@ -59,7 +63,11 @@ class Meter(Queries):
         self.now_ms = clock_ms
         current = _load(directory)
         self._position = current.position
+        # Those of the files. After the recovery, only `_write` uses them.
         self.counts = Counts(self._counted_before)
+        # What was counted since they were last stored.
+        self._new = Counts()
+        self._large: list[Counts] = []
         # Days that were opened again: the position up to which their files have the events.
         self._counted_up_to: dict[int, Position] = {}
         for text, lines in current.days.items():
@@ -94,22 +102,48 @@ class Meter(Queries):
         self._position = Position(str(wal.log_id), max(last_lsn, self._last_lsn))
         self._recovered = self._changed = True
 
-    def rows_durable(self, last_lsn: int, appends: Sequence[Append]) -> None:
+    def rows_durable(self, appends: Sequence[Append]) -> Callable[[int], None]:
+        """Sums up a group, in any thread. What it returns counts the group up to its last LSN."""
+        group = Counts()
         if len({day_of(append.rows[0]) for append in appends}) == 1:
             # At once: a call costs 2 µs, and a group often has thirty requests of one row.
-            self.counts.add_rows([row for append in appends for row in append.rows])
+            group.add_rows([row for append in appends for row in append.rows])
         else:
             for rows, *_ in appends:
-                self.counts.add_rows(rows)
+                group.add_rows(rows)
+        projects = self.quotas.projects
+        stored = [
+            ((line.project_id, line.tenant_id), line.used.events, day * DAY_MS)
+            for day in (group.days if projects else ())
+            for line in group.lines(day)
+            if line.project_id in projects
+        ]
+        return partial(self._count, group, iter(stored))
+
+    def _count(self, group: Counts, stored: Iterator[tuple[Owner, int, int]], last_lsn: int) -> None:
+        if len(group) <= _TENANTS_MAX:
+            self._new.add(group)
+        else:
+            self._large.append(group)
+        self._end_taking(stored)
         self._last_lsn = last_lsn
         if self._recovered:
             self._position = Position(self._position.log_id, last_lsn)
         self._changed = True
 
+    def _end_taking(self, stored: Iterator[tuple[Owner, int, int]]) -> None:
+        """In steps. Between them, quotas may count tenants of a large group twice, until the next refresh."""
+        some = list(islice(stored, _TENANTS_MAX))
+        for owner, events, at_ms in some:
+            self.quotas.events.stored(owner, events, at_ms)
+        if len(some) == _TENANTS_MAX:
+            asyncio.get_running_loop().call_soon(self._end_taking, stored)
+
     def query(self, project_id: str, tenant_id: str | None, rows_read: int) -> None:
         now_ms = self.now_ms()
-        self.counts.add_query(project_id, tenant_id or "", rows_read, today(now_ms))
+        self._new.add_query(project_id, tenant_id or "", rows_read, today(now_ms))
         self.quotas.queries.take(project_id, tenant_id or "", now_ms)
+        self.quotas.queries.stored((project_id, tenant_id or ""), 1, now_ms)
         self._changed = True
 
     def check(self, project_id: str, tenant_id: str | None) -> None:
@@ -170,23 +204,35 @@ class Meter(Queries):
 
     async def store(self) -> bool:
         """Durable on return, or logged, and False: a full disk must not stop the worker."""
+        # Shielded: only one thread may use the counts.
+        return await asyncio.shield(asyncio.create_task(self._store()))
+
+    async def _store(self) -> bool:
         async with self._storing:
             if not (self._changed and self._recovered):
                 return True
             self._changed = False
-            now = today(self.now_ms() - _COMPLETE_AFTER_MS)
-            ended = [day for day in self.counts.days if day < now]
-            encoded = {day: msgspec.json.encode(self.counts.lines(day)) for day in self.counts.days}
+            new = [self._new, *self._large]
+            self._new, self._large = Counts(), []
             try:
-                await asyncio.to_thread(store.store, self._directory, self._position, encoded, ended)
+                await asyncio.to_thread(self._write, new, self._position)
             except (NealyticsError, OSError) as error:
                 self._changed = True
                 log.warning("usage: cannot store what was used: %s", error)
                 return False
-            for day in ended:
-                del self.counts.days[day]
-                self._counted_up_to.pop(day, None)
             return True
+
+    def _write(self, new: Iterable[Counts], position: Position) -> None:
+        """Adds `new` to the counts, which then have the rows up to `position`, and stores them."""
+        counts = self.counts
+        for one in new:
+            counts.add(one)
+        now = today(self.now_ms() - _COMPLETE_AFTER_MS)
+        ended = [day for day in counts.days if day < now]
+        store.store(self._directory, position, {day: counts.encode(day) for day in counts.days}, ended)
+        for day in ended:
+            del counts.days[day]
+            self._counted_up_to.pop(day, None)
 
 
 async def count_rest(directory: Path, wal: Log) -> None:

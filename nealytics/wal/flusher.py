@@ -17,7 +17,7 @@ from nealytics.wal.frame import ROW_BYTES_MAX
 from nealytics.wal.segment import Segment
 from nealytics.wal.space import BeginSegment, Delete, Refuse, Space, Write
 from nealytics.wal.state import LogState
-from nealytics.wal.writer import Append, Writer, bytes_needed
+from nealytics.wal.writer import Append, Writer, Written, bytes_needed
 
 T = TypeVar("T")
 
@@ -222,8 +222,14 @@ class Flusher:
         cursor_lsn, before_lsn = state.cursor_lsn, state.durable_lsn
         state.appended_lsn = before_lsn + sum(len(append.rows) for append in group.appends)
         appended_ms = self._clock_ms()
+        on_durable = state.on_durable
+
+        def write() -> tuple[Written, Callable[[int], None] | None]:
+            written = self._writer.write(group.appends, cursor_lsn)
+            return written, None if on_durable is None else on_durable(group.appends)
+
         try:
-            written = await self._in_thread(lambda: self._writer.write(group.appends, cursor_lsn))
+            written, durable = await self._in_thread(write)
         except LogFull:
             state.appended_lsn = before_lsn
             self._space.disk_was_full()
@@ -236,8 +242,8 @@ class Flusher:
         # At once, so that the gauge never says "drained" with an acknowledged event in the log. The server
         # sets it to `waiting` every second, which is what brings it down.
         self._metrics.queue_depth.add(state.durable_lsn - before_lsn)
-        if state.on_durable is not None:
-            state.on_durable(written.last_lsn, group.appends)
+        if durable is not None:
+            durable(written.last_lsn)
         lsn = before_lsn
         for future, append in zip(group.futures, group.appends, strict=True):
             lsn += len(append.rows)

@@ -484,6 +484,17 @@ async def test_quotas_count_the_same():
     assert statuses == ["202", "202", "202", "400", "202", "202", "429", "429", "202"]
 
 
+@pytest.mark.parametrize("lane", [True, False])
+async def test_an_event_that_the_log_does_not_take_uses_no_quota(lane):
+    quotas = Quotas([QuotaRule(project="shop", events_per_month=3)])
+    door = await Door(lane=lane, quotas=quotas).open()
+    door.log.error = LogFull("full")
+    outcome = await door.exchange([request()] * 5, between=SETTLED)
+    assert [answer.status[9:12] for answer in outcome.answers] == ["503"] * 5
+    assert [share.used for share in quotas.shares()] == [0]
+    await door.close()
+
+
 async def test_events_that_an_erasure_covers_are_accepted_and_not_stored(doors):
     erasure = Erasure(
         id="1",

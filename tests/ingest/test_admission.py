@@ -6,7 +6,7 @@ import math
 import msgspec
 import pytest
 
-from nealytics.config import IngestConfig, WalConfig
+from nealytics.config import IngestConfig, QuotaRule, WalConfig
 from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import LogBroken, LogFull
@@ -14,6 +14,7 @@ from nealytics.event import Event
 from nealytics.ingest import admission as ingest_admission
 from nealytics.ingest.admission import Admission, NotAdmitted
 from nealytics.observe.metrics import Metrics
+from nealytics.quotas import Quotas
 from nealytics.wal.log import Log
 from tests.fakes.log import RefusingLog
 
@@ -87,6 +88,22 @@ async def test_an_erasure_that_is_adopted_while_rows_are_compared_applies_to_the
     first, last = await task
     assert last < first
     assert log.durable_lsn == 0
+    await log.close()
+
+
+async def test_events_that_are_erased_use_no_quota(tmp_path):
+    log = await Log.open(tmp_path / "0", WalConfig(allow_any_filesystem=True, free_bytes_min=0))
+    quotas = Quotas([QuotaRule(project="p", events_per_month=9)])
+    admission = Admission(log, Metrics.private(), IngestConfig(), 90, quotas=quotas)
+    erased = Erasure(
+        id="e", project_id="p", tenant_id="t", before_ms=2, requested_at_ms=0, requested_by="a test"
+    )
+    admission.erase(Tombstones([erased]))
+    for _ in range(5):
+        quotas.events.take("p", "t", 5)
+    later = [msgspec.structs.replace(event, timestamp_ms=2) for event in events(2)]
+    await admission.admit([*events(3), *later], 5)
+    assert [share.used for share in quotas.shares()] == [2]
     await log.close()
 
 

@@ -819,6 +819,33 @@ async def test_of_a_batch_that_reaches_the_limit_the_first_events_are_accepted_a
         assert worker.refused("quota_exceeded") == 2
 
 
+LONG = json.dumps([event(itemId=str(number)) for number in range(4_000)]).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "options", "status"),
+    [
+        (TRACK, event(), {"log": RefusingLog(LogFull("full"))}, 503),
+        (TRACK, event(metadata={"text": "x" * 200_000}), {"log": RefusingLog(LogBroken("EIO"))}, 503),
+        (BEACON, [event()] * 2, {"log": RefusingLog(LogFull("full"))}, 503),
+        (BATCH, LONG, {"log": RefusingLog(LogFull("full"))}, 503),
+        (BATCH, LONG[:-1], {}, 400),
+        (
+            BATCH,
+            [event(), event(metadata={"text": "x" * 200_000}), 5, "["],
+            {"log": RefusingLog(LogFull(""))},
+            503,
+        ),
+        (BATCH, LONG, {"rate_limit_requests": 2, "rate_limit_queue_max": 0}, 429),
+    ],
+)
+async def test_a_request_of_which_nothing_is_stored_uses_no_quota(path, body, options, status):
+    quotas = Quotas([QuotaRule(project="shop", events_per_month=3_999)])
+    async with serving(quotas=quotas, rate_limit_window_s=86_400, **options) as worker:
+        assert (await worker.post(path, body)).status == status
+        assert [share.used for share in quotas.shares()] == [0]
+
+
 async def test_events_that_a_key_must_not_write_use_no_quota():
     quotas = Quotas(
         [QuotaRule(project="x", events_per_month=1), QuotaRule(project="shop", events_per_month=1)]

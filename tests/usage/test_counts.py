@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 
 from nealytics.clickhouse.rowbinary import decode_row, encode_row, owner_key, owner_of, split_owner
@@ -53,6 +54,19 @@ def test_a_group_around_midnight_is_counted_on_both_days():
     counts = Counts()
     counts.add_rows([row("p", "t", midnight - 1), row("p", "t", midnight), row("p", "t", midnight + 1)])
     assert [counts.lines(day)[0].used.events for day in sorted(counts.days)] == [1, 2]
+
+
+def test_counts_are_added_and_encoded_in_parts():
+    counts, others = Counts(), Counts()
+    for number in range(4_001):
+        counts.add_query("p", str(number), 1, 5)
+    others.add_query("p", "7", 10, 5)
+    others.add_query("p", "7", 100, 6)
+    counts.add(others)
+    for day in (5, 6, 7):
+        assert counts.encode(day) == msgspec.json.encode(counts.lines(day))
+    assert counts.lines(5)[7] == Line("p", "7", Used(0, 0, 2, 11))
+    assert counts.lines(6) == [Line("p", "7", Used(0, 0, 1, 100))]
 
 
 def test_queries_and_what_was_counted_before_are_added():

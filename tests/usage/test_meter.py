@@ -1,11 +1,15 @@
 """The counts of a worker survive its end: each row is counted once, whenever it is killed."""
 
+import asyncio
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nealytics.clickhouse.rowbinary import ROW_FORMAT
+from nealytics.config import QuotaRule
 from nealytics.timestamps import DAY_MS
 from nealytics.usage import store
 from nealytics.usage.counts import Used
@@ -60,6 +64,49 @@ async def test_rows_that_arrive_while_older_ones_are_counted_are_counted_once(tm
     async with opened(tmp_path / "log") as log:
         await (await metered(tmp_path / "usage/0", log)).store()
     assert events(tmp_path / "usage") == 7
+
+
+async def test_rows_that_arrive_while_the_counts_are_stored_are_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also if the one who stores them is cancelled, as a worker does when it stops."""
+    arrived, storing = threading.Event(), store.store
+
+    def wait_and_store(*args: Any) -> None:
+        arrived.wait()
+        storing(*args)
+
+    async with opened(tmp_path / "log") as log:
+        meter = await metered(tmp_path / "usage/0", log)
+        await log.append([row("p", "t")] * 3, ROW_FORMAT)
+        monkeypatch.setattr(store, "store", wait_and_store)
+        first = asyncio.create_task(meter.store())
+        await asyncio.sleep(0)
+        await log.append([row("p", "t")] * 4, ROW_FORMAT)
+        first.cancel()
+        last = asyncio.create_task(meter.store())
+        await log.append([row("p", "t")] * 5, ROW_FORMAT)
+        arrived.set()
+        assert await last
+        assert events(tmp_path / "usage") == 12
+    async with opened(tmp_path / "log") as log:
+        await (await metered(tmp_path / "usage/0", log)).store()
+    assert events(tmp_path / "usage") == 12
+
+
+async def test_a_group_of_many_tenants_is_counted_once_and_frees_what_it_took(tmp_path: Path):
+    rules = [QuotaRule(project="p", events_per_month=10_000)]
+    async with opened(tmp_path / "log") as log:
+        meter = Meter(tmp_path / "usage/0", lambda: NOON, rules)
+        log.on_durable = meter.rows_durable
+        await meter.recover(log, log.durable_lsn)
+        for tenants in (2_500, 3):
+            for number in range(tenants):
+                meter.quotas.events.take("p", f"t{number}", NOON)
+            await log.append([row("p", f"t{number}") for number in range(tenants)], ROW_FORMAT)
+        await meter.refresh()
+        (share,) = meter.quotas.shares()
+        assert share.used == events(tmp_path / "usage") == 2_503
 
 
 async def test_a_new_log_is_counted_from_its_first_row(tmp_path: Path):
