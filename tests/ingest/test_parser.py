@@ -4,11 +4,13 @@ import json
 import re
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nealytics.auth.api_keys import KeyGrant
+from nealytics.config import QuotaRule
 from nealytics.event import Event, InvalidEvent, Limits
 from nealytics.ingest import parser
 from nealytics.ingest.parser import (
@@ -22,6 +24,7 @@ from nealytics.ingest.parser import (
     parse_one_or_array,
     starts_array,
 )
+from nealytics.quotas import Quotas
 from tests.fakes.worker import event
 
 NOW = 1_900_000_000_000
@@ -301,6 +304,21 @@ def test_long_event_is_taken_with_the_last_of_each_field_and_its_metadata_as_wri
     # In an array and as a line, too.
     assert run(parse_array, b"[%b,%b]" % (body, body), LIMITS, ANY).events[1].metadata_json == metadata
     assert run(parse_lines, body + b"\n" + body, LIMITS, ANY).events[1].metadata_json == metadata
+
+
+def test_all_that_was_taken_of_a_quota_has_been_yielded_at_each_step():
+    """So that a caller that stops there can give it back."""
+    quotas = Quotas([QuotaRule(project="shop", events_per_month=1_000)])
+    limits = msgspec.structs.replace(LIMITS, quotas=quotas)
+    long = event(metadata={"text": "x" * 2 * parser.SLICE_BYTES})
+    sent = [event(), long, event(), event(), long, event()]
+    for body in (json.dumps(sent).encode(), lines(*sent)):
+        before = next(quotas.events.shares()).used
+        parsed, yielded = Parsed(), 0
+        for events in parse_batch(body, parsed, NOW, limits, ANY, lines=False):
+            yielded += len(events)
+            assert next(quotas.events.shares()).used - before == yielded == parsed.accepted
+        assert yielded == len(sent)
 
 
 def test_long_event_of_a_wrong_type_is_explained():
