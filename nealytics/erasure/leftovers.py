@@ -4,6 +4,7 @@ All of it is synchronous, and may be repeated.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ _CHUNK_BYTES = 4 * 1024 * 1024
 
 
 class Removed(NamedTuple):
-    files: int
+    removed: int  # files or lines
     problems: list[str]  # what a person has to look at
 
 
@@ -44,68 +45,74 @@ def erase_dead_letters(directory: Path, tombstones: Tombstones) -> Removed:
     return Removed(count, problems)
 
 
-class _Line(msgspec.Struct, rename="camel"):
-    """An event as the C# engine wrote it, as far as it decides."""
-
-    project_id: str = ""
-    tenant_id: str = ""
-    user_id: str | None = None
-    timestamp: str = ""
-
-
 class _Rejected(msgspec.Struct):
     text: str = ""
 
 
-def erase_imported(root: Path, erasure: Erasure) -> int:
-    """From `telemetry_wal.*.imported` and `.rejected` (`ingest.takeover`): how many lines were removed."""
-    count = 0
+def erase_imported(root: Path, erasure: Erasure) -> Removed:
+    """The lines of `telemetry_wal.*.imported` and `.rejected` (`ingest.takeover`)."""
+    count, problems = 0, []
     for path in sorted(root.glob("telemetry_wal.*")):
         if ".imported" in path.name:
-            count += _without_lines(path, lambda line: _is_covered(line, erasure))
+            removed = _without_lines(path, lambda line: _is_covered(line, erasure))
         elif ".rejected" in path.name and not path.name.endswith(".tmp"):
-            count += _without_lines(path, lambda line: _is_rejected_covered(line, erasure))
-    return count
+            removed = _without_lines(path, lambda line: _is_rejected_covered(line, erasure))
+        else:
+            continue
+        count += removed.removed
+        problems += removed.problems
+    return Removed(count, problems)
 
 
-def _without_lines(path: Path, is_covered: Callable[[bytes], bool]) -> int:
+def _without_lines(path: Path, is_covered: Callable[[bytes], bool | None]) -> Removed:
     with path.open("rb") as file:
-        count = sum(map(is_covered, file))
-    if count:
+        found = Counter(map(is_covered, file))
+    if found[True]:
         publish_chunks(OS_FILES, path, _kept_lines(path, is_covered)).close()
-    return count
+    problems = []
+    if found[None]:
+        problems.append(f"{path} has {found[None]} lines that may be events of the user; delete these lines")
+    return Removed(found[True], problems)
 
 
-def _kept_lines(path: Path, is_covered: Callable[[bytes], bool]) -> Iterator[bytes]:
+def _kept_lines(path: Path, is_covered: Callable[[bytes], bool | None]) -> Iterator[bytes]:
     with path.open("rb") as file:
         yield from (line for line in file if not is_covered(line))
 
 
-def _is_covered(line: bytes, erasure: Erasure) -> bool:
+def _is_covered(line: bytes, erasure: Erasure) -> bool | None:
+    """None if only a person can decide it."""
     try:
-        event = msgspec.json.decode(line, type=_Line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _names_tenant(line, erasure)
-    if event.project_id != erasure.project_id or event.tenant_id != erasure.tenant_id:
+        event = msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _is_torn_covered(line, erasure)
+    if not isinstance(event, dict):
+        return False
+    if event.get("projectId") != erasure.project_id or event.get("tenantId") != erasure.tenant_id:
         return False
     try:
-        is_earlier = epoch_ms(event.timestamp) < erasure.before_ms
+        is_earlier = epoch_ms(str(event.get("timestamp"))) < erasure.before_ms
     except ValueError:
         is_earlier = True
-    return is_earlier and erasure.covers_user(event.user_id)
+    user_id = event.get("userId")
+    return is_earlier and erasure.covers_user(None if user_id is None else str(user_id))
 
 
-def _is_rejected_covered(line: bytes, erasure: Erasure) -> bool:
+def _is_rejected_covered(line: bytes, erasure: Erasure) -> bool | None:
     try:
         return _is_covered(msgspec.json.decode(line, type=_Rejected).text.encode(), erasure)
     except msgspec.MsgspecError:
-        return _names_tenant(line, erasure)
+        return _is_torn_covered(line, erasure)
 
 
-def _names_tenant(line: bytes, erasure: Erasure) -> bool:
-    """Decides about a torn line, or one that is no event."""
-    tenant_id = erasure.tenant_id
-    return tenant_id.encode() in line or json.dumps(tenant_id)[1:-1].encode() in line
+def _is_torn_covered(line: bytes, erasure: Erasure) -> bool | None:
+    """About a line that is no JSON: whether it has the whole name of the tenant. Which user's it is, only a
+    person can tell."""
+    line = line.replace(b'\\"', b'"')  # as in a rejected line
+    names = (json.dumps(erasure.tenant_id, ensure_ascii=ascii_only).encode() for ascii_only in (True, False))
+    if not any(name in line for name in names):
+        return False
+    return True if erasure.user_hash is None else None
 
 
 def may_have(directory: Path, erasure: Erasure) -> bool:

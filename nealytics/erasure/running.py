@@ -101,10 +101,15 @@ class Erasing:
                 await self._finish(job)
         if not (running := due(ready, self._clock_ms())):
             return
-        for job in running:
-            if job.state == "pending":
-                await self._start(job)
-        await self._delete([job for job in self._jobs.all().values() if job.state == "running"])
+        try:
+            for job in running:
+                if job.state == "pending":
+                    await self._start(job)
+            await self._delete([job for job in self._jobs.all().values() if job.state == "running"])
+        except ClickHouseUnavailable as error:
+            for job in running:
+                await self._change(job, problem=f"ClickHouse does not answer: {error}")
+            raise
 
     async def _is_cleaned(self, job: Job) -> bool:
         """Whether no log of this node has rows of the job."""
@@ -132,11 +137,11 @@ class Erasing:
         dead = await asyncio.to_thread(leftovers.erase_dead_letters, self._root / DEAD_LETTER, tombstones)
         lines = await asyncio.to_thread(leftovers.erase_imported, self._root, job.erasure)
         counts = {
-            "dead_letters_erased": job.dead_letters_erased + dead.files,
-            "imported_lines_erased": job.imported_lines_erased + lines,
+            "dead_letters_erased": job.dead_letters_erased + dead.removed,
+            "imported_lines_erased": job.imported_lines_erased + lines.removed,
         }
-        if dead.problems:
-            await self._change(job, problem="; ".join(dead.problems), **counts)
+        if problems := [*dead.problems, *lines.problems]:
+            await self._change(job, problem="; ".join(problems), **counts)
             return
         found = await self._table.count(job.condition())
         await self._change(job, state="running", problem=None, events_found=found, **counts)

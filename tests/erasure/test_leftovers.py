@@ -28,7 +28,7 @@ def test_dead_letters_that_are_covered_are_deleted_also_renamed_ones(tmp_path: P
 def test_a_dead_letter_that_cannot_be_read_is_reported(tmp_path: Path):
     (tmp_path / "log-1.json").write_text("{")
     removed = erase_dead_letters(tmp_path, Tombstones([erasure()]))
-    assert removed.files == 0
+    assert removed.removed == 0
     assert "log-1.json cannot be read and may have the events" in removed.problems[0]
     assert erase_dead_letters(tmp_path / "missing", Tombstones([erasure()])) == (0, [])
 
@@ -44,15 +44,29 @@ def test_lines_of_imported_and_rejected_files_are_removed(tmp_path: Path):
     waiting = tmp_path / "telemetry_wal.log"
     kept = [line("ada", "other"), line("bob"), line(None), line("ada", projectId="other")]
     kept.append(line("ada", timestamp="2031-01-01T00:00:00Z"))
-    erased = [line("ada"), line("ada", timestamp="soon"), '{"eventId":"e","tenantId":"acme","us']
+    # No event of the tenant, whatever else it has of its name.
+    kept += [
+        '{"projectId":"other","tenantId":"a","userId":"acme","timestamp":1}',
+        '{"tenantId":"acme2","us',
+        "[]",
+    ]
+    torn = '{"eventId":"e","tenantId":"acme","us'
+    kept.append(torn)
+    erased = [line("ada"), line("ada", timestamp="soon")]
     imported.write_text("".join(f"{one}\n" for one in (*kept, *erased)))
     rejected.write_text("".join(json.dumps({"line": 1, "text": one}) + "\n" for one in (*erased, *kept)))
     waiting.write_text(line("ada"))
-    assert erase_imported(tmp_path, erasure(user_id="ada")) == 6
+    removed, problems = erase_imported(tmp_path, erasure(user_id="ada"))
+    assert removed == 4
+    assert [problem.split(" has ")[0] for problem in problems] == [str(imported), str(rejected)]
     assert imported.read_text().splitlines() == kept
     assert [json.loads(one)["text"] for one in rejected.read_text().splitlines()] == kept
     assert waiting.read_text() == line("ada")
-    assert erase_imported(tmp_path, erasure(user_id="ada")) == 0
+    assert erase_imported(tmp_path, erasure(user_id="ada")).removed == 0
+    # Of the tenant, a torn line is removed with the others.
+    assert erase_imported(tmp_path, erasure()) == (6, [])
+    assert torn not in imported.read_text()
+    assert not any(json.loads(one)["text"] == torn for one in rejected.read_text().splitlines())
 
 
 async def test_a_quarantined_log_is_searched_for_the_tenant(tmp_path: Path):
