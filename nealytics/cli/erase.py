@@ -24,9 +24,6 @@ from nealytics.erasure.table import ErasureTable
 from nealytics.errors import NealyticsError, Refused
 from nealytics.queries.time_bounds import timestamp_ms
 
-# Counting a large tenant takes a while.
-COUNT_TIMEOUT_S = 600.0
-
 
 def _before(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     try:
@@ -110,8 +107,7 @@ def refuse_other_owner(data_dir: Path) -> None:
 
 
 async def _erase(config: Config, job: Job, *, yes: bool) -> None:
-    patient = msgspec.structs.replace(config.clickhouse, insert_timeout_s=COUNT_TIMEOUT_S)
-    async with running_engine(config), ClickHouseClient(endpoint_of(config), patient) as client:
+    async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         await schema.probe(client, config.clickhouse)
         table = ErasureTable(client, config.clickhouse)
         events = await table.count(job.condition())

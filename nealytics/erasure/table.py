@@ -20,6 +20,8 @@ from nealytics.erasure.jobs import Erasure
 
 # Events that have a copy of another user; each is some 150 bytes of a statement.
 KEYS_MAX = 1_000
+# Searching a large tenant takes a while, longer than an insert may.
+_SEARCH_TIMEOUT_S = 600.0
 _IDENTITY = "project_id, tenant_id, event_type, timestamp, event_id"
 _LONG: Mapping[str, Setting] = {"max_query_size": 16 * 1024 * 1024, "max_ast_elements": 2_000_000,
                                 "max_expanded_ast_elements": 4_000_000}  # fmt: skip
@@ -72,6 +74,7 @@ class ErasureTable:
         answer = await self._client.command(
             f"SELECT count() FROM {self._events} WHERE {condition} FORMAT TabSeparated",
             settings={**_LONG, **({} if copies else _EVENTS)},
+            timeout_s=_SEARCH_TIMEOUT_S,
         )
         return int(answer)
 
@@ -91,6 +94,7 @@ class ErasureTable:
                 "output_format_json_quote_64bit_integers": 0,
                 "distributed_product_mode": "global",
             },
+            timeout_s=_SEARCH_TIMEOUT_S,
         )
         owner = f"{quoted(erasure.project_id)}, {quoted(erasure.tenant_id)}"
         rows = [msgspec.json.decode(line, type=tuple[str, int, str]) for line in answer.splitlines()]

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, insert_sql
 from nealytics.clickhouse.schema import create_statements
 from nealytics.clickhouse.table_state import last_deletion_ms
@@ -276,3 +277,19 @@ def test_a_request_names_a_user_by_a_hash_in_all_that_stays():
     assert job.user_id == "ada@example.com"
     assert b"ada" not in msgspec.json.encode(job.erasure)
     assert "ada" not in job.erasure.condition()
+
+
+async def test_a_search_that_takes_too_long_is_reported(
+    engine: RunningEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with place(engine, tmp_path) as here:
+        await here.store(row(1))
+        id = await here.erase()
+        with monkeypatch.context() as patched:
+            patched.setattr("nealytics.erasure.table._SEARCH_TIMEOUT_S", 0.000_001)
+            with pytest.raises(ClickHouseUnavailable):
+                await here.erasing.step()
+        job = here.jobs.all()[id]
+        assert job.state == "pending"
+        assert "ClickHouse does not answer: " in (job.problem or "")
+        assert (await here.until(id, "removing")).problem is None
