@@ -1,5 +1,6 @@
 """What a page shows while something about it changes: an attribute, a tab, its place, its tenant, its network."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +250,15 @@ def test_a_tab_that_was_hidden_asks_for_the_latest_and_not_for_all_that_it_misse
         """() => { Object.defineProperty(document, "hidden", {value: true, configurable: true});
           document.dispatchEvent(new Event("visibilitychange")); }"""
     )
-    events = [live_event("hidden", f"missed {number}") for number in range(70)]
+    # A millisecond apart: of equal ones, those with the greatest ids are the latest.
+    now = datetime.now(UTC)
+    events = [
+        {
+            **live_event("hidden", f"missed {number}"),
+            "timestamp": (now - timedelta(milliseconds=70 - number)).isoformat(),
+        }
+        for number in range(70)
+    ]
     assert site.node.post("batch", events)[0] == 202
     site.node.wait_drained()
     page.evaluate(
