@@ -28,7 +28,7 @@ from tests.fakes.worker import KEYS, FakeCommitter, config
 
 NOW_MS = 1_900_000_000_000
 # Between two chunks: until nothing happens any more.
-SETTLED = -1
+WHEN_QUIET = -1
 _QUIET_ROUNDS = 12
 _OWN_ID = re.compile(rb"\b[0-9a-f]{20}\b")
 
@@ -151,7 +151,7 @@ class Door:
             transport.receive(chunk)
             for _ in range(between):
                 await asyncio.sleep(0)
-            if between == SETTLED:
+            if between == WHEN_QUIET:
                 await self.quiet(transport)
         await self.quiet(transport)
         outcome = Outcome(

@@ -19,7 +19,7 @@ from nealytics.errors import LogBroken, LogFull
 from nealytics.http import fast_lane
 from nealytics.quotas import Quotas
 from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TENANT, TRACK, event
-from tests.http.doors import NOW_MS, SETTLED, Door, Outcome, answers_of
+from tests.http.doors import NOW_MS, WHEN_QUIET, Door, Outcome, answers_of
 from tests.http.test_spans import FakeSpan
 
 GET = b"GET /here HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -231,7 +231,7 @@ async def test_other_requests_are_left_to_aiohttp(doors, name):
     await same(doors, SLOW[name])
     await same(doors, SLOW[name] + LAST)
     # Apart: of a good and a malformed request in one read, aiohttp answers the malformed one only.
-    await same(doors, request(), SLOW[name], request(), between=SETTLED)
+    await same(doors, request(), SLOW[name], request(), between=WHEN_QUIET)
     assert taken.requests <= 2
 
 
@@ -266,7 +266,7 @@ async def test_the_lane_continues_after_a_request_of_aiohttp(doors):
     taken = Taken(doors[0])
     large = request(body=event(metadataJson="x" * 40_000))
     pieces = [request(), GET, request(), large[:100], large[100:20_000], large[20_000:], request()]
-    await same(doors, *pieces, request(key="wrong"), request(), between=SETTLED)
+    await same(doors, *pieces, request(key="wrong"), request(), between=WHEN_QUIET)
     assert taken.requests == 4
 
 
@@ -477,7 +477,7 @@ async def test_quotas_count_the_same():
         quotas = Quotas(rules)
         door = await Door(lane=lane, quotas=quotas).open()
         pieces = [request() * 2, several, bad, request(), several, request(), request(), several]
-        outcomes.append((await door.exchange(pieces, between=SETTLED), quotas.shares()))
+        outcomes.append((await door.exchange(pieces, between=WHEN_QUIET), quotas.shares()))
         await door.close()
     assert outcomes[0] == outcomes[1]
     statuses = [answer.status[9:12] for answer in outcomes[0][0].answers]
@@ -489,7 +489,7 @@ async def test_an_event_that_the_log_does_not_take_uses_no_quota(lane):
     quotas = Quotas([QuotaRule(project="shop", events_per_month=3)])
     door = await Door(lane=lane, quotas=quotas).open()
     door.log.error = LogFull("full")
-    outcome = await door.exchange([request()] * 5, between=SETTLED)
+    outcome = await door.exchange([request()] * 5, between=WHEN_QUIET)
     assert [answer.status[9:12] for answer in outcome.answers] == ["503"] * 5
     assert [share.used for share in quotas.shares()] == [0]
     await door.close()
@@ -508,6 +508,6 @@ async def test_events_that_an_erasure_covers_are_accepted_and_not_stored(doors):
         door.admission.erase(Tombstones([erasure]))
     old, new = event(timestamp=NOW_MS - 2_000), event(timestamp=NOW_MS)
     pieces = [request(body=old), request(body=new), request(BATCH, [old, new, new]), request(BATCH, [old])]
-    outcome = await same(doors, *pieces, between=SETTLED)
+    outcome = await same(doors, *pieces, between=WHEN_QUIET)
     assert [answer.status[9:12] for answer in outcome.answers] == ["202"] * 4
     assert [row["timestamp"] for row in outcome.rows] == [NOW_MS] * 3

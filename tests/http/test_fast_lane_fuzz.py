@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from nealytics.http import fast_lane
 from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TRACK, event
-from tests.http.doors import SETTLED, Door
+from tests.http.doors import WHEN_QUIET, Door
 
 CASES = int(os.environ.get("NEALYTICS_FUZZ", "300"))
 
@@ -138,10 +138,10 @@ PLACES = st.lists(st.integers(0, 100_000), max_size=4)
 def test_both_doors_do_the_same_with_any_requests(runner, doors, pieces, places):
     # Each begins in a read of its own, because it may be malformed.
     reads = [read for piece in pieces for read in cut(piece, places)]
-    fast, slow = (runner.run(door.exchange(reads, between=SETTLED)) for door in doors)
+    fast, slow = (runner.run(door.exchange(reads, between=WHEN_QUIET)) for door in doors)
     if fast != slow:
         single = [bytes([byte]) for byte in b"".join(pieces)]
-        assert fast == runner.run(doors[1].exchange(single, between=SETTLED))
+        assert fast == runner.run(doors[1].exchange(single, between=WHEN_QUIET))
 
 
 @each_case
