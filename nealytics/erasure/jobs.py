@@ -135,7 +135,8 @@ def due(jobs: Iterable[Job], now_ms: int) -> list[Job]:
     if running:
         return running  # as after a restart
     pending = [job for job in jobs if job.state == "pending"]
-    last_ms = max((job.erased_at_ms for job in jobs if job.erased_at_ms is not None), default=0)
+    # One that found no rows rewrote nothing.
+    last_ms = max((job.erased_at_ms for job in jobs if job.erased_at_ms and job.rows_erased), default=0)
     if now_ms - last_ms >= DAY_MS or any(job.erasure.now for job in pending):
         return pending
     return []

@@ -26,5 +26,12 @@ def erasure(
     )
 
 
-def job(id: str, state: State = "pending", *, erased_at_ms: int | None = None, now: bool = False) -> Job:
-    return Job(erasure=erasure(id, now=now), state=state, erased_at_ms=erased_at_ms)
+def job(
+    id: str,
+    state: State = "pending",
+    *,
+    erased_at_ms: int | None = None,
+    rows_erased: int = 0,
+    now: bool = False,
+) -> Job:
+    return Job(erasure=erasure(id, now=now), state=state, erased_at_ms=erased_at_ms, rows_erased=rows_erased)

@@ -29,14 +29,19 @@ def test_the_first_jobs_run_at_once_and_together():
 
 
 def test_later_jobs_wait_for_the_mutation_of_the_day():
-    done = job("done", "done", erased_at_ms=NOW - DAY_MS + 1)
+    done = job("done", "done", erased_at_ms=NOW - DAY_MS + 1, rows_erased=1)
     jobs = [done, job("a"), job("b")]
     assert due(jobs, NOW) == []
     assert due(jobs, NOW + 1) == jobs[1:]
 
 
+def test_a_job_that_found_no_rows_makes_no_other_wait():
+    jobs = [job("typo", "done", erased_at_ms=NOW), job("a")]
+    assert due(jobs, NOW) == jobs[1:]
+
+
 def test_a_job_that_must_not_wait_takes_the_others_with_it():
-    done = job("done", "removing", erased_at_ms=NOW)
+    done = job("done", "removing", erased_at_ms=NOW, rows_erased=1)
     jobs = [done, job("a"), job("b", now=True)]
     assert due(jobs, NOW) == jobs[1:]
 
