@@ -4,6 +4,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -94,6 +95,18 @@ class Server:
         return sum("SELECT DISTINCT project_id" in one for one in self.fake.commands)
 
 
+def check_of(station: Station, **more: Any) -> TableCheck:
+    return TableCheck(
+        station.log,
+        station.client,
+        clickhouse_config(),
+        station.dead_letter,
+        station.metrics,
+        clock_ms=lambda: TIMESTAMP_MS,
+        **more,
+    )
+
+
 @asynccontextmanager
 async def confirmed(directory: Path) -> AsyncIterator[tuple[Server, TableCheck]]:
     """A log whose rows are all in a table that it knows."""
@@ -102,14 +115,7 @@ async def confirmed(directory: Path) -> AsyncIterator[tuple[Server, TableCheck]]
         await station.append_numbers(1, ROWS)
         station.start()
         await station.drained()
-        check = TableCheck(
-            station.log,
-            station.client,
-            clickhouse_config(),
-            station.dead_letter,
-            station.metrics,
-            clock_ms=lambda: TIMESTAMP_MS,
-        )
+        check = check_of(station)
         await check.check()
         yield server, check
 
@@ -221,14 +227,6 @@ async def test_on_a_copy_of_a_log_all_erasures_begin_again(tmp_path: Path):
     async with FakeClickHouse() as fake, Station(tmp_path / "copy", fake, wal=KEEP) as station:
         begun: list[bool] = []
         Server(fake)
-        check = TableCheck(
-            station.log,
-            station.client,
-            clickhouse_config(),
-            station.dead_letter,
-            station.metrics,
-            clock_ms=lambda: TIMESTAMP_MS,
-            erase_again=lambda: begun.append(True),
-        )
+        check = check_of(station, erase_again=lambda: begun.append(True))
         await check.check()
         assert begun == [True]

@@ -39,7 +39,7 @@ def event(number: int, session_id: str, **more: Any) -> dict[str, Any]:
     }
 
 
-WHEN_QUIET = [event(number, "settled") for number in range(4)]
+COMMITTED = [event(number, "settled") for number in range(4)]
 REFUSED = event(4, "refused")
 WAITING = [
     event(5, "waiting"),
@@ -62,7 +62,7 @@ async def make(into: Path, scratch: Path) -> None:
 
         try:
             await asyncio.to_thread(node.wait_ready)
-            await asyncio.to_thread(post, *WHEN_QUIET, REFUSED)
+            await asyncio.to_thread(post, *COMMITTED, REFUSED)
             await asyncio.to_thread(node.wait_drained)
             await fake.stop()  # from here on ClickHouse is down
             for one in WAITING:
@@ -72,7 +72,7 @@ async def make(into: Path, scratch: Path) -> None:
             node.kill()
     wal = scratch / "data" / "wal"
     shutil.copytree(wal, into / "wal", ignore=shutil.ignore_patterns("reserve"))
-    told = {"settled": WHEN_QUIET, "deadLetter": [REFUSED], "waiting": [without_bulk(one) for one in WAITING]}
+    told = {"settled": COMMITTED, "deadLetter": [REFUSED], "waiting": [without_bulk(one) for one in WAITING]}
     (into / "expected.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
