@@ -326,21 +326,17 @@ def _token_filter(text: str) -> Any:
 
 def refusal(error: NealyticsError) -> Exception:
     """The refusal for the client, or `error` itself if the client cannot act on it (500)."""
-    if isinstance(error, FenceDown):
+    if isinstance(error, FenceDown | ErasuresUnreadable):
         log.critical("%s", error)
-        return Refused(
-            503,
-            "scope_not_proven",
-            "the event store does not isolate tenants, so no query is run",
-            detail="The server's log has the cause.",
-            headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
+        problem = (
+            "the event store does not isolate tenants"
+            if isinstance(error, FenceDown)
+            else "it is not known which events are erased"
         )
-    if isinstance(error, ErasuresUnreadable):
-        log.critical("%s", error)
         return Refused(
             503,
             "scope_not_proven",
-            "it is not known which events are erased, so no query is run",
+            f"{problem}, so no query is run",
             detail="The server's log has the cause.",
             headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
         )

@@ -3,14 +3,18 @@
 A local time is in milliseconds since 1970, as if the clock that shows it were in UTC.
 """
 
+import calendar
 from bisect import bisect_right
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from nealytics.timestamps import DAY_MS
+
+Day = TypeVar("Day", bound=date)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -113,3 +117,9 @@ def _year_of(ms: int) -> int:
 
 def _start_of_year(year: int) -> int:
     return (datetime(year, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND
+
+
+def months_before(day: Day, months: int) -> Day:
+    """The same date in an earlier month, or its last one. A time of day stays."""
+    year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
+    return day.replace(year=year, month=month + 1, day=min(day.day, calendar.monthrange(year, month + 1)[1]))

@@ -14,10 +14,9 @@ Any other range is moved with its times of day: `previous` has the same length a
 the start (31 March 06:00 is moved to the same day as 30 March 12:00).
 """
 
-import calendar
 from datetime import timedelta
 
-from nealytics.queries.clocks import EPOCH, clocks_of
+from nealytics.queries.clocks import EPOCH, clocks_of, months_before
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.ranges import days_of
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN, timestamp_ms, timestamp_of
@@ -82,8 +81,5 @@ def _is_first(local_ms: int) -> bool:
 
 def _moved(local_ms: int, months: int) -> int:
     """The same time on the same day of an earlier month, or on its last day."""
-    local = EPOCH + timedelta(milliseconds=local_ms)
-    year, month = divmod(local.year * 12 + local.month - 1 - months, 12)
-    day = min(local.day, calendar.monthrange(year, month + 1)[1])
-    moved = local.replace(year=year, month=month + 1, day=day)
+    moved = months_before(EPOCH + timedelta(milliseconds=local_ms), months)
     return (moved - EPOCH) // timedelta(milliseconds=1)

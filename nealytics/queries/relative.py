@@ -12,12 +12,12 @@ A day is a date, so as `from` it means its beginning, and as `to` its end. A lon
 day and ends on its last. If a month does not have a day, its last one is used.
 """
 
-import calendar
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from nealytics.queries.clocks import months_before
 from nealytics.queries.time_bounds import Bound
 from nealytics.timestamps import iso_utc
 
@@ -60,7 +60,7 @@ def resolved(text: str, bound: Bound, now_ms: int, zone: str | None) -> str:
         return iso_utc(now_ms - count * _UNIT_MS[unit])
     if unit in ("d", "w"):
         return (today - timedelta(days=count * (7 if unit == "w" else 1))).isoformat()
-    return _months_before(today, count * (12 if unit == "y" else 1)).isoformat()
+    return months_before(today, count * (12 if unit == "y" else 1)).isoformat()
 
 
 def _period(name: str, today: date) -> tuple[date, date]:
@@ -76,10 +76,5 @@ def _period(name: str, today: date) -> tuple[date, date]:
     months = 12 if unit == "year" else 1
     first = today.replace(day=1, month=1) if unit == "year" else today.replace(day=1)
     if which == "last":
-        first = _months_before(first, months)
-    return first, _months_before(first, -months) - day
-
-
-def _months_before(day: date, months: int) -> date:
-    year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
-    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
+        first = months_before(first, months)
+    return first, months_before(first, -months) - day
