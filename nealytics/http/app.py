@@ -41,6 +41,7 @@ from nealytics.http.spans import begin_small, traced
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.at_once import AtOnce, SmallRequest
 from nealytics.ingest.handlers import Commits, Ingest, expect, uncancel
+from nealytics.ingest.intake import Intake
 from nealytics.ingest.networks import Networks
 from nealytics.ingest.ratelimit import AddressRate, RateLimiter
 from nealytics.observe import otel, request_id
@@ -76,15 +77,18 @@ def build_app(
     app = web.Application(middlewares=[answer])
     networks = Networks(addresses)
     limiter, address_rate = RateLimiter(config.ingest, memory), AddressRate(config.ingest, memory)
-    ingest = Ingest(
-        config,
-        keys=keys,
+    intake = Intake(
         limiter=limiter,
         address_rate=address_rate,
         networks=networks,
         admission=admission,
-        committer=committer,
         metrics=metrics,
+    )
+    ingest = Ingest(
+        config,
+        keys=keys,
+        intake=intake,
+        committer=committer,
         accepted=_ready(HTTPStatus.ACCEPTED),
         no_content=_ready(HTTPStatus.NO_CONTENT),
     )

@@ -1,6 +1,7 @@
 """From a request to rows in the log.
 
 handlers.py        the three routes: key, rate limit, size; then body → events → admission → answer
+intake.py          what every request with events takes: permits, body, rows, counts
 connection.py      what a handler may ask of its client's connection
 ratelimit.py       requests per key and window, for the whole node
 body.py            the bytes of a request, within limits of size and time

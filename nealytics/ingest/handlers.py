@@ -5,8 +5,6 @@ byte of a body is read before the head is accepted. A status in the 200s means: 
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterator
 from typing import Protocol
 
 import msgspec
@@ -17,15 +15,13 @@ from nealytics.auth.api_keys import ApiKeys, KeyGrant
 from nealytics.config import Config
 from nealytics.errors import Refused
 from nealytics.event import InvalidEvent
-from nealytics.ingest.admission import Admission, NotAdmitted, encode_rows
+from nealytics.ingest.admission import encode_rows
 from nealytics.ingest.body import BodyReader
-from nealytics.ingest.connection import when_lost
-from nealytics.ingest.networks import Networks
+from nealytics.ingest.intake import Bill, Intake
 from nealytics.ingest.parser import (
     SLICE_BYTES,
     Parsed,
     Refusal,
-    Steps,
     first_byte,
     parse_batch,
     parse_beacon,
@@ -33,10 +29,7 @@ from nealytics.ingest.parser import (
     parse_event_in_steps,
     starts_array,
 )
-from nealytics.ingest.ratelimit import PERMIT_BYTES, PERMIT_EVENTS, AddressRate, RateLimiter
-from nealytics.ingest.slices import Slices
 from nealytics.observe import otel, request_id
-from nealytics.observe.metrics import Metrics
 from nealytics.query_string import flag
 
 TRACK = "/api/v1/telemetry/track"
@@ -46,9 +39,6 @@ BATCH = "/api/v1/telemetry/batch"
 LINES_TYPES = frozenset(
     ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 )
-# Long or compressed bodies of one key that are processed at a time. The others wait as they were sent: 4 KB
-# of gzip become 2 MB of JSON and rows, and processing all in slices would hold all of them in memory.
-LONG_BODIES_MAX = 4
 # What pages send with FormData, URLSearchParams or a <form>.
 _FORM_TYPES = frozenset(("application/x-www-form-urlencoded", "multipart/form-data"))
 
@@ -83,43 +73,34 @@ class Ingest:
         config: Config,
         *,
         keys: ApiKeys,
-        limiter: RateLimiter,
-        address_rate: AddressRate,
-        networks: Networks,
-        admission: Admission,
+        intake: Intake,
         committer: Commits,
-        metrics: Metrics,
         accepted: web.StreamResponse,
         no_content: web.StreamResponse,
     ) -> None:
         self._keys = keys
-        self._limiter = limiter
-        self._address_rate = address_rate
-        self._networks = networks
-        self._slices = Slices()
-        self._long_bodies = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(LONG_BODIES_MAX))
-        self._bodies = BodyReader(config.ingest, config.server, self._slices)
-        self._admission = admission
+        self._intake = intake
+        self._bodies = BodyReader(config.ingest, config.server, intake.slices)
+        self._admission = intake.admission
         self._committer = committer
         self._wait_timeout_s = config.ingest.wait_timeout_s
-        self._metrics = metrics
         # The empty answers, 202 and 204, which all requests share.
         self._accepted = accepted
         self._no_content = no_content
 
     async def stop(self, _app: web.Application | None = None) -> None:
         """Refuses the requests that are queued for the rate limit."""
-        self._limiter.stop()
+        self._intake.stop()
 
     def routes(self) -> dict[str, Handler]:
         """Path → handler, all of them POST."""
         handlers = {TRACK: self.track, BEACON: self.beacon, BATCH: self.batch}
-        return {path: self._counted(handler) for path, handler in handlers.items()}
+        return {path: self._intake.counted(handler) for path, handler in handlers.items()}
 
     async def track(self, request: web.Request) -> web.StreamResponse:
         grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
         admission = self._admission
-        with self._bill(request, grant) as bill:
+        with self._intake.bill(request, grant) as bill:
             body = await self._body(request, bill)
             received_ms = admission.now_ms()
             try:
@@ -129,7 +110,7 @@ class Ingest:
                     )
                 else:
                     steps = parse_event_in_steps(body, received_ms, admission.limits, grant)
-                    rows = await self._rows(steps, Parsed(), body, received_ms, bill)
+                    rows = await self._intake.rows(steps, Parsed(), body, received_ms, bill)
             except InvalidEvent as error:
                 if starts_array(body):
                     raise Refused(
@@ -146,16 +127,16 @@ class Ingest:
         # Only ?k=: sendBeacon cannot set headers.
         grant = self._grant(_key_in_query(request))
         parsed = Parsed()
-        with self._bill(request, grant) as bill:
+        with self._intake.bill(request, grant) as bill:
             body = await self._body(request, bill)
             received_ms = self._admission.now_ms()
             try:
                 lines = request.content_type in LINES_TYPES
                 steps = parse_beacon(body, parsed, received_ms, self._admission.limits, grant, lines=lines)
-                rows = await self._rows(steps, parsed, body, received_ms, bill)
+                rows = await self._intake.rows(steps, parsed, body, received_ms, bill)
             except InvalidEvent as error:
                 raise _refused(error) from error
-        self._count(parsed)
+        self._intake.count(parsed)
         otel.note("neavents.beacon_events", parsed.accepted)
         if rows:
             await self._admission.admit_rows(rows)
@@ -173,15 +154,15 @@ class Ingest:
         wait = flag(request.query, "wait")
         lines = request.content_type in LINES_TYPES
         parsed = Parsed()
-        with self._bill(request, grant) as bill:
+        with self._intake.bill(request, grant) as bill:
             body = await self._body(request, bill)
             received_ms = self._admission.now_ms()
             try:
                 steps = parse_batch(body, parsed, received_ms, self._admission.limits, grant, lines=lines)
-                rows = await self._rows(steps, parsed, body, received_ms, bill)
+                rows = await self._intake.rows(steps, parsed, body, received_ms, bill)
             except InvalidEvent as error:
                 raise _refused(error) from error
-        self._count(parsed)
+        self._intake.count(parsed)
         otel.note("nealytics.batch_events", parsed.accepted)
         if not rows:
             (code,) = parsed.refused if len(parsed.refused) == 1 else ("",)
@@ -215,64 +196,11 @@ class Ingest:
             )
         return grant
 
-    def _bill(self, request: web.Request, grant: KeyGrant) -> "_Bill":
-        if grant.kind != "browser":
-            return _Bill(self._limiter, request, grant)
-        headers = request.headers
-        network = self._networks.of(
-            request.remote or "", lambda name: ",".join(headers.getall(name)) if name in headers else None
-        )
-        return _Bill(self._limiter, request, grant, self._address_rate, network)
-
-    async def _body(self, request: web.Request, bill: "_Bill") -> bytes:
-        if (slot := bill.take()) is not None:
-            await _wait_for(request, slot)
-        encoding = self._bodies.check_head(request)
-        body = await self._bodies.receive(request)
-        if encoding or len(body) > SLICE_BYTES:
-            await bill.begin_long(self._long_bodies[bill.key])
-        if encoding:
-            body = await self._bodies.decompress(body, encoding, bill.pay_bytes)
-        if len(body) > PERMIT_BYTES:
-            await bill.pay_bytes(len(body))
+    async def _body(self, request: web.Request, bill: Bill) -> bytes:
+        body = await self._intake.body(request, bill, self._bodies)
         if body[:1] not in (b"{", b"["):
             _require_no_form(request.content_type, body)
         return body
-
-    async def _rows(
-        self, steps: Steps, parsed: Parsed, body: bytes, received_ms: int, bill: "_Bill"
-    ) -> list[bytes]:
-        """The rows of a body's events. A short body is parsed at once, a long one in slices."""
-        rows: list[bytes] = []
-        try:
-            if len(body) <= SLICE_BYTES:
-                for events in steps:
-                    rows += encode_rows(events, received_ms)
-                await bill.pay_events(parsed.elements)
-            else:
-                await self._slices.run(_encoding(steps, parsed, received_ms, rows), bill.pay_events)
-        except Exception:
-            await self._admission.give_back(rows)
-            raise
-        return rows
-
-    def _count(self, parsed: Parsed) -> None:
-        for reason, events in parsed.refused.items():
-            self._metrics.refused.add(events, reason)
-
-    def _counted(self, handler: Handler) -> Handler:
-        async def counted(request: web.Request) -> web.StreamResponse:
-            try:
-                return await handler(request)
-            except Refused as refused:
-                events = refused.events if isinstance(refused, NotAdmitted) else 1
-                self._metrics.refused.add(events, refused.code)
-                raise
-            except asyncio.CancelledError:
-                self._metrics.refused.add(1, "stopping")  # nothing else cancels a handler
-                raise
-
-        return counted
 
 
 def _require_no_form(content_type: str, body: bytes) -> None:
@@ -289,88 +217,10 @@ def _require_no_form(content_type: str, body: bytes) -> None:
         )
 
 
-class _Bill:
-    """What one request costs: a permit of its key and, with a browser's key, one of its address; more of both
-    if it is large.
-
-    Permits are taken while the work is done, so a key without permits causes no more work. A long body keeps
-    its slot until the end of the `with`.
-    """
-
-    __slots__ = ("_addresses", "_limiter", "_long_slot", "_network", "_paid", "_request", "key")
-
-    def __init__(
-        self,
-        limiter: RateLimiter,
-        request: web.Request,
-        grant: KeyGrant,
-        addresses: AddressRate | None = None,
-        network: str = "",
-    ) -> None:
-        self._limiter = limiter
-        self._request = request
-        self.key = grant.index
-        self._addresses = addresses
-        self._network = network
-        self._paid = 0
-        self._long_slot: asyncio.Semaphore | None = None
-
-    def __enter__(self) -> "_Bill":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._long_slot is not None:
-            self._long_slot.release()
-
-    async def begin_long(self, slots: asyncio.Semaphore) -> None:
-        """Takes one of the slots for long bodies, until the end."""
-        await slots.acquire()
-        self._long_slot = slots
-
-    def take(self) -> asyncio.Future[None] | None:
-        """Takes one more permit: None if there is one, else a future to wait for. Raises `Refused` (429)."""
-        self._paid += 1
-        if self._addresses is not None:
-            # First, so that an address without permits takes none of the key's.
-            self._addresses.take(self.key, self._network)
-        return self._limiter.take(self.key)
-
-    async def pay_bytes(self, size: int) -> None:
-        await self._pay(-(-size // PERMIT_BYTES))
-
-    async def pay_events(self, count: int) -> None:
-        await self._pay(-(-count // PERMIT_EVENTS))
-
-    async def _pay(self, permits: int) -> None:
-        """Returns when the request has taken this many permits in total. Raises `Refused` (429)."""
-        while self._paid < permits:
-            if (slot := self.take()) is not None:
-                await _wait_for(self._request, slot)
-
-
-def _encoding(steps: Steps, parsed: Parsed, received_ms: int, rows: list[bytes]) -> Iterator[int]:
-    """Appends the rows of parsed events to `rows`; yields the number of elements so far. The events are
-    encoded at once, because freeing 100,000 of them together takes 20 ms."""
-    for events in steps:
-        rows += encode_rows(events, received_ms)
-        yield parsed.elements
-
-
 def _key_in_query(request: web.BaseRequest) -> str:
     """`?k=`, or `?K=`: to the C# engine the names of parameters had no case."""
     query = request.query
     return query.get("k") or query.get("K", "")
-
-
-async def _wait_for(request: web.BaseRequest, slot: asyncio.Future[None]) -> None:
-    """Waits in the queue of the rate limit, and leaves it when the client disconnects."""
-
-    def leave() -> None:
-        if not slot.done():
-            slot.set_exception(ConnectionResetError("the client disconnected while it was queued"))
-
-    with when_lost(request, leave):
-        await slot
 
 
 def uncancel() -> None:

@@ -1,0 +1,193 @@
+"""The steps that every request with events takes, whatever the form of its body: permits, body, rows, counts.
+
+Nothing here knows a route. No byte of a body is read before the request has a permit.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from nealytics.auth.api_keys import KeyGrant
+from nealytics.errors import Refused
+from nealytics.ingest.admission import Admission, NotAdmitted, encode_rows
+from nealytics.ingest.body import BodyReader
+from nealytics.ingest.connection import when_lost
+from nealytics.ingest.networks import Networks
+from nealytics.ingest.parser import SLICE_BYTES, Parsed, Steps
+from nealytics.ingest.ratelimit import PERMIT_BYTES, PERMIT_EVENTS, AddressRate, RateLimiter
+from nealytics.ingest.slices import Slices
+from nealytics.observe.metrics import Metrics
+
+# Long or compressed bodies of one key that are processed at a time. The others wait as they were sent: 4 KB
+# of gzip become 2 MB of JSON and rows, and processing all in slices would hold all of them in memory.
+LONG_BODIES_MAX = 4
+
+
+class Intake:
+    """`bill`, then within it `body` and `rows`; `count` what was refused."""
+
+    def __init__(
+        self,
+        *,
+        limiter: RateLimiter,
+        address_rate: AddressRate,
+        networks: Networks,
+        admission: Admission,
+        metrics: Metrics,
+    ) -> None:
+        self.admission = admission
+        self.slices = Slices()
+        self._limiter = limiter
+        self._address_rate = address_rate
+        self._networks = networks
+        self._long_bodies = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(LONG_BODIES_MAX))
+        self._metrics = metrics
+
+    def stop(self) -> None:
+        """Refuses the requests that are queued for the rate limit."""
+        self._limiter.stop()
+
+    def bill(self, request: web.Request, grant: KeyGrant) -> "Bill":
+        if grant.kind != "browser":
+            return Bill(self._limiter, request, grant)
+        return Bill(self._limiter, request, grant, self._address_rate, self.network_of(request))
+
+    def network_of(self, request: web.Request) -> str:
+        """The network of the client; empty if addresses do not count."""
+        headers = request.headers
+        return self._networks.of(
+            request.remote or "", lambda name: ",".join(headers.getall(name)) if name in headers else None
+        )
+
+    async def body(self, request: web.Request, bill: "Bill", bodies: BodyReader) -> bytes:
+        """The body of a request, decompressed; the bill pays for its size."""
+        if (slot := bill.take()) is not None:
+            await _wait_for(request, slot)
+        encoding = bodies.check_head(request)
+        body = await bodies.receive(request)
+        if encoding or len(body) > SLICE_BYTES:
+            await bill.begin_long(self._long_bodies[bill.key])
+        if encoding:
+            body = await bodies.decompress(body, encoding, bill.pay_bytes)
+        if len(body) > PERMIT_BYTES:
+            await bill.pay_bytes(len(body))
+        return body
+
+    async def rows(
+        self, steps: Steps, parsed: Parsed, body: bytes, received_ms: int, bill: "Bill"
+    ) -> list[bytes]:
+        """The rows of a body's events. A short body is parsed at once, a long one in slices."""
+        rows: list[bytes] = []
+        try:
+            if len(body) <= SLICE_BYTES:
+                for events in steps:
+                    rows += encode_rows(events, received_ms)
+                await bill.pay_events(parsed.elements)
+            else:
+                await self.slices.run(_encoding(steps, parsed, received_ms, rows), bill.pay_events)
+        except Exception:
+            await self.admission.give_back(rows)
+            raise
+        return rows
+
+    def count(self, parsed: Parsed) -> None:
+        """Counts the events of an accepted request that were refused."""
+        for reason, events in parsed.refused.items():
+            self._metrics.refused.add(events, reason)
+
+    def counted(self, handler: Handler) -> Handler:
+        """A handler whose refused requests are counted."""
+
+        async def counted(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except Refused as refused:
+                events = refused.events if isinstance(refused, NotAdmitted) else 1
+                self._metrics.refused.add(events, refused.code)
+                raise
+            except asyncio.CancelledError:
+                self._metrics.refused.add(1, "stopping")  # nothing else cancels a handler
+                raise
+
+        return counted
+
+
+class Bill:
+    """What one request costs: a permit of its key and, with a browser's key, one of its address; more of both
+    if it is large.
+
+    Permits are taken while the work is done, so a key without permits causes no more work. A long body keeps
+    its slot until the end of the `with`.
+    """
+
+    __slots__ = ("_addresses", "_limiter", "_long_slot", "_network", "_paid", "_request", "key")
+
+    def __init__(
+        self,
+        limiter: RateLimiter,
+        request: web.Request,
+        grant: KeyGrant,
+        addresses: AddressRate | None = None,
+        network: str = "",
+    ) -> None:
+        self._limiter = limiter
+        self._request = request
+        self.key = grant.index
+        self._addresses = addresses
+        self._network = network
+        self._paid = 0
+        self._long_slot: asyncio.Semaphore | None = None
+
+    def __enter__(self) -> "Bill":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._long_slot is not None:
+            self._long_slot.release()
+
+    async def begin_long(self, slots: asyncio.Semaphore) -> None:
+        """Takes one of the slots for long bodies, until the end."""
+        await slots.acquire()
+        self._long_slot = slots
+
+    def take(self) -> asyncio.Future[None] | None:
+        """Takes one more permit: None if there is one, else a future to wait for. Raises `Refused` (429)."""
+        self._paid += 1
+        if self._addresses is not None:
+            # First, so that an address without permits takes none of the key's.
+            self._addresses.take(self.key, self._network)
+        return self._limiter.take(self.key)
+
+    async def pay_bytes(self, size: int) -> None:
+        await self._pay(-(-size // PERMIT_BYTES))
+
+    async def pay_events(self, count: int) -> None:
+        await self._pay(-(-count // PERMIT_EVENTS))
+
+    async def _pay(self, permits: int) -> None:
+        """Returns when the request has taken this many permits in total. Raises `Refused` (429)."""
+        while self._paid < permits:
+            if (slot := self.take()) is not None:
+                await _wait_for(self._request, slot)
+
+
+def _encoding(steps: Steps, parsed: Parsed, received_ms: int, rows: list[bytes]) -> Iterator[int]:
+    """Appends the rows of parsed events to `rows`; yields the number of elements so far. The events are
+    encoded at once, because freeing 100,000 of them together takes 20 ms."""
+    for events in steps:
+        rows += encode_rows(events, received_ms)
+        yield parsed.elements
+
+
+async def _wait_for(request: web.BaseRequest, slot: asyncio.Future[None]) -> None:
+    """Waits in the queue of the rate limit, and leaves it when the client disconnects."""
+
+    def leave() -> None:
+        if not slot.done():
+            slot.set_exception(ConnectionResetError("the client disconnected while it was queued"))
+
+    with when_lost(request, leave):
+        await slot
