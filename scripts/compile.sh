@@ -20,6 +20,7 @@ done
 # Use the same values in every call, so that a release and its test share one folder.
 export LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=315532800
 make_env .venv-build build/requirements-build.txt >&2
+[ -e nealytics/ingest/_plain_rows.abi3.so ] || fail "Python's headers are missing; on Debian: apt-get install python3-dev"
 python=.venv-build/bin/python
 cache=${NEALYTICS_BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nealytics-build}
 

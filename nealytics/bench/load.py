@@ -16,7 +16,7 @@ KEY = "bench-key"
 Route = Literal["track", "batch"]
 
 # Every request has its own event ids: 8 digits of the request's number replace these.
-_MARK = b"@@@@@@@@"
+MARK = b"@@@@@@@@"
 
 
 # More than any machine answers in a round.
@@ -74,11 +74,11 @@ class Result(msgspec.Struct, kw_only=True):
 
 
 def request_template(route: Route, events: int, port: int) -> bytes:
-    """One request with `events` events and `_MARK` in place of its number."""
+    """One request with `events` events and `MARK` in place of its number."""
     now = iso_utc(time.time_ns() // 1_000_000)
     rows = [
         {
-            "eventId": f"{_MARK.decode()}-0000-8000-8000-{n:012x}",
+            "eventId": f"{MARK.decode()}-0000-8000-8000-{n:012x}",
             "timestamp": now,
             "projectId": "bench",
             "tenantId": f"tenant-{n % 10}",
@@ -120,7 +120,7 @@ class _Round:
             return None
         self._requests_left -= 1
         self._number += 1
-        return self._template.replace(_MARK, b"%08x" % (self._number & 0xFFFFFFFF))
+        return self._template.replace(MARK, b"%08x" % (self._number & 0xFFFFFFFF))
 
     def answered(self, status: bytes, seconds: float) -> None:
         if not self.counting:

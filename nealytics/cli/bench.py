@@ -25,6 +25,7 @@ from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import load as load_generator
 from nealytics.bench import merges as merges_bench
 from nealytics.bench import page as page_bench
+from nealytics.bench import parse as parse_bench
 from nealytics.bench import read as read_bench
 from nealytics.bench import read_server as read_server_app
 from nealytics.bench import retention as retention_bench
@@ -250,6 +251,14 @@ async def page(**options: Any) -> msgspec.Struct:
 async def merges(**options: Any) -> msgspec.Struct:
     """The cost of syncing merged parts in the embedded engine, alternately with and without sync."""
     return await merges_bench.merges(**options)
+
+
+@bench.command()
+@_rounds(100, 7)
+@_measurement
+def parse(**options: Any) -> msgspec.Struct:
+    """From JSON to rows, without sockets and log: the compiled reader against Python."""
+    return parse_bench.parse(**options)
 
 
 @bench.command("retention")

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import msgspec
 
 from nealytics.auth.api_keys import ApiKeys, KeyGrant
-from nealytics.event import Event, InvalidEvent, Limits
-from nealytics.ingest.admission import Admission, encode_rows
+from nealytics.clickhouse.rowbinary import owner_of, split_owner
+from nealytics.event import InvalidEvent, Limits
+from nealytics.ingest.admission import Admission
 from nealytics.ingest.handlers import BATCH, BEACON, LINES_TYPES, TRACK, BatchAnswer
 from nealytics.ingest.networks import Networks
 from nealytics.ingest.parser import SLICE_BYTES, Parsed, parse_batch, parse_beacon, parse_event
@@ -41,7 +42,7 @@ class Ready(NamedTuple):
     grant: KeyGrant
     network: str  # "" = addresses do not count
     received_ms: int
-    single: Event | None = None  # of `track`, which may have a quota
+    is_single: bool = False  # of `track`; its tenant may have a quota
     refused: Counter[str] | None = None  # events of it that are not accepted
     answer: bytes = b""  # JSON
 
@@ -89,8 +90,8 @@ class AtOnce:
         ready: Ready | None
         try:
             if path == TRACK:
-                event = parse_event(body, received_ms, self._limits(), grant)
-                ready = Ready(encode_rows((event,), received_ms), grant, network, received_ms, event)
+                rows = [parse_event(body, received_ms, self._limits(), grant)]
+                ready = Ready(rows, grant, network, received_ms, is_single=True)
             else:
                 ready = self._several(request, grant, network, received_ms)
         except InvalidEvent:
@@ -110,10 +111,10 @@ class AtOnce:
         rows: list[bytes] = []
         lines = content_type[1].lower() in LINES_TYPES
         quotas = self._admission.limits.quotas
-        for events in parse(request.body, parsed, received_ms, self._limits(), grant, lines=lines):
-            if quotas is not None and any(event.project_id in quotas.projects for event in events):
+        for found in parse(request.body, parsed, received_ms, self._limits(), grant, lines=lines):
+            if quotas is not None and any(_project_of(row) in quotas.projects for row in found):
                 return None  # some of them may be refused for it
-            rows += encode_rows(events, received_ms)
+            rows += found
         if not rows or parsed.elements > PERMIT_EVENTS:
             return None
         answer = b""
@@ -121,7 +122,7 @@ class AtOnce:
             answer = msgspec.json.encode(
                 BatchAnswer(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
             )
-        return Ready(rows, grant, network, received_ms, None, parsed.refused, answer)
+        return Ready(rows, grant, network, received_ms, False, parsed.refused, answer)
 
     def take(self, ready: Ready) -> bool:
         """Takes the permits of a request, and counts what is refused of it; False if there are none."""
@@ -141,10 +142,13 @@ class AtOnce:
 
     def _takes_quota(self, ready: Ready, number: int) -> bool:
         """Takes so many from the quota of a single event; False if nothing is left of it."""
-        quotas, event = self._admission.limits.quotas, ready.single
-        if quotas is None or event is None or event.project_id not in quotas.projects:
+        quotas = self._admission.limits.quotas
+        if quotas is None or not quotas.projects or not ready.is_single:
             return True
-        return quotas.events.take(event.project_id, event.tenant_id, ready.received_ms, number) is None
+        project, tenant = split_owner(owner_of(ready.rows[0]))
+        return project not in quotas.projects or (
+            quotas.events.take(project, tenant, ready.received_ms, number) is None
+        )
 
     def _limits(self) -> Limits:
         """The limits without quotas, because parsing an event would take from its quota."""
@@ -156,3 +160,7 @@ class AtOnce:
 
     def _has_address_permit(self, grant: KeyGrant, network: str) -> bool:
         return not network or self._address_rate.has_permit(grant.index, network)
+
+
+def _project_of(row: bytes) -> str:
+    return split_owner(owner_of(row))[0]

@@ -15,7 +15,6 @@ from nealytics.auth.api_keys import ApiKeys, KeyGrant
 from nealytics.config import Config
 from nealytics.errors import Refused
 from nealytics.event import InvalidEvent
-from nealytics.ingest.admission import encode_rows
 from nealytics.ingest.body import BodyReader
 from nealytics.ingest.intake import Bill, Intake
 from nealytics.ingest.parser import (
@@ -105,12 +104,10 @@ class Ingest:
             received_ms = admission.now_ms()
             try:
                 if len(body) <= SLICE_BYTES:
-                    rows = encode_rows(
-                        (parse_event(body, received_ms, admission.limits, grant),), received_ms
-                    )
+                    rows = [parse_event(body, received_ms, admission.limits, grant)]
                 else:
                     steps = parse_event_in_steps(body, received_ms, admission.limits, grant)
-                    rows = await self._intake.rows(steps, Parsed(), body, received_ms, bill)
+                    rows = await self._intake.rows(steps, Parsed(), body, bill)
             except InvalidEvent as error:
                 if starts_array(body):
                     raise Refused(
@@ -133,7 +130,7 @@ class Ingest:
             try:
                 lines = request.content_type in LINES_TYPES
                 steps = parse_beacon(body, parsed, received_ms, self._admission.limits, grant, lines=lines)
-                rows = await self._intake.rows(steps, parsed, body, received_ms, bill)
+                rows = await self._intake.rows(steps, parsed, body, bill)
             except InvalidEvent as error:
                 raise _refused(error) from error
         self._intake.count(parsed)
@@ -159,7 +156,7 @@ class Ingest:
             received_ms = self._admission.now_ms()
             try:
                 steps = parse_batch(body, parsed, received_ms, self._admission.limits, grant, lines=lines)
-                rows = await self._intake.rows(steps, parsed, body, received_ms, bill)
+                rows = await self._intake.rows(steps, parsed, body, bill)
             except InvalidEvent as error:
                 raise _refused(error) from error
         self._intake.count(parsed)

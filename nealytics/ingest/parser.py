@@ -1,11 +1,12 @@
-"""Bytes → events and refusals. Pure: no I/O, no clock.
+"""Bytes → rows and refusals. Pure: no I/O, no clock.
 
 The client decides how long a body takes to parse, so a body is parsed in slices of `SLICE_BYTES`. Functions
-for long bodies are generators: each step is short and yields the events that it found; counts and the first
-refusals are added to the `Parsed` argument.
+for long bodies are generators: each step is short and yields the rows of the events that it found; counts and
+the first refusals are added to the `Parsed` argument.
 
-A valid slice costs one pass over its bytes. Only an invalid slice is split into elements, so that its valid
-events are accepted and each invalid one is named.
+A valid slice costs one pass over its bytes: of the compiled reader (`plain`) if all of its events are written
+plainly, else of the JSON decoder. Only an invalid slice is split into elements, so that its valid events are
+accepted and each invalid one is named.
 
 The place of a cut does not change what is accepted: a cut is right if and only if the bytes before it, with a
 closing bracket, are a well-formed array. Usually every event begins with the same key, so a cut is tried
@@ -20,6 +21,7 @@ from typing import cast
 import msgspec
 
 from nealytics.auth.api_keys import KeyGrant
+from nealytics.clickhouse.rowbinary import encode_row
 from nealytics.event import (
     Event,
     InvalidEvent,
@@ -35,6 +37,7 @@ from nealytics.event import (
     shorten,
     split_array,
 )
+from nealytics.ingest.plain import PlainReader, plain_reader
 from nealytics.quotas import Quotas
 
 # Refusals that an answer lists; all are counted.
@@ -101,23 +104,28 @@ class Parsed:
             self.errors.append(Refusal(index=index, field=error.field, error=error.message))
 
 
-# Each step yields the events that it found, often none.
-Steps = Iterator[list[Event]]
+# Each step yields the rows of the events that it found, often none.
+Steps = Iterator[list[bytes]]
 
 
-def parse_event(body: bytes, received_ms: int, limits: Limits, grant: KeyGrant) -> Event:
-    """The one event of `body`, in one step: for bodies up to `SLICE_BYTES`. Raises `InvalidEvent`."""
+class _Rows(list[bytes]):
+    """The rows of a slice whose events were all accepted."""
+
+
+# Of a slice: its elements, or the rows of all of them.
+_Elements = Sequence[Sent | msgspec.Raw | bytes] | _Rows
+
+
+def parse_event(body: bytes, received_ms: int, limits: Limits, grant: KeyGrant) -> bytes:
+    """The row of the one event of `body`, in one step: for bodies up to `SLICE_BYTES`.
+
+    Raises `InvalidEvent`.
+    """
     _require_utf8(body)
-    sent = decode_event(body)
-    event = freeze(sent, received_ms, limits)
-    if not grant.allows(event.project_id, event.tenant_id):
-        raise _forbidden(event, grant)
-    quotas = limits.quotas
-    if quotas is not None and event.project_id in quotas.projects:
-        _take(quotas, event, received_ms)
-    if grant.kind == "browser" and sent.event_id is not None:
-        event.event_id = id_of_key(grant.digest, sent.event_id)
-    return event
+    plain = plain_reader(received_ms, limits, grant)
+    if plain is not None and (rows := plain(body, b",")) is not None and len(rows) == 1:
+        return rows[0]
+    return encode_row(_accept(decode_event(body), received_ms, limits, grant), received_ms)
 
 
 def parse_event_in_steps(body: bytes, received_ms: int, limits: Limits, grant: KeyGrant) -> Steps:
@@ -134,13 +142,13 @@ def parse_event_in_steps(body: bytes, received_ms: int, limits: Limits, grant: K
 
 def parse_array(body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: KeyGrant) -> Steps:
     """The events of a JSON array. Raises `InvalidEvent` if it is not one well-formed array."""
-    for elements in _slices_of_array(body):
+    for elements in _slices_of_array(body, plain_reader(received_ms, limits, grant)):
         yield from _gather(elements, body, parsed, received_ms, limits, grant)
 
 
 def parse_lines(body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: KeyGrant) -> Steps:
     """The events of NDJSON. Blank lines do not count; a bad line is one refusal."""
-    for lines in _slices_of_lines(body):
+    for lines in _slices_of_lines(body, plain_reader(received_ms, limits, grant)):
         yield from _gather(lines, body, parsed, received_ms, limits, grant)
 
 
@@ -153,9 +161,9 @@ def parse_one_or_array(
         return
     parsed.elements = 1
     try:
-        for events in parse_event_in_steps(body, received_ms, limits, grant):
-            parsed.accepted += len(events)
-            yield events
+        for rows in parse_event_in_steps(body, received_ms, limits, grant):
+            parsed.accepted += len(rows)
+            yield rows
     except InvalidEvent as error:
         if error.reason in ("invalid_json", "body_too_large"):
             raise
@@ -205,25 +213,21 @@ def first_byte(body: bytes) -> bytes:
 
 
 def _gather(
-    elements: Sequence[Sent | msgspec.Raw | bytes],
-    body: bytes,
-    parsed: Parsed,
-    received_ms: int,
-    limits: Limits,
-    grant: KeyGrant,
+    elements: _Elements, body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: KeyGrant
 ) -> Steps:
-    """The events among `elements`, in steps; counts and explains the others in `parsed`."""
-    bound = bool(grant.project or grant.tenant)
-    is_public = grant.kind == "browser"
-    quotas = limits.quotas
+    """The rows of the events among `elements`, in steps; counts and explains the others in `parsed`."""
     first = parsed.elements
     parsed.elements += len(elements)
     _require_plausible(parsed.elements, body)
     yield []
+    if isinstance(elements, _Rows):
+        parsed.accepted += len(elements)
+        yield elements
+        return
     explain = parsed.explains
     for start in range(0, len(elements), _STEP_ELEMENTS):
-        events: list[Event] = []
-        take = events.append
+        rows: list[bytes] = []
+        take = rows.append
         for index, element in enumerate(elements[start : start + _STEP_ELEMENTS], start=first + start):
             try:
                 if not isinstance(element, Sent):
@@ -231,30 +235,37 @@ def _gather(
                     if len(element) > SLICE_BYTES:
                         for found in parse_event_in_steps(element, received_ms, limits, grant):
                             # At once: what is taken of a quota must be known to the caller.
-                            events += found
-                            parsed.accepted += len(events)
-                            yield events
-                            events = []
-                            take = events.append
+                            rows += found
+                            parsed.accepted += len(rows)
+                            yield rows
+                            rows = []
+                            take = rows.append
                         continue
                     _require_utf8(element)
                     element = decode_event(element, explain=explain)
-                event = freeze(element, received_ms, limits, explain=explain)
-                if bound and not grant.allows(event.project_id, event.tenant_id):
-                    raise _forbidden(event, grant)
-                if quotas is not None and event.project_id in quotas.projects:
-                    _take(quotas, event, received_ms)
-                if is_public and element.event_id is not None:
-                    event.event_id = id_of_key(grant.digest, element.event_id)
-                take(event)
+                event = _accept(element, received_ms, limits, grant, explain=explain)
+                take(encode_row(event, received_ms))
             except InvalidEvent as error:
                 parsed.refuse(index, error)
                 explain = parsed.explains
-        parsed.accepted += len(events)
-        yield events
+        parsed.accepted += len(rows)
+        yield rows
 
 
-def _slices_of_lines(body: bytes) -> Iterator[list[bytes]]:
+def _accept(sent: Sent, received_ms: int, limits: Limits, grant: KeyGrant, *, explain: bool = True) -> Event:
+    """The event to store; takes it from the quota of its tenant. Raises `InvalidEvent`."""
+    event = freeze(sent, received_ms, limits, explain=explain)
+    if (grant.project or grant.tenant) and not grant.allows(event.project_id, event.tenant_id):
+        raise _forbidden(event, grant)
+    quotas = limits.quotas
+    if quotas is not None and event.project_id in quotas.projects:
+        _take(quotas, event, received_ms)
+    if grant.kind == "browser" and sent.event_id is not None:
+        event.event_id = id_of_key(grant.digest, sent.event_id)
+    return event
+
+
+def _slices_of_lines(body: bytes, plain: PlainReader | None) -> Iterator[_Elements]:
     """The lines that are not blank, in slices. Of a line that is too long, enough to see that it is."""
     at = 0
     end = len(body)
@@ -262,12 +273,17 @@ def _slices_of_lines(body: bytes) -> Iterator[list[bytes]]:
         cut = end
         if end - at > SLICE_BYTES:
             cut = body.rfind(b"\n", at, at + SLICE_BYTES) + 1 or body.find(b"\n", at) + 1 or end
-        lines = body[at : min(cut, at + EVENT_BYTES_MAX + 1)].split(b"\n")
-        yield [line for line in lines if line.strip(_BLANK)]
+        lines = body[at : min(cut, at + EVENT_BYTES_MAX + 1)]
+        rows = (
+            plain(lines, b"\n")
+            if plain is not None and len(lines) <= SLICE_BYTES and is_utf8(lines)
+            else None
+        )
+        yield _Rows(rows) if rows else [line for line in lines.split(b"\n") if line.strip(_BLANK)]
         at = cut
 
 
-def _slices_of_array(body: bytes) -> Iterator[Sequence[Sent | msgspec.Raw]]:
+def _slices_of_array(body: bytes, plain: PlainReader | None) -> Iterator[_Elements]:
     """The elements of a JSON array, in slices; a slice of none is a pause."""
     at = _blanks_end(body, 0) + 1
     if body[at - 1 : at] != b"[":
@@ -284,7 +300,7 @@ def _slices_of_array(body: bytes) -> Iterator[Sequence[Sent | msgspec.Raw]]:
             before = body[at:cut].rstrip(_BLANK) if cut > at else b""
             if before.endswith(b","):
                 try:
-                    elements = _decode(before[:-1], at)
+                    elements = _decode(before[:-1], at, plain)
                 except InvalidEvent:
                     pass  # perhaps only this cut is wrong
                 else:
@@ -302,7 +318,7 @@ def _slices_of_array(body: bytes) -> Iterator[Sequence[Sent | msgspec.Raw]]:
             if error.reason == "invalid_json":
                 _explain_malformed(body, at)
             raise
-        elements = _decode(body[at:cut], at)
+        elements = _decode(body[at:cut], at, plain)
         closes = body[cut : cut + 1] == b"]"
         if not (closes or body[cut : cut + 1] == b",") or not (elements or (closes and at == start)):
             raise _malformed("an element is missing", at)
@@ -314,10 +330,12 @@ def _slices_of_array(body: bytes) -> Iterator[Sequence[Sent | msgspec.Raw]]:
                     raise _malformed("there is data after its end", after)
                 yield ()
             return
-    rest = body[at:]
-    _require_utf8(rest)
-    # With its own closing bracket, so that the decoder reports an error in it.
-    elements = _decode_closed(b"[" + rest, at)
+    rest = body[at:].rstrip(_BLANK)
+    if rest.endswith(b"]"):
+        elements = _decode(rest[:-1], at, plain)
+    else:
+        _require_utf8(rest)
+        elements = split_array(b"[" + rest, offset=at - 1)  # which reports the error in it
     if not elements and at != start:
         raise _malformed("an element is missing after the last comma", at)
     yield elements
@@ -332,20 +350,18 @@ def _explain_malformed(body: bytes, at: int) -> None:
             raise
 
 
-def _decode(elements: bytes, at: int) -> Sequence[Sent | msgspec.Raw]:
+def _decode(elements: bytes, at: int, plain: PlainReader | None) -> _Elements:
     """The elements in these bytes, which begin at byte `at` of the body. Raises `InvalidEvent` if they are
     not well-formed JSON."""
     _require_utf8(elements)
-    return _decode_closed(b"[%b]" % elements, at)
-
-
-def _decode_closed(array: bytes, at: int) -> Sequence[Sent | msgspec.Raw]:
-    if len(array) <= SLICE_BYTES + 2:
+    if len(elements) <= SLICE_BYTES:
+        if plain is not None and (rows := plain(elements, b",")) is not None:
+            return _Rows(rows)
         try:
-            return decode_events(array)
+            return decode_events(b"[%b]" % elements)
         except InvalidEvent:
             pass  # perhaps only some of them are wrong
-    return split_array(array, offset=at - 1)
+    return split_array(b"[%b]" % elements, offset=at - 1)
 
 
 def _find_cut(body: bytes, start: int) -> Iterator[int]:
