@@ -41,6 +41,7 @@ from nealytics.commit.gather import rows_within_partitions
 from nealytics.commit.loop import Committer
 from nealytics.commit.table_check import TableCheck
 from nealytics.config import CommitConfig, Config
+from nealytics.erasure.known import Known
 from nealytics.erasure.logs import LogCleaning
 from nealytics.erasure.running import Erasing
 from nealytics.erasure.store import Jobs
@@ -185,6 +186,7 @@ class TableWatch:
         admission: Admission,
         logs: Logs,
         metrics: Metrics,
+        erased: Known,
         *,
         is_first: bool,
     ) -> None:
@@ -194,6 +196,7 @@ class TableWatch:
         self._admission = admission
         self._logs = logs
         self._metrics = metrics
+        self._erased = erased
         self._is_first = is_first
 
     async def prepare(self) -> None:
@@ -235,6 +238,7 @@ class TableWatch:
                     await asyncio.to_thread(sync_metadata, self._config.server.data_dir)
             kept, warnings = await schema.probe(self._client, config)
             self._keep(kept)
+            await self._erased.current()
         except NealyticsError as error:
             # An engine without room does not start; that it cannot be reached would explain nothing.
             full = config.url == "embedded" and no_room_for_engine(self._config.server.data_dir)
@@ -382,13 +386,13 @@ class Drains:
         tracing: Tracing | None,
         logs: Logs,
         damaged: DamagedLogs,
-        jobs: Jobs,
+        erased: Known,
         *,
         on_broken: Callable[[LogBroken], None],
         on_damaged: Callable[[Path, LogDamaged], None],
     ) -> None:
         self._config = config
-        self._jobs = jobs
+        self._erased = erased
         self._client = client
         self._metrics = metrics
         self._tracing = tracing
@@ -417,18 +421,16 @@ class Drains:
             bytes_max=log_bytes_max(self._config),
             on_broken=self._on_broken,
         )
+        jobs = Jobs(config.server.data_dir)  # used in threads, so it is not the loop's
         self._logs.checks[directory] = TableCheck(
             wal,
             self._client,
             config.clickhouse,
             self._dead_letter,
             self._metrics,
-            drops=lambda: [
-                expired_by_rules(config.server.data_dir, time.time_ns() // 1_000_000),
-                # In a thread, so these are not the loop's.
-                Jobs(config.server.data_dir).tombstones().covers_columns,
-            ],
-            erase_again=Jobs(config.server.data_dir).begin_again,
+            drops=lambda: [expired_by_rules(config.server.data_dir, time.time_ns() // 1_000_000)],
+            erased=lambda columns: jobs.tombstones().covers_columns(columns),
+            erase_again=jobs.begin_again,
         )
         return wal, self._committer(wal, lambda error: self._on_damaged(directory, error))
 
@@ -444,7 +446,7 @@ class Drains:
             metrics=self._metrics,
             tracing=self._tracing,
             on_damaged=on_damaged,
-            erased=Erased(wal.directory, self._jobs.erasures),
+            erased=Erased(self._erased.current),
         )
         self._logs.all.append((wal, committer))
         return committer
@@ -528,6 +530,7 @@ class Worker:
         self._logs = Logs(config.commit)
         data_dir = config.server.data_dir
         self._jobs = Jobs(data_dir)
+        self._erased = Known(self._client, config.clickhouse, self._jobs)
         self._daily = Daily(self._client, config.clickhouse, data_dir, config.retention, self._metrics)
         self._retention_admin = RetentionAdmin(self._client, config.clickhouse, data_dir, config.retention)
         self._damaged = DamagedLogs(config, index, self._logs, self._metrics)
@@ -538,7 +541,7 @@ class Worker:
             self._tracing,
             self._logs,
             self._damaged,
-            self._jobs,
+            self._erased,
             on_broken=self._on_broken,
             on_damaged=self._on_damaged,
         )
@@ -579,6 +582,7 @@ class Worker:
                 reloading.run(),
                 meter.run(own_log, counted_lsn),
                 LogCleaning(self._jobs, lambda: self._logs.all, admission.erase).run(),
+                self._drains.when_ready(self._erased.run),
                 keep_ready_gauge(self._logs, self._logs, self._client, self._metrics),
                 *map(self._drains.drain, self._damaged.mine()),
             ]
@@ -609,7 +613,7 @@ class Worker:
             metrics=self._metrics,
             rate=TokenRate(self._memory),
             usage=meter,
-            hidden=self._jobs.hidden,
+            hidden=self._erased.hidden,
         )
 
     def _add_admin_routes(self, app: web.Application, verifier: TokenVerifier, meter: Meter) -> None:
@@ -688,9 +692,8 @@ class Worker:
         self._stopping.set()
 
     async def _watch_table(self, admission: Admission, reads: Reads) -> None:
-        table = TableWatch(
-            self._config, self._client, admission, self._logs, self._metrics, is_first=self._index == 0
-        )
+        parts = self._config, self._client, admission, self._logs, self._metrics, self._erased
+        table = TableWatch(*parts, is_first=self._index == 0)
         await table.prepare()
         self._drains.clickhouse_ready.set()
         await table.prove(reads)

@@ -16,7 +16,7 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.commit.dead_letter import DIRECTORY, DeadLetter, DeadLetterUnreadable, DeadRow
 from nealytics.commit.delivery import deliver, insert_token
 from nealytics.config import Config, load
-from nealytics.erasure.store import Jobs
+from nealytics.erasure.known import jobs_of
 
 # Enough for what ClickHouse says before it lists the row's values.
 _REASON_CHARS_MAX = 300
@@ -81,24 +81,27 @@ def retry(config_path: Path | None, ids: tuple[str, ...]) -> None:
     if not wanted:
         click.echo(f"{directory.directory} contains no events.")
         return
-    taken, kept = asyncio.run(_retry(config, directory, wanted))
-    click.echo(f"{taken} inserted, {kept} still in the dead letter")
+    taken, erased, kept = asyncio.run(_retry(config, directory, wanted))
+    what = f", {erased} deleted because an erasure covers them" if erased else ""
+    click.echo(f"{taken} inserted{what}, {kept} still in the dead letter")
     if kept:
         sys.exit(1)
 
 
-async def _retry(config: Config, directory: DeadLetter, ids: list[str]) -> tuple[int, int]:
-    """How many ClickHouse took, and how many it did not. Stops with the error when it cannot be asked."""
-    taken = kept = 0
-    tombstones = Jobs(config.server.data_dir).tombstones()
+async def _retry(config: Config, directory: DeadLetter, ids: list[str]) -> tuple[int, int, int]:
+    """How many ClickHouse took, how many are erased, and how many are kept. Stops with the error when it
+    cannot be asked."""
+    taken = erased = kept = 0
     async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         await schema.probe(client, config.clickhouse)
+        jobs = await jobs_of(client, config)
         for id in ids:
             try:
                 dead = directory.read(id)
-                if tombstones.covers(dead.row, dead.row_format):
+                if jobs.tombstones().covers(dead.row, dead.row_format):
                     click.echo(f"{id}: deleted instead, because an erasure covers it", err=True)
                     directory.remove(id)
+                    erased += 1
                     continue
                 # The token that the committer gave to this row alone: a retry of a retry is the same insert.
                 await deliver(
@@ -121,7 +124,7 @@ async def _retry(config: Config, directory: DeadLetter, ids: list[str]) -> tuple
             else:
                 directory.remove(id)
                 taken += 1
-    return taken, kept
+    return taken, erased, kept
 
 
 def _dead_letter(config: Config) -> DeadLetter:

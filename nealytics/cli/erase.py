@@ -17,6 +17,7 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.config import Config, load
+from nealytics.erasure.announcements import Announcements
 from nealytics.erasure.jobs import Job
 from nealytics.erasure.requests import Receipt, new_job, receipt, request
 from nealytics.erasure.store import Jobs
@@ -65,7 +66,7 @@ def erase(
 ) -> None:  # fmt: skip
     """Erase the events of a tenant or a user, for good.
 
-    Prints how many there are and asks. From then on no read of this node shows them, and they do not come
+    Prints how many there are and asks. Once it ends, no read of any node shows them, and they do not come
     back: a retry, an import or a restored log brings nothing that is erased. The rows are deleted from the
     table and from the logs within a day; `nealytics erasures` shows how far that is. Backups keep them.
 
@@ -122,7 +123,7 @@ async def _erase(config: Config, job: Job, *, yes: bool) -> None:
             confirm(
                 "erase", "Erase the events?", "nothing was erased; add --yes to erase them without asking"
             )
-        await request(table, Jobs(config.server.data_dir), job)
+        await request(Announcements(client, config.clickhouse), Jobs(config.server.data_dir), job)
 
 
 @click.command()

@@ -33,7 +33,7 @@ from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.failover import Address
 from nealytics.compression import Compressor
 from nealytics.config import Config, load
-from nealytics.erasure.store import Jobs
+from nealytics.erasure.known import jobs_of
 from nealytics.errors import NealyticsError, Refused
 from nealytics.queries import export, export_end
 from nealytics.queries.export import Params, Slice
@@ -203,12 +203,13 @@ async def _export(config: Config, chosen: Chosen, output: "_Output") -> Done:
                 " which hold all"
             )
         for project_id in named:
+            jobs = await jobs_of(client, config)
             events = Events(
                 client,
                 database,
                 Scope(project_id, chosen.tenant_id),
                 limits=limits,
-                hidden=Jobs(config.server.data_dir).hidden,
+                hidden=jobs.hidden,
             )
             extent = partial(events.rows, export.extent_sql(), export.COUNT_SETTINGS)
             ((first_ms, last_ms, any_at_all),) = await asker.ask(extent)

@@ -16,7 +16,7 @@ from nealytics.commit.dead_letter import DIRECTORY, DeadLetter
 from nealytics.commit.reconcile import Options, Reconciliation, Result, begin, resending_of
 from nealytics.commit.table_check import what_to_do
 from nealytics.config import Config
-from nealytics.erasure.store import Jobs
+from nealytics.erasure.known import jobs_of
 from nealytics.expiry.promise import expired_by_rules
 from nealytics.wal import Range, mark
 from nealytics.wal.kept import Kept
@@ -61,6 +61,7 @@ async def _compare(
     """Also the rows that were missing."""
     kept = Kept(directory)
     now_ms = time.time_ns() // 1_000_000
+    jobs = await jobs_of(client, config)
     try:
         resending = await resending_of(
             client,
@@ -68,10 +69,8 @@ async def _compare(
             DeadLetter(directory.parent / DIRECTORY),
             kept.log_id,
             now_ms=now_ms,
-            drops=[
-                expired_by_rules(config.server.data_dir, now_ms),
-                Jobs(config.server.data_dir).tombstones().covers_columns,
-            ],
+            drops=[expired_by_rules(config.server.data_dir, now_ms)],
+            erased=lambda columns: jobs.tombstones().covers_columns(columns),
             accepted=accepted,
         )
         result = begin(kept)

@@ -1,88 +1,49 @@
 """Which rows of a log a batch leaves out: those that an erasure covers.
 
-Every attempt of a batch must send the same bytes, so a row that was in a batch stays in it. An erasure
-applies to the batches that are cut after the log *adopted* it. The file `erasures` in the log's directory has
-the first row that each erasure applies to; it is durable before the first batch without the erased rows.
+An erasure applies to every attempt that begins once this process knows of it. So a batch may lose rows
+between two attempts, and then has another token. That is safe: a batch that may have been sent before is
+verified against the table (`delivery`), row by row. If ClickHouse had stored the first attempt, raw SQL shows
+its other rows twice until a merge; reads do not.
 
 A row that is left out is within the batch's range, so the cursor acknowledges it with the others.
 """
 
 import asyncio
-import logging
 from array import array
-from collections.abc import Callable, Mapping
-from pathlib import Path
-
-import msgspec
+from collections.abc import Awaitable, Callable, Mapping
 
 from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.tombstones import Tombstones
-from nealytics.wal import OS_FILES, Files, Rows
-from nealytics.wal.cut import ERASURES
-from nealytics.wal.files import publish
+from nealytics.wal import Rows
 
-log = logging.getLogger("nealytics.commit")
+# The erasures by id, the same object while none is added. Raises `NealyticsError` while it is not known which
+# there are.
+Known = Callable[[], Awaitable[Mapping[str, Erasure]]]
 
-Known = Callable[[], Mapping[str, Erasure]]
+
+async def _none() -> Mapping[str, Erasure]:
+    return {}
 
 
 class Erased:
-    """The erasures that a log has adopted."""
+    """The erasures that the batches of one log leave out."""
 
-    def __init__(self, directory: Path, known: Known = dict, files: Files = OS_FILES) -> None:
-        """`known` returns the erasures of the node by id."""
-        self._path = directory / ERASURES
+    def __init__(self, known: Known = _none) -> None:
         self._known = known
-        self._files = files
-        self._is_lost = False  # the file, so every erasure applies to every row
-        self._first_lsns = self._load()
-        self._tombstones: tuple[frozenset[str], Tombstones] = (frozenset(), Tombstones(()))
+        self._erasures: Mapping[str, Erasure] = {}
+        self._tombstones = Tombstones(())
 
-    async def adopt(self, first_lsn: int) -> None:
-        """To be called before a batch that begins with `first_lsn` becomes an intent.
+    async def without(self, rows: Rows) -> Rows:
+        """`rows` without those that are covered by what was known at the last call of `is_current`."""
+        return await asyncio.to_thread(_without, rows, self._tombstones) if self._tombstones else rows
 
-        Raises `LogFull`, `LogBroken`, and what `known` raises.
-        """
-        # After the cursor was lost, a batch may begin before the rows of an earlier one.
-        first_lsns = {id: min(self._first_lsns.get(id, first_lsn), first_lsn) for id in self._known()}
-        if first_lsns != self._first_lsns:
-            await asyncio.to_thread(self._store, first_lsns)
-            self._first_lsns = first_lsns
-
-    async def without(self, rows: Rows, forgotten_lsn: int = 0) -> Rows:
-        """`rows` without the erased ones: the same at every attempt. Rows up to `forgotten_lsn` may have been
-        sent in any batch, so every erasure applies to them."""
-        erasures = self._known()
-        ids = frozenset(
-            id
-            for id in erasures
-            if self._is_lost
-            or rows.first_lsn <= forgotten_lsn
-            or self._first_lsns.get(id, rows.first_lsn + 1) <= rows.first_lsn
-        )
-        if not ids:
-            return rows
-        if ids != self._tombstones[0]:
-            self._tombstones = ids, Tombstones(erasures[id] for id in ids)
-        return await asyncio.to_thread(_without, rows, self._tombstones[1])
-
-    def _load(self) -> dict[str, int]:
-        if not self._files.exists(self._path):
-            return {}
-        try:
-            file = self._files.open(self._path)
-            try:
-                return msgspec.json.decode(file.read(0, file.size()), type=dict[str, int])
-            finally:
-                file.close()
-        except (OSError, msgspec.MsgspecError) as error:
-            # A start verifies each stored intent against the table, whatever bytes an attempt had.
-            log.error("commit: cannot read %s, so every erasure applies to all rows: %s", self._path, error)
-            self._is_lost = True
-            return {}
-
-    def _store(self, first_lsns: dict[str, int]) -> None:
-        publish(self._files, self._path, msgspec.json.encode(first_lsns)).close()
+    async def is_current(self) -> bool:
+        """Whether the rows that `without` returned last may be sent now. Raises as `known` does."""
+        erasures = await self._known()
+        if erasures is self._erasures or erasures.keys() == self._erasures.keys():
+            return True
+        self._erasures, self._tombstones = erasures, Tombstones(erasures.values())
+        return False
 
 
 def _without(rows: Rows, tombstones: Tombstones) -> Rows:

@@ -8,6 +8,7 @@ What it promises
   - A range of rows is durable in the cursor (an *intent*) before its first attempt, and every attempt
     sends it as it was stored: same rows, same bytes, same token, same settings, also after a crash and
     under another configuration. So ClickHouse's deduplication recognises a batch whose answer was lost.
+    The exception are rows that were erased in between (`erased`).
     ClickHouse may know the token and have lost the rows in a crash, so a retry is verified against the
     table (`delivery`).
   - No row is skipped. A row leaves the log's `outstanding` ranges only after ClickHouse answered that it
@@ -41,9 +42,9 @@ from nealytics.commit.persist import Persistence
 from nealytics.commit.plan import Keep, MoveToDeadLetter, Pause, Plan, Send, SendNew, Split, Wait
 from nealytics.commit.problem import Problem
 from nealytics.commit.progress import Progress
-from nealytics.commit.sender import Sender
+from nealytics.commit.sender import OUTDATED, Sender
 from nealytics.config import CommitConfig
-from nealytics.errors import ErasuresUnreadable, LogBroken, LogDamaged, LogFull
+from nealytics.errors import LogBroken, LogDamaged, LogFull
 from nealytics.observe.metrics import Metrics
 from nealytics.observe.otel import Tracing
 from nealytics.wal import CursorState, Log, QuarantinedLog, Range, Rows
@@ -85,7 +86,7 @@ class Committer:
         self._persistence = Persistence(log, self._problem, self._backoff)
         # Notified whenever rows are acknowledged or become suspects, or the cursor is stored.
         self._progress = Progress()
-        self._erased = erased or Erased(log.directory)
+        self._erased = erased or Erased()
         self._gathering = Gathering(log, config, clock_ms=clock_ms)
         self._plan = Plan(log.cursor, rows_max=self._gathering.rows_max)
         self._sender = Sender(
@@ -166,22 +167,16 @@ class Committer:
         await self._store(self._plan.state)
         rows_max = intent.last - intent.first + 1
         rows = await self._read(intent.first, rows_max, _INTENT_BYTES_MAX, rows_min=rows_max)
-        return await self._without_erased(rows)
+        return await self._erased.without(rows)
 
     async def _new_batch(self) -> Rows:
         first = self._plan.state.next_lsn
         rows = await self._read(first, self._gathering.rows_max, self._gathering.bytes_max)
         last = first + rows_within_partitions(rows, self._config.batch_partitions_max) - 1
         rows = rows.slice(first, last) if last < rows.last_lsn else rows
-        await self._persistence.until_stored(lambda: self._erased.adopt(first), (LogFull, ErasuresUnreadable))
         await self._store(self._plan.with_batch(first, last))
         self._gathering.cut(rows)
-        return await self._without_erased(rows)
-
-    async def _without_erased(self, rows: Rows) -> Rows:
-        return await self._persistence.until_stored(
-            lambda: self._erased.without(rows, self._log.forgotten_lsn), (ErasuresUnreadable,)
-        )
+        return await self._erased.without(rows)
 
     async def _read(self, first: int, rows_max: int, bytes_max: int, *, rows_min: int = 1) -> Rows:
         failures = 0
@@ -218,10 +213,12 @@ class Committer:
             # After the cursor was lost, these rows may have been sent in any range.
             return self._plan.begin(whole) or whole.first <= self._log.forgotten_lsn
 
-        error = await self._sender.send(rows, begin)
-        if error is not None:
-            await self._refused(whole, rows, error)
+        outcome = await self._sender.send(rows, begin, self._erased.is_current)
+        if isinstance(outcome, ClickHouseError):
+            await self._refused(whole, rows, outcome)
             return
+        if outcome == OUTDATED:
+            return  # the range is still outstanding, and is read again
         # The next write of the cursor records it, before anything waits.
         self._problem.clear(self._log.waiting)
         self._metrics.batches_committed.add()

@@ -19,7 +19,7 @@ from nealytics.clickhouse.rowbinary import received_ms
 from nealytics.clickhouse.table_state import last_deletion_ms
 from nealytics.commit.dead_letter import DeadLetter
 from nealytics.commit.delivery import deliver, insert_token, missing_rows
-from nealytics.commit.resend import Drop, Resending
+from nealytics.commit.resend import ERASED, Drop, Resending
 from nealytics.config import ClickHouseConfig
 from nealytics.wal import Range, Rows
 from nealytics.wal.kept import Gap, Kept
@@ -43,7 +43,8 @@ class Result(msgspec.Struct, rename="camel"):
     compared: int = 0
     missing: int = 0  # of those that the table should have
     sent: int = 0
-    not_needed: int = 0  # expired, dead-lettered, or erased
+    not_needed: int = 0  # expired, or dead-lettered
+    erased: int = 0  # an erasure covers them, so they were not sent
     doubtful: int = 0  # missing, and perhaps deleted on purpose: not sent
     refused: int = 0  # by ClickHouse, for their content
     unreadable: int = 0
@@ -59,7 +60,8 @@ class Result(msgspec.Struct, rename="camel"):
     def __str__(self) -> str:
         parts = [f"{self.compared:,} events compared", f"{self.missing:,} missing", f"{self.sent:,} sent"]
         for count, what in (
-            (self.not_needed, "expired, erased or dead-lettered"),
+            (self.not_needed, "expired or dead-lettered"),
+            (self.erased, "erased"),
             (self.doubtful, "not sent because events were deleted after they arrived"),
             (self.refused, "refused by clickhouse"),
             (self.unreadable, "unreadable in the log"),
@@ -114,7 +116,7 @@ class Reconciliation:
             result.problems.append(f"rows {gap.first}-{gap.last} cannot be compared: {gap}")
             result.next_lsn = gap.last + 1
             return
-        wanted = await asyncio.to_thread(self._wanted, rows.first_lsn, list(rows), rows.row_format)
+        wanted, erased = await asyncio.to_thread(self._wanted, rows)
         missing = []
         if wanted:
             address = self._client.addresses.best()
@@ -131,7 +133,8 @@ class Reconciliation:
             sent(len(sending) - refused)
         # After the last await: a batch that failed is counted when it is repeated.
         result.compared += rows.count
-        result.not_needed += rows.count - len(wanted)
+        result.not_needed += rows.count - len(wanted) - erased
+        result.erased += erased
         result.missing += len(missing)
         self._note(missing, rows)
         result.doubtful += len(missing) - len(sending)
@@ -150,9 +153,14 @@ class Reconciliation:
                 else:
                     self.missing.append(Range(lsn, lsn))
 
-    def _wanted(self, first_lsn: int, rows: list[bytes], row_format: int) -> list[bytes]:
-        refusal = self._resending.refusal
-        return [row for lsn, row in enumerate(rows, first_lsn) if not refusal(lsn, row, row_format)]
+    def _wanted(self, rows: Rows) -> tuple[list[bytes], int]:
+        """Those that the table should have, and how many are erased."""
+        wanted, erased = [], 0
+        for lsn, row in enumerate(rows, rows.first_lsn):
+            if not (why := self._resending.refusal(lsn, row, rows.row_format)):
+                wanted.append(row)
+            erased += why == ERASED
+        return wanted, erased
 
     async def _send(self, rows: list[bytes], row_format: int, token: str, result: Result) -> int:
         """Returns how many of `rows` ClickHouse refuses for their content, found by halving."""
@@ -193,6 +201,7 @@ async def resending_of(
     *,
     now_ms: int,
     drops: Sequence[Drop] = (),
+    erased: Drop | None = None,
     accepted: Sequence[Range] = (),
 ) -> Resending:
     """What the table and the dead letter say about rows that must not come back. Raises `ClickHouseError`."""
@@ -205,6 +214,7 @@ async def resending_of(
         dead_lsns=frozenset(_lsns_of(dead, log_id)),
         deleted_ms=await last_deletion_ms(client, config),
         drops=drops,
+        erased=erased,
         accepted=accepted,
     )
 

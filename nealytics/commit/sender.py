@@ -7,8 +7,9 @@ Every error except a short list of codes is retried for ever, with full-jitter b
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from typing import Final, Literal
 
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
@@ -23,6 +24,11 @@ from nealytics.observe.otel import Tracing
 from nealytics.wal import Rows
 
 log = logging.getLogger("nealytics.commit")
+
+OUTDATED: Final = "outdated"
+Outcome = ClickHouseError | Literal["outdated"] | None
+Begin = Callable[[], bool]
+IsCurrent = Callable[[], Awaitable[bool]]
 
 
 class Sender:
@@ -49,10 +55,12 @@ class Sender:
         self._tracing = tracing
         self._backoff = backoff
 
-    async def send(self, rows: Rows, begin: Callable[[], bool]) -> ClickHouseError | None:
-        """Returns None once ClickHouse has `rows`, or the error that says that their content is bad.
+    async def send(self, rows: Rows, begin: Begin, is_current: IsCurrent) -> Outcome:
+        """Returns None once ClickHouse has `rows`, the error that says that their content is bad, or
+        `OUTDATED` if they must be read again: some of them were erased.
 
-        `begin` is called before each attempt and returns whether the same rows may have been sent before.
+        Before each attempt, `is_current` says whether they may be sent, and `begin` whether the same rows may
+        have been sent before. If `is_current` raises `NealyticsError`, that is a failed attempt.
         """
         # In a thread: 32 MiB take 20 ms, which would delay every request.
         token = await asyncio.to_thread(
@@ -64,14 +72,16 @@ class Sender:
             if tracing is None
             else tracing.flush(rows=rows.count, bytes=len(rows.payload), token=token)
         ):
-            return await self._send_as(token, rows, begin)
+            return await self._send_as(token, rows, begin, is_current)
 
-    async def _send_as(self, token: str, rows: Rows, begin: Callable[[], bool]) -> ClickHouseError | None:
+    async def _send_as(self, token: str, rows: Rows, begin: Begin, is_current: IsCurrent) -> Outcome:
         started = time.monotonic()
         failures = unconfirmed = 0
         while True:
             otel.note("nealytics.attempts", failures + 1)
             try:
+                if not await is_current():
+                    return OUTDATED
                 await deliver(
                     self._client,
                     self._database,

@@ -86,10 +86,11 @@ class TableCheck:
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         *,
         drops: Callable[[], Sequence[Drop]] = tuple,
+        erased: Drop | None = None,
         erase_again: Callable[[], None] = lambda: None,
     ) -> None:
-        """`drops`, asked for each comparison, are those of `resending_of`. `erase_again` is called, in a
-        thread, if the log is a copy: it may have what was erased since."""
+        """`drops`, asked for each comparison, and `erased`, are those of `resending_of`. `erase_again` is
+        called if the log is a copy: it may have what was erased since. All of them in a thread."""
         self._wal = wal
         self._client = client
         self._config = config
@@ -97,6 +98,7 @@ class TableCheck:
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._drops = drops
+        self._erased = erased
         self._erase_again = erase_again
         self._warning = ""  # while rows may be missing
         self._limits = ""  # what no comparison can find; stays until the next start
@@ -201,6 +203,7 @@ class TableCheck:
         )
         await reconciliation.run(kept, result, self._metrics.events_resent.add)
         self._result = None
+        self._metrics.events_erased.add(result.erased)
         about = f"reconcile: log {self._wal.directory}: {suspicion.reason}. {result}"
         if not result.complete:
             self._left = table
@@ -247,6 +250,7 @@ class TableCheck:
             kept.log_id,
             now_ms=self._clock_ms(),
             drops=drops,
+            erased=self._erased,
             accepted=accepted,
         )
 

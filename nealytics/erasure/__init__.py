@@ -3,14 +3,16 @@
     jobs.py        an erasure, its job with the receipt, and when it runs; pure
     tombstones.py  which encoded rows erasures cover; pure
     store.py       the jobs of a node: one file each in <server.data_dir>/erasures, durable
-    table.py       what ClickHouse is told: the erasures of all nodes, the mutation, the replaced parts
+    announcements.py  the erasures of all nodes, in a table of ClickHouse
+    known.py       whether this process knows all of them
+    table.py       what is left in the table of events, the mutation, the replaced parts
     requests.py    a request for an erasure, by the route or the command
     logs.py        removes the rows from the logs of one worker
     leftovers.py   removes them from what lies beside the logs
     running.py     carries out the jobs of a node, one step at a time; any step may be repeated
 
 An erasure covers events with a timestamp earlier than its `before`. It is kept for ever, as a *tombstone*: an
-event that it covers and that comes back is dropped, on admission or where a new batch is cut
+event that it covers and that comes back is dropped, on admission or from a batch
 (`commit.erased`), or where kept rows are compared with the table (`commit.resend`).
 
 A job's states:
@@ -20,7 +22,7 @@ A job's states:
     removing   the table's parts have no such event; the replaced parts are still on disk
     done       the replaced parts are gone
 
-ClickHouse has the table `erasures`, which all nodes read every ten seconds: each node does the same for its
+ClickHouse has the table `erasures`, which all nodes read every second: each node does the same for its
 own logs and dead letter, and has its own receipt. A user is named in it, and in everything that stays, by a
 hash only.
 """

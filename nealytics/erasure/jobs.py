@@ -70,7 +70,7 @@ class Job(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_on
     erasure: Erasure
     user_id: str | None = None  # until it is done, on the node that got the request
     state: State = "pending"
-    table: str = ""  # the identity of the table that has no such row any more
+    table: str = ""  # the tables, by UUID, one of each server, that have no such row any more
     events_found: int | None = None  # in the table, as reads count them
     rows_erased: int = 0  # from the table's parts, copies included
     dead_letters_erased: int = 0
@@ -82,6 +82,10 @@ class Job(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_on
     @property
     def id(self) -> str:
         return self.erasure.id
+
+    def is_of_other(self, tables: Iterable[str]) -> bool:
+        """Whether its rows were deleted, but not from all of these tables."""
+        return self.state in ("removing", "done") and not set(tables) <= set(self.table.split(","))
 
     def condition(self, literal: Callable[[str], str] = quoted, number: Callable[[int], str] = str) -> str:
         return self.erasure.condition(self.user_id, literal, number)

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 
 from nealytics.backup.register import recorded
+from nealytics.erasure.announcements import Announcements
 from nealytics.erasure.jobs import Erasure, Job, State, hash_of
+from nealytics.erasure.known import ANSWER_AFTER_S
 from nealytics.erasure.store import Jobs
-from nealytics.erasure.table import ErasureTable
 from nealytics.errors import NealyticsError
 from nealytics.timestamps import iso_utc
 
@@ -69,14 +70,17 @@ def new_job(
     return Job(erasure=erasure, user_id=user_id)
 
 
-async def request(table: ErasureTable, jobs: Jobs, job: Job) -> None:
-    """On return the erasure is durable, and no read of this node shows the events.
+async def request(announcements: Announcements, jobs: Jobs, job: Job) -> None:
+    """On return the erasure is durable, and no read of any node shows the events.
 
-    Raises `ClickHouseError`: then nothing is erased. `LogFull` or `LogBroken` if the disk fails: then the
-    node learns of the erasure from ClickHouse.
+    Raises `ClickHouseError`: the events may be erased nevertheless, if a server got the request. `LogFull` or
+    `LogBroken` if the disk fails: then the node learns of the erasure from ClickHouse.
     """
-    await table.announce(job.erasure)
+    await announcements.announce(job.erasure)
     await asyncio.to_thread(jobs.put, job)
+    if announcements.is_shared:
+        # By then each other node knows of it, or refuses reads.
+        await asyncio.sleep(ANSWER_AFTER_S)
     erasure = job.erasure
     log.info(
         "erasure: %s of %s in project %s, tenant %s, was requested by %s",

@@ -16,7 +16,8 @@ from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.commit.dead_letter import DIRECTORY as DEAD_LETTER
 from nealytics.config import Config
 from nealytics.erasure import leftovers
-from nealytics.erasure.jobs import Job, due
+from nealytics.erasure.announcements import Announcements
+from nealytics.erasure.jobs import Job, due, hiding
 from nealytics.erasure.store import Jobs
 from nealytics.erasure.table import ErasureTable
 from nealytics.erasure.tombstones import Tombstones
@@ -26,8 +27,10 @@ from nealytics.wal import inspection, quarantine
 log = logging.getLogger("nealytics.erasure")
 
 POLL_S = 1.0
-# Until this node knows an erasure that another node accepted.
-LEARN_INTERVAL_S = 10.0
+# Until an erasure that is missing in ClickHouse, which was restored perhaps, is there again.
+ANNOUNCE_INTERVAL_S = 10.0
+# An older part may be attached to the same table: then nothing tells but the rows themselves.
+SEARCH_INTERVAL_S = 86_400.0
 # A job that waits longer says what it waits for.
 PATIENCE_MS = 60_000
 
@@ -43,19 +46,23 @@ class Erasing:
         self, client: ClickHouseClient, config: Config, jobs: Jobs, clock_ms: Callable[[], int] = _now_ms
     ) -> None:
         self._table = ErasureTable(client, config.clickhouse)
+        self._list = Announcements(client, config.clickhouse)
         self._jobs = jobs
         self._root = config.wal.directory
         self._clock_ms = clock_ms
-        self._learned_at = float("-inf")
-        self._identity = ""
+        self._announced_at = self._searched_at = float("-inf")
         self._reported = ""
 
     async def run(self) -> None:
         while True:
             try:
-                if time.monotonic() - self._learned_at >= LEARN_INTERVAL_S:
-                    await self.learn()
-                    self._learned_at = time.monotonic()
+                now = time.monotonic()
+                if now - self._announced_at >= ANNOUNCE_INTERVAL_S:
+                    await self.announce()
+                    self._announced_at = now
+                if now - self._searched_at >= SEARCH_INTERVAL_S:
+                    await self.search()
+                    self._searched_at = now
                 await self.step()
                 self._reported = ""
             except ClickHouseUnavailable as error:
@@ -66,31 +73,25 @@ class Erasing:
                     log.error("erasure: events were not erased yet: %s", error)
             await asyncio.sleep(POLL_S)
 
-    async def learn(self) -> None:
-        """Exchanges erasures with the other nodes, and begins again if the table is another one."""
-        known = self._jobs.all()
-        announced = {erasure.id: erasure for erasure in await self._table.announced()}
-        for id in announced.keys() - known.keys():
-            await self._put(Job(erasure=announced[id]))
-        for id in known.keys() - announced.keys():
-            await self._table.announce(known[id].erasure)
-        if not known:
+    async def announce(self) -> None:
+        """Tells the other nodes what ClickHouse does not have any more."""
+        if not (known := self._jobs.all()):
             return
-        identity = await self._table.identity()
-        if identity and identity != self._identity:
-            for job in known.values():
-                if job.state in ("removing", "done") and job.table != identity:
-                    await self._begin_again(job, identity)
-            self._identity = identity
+        self._list.forget_version()
+        announced = {erasure.id for erasure in await self._list.announced() or ()}
+        for id in known.keys() - announced:
+            await self._list.announce(known[id].erasure)
 
-    async def _begin_again(self, job: Job, identity: str) -> None:
-        """A restored table may have what was erased from the former one."""
-        if await self._table.count(job.condition(), copies=True):
-            log.warning("erasure: %s: the table was replaced and has the events; erasing them again", job.id)
-            await asyncio.to_thread(self._jobs.forget_cleaned, job.id)
-            await self._change(job, state="pending", table="", erased_at_ms=None, removed_at_ms=None)
-        else:
-            await self._change(job, table=identity)
+    async def search(self) -> None:
+        """Begins the jobs again that are done and whose events are in the table."""
+        done = [job for job in self._jobs.all().values() if job.state == "done"]
+        if not done or not await self._table.count(" OR ".join(hiding(done)), copies=True):
+            return
+        for job in done:
+            if await self._table.count(job.condition(), copies=True):
+                log.warning("erasure: %s: the table has the events again; erasing them", job.id)
+                await asyncio.to_thread(self._jobs.forget_cleaned, job.id)
+                await self._change(job, state="pending", table="", erased_at_ms=None, removed_at_ms=None)
 
     async def step(self) -> None:
         """Does what can be done now. Raises `NealyticsError`, `OSError`."""
@@ -144,6 +145,8 @@ class Erasing:
             await self._change(job, problem="; ".join(problems), **counts)
             return
         found = await self._table.count(job.condition())
+        # What began again found its events the first time.
+        found = max(found, job.events_found or 0)
         await self._change(job, state="running", problem=None, events_found=found, **counts)
 
     async def _delete(self, jobs: Sequence[Job]) -> None:
@@ -166,10 +169,10 @@ class Erasing:
         if conditions:
             await self._table.delete(conditions)
             return
-        identity = await self._table.identity()
+        table = ",".join(sorted(await self._table.identity()))
         for job in jobs:
             await self._change(
-                job, state="removing", problem=None, table=identity, erased_at_ms=self._clock_ms()
+                job, state="removing", problem=None, table=table, erased_at_ms=self._clock_ms()
             )
 
     async def _finish(self, job: Job) -> None:
@@ -181,6 +184,10 @@ class Erasing:
             listed = ", ".join(detached[:5])
             problem = f"the detached parts {listed} may have the events; delete them (DROP DETACHED PART)"
             await self._change(job, problem=problem)
+            return
+        # An insert that another node had begun may have ended after the deletion.
+        if await self._table.count(job.condition(), copies=True):
+            await self._change(job, state="running")
             return
         await self._change(job, state="done", user_id=None, problem=None, removed_at_ms=self._clock_ms())
         await asyncio.to_thread(self._jobs.forget_cleaned, job.id)

@@ -6,9 +6,11 @@
 Every process sees a change at its next read, without being told: asking for the directory's time takes 2 µs.
 """
 
+import contextlib
+import fcntl
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -41,6 +43,12 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._erasures: dict[str, Erasure] = {}
         self._tombstones: Tombstones | None = None
+        self._others: dict[str, Job] = {}
+
+    def also(self, erasures: Iterable[Erasure]) -> None:
+        """Erasures that count as if they were on disk."""
+        self._others = {erasure.id: Job(erasure=erasure) for erasure in erasures}
+        self._changed_ns = -1
 
     def all(self) -> Mapping[str, Job]:
         """By id, the oldest first."""
@@ -75,13 +83,12 @@ class Jobs:
             and scope.tenant_id in (None, job.erasure.tenant_id)
         ]
 
-    def put(self, job: Job) -> None:
-        """Raises `LogFull` or `LogBroken`, as `publish` does."""
-        if not self._directory.exists():
-            make_private(self._directory)
-            self._files.sync_directory(self._directory.parent)
-        data = msgspec.json.format(msgspec.json.encode(job)) + b"\n"
-        publish(self._files, self._path(job.id), data).close()
+    def put(self, job: Job, *, only_new: bool = False) -> None:
+        """With `only_new`, unless there is one with its id. Raises `LogFull` or `LogBroken`, as `publish`
+        does."""
+        with _locked(self._directory, self._files):
+            if not (only_new and self._path(job.id).exists()):
+                self._write(job)
 
     def set_cleaned(self, id: str, log: str) -> None:
         publish(self._files, self._directory / f"{id}.{log}.cleaned", b"").close()
@@ -94,13 +101,24 @@ class Jobs:
         for path in self._directory.glob(f"{id}.*.cleaned"):
             path.unlink(missing_ok=True)
 
-    def begin_again(self) -> None:
-        """All of them, because a restored log or table may have what they erased. Raises as `put` does."""
-        for job in list(self.all().values()):
-            self.forget_cleaned(job.id)
-            self.put(
-                msgspec.structs.replace(job, state="pending", table="", erased_at_ms=None, removed_at_ms=None)
-            )
+    def begin_again(self, tables: Collection[str] = ()) -> None:
+        """All of them, because a restored log or table may have what they erased; with `tables`, those whose
+        rows were not deleted from all of them. Raises as `put` does."""
+        if not self.all():
+            return
+        with _locked(self._directory, self._files):
+            for job in list(self.all().values()):
+                if not tables or job.is_of_other(tables):
+                    self.forget_cleaned(job.id)
+                    self._write(
+                        msgspec.structs.replace(
+                            job, state="pending", table="", erased_at_ms=None, removed_at_ms=None
+                        )
+                    )
+
+    def _write(self, job: Job) -> None:
+        data = msgspec.json.format(msgspec.json.encode(job)) + b"\n"
+        publish(self._files, self._path(job.id), data).close()
 
     def _path(self, id: str) -> Path:
         return self._directory / f"{id}{_SUFFIX}"
@@ -113,7 +131,8 @@ class Jobs:
         except OSError as error:
             raise ErasuresUnreadable(f"erasure: cannot read {self._directory}: {error}") from error
         paths = [self._directory / name for name in names if name.endswith(_SUFFIX)]
-        jobs = sorted(map(self._read, paths), key=lambda job: (job.erasure.requested_at_ms, job.id))
+        found = {**self._others, **{job.id: job for job in map(self._read, paths)}}
+        jobs = sorted(found.values(), key=lambda job: (job.erasure.requested_at_ms, job.id))
         self._jobs = {job.id: job for job in jobs}
         if self._jobs.keys() != self._erasures.keys():
             self._erasures = {job.id: job.erasure for job in jobs}
@@ -137,3 +156,17 @@ class Jobs:
                 f"erasure: cannot read {path}: {error}; delete it if ClickHouse has the table `erasures`: "
                 "the node writes it again"
             ) from error
+
+
+@contextlib.contextmanager
+def _locked(path: Path, files: Files) -> Iterator[None]:
+    """Makes the directory. Several processes learn of an erasure at the same time."""
+    if not path.exists():
+        make_private(path)
+        files.sync_directory(path.parent)
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)

@@ -1,21 +1,16 @@
-"""What an erasure asks of ClickHouse.
-
-The table `erasures` has the erasures of all nodes. It is created with the first one, so a node that erases
-nothing needs no right for it.
-"""
+"""What is left of erased events in the table of events, and the mutation that deletes them."""
 
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from nealytics.clickhouse.client import ClickHouseClient, Setting
-from nealytics.clickhouse.error_codes import UNKNOWN_TABLE
-from nealytics.clickhouse.errors import ClickHouseError
-from nealytics.clickhouse.failover import IDENTITY
-from nealytics.clickhouse.schema.definition import ERASURES, create_erasures, ddl_settings, on_cluster
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
+from nealytics.clickhouse.schema.definition import ddl_settings, on_cluster
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
 from nealytics.clickhouse.table_state import ERASURE_MARK
 from nealytics.config import ClickHouseConfig
+from nealytics.erasure.announcements import each_server
 from nealytics.erasure.jobs import Erasure
 
 # Events that have a copy of another user; each is some 150 bytes of a statement.
@@ -29,8 +24,7 @@ _EVENTS: Mapping[str, Setting] = {"final": 1, "do_not_merge_across_partitions_se
 
 
 class ErasureTable:
-    """The table `erasures`, and what is left of erased events in the table of events. All raise
-    `ClickHouseError`."""
+    """All methods raise `ClickHouseError`."""
 
     def __init__(self, client: ClickHouseClient, config: ClickHouseConfig) -> None:
         self._client = client
@@ -38,36 +32,27 @@ class ErasureTable:
         self._events = table_name(config.database)
         self._local = LOCAL_TABLE if config.cluster else TABLE
 
-    async def announce(self, erasure: Erasure) -> None:
-        """Tells all nodes; returns once it is stored."""
-        config = self._config
-        await self._client.command(
-            create_erasures(config.database, config.cluster), settings=ddl_settings(config)
-        )
-        await self._client.command(
-            f"INSERT INTO {table_name(config.database, ERASURES)} (id, erasure) VALUES "
-            f"({quoted(erasure.id)}, {quoted(msgspec.json.encode(erasure).decode())})",
-            settings={"async_insert": 0},
-        )
+    async def identity(self) -> frozenset[str]:
+        """Of the table of events: the UUID that each server's has. A new or restored one has another.
 
-    async def announced(self) -> list[Erasure]:
-        """Those of all nodes."""
-        try:
-            answer = await self._client.command(
-                f"SELECT DISTINCT erasure FROM {table_name(self._config.database, ERASURES)} "
-                "FORMAT JSONCompactEachRow"
-            )
-        except ClickHouseError as error:
-            if error.code == UNKNOWN_TABLE:
-                return []
-            raise
-        texts = [msgspec.json.decode(line, type=tuple[str]) for line in answer.splitlines()]
-        return [msgspec.json.decode(text, type=Erasure) for (text,) in texts]
-
-    async def identity(self) -> str:
-        """Of the table of events: a new or restored one has another."""
-        params = {"database": self._config.database, "table": TABLE}
-        return (await self._client.command(IDENTITY, params)).strip()
+        A server that does not answer is left out: it has nothing that reads could show."""
+        cluster = self._config.cluster
+        source = f"clusterAllReplicas({quoted(cluster)}, system.tables)" if cluster else "system.tables"
+        sql = (
+            f"SELECT toString(uuid) FROM {source} WHERE database = {quoted(self._config.database)} "
+            f"AND name = {quoted(self._local)} FORMAT TabSeparated"
+        )
+        found: set[str] = set()
+        failed: ClickHouseError | None = None
+        for address in each_server(self._client, self._config):
+            try:
+                settings: Mapping[str, Setting] = {"skip_unavailable_shards": 1} if cluster else {}
+                found |= set((await self._client.command(sql, settings=settings, at=address)).split())
+            except ClickHouseUnavailable as error:
+                failed = error
+        if not found and failed is not None:
+            raise failed
+        return frozenset(found)
 
     async def count(self, condition: str, *, copies: bool = False) -> int:
         """The events, as reads count them; with `copies`, the rows in the table's parts."""

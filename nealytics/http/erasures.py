@@ -4,7 +4,7 @@
     GET  erasures        the jobs of the project, the newest first
     GET  erasures/<id>   one job
 
-From the answer to POST on (202, with the job) no read of this node shows the events.
+From the answer to POST on (202, with the job) no read of any node shows the events.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from nealytics.auth.scope import AdminScope
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.config import ClickHouseConfig
+from nealytics.erasure.announcements import Announcements
 from nealytics.erasure.jobs import Job
 from nealytics.erasure.requests import Receipt, new_job, receipt, request
 from nealytics.erasure.store import Jobs
-from nealytics.erasure.table import ErasureTable
 from nealytics.errors import Refused
 from nealytics.http.admin import PREFIX, add_admin_route, json_response, one_project, project_of
 from nealytics.queries.invalid import invalid
@@ -46,7 +46,7 @@ class ErasureAdmin:
     def __init__(
         self, client: ClickHouseClient, config: ClickHouseConfig, data_dir: Path, jobs: Jobs
     ) -> None:
-        self._table = ErasureTable(client, config)
+        self._announcements = Announcements(client, config)
         self._data_dir = data_dir
         self._jobs = jobs
 
@@ -73,7 +73,7 @@ class ErasureAdmin:
             now_ms=now_ms,
         )
         try:
-            await request(self._table, self._jobs, job)
+            await request(self._announcements, self._jobs, job)
         except ClickHouseError as error:
             if error.name != "ACCESS_DENIED":
                 raise

@@ -13,7 +13,6 @@ One directory (0700) holds one log, and one process has it, by `flock` on LOCK:
     00000000000000000001.wal    segments, named by their first LSN; only the last one grows
     00000000000000004711.wal
     cursor                      which rows are committed (drawn in cursor.py)
-    erasures                    which erasures batches leave out (commit.erased)
     table                       the table that received the rows (drawn in mark.py)
     reserve                     space to give back when the disk is full, so that the cursor can move
     LOCK                        the holder's pid

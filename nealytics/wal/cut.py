@@ -19,7 +19,6 @@ from nealytics.wal.segment import Segment
 
 logger = logging.getLogger("nealytics.wal")
 
-ERASURES = "erasures"
 _ATTEMPTS = 5
 _RETRY_S = 0.2
 _COPY_BYTES = 1024 * 1024
@@ -49,17 +48,6 @@ def cut(files: Files, directory: Path, target: Path) -> int:
     raise AssertionError("unreachable")
 
 
-def _copy_erasures(files: Files, directory: Path, target: Path) -> None:
-    """Which rows the batches leave out (`commit.erased`): it is newer than the cursor, so it has at least
-    what the stored intents need."""
-    if files.exists(directory / ERASURES):
-        file = files.open(directory / ERASURES)
-        try:
-            publish_chunks(files, target / ERASURES, [file.read(0, file.size())]).close()
-        finally:
-            file.close()
-
-
 def _copy(files: Files, directory: Path, stored: Stored | None, segments: list[Segment], target: Path) -> int:
     next_lsn = 1 if stored is None else stored.state.next_lsn
     for found in segments:
@@ -77,7 +65,6 @@ def _copy(files: Files, directory: Path, stored: Stored | None, segments: list[S
             file.close()
     if stored is None:
         return next_lsn - 1
-    _copy_erasures(files, directory, target)
     cursor.store(files, target, stored)
     waiting_below = stored.state.uncommitted
     return max(0, next_lsn - stored.state.next_lsn) + waiting_below

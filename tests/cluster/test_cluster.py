@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from multidict import MultiDict
 
@@ -29,6 +30,7 @@ from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row, insert_sql
 from nealytics.commit import delivery
 from nealytics.commit.delivery import deliver
 from nealytics.config import ClickHouseConfig, QueryConfig
+from nealytics.erasure.announcements import Announcements
 from nealytics.errors import ConfigError
 from nealytics.event import Event
 from nealytics.queries import ENDPOINTS
@@ -38,6 +40,8 @@ from tests.cluster.chaos import Clients, stored, torment
 from tests.cluster.on_cluster import on_cluster
 from tests.cluster.servers import CLUSTER, NODES, SHARDS, Cluster, why_not
 from tests.e2e.node import Node, program
+from tests.e2e.test_erasure import erase, wait_state
+from tests.erasure.erasures import erasure
 from tests.queries.required import required
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -513,6 +517,90 @@ def test_no_event_is_lost_or_doubled_under_random_kills_and_stops(
         assert copies == Counter()
         assert done["kill"] > 1
         assert done["stop"] > 1
+
+
+# Erasures: ALTER … ON CLUSTER is run at every node by the stand-in, too
+
+
+def restored(cluster: Cluster, database: str) -> None:
+    """As from a backup that the copy in `saved` is."""
+    cluster.everywhere(f"DROP TABLE {database}.{LOCAL} SYNC")
+    for sql in statements(database):
+        cluster.everywhere(sql)
+    for replicas in SHARDS.values():
+        cluster.ask(replicas[0], f"INSERT INTO {database}.{LOCAL} SELECT * FROM {database}.saved")
+    sync(cluster, database)
+
+
+def copies(cluster: Cluster, database: str, tenant: str) -> int:
+    """On all replicas."""
+    sql = f"SELECT count() FROM {database}.{LOCAL} WHERE tenant_id = '{tenant}'"
+    return sum(int(cluster.ask(name, sql)) for name in NODES)
+
+
+def test_an_erasure_hides_at_the_other_node_and_removes_the_rows_from_all_replicas(
+    cluster: Cluster, database: str, tmp_path: Path
+):
+    """Also of tables that were restored from a backup older than it; what the log has besides comes back."""
+
+    def shown(node: Node, tenant: str) -> int:
+        path = "/api/v1/analytics/sessions?from=2023-01-01T00:00:00Z"
+        return int(node.read(path, tenant_id=tenant)["totalEventCount"])
+
+    with on_cluster(cluster, "r1") as at_r1, on_cluster(cluster, "r3") as at_r3:
+        first = node_on(cluster, database, tmp_path / "a", url=at_r1)
+        second = node_on(cluster, database, tmp_path / "b", url=at_r3)
+        with first, second:
+            for node in (first, second):
+                node.wait_ready()
+            assert first.post("batch?wait=true", events(0))[0] == 200
+            sync(cluster, database)
+            local = f"{database}.{LOCAL}"
+            saved = f"CREATE TABLE {database}.saved ENGINE = MergeTree ORDER BY () AS SELECT * FROM {local}"
+            for names in SHARDS.values():
+                cluster.ask(names[0], saved)
+            assert shown(second, "t0") == 2
+
+            id = erase(first, tenant="t0", now=True)
+            assert [shown(node, "t0") for node in (second, first)] == [0, 0]
+            wait_state(first, id, "removing")
+            assert copies(cluster, database, "t0") == 0
+            # After it, because segments of the log that have erased events are deleted.
+            later = [event for event in events(40) if event["tenantId"] != "t0"]
+            assert first.post("batch?wait=true", later)[0] == 200
+
+            for node in (first, second):
+                assert node.stop() == 0
+            restored(cluster, database)
+            assert copies(cluster, database, "t0") > 0
+            for node in (first, second):
+                node.start()
+                node.wait_ready()
+                assert shown(node, "t0") == 0
+            cluster.wait_until(lambda: copies(cluster, database, "t0") == 0, "the rows are deleted again")
+            # The log of the first node had what came after the backup.
+            cluster.wait_until(lambda: shown(second, "t1") == 4, "the log was compared with the tables")
+            assert of_all_tenants(second) == 76
+
+
+async def test_an_erasure_is_not_answered_before_all_replicas_have_it(
+    cluster: Cluster, database: str, monkeypatch: pytest.MonkeyPatch
+):
+    """A node may read the list of erasures at any of them."""
+    monkeypatch.setattr("nealytics.erasure.announcements._FETCH_S", 1.0)
+    with on_cluster(cluster) as url:
+        config = msgspec.structs.replace(settings_of(cluster, database, "r1"), url=url)
+        async with client_of(config) as client:
+            shared = Announcements(client, config)
+            await shared.announce(erasure("a"))
+            cluster.ask("r3", f"SYSTEM STOP FETCHES {database}.erasures")
+            with pytest.raises(ClickHouseError, match="1 replicas of cluster two did not fetch"):
+                await shared.announce(erasure("b"))
+            cluster.ask("r3", f"SYSTEM START FETCHES {database}.erasures")
+            await shared.announce(erasure("b"))
+    at_r3 = settings_of(cluster, database, "r3")
+    async with client_of(at_r3) as client:
+        assert {one.id for one in await Announcements(client, at_r3).announced() or ()} == {"a", "b"}
 
 
 # Schema: what is sent ON CLUSTER is run at every node by a stand-in

@@ -16,6 +16,7 @@ from nealytics.commit.erased import Erased
 from nealytics.commit.loop import Committer
 from nealytics.config import ClickHouseConfig, CommitConfig, WalConfig
 from nealytics.erasure.jobs import Erasure
+from nealytics.errors import NealyticsError
 from nealytics.observe.metrics import Metrics
 from nealytics.observe.otlp import Tracing
 from nealytics.wal import Log
@@ -45,6 +46,7 @@ class Station:
         self.random: Callable[[], float] = random.random
         self.clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
         self.erasures: dict[str, Erasure] = {}
+        self.unknown: NealyticsError | None = None  # why it is not known what was erased
         self.tracing: Tracing | None = None  # before `open`
         self.make_client: Callable[[], ClickHouseClient] = self._client_of_the_fake
         self.log: Log
@@ -73,9 +75,14 @@ class Station:
             tracing=self.tracing,
             random=self.random,
             clock_ms=self.clock_ms,
-            erased=Erased(self.log.directory, lambda: self.erasures),
+            erased=Erased(self._known),
         )
         self.task = asyncio.create_task(asyncio.sleep(0))
+
+    async def _known(self) -> dict[str, Erasure]:
+        if self.unknown is not None:
+            raise self.unknown
+        return self.erasures
 
     def _client_of_the_fake(self) -> ClickHouseClient:
         return ClickHouseClient(self.fake.endpoint, clickhouse_config())

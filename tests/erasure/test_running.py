@@ -9,23 +9,34 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from nealytics.auth.scope import Scope
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.errors import ClickHouseUnavailable
+from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, insert_sql
 from nealytics.clickhouse.schema import create_statements
 from nealytics.clickhouse.table_state import last_deletion_ms
 from nealytics.config import Config, ServerConfig
+from nealytics.erasure.announcements import Announcements
 from nealytics.erasure.jobs import Erasure, Job
+from nealytics.erasure.known import LEASE_S, Known
 from nealytics.erasure.requests import new_job, request
 from nealytics.erasure.running import Erasing
 from nealytics.erasure.store import Jobs
 from nealytics.erasure.table import ErasureTable
 from nealytics.erasure.tombstones import Tombstones
+from nealytics.errors import ErasuresUnreadable
 from tests.engine import RunningEngine, needs_engine, start_engine
 from tests.erasure.erasures import erasure
 from tests.fakes.rows import TIMESTAMP_MS, row
 
 pytestmark = [needs_engine, pytest.mark.engine]
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the engine were a server that other nodes use too."""
+    monkeypatch.setattr(Announcements, "is_shared", True)
+
 
 NAMES = ("acme", "it's", "back\\slash", "ü€🙂", "a")
 ROWS = [
@@ -54,11 +65,14 @@ class Place:
         self.jobs = Jobs(config.server.data_dir)
         self.table = ErasureTable(client, config.clickhouse)
         self.now_ms = time.time_ns() // 1_000_000
+        self.clock_s = 0.0
         self.start()
 
     def start(self) -> None:
         """As after a restart of the node."""
         self.erasing = Erasing(self.client, self.config, self.jobs, lambda: self.now_ms)
+        self.known = Known(self.client, self.config.clickhouse, self.jobs, lambda: self.clock_s)
+        self.list = Announcements(self.client, self.config.clickhouse)
 
     @property
     def database(self) -> str:
@@ -80,7 +94,7 @@ class Place:
             "shop", tenant_id, user_id,
             before_ms=TIMESTAMP_MS + 1, now=now, requested_by="a test", now_ms=self.now_ms,
         )  # fmt: skip
-        await request(self.table, self.jobs, job)
+        await request(self.list, self.jobs, job)
         return job.id
 
     async def until(self, id: str, *states: str) -> Job:
@@ -141,19 +155,73 @@ async def test_the_sql_of_an_erasure_covers_the_same_rows_as_its_tombstone(
                     assert await here.table.count(one.condition(user)) == expected
 
 
-async def test_erasures_reach_other_nodes_through_clickhouse(engine: RunningEngine, tmp_path: Path):
+async def test_erasures_reach_other_nodes_through_clickhouse(
+    engine: RunningEngine, tmp_path: Path, shared: None
+):
     async with place(engine, tmp_path) as here:
-        assert await here.table.announced() == []
-        await here.erasing.learn()  # without the table
+        assert await here.list.announced() == []  # without the table
+        assert await here.list.announced() is None
         sent = [erasure("a"), erasure("b", tenant_id="it's \"\\\t\n", user_id="ü€🙂")]
         for one in (*sent, sent[0]):
-            await here.table.announce(one)
-        await here.erasing.learn()
+            await here.list.announce(one)
+        await here.known.refresh()
         assert sorted(here.jobs.erasures().values(), key=lambda one: one.id) == sent
+        assert len(await here.list.announced() or ()) == 2
+        assert await here.list.announced() is None  # no news
         # The table was created again, without them.
         await here.client.command(f"DROP TABLE {here.database}.erasures SYNC")
-        await here.erasing.learn()
-        assert sorted(await here.table.announced(), key=lambda one: one.id) == sent
+        await here.known.refresh()
+        await here.erasing.announce()
+        here.list.forget_version()
+        assert sorted(await here.list.announced() or (), key=lambda one: one.id) == sent
+
+
+async def test_a_read_needs_a_list_of_the_last_seconds(engine: RunningEngine, tmp_path: Path, shared: None):
+    async with place(engine, tmp_path) as here:
+        scope = Scope("shop", "acme")
+        with pytest.raises(ClickHouseUnavailable, match="did not answer yet"):
+            here.known.hidden(scope)
+        await here.known.refresh()
+        assert here.known.hidden(scope) == []
+        await here.list.announce(erasure("a"))
+        here.clock_s = LEASE_S
+        with pytest.raises(ClickHouseUnavailable, match="other nodes erased in the last 5 s"):
+            here.known.hidden(scope)
+        await here.known.refresh()
+        assert [job.id for job in here.known.hidden(scope)] == ["a"]
+
+
+async def test_a_node_whose_user_may_not_read_the_list_refuses_reads_and_sends(
+    engine: RunningEngine, tmp_path: Path, shared: None, monkeypatch: pytest.MonkeyPatch
+):
+    """Else it would show what other nodes erased, and nobody would notice."""
+    async with place(engine, tmp_path) as here:
+        await here.known.refresh()
+        await here.list.announce(erasure("a"))
+        refused = ClickHouseError(497, "Not enough privileges", name="ACCESS_DENIED")
+
+        async def announced(self: Announcements) -> None:
+            raise refused
+
+        monkeypatch.setattr(Announcements, "announced", announced)
+        here.clock_s = LEASE_S
+        assert await here.known.current() == {}
+        with pytest.raises(ErasuresUnreadable, match="Not enough privileges"):
+            here.known.hidden(Scope("shop", "acme"))
+
+
+async def test_a_request_is_answered_when_no_other_node_can_have_an_older_list(
+    engine: RunningEngine, tmp_path: Path, shared: None, monkeypatch: pytest.MonkeyPatch
+):
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async with place(engine, tmp_path) as here:
+        monkeypatch.setattr("nealytics.erasure.requests.asyncio.sleep", sleep)
+        await here.erase()
+        assert waits[-1] > LEASE_S
 
 
 async def test_no_other_copy_of_an_erased_event_appears(engine: RunningEngine, tmp_path: Path):
@@ -234,27 +302,64 @@ async def test_nothing_is_deleted_while_a_log_may_send_more(engine: RunningEngin
 
 
 async def test_a_restored_table_is_erased_again(engine: RunningEngine, tmp_path: Path):
+    """Hidden from the first read after a start on."""
     async with place(engine, tmp_path) as here:
         await here.store(row(1), row(2, tenant_id="other"))
         id = await here.erase()
         await here.until(id, "removing")
         here.jobs.put(msgspec.structs.replace(here.jobs.all()[id], state="done"))
-        await here.erasing.learn()
+        await here.known.refresh()
         assert here.jobs.all()[id].state == "done"
         await here.client.command(f"DROP TABLE {here.database}.global_events SYNC")
         await here.create()
         here.start()
-        await here.erasing.learn()
+        await here.known.refresh()
         assert here.jobs.all()[id].state == "done"  # and is empty
         await here.client.command(f"DROP TABLE {here.database}.global_events SYNC")
         await here.create()
         await here.store(row(1), row(2, tenant_id="other"))
         here.start()
-        await here.erasing.learn()
-        assert here.jobs.all()[id].state == "pending"
+        with pytest.raises(ClickHouseUnavailable):
+            here.known.hidden(Scope("shop", "acme"))
+        await here.known.refresh()
+        assert [job.id for job in here.known.hidden(Scope("shop", "acme"))] == [id]
         here.now_ms += 1
-        await here.until(id, "removing")
+        job = await here.until(id, "removing")
+        assert (job.events_found, job.rows_erased) == (1, 1)
         assert await here.events() == [(2, "")]
+
+
+async def test_what_arrives_after_the_deletion_is_erased_before_the_job_is_done(
+    engine: RunningEngine, tmp_path: Path
+):
+    """As an insert of another node, which had begun before."""
+    async with place(engine, tmp_path) as here:
+        await here.store(row(1))
+        id = await here.erase(now=True)
+        await here.until(id, "removing")
+        await here.store(row(1), row(2))
+        # As after 8 minutes.
+        job = here.jobs.all()[id]
+        here.jobs.put(msgspec.structs.replace(job, erased_at_ms=0))
+        await here.erasing.step()
+        assert here.jobs.all()[id].state == "running"
+        await here.until(id, "removing")
+        assert await here.events(copies=True) == []
+
+
+async def test_rows_that_were_attached_to_the_same_table_are_found_by_a_search(
+    engine: RunningEngine, tmp_path: Path
+):
+    async with place(engine, tmp_path) as here:
+        await here.store(row(1), row(2, tenant_id="other"))
+        ids = [await here.erase(now=True), await here.erase(tenant_id="other", now=True)]
+        for id in ids:
+            await here.until(id, "removing")
+            here.jobs.put(msgspec.structs.replace(here.jobs.all()[id], state="done"))
+        await here.erasing.search()
+        await here.store(row(1))
+        await here.erasing.search()
+        assert [here.jobs.all()[id].state for id in ids] == ["pending", "done"]
 
 
 async def test_a_deletion_that_fails_is_reported(engine: RunningEngine, tmp_path: Path):
