@@ -89,6 +89,12 @@ if ! ruby -r active_support/all -r action_controller/railtie -r jwt -r webrick -
     echo "test.sh: Rails is not installed and cannot be without root, so its endpoint in docs/embedding.md is not tested"
   fi
 fi
+# wrk measures HTTP servers in `nealytics bench compare`.
+if ! command -v wrk >/dev/null; then
+  if ! { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && timeout 300 apt-get install --yes wrk >/dev/null 2>&1; }; then
+    echo "test.sh: wrk is not installed and cannot be without root, so the comparison with other servers is not tested"
+  fi
+fi
 # Hundreds of tests start the program, and without byte code each process compiles all of it again (0.3 s).
 unset PYTHONDONTWRITEBYTECODE
 exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=40 "$@"

@@ -45,6 +45,17 @@ class Product:
         self.port = port
         self.directory = directory
 
+    @property
+    def pid(self) -> int:
+        """The supervisor's."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL to every process of the node; returns when they have ended."""
+        for pid in self.all_pids():
+            os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
     def get(self, path: str) -> tuple[int, str]:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
@@ -163,12 +174,12 @@ def launched(
     try:
         yield Product(process, port, directory, began)
     finally:
-        _end(process)
+        end(process)
 
 
 @contextmanager
-def baseline() -> Iterator[int]:
-    """The port of an empty aiohttp application in a separate process."""
+def baseline() -> Iterator[tuple[int, int]]:
+    """The port and the process of an empty aiohttp application."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     fd = listener.fileno()
     executable, argv = self_command("bench", "baseline", "--listen-fd", str(fd))
@@ -176,9 +187,9 @@ def baseline() -> Iterator[int]:
     port = int(listener.getsockname()[1])
     listener.close()
     try:
-        yield port
+        yield port, process.pid
     finally:
-        _end(process)
+        end(process)
 
 
 @contextlib.asynccontextmanager
@@ -213,7 +224,7 @@ def read_server(config: Config, directory: Path) -> Iterator[int]:
     try:
         yield port
     finally:
-        _end(process)
+        end(process)
 
 
 def load(port: int, load: Load) -> Result:
@@ -225,7 +236,7 @@ def load(port: int, load: Load) -> Result:
     try:
         out, _ = process.communicate(timeout=load.warmup_s + load.seconds + 30)
     finally:
-        _end(process)
+        end(process)
     if process.returncode != 0:
         raise BenchError(f"bench: the load generator ended with {process.returncode}")
     return msgspec.json.decode(out, type=Result)
@@ -276,7 +287,23 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def tree_processor_seconds(pid: int) -> float:
+    """As `processor_seconds`, with all processes that it has started, also those that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ended = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return processor_seconds(pid) + ended + sum(map(tree_processor_seconds, _children(pid)))
+
+
+def accepts(port: int) -> bool:
+    """Whether a server accepts connections."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, and after a timeout SIGKILL. Child processes of a node end with it."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)

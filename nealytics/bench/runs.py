@@ -104,7 +104,7 @@ def track(
     with (
         processes.workplace(directory, say) as (made, machine),
         processes.product(made / "node", clickhouse=clickhouse, workers=workers) as node,
-        processes.baseline() as baseline_port,
+        processes.baseline() as (baseline_port, _),
     ):
         for number in range(rounds):
             for name, port, results in (

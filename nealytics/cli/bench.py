@@ -24,6 +24,7 @@ from nealytics.bench import erasure as erasure_bench
 from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import load as load_generator
 from nealytics.bench import merges as merges_bench
+from nealytics.bench import others as others_bench
 from nealytics.bench import page as page_bench
 from nealytics.bench import parse as parse_bench
 from nealytics.bench import read as read_bench
@@ -77,12 +78,11 @@ def _connections(default: int) -> Callable[..., Any]:
     return click.option("--connections", type=click.IntRange(1, 1_000), default=default, show_default=True)
 
 
-def _executable(name: str, what: str, *, required: bool = False) -> Callable[..., Any]:
+def _executable(name: str, what: str) -> Callable[..., Any]:
     return click.option(
         "--executable",
         name,
         type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
-        required=required,
         help=what,
     )
 
@@ -154,13 +154,20 @@ def batch(**options: Any) -> msgspec.Struct:
 
 
 @bench.command()
-@_executable("executable", "The other program, e.g. the compiled one.", required=True)
+@_executable("executable", "Another program of this kind, e.g. the compiled one.")
 @_rounds(20, 3)
 @_seconds(5.0)
+@click.option("--connections", type=click.IntRange(1, 256), default=64, show_default=True)
 @_measurement
-def compare(**options: Any) -> msgspec.Struct:
-    """Another program against this one, alternately: `track` and `batch`, without ClickHouse."""
-    return runs.compare(**options)
+def compare(executable: Path | None, connections: int, **options: Any) -> msgspec.Struct:
+    """`track` and `batch` beside other servers, alternately, without ClickHouse: an empty aiohttp handler
+    and, if installed, nginx, PostgreSQL and Redis, which sync each write. Needs wrk.
+
+    With --executable: another program of this kind beside this one.
+    """
+    if executable is not None:
+        return runs.compare(executable=executable, **options)
+    return others_bench.others(connections=connections, **options)
 
 
 @bench.command()
