@@ -55,9 +55,9 @@ class ClientAddresses:
         `values` are those of the header, in the order of the request; they are asked for only if `peer` is a
         trusted proxy.
         """
-        address, is_trusted = self._peer(peer)
-        if address is None or not is_trusted:
-            return peer if address is None else str(address)
+        address, is_trusted, text = self._peer(peer)
+        if not is_trusted:
+            return text
         # A proxy may add its entry to the list or as a header of its own behind it.
         for entry in self._entries(",".join(values())[-_LIST_CHARS_MAX:]):
             found = parse_address(entry)
@@ -71,9 +71,11 @@ class ClientAddresses:
     def of_request(self, request: "web.BaseRequest") -> str:
         return self.of(request.remote or "", lambda: request.headers.getall(self.header, []))
 
-    def _look_at(self, peer: str) -> tuple[Address | None, bool]:
+    def _look_at(self, peer: str) -> tuple[Address | None, bool, str]:
         address = parse_address(peer)
-        return address, address is not None and self._trusts(address)
+        if address is None:
+            return None, False, peer
+        return address, self._trusts(address), str(address)
 
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)

@@ -26,6 +26,7 @@ from nealytics.auth.api_keys import ApiKeys
 from nealytics.auth.claims import CLAIM_CHARS_MAX
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.token_rate import TokenRate
+from nealytics.auth.writers import Writers
 from nealytics.backoff import delay_s
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient
@@ -567,7 +568,7 @@ class Worker:
         )
         verifier.start()
         reads = self._reads(verifier, meter)
-        app = self._app(admission, committer, reads)
+        app = self._app(admission, committer, reads, Writers(ApiKeys(config.auth.api_keys), verifier))
         self._add_admin_routes(app, verifier, meter)
         changing = (app, admission, verifier, self._daily, self._retention_admin, meter)
         reloading = Reloading(config, self._read_again, self._parent, *changing)
@@ -623,11 +624,13 @@ class Worker:
         erasures = ErasureAdmin(self._client, config.clickhouse, config.server.data_dir, self._jobs)
         erasures.add_to(app, verifier)
 
-    def _app(self, admission: Admission, committer: Committer, reads: Reads) -> web.Application:
+    def _app(
+        self, admission: Admission, committer: Committer, reads: Reads, writers: Writers
+    ) -> web.Application:
         config, logs = self._config, self._logs
         app = build_app(
             config,
-            keys=ApiKeys(config.auth.api_keys),
+            writers=writers,
             admission=admission,
             committer=committer,
             memory=self._memory,

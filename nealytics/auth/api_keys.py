@@ -6,25 +6,10 @@ hopeless at any speed.
 
 import hashlib
 import hmac
-from typing import Literal
 
-import msgspec
-
+from nealytics.auth.grant import Grant
 from nealytics.config import ApiKey, key_digest
 from nealytics.errors import ConfigError
-
-
-class KeyGrant(msgspec.Struct, frozen=True):
-    """What one key may write. `index` is its place in the configuration, the same in every worker."""
-
-    index: int
-    project: str  # empty = any
-    tenant: str  # empty = any
-    kind: Literal["server", "browser"]
-    digest: bytes = b""  # SHA-256 of the key
-
-    def allows(self, project_id: str, tenant_id: str) -> bool:
-        return self.project in ("", project_id) and self.tenant in ("", tenant_id)
 
 
 class ApiKeys:
@@ -35,19 +20,20 @@ class ApiKeys:
 
     def replace(self, keys: tuple[ApiKey, ...]) -> None:
         """From now on, these are the keys. Requests that are being answered keep their grant."""
-        grants: dict[bytes, tuple[bytes, KeyGrant]] = {}
+        grants: dict[bytes, tuple[bytes, Grant]] = {}
         for index, key in enumerate(keys):
             digest = key_digest(key)
             if digest is None:
                 raise ConfigError(f"config: auth.api_keys[{index}] has no usable key; give key or key_sha256")
-            grants.setdefault(digest, (digest, KeyGrant(index, key.project, key.tenant, key.kind, digest)))
+            public = digest if key.kind == "browser" else b""
+            grants.setdefault(digest, (digest, Grant(index, key.project, key.tenant, key.kind, public)))
 
         self._grants = grants
 
     def __len__(self) -> int:
         return len(self._grants)
 
-    def find(self, presented: str) -> KeyGrant | None:
+    def find(self, presented: str) -> Grant | None:
         # Only hashes are compared, so the time of a comparison tells nothing about a key: a text whose hash
         # begins like a stored one is not similar to the stored key.
         digest = hashlib.sha256(presented.encode("utf-8", "surrogatepass")).digest()

@@ -9,6 +9,12 @@
 An admin token has exactly the scope "admin", a project or "*", and neither a tenant nor a restriction. It
 opens the admin routes and no events: without a tenant, only the scope "project" reads.
 
+An ingest token has exactly the scope "ingest", a project and a tenant. It writes events of this tenant, and
+reads nothing.
+
+    user_id                 of all its events; without it, each event says its own
+    rps                     as above
+
 A restricting claim that makes no sense is refused (400) and never ignored: the token would open more than its
 issuer meant.
 """
@@ -21,13 +27,16 @@ from typing import Any
 
 import msgspec
 
+from nealytics.auth.grant import Grant, tenant_digest
 from nealytics.auth.scope import AdminScope, Scope
 from nealytics.errors import Refused
 from nealytics.event import is_text
 
 WHOLE_PROJECT = "project"
 ADMIN = "admin"
+INGEST = "ingest"
 ALL_PROJECTS = "*"
+USER = "user_id"
 
 CLAIM_CHARS_MAX = 256
 FILTERS_MAX = 20  # also of a request
@@ -44,6 +53,7 @@ class ClaimNames(msgspec.Struct, frozen=True):
     fixed_project: str = ""  # of all its tokens; what they say about it is then ignored
     project_scope: bool = True  # whether `scope` "project" without a tenant opens all tenants
     admin_scope: bool = False  # whether `scope` "admin" opens the admin routes
+    ingest_scope: bool = False  # whether `scope` "ingest" opens the ingest routes
 
 
 ABSENT = object()
@@ -81,6 +91,14 @@ def scope_from(
 
     Subjects of different `issuer`s are different, even with equal names.
     """
+    if str(claims.get("scope")).strip() == INGEST:
+        raise Refused(
+            403,
+            "forbidden",
+            "an ingest token reads no events",
+            detail=f'A token with "scope": "{INGEST}" can only write. Issue another one for reading.',
+            field="scope",
+        )
     project_id = names.fixed_project or _identifier(claims, names.project, claim_chars_max, _NO_PROJECT)
     # Only a token without any tenant opens all of them. An empty one or null is a mistake.
     whole_project = (
@@ -119,12 +137,7 @@ def admin_scope_from(
             detail="Set admin_scope = true for it under [[auth.issuers]], or use `nealytics token --admin`.",
             field="scope",
         )
-    restricting = ("filters", "endpoints", "rps")
-    for name in (names.tenant, *restricting):
-        if look_up(claims, name) is not ABSENT:
-            raise Refused(
-                403, "forbidden", f"an admin token cannot have {name}", detail=_NO_ADMIN, field=name
-            )
+    _require_none_of(claims, (names.tenant, "filters", "endpoints", "rps"), "an admin token", _NO_ADMIN)
     project_id = names.fixed_project or _identifier(claims, names.project, claim_chars_max, _NO_PROJECT)
     subject = _claim_text(claims.get("sub"))
     if len(subject) > claim_chars_max:
@@ -132,6 +145,56 @@ def admin_scope_from(
     return AdminScope(None if project_id == ALL_PROJECTS else project_id, subject)
 
 
+def ingest_grant_from(
+    claims: dict[str, Any],
+    payload: bytes,
+    *,
+    claim_chars_max: int,
+    names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
+    issuer: str = "",
+    expires_at_s: float = math.inf,
+) -> Grant:
+    """As `scope_from`. Raises `Refused` (403) if the token is not an ingest token, or its issuer may not make
+    one."""
+    if _scopes(claims) != [INGEST]:
+        raise Refused(403, "forbidden", "the token is not an ingest token", detail=_NO_INGEST, field="scope")
+    if not names.ingest_scope:
+        raise Refused(
+            403,
+            "forbidden",
+            "the token's issuer may not issue ingest tokens",
+            detail="Set ingest_scope = true for it under [[auth.issuers]].",
+            field="scope",
+        )
+    _require_none_of(claims, ("filters", "endpoints"), "an ingest token", _NO_INGEST)
+    project_id = names.fixed_project or _identifier(claims, names.project, claim_chars_max, _NO_INGEST)
+    tenant_id = _identifier(claims, names.tenant, claim_chars_max, _NO_INGEST)
+    user_id = ""
+    if USER in claims and USER not in (names.project, names.tenant):
+        user_id = _identifier(claims, USER, claim_chars_max, "Omit it, or issue the token for one user.")
+    return Grant(
+        -1,
+        project_id,
+        tenant_id,
+        "token",
+        tenant_digest(project_id, tenant_id),
+        user=user_id,
+        subject=_key(project_id, tenant_id, claims, payload, issuer),
+        rps=_rps(claims),
+        expires_at_s=expires_at_s,
+    )
+
+
+def _require_none_of(claims: dict[str, Any], names: tuple[str, ...], token: str, detail: str) -> None:
+    for name in names:
+        if look_up(claims, name) is not ABSENT:
+            raise Refused(403, "forbidden", f"{token} cannot have {name}", detail=detail, field=name)
+
+
+_NO_INGEST = (
+    f'An ingest token has "scope": "{INGEST}", a project_id and a tenant_id, and perhaps a user_id and rps, '
+    "but neither filters nor endpoints."
+)
 _NO_ADMIN = (
     f'An admin token has "scope": "{ADMIN}", a project_id (or "{ALL_PROJECTS}" for all projects), and '
     "neither a tenant nor filters, endpoints or rps."
@@ -237,4 +300,5 @@ RPS_MAX = 1_000_000
 
 
 def _invalid(name: str, problem: str) -> Refused:
-    return Refused(400, "invalid_claim", f"the token's {name} {problem}", field=name)
+    detail = "docs/tokens.md lists the claims of a token and their limits."
+    return Refused(400, "invalid_claim", f"the token's {name} {problem}", detail=detail, field=name)

@@ -113,6 +113,7 @@ def own_issuer(config: AuthConfig, clock: Callable[[], float]) -> Issuer:
             config.project_claim,
             config.project,
             admin_scope=not config.jwks_url and all(key.algorithm == HS256 for key in config.jwt_keys),
+            ingest_scope=True,
         ),
     )
 
@@ -135,6 +136,7 @@ def configured_issuer(config: AuthConfig, i: int, clock: Callable[[], float]) ->
             project,
             entry.project_scope,
             entry.admin_scope,
+            entry.ingest_scope,
         ),
         required=entry.required_claims,
     )
@@ -149,9 +151,7 @@ class Issuers:
         # A name without a placeholder has precedence: it was written for this `iss` alone.
         self.others = sorted(others, key=lambda issuer: issuer.placeholder is not None)
 
-    @property
-    def key_sets(self) -> list[Jwks]:
-        return [issuer.jwks for issuer in (self.own, *self.others) if issuer.jwks is not None]
+        self.key_sets = [issuer.jwks for issuer in (self.own, *self.others) if issuer.jwks is not None]
 
     def of(self, claims: dict[str, Any]) -> Issuer:
         """Raises `Refused` (401) if there is none. The claims are not yet verified; they only choose."""

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, TypeVar
 import jwt
 from jwt.api_jws import PyJWS
 
-from nealytics.auth.claims import CLAIM_CHARS_MAX, admin_scope_from, scope_from
+from nealytics.auth.claims import CLAIM_CHARS_MAX, admin_scope_from, ingest_grant_from, scope_from
+from nealytics.auth.grant import Grant
 from nealytics.auth.issuers import INVALID_TOKEN, Issuer, Issuers, unauthorized
 from nealytics.auth.jwks import Jwks
 from nealytics.auth.key_set import RETRY_MAX_S
@@ -48,9 +49,18 @@ class _Verified(NamedTuple):
     issuer: Issuer
     expires_at_s: float
 
+    def rules(self, claim_chars_max: int) -> dict[str, Any]:
+        """The other arguments of `scope_from` and `ingest_grant_from`."""
+        return {
+            "claim_chars_max": claim_chars_max,
+            "names": self.issuer.names,
+            "issuer": self.claims["iss"] if self.issuer.name else "",
+            "expires_at_s": self.expires_at_s,
+        }
+
 
 class TokenVerifier:
-    """Turns an `Authorization` header into a `Scope` or an `AdminScope`, or refuses it.
+    """Turns a token into a `Scope`, an `AdminScope` or a `Grant`, or refuses it.
 
     401: no token, or one that is not ours, not yet valid or expired. 403: a valid token that names no project
     or no tenant. 400: one with a claim that makes no sense. 503: one whose key may be a new one of its
@@ -99,30 +109,38 @@ class TokenVerifier:
         """`age_s` of the oldest key set; 0 if there is none."""
         return max((key_set.age_s for key_set in self.issuers.key_sets), default=0.0)
 
+    @property
+    def keys_in_use(self) -> list[object]:
+        """Equal to an earlier value of it if what was verified then still holds, until it expires."""
+        issuers = self.issuers
+        return [issuers, *[key_set.keys for key_set in issuers.key_sets]]
+
     async def resolve(self, authorization_header: str | None) -> Scope:
-        return await _with_new_keys(self.scope_of, authorization_header)
+        return await _with_new_keys(lambda: self.scope_of(authorization_header))
 
     async def resolve_admin(self, authorization_header: str | None) -> AdminScope:
-        return await _with_new_keys(self.admin_scope_of, authorization_header)
+        return await _with_new_keys(lambda: self.admin_scope_of(authorization_header))
+
+    async def resolve_ingest(self, token: str) -> Grant:
+        return await _with_new_keys(lambda: self.ingest_grant_of(token))
 
     def scope_of(self, authorization_header: str | None) -> Scope:
-        claims, payload, issuer, expires_at_s = self._verified_token(authorization_header)
-        return scope_from(
-            claims,
-            payload,
-            claim_chars_max=self._claim_chars_max,
-            names=issuer.names,
-            issuer=claims["iss"] if issuer.name else "",
-            expires_at_s=expires_at_s,
-        )
+        found = self._verified_token(_token_of(authorization_header))
+        return scope_from(found.claims, found.payload, **found.rules(self._claim_chars_max))
 
     def admin_scope_of(self, authorization_header: str | None) -> AdminScope:
-        claims, _, issuer, _ = self._verified_token(authorization_header)
+        claims, _, issuer, _ = self._verified_token(_token_of(authorization_header))
         return admin_scope_from(claims, claim_chars_max=self._claim_chars_max, names=issuer.names)
 
-    def _verified_token(self, authorization_header: str | None) -> _Verified:
-        token = _token_of(authorization_header)
-        said = self._unverified(token)
+    def ingest_grant_of(self, token: str) -> Grant:
+        found = self._verified_token(token)
+        return ingest_grant_from(found.claims, found.payload, **found.rules(self._claim_chars_max))
+
+    def _verified_token(self, token: str) -> _Verified:
+        # Surrogates are what aiohttp makes of bytes that are not UTF-8.
+        if len(token) > TOKEN_BYTES_MAX or not token.isascii():
+            raise unauthorized(f"the token is longer than {TOKEN_BYTES_MAX} bytes or is not ASCII")
+        said = _unverified(self._jws, token)
         # Nothing is verified yet. The token's claims select its issuer, and the issuer selects the keys.
         claims = _claims_in(said["payload"])
         issuer = self.issuers.of(claims)
@@ -132,22 +150,6 @@ class TokenVerifier:
         expires_at_s = self._check_time(claims)
         issuer.check(claims)
         return _Verified(claims, payload, issuer, expires_at_s)
-
-    def _unverified(self, token: str) -> dict[str, Any]:
-        """Header and payload, not verified."""
-        try:
-            said = self._jws.decode_complete(token, options={"verify_signature": False})
-        except (jwt.PyJWTError, ValueError, RecursionError):
-            raise unauthorized("the token is malformed", _FORM) from None
-        header = said["header"]
-        # PyJWT honours one extension; this engine knows none.
-        if "crit" in header:
-            raise unauthorized("the token requires an extension (crit), and none is supported")
-        if not isinstance(header.get("alg"), str) or header["alg"] not in ALGORITHMS:
-            raise unauthorized(
-                f"the token's algorithm is not one of the accepted ones: {', '.join(ALGORITHMS)}"
-            )
-        return said
 
     def _verified(self, token: str, header: dict[str, Any], issuer: Issuer, claims: dict[str, Any]) -> bytes:
         """The payload, if one of the issuer's keys signed it."""
@@ -168,35 +170,7 @@ class TokenVerifier:
         advice = self.issuers.mistaken(claims)
         if found.named:
             raise unauthorized("the token's signature does not match", advice or _OTHER_SECRET)
-        raise self._unknown_key(issuer, algorithm, kid, advice)
-
-    def _unknown_key(self, issuer: Issuer, algorithm: str, kid: str, advice: str) -> Refused:
-        """No key matches the token. A newly published one may, but never a shared secret.
-
-        `advice` is more specific than the default, or empty.
-        """
-        if issuer.jwks is None or algorithm == HS256:
-            if kid:
-                return unauthorized("the token is signed with an unknown key", advice or _OTHER_KEY)
-            return unauthorized("the token's signature does not match", advice or _OTHER_SECRET)
-        if issuer.jwks.certain:
-            return _UnknownKey(
-                401,
-                "unauthorized",
-                "the token is signed with an unknown key",
-                detail=advice or _OTHER_KEY,
-                headers=INVALID_TOKEN,
-                key_set=issuer.jwks,
-            )
-        # The key may be a new one. A client drops its token after 401; this one may be accepted soon.
-        return _UnknownKey(
-            503,
-            "keys_unavailable",
-            "the keys of the token's issuer are temporarily unavailable",
-            detail=f"Retry later. The node's log says why {issuer.setting} could not be fetched.",
-            headers={"Retry-After": str(int(RETRY_MAX_S))},
-            key_set=issuer.jwks,
-        )
+        raise _unknown_key(issuer, algorithm, kid, advice)
 
     def _check_time(self, claims: dict[str, Any]) -> float:
         """When the token expires, by this node's clock and with the configured skew."""
@@ -223,18 +197,67 @@ class _UnknownKey(Refused):
         self.key_set = key_set
 
 
-async def _with_new_keys(resolve: Callable[[str | None], T], authorization_header: str | None) -> T:
+def _unverified(jws: PyJWS, token: str) -> dict[str, Any]:
+    """Header and payload, not verified."""
     try:
-        return resolve(authorization_header)
+        said = jws.decode_complete(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        raise unauthorized("the token is malformed", _FORM) from None
+    header = said["header"]
+    # PyJWT honours one extension; this engine knows none.
+    if "crit" in header:
+        raise unauthorized("the token requires an extension (crit), and none is supported")
+    if not isinstance(header.get("alg"), str) or header["alg"] not in ALGORITHMS:
+        raise unauthorized(f"the token's algorithm is not one of the accepted ones: {', '.join(ALGORITHMS)}")
+    return said
+
+
+def _unknown_key(issuer: Issuer, algorithm: str, kid: str, advice: str) -> Refused:
+    """No key matches the token. A newly published one may, but never a shared secret.
+
+    `advice` is more specific than the default, or empty.
+    """
+    if issuer.jwks is None or algorithm == HS256:
+        if kid:
+            return unauthorized("the token is signed with an unknown key", advice or _OTHER_KEY)
+        return unauthorized("the token's signature does not match", advice or _OTHER_SECRET)
+    if issuer.jwks.certain:
+        return _UnknownKey(
+            401,
+            "unauthorized",
+            "the token is signed with an unknown key",
+            detail=advice or _OTHER_KEY,
+            headers=INVALID_TOKEN,
+            key_set=issuer.jwks,
+        )
+    # The key may be a new one. A client drops its token after 401; this one may be accepted soon.
+    return _UnknownKey(
+        503,
+        "keys_unavailable",
+        "the keys of the token's issuer are temporarily unavailable",
+        detail=f"Retry later. The node's log says why {issuer.setting} could not be fetched.",
+        headers={"Retry-After": str(int(RETRY_MAX_S))},
+        key_set=issuer.jwks,
+    )
+
+
+async def _with_new_keys(resolve: Callable[[], T]) -> T:
+    try:
+        return resolve()
     except _UnknownKey as unknown:
         await unknown.key_set.look_again()
-        return resolve(authorization_header)
+        return resolve()
+
+
+def bearer_token(header: str | None) -> str:
+    """The token in an `Authorization` header; empty if there is none."""
+    scheme, _, token = (header or "").strip().partition(" ")
+    return token.strip() if scheme == "Bearer" or scheme.lower() == "bearer" else ""
 
 
 def _token_of(header: str | None) -> str:
-    scheme, _, token = (header or "").strip().partition(" ")
-    token = token.strip()
-    if not header or scheme.lower() != "bearer" or not token:
+    token = bearer_token(header)
+    if not token:
         raise Refused(
             401,
             "unauthorized",
@@ -242,9 +265,6 @@ def _token_of(header: str | None) -> str:
             detail="Send the header Authorization: Bearer <token>.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    # Surrogates are what aiohttp makes of bytes that are not UTF-8.
-    if len(token) > TOKEN_BYTES_MAX or not token.isascii():
-        raise unauthorized(f"the token is longer than {TOKEN_BYTES_MAX} bytes or is not ASCII")
     return token
 
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import jwt
 
-from nealytics.auth.claims import ADMIN, CLAIM_CHARS_MAX, WHOLE_PROJECT, ClaimNames, scope_from
+from nealytics.auth.claims import (
+    ADMIN,
+    CLAIM_CHARS_MAX,
+    INGEST,
+    WHOLE_PROJECT,
+    ClaimNames,
+    ingest_grant_from,
+    scope_from,
+)
 from nealytics.auth.keys import HS256
 from nealytics.config.pem import checked
 from nealytics.errors import Refused
@@ -35,15 +43,25 @@ def mint(
     names: ClaimNames = ClaimNames(),  # noqa: B008  (frozen)
     claims: Mapping[str, object] = MappingProxyType({}),
     admin: bool = False,
+    ingest: bool = False,
 ) -> str:
     """A token for one tenant, or the whole project (None), valid until `now + expires_s`, with `claims`.
 
-    With `admin`, an admin token of the project, or of all ("*"); it reads no events. Raises `Refused` for
-    claims that a node would refuse. A claim that is None is left out.
+    With `admin`, an admin token of the project, or of all ("*"); it reads no events. With `ingest`, one that
+    writes the tenant's events and reads none. Raises `Refused` for claims that a node would refuse. A claim
+    that is None is left out.
     """
     signer = Signer(key) if isinstance(key, str) else key
     own = {name: value for name, value in claims.items() if value is not None}
-    scope_from({**own, "project_id": "p", "tenant_id": "t"}, b"", claim_chars_max=CLAIM_CHARS_MAX)
+    example = {**own, "project_id": "p", "tenant_id": "t"}
+    if ingest:
+        if tenant_id is None:
+            raise Refused(400, "invalid_claim", "an ingest token needs a tenant", field=names.tenant)
+        own["scope"] = example["scope"] = INGEST
+        allowed = ClaimNames(ingest_scope=True)
+        ingest_grant_from(example, b"", claim_chars_max=CLAIM_CHARS_MAX, names=allowed)
+    else:
+        scope_from(example, b"", claim_chars_max=CLAIM_CHARS_MAX)
     whose = {names.project: project_id}
     if admin and names.tenant in own:
         message = f"an admin token cannot have {names.tenant}, which names a tenant"

@@ -17,6 +17,8 @@ from nealytics.shared import NodeMemory, fingerprint
 # A lower rate than once an hour counts as once an hour.
 WINDOW_MAX_S = 3_600
 
+_OF_CLAIM = "Wait Retry-After seconds. The rps claim of the token sets the limit."
+
 
 class TokenRate:
     """Takes a permit of a token, or raises `Refused` (429)."""
@@ -29,17 +31,17 @@ class TokenRate:
         rps = scope.rps
         if rps is None:
             return
-        window_s, permits = _window(rps)
+        window_s, permits = window_of(rps)
         now = self._clock()
         ends = (int(now) // window_s + 1) * window_s
         # With its length: a long and a short window may end at the same time.
         key = fingerprint(f"{window_s} {scope.key}")
         if self._tokens.used(key, ends) >= permits:
-            raise _refusal(permits, window_s, ends - now)
+            raise over_rate(permits, window_s, ends - now)
         self._tokens.use(key, ends, now)
 
 
-def _window(rps: float) -> tuple[int, int]:
+def window_of(rps: float) -> tuple[int, int]:
     """The window's length in seconds, and the requests in it."""
     if rps >= 1:
         return 1, math.floor(rps)
@@ -47,13 +49,13 @@ def _window(rps: float) -> tuple[int, int]:
     return math.ceil(min(1 / rps, WINDOW_MAX_S)), 1
 
 
-def _refusal(permits: int, window_s: int, reset_s: float) -> Refused:
+def over_rate(permits: int, window_s: int, reset_s: float, detail: str = _OF_CLAIM) -> Refused:
     wait_s = str(max(1, math.ceil(reset_s)))
     return Refused(
         429,
         "rate_limited",
         f"more than {permits} request{'s' if permits > 1 else ''} in {window_s} s with this token",
-        detail="Wait Retry-After seconds. The rps claim of the token sets the limit.",
+        detail=detail,
         headers={
             "Retry-After": wait_s,
             "RateLimit-Limit": str(permits),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from nealytics.auth.api_keys import KeyGrant
+from nealytics.auth.grant import Grant
 from nealytics.bench.load import MARK, request_template
 from nealytics.bench.machine import Machine, Say
 from nealytics.bench.processes import workplace
@@ -24,7 +24,7 @@ from nealytics.ingest.parser import Parsed, parse_array
 EVENTS = 1_000
 # One measurement is the best of these: another process on the core only adds.
 _TRIES = 10
-_GRANT = KeyGrant(0, "", "", "server")
+_GRANT = Grant(0, "", "", "server")
 _LIMITS = Limits.of(IngestConfig(), 0)
 
 

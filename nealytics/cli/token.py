@@ -9,7 +9,7 @@ from types import MappingProxyType
 import click
 
 from nealytics.auth import minting
-from nealytics.auth.claims import ClaimNames
+from nealytics.auth.claims import USER, ClaimNames
 from nealytics.auth.keys import PUBLIC_ALGORITHMS
 from nealytics.auth.minting import Signer, private_signer
 from nealytics.cli.options import config_option
@@ -56,11 +56,13 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.option(
     "--project",
     metavar="ID",
-    help="The project_id to read. Required, unless auth.project is set. With --admin also * for all.",
+    help="The project_id. Required, unless auth.project is set. With --admin also * for all.",
 )
-@click.option("--tenant", metavar="ID", help="The tenant_id to read.")
+@click.option("--tenant", metavar="ID", help="The tenant_id to read, or with --ingest to write.")
 @click.option("--project-wide", is_flag=True, help="Read all tenants of the project, instead of one.")
 @click.option("--admin", is_flag=True, help="Administrate the project (/api/v1/admin/…) and read no events.")
+@click.option("--ingest", is_flag=True, help="Write the events of --tenant, and read none.")
+@click.option("--user", metavar="ID", help="With --ingest: the user_id of all events that it writes.")
 @expires_option
 @click.option(
     "--filter",
@@ -105,6 +107,8 @@ def token(
     tenant: str | None,
     project_wide: bool,
     admin: bool,
+    ingest: bool,
+    user: str | None,
     expires: int,
     filters: tuple[str, ...],
     endpoints: tuple[str, ...],
@@ -115,7 +119,7 @@ def token(
     algorithm: str | None,
     config_path: Path | None,
 ) -> None:
-    """Make a token that reads the events of one tenant, or an admin token.
+    """Make a token that reads the events of one tenant, an ingest token, or an admin token.
 
     Prints only the token, so a script can use it directly:
 
@@ -130,23 +134,35 @@ def token(
     config = load(config_path)
     if (tenant is not None) + project_wide + admin != 1:
         raise click.UsageError("Give one of --tenant, --project-wide and --admin.")
-    if admin and (filters or endpoints or rps):
-        raise click.UsageError("An admin token cannot have --filter, --endpoint or --rps.")
-    project = project_of(config.auth, project, "administrates" if admin else "reads")
+    _check_scope(admin, ingest, tenant, bool(filters or endpoints), rps, user)
+    project = project_of(config.auth, project, "administrates" if admin else "writes" if ingest else "reads")
     if private_key is not None:
         signer = _private_signer(private_key, algorithm, kid)
     elif algorithm is not None:
         raise click.UsageError(f"--algorithm {algorithm} needs --private-key: the node has only public keys.")
     else:
         signer = shared_signer(config.auth, kid)
-    check_ids(config, project, tenant)
+    check_ids(config, project, tenant, user)
     claims: dict[str, object] = {
         "sub": subject or None,
+        USER: user,
         "filters": list(filters) or None,
         "endpoints": list(endpoints) or None,
         "rps": rps,
     }
-    click.echo(signed(config.auth, signer, project, tenant, expires, claims, admin=admin))
+    click.echo(signed(config.auth, signer, project, tenant, expires, claims, admin=admin, ingest=ingest))
+
+
+def _check_scope(
+    admin: bool, ingest: bool, tenant: str | None, restricted: bool, rps: float | None, user: str | None
+) -> None:
+    """Raises `click.UsageError` for options that the token cannot have."""
+    if admin and (restricted or rps):
+        raise click.UsageError("An admin token cannot have --filter, --endpoint or --rps.")
+    if ingest and (tenant is None or restricted):
+        raise click.UsageError("An ingest token needs --tenant, and cannot have --filter or --endpoint.")
+    if user is not None and not ingest:
+        raise click.UsageError("--user is for --ingest: a token that reads is for all users of a tenant.")
 
 
 def project_of(auth: AuthConfig, given: str | None, does: str) -> str:
@@ -159,10 +175,10 @@ def project_of(auth: AuthConfig, given: str | None, does: str) -> str:
     raise click.UsageError(f"Give --project: the project that it {does}.")
 
 
-def check_ids(config: Config, project: str, tenant: str | None) -> None:
+def check_ids(config: Config, project: str, tenant: str | None, user: str | None = None) -> None:
     """Raises `click.BadParameter`."""
     chars_max = config.ingest.identifier_chars_max
-    for name, value in (("--project", project), ("--tenant", tenant)):
+    for name, value in (("--project", project), ("--tenant", tenant), ("--user", user)):
         if value is not None and not (value.strip() and len(value) <= chars_max):
             raise click.BadParameter(f"write 1 to {chars_max} characters", param_hint=f"'{name}'")
 
@@ -176,6 +192,7 @@ def signed(
     claims: Mapping[str, object] = MappingProxyType({}),
     *,
     admin: bool = False,
+    ingest: bool = False,
 ) -> str:
     """A token that this node accepts. Raises `NealyticsError` for claims that it would not."""
     try:
@@ -188,6 +205,7 @@ def signed(
             names=ClaimNames(auth.tenant_claim, auth.project_claim),
             claims={"iss": auth.jwt_issuer or None, "aud": auth.jwt_audience or None, **claims},
             admin=admin,
+            ingest=ingest,
         )
     except Refused as refused:
         raise NealyticsError(f"token: {refused.message}") from None

@@ -3,7 +3,7 @@
 import enum
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from nealytics.auth.minting import Signer
@@ -37,8 +37,13 @@ def mint_token(
     audience: str | None = None,
     tenant_claim: str = "tenant_id",
     project_claim: str = "project_id",
+    ingest: bool = False,
+    user_id: str | None = None,
 ) -> str:
     """A token that reads the events of one tenant, as `nealytics token` makes it. It cannot be revoked.
+
+    With `ingest`, it writes events of this tenant, and with `user_id` of this user only, and reads none: a
+    page may have it.
 
     `key` is a secret of the node's configuration (`auth.jwt_key`, HS256), or a private key in PEM whose
     public key the node has; `algorithm` is then by default the one for its type. The other arguments are
@@ -54,25 +59,34 @@ def mint_token(
     tenant = None if isinstance(tenant_id, _WholeProject) else tenant_id
     if tenant_id is not WHOLE_PROJECT:
         _check_identifier("tenant_id", tenant_id)
-    for name, texts in (("filters", filters), ("endpoints", endpoints)):
-        if isinstance(texts, str):  # a text is a sequence of letters
-            raise ValueError(f"{name} is {texts!r}; write a list: [{texts!r}]")
+    _check_lists(filters=filters, endpoints=endpoints)
     if not 0 < expires_s <= _EXPIRES_S_MAX:
         raise ValueError(f"expires_s is {expires_s}; write the lifetime of the token in seconds")
-    claims = {
+    claims: dict[str, object] = {
         "iss": issuer,
         "aud": audience,
         "sub": subject,
         "filters": None if filters is None else list(filters),
         "endpoints": None if endpoints is None else list(endpoints),
         "rps": rps,
+        "user_id": user_id,
     }
-    names = ClaimNames(tenant_claim, project_claim)
+    if user_id is not None:
+        if not ingest:
+            raise ValueError("user_id is for tokens that write; add ingest=True")
+        _check_identifier("user_id", user_id)
+    options: dict[str, Any] = {"names": ClaimNames(tenant_claim, project_claim), "ingest": ingest}
     signer = _signer(key, algorithm, kid)
     try:
-        return mint(signer, project_id, tenant, expires_s, time.time(), names=names, claims=claims)
+        return mint(signer, project_id, tenant, expires_s, time.time(), claims=claims, **options)
     except Refused as refused:
         raise ValueError(refused.message) from None
+
+
+def _check_lists(**given: Sequence[str] | None) -> None:
+    for name, texts in given.items():
+        if isinstance(texts, str):  # a text is a sequence of letters
+            raise ValueError(f"{name} is {texts!r}; write a list: [{texts!r}]")
 
 
 def _check_identifier(name: str, value: object) -> None:

@@ -107,6 +107,7 @@ class IssuerConfig(_Table, frozen=True):
     required_claims: dict[str, tuple[ClaimValue, ...]] = {}  # claim → its values; one of them is enough
     project_scope: bool = False  # whether scope "project" without a tenant reads all tenants
     admin_scope: bool = False  # whether scope "admin" opens the admin routes
+    ingest_scope: bool = False  # whether scope "ingest" opens the ingest routes
 
 
 class AuthConfig(_Table, frozen=True):

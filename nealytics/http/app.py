@@ -23,7 +23,7 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from nealytics.auth.api_keys import ApiKeys
+from nealytics.auth.writers import Writers
 from nealytics.client_address import ClientAddresses
 from nealytics.config import Config
 from nealytics.errors import Refused, stopping
@@ -43,7 +43,7 @@ from nealytics.ingest.at_once import AtOnce, SmallRequest
 from nealytics.ingest.handlers import Commits, Ingest, expect, uncancel
 from nealytics.ingest.intake import Intake
 from nealytics.ingest.networks import Networks
-from nealytics.ingest.ratelimit import AddressRate, RateLimiter
+from nealytics.ingest.permits import Permits
 from nealytics.observe import otel, request_id
 from nealytics.observe.metrics import Metrics
 from nealytics.observe.otel import Tracing
@@ -62,7 +62,7 @@ API = ("/api/", "/openapi.json")  # routes that pages call
 def build_app(
     config: Config,
     *,
-    keys: ApiKeys,
+    writers: Writers,
     admission: Admission,
     committer: Commits,
     memory: NodeMemory,
@@ -75,19 +75,11 @@ def build_app(
     if tracing is not None:
         answer = traced(answer, tracing)
     app = web.Application(middlewares=[answer])
-    networks = Networks(addresses)
-    limiter, address_rate = RateLimiter(config.ingest, memory), AddressRate(config.ingest, memory)
-    intake = Intake(
-        limiter=limiter,
-        address_rate=address_rate,
-        networks=networks,
-        admission=admission,
-        metrics=metrics,
-    )
+    permits = Permits(config.ingest, memory, Networks(addresses))
     ingest = Ingest(
         config,
-        keys=keys,
-        intake=intake,
+        writers=writers,
+        intake=Intake(permits, admission, metrics),
         committer=committer,
         accepted=_ready(HTTPStatus.ACCEPTED),
         no_content=_ready(HTTPStatus.NO_CONTENT),
@@ -101,7 +93,7 @@ def build_app(
     # On level debug every request has a line in the log, which only the middleware writes.
     if config.server.fast_lane and not log.isEnabledFor(logging.DEBUG):
         app[FAST_LANE] = FastLane(
-            AtOnce(keys, limiter, address_rate, networks, admission, metrics, config.ingest.body_bytes_max),
+            AtOnce(writers, permits, admission, metrics, config.ingest.body_bytes_max),
             admission,
             metrics,
             allow_origin=cors.allow,
@@ -110,9 +102,8 @@ def build_app(
         )
 
     def reload(config: Config) -> None:
-        keys.replace(config.auth.api_keys)
-        limiter.replace(config.ingest)
-        address_rate.replace(config.ingest)
+        writers.keys.replace(config.auth.api_keys)
+        permits.replace(config.ingest)
         cors.replace(config.server.cors_allowed_origins)
 
     app[RELOAD] = reload

@@ -43,8 +43,9 @@ from nealytics.queries.params import Parameter
 PATH = "/openapi.json"
 
 _ABOUT = """\
-Send events and read analytics about them. Sending needs an API key. Reading needs a signed token, which alone
-decides whose events are read: no parameter reaches another project or tenant.
+Send events and read analytics about them. Sending needs an API key, or a token that only writes. Reading
+needs a signed token, which alone decides whose events are read: no parameter reaches another project or
+tenant.
 
 An absent or blank query parameter has its default, and an invalid one is a 400. An unknown one is ignored and
 named in `warnings` of the answer. Blanks around a number, a flag, a time or a duration are ignored. A number
@@ -159,6 +160,20 @@ def _security() -> Schema:
             "in": "query",
             "name": "k",
             "description": "The same key, for clients that cannot set headers.",
+        },
+        "ingestToken": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "A token that writes the events of one tenant and reads none. It has the claims"
+            ' `project_id`, `tenant_id` and `exp`, the `scope` "ingest", and perhaps `user_id`. Events may'
+            " omit what it has.",
+        },
+        "ingestTokenInQuery": {
+            "type": "apiKey",
+            "in": "query",
+            "name": "token",
+            "description": "The same token, for `navigator.sendBeacon`, which cannot set headers.",
         },
     }
 
@@ -346,7 +361,7 @@ def _sending(schemas: Schemas) -> Schema:
         "description": "Answer only after ClickHouse has stored the events.",
         "schema": {"type": "boolean", "default": False},
     }
-    keys: list[Schema] = [{"key": []}, {"keyInQuery": []}]
+    keys: list[Schema] = [{"key": []}, {"keyInQuery": []}, {"ingestToken": []}]
 
     def route(name: str, summary: str, body: Schema, responses: Schema, **more: Any) -> Schema:
         return _post(name, "Sending", summary, body, {**responses, **errors_of("Sending")}, **more)
@@ -382,7 +397,7 @@ def _sending(schemas: Schemas) -> Schema:
             {"204": {"description": "The valid events are on disk."}},
             description="One event, an array of events, or NDJSON, whatever the content type. Invalid"
             " events are dropped.",
-            security=keys[1:],
+            security=[*keys[1:], {"ingestTokenInQuery": []}],
         ),
     }
 

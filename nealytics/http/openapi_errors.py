@@ -38,7 +38,14 @@ STREAM_ERRORS = {
 }
 QUERY_ERRORS = {**READ_ERRORS, 413: ("body_too_large",)}
 SEND_ERRORS = {
-    400: ("invalid_json", "invalid_event", "outside_time_window", "bad_request", "invalid_parameter"),
+    400: (
+        "invalid_json",
+        "invalid_event",
+        "outside_time_window",
+        "bad_request",
+        "invalid_parameter",
+        "invalid_claim",
+    ),
     401: ("unauthorized",),
     403: ("forbidden",),
     408: ("request_timeout",),
@@ -46,7 +53,7 @@ SEND_ERRORS = {
     415: ("unsupported_encoding",),
     429: ("rate_limited", "quota_exceeded"),
     500: ("internal_error",),
-    503: ("log_full", "log_broken", "stopping"),
+    503: ("log_full", "log_broken", "keys_unavailable", "stopping"),
 }
 # Errors of requests that reach no route, or that are incomplete.
 OTHER_CODES = ("expectation_failed", "method_not_allowed", "not_found", "too_many_connections")

@@ -234,11 +234,16 @@ def _up_to(most: int) -> str:
 
 # Limits that the struct does not have: `Sent` accepts any JSON of these types; `event.freeze` checks them.
 _FIELDS: dict[str, Schema] = {
-    "projectId": {"description": "The application that the event belongs to."},
-    "tenantId": {"description": "The customer of the application whose analytics it is part of."},
+    "projectId": {
+        "description": "The application that the event belongs to. Required, unless the key or token has it."
+    },
+    "tenantId": {
+        "description": "The customer of the application whose analytics it is part of. Required, unless the"
+        " key or token has it."
+    },
     "sessionId": {"description": "Events with the same value are one visit."},
     "eventType": {"description": "What happened."},
-    "userId": {"description": "Who did it; empty counts as absent."},
+    "userId": {"description": "Who did it; empty counts as absent. If the token has a user, it is this one."},
     "itemId": {"description": "What it was done to, such as a page's URL; empty counts as absent."},
     "metadataJson": {
         "description": "The metadata as a text, not validated; overrides `metadata`. Default: `{}`. The limit"
@@ -254,7 +259,8 @@ _FIELDS: dict[str, Schema] = {
         " Absent: the time inside a UUIDv7 `eventId`, else now."
     },
 }
-_REQUIRED = ["projectId", "tenantId", "sessionId", "eventType"]
+_NOT_EMPTY = ("projectId", "tenantId", "sessionId", "eventType")
+_REQUIRED = ["sessionId", "eventType"]  # whatever the key
 
 
 def _one_type(schema: Schema) -> Schema:
@@ -271,7 +277,7 @@ def event_schema(limits: IngestConfig) -> Schema:
         name = field.encode_name
         kind = Timestamp if name == "timestamp" else field.type
         schema = {} if kind is msgspec.Raw else _one_type(msgspec.json.schema(kind))
-        if name in _REQUIRED:
+        if name in _NOT_EMPTY:
             schema |= {"minLength": 1, "maxLength": limits.identifier_chars_max}
         elif name == "userId":
             schema |= {"maxLength": limits.identifier_chars_max}

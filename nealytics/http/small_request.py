@@ -5,7 +5,7 @@ whose head has at most `HEAD_BYTES_MAX` bytes and whose body at most `BODY_BYTES
 the plainest form of each part; aiohttp's parser decides about everything else. So this one is never more
 lenient: a request that it reads, aiohttp reads in the same way (a test compares the two).
 
-    target    exactly one of the three routes, perhaps with `?k=` and a key of plain characters
+    target    exactly one of the three routes, perhaps with `?k=` or `?token=` and plain characters
     head      printable ASCII; each header once; Host and Content-Length are there
     not here  Transfer-Encoding, Content-Encoding, Expect, Upgrade, Trailer, and Connection but keep-alive
 """
@@ -24,7 +24,7 @@ _HEADERS_MAX = 64
 _START = b"POST /api/v1/telemetry/"
 _VERSION = " HTTP/1.1"
 _ROUTES = frozenset((TRACK, BEACON, BATCH))
-_KEY = re.compile(r"k=([\w.~-]*)", re.ASCII)
+_CREDENTIAL = re.compile(r"(?:k=(?P<key>[\w.~-]*)|token=(?P<token>[\w.~-]*))", re.ASCII)
 _NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _LEFT_TO_AIOHTTP = frozenset(
     (
@@ -41,11 +41,11 @@ _LEFT_TO_AIOHTTP = frozenset(
 _LOWER = {
     spelled: name.lower()
     for name in (
-        "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Connection", "Content-Length",
-        "Content-Type", "Cookie", "Forwarded", "Host", "Origin", "Pragma", "Priority", "Referer",
-        "Sec-CH-UA", "Sec-CH-UA-Mobile", "Sec-CH-UA-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode",
-        "Sec-Fetch-Site", "Traceparent", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host",
-        "X-Forwarded-Proto", "X-Project-Key", "X-Real-IP", "X-Request-Id",
+        "Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Connection",
+        "Content-Length", "Content-Type", "Cookie", "Forwarded", "Host", "Origin", "Pragma", "Priority",
+        "Referer", "Sec-CH-UA", "Sec-CH-UA-Mobile", "Sec-CH-UA-Platform", "Sec-Fetch-Dest",
+        "Sec-Fetch-Mode", "Sec-Fetch-Site", "Traceparent", "User-Agent", "X-Forwarded-For",
+        "X-Forwarded-Host", "X-Forwarded-Proto", "X-Project-Key", "X-Real-IP", "X-Request-Id",
     )
     for spelled in (name, name.lower(), name.title())
 }  # fmt: skip
@@ -72,8 +72,8 @@ def parse(data: bytes, at: int = 0) -> SmallRequest | Unread:
     path, question, query = first[5 : -len(_VERSION)].partition("?")
     if not first.endswith(_VERSION) or path not in _ROUTES:
         return Unread.OTHER
-    key = _KEY.fullmatch(query) if question else None
-    if question and key is None:
+    credential = _CREDENTIAL.fullmatch(query) if question else None
+    if question and credential is None:
         return Unread.OTHER
     headers = _headers(lines)
     if headers is None:
@@ -85,7 +85,8 @@ def parse(data: bytes, at: int = 0) -> SmallRequest | Unread:
     end = head_end + 4 + size
     if end > len(data):
         return Unread.INCOMPLETE
-    return SmallRequest(path, key[1] if key else "", headers, data[head_end + 4 : end], end)
+    key, token = credential.group("key", "token") if credential is not None else ("", "")
+    return SmallRequest(path, key or "", token or "", headers, data[head_end + 4 : end], end)
 
 
 def _headers(lines: list[str]) -> dict[str, str] | None:

@@ -3,7 +3,8 @@
 handlers.py        the three routes: key, rate limit, size; then body → events → admission → answer
 intake.py          what every request with events takes: permits, body, rows, counts
 connection.py      what a handler may ask of its client's connection
-ratelimit.py       requests per key and window, for the whole node
+permits.py         the limits of a request together
+ratelimit.py       requests per key, subject or address and window, for the whole node
 body.py            the bytes of a request, within limits of size and time
 decompression.py   the same for compressed bodies
 slices.py          long work, without delaying other requests

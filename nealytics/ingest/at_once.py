@@ -11,14 +11,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from nealytics.auth.api_keys import ApiKeys, KeyGrant
+from nealytics.auth.grant import Grant
+from nealytics.auth.jwt import bearer_token
+from nealytics.auth.writers import Writers
 from nealytics.clickhouse.rowbinary import owner_of, split_owner
 from nealytics.event import InvalidEvent, Limits
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.handlers import BATCH, BEACON, LINES_TYPES, TRACK, BatchAnswer
-from nealytics.ingest.networks import Networks
 from nealytics.ingest.parser import SLICE_BYTES, Parsed, parse_batch, parse_beacon, parse_event
-from nealytics.ingest.ratelimit import PERMIT_EVENTS, AddressRate, RateLimiter
+from nealytics.ingest.permits import Permits
+from nealytics.ingest.ratelimit import PERMIT_EVENTS, Permit
 from nealytics.observe.metrics import Metrics
 
 # The form in which nobody disagrees about where the type ends.
@@ -30,6 +32,7 @@ class SmallRequest(NamedTuple):
 
     path: str
     key_in_query: str
+    token_in_query: str
     headers: Mapping[str, str]  # by name in lower case
     body: bytes
     end: int  # where it ends in the bytes that arrived
@@ -39,8 +42,8 @@ class Ready(NamedTuple):
     """A request that would be accepted."""
 
     rows: list[bytes]
-    grant: KeyGrant
-    network: str  # "" = addresses do not count
+    grant: Grant
+    permit: Permit
     received_ms: int
     is_single: bool = False  # of `track`; its tenant may have a quota
     refused: Counter[str] | None = None  # events of it that are not accepted
@@ -52,19 +55,15 @@ class AtOnce:
 
     def __init__(
         self,
-        keys: ApiKeys,
-        limiter: RateLimiter,
-        address_rate: AddressRate,
-        networks: Networks,
+        writers: Writers,
+        permits: Permits,
         admission: Admission,
         metrics: Metrics,
         body_bytes_max: int,
     ) -> None:
         self._body_bytes_max = min(SLICE_BYTES, body_bytes_max)
-        self._keys = keys
-        self._limiter = limiter
-        self._address_rate = address_rate
-        self._networks = networks
+        self._writers = writers
+        self._permits = permits
         self._admission = admission
         self._refused = metrics.refused
         self._limits_with_quotas: Limits | None = None
@@ -73,36 +72,35 @@ class AtOnce:
     def prepare(self, request: SmallRequest, peer: str) -> Ready | None:
         """None: the request is for the handlers. `peer` is the address of the connection."""
         path, body = request.path, request.body
-        key = request.key_in_query
+        headers = request.headers
+        key, token = request.key_in_query, request.token_in_query
         if path != BEACON:
-            key = request.headers.get("x-project-key") or key
-        grant = self._keys.find(key) if key else None
+            key, token = headers.get("x-project-key") or key, ""
+        # A token that was not verified before is left to the handlers.
+        grant = self._writers.known(key, token or bearer_token(headers.get("authorization")))
         # Other bodies are malformed, or forms; or they begin with blanks.
         if grant is None or len(body) > self._body_bytes_max or body[:1] not in (b"{", b"["):
             return None
-        network = ""
-        if grant.kind == "browser":
-            network = self._networks.of(peer, request.headers.get)
+        network = self._permits.network_of(grant, peer, headers.get)
         # Before the work: a key without permits causes none.
-        if not (self._limiter.has_permit(grant.index) and self._has_address_permit(grant, network)):
+        permit = self._permits.at_once(grant, network)
+        if permit is None:
             return None
         received_ms = self._admission.now_ms()
         ready: Ready | None
         try:
             if path == TRACK:
                 rows = [parse_event(body, received_ms, self._limits(), grant)]
-                ready = Ready(rows, grant, network, received_ms, is_single=True)
+                ready = Ready(rows, grant, permit, received_ms, is_single=True)
             else:
-                ready = self._several(request, grant, network, received_ms)
+                ready = self._several(request, grant, permit, received_ms)
         except InvalidEvent:
             return None
         if ready is None or self._admission.is_erased(ready.rows):
             return None
         return ready
 
-    def _several(
-        self, request: SmallRequest, grant: KeyGrant, network: str, received_ms: int
-    ) -> Ready | None:
+    def _several(self, request: SmallRequest, grant: Grant, permit: Permit, received_ms: int) -> Ready | None:
         content_type = _PLAIN_TYPE.fullmatch(request.headers.get("content-type", "text/plain"))
         if content_type is None:
             return None
@@ -122,19 +120,15 @@ class AtOnce:
             answer = msgspec.json.encode(
                 BatchAnswer(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
             )
-        return Ready(rows, grant, network, received_ms, False, parsed.refused, answer)
+        return Ready(rows, grant, permit, received_ms, False, parsed.refused, answer)
 
     def take(self, ready: Ready) -> bool:
         """Takes the permits of a request, and counts what is refused of it; False if there are none."""
-        if not self._has_address_permit(ready.grant, ready.network):
-            return False
         if not self._takes_quota(ready, 0):
             return False
-        if not self._limiter.take_at_once(ready.grant.index):
+        if not self._permits.take_at_once(ready.grant, ready.permit):
             return False
         self._takes_quota(ready, 1)
-        if ready.network:
-            self._address_rate.take(ready.grant.index, ready.network)
         if ready.refused:
             for reason, events in ready.refused.items():
                 self._refused.add(events, reason)
@@ -157,9 +151,6 @@ class AtOnce:
             self._limits_with_quotas = limits
             self._limits_without = msgspec.structs.replace(limits, quotas=None)
         return self._limits_without
-
-    def _has_address_permit(self, grant: KeyGrant, network: str) -> bool:
-        return not network or self._address_rate.has_permit(grant.index, network)
 
 
 def _project_of(row: bytes) -> str:

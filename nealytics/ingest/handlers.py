@@ -1,7 +1,7 @@
 """The three ingest routes.
 
-Every request takes the same steps: key, rate limit, checks of the head; then body, events, log, answer. No
-byte of a body is read before the head is accepted. A status in the 200s means: on disk.
+Every request takes the same steps: key or token, rate limit, checks of the head; then body, events, log,
+answer. No byte of a body is read before the head is accepted. A status in the 200s means: on disk.
 """
 
 import asyncio
@@ -11,7 +11,9 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from nealytics.auth.api_keys import ApiKeys, KeyGrant
+from nealytics.auth.grant import Grant
+from nealytics.auth.jwt import bearer_token
+from nealytics.auth.writers import Writers
 from nealytics.config import Config
 from nealytics.errors import Refused
 from nealytics.event import InvalidEvent
@@ -71,13 +73,13 @@ class Ingest:
         self,
         config: Config,
         *,
-        keys: ApiKeys,
+        writers: Writers,
         intake: Intake,
         committer: Commits,
         accepted: web.StreamResponse,
         no_content: web.StreamResponse,
     ) -> None:
-        self._keys = keys
+        self._writers = writers
         self._intake = intake
         self._bodies = BodyReader(config.ingest, config.server, intake.slices)
         self._admission = intake.admission
@@ -97,7 +99,7 @@ class Ingest:
         return {path: self._intake.counted(handler) for path, handler in handlers.items()}
 
     async def track(self, request: web.Request) -> web.StreamResponse:
-        grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
+        grant = await self._grant(request.headers.get("X-Project-Key") or _key_in_query(request), request)
         admission = self._admission
         with self._intake.bill(request, grant) as bill:
             body = await self._body(request, bill)
@@ -121,8 +123,8 @@ class Ingest:
         return self._accepted
 
     async def beacon(self, request: web.Request) -> web.StreamResponse:
-        # Only ?k=: sendBeacon cannot set headers.
-        grant = self._grant(_key_in_query(request))
+        # Of keys only ?k=: sendBeacon cannot set headers.
+        grant = await self._grant(_key_in_query(request), request, request.query.get("token", ""))
         parsed = Parsed()
         with self._intake.bill(request, grant) as bill:
             body = await self._body(request, bill)
@@ -147,7 +149,7 @@ class Ingest:
         return self._no_content
 
     async def batch(self, request: web.Request) -> web.Response:
-        grant = self._grant(request.headers.get("X-Project-Key") or _key_in_query(request))
+        grant = await self._grant(request.headers.get("X-Project-Key") or _key_in_query(request), request)
         wait = flag(request.query, "wait")
         lines = request.content_type in LINES_TYPES
         parsed = Parsed()
@@ -182,16 +184,9 @@ class Ingest:
             answer.committed = False
         return _answer(200 if answer.committed else 202, answer)
 
-    def _grant(self, key: str) -> KeyGrant:
-        grant = self._keys.find(key) if key else None
-        if grant is None:
-            raise Refused(
-                401,
-                "unauthorized",
-                "the API key is unknown" if key else "the request has no API key",
-                detail="Send an API key in the header X-Project-Key, or as ?k= if you cannot set headers.",
-            )
-        return grant
+    async def _grant(self, key: str, request: web.Request, token: str = "") -> Grant:
+        token = token or bearer_token(request.headers.get(hdrs.AUTHORIZATION))
+        return self._writers.known(key, token) or await self._writers.grant(key, token)
 
     async def _body(self, request: web.Request, bill: Bill) -> bytes:
         body = await self._intake.body(request, bill, self._bodies)

@@ -4,63 +4,52 @@ Nothing here knows a route. No byte of a body is read before the request has a p
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterator
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from nealytics.auth.api_keys import KeyGrant
+from nealytics.auth.grant import Grant
 from nealytics.errors import Refused
 from nealytics.ingest.admission import Admission, NotAdmitted
 from nealytics.ingest.body import BodyReader
 from nealytics.ingest.connection import when_lost
-from nealytics.ingest.networks import Networks
 from nealytics.ingest.parser import SLICE_BYTES, Parsed, Steps
-from nealytics.ingest.ratelimit import PERMIT_BYTES, PERMIT_EVENTS, AddressRate, RateLimiter
+from nealytics.ingest.permits import Permits
+from nealytics.ingest.ratelimit import PERMIT_BYTES, PERMIT_EVENTS
 from nealytics.ingest.slices import Slices
 from nealytics.observe.metrics import Metrics
 
-# Long or compressed bodies of one key that are processed at a time. The others wait as they were sent: 4 KB
-# of gzip become 2 MB of JSON and rows, and processing all in slices would hold all of them in memory.
+# Long or compressed bodies of one key, or of the tokens of one tenant, that are processed at a time. The
+# others wait as they were sent: 4 KB of gzip become 2 MB of JSON and rows, and processing all in slices would
+# hold all of them in memory.
 LONG_BODIES_MAX = 4
 
 
 class Intake:
     """`bill`, then within it `body` and `rows`; `count` what was refused."""
 
-    def __init__(
-        self,
-        *,
-        limiter: RateLimiter,
-        address_rate: AddressRate,
-        networks: Networks,
-        admission: Admission,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, permits: Permits, admission: Admission, metrics: Metrics) -> None:
         self.admission = admission
         self.slices = Slices()
-        self._limiter = limiter
-        self._address_rate = address_rate
-        self._networks = networks
-        self._long_bodies = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(LONG_BODIES_MAX))
+        self._permits = permits
+        # Weak: a tenant's entry lasts as long as its requests.
+        self._long_bodies = WeakValueDictionary[str, asyncio.Semaphore]()
         self._metrics = metrics
 
     def stop(self) -> None:
         """Refuses the requests that are queued for the rate limit."""
-        self._limiter.stop()
+        self._permits.stop()
 
-    def bill(self, request: web.Request, grant: KeyGrant) -> "Bill":
-        if grant.kind != "browser":
-            return Bill(self._limiter, request, grant)
-        return Bill(self._limiter, request, grant, self._address_rate, self.network_of(request))
-
-    def network_of(self, request: web.Request) -> str:
-        """The network of the client; empty if addresses do not count."""
+    def bill(self, request: web.Request, grant: Grant) -> "Bill":
         headers = request.headers
-        return self._networks.of(
-            request.remote or "", lambda name: ",".join(headers.getall(name)) if name in headers else None
+        network = self._permits.network_of(
+            grant,
+            request.remote or "",
+            lambda name: ",".join(headers.getall(name)) if name in headers else None,
         )
+        return Bill(self._permits, request, grant, network)
 
     async def body(self, request: web.Request, bill: "Bill", bodies: BodyReader) -> bytes:
         """The body of a request, decompressed; the bill pays for its size."""
@@ -69,7 +58,7 @@ class Intake:
         encoding = bodies.check_head(request)
         body = await bodies.receive(request)
         if encoding or len(body) > SLICE_BYTES:
-            await bill.begin_long(self._long_bodies[bill.key])
+            await bill.begin_long(self._long_bodies)
         if encoding:
             body = await bodies.decompress(body, encoding, bill.pay_bytes)
         if len(body) > PERMIT_BYTES:
@@ -114,27 +103,19 @@ class Intake:
 
 
 class Bill:
-    """What one request costs: a permit of its key and, with a browser's key, one of its address; more of both
-    if it is large.
+    """What one request costs: a permit of its key or token and, if its sender is public, one of its address;
+    more of both if it is large.
 
     Permits are taken while the work is done, so a key without permits causes no more work. A long body keeps
     its slot until the end of the `with`.
     """
 
-    __slots__ = ("_addresses", "_limiter", "_long_slot", "_network", "_paid", "_request", "key")
+    __slots__ = ("_grant", "_long_slot", "_network", "_paid", "_permits", "_request")
 
-    def __init__(
-        self,
-        limiter: RateLimiter,
-        request: web.Request,
-        grant: KeyGrant,
-        addresses: AddressRate | None = None,
-        network: str = "",
-    ) -> None:
-        self._limiter = limiter
+    def __init__(self, permits: Permits, request: web.Request, grant: Grant, network: str) -> None:
+        self._permits = permits
         self._request = request
-        self.key = grant.index
-        self._addresses = addresses
+        self._grant = grant
         self._network = network
         self._paid = 0
         self._long_slot: asyncio.Semaphore | None = None
@@ -146,18 +127,21 @@ class Bill:
         if self._long_slot is not None:
             self._long_slot.release()
 
-    async def begin_long(self, slots: asyncio.Semaphore) -> None:
+    async def begin_long(self, slots: WeakValueDictionary[str, asyncio.Semaphore]) -> None:
         """Takes one of the slots for long bodies, until the end."""
-        await slots.acquire()
-        self._long_slot = slots
+        grant = self._grant
+        # Of a tenant, not of a subject: a page may get as many tokens as it asks for.
+        whose = f"{grant.project}\0{grant.tenant}" if grant.subject else str(grant.index)
+        slot = slots.get(whose)
+        if slot is None:
+            slot = slots[whose] = asyncio.Semaphore(LONG_BODIES_MAX)
+        await slot.acquire()
+        self._long_slot = slot
 
     def take(self) -> asyncio.Future[None] | None:
         """Takes one more permit: None if there is one, else a future to wait for. Raises `Refused` (429)."""
         self._paid += 1
-        if self._addresses is not None:
-            # First, so that an address without permits takes none of the key's.
-            self._addresses.take(self.key, self._network)
-        return self._limiter.take(self.key)
+        return self._permits.take(self._grant, self._network)
 
     async def pay_bytes(self, size: int) -> None:
         await self._pay(-(-size // PERMIT_BYTES))

@@ -20,7 +20,7 @@ from typing import cast
 
 import msgspec
 
-from nealytics.auth.api_keys import KeyGrant
+from nealytics.auth.grant import Grant
 from nealytics.clickhouse.rowbinary import encode_row
 from nealytics.event import (
     Event,
@@ -116,7 +116,7 @@ class _Rows(list[bytes]):
 _Elements = Sequence[Sent | msgspec.Raw | bytes] | _Rows
 
 
-def parse_event(body: bytes, received_ms: int, limits: Limits, grant: KeyGrant) -> bytes:
+def parse_event(body: bytes, received_ms: int, limits: Limits, grant: Grant) -> bytes:
     """The row of the one event of `body`, in one step: for bodies up to `SLICE_BYTES`.
 
     Raises `InvalidEvent`.
@@ -128,7 +128,7 @@ def parse_event(body: bytes, received_ms: int, limits: Limits, grant: KeyGrant) 
     return encode_row(_accept(decode_event(body), received_ms, limits, grant), received_ms)
 
 
-def parse_event_in_steps(body: bytes, received_ms: int, limits: Limits, grant: KeyGrant) -> Steps:
+def parse_event_in_steps(body: bytes, received_ms: int, limits: Limits, grant: Grant) -> Steps:
     """The one event of `body`, however long it is. Raises `InvalidEvent`."""
     if len(body) > EVENT_BYTES_MAX:
         raise _event_too_long(len(body))
@@ -140,21 +140,19 @@ def parse_event_in_steps(body: bytes, received_ms: int, limits: Limits, grant: K
     yield [parse_event(body, received_ms, limits, grant)]
 
 
-def parse_array(body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: KeyGrant) -> Steps:
+def parse_array(body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: Grant) -> Steps:
     """The events of a JSON array. Raises `InvalidEvent` if it is not one well-formed array."""
     for elements in _slices_of_array(body, plain_reader(received_ms, limits, grant)):
         yield from _gather(elements, body, parsed, received_ms, limits, grant)
 
 
-def parse_lines(body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: KeyGrant) -> Steps:
+def parse_lines(body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: Grant) -> Steps:
     """The events of NDJSON. Blank lines do not count; a bad line is one refusal."""
     for lines in _slices_of_lines(body, plain_reader(received_ms, limits, grant)):
         yield from _gather(lines, body, parsed, received_ms, limits, grant)
 
 
-def parse_one_or_array(
-    body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: KeyGrant
-) -> Steps:
+def parse_one_or_array(body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: Grant) -> Steps:
     """An array, or one event as if it were alone in one. Raises `InvalidEvent` for malformed JSON."""
     if starts_array(body):
         yield from parse_array(body, parsed, received_ms, limits, grant)
@@ -171,7 +169,7 @@ def parse_one_or_array(
 
 
 def parse_batch(
-    body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: KeyGrant, *, lines: bool
+    body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: Grant, *, lines: bool
 ) -> Steps:
     """The body of a `batch`: NDJSON if `lines`; otherwise an array, one event (which may have several lines),
     or NDJSON. Raises `InvalidEvent` if an array is malformed."""
@@ -184,7 +182,7 @@ def parse_batch(
 
 
 def parse_beacon(
-    body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: KeyGrant, *, lines: bool
+    body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: Grant, *, lines: bool
 ) -> Steps:
     """The body of a `beacon`: NDJSON if `lines` or if it can be nothing else; otherwise an array or one
     event."""
@@ -213,7 +211,7 @@ def first_byte(body: bytes) -> bytes:
 
 
 def _gather(
-    elements: _Elements, body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: KeyGrant
+    elements: _Elements, body: bytes, parsed: Parsed, received_ms: int, limits: Limits, grant: Grant
 ) -> Steps:
     """The rows of the events among `elements`, in steps; counts and explains the others in `parsed`."""
     first = parsed.elements
@@ -252,15 +250,14 @@ def _gather(
         yield rows
 
 
-def _accept(sent: Sent, received_ms: int, limits: Limits, grant: KeyGrant, *, explain: bool = True) -> Event:
+def _accept(sent: Sent, received_ms: int, limits: Limits, grant: Grant, *, explain: bool = True) -> Event:
     """The event to store; takes it from the quota of its tenant. Raises `InvalidEvent`."""
+    bind(sent, grant)
     event = freeze(sent, received_ms, limits, explain=explain)
-    if (grant.project or grant.tenant) and not grant.allows(event.project_id, event.tenant_id):
-        raise _forbidden(event, grant)
     quotas = limits.quotas
     if quotas is not None and event.project_id in quotas.projects:
         _take(quotas, event, received_ms)
-    if grant.kind == "browser" and sent.event_id is not None:
+    if grant.digest and sent.event_id is not None:
         event.event_id = id_of_key(grant.digest, sent.event_id)
     return event
 
@@ -460,16 +457,29 @@ def _malformed(what: str, at: int) -> InvalidEvent:
     )
 
 
-def _forbidden(event: Event, grant: KeyGrant) -> InvalidEvent:
-    if grant.project and grant.project != event.project_id:
-        field, value, bound = "projectId", event.project_id, grant.project
-    else:
-        field, value, bound = "tenantId", event.tenant_id, grant.tenant
+def bind(sent: Sent, grant: Grant) -> None:
+    """Adds what the event omits because its key or token fixes it. Raises `InvalidEvent` for other values."""
+    if grant.project and sent.project_id != grant.project:
+        if sent.project_id:
+            raise _forbidden("projectId", sent.project_id, grant.project, grant)
+        sent.project_id = grant.project
+    if grant.tenant and sent.tenant_id != grant.tenant:
+        if sent.tenant_id:
+            raise _forbidden("tenantId", sent.tenant_id, grant.tenant, grant)
+        sent.tenant_id = grant.tenant
+    if grant.user and sent.user_id != grant.user:
+        if sent.user_id:
+            raise _forbidden("userId", sent.user_id, grant.user, grant)
+        sent.user_id = grant.user
+
+
+def _forbidden(field: str, value: str, bound: str, grant: Grant) -> InvalidEvent:
+    what = "token" if grant.kind == "token" else "key"
     return InvalidEvent(
         "forbidden",
-        f'{field} is "{shorten(value)}", which this key must not write',
+        f'{field} is "{shorten(value)}", which this {what} must not write',
         field,
-        detail=f'The key is bound to "{bound}".',
+        detail=f'The {what} is bound to "{shorten(bound)}". Omit the field, or send this value.',
     )
 
 

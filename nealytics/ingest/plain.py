@@ -8,7 +8,7 @@ of the time. It reads only what these accept and leaves everything else to them,
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from nealytics.auth.api_keys import KeyGrant
+from nealytics.auth.grant import Grant
 from nealytics.event import Limits
 
 try:
@@ -21,10 +21,10 @@ except ImportError:
 PlainReader = Callable[[bytes, bytes], list[bytes] | None]
 
 
-def plain_reader(received_ms: int, limits: Limits, grant: KeyGrant) -> PlainReader | None:
-    """None if the reader was not compiled, or cannot decide alone: with a browser's key, quotas or retention
+def plain_reader(received_ms: int, limits: Limits, grant: Grant) -> PlainReader | None:
+    """None if the reader was not compiled, or cannot decide alone: for public senders, quotas or retention
     rules."""
-    if _plain_rows is None or grant.kind == "browser" or limits.rules is not None:
+    if _plain_rows is None or grant.is_public or limits.rules is not None:
         return None
     if limits.quotas is not None and limits.quotas.projects:
         return None

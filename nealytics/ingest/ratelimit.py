@@ -1,4 +1,5 @@
-"""Requests per key and window, and per client address, for the whole node. A large request counts as several.
+"""Requests per key and window, per subject of a token, and per client address, for the whole node. A large
+request counts as several.
 
 Fixed windows: `requests` permits in each, shared by all workers through `NodeMemory`. A request without a
 permit waits in this worker's queue, first come first served, for the next window; if the queue is full, it
@@ -11,9 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from nealytics.auth.grant import Grant
+from nealytics.auth.token_rate import over_rate, window_of
 from nealytics.config import IngestConfig
 from nealytics.errors import Refused, stopping
-from nealytics.shared import NodeMemory, fingerprint
+from nealytics.shared import CountTable, NodeMemory, fingerprint
 
 # What one permit allows. A request costs one, and one more for each further 1,000 events or each further
 # 512 KiB after decompression, whichever is more: both take about 3 ms of the worker.
@@ -146,8 +149,54 @@ class RateLimiter:
         )
 
 
+# What a request must take: tables, each with the arguments of its `use`.
+Permit = list[tuple[CountTable, int, int, float, int]]
+
+
+class SubjectRate:
+    """Permits per subject of ingest tokens, for the whole node: as many as a key has, but no more than the
+    tokens' own `rps`.
+
+    Not queued and bounded in memory, as in `AddressRate`.
+    """
+
+    def __init__(
+        self, config: IngestConfig, memory: NodeMemory, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.replace(config)
+        self._table = memory.subjects
+        self._clock = clock
+
+    def replace(self, config: IngestConfig) -> None:
+        """From now on, these limits apply."""
+        self._configured = (config.rate_limit_window_s, config.rate_limit_requests)
+
+    def find(self, grant: Grant, permit: Permit) -> Refused | None:
+        """Adds what a request needs, not taken; or returns why there is none (429)."""
+        limits = [self._configured] if self._configured[1] else []
+        if grant.rps is not None:
+            limits.append(window_of(grant.rps))
+        now = self._clock()
+        for window_s, permits in limits:
+            ends = _end(window_s, now)
+            # With the length: a long and a short window may end at the same time.
+            mark = fingerprint(f"{window_s} {grant.subject}")
+            used, place = self._table.find(mark, ends)
+            if used >= permits:
+                return over_rate(permits, window_s, ends - now, _OF_SUBJECT)
+            permit.append((self._table, mark, ends, now, place))
+        return None
+
+
+_OF_SUBJECT = (
+    "Send events in batches and wait for Retry-After. The limit is the rps claim of the token, or "
+    "ingest.rate_limit_requests for each subject."
+)
+
+
 class AddressRate:
-    """Permits per client address and browser key, beside the key's own; for the whole node.
+    """Permits per client address and browser key, or project of a token, beside the key's or token's own; for
+    the whole node.
 
     Requests are not queued: without a permit they get 429. Bounded in memory: if more addresses than the
     table has slots send within one window, those with the fewest requests are forgotten; the key's limit
@@ -166,36 +215,35 @@ class AddressRate:
         self._requests = config.rate_limit_requests_per_address
         self._window_s = config.rate_limit_window_s
 
-    def has_permit(self, key: int, network: str) -> bool:
+    def find(self, whose: str, network: str, permit: Permit) -> Refused | None:
+        """As `SubjectRate.find`."""
         if not self._requests:
-            return True
-        _, ends, mark = self._slot(key, network)
-        return self._table.used(mark, ends) < self._requests
-
-    def _slot(self, key: int, network: str) -> tuple[float, int, int]:
-        """The time, when its window ends, and the mark of the address in the table."""
+            return None
         now = self._clock()
-        ends = (int(now) // self._window_s + 1) * self._window_s
-        return now, ends, fingerprint(f"{key} {network}")
+        ends = _end(self._window_s, now)
+        mark = fingerprint(f"{whose} {network}")
+        used, place = self._table.find(mark, ends)
+        if used >= self._requests:
+            return self._refusal(ends - now)
+        permit.append((self._table, mark, ends, now, place))
+        return None
 
-    def take(self, key: int, network: str) -> None:
-        """Raises `Refused` (429)."""
-        if not self._requests:
-            return
-        now, ends, mark = self._slot(key, network)
-        if self._table.used(mark, ends) >= self._requests:
-            wait_s = str(max(1, math.ceil(ends - now)))
-            raise Refused(
-                429,
-                "rate_limited",
-                f"more than {self._requests} requests in {self._window_s:g} s from your address",
-                detail="Send events in batches and wait for Retry-After. For the operator: "
-                "ingest.rate_limit_requests_per_address, and server.trusted_proxies behind a proxy.",
-                headers={
-                    "Retry-After": wait_s,
-                    "RateLimit-Limit": str(self._requests),
-                    "RateLimit-Remaining": "0",
-                    "RateLimit-Reset": wait_s,
-                },
-            )
-        self._table.use(mark, ends, now)
+    def _refusal(self, reset_s: float) -> Refused:
+        wait_s = str(max(1, math.ceil(reset_s)))
+        return Refused(
+            429,
+            "rate_limited",
+            f"more than {self._requests} requests in {self._window_s:g} s from your address",
+            detail="Send events in batches and wait for Retry-After. For the operator: "
+            "ingest.rate_limit_requests_per_address, and server.trusted_proxies behind a proxy.",
+            headers={
+                "Retry-After": wait_s,
+                "RateLimit-Limit": str(self._requests),
+                "RateLimit-Remaining": "0",
+                "RateLimit-Reset": wait_s,
+            },
+        )
+
+
+def _end(window_s: int, now: float) -> int:
+    return (int(now) // window_s + 1) * window_s

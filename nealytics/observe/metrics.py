@@ -18,6 +18,8 @@ REFUSED_REASONS = (
     "outside_time_window",
     "unauthorized",
     "forbidden",
+    "invalid_claim",
+    "keys_unavailable",
     "rate_limited",
     "quota_exceeded",
     "body_too_large",

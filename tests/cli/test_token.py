@@ -259,3 +259,30 @@ def test_an_admin_token_administrates_and_reads_nothing():
 def test_an_admin_token_has_neither_a_tenant_nor_restrictions(more: list[str]):
     result = run("--admin", "--project", "p", *more)
     assert result.exit_code == 2, result.output
+
+
+def test_an_ingest_token_writes_for_its_tenant_and_reads_nothing():
+    token = run("--ingest", "--project", "p", "--tenant", "t", "--user", "ada", "--rps", "5").stdout.strip()
+    verifier = TokenVerifier(AuthConfig(jwt_key=KEY))
+    grant = verifier.ingest_grant_of(token)
+    assert (grant.project, grant.tenant, grant.user, grant.rps) == ("p", "t", "ada", 5)
+    with pytest.raises(Refused, match="reads no events"):
+        verifier.scope_of(f"Bearer {token}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--ingest"], "Give one of --tenant"),
+        (["--ingest", "--project-wide"], "needs --tenant"),
+        (["--ingest", "--admin"], "needs --tenant"),
+        (["--ingest", "--tenant", "t", "--filter", "user_id:exists:true"], "cannot have --filter"),
+        (["--ingest", "--tenant", "t", "--endpoint", "top"], "cannot have --filter or --endpoint"),
+        (["--tenant", "t", "--user", "u"], "--user is for --ingest"),
+        (["--ingest", "--tenant", "t", "--user", " "], "--user"),
+    ],
+)
+def test_an_ingest_token_that_makes_no_sense_is_not_made(arguments: list[str], problem: str):
+    result = run("--project", "p", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert problem in result.stderr

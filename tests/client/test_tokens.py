@@ -97,3 +97,25 @@ def test_a_private_key_signs_what_its_public_key_verifies(tmp_path: Path):
 def test_claims_may_have_other_names():
     token = mint_token("my-app", "acme", key=SECRET, tenant_claim="org_id", project_claim="app")
     assert scope_of(token, tenant_claim="org_id", project_claim="app").tenant_id == "acme"
+
+
+def test_a_token_that_writes_reads_nothing():
+    token = mint_token("my-app", "acme", key=SECRET, ingest=True, user_id="ada", subject="ada")
+    grant = TokenVerifier(AuthConfig(jwt_key=SECRET)).ingest_grant_of(token)
+    assert (grant.project, grant.tenant, grant.user) == ("my-app", "acme", "ada")
+    with pytest.raises(Refused, match="reads no events"):
+        TokenVerifier(AuthConfig(jwt_key=SECRET)).scope_of(f"Bearer {token}")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"ingest": True, "tenant_id": WHOLE_PROJECT}, "needs a tenant"),
+        ({"ingest": True, "filters": ["a:eq:b"]}, "cannot have filters"),
+        ({"ingest": True, "user_id": ""}, "user_id is ''"),
+        ({"user_id": "ada"}, "add ingest=True"),
+    ],
+)
+def test_a_token_that_writes_for_nobody_in_particular_is_not_made(wrong: dict[str, Any], problem: str):
+    with pytest.raises(ValueError, match=problem):
+        mint_token(**{"project_id": "my-app", "tenant_id": "acme", "key": SECRET, **wrong})

@@ -14,6 +14,9 @@ import aiohttp
 import msgspec
 
 from nealytics.auth.api_keys import ApiKeys
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.auth.minting import mint
+from nealytics.auth.writers import Writers
 from nealytics.clickhouse.rowbinary import decode_row
 from nealytics.config import ApiKey, AuthConfig, Config, IngestConfig, ServerConfig, WalConfig
 from nealytics.http.app import HttpServer, build_app
@@ -31,6 +34,7 @@ KEYS = (
     ApiKey(key=BOUND, project="shop", kind="browser"),
     ApiKey(key=TENANT, project="shop", tenant="t1"),
 )
+JWT_KEY = "a-key-of-the-tests-that-has-more-than-32-bytes"
 
 TRACK = "/api/v1/telemetry/track"
 BEACON = "/api/v1/telemetry/beacon"
@@ -51,6 +55,10 @@ async def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         await asyncio.sleep(0.005)
+
+
+def ingest_token(tenant_id: str = "t1", expires_s: float = 600, **claims: Any) -> str:
+    return mint(JWT_KEY, "shop", tenant_id, expires_s, time.time(), claims=claims, ingest=True)
 
 
 class FakeCommitter:
@@ -141,7 +149,7 @@ class Answer:
 
 
 def config(**tables: Any) -> Config:
-    given = Config(auth=AuthConfig(api_keys=KEYS), server=ServerConfig(header_timeout_s=1.0))
+    given = Config(auth=AuthConfig(api_keys=KEYS, jwt_key=JWT_KEY), server=ServerConfig(header_timeout_s=1.0))
     return msgspec.structs.replace(given, **tables)
 
 
@@ -167,7 +175,7 @@ async def serving(
         committer = FakeCommitter()
         app = build_app(
             settings,
-            keys=ApiKeys(KEYS),
+            writers=Writers(ApiKeys(KEYS), TokenVerifier(settings.auth)),
             admission=Admission(log or wal, metrics, settings.ingest, retention_days, quotas=quotas),
             committer=committer,
             memory=memory,

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from nealytics.auth.api_keys import ApiKeys
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.auth.writers import Writers
 from nealytics.clickhouse.rowbinary import decode_row
 from nealytics.config import IngestConfig, ServerConfig
 from nealytics.errors import LogError
@@ -100,7 +102,7 @@ class Door:
         )
         self.app = build_app(
             self._settings,
-            keys=ApiKeys(KEYS),
+            writers=Writers(ApiKeys(KEYS), TokenVerifier(self._settings.auth)),
             admission=self.admission,
             committer=FakeCommitter(),
             memory=memory,

@@ -18,7 +18,7 @@ from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import LogBroken, LogFull
 from nealytics.http import fast_lane
 from nealytics.quotas import Quotas
-from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TENANT, TRACK, event
+from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TENANT, TRACK, event, ingest_token
 from tests.http.doors import NOW_MS, WHEN_QUIET, Door, Outcome, answers_of
 from tests.http.test_spans import FakeSpan
 
@@ -130,7 +130,37 @@ FAST = {
     "an empty line behind": request() + b"\r\n",
 }
 
+TOKEN = ingest_token(user_id="ada", sub="ada")
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+BARE = {"sessionId": "s", "eventType": "view"}
+
+# After the token was verified once.
+FAST_WITH_TOKEN = {
+    "track": request(body=BARE, key=None, **BEARER),
+    "track with all fields": request(body=event(userId="ada"), key=None, **BEARER),
+    "own id": request(
+        body=BARE | {"eventId": "0189f7a0-0000-8000-8000-000000000001"}, key=None, **BEARER, **BROWSER
+    ),
+    "lower case": request(body=BARE, key=None, authorization=f"bearer {TOKEN}"),
+    "two blanks": request(body=BARE, key=None, authorization=f"Bearer  {TOKEN} "),
+    "batch": request(BATCH, [BARE, event(tenantId="t2"), BARE], key=None, **BEARER),
+    "beacon": request(BEACON, BARE, key=None, **BEARER),
+    "beacon with the token in the query": request(f"{BEACON}?token={TOKEN}", [BARE], key=None, **BROWSER),
+    "beacon with another token in a header": request(
+        f"{BEACON}?token={TOKEN}", [BARE], key=None, Authorization="Bearer wrong"
+    ),
+    "a key beside it": request(**BEARER),
+}
+
 SLOW = {
+    "a forged token": request(body=BARE, key=None, Authorization=f"Bearer {TOKEN[:-4]}AAAA"),
+    "no bearer": request(body=BARE, key=None, Authorization=f"Basic {TOKEN}"),
+    "a token for track in the query": request(f"{TRACK}?token={TOKEN}", BARE, key=None),
+    "a token for batch in the query": request(f"{BATCH}?token={TOKEN}", [BARE], key=None),
+    "a token and a key in the query": request(f"{BEACON}?token={TOKEN}&k={ANY}", BARE, key=None),
+    "a wrong key beside a token": request(body=BARE, key="wrong", **BEARER),
+    "another tenant than the token's": request(body=event(tenantId="t2"), key=None, **BEARER),
+    "another user than the token's": request(body=BARE | {"userId": "eve"}, key=None, **BEARER),
     "no key": request(key=None),
     "empty key": request(key=""),
     "wrong key": request(key="wrong"),
@@ -220,6 +250,17 @@ SLOW = {
 async def test_usual_requests_take_the_lane_and_are_answered_as_by_aiohttp(doors, name):
     taken = Taken(doors[0])
     outcome = await same(doors, FAST[name])
+    assert [answer.status[9:11] for answer in outcome.answers] == ["20"]
+    assert taken.requests == 1
+    assert outcome.rows
+
+
+@pytest.mark.parametrize("name", FAST_WITH_TOKEN)
+async def test_requests_with_a_known_token_take_the_lane_and_are_answered_as_by_aiohttp(doors, name):
+    taken = Taken(doors[0])
+    await same(doors, FAST_WITH_TOKEN["track"])
+    assert taken.requests == 0
+    outcome = await same(doors, FAST_WITH_TOKEN[name])
     assert [answer.status[9:11] for answer in outcome.answers] == ["20"]
     assert taken.requests == 1
     assert outcome.rows
@@ -358,6 +399,19 @@ async def test_the_limit_per_address_counts_the_same():
     limits: dict[str, Any] = {"rate_limit_requests_per_address": 2, "rate_limit_window_s": 3600}
     doors = (await Door(lane=True, **limits).open(), await Door(lane=False, **limits).open())
     mine = request(key=BOUND)
+    fast, slow = [
+        [answer.status for answer in (await door.exchange([mine, mine, mine, request()])).answers]
+        for door in doors
+    ]
+    assert fast == slow
+    assert [status[9:12] for status in fast] == ["202", "202", "429", "202"]
+
+
+@pytest.mark.parametrize("limit", ["rate_limit_requests", "rate_limit_requests_per_address"])
+async def test_the_limits_of_a_token_count_the_same(limit):
+    limits: dict[str, Any] = {limit: 2, "rate_limit_window_s": 3600}
+    doors = (await Door(lane=True, **limits).open(), await Door(lane=False, **limits).open())
+    mine = FAST_WITH_TOKEN["track"]
     fast, slow = [
         [answer.status for answer in (await door.exchange([mine, mine, mine, request()])).answers]
         for door in doors

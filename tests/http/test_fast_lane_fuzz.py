@@ -18,10 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nealytics.http import fast_lane
-from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TRACK, event
+from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TRACK, event, ingest_token
 from tests.http.doors import WHEN_QUIET, Door
 
 CASES = int(os.environ.get("NEALYTICS_FUZZ", "300"))
+
+TOKEN = ingest_token(expires_s=86_400)
 
 BODIES = st.sampled_from([
     json.dumps(event()).encode(),
@@ -29,14 +31,17 @@ BODIES = st.sampled_from([
     json.dumps([event(), event(tenantId="")]).encode(),
     json.dumps(event()).encode() + b"\n" + json.dumps(event(itemId="2")).encode(),
     json.dumps(event(projectId="other")).encode(),
+    b'{"sessionId":"s","eventType":"view"}',
     b"{}", b"[]", b"[{}]", b"", b"\xff", b" {}", b"k=v", b"GET / HTTP/1.1\r\n\r\n",
 ])  # fmt: skip
 TARGETS = st.sampled_from([
     TRACK, TRACK, BATCH, f"{BEACON}?k={ANY}", f"{TRACK}?k={ANY}", f"{TRACK}?k=", f"{BATCH}?wait=1",
+    f"{BEACON}?token={TOKEN}", f"{TRACK}?token={TOKEN}",
     f"{BEACON}?k=%61", TRACK + "/", TRACK.upper(), "/here", "*", "",
 ])  # fmt: skip
 HEADERS = st.sampled_from([
     f"X-Project-Key: {ANY}", f"x-project-key:{ANY}", f"X-PROJECT-KEY:  {BOUND}  ", "X-Project-Key:",
+    f"Authorization: Bearer {TOKEN}", "Authorization: Bearer", "Authorization: Basic YTpi",
     "Origin: https://shop.example", "Origin: null", "Connection: keep-alive", "Connection: Keep-Alive",
     "Connection: close", "Connection: ", "Content-Type: application/x-ndjson",
     "Content-Type: text/plain;charset=UTF-8", "Content-Type: ;", "X-Request-Id: mine", "X-Request-Id: <a>",

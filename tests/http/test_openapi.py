@@ -21,6 +21,8 @@ from multidict import MultiDict
 
 import nealytics
 from nealytics.auth.api_keys import ApiKeys
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.auth.writers import Writers
 from nealytics.config import Config, IngestConfig, ObserveConfig, QueryConfig
 from nealytics.errors import Refused
 from nealytics.event import InvalidEvent, Limits, Sent, decode_event, freeze
@@ -126,7 +128,7 @@ def whole_app() -> web.Application:
     nothing = cast(Any, None)
     app = build_app(
         CONFIG,
-        keys=ApiKeys(()),
+        writers=Writers(ApiKeys(()), TokenVerifier(CONFIG.auth)),
         admission=cast(Any, SimpleNamespace(limits=None)),
         committer=nothing,
         memory=NodeMemory.create(workers=1, keys=0),
@@ -442,7 +444,8 @@ def test_a_window_is_valid_by_the_schema_up_to_its_longest():
 
 
 def test_a_beacon_s_key_is_only_in_the_query():
-    assert DOCUMENT["paths"][BEACON]["post"]["security"] == [{"keyInQuery": []}]
+    ways = [{"keyInQuery": []}, {"ingestToken": []}, {"ingestTokenInQuery": []}]
+    assert DOCUMENT["paths"][BEACON]["post"]["security"] == ways
 
 
 def test_a_setting_in_a_description_has_its_value():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nealytics.auth.api_keys import KeyGrant
+from nealytics.auth.grant import Grant
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, decode_row
 from nealytics.config import QuotaRule
 from nealytics.event import InvalidEvent, Limits
@@ -31,8 +31,8 @@ from tests.fakes.worker import event
 
 NOW = 1_900_000_000_000
 LIMITS = Limits(256, 2048, age_ms_max=0, future_ms_max=86_400_000)
-ANY = KeyGrant(0, "", "", "server")
-SHOP = KeyGrant(1, "shop", "", "browser")
+ANY = Grant(0, "", "", "server")
+SHOP = Grant(1, "shop", "", "browser")
 
 
 @pytest.fixture(params=["compiled", "python"], autouse=True, scope="module")
@@ -57,9 +57,7 @@ class Outcome(Parsed):
         self.events: list[SimpleNamespace] = []
 
 
-def run(
-    parse: Callable[..., Steps], body: bytes, limits: Limits, grant: KeyGrant, **options: bool
-) -> Outcome:
+def run(parse: Callable[..., Steps], body: bytes, limits: Limits, grant: Grant, **options: bool) -> Outcome:
     outcome = Outcome()
     for rows in parse(body, outcome, NOW, limits, grant, **options):
         outcome.events += (SimpleNamespace(**decode_row(row, ROW_FORMAT)) for row in rows)
@@ -174,8 +172,45 @@ def test_bound_key_writes_its_own_project_only():
         parse_event(lines(event(projectId="other")), NOW, LIMITS, SHOP)
     assert caught.value.reason == "forbidden"
     with pytest.raises(InvalidEvent) as caught:
-        parse_event(lines(event()), NOW, LIMITS, KeyGrant(2, "shop", "t2", "server"))
+        parse_event(lines(event()), NOW, LIMITS, Grant(2, "shop", "t2", "server"))
     assert (caught.value.reason, caught.value.field) == ("forbidden", "tenantId")
+
+
+@pytest.mark.parametrize(
+    ("bound", "sent", "stored"),
+    [
+        ({}, {"projectId": "any", "tenantId": "one"}, ("any", "one", None)),
+        ({}, {"tenantId": "one"}, "projectId"),
+        ({"project": "p"}, {"tenantId": "any"}, ("p", "any", None)),
+        ({"project": "p"}, {"projectId": "p", "tenantId": "any"}, ("p", "any", None)),
+        ({"project": "p"}, {"projectId": "P", "tenantId": "any"}, "projectId"),
+        ({"project": "p"}, {}, "tenantId"),
+        ({"project": "p", "tenant": "t"}, {}, ("p", "t", None)),
+        ({"project": "p", "tenant": "t"}, {"userId": "u"}, ("p", "t", "u")),
+        ({"project": "p", "tenant": "t"}, {"tenantId": "u"}, "tenantId"),
+        ({"project": "p", "tenant": "t"}, {"projectId": "q", "tenantId": "t"}, "projectId"),
+        ({"project": "p", "tenant": "t", "user": "u"}, {"tenantId": "t"}, ("p", "t", "u")),
+        ({"project": "p", "tenant": "t", "user": "u"}, {"userId": None}, ("p", "t", "u")),
+        ({"project": "p", "tenant": "t", "user": "u"}, {"userId": "v"}, "userId"),
+        ({"tenant": "t"}, {"projectId": "any"}, ("any", "t", None)),
+    ],
+)
+def test_an_event_may_omit_what_its_key_fixes_and_has_no_other_value(bound, sent, stored):
+    """In every form of a body; `stored` is the field that is wrong, if there is one."""
+    grant = Grant(0, **bound)
+    body = lines({"sessionId": "s", "eventType": "view"} | sent)
+    found: list[object] = []
+    try:
+        found.append(SimpleNamespace(**decode_row(parse_event(body, NOW, LIMITS, grant), ROW_FORMAT)))
+    except InvalidEvent as error:
+        found.append(error.field)
+    for parse, several in ((parse_array, b"[" + body + b"]"), (parse_lines, body)):
+        parsed = run(parse, several, LIMITS, grant)
+        found += parsed.events + [refusal.field for refusal in parsed.errors]
+    whose = [
+        each if isinstance(each, str) else (each.project_id, each.tenant_id, each.user_id) for each in found
+    ]
+    assert whose == [stored] * 3
 
 
 def test_body_of_a_million_crumbs_is_refused_without_looking_at_each():

@@ -10,22 +10,23 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from nealytics.auth.api_keys import KeyGrant
+from nealytics.auth.grant import Grant
 from nealytics.clickhouse.rowbinary import encode_row
 from nealytics.event import InvalidEvent, Limits, decode_event, freeze, is_utf8, split_array
+from nealytics.ingest.parser import bind
 from nealytics.ingest.plain import plain_reader
 
 NOW = 1_800_000_000_123
 LIMITS = Limits(
     identifier_chars_max=20, item_id_chars_max=30, age_ms_max=400 * 86_400_000, future_ms_max=3_600_000
 )
-SERVER = KeyGrant(0, "", "", "server")
+SERVER = Grant(0, "", "", "server")
 GRANTS = [
     SERVER,
     SERVER,
-    KeyGrant(0, "acme", "", "server"),
-    KeyGrant(0, "acme", "acme", "server"),
-    KeyGrant(0, "", "a", "server"),
+    Grant(0, "acme", "", "server"),
+    Grant(0, "acme", "acme", "server"),
+    Grant(0, "", "a", "server"),
 ]
 EVENT = b'{"projectId":"acme","tenantId":"acme","sessionId":"s","eventType":"t"}'
 pytestmark = pytest.mark.skipif(
@@ -73,7 +74,7 @@ VALUES = {
 BLANKS = ["", "", "", "", " ", "\t", "\r", "\n", "  ", "\v", "\ufeff"]
 
 
-def reference(text: bytes, lines: bool, limits: Limits, grant: KeyGrant) -> list[tuple[bytes, bool]] | None:
+def reference(text: bytes, lines: bool, limits: Limits, grant: Grant) -> list[tuple[bytes, bool]] | None:
     """The rows of all elements, and whether their ids were sent; None if any is refused."""
     try:
         if not is_utf8(text):
@@ -86,9 +87,8 @@ def reference(text: bytes, lines: bool, limits: Limits, grant: KeyGrant) -> list
         found = []
         for element in elements:
             sent = decode_event(element)
+            bind(sent, grant)
             event = freeze(sent, NOW, limits)
-            if not grant.allows(event.project_id, event.tenant_id):
-                return None
             found.append((encode_row(event, NOW), sent.event_id is not None))
         return found
     except InvalidEvent:
@@ -96,7 +96,7 @@ def reference(text: bytes, lines: bool, limits: Limits, grant: KeyGrant) -> list
 
 
 def plain(
-    text: bytes, lines: bool = False, limits: Limits = LIMITS, grant: KeyGrant = SERVER
+    text: bytes, lines: bool = False, limits: Limits = LIMITS, grant: Grant = SERVER
 ) -> list[bytes] | None:
     read = plain_reader(NOW, limits, grant)
     assert read is not None

@@ -6,7 +6,7 @@ import pytest
 
 from nealytics.config import IngestConfig
 from nealytics.errors import Refused
-from nealytics.ingest.ratelimit import AddressRate, RateLimiter
+from nealytics.ingest.ratelimit import AddressRate, Permit, RateLimiter
 from nealytics.shared import ADDRESS_SLOTS, NodeMemory
 
 WINDOW_S = 0.2
@@ -134,20 +134,28 @@ async def test_limit_is_the_nodes_not_the_workers():
 # Per client address
 
 
-def addresses(
-    requests: int, memory: NodeMemory | None = None, window_s: int = 10
-) -> tuple[AddressRate, Clock]:
+class Addresses(AddressRate):
+    def take(self, whose: str, network: str) -> None:
+        permit: Permit = []
+        refused = self.find(whose, network, permit)
+        if refused is not None:
+            raise refused
+        for table, *slot in permit:
+            table.use(*slot)
+
+
+def addresses(requests: int, memory: NodeMemory | None = None, window_s: int = 10) -> tuple[Addresses, Clock]:
     config = IngestConfig(rate_limit_requests_per_address=requests, rate_limit_window_s=window_s)
     clock = Clock()
-    return AddressRate(config, memory or NodeMemory.create(workers=1, keys=1), clock), clock
+    return Addresses(config, memory or NodeMemory.create(workers=1, keys=1), clock), clock
 
 
 def test_address_has_permits_of_its_own_with_each_key():
     rate, _ = addresses(requests=2)
     for _ in range(2):
-        rate.take(0, "192.0.2.1")
+        rate.take("0", "192.0.2.1")
     with pytest.raises(Refused) as caught:
-        rate.take(0, "192.0.2.1")
+        rate.take("0", "192.0.2.1")
     assert (caught.value.status, caught.value.code) == (429, "rate_limited")
     assert caught.value.headers == {
         "Retry-After": "10",
@@ -155,25 +163,25 @@ def test_address_has_permits_of_its_own_with_each_key():
         "RateLimit-Remaining": "0",
         "RateLimit-Reset": "10",
     }
-    rate.take(0, "192.0.2.2")
-    rate.take(1, "192.0.2.1")
+    rate.take("0", "192.0.2.2")
+    rate.take("1", "192.0.2.1")
 
 
 def test_address_has_new_permits_in_the_next_window():
     rate, clock = addresses(requests=1)
-    rate.take(0, "192.0.2.1")
+    rate.take("0", "192.0.2.1")
     clock.now += 9.9
     with pytest.raises(Refused) as caught:
-        rate.take(0, "192.0.2.1")
+        rate.take("0", "192.0.2.1")
     assert caught.value.headers["Retry-After"] == "1"
     clock.now += 0.1
-    rate.take(0, "192.0.2.1")
+    rate.take("0", "192.0.2.1")
 
 
 def test_address_limit_of_zero_is_unlimited():
     rate, _ = addresses(requests=0)
     for _ in range(1_000):
-        rate.take(0, "192.0.2.1")
+        rate.take("0", "192.0.2.1")
 
 
 def test_address_limit_is_the_nodes_not_the_workers():
@@ -181,22 +189,22 @@ def test_address_limit_is_the_nodes_not_the_workers():
     second = NodeMemory.attach(first.fd, workers=2, worker=1)
     one, _ = addresses(requests=2, memory=first)
     other, _ = addresses(requests=2, memory=second)
-    one.take(0, "192.0.2.1")
-    other.take(0, "192.0.2.1")
+    one.take("0", "192.0.2.1")
+    other.take("0", "192.0.2.1")
     for rate in (one, other):
         with pytest.raises(Refused):
-            rate.take(0, "192.0.2.1")
+            rate.take("0", "192.0.2.1")
 
 
 def test_more_addresses_than_there_is_room_for_leave_the_busiest_limited():
     """Memory is bounded: what is forgotten first is who has sent the least."""
     rate, _ = addresses(requests=5)
     for _ in range(5):
-        rate.take(0, "192.0.2.1")
+        rate.take("0", "192.0.2.1")
     for i in range(2 * ADDRESS_SLOTS):
-        rate.take(0, f"2001:db8:{i:x}::")
+        rate.take("0", f"2001:db8:{i:x}::")
     with pytest.raises(Refused):
-        rate.take(0, "192.0.2.1")
+        rate.take("0", "192.0.2.1")
 
 
 async def test_a_queued_request_gets_its_permit_when_the_limit_is_removed():

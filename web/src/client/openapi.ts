@@ -712,7 +712,7 @@ export interface components {
          * @description The codes of status 400.
          * @enum {string}
          */
-        SendingBadRequestCode: "invalid_json" | "invalid_event" | "outside_time_window" | "bad_request" | "invalid_parameter";
+        SendingBadRequestCode: "invalid_json" | "invalid_event" | "outside_time_window" | "bad_request" | "invalid_parameter" | "invalid_claim";
         /** SendingBadRequestError */
         SendingBadRequestError: components["schemas"]["Error"] & {
             code?: components["schemas"]["SendingBadRequestCode"];
@@ -752,7 +752,7 @@ export interface components {
          * @description The codes of status 503.
          * @enum {string}
          */
-        SendingUnavailableCode: "log_full" | "log_broken" | "stopping";
+        SendingUnavailableCode: "log_full" | "log_broken" | "keys_unavailable" | "stopping";
         /** SendingUnavailableError */
         SendingUnavailableError: components["schemas"]["Error"] & {
             code?: components["schemas"]["SendingUnavailableCode"];
@@ -1221,15 +1221,15 @@ export interface components {
          *     }
          */
         Event: {
-            /** @description The application that the event belongs to. */
-            projectId: string;
-            /** @description The customer of the application whose analytics it is part of. */
-            tenantId: string;
+            /** @description The application that the event belongs to. Required, unless the key or token has it. */
+            projectId?: string;
+            /** @description The customer of the application whose analytics it is part of. Required, unless the key or token has it. */
+            tenantId?: string;
             /** @description Events with the same value are one visit. */
             sessionId: string;
             /** @description What happened. */
             eventType: string;
-            /** @description Who did it; empty counts as absent. */
+            /** @description Who did it; empty counts as absent. If the token has a user, it is this one. */
             userId?: string | null;
             /** @description What it was done to, such as a page's URL; empty counts as absent. */
             itemId?: string | null;
