@@ -13,6 +13,8 @@ import msgspec
 from nealytics.timestamps import iso_utc
 
 KEY = "bench-key"
+BROWSER_KEY = "bench-browser-key"
+JWT_KEY = "bench-jwt-key-of-more-than-32-bytes"
 Route = Literal["track", "batch"]
 
 # Every request has its own event ids: 8 digits of the request's number replace these.
@@ -33,6 +35,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     warmup_s: float = 1.0  # not counted
     requests_max: int = REQUESTS_MAX["track"]
     first_number: int = 0
+    credential: str = f"X-Project-Key: {KEY}"  # the header
 
     @classmethod
     def of_round(
@@ -44,6 +47,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         events: int = 1,
         number: int = 0,
         warmup_s: float = 1.0,
+        credential: str = f"X-Project-Key: {KEY}",
     ) -> "Load":
         """Round `number` of requests to `route`. Rounds with other numbers share no event id with it."""
         return cls(
@@ -54,6 +58,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
             warmup_s=warmup_s,
             requests_max=REQUESTS_MAX[route],
             first_number=number * REQUESTS_MAX[route],
+            credential=credential,
         )
 
 
@@ -73,7 +78,9 @@ class Result(msgspec.Struct, kw_only=True):
         return self.events / self.seconds
 
 
-def request_template(route: Route, events: int, port: int) -> bytes:
+def request_template(
+    route: Route, events: int, port: int, credential: str = f"X-Project-Key: {KEY}"
+) -> bytes:
     """One request with `events` events and `MARK` in place of its number."""
     now = iso_utc(time.time_ns() // 1_000_000)
     rows = [
@@ -94,7 +101,7 @@ def request_template(route: Route, events: int, port: int) -> bytes:
     head = (
         f"POST /api/v1/telemetry/{route} HTTP/1.1\r\n"
         f"Host: 127.0.0.1:{port}\r\n"
-        f"X-Project-Key: {KEY}\r\n"
+        f"{credential}\r\n"
         "Content-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
@@ -175,7 +182,7 @@ class _Connection(asyncio.Protocol):
 
 async def run(load: Load, port: int) -> Result:
     """One round; requests of the warm-up are not counted."""
-    template = request_template(load.route, load.events, port)
+    template = request_template(load.route, load.events, port, load.credential)
     shared = _Round(template, load.first_number, load.requests_max)
     loop = asyncio.get_running_loop()
     for _ in range(load.connections):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from nealytics.bench.load import KEY, Load, Result
+from nealytics.bench.load import BROWSER_KEY, JWT_KEY, KEY, Load, Result
 from nealytics.bench.machine import Machine, Say, introduce, machine_at
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
@@ -152,7 +152,10 @@ def launched(
             "data_dir": str(directory / "data"),
             "shutdown_timeout_s": 2.0,  # nobody needs the queued events
         },
-        "auth": {"api_keys": [{"key": KEY}], "jwt_key": os.urandom(32).hex()},
+        "auth": {
+            "api_keys": [{"key": KEY}, {"key": BROWSER_KEY, "project": "bench", "kind": "browser"}],
+            "jwt_key": JWT_KEY,
+        },
         "ingest": dict(ingest or {"rate_limit_requests": 0}),
         "wal": {"allow_any_filesystem": True, "free_bytes_min": 1024 * 1024},
         # Without an engine: an address where no server answers.

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from nealytics.auth.minting import mint
 from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import processes
-from nealytics.bench.load import Load, Result, Route
+from nealytics.bench.load import BROWSER_KEY, JWT_KEY, KEY, Load, Result, Route
 from nealytics.bench.machine import Machine, Say
 from nealytics.bench.processes import BenchError, Product
 from nealytics.config.tables import MIB
@@ -52,6 +53,18 @@ class CompareReport(msgspec.Struct, kw_only=True):
     batch_work: list[float]
     track_work_ratio: float
     batch_work_ratio: float
+
+
+class TokensReport(msgspec.Struct, kw_only=True):
+    machine: Machine
+    connections: int
+    rounds: int
+    # Medians of the rounds: events per second with a token / with the key; then the same for events per
+    # second of the worker's processor time.
+    server_key_ratio: float
+    browser_key_ratio: float
+    server_key_work_ratio: float
+    browser_key_work_ratio: float
 
 
 class HostileResult(msgspec.Struct, kw_only=True):
@@ -231,6 +244,57 @@ def compare(
         track_work_ratio=statistics.median(work["track"]),
         batch_work_ratio=statistics.median(work["batch"]),
     )
+
+
+def tokens(
+    *, rounds: int, seconds: float, connections: int, directory: Path | None, say: Say
+) -> TokensReport:
+    """`track` with an ingest token, with a server's key and with a browser's key, alternately; without
+    ClickHouse. All limits apply, and are never reached."""
+    token = mint(JWT_KEY, "bench", "tenant-0", 86_400, time.time(), claims={"sub": "ada"}, ingest=True)
+    senders = {
+        "server key": f"X-Project-Key: {KEY}",
+        "browser key": f"X-Project-Key: {BROWSER_KEY}",
+        "token": f"Authorization: Bearer {token}",
+    }
+    unreached = {"rate_limit_requests": 10**9, "rate_limit_requests_per_address": 10**9}
+    clock: dict[str, list[float]] = {name: [] for name in senders}
+    work: dict[str, list[float]] = {name: [] for name in senders}
+    with (
+        processes.workplace(directory, say) as (made, machine),
+        processes.product(made / "node", clickhouse=False, ingest=unreached) as node,
+    ):
+        for number in range(rounds):
+            for name in senders if number % 2 else reversed(senders):
+                load = Load.of_round(
+                    "track",
+                    connections=connections,
+                    seconds=seconds,
+                    number=number,
+                    credential=senders[name],
+                )
+                per_second, by_work = _rates(name, node, load, say)
+                clock[name].append(per_second)
+                work[name].append(by_work)
+
+    def ratio(rates: dict[str, list[float]], key: str) -> float:
+        return statistics.median(a / b for a, b in zip(rates["token"], rates[key], strict=True))
+
+    report = TokensReport(
+        machine=machine,
+        connections=connections,
+        rounds=rounds,
+        server_key_ratio=ratio(clock, "server key"),
+        browser_key_ratio=ratio(clock, "browser key"),
+        server_key_work_ratio=ratio(work, "server key"),
+        browser_key_work_ratio=ratio(work, "browser key"),
+    )
+    say(
+        f"token / server key = {report.server_key_ratio:.2f} in events/s,"
+        f" {report.server_key_work_ratio:.2f} in events per processor time;"
+        f" token / browser key = {report.browser_key_ratio:.2f} and {report.browser_key_work_ratio:.2f}"
+    )
+    return report
 
 
 def _rates(name: str, node: Product, load: Load, say: Say) -> tuple[float, float]:

@@ -171,6 +171,16 @@ def compare(executable: Path | None, connections: int, **options: Any) -> msgspe
 
 
 @bench.command()
+@_rounds(20, 5)
+@_seconds(4.0)
+@_connections(64)
+@_measurement
+def tokens(**options: Any) -> msgspec.Struct:
+    """`track` with an ingest token against the same with an API key, alternately, without ClickHouse."""
+    return runs.tokens(**options)
+
+
+@bench.command()
 @click.option(
     "--only",
     "names",
