@@ -81,6 +81,14 @@ class Question:
         filters = self.filters()
         self.matching = [event for event in events if all(matches(event, filter_) for filter_ in filters)]
 
+    def begins_before(self, calendar: "Calendar", intervals: int) -> None:
+        """Another default of `from`: so many intervals, with that of the end."""
+        if "from" not in self.query:
+            start = calendar.start(min(self.to, self.now))
+            for _ in range(intervals - 1):
+                start = calendar.start(ms(start) - 1)
+            self.from_ = ms(start)
+
     def one(self, name: str, default: Any = None) -> Any:
         return self.query.get(name, default)
 
@@ -705,6 +713,7 @@ def retention(q: Question) -> dict[str, Any]:
     interval, by = q.one("interval", "week"), q.one("by", "user")
     cohort_event, return_event = q.one("cohortEvent"), q.one("returnEvent")
     calendar = q.calendar(interval)
+    q.begins_before(calendar, 8)
     periods = int(q.one("periods", 11))
     shown = [absolute(start) for start in calendar.all(q.from_, q.to)]
     begun = sum(ms(start) <= q.now for start in shown)
@@ -786,6 +795,7 @@ def paths(q: Question) -> dict[str, Any]:
 
 def heatmap(q: Question) -> dict[str, Any]:
     zone = ZoneInfo(q.one("tz") or "UTC")
+    q.begins_before(q.calendar("day"), 28)
     cells: dict[tuple[int, int], list[Event]] = {
         (weekday, hour): [] for weekday in range(1, 8) for hour in range(24)
     }

@@ -124,10 +124,16 @@ def _short(names: Iterable[str]) -> list[str]:
     return short
 
 
+_INTEGER, _DECIMAL = {"type": "integer"}, {"type": "string", "format": "decimal"}
+
+
 def _renamed(schema: Any, names: dict[str, str]) -> Any:
-    if schema == {"type": "string", "format": "decimal"}:
+    if schema == _DECIMAL:
         return {"type": "number"}  # as answers are encoded
     if isinstance(schema, dict):
+        if _INTEGER in schema.get("anyOf", []) and _DECIMAL in schema["anyOf"]:
+            # A number includes the integers.
+            schema = schema | {"anyOf": [kind for kind in schema["anyOf"] if kind != _INTEGER]}
         return {
             key: ref(names[value])["$ref"] if key == "$ref" else _renamed(value, names)
             for key, value in schema.items()

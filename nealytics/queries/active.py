@@ -1,21 +1,22 @@
 """`GET /api/v1/analytics/active`: active users or sessions. `ENDPOINT` declares parameters and semantics."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from nealytics.pace import paced
-from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
+from nealytics.queries import endpoint
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, TIME, Endpoint, Number, Ranged, of_range, of_scope
 from nealytics.queries.filters import Bind, Selection, sql_time
 from nealytics.queries.invalid import invalid
 from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Limit, Parameter, by_of, limit_of
 from nealytics.queries.ranges import (
     Days,
     bucket_ms,
-    bucket_text,
     cut_by,
     days_of,
     each_start,
+    local_text,
     starts,
     starts_at_most,
 )
@@ -55,13 +56,13 @@ PARAMETERS = (
         minimum=1,
         maximum=ROLLING_DAYS_MAX,
         description="With `interval=day`: every day has a point, with `rollingCount`, the number active in"
-        " this many days up to and including it, and `stickiness`, `activeCount` divided by that.",
+        " this many days up to and including it, and `stickiness`, `count` divided by that.",
         example="28",
     ),
     Parameter(
         name="stickiness",
         kind="flag",
-        description="With `interval=week` or `month`: each point has the average daily `activeCount`"
+        description="With `interval=week` or `month`: each point has the average daily `count`"
         " divided by its own (DAU/WAU, DAU/MAU).",
     ),
     *SELECTION,
@@ -94,21 +95,21 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Point(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
-    bucket: str
+    time: str
+    bucket: Annotated[str, TIME]
     partial: bool = False
-    active_count: int
+    value: Number
+    count: int  # of active users or sessions
+    active_count: Annotated[int, endpoint.COUNT]
     rolling_count: int | None = None
     stickiness: float | None = None
 
 
-class Active(Answer, kw_only=True):
+class Active(Ranged, kw_only=True):
     interval: str
-    tz: str | None = None
     by: str
     mode: str
     rolling: int | None = None
-    from_: str = msgspec.field(name="from")
-    to: str
     points: list[Point]
 
 
@@ -232,12 +233,11 @@ async def run(events: Events, params: Params) -> Active:
     return Active(
         **of_scope(events),
         warnings=warnings,
+        **of_range(params.selection),
         interval=params.interval,
-        tz=params.zone,
         by=params.by,
         mode=params.mode,
         rolling=params.rolling,
-        **of_range(params.selection),
         points=[_point(row, params, days, is_cut(int(row[0]))) async for row in paced(rows)],
     )
 
@@ -254,7 +254,15 @@ def _of_every_day(rows: list[list[Any]], params: Params) -> list[list[Any]]:
 
 def _point(row: list[Any], params: Params, days: Days, partial: bool) -> Point:
     start, active_count, *more = map(int, row)
-    point = Point(bucket=bucket_text(start, params.zone), partial=partial, active_count=active_count)
+    time = local_text(start, params.zone)
+    point = Point(
+        time=time,
+        bucket=time,
+        partial=partial,
+        value=active_count,
+        count=active_count,
+        active_count=active_count,
+    )
     if params.rolling is not None:
         point.rolling_count = more[0]
         point.stickiness = active_count / more[0] if more[0] else 0.0
@@ -288,10 +296,10 @@ ENDPOINT = Endpoint(
 
         With `rolling=N`, every day of the range up to today has a point. `rollingCount` is the number of
         distinct users or sessions in the N days that end with this day, including days before `from`.
-        `stickiness` is `activeCount / rollingCount`.
+        `stickiness` is `count / rollingCount`.
 
-        With `stickiness=true`, a week or month has the average `activeCount` of its days (those in the
-        range and not in the future, days without events included) divided by its own `activeCount`: DAU/WAU
+        With `stickiness=true`, a week or month has the average `count` of its days (those in the
+        range and not in the future, days without events included) divided by its own `count`: DAU/WAU
         and DAU/MAU. Both are 0 if nobody was active.
     """,
     parameters=PARAMETERS,
@@ -301,12 +309,23 @@ ENDPOINT = Endpoint(
     answer=Active,
     example=Active(
         **EXAMPLE_SCOPE,
+        from_="2026-06-01T00:00:00Z",
+        to="2026-06-01T23:59:59.999Z",
+        tz="UTC",
         interval="day",
         by="user",
         mode="exact",
-        from_="2026-06-01T00:00:00Z",
-        to="2026-06-01T23:59:59.999Z",
         rolling=28,
-        points=[Point(bucket="2026-06-01T00:00:00Z", active_count=7, rolling_count=28, stickiness=0.25)],
+        points=[
+            Point(
+                time="2026-06-01T00:00:00Z",
+                bucket="2026-06-01T00:00:00Z",
+                value=7,
+                count=7,
+                active_count=7,
+                rolling_count=28,
+                stickiness=0.25,
+            )
+        ],
     ),
 )

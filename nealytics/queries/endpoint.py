@@ -6,14 +6,15 @@ and the answer's struct is its schema.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from nealytics.queries.filters import Selection
 from nealytics.queries.params import Arguments, Parameter, Warn
+from nealytics.queries.ranges import local_text
 from nealytics.queries.scoped import Events
-from nealytics.timestamps import iso_utc
 
 P = TypeVar("P")
 
@@ -37,6 +38,29 @@ class Answer(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
         return len(found) if (found := next(lists, None)) is not None else None
 
 
+class Ranged(Answer, kw_only=True):
+    """The first fields of an answer about a time range. Its times are those of `tz`."""
+
+    from_: str = msgspec.field(name="from")
+    to: str
+    tz: str
+
+
+# What a value is a number of: a count, or the first measure, exactly. It is null if the measure is.
+Number = int | Decimal | None
+
+
+def _same_as(name: str) -> msgspec.Meta:
+    """Marks a field as the deprecated name of another one."""
+    return msgspec.Meta(
+        description=f"Deprecated: the same as `{name}`.", extra_json_schema={"deprecated": True}
+    )
+
+
+# The deprecated names: docs/reading.md lists the common ones.
+TIME, KEY, COUNT, SHARE = map(_same_as, ("time", "key", "count", "share"))
+
+
 def of_scope(events: Events) -> Any:
     """The fields of an answer that say whose events it is about."""
     return {"project_id": events.scope.project_id, "tenant_id": events.scope.tenant_id}
@@ -44,7 +68,20 @@ def of_scope(events: Events) -> Any:
 
 def of_range(selection: Selection) -> Any:
     """The fields of an answer that say which time range it is about."""
-    return {"from_": iso_utc(selection.from_ms), "to": iso_utc(selection.to_ms)}
+    return {**of_times(selection), "tz": selection.zone or "UTC"}
+
+
+def of_times(selection: Selection) -> Any:
+    """Likewise, without the time zone."""
+    return {
+        "from_": local_text(selection.from_ms, selection.zone),
+        "to": local_text(selection.to_ms, selection.zone),
+    }
+
+
+def value_of(count: int, values: tuple[Decimal | None, ...]) -> Number:
+    """What was asked for: the first measure, or, without one, the count."""
+    return values[0] if values else count
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,8 +42,18 @@ SETTINGS: Final[dict[str, Setting]] = {
 }
 
 
-def json_sql(names: tuple[str, ...]) -> str:
-    """SQL for the event as a JSON object in one line. The first of `names` must not be optional."""
+# Whether the metadata is a JSON object: not every text is, because ingest does not parse `metadataJson`.
+IS_OBJECT: Final = "JSONType(metadata_json) = 'Object'"
+# Outside of strings, JSON may contain line breaks; inside of them, they are escaped.
+_OBJECT_FIELD = (
+    f"if({IS_OBJECT}, concat(',\"metadata\":', replaceRegexpAll(metadata_json, '[\\r\\n]', ' ')), '')"
+)
+
+
+def json_sql(names: tuple[str, ...], *, with_object: bool = False) -> str:
+    """SQL for the event as a JSON object in one line. The first of `names` must not be optional.
+
+    With `with_object`, it also has `metadata`, if that is an object."""
     parts = []
     for number, name in enumerate(names):
         key = f"'{',' if number else '{'}\"{name}\":'"
@@ -52,6 +62,8 @@ def json_sql(names: tuple[str, ...]) -> str:
             parts.append(f"if({NULLABLE[name]} IS NULL, '', concat({key}, assumeNotNull({text})))")
         else:
             parts.append(f"{key}, {text}")
+    if with_object:
+        parts.append(_OBJECT_FIELD)
     return f"concat({', '.join(parts)}, '}}')"
 
 

@@ -156,6 +156,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     from_ms: int
     to_ms: int
     filters: tuple[Filter, ...] = ()
+    zone: str | None = None  # of the answer's times
 
     def where(self, bind: Bind) -> str:
         """The condition for a WHERE."""

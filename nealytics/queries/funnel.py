@@ -1,12 +1,13 @@
 """`GET /api/v1/analytics/funnel`: conversion by step. `ENDPOINT` declares parameters and semantics."""
 
 import re
+from typing import Annotated
 
 import msgspec
 
 from nealytics.auth.claims import FILTERS_MAX
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
-from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, SHARE, Endpoint, Ranged, of_range, of_scope
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Filter, Selection, parse_filter
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import (
@@ -85,8 +86,10 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 class StepCount(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     step: int  # from 1
     event_type: str
+    value: int
     count: int
-    conversion: float
+    share: float
+    conversion: Annotated[float, SHARE]
     conversion_from_previous: float
     median_seconds_from_previous: float | None = None
 
@@ -97,9 +100,7 @@ class Group(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     steps: list[StepCount]
 
 
-class Funnel(Answer, kw_only=True):
-    from_: str = msgspec.field(name="from")
-    to: str
+class Funnel(Ranged, kw_only=True):
     by: str
     window_seconds: int
     steps: list[StepCount]
@@ -232,8 +233,10 @@ def _steps(steps: tuple[Step, ...], counts: list[int], medians_ms: list[float | 
             StepCount(
                 step=index + 1,
                 event_type=step.event_type,
+                value=count,
                 count=count,
-                conversion=_share(count, int(counts[0])),
+                share=(share := _share(count, int(counts[0]))),
+                conversion=share,
                 conversion_from_previous=_share(count, int(counts[max(0, index - 1)])),
                 median_seconds_from_previous=None if median_ms is None else median_ms / 1000,
             )
@@ -257,7 +260,7 @@ ENDPOINT = Endpoint(
         Other events may occur in between. Each user counts once: with the start that gets furthest, and
         among those the earliest.
 
-        `count` is the number of users who reached at least this step, `conversion` its share of step 1, and
+        `count` is the number of users who reached at least this step, `share` their share of step 1, and
         `conversionFromPrevious` its share of the previous step. `medianSecondsFromPrevious` is the median
         time since the previous step; step 1, and steps that nobody reached, have none.
 
@@ -273,16 +276,25 @@ ENDPOINT = Endpoint(
         **EXAMPLE_SCOPE,
         from_="2026-06-01T00:00:00Z",
         to="2026-06-07T23:59:59.999Z",
+        tz="UTC",
         by="user",
         window_seconds=86_400,
         steps=[
             StepCount(
-                step=1, event_type="product_view", count=200, conversion=1.0, conversion_from_previous=1.0
+                step=1,
+                event_type="product_view",
+                value=200,
+                count=200,
+                share=1.0,
+                conversion=1.0,
+                conversion_from_previous=1.0,
             ),
             StepCount(
                 step=2,
                 event_type="purchase",
+                value=50,
                 count=50,
+                share=0.25,
                 conversion=0.25,
                 conversion_from_previous=0.25,
                 median_seconds_from_previous=324.5,

@@ -88,7 +88,8 @@ STREAM = Stream(
     must_end=False,
     example='retry: 2000\nid: 1781519400000\n\nid: 1781519400123\ndata: {"eventId":'
     '"0190163d-8694-739b-aea5-966c26f8ad91","sessionId":"abc-123","userId":"ada","eventType":"purchase",'
-    '"itemId":"/shop","metadataJson":"{\\"plan\\":\\"pro\\"}","timestamp":"2026-06-15T10:30:00.123Z"}\n\n',
+    '"itemId":"/shop","metadataJson":"{\\"plan\\":\\"pro\\"}","timestamp":"2026-06-15T10:30:00.123Z",'
+    '"metadata":{"plan":"pro"}}\n\n',
 )
 
 
@@ -145,7 +146,8 @@ def page_sql(scope: Scope, filters: tuple[Filter, ...], since_ms: int, after: Ne
     known = {"projectId", "tenantId"} if scope.tenant_id is not None else {"projectId"}
     names = tuple(name for name in event_text.FIELDS if name not in known)
     return Query(
-        f"SELECT toUnixTimestamp64Milli(inserted_at), {_KEY} AS key, {event_text.json_sql(names)} FROM events"
+        f"SELECT toUnixTimestamp64Milli(inserted_at), {_KEY} AS key,"
+        f" {event_text.json_sql(names, with_object=True)} FROM events"
         f" WHERE {' AND '.join(where)} ORDER BY inserted_at, key LIMIT {PAGE_EVENTS_MAX}",
         bind.values,
     )

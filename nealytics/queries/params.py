@@ -7,7 +7,7 @@ an unknown parameter) is reported in the answer's `warnings`.
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cache
 from itertools import islice
 from typing import Any, Literal
@@ -339,11 +339,11 @@ class Arguments:
         zone = self.zone()
         return timestamp_ms(name, resolved(text.strip(), name, self.now_ms, zone), name, zone)
 
-    def range_ms(self) -> tuple[int, int]:
+    def range_ms(self, begin: Callable[[int], int] | None = None) -> tuple[int, int]:
         """`from` and `to`, both inclusive; by default the configured number of hours up to now.
 
         With only `to`, in the past, the range is that many hours up to `to`, or up to the end of its day, if
-        `to` is a date.
+        `to` is a date. `begin` is another default of `from`: it gets the end of the range, up to now.
         """
         zone = self.zone()  # an invalid one is refused, even if it has no effect
         from_ms = self.timestamp("from")
@@ -352,7 +352,9 @@ class Arguments:
         # Without `from`, the range of the same URL moves only if `to` is in the future; or with the clock.
         moves = is_relative(from_text.strip()) or is_relative(to_text.strip())
         self.until_ms = None if moves else to_ms
-        if from_ms is None:
+        if from_ms is None and begin is not None:
+            from_ms = max(TIMESTAMP_MS_MIN, begin(self.now_ms if to_ms is None else min(to_ms, self.now_ms)))
+        elif from_ms is None:
             end_ms = self.now_ms if to_ms is None else min(to_ms, self.now_ms)
             if to_ms == end_ms and is_date(resolved(to_text.strip(), "to", self.now_ms, zone)):
                 end_ms += 1  # so that 24 hours are exactly the day
@@ -388,10 +390,10 @@ class Arguments:
             self.warnings.append(Warn("ignored", f"{alone} has no effect without {other}", alone))
         return tuple(filters)
 
-    def selection(self) -> Selection:
-        """The range and the filters."""
-        from_ms, to_ms = self.range_ms()
-        return Selection(from_ms=from_ms, to_ms=to_ms, filters=self.filters())
+    def selection(self, begin: Callable[[int], int] | None = None) -> Selection:
+        """The range and the filters. `begin` is as of `range_ms`."""
+        from_ms, to_ms = self.range_ms(begin)
+        return Selection(from_ms=from_ms, to_ms=to_ms, filters=self.filters(), zone=self.zone())
 
     def zone(self, name: str = "tz") -> str | None:
         """A name of the IANA time zone database."""

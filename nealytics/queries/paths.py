@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from nealytics.pace import paced
-from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
+from nealytics.queries.endpoint import EXAMPLE_SCOPE, Endpoint, Ranged, of_range, of_scope
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.params import (
     KEY_OF,
@@ -65,13 +65,12 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
 class Path(msgspec.Struct, kw_only=True):
     events: list[str]  # event types, the nearest to the start first
+    value: int
     count: int
     share: float
 
 
-class Paths(Answer, kw_only=True):
-    from_: str = msgspec.field(name="from")
-    to: str
+class Paths(Ranged, kw_only=True):
     event: str
     direction: str
     depth: int
@@ -147,7 +146,7 @@ async def run(events: Events, params: Params) -> Paths:
         by=params.by,
         starts=starts,
         paths=[
-            Path(events=path, count=int(count), share=int(count) / starts)
+            Path(events=path, value=int(count), count=int(count), share=int(count) / starts)
             async for path, count in paced(shown)
         ],
     )
@@ -187,15 +186,16 @@ ENDPOINT = Endpoint(
         **EXAMPLE_SCOPE,
         from_="2026-06-01T00:00:00Z",
         to="2026-06-07T23:59:59.999Z",
+        tz="UTC",
         event="product_view",
         direction="next",
         depth=2,
         by="session",
         starts=200,
         paths=[
-            Path(events=["add_to_cart"], count=80, share=0.4),
-            Path(events=["search"], count=20, share=0.1),
-            Path(events=["add_to_cart", "purchase"], count=50, share=0.25),
+            Path(events=["add_to_cart"], value=80, count=80, share=0.4),
+            Path(events=["search"], value=20, count=20, share=0.1),
+            Path(events=["add_to_cart", "purchase"], value=50, count=50, share=0.25),
         ],
     ),
 )

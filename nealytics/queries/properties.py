@@ -1,11 +1,11 @@
 """`GET /api/v1/analytics/properties`: metadata keys. `ENDPOINT` declares parameters and semantics."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from nealytics.pace import paced
-from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
+from nealytics.queries.endpoint import COUNT, EXAMPLE_SCOPE, KEY, Endpoint, Ranged, of_range, of_scope
 from nealytics.queries.filters import META, PATH_KEYS_MAX, Bind, Field, Selection, parse_field
 from nealytics.queries.invalid import invalid
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
@@ -57,21 +57,21 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Value(msgspec.Struct, kw_only=True):
-    value: str
+    key: str
+    value: Annotated[str, KEY]
     count: int
     share: float
 
 
 class Key(msgspec.Struct, rename="camel", kw_only=True):
     key: str
-    events: int
+    count: int  # of events
+    events: Annotated[int, COUNT]
     distinct_values: int
     values: list[Value]
 
 
-class Properties(Answer, kw_only=True):
-    from_: str = msgspec.field(name="from")
-    to: str
+class Properties(Ranged, kw_only=True):
     keys: list[Key]
 
 
@@ -150,10 +150,12 @@ def _key(row: list[Any], params: Params) -> Key:
     events = int(event_count)
     return Key(
         key=str(Field("meta", params.under + (params.key or (name,)))),
+        count=events,
         events=events,
         distinct_values=int(distinct_values),
         values=[
-            Value(value=value, count=-int(negated), share=-int(negated) / events) for negated, value in values
+            Value(key=value, value=value, count=-int(negated), share=-int(negated) / events)
+            for negated, value in values
         ],
     )
 
@@ -165,13 +167,14 @@ ENDPOINT = Endpoint(
         Returns the metadata keys of the events, and their most frequent values, for example to offer
         filters.
 
-        `key` and `value` have the format of filters: `filter=<key>:eq:<value>` matches exactly the `count`
-        events of a value, and `filter=<key>:exists:` the `events` of a key. `share` is the value's share of
+        The `key` of a metadata key and that of each of its `values` have the format of filters:
+        `filter=<key>:eq:<key of the value>` matches exactly the `count` events of the value, and
+        `filter=<key>:exists:` the `count` of the metadata key. `share` is the value's share of
         these. Keys and values are ordered by their number of events; equal ones by their text.
 
         A JSON null is not a value, and metadata that is not an object has no keys. If an object has the
         same key twice, the first one counts. Empty keys, keys of more than 512 characters and values of
-        more than 1,000 are not listed; such values still count in the `events` and `distinctValues` of
+        more than 1,000 are not listed; such values still count in the `count` and `distinctValues` of
         their key.
     """,
     parameters=PARAMETERS,
@@ -182,14 +185,16 @@ ENDPOINT = Endpoint(
         **EXAMPLE_SCOPE,
         from_="2026-06-01T00:00:00Z",
         to="2026-06-07T23:59:59.999Z",
+        tz="UTC",
         keys=[
             Key(
                 key="meta:plan",
+                count=400,
                 events=400,
                 distinct_values=2,
                 values=[
-                    Value(value="free", count=300, share=0.75),
-                    Value(value="pro", count=100, share=0.25),
+                    Value(key="free", value="free", count=300, share=0.75),
+                    Value(key="pro", value="pro", count=100, share=0.25),
                 ],
             )
         ],

@@ -144,11 +144,13 @@ def cut_by(interval: str, zone: str | None, from_ms: int, end_ms: int) -> Callab
     return lambda start_ms: start_ms < from_ms or start_ms >= after_ms
 
 
-def bucket_text(ms: int, zone: str | None) -> str:
-    """`2024-03-31T00:00:00+02:00`; without a zone `2024-03-30T22:00:00Z`."""
+def local_text(ms: int, zone: str | None) -> str:
+    """`2024-03-31T00:00:00+02:00`; without a zone `2024-03-30T22:00:00Z`. Milliseconds are added if there are
+    any."""
     if zone is None:
         return iso_utc(ms)
-    return (EPOCH + timedelta(milliseconds=ms)).astimezone(ZoneInfo(zone)).isoformat()
+    timespec = "milliseconds" if ms % 1000 else "seconds"
+    return (EPOCH + timedelta(milliseconds=ms)).astimezone(ZoneInfo(zone)).isoformat(timespec=timespec)
 
 
 # Rounding down: once in Python, once in SQL

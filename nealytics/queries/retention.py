@@ -3,20 +3,23 @@
 from bisect import bisect_right
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from nealytics.pace import paced
-from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
+from nealytics.queries.endpoint import COUNT, EXAMPLE_SCOPE, TIME, Endpoint, Ranged, of_range, of_scope
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.invalid import invalid
 from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Parameter, by_of
-from nealytics.queries.ranges import EVENT_MS, bucket_ms, bucket_text, cut_by, each_start
+from nealytics.queries.ranges import EVENT_MS, bucket_ms, cut_by, each_start, local_text, starts
 from nealytics.queries.scoped import Events, Query
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
+from nealytics.timestamps import DAY_MS
 
 PERIODS_MAX = 60
+INTERVALS_DEFAULT = 8
+_MONTH_MS = 31 * DAY_MS
 
 PARAMETERS = (
     Parameter(
@@ -69,21 +72,22 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 class Period(msgspec.Struct, omit_defaults=True, kw_only=True):
     period: int  # 0 is the cohort's own interval
     partial: bool = False
+    value: int
     count: int
     share: float
 
 
 class Cohort(msgspec.Struct, kw_only=True):
-    cohort: str
-    size: int
+    time: str
+    cohort: Annotated[str, TIME]
+    value: int
+    count: int  # of users or sessions
+    size: Annotated[int, COUNT]
     periods: list[Period]
 
 
-class Retention(Answer, kw_only=True):
-    from_: str = msgspec.field(name="from")
-    to: str
+class Retention(Ranged, kw_only=True):
     interval: str
-    tz: str | None = None
     by: str
     cohort_event: str | None = None
     return_event: str | None = None
@@ -92,7 +96,7 @@ class Retention(Answer, kw_only=True):
 
 def parse(arguments: Arguments) -> Params:
     interval, tz = arguments.choice("interval"), arguments.zone()
-    selection = arguments.selection()
+    selection = arguments.selection(lambda end_ms: _begin(interval, tz, end_ms))
     most = arguments.config.limit_max
     starts = each_start(interval, selection.from_ms, selection.to_ms, tz)
     starts_ms = tuple(islice(starts, most + 1))
@@ -113,6 +117,11 @@ def parse(arguments: Arguments) -> Params:
         starts_ms=starts_ms,
         now_ms=arguments.now_ms,
     )
+
+
+def _begin(interval: str, tz: str | None, end_ms: int) -> int:
+    """The start of the default range, which has so many intervals with that of its end."""
+    return starts(interval, end_ms - (INTERVALS_DEFAULT + 1) * _MONTH_MS, end_ms, tz)[-INTERVALS_DEFAULT]
 
 
 def build_sql(params: Params) -> Query:
@@ -165,7 +174,6 @@ async def run(events: Events, params: Params) -> Retention:
         **of_scope(events),
         **of_range(params.selection),
         interval=params.interval,
-        tz=params.tz,
         by=params.by,
         cohort_event=params.cohort_event,
         return_event=params.return_event,
@@ -185,15 +193,20 @@ def _cohort(row: list[Any], number: dict[int, int], params: Params, is_cut: Call
     # Periods after now are omitted, unless they have returns.
     now = bisect_right(params.starts_ms, params.now_ms) - 1
     shown = min(params.periods, max(now - first, *came, 0)) + 1
+    time, count = local_text(int(start_ms), params.tz), int(size)
     return Cohort(
-        cohort=bucket_text(int(start_ms), params.tz),
-        size=int(size),
+        time=time,
+        cohort=time,
+        value=count,
+        count=count,
+        size=count,
         periods=[
             Period(
                 period=period,
                 partial=is_cut(params.starts_ms[first + period]),
+                value=came.get(period, 0),
                 count=came.get(period, 0),
-                share=came.get(period, 0) / int(size),
+                share=came.get(period, 0) / count,
             )
             for period in range(shown)
         ],
@@ -208,12 +221,13 @@ ENDPOINT = Endpoint(
 
         A user belongs to the cohort of the interval of their first `cohortEvent` ever: among all stored
         events up to `to` that match the filters, not only those since `from`. The range selects the
-        cohorts: those whose interval overlaps it. Empty cohorts are left out.
+        cohorts: those whose interval overlaps it. Without `from`, it has eight intervals, the last of
+        them that of its end. Empty cohorts are left out.
 
         `period` n is the n-th calendar interval after the cohort's own. Its `count` is the number of users
         of the cohort with a `returnEvent` in it, up to `to` and not before their first `cohortEvent`;
-        `share` is `count / size`. The last period is the interval of `to`, or the current one; it is
-        `partial` if that interval is cut off or not over.
+        `share` is their share of the cohort's `count`. The last period is the interval of `to`, or the
+        current one; it is `partial` if that interval is cut off or not over.
     """,
     parameters=PARAMETERS,
     parse=parse,
@@ -223,16 +237,30 @@ ENDPOINT = Endpoint(
         **EXAMPLE_SCOPE,
         from_="2026-06-01T00:00:00Z",
         to="2026-06-14T23:59:59.999Z",
+        tz="UTC",
         interval="week",
         by="user",
         cohort_event="signup",
         cohorts=[
             Cohort(
+                time="2026-06-01T00:00:00Z",
                 cohort="2026-06-01T00:00:00Z",
+                value=40,
+                count=40,
                 size=40,
-                periods=[Period(period=0, count=40, share=1.0), Period(period=1, count=10, share=0.25)],
+                periods=[
+                    Period(period=0, value=40, count=40, share=1.0),
+                    Period(period=1, value=10, count=10, share=0.25),
+                ],
             ),
-            Cohort(cohort="2026-06-08T00:00:00Z", size=8, periods=[Period(period=0, count=8, share=1.0)]),
+            Cohort(
+                time="2026-06-08T00:00:00Z",
+                cohort="2026-06-08T00:00:00Z",
+                value=8,
+                count=8,
+                size=8,
+                periods=[Period(period=0, value=8, count=8, share=1.0)],
+            ),
         ],
     ),
 )

@@ -1,11 +1,11 @@
 """`GET /api/v1/analytics/sessions`: sessions and their totals. `ENDPOINT` declares it."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from nealytics.pace import paced
-from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_scope
+from nealytics.queries.endpoint import COUNT, EXAMPLE_SCOPE, Endpoint, Ranged, of_range, of_scope
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
@@ -46,19 +46,21 @@ class Session(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     first_seen: str
     last_seen: str
     duration_seconds: float
-    event_count: int
+    count: int  # of events
+    event_count: Annotated[int, COUNT]
 
 
 class Totals(msgspec.Struct, rename="camel", kw_only=True):
     """Of all sessions in the range."""
 
     sessions: int
-    events: int
+    count: int  # of events
+    events: Annotated[int, COUNT]
     avg_duration_seconds: float
     median_duration_seconds: float
 
 
-class Sessions(Answer, kw_only=True):
+class Sessions(Ranged, kw_only=True):
     unique_session_count: int
     total_event_count: int
     avg_duration_seconds: float
@@ -101,6 +103,7 @@ async def run(events: Events, params: Params) -> Sessions:
     duration_ms = sum(int(last_ms) - int(first_ms) for _, _, first_ms, last_ms, *_ in rows)
     return Sessions(
         **of_scope(events),
+        **of_range(params.selection),
         unique_session_count=count,
         total_event_count=sum(session.event_count for session in sessions),
         avg_duration_seconds=duration_ms / count / 1000 if count else 0.0,
@@ -118,6 +121,7 @@ def _session(row: list[Any], of_project: bool) -> Session:
         first_seen=iso_utc(first_seen_ms),
         last_seen=iso_utc(last_seen_ms),
         duration_seconds=(last_seen_ms - first_seen_ms) / 1000,
+        count=int(event_count),
         event_count=int(event_count),
     )
 
@@ -126,6 +130,7 @@ def _totals(row: list[Any]) -> Totals:
     sessions, events, duration_ms, median_ms = row
     return Totals(
         sessions=int(sessions),
+        count=int(events),
         events=int(events),
         avg_duration_seconds=int(duration_ms) / int(sessions) / 1000 if sessions else 0.0,
         median_duration_seconds=float(median_ms) / 1000,
@@ -154,16 +159,26 @@ ENDPOINT = Endpoint(
     answer=Sessions,
     example=Sessions(
         **EXAMPLE_SCOPE,
+        from_="2026-06-01T00:00:00Z",
+        to="2026-06-30T23:59:59.999Z",
+        tz="UTC",
         unique_session_count=1,
         total_event_count=28,
         avg_duration_seconds=930.5,
-        totals=Totals(sessions=412, events=9_870, avg_duration_seconds=302.25, median_duration_seconds=184.5),
+        totals=Totals(
+            sessions=412,
+            count=9_870,
+            events=9_870,
+            avg_duration_seconds=302.25,
+            median_duration_seconds=184.5,
+        ),
         sessions=[
             Session(
                 session_id="abc-123",
                 first_seen="2026-06-15T10:30:00Z",
                 last_seen="2026-06-15T10:45:30.5Z",
                 duration_seconds=930.5,
+                count=28,
                 event_count=28,
             )
         ],

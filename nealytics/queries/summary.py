@@ -1,12 +1,22 @@
 """`GET /api/v1/analytics/summary`: figures of a range. `ENDPOINT` declares parameters and semantics."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from nealytics.queries.comparison import NAMES, compared_range
-from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
+from nealytics.queries.endpoint import (
+    COUNT,
+    EXAMPLE_SCOPE,
+    Endpoint,
+    Number,
+    Ranged,
+    of_range,
+    of_scope,
+    of_times,
+    value_of,
+)
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
 from nealytics.queries.params import SELECTION, Arguments, Parameter
@@ -39,7 +49,9 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 class Figures(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     from_: str = msgspec.field(name="from")
     to: str
-    events: int
+    value: Number
+    count: int
+    events: Annotated[int, COUNT]
     sessions: int
     users: int
     events_per_session: float
@@ -49,15 +61,14 @@ class Figures(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     values: tuple[Decimal | None, ...] = ()  # of the measures, if there are any
 
 
-class Summary(Answer, kw_only=True):
+class Summary(Ranged, kw_only=True):
     """The figures of the range and of the compared range."""
 
-    tz: str | None = None
     compare: str
     # The fields of `Figures`, repeated because a struct has only one base.
-    from_: str = msgspec.field(name="from")
-    to: str
-    events: int
+    value: Number
+    count: int
+    events: Annotated[int, COUNT]
     sessions: int
     users: int
     events_per_session: float
@@ -79,7 +90,7 @@ def parse(arguments: Arguments) -> Params:
         zone=zone,
         selection=selection,
         compare=compare,
-        compared=Selection(from_ms=from_ms, to_ms=to_ms, filters=selection.filters),
+        compared=msgspec.structs.replace(selection, from_ms=from_ms, to_ms=to_ms),
         measures=measures_of(arguments),
     )
 
@@ -126,19 +137,18 @@ def _range_sql(is_current: int, selection: Selection, bind: Bind) -> str:
 async def run(events: Events, params: Params) -> Summary:
     found = {int(row[0]): row[1:] for row in await events.rows(build_sql(params))}
     measured = await events.rows(measured_sql(params)) if params.measures else []
-    of_range = {int(row[0]): row[1:] for row in measured}
+    measured_of = {int(row[0]): row[1:] for row in measured}
     values = Values(params.measures)
     current, previous = (
-        _figures(selection, found.get(side), values.of(*of_range.get(side, ([], []))))
+        _figures(selection, found.get(side), values.of(*measured_of.get(side, ([], []))))
         for side, selection in ((1, params.selection), (0, params.compared))
     )
     return Summary(
         **of_scope(events),
         warnings=values.warnings,
-        tz=params.zone,
+        **{**msgspec.structs.asdict(current), **of_range(params.selection)},
         compare=params.compare,
         measures=shown_measures(params.measures),
-        **msgspec.structs.asdict(current),
         previous=previous,
     )
 
@@ -147,7 +157,9 @@ def _figures(selection: Selection, row: list[Any] | None, values: tuple[Decimal 
     events, sessions, users, duration_ms, median_ms, bounces = row or [0] * 6
     divisor = int(sessions) or 1
     return Figures(
-        **of_range(selection),
+        **of_times(selection),
+        value=value_of(int(events), values),
+        count=int(events),
         events=int(events),
         sessions=int(sessions),
         users=int(users),
@@ -165,7 +177,7 @@ ENDPOINT = Endpoint(
     description="""
         Returns the figures of a time range and of the range that it is compared with.
 
-        - `events`, `sessions`, `users`: their numbers; events without a user count for no user.
+        - `count` of events, `sessions`, `users`: their numbers; events without a user count for no user.
         - `eventsPerSession`, `avgSessionDurationSeconds`, `medianSessionDurationSeconds`: a session lasts
           from its first to its last event in the range. The median of an even number of values is the mean
           of the two in the middle.
@@ -190,9 +202,12 @@ ENDPOINT = Endpoint(
     answer=Summary,
     example=Summary(
         **EXAMPLE_SCOPE,
-        compare="previous",
         from_="2026-06-08T00:00:00Z",
         to="2026-06-14T23:59:59.999Z",
+        tz="UTC",
+        compare="previous",
+        value=9_870,
+        count=9_870,
         events=9_870,
         sessions=420,
         users=211,
@@ -203,6 +218,8 @@ ENDPOINT = Endpoint(
         previous=Figures(
             from_="2026-06-01T00:00:00Z",
             to="2026-06-07T23:59:59.999Z",
+            value=8_000,
+            count=8_000,
             events=8_000,
             sessions=400,
             users=190,

@@ -17,6 +17,7 @@ from nealytics.clickhouse.error_codes import MEMORY_LIMIT_EXCEEDED
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.pace import paced
 from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_scope
+from nealytics.queries.event_text import IS_OBJECT
 from nealytics.queries.filters import Bind, Filter, sql_time, where
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import FILTERS, TZ, Arguments, Limit, Parameter, Warn, limit_of
@@ -79,6 +80,7 @@ class TimelineEvent(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=
     event_type: str
     item_id: str | None = None
     metadata_json: str
+    metadata: dict[str, Any] | None = None  # absent if `metadata_json` is no object
     timestamp: str
 
 
@@ -129,16 +131,16 @@ def build_sql(params: Params, window: Window, rows_max: int, bytes_max: int) -> 
         f" FROM ({newest})"
     )
     return Query(
-        f"SELECT {columns}, toUnixTimestamp64Milli(timestamp), size, found FROM ({measured})"
+        f"SELECT {columns}, {IS_OBJECT}, toUnixTimestamp64Milli(timestamp), size, found FROM ({measured})"
         f" WHERE newer_bytes < {bind(max(bytes_max, 1))} ORDER BY {order}",
         bind.values,
     )
 
 
-# The approximate size of an event in the answer: metadata with JSON escapes, other long fields, the rest.
+# The approximate size of an event in the answer: metadata as a text and as JSON, other long fields, the rest.
 _SIZE = (
-    "length(toJSONString(metadata_json)) + length(session_id) + length(ifNull(user_id, ''))"
-    " + length(ifNull(item_id, '')) + 256"
+    "length(toJSONString(metadata_json)) + length(metadata_json) + length(session_id)"
+    " + length(ifNull(user_id, '')) + length(ifNull(item_id, '')) + 256"
 )
 
 
@@ -220,7 +222,8 @@ def _windows(params: Params) -> Iterator[Window]:
 
 
 def _event(row: list[Any], of_project: bool) -> TimelineEvent:
-    event_id, tenant_id, session_id, user_id, event_type, item_id, metadata_json, timestamp_ms, *_ = row
+    event_id, tenant_id, session_id, user_id, event_type, item_id, metadata_json, *further = row
+    is_object, timestamp_ms, *_ = further
     return TimelineEvent(
         event_id=event_id,
         tenant_id=tenant_id if of_project else None,
@@ -229,8 +232,14 @@ def _event(row: list[Any], of_project: bool) -> TimelineEvent:
         event_type=event_type,
         item_id=item_id,
         metadata_json=metadata_json,
+        metadata=_as_it_is(metadata_json) if int(is_object) else None,
         timestamp=iso_utc(int(timestamp_ms)),
     )
+
+
+def _as_it_is(metadata_json: str) -> Any:
+    """The JSON as it was sent, in one line. It is not parsed here: ClickHouse has done that."""
+    return msgspec.Raw(metadata_json.replace("\n", " ").replace("\r", " ").encode())
 
 
 def _cursor_after(row: list[Any]) -> str:
@@ -238,7 +247,7 @@ def _cursor_after(row: list[Any]) -> str:
 
 
 def _position_of_row(row: list[Any]) -> Position:
-    event_id, tenant_id, _, _, event_type, _, _, timestamp_ms, *_ = row
+    event_id, tenant_id, _, _, event_type, _, _, _, timestamp_ms, *_ = row
     return Position(1, int(timestamp_ms), uuid.UUID(event_id), event_type, tenant_id)
 
 
@@ -267,6 +276,9 @@ ENDPOINT = Endpoint(
         existed at the start once, even while new events arrive. A page ends early after the event with
         which it exceeds `query.page_bytes_max` bytes.
 
+        `metadataJson` is the metadata as a text, as it was sent. If it is an object, `metadata` is the same
+        as JSON.
+
         Events of the same millisecond are ordered by `eventId`, in ClickHouse's order of UUIDs. With a
         token of the whole project, each event has its `tenantId`.
     """,
@@ -284,6 +296,7 @@ ENDPOINT = Endpoint(
                 event_type="purchase",
                 item_id="/shop",
                 metadata_json='{"plan":"pro"}',
+                metadata={"plan": "pro"},
                 timestamp="2026-06-15T10:30:00.123Z",
             )
         ],

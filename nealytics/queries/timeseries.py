@@ -1,18 +1,28 @@
 """`GET /api/v1/analytics/timeseries`: events per interval. `ENDPOINT` declares parameters and semantics."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from nealytics.pace import paced
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
-from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
+from nealytics.queries.endpoint import (
+    EXAMPLE_SCOPE,
+    KEY,
+    TIME,
+    Endpoint,
+    Number,
+    Ranged,
+    of_range,
+    of_scope,
+    value_of,
+)
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.invalid import invalid
 from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
-from nealytics.queries.ranges import bucket_ms, bucket_text, cut_by, starts_at_most, too_many_points
+from nealytics.queries.ranges import bucket_ms, cut_by, local_text, starts_at_most, too_many_points
 from nealytics.queries.scoped import Events, Query
 
 TOP_MAX = 100
@@ -75,21 +85,21 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Point(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
-    bucket: str
+    time: str
+    bucket: Annotated[str, TIME]
     partial: bool = False
-    series: str | None = None
+    key: str | None = None  # absent for events without one
+    series: Annotated[str, KEY] | None = None
     other: bool = False  # of all series that are not among the `top`
     tenant_id: str | None = None  # of a session or user, if the token opens the whole project
+    value: Number
     count: int
     values: tuple[Decimal | None, ...] = ()  # of the measures, if there are any
 
 
-class TimeSeries(Answer, kw_only=True):
+class TimeSeries(Ranged, kw_only=True):
     interval: str
-    tz: str | None = None
     measures: tuple[str, ...] = ()
-    from_: str = msgspec.field(name="from")
-    to: str
     total_count: int
     points: list[Point]
 
@@ -182,10 +192,9 @@ async def run(events: Events, params: Params) -> TimeSeries:
     return TimeSeries(
         **of_scope(events),
         warnings=warnings + values.warnings,
-        interval=params.interval,
-        tz=params.zone,
-        measures=shown_measures(params.measures),
         **of_range(selection),
+        interval=params.interval,
+        measures=shown_measures(params.measures),
         total_count=sum(point.count for point in points),
         points=points,
     )
@@ -216,14 +225,18 @@ def _as_clickhouse_orders(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _point(row: list[Any], zone: str | None, by_tenant: bool, partial: bool, values: Values) -> Point:
     bucket_ms, event_count, series, tenant_id, other, measured, left_out = row
+    time, count, numbers = local_text(int(bucket_ms), zone), int(event_count), values.of(measured, left_out)
     return Point(
-        bucket=bucket_text(int(bucket_ms), zone),
+        time=time,
+        bucket=time,
         partial=partial,
+        key=series,
         series=series,
         other=bool(other),
         tenant_id=(tenant_id or None) if by_tenant else None,
-        count=int(event_count),
-        values=values.of(measured, left_out),
+        value=value_of(count, numbers),
+        count=count,
+        values=numbers,
     )
 
 
@@ -233,13 +246,13 @@ ENDPOINT = Endpoint(
     description="""
         Returns the number of events in each interval of a range, oldest first.
 
-        `bucket` is the start of the interval (with `tz`, a local time with its offset), and `count` the
+        `time` is the start of the interval (with `tz`, a local time with its offset), and `count` the
         number of events. The first interval counts from `from`, the last one up to `to`. A point is
         `partial` if its interval is cut off by the range or not over. When the clocks change, a day has 23
         or 25 hours, and an hour that occurs twice is two intervals.
 
-        With `groupBy`, each interval has one point per value, as `series`. Events without a value are the
-        last point of the interval, without `series`. With a token of the whole project, sessions and users
+        With `groupBy`, each interval has one point per value, as `key`. Events without a value are the
+        last point of the interval, without `key`. With a token of the whole project, sessions and users
         belong to a tenant: their points have the `tenantId`.
 
         `top=5` returns only the five greatest series of the whole range, and `other=true` the sum of all
@@ -258,10 +271,20 @@ ENDPOINT = Endpoint(
     answer=TimeSeries,
     example=TimeSeries(
         **EXAMPLE_SCOPE,
-        interval="day",
         from_="2026-06-01T00:00:00Z",
         to="2026-06-07T23:59:59.999Z",
+        tz="UTC",
+        interval="day",
         total_count=28,
-        points=[Point(bucket="2026-06-01T00:00:00Z", series="purchase", count=28)],
+        points=[
+            Point(
+                time="2026-06-01T00:00:00Z",
+                bucket="2026-06-01T00:00:00Z",
+                key="purchase",
+                series="purchase",
+                value=28,
+                count=28,
+            )
+        ],
     ),
 )

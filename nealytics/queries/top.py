@@ -8,7 +8,16 @@ import msgspec
 from nealytics.pace import paced
 from nealytics.queries.comparison import NAMES, compared_range
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
-from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_range, of_scope
+from nealytics.queries.endpoint import (
+    EXAMPLE_SCOPE,
+    Endpoint,
+    Number,
+    Ranged,
+    of_range,
+    of_scope,
+    of_times,
+    value_of,
+)
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.invalid import invalid
 from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
@@ -66,6 +75,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counts(msgspec.Struct, omit_defaults=True, kw_only=True):
+    value: Number
     count: int
     users: int
     sessions: int | None = None  # if they were asked for
@@ -80,6 +90,7 @@ class Range(msgspec.Struct, kw_only=True):
 class Item(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     key: str
     tenant_id: str | None = None  # of a session or user, if the token opens the whole project
+    value: Number
     count: int
     share: float
     users: int
@@ -88,10 +99,8 @@ class Item(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     previous: Counts | None = None  # with a comparison
 
 
-class Top(Answer, kw_only=True):
+class Top(Ranged, kw_only=True):
     dimension: str
-    from_: str = msgspec.field(name="from")
-    to: str
     previous: Range | None = None  # with a comparison
     measures: tuple[str, ...] = ()
     items: list[Item]
@@ -194,8 +203,8 @@ async def run(events: Events, params: Params) -> Top:
     return Top(
         **of_scope(events),
         warnings=values.warnings,
-        dimension=str(params.dimension),
         **of_range(params.selection),
+        dimension=str(params.dimension),
         previous=_range(params.compared),
         measures=shown_measures(params.measures),
         items=items,
@@ -203,7 +212,7 @@ async def run(events: Events, params: Params) -> Top:
 
 
 def _range(compared: Selection | None) -> Range | None:
-    return Range(**of_range(compared)) if compared else None
+    return Range(**of_times(compared)) if compared else None
 
 
 def _item(row: list[Any], params: Params, by_tenant: bool, values: Values) -> Item:
@@ -220,11 +229,13 @@ def _item(row: list[Any], params: Params, by_tenant: bool, values: Values) -> It
 
 def _counts(side: list[Any], sessions: bool, values: Values) -> Counts:
     count, users, session_count, measured, left_out = side
+    numbers = values.of(measured, left_out)
     return Counts(
+        value=value_of(int(count), numbers),
         count=int(count),
         users=int(users),
         sessions=int(session_count) if sessions else None,
-        values=values.of(measured, left_out),
+        values=numbers,
     )
 
 
@@ -254,9 +265,10 @@ ENDPOINT = Endpoint(
     answer=Top,
     example=Top(
         **EXAMPLE_SCOPE,
-        dimension="event_type",
         from_="2026-06-01T00:00:00Z",
         to="2026-06-07T23:59:59.999Z",
-        items=[Item(key="purchase", count=28, share=0.07, users=19)],
+        tz="UTC",
+        dimension="event_type",
+        items=[Item(key="purchase", value=28, count=28, share=0.07, users=19)],
     ),
 )

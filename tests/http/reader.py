@@ -30,6 +30,7 @@ from nealytics.http.spans import traced
 from nealytics.http.streams import add_stream_routes
 from nealytics.observe.metrics import Metrics
 from tests.engine import needs_engine
+from tests.http.names import by_old_names
 
 JWT_KEY = "a-key-of-the-test-that-has-more-than-32-bytes"
 NOW = datetime(2024, 6, 15, 12, 0, tzinfo=UTC)
@@ -138,11 +139,13 @@ class Reader:
         claims: dict[str, Any] | None = None,
         **query: str | list[str],
     ) -> tuple[int, dict[str, Any], Any]:
-        """Asks with a token of that tenant; with `tenant_id=None` with one of the whole project."""
+        """Asks with a token of that tenant; with `tenant_id=None` with one of the whole project. The answer
+        has the deprecated names (`names`)."""
         assert self._http is not None
         headers = {"Authorization": f"Bearer {token_of(project_id, tenant_id, claims)}"}
         async with self._http.get(path, params=query, headers=headers) as response:
-            return response.status, await response.json(), response.headers
+            body = await response.json()
+            return response.status, by_old_names(path, body, query.get("tz")), response.headers
 
     async def post(
         self,
@@ -181,6 +184,13 @@ class Reader:
         assert self._http is not None
         token = {"Authorization": f"Bearer {token_of(project_id, tenant_id, claims)}"}
         return self._http.get(path, params=query, headers={**token, **(headers or {})})
+
+    async def as_sent(self, path: str, **query: Any) -> dict[str, Any]:
+        """The answer with all its names."""
+        async with self.open(path, **query) as response:
+            body: dict[str, Any] = await response.json()
+            assert response.status == 200, body
+            return body
 
     async def timeline(self, **query: Any) -> list[dict[str, Any]]:
         status, body, _ = await self.get(TIMELINE, **query)

@@ -165,7 +165,8 @@ class TestOnTheEngine:
             found = await page.events(2)
             assert await page.quiet(1.5) == []
         assert 0 <= int(page.last_id) - began < 60_000
-        timeline = {shown["eventId"]: shown for shown in await quick.timeline()}
+        answer = await quick.as_sent(TIMELINE)
+        timeline = {shown["eventId"]: shown for shown in answer["events"]}
         assert [timeline[shown["eventId"]] for shown in found] == found
         assert sorted(ids(found)) == sorted(ids(sent))
 

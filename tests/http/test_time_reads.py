@@ -192,12 +192,12 @@ class TestTimeSeries:
         assert answer["points"] == points_of(mine, "week", from_ms, to_ms, None, group, fill)
 
     async def test_a_question_of_the_c_sharp_engine_has_its_answer(self, reader: Reader):
-        """No field more, in the same order; but `partial` where a point is of less than its interval."""
+        """No field more, but the common names, and `partial` where a point is of less than its interval."""
         await reader.store_twice(event(NOW - timedelta(days=1)))
         asked = {"interval": "day", "groupBy": "event_type"}
         status, body, _ = await reader.get(TIMESERIES, **asked, **{"from": "2024-06-14", "to": "2024-06-14"})
         assert status == 200
-        assert list(body) == ["projectId", "tenantId", "interval", "from", "to", "totalCount", "points"]
+        assert list(body) == ["projectId", "tenantId", "from", "to", "interval", "totalCount", "points"]
         assert [list(point) for point in body["points"]] == [["bucket", "series", "count"]]
         _, body, _ = await reader.get(TIMESERIES, **asked)
         assert [list(point) for point in body["points"]] == [["bucket", "partial", "series", "count"]]
@@ -443,10 +443,10 @@ class TestActive:
                 assert answer["rolling"] == rolling
 
     async def test_a_question_of_the_c_sharp_engine_has_its_answer(self, reader: Reader):
-        """No field more, in the same order; but `partial` where a point is of less than its interval."""
+        """No field more, but the common names, and `partial` where a point is of less than its interval."""
         await reader.store_twice(event(NOW - timedelta(days=1), user_id="ada"))
         _, body, _ = await reader.get(ACTIVE, **{"from": "2024-06-14", "to": "2024-06-14"})
-        assert list(body) == ["projectId", "tenantId", "interval", "by", "mode", "from", "to", "points"]
+        assert list(body) == ["projectId", "tenantId", "from", "to", "interval", "by", "mode", "points"]
         assert [list(point) for point in body["points"]] == [["bucket", "activeCount"]]
         _, body, _ = await reader.get(ACTIVE)
         assert [list(point) for point in body["points"]] == [["bucket", "partial", "activeCount"]]

@@ -16,10 +16,10 @@ from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.queries.filters import Bind
 from nealytics.queries.ranges import (
     bucket_ms,
-    bucket_text,
     cut_by,
     days_of,
     each_start,
+    local_text,
     starts,
 )
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN
@@ -89,7 +89,7 @@ def test_an_instant_alone_is_in_one_bucket():
 
 def test_a_day_that_never_was_is_no_bucket():
     days = starts("day", midnight("2011-12-29"), midnight("2012-01-01"), "Pacific/Apia")
-    assert [bucket_text(ms, "Pacific/Apia") for ms in days] == [
+    assert [local_text(ms, "Pacific/Apia") for ms in days] == [
         "2011-12-28T00:00:00-10:00",
         "2011-12-29T00:00:00-10:00",
         "2011-12-31T00:00:00+14:00",
@@ -99,7 +99,7 @@ def test_a_day_that_never_was_is_no_bucket():
 
 def test_the_hour_that_is_shown_twice_is_two_buckets():
     hours = starts("hour", midnight("2024-10-27"), midnight("2024-10-27") + 2 * HOUR_MS, "Europe/Berlin")
-    assert [bucket_text(ms, "Europe/Berlin") for ms in hours] == [
+    assert [local_text(ms, "Europe/Berlin") for ms in hours] == [
         "2024-10-27T02:00:00+02:00",
         "2024-10-27T02:00:00+01:00",
         "2024-10-27T03:00:00+01:00",
@@ -119,7 +119,7 @@ def test_the_hour_that_is_shown_twice_is_two_buckets():
 )
 def test_a_bucket_is_written_with_the_offset_of_its_start(text: str, zone: str | None, expected: str):
     ms = ms_of(datetime.fromisoformat(text))
-    assert bucket_text(ms, zone) == expected
+    assert local_text(ms, zone) == expected
     assert ms_of(datetime.fromisoformat(expected)) == ms
 
 
@@ -159,9 +159,9 @@ def test_a_machine_without_a_time_zone_database_knows_all_zones():
     """As in a slim image. `zoneinfo` then takes the package tzdata."""
     code = (
         "from zoneinfo import available_timezones\n"
-        "from nealytics.queries.ranges import bucket_text, starts\n"
+        "from nealytics.queries.ranges import local_text, starts\n"
         "(start,) = starts('day', 1711839600000, 1711839600000, 'Europe/Berlin')\n"
-        "print(len(available_timezones()) > 400, bucket_text(start, 'Europe/Berlin'))"
+        "print(len(available_timezones()) > 400, local_text(start, 'Europe/Berlin'))"
     )
     environment = {**os.environ, "PYTHONTZPATH": ""}
     printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)

@@ -74,6 +74,9 @@ export interface paths {
          *     existed at the start once, even while new events arrive. A page ends early after the event with
          *     which it exceeds `query.page_bytes_max` (8388608) bytes.
          *
+         *     `metadataJson` is the metadata as a text, as it was sent. If it is an object, `metadata` is the same
+         *     as JSON.
+         *
          *     Events of the same millisecond are ordered by `eventId`, in ClickHouse's order of UUIDs. With a
          *     token of the whole project, each event has its `tenantId`.
          */
@@ -126,13 +129,13 @@ export interface paths {
          * Number of events per interval
          * @description Returns the number of events in each interval of a range, oldest first.
          *
-         *     `bucket` is the start of the interval (with `tz`, a local time with its offset), and `count` the
+         *     `time` is the start of the interval (with `tz`, a local time with its offset), and `count` the
          *     number of events. The first interval counts from `from`, the last one up to `to`. A point is
          *     `partial` if its interval is cut off by the range or not over. When the clocks change, a day has 23
          *     or 25 hours, and an hour that occurs twice is two intervals.
          *
-         *     With `groupBy`, each interval has one point per value, as `series`. Events without a value are the
-         *     last point of the interval, without `series`. With a token of the whole project, sessions and users
+         *     With `groupBy`, each interval has one point per value, as `key`. Events without a value are the
+         *     last point of the interval, without `key`. With a token of the whole project, sessions and users
          *     belong to a tenant: their points have the `tenantId`.
          *
          *     `top=5` returns only the five greatest series of the whole range, and `other=true` the sum of all
@@ -171,10 +174,10 @@ export interface paths {
          *
          *     With `rolling=N`, every day of the range up to today has a point. `rollingCount` is the number of
          *     distinct users or sessions in the N days that end with this day, including days before `from`.
-         *     `stickiness` is `activeCount / rollingCount`.
+         *     `stickiness` is `count / rollingCount`.
          *
-         *     With `stickiness=true`, a week or month has the average `activeCount` of its days (those in the
-         *     range and not in the future, days without events included) divided by its own `activeCount`: DAU/WAU
+         *     With `stickiness=true`, a week or month has the average `count` of its days (those in the
+         *     range and not in the future, days without events included) divided by its own `count`: DAU/WAU
          *     and DAU/MAU. Both are 0 if nobody was active.
          */
         get: operations["active"];
@@ -231,7 +234,7 @@ export interface paths {
          * Figures of a range, compared with another range
          * @description Returns the figures of a time range and of the range that it is compared with.
          *
-         *     - `events`, `sessions`, `users`: their numbers; events without a user count for no user.
+         *     - `count` of events, `sessions`, `users`: their numbers; events without a user count for no user.
          *     - `eventsPerSession`, `avgSessionDurationSeconds`, `medianSessionDurationSeconds`: a session lasts
          *       from its first to its last event in the range. The median of an even number of values is the mean
          *       of the two in the middle.
@@ -271,13 +274,14 @@ export interface paths {
          * @description Returns the metadata keys of the events, and their most frequent values, for example to offer
          *     filters.
          *
-         *     `key` and `value` have the format of filters: `filter=<key>:eq:<value>` matches exactly the `count`
-         *     events of a value, and `filter=<key>:exists:` the `events` of a key. `share` is the value's share of
+         *     The `key` of a metadata key and that of each of its `values` have the format of filters:
+         *     `filter=<key>:eq:<key of the value>` matches exactly the `count` events of the value, and
+         *     `filter=<key>:exists:` the `count` of the metadata key. `share` is the value's share of
          *     these. Keys and values are ordered by their number of events; equal ones by their text.
          *
          *     A JSON null is not a value, and metadata that is not an object has no keys. If an object has the
          *     same key twice, the first one counts. Empty keys, keys of more than 512 characters and values of
-         *     more than 1,000 are not listed; such values still count in the `events` and `distinctValues` of
+         *     more than 1,000 are not listed; such values still count in the `count` and `distinctValues` of
          *     their key.
          */
         get: operations["properties"];
@@ -306,7 +310,7 @@ export interface paths {
          *     Other events may occur in between. Each user counts once: with the start that gets furthest, and
          *     among those the earliest.
          *
-         *     `count` is the number of users who reached at least this step, `conversion` its share of step 1, and
+         *     `count` is the number of users who reached at least this step, `share` their share of step 1, and
          *     `conversionFromPrevious` its share of the previous step. `medianSecondsFromPrevious` is the median
          *     time since the previous step; step 1, and steps that nobody reached, have none.
          *
@@ -336,12 +340,13 @@ export interface paths {
          *
          *     A user belongs to the cohort of the interval of their first `cohortEvent` ever: among all stored
          *     events up to `to` that match the filters, not only those since `from`. The range selects the
-         *     cohorts: those whose interval overlaps it. Empty cohorts are left out.
+         *     cohorts: those whose interval overlaps it. Without `from`, it has eight intervals, the last of
+         *     them that of its end. Empty cohorts are left out.
          *
          *     `period` n is the n-th calendar interval after the cohort's own. Its `count` is the number of users
          *     of the cohort with a `returnEvent` in it, up to `to` and not before their first `cohortEvent`;
-         *     `share` is `count / size`. The last period is the interval of `to`, or the current one; it is
-         *     `partial` if that interval is cut off or not over.
+         *     `share` is their share of the cohort's `count`. The last period is the interval of `to`, or the
+         *     current one; it is `partial` if that interval is cut off or not over.
          */
         get: operations["retention"];
         put?: never;
@@ -389,7 +394,8 @@ export interface paths {
         };
         /**
          * Events per hour of the week
-         * @description Returns the number of events and of distinct users for each hour of the week.
+         * @description Returns the number of events and of distinct users for each hour of the week. Without `from`, the
+         *     range has the 28 local days up to that of its end.
          *
          *     There are always 168 cells, from Monday (`weekday` 1) 0:00 to Sunday (7) 23:00. Each cell covers all
          *     such hours of the range. An hour is an hour of the local clock: one that occurs twice when the
@@ -829,6 +835,7 @@ export interface components {
             eventType: string;
             itemId?: string;
             metadataJson: string;
+            metadata?: Record<string, never>;
             timestamp: string;
         };
         /** Sessions */
@@ -837,6 +844,9 @@ export interface components {
             tenantId?: string;
             /** @default [] */
             warnings?: components["schemas"]["Warn"][];
+            from: string;
+            to: string;
+            tz: string;
             uniqueSessionCount: number;
             totalEventCount: number;
             avgDurationSeconds: number;
@@ -849,6 +859,11 @@ export interface components {
          */
         Totals: {
             sessions: number;
+            count: number;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `count`.
+             */
             events: number;
             avgDurationSeconds: number;
             medianDurationSeconds: number;
@@ -860,6 +875,11 @@ export interface components {
             firstSeen: string;
             lastSeen: string;
             durationSeconds: number;
+            count: number;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `count`.
+             */
             eventCount: number;
         };
         /** TimeSeries */
@@ -868,24 +888,35 @@ export interface components {
             tenantId?: string;
             /** @default [] */
             warnings?: components["schemas"]["Warn"][];
-            interval: string;
-            tz?: string;
-            /** @default [] */
-            measures?: string[];
             from: string;
             to: string;
+            tz: string;
+            interval: string;
+            /** @default [] */
+            measures?: string[];
             totalCount: number;
             points: components["schemas"]["TimeseriesPoint"][];
         };
         /** TimeseriesPoint */
         TimeseriesPoint: {
+            time: string;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `time`.
+             */
             bucket: string;
             /** @default false */
             partial?: boolean;
+            key?: string;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `key`.
+             */
             series?: string;
             /** @default false */
             other?: boolean;
             tenantId?: string;
+            value: number | null;
             count: number;
             /** @default [] */
             values?: (number | null)[];
@@ -896,20 +927,31 @@ export interface components {
             tenantId?: string;
             /** @default [] */
             warnings?: components["schemas"]["Warn"][];
+            from: string;
+            to: string;
+            tz: string;
             interval: string;
-            tz?: string;
             by: string;
             mode: string;
             rolling?: number;
-            from: string;
-            to: string;
             points: components["schemas"]["ActivePoint"][];
         };
         /** ActivePoint */
         ActivePoint: {
+            time: string;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `time`.
+             */
             bucket: string;
             /** @default false */
             partial?: boolean;
+            value: number | null;
+            count: number;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `count`.
+             */
             activeCount: number;
             rollingCount?: number;
             stickiness?: number;
@@ -920,9 +962,10 @@ export interface components {
             tenantId?: string;
             /** @default [] */
             warnings?: components["schemas"]["Warn"][];
-            dimension: string;
             from: string;
             to: string;
+            tz: string;
+            dimension: string;
             previous?: components["schemas"]["Range"];
             /** @default [] */
             measures?: string[];
@@ -937,6 +980,7 @@ export interface components {
         Item: {
             key: string;
             tenantId?: string;
+            value: number | null;
             count: number;
             share: number;
             users: number;
@@ -947,6 +991,7 @@ export interface components {
         };
         /** Counts */
         Counts: {
+            value: number | null;
             count: number;
             users: number;
             sessions?: number;
@@ -962,10 +1007,16 @@ export interface components {
             tenantId?: string;
             /** @default [] */
             warnings?: components["schemas"]["Warn"][];
-            tz?: string;
-            compare: string;
             from: string;
             to: string;
+            tz: string;
+            compare: string;
+            value: number | null;
+            count: number;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `count`.
+             */
             events: number;
             sessions: number;
             users: number;
@@ -983,6 +1034,12 @@ export interface components {
         Figures: {
             from: string;
             to: string;
+            value: number | null;
+            count: number;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `count`.
+             */
             events: number;
             sessions: number;
             users: number;
@@ -1001,17 +1058,28 @@ export interface components {
             warnings?: components["schemas"]["Warn"][];
             from: string;
             to: string;
+            tz: string;
             keys: components["schemas"]["Key"][];
         };
         /** Key */
         Key: {
             key: string;
+            count: number;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `count`.
+             */
             events: number;
             distinctValues: number;
             values: components["schemas"]["Value"][];
         };
         /** Value */
         Value: {
+            key: string;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `key`.
+             */
             value: string;
             count: number;
             share: number;
@@ -1024,6 +1092,7 @@ export interface components {
             warnings?: components["schemas"]["Warn"][];
             from: string;
             to: string;
+            tz: string;
             by: string;
             windowSeconds: number;
             steps: components["schemas"]["StepCount"][];
@@ -1034,7 +1103,13 @@ export interface components {
         StepCount: {
             step: number;
             eventType: string;
+            value: number;
             count: number;
+            share: number;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `share`.
+             */
             conversion: number;
             conversionFromPrevious: number;
             medianSecondsFromPrevious?: number;
@@ -1053,8 +1128,8 @@ export interface components {
             warnings?: components["schemas"]["Warn"][];
             from: string;
             to: string;
+            tz: string;
             interval: string;
-            tz?: string;
             by: string;
             cohortEvent?: string;
             returnEvent?: string;
@@ -1062,7 +1137,18 @@ export interface components {
         };
         /** Cohort */
         Cohort: {
+            time: string;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `time`.
+             */
             cohort: string;
+            value: number;
+            count: number;
+            /**
+             * @deprecated
+             * @description Deprecated: the same as `count`.
+             */
             size: number;
             periods: components["schemas"]["Period"][];
         };
@@ -1071,6 +1157,7 @@ export interface components {
             period: number;
             /** @default false */
             partial?: boolean;
+            value: number;
             count: number;
             share: number;
         };
@@ -1082,6 +1169,7 @@ export interface components {
             warnings?: components["schemas"]["Warn"][];
             from: string;
             to: string;
+            tz: string;
             event: string;
             direction: string;
             depth: number;
@@ -1092,6 +1180,7 @@ export interface components {
         /** Path */
         Path: {
             events: string[];
+            value: number;
             count: number;
             share: number;
         };
@@ -1103,7 +1192,7 @@ export interface components {
             warnings?: components["schemas"]["Warn"][];
             from: string;
             to: string;
-            tz?: string;
+            tz: string;
             /** @default [] */
             measures?: string[];
             totalCount: number;
@@ -1113,6 +1202,7 @@ export interface components {
         Cell: {
             weekday: number;
             hour: number;
+            value: number | null;
             count: number;
             users: number;
             /** @default [] */
@@ -1765,6 +1855,9 @@ export interface operations {
                      *           "eventType": "purchase",
                      *           "itemId": "/shop",
                      *           "metadataJson": "{\"plan\":\"pro\"}",
+                     *           "metadata": {
+                     *             "plan": "pro"
+                     *           },
                      *           "timestamp": "2026-06-15T10:30:00.123Z"
                      *         }
                      *       ],
@@ -1852,11 +1945,15 @@ export interface operations {
                      * @example {
                      *       "projectId": "my-app",
                      *       "tenantId": "tenant-1",
+                     *       "from": "2026-06-01T00:00:00Z",
+                     *       "to": "2026-06-30T23:59:59.999Z",
+                     *       "tz": "UTC",
                      *       "uniqueSessionCount": 1,
                      *       "totalEventCount": 28,
                      *       "avgDurationSeconds": 930.5,
                      *       "totals": {
                      *         "sessions": 412,
+                     *         "count": 9870,
                      *         "events": 9870,
                      *         "avgDurationSeconds": 302.25,
                      *         "medianDurationSeconds": 184.5
@@ -1867,6 +1964,7 @@ export interface operations {
                      *           "firstSeen": "2026-06-15T10:30:00Z",
                      *           "lastSeen": "2026-06-15T10:45:30.5Z",
                      *           "durationSeconds": 930.5,
+                     *           "count": 28,
                      *           "eventCount": 28
                      *         }
                      *       ]
@@ -1968,14 +2066,18 @@ export interface operations {
                      * @example {
                      *       "projectId": "my-app",
                      *       "tenantId": "tenant-1",
-                     *       "interval": "day",
                      *       "from": "2026-06-01T00:00:00Z",
                      *       "to": "2026-06-07T23:59:59.999Z",
+                     *       "tz": "UTC",
+                     *       "interval": "day",
                      *       "totalCount": 28,
                      *       "points": [
                      *         {
+                     *           "time": "2026-06-01T00:00:00Z",
                      *           "bucket": "2026-06-01T00:00:00Z",
+                     *           "key": "purchase",
                      *           "series": "purchase",
+                     *           "value": 28,
                      *           "count": 28
                      *         }
                      *       ]
@@ -2012,11 +2114,11 @@ export interface operations {
                 /** @description How users or sessions are counted: exactly, or estimated with less memory (`approx`). */
                 mode?: "exact" | "approx";
                 /**
-                 * @description With `interval=day`: every day has a point, with `rollingCount`, the number active in this many days up to and including it, and `stickiness`, `activeCount` divided by that.
+                 * @description With `interval=day`: every day has a point, with `rollingCount`, the number active in this many days up to and including it, and `stickiness`, `count` divided by that.
                  * @example 28
                  */
                 rolling?: number;
-                /** @description With `interval=week` or `month`: each point has the average daily `activeCount` divided by its own (DAU/WAU, DAU/MAU). */
+                /** @description With `interval=week` or `month`: each point has the average daily `count` divided by its own (DAU/WAU, DAU/MAU). */
                 stickiness?: boolean;
                 /**
                  * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
@@ -2073,15 +2175,19 @@ export interface operations {
                      * @example {
                      *       "projectId": "my-app",
                      *       "tenantId": "tenant-1",
+                     *       "from": "2026-06-01T00:00:00Z",
+                     *       "to": "2026-06-01T23:59:59.999Z",
+                     *       "tz": "UTC",
                      *       "interval": "day",
                      *       "by": "user",
                      *       "mode": "exact",
                      *       "rolling": 28,
-                     *       "from": "2026-06-01T00:00:00Z",
-                     *       "to": "2026-06-01T23:59:59.999Z",
                      *       "points": [
                      *         {
+                     *           "time": "2026-06-01T00:00:00Z",
                      *           "bucket": "2026-06-01T00:00:00Z",
+                     *           "value": 7,
+                     *           "count": 7,
                      *           "activeCount": 7,
                      *           "rollingCount": 28,
                      *           "stickiness": 0.25
@@ -2186,12 +2292,14 @@ export interface operations {
                      * @example {
                      *       "projectId": "my-app",
                      *       "tenantId": "tenant-1",
-                     *       "dimension": "event_type",
                      *       "from": "2026-06-01T00:00:00Z",
                      *       "to": "2026-06-07T23:59:59.999Z",
+                     *       "tz": "UTC",
+                     *       "dimension": "event_type",
                      *       "items": [
                      *         {
                      *           "key": "purchase",
+                     *           "value": 28,
                      *           "count": 28,
                      *           "share": 0.07,
                      *           "users": 19
@@ -2288,9 +2396,12 @@ export interface operations {
                      * @example {
                      *       "projectId": "my-app",
                      *       "tenantId": "tenant-1",
-                     *       "compare": "previous",
                      *       "from": "2026-06-08T00:00:00Z",
                      *       "to": "2026-06-14T23:59:59.999Z",
+                     *       "tz": "UTC",
+                     *       "compare": "previous",
+                     *       "value": 9870,
+                     *       "count": 9870,
                      *       "events": 9870,
                      *       "sessions": 420,
                      *       "users": 211,
@@ -2301,6 +2412,8 @@ export interface operations {
                      *       "previous": {
                      *         "from": "2026-06-01T00:00:00Z",
                      *         "to": "2026-06-07T23:59:59.999Z",
+                     *         "value": 8000,
+                     *         "count": 8000,
                      *         "events": 8000,
                      *         "sessions": 400,
                      *         "users": 190,
@@ -2398,18 +2511,22 @@ export interface operations {
                      *       "tenantId": "tenant-1",
                      *       "from": "2026-06-01T00:00:00Z",
                      *       "to": "2026-06-07T23:59:59.999Z",
+                     *       "tz": "UTC",
                      *       "keys": [
                      *         {
                      *           "key": "meta:plan",
+                     *           "count": 400,
                      *           "events": 400,
                      *           "distinctValues": 2,
                      *           "values": [
                      *             {
+                     *               "key": "free",
                      *               "value": "free",
                      *               "count": 300,
                      *               "share": 0.75
                      *             },
                      *             {
+                     *               "key": "pro",
                      *               "value": "pro",
                      *               "count": 100,
                      *               "share": 0.25
@@ -2527,20 +2644,25 @@ export interface operations {
                      *       "tenantId": "tenant-1",
                      *       "from": "2026-06-01T00:00:00Z",
                      *       "to": "2026-06-07T23:59:59.999Z",
+                     *       "tz": "UTC",
                      *       "by": "user",
                      *       "windowSeconds": 86400,
                      *       "steps": [
                      *         {
                      *           "step": 1,
                      *           "eventType": "product_view",
+                     *           "value": 200,
                      *           "count": 200,
+                     *           "share": 1,
                      *           "conversion": 1,
                      *           "conversionFromPrevious": 1
                      *         },
                      *         {
                      *           "step": 2,
                      *           "eventType": "purchase",
+                     *           "value": 50,
                      *           "count": 50,
+                     *           "share": 0.25,
                      *           "conversion": 0.25,
                      *           "conversionFromPrevious": 0.25,
                      *           "medianSecondsFromPrevious": 324.5
@@ -2643,32 +2765,42 @@ export interface operations {
                      *       "tenantId": "tenant-1",
                      *       "from": "2026-06-01T00:00:00Z",
                      *       "to": "2026-06-14T23:59:59.999Z",
+                     *       "tz": "UTC",
                      *       "interval": "week",
                      *       "by": "user",
                      *       "cohortEvent": "signup",
                      *       "cohorts": [
                      *         {
+                     *           "time": "2026-06-01T00:00:00Z",
                      *           "cohort": "2026-06-01T00:00:00Z",
+                     *           "value": 40,
+                     *           "count": 40,
                      *           "size": 40,
                      *           "periods": [
                      *             {
                      *               "period": 0,
+                     *               "value": 40,
                      *               "count": 40,
                      *               "share": 1
                      *             },
                      *             {
                      *               "period": 1,
+                     *               "value": 10,
                      *               "count": 10,
                      *               "share": 0.25
                      *             }
                      *           ]
                      *         },
                      *         {
+                     *           "time": "2026-06-08T00:00:00Z",
                      *           "cohort": "2026-06-08T00:00:00Z",
+                     *           "value": 8,
+                     *           "count": 8,
                      *           "size": 8,
                      *           "periods": [
                      *             {
                      *               "period": 0,
+                     *               "value": 8,
                      *               "count": 8,
                      *               "share": 1
                      *             }
@@ -2769,6 +2901,7 @@ export interface operations {
                      *       "tenantId": "tenant-1",
                      *       "from": "2026-06-01T00:00:00Z",
                      *       "to": "2026-06-07T23:59:59.999Z",
+                     *       "tz": "UTC",
                      *       "event": "product_view",
                      *       "direction": "next",
                      *       "depth": 2,
@@ -2779,6 +2912,7 @@ export interface operations {
                      *           "events": [
                      *             "add_to_cart"
                      *           ],
+                     *           "value": 80,
                      *           "count": 80,
                      *           "share": 0.4
                      *         },
@@ -2786,6 +2920,7 @@ export interface operations {
                      *           "events": [
                      *             "search"
                      *           ],
+                     *           "value": 20,
                      *           "count": 20,
                      *           "share": 0.1
                      *         },
@@ -2794,6 +2929,7 @@ export interface operations {
                      *             "add_to_cart",
                      *             "purchase"
                      *           ],
+                     *           "value": 50,
                      *           "count": 50,
                      *           "share": 0.25
                      *         }
@@ -2884,14 +3020,15 @@ export interface operations {
                      * @example {
                      *       "projectId": "my-app",
                      *       "tenantId": "tenant-1",
-                     *       "from": "2026-05-31T22:00:00Z",
-                     *       "to": "2026-06-07T21:59:59.999Z",
+                     *       "from": "2026-06-01T00:00:00+02:00",
+                     *       "to": "2026-06-07T23:59:59.999+02:00",
                      *       "tz": "Europe/Berlin",
                      *       "totalCount": 28,
                      *       "cells": [
                      *         {
                      *           "weekday": 1,
                      *           "hour": 14,
+                     *           "value": 28,
                      *           "count": 28,
                      *           "users": 19
                      *         }
@@ -2968,7 +3105,7 @@ export interface operations {
                      *     id: 1781519400000
                      *
                      *     id: 1781519400123
-                     *     data: {"eventId":"0190163d-8694-739b-aea5-966c26f8ad91","sessionId":"abc-123","userId":"ada","eventType":"purchase","itemId":"/shop","metadataJson":"{\"plan\":\"pro\"}","timestamp":"2026-06-15T10:30:00.123Z"}
+                     *     data: {"eventId":"0190163d-8694-739b-aea5-966c26f8ad91","sessionId":"abc-123","userId":"ada","eventType":"purchase","itemId":"/shop","metadataJson":"{\"plan\":\"pro\"}","timestamp":"2026-06-15T10:30:00.123Z","metadata":{"plan":"pro"}}
                      */
                     "text/event-stream": string;
                 };
