@@ -123,6 +123,7 @@ def flags(output: Path, jobs: int) -> list[str]:
         "--include-package-data=certifi",
         # Beside the executable, which has the package's name, so no folder can have it.
         "--include-data-dir=nealytics/web=web",
+        "--include-data-dir=nealytics/importer/presets=presets",
         # Link-time optimization takes several times as long, without a measurable gain.
         "--lto=no",
         # The list of contents, for licences and SBOM (build/contents.py).

@@ -67,6 +67,14 @@ def is_compiled() -> bool:
     return "__compiled__" in globals()
 
 
+def data_directory(path: str) -> Path:
+    """A directory of files that are not code, by its path in the package. A compiled program has it beside
+    the executable, under its last name."""
+    if is_compiled():
+        return Path("/proc/self/exe").resolve().parent / Path(path).name
+    return Path(__file__).parent / path
+
+
 def self_command(*args: str) -> tuple[str, list[str]]:
     """The executable and the argv that run this program again with `args`.
 

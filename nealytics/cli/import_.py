@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+import msgspec
 import uvloop
 
 from nealytics.cli.options import config_option, first_key, server_url
 from nealytics.config import load
 from nealytics.errors import NealyticsError
-from nealytics.importer import times
+from nealytics.importer import presets, times
 from nealytics.importer.convert import Convertible, open_converted
 from nealytics.importer.convert import convert as convert_file
 from nealytics.importer.options import Options, Type
+from nealytics.importer.reshaped import open_reshaped
 from nealytics.importer.rows import QUOTED_LINES_MAX, Format
-from nealytics.importer.run import Result, import_rows
+from nealytics.importer.run import Result, import_rows, open_rows
 from nealytics.importer.source import RECORD_BYTES_MAX, Source, open_source
 
 _SAID_EVERY_S = 5.0
@@ -107,6 +109,12 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     type=click.Choice(["ndjson", "csv", "json", "parquet", "native"]),
     help="Default: from the file name (.csv, .tsv, .parquet, .native, else NDJSON; .gz or .zst may follow)."
     " json is an array, recognized by its [.",
+)
+@click.option(
+    "--from",
+    "preset",
+    type=click.Choice(presets.names()),
+    help="The product that wrote the file: names, ids and times are mapped as docs/importing.md lists.",
 )
 @click.option(
     "--map",
@@ -319,7 +327,9 @@ def _prepare(file: str, config_path: Path | None, given: dict[str, Any]) -> tupl
         raise click.UsageError("--shift-to and --shift-by exclude each other; give one of them.")
     plain_name = file.removesuffix(".gz").removesuffix(".zst").lower()
     form: Format | Convertible | None = given.pop("form") or _form_of(file, plain_name)
-    columns, delimiter = given.pop("columns"), given.pop("delimiter")
+    delimiter = given.pop("delimiter")
+    columns = tuple(map(str.strip, given["columns"].split(","))) if given["columns"] else None
+    del given["columns"]
     if form != "csv":
         for option, value in (("--columns", columns), ("--delimiter", delimiter), ("--type", given["types"])):
             if value:
@@ -330,6 +340,7 @@ def _prepare(file: str, config_path: Path | None, given: dict[str, Any]) -> tupl
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise click.BadParameter("one character, or the word tab", param_hint="--delimiter")
     record_bytes_max = given.pop("record_bytes_max")
+    name = given.pop("preset")
     if form == "parquet" or form == "native":
         source = open_converted(file, form, record_bytes_max)
         form = "ndjson"
@@ -342,12 +353,20 @@ def _prepare(file: str, config_path: Path | None, given: dict[str, Any]) -> tupl
         key=given.pop("key") or first_key("import", load(config_path), ", set NEALYTICS_IMPORT_KEY"),
         form=form,
         delimiter=delimiter,
-        columns=None if columns is None else tuple(name.strip() for name in columns.split(",")),
+        columns=columns,
         state_path=given.pop("state") or (Path(f"{named}.import-state") if named else None),
         rejected_path=given.pop("rejected") or Path(f"{named or 'import'}.rejected.ndjson"),
         **given,
     )
-    return options, source
+    return _reshaped(options, source, name) if name else (options, source)
+
+
+def _reshaped(options: Options, source: Source, name: str) -> tuple[Options, Source]:
+    """The same file as NDJSON of events, and the options for that."""
+    preset = presets.load(name)
+    events = open_reshaped(source, lambda opened: open_rows(opened, options), preset)
+    unit = options.time_unit or preset.time_unit
+    return msgspec.structs.replace(options, form="ndjson", columns=None, preset=name, time_unit=unit), events
 
 
 def _form_of(file: str, plain_name: str) -> Format | Convertible | None:

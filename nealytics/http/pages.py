@@ -15,7 +15,6 @@ from other servers.
 
 import asyncio
 import hashlib
-from pathlib import Path
 
 from aiohttp import hdrs, web
 
@@ -23,7 +22,7 @@ from nealytics.compression import compress
 from nealytics.config import WebConfig
 from nealytics.http.accept import weights
 from nealytics.http.responses import names_tag
-from nealytics.process import is_compiled
+from nealytics.process import data_directory
 
 _ASK_AGAIN = "no-cache"
 _KEEP = "public, max-age=3600"
@@ -34,18 +33,11 @@ _CODINGS = {"zstd": 19, "gzip": 9}
 _TYPES = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
 
 
-def folder() -> Path:
-    """The directory of the files: in the package, or beside the executable, which contains the package."""
-    if is_compiled():
-        return Path("/proc/self/exe").resolve().parent / "web"
-    return Path(__file__).parent.parent / "web"
-
-
 class Asset:
     """One file, plain and compressed. References to `links` get their versions."""
 
     def __init__(self, name: str, headers: dict[str, str], links: tuple["Asset", ...] = ()) -> None:
-        plain = (folder() / name).read_bytes()
+        plain = (data_directory("web") / name).read_bytes()
         for link in links:
             plain = plain.replace(f'{link.name}"'.encode(), f'{link.name}?v={link.version}"'.encode())
         self.name: str = name
@@ -90,7 +82,7 @@ def add_page_routes(app: web.Application, config: WebConfig) -> None:
         hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
         "Cross-Origin-Resource-Policy": "cross-origin",
     }
-    languages = tuple(Asset(path.name, script) for path in sorted(folder().glob("embed-??.js")))
+    languages = tuple(Asset(path.name, script) for path in sorted(data_directory("web").glob("embed-??.js")))
     embed = Asset("embed.js", script, languages)
     for asset in (embed, *languages):
         app.router.add_get(f"/{asset.name}", asset.serve)

@@ -154,14 +154,14 @@ class Mapping:
             if value.__class__ is str:
                 if value:
                     event[field] = value
-            elif not _is_empty(value):
+            elif not is_empty(value):
                 event[field] = _as_text(value) if field in _TEXT_FIELDS else value
         for field, path in self._deep:
             value = _inside(fields, path, opened)
             if value is None:
                 continue
             self.found.add(field)
-            if not _is_empty(value):
+            if not is_empty(value):
                 event[field] = _as_text(value) if field in _TEXT_FIELDS else value
         for field, value in self._defaults.items():
             event.setdefault(field, value)
@@ -211,7 +211,7 @@ class Mapping:
         if isinstance(value, str):
             return times.normalized(value, self._time_unit)
         raw = bytes(value)
-        text = _text_of(raw)
+        text = text_of(raw)
         if text is not None:
             return times.normalized(text, self._time_unit)
         number = times.number_ms(raw.decode("ascii", "replace"), self._time_unit)
@@ -221,11 +221,11 @@ class Mapping:
         parts = []
         for name, path in self._id_paths:
             value = _inside(fields, path, opened)
-            if value is None or _is_empty(value):
+            if value is None or is_empty(value):
                 raise RowError(f"it has no {name}, from which --id-from derives its id")
             if isinstance(value, msgspec.Raw):
                 # The same id in CSV, as a JSON string and as a number.
-                value = _text_of(bytes(value)) or bytes(value).decode(errors="replace")
+                value = text_of(bytes(value)) or bytes(value).decode(errors="replace")
             parts.append(value.encode(errors="surrogatepass"))
         return hashed_id(parts)
 
@@ -237,7 +237,7 @@ class Mapping:
             if within is True:
                 continue
             if isinstance(within, dict):
-                inner = _object_of(value)
+                inner = object_of(value)
                 if inner is None:
                     rest[name] = value
                 elif left := self._rest(inner, within):
@@ -303,13 +303,13 @@ def _inside(fields: AnyMapping[str, Value], path: Path, opened: dict[Path, Any])
         inner = opened.get(prefix)
         if inner is None:
             value = fields.get(prefix[-1])
-            inner = {} if value is None else _object_of(value) or {}
+            inner = {} if value is None else object_of(value) or {}
             opened[prefix] = inner
         fields = inner
     return fields.get(path[-1])
 
 
-def _object_of(value: Value) -> dict[str, msgspec.Raw] | None:
+def object_of(value: Value) -> dict[str, msgspec.Raw] | None:
     if isinstance(value, str):
         return None
     try:
@@ -325,7 +325,7 @@ def _left_over(fields: AnyMapping[str, Value], taken: Taken, prefix: str = "") -
         if within is True:
             continue
         shown = prefix + name.replace(".", "\\.")
-        inner = _object_of(value) if within is not None else None
+        inner = object_of(value) if within is not None else None
         if inner is None or within is None:
             yield shown
         else:
@@ -340,9 +340,14 @@ def _take(taken: Any, path: Path) -> None:
     taken[path[-1]] = True
 
 
+def path_of(name: str) -> Path:
+    """The names in `context.user.id`; `\\.` is a dot that belongs to a name."""
+    return tuple(part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", name))
+
+
 def _path_of(name: str, columns: tuple[str, ...] | None, option: str) -> Path:
     if columns is None:
-        return tuple(part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", name))
+        return path_of(name)
     for found in (name, name.replace("\\.", ".")):
         if found in columns:
             return (found,)
@@ -373,7 +378,7 @@ def _as_text(value: Value) -> Value:
     return raw.decode() if raw[:1] in _NUMBER_STARTS else value
 
 
-def _text_of(raw: bytes) -> str | None:
+def text_of(raw: bytes) -> str | None:
     """The text of a JSON string; None if it is invalid or not a string."""
     try:
         return msgspec.json.decode(raw, type=str)
@@ -381,7 +386,7 @@ def _text_of(raw: bytes) -> str | None:
         return None
 
 
-def _is_empty(value: Value) -> bool:
+def is_empty(value: Value) -> bool:
     """As for the server: null and empty strings are absent."""
     return value == "" if isinstance(value, str) else bytes(value) in (b'""', b"null")
 

@@ -16,6 +16,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     key: str
     form: Format
+    preset: str = ""  # the product that wrote the file; then `form` is ndjson
     delimiter: str = ","
     encoding: str = "utf-8"
     columns: tuple[str, ...] | None = None  # of a CSV without a header line
@@ -52,6 +53,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "url": self.url,
             "format": self.form,
+            **({"from": self.preset} if self.preset else {}),
             "delimiter": self.delimiter,
             "encoding": self.encoding,
             "columns": ",".join(self.columns or ()),

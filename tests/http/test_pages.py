@@ -12,7 +12,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from nealytics.config import WebConfig
 from nealytics.http.app import Cors, answering
-from nealytics.http.pages import add_page_routes, folder
+from nealytics.http.pages import add_page_routes
+from nealytics.process import data_directory
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -119,7 +120,7 @@ async def test_a_page_loads_nothing_from_other_origins_and_only_configured_ones_
 
 
 async def test_the_script_is_small():
-    size = len(gzip.compress((folder() / "embed.js").read_bytes()))
+    size = len(gzip.compress((data_directory("web") / "embed.js").read_bytes()))
     assert size <= 50 * 1024
 
 
