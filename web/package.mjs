@@ -1,7 +1,8 @@
 // Makes the npm package: its directory, and with PACK its file.  node package.mjs DIRECTORY
 //
 //   nealytics/embed    the elements        nealytics/react    components of them
-//   nealytics/client   the read API        types/             of all three, from the sources
+//   nealytics/client   the read API        nealytics/tracker  what /t.js is made of
+//   types/             of all of them, from the sources
 //   embed-XX.js        words of the elements, each loaded by a page in that language
 //
 // What the package needs of others stays an import, so that a page that has Lit already has it once.
@@ -18,7 +19,7 @@ const out = process.argv[2];
 if (!out) throw new Error("package.mjs: name the directory that the package is to be in");
 const own = JSON.parse(readFileSync("package.json", "utf8"));
 const REPOSITORY = "https://github.com/neavents/nealytics";
-const ENTRIES = { embed: "src/embed.ts", react: "src/react/index.ts", client: "src/client/client.ts", ...words };
+const ENTRIES = { embed: "src/embed.ts", react: "src/react/index.ts", client: "src/client/client.ts", tracker: "src/tracker/index.ts", ...words };
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
@@ -50,7 +51,7 @@ execFileSync(process.execPath, [
   "node_modules/typescript/bin/tsc", "--project", "tsconfig.json", "--noEmit", "false", "--emitDeclarationOnly", "--declaration",
   "--rootDir", "src", "--outDir", join(out, "types"),
 ], { stdio: "inherit" });
-for (const none of ["embed-page.d.ts", "home-page.d.ts", "text/languages"]) rmSync(join(out, "types", none), { recursive: true });
+for (const none of ["embed-page.d.ts", "home-page.d.ts", "t.d.ts", "text/languages"]) rmSync(join(out, "types", none), { recursive: true });
 for (const file of readdirSync(join(out, "types"), { recursive: true })) {
   if (!file.endsWith(".d.ts")) continue;
   const path = join(out, "types", file);
@@ -65,7 +66,7 @@ const manifest = {
   license: own.license,
   homepage: `${REPOSITORY}#readme`,
   bugs: `${REPOSITORY}/issues`,
-  keywords: ["analytics", "charts", "dashboard", "web-components", "react", "multi-tenant"],
+  keywords: ["analytics", "tracker", "charts", "dashboard", "web-components", "react", "multi-tenant"],
   repository: { type: "git", url: `git+${REPOSITORY}.git`, directory: "web" },
   type: "module",
   sideEffects: ["./embed.js"],
@@ -73,6 +74,7 @@ const manifest = {
     "./embed": at("embed", "embed"),
     "./react": at("react/index", "react"),
     "./client": at("client/client", "client"),
+    "./tracker": at("tracker/index", "tracker"),
     "./package.json": "./package.json",
   },
   files: ["*.js", "types"],

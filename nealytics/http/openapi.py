@@ -351,6 +351,23 @@ def _with_values(text: str, config: Config) -> str:
     return re.sub(r"`query\.(\w+)`", lambda found: f"{found[0]} ({getattr(config.query, found[1])})", text)
 
 
+# What the tracker adds (`ingest.tracker_reports`).
+_OF_TRACKERS: list[Schema] = [
+    {
+        "name": "sentAt",
+        "in": "query",
+        "description": "The sender's clock, in epoch milliseconds. Counted in a metric.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    {
+        "name": "dropped",
+        "in": "query",
+        "description": "Events that the sender dropped since its last report. Counted in a metric.",
+        "schema": {"type": "integer", "minimum": 0, "default": 0},
+    },
+]
+
+
 def _sending(schemas: Schemas) -> Schema:
     one, many = ref("Event"), {"type": "array", "items": ref("Event")}
     lines = {"schema": {"type": "string", "minLength": 1}}
@@ -388,7 +405,7 @@ def _sending(schemas: Schemas) -> Schema:
             description="A JSON array, or NDJSON with one event per line. An invalid event does not affect"
             " the others. If none is valid, the answer is a 400 (or 403) with their number.",
             security=keys,
-            parameters=[wait],
+            parameters=[wait, *_OF_TRACKERS],
         ),
         BEACON: route(
             "beacon",
@@ -398,6 +415,7 @@ def _sending(schemas: Schemas) -> Schema:
             description="One event, an array of events, or NDJSON, whatever the content type. Invalid"
             " events are dropped.",
             security=[*keys[1:], {"ingestTokenInQuery": []}],
+            parameters=_OF_TRACKERS,
         ),
     }
 

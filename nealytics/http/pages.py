@@ -1,5 +1,6 @@
-"""Static files for browsers: the script of the charts, and pages made of it.
+"""Static files for browsers: the scripts of the tracker and of the charts, and pages made of the latter.
 
+    /t.js         the tracker, which sends events of the page that loads it (docs/sending.md)
     /embed.js     the elements, for any page of a SaaS (docs/embedding.md)
     /embed-de.js  their words in German, which the script loads when a page needs them; one for each language
     /embed        the dashboard as a page; its token is in the URL fragment, which browsers never send
@@ -77,14 +78,14 @@ class Asset:
 
 
 def add_page_routes(app: web.Application, config: WebConfig) -> None:
-    # Any origin may load the script: it contains no data, and reads with the token of its page.
+    # Any origin may load the scripts: they contain no data, and use the token or key of their page.
     script: dict[str, str] = {
         hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
         "Cross-Origin-Resource-Policy": "cross-origin",
     }
     languages = tuple(Asset(path.name, script) for path in sorted(data_directory("web").glob("embed-??.js")))
     embed = Asset("embed.js", script, languages)
-    for asset in (embed, *languages):
+    for asset in (Asset("t.js", script), embed, *languages):
         app.router.add_get(f"/{asset.name}", asset.serve)
     if not config.pages:
         return

@@ -5,7 +5,8 @@ whose head has at most `HEAD_BYTES_MAX` bytes and whose body at most `BODY_BYTES
 the plainest form of each part; aiohttp's parser decides about everything else. So this one is never more
 lenient: a request that it reads, aiohttp reads in the same way (a test compares the two).
 
-    target    exactly one of the three routes, perhaps with `?k=` or `?token=` and plain characters
+    target    exactly one of the three routes, perhaps with `?k=` or `?token=` and plain characters, and after
+              that perhaps with a tracker's report
     head      printable ASCII; each header once; Host and Content-Length are there
     not here  Transfer-Encoding, Content-Encoding, Expect, Upgrade, Trailer, and Connection but keep-alive
 """
@@ -13,6 +14,7 @@ lenient: a request that it reads, aiohttp reads in the same way (a test compares
 import re
 from enum import Enum
 
+from nealytics.ingest import tracker_reports
 from nealytics.ingest.at_once import SmallRequest
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK
 
@@ -24,7 +26,9 @@ _HEADERS_MAX = 64
 _START = b"POST /api/v1/telemetry/"
 _VERSION = " HTTP/1.1"
 _ROUTES = frozenset((TRACK, BEACON, BATCH))
-_CREDENTIAL = re.compile(r"(?:k=(?P<key>[\w.~-]*)|token=(?P<token>[\w.~-]*))", re.ASCII)
+_QUERY = re.compile(
+    rf"(?=.)(?:k=(?P<key>[\w.~-]*)|token=(?P<token>[\w.~-]*))?(?:{tracker_reports.QUERY})?", re.ASCII
+)
 _NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _LEFT_TO_AIOHTTP = frozenset(
     (
@@ -72,8 +76,8 @@ def parse(data: bytes, at: int = 0) -> SmallRequest | Unread:
     path, question, query = first[5 : -len(_VERSION)].partition("?")
     if not first.endswith(_VERSION) or path not in _ROUTES:
         return Unread.OTHER
-    credential = _CREDENTIAL.fullmatch(query) if question else None
-    if question and credential is None:
+    asked = _QUERY.fullmatch(query) if question else None
+    if question and asked is None:
         return Unread.OTHER
     headers = _headers(lines)
     if headers is None:
@@ -85,8 +89,12 @@ def parse(data: bytes, at: int = 0) -> SmallRequest | Unread:
     end = head_end + 4 + size
     if end > len(data):
         return Unread.INCOMPLETE
-    key, token = credential.group("key", "token") if credential is not None else ("", "")
-    return SmallRequest(path, key or "", token or "", headers, data[head_end + 4 : end], end)
+    body = data[head_end + 4 : end]
+    if asked is None:
+        return SmallRequest(path, "", "", headers, body, end)
+    key, token, sent_at, dropped = asked.group("key", "token", "sent_at", "dropped")
+    report = tracker_reports.report(sent_at, dropped) if sent_at else None
+    return SmallRequest(path, key or "", token or "", headers, body, end, report)
 
 
 def _headers(lines: list[str]) -> dict[str, str] | None:

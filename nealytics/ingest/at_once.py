@@ -21,6 +21,7 @@ from nealytics.ingest.handlers import BATCH, BEACON, LINES_TYPES, TRACK, BatchAn
 from nealytics.ingest.parser import SLICE_BYTES, Parsed, parse_batch, parse_beacon, parse_event
 from nealytics.ingest.permits import Permits
 from nealytics.ingest.ratelimit import PERMIT_EVENTS, Permit
+from nealytics.ingest.tracker_reports import TrackerReport
 from nealytics.observe.metrics import Metrics
 
 # The form in which nobody disagrees about where the type ends.
@@ -36,6 +37,7 @@ class SmallRequest(NamedTuple):
     headers: Mapping[str, str]  # by name in lower case
     body: bytes
     end: int  # where it ends in the bytes that arrived
+    report: TrackerReport | None = None
 
 
 class Ready(NamedTuple):
@@ -48,6 +50,7 @@ class Ready(NamedTuple):
     is_single: bool = False  # of `track`; its tenant may have a quota
     refused: Counter[str] | None = None  # events of it that are not accepted
     answer: bytes = b""  # JSON
+    report: TrackerReport | None = None
 
 
 class AtOnce:
@@ -65,7 +68,7 @@ class AtOnce:
         self._writers = writers
         self._permits = permits
         self._admission = admission
-        self._refused = metrics.refused
+        self._metrics = metrics
         self._limits_with_quotas: Limits | None = None
         self._limits_without = admission.limits
 
@@ -120,7 +123,7 @@ class AtOnce:
             answer = msgspec.json.encode(
                 BatchAnswer(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
             )
-        return Ready(rows, grant, permit, received_ms, False, parsed.refused, answer)
+        return Ready(rows, grant, permit, received_ms, False, parsed.refused, answer, request.report)
 
     def take(self, ready: Ready) -> bool:
         """Takes the permits of a request, and counts what is refused of it; False if there are none."""
@@ -131,7 +134,9 @@ class AtOnce:
         self._takes_quota(ready, 1)
         if ready.refused:
             for reason, events in ready.refused.items():
-                self._refused.add(events, reason)
+                self._metrics.refused.add(events, reason)
+        if ready.report is not None:
+            ready.report.note(self._metrics, ready.received_ms)
         return True
 
     def _takes_quota(self, ready: Ready, number: int) -> bool:

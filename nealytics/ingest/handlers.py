@@ -136,6 +136,7 @@ class Ingest:
             except InvalidEvent as error:
                 raise _refused(error) from error
         self._intake.count(parsed)
+        self._intake.count_report(request, received_ms)
         otel.note("neavents.beacon_events", parsed.accepted)
         if rows:
             await self._admission.admit_rows(rows)
@@ -162,6 +163,7 @@ class Ingest:
             except InvalidEvent as error:
                 raise _refused(error) from error
         self._intake.count(parsed)
+        self._intake.count_report(request, received_ms)
         otel.note("nealytics.batch_events", parsed.accepted)
         if not rows:
             (code,) = parsed.refused if len(parsed.refused) == 1 else ("",)

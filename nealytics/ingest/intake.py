@@ -19,6 +19,7 @@ from nealytics.ingest.parser import SLICE_BYTES, Parsed, Steps
 from nealytics.ingest.permits import Permits
 from nealytics.ingest.ratelimit import PERMIT_BYTES, PERMIT_EVENTS
 from nealytics.ingest.slices import Slices
+from nealytics.ingest.tracker_reports import report
 from nealytics.observe.metrics import Metrics
 
 # Long or compressed bodies of one key, or of the tokens of one tenant, that are processed at a time. The
@@ -84,6 +85,13 @@ class Intake:
         """Counts the events of an accepted request that were refused."""
         for reason, events in parsed.refused.items():
             self._metrics.refused.add(events, reason)
+
+    def count_report(self, request: web.Request, received_ms: int) -> None:
+        """Counts what a tracker says in the query of an accepted request."""
+        query = request.query
+        found = report(query.get("sentAt", ""), query.get("dropped", ""))
+        if found is not None:
+            found.note(self._metrics, received_ms)
 
     def counted(self, handler: Handler) -> Handler:
         """A handler whose refused requests are counted."""

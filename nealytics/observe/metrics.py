@@ -32,6 +32,9 @@ REFUSED_REASONS = (
     "stopping",
 )
 
+# The clock of a tracker, compared with the node's: at least so far ahead or behind.
+CLOCKS = ("right", "ahead_minute", "ahead_hour", "ahead_day", "behind_minute", "behind_hour", "behind_day")
+
 # Why a read request had no answer, or an incomplete one: the `code` of its error, or "broken_off" if the head
 # had been sent.
 READ_FAILURE_REASONS = (
@@ -104,6 +107,18 @@ SPECS = (
         "Events refused, with the reason. A request that is refused before its body is read counts as one.",
         label="reason",
         values=REFUSED_REASONS,
+    ),
+    Spec(
+        "nealytics_tracker_requests_total",
+        "counter",
+        "Requests of trackers (/t.js), with how far their clocks are ahead or behind, at least.",
+        label="clock",
+        values=CLOCKS,
+    ),
+    Spec(
+        "nealytics_tracker_events_dropped_total",
+        "counter",
+        "Events that trackers dropped because their queues were full, as they report.",
     ),
     Spec(
         "nealytics_dead_letter_events_total",
@@ -296,6 +311,8 @@ class Metrics:
         self.events_committed = self._number("nealytics_events_committed_total")
         self.events_erased = self._number("nealytics_events_erased_total")
         self.refused = _Labelled(memory, self._first["nealytics_events_refused_total"], REFUSED_REASONS)
+        self.tracker_requests = _Labelled(memory, self._first["nealytics_tracker_requests_total"], CLOCKS)
+        self.tracker_dropped = self._number("nealytics_tracker_events_dropped_total")
         self.dead_letter_events = self._number("nealytics_dead_letter_events_total")
         self.insert_retries = self._number("nealytics_insert_retries_total")
         self.read_failures = _Labelled(

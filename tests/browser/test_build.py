@@ -56,15 +56,15 @@ def test_the_types_of_the_client_are_those_of_the_api():
 
 
 @needs_node
-def test_the_package_has_three_entries_with_their_types_and_nothing_to_spare(tmp_path: Path):
+def test_the_package_has_its_entries_with_their_types_and_nothing_to_spare(tmp_path: Path):
     package = build(tmp_path)
     manifest = json.loads((package / "package.json").read_text())
-    assert {*manifest["exports"]} == {"./embed", "./react", "./client", "./package.json"}
-    for name in ("embed", "react", "client"):
+    assert {*manifest["exports"]} == {"./embed", "./react", "./client", "./tracker", "./package.json"}
+    for name in ("embed", "react", "client", "tracker"):
         for path in manifest["exports"][f"./{name}"].values():
             assert (package / path).is_file(), path
     assert {path.name for path in package.iterdir()} == {
-        "LICENSE", "README.md", "client.js", "embed.js", "package.json", "react.js", "types",
+        "LICENSE", "README.md", "client.js", "embed.js", "package.json", "react.js", "tracker.js", "types",
         *(f"embed-{path.stem}.js" for path in (WEB / "src" / "text" / "languages").iterdir()),
     }  # fmt: skip
     assert len(gzip.compress((package / "embed.js").read_bytes(), 9)) <= 45 * 1024  # without Lit

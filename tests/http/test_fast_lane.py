@@ -127,6 +127,12 @@ FAST = {
     "beacon": request(f"{BEACON}?k={ANY}", [event()], key=None, **BROWSER),
     "beacon with refused events": request(f"{BEACON}?k={ANY}", MIXED, key=None),
     "beacon of lines": request(f"{BEACON}?k={ANY}", LINES, key=None),
+    "a tracker's batch": request(
+        f"{BATCH}?k={ANY}&sentAt=1781000000000&dropped=", LINES, key=None, **BROWSER
+    ),
+    "a tracker's beacon": request(
+        f"{BEACON}?k={ANY}&sentAt=1781000000000&dropped=12", LINES, key=None, **BROWSER
+    ),
     "an empty line behind": request() + b"\r\n",
 }
 
@@ -232,6 +238,7 @@ SLOW = {
     "an unknown path": request("/api/v1/telemetry/trace"),
     "a fragment": request(f"{TRACK}#a"),
     "another parameter": request(f"{TRACK}?k={ANY}&a=b", key=None),
+    "a report in another form": request(f"{BATCH}?k={ANY}&dropped=1&sentAt=1", LINES, key=None),
     "the key percent-encoded": request(f"{TRACK}?k=any%2Dkey", key=None),
     "K": request(f"{TRACK}?K={ANY}", key=None),
     "an empty query": request(f"{TRACK}?"),

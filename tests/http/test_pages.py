@@ -21,7 +21,7 @@ else:
     from backports import zstd
 
 PAGES = ["/", "/embed"]
-SCRIPTS = ["/embed.js", "/embed-de.js", "/embed-page.js", "/home-page.js", "/embed-page.css"]
+SCRIPTS = ["/t.js", "/embed.js", "/embed-de.js", "/embed-page.js", "/home-page.js", "/embed-page.css"]
 ALL = [*PAGES, *SCRIPTS]
 
 
@@ -100,7 +100,7 @@ async def test_a_page_names_the_versions_of_what_it_loads(client: TestClient[Any
         assert "immutable" in (await client.get(f"/{link}")).headers["Cache-Control"], link
 
 
-@pytest.mark.parametrize("path", ["/embed.js", "/embed-de.js"])
+@pytest.mark.parametrize("path", ["/t.js", "/embed.js", "/embed-de.js"])
 async def test_a_page_of_any_origin_may_load_the_script(client: TestClient[Any, Any], path: str):
     answer = await client.get(path, headers={"Origin": "https://anywhere.example"})
     assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
@@ -122,6 +122,13 @@ async def test_a_page_loads_nothing_from_other_origins_and_only_configured_ones_
 async def test_the_script_is_small():
     size = len(gzip.compress((data_directory("web") / "embed.js").read_bytes()))
     assert size <= 50 * 1024
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+async def test_the_tracker_has_at_most_two_kilobytes_as_it_is_sent(client: TestClient[Any, Any], coding: str):
+    answer = await client.get("/t.js", headers={"Accept-Encoding": coding})
+    assert answer.headers["Content-Encoding"] == coding
+    assert len(await answer.read()) <= 2_048
 
 
 async def test_by_default_the_node_alone_may_frame_its_pages():

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from nealytics.observe import metrics as metrics_module
-from nealytics.observe.metrics import READ_FAILURE_REASONS, REFUSED_REASONS, SPECS, Metrics
+from nealytics.observe.metrics import CLOCKS, READ_FAILURE_REASONS, REFUSED_REASONS, SPECS, Metrics
 from nealytics.observe.prometheus import text
 from nealytics.shared import METRIC_SLOTS_MAX, NodeMemory
 
@@ -153,6 +153,8 @@ def test_no_number_writes_into_anothers_slot():
             instrument.add(1, REFUSED_REASONS[-1])
         elif name == "read_failures":
             instrument.add(1, READ_FAILURE_REASONS[-1])
+        elif name == "tracker_requests":
+            instrument.add(1, CLOCKS[-1])
         elif name == "ready":
             instrument.renew(60)
         elif hasattr(instrument, "observe"):

@@ -3,6 +3,7 @@ import { createRef } from "react";
 
 import { NealyticsClient, NealyticsError, type Results } from "nealytics/client";
 import { NealyticsTop as TopElement, type SelectDetail } from "nealytics/embed";
+import { createTracker, type Tracker } from "nealytics/tracker";
 import {
   NealyticsActive, NealyticsDashboard, NealyticsFigures, NealyticsFunnel, NealyticsHeatmap, NealyticsLive, NealyticsPaths, NealyticsProperties,
   NealyticsProvider, NealyticsRetention, NealyticsSessions, NealyticsTimeline, NealyticsTimeseries, NealyticsTop, useNealytics,
@@ -70,3 +71,13 @@ export async function read(): Promise<number> {
   return count + (data?.items.length ?? 0);
 }
 export type Mine = Results<{ figures: { endpoint: "summary" } }>;
+
+const track: Tracker = createTracker({ url: "https://analytics.example.com", key: "k", tenant: "t", auto: ["pages", "outbound"], dnt: true });
+track("purchase", { itemId: "sku-1", amount: 20, tags: ["a"] });
+track.identify("ada", { plan: "pro" });
+track.identify(null);
+track.optOut(false);
+// @ts-expect-error: the node must be named
+createTracker({ key: "k" });
+// @ts-expect-error: an item is text
+track("purchase", { itemId: 1 });

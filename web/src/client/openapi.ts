@@ -1719,6 +1719,10 @@ export interface operations {
             query?: {
                 /** @description Answer only after ClickHouse has stored the events. */
                 wait?: boolean;
+                /** @description The sender's clock, in epoch milliseconds. Counted in a metric. */
+                sentAt?: number;
+                /** @description Events that the sender dropped since its last report. Counted in a metric. */
+                dropped?: number;
             };
             header?: never;
             path?: never;
@@ -1762,7 +1766,12 @@ export interface operations {
     };
     beacon: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The sender's clock, in epoch milliseconds. Counted in a metric. */
+                sentAt?: number;
+                /** @description Events that the sender dropped since its last report. Counted in a metric. */
+                dropped?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;

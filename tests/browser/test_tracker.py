@@ -1,0 +1,462 @@
+"""The tracker of /t.js in Chromium, on a site under a strict policy, before a real node.
+
+`tests/browser/test_tracker_losses.py` kills what can be killed meanwhile.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Open, until
+from tests.browser.tracked import SETTINGS, TrackedSite, stored, until_sent, until_stored, waiting
+from tests.e2e.node import Node
+
+UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")
+OFFLINE = ("ERR_INTERNET_DISCONNECTED",)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with Node(tmp_path_factory.mktemp("tracked"), settings=SETTINGS) as node:
+        node.wait_ready()
+        yield node
+
+
+@pytest.fixture(scope="module")
+def tracked(node: Node) -> Iterator[TrackedSite]:
+    site = TrackedSite(node)
+    yield site
+    site.close()
+
+
+def requests_of(page: Any, node: Node) -> list[Any]:
+    """The requests to the node from now on, but that for the script."""
+    found: list[Any] = []
+    page.on("request", lambda one: found.append(one) if one.url.startswith(f"{node.url}/api") else None)
+    return found
+
+
+def shown(events: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
+    return [(event["eventType"], event.get("itemId")) for event in events]
+
+
+def pump(page: Any) -> bool:
+    """Lets Playwright handle what came; true."""
+    return bool(page.evaluate("1") == 1)
+
+
+# What is sent
+
+
+def test_one_line_sends_page_views_and_one_call_an_event(node: Node, tracked: TrackedSite, opened: Open):
+    page = opened("about:blank")
+    sent = requests_of(page, node)
+    page.goto(tracked.page("plain") + "?secret=1&utm_source=news&utm_campaign=May%20%26%20June")
+    page.evaluate('nealytics("purchase", { itemId: "sku-1", amount: 20, tags: ["a", "ö"] })')
+    view, purchase = until_stored(node, "plain", 2)
+    assert shown([view, purchase]) == [("page_view", "/plain/"), ("purchase", "sku-1")]
+    assert view["metadata"] == {
+        "host": tracked.url.removeprefix("http://"),
+        "utm_source": "news",
+        "utm_campaign": "May & June",
+    }
+    assert purchase["metadata"] == {"amount": 20, "tags": ["a", "ö"]}
+    assert view["sessionId"] == purchase["sessionId"]
+    assert UUID7.fullmatch(view["sessionId"])
+    until_sent(page)
+    assert {request.method for request in sent} == {"POST"}  # no preflight
+    lines = [line for request in sent for line in request.post_data.splitlines()]
+    assert len(lines) == 2
+    for line in lines:
+        event = json.loads(line)
+        assert UUID7.fullmatch(event["eventId"])
+        assert int(event["eventId"].replace("-", "")[:12], 16) == event["timestamp"]
+    assert page.context.cookies() == []
+
+
+def test_calls_from_before_the_script_has_loaded_are_sent(node: Node, tracked: TrackedSite, opened: Open):
+    page = opened("about:blank")
+    page.add_init_script(
+        "window.nealytics = Object.assign((...call) => nealytics.q.push(call), { q: [] }); nealytics('early', { a: 1 });"
+    )
+    page.goto(tracked.page("early", attributes='data-auto=""'))
+    (event,) = until_stored(node, "early", 1)
+    assert (event["eventType"], event["metadata"]) == ("early", {"a": 1})
+
+
+def test_each_place_of_a_single_page_application_is_one_view(node: Node, tracked: TrackedSite, opened: Open):
+    page = opened(tracked.page("spa"))
+    for script in (
+        'history.pushState({}, "", "/spa/pricing")',
+        'history.replaceState({}, "", "/spa/pricing?sort=up")',  # the same place
+        'location.hash = "#features"',  # a part of the page
+        'history.replaceState({}, "", "/spa/checkout")',
+        'location.hash = "#/orders?id=7"',  # a route
+        'location.hash = "#!/orders/8"',
+    ):
+        page.evaluate(script)
+    page.go_back()
+    events = until_stored(node, "spa", 6)
+    assert shown(events) == [
+        ("page_view", f"/spa/{place}")
+        for place in (
+            "",
+            "pricing",
+            "checkout",
+            "checkout#/orders",
+            "checkout#!/orders/8",
+            "checkout#/orders",
+        )
+    ]
+    assert events[0]["metadata"].keys() == {"host"}
+    assert events[2]["metadata"]["referrer"] == f"{tracked.url}/spa/pricing"
+
+
+def test_the_referrer_is_sent_without_its_query(node: Node, tracked: TrackedSite, opened: Open):
+    page = opened(tracked.page("from", body='<a href="/referred/">on</a>') + "?token=secret")
+    page.get_by_text("on").click()
+    (view,) = until_stored(node, "referred", 1)
+    assert view["metadata"]["referrer"] == f"{tracked.url}/from/"
+
+
+def test_a_click_on_an_element_with_a_name_and_on_a_link_away_is_sent(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    body = """<button data-nealytics="signup" data-nealytics-plan="pro" data-nealytics-item-id="top" data-secret="x">Sign <b>up</b></button>
+      <a href="mailto:ada@example.com">mail</a> <a href="/clicks/on">here</a> <a id="away" href="http://localhost:9/a?q=1">away</a>"""
+    page = opened(tracked.page("clicks", attributes='data-auto="outbound"', body=body))
+    page.evaluate("addEventListener('click', (event) => event.preventDefault())")
+    for text in ("up", "mail", "here", "away"):
+        page.get_by_text(text, exact=True).click()
+    page.evaluate(
+        "document.querySelector('#away').dispatchEvent(new MouseEvent('auxclick', { button: 1, bubbles: true, composed: true }))"
+    )
+    events = until_stored(node, "clicks", 3)
+    assert shown(events) == [
+        ("signup", "top"),
+        ("outbound_click", "http://localhost:9/a"),
+        ("outbound_click", "http://localhost:9/a"),
+    ]
+    assert events[0]["metadata"] == {"plan": "pro"}
+
+
+# Who it is
+
+
+def test_a_session_is_one_for_all_tabs_and_ends_after_half_an_hour_without_events(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    page = opened("about:blank")
+    page.clock.install()
+    page.goto(tracked.page("tabs"))
+    other = page.context.new_page()
+    other.goto(tracked.page("tabs", "other"))
+    page.clock.run_for(29 * 60_000)
+    page.evaluate('nealytics("still")')
+    page.clock.run_for(2_000)
+    page.clock.run_for(31 * 60_000)
+    page.evaluate('nealytics("later")')
+    page.clock.run_for(2_000)
+    sessions = {event["eventType"]: event["sessionId"] for event in until_stored(node, "tabs", 4)}
+    assert sessions["page_view"] == sessions["still"] != sessions["later"]
+    assert len({event["sessionId"] for event in stored(node, "tabs")}) == 2
+
+
+def test_who_identifies_is_known_on_later_pages_until_they_leave(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    page = opened(tracked.page("people", attributes='data-auto=""'))
+    page.evaluate('nealytics("first"); nealytics.identify("ada|\\u00fc", { plan: "pro" })')
+    page.goto(tracked.page("people", "next"))
+    page.evaluate('nealytics("second"); nealytics.identify(null); nealytics("third")')
+    events = {event["eventType"]: event for event in until_stored(node, "people", 4)}
+    first, identify, second, third = (events[name] for name in ("first", "$identify", "second", "third"))
+    assert [event.get("userId") for event in (first, identify, second, third)] == [
+        None,
+        "ada|ü",
+        "ada|ü",
+        None,
+    ]
+    assert identify["metadata"] == {"plan": "pro"}
+    assert first["sessionId"] == second["sessionId"] != third["sessionId"]
+
+
+def test_who_opts_out_sends_nothing_until_they_opt_in(node: Node, tracked: TrackedSite, opened: Open):
+    page = opened(tracked.page("out"))
+    sent = requests_of(page, node)
+    page.evaluate("nealytics.optOut(); nealytics('no')")
+    page.goto(tracked.page("out", "next"))
+    page.evaluate("nealytics('no'); nealytics.optOut(false); nealytics('yes')")
+    until_sent(page)
+    assert shown(until_stored(node, "out", 2)) == [("page_view", "/out/"), ("yes", None)]
+    assert all('"no"' not in request.post_data for request in sent)
+
+
+@pytest.mark.parametrize("wish", ["doNotTrack: { value: '1' }", "globalPrivacyControl: { value: true }"])
+def test_the_wish_of_a_browser_not_to_be_tracked_is_respected_if_the_site_says_so(
+    node: Node, tracked: TrackedSite, opened: Open, wish: str
+):
+    respected, ignored = f"dnt-{wish[:6]}", f"tracked-{wish[:6]}"
+    page = opened("about:blank")
+    page.add_init_script(f"Object.defineProperties(navigator, {{ {wish} }})")
+    page.goto(tracked.page(respected, attributes="data-dnt"))
+    page.evaluate("nealytics('no')")
+    assert page.evaluate("localStorage.length") == 0
+    page.goto(tracked.page(ignored))
+    until_stored(node, ignored, 1)
+    assert stored(node, respected) == []
+
+
+def test_with_memory_nothing_is_stored_on_the_device(node: Node, tracked: TrackedSite, opened: Open):
+    page = opened(tracked.page("memory", attributes='data-storage="memory"'))
+    page.evaluate("nealytics('one')")
+    one, two = until_stored(node, "memory", 2)
+    assert one["sessionId"] == two["sessionId"]
+    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+@pytest.mark.parametrize(
+    "blocked",
+    [
+        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })",
+        "Storage.prototype.setItem = () => {}; localStorage['a'] = 'x'.repeat(5 * 1024 * 1024 - 1)",
+    ],
+    ids=["blocked", "full"],
+)
+def test_without_a_storage_events_are_sent_from_memory(
+    node: Node, tracked: TrackedSite, opened: Open, blocked: str, request: pytest.FixtureRequest
+):
+    tenant = request.node.callspec.id
+    page = opened("about:blank")
+    page.add_init_script(blocked)
+    page.goto(tracked.page(tenant))
+    page.evaluate("nealytics('one')")
+    one, two = until_stored(node, tenant, 2)
+    assert one["sessionId"] == two["sessionId"]
+
+
+# What is kept until it is answered
+
+
+def test_events_of_a_page_without_network_are_sent_by_the_next_one_with_their_own_time(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    page = opened(tracked.page("offline"), expected=OFFLINE)
+    until_stored(node, "offline", 1)
+    until_sent(page)
+    page.context.set_offline(True)
+    page.evaluate("nealytics('a'); nealytics('b')")
+    before = page.evaluate("Date.now()")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    until(lambda: pump(page) and waiting(page) == 2)
+    page.goto("about:blank")
+    page.context.set_offline(False)
+    page.goto(tracked.page("offline", "next"))
+    events = until_stored(node, "offline", 4)
+    assert [event["eventType"] for event in events] == ["page_view", "a", "b", "page_view"]
+    assert events[2]["timestamp"].timestamp() * 1000 <= before
+
+
+def test_a_page_that_ends_at_once_sends_by_beacon_and_the_next_page_again_and_it_counts_once(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    page = opened(tracked.page("beacon", attributes='data-auto=""'))
+    before = node.metric("nealytics_events_ingested_total")
+    page.evaluate("nealytics('short')")
+    page.goto("about:blank")
+    until_stored(node, "beacon", 1)
+    assert node.metric("nealytics_events_ingested_total") == before + 1
+    page.goto(tracked.page("beacon", "next"))
+    until_sent(page)
+    assert node.metric("nealytics_events_ingested_total") == before + 2
+    page.evaluate("nealytics('next')")
+    assert [event["eventType"] for event in until_stored(node, "beacon", 2)] == ["short", "next"]
+
+
+def answer(page: Any, *answers: dict[str, Any]) -> list[str]:
+    """Answers the requests to the node from now on, and those after them as the last one; their bodies."""
+    bodies: list[str] = []
+
+    def fulfill(route: Any) -> None:
+        bodies.append(route.request.post_data)
+        given = answers[min(len(bodies), len(answers)) - 1]
+        if not given:
+            route.continue_()
+            return
+        headers = {
+            "Access-Control-Allow-Origin": "*",
+            "Access-Control-Expose-Headers": "Retry-After",
+            **given.get("headers", {}),
+        }
+        route.fulfill(status=given["status"], headers=headers, json=given.get("json", {}))
+
+    page.route("**/api/v1/telemetry/batch**", fulfill)
+    return bodies
+
+
+def test_a_quota_that_is_used_up_is_asked_about_once_an_hour_by_all_pages_together(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    page = opened("about:blank", expected=("status of 429", "quota_exceeded"))
+    page.clock.install()
+    refused = {"status": 429, "headers": {"Retry-After": "1209600"}, "json": {"code": "quota_exceeded"}}
+    bodies = answer(page, refused, {})
+    page.goto(tracked.page("quota"))
+    page.clock.run_for(1_500)
+    until(lambda: pump(page) and len(bodies) == 1)
+    page.evaluate("nealytics('more')")
+    page.clock.run_for(30 * 60_000)
+    page.goto(tracked.page("quota", "next"))
+    page.clock.run_for(20 * 60_000)
+    assert pump(page)
+    assert len(bodies) == 1
+    assert waiting(page) == 3
+    page.clock.run_for(30 * 60_000)
+    until(lambda: pump(page) and waiting(page) == 0)
+    assert [event["eventType"] for event in until_stored(node, "quota", 3)] == [
+        "page_view",
+        "more",
+        "page_view",
+    ]
+
+
+def test_events_stay_after_each_answer_that_says_nothing_about_them(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    statuses = (401, 408, 429, 500, 502, 503, 504, 200, 203)
+    page = opened("about:blank", expected=("the server responded with a status of", "nealytics:"))
+    page.clock.install()
+    bodies = answer(page, *({"status": status} for status in statuses), {})
+    page.goto(tracked.page("again"))
+    until(lambda: page.clock.run_for(60_000) is None and not waiting(page))
+    assert bodies == bodies[:1] * (len(statuses) + 1)
+    until_stored(node, "again", 1)
+
+
+def test_events_that_are_refused_are_dropped_and_the_console_says_why(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    statuses = (400, 403, 404, 413)
+    page = opened("about:blank", expected=("the server responded with a status of", "not like this"))
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    bodies = answer(
+        page, *({"status": status, "json": {"message": "not like this"}} for status in statuses), {}
+    )
+    page.goto(tracked.page("refused", attributes='data-auto=""'))
+    for number, _ in enumerate(statuses, start=1):
+        page.evaluate("nealytics('refused')")
+        until(lambda: pump(page) and len(bodies) == number and not waiting(page))  # noqa: B023
+    assert sum("not like this" in text for text in said) == len(statuses)
+    page.evaluate("nealytics('next')")
+    until_sent(page)
+    assert shown(until_stored(node, "refused", 1)) == [("next", None)]
+
+
+def test_one_bad_event_and_one_damaged_entry_do_not_spoil_the_others(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    page = opened(tracked.page("poison"), expected=("nealytics:",))
+    until_sent(page)
+    page.evaluate(
+        """() => {
+          nealytics("good");
+          nealytics("x".repeat(300));
+          const good = Object.keys(localStorage).find((entry) => entry.includes(",e"));
+          localStorage[good.replace(/.$/, "x")] = "{damaged";
+          nealytics("also good");
+        }"""
+    )
+    until_sent(page)
+    assert {event["eventType"] for event in until_stored(node, "poison", 3)} == {
+        "page_view",
+        "good",
+        "also good",
+    }
+
+
+def test_a_full_queue_drops_its_oldest_events_and_the_node_learns_how_many(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    page = opened(tracked.page("many"), expected=OFFLINE)
+    until_sent(page)
+    before = node.metric("nealytics_tracker_events_dropped_total")
+    page.context.set_offline(True)
+    page.evaluate("for (let n = 0; n < 1007; n++) nealytics('many', { n })")
+    assert waiting(page) == 1_000
+    page.context.set_offline(False)
+    until_sent(page)
+    events = until_stored(node, "many", 1_001)
+    assert sorted(event["metadata"]["n"] for event in events[1:]) == list(range(7, 1007))
+    assert node.metric("nealytics_tracker_events_dropped_total") == before + 7
+    page.evaluate("nealytics('after')")
+    until_sent(page)
+    assert node.metric("nealytics_tracker_events_dropped_total") == before + 7
+
+
+def test_requests_have_at_most_50_kilobytes_and_only_a_longer_event_does_not_outlive_its_page(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    page = opened("about:blank")
+    page.add_init_script(
+        "const original = fetch; window.sent = []; window.fetch = (url, options) => "
+        "{ sent.push([new Blob([options.body]).size, options.keepalive]); return original(url, options); };"
+    )
+    page.goto(tracked.page("long", attributes='data-auto=""'))
+    page.evaluate(
+        """() => { for (let n = 0; n < 60; n++) nealytics("part", { text: "€".repeat(1_000) });
+          nealytics("long", { text: "€".repeat(80_000) }); nealytics("end"); }"""
+    )
+    until_sent(page)
+    until_stored(node, "long", 62)
+    sent = page.evaluate("sent")
+    (long,) = [one for one in sent if one[0] > 50_000]
+    assert long[0] > 240_000
+    assert not long[1]
+    assert all(keepalive for size, keepalive in sent if size <= 50_000)
+
+
+def test_of_several_tabs_one_sends_at_a_time(node: Node, tracked: TrackedSite, opened: Open):
+    page = opened("about:blank")
+    context = page.context
+    flying: list[Any] = []
+    together: list[int] = []
+
+    def hold(route: Any) -> None:
+        flying.append(route)
+        together.append(len(flying))
+
+    context.route("**/api/v1/telemetry/batch**", hold)
+    page.goto(tracked.page("locked"))
+    others = [context.new_page() for _ in range(3)]
+    for number, other in enumerate(others):
+        other.goto(tracked.page("locked", f"{number}"))
+    until(lambda: pump(page) and waiting(page) == 4)
+    while waiting(page):
+        until(lambda: pump(page) and bool(flying))
+        flying.pop().continue_()
+        until(lambda: pump(page) and (bool(flying) or not waiting(page)))
+    assert set(together) == {1}
+    until_stored(node, "locked", 4)
+
+
+def test_a_wrong_clock_is_counted_and_changes_no_time(node: Node, tracked: TrackedSite, opened: Open):
+    def counted(clock: str) -> float:
+        status, body = node.request("GET", "/metrics")
+        assert status == 200
+        found = re.search(rf'nealytics_tracker_requests_total{{clock="{clock}"}} (\S+)', body.decode())
+        assert found
+        return float(found[1])
+
+    for clock, wrong_by in (("ahead_hour", 7_200_000), ("behind_day", -3 * 86_400_000)):
+        before = counted(clock)
+        page = opened("about:blank")
+        page.add_init_script(f"const now = Date.now; Date.now = () => now() + {wrong_by}")
+        page.goto(tracked.page(clock))
+        (view,) = until_stored(node, clock, 1)
+        until_sent(page)
+        assert counted(clock) == before + 1
+        assert abs(page.evaluate("Date.now()") - view["timestamp"].timestamp() * 1000) < 60_000

@@ -1,0 +1,101 @@
+"""A site whose pages have the tracker, and what its node stored of them."""
+
+import http.server
+import json
+import threading
+from datetime import datetime
+from typing import Any
+
+from tests.browser.conftest import until
+from tests.e2e.node import KEY, Node, token
+
+BROWSER_KEY = "browser-key-of-the-site"
+PROJECT = "site"
+KEYS = [{"key": KEY}, {"key": BROWSER_KEY, "kind": "browser", "project": PROJECT}]
+SETTINGS = f"auth.api_keys = {json.dumps(KEYS)}\ningest.rate_limit_requests_per_address = 100000"
+# The strictest policy under which docs/sending.md says that the tracker works.
+POLICY = "default-src 'none'; script-src {node}; connect-src {node}; img-src data:"
+
+
+class TrackedSite:
+    """An origin of its own. Every path is a page; `attributes` are those of the tracker's element."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.bodies: dict[str, str] = {}  # path → what the page has beside the tracker
+        site = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                tenant = path.split("/")[1]
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Security-Policy", POLICY.format(node=site.node.url))
+                self.end_headers()
+                self.wfile.write(site.html(tenant, site.bodies.get(path, "")).encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._attributes: dict[str, str] = {}
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+
+    def html(self, tenant: str, body: str) -> str:
+        return (
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A site</title>'
+            f'<link rel="icon" href="data:,"><script defer src="{self.node.url}/t.js" data-key="{BROWSER_KEY}" '
+            f'data-project="{PROJECT}" data-tenant="{tenant}" {self._attributes.get(tenant, "")}></script></head>'
+            f"<body>{body}</body></html>"
+        )
+
+    def page(self, tenant: str, path: str = "", *, attributes: str = "", body: str = "") -> str:
+        """The address of a page of this tenant. Others of the tenant have the same attributes."""
+        self._attributes.setdefault(tenant, attributes)
+        self.bodies[f"/{tenant}/{path}"] = body
+        return f"{self.url}/{tenant}/{path}"
+
+
+def stored(node: Node, tenant: str) -> list[dict[str, Any]]:
+    """The tenant's events as a reader gets them, oldest first, with their metadata."""
+    status, body = node.request(
+        "GET",
+        "/api/v1/telemetry/export?from=2000-01-01&to=2100-01-01",
+        headers={"Authorization": f"Bearer {token(PROJECT, tenant)}"},
+    )
+    assert status == 200, body
+    events = [json.loads(line) for line in body.splitlines()]
+    for event in events:
+        event["metadata"] = json.loads(event["metadataJson"])
+        event["timestamp"] = datetime.fromisoformat(event["timestamp"])
+    return sorted(events, key=lambda event: event["timestamp"])
+
+
+def until_stored(node: Node, tenant: str, count: int) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+
+    def are_stored() -> bool:
+        nonlocal events
+        events = stored(node, tenant)
+        return len(events) >= count
+
+    until(are_stored)
+    assert len(events) == count, [event["eventType"] for event in events[: count + 10]]
+    return events
+
+
+def waiting(page: Any) -> int:
+    """The events in the queue of this origin."""
+    found: int = page.evaluate(
+        "() => Object.keys(localStorage).filter((entry) => /^nealytics,.*,e[^,]*$/.test(entry)).length"
+    )
+    return found
+
+
+def until_sent(page: Any) -> None:
+    until(lambda: waiting(page) == 0)

@@ -1,0 +1,22 @@
+/** `/t.js`: the tracker as one line of a page. The attributes of its element are the options. */
+
+import { createTracker, type Tracker } from "./tracker/core.ts";
+
+declare global {
+  interface Window {
+    /** Before the script has loaded, a page may keep calls in `q`. */
+    nealytics?: Tracker & { q?: Parameters<Tracker>[] };
+  }
+}
+
+const { dataset, src } = document.currentScript as HTMLScriptElement;
+const { tokenUrl } = dataset;
+const early = window.nealytics;
+if (!early?.optOut) {
+  window.nealytics = createTracker({
+    url: new URL(".", src).href,
+    token: tokenUrl && (() => fetch(tokenUrl).then((answer) => answer.text())),
+    ...(dataset as object),
+  });
+  for (const call of early?.q ?? []) window.nealytics(...call);
+}
