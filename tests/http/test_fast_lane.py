@@ -142,6 +142,12 @@ BARE = {"sessionId": "s", "eventType": "view"}
 
 # After the token was verified once.
 FAST_WITH_TOKEN = {
+    "a tracker's batch": request(
+        f"{BATCH}?&sentAt=1781000000000&dropped=0", [BARE], key=None, **BEARER, **BROWSER
+    ),
+    "a tracker's beacon": request(
+        f"{BEACON}?token={TOKEN}&sentAt=1781000000000&dropped=", [BARE], key=None, **BROWSER
+    ),
     "track": request(body=BARE, key=None, **BEARER),
     "track with all fields": request(body=event(userId="ada"), key=None, **BEARER),
     "own id": request(
