@@ -93,7 +93,7 @@ def build_app(
     # On level debug every request has a line in the log, which only the middleware writes.
     if config.server.fast_lane and not log.isEnabledFor(logging.DEBUG):
         app[FAST_LANE] = FastLane(
-            AtOnce(writers, permits, admission, metrics, config.ingest.body_bytes_max),
+            AtOnce(writers, permits, admission, metrics, config.ingest),
             admission,
             metrics,
             allow_origin=cors.allow,

@@ -8,7 +8,7 @@ lenient: a request that it reads, aiohttp reads in the same way (a test compares
     target    exactly one of the three routes, perhaps with `?k=` or `?token=` and plain characters, and after
               that perhaps with a tracker's report
     head      printable ASCII; each header once; Host and Content-Length are there
-    not here  Transfer-Encoding, Content-Encoding, Expect, Upgrade, Trailer, and Connection but keep-alive
+    not here  Transfer-Encoding, Expect, Upgrade, Trailer; Content-Encoding but gzip; Connection but keep-alive
 """
 
 import re
@@ -33,7 +33,6 @@ _NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _LEFT_TO_AIOHTTP = frozenset(
     (
         "transfer-encoding",
-        "content-encoding",
         "expect",
         "upgrade",
         "trailer",
@@ -46,7 +45,8 @@ _LOWER = {
     spelled: name.lower()
     for name in (
         "Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Connection",
-        "Content-Length", "Content-Type", "Cookie", "Forwarded", "Host", "Origin", "Pragma", "Priority",
+        "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Forwarded", "Host", "Origin",
+        "Pragma", "Priority",
         "Referer", "Sec-CH-UA", "Sec-CH-UA-Mobile", "Sec-CH-UA-Platform", "Sec-Fetch-Dest",
         "Sec-Fetch-Mode", "Sec-Fetch-Site", "Traceparent", "User-Agent", "X-Forwarded-For",
         "X-Forwarded-Host", "X-Forwarded-Proto", "X-Project-Key", "X-Real-IP", "X-Request-Id",
@@ -114,5 +114,7 @@ def _headers(lines: list[str]) -> dict[str, str] | None:
     if "host" not in headers or "content-length" not in headers or not _LEFT_TO_AIOHTTP.isdisjoint(headers):
         return None
     if headers.get("connection", "keep-alive").lower() != "keep-alive":
+        return None
+    if headers.get("content-encoding", "gzip") != "gzip":
         return None
     return headers

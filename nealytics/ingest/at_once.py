@@ -15,8 +15,10 @@ from nealytics.auth.grant import Grant
 from nealytics.auth.jwt import bearer_token
 from nealytics.auth.writers import Writers
 from nealytics.clickhouse.rowbinary import owner_of, split_owner
+from nealytics.config import IngestConfig
 from nealytics.event import InvalidEvent, Limits
 from nealytics.ingest.admission import Admission
+from nealytics.ingest.decompression import gunzip_at_once
 from nealytics.ingest.handlers import BATCH, BEACON, LINES_TYPES, TRACK, BatchAnswer
 from nealytics.ingest.parser import SLICE_BYTES, Parsed, parse_batch, parse_beacon, parse_event
 from nealytics.ingest.permits import Permits
@@ -29,7 +31,7 @@ _PLAIN_TYPE = re.compile(r"([\w.+/-]+)(?:; ?charset=[\w-]+)?", re.ASCII)
 
 
 class SmallRequest(NamedTuple):
-    """A request to one of the ingest routes, whose whole body has arrived."""
+    """A request to one of the ingest routes, whose whole body has arrived, perhaps as gzip."""
 
     path: str
     key_in_query: str
@@ -62,9 +64,10 @@ class AtOnce:
         permits: Permits,
         admission: Admission,
         metrics: Metrics,
-        body_bytes_max: int,
+        config: IngestConfig,
     ) -> None:
-        self._body_bytes_max = min(SLICE_BYTES, body_bytes_max)
+        self._body_bytes_max = min(SLICE_BYTES, config.body_bytes_max)
+        self._decompression = config.decompression
         self._writers = writers
         self._permits = permits
         self._admission = admission
@@ -74,20 +77,22 @@ class AtOnce:
 
     def prepare(self, request: SmallRequest, peer: str) -> Ready | None:
         """None: the request is for the handlers. `peer` is the address of the connection."""
-        path, body = request.path, request.body
-        headers = request.headers
+        path, headers = request.path, request.headers
         key, token = request.key_in_query, request.token_in_query
         if path != BEACON:
             key, token = headers.get("x-project-key") or key, ""
         # A token that was not verified before is left to the handlers.
         grant = self._writers.known(key, token or bearer_token(headers.get("authorization")))
-        # Other bodies are malformed, or forms; or they begin with blanks.
-        if grant is None or len(body) > self._body_bytes_max or body[:1] not in (b"{", b"["):
+        if grant is None or len(request.body) > self._body_bytes_max:
             return None
         network = self._permits.network_of(grant, peer, headers.get)
         # Before the work: a key without permits causes none.
         permit = self._permits.at_once(grant, network)
         if permit is None:
+            return None
+        body = self._plain(request)
+        # Other bodies are malformed, or forms; or they begin with blanks.
+        if body is None or body[:1] not in (b"{", b"["):
             return None
         received_ms = self._admission.now_ms()
         ready: Ready | None
@@ -96,14 +101,22 @@ class AtOnce:
                 rows = [parse_event(body, received_ms, self._limits(), grant)]
                 ready = Ready(rows, grant, permit, received_ms, is_single=True)
             else:
-                ready = self._several(request, grant, permit, received_ms)
+                ready = self._several(request, body, grant, permit, received_ms)
         except InvalidEvent:
             return None
         if ready is None or self._admission.is_erased(ready.rows):
             return None
         return ready
 
-    def _several(self, request: SmallRequest, grant: Grant, permit: Permit, received_ms: int) -> Ready | None:
+    def _plain(self, request: SmallRequest) -> bytes | None:
+        """The body, decompressed."""
+        if "content-encoding" not in request.headers:
+            return request.body
+        return gunzip_at_once(request.body, self._body_bytes_max) if self._decompression else None
+
+    def _several(
+        self, request: SmallRequest, body: bytes, grant: Grant, permit: Permit, received_ms: int
+    ) -> Ready | None:
         content_type = _PLAIN_TYPE.fullmatch(request.headers.get("content-type", "text/plain"))
         if content_type is None:
             return None
@@ -112,7 +125,7 @@ class AtOnce:
         rows: list[bytes] = []
         lines = content_type[1].lower() in LINES_TYPES
         quotas = self._admission.limits.quotas
-        for found in parse(request.body, parsed, received_ms, self._limits(), grant, lines=lines):
+        for found in parse(body, parsed, received_ms, self._limits(), grant, lines=lines):
             if quotas is not None and any(_project_of(row) in quotas.projects for row in found):
                 return None  # some of them may be refused for it
             rows += found

@@ -53,6 +53,16 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> Iterator[bytes]:
         ) from error
 
 
+def gunzip_at_once(body: bytes, bytes_max: int) -> bytes | None:
+    """The whole body of one gzip member; None if it is longer than `bytes_max`, or anything else."""
+    inflate = zlib.decompressobj(wbits=_GZIP)
+    try:
+        plain = inflate.decompress(body, bytes_max + 1)
+    except zlib.error:
+        return None
+    return plain if inflate.eof and not inflate.unused_data and len(plain) <= bytes_max else None
+
+
 def check_encoding(encoding: str, *, allowed: bool = True) -> None:
     """Raises `Refused` (415) if a body with this Content-Encoding cannot be read, or is not allowed."""
     if _decoder(encoding) is not None and not allowed:

@@ -7,6 +7,7 @@ cannot pass because nothing does.
 import asyncio
 import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -44,6 +45,10 @@ def request(
     if length != "":
         lines.append(f"Content-Length: {len(data) if length is None else length}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
+
+
+def packed(body: object) -> bytes:
+    return gzip.compress(body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +139,16 @@ FAST = {
         f"{BEACON}?k={ANY}&sentAt=1781000000000&dropped=12", LINES, key=None, **BROWSER
     ),
     "an empty line behind": request() + b"\r\n",
+    "gzip": request(body=packed(event()), Content_Encoding="gzip"),
+    "gzip of a batch": request(BATCH, packed(MIXED), Content_Encoding="gzip"),
+    "gzip of lines": request(
+        BATCH, packed(LINES), Content_Encoding="gzip", Content_Type="application/x-ndjson"
+    ),
+    "gzip of a beacon": request(f"{BEACON}?k={ANY}", packed([event()]), key=None, Content_Encoding="gzip"),
+    "gzip up to the limit": request(
+        body=packed(event(metadata={"a": "x" * (32 * 1024 - len(json.dumps(event(metadata={"a": ""}))))})),
+        Content_Encoding="gzip",
+    ),
 }
 
 TOKEN = ingest_token(user_id="ada", sub="ada")
@@ -193,7 +208,18 @@ SLOW = {
     "no length": request(body=b"", length=""),
     "a large body": request(body=event(metadataJson="x" * 40_000)),
     "a larger one than is accepted": request(length=99_999_999, body=b""),
-    "gzip": request(body=gzip.compress(json.dumps(event()).encode()), Content_Encoding="gzip"),
+    "gzip in capitals": request(body=packed(event()), Content_Encoding="GZIP"),
+    "deflate": request(body=zlib.compress(json.dumps(event()).encode()), Content_Encoding="deflate"),
+    "two members of gzip": request(
+        BATCH, packed(b"[") + packed(b"%b]" % LINES[:20]), Content_Encoding="gzip"
+    ),
+    "gzip with bytes behind": request(body=packed(event()) + b"x", Content_Encoding="gzip"),
+    "gzip cut": request(body=packed(event())[:-1], Content_Encoding="gzip"),
+    "gzip with a wrong sum": request(body=packed(event())[:-8] + b"\0" * 8, Content_Encoding="gzip"),
+    "no gzip": request(Content_Encoding="gzip"),
+    "gzip of much": request(body=packed(event(metadata={"a": "x" * 40_000})), Content_Encoding="gzip"),
+    "gzip of a form": request(body=packed(b"a=b"), Content_Encoding="gzip"),
+    "gzip of an invalid event": request(body=packed(event(tenantId="")), Content_Encoding="gzip"),
     "identity": request(Content_Encoding="identity"),
     "an unknown encoding": request(Content_Encoding="rot13"),
     "chunked": request(body=b"4\r\n{}  \r\n0\r\n\r\n", length="", Transfer_Encoding="chunked"),

@@ -8,6 +8,7 @@ with one byte at a time, which is right.
 """
 
 import asyncio
+import gzip
 import json
 import os
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ BODIES = st.sampled_from([
     json.dumps(event()).encode() + b"\n" + json.dumps(event(itemId="2")).encode(),
     json.dumps(event(projectId="other")).encode(),
     b'{"sessionId":"s","eventType":"view"}',
+    gzip.compress(json.dumps(event()).encode()), gzip.compress(json.dumps([event()]).encode())[:-3],
     b"{}", b"[]", b"[{}]", b"", b"\xff", b" {}", b"k=v", b"GET / HTTP/1.1\r\n\r\n",
 ])  # fmt: skip
 TARGETS = st.sampled_from([
