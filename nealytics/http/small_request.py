@@ -8,7 +8,8 @@ lenient: a request that it reads, aiohttp reads in the same way (a test compares
     target    exactly one of the three routes, perhaps with `?k=` or `?token=` and plain characters, and after
               that perhaps with a tracker's report
     head      printable ASCII; each header once; Host and Content-Length are there
-    not here  Transfer-Encoding, Expect, Upgrade, Trailer; Content-Encoding but gzip; Connection but keep-alive
+    not here  Transfer-Encoding, Expect, Upgrade, Trailer; any Content-Encoding but gzip, or Connection but
+              keep-alive
 """
 
 import re
