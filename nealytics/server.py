@@ -35,11 +35,13 @@ from nealytics.clickhouse.embedded import Access, no_room_for_engine, sync_metad
 from nealytics.clickhouse.endpoint import Endpoint, embedded_endpoint, endpoint_of
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.sql import TABLE
+from nealytics.commit import rejected
 from nealytics.commit.backoff import FIRST_S
 from nealytics.commit.dead_letter import DeadLetter
 from nealytics.commit.erased import Erased
 from nealytics.commit.gather import rows_within_partitions
 from nealytics.commit.loop import Committer
+from nealytics.commit.rejected import RejectedEvents
 from nealytics.commit.table_check import TableCheck
 from nealytics.config import CommitConfig, Config
 from nealytics.erasure.known import Known
@@ -50,6 +52,7 @@ from nealytics.errors import ErasuresUnreadable, LogBroken, LogDamaged, LogError
 from nealytics.expiry.daily import Daily
 from nealytics.expiry.promise import expired_by_rules
 from nealytics.http.app import HttpServer, build_app
+from nealytics.http.compat import add_compat_routes
 from nealytics.http.erasures import ErasureAdmin
 from nealytics.http.health import add_health_routes, keep_ready_gauge
 from nealytics.http.openapi import add_openapi_route
@@ -637,6 +640,7 @@ class Worker:
             metrics=self._metrics,
             tracing=self._tracing,
         )
+        add_compat_routes(app, config, writers, _rejected(config, self._index, self._metrics))
         add_read_routes(app, reads)
         add_query_route(app, reads)
         add_page_routes(app, config.web)
@@ -748,6 +752,16 @@ def _admission(own_log: Log, metrics: Metrics, config: Config, meter: Meter, job
     with contextlib.suppress(ErasuresUnreadable):  # `LogCleaning` reports it
         admission.erase(jobs.tombstones())  # before the first request
     return admission
+
+
+def _rejected(config: Config, index: int, metrics: Metrics) -> RejectedEvents:
+    return RejectedEvents(
+        config.wal.directory / rejected.DIRECTORY,
+        index,
+        bytes_max=config.ingest.rejected_bytes_max // config.server.workers,
+        days_max=config.ingest.rejected_days_max,
+        metrics=metrics,
+    )
 
 
 def log_bytes_max(config: Config) -> int:

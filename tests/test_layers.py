@@ -31,6 +31,7 @@ LAYERS = [
     {"auth", "backup", "expiry"},
     {"commit", "usage", "erasure"},
     {"ingest", "queries"},
+    {"compat"},
     {"http"},
     {"reloading"},
     {"server"},

@@ -21,6 +21,7 @@ from nealytics.config.tables import (
     AuthConfig,
     BackupConfig,
     ClickHouseConfig,
+    CompatConfig,
     Config,
     IssuerConfig,
     QuotaRule,
@@ -87,6 +88,7 @@ def problems(config: Config) -> list[str]:
         *_claims("auth", auth, chars_max),
         *_issuers(auth, chars_max),
         *_clickhouse(config.clickhouse),
+        *_compat(config.compat),
         *_log(config),
         *_backup(config.backup),
         *_retention(config.retention, chars_max),
@@ -558,6 +560,15 @@ def _backup(backup: BackupConfig) -> Iterator[str]:
     ):
         if not value:
             yield f"backup.s3_url is set, and backup.{key} is empty; set both keys of the bucket"
+
+
+def _compat(compat: CompatConfig) -> Iterator[str]:
+    for path in compat.tenant_from:
+        if not all(path.split(".")):
+            yield (
+                f'compat.tenant_from has "{path}", which is no path; write names with dots between them, '
+                'such as "context.groupId"'
+            )
 
 
 def _log(config: Config) -> Iterator[str]:

@@ -140,6 +140,9 @@ class IngestConfig(_Table, frozen=True):
     # a whole event's JSON, which cannot be parsed in slices.
     metadata_bytes_max: Annotated[int, Meta(ge=2, le=2 * MIB)] = 256 * KIB
     future_hours_max: Annotated[int, Meta(ge=0, le=87_600)] = 24
+    # Events of SDKs that are not accepted, per node: the oldest are dropped. 0 = they are not kept.
+    rejected_bytes_max: Count = 64 * MIB
+    rejected_days_max: Annotated[int, Meta(ge=1, le=3_650)] = 30
     rate_limit_requests: Count = 1_000  # per key and window; 0 = unlimited
     # Of keys of kind "browser", per client address (IPv6: per /64) and window; 0 = unlimited. An office
     # behind one address sends less than this; a script that floods is held to a fifth of what the key may.
@@ -147,6 +150,23 @@ class IngestConfig(_Table, frozen=True):
     rate_limit_window_s: Annotated[int, Meta(ge=1, le=86_400)] = 10
     rate_limit_queue_max: Count = 500
     wait_timeout_s: Seconds = 10.0
+
+
+class CompatConfig(_Table, frozen=True):
+    """The HTTP APIs of other vendors, for their SDKs."""
+
+    segment: bool = True  # Segment's and RudderStack's SDKs
+    posthog: bool = True
+    # RudderStack's SDKs send up to 4 MB, PostHog's API accepts 20 MB; after decompression.
+    segment_body_bytes_max: Annotated[int, Meta(ge=KIB, le=128 * MIB)] = 4 * MIB
+    posthog_body_bytes_max: Annotated[int, Meta(ge=KIB, le=128 * MIB)] = 20 * MIB
+    # Where a message names its tenant, in this order, if the key is bound to none; `*` is the only name.
+    tenant_from: tuple[str, ...] = (
+        "context.groupId",
+        "groupId",
+        "properties.$groups.*",
+        "properties.tenant_id",
+    )
 
 
 class WalConfig(_Table, frozen=True):
@@ -272,6 +292,7 @@ class Config(_Table, frozen=True):
     server: ServerConfig = ServerConfig()
     auth: AuthConfig = AuthConfig()
     ingest: IngestConfig = IngestConfig()
+    compat: CompatConfig = CompatConfig()
     wal: WalConfig = WalConfig()
     commit: CommitConfig = CommitConfig()
     clickhouse: ClickHouseConfig = ClickHouseConfig()

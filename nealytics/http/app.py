@@ -27,6 +27,7 @@ from nealytics.auth.writers import Writers
 from nealytics.client_address import ClientAddresses
 from nealytics.config import Config
 from nealytics.errors import Refused, stopping
+from nealytics.http.compat import INTAKE, PREFIXES
 from nealytics.http.fast_lane import FastLane
 from nealytics.http.listener import DIRECT_POSTS, FAST_LANE, HttpServer
 from nealytics.http.responses import (
@@ -56,7 +57,7 @@ log = logging.getLogger("nealytics.http")
 # Applies the settings of a reload that the application uses.
 RELOAD = web.AppKey[Callable[[Config], None]]("reload")
 
-API = ("/api/", "/openapi.json")  # routes that pages call
+API = ("/api/", "/openapi.json", *PREFIXES)  # routes that pages call
 
 
 def build_app(
@@ -76,10 +77,11 @@ def build_app(
         answer = traced(answer, tracing)
     app = web.Application(middlewares=[answer])
     permits = Permits(config.ingest, memory, Networks(addresses))
+    intake = Intake(permits, admission, metrics)
     ingest = Ingest(
         config,
         writers=writers,
-        intake=Intake(permits, admission, metrics),
+        intake=intake,
         committer=committer,
         accepted=_ready(HTTPStatus.ACCEPTED),
         no_content=_ready(HTTPStatus.NO_CONTENT),
@@ -88,6 +90,7 @@ def build_app(
     for path, handler in ingest.routes().items():
         app.router.add_post(path, handler, expect_handler=expect)
         direct[path] = partial(answer, handler=handler)
+    app[INTAKE] = intake
     app.on_shutdown.append(ingest.stop)
     app[DIRECT_POSTS] = direct
     # On level debug every request has a line in the log, which only the middleware writes.

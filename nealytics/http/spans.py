@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from nealytics.compat import posthog, segment
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK
 from nealytics.observe import otel, request_id
 from nealytics.observe.otel import RequestSpan, Tracing
@@ -29,7 +30,10 @@ READS = {
     route.path: (f"Get{_QUERIES.get(route.name, route.name.title())}Query.Execute", route.name)
     for route in (*ENDPOINTS, export.STREAM)
 }
-INGEST = {TRACK: "IngestHttpRequest", BATCH: "IngestHttpRequest", BEACON: "BeaconIngest"}
+INGEST = {
+    **dict.fromkeys((TRACK, BATCH, *segment.ROUTES, *posthog.ROUTES), "IngestHttpRequest"),
+    BEACON: "BeaconIngest",
+}
 
 
 @runtime_checkable

@@ -18,16 +18,29 @@ from nealytics.pace import Pace
 # Joining more than this takes milliseconds, mostly for fresh memory. Joining releases the interpreter's lock.
 _JOINED_HERE_BYTES_MAX = 4 * 1024 * 1024
 _PIECE_BYTES = 64 * 1024
+_GZIP_MAGIC = b"\x1f\x8b\x08"
 # The chunks of a client may have one byte each, and joining them takes 0.7 µs each.
 _CHUNKED_READ_BYTES = 4 * 1024
 
 
 class BodyReader:
-    """Reads bodies; raises `Refused` (400, 408, 413, 415), or `ConnectionError` if the client has left."""
+    """Reads bodies; raises `Refused` (400, 408, 413, 415), or `ConnectionError` if the client has left.
 
-    def __init__(self, ingest: IngestConfig, server: ServerConfig, slices: Slices) -> None:
+    With `finds_gzip`, whether a body is gzip is decided by its first bytes, not by the head.
+    """
+
+    def __init__(
+        self,
+        ingest: IngestConfig,
+        server: ServerConfig,
+        slices: Slices,
+        *,
+        bytes_max: int = 0,
+        finds_gzip: bool = False,
+    ) -> None:
         self._slices = slices
-        self._bytes_max = ingest.body_bytes_max
+        self._bytes_max = bytes_max or ingest.body_bytes_max
+        self._finds_gzip = finds_gzip
         self._decompression = ingest.decompression
         self._idle_s = server.body_idle_timeout_s
         self._request_s = server.request_timeout_s
@@ -42,6 +55,15 @@ class BodyReader:
         encoding = ",".join(headers.getall(hdrs.CONTENT_ENCODING))
         check_encoding(encoding, allowed=self._decompression)
         return encoding
+
+    def encoding_of(self, body: bytes, said: str) -> str:
+        """The Content-Encoding of a body whose head says `said`."""
+        if not self._finds_gzip:
+            return said
+        if body.startswith(_GZIP_MAGIC):
+            check_encoding("gzip", allowed=self._decompression)
+            return "gzip"
+        return "" if said.strip().lower() in ("gzip", "x-gzip") else said
 
     async def receive(self, request: web.BaseRequest) -> bytes:
         """The whole body, as it was sent."""

@@ -118,7 +118,7 @@ class Ingest:
                         "the body is an array, and track accepts one event",
                         detail=f"Send arrays to {BATCH}.",
                     ) from error
-                raise _refused(error) from error
+                raise refused_by(error) from error
         await admission.admit_rows(rows)
         return self._accepted
 
@@ -134,7 +134,7 @@ class Ingest:
                 steps = parse_beacon(body, parsed, received_ms, self._admission.limits, grant, lines=lines)
                 rows = await self._intake.rows(steps, parsed, body, bill)
             except InvalidEvent as error:
-                raise _refused(error) from error
+                raise refused_by(error) from error
         self._intake.count(parsed)
         self._intake.count_report(request, received_ms)
         otel.note("neavents.beacon_events", parsed.accepted)
@@ -161,7 +161,7 @@ class Ingest:
                 steps = parse_batch(body, parsed, received_ms, self._admission.limits, grant, lines=lines)
                 rows = await self._intake.rows(steps, parsed, body, bill)
             except InvalidEvent as error:
-                raise _refused(error) from error
+                raise refused_by(error) from error
         self._intake.count(parsed)
         self._intake.count_report(request, received_ms)
         otel.note("nealytics.batch_events", parsed.accepted)
@@ -237,7 +237,8 @@ async def expect(request: web.Request) -> None:
 _STATUSES = {"forbidden": 403, "body_too_large": 413, "quota_exceeded": 429}
 
 
-def _refused(error: InvalidEvent) -> Refused:
+def refused_by(error: InvalidEvent) -> Refused:
+    """The answer to a body that is refused as a whole."""
     return Refused(
         _STATUSES.get(error.reason, 400),
         error.reason,

@@ -16,7 +16,7 @@ from nealytics.ingest.admission import Admission, NotAdmitted
 from nealytics.ingest.body import BodyReader
 from nealytics.ingest.connection import when_lost
 from nealytics.ingest.parser import SLICE_BYTES, Parsed, Steps
-from nealytics.ingest.permits import Permits
+from nealytics.ingest.permits import NOBODY, Permits
 from nealytics.ingest.ratelimit import PERMIT_BYTES, PERMIT_EVENTS
 from nealytics.ingest.slices import Slices
 from nealytics.ingest.tracker_reports import report
@@ -44,20 +44,25 @@ class Intake:
         self._permits.stop()
 
     def bill(self, request: web.Request, grant: Grant) -> "Bill":
+        """With `NOBODY`, the key is in the body, and `charge` follows. Raises `Refused` (429) if the client
+        has sent many bodies without a valid one."""
         headers = request.headers
         network = self._permits.network_of(
             grant,
             request.remote or "",
             lambda name: ",".join(headers.getall(name)) if name in headers else None,
         )
+        if grant is NOBODY:
+            self._permits.require_of_address(network)
         return Bill(self._permits, request, grant, network)
 
     async def body(self, request: web.Request, bill: "Bill", bodies: BodyReader) -> bytes:
         """The body of a request, decompressed; the bill pays for its size."""
         if (slot := bill.take()) is not None:
             await _wait_for(request, slot)
-        encoding = bodies.check_head(request)
+        said = bodies.check_head(request)
         body = await bodies.receive(request)
+        encoding = bodies.encoding_of(body, said)
         if encoding or len(body) > SLICE_BYTES:
             await bill.begin_long(self._long_bodies)
         if encoding:
@@ -70,16 +75,18 @@ class Intake:
         """The rows of a body's events. A short body is parsed at once, a long one in slices."""
         rows: list[bytes] = []
         try:
-            if len(body) <= SLICE_BYTES:
-                for found in steps:
-                    rows += found
-                await bill.pay_events(parsed.elements)
-            else:
-                await self.slices.run(_gather(steps, parsed, rows), bill.pay_events)
+            await self.work(_gather(steps, parsed, rows), body, bill)
         except Exception:
             await self.admission.give_back(rows)
             raise
         return rows
+
+    async def work(self, steps: Iterator[int], body: bytes, bill: "Bill") -> None:
+        """Advances work on a body to its end; each step yields the number of events so far."""
+        if len(body) > SLICE_BYTES:
+            await self.slices.run(steps, bill.pay_events)
+        else:
+            await bill.pay_events(max(steps, default=0))
 
     def count(self, parsed: Parsed) -> None:
         """Counts the events of an accepted request that were refused."""
@@ -114,8 +121,8 @@ class Bill:
     """What one request costs: a permit of its key or token and, if its sender is public, one of its address;
     more of both if it is large.
 
-    Permits are taken while the work is done, so a key without permits causes no more work. A long body keeps
-    its slot until the end of the `with`.
+    Permits are taken while the work is done, so a key without permits causes no more work. As long as the key
+    is not known, they are owed. A long body keeps its slot until the end of the `with`.
     """
 
     __slots__ = ("_grant", "_long_slot", "_network", "_paid", "_permits", "_request")
@@ -149,6 +156,8 @@ class Bill:
     def take(self) -> asyncio.Future[None] | None:
         """Takes one more permit: None if there is one, else a future to wait for. Raises `Refused` (429)."""
         self._paid += 1
+        if self._grant is NOBODY:
+            return None
         return self._permits.take(self._grant, self._network)
 
     async def pay_bytes(self, size: int) -> None:
@@ -156,6 +165,18 @@ class Bill:
 
     async def pay_events(self, count: int) -> None:
         await self._pay(-(-count // PERMIT_EVENTS))
+
+    async def charge(self, grant: Grant) -> None:
+        """Takes what is owed from the key that was found in the body."""
+        owed, self._paid = self._paid, 0
+        self._grant = grant
+        if not grant.is_public:
+            self._network = ""
+        await self._pay(owed)
+
+    def charge_address(self) -> None:
+        """There is no valid key in the body: what is owed counts against the client's address."""
+        self._permits.take_of_address(self._network, self._paid)
 
     async def _pay(self, permits: int) -> None:
         """Returns when the request has taken this many permits in total. Raises `Refused` (429)."""

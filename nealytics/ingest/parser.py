@@ -121,11 +121,11 @@ def parse_event(body: bytes, received_ms: int, limits: Limits, grant: Grant) -> 
 
     Raises `InvalidEvent`.
     """
-    _require_utf8(body)
+    require_utf8(body)
     plain = plain_reader(received_ms, limits, grant)
     if plain is not None and (rows := plain(body, b",")) is not None and len(rows) == 1:
         return rows[0]
-    return encode_row(_accept(decode_event(body), received_ms, limits, grant), received_ms)
+    return encode_row(accept(decode_event(body), received_ms, limits, grant), received_ms)
 
 
 def parse_event_in_steps(body: bytes, received_ms: int, limits: Limits, grant: Grant) -> Steps:
@@ -133,7 +133,7 @@ def parse_event_in_steps(body: bytes, received_ms: int, limits: Limits, grant: G
     if len(body) > EVENT_BYTES_MAX:
         raise _event_too_long(len(body))
     if len(body) > SLICE_BYTES:
-        _require_utf8(body)
+        require_utf8(body)
         yield []
         body = last_fields(body)
         yield []
@@ -216,7 +216,7 @@ def _gather(
     """The rows of the events among `elements`, in steps; counts and explains the others in `parsed`."""
     first = parsed.elements
     parsed.elements += len(elements)
-    _require_plausible(parsed.elements, body)
+    require_plausible(parsed.elements, body)
     yield []
     if isinstance(elements, _Rows):
         parsed.accepted += len(elements)
@@ -239,9 +239,9 @@ def _gather(
                             rows = []
                             take = rows.append
                         continue
-                    _require_utf8(element)
+                    require_utf8(element)
                     element = decode_event(element, explain=explain)
-                event = _accept(element, received_ms, limits, grant, explain=explain)
+                event = accept(element, received_ms, limits, grant, explain=explain)
                 take(encode_row(event, received_ms))
             except InvalidEvent as error:
                 parsed.refuse(index, error)
@@ -250,7 +250,7 @@ def _gather(
         yield rows
 
 
-def _accept(sent: Sent, received_ms: int, limits: Limits, grant: Grant, *, explain: bool = True) -> Event:
+def accept(sent: Sent, received_ms: int, limits: Limits, grant: Grant, *, explain: bool = True) -> Event:
     """The event to store; takes it from the quota of its tenant. Raises `InvalidEvent`."""
     bind(sent, grant)
     event = freeze(sent, received_ms, limits, explain=explain)
@@ -285,7 +285,7 @@ def _slices_of_array(body: bytes, plain: PlainReader | None) -> Iterator[_Elemen
     at = _blanks_end(body, 0) + 1
     if body[at - 1 : at] != b"[":
         # Something else, or truncated: the decoder finds out.
-        _require_utf8(body[:SLICE_BYTES])
+        require_utf8(body[:SLICE_BYTES])
         split_array(body[:SLICE_BYTES])
         raise InvalidEvent("invalid_json", "the JSON is malformed: it is not an array")
     # Not in the whole body: 32 MiB of blanks take 60 ms.
@@ -307,7 +307,7 @@ def _slices_of_array(body: bytes, plain: PlainReader | None) -> Iterator[_Elemen
                         continue
                 yield ()
         try:
-            for cut in _find_cut(body, at):
+            for cut in find_cut(body, at):
                 if cut:
                     break
                 yield ()
@@ -331,7 +331,7 @@ def _slices_of_array(body: bytes, plain: PlainReader | None) -> Iterator[_Elemen
     if rest.endswith(b"]"):
         elements = _decode(rest[:-1], at, plain)
     else:
-        _require_utf8(rest)
+        require_utf8(rest)
         elements = split_array(b"[" + rest, offset=at - 1)  # which reports the error in it
     if not elements and at != start:
         raise _malformed("an element is missing after the last comma", at)
@@ -350,7 +350,7 @@ def _explain_malformed(body: bytes, at: int) -> None:
 def _decode(elements: bytes, at: int, plain: PlainReader | None) -> _Elements:
     """The elements in these bytes, which begin at byte `at` of the body. Raises `InvalidEvent` if they are
     not well-formed JSON."""
-    _require_utf8(elements)
+    require_utf8(elements)
     if len(elements) <= SLICE_BYTES:
         if plain is not None and (rows := plain(elements, b",")) is not None:
             return _Rows(rows)
@@ -361,8 +361,8 @@ def _decode(elements: bytes, at: int, plain: PlainReader | None) -> _Elements:
     return split_array(b"[%b]" % elements, offset=at - 1)
 
 
-def _find_cut(body: bytes, start: int) -> Iterator[int]:
-    """Where a slice that begins at `start` ends: the last comma between elements within `SLICE_BYTES`, or the
+def find_cut(body: bytes, start: int, slice_bytes: int = SLICE_BYTES) -> Iterator[int]:
+    """Where a slice that begins at `start` ends: the last comma between elements within `slice_bytes`, or the
     first one after a longer element; or the array's closing bracket. A 0 is a pause.
 
     Correct for every well-formed array; a slice of a malformed one cannot be decoded. Raises
@@ -394,7 +394,7 @@ def _find_cut(body: bytes, start: int) -> Iterator[int]:
                         break
                 elif kind == _COMMA:
                     if not depth:
-                        if position - start > SLICE_BYTES:
+                        if position - start > slice_bytes:
                             yield comma or position
                             return
                         comma = position
@@ -405,9 +405,9 @@ def _find_cut(body: bytes, start: int) -> Iterator[int]:
                 elif depth:
                     depth -= 1
                 else:
-                    yield comma if comma and position - start > SLICE_BYTES else position
+                    yield comma if comma and position - start > slice_bytes else position
                     return
-        if comma and at - start > SLICE_BYTES:
+        if comma and at - start > slice_bytes:
             yield comma
             return
         if at - start > EVENT_BYTES_MAX:
@@ -421,12 +421,14 @@ def _blanks_end(body: bytes, at: int) -> int:
     return cast(re.Match[bytes], _BLANKS.match(body, at, at + SLICE_BYTES)).end()
 
 
-def _require_utf8(body: bytes) -> None:
+def require_utf8(body: bytes) -> None:
+    """Raises `InvalidEvent` if `body` is not UTF-8."""
     if not is_utf8(body):
         raise InvalidEvent("invalid_json", "the JSON is not UTF-8", detail="Send JSON in UTF-8.")
 
 
-def _require_plausible(elements: int, body: bytes) -> None:
+def require_plausible(elements: int, body: bytes) -> None:
+    """Raises `InvalidEvent` if a body cannot have so many events."""
     if elements > _ELEMENTS_FREE + len(body) // _ELEMENT_BYTES_MIN:
         raise InvalidEvent(
             "invalid_event",

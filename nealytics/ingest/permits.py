@@ -10,6 +10,9 @@ from nealytics.ingest.networks import Networks
 from nealytics.ingest.ratelimit import AddressRate, Permit, RateLimiter, SubjectRate
 from nealytics.shared import NodeMemory
 
+# Who sends a body whose key is in the body, until it is found there.
+NOBODY = Grant(-2, kind="browser", digest=b"nobody")
+
 
 class Permits:
     """Takes the permits of a request, or raises `Refused` (429).
@@ -44,6 +47,18 @@ class Permits:
             raise permit
         self._use(permit)
         return None if grant.subject else self._keys.take(grant.index)
+
+    def require_of_address(self, network: str) -> None:
+        """Raises `Refused` (429) if an address has sent many bodies without a valid key."""
+        if isinstance(refused := self._in_tables(NOBODY, network), Refused):
+            raise refused
+
+    def take_of_address(self, network: str, number: int) -> None:
+        """Counts work for a body without a valid key."""
+        for _ in range(number):
+            if isinstance(permit := self._in_tables(NOBODY, network), Refused):
+                return
+            self._use(permit)
 
     def at_once(self, grant: Grant, network: str) -> Permit | None:
         """The permits of a request that need not wait, for `take_at_once`; None if there are none."""

@@ -125,6 +125,11 @@ SPECS = (
         "counter",
         "Events that ClickHouse refused for their content, dead-lettered. Alert on any increase.",
     ),
+    Spec(
+        "nealytics_rejected_events_dropped_total",
+        "counter",
+        "Rejected events of SDKs that were dropped, because of newer ones or of their age.",
+    ),
     Spec("nealytics_insert_retries_total", "counter", "Inserts that failed and were retried."),
     Spec(
         "nealytics_read_failures_total",
@@ -314,6 +319,7 @@ class Metrics:
         self.tracker_requests = _Labelled(memory, self._first["nealytics_tracker_requests_total"], CLOCKS)
         self.tracker_dropped = self._number("nealytics_tracker_events_dropped_total")
         self.dead_letter_events = self._number("nealytics_dead_letter_events_total")
+        self.rejected_dropped = self._number("nealytics_rejected_events_dropped_total")
         self.insert_retries = self._number("nealytics_insert_retries_total")
         self.read_failures = _Labelled(
             memory, self._first["nealytics_read_failures_total"], READ_FAILURE_REASONS

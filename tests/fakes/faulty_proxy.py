@@ -1,6 +1,7 @@
 """An HTTP proxy in front of a real node that does to requests and answers what networks do.
 
-`faults` are used up one a request, and what comes after them is passed on as it is.
+`faults` are used up one a request, and what comes after them is passed on as it is. `has_faults` decides
+which requests have any.
 """
 
 import contextlib
@@ -73,8 +74,14 @@ Fault = Callable[[Exchange], None]
 
 
 class FaultyProxy:
-    def __init__(self, upstream_port: int, *faults: Fault) -> None:
+    def __init__(
+        self,
+        upstream_port: int,
+        *faults: Fault,
+        has_faults: Callable[[str, str], bool] = lambda method, path: True,
+    ) -> None:
         self.upstream_port = upstream_port
+        self._has_faults = has_faults
         self.faults = list(faults)
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
@@ -95,9 +102,9 @@ class FaultyProxy:
         self._server.server_close()
         self._thread.join(10)
 
-    def next_fault(self) -> Fault:
+    def next_fault(self, method: str, path: str) -> Fault:
         with self._lock:
-            return self.faults.pop(0) if self.faults else pass_on
+            return self.faults.pop(0) if self.faults and self._has_faults(method, path) else pass_on
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -117,9 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._proxy.bodies.append(body)
         self._proxy.headers.append(dict(self.headers))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client has left
-            self._proxy.next_fault()(Exchange(self._proxy, self, body))
+            self._proxy.next_fault(self.command, self.path)(Exchange(self._proxy, self, body))
 
-    do_GET = do_POST = _handle
+    do_GET = do_POST = do_OPTIONS = _handle
 
     def log_message(self, *_: Any) -> None:
         pass

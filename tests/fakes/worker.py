@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from aiohttp import web
 
 from nealytics.auth.api_keys import ApiKeys
 from nealytics.auth.jwt import TokenVerifier
@@ -160,6 +161,7 @@ async def serving(
     retention_days: int = 90,
     server: ServerConfig | None = None,
     quotas: Quotas | None = None,
+    add_routes: Callable[[web.Application, Config], None] = lambda app, config: None,
     **ingest: Any,
 ) -> AsyncIterator[FakeWorker]:
     settings = config(ingest=IngestConfig(**ingest), **({"server": server} if server else {}))
@@ -181,6 +183,7 @@ async def serving(
             memory=memory,
             metrics=metrics,
         )
+        add_routes(app, settings)
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
         worker = FakeWorker(listener.getsockname()[1], wal, metrics, committer)

@@ -116,8 +116,9 @@ def test_metrics_are_described_only_where_they_are_served():
 def whole_app() -> web.Application:
     """All routes, as `server` adds them; nothing behind them."""
     added = set(re.findall(r"\b(add_\w+_routes?)\(", (PACKAGE / "server.py").read_text()))
-    # Pages are for people, and admin routes for operators (docs/monitor.md): the description is for clients.
-    added -= {"add_page_routes", "add_usage_route"}
+    # Pages are for people, admin routes for operators (docs/monitor.md), and the APIs of other vendors for
+    # their SDKs (decision 0042): the description is for clients of this API.
+    added -= {"add_page_routes", "add_usage_route", "add_compat_routes"}
     assert added == {
         "add_read_routes",
         "add_query_route",

@@ -1,0 +1,166 @@
+"""Events that were not accepted although their request was: kept, with the reason, until a person decides.
+
+An SDK that gets another answer than 200 sends the whole batch again, or gives up. So the routes of other
+vendors' SDKs answer 200, and what they cannot store is here.
+
+Files of JSON lines in `<wal.directory>/rejected`, named `<first ms>-<worker>.ndjson`. A worker begins a file
+at its start and after `FILE_BYTES`. Bounded in size and age: the worker's oldest file is deleted, and its
+events are counted. The files of a worker that is no more are deleted for their age only.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from nealytics.directories import sync_directory
+from nealytics.errors import LogBroken, LogFull
+from nealytics.event import InvalidEvent
+from nealytics.observe.metrics import Metrics
+from nealytics.timestamps import DAY_MS
+from nealytics.wal.files import NO_ROOM
+
+log = logging.getLogger("nealytics.commit")
+
+DIRECTORY = "rejected"
+FILE_BYTES = 1024 * 1024
+_SUFFIX = ".ndjson"
+
+
+class RejectedEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """One event, as a line of a file."""
+
+    id: str
+    rejected_at: str  # ISO 8601, UTC
+    source: str  # of which API it came
+    project_id: str
+    code: str
+    reason: str
+    field: str | None = None
+    payload: msgspec.Raw  # as it was sent; a JSON string if it is no JSON
+
+
+class RejectedEvents:
+    """`keep` is durable on return. One per worker."""
+
+    def __init__(
+        self,
+        directory: Path,
+        worker: int,
+        *,
+        bytes_max: int,
+        days_max: int,
+        metrics: Metrics,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        """`bytes_max` is the share of this worker."""
+        self._directory = directory
+        self._worker = worker
+        self._bytes_max = bytes_max
+        self._days_max = days_max
+        self._dropped = metrics.rejected_dropped
+        self._clock_ms = clock_ms
+        self._lock = threading.Lock()
+        # Never one of an earlier process, whose last line may be torn.
+        self._current: Path | None = None
+
+    async def keep(self, events: Sequence[RejectedEvent]) -> None:
+        """Raises `LogFull` without room, `LogBroken` if the disk fails, as the log does."""
+        if events and self._bytes_max:
+            await asyncio.to_thread(self._keep, events)
+
+    def new(self, source: str, project_id: str, error: InvalidEvent, payload: bytes) -> RejectedEvent:
+        now = datetime.fromtimestamp(self._clock_ms() / 1000, UTC)
+        return RejectedEvent(
+            id=secrets.token_hex(8),
+            rejected_at=now.isoformat(timespec="milliseconds"),
+            source=source,
+            project_id=project_id,
+            code=error.reason,
+            reason=error.message,
+            field=error.field,
+            payload=_on_one_line(payload),
+        )
+
+    def files(self) -> list[Path]:
+        """Those of all workers, the oldest first."""
+        if not self._directory.is_dir():
+            return []
+        return sorted((path for path in self._directory.glob("*" + _SUFFIX)), key=_begun_ms)
+
+    def _keep(self, events: Sequence[RejectedEvent]) -> None:
+        data = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
+        with self._lock:
+            try:
+                self._directory.mkdir(mode=0o700, exist_ok=True)
+                self._append(data)
+                self._make_room()
+            except OSError as error:
+                kind = LogFull if error.errno in NO_ROOM else LogBroken
+                raise kind(f"rejected: cannot write to {self._directory}: {error.strerror}") from error
+
+    def _append(self, data: bytes) -> None:
+        path = self._current
+        is_new = path is None or not path.exists() or path.stat().st_size + len(data) > FILE_BYTES
+        if path is None or is_new:
+            path = self._directory / f"{self._clock_ms():013}-{self._worker}{_SUFFIX}"
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(file).st_size
+            if os.write(file, data) < len(data):
+                os.ftruncate(file, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(file)
+        finally:
+            os.close(file)
+        self._current = path
+        if is_new:
+            sync_directory(self._directory)
+
+    def _make_room(self) -> None:
+        oldest_ms = self._clock_ms() - self._days_max * DAY_MS
+        for path in self.files():
+            if _begun_ms(path) < oldest_ms and path.stat().st_mtime * 1000 < oldest_ms:
+                self._drop(path)
+        mine = self._mine()
+        while len(mine) > 1 and sum(path.stat().st_size for path in mine) > self._bytes_max:
+            self._drop(mine.pop(0))
+
+    def _drop(self, path: Path) -> None:
+        try:
+            events = path.read_bytes().count(b"\n")
+            path.unlink()
+        except FileNotFoundError:
+            return  # another worker was faster
+        self._dropped.add(events)
+        log.warning("rejected: dropped %d of the oldest rejected events, with %s", events, path)
+
+    def _mine(self) -> list[Path]:
+        return [path for path in self.files() if path.stem.rpartition("-")[2] == str(self._worker)]
+
+
+def read(path: Path) -> list[RejectedEvent]:
+    """The events of a file; a line that a crash left incomplete was never acknowledged."""
+    return [msgspec.json.decode(line, type=RejectedEvent) for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+def _begun_ms(path: Path) -> int:
+    ms = path.name.partition("-")[0]
+    return int(ms) if ms.isdecimal() else 0
+
+
+def _on_one_line(payload: bytes) -> msgspec.Raw:
+    try:
+        msgspec.json.decode(payload, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return msgspec.Raw(msgspec.json.encode(payload.decode(errors="replace")))
+    # In JSON, line ends are only between values.
+    return msgspec.Raw(payload.replace(b"\n", b" ").replace(b"\r", b" "))

@@ -1,0 +1,210 @@
+"""A body's events, undecoded, and the fields beside them: `{"batch": [event, …], "sentAt": …}`.
+
+An array or a single event, without anything around it, is a body, too. All work is in short steps, because
+the client decides how long a body is.
+"""
+
+import json
+import re
+from collections.abc import Generator, Iterator
+from typing import cast
+
+import msgspec
+
+from nealytics.event import InvalidEvent, split_array
+from nealytics.ingest.parser import (
+    EVENT_BYTES_MAX,
+    SLICE_BYTES,
+    find_cut,
+    first_byte,
+    require_plausible,
+    require_utf8,
+)
+
+Fields = dict[str, msgspec.Raw]
+
+BATCH = "batch"
+# A field beside the events of a body that is longer than one event. SDKs send less than 1 KiB.
+_FIELD_BYTES_MAX = 64 * 1024
+
+_fields = msgspec.json.Decoder(Fields)
+_pieces = msgspec.json.Decoder(list[msgspec.Raw])
+_text = msgspec.json.Decoder(str)
+_value = json.JSONDecoder()
+_BLANKS = re.compile(rb"[ \t\r\n]*+")
+_NAME = re.compile(rb'("(?:[^"\\]|\\.){0,256}+")[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Envelope:
+    """`read` fills it in."""
+
+    __slots__ = ("elements", "shared")
+
+    def __init__(self) -> None:
+        self.elements: list[msgspec.Raw] = []
+        self.shared: Fields = {}  # beside the array
+
+
+def read(body: bytes, envelope: Envelope) -> Iterator[int]:
+    """Yields the number of elements so far. Raises `InvalidEvent` if the body is not well-formed."""
+    first = first_byte(body)
+    if first == b"[":
+        at = yield from _elements(body, body.index(b"["), envelope)
+        _require_end(body, at)
+    elif first != b"{":
+        raise InvalidEvent(
+            "invalid_json",
+            "the body is neither a JSON object nor an array",
+            detail="Send the events as the SDK does: as JSON, or compressed with gzip.",
+        )
+    elif len(body) > EVENT_BYTES_MAX:
+        yield from _read_in_steps(body, envelope)
+    else:
+        yield from _read_at_once(body, envelope)
+
+
+def fields_of(raw: msgspec.Raw, name: str) -> Fields:
+    """The fields of a JSON object, without those that are null. Raises `InvalidEvent`."""
+    try:
+        fields = _fields.decode(raw)
+    except msgspec.ValidationError:
+        raise InvalidEvent("invalid_event", f"{name} is not a JSON object", name) from None
+    except _BROKEN as error:
+        split_array(b"[%b]" % bytes(raw))  # explains
+        raise InvalidEvent("invalid_json", f"{name} cannot be read: {error}", name) from None
+    return {key: value for key, value in fields.items() if bytes(value) != b"null"}
+
+
+def _read_at_once(body: bytes, envelope: Envelope) -> Iterator[int]:
+    require_utf8(body)
+    try:
+        fields = fields_of(msgspec.Raw(body), "the body")
+    except InvalidEvent:
+        # One event may be nested too deeply for the decoder; in steps, it is rejected alone.
+        yield from _read_in_steps(body, envelope)
+        return
+    yield 0
+    if BATCH not in fields:
+        envelope.elements.append(msgspec.Raw(body))
+        yield 1
+        return
+    array = bytes(fields.pop(BATCH))
+    envelope.shared = fields
+    if not array.startswith(b"["):
+        raise InvalidEvent("invalid_json", f"{BATCH} is not an array", BATCH, detail="Nothing was stored.")
+    yield from _elements(array, 0, envelope)
+
+
+def _elements(body: bytes, at: int, envelope: Envelope) -> Generator[int, None, int]:
+    """Collects the elements of the array at this byte; returns where it ends."""
+    start = at = at + 1
+    closes = False
+    while not closes:
+        cut = yield from _cut(body, at, SLICE_BYTES, envelope)
+        closes = body[cut : cut + 1] == b"]"
+        before = len(envelope.elements)
+        elements = _split(body[at:cut], at)
+        if elements is None:
+            yield from _one_by_one(body, at, cut, envelope)
+        else:
+            envelope.elements += elements
+        found = len(envelope.elements) > before
+        if not (closes or body[cut : cut + 1] == b",") or not (found or (closes and at == start)):
+            raise _malformed("an element is missing", at)
+        require_plausible(len(envelope.elements), body)
+        at = cut + 1
+        yield len(envelope.elements)
+    return at
+
+
+def _one_by_one(body: bytes, at: int, end: int, envelope: Envelope) -> Iterator[int]:
+    """The same for a slice with an element that is nested too deeply for the decoder: that one is collected
+    as it is, and refused when it is read."""
+    while at < end:
+        cut = yield from _cut(body, at, 0, envelope)
+        element = body[at:cut]
+        envelope.elements += _split(element, at) or [msgspec.Raw(element)]
+        at = cut + 1
+        yield len(envelope.elements)
+
+
+def _cut(body: bytes, at: int, slice_bytes: int, envelope: Envelope) -> Generator[int, None, int]:
+    for cut in find_cut(body, at, slice_bytes):
+        if cut:
+            return cut
+        yield len(envelope.elements)
+    raise _malformed("it ends too early", len(body))
+
+
+def _split(elements: bytes, at: int) -> list[msgspec.Raw] | None:
+    """The elements; None if they are nested too deeply."""
+    require_utf8(elements)
+    try:
+        return _pieces.decode(b"[%b]" % elements)
+    except RecursionError:
+        return None
+    except _BROKEN:
+        return split_array(b"[%b]" % elements, offset=at - 1)  # explains
+
+
+def _read_in_steps(body: bytes, envelope: Envelope) -> Iterator[int]:
+    """An object that is too long to be decoded in one step: only its array may be long."""
+    at = _after_blanks(body, body.index(b"{") + 1)
+    is_end = body[at : at + 1] == b"}"
+    while not is_end:
+        name = _NAME.match(body, at)
+        if name is None:
+            raise _malformed("the name of a field is expected", at)
+        at = name.end()
+        if name[1] == b'"batch"' and body[at : at + 1] == b"[":
+            at = yield from _elements(body, at, envelope)
+        else:
+            end = _value_end(body, at)
+            try:
+                envelope.shared[_text.decode(name[1])] = msgspec.Raw(body[at:end])
+            except _BROKEN:
+                raise _malformed("the name of a field is no text", name.start()) from None
+            at = end
+        at = _after_blanks(body, at)
+        is_end = body[at : at + 1] == b"}"
+        if not is_end and body[at : at + 1] != b",":
+            raise _malformed("a comma or the end is expected", at)
+        if not is_end:
+            at = _after_blanks(body, at + 1)
+        yield len(envelope.elements)
+    _require_end(body, at + 1)
+    if not envelope.elements:
+        raise InvalidEvent(
+            "body_too_large",
+            f"the body has {len(body)} bytes and no batch, at most {EVENT_BYTES_MAX} are accepted",
+            detail="Send less data per event.",
+        )
+
+
+def _require_end(body: bytes, at: int) -> None:
+    if body[at : at + _FIELD_BYTES_MAX].strip():
+        raise _malformed("there is data after its end", at)
+
+
+def _value_end(body: bytes, at: int) -> int:
+    """Where the JSON value that begins here ends."""
+    # A cut within a character, and what is not UTF-8, keep their lengths.
+    text = body[at : at + _FIELD_BYTES_MAX].decode("utf-8", "surrogateescape")
+    try:
+        _, end = _value.raw_decode(text)
+    except (ValueError, RecursionError):
+        raise _malformed(f"a field is no JSON, or has more than {_FIELD_BYTES_MAX} bytes", at) from None
+    return at + len(text[:end].encode("utf-8", "surrogateescape"))
+
+
+def _after_blanks(body: bytes, at: int) -> int:
+    return cast(re.Match[bytes], _BLANKS.match(body, at, at + _FIELD_BYTES_MAX)).end()
+
+
+def _malformed(what: str, at: int) -> InvalidEvent:
+    return InvalidEvent(
+        "invalid_json",
+        f"the JSON is malformed: {what} (byte {at})",
+        detail="Nothing was stored.",
+    )

@@ -1,0 +1,142 @@
+"""From a vendor's message to an event: what `segment` and `posthog` have in common.
+
+A vendor's module makes a `Draft` of a message; `event_of` adds what the key decides, the tenant and the
+identity, and checks the event as `event.freeze` checks every other one. Values stay undecoded, except those
+that become columns, so the metadata has them as they were written.
+
+The identity uses the message's own timestamp, as it was sent: some SDKs renew `sentAt` at a retry, so a
+timestamp that is corrected by it would differ each time. The event id is a UUIDv5 of the project and the
+message's id, which is not always a UUID; of a message without one, of its bytes.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from nealytics.auth.grant import Grant
+from nealytics.compat.envelope import Fields, fields_of
+from nealytics.event import Event, InvalidEvent, Limits, Sent, shorten
+from nealytics.ingest.parser import accept
+
+# Of one event. The vendors accept 32 KB (Segment) and 1 MB (PostHog). Reading this much takes 10 ms.
+MESSAGE_BYTES_MAX = 512 * 1024
+
+# Never to be changed: the ids of all events that are stored with it depend on it.
+_NAMESPACE = uuid.UUID("5b0b54c5-60a9-5dd4-9d43-f2a8ff8bd6d6")
+_ANY = "*"
+
+_value = msgspec.json.Decoder(str | int | float)
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_MILLISECONDS = re.compile(r"-next-(1\d{12})-", re.ASCII)
+
+Paths = Sequence[tuple[str, ...]]
+
+
+class Draft(NamedTuple):
+    """What a message says about itself."""
+
+    event_type: str
+    user_id: str
+    session_id: str
+    item_id: str
+    message_id: str  # empty = it has none
+    timestamp: msgspec.Raw | None
+    metadata: Fields
+    tree: Mapping[str, msgspec.Raw | Fields]  # where the tenant is looked for
+
+
+def paths_of(settings: Sequence[str]) -> Paths:
+    """`compat.tenant_from` as names."""
+    return tuple(tuple(path.split(".")) for path in settings)
+
+
+def event_of(
+    raw: msgspec.Raw, draft: Draft, grant: Grant, tenants: Paths, received_ms: int, limits: Limits
+) -> Event:
+    """The event to store. Raises `InvalidEvent`."""
+    sent = Sent(
+        project_id=grant.project,
+        tenant_id=grant.tenant or _tenant(draft, grant, tenants),
+        session_id=draft.session_id,
+        event_type=draft.event_type,
+        user_id=grant.user or draft.user_id,
+        item_id=draft.item_id,
+        metadata=msgspec.Raw(msgspec.json.encode(draft.metadata)),
+        event_id=uuid.uuid5(_NAMESPACE, f"{grant.project}\0{draft.message_id or bytes(raw).decode()}"),
+    )
+    if draft.timestamp is not None:
+        sent.timestamp = draft.timestamp
+    return accept(sent, received_ms, limits, grant)
+
+
+def text(fields: Mapping[str, msgspec.Raw], *names: str) -> str:
+    """The value of the first of these fields that is there and not empty; a number as it was written."""
+    for name in names:
+        if name in fields and (found := _text(fields[name], name)):
+            return found
+    return ""
+
+
+def time_in(message_id: str) -> msgspec.Raw | None:
+    """When a message without a timestamp was made, if its id says so: a UUIDv7, or milliseconds as in
+    `ajs-next-1796040623809-…`. At a retry it is the same, other than the time of receipt."""
+    if (found := _MILLISECONDS.search(message_id)) is not None:
+        return msgspec.Raw(found[1].encode())
+    try:
+        id = uuid.UUID(message_id)
+    except ValueError:
+        return None
+    return msgspec.Raw(str(id.int >> 80).encode()) if id.version == 7 else None
+
+
+def child(fields: Fields, name: str) -> Fields:
+    """The fields of an object in it; none if it is absent."""
+    return fields_of(fields[name], name) if name in fields else {}
+
+
+def _text(raw: msgspec.Raw, name: str) -> str:
+    try:
+        value = _value.decode(raw)
+    except _BROKEN:
+        shown = shorten(bytes(raw)[:256].decode(errors="replace"))
+        raise InvalidEvent("invalid_event", f"{name} is {shown}, not a text", name) from None
+    return value if isinstance(value, str) else bytes(raw).decode()
+
+
+def _tenant(draft: Draft, grant: Grant, tenants: Paths) -> str:
+    if grant.is_public:
+        raise InvalidEvent(
+            "forbidden",
+            "the key is public and has no tenant, and a page must not choose one",
+            "tenantId",
+            detail="Use an ingest token of the tenant as the key, or bind the key to a tenant.",
+        )
+    for path in tenants:
+        if found := _at(draft.tree, path):
+            return found
+    raise InvalidEvent(
+        "invalid_event",
+        "the event names no tenant: none of " + ", ".join(map(".".join, tenants)) + " is there",
+        "tenantId",
+        detail="Send one of them, bind the key to a tenant, or change compat.tenant_from.",
+    )
+
+
+def _at(tree: Mapping[str, msgspec.Raw | Fields], path: tuple[str, ...]) -> str:
+    """The text at this path; empty if there is none. `*` is the only field of its object."""
+    found: msgspec.Raw | Mapping[str, msgspec.Raw | Fields] = tree
+    for name in path:
+        fields = fields_of(found, name) if isinstance(found, msgspec.Raw) else found
+        if name == _ANY:
+            if len(fields) != 1:
+                return ""
+            (found,) = fields.values()
+        elif name in fields:
+            found = fields[name]
+        else:
+            return ""
+    return _text(found, ".".join(path)) if isinstance(found, msgspec.Raw) else ""

@@ -1,0 +1,227 @@
+"""The handler of a vendor's API: key, permits, body, events, log, answer.
+
+The answer to a request whose body could be read is 200 with JSON, whatever its events are: an SDK would send
+the good ones again with the bad ones, or give up. What is not accepted goes to the dead letter.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from nealytics.auth.grant import Grant
+from nealytics.auth.writers import Writers
+from nealytics.clickhouse.rowbinary import encode_row
+from nealytics.commit.rejected import RejectedEvent, RejectedEvents
+from nealytics.compat.envelope import Envelope, Fields, fields_of, read
+from nealytics.compat.forms import json_of
+from nealytics.compat.message import MESSAGE_BYTES_MAX, Draft, Paths, event_of, text
+from nealytics.config import Config
+from nealytics.errors import LogError, Refused
+from nealytics.event import InvalidEvent
+from nealytics.ingest.admission import not_admitted
+from nealytics.ingest.body import BodyReader
+from nealytics.ingest.handlers import refused_by
+from nealytics.ingest.intake import Bill, Intake
+from nealytics.ingest.parser import SLICE_BYTES, Parsed, Refusal
+from nealytics.ingest.permits import NOBODY
+
+_STEP_EVENTS = 32
+
+
+class Api(NamedTuple):
+    """What differs between the vendors."""
+
+    name: str
+    routes: Mapping[str, str]  # path → the type of its messages; empty = each says its own
+    key_fields: tuple[str, ...]  # of a body, or of its first event
+    draft: Callable[[msgspec.Raw, Fields, str], Draft]
+    answer: Mapping[str, object]  # what the SDK looks for in the answer
+    busy_status: int = 429  # beyond a rate limit
+
+
+class Receiver:
+    """`routes`, all of them POST."""
+
+    def __init__(
+        self,
+        api: Api,
+        config: Config,
+        *,
+        body_bytes_max: int,
+        tenants: Paths,
+        writers: Writers,
+        intake: Intake,
+        rejected: RejectedEvents,
+    ) -> None:
+        self._api = api
+        self._tenants = tenants
+        self._writers = writers
+        self._intake = intake
+        self._rejected = rejected
+        self._bodies = BodyReader(
+            config.ingest, config.server, intake.slices, bytes_max=body_bytes_max, finds_gzip=True
+        )
+
+    def routes(self) -> dict[str, Handler]:
+        return {path: self._intake.counted(self._handler(kind)) for path, kind in self._api.routes.items()}
+
+    def _handler(self, kind: str) -> Handler:
+        async def receive(request: web.Request) -> web.Response:
+            key = key_in_head(request.headers)
+            grant = await self._grant(key) if key else NOBODY
+            try:
+                with self._intake.bill(request, grant) as bill:
+                    return await self._receive(request, kind, grant, bill)
+            except InvalidEvent as error:
+                raise refused_by(error) from error
+            except Refused as refused:
+                if refused.status == 429:
+                    refused.status = self._api.busy_status
+                raise
+
+        return receive
+
+    async def _receive(self, request: web.Request, kind: str, grant: Grant, bill: Bill) -> web.Response:
+        intake = self._intake
+        body = json_of(await intake.body(request, bill, self._bodies))
+        envelope = Envelope()
+        await intake.work(read(body, envelope), body, bill)
+        if grant is NOBODY:
+            try:
+                grant = await self._grant(self._key_beside(envelope, request))
+            except Refused:
+                bill.charge_address()
+                raise
+            await bill.charge(grant)
+        parsed, rejected = Parsed(), list[RejectedEvent]()
+        received_ms = intake.admission.now_ms()
+        steps = self._events(envelope, kind, grant, received_ms, parsed, rejected)
+        rows = await intake.rows(steps, parsed, body, bill)
+        try:
+            await self._rejected.keep(rejected)
+        except LogError as error:
+            await intake.admission.give_back(rows)
+            raise not_admitted(error, len(rows) + len(rejected)) from error
+        intake.count(parsed)
+        if rows:
+            await intake.admission.admit_rows(rows)
+        return self._answer(parsed)
+
+    async def _grant(self, key: str) -> Grant:
+        """Of an API key, or of an ingest token in its place."""
+        try:
+            grant = await self._writers.grant(key, key)
+        except Refused as refused:
+            if refused.status == 401:
+                refused.detail = (
+                    "Give the SDK an API key of this server, or an ingest token, as its write key."
+                )
+            raise
+        if not grant.project:
+            raise Refused(
+                403,
+                "forbidden",
+                "the key is not bound to a project, and the events of an SDK name none",
+                detail="For the operator: add project to the key in [[auth.api_keys]].",
+            )
+        return grant
+
+    def _key_beside(self, envelope: Envelope, request: web.Request) -> str:
+        """The key in the body, else in the query, else in the properties of the first event."""
+        first: Fields = {}
+        properties: Fields = {}
+        if envelope.elements:
+            try:
+                first = fields_of(envelope.elements[0], "the event")
+                properties = fields_of(first["properties"], "properties") if "properties" in first else {}
+            except InvalidEvent:
+                pass  # it is no event, and has no key
+        names = self._api.key_fields
+        query = request.query
+        return (
+            _said(envelope.shared, names)
+            or _said(first, names)
+            or query.get("writeKey", "")
+            or query.get("k", "")
+            or _said(properties, ("token",))
+        )
+
+    def _events(
+        self,
+        envelope: Envelope,
+        kind: str,
+        grant: Grant,
+        received_ms: int,
+        parsed: Parsed,
+        rejected: list[RejectedEvent],
+    ) -> Iterator[list[bytes]]:
+        """The rows of the events, in short steps; the others are added to `parsed` and `rejected`."""
+        limits = self._intake.admission.limits
+        rows: list[bytes] = []
+        size = 0
+        for index, raw in enumerate(envelope.elements):
+            parsed.elements += 1
+            size += len(raw)
+            try:
+                _require_size(raw)
+                draft = self._api.draft(raw, envelope.shared, kind)
+                event = event_of(raw, draft, grant, self._tenants, received_ms, limits)
+                rows.append(encode_row(event, received_ms))
+            except InvalidEvent as error:
+                parsed.refuse(index, error)
+                # A tenant without quota would push out what others may want to have back.
+                if error.reason != "quota_exceeded":
+                    rejected.append(self._rejected.new(self._api.name, grant.project, error, bytes(raw)))
+            if len(rows) >= _STEP_EVENTS or size >= SLICE_BYTES:
+                parsed.accepted += len(rows)
+                yield rows
+                rows, size = [], 0
+        parsed.accepted += len(rows)
+        yield rows
+
+    def _answer(self, parsed: Parsed) -> web.Response:
+        counts = Counts(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
+        answer = {**self._api.answer, **msgspec.to_builtins(counts)}
+        return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+
+
+class Counts(msgspec.Struct, omit_defaults=True, kw_only=True):
+    accepted: int
+    rejected: int
+    errors: list[Refusal] = []
+
+
+def key_in_head(headers: Mapping[str, str]) -> str:
+    """The user of `Authorization: Basic`, with or without a colon; or `Bearer`; or `X-Write-Key`."""
+    scheme, _, value = headers.get(hdrs.AUTHORIZATION, "").strip().partition(" ")
+    key = ""
+    if scheme.lower() == "basic":
+        try:
+            key = base64.b64decode(value.strip(), validate=True).decode().partition(":")[0]
+        except (binascii.Error, ValueError):
+            pass  # not a key: another place may have it
+    elif scheme.lower() == "bearer":
+        key = value.strip()
+    return key or headers.get("X-Write-Key", "")
+
+
+def _said(fields: Fields, names: tuple[str, ...]) -> str:
+    try:
+        return text(fields, *names)
+    except InvalidEvent:
+        return ""  # a number or an object is no key
+
+
+def _require_size(raw: msgspec.Raw) -> None:
+    size = len(raw)
+    if size > MESSAGE_BYTES_MAX:
+        raise InvalidEvent(
+            "body_too_large",
+            f"the event has {size} bytes of JSON, at most {MESSAGE_BYTES_MAX} are accepted",
+            detail="Send less data per event.",
+        )

@@ -1,0 +1,541 @@
+"""Both APIs over HTTP, with the real log behind them."""
+
+import asyncio
+import base64
+import contextlib
+import gzip
+import itertools
+import json
+import tempfile
+import time
+import zlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from nealytics.auth.api_keys import ApiKeys
+from nealytics.auth.jwt import TokenVerifier
+from nealytics.auth.minting import mint
+from nealytics.auth.writers import Writers
+from nealytics.commit.rejected import RejectedEvent, RejectedEvents, read
+from nealytics.config import CompatConfig, Config, QuotaRule
+from nealytics.errors import LogBroken, LogFull
+from nealytics.http.compat import add_compat_routes
+from nealytics.observe.metrics import Metrics
+from nealytics.quotas import Quotas
+from tests.fakes.log import RefusingLog
+from tests.fakes.worker import ANY, BOUND, JWT_KEY, KEYS, TENANT, Answer, FakeWorker, ingest_token, serving
+
+BATCH = "/v1/batch"
+CAPTURE = "/batch/"
+PROJECT = "project-key"  # to project "shop", of a server
+
+
+class Kept:
+    """What a worker rejected."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.store = RejectedEvents(directory, 0, bytes_max=1 << 30, days_max=30, metrics=Metrics.private())
+
+    @property
+    def events(self) -> list[RejectedEvent]:
+        return [event for path in self.store.files() for event in read(path)]
+
+
+@contextlib.asynccontextmanager
+async def serving_sdks(
+    compat: CompatConfig | None = None, **options: Any
+) -> AsyncIterator[tuple[FakeWorker, Kept]]:
+    with tempfile.TemporaryDirectory() as directory:
+        kept = Kept(Path(directory) / "rejected")
+
+        def add_routes(app: web.Application, config: Config) -> None:
+            settings = msgspec.structs.replace(config, compat=compat or CompatConfig())
+            writers = Writers(ApiKeys(KEYS), TokenVerifier(settings.auth))
+            add_compat_routes(app, settings, writers, kept.store)
+
+        async with serving(add_routes=add_routes, **options) as worker:
+            yield worker, kept
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def track(n: int = 0, **fields: Any) -> dict[str, Any]:
+    return {
+        "type": "track",
+        "event": "paid",
+        "userId": "ada",
+        "messageId": f"m-{n}",
+        "timestamp": now(),
+        "properties": {"n": n},
+    } | fields
+
+
+def captured(n: int = 0, **fields: Any) -> dict[str, Any]:
+    return {
+        "event": "paid",
+        "distinct_id": "ada",
+        "uuid": f"u-{n}",
+        "timestamp": now(),
+        "properties": {"n": n},
+    } | fields
+
+
+def basic(user: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()}
+
+
+async def post(worker: FakeWorker, path: str, body: object, **options: Any) -> Answer:
+    options.setdefault("key", None)
+    return await worker.post(path, body, **options)
+
+
+# The answer
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "expected"),
+    [(BATCH, track, {"success": True}), (CAPTURE, captured, {"status": 1})],
+)
+async def test_events_are_stored_and_the_answer_is_exactly_200_with_json(path, message, expected):
+    async with serving_sdks() as (worker, kept):
+        sent = [message(n) for n in range(100)]
+        answer = await post(worker, path, {"batch": sent}, headers=basic(f"{TENANT}:"))
+        assert (answer.status, answer.json) == (200, expected | {"accepted": 100, "rejected": 0})
+        assert answer.headers["Content-Type"].startswith("application/json")
+        rows = await worker.rows()
+        assert [json.loads(row["metadata_json"])["n"] for row in rows] == list(range(100))
+        assert {(row["project_id"], row["tenant_id"], row["event_type"]) for row in rows} == {
+            ("shop", "t1", "paid")
+        }
+        assert worker.ingested == 100
+        assert not kept.events
+
+
+@pytest.mark.parametrize(("path", "message"), [(BATCH, track), (CAPTURE, captured)])
+async def test_a_bad_event_goes_to_the_dead_letter_and_spoils_nothing(path, message):
+    async with serving_sdks() as (worker, kept):
+        sent: list[Any] = [message(n) for n in range(5)]
+        sent[1:1] = [7, None, {"event": "bare"}, message(9, timestamp="2099-01-01T00:00:00Z")]
+        answer = await post(worker, path, {"batch": sent}, headers=basic(TENANT))
+        assert answer.status == 200
+        assert (answer.json["accepted"], answer.json["rejected"]) == (5, 4)
+        assert [error["index"] for error in answer.json["errors"]] == [1, 2, 3, 4]
+        assert len(await worker.rows()) == 5
+        assert [json.loads(bytes(one.payload)) for one in kept.events] == sent[1:5]
+        assert [one.code for one in kept.events] == ["invalid_event"] * 3 + ["outside_time_window"]
+        assert {(one.project_id, one.source) for one in kept.events} == {
+            ("shop", "segment" if path == BATCH else "posthog")
+        }
+        assert all(one.reason for one in kept.events)
+        assert worker.refused("invalid_event") == 3
+        assert worker.refused("outside_time_window") == 1
+
+
+async def test_a_request_of_bad_events_only_is_200_too():
+    async with serving_sdks() as (worker, kept):
+        for body in ({"batch": [{}]}, {"batch": [1, 2]}, {"type": "track"}):
+            answer = await post(worker, BATCH, body, headers=basic(TENANT))
+            assert (answer.status, answer.json["accepted"]) == (200, 0)
+        answer = await post(worker, BATCH, {"batch": []}, headers=basic(TENANT))
+        assert (answer.status, answer.json) == (200, {"success": True, "accepted": 0, "rejected": 0})
+        assert len(kept.events) == 4
+        assert not await worker.rows()
+
+
+async def test_a_long_event_is_rejected_alone():
+    async with serving_sdks() as (worker, kept):
+        long = track(1, properties={"text": "x" * 600_000})
+        answer = await post(worker, BATCH, {"batch": [track(0), long, track(2)]}, headers=basic(TENANT))
+        assert (answer.status, answer.json["accepted"], answer.json["rejected"]) == (200, 2, 1)
+        assert kept.events[0].code == "body_too_large"
+
+
+async def test_an_event_that_is_sent_again_has_the_same_identity():
+    async with serving_sdks() as (worker, _):
+        sent = track(1)
+        for sent_at in ("2026-11-30T10:00:00Z", "2026-11-30T10:00:09Z"):
+            await post(worker, BATCH, {"batch": [sent], "sentAt": sent_at}, headers=basic(TENANT))
+        first, second = await worker.rows()
+        for column in ("project_id", "tenant_id", "event_type", "timestamp", "event_id"):
+            assert first[column] == second[column]
+        assert first["received_at"] <= second["received_at"]
+        assert json.loads(first["metadata_json"])["sentAt"] == "2026-11-30T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("path", "event_type"),
+    [
+        ("/v1/track", "paid"), ("/v1/t", "paid"), ("/v1/identify", "$identify"), ("/v1/i", "$identify"),
+        ("/v1/page", "page_view"), ("/v1/p", "page_view"),
+        ("/v1/screen", "screen_view"), ("/v1/s", "screen_view"),
+        ("/v1/group", "$group"), ("/v1/g", "$group"), ("/v1/alias", "$alias"), ("/v1/a", "$alias"),
+        ("/v1/batch", "paid"), ("/v1/b", "paid"), ("/v1/import", "paid"), ("/beacon/v1/batch", "paid"),
+        ("/V1/Batch/", "paid"),
+    ],
+)  # fmt: skip
+async def test_every_route_of_segment(path, event_type):
+    async with serving_sdks() as (worker, _):
+        assert (await post(worker, path, track(), headers=basic(TENANT))).status == 200
+        [row] = await worker.rows()
+        assert row["event_type"] == event_type
+
+
+@pytest.mark.parametrize(
+    "path", ["/batch/", "/batch", "/e/", "/e/?ip=1&_=3&ver=1.2", "/i/v0/e/", "/capture/"]
+)
+async def test_every_route_of_posthog(path):
+    async with serving_sdks() as (worker, _):
+        body = {"api_key": TENANT, **captured()}
+        assert (await post(worker, path, body)).status == 200
+        assert len(await worker.rows()) == 1
+        assert TENANT not in (await worker.rows())[0]["metadata_json"]
+
+
+# The body
+
+
+async def test_the_form_of_a_body_is_found_in_its_bytes():
+    kinds = (None, "application/json", "text/plain", "application/x-www-form-urlencoded", "nonsense")
+    async with serving_sdks() as (worker, _):
+        forms = itertools.product(kinds, (None, "gzip", "identity"), (True, False))
+        for stored, (kind, encoding, is_gzip) in enumerate(forms):
+            body = json.dumps({"batch": [track()]}).encode()
+            headers = {
+                **basic(TENANT),
+                **({"Content-Type": kind} if kind else {}),
+                **({"Content-Encoding": encoding} if encoding else {}),
+            }
+            answer = await post(worker, BATCH, gzip.compress(body) if is_gzip else body, headers=headers)
+            assert answer.status == 200, (kind, encoding, is_gzip, answer.body)
+            assert len(await worker.rows()) == stored + 1
+
+
+@pytest.mark.parametrize(
+    "data", [json.dumps, lambda value: base64.b64encode(json.dumps(value).encode()).decode()]
+)
+async def test_forms_of_pages(data):
+    async with serving_sdks() as (worker, _):
+        body = {"api_key": TENANT, "batch": [captured()]}
+        async with worker.client.post("/e/?compression=base64", data={"data": data(body)}) as answer:
+            assert answer.status == 200
+        assert len(await worker.rows()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "status"),
+    [
+        (BATCH, 4 * 1024 * 1024, 200),
+        (BATCH, 4 * 1024 * 1024 + 1, 413),
+        (CAPTURE, 20 * 1024 * 1024, 200),
+        (CAPTURE, 20 * 1024 * 1024 + 1, 413),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+async def test_the_largest_body_is_that_of_its_sdks(path, size, status, packed):
+    message = track if path == BATCH else captured
+    async with serving_sdks(rate_limit_requests=0) as (worker, _):
+        events = [message(n, properties={"text": "x" * 10_000}) for n in range(size // 10_400)]
+        body = json.dumps({"batch": events, "fill": ""}).encode()
+        body = body[:-2] + b"x" * min(size - len(body), 60_000) + body[-2:]
+        body += b" " * (size - len(body))
+        answer = await post(worker, path, gzip.compress(body, 1) if packed else body, headers=basic(TENANT))
+        assert answer.status == status
+        if status == 413:
+            assert answer.error == (413, "body_too_large", None)
+        else:
+            assert answer.json["accepted"] == len(events)
+
+
+async def test_a_bomb_is_refused():
+    async with serving_sdks() as (worker, _):
+        packer = zlib.compressobj(9, wbits=31)
+        bomb = b"".join([packer.compress(bytes(1 << 20)) for _ in range(200)]) + packer.flush()
+        assert len(bomb) < 250_000
+        assert (await post(worker, BATCH, bomb, headers=basic(TENANT))).error[:2] == (413, "body_too_large")
+        # Within another bomb it is no JSON.
+        assert (await post(worker, BATCH, gzip.compress(bomb), headers=basic(TENANT))).status == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "invalid_json"),
+        (b"text", "invalid_json"),
+        (b"{", "invalid_json"),
+        (b'{"batch": [{}', "invalid_json"),
+        (b'{"batch": 7}', "invalid_json"),
+        (gzip.compress(b"{")[:-3], "bad_request"),
+        (b"\x1f\x8b\x08rest", "bad_request"),
+        (b"\xff\xfe", "invalid_json"),
+    ],
+)
+@pytest.mark.parametrize("path", [BATCH, CAPTURE])
+async def test_a_body_that_cannot_be_read_is_400_with_code_message_and_detail(path, body, code):
+    async with serving_sdks() as (worker, _):
+        answer = await post(worker, path, body, headers=basic(TENANT))
+        assert (answer.status, answer.json["code"]) == (400, code)
+        assert answer.json["message"]
+        assert answer.json["detail"]
+        assert worker.refused(code) == 1
+
+
+# The key
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"headers": basic(TENANT)},
+        {"headers": basic(f"{TENANT}:")},
+        {"headers": basic(f"{TENANT}:password")},
+        {"headers": {"Authorization": f"Bearer {TENANT}"}},
+        {"headers": {"X-Write-Key": TENANT}},
+        {"headers": {"X-Write-Key": TENANT, "Authorization": "Basic ???"}},
+        {"headers": basic("") | {"X-Write-Key": TENANT}},
+        {"shared": {"writeKey": TENANT}},
+        {"event": {"writeKey": TENANT}},
+        {"params": {"writeKey": TENANT}},
+        {"params": {"k": TENANT}},
+        {"event": {"properties": {"token": TENANT}}},
+        # The first place counts.
+        {"headers": basic(TENANT) | {"X-Write-Key": "wrong"}, "shared": {"writeKey": "wrong"}},
+        {"headers": {"X-Write-Key": TENANT}, "shared": {"writeKey": "wrong"}},
+        {"shared": {"writeKey": TENANT}, "params": {"writeKey": "wrong"}},
+        {"params": {"k": TENANT}, "event": {"properties": {"token": "wrong"}}},
+    ],
+)
+async def test_where_the_key_is_found(where):
+    async with serving_sdks() as (worker, _):
+        body = {"batch": [track() | where.pop("event", {})]} | where.pop("shared", {})
+        answer = await post(worker, BATCH, body, **where)
+        assert answer.status == 200, answer.body
+        [row] = await worker.rows()
+        assert row["tenant_id"] == "t1"
+        assert TENANT not in str({**json.loads(row["metadata_json"]), "token": ""})
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"shared": {"api_key": TENANT}},
+        {"shared": {"token": TENANT}},
+        {"event": {"api_key": TENANT}},
+        {"event": {"properties": {"token": TENANT}}},
+    ],
+)
+@pytest.mark.parametrize("is_array", [False, True])
+async def test_where_posthog_s_token_is_found(where, is_array):
+    async with serving_sdks() as (worker, _):
+        event = captured() | where.get("event", {})
+        body = {"batch": [event]} | where.get("shared", {}) if "shared" in where or not is_array else [event]
+        assert (await post(worker, "/e/", body)).status == 200
+        assert TENANT not in (await worker.rows())[0]["metadata_json"]
+
+
+@pytest.mark.parametrize(
+    ("where", "status"),
+    [
+        ({}, 401),
+        ({"headers": basic("wrong")}, 401),
+        ({"headers": basic("wrong"), "shared": {"writeKey": TENANT}}, 401),
+        ({"shared": {"writeKey": "wrong"}}, 401),
+        ({"shared": {"writeKey": {"a": 1}}}, 401),
+        ({"params": {"writeKey": "wrong"}}, 401),
+        ({"headers": basic(ANY)}, 403),  # bound to no project
+    ],
+)
+async def test_a_wrong_key_is_refused_and_nothing_stored(where, status):
+    async with serving_sdks() as (worker, kept):
+        answer = await post(worker, BATCH, {"batch": [track()]} | where.pop("shared", {}), **where)
+        assert answer.error[0] == status
+        assert not await worker.rows()
+        assert not kept.events
+        assert ANY not in answer.body.decode()
+
+
+async def test_wrong_keys_in_bodies_use_up_what_their_address_may():
+    async with serving_sdks(rate_limit_requests_per_address=5, rate_limit_window_s=3600) as (worker, _):
+        wrong = {"api_key": "wrong", "batch": [captured()]}
+        statuses = [(await post(worker, "/e/", wrong)).status for _ in range(7)]
+        assert statuses == [401] * 5 + [503] * 2
+        # A key in the head is not affected.
+        assert (await post(worker, "/e/", {"batch": [captured()]}, headers=basic(TENANT))).status == 200
+
+
+@pytest.mark.parametrize(("path", "message", "status"), [(BATCH, track, 429), (CAPTURE, captured, 503)])
+@pytest.mark.parametrize("place", ["head", "body"])
+async def test_a_key_in_the_body_pays_as_one_in_the_head_does(path, message, status, place):
+    """Each body takes three permits, and PostHog's SDK for browsers would drop its events after a 429."""
+    async with serving_sdks(rate_limit_requests=3, rate_limit_window_s=3600, rate_limit_queue_max=0) as (
+        worker,
+        _,
+    ):
+        headers = basic(TENANT) if place == "head" else {}
+        key = {} if place == "head" else {"writeKey": TENANT, "api_key": TENANT}
+        long = {"batch": [message(n, properties={"text": "x" * 100_000}) for n in range(12)], **key}
+        assert (await post(worker, path, long, headers=headers)).status == 200
+        answer = await post(worker, path, {"batch": [message()], **key}, headers=headers)
+        assert answer.error[:2] == (status, "rate_limited")
+        assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_a_page_never_chooses_its_tenant():
+    async with serving_sdks() as (worker, kept):
+        forged = track(context={"groupId": "t9"}, groupId="t9")
+        answer = await post(worker, "/v1/t", forged, headers=basic(BOUND))
+        assert (answer.status, answer.json["rejected"]) == (200, 1)
+        assert kept.events[0].code == "forbidden"
+        assert not await worker.rows()
+        # And a key that has one is not talked out of it.
+        assert (await post(worker, "/v1/t", forged, headers=basic(TENANT))).status == 200
+        assert (await worker.rows())[0]["tenant_id"] == "t1"
+
+
+@pytest.mark.parametrize("place", ["basic", "bearer", "body"])
+async def test_an_ingest_token_is_a_key_that_has_its_tenant(place):
+    async with serving_sdks() as (worker, _):
+        token = ingest_token()
+        headers = {"basic": basic(token), "bearer": {"Authorization": f"Bearer {token}"}, "body": {}}[place]
+        body = {"batch": [track(groupId="t9")], **({"writeKey": token} if place == "body" else {})}
+        assert (await post(worker, BATCH, body, headers=headers)).status == 200
+        [row] = await worker.rows()
+        assert (row["project_id"], row["tenant_id"], row["user_id"]) == ("shop", "t1", "ada")
+
+
+async def test_the_user_of_an_ingest_token_is_that_of_its_events():
+    async with serving_sdks() as (worker, _):
+        headers = basic(ingest_token(user_id="grace"))
+        assert (await post(worker, CAPTURE, captured(), headers=headers)).json["accepted"] == 1
+        assert (await worker.rows())[0]["user_id"] == "grace"
+
+
+async def test_a_read_token_writes_nothing():
+    async with serving_sdks() as (worker, _):
+        answer = await post(
+            worker, BATCH, track(), headers=basic(mint("shop", "t1", JWT_KEY, 600, time.time()))
+        )
+        assert answer.error[:2] == (403, "forbidden")
+
+
+# Limits and failures
+
+
+async def test_an_event_beyond_the_quota_is_counted_and_not_kept():
+    quotas = Quotas([QuotaRule(project="shop", events_per_month=2)])
+    async with serving_sdks(quotas=quotas) as (worker, kept):
+        answer = await post(worker, BATCH, {"batch": [track(n) for n in range(5)]}, headers=basic(TENANT))
+        assert (answer.status, answer.json["accepted"], answer.json["rejected"]) == (200, 2, 3)
+        assert worker.refused("quota_exceeded") == 3
+        assert not kept.events
+
+
+@pytest.mark.parametrize("error", [LogFull("full"), LogBroken("broken")])
+async def test_a_log_that_takes_nothing_is_503_and_the_sdk_retries(error):
+    async with serving_sdks(log=RefusingLog(error)) as (worker, _):
+        answer = await post(worker, BATCH, {"batch": [track()]}, headers=basic(TENANT))
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert not worker.ingested
+
+
+async def test_events_are_not_stored_before_the_rejected_ones_are_kept():
+    """Both would be sent again, so the bad ones must have a place first."""
+    async with serving_sdks() as (worker, kept):
+        kept.directory.write_text("a file in place of the directory")
+        answer = await post(worker, BATCH, {"batch": [track(), {}]}, headers=basic(TENANT))
+        assert answer.error[:2] == (503, "log_broken")
+        assert not await worker.rows()
+
+
+async def test_long_bodies_do_not_delay_others():
+    async with serving_sdks(rate_limit_requests=0) as (worker, _):
+        body = json.dumps(
+            {"batch": [captured(n, properties={"text": "x" * 900}) for n in range(15_000)]}
+        ).encode()
+        long = asyncio.create_task(post(worker, CAPTURE, body, headers=basic(TENANT)))
+        others = 0
+        while not long.done():
+            assert (
+                await post(worker, BATCH, {"batch": [track(others)]}, headers=basic(TENANT))
+            ).status == 200
+            others += 1
+        assert (await long).json["accepted"] == 15_000
+        assert others > 10
+
+
+# Pages
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/t", "/e/", "/i/v0/e/", "/batch/", "/flags/", "/capture/", "/beacon/v1/batch"]
+)
+async def test_a_preflight_allows_what_the_sdks_send(path):
+    asked = "authorization,content-type,x-retry-count,anonymousid"
+    async with serving_sdks() as (worker, _):
+        headers = {
+            "Origin": "https://shop.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": asked,
+        }
+        async with worker.client.options(path, headers=headers) as answer:
+            assert answer.status == 204
+            assert answer.headers["Access-Control-Allow-Headers"] == asked
+            assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+            assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+
+
+async def test_answers_have_cors_headers():
+    async with serving_sdks() as (worker, _):
+        for key, status in ((TENANT, 200), ("wrong", 401)):
+            headers = basic(key) | {"Origin": "https://shop.example"}
+            answer = await post(worker, "/v1/t", track(), headers=headers)
+            assert answer.status == status
+            assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+
+
+async def test_settings_and_flags_are_answered_for_every_key():
+    async with serving_sdks() as (worker, _):
+        origin = {"Origin": "https://shop.example"}
+        settings = await worker.get("/v1/projects/some-key/settings", headers=origin)
+        assert settings.json["integrations"]["Segment.io"]["apiKey"] == "some-key"
+        assert settings.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+        remote = await worker.get("/array/some-key/config", headers=origin)
+        assert remote.json["supportedCompression"] == ["gzip", "gzip-js"]
+        assert remote.json["sessionRecording"] is False
+        flags = await post(worker, "/flags/?v=2", b"\x1f\x8b\x08 not read")
+        assert (flags.status, flags.json["flags"], flags.json["errorsWhileComputingFlags"]) == (
+            200,
+            {},
+            False,
+        )
+        assert (await post(worker, "/v1/m", {"series": []})).json == {"success": True}
+
+
+@pytest.mark.parametrize(
+    ("compat", "on", "off"),
+    [
+        (CompatConfig(segment=False), CAPTURE, (BATCH, "/v1/m", "/v1/track")),
+        (CompatConfig(posthog=False), BATCH, (CAPTURE, "/flags/", "/e/")),
+    ],
+)
+async def test_each_api_has_a_switch(compat, on, off):
+    async with serving_sdks(compat) as (worker, _):
+        assert (await post(worker, on, {"batch": []}, headers=basic(TENANT))).status == 200
+        for path in off:
+            assert (await post(worker, path, {"batch": []}, headers=basic(TENANT))).error[0] == 404
+
+
+async def test_no_route_redirects():
+    async with serving_sdks() as (worker, _):
+        for path in ("/v1/batch/", "/v1", "/v1/", "/e", "/batch", "/v1/projects/x"):
+            answer = await post(worker, path, {"batch": []}, headers=basic(TENANT), allow_redirects=False)
+            assert answer.status in (200, 404), path
