@@ -69,6 +69,8 @@ if command -v npm >/dev/null; then
   install_modules web ||
     echo "test.sh: npm cannot install the build tools of the pages, so the tests of that build and of the npm package are skipped"
   install_modules tests/recipes || echo "test.sh: npm cannot install Express, so its endpoint in docs/embedding.md is not tested"
+  install_modules tests/compat/senders ||
+    echo "test.sh: npm cannot install the SDKs of Segment, RudderStack and PostHog for JavaScript, so these are not tested"
   # Other runtimes of the JavaScript client. Not in web/package.json: 200 MB that no build needs.
   for tool in deno@2.9.6 bun@1.4.5; do
     if ! command -v "${tool%@*}" >/dev/null && [ ! -x ".venv/tools/js/node_modules/.bin/${tool%@*}" ]; then
@@ -95,6 +97,15 @@ if ! command -v wrk >/dev/null; then
     echo "test.sh: wrk is not installed and cannot be without root, so the comparison with other servers is not tested"
   fi
 fi
+# The SDKs for Python, in an environment of their own.
+senders=.venv/tools/senders
+if [ ! -f "$senders/.complete" ] || [ tests/compat/senders/requirements.txt -nt "$senders/.complete" ]; then
+  { .venv/bin/python -m venv "$senders" &&
+    timeout 300 "$senders/bin/python" -m pip install -q --disable-pip-version-check -r tests/compat/senders/requirements.txt &&
+    touch "$senders/.complete"; } >/dev/null 2>&1 ||
+    echo "test.sh: pip cannot install the SDKs of Segment, RudderStack and PostHog for Python, so these are not tested"
+fi
+
 # Hundreds of tests start the program, and without byte code each process compiles all of it again (0.3 s).
 unset PYTHONDONTWRITEBYTECODE
 exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=40 "$@"

@@ -46,7 +46,7 @@ class Draft(NamedTuple):
     message_id: str  # empty = it has none
     timestamp: msgspec.Raw | None
     metadata: Fields
-    tree: Mapping[str, msgspec.Raw | Fields]  # where the tenant is looked for
+    tree: Mapping[str, msgspec.Raw | Fields]  # where the tenant is
 
 
 def paths_of(settings: Sequence[str]) -> Paths:

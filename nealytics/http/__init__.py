@@ -22,6 +22,7 @@ export.py       /export
 live.py         /live; live_hub.py asks for new events, live_window.py decides which are new (pure),
                 live_stream.py is the connection of one client
 
+compat.py       the routes of Segment's and PostHog's APIs, for their SDKs
 admin.py        the admin routes; retention.py, usage.py and erasures.py are some of them
 
 pages.py        the script of the charts, and the pages made of it

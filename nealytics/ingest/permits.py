@@ -10,7 +10,7 @@ from nealytics.ingest.networks import Networks
 from nealytics.ingest.ratelimit import AddressRate, Permit, RateLimiter, SubjectRate
 from nealytics.shared import NodeMemory
 
-# Who sends a body whose key is in the body, until it is found there.
+# In place of the grant, until the key is found in the body.
 NOBODY = Grant(-2, kind="browser", digest=b"nobody")
 
 
