@@ -421,7 +421,7 @@ async def test_the_user_of_an_ingest_token_is_that_of_its_events():
 async def test_a_read_token_writes_nothing():
     async with serving_sdks() as (worker, _):
         answer = await post(
-            worker, BATCH, track(), headers=basic(mint("shop", "t1", JWT_KEY, 600, time.time()))
+            worker, BATCH, track(), headers=basic(mint(JWT_KEY, "shop", "t1", 600, time.time()))
         )
         assert answer.error[:2] == (403, "forbidden")
 

@@ -92,6 +92,11 @@ BAD_FILES = [
         'write scheme and host in lower case, without a path, e.g. "https://app.example.com"',
     ),
     (
+        "[compat]\ntenant_from = ['groupId', 'context..id']",
+        'config: compat.tenant_from has "context..id", which is no path; write names with dots between them, '
+        'such as "context.groupId"',
+    ),
+    (
         "[server]\ntrusted_proxies = ['10.0.0.0/8', 'proxy.example']",
         'config: server.trusted_proxies has "proxy.example", which is neither an address nor a network; '
         'write e.g. "10.0.0.7" or "10.0.0.0/8"',

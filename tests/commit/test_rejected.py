@@ -1,0 +1,141 @@
+"""The events that were not accepted: durable, bounded in size and age."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from nealytics.commit import rejected
+from nealytics.commit.rejected import RejectedEvents, read
+from nealytics.errors import LogBroken
+from nealytics.event import InvalidEvent
+from nealytics.observe.metrics import Metrics
+from nealytics.timestamps import DAY_MS
+
+ERROR = InvalidEvent("invalid_event", "userId is 5", "userId")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ms = 1_796_040_600_000
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+def store(
+    directory: Path,
+    clock: Clock,
+    *,
+    worker: int = 0,
+    bytes_max: int = 1 << 20,
+    metrics: Metrics | None = None,
+) -> RejectedEvents:
+    return RejectedEvents(
+        directory / "rejected",
+        worker,
+        bytes_max=bytes_max,
+        days_max=30,
+        metrics=metrics or Metrics.private(),
+        clock_ms=clock,
+    )
+
+
+def payloads(events: RejectedEvents) -> list[object]:
+    return [json.loads(bytes(event.payload)) for path in events.files() for event in read(path)]
+
+
+@pytest.mark.parametrize(
+    ("payload", "kept"),
+    [
+        (b'{"a": 1}', {"a": 1}),
+        (b'{"a":\r\n  1}', {"a": 1}),
+        (b"7", 7),
+        (b"{broken\n", "{broken\n"),
+        (b"\xff", "\ufffd"),
+        (b"[" * 5_000 + b"]" * 5_000, "[" * 5_000 + "]" * 5_000),
+    ],
+)
+async def test_an_event_is_kept_as_it_was_sent_with_its_reason(tmp_path, payload, kept):
+    events = store(tmp_path, Clock())
+    await events.keep([events.new("segment", "shop", ERROR, payload)])
+    [path] = events.files()
+    [event] = read(path)
+    assert json.loads(bytes(event.payload)) == kept
+    assert (event.source, event.project_id, event.code) == ("segment", "shop", "invalid_event")
+    assert (event.reason, event.field) == ("userId is 5", "userId")
+    assert event.rejected_at == "2026-11-30T12:10:00.000+00:00"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_nothing_is_written_for_no_events_or_without_room_for_any(tmp_path):
+    for events in (store(tmp_path, Clock()), store(tmp_path, Clock(), bytes_max=0)):
+        await events.keep([])
+    await events.keep([events.new("segment", "shop", ERROR, b"1")])
+    assert not (tmp_path / "rejected").exists()
+
+
+async def test_a_start_begins_a_file_because_the_last_line_may_be_torn(tmp_path):
+    clock = Clock()
+    events = store(tmp_path, clock)
+    await events.keep([events.new("segment", "shop", ERROR, b"1")])
+    await events.keep([events.new("segment", "shop", ERROR, b"2")])
+    [path] = events.files()
+    path.write_bytes(path.read_bytes() + b'{"id": "torn')
+    clock.ms += 1
+    again = store(tmp_path, clock)
+    await again.keep([again.new("segment", "shop", ERROR, b"3")])
+    assert payloads(again) == [1, 2, 3]
+    assert len(again.files()) == 2
+
+
+async def test_the_oldest_are_dropped_for_newer_ones_and_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(rejected, "FILE_BYTES", 2_000)
+    clock, metrics = Clock(), Metrics.private()
+    events = store(tmp_path, clock, bytes_max=10_000, metrics=metrics)
+    other = store(tmp_path, clock, worker=1, bytes_max=10_000, metrics=metrics)
+    await other.keep([other.new("segment", "shop", ERROR, b'"other"')])
+    for n in range(100):
+        clock.ms += 1
+        await events.keep([events.new("segment", "shop", ERROR, str(n).encode())])
+    kept = payloads(events)
+    assert kept[0] == "other"
+    numbers = kept[1:]
+    assert numbers == list(range(100 - len(numbers), 100))
+    assert 10 < len(numbers) < 100
+    assert metrics.value("nealytics_rejected_events_dropped_total") == 100 - len(numbers)
+    assert sum(path.stat().st_size for path in events.files()) < 11_000
+
+
+async def test_the_newest_request_is_kept_however_large_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(rejected, "FILE_BYTES", 100)
+    clock = Clock()
+    events = store(tmp_path, clock, bytes_max=100)
+    for n in range(3):
+        clock.ms += 1
+        await events.keep([events.new("segment", "shop", ERROR, str(n).encode()) for _ in range(9)])
+        assert payloads(events) == [n] * 9
+
+
+async def test_old_files_are_dropped_also_those_of_workers_that_are_no_more(tmp_path):
+    clock, metrics = Clock(), Metrics.private()
+    gone = store(tmp_path, clock, worker=7)
+    await gone.keep([gone.new("segment", "shop", ERROR, b"1")])
+    [path] = gone.files()
+    os.utime(path, (clock.ms / 1000, clock.ms / 1000))
+    events = store(tmp_path, clock, metrics=metrics)
+    clock.ms += 29 * DAY_MS
+    await events.keep([events.new("segment", "shop", ERROR, b"2")])
+    assert payloads(events) == [1, 2]
+    clock.ms += 2 * DAY_MS
+    await events.keep([events.new("segment", "shop", ERROR, b"3")])
+    assert payloads(events) == [2, 3]
+    assert metrics.value("nealytics_rejected_events_dropped_total") == 1
+
+
+async def test_a_directory_that_cannot_be_written_is_an_error_of_the_log(tmp_path):
+    (tmp_path / "rejected").write_text("not a directory")
+    events = store(tmp_path, Clock())
+    with pytest.raises(LogBroken, match="rejected: cannot write"):
+        await events.keep([events.new("segment", "shop", ERROR, b"1")])
