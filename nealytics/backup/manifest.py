@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import msgspec
@@ -29,9 +30,11 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     id: str
     made_by: str
     began_ms: int
+    ended_ms: int | None = None
     database: str
     base: str | None = None  # the path from this backup to the one that it is based on,
     based_on: str | None = None  # and that one's id
+    base_sha256: str | None = None  # and that of its manifest
     at_least: Counts  # events in the table before its backup began,
     at_most: Counts  # and after it ended
     waiting: dict[str, int]  # events in each log that had not reached the table
@@ -41,6 +44,22 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 class _Version(msgspec.Struct, frozen=True, rename="camel"):
     version: int
     made_by: str
+
+
+class Written(NamedTuple):
+    """A manifest, and the SHA-256 of its bytes: it names those of all files."""
+
+    manifest: Manifest
+    sha256: str
+
+    def noted(self, now_ms: int) -> dict[str, object]:
+        """What the register notes about a complete backup that was just read and is intact."""
+        return {
+            "ended_ms": self.manifest.ended_ms,
+            "bytes": sum(file.size for file in self.manifest.files.values()),
+            "manifest_sha256": self.sha256,
+            "verified_ms": now_ms,
+        }
 
 
 def encode(manifest: Manifest) -> bytes:

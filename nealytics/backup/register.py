@@ -27,6 +27,21 @@ class Recorded(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     began_ms: int
     keep_until_ms: int | None = None  # None: until a person deletes it
     based_on: str | None = None  # the id of the backup without which this one cannot be restored
+    label: str | None = None  # what a person calls it: a stream is known by nothing else
+    ended_ms: int | None = None  # when it was complete; events that came later are not in it. None: it is not
+    bytes: int | None = None
+    manifest_sha256: str | None = None
+    verified_ms: int | None = None  # when all of it was last read and found intact
+
+    def may_have(self, oldest_received_ms: int, gone_ms: int) -> bool:
+        """Whether it may have events that were received from the first of these times on, and were no longer
+        stored at the second."""
+        return self.began_ms <= gone_ms and (self.ended_ms is None or self.ended_ms >= oldest_received_ms)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.target}, {self.label}" if self.label else self.target
 
 
 def recorded(data_dir: Path) -> list[Recorded]:
@@ -46,6 +61,18 @@ def record(data_dir: Path, entry: Recorded) -> None:
     with _locked(data_dir):
         others = [other for other in recorded(data_dir) if other.id != entry.id]
         _write(data_dir, [*others, entry])
+
+
+def change(data_dir: Path, identity: str, **changes: object) -> None:
+    """Changes fields of an entry; nothing if the backup is not one of this node. Durable on return."""
+    if not any(entry.id == identity for entry in recorded(data_dir)):
+        return
+    with _locked(data_dir):
+        changed = [
+            msgspec.structs.replace(entry, **changes) if entry.id == identity else entry
+            for entry in recorded(data_dir)
+        ]
+        _write(data_dir, changed)
 
 
 def remove(data_dir: Path, identity: str) -> bool:

@@ -3,17 +3,23 @@
 import asyncio
 import contextlib
 import hashlib
+import lzma
 import os
 import re
+import tarfile
+import time
+import zlib
 from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
 from nealytics import __version__
-from nealytics.backup import content, manifest
-from nealytics.backup.manifest import Counts, File, Incomplete, Manifest
+from nealytics.backup import content, manifest, register
+from nealytics.backup.manifest import Counts, File, Incomplete, Manifest, Written
 from nealytics.backup.rotation import Found
 from nealytics.backup.store import DirectoryStore, Store
 from nealytics.clickhouse import backup as table
@@ -32,8 +38,15 @@ _TABLE = "table/"
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z")
 
 
-async def prepare(config: Config, target: Store, base: Store | None) -> Manifest | None:
-    """The manifest of the base. Raises `NealyticsError` if there can be no backup; nothing is written yet."""
+class Base(NamedTuple):
+    """The backup that another one is based on, as it was before that one began."""
+
+    store: Store
+    written: Written
+
+
+async def prepare(config: Config, target: Store, base: Store | None) -> Base | None:
+    """The base. Raises `NealyticsError` if there can be no backup; nothing is written yet."""
     if problem := no_room(config, target, whole=base is None):
         raise NealyticsError(problem)
     if base is None:
@@ -41,35 +54,29 @@ async def prepare(config: Config, target: Store, base: Store | None) -> Manifest
     return await read_base(base)
 
 
-async def read_base(base: Store) -> Manifest:
+async def read_base(base: Store) -> Base:
     """Raises `NealyticsError` if no backup can be based on it. Compares the sizes of its files, not their
     contents, which `verify` reads."""
-    found = await read_manifest(base)
+    written = await read_manifest(base)
+    found = written.manifest
     if found.base is not None:
         raise NealyticsError(
             f"backup: {base} is based on another backup itself; name a whole one as the base"
         )
     problems = manifest.resized(found.files, await base.sizes())
     _raise([f"backup: {base}/{problem}; use another base, or none" for problem in problems])
-    return found
+    return Base(base, written)
 
 
-async def make(
-    config: Config,
-    target: Store,
-    base: Store | None,
-    based_on: Manifest | None,
-    began_ms: int,
-    report: Report,
-) -> Manifest:
-    """Writes a backup to the empty `target`, verified and durable on return. `based_on` is from `prepare`.
+async def make(config: Config, target: Store, base: Base | None, began_ms: int, report: Report) -> Written:
+    """Writes a backup to the empty `target`, verified and durable on return. `base` is from `prepare`.
 
     Raises `NealyticsError` or `OSError`; the backup is not complete then.
     """
     async with target.collecting(config.server.data_dir) as directory:
         waiting = await asyncio.to_thread(content.collect, config, directory, report)
         _raise(await asyncio.to_thread(content.damage, directory))
-    at_least, at_most = await _back_up_table(config, target, base, report)
+    at_least, at_most = await _back_up_table(config, target, base and base.store, report)
     sizes = await target.sizes()
     description = await _whole(target.read(f"{_TABLE}.backup"))
     written = {name.removeprefix(_TABLE): size for name, size in sizes.items() if name.startswith(_TABLE)}
@@ -80,16 +87,19 @@ async def make(
         id=manifest.identity(began_ms),
         made_by=__version__,
         began_ms=began_ms,
+        ended_ms=time.time_ns() // 1_000_000,
         database=config.clickhouse.database,
-        base=target.path_to(base) if base is not None else None,
-        based_on=based_on.id if based_on is not None else None,
+        base=None if base is None else target.path_to(base.store),
+        based_on=None if base is None else base.written.manifest.id,
+        base_sha256=None if base is None else base.written.sha256,
         at_least=at_least,
         at_most=at_most,
         waiting=waiting,
         files=await _checksums(target, sizes),
     )
-    await target.write(manifest.NAME, manifest.encode(found))
-    return found
+    data = manifest.encode(found)
+    await target.write(manifest.NAME, data)
+    return Written(found, hashlib.sha256(data).hexdigest())
 
 
 async def _back_up_table(
@@ -140,24 +150,66 @@ def _existing(path: Path) -> Path:
     return next(found for found in (path, *path.parents) if found.exists())
 
 
-async def verify(target: Store, report: Report) -> list[str]:
-    """What is wrong with a backup, and with the one that it is based on: files that are missing or changed.
+async def verify(target: Store, report: Report) -> tuple[Written, list[str]]:
+    """The manifest, and what is wrong with a backup and with the one that it is based on: files that are
+    missing or changed.
 
     Reads all of it. Raises `NealyticsError` if it is not complete.
     """
-    found = await read_manifest(target)
+    written = await read_manifest(target)
+    found = written.manifest
     sizes = await target.sizes()
     report(f"reading {target}: {sum(file.size for file in found.files.values()):,} bytes")
     present = await _checksums(target, found.files.keys() & sizes.keys())
     problems = [f"{target}/{problem}" for problem in manifest.changed(found.files, present)]
     if found.base is not None:
-        base = target.at(found.base)
-        earlier = await read_manifest(base)
-        if earlier.id != found.based_on:
-            problems.append(f"{base} is backup {earlier.id}, and {target} is based on {found.based_on}")
-        else:
-            problems += await verify(base, report)
-    return problems
+        problems += await _verify_base(found, target, target.at(found.base), report)
+    return written, problems
+
+
+async def _verify_base(found: Manifest, target: Store, base: Store, report: Report) -> list[str]:
+    try:
+        earlier, digest = await read_manifest(base)
+    except Incomplete:
+        return [
+            f"{target} is based on backup {found.based_on}, which is not at {base}, or not complete: restore "
+            "is impossible without it; move it back, or use another backup"
+        ]
+    if earlier.id != found.based_on or digest != (found.base_sha256 or digest):
+        return [
+            f"{base} is backup {earlier.id}, with the manifest {digest[:16]}…, and {target} is based on "
+            f"{found.based_on}, with {(found.base_sha256 or 'any')[:16]}…"
+        ]
+    return (await verify(base, report))[1]
+
+
+def verify_archive(archive: BinaryIO, name: str) -> tuple[Written, list[str]]:
+    """As `verify`, of a tar archive, which is read once from its beginning to its end. Stores nothing.
+
+    Raises `NealyticsError`, also if `archive` is no whole archive.
+    """
+    description, found = None, {}
+    try:
+        with tarfile.open(fileobj=archive, mode="r|*") as tar:
+            for member in tar:
+                file = tar.extractfile(member) if member.isfile() else None
+                if file is None:
+                    continue
+                path = os.path.normpath(member.name)
+                if path == manifest.NAME:
+                    description = file.read()
+                    continue
+                digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+                found[path] = File(member.size, digest.hexdigest())
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise NealyticsError(f"backup: {name} is no whole tar archive: {error}") from error
+    if description is None:
+        raise Incomplete(f"backup: {name} has no {manifest.NAME}; it is no complete backup")
+    expected = manifest.decode(description, name)
+    problems = [f"{name}/{problem}" for problem in manifest.changed(expected.files, found)]
+    if expected.base is not None:
+        problems.append(f"{name} is based on another backup: unpack both side by side, and verify that")
+    return Written(expected, hashlib.sha256(description).hexdigest()), problems
 
 
 async def restore(config: Config, source: Store, report: Report, erase_again: Callable[[], None]) -> None:
@@ -165,7 +217,7 @@ async def restore(config: Config, source: Store, report: Report, erase_again: Ca
 
     `erase_again` begins all erasures again: the table and the logs may have what they erased.
     """
-    found = await read_manifest(source)
+    found = (await read_manifest(source)).manifest
     data_dir, database = config.server.data_dir, config.clickhouse.database
     for directory in (engine_dir(data_dir), config.wal.directory):
         if directory.exists() and any(directory.iterdir()):
@@ -177,7 +229,8 @@ async def restore(config: Config, source: Store, report: Report, erase_again: Ca
             f'restore: the backup has the database "{found.database}", and clickhouse.database is '
             f'"{database}"; set it to the same'
         )
-    _raise(await verify(source, report))
+    written, problems = await verify(source, report)
+    _raise(problems)
     base = None if found.base is None else source.at(found.base)
     async with running_engine(config, operator=True):
         client = ClickHouseClient(endpoint_of(config), patient(config))
@@ -188,6 +241,9 @@ async def restore(config: Config, source: Store, report: Report, erase_again: Ca
     others = [name for name in found.files if not name.startswith(_TABLE)]
     async with source.fetched(others, data_dir) as directory:
         await asyncio.to_thread(content.put_back, config, directory)
+    # The register that is in the backup was written while the backup began.
+    noted = written.noted(time.time_ns() // 1_000_000)
+    await asyncio.to_thread(partial(register.change, data_dir, found.id, **noted))
     await asyncio.to_thread(erase_again)
     _raise([f"restore: {line}" for line in manifest.differences(restored, found)])
     report(
@@ -210,7 +266,7 @@ async def backups_in(place: Store, *, strict: bool) -> list[Found]:
         began = datetime.strptime(name, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
         made = None
         try:
-            made = await read_manifest(place.at(name))
+            made = (await read_manifest(place.at(name))).manifest
         except Incomplete:
             pass
         except NealyticsError:
@@ -221,7 +277,7 @@ async def backups_in(place: Store, *, strict: bool) -> list[Found]:
     return found
 
 
-async def read_manifest(store: Store) -> Manifest:
+async def read_manifest(store: Store) -> Written:
     """Raises `Incomplete` if there is none, and `NealyticsError` if it cannot be read."""
     try:
         data = await _whole(store.read(manifest.NAME))
@@ -231,7 +287,7 @@ async def read_manifest(store: Store) -> Manifest:
         raise NealyticsError(
             f"backup: {store}/{manifest.NAME} cannot be read: {error.strerror}; check the disk"
         ) from error
-    return manifest.decode(data, str(store))
+    return Written(manifest.decode(data, str(store)), hashlib.sha256(data).hexdigest())
 
 
 async def _whole(pieces: AsyncIterator[bytes]) -> bytes:

@@ -63,11 +63,13 @@ class Store(Protocol):
 
 
 class DirectoryStore:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "") -> None:
+        """`name` is what people are told, if `path` is only where a stream is meanwhile."""
         self.path = path.absolute()
+        self._name = name or str(self.path)
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self._name
 
     def at(self, path: str) -> "DirectoryStore":
         return DirectoryStore(Path(os.path.normpath(self.path / path)))

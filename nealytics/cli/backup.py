@@ -8,8 +8,10 @@ import tarfile
 import time
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from typing import BinaryIO
 
 import click
+import msgspec
 
 from nealytics.backup import register, rotation, run
 from nealytics.backup.manifest import identity, total
@@ -33,6 +35,8 @@ _PLACE = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._
               help="An earlier backup: only what it lacks is written, and a restore needs both.")  # fmt: skip
 @click.option("--keep-days", type=click.IntRange(min=1), metavar="DAYS",
               help="How long it is kept, for the register of backups and for --rotate.")  # fmt: skip
+@click.option("--label", metavar="TEXT",
+              help="What you call it, for the register of backups and the receipts of erasures.")  # fmt: skip
 @click.option("--rotate", is_flag=True,
               help="Make a backup in TARGET, named by its time, and delete expired ones.")  # fmt: skip
 @click.option("--full-days", type=click.IntRange(min=0), default=7, show_default=True, metavar="DAYS",
@@ -42,6 +46,7 @@ def backup(
     target: str,
     base: str | None,
     keep_days: int | None,
+    label: str | None,
     rotate: bool,
     full_days: int,
     config_path: Path | None,
@@ -68,16 +73,15 @@ def backup(
     began_ms = time.time_ns() // 1_000_000
     if rotate:
         assert keep_days is not None
-        _run(_rotate(config, target, keep_days, full_days, began_ms))
-    elif target == STREAM:
-        _run(_stream(config, keep_days, began_ms))
-    else:
-        _run(_back_up(config, target, base, keep_days, began_ms))
+        entry = Recorded(identity(began_ms), "", began_ms, label=label)
+        _run(_rotate(config, target, keep_days, full_days, entry))
+        return
+    until_ms = began_ms + keep_days * DAY_MS if keep_days else None
+    entry = Recorded(identity(began_ms), _STREAM_NAME, began_ms, until_ms, label=label)
+    _run(_stream(config, entry) if target == STREAM else _back_up(config, target, base, entry))
 
 
-async def _back_up(
-    config: Config, target: str, base: str | None, keep_days: int | None, began_ms: int
-) -> None:
+async def _back_up(config: Config, target: str, base: str | None, entry: Recorded) -> None:
     async with opened(config, target) as store, opened(config, base or target) as earlier:
         if base and store.path_to(earlier) is None:
             raise NealyticsError(
@@ -85,65 +89,79 @@ async def _back_up(
             )
         if await store.sizes():
             raise NealyticsError(f"backup: {store} is not empty; name a new one")
-        until_ms = began_ms + keep_days * DAY_MS if keep_days else None
-        await _make(config, store, earlier if base else None, str(store), began_ms, until_ms)
+        entry = msgspec.structs.replace(entry, target=str(store))
+        await _make(config, store, earlier if base else None, entry)
 
 
-async def _rotate(config: Config, place: str, keep_days: int, full_days: int, began_ms: int) -> None:
+async def _rotate(config: Config, place: str, keep_days: int, full_days: int, entry: Recorded) -> None:
+    began_ms = entry.began_ms
     async with opened(config, place) as parent:
-        base = await _base(parent, began_ms, full_days)
+        base = await _base(config, parent, began_ms, full_days)
         until_ms = rotation.keep_until_ms(began_ms, keep_days, full_days, full=base is None)
-        target = parent.at(identity(began_ms))
-        await _make(config, target, base, str(target), began_ms, until_ms)
+        target = parent.at(entry.id)
+        entry = msgspec.structs.replace(entry, target=str(target), keep_until_ms=until_ms)
+        await _make(config, target, base, entry)
         found = await run.backups_in(parent, strict=True)
-        # What is based on a backup of this place, and is not in it: the register still has it.
-        elsewhere = [
-            entry
-            for entry in register.recorded(config.server.data_dir)
-            if entry.target != str(parent.at(entry.id))
-        ]
-        needed = [entry.based_on for entry in elsewhere if entry.based_on is not None]
+        # What is based on a backup of this place, and has no manifest in it: it is elsewhere, or another
+        # command is writing it. The register has it.
+        here = {str(parent.at(backup.name)) for backup in found if backup.complete}
+        others = [one for one in register.recorded(config.server.data_dir) if one.target not in here]
+        needed = [one.based_on for one in others if one.based_on is not None]
         for old in rotation.expired(found, began_ms, keep_days, needed):
             await parent.at(old.name).delete()
             register.remove(config.server.data_dir, old.name)
             report(f"{parent.at(old.name)} is deleted")
 
 
-async def _base(parent: Store, now_ms: int, full_days: int) -> Store | None:
+async def _base(config: Config, parent: Store, now_ms: int, full_days: int) -> Store | None:
     """None: the next backup of the rotation is a whole one."""
     found = rotation.base_for(await run.backups_in(parent, strict=False), now_ms, full_days)
     if found is None:
         return None
     base = parent.at(found.name)
     try:
-        await run.read_base(base)
+        _compare_base(config, await run.read_base(base))
     except NealyticsError as error:
         report(f"this backup is a whole one, because {base} cannot be its base: {error}")
         return None
     return base
 
 
-async def _stream(config: Config, keep_days: int | None, began_ms: int) -> None:
+def _compare_base(config: Config, base: run.Base) -> None:
+    """Raises `NealyticsError` if its manifest is not the one that this node wrote."""
+    for entry in register.recorded(config.server.data_dir):
+        known, found = entry.manifest_sha256, base.written
+        if entry.id == found.manifest.id and known is not None and known != found.sha256:
+            raise NealyticsError(
+                f"backup: the manifest of {base.store} has changed since this node wrote it; use another "
+                "base, or none"
+            )
+
+
+async def _stream(config: Config, entry: Recorded) -> None:
     if sys.stdout.isatty():
         raise NealyticsError("backup: standard output is a terminal; redirect it to a file or a program")
     with scratch(config.server.data_dir) as directory:
-        store = DirectoryStore(directory / identity(began_ms))
-        until_ms = began_ms + keep_days * DAY_MS if keep_days else None
-        await _make(config, store, None, _STREAM_NAME, began_ms, until_ms)
+        store = DirectoryStore(directory / entry.id, _STREAM_NAME)
+        await _make(config, store, None, entry)
         with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
             archive.add(store.path, arcname=".")
         sys.stdout.buffer.flush()
 
 
-async def _make(
-    config: Config, target: Store, base: Store | None, name: str, began_ms: int, until_ms: int | None
-) -> None:
+async def _make(config: Config, target: Store, base: Store | None, entry: Recorded) -> None:
     based_on = await run.prepare(config, target, base)
-    entry = Recorded(identity(began_ms), name, began_ms, until_ms, based_on.id if based_on else None)
+    if based_on is not None:
+        _compare_base(config, based_on)
+        entry = msgspec.structs.replace(entry, based_on=based_on.written.manifest.id)
     register.record(config.server.data_dir, entry)
-    made = await run.make(config, target, base, based_on, began_ms, report)
+    written = await run.make(config, target, based_on, entry.began_ms, report)
+    register.change(config.server.data_dir, entry.id, **written.noted(time.time_ns() // 1_000_000))
+    made = written.manifest
     events, waiting = total(made.at_least), sum(made.waiting.values())
-    report(f"{name} is complete: {events:,} events in the table, {waiting:,} in logs")
+    report(
+        f"{entry.name} is complete: backup {entry.id}, {events:,} events in the table, {waiting:,} in logs"
+    )
 
 
 @click.command()
@@ -152,7 +170,8 @@ async def _make(
 def restore(source: str, config_path: Path | None) -> None:
     """Restore the backup SOURCE into this node, which must be stopped and empty.
 
-    SOURCE is what `nealytics backup` wrote: a directory, s3:NAME, or - for a tar archive on standard input.
+    SOURCE is what `nealytics backup` wrote: a directory, s3:NAME, a tar archive, or - for one on standard
+    input.
     The backup is verified first, and the number of events of each project and month is compared afterwards.
     Events that waited in the logs are sent when the node starts.
 
@@ -160,7 +179,18 @@ def restore(source: str, config_path: Path | None) -> None:
     Exit status: 0 restored, and the counts agree; 1 not.
     """
     config = _embedded(load(config_path), "restore")
-    _run(_restore_stream(config) if source == STREAM else _restore(config, source))
+    if source == STREAM:
+        _run(_restore_stream(config, sys.stdin.buffer, "standard input"))
+    elif (path := archive(source)) is not None:
+        with path.open("rb") as file:
+            _run(_restore_stream(config, file, source))
+    else:
+        _run(_restore(config, source))
+
+
+def archive(source: str) -> Path | None:
+    """The file of a backup that is a tar archive."""
+    return Path(source) if not source.startswith(PREFIX) and Path(source).is_file() else None
 
 
 async def _restore(config: Config, source: str) -> None:
@@ -168,14 +198,15 @@ async def _restore(config: Config, source: str) -> None:
         await run.restore(config, store, report, Jobs(config.server.data_dir).begin_again)
 
 
-async def _restore_stream(config: Config) -> None:
+async def _restore_stream(config: Config, stream: BinaryIO, name: str) -> None:
     with scratch(config.server.data_dir) as directory:
         try:
-            with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
-                archive.extractall(directory, filter="data")
-        except tarfile.TarError as error:
-            raise NealyticsError(f"restore: standard input is no whole tar archive: {error}") from error
-        await run.restore(config, DirectoryStore(directory), report, Jobs(config.server.data_dir).begin_again)
+            with tarfile.open(fileobj=stream, mode="r|*") as unpacked:
+                unpacked.extractall(directory, filter="data")
+        except (tarfile.TarError, EOFError) as error:
+            raise NealyticsError(f"restore: {name} is no whole tar archive: {error}") from error
+        store = DirectoryStore(directory, name)
+        await run.restore(config, store, report, Jobs(config.server.data_dir).begin_again)
 
 
 @contextlib.asynccontextmanager

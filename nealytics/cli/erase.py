@@ -166,8 +166,9 @@ def _described(receipt: Receipt) -> str:
     if receipt.removed_at:
         lines.append(f"    removed from the disk {receipt.removed_at}")
     for backup in receipt.backups:
-        until = f"until {backup.keep_until}" if backup.keep_until else "until a person deletes it"
-        lines.append(f"    backup {backup.target} has the events {until}")
+        until = f"until {backup.keep_until}" if backup.keep_until else "until you delete it"
+        where = f"{backup.target}, {backup.label}" if backup.label else backup.target
+        lines.append(f"    backup {backup.id} ({where}) contains or may contain the events, {until}")
     if receipt.problem:
         lines.append(folded("    ", f"waits: {receipt.problem}", sys.stdout))
     return "\n".join(lines)

@@ -72,6 +72,7 @@ class Job(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_on
     state: State = "pending"
     table: str = ""  # the tables, by UUID, one of each server, that have no such row any more
     events_found: int | None = None  # in the table, as reads count them
+    oldest_received_ms: int | None = None  # no event was received earlier; None: not known yet
     rows_erased: int = 0  # from the table's parts, copies included
     dead_letters_erased: int = 0
     imported_lines_erased: int = 0  # lines of files that a C# engine left
@@ -129,6 +130,15 @@ def _of_users(jobs: list[Job], literal: Callable[[str], str], number: Callable[[
         f"toUnixTimestamp64Milli(timestamp) < transform({one.sql_hash(literal)}, [{hashes}], "
         f"CAST([{times}], 'Array(Int64)'), toInt64({_NEVER_MS})))"
     )
+
+
+def oldest_received_ms(in_table_ms: int | None, first_day: int | None, now_ms: int) -> int:
+    """The time before which no event can have been received. `first_day` is the first one with events of the
+    tenant, also of such that retention has deleted since; on that day itself, the table decides."""
+    found_ms = now_ms if in_table_ms is None else in_table_ms
+    if first_day is None or (in_table_ms is not None and in_table_ms // DAY_MS == first_day):
+        return found_ms
+    return min(found_ms, first_day * DAY_MS)
 
 
 def due(jobs: Iterable[Job], now_ms: int) -> list[Job]:

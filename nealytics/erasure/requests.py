@@ -19,11 +19,13 @@ log = logging.getLogger("nealytics.erasure")
 
 
 class BackupCopy(msgspec.Struct, rename="camel", omit_defaults=True):
-    """A backup that still has the events, and until when; without a time, until a person deletes it."""
+    """A backup that contains or may contain the events, and until when; without a time, until a person
+    deletes it."""
 
     id: str
     target: str
     keep_until: str | None = None
+    label: str | None = None
 
 
 class Receipt(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -94,11 +96,11 @@ def receipt(data_dir: Path, job: Job, now_ms: int) -> Receipt:
     problem = job.problem
     copies: list[BackupCopy] = []
     try:
-        until_ms = job.removed_at_ms or now_ms
+        gone_ms = job.erased_at_ms or now_ms
         for backup in recorded(data_dir):
-            if backup.began_ms <= until_ms:
+            if backup.may_have(job.oldest_received_ms or 0, gone_ms):
                 until = None if backup.keep_until_ms is None else iso_utc(backup.keep_until_ms)
-                copies.append(BackupCopy(backup.id, backup.target, until))
+                copies.append(BackupCopy(backup.id, backup.target, until, backup.label))
     except NealyticsError as error:
         problem = problem or str(error)
     return Receipt(

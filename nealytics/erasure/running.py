@@ -17,11 +17,13 @@ from nealytics.commit.dead_letter import DIRECTORY as DEAD_LETTER
 from nealytics.config import Config
 from nealytics.erasure import leftovers
 from nealytics.erasure.announcements import Announcements
-from nealytics.erasure.jobs import Job, due, hiding
+from nealytics.erasure.jobs import Job, due, hiding, oldest_received_ms
 from nealytics.erasure.store import Jobs
 from nealytics.erasure.table import ErasureTable
 from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import LogError, NealyticsError
+from nealytics.usage.store import DIRECTORY as USAGE
+from nealytics.usage.store import first_day
 from nealytics.wal import inspection, quarantine
 
 log = logging.getLogger("nealytics.erasure")
@@ -49,6 +51,7 @@ class Erasing:
         self._list = Announcements(client, config.clickhouse)
         self._jobs = jobs
         self._root = config.wal.directory
+        self._usage = config.server.data_dir / USAGE
         self._clock_ms = clock_ms
         self._announced_at = self._searched_at = float("-inf")
         self._reported = ""
@@ -144,10 +147,31 @@ class Erasing:
         if problems := [*dead.problems, *lines.problems]:
             await self._change(job, problem="; ".join(problems), **counts)
             return
+        oldest_ms = 0 if lines.removed else await self._oldest_received_ms(job)
+        if job.oldest_received_ms is not None:
+            oldest_ms = min(oldest_ms, job.oldest_received_ms)
         found = await self._table.count(job.condition())
         # What began again found its events the first time.
         found = max(found, job.events_found or 0)
-        await self._change(job, state="running", problem=None, events_found=found, **counts)
+        await self._change(
+            job,
+            state="running",
+            problem=None,
+            events_found=found,
+            oldest_received_ms=oldest_ms,
+            **counts,
+        )
+
+    async def _oldest_received_ms(self, job: Job) -> int:
+        """Which backups may have the events depends on it, so 0 if it is not known."""
+        in_table_ms = await self._table.oldest_received_ms(job.condition())
+        erasure = job.erasure
+        try:
+            day = await asyncio.to_thread(first_day, self._usage, erasure.project_id, erasure.tenant_id)
+        except NealyticsError as error:
+            log.warning("erasure: %s: all backups may have the events: %s", job.id, error)
+            return 0
+        return oldest_received_ms(in_table_ms, day, self._clock_ms())
 
     async def _delete(self, jobs: Sequence[Job]) -> None:
         """Starts a mutation if the table has rows of these jobs and no mutation runs."""

@@ -63,6 +63,16 @@ class ErasureTable:
         )
         return int(answer)
 
+    async def oldest_received_ms(self, condition: str) -> int | None:
+        """Of all rows, copies included; None if there is none."""
+        answer = await self._client.command(
+            f"SELECT minOrNull(toUnixTimestamp64Milli(received_at)) FROM {self._events} WHERE {condition} "
+            "FORMAT TabSeparated",
+            settings=_LONG,
+            timeout_s=_SEARCH_TIMEOUT_S,
+        )
+        return None if (text := answer.strip()) == "\\N" else int(text)
+
     async def other_copies(self, erasure: Erasure) -> list[str]:
         """Identities, as tuples of SQL, of events that are shown as the user's and have a copy of another
         user: without the user's copy, reads would show that one. At most `KEYS_MAX`."""

@@ -94,3 +94,20 @@ def used(root: Path, days: range) -> Iterator[tuple[int, Line]]:
             lines = current[day] if day in current else load_day(directory, day).lines
             for project_id, tenant_id, counted in lines:
                 yield day, Line(project_id, tenant_id, counted)
+
+
+def first_day(root: Path, project_id: str, tenant_id: str) -> int | None:
+    """The first day on which an event of the tenant was accepted, as far as the files go back; None if none
+    was. Raises `NealyticsError`."""
+    if lost := sorted(root.glob("*/*.unreadable")):
+        raise NealyticsError(f"usage: {lost[0]} cannot be read, so it is not known what was accepted then")
+    found = []
+    for directory in sorted(root.glob("*/")):
+        current = {day_number(text): lines for text, lines in load(directory).days.items()}
+        ended = [day_number(path.stem) for path in directory.glob("????-??-??.json")]
+        for day in sorted({*current, *ended}):
+            lines = current[day] if day in current else load_day(directory, day).lines
+            if any(line[:2] == (project_id, tenant_id) and line[2].events for line in lines):
+                found.append(day)
+                break
+    return min(found, default=None)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nealytics.backup.register import NAME, Recorded, record, recorded, remove
+from nealytics.backup.register import NAME, Recorded, change, record, recorded, remove
 from nealytics.errors import NealyticsError
 
 
@@ -28,6 +28,25 @@ def test_a_backup_that_is_recorded_again_replaces_its_entry(tmp_path: Path):
     record(tmp_path, entry(1))
     record(tmp_path, entry(1, keep_until_ms=5))
     assert recorded(tmp_path) == [entry(1, keep_until_ms=5)]
+
+
+def test_an_entry_is_changed_and_one_that_is_not_there_makes_no_file(tmp_path: Path):
+    change(tmp_path, "b1", verified_ms=7)
+    assert not (tmp_path / NAME).exists()
+    record(tmp_path, entry(1))
+    record(tmp_path, entry(2))
+    change(tmp_path, "b1", verified_ms=7)
+    assert recorded(tmp_path) == [entry(1, verified_ms=7), entry(2)]
+
+
+@pytest.mark.parametrize(
+    ("ended_ms", "oldest_ms", "gone_ms", "may"),
+    [(20, 15, 30, True), (20, 21, 30, False), (20, 20, 30, True), (None, 21, 30, True), (20, 5, 9, False)],
+)
+def test_a_backup_may_have_what_was_stored_while_it_was_made(
+    ended_ms: int | None, oldest_ms: int, gone_ms: int, may: bool
+):
+    assert entry(10, ended_ms=ended_ms).may_have(oldest_ms, gone_ms) == may
 
 
 def test_commands_that_run_at_the_same_time_keep_each_others_entries(tmp_path: Path):

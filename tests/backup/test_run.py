@@ -1,7 +1,9 @@
 """Verification, rotation and limits, without an engine: backups made by hand, in both kinds of store."""
 
 import hashlib
+import io
 import os
+import tarfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -47,7 +49,9 @@ async def put(store: Store, name: str, data: bytes) -> None:
     await store.write(name, data)
 
 
-async def made(store: Store, number: int = 1, base: str | None = None) -> None:
+async def made(
+    store: Store, number: int = 1, base: str | None = None, base_sha256: str | None = None
+) -> None:
     """A complete backup, the one of minute `number`."""
     for name, data in FILES.items():
         await put(store, name, data)
@@ -55,7 +59,7 @@ async def made(store: Store, number: int = 1, base: str | None = None) -> None:
     based_on = manifest.identity((number - 1) * 60_000) if base else None
     described = Manifest(
         id=manifest.identity(began_ms), made_by="1", began_ms=began_ms, database="d", base=base,
-        based_on=based_on, at_least={}, at_most={}, waiting={},
+        based_on=based_on, base_sha256=base_sha256, at_least={}, at_most={}, waiting={},
         files={name: File(len(data), hashlib.sha256(data).hexdigest()) for name, data in FILES.items()},
     )  # fmt: skip
     await put(store, manifest.NAME, manifest.encode(described))
@@ -72,15 +76,16 @@ async def test_a_bit_that_changed_in_any_file_is_found_also_in_the_base(
         assert second.path_to(place.at("first")) == (
             "../../first" if kind == "directory" else "../../../backups/first"
         )
-        assert await run.verify(second, lambda _: None) == []
+        assert (await run.verify(second, lambda _: None))[1] == []
         for name, data in FILES.items():
             for store in (second, place.at("first")):
                 await put(store, name, bytes([data[0] ^ 1]) + data[1:])
-                (problem,) = await run.verify(second, lambda _: None)
+                (problem,) = (await run.verify(second, lambda _: None))[1]
                 assert problem == f"{store}/{name} has changed: its SHA-256 is not that of the manifest"
                 await put(store, name, data)
         await put(second, "wal/0/cursor", b"{")
-        assert await run.verify(second, lambda _: None) == [f"{second}/wal/0/cursor has 1 bytes, not 2"]
+        _, problems = await run.verify(second, lambda _: None)
+        assert problems == [f"{second}/wal/0/cursor has 1 bytes, not 2"]
     assert fake.refused == []
 
 
@@ -88,8 +93,60 @@ async def test_a_base_that_is_another_backup_is_found(tmp_path: Path, fake: Fake
     async with opened("directory", tmp_path, fake) as place:
         await made(place.at("first"), 7)
         await made(place.at("second"), 2, base="../first")
-        (problem,) = await run.verify(place.at("second"), lambda _: None)
+        _, (problem,) = await run.verify(place.at("second"), lambda _: None)
         assert "is based on 19700101T000100.000Z" in problem
+
+
+async def test_a_base_whose_manifest_changed_is_found(tmp_path: Path, fake: FakeS3):
+    """Names and sizes of its files are the same."""
+    async with opened("directory", tmp_path, fake) as place:
+        await made(place.at("first"), 1)
+        based_on = await run.read_base(place.at("first"))
+        await made(place.at("second"), 2, base="../first", base_sha256=based_on.written.sha256)
+        assert (await run.verify(place.at("second"), lambda _: None))[1] == []
+        path = tmp_path / "backups/first" / manifest.NAME
+        path.write_bytes(path.read_bytes().replace(b'"madeBy": "1"', b'"madeBy": "2"'))
+        _, (problem,) = await run.verify(place.at("second"), lambda _: None)
+        assert f"with the manifest {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}…" in problem
+
+
+async def test_a_base_that_was_deleted_is_named(tmp_path: Path, fake: FakeS3):
+    async with opened("directory", tmp_path, fake) as place:
+        await made(place.at("second"), 2, base="../first")
+        _, (problem,) = await run.verify(place.at("second"), lambda _: None)
+        assert "is based on backup 19700101T000100.000Z, which is not at" in problem
+        assert "restore is impossible without it" in problem
+
+
+async def test_an_archive_is_verified_as_it_is_read(tmp_path: Path, fake: FakeS3):
+    """Plain and compressed; a changed byte, a missing file, and an archive that breaks off are found."""
+    async with opened("directory", tmp_path, fake) as place:
+        await made(place.at("first"), 1)
+        path = tmp_path / "backups/first"
+
+        def archive(mode: str) -> bytes:
+            with io.BytesIO() as stream:
+                with tarfile.open(fileobj=stream, mode=mode) as tar:  # type: ignore[call-overload]
+                    tar.add(path, arcname=".")
+                return stream.getvalue()
+
+        def problems(data: bytes) -> list[str]:
+            return run.verify_archive(io.BytesIO(data), "node1.tar")[1]
+
+        whole = archive("w|")
+        assert problems(whole) == problems(archive("w|gz")) == []
+        assert run.verify_archive(io.BytesIO(whole), "-")[0].manifest.id == manifest.identity(60_000)
+        with pytest.raises(NealyticsError, match=r"node1\.tar is no whole tar archive|has no manifest"):
+            problems(whole[: whole.index(b"manifest.json")])
+        compressed = archive("w|gz")
+        with pytest.raises(NealyticsError, match=r"node1\.tar is no whole tar archive"):
+            problems(compressed[: len(compressed) // 2])
+        (path / "wal/0/cursor").write_bytes(b"[]")
+        (path / "table/.backup").unlink()
+        assert problems(archive("w|")) == [
+            "node1.tar/table/.backup is missing",
+            "node1.tar/wal/0/cursor has changed: its SHA-256 is not that of the manifest",
+        ]
 
 
 async def test_a_backup_that_has_a_base_is_no_base(tmp_path: Path, fake: FakeS3):

@@ -1,5 +1,7 @@
 """What `nealytics backup` and `restore` refuse before they start anything."""
 
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,9 @@ def config(tmp_path: Path) -> Path:
         (("restore", "{}/full"), "it is no complete backup"),
         (("restore", "-"), "standard input is no whole tar archive"),
         (("backups", "verify", "{}/full"), "it is no complete backup"),
+        (("backups", "verify", "-"), "standard input is no whole tar archive"),
+        (("backups", "verify", "{}/full/file"), "file is no whole tar archive"),
+        (("restore", "{}/full/file"), "file is no whole tar archive"),
         (("backups", "forget", "x"), "the register has no backup x"),
     ],
 )  # fmt: skip
@@ -62,9 +67,25 @@ def test_without_a_bucket_and_with_a_server_it_says_what_to_do(tmp_path: Path):
 
 
 def test_the_register_is_listed_and_an_entry_is_forgotten(config: Path, tmp_path: Path):
-    record(tmp_path / "data", Recorded("a", "/backup/a", 1))
-    record(tmp_path / "data", Recorded("b", "s3:b", 2, 86_400_000, "a"))
+    empty = CliRunner().invoke(main, ["backups", "list", "--config", str(config)])
+    assert empty.output == "There are no backups of this node in the register.\n"
+    now_ms = time.time_ns() // 1_000_000
+    hours_ago = now_ms - 5 * 3_600_000
+    record(
+        tmp_path / "data",
+        Recorded("a", str(tmp_path), hours_ago, ended_ms=now_ms, bytes=1_234_000, verified_ms=hours_ago),
+    )
+    record(tmp_path / "data", Recorded("b", "s3:b", now_ms - 1, 86_400_000, "a", ended_ms=now_ms))
+    record(tmp_path / "data", Recorded("c", "/gone/c", now_ms, None, "z", label="tape 7"))
     listed = CliRunner().invoke(main, ["backups", "list", "--config", str(config)])
-    assert listed.output == "a  until deleted  /backup/a\nb  until 1970-01-02  s3:b (based on a)\n"
-    assert CliRunner().invoke(main, ["backups", "forget", "a", "--config", str(config)]).exit_code == 0
-    assert [entry.id for entry in recorded(tmp_path / "data")] == ["b"]
+    assert [line.split("  ") for line in re.sub("  +", "  ", listed.output).splitlines()] == [
+        ["ID", "AGE", "SIZE", "KIND", "BASE", "VERIFIED", "KEPT", "TARGET"],
+        ["a", "5 h", "1.2 MB", "whole", "-", "5 h ago", "until deleted", str(tmp_path)],
+        ["b", "0 s", "-", "incremental", "a", "-", "until 1970-01-02", "s3:b"],
+        ["c", "0 s", "-", "not complete", "z DELETED", "-", "until deleted", "/gone/c, tape 7 (GONE)"],
+    ]
+    forgotten = CliRunner().invoke(main, ["backups", "forget", "a", "--config", str(config)])
+    assert forgotten.exit_code == 0
+    assert f"backup a ({tmp_path}) is no longer in the register; no file was deleted" in forgotten.output
+    assert "backup b is based on it, and cannot be restored without it" in forgotten.output
+    assert [entry.id for entry in recorded(tmp_path / "data")] == ["b", "c"]

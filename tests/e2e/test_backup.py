@@ -4,6 +4,7 @@ Each part of a test's chain begins where the last one ended, so that one node se
 """
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -147,8 +148,7 @@ def test_a_directory_under_load_loses_nothing_up_to_the_beginning_and_doubles_no
         assert second.keep_until_ms == second.began_ms + 30 * 86_400_000
         assert second.based_on == first.id
         listed = succeed(node, "backups", "list").decode()
-        assert f"{second.id}  until 2" in listed
-        assert f"based on {first.id}" in listed
+        assert re.search(rf"{second.id} .* incremental +{first.id} .* until 2", listed)
 
     def restore() -> None:
         moved = places.rename(node.directory / "moved")
@@ -191,12 +191,20 @@ def test_a_stream_under_load_loses_nothing_up_to_the_beginning_and_doubles_nothi
 
     def back_up() -> None:
         nonlocal archive
-        archive = succeed(node, "backup", "-", "--keep-days", "1")
-        assert recorded(node.directory / "data")[-1].target == "standard output"
+        archive = succeed(node, "backup", "-", "--keep-days", "1", "--label", "tape 7")
+        entry = recorded(node.directory / "data")[-1]
+        assert (entry.target, entry.label) == ("standard output", "tape 7")
         assert not list((node.directory / "data").glob("backup-tmp-*"))
 
     def restore() -> None:
+        said = run(node, "backups", "verify", "-", given=archive).stderr.decode()
+        assert "standard input is intact: backup " in said
+        path = node.directory / "node1.tar"
+        path.write_bytes(archive)
+        succeed(node, "backups", "verify", str(path))
         succeed(node, "restore", "-", given=archive)
+        # The register in the archive was written when the backup began.
+        assert recorded(node.directory / "data")[-1].ended_ms is not None
 
     prove(node, load, back_up, restore)
 
