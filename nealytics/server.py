@@ -107,6 +107,8 @@ class Logs:
         self.clickhouse_problem: str | None = "clickhouse has not answered yet"
         # How the table differs from the configuration, which stops nothing.
         self.differences: list[str] = []
+        # Rules of `[[retention]]` that a person has not applied.
+        self.waiting_rules: list[str] = []
         # What was stored and cannot be read: all of it, that of the table, and that of logs.
         self.damage: list[str] = []
         self.damaged_parts: list[str] = []
@@ -141,7 +143,7 @@ class Logs:
     def warnings(self) -> list[str]:
         """What stops nothing, but a person should know."""
         found = [warning for check in self.checks.values() for warning in check.warnings()]
-        return [*self.differences, *found]
+        return [*self.differences, *self.waiting_rules, *found]
 
     @property
     def waiting(self) -> int:
@@ -299,11 +301,16 @@ class TableWatch:
     async def check_rows(self) -> None:
         """Notices a table that lacks what it confirmed, and sends what the logs still have."""
         failed: NealyticsError | None = None
-        for check in tuple(self._logs.checks.values()):
+        checks = self._logs.checks
+        for directory, check in tuple(checks.items()):
+            if not directory.exists():  # a person deleted or moved a quarantined log
+                del checks[directory]
+                continue
             try:
                 await check.check()
             except NealyticsError as error:
                 failed = error  # the other logs are not affected
+        self._metrics.table_incomplete.set(float(any(check.is_incomplete for check in checks.values())))
         if failed is not None:
             raise failed
 
@@ -425,8 +432,13 @@ class Drains:
             bytes_max=log_bytes_max(self._config),
             on_broken=self._on_broken,
         )
+        self._check(wal)
+        return wal, self._committer(wal, lambda error: self._on_damaged(directory, error))
+
+    def _check(self, wal: Log | QuarantinedLog) -> None:
+        config = self._config
         jobs = Jobs(config.server.data_dir)  # used in threads, so it is not the loop's
-        self._logs.checks[directory] = TableCheck(
+        self._logs.checks[wal.directory] = TableCheck(
             wal,
             self._client,
             config.clickhouse,
@@ -436,7 +448,6 @@ class Drains:
             erased=lambda columns: jobs.tombstones().covers_columns(columns),
             erase_again=jobs.begin_again,
         )
-        return wal, self._committer(wal, lambda error: self._on_damaged(directory, error))
 
     def _committer(
         self, wal: Log | QuarantinedLog, on_damaged: Callable[[LogDamaged], None] | None = None
@@ -489,6 +500,7 @@ class Drains:
             return
         if wal.waiting:
             log.info("damaged log %s: sending the %d events that can be read", directory.name, wal.waiting)
+        self._check(wal)
         await self.when_ready(self._committer(wal).run)
 
     def strand(self, problem: str) -> None:
@@ -706,7 +718,12 @@ class Worker:
         await table.prove(reads)
         noted = Noted(self._config.server.data_dir / "damaged-parts")
         damage = DamageWatch(self._client, self._read_client, self._config.clickhouse, noted)
+
+        async def show_rules() -> None:
+            self._logs.waiting_rules = await self._daily.waiting()
+
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(table.watch("retention rules", show_rules))
             tasks.create_task(table.watch("retention", table.check_retention))
             tasks.create_task(table.watch("damage", lambda: table.check_damage(damage)))
             tasks.create_task(table.watch("events", table.check_rows))

@@ -28,7 +28,7 @@ from nealytics.config import Config, load_with_notes
 from nealytics.directories import make_private
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.process import open_files_problem
-from nealytics.wal import OS_FILES
+from nealytics.wal import OS_FILES, quarantine
 from nealytics.wal.start import FILESYSTEMS_REFUSED
 
 # A group of events is acknowledged after one fdatasync, so this is what a client waits for at least.
@@ -83,6 +83,7 @@ def findings(config_path: Path | None) -> Iterator[Finding]:
     for note in loaded.notes:
         yield Finding("configuration", "warn", note)
     yield from disk(config)
+    yield from quarantined(config)
     yield clock()
     yield from limits(config)
     yield from asyncio.run(_issuers(config))
@@ -151,6 +152,17 @@ def privacy(config: Config) -> Iterator[Finding]:
                 "warn",
                 f"{directory} has mode {mode:04o}, so every user can enter it; run chmod 700",
             )
+
+
+def quarantined(config: Config) -> Iterator[Finding]:
+    """Damaged logs that a node left for a person."""
+    root = config.wal.directory
+    for _, path in quarantine.find(root) if root.is_dir() else ():
+        try:
+            report = quarantine.read_report(path)
+        except (OSError, msgspec.MsgspecError):
+            report = None
+        yield Finding("stored events", "fail", f"{path}: {quarantine.described(report)}")
 
 
 def _size(count: int) -> str:

@@ -175,7 +175,7 @@ def _sums(text: str) -> dict[str, float]:
 
 
 def _table(report: dict[str, Any]) -> str:
-    lines = [f"{report['url']}: {report['status']}", ""]
+    lines = [f"{report['url']}: {_headline(report)}", ""]
     for name, part in report.items():
         if isinstance(part, dict) and "ok" in part:
             label = "all workers" if name == "workers" else name
@@ -195,6 +195,18 @@ def _table(report: dict[str, Any]) -> str:
     else:
         lines += ["", "  set observe.prometheus = true to see counters here and serve /metrics"]
     return "\n".join(lines)
+
+
+def _headline(report: dict[str, Any]) -> str:
+    """With what is wrong beside it: a node may be ready although stored events are damaged."""
+    found = [str(report["status"])]
+    if damage := len(report.get("damage", ())):
+        found.append(f"DAMAGED stored events ({damage})")
+    if not report.get("workers", {"ok": True})["ok"]:
+        found.append("NOT all workers")
+    if warnings := len(report.get("warnings", ())):
+        found.append(f"{warnings} warning{'s' * (warnings != 1)}")
+    return ", ".join(found)
 
 
 def _line(label: str, text: str) -> str:

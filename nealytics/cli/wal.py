@@ -109,9 +109,10 @@ def reconcile(
 
     DIRECTORY is one log or a directory of logs. Default: wal.directory of the configuration.
 
-    Compares the committed events that each log still has (wal.keep_hours, wal.keep_bytes) with the table, by
-    identity, and sends what is missing. Each is counted once, also if you run this twice. A node does the
-    same by itself when it finds that the table is not the one that received its events, or is older.
+    Compares the committed events that each log still has (wal.keep_hours, wal.keep_bytes) with the table,
+    by identity, and sends what is missing; of a quarantined log, what can be read. Each is counted once,
+    also if you run this twice. A node does the same by itself when it finds that the table is not the one
+    that received its events, or is older.
 
     Not sent: events older than the table's retention, dead-lettered events, and events that arrived before a
     statement deleted events from the table, which may be among them (--include-deleted).
@@ -125,7 +126,7 @@ def reconcile(
 
     if accepted and (check or include_deleted):
         raise click.UsageError("--accept sends nothing; give it alone")
-    logs = _logs(directory, config_path)
+    logs = _logs(directory, config_path, quarantined=True)
     if not logs:
         return
     config = load(config_path)
@@ -153,7 +154,8 @@ def salvage(directory: Path, to: Path | None, ndjson: BinaryIO | None, *, all_ro
     of a node that is gone. It is not changed. Without --to and --ndjson the command only reports: file,
     bytes, LSNs, number and time of the events that cannot be read.
 
-    A running node does the same by itself for its own logs; the command refuses a log that a process uses.
+    A running node does the same by itself for its own logs; the command refuses a log that a process uses,
+    but for one in quarantine, to which nobody writes.
 
     To send a log made with --to, rename it to a number in wal.directory that is not below server.workers, and
     restart the node. To send an NDJSON file, run `nealytics import`. Events that ClickHouse already has are

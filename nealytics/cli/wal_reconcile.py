@@ -19,7 +19,7 @@ from nealytics.config import Config
 from nealytics.erasure.known import jobs_of
 from nealytics.expiry.promise import expired_by_rules
 from nealytics.wal import Range, mark
-from nealytics.wal.kept import Kept
+from nealytics.wal.kept import Kept, kept_of
 from nealytics.wal.mark import Mark
 
 # A node reads the mark every 10 s. More ranges, of events that were deleted here and there, are joined.
@@ -59,7 +59,7 @@ async def _compare(
     accepted: Sequence[Range],
 ) -> tuple[Kept, Result, list[Range]]:
     """Also the rows that were missing."""
-    kept = Kept(directory)
+    kept = kept_of(directory)
     now_ms = time.time_ns() // 1_000_000
     jobs = await jobs_of(client, config)
     try:

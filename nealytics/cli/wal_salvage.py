@@ -60,10 +60,12 @@ def _reported_before(directory: Path) -> tuple[salvage.Unreadable, ...]:
 
 @contextlib.contextmanager
 def _locked(files: Files, directory: Path) -> Iterator[None]:
-    """Nobody writes to the log meanwhile. Leaves a directory without LOCK, or a read-only one, as it is."""
+    """Nobody writes to the log meanwhile. Leaves a directory without LOCK, or a read-only one, as it is.
+
+    Nobody appends to a log in quarantine, which a node may still drain, also after it was moved."""
     path = directory / "LOCK"
     lock = None
-    if files.exists(path):
+    if files.exists(path) and not quarantine.is_quarantined(directory):
         try:
             lock = files.try_lock(path)
         except OSError:

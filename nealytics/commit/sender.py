@@ -25,6 +25,9 @@ from nealytics.wal import Rows
 
 log = logging.getLogger("nealytics.commit")
 
+# An insert takes a fraction of a second. ClickHouse may still answer, so it is no failed attempt yet.
+_SLOW_S = 5.0
+
 OUTDATED: Final = "outdated"
 Outcome = ClickHouseError | Literal["outdated"] | None
 Begin = Callable[[], bool]
@@ -79,6 +82,7 @@ class Sender:
         failures = unconfirmed = 0
         while True:
             otel.note("nealytics.attempts", failures + 1)
+            slow = asyncio.get_running_loop().call_later(_SLOW_S, self._is_slow, rows, failures)
             try:
                 if not await is_current():
                     return OUTDATED
@@ -108,12 +112,24 @@ class Sender:
                 log.exception("commit: batch %d-%d: unexpected error", rows.first_lsn, rows.last_lsn)
                 otel.record(error)
                 failure = error
+            finally:
+                slow.cancel()
             failures += 1
             self._metrics.insert_retries.add()
             self._report(rows, failures, failure)
             await asyncio.sleep(self._backoff.pause_s(failures))
         self._metrics.write_seconds.observe(time.monotonic() - started)
         return None
+
+    def _is_slow(self, rows: Rows, failures: int) -> None:
+        log.warning(
+            "commit: batch %d-%d: attempt %d: clickhouse has not answered for %g s; is it overloaded or "
+            "does it hang? Events are safe in the log",
+            rows.first_lsn,
+            rows.last_lsn,
+            failures + 1,
+            _SLOW_S,
+        )
 
     def _report(self, rows: Rows, failures: int, failure: Exception) -> None:
         if failures >= self._config.retries_before_alert:

@@ -32,8 +32,8 @@ from nealytics.commit.resend import Drop, Resending
 from nealytics.config import ClickHouseConfig
 from nealytics.errors import LogError
 from nealytics.observe.metrics import Metrics
-from nealytics.wal import Log, Range, mark
-from nealytics.wal.kept import Kept
+from nealytics.wal import Log, QuarantinedLog, Range, mark
+from nealytics.wal.kept import Kept, kept_of
 from nealytics.wal.mark import Mark
 
 log = logging.getLogger("nealytics.commit")
@@ -78,7 +78,7 @@ class TableCheck:
 
     def __init__(
         self,
-        wal: Log,
+        wal: Log | QuarantinedLog,
         client: ClickHouseClient,
         config: ClickHouseConfig,
         dead_letter: DeadLetter,
@@ -101,6 +101,7 @@ class TableCheck:
         self._erased = erased
         self._erase_again = erase_again
         self._warning = ""  # while rows may be missing
+        self.is_incomplete = False  # rows may be missing
         self._limits = ""  # what no comparison can find; stays until the next start
         self._started_s: int | None = None  # of the ClickHouse that was asked for the newest rows
         self._delivered_lsn = wal.cursor_lsn  # at the last check: rows that this ClickHouse confirmed
@@ -143,7 +144,7 @@ class TableCheck:
         is_restarted = self._started_s is None or abs(table.started_s - self._started_s) > START_TOLERANCE_S
         # Without a reason to ask for rows, a check is three small queries and no file.
         if is_restarted or is_changed or self._left or judge(known, table, place, Sample(0, 0)):
-            kept = await asyncio.to_thread(Kept, self._wal.directory)
+            kept = await asyncio.to_thread(kept_of, self._wal.directory)
             try:
                 newest = await self._sample(kept, known)
                 if (suspicion := judge(known, table, place, newest)) is None:
@@ -220,6 +221,7 @@ class TableCheck:
 
     def _begin(self, suspicion: Suspicion, kept: Kept, known: Mark | None) -> None:
         self._wal.keep_all = True
+        self.is_incomplete = True
         self._metrics.table_incomplete.set(1)
         self._warning = (
             f"reconcile: log {self._wal.directory}: {suspicion.reason}. Comparing the events that the log "
@@ -235,7 +237,7 @@ class TableCheck:
     def _done(self) -> None:
         self._warning = ""
         self._wal.keep_all = False
-        self._metrics.table_incomplete.set(0)
+        self.is_incomplete = False
 
     def _store(self, new: Mark) -> None:
         mark.store(self._wal.directory, new)

@@ -41,6 +41,10 @@ class Daily:
         self._rules = rules
         self._changed.set()
 
+    async def waiting(self) -> list[str]:
+        """The rules that wait for a person. Any process of the node may ask. Raises `NealyticsError`."""
+        return [f"retention: {text}" for text in await run.waiting(self._data_dir, self._rules)]
+
     async def run(self) -> None:
         self._changed.set()
         while True:
@@ -71,4 +75,6 @@ class Daily:
         if waiting != self._reported:
             for text in waiting:
                 log.warning("retention: %s", text)
+            if not waiting:
+                log.info("retention: no rule waits any more: all were applied, or changed")
             self._reported = waiting

@@ -47,7 +47,7 @@ from nealytics.observe.metrics import Metrics
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.filters import parse_filter
-from nealytics.queries.params import Arguments
+from nealytics.queries.params import Arguments, Warn
 from nealytics.queries.scoped import Events, Fence, FenceDown, Hidden, limit_settings
 from nealytics.query_string import check_utf8
 from nealytics.usage.meter import Queries
@@ -59,6 +59,12 @@ LEFT_CHECK_S = 0.5  # interval at which a running query checks that its client i
 
 T = TypeVar("T")
 P = TypeVar("P")
+
+
+_INCOMPLETE = Warn(
+    "incomplete",
+    "the table may lack events, so the answer may be incomplete; /ready says why",
+)
 
 
 class Reads:
@@ -140,7 +146,8 @@ class Reads:
         with self.charge(scope) as charge:
             work = self.body_of(scope, endpoint, arguments, params, charge)
             body = await while_connected(request, work)
-            return await self.respond(request, body, arguments.closed, charge)
+            is_closed = arguments.closed and not self.is_incomplete
+            return await self.respond(request, body, is_closed, charge)
 
     async def body_of(
         self, scope: Scope, endpoint: Endpoint[P], arguments: Arguments, params: P, charge: Charge
@@ -159,10 +166,15 @@ class Reads:
             self.usage.query(scope.project_id, scope.tenant_id, events.rows_read)
             if (records := answer.records) is not None:
                 otel.note(f"neavents.{endpoint.counted_as}", records)
-            answer.warnings = [*arguments.warnings, *answer.warnings]
+            answer.warnings = [*arguments.warnings, *answer.warnings, *([_INCOMPLETE] * self.is_incomplete)]
             return await encoded(answer, charge)
         finally:
             rows.give_back()  # also after a failure: other questions of the request continue
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the table may lack events that ClickHouse confirmed (`commit.table_check`)."""
+        return self._metrics.value("nealytics_table_incomplete") > 0
 
     def counted(self, handler: Handler) -> Handler:
         """Wraps the handler of a read route, and counts its failures by reason."""

@@ -77,6 +77,7 @@ class Refusal(msgspec.Struct, omit_defaults=True, kw_only=True):
     index: int
     field: str | None = None
     error: str
+    code: str
 
 
 class Parsed:
@@ -101,7 +102,9 @@ class Parsed:
         if error.reason == "quota_exceeded" and self.over_quota is None:
             self.over_quota = error
         if self.explains:
-            self.errors.append(Refusal(index=index, field=error.field, error=error.message))
+            self.errors.append(
+                Refusal(index=index, field=error.field, error=error.message, code=error.reason)
+            )
 
 
 # Each step yields the rows of the events that it found, often none.

@@ -7,7 +7,7 @@ meanwhile is a gap, as is one that cannot be read; the rows after it are read.
 from pathlib import Path
 
 from nealytics.errors import LogDamaged, LogError
-from nealytics.wal import cursor, recovery
+from nealytics.wal import cursor, quarantine, recovery, salvage
 from nealytics.wal.cursor import CursorState, InvalidCursor, Range
 from nealytics.wal.files import OS_FILES, Files
 from nealytics.wal.reader import Reader, Rows
@@ -80,3 +80,32 @@ class Kept:
 
     def close(self) -> None:
         self._reader.close()
+
+
+class KeptInQuarantine(Kept):
+    """The committed rows of a damaged log that can be read."""
+
+    def __init__(self, directory: Path, files: Files = OS_FILES) -> None:
+        """Reads all of it. Raises `LogError`."""
+        self.directory = directory
+        found = salvage.search(files, directory, all_rows=True)
+        try:
+            stored = cursor.load(files, directory)
+        except (InvalidCursor, OSError):
+            stored = None
+        self.log_id = str(found.log_id)
+        # Rows that a node is about to send itself are compared too if the cursor is lost: they count once.
+        self.state = CursorState(found.end_lsn + 1) if stored is None else stored.state
+        self._segments = [stretch.segment for stretch in found.stretches]
+        self._readable = [stretch.rows for stretch in found.stretches]
+        self._reader = Reader(files)
+
+    def ranges(self, first_lsn: int) -> list[Range]:
+        return salvage.common(super().ranges(first_lsn), self._readable)
+
+
+def kept_of(directory: Path, files: Files = OS_FILES) -> Kept:
+    """Raises `LogError`, and `OSError` if there is no such directory."""
+    if quarantine.is_quarantined(directory):
+        return KeptInQuarantine(directory, files)
+    return Kept(directory, files)

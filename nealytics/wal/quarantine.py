@@ -58,6 +58,11 @@ def find(root: Path) -> list[tuple[int, Path]]:
     return sorted((worker, path) for worker, path in found if path.is_dir())
 
 
+def is_quarantined(directory: Path) -> bool:
+    """Also one that was moved elsewhere since."""
+    return _NAME.fullmatch(directory.name) is not None or (directory / REPORT).exists()
+
+
 def mark(files: Files, directory: Path, why: str) -> None:
     """The next start quarantines the log in `directory`; durable on return."""
     publish(files, directory / recovery.FOUND_DAMAGED, f"{why}\n".encode()).close()
@@ -109,6 +114,7 @@ class QuarantinedLog(LogState):
     """A log that was quarantined, as the committer reads it. Takes no rows and deletes nothing."""
 
     full = disk_full = False
+    keep_all = True  # nothing here is ever deleted
 
     def __init__(self, directory: Path, files: Files, opened: _Opened) -> None:
         found = opened.found

@@ -114,7 +114,7 @@ def search(files: Files, directory: Path, *, all_rows: bool = False) -> Found:
     all_found = Found(_id_of(directory, segments, stored), scan.stretches, state, [], scan.known_lsn)
     for gap in scan.gaps:
         missing = Range(gap.first_lsn, gap.last_lsn)
-        if events := sum(last - first + 1 for first, last in _common([missing], all_found.uncommitted)):
+        if events := sum(last - first + 1 for first, last in common([missing], all_found.uncommitted)):
             all_found.unreadable.append(msgspec.structs.replace(gap, events=events))
     return all_found
 
@@ -132,13 +132,13 @@ def batches(readable: Sequence[Range], uncommitted: Sequence[Range], next_lsn: i
     """
     found = []
     for rows in uncommitted:
-        parts = _common([rows], readable)
+        parts = common([rows], readable)
         is_whole = sum(last - first + 1 for first, last in parts) == rows.last - rows.first + 1
         found += [rows] if is_whole and rows.last < next_lsn else parts
     return found
 
 
-def _common(some: Sequence[Range], others: Sequence[Range]) -> list[Range]:
+def common(some: Sequence[Range], others: Sequence[Range]) -> list[Range]:
     """The rows that are in both; both are ascending."""
     return [
         Range(max(one.first, other.first), min(one.last, other.last))

@@ -161,6 +161,20 @@ async def test_a_clickhouse_that_is_too_old_fails_with_its_version(tmp_path: Pat
     assert "has version 23.8.16.40, and 24.8 or newer is needed" in found["schema"][-1]["text"]
 
 
+def test_a_log_in_quarantine_is_damage(tmp_path: Path):
+    log = tmp_path / "wal" / "0.damaged.x"
+    log.mkdir(parents=True)
+    result, found = examine(config_of(tmp_path, f'[wal]\ndirectory = "{tmp_path}/wal"\n' + CLICKHOUSE_GONE))
+    assert result.exit_code == 1
+    assert found["stored events"] == [
+        {
+            "check": "stored events",
+            "level": "fail",
+            "text": f"{log}: this log is damaged, and its readable events are being collected",
+        }
+    ]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_that_cannot_be_written_fails(tmp_path: Path):
     (tmp_path / "data").mkdir(mode=0o500)

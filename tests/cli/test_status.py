@@ -123,6 +123,13 @@ def test_status_says_what_does_not_work_and_fails(node: StubNode):
     assert "NOT OK: no way there" in result.output
 
 
+def test_the_first_line_names_damage_and_warnings_beside_the_state(node: StubNode):
+    found = {**READY, "damage": ["a part"], "warnings": ["one", "two"]}
+    node.answers["/ready"] = (200, json.dumps(found).encode())
+    first = run("status", "--url", node.url).output.splitlines()[0]
+    assert first == f"{node.url}: ready, DAMAGED stored events (1), 2 warnings"
+
+
 def test_status_shows_what_ready_warns_of(node: StubNode):
     warned = {**READY, "warnings": ["the table keeps events for ever"]}
     node.answers["/ready"] = (200, json.dumps(warned).encode())

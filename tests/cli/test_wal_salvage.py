@@ -100,5 +100,12 @@ def test_a_log_that_is_in_use_and_a_target_that_is_not_empty_are_refused(tmp_pat
     lock.close()
     result = salvage(log, "--to", log)
     assert "is not empty" in str(result.exception)
+    # A node still has the lock of a log in quarantine that was moved, and writes nothing to it.
+    moved = log.rename(tmp_path / "moved")
+    lock = OS_FILES.try_lock(moved / "LOCK")
+    assert lock is not None
+    (moved / "damage.json").write_text('{"log_id": "x", "unreadable": []}')
+    assert salvage(moved).exit_code == 0
+    lock.close()
     (tmp_path / "nothing").mkdir()
     assert "contains no log" in str(salvage(tmp_path / "nothing").exception)

@@ -26,6 +26,17 @@ def endless() -> float:
 # Cutting
 
 
+async def test_a_clickhouse_that_hangs_is_reported_before_the_insert_fails(make, fake, caplog, monkeypatch):
+    monkeypatch.setattr("nealytics.commit.sender._SLOW_S", 0.05)
+    station = await make()
+    await station.append(row(1))
+    fake.faults.append(faults.stall(0.3, applied=True))
+    station.start()
+    await station.drained()
+    slow = caplog.text.index("batch 1-1: attempt 1: clickhouse has not answered for 0.05 s")
+    assert slow < caplog.text.index("attempt 1 failed")
+
+
 async def test_rows_arrive_once_in_order_and_the_log_is_empty(make, fake):
     station = await make(batch_rows_max=10)
     station.start()

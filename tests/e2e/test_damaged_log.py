@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,13 @@ def test_damage_at_rest_costs_one_frame_and_the_rest_arrives(tmp_path: Path):
         node.wait_until(lambda: node.metric("nealytics_wal_unreadable_events") == lost, "it is still known")
         assert counted(node) == BATCHES * BATCH + 100 - lost
         assert node.metric("nealytics_events_committed_total") == 0
+
+        # The table is lost: what can be read of the quarantined log is compared with the new one.
+        node.stop()
+        shutil.rmtree(tmp_path / "data/clickhouse")
+        node.start()
+        node.wait_ready()
+        node.wait_until(lambda: counted(node) == BATCHES * BATCH + 100 - lost, "both logs were compared")
 
         # A person decides.
         quarantined.rename(tmp_path / "given-up")

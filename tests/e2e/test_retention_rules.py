@@ -74,6 +74,11 @@ def test_a_rule_refuses_old_events_waits_and_deletes_once_it_is_applied(node: No
     )
     assert node.metric("nealytics_retention_rules_waiting") == 1
 
+    def warned() -> str:
+        return " ".join(json.loads(node.request("GET", "/ready")[1]).get("warnings", ()))
+
+    node.wait_until(lambda: f"retention: {waits}" in warned(), "/ready says so too")
+
     status, body = node.post("track", of_days_ago(31))
     assert status == 400
     assert (

@@ -1,5 +1,6 @@
 """What a client may keep: answers about a past that it named, for a while, for itself alone."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -71,6 +72,18 @@ async def test_an_answer_that_will_soon_be_another_may_not_be_kept(reader: Reade
     for path, query in [(SESSIONS, {"to": ago(seconds=61)}), (TIMELINE, {"before": ago(seconds=61)})]:
         _, _, headers = await ask(reader, path, query)
         assert headers["Cache-Control"] == "private, max-age=60", query
+
+
+async def test_while_the_table_may_lack_events_an_answer_says_so_and_may_not_be_kept(reader: Reader):
+    await reader.store_twice(*stories(SCOPES))
+    reader.metrics.table_incomplete.set(1)
+    status, body, headers = await ask(reader, SESSIONS, CLOSED)
+    assert (status, headers["Cache-Control"]) == (200, "no-store")
+    assert [warning["code"] for warning in json.loads(body)["warnings"]] == ["incomplete"]
+    reader.metrics.table_incomplete.set(0)
+    status, body, headers = await ask(reader, SESSIONS, CLOSED)
+    assert headers["Cache-Control"] == "private, max-age=60"
+    assert "warnings" not in json.loads(body)
 
 
 async def test_a_tag_is_known_in_every_form_that_clients_send_it(reader: Reader):

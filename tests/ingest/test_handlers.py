@@ -202,11 +202,16 @@ async def test_batch_says_what_was_taken_and_why_the_rest_was_not():
             "accepted": 2,
             "rejected": 2,
             "errors": [
-                {"index": 1, "field": "eventType", "error": "eventType is missing or empty"},
-                {"index": 3, "error": "the event is a number, not a JSON object"},
+                {
+                    "index": 1,
+                    "field": "eventType",
+                    "error": "eventType is missing or empty",
+                    "code": "invalid_event",
+                },
+                {"index": 3, "error": "the event is a number, not a JSON object", "code": "invalid_event"},
             ],
         }
-        assert list(answer.json["errors"][0]) == ["index", "field", "error"]
+        assert list(answer.json["errors"][0]) == ["index", "field", "error", "code"]
         assert len(await worker.rows()) == worker.ingested == 2
         assert worker.refused("invalid_event") == 2
 
@@ -353,6 +358,7 @@ async def test_every_ingest_route_refuses_metadata_beyond_its_limit_and_keeps_th
             "index": 1,
             "field": "metadata",
             "error": "metadata has 1001 bytes, at most 1000 are accepted",
+            "code": "invalid_event",
         }
         assert (await worker.post(f"{BEACON}?k={ANY}", [event(), large])).status == 204
         assert len(await worker.rows()) == 3

@@ -6,7 +6,7 @@ import pytest
 
 from nealytics.errors import LogError
 from nealytics.wal import CursorState, Range
-from nealytics.wal.kept import Gap, Kept
+from nealytics.wal.kept import Gap, Kept, kept_of
 from tests.wal.logs import advance_cursor, opened, segments
 
 
@@ -55,6 +55,30 @@ async def test_a_damaged_or_deleted_segment_is_a_gap_and_the_next_one_is_read(tm
         after = kept.read(damaged.value.last + 1, 6, rows_max=1, bytes_max=10_000)
         assert after.first_lsn == int(third.name.removesuffix(".wal"))
         kept.close()
+
+
+async def test_of_a_damaged_log_the_committed_rows_that_can_be_read_are_kept(tmp_path: Path):
+    """Also behind the damage in the same segment, and without the log's lock."""
+    directory = tmp_path / "0"
+    async with opened(directory, keep_hours=10) as log:
+        for number in range(6):
+            await log.append([b"%d" % number * 400], 1)
+        await log.store_cursor(CursorState(7, (Range(5, 5),)))
+    (path,) = [path for path in segments(directory) if path.stat().st_size > 1_000]
+    data = bytearray(path.read_bytes())
+    data[data.index(b"2" * 400)] ^= 1
+    path.write_bytes(data)
+    moved = directory.rename(tmp_path / "0.damaged.x")
+    kept = kept_of(moved)
+    assert kept.ranges(1) == [Range(1, 2), Range(4, 4), Range(6, 6)]
+    assert kept.ranges(2) == [Range(2, 2), Range(4, 4), Range(6, 6)]
+    assert (kept.first_lsn, kept.last_lsn) == (1, 6)
+    assert list(kept.read(4, 4, rows_max=10, bytes_max=10_000)) == [b"3" * 400]
+    kept.close()
+    (moved / "cursor").unlink()
+    kept = kept_of(moved)
+    assert [(rows.first, rows.last) for rows in kept.ranges(1)] == [(1, 2), (4, 6)]
+    kept.close()
 
 
 def test_without_a_cursor_nobody_knows_what_is_committed(tmp_path: Path):
