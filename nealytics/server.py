@@ -140,6 +140,9 @@ class Logs:
             f"{config.age_before_alert_s:g}"
         )
 
+    async def show_rules(self, daily: Daily) -> None:
+        self.waiting_rules = await daily.waiting()
+
     def warnings(self) -> list[str]:
         """What stops nothing, but a person should know."""
         found = [warning for check in self.checks.values() for warning in check.warnings()]
@@ -718,12 +721,8 @@ class Worker:
         await table.prove(reads)
         noted = Noted(self._config.server.data_dir / "damaged-parts")
         damage = DamageWatch(self._client, self._read_client, self._config.clickhouse, noted)
-
-        async def show_rules() -> None:
-            self._logs.waiting_rules = await self._daily.waiting()
-
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(table.watch("retention rules", show_rules))
+            tasks.create_task(table.watch("retention rules", lambda: self._logs.show_rules(self._daily)))
             tasks.create_task(table.watch("retention", table.check_retention))
             tasks.create_task(table.watch("damage", lambda: table.check_damage(damage)))
             tasks.create_task(table.watch("events", table.check_rows))

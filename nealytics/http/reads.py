@@ -146,8 +146,7 @@ class Reads:
         with self.charge(scope) as charge:
             work = self.body_of(scope, endpoint, arguments, params, charge)
             body = await while_connected(request, work)
-            is_closed = arguments.closed and not self.is_incomplete
-            return await self.respond(request, body, is_closed, charge)
+            return await self.respond(request, body, arguments.closed, charge)
 
     async def body_of(
         self, scope: Scope, endpoint: Endpoint[P], arguments: Arguments, params: P, charge: Charge
@@ -166,15 +165,14 @@ class Reads:
             self.usage.query(scope.project_id, scope.tenant_id, events.rows_read)
             if (records := answer.records) is not None:
                 otel.note(f"neavents.{endpoint.counted_as}", records)
-            answer.warnings = [*arguments.warnings, *answer.warnings, *([_INCOMPLETE] * self.is_incomplete)]
+            answer.warnings = [
+                *arguments.warnings,
+                *answer.warnings,
+                *([_INCOMPLETE] * is_incomplete(self._metrics)),
+            ]
             return await encoded(answer, charge)
         finally:
             rows.give_back()  # also after a failure: other questions of the request continue
-
-    @property
-    def is_incomplete(self) -> bool:
-        """Whether the table may lack events that ClickHouse confirmed (`commit.table_check`)."""
-        return self._metrics.value("nealytics_table_incomplete") > 0
 
     def counted(self, handler: Handler) -> Handler:
         """Wraps the handler of a read route, and counts its failures by reason."""
@@ -247,7 +245,7 @@ class Reads:
         self, request: web.Request, body: Body, closed: bool, charge: Charge
     ) -> web.StreamResponse:
         # One tenant's data: only the requesting client may cache it, and only for a closed range.
-        keep_s = self.config.cache_s if closed else 0
+        keep_s = self.config.cache_s if closed and not is_incomplete(self._metrics) else 0
         headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
         if keep_s:
             headers = {
@@ -284,6 +282,11 @@ class Rows:
     def give_back(self) -> None:
         self._charge.give_back(self._bytes)
         self._bytes = 0
+
+
+def is_incomplete(metrics: Metrics) -> bool:
+    """Whether the table may lack events that ClickHouse confirmed (`commit.table_check`)."""
+    return metrics.value("nealytics_table_incomplete") > 0
 
 
 def check_route(scope: Scope, route: Route) -> None:

@@ -782,6 +782,7 @@ export interface components {
             index: number;
             field?: string;
             error: string;
+            code: string;
         };
         /** Readiness */
         Readiness: {
