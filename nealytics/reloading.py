@@ -19,6 +19,7 @@ from nealytics.http.app import RELOAD
 from nealytics.http.retention import RetentionAdmin
 from nealytics.ingest.admission import Admission
 from nealytics.process import RELOADED
+from nealytics.queries.saved.catalog import Catalog
 from nealytics.usage.meter import Meter
 
 log = logging.getLogger("nealytics.reload")
@@ -38,6 +39,7 @@ class Reloading:
         daily: Daily,
         retention: RetentionAdmin,
         meter: Meter,
+        saved: Catalog,
     ) -> None:
         self._config = config
         self._read_again = read_again
@@ -48,6 +50,7 @@ class Reloading:
         self._daily = daily
         self._retention = retention
         self._meter = meter
+        self._saved = saved
         self._asked = asyncio.Event()
 
     async def begin(self) -> None:
@@ -61,6 +64,7 @@ class Reloading:
             self._asked.clear()
             try:
                 await self._apply(self._read_again())
+                await self._saved.reload()  # its files may differ though the configuration is the same
             except Exception:
                 # The supervisor has checked it, so this is a defect; events must be accepted all the same.
                 log.exception("reload: this worker keeps the old configuration")

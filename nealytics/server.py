@@ -32,7 +32,7 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.damage import DamageWatch, Noted
 from nealytics.clickhouse.embedded import Access, no_room_for_engine, sync_metadata
-from nealytics.clickhouse.endpoint import Endpoint, embedded_endpoint, endpoint_of
+from nealytics.clickhouse.endpoint import Endpoint, embedded_endpoint, endpoint_of, saved_endpoint
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.sql import TABLE
 from nealytics.commit import rejected
@@ -60,6 +60,7 @@ from nealytics.http.pages import add_page_routes
 from nealytics.http.query import add_query_route
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.retention import RetentionAdmin
+from nealytics.http.saved import add_saved_routes
 from nealytics.http.streams import add_stream_routes
 from nealytics.http.usage import add_usage_route
 from nealytics.ingest.admission import Admission
@@ -68,6 +69,7 @@ from nealytics.observe import otel_signals
 from nealytics.observe.metrics import Metrics
 from nealytics.observe.otel import Tracing
 from nealytics.process import READY, beat
+from nealytics.queries.saved.catalog import Catalog
 from nealytics.reloading import Reloading
 from nealytics.shared import NodeMemory
 from nealytics.usage import store as usage
@@ -543,6 +545,7 @@ class Worker:
         write, read = _endpoints(config, access)
         self._client = ClickHouseClient(write, config.clickhouse)
         self._read_client = ClickHouseClient(read, config.clickhouse)
+        self._saved = Catalog(config, saved_endpoint(config, access))
         self._stopping = asyncio.Event()
         self._broken: LogBroken | None = None
         self._is_damaged = False
@@ -588,7 +591,7 @@ class Worker:
         reads = self._reads(verifier, meter)
         app = self._app(admission, committer, reads, Writers(ApiKeys(config.auth.api_keys), verifier))
         self._add_admin_routes(app, verifier, meter)
-        changing = (app, admission, verifier, self._daily, self._retention_admin, meter)
+        changing = (app, admission, verifier, self._daily, self._retention_admin, meter, self._saved)
         reloading = Reloading(config, self._read_again, self._parent, *changing)
         await reloading.begin()
         http = HttpServer(app, config)
@@ -597,6 +600,7 @@ class Worker:
             work = [
                 self._watch_table(admission, reads),
                 self._drains.when_ready(committer.run),
+                self._drains.when_ready(self._saved.run),
                 self._observe(verifier, meter),
                 reloading.run(),
                 meter.run(own_log, counted_lsn),
@@ -633,6 +637,7 @@ class Worker:
             rate=TokenRate(self._memory),
             usage=meter,
             hidden=self._erased.hidden,
+            saved=lambda: self._saved.queries.values(),
         )
 
     def _add_admin_routes(self, app: web.Application, verifier: TokenVerifier, meter: Meter) -> None:
@@ -660,13 +665,14 @@ class Worker:
         add_query_route(app, reads)
         add_page_routes(app, config.web)
         add_stream_routes(app, reads, config)
-        add_openapi_route(app, config)
+        add_saved_routes(app, reads, self._saved)
+        add_openapi_route(app, config, lambda: self._saved.queries.values())
         add_health_routes(
             app,
             log=logs,
             committer=logs,
             client=self._client,
-            warnings=logs.warnings,
+            warnings=lambda: [*logs.warnings(), *self._saved.warnings()],
             damage=logs.damage,
             metrics=self._metrics,
             prometheus=config.observe.prometheus,
@@ -693,6 +699,7 @@ class Worker:
         await verifier.close()
         await self._client.close()
         await self._read_client.close()
+        await self._saved.close()
         # After the log broke, the restart comes first.
         if self._tracing is not None and self._broken is None:
             await asyncio.to_thread(self._tracing.stop)

@@ -117,7 +117,10 @@ def test_every_error_of_reading_is_in_the_document():
     told = re.findall(r"^\| (\d{3}) \| ([^|]+) \|", text("docs/reading.md"), re.MULTILINE)
     pairs = {(int(status), code) for status, codes in told for code in re.findall(r"`(\w+)`", codes)}
     assert pairs == {
-        (status, code) for status, codes in openapi_errors.STREAM_ERRORS.items() for code in codes
+        (status, code)
+        for errors in (openapi_errors.STREAM_ERRORS, openapi_errors.SAVED_ERRORS)
+        for status, codes in errors.items()
+        for code in codes
     }
 
 

@@ -103,6 +103,12 @@ def _usage() -> click.Command:
     return usage
 
 
+def _query() -> click.Command:
+    from nealytics.cli.query import query
+
+    return query
+
+
 def _wal() -> click.Command:
     from nealytics.cli.wal import wal
 
@@ -196,6 +202,7 @@ COMMANDS = {
     "erase": _Entry(_erase, "Erase the events of a tenant or a user, for good."),
     "erasures": _Entry(_erasures, "List the erasures, with their receipts."),
     "usage": _Entry(_usage, "Show what each project and tenant used."),
+    "query": _Entry(_query, "Check or run a saved query."),
     "wal": _Entry(_wal, "Inspect the write-ahead log."),
     "dead-letter": _Entry(_dead_letter, "List or retry events that ClickHouse refused."),
     "engine": _Entry(_engine, "Run the embedded ClickHouse alone, with all rights."),

@@ -22,12 +22,14 @@ from nealytics.cli.options import config_option, folded
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.damage import broken_parts
-from nealytics.clickhouse.embedded import no_room_for_engine, running_engine
+from nealytics.clickhouse.embedded import no_room_for_engine, read_access, running_engine
+from nealytics.clickhouse.endpoint import saved_endpoint
 from nealytics.clickhouse.sql import TABLE
 from nealytics.config import Config, load_with_notes
 from nealytics.directories import make_private
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.process import open_files_problem
+from nealytics.queries.saved import catalog
 from nealytics.wal import OS_FILES, quarantine
 from nealytics.wal.start import FILESYSTEMS_REFUSED
 
@@ -88,6 +90,7 @@ def findings(config_path: Path | None) -> Iterator[Finding]:
     yield from limits(config)
     yield from asyncio.run(_issuers(config))
     yield from asyncio.run(_clickhouse(config))
+    yield from asyncio.run(_saved_queries(config))
 
 
 def disk(config: Config) -> Iterator[Finding]:
@@ -277,6 +280,34 @@ async def _clickhouse(config: Config) -> list[Finding]:
     except NealyticsError as error:
         check = "clickhouse" if not found else "schema"
         found.append(Finding(check, "fail", str(error)))
+    return found
+
+
+async def _saved_queries(config: Config) -> list[Finding]:
+    """Whether each file can be run; nothing if there is no directory of them."""
+    directory = config.saved_queries.directory
+    if not directory.is_dir():
+        return []
+    # The findings say what it logs.
+    logging.getLogger(catalog.__name__).addHandler(logging.NullHandler())
+    logging.getLogger(catalog.__name__).propagate = False
+    try:
+        async with running_engine(config):
+            saved = catalog.Catalog(config, saved_endpoint(config, read_access(config.server.data_dir)))
+            await saved.load()
+            await saved.close()
+    except NealyticsError as error:
+        return [Finding("saved queries", "warn", f"cannot be checked: {error}")]
+    if saved.off is not None:
+        return [Finding("saved queries", "warn", saved.off)]
+    found = [
+        Finding("saved queries", "warn", f"{directory / file}: {why}") for file, why in saved.problems.items()
+    ]
+    if saved.queries or not found:
+        names = ", ".join(one.declared.name for one in saved.queries.values())
+        found.insert(
+            0, Finding("saved queries", "pass", f"{len(saved.queries)} can be run: {names or 'none'}")
+        )
     return found
 
 

@@ -3,12 +3,13 @@
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import click
 
+from nealytics.clickhouse.saved_reader import scope_key
 from nealytics.config import Config, secrets_of, split_listen
 from nealytics.errors import NealyticsError
 from nealytics.observe import log
@@ -67,6 +68,18 @@ def folded(label: str, text: str, stream: TextIO) -> str:
     return label + f"\n{' ' * len(label)}".join(lines)
 
 
+def print_aligned(cells: list[list[str]], left: Collection[int]) -> None:
+    """Prints lines of cells; the columns `left` are texts, others are numbers."""
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    for line in cells:
+        aligned = (
+            text.ljust(width) if i in left else text.rjust(width)
+            for i, (text, width) in enumerate(zip(line, widths, strict=True))
+        )
+        click.echo("  ".join(aligned).rstrip())
+
+
 def set_up_log(config: Config, secrets: Iterable[str] = (), **fields: object) -> None:
     """Logs from here on are JSON lines without the configured secrets and these; `fields` stand in each."""
-    log.setup(config.observe.log_level, secrets=[*secrets_of(config), *secrets], **fields)
+    key = scope_key(config.saved_queries.password)  # ClickHouse quotes it in an error
+    log.setup(config.observe.log_level, secrets=[*secrets_of(config), key, *secrets], **fields)

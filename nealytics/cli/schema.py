@@ -8,13 +8,14 @@ import click
 import msgspec
 
 from nealytics.cli.options import config_option, confirm, folded
+from nealytics.clickhouse import saved_reader
 from nealytics.clickhouse import schema as table
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine, sync_metadata
 from nealytics.clickhouse.schema.migration import SLICE_ROWS, Migration
 from nealytics.clickhouse.sql import TABLE
 from nealytics.config import ClickHouseConfig, Config, check, load
-from nealytics.errors import ConfigError
+from nealytics.errors import ConfigError, NealyticsError
 
 MIGRATION_TIMEOUT_S = 6 * 3600.0
 
@@ -38,19 +39,48 @@ cluster_option = click.option(
 @schema.command("print")
 @config_option
 @cluster_option
-def print_(config_path: Path | None, cluster: str | None) -> None:
+@click.option(
+    "--reader",
+    is_flag=True,
+    help="Print the statements for the user of saved queries instead, with saved_queries.user and .password.",
+)
+def print_(config_path: Path | None, cluster: str | None, reader: bool) -> None:
     """Print the SQL that creates database and table.
 
     The SQL contains the database and the retention of the configuration. To run it with ClickHouse's client:
 
     \b
         nealytics schema print | clickhouse-client --multiquery
+
+    With --reader, run it as a user who may manage access (GRANT, CREATE USER, CREATE ROW POLICY). It contains
+    a key that follows from saved_queries.password: treat it as a secret.
     """
-    clickhouse = _on_cluster(load(config_path), cluster).clickhouse
+    config = _on_cluster(load(config_path), cluster)
+    if reader:
+        for statement in _reader_statements(config):
+            click.echo(f"{statement};\n")
+        return
+    clickhouse = config.clickhouse
     for statement in table.create_statements(
         clickhouse.database, clickhouse.retention_days, clickhouse.cluster
     ):
         click.echo(f"{statement};\n")
+
+
+def _reader_statements(config: Config) -> list[str]:
+    if config.clickhouse.url == "embedded":
+        raise NealyticsError(
+            "schema: the embedded ClickHouse has a user for saved queries; --reader is for servers"
+        )
+    if config.clickhouse.cluster:
+        raise NealyticsError("schema: saved queries do not run on a cluster (clickhouse.cluster)")
+    saved = config.saved_queries
+    if not (saved.user and saved.password):
+        raise NealyticsError(
+            "schema: choose a name and a long random password for the user of saved queries; set "
+            "saved_queries.user and saved_queries.password"
+        )
+    return saved_reader.statements(config.clickhouse, config.query, saved.user, saved.password)
 
 
 @schema.command()

@@ -7,7 +7,7 @@ from typing import cast
 import click
 import msgspec
 
-from nealytics.cli.options import config_option
+from nealytics.cli.options import config_option, print_aligned
 from nealytics.config import load
 from nealytics.usage.counts import day_number, month_days, today
 from nealytics.usage.report import By, QuotaRow, Row, Selection, report
@@ -62,16 +62,16 @@ def usage(
         return
     if found.usage:
         click.echo(f"From {found.first} to {found.last}, UTC:\n")
-        _print_aligned(*_usage_cells(found.usage, by))
+        print_aligned(*_usage_cells(found.usage, by))
     else:
         click.echo(f"Nothing was used from {found.first} to {found.last}.")
     if found.quotas:
         click.echo("\nQuotas, now:\n")
-        _print_aligned(*_quota_cells(found.quotas))
+        print_aligned(*_quota_cells(found.quotas))
 
 
-def _usage_cells(rows: list[Row], by: str) -> tuple[list[list[str]], int]:
-    """The cells of a table, and how many columns of it are texts."""
+def _usage_cells(rows: list[Row], by: str) -> tuple[list[list[str]], range]:
+    """The cells of a table, and the columns of it that are texts."""
     head = ["period", "project", "tenant", "events", "MB", "queries", "rows read"]
     cells = [head] + [
         [
@@ -81,11 +81,11 @@ def _usage_cells(rows: list[Row], by: str) -> tuple[list[list[str]], int]:
         for row in rows
     ]  # fmt: skip
     if by == "total":
-        return [line[1:] for line in cells], 2
-    return cells, 3
+        return [line[1:] for line in cells], range(2)
+    return cells, range(3)
 
 
-def _quota_cells(rows: list[QuotaRow]) -> tuple[list[list[str]], int]:
+def _quota_cells(rows: list[QuotaRow]) -> tuple[list[list[str]], range]:
     head = ["project", "tenant", "quota", "used", "limit", "used %", "resets at"]
     return [head] + [
         [
@@ -93,14 +93,4 @@ def _quota_cells(rows: list[QuotaRow]) -> tuple[list[list[str]], int]:
             f"{row.percent:.1f}", row.resets_at,
         ]
         for row in rows
-    ], 3  # fmt: skip
-
-
-def _print_aligned(cells: list[list[str]], texts: int) -> None:
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    for line in cells:
-        aligned = (
-            text.ljust(width) if i < texts else text.rjust(width)
-            for i, (text, width) in enumerate(zip(line, widths, strict=True))
-        )
-        click.echo("  ".join(aligned).rstrip())
+    ], range(3)  # fmt: skip

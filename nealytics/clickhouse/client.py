@@ -82,17 +82,17 @@ class ClickHouseClient:
         *,
         clock: Callable[[], float] = time.monotonic,
         transport: Transport | None = None,
+        reads: Mapping[str, Setting] | None = None,  # in place of the usual settings of reads
     ) -> None:
         self.endpoint = endpoint
         self.addresses = Addresses(endpoint.urls, clock)
-        # Parts of the table that are known to be unreadable, and why (`clickhouse.damage`).
-        self.damaged: dict[str, str] = {}
+        self.damaged: dict[str, str] = {}  # parts that cannot be read, and why (`clickhouse.damage`)
         self._config = config
         self._transport = transport or Transport(endpoint, config)
-        # Compressing what never leaves the machine costs time and saves nothing.
+        # Compressing what stays on the machine costs time and saves nothing.
         self._compression = "none" if endpoint.embedded else config.compression
         self._insert_settings = insert_settings(config, replicas=bool(config.cluster or endpoint.others))
-        self._read_settings = read_settings(config)
+        self._read_settings = read_settings(config) if reads is None else dict(reads)
 
     def __repr__(self) -> str:
         return f"ClickHouseClient({self.endpoint!r})"

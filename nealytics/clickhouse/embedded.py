@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from nealytics.clickhouse.saved_reader import scope_key
 from nealytics.config import ClickHouseConfig, Config, config_to_json, split_listen
 from nealytics.config.tables import Secret
 from nealytics.directories import sync_directory
@@ -87,13 +88,14 @@ class Access(msgspec.Struct, frozen=True):
     port: int
     writer: Secret
     reader: Secret
+    saved: Secret = ""  # of saved queries
     operator: Secret = ""  # all rights; only in an engine that a command starts for itself
 
     @classmethod
     def create(cls, port: int, *, operator: bool = False) -> "Access":
         """With new passwords."""
-        writer, reader, all_rights = (secrets.token_urlsafe(32) for _ in range(3))
-        return cls(port, writer, reader, all_rights if operator else "")
+        writer, reader, saved, all_rights = (secrets.token_urlsafe(32) for _ in range(4))
+        return cls(port, writer, reader, saved, all_rights if operator else "")
 
     @classmethod
     def from_json(cls, data: bytes) -> "Access":
@@ -104,7 +106,8 @@ class Access(msgspec.Struct, frozen=True):
 
     @property
     def secrets(self) -> list[str]:
-        return [secret for secret in (self.writer, self.reader, self.operator) if secret]
+        found = [secret for secret in (self.writer, self.reader, self.saved, self.operator) if secret]
+        return [*found, scope_key(self.saved)]
 
     def __repr__(self) -> str:
         return f"Access(port={self.port})"

@@ -185,6 +185,7 @@ class EngineProcess:
             ),
             "users.xml": embedded_config.users_xml(
                 clickhouse,
+                self._config.query,
                 self._access,
                 control=self._control_password,
                 backup=self._backup_password,

@@ -2,6 +2,7 @@
 
     writer      our inserts, the schema, system tables
     reader      our reads: one table, read-only
+    saved       saved queries: one table, read-only, and only the rows of the scope that is sent with a query
     nealytics   people's tools, if `clickhouse.embedded_listen` is set: as the reader, of one project or all
     control     the engine's own process: sees what runs, and ends queries that fill the disk
     backup      `nealytics backup`: writes the node's database to the backup disks, and counts events
@@ -20,9 +21,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from nealytics.clickhouse import saved_reader
 from nealytics.clickhouse.embedded import LOOPBACK, Access, listen_hosts
 from nealytics.clickhouse.sql import TABLE, identifier, quoted, table_name
-from nealytics.config import BackupConfig, ClickHouseConfig
+from nealytics.config import BackupConfig, ClickHouseConfig, QueryConfig
 
 TOOLS_USER = "nealytics"
 
@@ -125,6 +127,8 @@ def server_xml(
         "select_from_system_db_requires_grant": "true",
         "select_from_information_schema_requires_grant": "true",
         "table_engines_require_grant": "true",
+        # Without it, no constraint can permit a setting in read-only mode.
+        "settings_constraints_replace_previous": "true",
     }
     lines = [f"<{name}>{escape(str(value))}</{name}>" for name, value in values]
     lines.append(_element("access_control_improvements", rights))
@@ -160,11 +164,48 @@ def _server_memory(memory: int) -> int:
     return int(memory * MEMORY_SHARE_MAX)
 
 
-def users_xml(config: ClickHouseConfig, access: Access, *, control: str, backup: str, memory: int) -> str:
+def users_xml(
+    config: ClickHouseConfig, query: QueryConfig, access: Access, *, control: str, backup: str, memory: int
+) -> str:
     """users.xml: passwords as hashes, rights as GRANT statements."""
     database = identifier(config.database)
     table = table_name(config.database)
-    profiles = [
+    users = [
+        _user("default", None, "session", ["SYSTEM LISTEN ON *.*"]),
+        _user(
+            "control",
+            control,
+            "writer",
+            ["KILL QUERY ON *.*", "SELECT ON system.processes"],
+        ),
+        _user(
+            "writer",
+            access.writer,
+            "writer",
+            [f"{_WRITER_RIGHTS} ON {database}.*", "TABLE ENGINE ON ReplacingMergeTree", "SELECT ON system.*"],
+        ),
+        _user("reader", access.reader, "reader", [f"SELECT ON {table}"]),
+    ]
+    if access.saved:
+        users.append(_saved_user(config.database, access.saved, table))
+    rights = [f"BACKUP, SELECT ON {database}.*", "SELECT ON system.backups", "READ, WRITE ON DISK"]
+    users.append(_user("backup", backup, "writer", rights))
+    if access.operator:
+        users.append(_user("operator", access.operator, "operator", ["ALL ON *.*"]))
+    if config.embedded_listen:
+        users.append(_tools_user(config, table))
+    return _document(
+        [
+            f"<profiles>{''.join(_profiles(config, query, memory))}</profiles>",
+            "<quotas><default/></quotas>",
+            f"<users>{''.join(users)}</users>",
+        ]
+    )
+
+
+def _profiles(config: ClickHouseConfig, query: QueryConfig, memory: int) -> list[str]:
+    limits = saved_reader.limits(query, config.query_timeout_s)
+    return [
         _profile("default", _PROFILE),
         # The library's own session is this user without a password, and it is there before the listener is.
         # One session at most: nobody else can be this user.
@@ -185,47 +226,19 @@ def users_xml(config: ClickHouseConfig, access: Access, *, control: str, backup:
             # A tool may ask for less; 0 would be no limit.
             between={"max_execution_time": (1, TOOLS_QUERY_TIME_MAX_S)},
         ),
+        _profile(
+            "saved",
+            {"profile": "default", **saved_reader.settings(), **limits},
+            changeable={**limits, **dict.fromkeys(saved_reader.CHANGEABLE, 0)},
+        ),
         "<operator><profile>default</profile></operator>",
     ]
-    users = [
-        _user("default", None, "session", ["SYSTEM LISTEN ON *.*"]),
-        _user(
-            "control",
-            control,
-            "writer",
-            ["KILL QUERY ON *.*", "SELECT ON system.processes"],
-        ),
-        _user(
-            "writer",
-            access.writer,
-            "writer",
-            [f"{_WRITER_RIGHTS} ON {database}.*", "TABLE ENGINE ON ReplacingMergeTree", "SELECT ON system.*"],
-        ),
-        _user("reader", access.reader, "reader", [f"SELECT ON {table}"]),
-    ]
-    rights = [f"BACKUP, SELECT ON {database}.*", "SELECT ON system.backups", "READ, WRITE ON DISK"]
-    users.append(_user("backup", backup, "writer", rights))
-    if access.operator:
-        users.append(_user("operator", access.operator, "operator", ["ALL ON *.*"]))
-    if config.embedded_listen:
-        users.append(_tools_user(config, table))
-    return _document(
-        [
-            f"<profiles>{''.join(profiles)}</profiles>",
-            "<quotas><default/></quotas>",
-            f"<users>{''.join(users)}</users>",
-        ]
-    )
 
 
 def _tools_user(config: ClickHouseConfig, table: str) -> str:
     policy = ""
     if config.embedded_project:
-        only = escape(f"project_id = {quoted(config.embedded_project)}")
-        policy = (
-            f"<databases><{config.database}><{TABLE}><filter>{only}</filter></{TABLE}>"
-            f"</{config.database}></databases>"
-        )
+        policy = _row_policy(config.database, f"project_id = {quoted(config.embedded_project)}")
     return _user(
         TOOLS_USER,
         config.embedded_password,
@@ -238,6 +251,18 @@ def _tools_user(config: ClickHouseConfig, table: str) -> str:
         ],
         networks="<ip>::/0</ip>",
         more=f"<default_database>{config.database}</default_database>{policy}",
+    )
+
+
+def _saved_user(database: str, password: str, table: str) -> str:
+    only = saved_reader.policy(saved_reader.scope_key(password))
+    return _user("saved", password, "saved", [f"SELECT ON {table}"], more=_row_policy(database, only))
+
+
+def _row_policy(database: str, condition: str) -> str:
+    return (
+        f"<databases><{database}><{TABLE}><filter>{escape(condition)}</filter></{TABLE}>"
+        f"</{database}></databases>"
     )
 
 
@@ -267,10 +292,15 @@ def _profile(
     settings: Mapping[str, object],
     fixed: tuple[str, ...] = (),
     between: Mapping[str, tuple[int, int]] | None = None,
+    changeable: Mapping[str, int] | None = None,
 ) -> str:
+    """`changeable` in read-only mode: settings with their maximum; 0 is none."""
     constraints = "".join(f"<{setting}><readonly/></{setting}>" for setting in (*_FIXED, *fixed))
     for setting, (least, most) in (between or {}).items():
         constraints += f"<{setting}><min>{least}</min><max>{most}</max></{setting}>"
+    for setting, most in (changeable or {}).items():
+        bounds = f"<min>1</min><max>{most}</max>" if most else ""
+        constraints += f"<{setting}>{bounds}<changeable_in_readonly/></{setting}>"
     values = "".join(f"<{setting}>{value}</{setting}>" for setting, value in settings.items())
     return f"<{name}>{values}<constraints>{constraints}</constraints></{name}>\n"
 

@@ -60,6 +60,16 @@ def endpoint_of(config: Config) -> Endpoint:
     )
 
 
+def saved_endpoint(config: Config, access: Access | None) -> Endpoint | None:
+    """The user of saved queries (`saved_reader`); None if the configuration of a server names none."""
+    if access is not None:
+        return embedded_endpoint(access, config.clickhouse.database, "saved", access.saved)
+    saved = config.saved_queries
+    if not saved.user:
+        return None
+    return msgspec.structs.replace(endpoint_of(config), user=saved.user, password=saved.password)
+
+
 def embedded_endpoint(access: Access, database: str, user: str, password: str) -> Endpoint:
     return Endpoint(
         url=f"http://{LOOPBACK}:{access.port}", embedded=True, user=user, password=password, database=database

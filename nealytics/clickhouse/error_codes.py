@@ -145,6 +145,7 @@ KINDS = {code: kind for kind, codes in LISTED.items() for code in codes}
 NAMES = {code: name for codes in LISTED.values() for code, name in codes.items()}
 _BY_NAME = {name: code for code, name in NAMES.items()}
 
+CANNOT_PARSE_TEXT = 6
 CHECKSUM_DOESNT_MATCH = 40
 UNKNOWN_IDENTIFIER = 47
 UNKNOWN_TABLE = 60

@@ -42,7 +42,7 @@ _REPLICATED_INSERT_SETTINGS: dict[str, Setting] = {
 }
 
 # Sent with every read.
-_READ_SETTINGS: dict[str, Setting] = {
+READ_SETTINGS: dict[str, Setting] = {
     "readonly": 2,  # 1 would forbid the settings of this very request
     "final": 1,  # an event that was inserted twice is returned once, before any merge
     # Copies of an event carry the same timestamp, so they are in the same partition; comparing partitions
@@ -96,7 +96,7 @@ def insert_settings(config: ClickHouseConfig, *, replicas: bool) -> dict[str, Se
 
 def read_settings(config: ClickHouseConfig) -> dict[str, Setting]:
     return {
-        **_READ_SETTINGS,
+        **READ_SETTINGS,
         **time_limit(config.query_timeout_s),
         **(_CLUSTER_READ_SETTINGS if config.cluster else {}),
     }

@@ -349,10 +349,12 @@ def _config_of(sources: _Sources) -> Config:
     data_dir = config.server.data_dir.absolute()
     directory = config.wal.directory
     directory = data_dir / "wal" if directory == Path() else directory.absolute()
+    saved = config.saved_queries
     return msgspec.structs.replace(
         config,
         server=msgspec.structs.replace(config.server, data_dir=data_dir),
         wal=msgspec.structs.replace(config.wal, directory=directory),
+        saved_queries=msgspec.structs.replace(saved, directory=saved.directory.absolute()),
     )
 
 

@@ -263,6 +263,14 @@ class BackupConfig(_Table, frozen=True):
     s3_secret_access_key: Secret = ""
 
 
+class SavedQueriesConfig(_Table, frozen=True):
+    directory: Path = Path("queries")  # of the files *.sql; none needs to exist
+    # Of a ClickHouse server: the user that `nealytics schema print --reader` makes. Empty = no saved queries.
+    # The embedded engine has such a user.
+    user: str = ""
+    password: Secret = ""
+
+
 class ObserveConfig(_Table, frozen=True):
     log_level: LogLevel = "info"
     prometheus: bool = False
@@ -297,6 +305,7 @@ class Config(_Table, frozen=True):
     commit: CommitConfig = CommitConfig()
     clickhouse: ClickHouseConfig = ClickHouseConfig()
     query: QueryConfig = QueryConfig()
+    saved_queries: SavedQueriesConfig = SavedQueriesConfig()
     web: WebConfig = WebConfig()
     backup: BackupConfig = BackupConfig()
     observe: ObserveConfig = ObserveConfig()

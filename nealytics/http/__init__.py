@@ -19,6 +19,7 @@ unread.py       the memory of answers that clients have not read yet
 
 streams.py      the routes whose answers are sent while they come; streaming.py has what they share
 export.py       /export
+saved.py        /queries
 live.py         /live; live_hub.py asks for new events, live_window.py decides which are new (pure),
                 live_stream.py is the connection of one client
 

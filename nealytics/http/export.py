@@ -10,10 +10,9 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import hdrs, web
-from aiohttp.http import StreamWriter
 
 from nealytics.auth.scope import Scope
 from nealytics.compression import Compressor
@@ -22,7 +21,7 @@ from nealytics.errors import NealyticsError, Refused
 from nealytics.http import accept
 from nealytics.http.app import Cors
 from nealytics.http.reads import Reads, while_connected
-from nealytics.http.streaming import Places, break_off, head_of, require_http_1_1
+from nealytics.http.streaming import Places, head_of, require_http_1_1, send_stream
 from nealytics.queries import export, export_end
 from nealytics.queries.export import STREAM, Params
 from nealytics.queries.scoped import Events
@@ -72,7 +71,8 @@ class Exports:
             if packed is not None:
                 pieces = _packed(pieces, packed)
             self._reads.usage.query(scope.project_id, scope.tenant_id, 0)
-            sending = _send(request, response, pieces, self._reads, sent if with_trailer else None)
+            end = (lambda: _trailer(sent)) if with_trailer else None
+            sending = send_stream(request, response, pieces, self._reads.broken_off, "export", end)
             return await while_connected(request, sending)
 
 
@@ -139,47 +139,8 @@ class _Export:
             return await self._reads.ask(question)
 
 
-async def _send(
-    request: web.Request,
-    response: web.StreamResponse,
-    pieces: AsyncGenerator[bytes],
-    reads: Reads,
-    counted: _Export | None,
-) -> web.StreamResponse:
-    """`counted` has the number of events for the trailer; None sends none."""
-    async with aclosing(pieces):
-        # Send the head with the first piece: until then, a failure can still have a status.
-        piece = await anext(pieces, b"")
-        await response.prepare(request)
-        try:
-            while piece:
-                await response.write(piece)
-                piece = await anext(pieces, b"")
-            if counted is not None:
-                await _write_trailer(request, f"{export_end.TRAILER}: {counted.counter.events}")
-            await response.write_eof()
-        except ConnectionError:
-            break_off(request)  # the client disconnected, or does not read
-        except NealyticsError as error:
-            break_off(request)
-            reads.broken_off(error)
-            log.warning("export: aborted: %s", error.__cause__ or error)
-        except Exception as error:
-            # An edge: after any error, a partial answer must not look complete.
-            break_off(request)
-            reads.broken_off(error)
-            log.exception("export: aborted")
-        except BaseException:
-            break_off(request)
-            raise
-    return response
-
-
-async def _write_trailer(request: web.Request, line: str) -> None:
-    """Ends a chunked answer. aiohttp has no trailers; with `chunked` off it writes no end of its own."""
-    writer = cast(StreamWriter, request.writer)
-    writer.chunked = False
-    await writer.write(f"0\r\n{line}\r\n\r\n".encode())
+def _trailer(sent: _Export) -> str:
+    return f"{export_end.TRAILER}: {sent.counter.events}"
 
 
 async def _packed(pieces: AsyncGenerator[bytes], name: str) -> AsyncGenerator[bytes]:

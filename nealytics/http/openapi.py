@@ -13,7 +13,8 @@ describes the API and contains no events.
 import hashlib
 import inspect
 import re
-from functools import cache
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -34,11 +35,16 @@ from nealytics.http.openapi_schemas import (
     time_zone_schema,
 )
 from nealytics.http.responses import names_tag
+from nealytics.http.saved import ListAnswer
 from nealytics.http.sending import encoder
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK, BatchAnswer
-from nealytics.queries import ENDPOINTS, STREAMS
+from nealytics.queries import ENDPOINTS, STREAMS, export
 from nealytics.queries.endpoint import Endpoint, Route, Stream
 from nealytics.queries.params import Parameter
+from nealytics.queries.saved.catalog import FORMAT, SavedAnswer, SavedQuery
+from nealytics.queries.saved.catalog import PATH as QUERIES_PATH
+from nealytics.queries.saved.head import NAME
+from nealytics.queries.saved.reader import Column
 
 PATH = "/openapi.json"
 
@@ -80,16 +86,18 @@ _HEADERS = {
 }
 
 
-def add_openapi_route(app: web.Application, config: Config) -> None:
-    """The document is generated at the first request."""
+def add_openapi_route(
+    app: web.Application, config: Config, saved: Callable[[], Collection[SavedQuery]] = tuple
+) -> None:
+    """The document is generated at the first request, and again after the saved queries have changed."""
 
-    @cache
-    def made() -> tuple[bytes, str]:
-        body = msgspec.json.encode(document(config))
+    @lru_cache(maxsize=1)
+    def made(_version: object) -> tuple[bytes, str]:
+        body = msgspec.json.encode(document(config, tuple(saved())))
         return body, f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
 
     async def show(request: web.Request) -> web.Response:
-        body, tag = made()
+        body, tag = made(tuple((one.declared, one.checked) for one in saved()))
         # "no-cache": a client may keep it, and must revalidate it each time.
         headers = {hdrs.ETAG: tag, hdrs.CACHE_CONTROL: "no-cache"}
         if names_tag(request.headers.get(hdrs.IF_NONE_MATCH, ""), tag):
@@ -99,9 +107,10 @@ def add_openapi_route(app: web.Application, config: Config) -> None:
     app.router.add_get(PATH, show)
 
 
-def document(config: Config) -> Schema:
-    """The whole description, with the limits of this configuration."""
-    schemas = Schemas([BatchAnswer, Readiness, IngestReadiness, *(endpoint.answer for endpoint in ENDPOINTS)])
+def document(config: Config, saved: Sequence[SavedQuery] = ()) -> Schema:
+    """The whole description, with the limits of this configuration and the `saved` queries."""
+    answers = [endpoint.answer for endpoint in ENDPOINTS]
+    schemas = Schemas([BatchAnswer, Readiness, IngestReadiness, SavedAnswer, ListAnswer, *answers])
     routes: tuple[Route, ...] = (*ENDPOINTS, *STREAMS)
     return {
         "openapi": "3.1.0",
@@ -118,6 +127,9 @@ def document(config: Config) -> Schema:
             **_sending(schemas),
             **{route.path: {"get": _reading(route, config, schemas)} for route in routes},
             query.PATH: _asking(),
+            QUERIES_PATH: {"get": _listing(schemas)},
+            f"{QUERIES_PATH}/{{name}}": {"get": _saved(config, schemas)},
+            **{one.path: {"get": _one_saved(one, config, schemas)} for one in saved},
             **_health(config, schemas),
             PATH: {"get": _own()},
         },
@@ -131,7 +143,7 @@ def document(config: Config) -> Schema:
             "schemas": {
                 **error_schemas(),
                 **schemas.components,
-                **_query_schemas(schemas),
+                **_query_schemas(schemas, [*ENDPOINTS, *saved]),
                 "Health": {
                     "title": "Health",
                     "type": "object",
@@ -199,13 +211,71 @@ def _reading(route: Route, config: Config, schemas: Schemas) -> Schema:
     return {**described, "responses": {**_stream(route), **errors}}
 
 
-def _query_schemas(schemas: Schemas) -> dict[str, Schema]:
+def _listing(schemas: Schemas) -> Schema:
+    return {
+        "operationId": "queries",
+        "tags": ["Reading"],
+        "summary": "The saved queries",
+        "description": "Those that the token may use, with their parameters and columns.",
+        "security": [{"token": []}],
+        "responses": {
+            "200": {
+                "description": "The saved queries.",
+                "headers": _headers("Cache-Control"),
+                "content": _json(schemas.ref(ListAnswer)),
+            },
+            **errors_of("Reading"),
+        },
+    }
+
+
+def _saved(config: Config, schemas: Schemas) -> Schema:
+    """Any saved query. Those of a node are listed with their own parameters, beside this."""
+    name = {
+        "name": "name",
+        "in": "path",
+        "required": True,
+        "description": "Its name, as in the list.",
+        "schema": {"type": "string", "pattern": f"^{NAME.pattern}$"},
+    }
+    return {
+        "operationId": "savedQuery",
+        "tags": ["Reading"],
+        "summary": "A saved query",
+        "description": "Runs SQL that the operator has saved, over the events of the token's tenant. It has"
+        " further parameters, which it declares.",
+        "security": [{"token": []}],
+        "parameters": [name, _parameter(FORMAT, config)],
+        "responses": {**_saved_answer(schemas), **errors_of("Saved")},
+    }
+
+
+def _one_saved(saved: SavedQuery, config: Config, schemas: Schemas) -> Schema:
+    return {
+        **_reading(saved, config, schemas),
+        "operationId": saved.name.replace("/", "_"),
+        "responses": {**_saved_answer(schemas, saved.checked.columns), **errors_of("Saved")},
+    }
+
+
+def _saved_answer(schemas: Schemas, columns: Sequence[Column] = ()) -> Schema:
+    schema = schemas.ref(SavedAnswer)
+    if columns:
+        row = {column.name: {"description": column.type} for column in columns}
+        rows = {"type": "array", "items": {"type": "object", "properties": row}}
+        schema = {"allOf": [schema, {"type": "object", "properties": {"rows": rows}}]}
+    content: Schema = _json(schema)
+    content |= {kind: {"schema": {"type": "string"}} for kind in export.CONTENT_TYPES.values()}
+    return _cacheable("The answer.", content)
+
+
+def _query_schemas(schemas: Schemas, endpoints: Sequence[Endpoint[Any]]) -> dict[str, Schema]:
     """The schemas of `POST /query`."""
     scalars: list[Schema] = [{"type": kind} for kind in ("string", "number", "boolean", "null")]
     several = {"type": "array", "items": {"anyOf": scalars}, "maxItems": query.VALUES_MAX}
-    answers = [schemas.ref(endpoint.answer) for endpoint in ENDPOINTS]
+    answers = [schemas.ref(answer) for answer in dict.fromkeys(endpoint.answer for endpoint in endpoints)]
     arguments = {
-        parameter.name: ref("Argument") for endpoint in ENDPOINTS for parameter in endpoint.parameters
+        parameter.name: ref("Argument") for endpoint in endpoints for parameter in endpoint.parameters
     }
     queries = {
         "description": "The reads, each under a name of your choice.",
@@ -226,7 +296,7 @@ def _query_schemas(schemas: Schemas) -> dict[str, Schema]:
             "anyOf": [*scalars, several],
         },
         "Question": _object(
-            {"endpoint": {"type": "string", "enum": [endpoint.name for endpoint in ENDPOINTS]}},
+            {"endpoint": {"type": "string", "enum": [endpoint.name for endpoint in endpoints]}},
             ["endpoint"],
             description="One read: the name of its endpoint, and its query parameters by name.",
             additionalProperties=ref("Argument"),

@@ -36,6 +36,13 @@ STREAM_ERRORS = {
     503: (*READ_ERRORS[503], "streams_busy"),
     505: ("http_1_1_needed",),
 }
+SAVED_ERRORS = {
+    **READ_ERRORS,
+    404: ("unknown_query",),
+    500: (*READ_ERRORS[500], "query_failed"),
+    503: (*READ_ERRORS[503], "queries_unavailable"),
+    505: ("http_1_1_needed",),
+}
 QUERY_ERRORS = {**READ_ERRORS, 413: ("body_too_large",)}
 SEND_ERRORS = {
     400: (
@@ -57,12 +64,19 @@ SEND_ERRORS = {
 }
 # Errors of requests that reach no route, or that are incomplete.
 OTHER_CODES = ("expectation_failed", "method_not_allowed", "not_found", "too_many_connections")
-_GROUPS = {"Reading": READ_ERRORS, "Asking": QUERY_ERRORS, "Streaming": STREAM_ERRORS, "Sending": SEND_ERRORS}
+_GROUPS = {
+    "Reading": READ_ERRORS,
+    "Asking": QUERY_ERRORS,
+    "Streaming": STREAM_ERRORS,
+    "Saved": SAVED_ERRORS,
+    "Sending": SEND_ERRORS,
+}
 
 _NAMES = {
     400: "BadRequest",
     401: "Unauthorized",
     403: "Forbidden",
+    404: "NotFound",
     408: "RequestTimeout",
     413: "TooLarge",
     415: "UnsupportedEncoding",
@@ -76,6 +90,7 @@ _MEANING = {
     400: "The request is invalid; `field` names the parameter or field at fault.",
     401: "The key or token is missing or not valid.",
     403: "The key or token is valid but does not permit this.",
+    404: "There is no saved query of this name; `detail` lists those that there are.",
     408: "The request took too long to arrive.",
     413: "The body, or an event in it, is too large.",
     415: "The `Content-Encoding` is not supported.",

@@ -7,9 +7,10 @@
      "results": {"figures": {…}, "pages": {"error": {"code": "query_too_large", …}}}}
 
 A question has the parameters of its GET route, by the same names, as a list where the route accepts a
-parameter more than once. A parameter beside `queries` is the default for every question whose route has it.
-Each question has the checks, limits, queue slot and errors of its route. A question that fails has an `error`
-in its place, and the others have their answers. The request counts once for the token's rate.
+parameter more than once. The endpoint of a saved query is `queries/<name>`. A parameter beside `queries` is
+the default for every question whose route has it. Each question has the checks, limits, queue slot and errors
+of its route. A question that fails has an `error` in its place, and the others have their answers. The
+request counts once for the token's rate.
 
 At most `query.concurrency_max` questions of one request run or are queued; the others start in their order
 when these end. So thirty questions use no more queue slots than four.
@@ -28,7 +29,7 @@ import difflib
 import hashlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any, NamedTuple
@@ -40,7 +41,7 @@ from multidict import MultiDict
 from nealytics.auth.scope import Scope
 from nealytics.errors import Refused
 from nealytics.http.accept import preferred_type
-from nealytics.http.reads import Reads, check_route, parsed, while_connected
+from nealytics.http.reads import Reads, check_route, keep_s, parsed, while_connected
 from nealytics.http.responses import ErrorBody
 from nealytics.http.sending import Body, send_pieces
 from nealytics.http.streaming import break_off, head_of
@@ -60,9 +61,6 @@ BODY_BYTES_MAX = 64 * 1024
 _FIELD_CHARS_MAX = 256
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
-_BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
-_ALL_PARAMETERS = {parameter.name.lower(): parameter.name for e in ENDPOINTS for parameter in e.parameters}
-
 
 class Question(msgspec.Struct, frozen=True):
     name: str
@@ -76,7 +74,7 @@ class Result(NamedTuple):
     question: Question
     body: Body | None
     error: bytes
-    closed: bool  # the range has ended, so the answer hardly changes
+    keep_s: int  # how long a client may keep the answer
 
 
 def add_query_route(app: web.Application, reads: Reads) -> None:
@@ -85,7 +83,7 @@ def add_query_route(app: web.Application, reads: Reads) -> None:
 
 async def _answer(reads: Reads, request: web.Request) -> web.StreamResponse:
     scope = await reads.scope_of(request)
-    questions = parse(await _body(request))
+    questions = parse(await _body(request), reads.saved())
     accepted = preferred_type(",".join(request.headers.getall(hdrs.ACCEPT, [])), (JSON, NDJSON))
     with reads.charge(scope) as charge:
         results = _results(reads, scope, questions, charge)
@@ -102,7 +100,7 @@ async def _answer(reads: Reads, request: web.Request) -> web.StreamResponse:
         pieces.append(b"}}")
         body = Body(pieces, _tag(result.body.tag if result.body else "" for result in done))
         charge.add(body.size - charge.bytes)
-        return await reads.respond(request, body, all(result.closed for result in done), charge)
+        return await reads.respond(request, body, min(result.keep_s for result in done), charge)
 
 
 async def _streamed(
@@ -172,7 +170,7 @@ async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge
         arguments = reads.arguments(question.arguments, endpoint)
         params = parsed(endpoint, arguments)
         body = await reads.body_of(scope, endpoint, arguments, params, charge)
-        return Result(question, body, b"", arguments.closed)
+        return Result(question, body, b"", keep_s(endpoint, arguments))
     except Refused as error:
         refused = error
         if refused.status >= 500:
@@ -202,11 +200,11 @@ async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge
         request_id=request_id.current(),
         field=refused.field,
     )
-    return Result(question, None, msgspec.json.encode({"error": told}), False)
+    return Result(question, None, msgspec.json.encode({"error": told}), 0)
 
 
-def parse(body: bytes) -> list[Question]:
-    """Raises `Refused` (400) for an invalid body."""
+def parse(body: bytes, saved: Collection[Endpoint[Any]] = ()) -> list[Question]:
+    """`saved` are endpoints beside those of the API. Raises `Refused` (400) for an invalid body."""
     try:
         asked = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -218,23 +216,27 @@ def parse(body: bytes) -> list[Question]:
             "queries is missing or is not an object of queries",
             f'Write {{"name": {{"endpoint": "summary"}}}}, 1 to {QUESTIONS_MAX} queries.',
         )
-    shared = {key: _texts(key, value) for key, value in asked.items() if _is_known(key)}
-    return [_question(name, question, shared) for name, question in queries.items()]
+    endpoints = {endpoint.name: endpoint for endpoint in (*ENDPOINTS, *saved)}
+    known = {one.name.lower(): one.name for endpoint in endpoints.values() for one in endpoint.parameters}
+    shared = {key: _texts(key, value) for key, value in asked.items() if _is_known(key, known)}
+    return [_question(name, question, shared, endpoints) for name, question in queries.items()]
 
 
-def _is_known(key: str) -> bool:
+def _is_known(key: str, known: dict[str, str]) -> bool:
     """Raises `Refused` if no route has such a parameter: a misspelt filter must not be ignored."""
-    if key.lower() in _ALL_PARAMETERS:
+    if key.lower() in known:
         return True
-    close = difflib.get_close_matches(key.lower()[:64], _ALL_PARAMETERS, 1)
+    close = difflib.get_close_matches(key.lower()[:64], known, 1)
     raise invalid(
         key[:NAME_CHARS_MAX],
         f"{shown(key)} is not a parameter of any endpoint",
-        f"Did you mean {_ALL_PARAMETERS[close[0]]}?" if close else "Remove it.",
+        f"Did you mean {known[close[0]]}?" if close else "Remove it.",
     )
 
 
-def _question(name: str, question: Any, shared: dict[str, list[str]]) -> Question:
+def _question(
+    name: str, question: Any, shared: dict[str, list[str]], endpoints: Mapping[str, Endpoint[Any]]
+) -> Question:
     field = f"queries.{name[:NAME_CHARS_MAX]}"
     if not 1 <= len(name) <= NAME_CHARS_MAX:
         raise invalid(
@@ -244,14 +246,14 @@ def _question(name: str, question: Any, shared: dict[str, list[str]]) -> Questio
         raise invalid(field, f"{field} is not an object", 'Write {"endpoint": "summary"}.')
     given = dict(question)
     called = given.pop("endpoint", None)
-    endpoint = _BY_NAME.get(called) if isinstance(called, str) else None
+    endpoint = endpoints.get(called) if isinstance(called, str) else None
     if endpoint is None:
         raise invalid(
             f"{field}.endpoint",
             f"{field}.endpoint is {shown(str(called))}"
             if called is not None
             else f"{field}.endpoint is missing",
-            f"Write one of {', '.join(_BY_NAME)}.",
+            f"Write one of {', '.join(endpoints)}.",
         )
     known = {parameter.name.lower() for parameter in endpoint.parameters}
     own = {key.lower() for key in given}

@@ -20,7 +20,7 @@ and the translation of ClickHouse's errors are the same for all:
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeVar
@@ -80,9 +80,12 @@ class Reads:
         rate: TokenRate | None = None,
         usage: Queries | None = None,
         hidden: Hidden = lambda scope: (),
+        saved: Callable[[], Collection[Endpoint[Any]]] = tuple,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`saved` are the saved queries at the moment."""
         self.config = config.query
+        self.saved = saved
         self.client = client
         self.fence = Fence(client, config.clickhouse.database, sharded=bool(config.clickhouse.cluster))
         self._database = config.clickhouse.database
@@ -139,14 +142,14 @@ class Reads:
             hidden=self._hidden,
         )
 
-    async def answer(self, request: web.Request, endpoint: Endpoint[Any]) -> web.StreamResponse:
-        scope = await self.scope_of(request, endpoint)
-        arguments = self.arguments_of(request, endpoint)
+    async def answer(
+        self, request: web.Request, endpoint: Endpoint[Any], scope: Scope, arguments: Arguments
+    ) -> web.StreamResponse:
         params = parsed(endpoint, arguments)
         with self.charge(scope) as charge:
             work = self.body_of(scope, endpoint, arguments, params, charge)
             body = await while_connected(request, work)
-            return await self.respond(request, body, arguments.closed, charge)
+            return await self.respond(request, body, keep_s(endpoint, arguments), charge)
 
     async def body_of(
         self, scope: Scope, endpoint: Endpoint[P], arguments: Arguments, params: P, charge: Charge
@@ -242,10 +245,10 @@ class Reads:
         return await question()
 
     async def respond(
-        self, request: web.Request, body: Body, closed: bool, charge: Charge
+        self, request: web.Request, body: Body, keep_s: int, charge: Charge
     ) -> web.StreamResponse:
-        # One tenant's data: only the requesting client may cache it, and only for a closed range.
-        keep_s = self.config.cache_s if closed and not is_incomplete(self._metrics) else 0
+        # One tenant's data: only the requesting client may cache it.
+        keep_s = 0 if is_incomplete(self._metrics) else keep_s
         headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
         if keep_s:
             headers = {
@@ -265,7 +268,19 @@ class Reads:
 
 def add_read_routes(app: web.Application, reads: Reads) -> None:
     for endpoint in ENDPOINTS:
-        app.router.add_get(endpoint.path, reads.counted(partial(reads.answer, endpoint=endpoint)))
+        app.router.add_get(endpoint.path, reads.counted(partial(_answer, reads, endpoint)))
+
+
+async def _answer(reads: Reads, endpoint: Endpoint[Any], request: web.Request) -> web.StreamResponse:
+    scope = await reads.scope_of(request, endpoint)
+    return await reads.answer(request, endpoint, scope, reads.arguments_of(request, endpoint))
+
+
+def keep_s(endpoint: Endpoint[Any], arguments: Arguments) -> int:
+    """How long a client may keep an answer."""
+    if endpoint.cache_s is not None:
+        return endpoint.cache_s
+    return arguments.config.cache_s if arguments.closed else 0
 
 
 class Rows:
@@ -298,6 +313,10 @@ def check_route(scope: Scope, route: Route) -> None:
             f"the token does not permit {route.name}",
             detail=f"Its endpoints claim permits {', '.join(sorted(scope.endpoints)) or 'nothing'}.",
             field="endpoints",
+        )
+    if why := route.refuses(scope):
+        raise Refused(
+            403, "forbidden", f"the token does not permit {route.name}", detail=f"{why[0].upper()}{why[1:]}."
         )
 
 

@@ -6,20 +6,25 @@ resets the connection, and the answer lacks its end, which a client of HTTP/1.1 
 it (`queries.export_end`); nothing that looks like data is ever sent instead.
 """
 
+import logging
 import socket
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from typing import cast
 
 import msgspec
 from aiohttp import hdrs, web
+from aiohttp.http import StreamWriter
 
 from nealytics.auth.scope import Scope
-from nealytics.errors import Refused
+from nealytics.errors import NealyticsError, Refused
 from nealytics.http.app import Cors
 from nealytics.http.responses import answer_headers
 from nealytics.queries.params import Warn
+
+log = logging.getLogger("nealytics.http.streaming")
 
 RETRY_AFTER_S = 5
 WARNINGS = "Nealytics-Warnings"
@@ -110,3 +115,50 @@ def break_off(request: web.Request) -> None:
         # Reset, not FIN: some proxies treat FIN as the end of the answer.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+async def send_stream(
+    request: web.Request,
+    response: web.StreamResponse,
+    pieces: AsyncGenerator[bytes],
+    broken_off: Callable[[Exception], None],
+    what: str,
+    trailer: Callable[[], str] | None = None,
+) -> web.StreamResponse:
+    """Sends a file whose first piece decides whether there is one: until then, a failure has a status.
+
+    `broken_off` is called with a later failure. `what` is its name in the log. `trailer` is a header line
+    that follows the last piece.
+    """
+    async with aclosing(pieces):
+        piece = await anext(pieces, b"")
+        await response.prepare(request)
+        try:
+            while piece:
+                await response.write(piece)
+                piece = await anext(pieces, b"")
+            if trailer is not None:
+                await _write_trailer(request, trailer())
+            await response.write_eof()
+        except ConnectionError:
+            break_off(request)  # the client disconnected, or does not read
+        except NealyticsError as error:
+            break_off(request)
+            broken_off(error)
+            log.warning("%s: aborted: %s", what, error.__cause__ or error)
+        except Exception as error:
+            # An edge: after any error, a partial answer must not look complete.
+            break_off(request)
+            broken_off(error)
+            log.exception("%s: aborted", what)
+        except BaseException:
+            break_off(request)
+            raise
+    return response
+
+
+async def _write_trailer(request: web.Request, line: str) -> None:
+    """Ends a chunked answer. aiohttp has no trailers; with `chunked` off it writes no end of its own."""
+    writer = cast(StreamWriter, request.writer)
+    writer.chunked = False
+    await writer.write(f"0\r\n{line}\r\n\r\n".encode())

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from nealytics.auth.scope import Scope
 from nealytics.queries.filters import Selection
 from nealytics.queries.params import Arguments, Parameter, Warn
 from nealytics.queries.ranges import local_text
@@ -92,6 +93,10 @@ class Route:
     summary: str  # one line
     description: str  # Markdown for users of the API, indented as it stands in the code
     parameters: tuple[Parameter, ...]
+    # Why a token of the scope may not use it; empty if it may. Claims are checked in any case.
+    refuses: Callable[[Scope], str] = lambda scope: ""
+    # How long a client may keep an answer; None = `query.cache_s` if the range has ended, else not at all.
+    cache_s: int | None = None
 
     @property
     def name(self) -> str:

@@ -78,7 +78,7 @@ class Events:
         """`received` is called with the number of bytes that arrive for `rows`."""
         self._hidden = hidden
         self._client = client
-        self._received = received
+        self.received = received
         self._database = database
         self._token_filters = token_filters
         self._fence = fence(database, scope)
@@ -95,10 +95,10 @@ class Events:
         sql, params = self.scoped(query)
         await self._refuse_damaged(sql, params)
         return await self._client.query(
-            sql, params, settings=self._with(settings), received=self._received, read=self._count_read
+            sql, params, settings=self._with(settings), received=self.received, read=self.count_read
         )
 
-    def _count_read(self, rows: int) -> None:
+    def count_read(self, rows: int) -> None:
         self.rows_read += rows
 
     @asynccontextmanager

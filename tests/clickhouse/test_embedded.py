@@ -125,7 +125,7 @@ def test_the_access_is_for_its_user_only_and_shows_no_password(tmp_path: Path):
     write_access(tmp_path, access)
     assert access_path(tmp_path).stat().st_mode & 0o777 == 0o600
     assert read_access(tmp_path) == access
-    assert len({*access.secrets, *Access.create(8124).secrets}) == 5
+    assert len({*access.secrets, *Access.create(8124).secrets}) == 9
     assert repr(access) == "Access(port=8124)"
 
 

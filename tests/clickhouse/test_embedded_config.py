@@ -9,7 +9,7 @@ import pytest
 
 from nealytics.clickhouse.embedded import Access, listen_hosts
 from nealytics.clickhouse.embedded_config import memory_bytes, server_xml, users_xml
-from nealytics.config import BackupConfig, ClickHouseConfig
+from nealytics.config import BackupConfig, ClickHouseConfig, QueryConfig
 
 MIB = 1024**2
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -113,13 +113,15 @@ def test_the_node_reaches_it_on_loopback_wherever_tools_do(listen: str, hosts: l
 
 
 def test_the_files_hold_no_password_and_are_well_formed(tmp_path: Path):
-    access = Access(8124, "writer's secret", "reader's secret", "operator's secret")
+    access = Access(8124, "writer's secret", "reader's secret", "saved's secret", "operator's secret")
     config = msgspec.structs.replace(CONFIG, embedded_password="<tools' secret>", embedded_project="a<b'c\\d")
-    users = users_xml(config, access, control="control's secret", backup="backup's secret", memory=1024)
+    users = users_xml(
+        config, QueryConfig(), access, control="control's secret", backup="backup's secret", memory=1024
+    )
     assert "secret" not in users
     tree = ElementTree.fromstring(users)
     assert {user.tag for user in tree.findall("users/")} == {
-        "default", "control", "writer", "reader", "operator", "backup", "nealytics",
+        "default", "control", "writer", "reader", "saved", "operator", "backup", "nealytics",
     }  # fmt: skip
     (policy,) = tree.findall("users/nealytics/databases/nealytics_core/global_events/filter")
     assert policy.text == "project_id = 'a<b\\'c\\\\d'"
@@ -136,6 +138,8 @@ def test_the_files_hold_no_password_and_are_well_formed(tmp_path: Path):
 
 
 def test_without_a_listener_there_is_no_user_for_tools_and_no_operator():
-    text = users_xml(ClickHouseConfig(), Access(1, "w", "r"), control="c", backup="b", memory=1024)
+    text = users_xml(
+        ClickHouseConfig(), QueryConfig(), Access(1, "w", "r"), control="c", backup="b", memory=1024
+    )
     users = ElementTree.fromstring(text).findall("users/")
     assert {user.tag for user in users} == {"default", "control", "writer", "reader", "backup"}

@@ -17,6 +17,8 @@ from aiohttp import web
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.embedded import read_access
+from nealytics.clickhouse.endpoint import saved_endpoint
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.failover import Address, Addresses
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row, insert_sql
@@ -26,9 +28,11 @@ from nealytics.event import Event
 from nealytics.http.app import Cors, HttpServer, answering
 from nealytics.http.query import add_query_route
 from nealytics.http.reads import Reads, add_read_routes
+from nealytics.http.saved import add_saved_routes
 from nealytics.http.spans import traced
 from nealytics.http.streams import add_stream_routes
 from nealytics.observe.metrics import Metrics
+from nealytics.queries.saved.catalog import Catalog
 from tests.engine import needs_engine
 from tests.http.names import by_old_names
 
@@ -95,6 +99,8 @@ class Reader:
     async def __aenter__(self) -> "Reader":
         answer = answering(Cors(()))
         app = web.Application(middlewares=[traced(answer, self._tracing) if self._tracing else answer])
+        access = read_access(self.config.server.data_dir)
+        self.saved = Catalog(self.config, saved_endpoint(self.config, access))
         reads = Reads(
             self.config,
             client=self.clickhouse,
@@ -102,8 +108,10 @@ class Reader:
             metrics=self.metrics,
             clock=NOW.timestamp,
             hidden=lambda scope: self.erased,
+            saved=lambda: self.saved.queries.values(),
         )
         self.unread = reads.unread
+        add_saved_routes(app, reads, self.saved)
         add_read_routes(app, reads)
         add_query_route(app, reads)
         add_stream_routes(app, reads, self.config)
@@ -119,6 +127,7 @@ class Reader:
         assert self._http is not None
         await self._http.close()
         await self._server.stop(1)
+        await self.saved.close()
 
     async def store(self, *events: Event, token: str = "") -> None:
         sql = insert_sql(self.config.clickhouse.database, ROW_FORMAT)

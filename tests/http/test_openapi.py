@@ -29,11 +29,19 @@ from nealytics.event import InvalidEvent, Limits, Sent, decode_event, freeze
 from nealytics.http.app import build_app
 from nealytics.http.health import add_health_routes
 from nealytics.http.openapi import PATH, add_openapi_route, document
-from nealytics.http.openapi_errors import OTHER_CODES, QUERY_ERRORS, READ_ERRORS, SEND_ERRORS, STREAM_ERRORS
+from nealytics.http.openapi_errors import (
+    OTHER_CODES,
+    QUERY_ERRORS,
+    READ_ERRORS,
+    SAVED_ERRORS,
+    SEND_ERRORS,
+    STREAM_ERRORS,
+)
 from nealytics.http.openapi_schemas import _FIELDS, parameter_schema
 from nealytics.http.query import add_query_route
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.responses import _CODES
+from nealytics.http.saved import add_saved_routes
 from nealytics.http.streams import add_stream_routes
 from nealytics.ingest.handlers import BEACON
 from nealytics.observe.metrics import READ_FAILURE_REASONS, REFUSED_REASONS, Metrics
@@ -42,7 +50,14 @@ from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.params import Arguments, Parameter
 from nealytics.shared import NodeMemory
 
-ERRORS = {"Reading": READ_ERRORS, "Asking": QUERY_ERRORS, "Streaming": STREAM_ERRORS, "Sending": SEND_ERRORS}
+ERRORS = {
+    "Reading": READ_ERRORS,
+    "Asking": QUERY_ERRORS,
+    "Streaming": STREAM_ERRORS,
+    "Saved": SAVED_ERRORS,
+    "Sending": SEND_ERRORS,
+}
+OF_READS = (STREAM_ERRORS, QUERY_ERRORS, SAVED_ERRORS)
 CONFIG = Config(observe=ObserveConfig(prometheus=True))
 DOCUMENT = document(CONFIG)
 PACKAGE = Path(nealytics.__file__).parent
@@ -123,6 +138,7 @@ def whole_app() -> web.Application:
         "add_read_routes",
         "add_query_route",
         "add_stream_routes",
+        "add_saved_routes",
         "add_openapi_route",
         "add_health_routes",
     }
@@ -139,6 +155,7 @@ def whole_app() -> web.Application:
     add_read_routes(app, reads)
     add_query_route(app, reads)
     add_stream_routes(app, reads, CONFIG)
+    add_saved_routes(app, reads, nothing)
     add_openapi_route(app, CONFIG)
     add_health_routes(app, log=nothing, committer=nothing, client=nothing, metrics=nothing, prometheus=True)
     return app
@@ -221,7 +238,9 @@ def test_the_error_codes_are_those_of_the_code():
     raised = (
         {
             code
-            for _, code in refusals("errors.py", "auth/*.py", "queries/*.py", "ingest/*.py", *for_clients())
+            for _, code in refusals(
+                "errors.py", "auth/*.py", "queries/**/*.py", "ingest/*.py", *for_clients()
+            )
         }
         | set(_CODES.values())
         | set(raw_codes())
@@ -243,7 +262,7 @@ def raw_codes() -> Iterator[str]:
 def test_what_a_read_is_refused_for_is_what_its_failures_are_counted_by():
     """And what the code raises is what is told (`test_the_errors_of_reading_…`), so no refusal becomes a 500
     for want of a counter."""
-    told = {code for errors in (STREAM_ERRORS, QUERY_ERRORS) for codes in errors.values() for code in codes}
+    told = {code for errors in OF_READS for codes in errors.values() for code in codes}
     assert set(READ_FAILURE_REASONS) == told | {"broken_off"}
 
 
@@ -526,16 +545,16 @@ def pairs(errors: dict[int, tuple[str, ...]]) -> set[tuple[int, str]]:
 
 def test_the_errors_of_reading_are_those_that_the_code_raises():
     http = [path for path in for_clients() if path not in ("http/app.py", "http/connections.py")]
-    raised = set(refusals("errors.py", "auth/*.py", "queries/*.py", "usage/meter.py", *http))
+    raised = set(refusals("errors.py", "auth/*.py", "queries/**/*.py", "usage/meter.py", *http))
     # Any route may get a request that is not valid HTTP, or fail.
     raised |= {(400, "bad_request"), (500, "internal_error")}
-    assert pairs(QUERY_ERRORS) | pairs(STREAM_ERRORS) == raised
+    assert set().union(*map(pairs, OF_READS)) == raised
 
 
-def test_only_the_export_needs_http_1_1():
+def test_only_files_need_http_1_1():
     paths = document(Config())["paths"]
     needing = [path for path, ways in paths.items() for way in ways.values() if "505" in way["responses"]]
-    assert needing == ["/api/v1/telemetry/export"]
+    assert needing == ["/api/v1/telemetry/export", "/api/v1/queries/{name}"]
 
 
 def test_the_errors_of_sending_are_those_that_the_code_raises():
