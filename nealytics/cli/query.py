@@ -15,9 +15,11 @@ from multidict import MultiDict
 from nealytics.auth.scope import Scope
 from nealytics.cli.options import config_option, folded, print_aligned
 from nealytics.cli.token import check_ids, project_of
+from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import read_access, running_engine
 from nealytics.clickhouse.endpoint import saved_endpoint
 from nealytics.config import Config, check, load
+from nealytics.erasure.known import Known
 from nealytics.erasure.store import Jobs
 from nealytics.errors import ConfigError, NealyticsError, Refused
 from nealytics.http.sending import encoder
@@ -151,12 +153,15 @@ async def _run(config: Config, name: str, given: MultiDict[str], scope: Scope, c
         if one is None:
             path, why = config.saved_queries.directory / f"{name}.sql", saved.problems.get(f"{name}.sql")
             raise NealyticsError(f"query: {path} {f'cannot be used: {why}' if why else 'does not exist'}")
-        events = one.reader.events(scope, hidden=Jobs(config.server.data_dir).hidden)
         arguments = Arguments(given, config.query, time.time_ns() // 1_000_000, one.parameters)
-        try:
-            await _print(one, events, arguments, chosen)
-        except Refused as refused:
-            raise NealyticsError(f"query: {refused.message}; {refused.detail}") from refused
+        async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+            erased = Known(client, config.clickhouse, Jobs(config.server.data_dir))
+            await erased.refresh()
+            events = one.reader.events(scope, hidden=erased.hidden)
+            try:
+                await _print(one, events, arguments, chosen)
+            except Refused as refused:
+                raise NealyticsError(f"query: {refused.message}; {refused.detail}") from refused
         for warning in arguments.warnings:
             click.echo(f"warning: {warning.message}", err=True)
 

@@ -510,6 +510,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/queries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The saved queries
+         * @description Those that the token may use, with their parameters and columns.
+         */
+        get: operations["queries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/queries/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A saved query
+         * @description Runs SQL that the operator has saved, over the events of the token's tenant. It has further parameters, which it declares.
+         */
+        get: operations["savedQuery"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health": {
         parameters: {
             query?: never;
@@ -587,7 +627,7 @@ export interface components {
          * @description For programs: a code keeps its meaning. Later versions may add codes.
          * @enum {string}
          */
-        ErrorCode: "answers_busy" | "bad_request" | "body_too_large" | "clickhouse_unavailable" | "data_damaged" | "expectation_failed" | "forbidden" | "http_1_1_needed" | "internal_error" | "invalid_claim" | "invalid_event" | "invalid_json" | "invalid_parameter" | "keys_unavailable" | "log_broken" | "log_full" | "method_not_allowed" | "not_found" | "outside_time_window" | "queries_busy" | "query_too_large" | "quota_exceeded" | "rate_limited" | "request_timeout" | "result_too_large" | "scope_not_proven" | "stopping" | "streams_busy" | "too_many_connections" | "too_many_streams" | "unauthorized" | "unsupported_encoding";
+        ErrorCode: "answers_busy" | "bad_request" | "body_too_large" | "clickhouse_unavailable" | "data_damaged" | "expectation_failed" | "forbidden" | "http_1_1_needed" | "internal_error" | "invalid_claim" | "invalid_event" | "invalid_json" | "invalid_parameter" | "keys_unavailable" | "log_broken" | "log_full" | "method_not_allowed" | "not_found" | "outside_time_window" | "queries_busy" | "queries_unavailable" | "query_failed" | "query_too_large" | "quota_exceeded" | "rate_limited" | "request_timeout" | "result_too_large" | "scope_not_proven" | "stopping" | "streams_busy" | "too_many_connections" | "too_many_streams" | "unauthorized" | "unknown_query" | "unsupported_encoding";
         /**
          * Error
          * @description The body of every error.
@@ -714,6 +754,36 @@ export interface components {
             code?: components["schemas"]["HttpVersionCode"];
         };
         /**
+         * SavedServerCode
+         * @description The codes of status 500.
+         * @enum {string}
+         */
+        SavedServerCode: "data_damaged" | "internal_error" | "query_failed";
+        /** SavedServerError */
+        SavedServerError: components["schemas"]["Error"] & {
+            code?: components["schemas"]["SavedServerCode"];
+        };
+        /**
+         * SavedUnavailableCode
+         * @description The codes of status 503.
+         * @enum {string}
+         */
+        SavedUnavailableCode: "queries_busy" | "answers_busy" | "clickhouse_unavailable" | "scope_not_proven" | "keys_unavailable" | "stopping" | "queries_unavailable";
+        /** SavedUnavailableError */
+        SavedUnavailableError: components["schemas"]["Error"] & {
+            code?: components["schemas"]["SavedUnavailableCode"];
+        };
+        /**
+         * NotFoundCode
+         * @description The codes of status 404.
+         * @enum {string}
+         */
+        NotFoundCode: "unknown_query";
+        /** NotFoundError */
+        NotFoundError: components["schemas"]["Error"] & {
+            code?: components["schemas"]["NotFoundCode"];
+        };
+        /**
          * SendingBadRequestCode
          * @description The codes of status 400.
          * @enum {string}
@@ -809,14 +879,15 @@ export interface components {
             status: string;
             log: components["schemas"]["Part"];
         };
-        /** Timeline */
-        Timeline: {
+        /** SavedAnswer */
+        SavedAnswer: {
             projectId: string;
             tenantId?: string;
             /** @default [] */
             warnings?: components["schemas"]["Warn"][];
-            events: components["schemas"]["TimelineEvent"][];
-            nextCursor?: string;
+            query: string;
+            rows: Record<string, never>[];
+            columns: components["schemas"]["Column"][];
         };
         /**
          * Warn
@@ -826,6 +897,57 @@ export interface components {
             code: string;
             message: string;
             field?: string;
+        };
+        /**
+         * Column
+         * @description A column of an answer; `type` is ClickHouse's.
+         */
+        Column: {
+            name: string;
+            type: string;
+        };
+        /** ListAnswer */
+        ListAnswer: {
+            queries: components["schemas"]["Listed"][];
+        };
+        /**
+         * Listed
+         * @description A saved query in the list.
+         */
+        Listed: {
+            name: string;
+            title: string;
+            path: string;
+            /** @default  */
+            description?: string;
+            /** @default [] */
+            parameters?: components["schemas"]["Input"][];
+            /** @default [] */
+            columns?: components["schemas"]["Column"][];
+        };
+        /**
+         * Input
+         * @description A declared parameter.
+         */
+        Input: {
+            name: string;
+            type: string;
+            /** @default  */
+            description?: string;
+            default?: string;
+            /** @default [] */
+            choices?: string[];
+            minimum?: number;
+            maximum?: number;
+        };
+        /** Timeline */
+        Timeline: {
+            projectId: string;
+            tenantId?: string;
+            /** @default [] */
+            warnings?: components["schemas"]["Warn"][];
+            events: components["schemas"]["TimelineEvent"][];
+            nextCursor?: string;
         };
         /** TimelineEvent */
         TimelineEvent: {
@@ -1565,6 +1687,98 @@ export interface components {
         };
         /** @description Streams need HTTP/1.1: HTTP/1.0 cannot mark the end of one reliably. */
         Streaming505: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["HttpVersionError"];
+            };
+        };
+        /** @description The request is invalid; `field` names the parameter or field at fault. */
+        Saved400: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ReadingBadRequestError"];
+            };
+        };
+        /** @description The key or token is missing or not valid. */
+        Saved401: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["UnauthorizedError"];
+            };
+        };
+        /** @description The key or token is valid but does not permit this. */
+        Saved403: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ForbiddenError"];
+            };
+        };
+        /** @description The query is valid but too large or too expensive; `detail` says what to narrow. */
+        Saved422: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["TooExpensiveError"];
+            };
+        };
+        /** @description Too many requests, or a quota is used up; retry after `Retry-After` seconds. */
+        Saved429: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Retry-After": components["headers"]["Retry-After"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ReadingTooManyRequestsError"];
+            };
+        };
+        /** @description The server failed; its log has the reason. */
+        Saved500: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["SavedServerError"];
+            };
+        };
+        /** @description Temporarily unavailable; retry after `Retry-After` seconds. */
+        Saved503: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Retry-After": components["headers"]["Retry-After"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["SavedUnavailableError"];
+            };
+        };
+        /** @description There is no saved query of this name; `detail` lists those that there are. */
+        Saved404: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["NotFoundError"];
+            };
+        };
+        /** @description Streams need HTTP/1.1: HTTP/1.0 cannot mark the end of one reliably. */
+        Saved505: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
@@ -3258,6 +3472,83 @@ export interface operations {
             429: components["responses"]["Asking429"];
             500: components["responses"]["Asking500"];
             503: components["responses"]["Asking503"];
+        };
+    };
+    queries: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The saved queries. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListAnswer"];
+                };
+            };
+            400: components["responses"]["Reading400"];
+            401: components["responses"]["Reading401"];
+            403: components["responses"]["Reading403"];
+            422: components["responses"]["Reading422"];
+            429: components["responses"]["Reading429"];
+            500: components["responses"]["Reading500"];
+            503: components["responses"]["Reading503"];
+        };
+    };
+    savedQuery: {
+        parameters: {
+            query?: {
+                /** @description Format of the answer. Default: what the header Accept prefers, else json. */
+                format?: "json" | "csv" | "ndjson" | "parquet";
+            };
+            header?: never;
+            path: {
+                /** @description Its name, as in the list. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedAnswer"];
+                    "application/x-ndjson": string;
+                    "text/csv": string;
+                    "application/vnd.apache.parquet": string;
+                };
+            };
+            /** @description Unchanged: the answer still has the version of `If-None-Match`. */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Saved400"];
+            401: components["responses"]["Saved401"];
+            403: components["responses"]["Saved403"];
+            404: components["responses"]["Saved404"];
+            422: components["responses"]["Saved422"];
+            429: components["responses"]["Saved429"];
+            500: components["responses"]["Saved500"];
+            503: components["responses"]["Saved503"];
+            505: components["responses"]["Saved505"];
         };
     };
     health: {
