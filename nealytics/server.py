@@ -696,10 +696,8 @@ class Worker:
         for wal, _ in self._logs.all:
             with contextlib.suppress(LogError):
                 await wal.close()
-        await verifier.close()
-        await self._client.close()
-        await self._read_client.close()
-        await self._saved.close()
+        for part in (verifier, self._client, self._read_client, self._saved):
+            await part.close()
         # After the log broke, the restart comes first.
         if self._tracing is not None and self._broken is None:
             await asyncio.to_thread(self._tracing.stop)
