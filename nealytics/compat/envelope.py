@@ -11,12 +11,14 @@ from typing import cast
 
 import msgspec
 
-from nealytics.event import InvalidEvent, split_array
+from nealytics.event import InvalidEvent, is_utf8, split_array
 from nealytics.ingest.parser import (
     EVENT_BYTES_MAX,
     SLICE_BYTES,
+    before_same_key,
     find_cut,
     first_byte,
+    first_key,
     require_plausible,
     require_utf8,
 )
@@ -24,6 +26,10 @@ from nealytics.ingest.parser import (
 Fields = dict[str, msgspec.Raw]
 
 BATCH = "batch"
+# Of one object. Reading this many takes 10 ms.
+FIELDS_MAX = 10_000
+# Beside the events of a body.
+SHARED_FIELDS_MAX = 100
 # A field beside the events of a body that is longer than one event. SDKs send less than 1 KiB.
 _FIELD_BYTES_MAX = 64 * 1024
 
@@ -73,24 +79,31 @@ def fields_of(raw: msgspec.Raw, name: str) -> Fields:
     except _BROKEN as error:
         split_array(b"[%b]" % bytes(raw))  # explains
         raise InvalidEvent("invalid_json", f"{name} cannot be read: {error}", name) from None
+    if len(fields) > FIELDS_MAX:
+        raise InvalidEvent(
+            "invalid_event", f"{name} has {len(fields)} fields, at most {FIELDS_MAX} are accepted", name
+        )
     return {key: value for key, value in fields.items() if bytes(value) != b"null"}
 
 
 def _read_at_once(body: bytes, envelope: Envelope) -> Iterator[int]:
     require_utf8(body)
     try:
-        fields = fields_of(msgspec.Raw(body), "the body")
-    except InvalidEvent:
+        fields = _fields.decode(body)
+    except _BROKEN:
         # One event may be nested too deeply for the decoder; in steps, it is rejected alone.
         yield from _read_in_steps(body, envelope)
         return
     yield 0
-    if BATCH not in fields:
+    events = fields.pop(BATCH, None)
+    if events is None:
         envelope.elements.append(msgspec.Raw(body))
         yield 1
         return
-    array = bytes(fields.pop(BATCH))
-    envelope.shared = fields
+    if len(fields) > SHARED_FIELDS_MAX:
+        raise _too_many_fields()
+    envelope.shared = {key: value for key, value in fields.items() if bytes(value) != b"null"}
+    array = bytes(events)
     if not array.startswith(b"["):
         raise InvalidEvent("invalid_json", f"{BATCH} is not an array", BATCH, detail="Nothing was stored.")
     yield from _elements(array, 0, envelope)
@@ -99,17 +112,25 @@ def _read_at_once(body: bytes, envelope: Envelope) -> Iterator[int]:
 def _elements(body: bytes, at: int, envelope: Envelope) -> Generator[int, None, int]:
     """Collects the elements of the array at this byte; returns where it ends."""
     start = at = at + 1
+    key = first_key(body, at)
     closes = False
     while not closes:
+        before, cut = before_same_key(body, at, key)
+        if before and (likely := _decoded(before)):
+            envelope.elements += likely
+            require_plausible(len(envelope.elements), body)
+            at = cut
+            yield len(envelope.elements)
+            continue
         cut = yield from _cut(body, at, SLICE_BYTES, envelope)
         closes = body[cut : cut + 1] == b"]"
-        before = len(envelope.elements)
+        known = len(envelope.elements)
         elements = _split(body[at:cut], at)
         if elements is None:
             yield from _one_by_one(body, at, cut, envelope)
         else:
             envelope.elements += elements
-        found = len(envelope.elements) > before
+        found = len(envelope.elements) > known
         if not (closes or body[cut : cut + 1] == b",") or not (found or (closes and at == start)):
             raise _malformed("an element is missing", at)
         require_plausible(len(envelope.elements), body)
@@ -137,6 +158,14 @@ def _cut(body: bytes, at: int, slice_bytes: int, envelope: Envelope) -> Generato
     raise _malformed("it ends too early", len(body))
 
 
+def _decoded(elements: bytes) -> list[msgspec.Raw] | None:
+    """The elements; None if these bytes are none."""
+    try:
+        return _pieces.decode(b"[%b]" % elements) if is_utf8(elements) else None
+    except _BROKEN:
+        return None
+
+
 def _split(elements: bytes, at: int) -> list[msgspec.Raw] | None:
     """The elements; None if they are nested too deeply."""
     require_utf8(elements)
@@ -160,6 +189,8 @@ def _read_in_steps(body: bytes, envelope: Envelope) -> Iterator[int]:
         if name[1] == b'"batch"' and body[at : at + 1] == b"[":
             at = yield from _elements(body, at, envelope)
         else:
+            if len(envelope.shared) == SHARED_FIELDS_MAX:
+                raise _too_many_fields()
             end = _value_end(body, at)
             try:
                 envelope.shared[_text.decode(name[1])] = msgspec.Raw(body[at:end])
@@ -200,6 +231,14 @@ def _value_end(body: bytes, at: int) -> int:
 
 def _after_blanks(body: bytes, at: int) -> int:
     return cast(re.Match[bytes], _BLANKS.match(body, at, at + _FIELD_BYTES_MAX)).end()
+
+
+def _too_many_fields() -> InvalidEvent:
+    return InvalidEvent(
+        "invalid_event",
+        f"there are more than {SHARED_FIELDS_MAX} fields beside the events",
+        detail="Send events in the array batch. Nothing was stored.",
+    )
 
 
 def _malformed(what: str, at: int) -> InvalidEvent:

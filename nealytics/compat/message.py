@@ -21,8 +21,8 @@ from nealytics.compat.envelope import Fields, fields_of
 from nealytics.event import Event, InvalidEvent, Limits, Sent, shorten
 from nealytics.ingest.parser import accept
 
-# Of one event. The vendors accept 32 KB (Segment) and 1 MB (PostHog). Reading this much takes 10 ms.
-MESSAGE_BYTES_MAX = 512 * 1024
+# Of one event, with room for the largest metadata that is accepted by default. Reading this much takes 10 ms.
+MESSAGE_BYTES_MAX = 320 * 1024
 
 # Never to be changed: the ids of all events that are stored with it depend on it.
 _NAMESPACE = uuid.UUID("5b0b54c5-60a9-5dd4-9d43-f2a8ff8bd6d6")

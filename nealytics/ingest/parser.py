@@ -292,23 +292,21 @@ def _slices_of_array(body: bytes, plain: PlainReader | None) -> Iterator[_Elemen
         split_array(body[:SLICE_BYTES])
         raise InvalidEvent("invalid_json", "the JSON is malformed: it is not an array")
     # Not in the whole body: 32 MiB of blanks take 60 ms.
-    first = _FIRST_KEY.match(body, at, at + SLICE_BYTES)
+    first = first_key(body, at)
     start = at
     while len(body) - at > SLICE_BYTES:
-        if first is not None:
-            cut = body.rfind(first[1], at + 1, at + SLICE_BYTES)
-            before = body[at:cut].rstrip(_BLANK) if cut > at else b""
-            if before.endswith(b","):
-                try:
-                    elements = _decode(before[:-1], at, plain)
-                except InvalidEvent:
-                    pass  # perhaps only this cut is wrong
-                else:
-                    if elements:
-                        yield elements
-                        at = cut
-                        continue
-                yield ()
+        before, cut = before_same_key(body, at, first)
+        if before:
+            try:
+                elements = _decode(before, at, plain)
+            except InvalidEvent:
+                pass  # perhaps only this cut is wrong
+            else:
+                if elements:
+                    yield elements
+                    at = cut
+                    continue
+            yield ()
         try:
             for cut in find_cut(body, at):
                 if cut:
@@ -339,6 +337,20 @@ def _slices_of_array(body: bytes, plain: PlainReader | None) -> Iterator[_Elemen
     if not elements and at != start:
         raise _malformed("an element is missing after the last comma", at)
     yield elements
+
+
+def first_key(body: bytes, at: int) -> bytes | None:
+    """How an object that begins at this byte begins, with its first key; None if there is none."""
+    found = _FIRST_KEY.match(body, at, at + SLICE_BYTES)
+    return found[1] if found is not None else None
+
+
+def before_same_key(body: bytes, at: int, key: bytes | None) -> tuple[bytes, int]:
+    """The elements from byte `at` to the last one within `SLICE_BYTES` that begins with this key, and where
+    that one begins; empty if there is none. The cut is right only if they can be decoded."""
+    cut = body.rfind(key, at + 1, at + SLICE_BYTES) if key is not None else -1
+    before = body[at:cut].rstrip(_BLANK) if cut > at else b""
+    return (before[:-1], cut) if before.endswith(b",") else (b"", cut)
 
 
 def _explain_malformed(body: bytes, at: int) -> None:

@@ -3,9 +3,10 @@
 import json
 import time
 
+import msgspec
 import pytest
 
-from nealytics.compat.envelope import Envelope, read
+from nealytics.compat.envelope import Envelope, fields_of, read
 from nealytics.event import InvalidEvent
 from nealytics.ingest.parser import EVENT_BYTES_MAX, SLICE_BYTES
 
@@ -123,6 +124,22 @@ def test_a_body_of_crumbs_is_refused_before_it_is_read_to_its_end(element: bytes
         for _ in read(body, envelope):
             pass
     assert len(envelope.elements) < 150_000
+
+
+@pytest.mark.parametrize("count", [1, 3_000])
+def test_few_fields_may_be_beside_the_events(count: int):
+    """In steps, each costs as much as its longest form would."""
+    many = {str(n): n for n in range(101)}
+    with pytest.raises(InvalidEvent, match="more than 100 fields"):
+        opened(json.dumps({**many, "batch": events(count)}).encode())
+    # A single event is refused by who reads it, alone.
+    assert len(opened(json.dumps(many).encode()).elements) == 1
+
+
+def test_a_message_of_many_fields_is_refused():
+    for fields in ({"event": "e", **{str(n): n for n in range(10_001)}}, {str(n): n for n in range(10_001)}):
+        with pytest.raises(InvalidEvent, match="at most 10000"):
+            fields_of(msgspec.Raw(json.dumps(fields).encode()), "properties")
 
 
 def test_long_bodies_are_read_in_short_steps():
