@@ -54,7 +54,7 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> Iterator[bytes]:
 
 
 def gunzip_at_once(body: bytes, bytes_max: int) -> bytes | None:
-    """The whole body of one gzip member; None if it is longer than `bytes_max`, or anything else."""
+    """`body` decompressed; None if that exceeds `bytes_max`, or if it is not exactly one gzip member."""
     inflate = zlib.decompressobj(wbits=_GZIP)
     try:
         plain = inflate.decompress(body, bytes_max + 1)

@@ -120,12 +120,13 @@ _Elements = Sequence[Sent | msgspec.Raw | bytes] | _Rows
 
 
 def parse_event(body: bytes, received_ms: int, limits: Limits, grant: Grant) -> bytes:
-    """The row of the one event of `body`, in one step: for bodies up to `SLICE_BYTES`.
+    """The row of the one event of `body`, in one step: for bodies up to `SLICE_BYTES`, or longer ones whose
+    fields were found before.
 
     Raises `InvalidEvent`.
     """
     require_utf8(body)
-    plain = plain_reader(received_ms, limits, grant)
+    plain = plain_reader(received_ms, limits, grant) if len(body) <= SLICE_BYTES else None
     if plain is not None and (rows := plain(body, b",")) is not None and len(rows) == 1:
         return rows[0]
     return encode_row(accept(decode_event(body), received_ms, limits, grant), received_ms)

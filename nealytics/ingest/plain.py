@@ -52,7 +52,7 @@ def plain_reader(received_ms: int, limits: Limits, grant: Grant) -> PlainReader 
 
 @contextmanager
 def python_only() -> Iterator[None]:
-    """Lets Python read all events of this process meanwhile, for comparisons."""
+    """Disables the compiled reader in this process, for comparisons."""
     global _plain_rows
     compiled, _plain_rows = _plain_rows, None  # type: ignore[assignment]
     try:

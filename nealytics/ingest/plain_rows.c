@@ -27,11 +27,11 @@
 
 typedef unsigned char byte;
 
-/* Where the reading is. Functions that read return 0 at anything that is not plain. */
+/* The read position. Functions that read return 0 at anything that is not plain. */
 typedef struct {
     const byte *at;
     const byte *end;
-    int lines; /* a line feed separates elements, so it is no white space */
+    int lines; /* a line feed separates elements, so it does not count as white space */
 } Reader;
 
 /* A value of an event, as it is written; of a string, what is between its quotes; null is as absent. */
@@ -238,6 +238,7 @@ static int skip_value(Reader *r, Value *value) {
         return 0;
     start = r->at;
     value->kind = *start;
+    value->escaped = 0; /* skip_string sets it; the text of an object or a number is taken as it is */
     if (!(*start == '{' || *start == '[' ? skip_nested(r) : skip_scalar(r, value)))
         return 0;
     if (*start != '"') {
@@ -361,7 +362,7 @@ static byte *put_int64(byte *to, int64_t n) {
     return to;
 }
 
-/* A string with its length. Returns NULL if it is longer than `most` bytes or, of characters, as many of them. */
+/* Writes a string with its length. Returns NULL if it exceeds `most` bytes, or characters if `in_characters`. */
 static byte *put_text(byte *to, const Value *value, Py_ssize_t most, int in_characters) {
     byte *text, *end;
     if (!value->escaped) {
@@ -369,7 +370,7 @@ static byte *put_text(byte *to, const Value *value, Py_ssize_t most, int in_char
         memcpy(text, value->start, value->length);
         end = text + value->length;
     } else {
-        /* First behind a length that is large enough; then it may need fewer bytes. */
+        /* Reserves a length prefix for the escaped text; the unescaped text may need a shorter one. */
         byte *written = put_length(to, value->length);
         end = put_unescaped(written, value);
         text = put_length(to, end - written);

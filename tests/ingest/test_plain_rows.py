@@ -46,9 +46,9 @@ NUMBERS = [
     "123456789012345678901234567890", "1" * 40, "0.1e1", "0e0", "NaN", "Infinity", "1_000", "0x1",
 ]  # fmt: skip
 OBJECTS = [
-    "{}", '{"a":1}', '{"a":[1,2,{"b":"}"}],"c":null}', '{ "a" : true , "b" : false }', '{"a":1,}', '{"a"}', "{1:2}",
+    '{"a":"\\"\\n\\u00e4\\\\"}', "{}", '{"a":1}', '{"a":[1,2,{"b":"}"}],"c":null}', '{ "a" : true , "b" : false }', '{"a":1,}', '{"a"}', "{1:2}",
     '{"a":tru}', '{"a":"\\u00zz"}', '{"a":"\\ud800"}', '{"a":[1 2]}', '{"a":[1}', '{"a":{"b":]}}', '{"a":nul}', '{"a":1 "b":2}',
-    '{"ä":"😀"}', '{"a":[]}', '{"a":[ ]}', '{"a":[,]}', '{"":""}', '{"a":"' + "x" * 500 + '"}', '{"a":' + "[" * 70 + "]" * 70 + "}",
+    '{"\\u0061":"\\/"}', '{"ä":"😀"}', '{"a":[]}', '{"a":[ ]}', '{"a":[,]}', '{"":""}', '{"a":"' + "x" * 500 + '"}', '{"a":' + "[" * 70 + "]" * 70 + "}",
     '{"a":' + "[" * 40 + "]" * 40 + "}", "{\n}", '{"a":\n1}', '{"a":"\n"}',
 ]  # fmt: skip
 TIMES = [
@@ -189,6 +189,14 @@ def test_texts_of_any_length_are_encoded_as_the_reference_does(size: int):
     assert [row[16:] for row in plain(text) or []] == [
         row[16:] for row, _ in reference(text, False, LIMITS, SERVER) or []
     ]
+
+
+@pytest.mark.parametrize("before", [b"", b'"userId":"a\\"b",', b'"other":"\\n",'])
+def test_an_object_is_stored_byte_for_byte_whatever_stands_before_it(before: bytes):
+    metadata = b'{ "note": "she said \\"hi\\"\\u00e4" , "n":1.10}'
+    text = b"{%b" % before + b'"metadata":%b,' % metadata + EVENT[1:]
+    for _ in range(2):
+        assert metadata in (plain(b",".join([text, text])) or [b""])[1]
 
 
 @pytest.mark.parametrize("size", [2, 3, 126, 127, 128, 129, 16_383, 16_384])
