@@ -584,9 +584,7 @@ class Worker:
         own_log.on_durable = meter.rows_durable
         await meter.refresh()  # before the first request: a quota may be used up
         admission = _admission(own_log, self._metrics, config, meter, self._jobs)
-        verifier = TokenVerifier(
-            config.auth, claim_chars_max=max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
-        )
+        verifier = _verifier(config)
         verifier.start()
         reads = self._reads(verifier, meter)
         app = self._app(admission, committer, reads, Writers(ApiKeys(config.auth.api_keys), verifier))
@@ -773,6 +771,11 @@ def _admission(own_log: Log, metrics: Metrics, config: Config, meter: Meter, job
     with contextlib.suppress(ErasuresUnreadable):  # `LogCleaning` reports it
         admission.erase(jobs.tombstones())  # before the first request
     return admission
+
+
+def _verifier(config: Config) -> TokenVerifier:
+    chars_max = max(CLAIM_CHARS_MAX, config.ingest.identifier_chars_max)
+    return TokenVerifier(config.auth, claim_chars_max=chars_max)
 
 
 def _rejected(config: Config, index: int, metrics: Metrics) -> RejectedEvents:
