@@ -176,7 +176,8 @@ def _value_schema(parameter: Parameter) -> Schema:
             pattern = f"^(?:{timestamps.PATTERN}|{relative.PATTERN})$"
             return {"type": "string", "pattern": pattern, "not": {"pattern": _NO_DAY}}
         case "comparison":
-            ranges = rf"{timestamps.PATTERN}\.\.{timestamps.PATTERN}"
+            end = f"(?:{timestamps.PATTERN}|{relative.PATTERN})"
+            ranges = rf"{end}\.\.{end}"
             names = "|".join(parameter.choices)
             return {
                 "type": "string",

@@ -1,15 +1,28 @@
 """`GET /api/v1/analytics/active`: active users or sessions. `ENDPOINT` declares parameters and semantics."""
 
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
 
 from nealytics.pace import paced
 from nealytics.queries import endpoint
-from nealytics.queries.endpoint import EXAMPLE_SCOPE, TIME, Endpoint, Number, Ranged, of_range, of_scope
+from nealytics.queries.comparison import compare_of, compared_selection
+from nealytics.queries.endpoint import (
+    EXAMPLE_SCOPE,
+    TIME,
+    Endpoint,
+    Number,
+    Ranged,
+    of_range,
+    of_scope,
+    of_times,
+    value_of,
+)
 from nealytics.queries.filters import Bind, Selection, sql_time
 from nealytics.queries.invalid import invalid
-from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Limit, Parameter, by_of, limit_of
+from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
+from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Limit, Parameter, Warn, by_of, limit_of
 from nealytics.queries.ranges import (
     Days,
     bucket_ms,
@@ -21,6 +34,7 @@ from nealytics.queries.ranges import (
     starts_at_most,
 )
 from nealytics.queries.scoped import Events, Query
+from nealytics.queries.series import Comparison, comparison_of
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 from nealytics.timestamps import DAY_MS
 
@@ -66,6 +80,11 @@ PARAMETERS = (
         " divided by its own (DAU/WAU, DAU/MAU).",
     ),
     *SELECTION,
+    MEASURE,
+    compare_of(
+        "The answer also has the points of this range, as in `summary`, as `previous`."
+        " Default: no comparison."
+    ),
     limit_of("points", None),
 )
 
@@ -79,6 +98,8 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     starts: tuple[int, ...] = ()  # with `rolling`: of all days of the range up to now
     stickiness: bool = False
     selection: Selection
+    measures: tuple[Measure, ...] = ()
+    comparison: Comparison | None = None
     limit: Limit
     now_ms: int
 
@@ -103,6 +124,16 @@ class Point(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     active_count: Annotated[int, endpoint.COUNT]
     rolling_count: int | None = None
     stickiness: float | None = None
+    values: tuple[Decimal | None, ...] = ()  # of the measures, if there are any
+    compared_to: str | None = None  # of `previous`: the interval of the range that stands beside it
+
+
+class Previous(msgspec.Struct, kw_only=True):
+    """The points of the compared range."""
+
+    from_: str = msgspec.field(name="from")
+    to: str
+    points: list[Point]
 
 
 class Active(Ranged, kw_only=True):
@@ -110,7 +141,9 @@ class Active(Ranged, kw_only=True):
     by: str
     mode: str
     rolling: int | None = None
+    measures: tuple[str, ...] = ()
     points: list[Point]
+    previous: Previous | None = None  # with a comparison
 
 
 def parse(arguments: Arguments) -> Params:
@@ -133,6 +166,7 @@ def parse(arguments: Arguments) -> Params:
             "stickiness of a day is not defined",
             "Write interval=week or month, or rolling=<days>.",
         )
+    compared = compared_selection(arguments, selection)
     return Params(
         interval=interval,
         zone=zone,
@@ -142,6 +176,8 @@ def parse(arguments: Arguments) -> Params:
         starts=days,
         stickiness=stickiness,
         selection=selection,
+        measures=measures_of(arguments),
+        comparison=comparison_of(arguments, interval, selection, compared[1]) if compared else None,
         limit=arguments.limit(),
         now_ms=arguments.now_ms,
     )
@@ -166,6 +202,18 @@ def build_sql(params: Params) -> Query:
         )
     return Query(
         f"{select} GROUP BY bucket_ms ORDER BY bucket_ms LIMIT {bind(params.limit.count + 1)}", bind.values
+    )
+
+
+def measured_sql(params: Params) -> Query:
+    """Rows `[bucket, measured, left_out]`. A query of its own: the other ones group by user or session."""
+    bind = Bind()
+    selection = params.selection
+    bucket = bucket_ms(params.interval, params.zone, bind, selection.from_ms, selection.to_ms)
+    return Query(
+        f"SELECT {bucket} AS bucket_ms, {columns(params.measures, bind)} FROM events"
+        f" WHERE {selection.where(bind)} GROUP BY bucket_ms",
+        bind.values,
     )
 
 
@@ -222,24 +270,50 @@ def _rolling_approx(day: str, key: str, within: str, where: str, rolling: int) -
 
 
 async def run(events: Events, params: Params) -> Active:
+    values = Values(params.measures)
+    points, warnings = await _points(events, params, values)
+    previous = None
+    if params.comparison is not None:
+        starts_ms = () if params.rolling is None else params.comparison.starts
+        compared = msgspec.structs.replace(params, selection=params.comparison.selection, starts=starts_ms)
+        before, more = await _points(events, compared, values)
+        warnings += more
+        previous = Previous(**of_times(compared.selection), points=before)
+    return Active(
+        **of_scope(events),
+        warnings=warnings + values.warnings,
+        **of_range(params.selection),
+        interval=params.interval,
+        by=params.by,
+        mode=params.mode,
+        rolling=params.rolling,
+        measures=shown_measures(params.measures),
+        points=points,
+        previous=previous,
+    )
+
+
+async def _points(events: Events, params: Params, values: Values) -> tuple[list[Point], list[Warn]]:
     if params.rolling is not None:
         rows = await events.rows(build_rolling_sql(params, params.rolling))
         rows = _of_every_day(rows, params)
     else:
         rows = await events.rows(build_sql(params))
     warnings = params.limit.cut(rows, "points")
-    days = params.days
+    found = await events.rows(measured_sql(params)) if params.measures else []
+    measured = {int(start): row for start, *row in found}
+    days, comparison = params.days, params.comparison
     is_cut = cut_by(params.interval, params.zone, params.selection.from_ms, params.end_ms)
-    return Active(
-        **of_scope(events),
-        warnings=warnings,
-        **of_range(params.selection),
-        interval=params.interval,
-        by=params.by,
-        mode=params.mode,
-        rolling=params.rolling,
-        points=[_point(row, params, days, is_cut(int(row[0]))) async for row in paced(rows)],
-    )
+    points = []
+    async for row in paced(rows):
+        start = int(row[0])
+        point = _point(row, params, days, is_cut(start))
+        point.values = values.of(*measured.get(start, ([], [])))
+        point.value = value_of(point.count, point.values)
+        if comparison is not None and params.selection is comparison.selection:
+            point.compared_to = comparison.text(start, params.zone)
+        points.append(point)
+    return points, warnings
 
 
 def _of_every_day(rows: list[list[Any]], params: Params) -> list[list[Any]]:
@@ -301,6 +375,12 @@ ENDPOINT = Endpoint(
         With `stickiness=true`, a week or month has the average `count` of its days (those in the
         range and not in the future, days without events included) divided by its own `count`: DAU/WAU
         and DAU/MAU. Both are 0 if nobody was active.
+
+        With `measure`, each point also has the `values` of the measures over all events of its interval in
+        the range, also those without a user; with `rolling`, over those of the day itself.
+
+        With `compare`, `previous` has the points of the compared range. `comparedTo` of each is the `time`
+        of the interval of the same number in the range.
     """,
     parameters=PARAMETERS,
     parse=parse,

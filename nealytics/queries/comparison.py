@@ -1,6 +1,6 @@
 """The time range that a range is compared with.
 
-    compare = previous | previous_month | previous_year | <from>..<to>
+    compare = previous | previous_month | previous_year | <from>..<to>, which may be relative to now
 
 Ranges of whole local days are moved by the calendar of `tz`, and remain whole days if the clocks change in
 between:
@@ -16,15 +16,55 @@ the start (31 March 06:00 is moved to the same day as 30 March 12:00).
 
 from datetime import timedelta
 
+import msgspec
+
 from nealytics.queries.clocks import EPOCH, clocks_of, months_before
+from nealytics.queries.filters import Selection
 from nealytics.queries.invalid import invalid, shown
+from nealytics.queries.params import Arguments, Parameter
 from nealytics.queries.ranges import days_of
+from nealytics.queries.relative import is_relative, resolved
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN, timestamp_ms, timestamp_of
 from nealytics.timestamps import DAY_MS, iso_utc
 
 _MONTHS = {"previous_month": 1, "previous_year": 12}
 NAMES = ("previous", *_MONTHS)
 SEPARATOR = ".."
+
+
+def compare_of(description: str, default: str | None = None) -> Parameter:
+    """The parameter `compare`."""
+    return Parameter(
+        name="compare",
+        kind="comparison",
+        choices=NAMES,
+        default=default,
+        description=description,
+        example="previous_month",
+    )
+
+
+def compared_selection(
+    arguments: Arguments, selection: Selection, default: str | None = None
+) -> tuple[str, Selection] | None:
+    """What `compare` says, or `default`, and the same selection of that range. Raises `Refused` (400)."""
+    text = arguments.text("compare") or default
+    if text is None:
+        return None
+    text = text.strip()
+    begin, separator, end = text.partition(SEPARATOR)
+    ends = begin.strip(), end.strip()
+    if separator:
+        at = arguments.now_ms, selection.zone
+        begin, end = resolved(ends[0], "from", *at), resolved(ends[1], "to", *at)
+    from_ms, to_ms = compared_range(
+        f"{begin}{separator}{end}", selection.from_ms, selection.to_ms, selection.zone
+    )
+    if any(map(is_relative, ends)):
+        arguments.until_ms = None  # the range moves with the clock
+    elif arguments.closed:
+        arguments.until_ms = max(selection.to_ms, to_ms)
+    return text, msgspec.structs.replace(selection, from_ms=from_ms, to_ms=to_ms)
 
 
 def compared_range(compare: str, from_ms: int, to_ms: int, zone: str | None) -> tuple[int, int]:

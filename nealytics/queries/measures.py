@@ -24,7 +24,7 @@ Without values `sum` is 0, and `avg`, `min`, `max` and the percentiles are null,
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -73,6 +73,20 @@ MEASURE = Parameter(
 )
 
 
+class Aggregate(NamedTuple):
+    """A call of an aggregate function over `events`."""
+
+    function: str
+    arguments: tuple[str, ...]
+    level: float | None = None  # of a percentile
+
+    def sql(self, suffix: str = "", arguments: tuple[str, ...] | None = None) -> str:
+        """With a `suffix` the function of that combinator, such as `State`."""
+        parameter = "" if self.level is None else f"({self.level})"
+        given = ", ".join(self.arguments if arguments is None else arguments)
+        return f"{self.function}{suffix}{parameter}({given})"
+
+
 class Measure(msgspec.Struct, frozen=True):
     """One measure. `text` is what the client wrote."""
 
@@ -87,24 +101,30 @@ class Measure(msgspec.Struct, frozen=True):
         return Decimal(0) if self.name in _ZERO_IF_EMPTY else None
 
     def sql(self, bind: Bind) -> str:
-        """The aggregate over `events`: a number, or NULL."""
+        """The value over `events`: a number, or NULL."""
+        return self.of_aggregates([aggregate.sql() for aggregate in self.aggregates(bind)])
+
+    def aggregates(self, bind: Bind) -> list[Aggregate]:
         if self.name in COUNTS:
-            return self._aggregate(COUNTS[self.name], bind, _KEYS.get(self.name, ""))
+            return [self._aggregate(COUNTS[self.name], bind, _KEYS.get(self.name, ""))]
         if self.name in RATES:
             key = _KEYS[self.name]
-            all_ = self._aggregate("uniqExact", bind, key)
             having = self._aggregate("uniqExact", bind, key, f"event_type = {bind(str(self.of))}")
-            return f"{having} / nullIf({all_}, 0)"
+            return [having, self._aggregate("uniqExact", bind, key)]
         assert isinstance(self.of, Field)
         if self.name == "distinct":
-            return self._aggregate("uniqExact", bind, OF_A_TENANT.get(self.of.name) or self.of.sql(bind))
+            return [self._aggregate("uniqExact", bind, OF_A_TENANT.get(self.of.name) or self.of.sql(bind))]
         number = _number(self.of.sql(bind))
         if self.name in PERCENTILES:
-            return self._aggregate(
-                "quantileExactInclusive", bind, f"toFloat64({number})", level=PERCENTILES[self.name]
-            )
-        value = self._aggregate(self.name, bind, number)
-        return f"ifNull({value}, 0)" if self.name == "sum" else value
+            level = PERCENTILES[self.name]
+            return [self._aggregate("quantileExactInclusive", bind, f"toFloat64({number})", level=level)]
+        return [self._aggregate(self.name, bind, number)]
+
+    def of_aggregates(self, values: Sequence[str]) -> str:
+        """The measure of the values of its `aggregates`, in SQL."""
+        if self.name in RATES:
+            return f"{values[0]} / nullIf({values[1]}, 0)"
+        return f"ifNull({values[0]}, 0)" if self.name == "sum" else values[0]
 
     def left_out_sql(self, bind: Bind) -> str:
         """The number of events with a value that is not a number."""
@@ -112,19 +132,18 @@ class Measure(msgspec.Struct, frozen=True):
             return "0"
         assert isinstance(self.of, Field)
         text = self.of.sql(bind)
-        return self._aggregate("count", bind, "", f"{text} IS NOT NULL AND {_number(text)} IS NULL")
+        return self._aggregate("count", bind, "", f"{text} IS NOT NULL AND {_number(text)} IS NULL").sql()
 
     def _aggregate(
         self, function: str, bind: Bind, of: str, condition: str = "", level: float | None = None
-    ) -> str:
+    ) -> Aggregate:
         conditions = [condition] if condition else []
         if self.condition is not None:
             conditions.append(self.condition.sql(bind))
         arguments = [of] if of else []
         if conditions:
             function, arguments = f"{function}If", [*arguments, " AND ".join(conditions)]
-        parameter = "" if level is None else f"({level})"
-        return f"{function}{parameter}({', '.join(arguments)})"
+        return Aggregate(function, tuple(arguments), level)
 
 
 def _number(text: str) -> str:
@@ -181,6 +200,33 @@ def columns(measures: Sequence[Measure], bind: Bind, prefix: str = "") -> str:
     values = ", ".join(f"toString({measure.sql(bind)})" for measure in measures)
     left_out = ", ".join(measure.left_out_sql(bind) for measure in measures)
     return f"[{values}] AS {prefix}measured, [{left_out}] AS {prefix}left_out"
+
+
+def states(measures: Sequence[Measure], bind: Bind) -> str:
+    """Columns for a SELECT from `events`, to be merged by `cumulative`: the states of all aggregates, each
+    with a comma before it, and `left_out`."""
+    columns = "".join(
+        f", {aggregate.sql('State')} AS {_state(number, part)}"
+        for number, measure in enumerate(measures)
+        for part, aggregate in enumerate(measure.aggregates(bind))
+    )
+    return f"{columns}, [{', '.join(measure.left_out_sql(bind) for measure in measures)}] AS left_out"
+
+
+def cumulative(measures: Sequence[Measure], window: str) -> str:
+    """The column `measured` of all events in the rows of a window over `states`."""
+    values = []
+    for number, measure in enumerate(measures):
+        merged = (
+            f"{aggregate.sql('Merge', (_state(number, part),))} OVER {window}"
+            for part, aggregate in enumerate(measure.aggregates(Bind()))
+        )
+        values.append(f"toString({measure.of_aggregates(list(merged))})")
+    return f"[{', '.join(values)}] AS measured"
+
+
+def _state(number: int, part: int) -> str:
+    return f"state_{number}_{part}"
 
 
 class Values:

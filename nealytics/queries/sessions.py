@@ -6,7 +6,8 @@ import msgspec
 
 from nealytics.pace import paced
 from nealytics.queries.endpoint import COUNT, EXAMPLE_SCOPE, Endpoint, Ranged, of_range, of_scope
-from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.filters import Bind, Field, Filter, Selection
+from nealytics.queries.pages import CURSOR, FIRST, Page, page_of
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 from nealytics.timestamps import iso_utc
@@ -31,13 +32,20 @@ PARAMETERS = (
         description="Order of the sessions; `-` means descending.",
     ),
     limit_of("sessions"),
+    CURSOR,
 )
+
+
+# By name; a session with more event types is rarely a visit.
+EVENT_TYPES_MAX = 20
+_NOTHING: list[Any] = [None, None, None, []]  # if a session was erased between the two queries
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection
     order: str
     limit: Limit
+    page: Page = FIRST
 
 
 class Session(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -48,6 +56,10 @@ class Session(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     duration_seconds: float
     count: int  # of events
     event_count: Annotated[int, COUNT]
+    user_id: str | None = None  # the first one of the session
+    entry_item_id: str | None = None  # the first item, and the last
+    exit_item_id: str | None = None
+    event_types: list[str]
 
 
 class Totals(msgspec.Struct, rename="camel", kw_only=True):
@@ -66,10 +78,17 @@ class Sessions(Ranged, kw_only=True):
     avg_duration_seconds: float
     totals: Totals
     sessions: list[Session]
+    next_cursor: str | None = None  # absent on the last page
 
 
 def parse(arguments: Arguments) -> Params:
-    return Params(selection=arguments.selection(), order=arguments.choice("order"), limit=arguments.limit())
+    page = page_of(arguments, "sessions")
+    return Params(
+        selection=page.of(arguments.selection()),
+        order=arguments.choice("order"),
+        limit=arguments.limit(),
+        page=page,
+    )
 
 
 def build_sql(params: Params) -> Query:
@@ -85,19 +104,52 @@ def build_sql(params: Params) -> Query:
         " last_seen_ms - first_seen_ms AS duration_ms, count() AS event_count"
         f" FROM events WHERE {params.selection.where(bind)} GROUP BY session_key"
     )
-    return Query(
-        "SELECT id, tenant, first_seen_ms, last_seen_ms, event_count,"
-        " count() OVER () AS session_total, sum(event_count) OVER () AS event_total,"
+    of_all = (
+        "SELECT *, count() OVER () AS session_total, sum(event_count) OVER () AS event_total,"
         " sum(duration_ms) OVER () AS duration_total_ms,"
-        " quantileExactInclusive(0.5)(duration_ms) OVER () AS duration_median_ms"
-        f" FROM ({each}) ORDER BY {ORDERS[params.order]}, id, tenant LIMIT {bind(params.limit.count)}",
+        f" quantileExactInclusive(0.5)(duration_ms) OVER () AS duration_median_ms FROM ({each})"
+    )
+    return Query(
+        params.page.sql(
+            of_all,
+            "id, tenant, first_seen_ms, last_seen_ms, event_count, session_total, event_total,"
+            " duration_total_ms, duration_median_ms",
+            [ORDERS[params.order], "id", "tenant"],
+            params.limit.count,
+            bind,
+        ),
+        bind.values,
+    )
+
+
+def details_sql(params: Params, rows: list[list[Any]]) -> Query:
+    """Rows `[id, tenant, user, entry, exit, event types]` of the sessions of a page, in any order."""
+    bind = Bind()
+    ids = tuple(dict.fromkeys(row[0] for row in rows))
+    listed = (*params.selection.filters, Filter(Field("session_id"), "in", ids))
+    selection = msgspec.structs.replace(params.selection, filters=listed)
+    # In the order of the timeline. The first of all is that of the smallest.
+    at = "(timestamp, event_id, event_type)"
+    return Query(
+        "SELECT any(session_id), any(tenant_id),"
+        f" argMinIf(toNullable(user_id), {at}, user_id != ''),"
+        f" argMinIf(toNullable(item_id), {at}, item_id != ''),"
+        f" argMaxIf(toNullable(item_id), {at}, item_id != ''),"
+        f" arraySlice(arraySort(groupUniqArray(toString(event_type))), 1, {EVENT_TYPES_MAX})"
+        f" FROM events WHERE {selection.where(bind)} GROUP BY session_key",
         bind.values,
     )
 
 
 async def run(events: Events, params: Params) -> Sessions:
     rows = await events.rows(build_sql(params))
-    sessions = [_session(row, events.scope.tenant_id is None) async for row in paced(rows)]
+    next_cursor = params.page.next_cursor(rows, params.limit.count, params.selection)
+    found = await events.rows(details_sql(params, rows)) if rows else []
+    details = {(row[0], row[1]): row[2:] for row in found}
+    of_project = events.scope.tenant_id is None
+    sessions = [
+        _session(row, details.get((row[0], row[1]), _NOTHING), of_project) async for row in paced(rows)
+    ]
     count = len(sessions)
     # Whole milliseconds, as in the totals: a sum of fractions of seconds would differ.
     duration_ms = sum(int(last_ms) - int(first_ms) for _, _, first_ms, last_ms, *_ in rows)
@@ -107,14 +159,16 @@ async def run(events: Events, params: Params) -> Sessions:
         unique_session_count=count,
         total_event_count=sum(session.event_count for session in sessions),
         avg_duration_seconds=duration_ms / count / 1000 if count else 0.0,
-        totals=_totals(rows[0][5:] if rows else [0, 0, 0, 0]),
+        totals=_totals(rows[0][5:9] if rows else [0, 0, 0, 0]),
         sessions=sessions,
+        next_cursor=next_cursor,
     )
 
 
-def _session(row: list[Any], of_project: bool) -> Session:
+def _session(row: list[Any], details: list[Any], of_project: bool) -> Session:
     session_id, tenant_id, first_seen_ms, last_seen_ms, event_count, *_ = row
     first_seen_ms, last_seen_ms = int(first_seen_ms), int(last_seen_ms)
+    user_id, entry_item, exit_item, event_types = details
     return Session(
         session_id=session_id,
         tenant_id=tenant_id if of_project else None,
@@ -123,6 +177,10 @@ def _session(row: list[Any], of_project: bool) -> Session:
         duration_seconds=(last_seen_ms - first_seen_ms) / 1000,
         count=int(event_count),
         event_count=int(event_count),
+        user_id=user_id or None,
+        entry_item_id=entry_item or None,
+        exit_item_id=exit_item or None,
+        event_types=event_types,
     )
 
 
@@ -146,6 +204,13 @@ ENDPOINT = Endpoint(
         A session is all events with the same `sessionId`. Only events in the range that match the filters
         count. The duration is the time between the first and the last of them. Sessions with equal values
         are ordered by `sessionId`.
+
+        `userId` is the first user of its events, `entryItemId` and `exitItemId` are the first and the last
+        item; each is absent if there is none. `eventTypes` are up to 20 of its event types, by name.
+
+        `nextCursor` is present exactly if there are more sessions. Send it as `cursor`, with the other
+        parameters as before, for the next page. It keeps the range of the first page and continues after
+        its last session, wherever that is now: events that arrive in between may move a session across it.
 
         `uniqueSessionCount`, `totalEventCount` and `avgDurationSeconds` refer to the returned sessions;
         `totals` refer to all sessions in the range, including those beyond `limit`. The median of an even
@@ -180,6 +245,10 @@ ENDPOINT = Endpoint(
                 duration_seconds=930.5,
                 count=28,
                 event_count=28,
+                user_id="ada",
+                entry_item_id="/home",
+                exit_item_id="/shop",
+                event_types=["page_view", "purchase"],
             )
         ],
     ),

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from nealytics.queries.comparison import NAMES, compared_range
+from nealytics.queries.comparison import NAMES, compare_of, compared_selection
 from nealytics.queries.endpoint import (
     COUNT,
     EXAMPLE_SCOPE,
@@ -19,21 +19,17 @@ from nealytics.queries.endpoint import (
 )
 from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
-from nealytics.queries.params import SELECTION, Arguments, Parameter
+from nealytics.queries.params import SELECTION, Arguments
 from nealytics.queries.scoped import Events, Query
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 
 PARAMETERS = (
     *SELECTION,
     MEASURE,
-    Parameter(
-        name="compare",
-        kind="comparison",
-        choices=NAMES,
-        default=NAMES[0],
-        description="The range of `previous`: of the same length just before, the same dates a month or"
-        " a year before, or any range as `<from>..<to>`.",
-        example="previous_month",
+    compare_of(
+        "The range of `previous`: of the same length just before, the same dates a month or a year before, or"
+        " any range as `<from>..<to>`.",
+        NAMES[0],
     ),
 )
 
@@ -82,15 +78,14 @@ class Summary(Ranged, kw_only=True):
 
 def parse(arguments: Arguments) -> Params:
     selection, zone = arguments.selection(), arguments.zone()
-    compare = (arguments.text("compare") or NAMES[0]).strip()
-    from_ms, to_ms = compared_range(compare, selection.from_ms, selection.to_ms, zone)
-    if arguments.closed:
-        arguments.until_ms = max(selection.to_ms, to_ms)
+    found = compared_selection(arguments, selection, NAMES[0])
+    assert found is not None, "it has a default"
+    compare, compared = found
     return Params(
         zone=zone,
         selection=selection,
         compare=compare,
-        compared=msgspec.structs.replace(selection, from_ms=from_ms, to_ms=to_ms),
+        compared=compared,
         measures=measures_of(arguments),
     )
 

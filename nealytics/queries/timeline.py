@@ -5,8 +5,6 @@ pages neither repeat nor skip an event, even if many share a millisecond. ClickH
 `query.page_bytes_max` ends a page, so that events beyond it are never sent here.
 """
 
-import base64
-import binascii
 import uuid
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -16,10 +14,10 @@ import msgspec
 from nealytics.clickhouse.error_codes import MEMORY_LIMIT_EXCEEDED
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.pace import paced
+from nealytics.queries.cursors import CHARS_MAX, cursor_of, position_of
 from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_scope
 from nealytics.queries.event_text import IS_OBJECT
 from nealytics.queries.filters import Bind, Filter, sql_time, where
-from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import FILTERS, TZ, Arguments, Limit, Parameter, Warn, limit_of
 from nealytics.queries.scoped import Events, Query
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN
@@ -27,7 +25,6 @@ from nealytics.queries.windows import Window, windows
 from nealytics.timestamps import iso_utc
 
 # A UUID, an event type and a tenant of 256 characters of four bytes each, in base64.
-CURSOR_CHARS_MAX = 4_096
 
 PARAMETERS = (
     limit_of("events"),
@@ -36,7 +33,7 @@ PARAMETERS = (
     Parameter(
         name="cursor",
         kind="cursor",
-        chars_max=CURSOR_CHARS_MAX,
+        chars_max=CHARS_MAX,
         description="The `nextCursor` of the previous page. Send the same `before`, `after` and filters with"
         " it.",
     ),
@@ -57,9 +54,6 @@ class Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     event_id: uuid.UUID
     event_type: str
     tenant_id: str
-
-
-_ENCODER = msgspec.msgpack.Encoder(uuid_format="bytes")
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +86,8 @@ class Timeline(Answer, kw_only=True):
 def parse(arguments: Arguments) -> Params:
     arguments.zone()  # an invalid one is refused, even if it has no effect
     before_ms = arguments.timestamp("before")
-    position = _position_of(arguments.text("cursor"))
+    cursor = arguments.text("cursor")
+    position = None if cursor is None else position_of(cursor, Position, "a timeline")
     ends_ms = [before_ms] if before_ms is not None else []
     if position is not None:
         ends_ms.append(position.timestamp_ms)
@@ -161,7 +156,7 @@ async def run(events: Events, params: Params) -> Timeline:
         **of_scope(events),
         warnings=[_SHORT] if more and len(page) < params.limit.count else [],
         events=[_event(row, of_project) async for row in paced(page)],
-        next_cursor=_cursor_after(page[-1]) if more else None,
+        next_cursor=cursor_of(_position_of_row(page[-1])) if more else None,
     )
 
 
@@ -242,27 +237,9 @@ def _as_it_is(metadata_json: str) -> Any:
     return msgspec.Raw(metadata_json.replace("\n", " ").replace("\r", " ").encode())
 
 
-def _cursor_after(row: list[Any]) -> str:
-    return base64.urlsafe_b64encode(_ENCODER.encode(_position_of_row(row))).rstrip(b"=").decode()
-
-
 def _position_of_row(row: list[Any]) -> Position:
     event_id, tenant_id, _, _, event_type, _, _, _, timestamp_ms, *_ = row
     return Position(1, int(timestamp_ms), uuid.UUID(event_id), event_type, tenant_id)
-
-
-def _position_of(cursor: str | None) -> Position | None:
-    if cursor is None:
-        return None
-    try:
-        packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.msgpack.decode(packed, type=Position)
-    except (binascii.Error, ValueError):  # msgspec's errors are ValueErrors
-        raise invalid(
-            "cursor",
-            f"cursor is {shown(cursor)}, which is not a cursor of a timeline",
-            "Send the nextCursor of the previous page unchanged; omit cursor for the first page.",
-        ) from None
 
 
 ENDPOINT = Endpoint(

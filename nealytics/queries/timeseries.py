@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 
 from nealytics.pace import paced
+from nealytics.queries.comparison import compare_of, compared_selection
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import (
     EXAMPLE_SCOPE,
@@ -16,16 +17,28 @@ from nealytics.queries.endpoint import (
     Ranged,
     of_range,
     of_scope,
+    of_times,
     value_of,
 )
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.invalid import invalid
-from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
-from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
+from nealytics.queries.measures import (
+    MEASURE,
+    Measure,
+    Values,
+    columns,
+    cumulative,
+    measures_of,
+    shown_measures,
+    states,
+)
+from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, Warn, limit_of
 from nealytics.queries.ranges import bucket_ms, cut_by, local_text, starts_at_most, too_many_points
 from nealytics.queries.scoped import Events, Query
+from nealytics.queries.series import Comparison, comparison_of, moving_averages
 
 TOP_MAX = 100
+AVERAGED_MAX = 366
 INTERVALS = ("minute", "hour", "day", "week", "month")
 
 PARAMETERS = (
@@ -65,6 +78,25 @@ PARAMETERS = (
         description="Return every interval of the range, with 0 where there are no events; with `groupBy` for"
         " every series that occurs in the range.",
     ),
+    Parameter(
+        name="cumulative",
+        kind="flag",
+        description="Each point is about all events of its series from the start of the range up to the end"
+        " of its interval.",
+    ),
+    Parameter(
+        name="average",
+        kind="integer",
+        minimum=2,
+        maximum=AVERAGED_MAX,
+        description="Each point has the `average` of its `value` and those of the intervals before it in the"
+        " range, this many in all. It implies `fill`.",
+        example="7",
+    ),
+    compare_of(
+        "The answer also has the points of this range, as in `summary`, as `previous`."
+        " Default: no comparison."
+    ),
     limit_of("points", None),
 )
 
@@ -77,8 +109,12 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     group_by: Field | None = None
     top: int | None = None
     other: bool = False
+    ranked: Selection  # the range of which the `top` are the greatest
     # The starts of all intervals of the range up to now, if each is to have a point.
     fill: tuple[int, ...] | None = None
+    cumulative: bool = False
+    average: int | None = None
+    comparison: Comparison | None = None
     limit: Limit
     points_max: int
     now_ms: int
@@ -95,6 +131,17 @@ class Point(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     value: Number
     count: int
     values: tuple[Decimal | None, ...] = ()  # of the measures, if there are any
+    average: Decimal | None = None  # if it was asked for; absent if no value is in it
+    compared_to: str | None = None  # of `previous`: the interval of the range that stands beside it
+
+
+class Previous(msgspec.Struct, rename="camel", kw_only=True):
+    """The points of the compared range."""
+
+    from_: str = msgspec.field(name="from")
+    to: str
+    total_count: int
+    points: list[Point]
 
 
 class TimeSeries(Ranged, kw_only=True):
@@ -102,27 +149,39 @@ class TimeSeries(Ranged, kw_only=True):
     measures: tuple[str, ...] = ()
     total_count: int
     points: list[Point]
+    previous: Previous | None = None  # with a comparison
 
 
 def parse(arguments: Arguments) -> Params:
-    interval = arguments.choice("interval")
-    zone = arguments.zone()
-    selection = arguments.selection()
-    fill = None
-    if arguments.flag("fill"):
-        end_ms = min(selection.to_ms, arguments.now_ms)
-        fill = starts_at_most(arguments.config.limit_max, "fill", interval, selection.from_ms, end_ms, zone)
+    interval, selection = arguments.choice("interval"), arguments.selection()
+    cumulative, average = arguments.flag("cumulative"), arguments.integer("average")
+    if cumulative and average is not None:
+        raise invalid("average", "average is given with cumulative", "Leave out one of the two.")
+    compared = compared_selection(arguments, selection)
     return Params(
         interval=interval,
-        zone=zone,
+        zone=arguments.zone(),
         selection=selection,
         measures=measures_of(arguments),
         **_grouped(arguments),
-        fill=fill,
+        ranked=selection,
+        fill=_fill(arguments, interval, selection),
+        cumulative=cumulative,
+        average=average,
+        comparison=comparison_of(arguments, interval, selection, compared[1]) if compared else None,
         limit=arguments.limit(),
         points_max=arguments.config.limit_max,
         now_ms=arguments.now_ms,
     )
+
+
+def _fill(arguments: Arguments, interval: str, selection: Selection) -> tuple[int, ...] | None:
+    name = "fill" if arguments.flag("fill") else "average"
+    if name == "average" and arguments.text(name) is None:
+        return None
+    end_ms = min(selection.to_ms, arguments.now_ms)
+    most = arguments.config.limit_max
+    return starts_at_most(most, name, interval, selection.from_ms, end_ms, selection.zone)
 
 
 def _grouped(arguments: Arguments) -> Any:
@@ -161,12 +220,26 @@ def build_sql(params: Params) -> Query:
         group = f"bucket_ms, {key}"
     # To be filled, the rows must be complete: a series that is cut off would be missing everywhere.
     rows_max = params.limit.count if params.fill is None else params.points_max
-    return Query(
-        f"SELECT {bucket} AS bucket_ms, count() AS event_count, {series} AS series, {tenant} AS tenant,"
-        f" {other} AS other, {columns(params.measures, bind)}"
-        f" FROM events WHERE {' AND '.join(conditions)}"
-        f" GROUP BY {group} ORDER BY bucket_ms, other, series, tenant LIMIT {bind(rows_max + 1)}",
-        bind.values,
+    what = (
+        f"{bucket} AS bucket_ms, count() AS event_count, {series} AS series, {tenant} AS tenant,"
+        f" {other} AS other"
+    )
+    grouped = f"FROM events WHERE {' AND '.join(conditions)} GROUP BY {group}"
+    if params.cumulative:
+        rows = _cumulative_sql(f"SELECT {what}{states(params.measures, bind)} {grouped}", params.measures)
+    else:
+        rows = f"SELECT {what}, {columns(params.measures, bind)} {grouped}"
+    return Query(f"{rows} ORDER BY bucket_ms, other, series, tenant LIMIT {bind(rows_max + 1)}", bind.values)
+
+
+def _cumulative_sql(rows: str, measures: tuple[Measure, ...]) -> str:
+    window = (
+        "(PARTITION BY series, tenant, other ORDER BY bucket_ms"
+        " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+    )
+    return (
+        f"SELECT bucket_ms, sum(event_count) OVER {window} AS events_so_far, series, tenant, other,"
+        f" {cumulative(measures, window)}, left_out FROM ({rows})"
     )
 
 
@@ -174,30 +247,74 @@ def _top_sql(params: Params, top: int, key: str, bind: Bind) -> str:
     """The keys of the greatest series; of equal ones, the first by key."""
     value = params.measures[0].sql(bind) if params.measures else "count()"
     return (
-        f"SELECT {key} AS top_key FROM events WHERE {params.selection.where(bind)} AND top_key IS NOT NULL"
+        f"SELECT {key} AS top_key FROM events WHERE {params.ranked.where(bind)} AND top_key IS NOT NULL"
         f" GROUP BY top_key ORDER BY {value} DESC, top_key LIMIT {bind(top)}"
     )
 
 
 async def run(events: Events, params: Params) -> TimeSeries:
+    values = Values(params.measures)
+    points, warnings = await _points(events, params, values)
+    previous = None
+    if params.comparison is not None:
+        compared = _compared(params, params.comparison)
+        before, more = await _points(events, compared, values)
+        warnings += more
+        previous = Previous(
+            **of_times(compared.selection), total_count=_total(before, compared), points=before
+        )
+    return TimeSeries(
+        **of_scope(events),
+        warnings=warnings + values.warnings,
+        **of_range(params.selection),
+        interval=params.interval,
+        measures=shown_measures(params.measures),
+        total_count=_total(points, params),
+        points=points,
+        previous=previous,
+    )
+
+
+def _compared(params: Params, comparison: Comparison) -> Params:
+    """The same question about the compared range, with the same series."""
+    fill = None if params.fill is None else tuple(comparison.starts)
+    return msgspec.structs.replace(params, selection=comparison.selection, fill=fill)
+
+
+async def _points(events: Events, params: Params, values: Values) -> tuple[list[Point], list[Warn]]:
     rows = await events.rows(build_sql(params))
     if params.fill is not None:
         rows = _filled(rows, params.fill, params)
     warnings = params.limit.cut(rows, "points")
     by_tenant = events.scope.tenant_id is None and params.group_by is not None
-    selection = params.selection
+    selection, comparison = params.selection, params.comparison
     is_cut = cut_by(params.interval, params.zone, selection.from_ms, min(selection.to_ms, params.now_ms))
-    values = Values(params.measures)
-    points = [_point(row, params.zone, by_tenant, is_cut(int(row[0])), values) async for row in paced(rows)]
-    return TimeSeries(
-        **of_scope(events),
-        warnings=warnings + values.warnings,
-        **of_range(selection),
-        interval=params.interval,
-        measures=shown_measures(params.measures),
-        total_count=sum(point.count for point in points),
-        points=points,
-    )
+    points = []
+    async for row in paced(rows):
+        point = _point(row, params.zone, by_tenant, is_cut(int(row[0])), values)
+        if comparison is not None and selection is comparison.selection:
+            point.compared_to = comparison.text(int(row[0]), params.zone)
+        points.append(point)
+    if params.average is not None:
+        _average(points, params.average)
+    return points, warnings
+
+
+def _average(points: list[Point], length: int) -> None:
+    series: dict[tuple[Any, ...], list[Point]] = {}
+    for point in points:
+        series.setdefault((point.key, point.tenant_id, point.other), []).append(point)
+    for of_one in series.values():
+        averages = moving_averages([point.value for point in of_one], length)
+        for point, average in zip(of_one, averages, strict=True):
+            point.average = average
+
+
+def _total(points: list[Point], params: Params) -> int:
+    if not params.cumulative:
+        return sum(point.count for point in points)
+    # The last point of each series has all of its events.
+    return sum({(point.key, point.tenant_id, point.other): point.count for point in points}.values())
 
 
 def _filled(rows: list[list[Any]], starts: tuple[int, ...], params: Params) -> list[list[Any]]:
@@ -209,12 +326,16 @@ def _filled(rows: list[list[Any]], starts: tuple[int, ...], params: Params) -> l
     else:
         every_series = sorted({tuple(row[2:5]) for row in rows}, key=_as_clickhouse_orders)
     if len(rows) > params.points_max or len(starts) * len(every_series) > params.points_max:
-        raise too_many_points("fill", params.points_max)
-    filled = [
-        found.get((start, *series), [start, 0, *series, [], []])
-        for start in starts
-        for series in every_series
-    ]
+        raise too_many_points("fill" if params.average is None else "average", params.points_max)
+    filled = []
+    last: dict[tuple[Any, ...], list[Any]] = {series: [0, 0, *series, [], []] for series in every_series}
+    for start in starts:
+        for series in every_series:
+            row = found.get((start, *series), [start, 0, *series, [], []])
+            if params.cumulative and (start, *series) not in found:
+                row = [start, *last[series][1:-1], []]
+            last[series] = row
+            filled.append(row)
     return filled + [row for row in rows if not starts or row[0] > starts[-1]]
 
 
@@ -260,6 +381,14 @@ ENDPOINT = Endpoint(
 
         With `measure`, each point also has the `values` of the measures: revenue per day is
         `interval=day&measure=sum(meta:amount)[event_type:eq:purchase]`.
+
+        With `cumulative`, a point is about all events of its series from the start of the range on: its
+        `count` is their number, and users count once. With `average=7`, a point also has the `average` of
+        its `value` and those of the six intervals before it; at the start of the range, of those there are.
+
+        With `compare`, `previous` has the points of the compared range. `comparedTo` of each is the `time`
+        of the interval beside it: the one of the same number, or of the same local time for minutes and
+        hours. With `top`, both have the series that are the greatest of the range.
 
         An interval without events has no point, unless you set `fill`. `totalCount` is the sum of the
         returned points.

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from nealytics.pace import paced
-from nealytics.queries.comparison import NAMES, compared_range
+from nealytics.queries.comparison import compare_of, compared_selection
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import (
     EXAMPLE_SCOPE,
@@ -21,6 +21,7 @@ from nealytics.queries.endpoint import (
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.invalid import invalid
 from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
+from nealytics.queries.pages import CURSOR, FIRST, Page, page_of
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
@@ -53,14 +54,9 @@ PARAMETERS = (
         kind="flag",
         description="Whether each item has its number of sessions.",
     ),
-    Parameter(
-        name="compare",
-        kind="comparison",
-        choices=NAMES,
-        description="Each item also has its numbers in this range, as in `summary`. Default: no comparison.",
-        example="previous_month",
-    ),
+    compare_of("Each item also has its numbers in this range, as in `summary`. Default: no comparison."),
     limit_of("items", 20),
+    CURSOR,
 )
 
 
@@ -72,6 +68,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     sessions: bool = False
     compared: Selection | None = None
     limit: Limit
+    page: Page = FIRST
 
 
 class Counts(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -104,12 +101,15 @@ class Top(Ranged, kw_only=True):
     previous: Range | None = None  # with a comparison
     measures: tuple[str, ...] = ()
     items: list[Item]
+    next_cursor: str | None = None  # absent on the last page
 
 
 def parse(arguments: Arguments) -> Params:
     dimension = arguments.field("dimension")
     assert dimension is not None, "dimension has a default"
-    selection, measures = arguments.selection(), measures_of(arguments)
+    page = page_of(arguments, "top")
+    selection, measures = page.of(arguments.selection()), measures_of(arguments)
+    compared = compared_selection(arguments, selection)
     order = arguments.choice("order") or ("-value" if measures else "-count")
     if order == "-value" and not measures:
         raise invalid("order", "order is -value without a measure", "Add measure=…, or choose another order.")
@@ -119,19 +119,10 @@ def parse(arguments: Arguments) -> Params:
         measures=measures,
         order=order,
         sessions=arguments.flag("sessions") or order == "-sessions",
-        compared=_compared(arguments, selection),
+        compared=compared[1] if compared else None,
         limit=arguments.limit(),
+        page=page,
     )
-
-
-def _compared(arguments: Arguments, selection: Selection) -> Selection | None:
-    compare = arguments.text("compare")
-    if compare is None:
-        return None
-    from_ms, to_ms = compared_range(compare.strip(), selection.from_ms, selection.to_ms, arguments.zone())
-    if arguments.closed:
-        arguments.until_ms = max(selection.to_ms, to_ms)
-    return msgspec.structs.replace(selection, from_ms=from_ms, to_ms=to_ms)
 
 
 def build_sql(params: Params) -> Query:
@@ -147,11 +138,16 @@ def build_sql(params: Params) -> Query:
         )
     else:
         each = _both_sql(params, params.compared, bind)
-    order = ", ".join(f"{prefix}_{ORDERS[params.order]} DESC" for prefix in ("now", "before"))
+    order = [f"{prefix}_{ORDERS[params.order]} DESC NULLS LAST" for prefix in ("now", "before")]
     shown = ", ".join(name for name in (*now, *before) if not name.endswith("_value"))
     return Query(
-        f"SELECT item, tenant, {shown}, sum(now_events) OVER () AS total FROM ({each})"
-        f" ORDER BY {order}, item, tenant LIMIT {bind(params.limit.count)}",
+        params.page.sql(
+            f"SELECT *, sum(now_events) OVER () AS total FROM ({each})",
+            f"item, tenant, {shown}, total",
+            [*order, "item", "tenant"],
+            params.limit.count,
+            bind,
+        ),
         bind.values,
     )
 
@@ -199,6 +195,7 @@ async def run(events: Events, params: Params) -> Top:
     by_tenant = events.scope.tenant_id is None and params.dimension.name in OF_A_TENANT
     values = Values(params.measures)
     rows = await events.rows(build_sql(params))
+    next_cursor = params.page.next_cursor(rows, params.limit.count, params.selection)
     items = [_item(row, params, by_tenant, values) async for row in paced(rows)]
     return Top(
         **of_scope(events),
@@ -208,6 +205,7 @@ async def run(events: Events, params: Params) -> Top:
         previous=_range(params.compared),
         measures=shown_measures(params.measures),
         items=items,
+        next_cursor=next_cursor,
     )
 
 
@@ -216,7 +214,7 @@ def _range(compared: Selection | None) -> Range | None:
 
 
 def _item(row: list[Any], params: Params, by_tenant: bool, values: Values) -> Item:
-    key, tenant_id, *figures, total = row
+    key, tenant_id, *figures, total, _ = row
     now, before = (_counts(side, params.sessions, values) for side in (figures[:5], figures[5:]))
     return Item(
         key=key,
@@ -255,6 +253,10 @@ ENDPOINT = Endpoint(
 
         With `compare`, `previous` of each item has its numbers in the compared range, and `previous` beside
         `items` that range. Values that occur only there are items with a `count` of 0.
+
+        `nextCursor` is present exactly if there are more items. Send it as `cursor`, with the other
+        parameters as before, for the next page. It keeps the range of the first page and continues after
+        the last item, wherever that is now: events that arrive in between may move an item across it.
 
         With a token of the whole project, sessions and users belong to a tenant: their items have the
         `tenantId`.

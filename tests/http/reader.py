@@ -6,7 +6,7 @@ The fixtures `engine` and `reader` of `conftest.py` put the real engine behind i
 import json
 import socket
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -94,6 +94,7 @@ class Reader:
         self.metrics = Metrics.private()
         self.config = config
         self.erased: list[Job] = []
+        self.later = timedelta()  # how far its clock is beyond NOW
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Reader":
@@ -106,7 +107,7 @@ class Reader:
             client=self.clickhouse,
             verifier=TokenVerifier(self.config.auth),
             metrics=self.metrics,
-            clock=NOW.timestamp,
+            clock=lambda: (NOW + self.later).timestamp(),
             hidden=lambda scope: self.erased,
             saved=lambda: self.saved.queries.values(),
         )

@@ -61,6 +61,7 @@ from nealytics.queries import (
     live,
     properties,
     retention,
+    sessions,
     summary,
     timeline,
     timeseries,
@@ -418,9 +419,11 @@ def keys_deep(asked: Asked) -> int:
 
 def compares_badly(asked: Asked) -> bool:
     begin, _, end = asked.text("compare").partition("..")
+    zone = next(iter(asked.texts("tz")), None)
+    begin = resolved(begin.strip(), "from", ms(NOW), zone)
+    end = resolved(end.strip(), "to", ms(NOW), zone)
     if names_no_time(begin) or names_no_time(end):
         return True
-    zone = next(iter(asked.texts("tz")), None)
     return timestamp_ms("", begin, "from", zone) > timestamp_ms("", end, "to", zone)
 
 
@@ -448,7 +451,30 @@ EXCUSES = (
     # Two parameters that contradict each other.
     Excuse("from", "is later than to", begins_after_its_end),
     Excuse("key", "keys deep", lambda asked: keys_deep(asked) > PATH_KEYS_MAX, (properties.ENDPOINT,)),
-    Excuse("compare", "compare", compares_badly, (summary.ENDPOINT, top.ENDPOINT)),
+    Excuse(
+        "compare",
+        "compare",
+        compares_badly,
+        (summary.ENDPOINT, top.ENDPOINT, timeseries.ENDPOINT, active.ENDPOINT),
+    ),
+    Excuse(
+        "compare",
+        "with compare the answer has more",
+        lambda asked: True,  # the range, or what it is compared with, is too long
+        (timeseries.ENDPOINT, active.ENDPOINT),
+    ),
+    Excuse(
+        "average",
+        "average is given with cumulative",
+        lambda asked: asked.flag("cumulative") and bool(asked.texts("average")),
+        (timeseries.ENDPOINT,),
+    ),
+    Excuse(
+        "average",
+        "with average the answer has more",
+        lambda asked: bool(asked.texts("groupBy")) or is_too_long(asked, asked.text("interval")),
+        (timeseries.ENDPOINT,),
+    ),
     Excuse(
         "top",
         "top is given without groupBy",
@@ -514,9 +540,9 @@ EXCUSES = (
     # No answer gave it: what a cursor holds is the server's own.
     Excuse(
         "cursor",
-        "is not a cursor of a timeline",
+        "is not a cursor of",
         lambda asked: bool(asked.texts("cursor")),
-        (timeline.ENDPOINT,),
+        (timeline.ENDPOINT, sessions.ENDPOINT, top.ENDPOINT),
     ),
 )
 

@@ -104,6 +104,13 @@ export interface paths {
          *     count. The duration is the time between the first and the last of them. Sessions with equal values
          *     are ordered by `sessionId`.
          *
+         *     `userId` is the first user of its events, `entryItemId` and `exitItemId` are the first and the last
+         *     item; each is absent if there is none. `eventTypes` are up to 20 of its event types, by name.
+         *
+         *     `nextCursor` is present exactly if there are more sessions. Send it as `cursor`, with the other
+         *     parameters as before, for the next page. It keeps the range of the first page and continues after
+         *     its last session, wherever that is now: events that arrive in between may move a session across it.
+         *
          *     `uniqueSessionCount`, `totalEventCount` and `avgDurationSeconds` refer to the returned sessions;
          *     `totals` refer to all sessions in the range, including those beyond `limit`. The median of an even
          *     number of values is the mean of the two in the middle. With a token of the whole project, each
@@ -144,6 +151,14 @@ export interface paths {
          *     With `measure`, each point also has the `values` of the measures: revenue per day is
          *     `interval=day&measure=sum(meta:amount)[event_type:eq:purchase]`.
          *
+         *     With `cumulative`, a point is about all events of its series from the start of the range on: its
+         *     `count` is their number, and users count once. With `average=7`, a point also has the `average` of
+         *     its `value` and those of the six intervals before it; at the start of the range, of those there are.
+         *
+         *     With `compare`, `previous` has the points of the compared range. `comparedTo` of each is the `time`
+         *     of the interval beside it: the one of the same number, or of the same local time for minutes and
+         *     hours. With `top`, both have the series that are the greatest of the range.
+         *
          *     An interval without events has no point, unless you set `fill`. `totalCount` is the sum of the
          *     returned points.
          */
@@ -179,6 +194,12 @@ export interface paths {
          *     With `stickiness=true`, a week or month has the average `count` of its days (those in the
          *     range and not in the future, days without events included) divided by its own `count`: DAU/WAU
          *     and DAU/MAU. Both are 0 if nobody was active.
+         *
+         *     With `measure`, each point also has the `values` of the measures over all events of its interval in
+         *     the range, also those without a user; with `rolling`, over those of the day itself.
+         *
+         *     With `compare`, `previous` has the points of the compared range. `comparedTo` of each is the `time`
+         *     of the interval of the same number in the range.
          */
         get: operations["active"];
         put?: never;
@@ -210,6 +231,10 @@ export interface paths {
          *
          *     With `compare`, `previous` of each item has its numbers in the compared range, and `previous` beside
          *     `items` that range. Values that occur only there are items with a `count` of 0.
+         *
+         *     `nextCursor` is present exactly if there are more items. Send it as `cursor`, with the other
+         *     parameters as before, for the next page. It keeps the range of the first page and continues after
+         *     the last item, wherever that is now: events that arrive in between may move an item across it.
          *
          *     With a token of the whole project, sessions and users belong to a tenant: their items have the
          *     `tenantId`.
@@ -975,6 +1000,7 @@ export interface components {
             avgDurationSeconds: number;
             totals: components["schemas"]["Totals"];
             sessions: components["schemas"]["Session"][];
+            nextCursor?: string;
         };
         /**
          * Totals
@@ -1004,6 +1030,10 @@ export interface components {
              * @description Deprecated: the same as `count`.
              */
             eventCount: number;
+            userId?: string;
+            entryItemId?: string;
+            exitItemId?: string;
+            eventTypes: string[];
         };
         /** TimeSeries */
         TimeSeries: {
@@ -1019,6 +1049,7 @@ export interface components {
             measures?: string[];
             totalCount: number;
             points: components["schemas"]["TimeseriesPoint"][];
+            previous?: components["schemas"]["TimeseriesPrevious"];
         };
         /** TimeseriesPoint */
         TimeseriesPoint: {
@@ -1043,6 +1074,18 @@ export interface components {
             count: number;
             /** @default [] */
             values?: (number | null)[];
+            average?: number;
+            comparedTo?: string;
+        };
+        /**
+         * TimeseriesPrevious
+         * @description The points of the compared range.
+         */
+        TimeseriesPrevious: {
+            from: string;
+            to: string;
+            totalCount: number;
+            points: components["schemas"]["TimeseriesPoint"][];
         };
         /** Active */
         Active: {
@@ -1057,7 +1100,10 @@ export interface components {
             by: string;
             mode: string;
             rolling?: number;
+            /** @default [] */
+            measures?: string[];
             points: components["schemas"]["ActivePoint"][];
+            previous?: components["schemas"]["ActivePrevious"];
         };
         /** ActivePoint */
         ActivePoint: {
@@ -1078,6 +1124,18 @@ export interface components {
             activeCount: number;
             rollingCount?: number;
             stickiness?: number;
+            /** @default [] */
+            values?: (number | null)[];
+            comparedTo?: string;
+        };
+        /**
+         * ActivePrevious
+         * @description The points of the compared range.
+         */
+        ActivePrevious: {
+            from: string;
+            to: string;
+            points: components["schemas"]["ActivePoint"][];
         };
         /** Top */
         Top: {
@@ -1093,6 +1151,7 @@ export interface components {
             /** @default [] */
             measures?: string[];
             items: components["schemas"]["Item"][];
+            nextCursor?: string;
         };
         /** Range */
         Range: {
@@ -1376,13 +1435,15 @@ export interface components {
             top?: components["schemas"]["Argument"];
             other?: components["schemas"]["Argument"];
             fill?: components["schemas"]["Argument"];
+            cumulative?: components["schemas"]["Argument"];
+            average?: components["schemas"]["Argument"];
+            compare?: components["schemas"]["Argument"];
             by?: components["schemas"]["Argument"];
             mode?: components["schemas"]["Argument"];
             rolling?: components["schemas"]["Argument"];
             stickiness?: components["schemas"]["Argument"];
             dimension?: components["schemas"]["Argument"];
             sessions?: components["schemas"]["Argument"];
-            compare?: components["schemas"]["Argument"];
             under?: components["schemas"]["Argument"];
             key?: components["schemas"]["Argument"];
             values?: components["schemas"]["Argument"];
@@ -2150,6 +2211,8 @@ export interface operations {
                 order?: "start" | "-start" | "duration" | "-duration" | "events" | "-events";
                 /** @description Maximum number of sessions; default 100. A value below 1 becomes 1, a value above `query.limit_max` (10000) becomes that, with a warning. */
                 limit?: number;
+                /** @description The `nextCursor` of the previous page. Send the other parameters again with it; the range is that of the first page. */
+                cursor?: string;
             };
             header?: never;
             path?: never;
@@ -2189,7 +2252,14 @@ export interface operations {
                      *           "lastSeen": "2026-06-15T10:45:30.5Z",
                      *           "durationSeconds": 930.5,
                      *           "count": 28,
-                     *           "eventCount": 28
+                     *           "eventCount": 28,
+                     *           "userId": "ada",
+                     *           "entryItemId": "/home",
+                     *           "exitItemId": "/shop",
+                     *           "eventTypes": [
+                     *             "page_view",
+                     *             "purchase"
+                     *           ]
                      *         }
                      *       ]
                      *     }
@@ -2269,6 +2339,18 @@ export interface operations {
                 other?: boolean;
                 /** @description Return every interval of the range, with 0 where there are no events; with `groupBy` for every series that occurs in the range. */
                 fill?: boolean;
+                /** @description Each point is about all events of its series from the start of the range up to the end of its interval. */
+                cumulative?: boolean;
+                /**
+                 * @description Each point has the `average` of its `value` and those of the intervals before it in the range, this many in all. It implies `fill`.
+                 * @example 7
+                 */
+                average?: number;
+                /**
+                 * @description The answer also has the points of this range, as in `summary`, as `previous`. Default: no comparison.
+                 * @example previous_month
+                 */
+                compare?: string;
                 /** @description Maximum number of points; default `query.limit_max` (10000). A value below 1 becomes 1, a value above `query.limit_max` (10000) becomes that, with a warning. */
                 limit?: number;
             };
@@ -2378,6 +2460,18 @@ export interface operations {
                 metaKey?: string;
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
+                /**
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @example [
+                 *       "sum(meta:amount)[event_type:eq:purchase]"
+                 *     ]
+                 */
+                measure?: string[];
+                /**
+                 * @description The answer also has the points of this range, as in `summary`, as `previous`. Default: no comparison.
+                 * @example previous_month
+                 */
+                compare?: string;
                 /** @description Maximum number of points; default `query.limit_max` (10000). A value below 1 becomes 1, a value above `query.limit_max` (10000) becomes that, with a warning. */
                 limit?: number;
             };
@@ -2497,6 +2591,8 @@ export interface operations {
                 compare?: string;
                 /** @description Maximum number of items; default 20. A value below 1 becomes 1, a value above `query.limit_max` (10000) becomes that, with a warning. */
                 limit?: number;
+                /** @description The `nextCursor` of the previous page. Send the other parameters again with it; the range is that of the first page. */
+                cursor?: string;
             };
             header?: never;
             path?: never;
