@@ -15,6 +15,9 @@ from nealytics.queries.endpoint import Route
 
 RANGES = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 
+# Of what a page shows as revenue.
+_REVENUE = "measure=sum(meta:cart.total)[event_type:eq:purchase]"
+
 _FUNNEL = "&".join(
     f"step={name}"
     for name in ("product_view", "add_to_cart", "cart", "shipping_details", "payment_details", "purchase")
@@ -38,12 +41,18 @@ QUESTIONS = (
     ("timeseries", "interval=hour"),
     ("timeseries", "interval=day&groupBy=event_type"),
     ("timeseries", "interval=day&eventType=purchase"),
+    ("timeseries", f"interval=day&{_REVENUE}&measure=users"),
+    ("timeseries", f"interval=day&{_REVENUE}&groupBy=meta:plan&top=2&other=true"),
+    ("timeseries", "interval=day&measure=users&cumulative=true&compare=previous"),
     ("active", "interval=day"),
     ("active", "interval=day&mode=approx"),
     ("top", "dimension=event_type"),
     ("top", "dimension=item_id"),
     ("top", "dimension=item_id&eventType=product_view"),
+    ("top", f"dimension=item_id&{_REVENUE}"),
+    ("top", "dimension=event_type&measure=p95(meta:cart.total)&measure=session_rate(purchase)"),
     ("summary", ""),
+    ("summary", _REVENUE),
     ("summary", "filter=meta:device:eq:mobile"),
     ("funnel", _FUNNEL),
     ("funnel", f"{_FUNNEL}&by=session"),

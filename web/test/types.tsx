@@ -41,8 +41,8 @@ export const page = (
     </NealyticsDashboard>
   </NealyticsProvider>
 );
-// @ts-expect-error: no such measure
-export const wrong = <NealyticsTimeseries measure="nonsense" />;
+// @ts-expect-error: no such kind
+export const wrong = <NealyticsTimeseries kind="pie" />;
 
 export function Range(): string {
   const { range, from, ready, set } = useNealytics();

@@ -37,6 +37,16 @@ interface Running {
 export const MEASURES = ["users", "sessions", "events"] as const;
 export type Measure = (typeof MEASURES)[number];
 
+/** Whether it is not one of these, but one of the API: `sum(meta:amount)`. */
+export function isOwn(measure: string | undefined): measure is string {
+  return Boolean(measure) && !(MEASURES as readonly string[]).includes(measure as string);
+}
+
+/** How its numbers are written: shares in percent, all others in the currency, if there is one. */
+export function unitOf(measure: string, currency: string | undefined): string | undefined {
+  return /^(session_)?rate\(/.test(measure) ? "percent" : currency;
+}
+
 const ANSWERS_KEPT = 200;
 const REFRESH_MS = 60_000;
 const RETRY_MS = 5_000;

@@ -3,14 +3,15 @@
 export interface Point {
   /** The local start of the interval with its offset, as `2026-03-30T00:00:00+02:00`. */
   readonly bucket: string;
-  readonly count?: number;
-  readonly activeCount?: number;
+  /** What was asked for; null if there is none, as of an average of nothing. */
+  readonly value: number | null;
   readonly series?: string;
+  readonly other?: boolean;
   readonly partial?: boolean;
 }
 
 export function valueOf(point: Point): number {
-  return point.count ?? point.activeCount ?? 0;
+  return point.value ?? 0;
 }
 
 /**

@@ -6,14 +6,14 @@ import { type Interval, isOfClock } from "../data/range.ts";
 const LINES_MAX = 3;
 const STEPS = [1, 2, 2.5, 4, 5];
 
-/** Round values of an axis of counts up to `most`, without zero; the last one is its end. */
-export function valuesUpTo(most: number): number[] {
-  const end = Math.max(most, 2);
+/** Round values of an axis up to `most`, without zero; the last one is its end. Those of counts are whole. */
+export function valuesUpTo(most: number, whole = true): number[] {
+  const end = whole ? Math.max(most, 2) : most > 0 ? most : 1;
   const size = 10 ** Math.floor(Math.log10(end / LINES_MAX));
   const lines = (step: number): number => Math.ceil(end / step);
   const [step] = [size, size * 10]
     .flatMap((unit) => STEPS.map((factor) => factor * unit))
-    .filter((one) => Number.isInteger(one) && lines(one) > 1 && lines(one) <= LINES_MAX)
+    .filter((one) => (!whole || Number.isInteger(one)) && lines(one) > 1 && lines(one) <= LINES_MAX)
     .sort((one, other) => lines(one) * one - lines(other) * other) as [number];
   return Array.from({ length: lines(step) }, (_, i) => (i + 1) * step);
 }

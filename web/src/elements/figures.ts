@@ -1,19 +1,22 @@
 /**
  * `<nealytics-figures>`: the headline numbers of the range, each with its change and a small line.
  *
+ * With `measure` it shows that one of the API instead, such as `sum(meta:amount)`, in its `currency`; several stand one
+ * a line, and the lines of `heading` are their names.
+ *
  * Where the page has a chart without a `measure` of its own, a click on users, sessions or events shows that there.
  */
 
 import { css, html, nothing, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
-import { type Measure, MEASURES, type Page } from "../data/page.ts";
+import { type Measure, MEASURES, type Page, unitOf } from "../data/page.ts";
 import { onAxis, type Point } from "../data/points.ts";
 import { endsOf, isOfClock } from "../data/range.ts";
 import type { Change, Format } from "../text/format.ts";
 import type { Key } from "../text/messages.ts";
 import { Card } from "./base.ts";
-import type { Table } from "./dom.ts";
+import { cssVar, type Table } from "./dom.ts";
 import { spark, sparkStyles } from "./spark.ts";
 
 interface Figures {
@@ -25,7 +28,8 @@ interface Figures {
   readonly bounceShare: number;
 }
 interface Summary extends Figures {
-  readonly previous?: Figures;
+  readonly values?: readonly (number | null)[];
+  readonly previous?: Figures & { readonly values?: readonly (number | null)[] };
 }
 type Name = keyof Figures & Key;
 const NAMES: readonly Name[] = ["users", "sessions", "events", "eventsPerSession", "medianSessionDurationSeconds", "bounceShare"];
@@ -37,6 +41,10 @@ const LONG = 9;
 const FALLING = new Set<Name>(["bounceShare"]);
 
 export class NealyticsFigures extends Card {
+  static override properties = { measure: {}, currency: {} };
+  declare measure: string | undefined;
+  declare currency: string | undefined;
+
   static override styles = [
     ...Card.styles,
     sparkStyles,
@@ -54,7 +62,7 @@ export class NealyticsFigures extends Card {
       }
       ul {
         display: grid;
-        grid-template-columns: repeat(6, minmax(0, 1fr));
+        grid-template-columns: repeat(var(--columns, 6), minmax(0, 1fr));
         margin: 0 -1px -1px 0;
         padding: 0;
         list-style: none;
@@ -118,13 +126,13 @@ export class NealyticsFigures extends Card {
         font-size: 20px;
       }
       @container (max-width: 900px) {
-        ul {
+        ul:not(.own) {
           grid-template-columns: repeat(3, minmax(0, 1fr));
         }
       }
       @container (max-width: 480px) {
         ul {
-          grid-template-columns: repeat(2, minmax(0, 1fr));
+          grid-template-columns: repeat(min(2, var(--columns, 2)), minmax(0, 1fr)) !important;
         }
         .tile {
           padding: 12px 14px;
@@ -151,7 +159,23 @@ export class NealyticsFigures extends Card {
     `,
   ];
 
+  protected override asksBy(): readonly string[] {
+    return ["measure"];
+  }
+
+  /** Of the API, if it shows them. */
+  get #own(): readonly string[] {
+    return linesOf(this.measure);
+  }
+
   override questions(page: Page): Record<string, Question> {
+    if (this.#own.length > 0) {
+      const measure = this.#own;
+      return {
+        summary: { ...summaryOf(page), measure },
+        points: { endpoint: "timeseries", interval: page.interval, fill: true, measure },
+      };
+    }
     const questions = {
       summary: summaryOf(page),
       events: { endpoint: "timeseries", interval: page.interval, fill: true },
@@ -174,6 +198,12 @@ export class NealyticsFigures extends Card {
   }
 
   protected override skeleton(): TemplateResult {
+    const own = this.#own;
+    if (own.length > 0) {
+      return html`<ul aria-hidden="true" ${cssVar("--columns", `${own.length}`)}>
+        ${own.map((_, i) => html`<li><div class="tile"><span class="label">${this.#label(i)}</span><span class="skeleton number"></span><span class="change"></span>${spark()}</div></li>`)}
+      </ul>`;
+    }
     return html`<ul aria-hidden="true">
       ${NAMES.map((name) => html`<li><div class="tile"><span class="label">${this.format.text(name)}</span><span class="skeleton number"></span><span class="change"></span>${isMeasure(name) ? spark() : nothing}</div></li>`)}
     </ul>`;
@@ -182,6 +212,12 @@ export class NealyticsFigures extends Card {
   protected override content(): TemplateResult {
     const summary = this.answer<Summary>("summary");
     const { previous } = summary;
+    const own = this.#own;
+    if (own.length > 0) {
+      return html`<ul part="figures" class="own" ${cssVar("--columns", `${own.length}`)}>
+        ${own.map((measure, i) => this.#ownTile(measure, i, summary.values?.[i], previous?.values?.[i]))}
+      </ul>`;
+    }
     return html`<ul part="figures">
       ${NAMES.map((name) => this.#tile(name, this.#known(summary, name), previous && this.#known(previous, name)))}
     </ul>`;
@@ -190,6 +226,11 @@ export class NealyticsFigures extends Card {
   protected override table(): Table {
     const f = this.format;
     const summary = this.answer<Summary>("summary");
+    const own = this.#own;
+    if (own.length > 0) {
+      const rows = own.map((_, i) => [this.#label(i), summary.values?.[i] ?? "", summary.previous?.values?.[i] ?? ""]);
+      return { head: ["", f.text("value"), f.text("previous")], rows };
+    }
     return {
       head: ["", f.text("value"), f.text("previous")],
       rows: NAMES.map((name) => [f.text(name), summary[name], summary.previous?.[name] ?? ""]),
@@ -215,6 +256,25 @@ export class NealyticsFigures extends Card {
     return html`<li part="figure">${isMeasure(name) && page.followers > 0
       ? html`<button class="tile" aria-pressed=${page.measure === name ? "true" : "false"} @click=${() => (page.measure = name)}>${tile}</button>`
       : html`<div class="tile">${tile}</div>`}</li>`;
+  }
+
+  /** What it is called: a line of `heading`, or the measure as it is. */
+  #label(i: number): string {
+    return linesOf(this.heading)[i] ?? this.#own[i] ?? "";
+  }
+
+  #ownTile(measure: string, i: number, value: number | null | undefined, before: number | null | undefined): TemplateResult {
+    const f = this.format.as(unitOf(measure, this.currency));
+    const text = typeof value === "number" ? f.short(value) : "–";
+    const changed = unitOf(measure, undefined) === "percent" ? "changeOfShare" : "change";
+    const change = typeof value === "number" && this.page.comparedRange ? f[changed](value, before ?? undefined) : undefined;
+    const { points } = (this.answers["points"] ?? {}) as { points?: { readonly values: readonly (number | null)[]; readonly partial?: boolean }[] };
+    const found = points?.map((point) => point.values[i] ?? 0) ?? [];
+    const values = found.map((one) => Math.max(0, one) / (Math.max(...found) || 1)); // a small line is at least 1 high
+    return html`<li part="figure"><div class="tile"><span class="label">${this.#label(i)}</span>
+      <span class="value ${text.length > LONG ? "long" : ""}" title=${typeof value === "number" ? f.exact(value) : nothing}><bdi>${text}</bdi></span>
+      <span class="change">${change ? changeOf(f, change, change.sign > 0 ? "up" : "down") : nothing}</span>
+      ${spark(points?.at(-1)?.partial && values.length > 2 ? values.slice(0, -1) : values)}</div></li>`;
   }
 
   #change(name: Name, value: number, before: number | undefined): Change | undefined {
@@ -247,6 +307,10 @@ export function comparedOf(page: Page): { readonly compare?: string } {
 export function changeOf(f: Format, change: Change, tone: "up" | "down"): TemplateResult {
   if (change.sign === 0) return html`<span class="muted">${f.text("no_change")}</span>`;
   return html`<span class=${tone}><span aria-hidden="true"><small>${change.sign > 0 ? "▲" : "▼"}</small> <bdi>${change.text}</bdi></span><span class="sr">${f.changed(change)}</span></span>`;
+}
+
+function linesOf(text: string | undefined | null): readonly string[] {
+  return (text ?? "").split("\n").map((line) => line.trim()).filter(Boolean);
 }
 
 function isMeasure(name: Name): name is Measure {

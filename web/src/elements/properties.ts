@@ -11,7 +11,7 @@ export interface Property {
   readonly key: string;
   readonly events: number;
   readonly distinctValues: number;
-  readonly values: readonly { readonly value: string; readonly count: number; readonly share: number }[];
+  readonly values: readonly { readonly key: string; readonly count: number; readonly share: number }[];
 }
 
 /** The tabs scroll, so that each key in use can have one. */
@@ -60,7 +60,7 @@ export class NealyticsProperties extends NealyticsTop {
 
   protected override get items(): readonly Item[] {
     if (this.#whole) return super.items;
-    return (this.#key?.values ?? []).map(({ value, count, share }) => ({ key: value, count, share }));
+    return (this.#key?.values ?? []).map(({ key, count, share }) => ({ key, value: count, count, share }));
   }
 
   protected override get other(): number {

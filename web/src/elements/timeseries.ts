@@ -1,7 +1,8 @@
 /**
  * `<nealytics-timeseries>`: events, users or sessions over time; the compared range dashed behind it.
  *
- * `measure` is `events`, `users` or `sessions`; without it the chart shows what is chosen in the page's figures.
+ * `measure` is `events`, `users` or `sessions`, or one of the API, such as `sum(meta:amount)`, with its `currency`;
+ * without it the chart shows what is chosen in the page's figures.
  * `group-by` splits events by a dimension; `kind` is `area`, `line` or `bars`. Dragging over the chart shows that part
  * of the range, of a day also a few hours or minutes; a double click goes back; by keyboard Shift with the arrows, Enter, and Backspace.
  *
@@ -12,11 +13,12 @@
 import { css, html, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
-import type { Measure, Page } from "../data/page.ts";
+import { isOwn, type Measure, type Page, unitOf } from "../data/page.ts";
 import { onAxis, type Point, sameHours, valueOf } from "../data/points.ts";
 import { endsOf, type Interval, isOfClock, partOf, type Range } from "../data/range.ts";
 import { labels, valuesUpTo } from "./axis.ts";
 import { type Answers, Card } from "./base.ts";
+import type { Format } from "../text/format.ts";
 import { changeOf } from "./figures.ts";
 import { cssVar, type Table } from "./dom.ts";
 
@@ -37,7 +39,7 @@ interface Series {
 }
 
 interface Shown {
-  readonly measure: Measure;
+  readonly measure: string;
   readonly groupBy: string | undefined;
   readonly range: Range;
   readonly compared: Range | undefined;
@@ -62,11 +64,13 @@ export class NealyticsTimeseries extends Card {
     measure: {},
     groupBy: { attribute: "group-by" },
     kind: {},
+    currency: {},
     width: { state: true },
     hovered: { state: true },
     selected: { state: true },
   };
-  declare measure: Measure | undefined;
+  declare measure: string | undefined;
+  declare currency: string | undefined;
   declare groupBy: string | undefined;
   declare kind: "area" | "line" | "bars";
   declare protected width: number;
@@ -337,7 +341,7 @@ export class NealyticsTimeseries extends Card {
     if (this.#asked && this.#asked.measure !== this.#measure) this.page.askAgain(this);
   }
 
-  get #measure(): Measure {
+  get #measure(): string {
     return this.measure ?? (this.groupBy ? "events" : this.page.measure);
   }
 
@@ -347,11 +351,16 @@ export class NealyticsTimeseries extends Card {
   override questions(page: Page): Record<string, Question> {
     const before = page.comparedRange;
     const interval = this.#interval(page);
-    const axis = { endpoint: "timeseries", interval, fill: true };
+    const own = isOwn(this.#measure) ? { measure: [this.#measure] } : {};
+    const axis = { endpoint: "timeseries", interval, fill: true, ...own };
     this.#asked = { measure: this.#measure, groupBy: this.groupBy, range: page.range, compared: before, interval };
-    if (this.groupBy) return { now: { ...axis, groupBy: this.groupBy } };
+    if (this.groupBy) {
+      // Sums of averages or of users would be wrong, so the node says which are the greatest, and what the others are.
+      const greatest = isOwn(this.#measure) ? { top: SERIES_MAX - 1, other: true } : {};
+      return { now: { ...axis, ...greatest, groupBy: this.groupBy } };
+    }
     const questions: Record<string, Question> = { axis, now: axis };
-    if (this.#measure !== "events") {
+    if (this.#counts) {
       questions["now"] = { endpoint: "active", interval, by: this.#measure === "users" ? "user" : "session" };
     }
     if (before) {
@@ -362,9 +371,19 @@ export class NealyticsTimeseries extends Card {
     return questions;
   }
 
+  /** Whether users or sessions are asked for. */
+  get #counts(): boolean {
+    return this.#measure === "users" || this.#measure === "sessions";
+  }
+
+  /** Numbers in the unit of the measure. */
+  get #units(): Format {
+    return this.format.as(unitOf(this.#shown.measure, this.currency));
+  }
+
   /** Users and sessions are counted by days, not by hours. */
   #interval(page: Page): Interval {
-    return this.#measure !== "events" && isOfClock(page.interval) ? "day" : page.interval;
+    return this.#counts && isOfClock(page.interval) ? "day" : page.interval;
   }
 
   override receive(answers: Answers): void {
@@ -373,7 +392,11 @@ export class NealyticsTimeseries extends Card {
   }
 
   protected override defaultHeading(): string {
-    return this.format.text(this.#shown?.measure ?? this.#measure);
+    return this.#nameOf(this.#shown?.measure ?? this.#measure);
+  }
+
+  #nameOf(measure: string): string {
+    return isOwn(measure) ? (this.heading ?? measure) : this.format.text(measure as Measure);
   }
 
   protected override isEmpty(): boolean {
@@ -388,12 +411,12 @@ export class NealyticsTimeseries extends Card {
     const buckets = [...new Set(axis.map(({ bucket }) => bucket))].sort((a, b) => Date.parse(a) - Date.parse(b));
     const last = axis.findLast(({ bucket }) => bucket === buckets.at(-1));
     const partial = buckets.length > 1 && last?.partial === true;
-    if (!this.#shown.groupBy) return { buckets, series: [{ name: this.format.text(this.#shown.measure), values: onAxis(points, axis) }], partial };
+    if (!this.#shown.groupBy) return { buckets, series: [{ name: this.#nameOf(this.#shown.measure), values: onAxis(points, axis) }], partial };
     const index = new Map(buckets.map((bucket, i) => [bucket, i]));
     const other = this.format.text("other");
     const values = new Map(largest(points).map((name) => [name, new Array<number>(buckets.length).fill(0)]));
     for (const point of points) {
-      const name = point.series ?? NO_NAME;
+      const name = point.other ? other : (point.series ?? NO_NAME);
       const into = values.get(name) ?? values.get(other) ?? new Array<number>(buckets.length).fill(0);
       if (!values.has(name)) values.set(other, into);
       const i = index.get(point.bucket) as number;
@@ -446,16 +469,17 @@ export class NealyticsTimeseries extends Card {
 
   protected override content(): TemplateResult {
     const f = this.format;
+    const units = this.#units;
     const picture = this.#data;
     const { buckets, series, partial } = picture;
     const before = this.#before;
     const count = buckets.length;
     const stacked = this.kind === "bars" || (Boolean(this.#shown.groupBy) && this.kind !== "line");
     const layers = stacked ? stack(series) : series.map(({ values }) => values);
-    const lines = valuesUpTo(Math.max(...layers.flat(), ...(before?.values ?? []).map((value) => value ?? 0)));
+    const lines = valuesUpTo(Math.max(...layers.flat(), ...(before?.values ?? []).map((value) => value ?? 0)), !isOwn(this.#shown.measure));
     const most = lines.at(-1) as number;
     const y = (value: number): string => `${(value / most) * 100}%`;
-    const texts = lines.map((value) => f.short(value, most));
+    const texts = lines.map((value) => units.short(value, most));
     const measure = measureBy(this);
     const left = Math.ceil(Math.max(...texts.map(measure))) + 12;
     return html`<div class="chart" part="chart" role="group" tabindex="0" aria-label=${this.#summary(picture)} aria-description=${f.text("chart_keys")}
@@ -556,10 +580,10 @@ export class NealyticsTimeseries extends Card {
     const shown = series.map((one, s) => ({ ...one, s, value: one.values[i] ?? 0 })).sort((a, b) => b.value - a.value);
     return html`<div class="tips ${at > 0.5 ? "end" : ""}" ${cssVar("--x", `${(at > 0.5 ? 1 - at : at) * 100}%`)}><div class="tip">
       <div><span>${this.#name(buckets[i])}</span>${unfinished ? html`<span class="muted">${f.text("so_far")}</span>` : nothing}</div>
-      ${shown.map(({ name, value, s }) => html`<div><span dir="auto"><i class="key fill" ${cssVar("--c", color(s))}></i>${name}</span><b class="number">${f.exact(value)}</b></div>`)}
+      ${shown.map(({ name, value, s }) => html`<div><span dir="auto"><i class="key fill" ${cssVar("--c", color(s))}></i>${name}</span><b class="number">${this.#units.exact(value)}</b></div>`)}
       ${compared === undefined
         ? nothing
-        : html`<div class="muted"><span><i class="key dashed"></i>${this.#name(before?.buckets[i])}</span><span class="number">${f.exact(compared)}</span></div>`}
+        : html`<div class="muted"><span><i class="key dashed"></i>${this.#name(before?.buckets[i])}</span><span class="number">${this.#units.exact(compared)}</span></div>`}
       ${change ? html`<div>${changeOf(f, change, change.sign > 0 ? "up" : "down")}</div>` : nothing}
     </div></div>`;
   }
@@ -585,16 +609,16 @@ export class NealyticsTimeseries extends Card {
     const { range, compared, measure } = this.#shown;
     const days = f.range(range);
     const heading = this.heading ?? this.defaultHeading();
-    const most = f.text("chart_peak", this.#name(buckets[peak]), f.exact(sums[peak] ?? 0));
-    // People who come on two days are one person: their days do not add up.
-    if (measure !== "events") return `${heading}, ${days}. ${most}`;
+    const most = f.text("chart_peak", this.#name(buckets[peak]), this.#units.exact(sums[peak] ?? 0));
+    // People who come on two days are one person: their days do not add up. Nor do averages.
+    if (measure !== "events" && !/^(sum|count)\b/.test(measure)) return `${heading}, ${days}. ${most}`;
     const total = sums.reduce((a, b) => a + b, 0);
     // The last interval is not over yet, so neither it nor what it is compared with counts for the trend.
     const unfinished = partial ? buckets.length - 1 : undefined;
     const [now, before] = [sums[unfinished ?? -1] ?? 0, this.#before?.values[unfinished ?? -1] ?? 0];
     const change = f.change(total - now, this.#before && this.#before.total - before);
     const trend = change && compared ? `, ${f.text("compared_with", f.changed(change), f.range(compared))}` : "";
-    return `${f.text("chart_summary", heading, days, f.exact(total) + trend)} ${most}`;
+    return `${f.text("chart_summary", heading, days, this.#units.exact(total) + trend)} ${most}`;
   }
 
   #spoken({ buckets, series }: Picture): string {
@@ -604,7 +628,7 @@ export class NealyticsTimeseries extends Card {
     if (this.selected !== undefined && this.selected !== i) {
       return f.text("selected", f.range(this.#between(this.selected, i)));
     }
-    const values = series.map(({ name, values: list }) => `${name} ${f.exact(list[i] ?? 0)}`);
+    const values = series.map(({ name, values: list }) => `${name} ${this.#units.exact(list[i] ?? 0)}`);
     return `${this.#name(buckets[i])}: ${values.join(", ")}`;
   }
 
@@ -715,6 +739,7 @@ function measureBy(element: Element): (text: string) => number {
 function largest(points: readonly Point[]): string[] {
   const sums = new Map<string, number>();
   for (const point of points) {
+    if (point.other) continue;
     const name = point.series ?? NO_NAME;
     sums.set(name, (sums.get(name) ?? 0) + valueOf(point));
   }

@@ -1,6 +1,8 @@
 /**
  * `<nealytics-top>`: the most frequent values of a dimension, each with a bar; several dimensions are tabs.
  *
+ * With `measure`, one of the API such as `sum(meta:amount)`, rows have its value, in its `currency`, and are ordered by it.
+ *
  * `dimension` is a list such as `event_type, item_id, meta:plan`. Clicking a row adds it as a filter to the page. What
  * is not listed is counted as "other" in the last row. A long list scrolls and can be searched; the node searches, so
  * that all values are found and not only those listed.
@@ -9,7 +11,7 @@
 import { css, html, nothing, type PropertyDeclarations, type PropertyValues, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
-import type { Page } from "../data/page.ts";
+import { type Page, unitOf } from "../data/page.ts";
 import type { Format } from "../text/format.ts";
 import { type Key, ENGLISH } from "../text/messages.ts";
 import { type Answers, Card } from "./base.ts";
@@ -19,6 +21,7 @@ import { bars } from "./styles.ts";
 
 export interface Item {
   readonly key: string;
+  readonly value: number | null;
   readonly tenantId?: string; // of a session or user, if the token opens the whole project
   readonly count: number;
   readonly share: number;
@@ -33,12 +36,16 @@ export class NealyticsTop extends Card {
   static override properties: PropertyDeclarations = {
     dimension: {},
     limit: { type: Number },
+    measure: {},
+    currency: {},
     chosen: { state: true },
     expanded: { state: true },
     search: { state: true },
   };
   declare dimension: string;
   declare limit: number;
+  declare measure: string | undefined;
+  declare currency: string | undefined;
   declare protected chosen: string | undefined;
   declare protected expanded: boolean;
   declare protected search: string;
@@ -129,7 +136,7 @@ export class NealyticsTop extends Card {
   }
 
   protected override asksBy(): readonly string[] {
-    return ["dimension", "limit", "expanded", "search"];
+    return ["dimension", "limit", "measure", "expanded", "search"];
   }
 
   protected get rows(): number {
@@ -171,7 +178,7 @@ export class NealyticsTop extends Card {
   }
 
   protected question(_page: Page): Question {
-    return { endpoint: "top", dimension: this.shown, limit: this.rows };
+    return { endpoint: "top", dimension: this.shown, limit: this.rows, ...(this.measure ? { measure: [this.measure] } : {}) };
   }
 
   protected override defaultHeading(): string {
@@ -188,6 +195,7 @@ export class NealyticsTop extends Card {
 
   /** How many events have a value that is not listed. */
   protected get other(): number {
+    if (this.measure) return 0; // values of others do not always add up
     const [first] = this.items;
     return first?.share ? Math.round(first.count / first.share) - sumOf(this.items) : 0;
   }
@@ -242,18 +250,20 @@ export class NealyticsTop extends Card {
   }
 
   protected get hasMore(): boolean {
-    return this.other > 0;
+    return this.other > 0 || (Boolean(this.measure) && this.answer<{ nextCursor?: string }>("top").nextCursor !== undefined);
   }
 
   protected list(long: boolean): TemplateResult {
     const f = this.format;
     const { items, other } = this;
-    const most = Math.max(...items.map((item) => item.count), 1);
+    const units = this.measure ? f.as(unitOf(this.measure, this.currency)) : f;
+    const most = Math.max(...items.map((item) => item.value ?? 0), this.measure ? 0 : 1) || 1;
     return html`<ol class="bars ${long ? "long" : ""}" part="list">
-      ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", item.count / most)}
+      ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", Math.max(0, (item.value ?? 0) / most))}
           title="${f.text("filter")}: ${item.key}" @click=${() => this.select(item)}>
           <span class="key"><bdi class="clipped">${item.key}</bdi></span>
-          <span class="count"><span class="share">${f.percent(item.share)}</span><span title=${f.exact(item.count)}>${f.short(item.count, most)}</span></span>
+          <span class="count">${this.measure ? nothing : html`<span class="share">${f.percent(item.share)}</span>`}<span title=${
+            item.value === null ? nothing : units.exact(item.value)}>${item.value === null ? "–" : units.short(item.value, most)}</span></span>
         </button></li>`)}
       ${other > 0 && !this.search
         ? html`<li><div class="row rest muted"><span class="key">${f.text("other")}</span><span class="count" title=${f.exact(other)}>${f.short(other, most)}</span></div></li>`
@@ -272,9 +282,9 @@ export class NealyticsTop extends Card {
     const f = this.format;
     const { items } = this;
     return {
-      head: [this.label(this.listed), f.text("events"), f.text("share"), f.text("users")],
+      head: [this.label(this.listed), ...(this.measure ? [this.measure] : []), f.text("events"), f.text("share"), f.text("users")],
       rows: [
-        ...items.map((item) => [item.key, item.count, item.share, item.users ?? ""]),
+        ...items.map((item) => [item.key, ...(this.measure ? [item.value ?? ""] : []), item.count, item.share, item.users ?? ""]),
         ...(this.other > 0 && !this.search ? [[f.text("other"), this.other, "", ""]] : []),
       ],
     };

@@ -169,9 +169,9 @@ function wrap<Tag extends keyof Tags, Props = Record<never, never>>(tag: Tag): W
 export const NealyticsDashboard = wrap<"nealytics-dashboard", Own<"nealytics-dashboard", "funnel"> & { syncUrl?: boolean | string | undefined }>(
   "nealytics-dashboard",
 );
-export const NealyticsFigures = wrap("nealytics-figures");
-export const NealyticsTimeseries = wrap<"nealytics-timeseries", Own<"nealytics-timeseries", "measure" | "groupBy" | "kind">>("nealytics-timeseries");
-export const NealyticsTop = wrap<"nealytics-top", Own<"nealytics-top", "dimension" | "limit">>("nealytics-top");
+export const NealyticsFigures = wrap<"nealytics-figures", Own<"nealytics-figures", "measure" | "currency">>("nealytics-figures");
+export const NealyticsTimeseries = wrap<"nealytics-timeseries", Own<"nealytics-timeseries", "measure" | "currency" | "groupBy" | "kind">>("nealytics-timeseries");
+export const NealyticsTop = wrap<"nealytics-top", Own<"nealytics-top", "dimension" | "limit" | "measure" | "currency">>("nealytics-top");
 export const NealyticsTenants = wrap<"nealytics-tenants", Own<"nealytics-tenants", "limit">>("nealytics-tenants");
 export const NealyticsProperties = wrap<"nealytics-properties", Own<"nealytics-properties", "limit">>("nealytics-properties");
 export const NealyticsFunnel = wrap<"nealytics-funnel", Own<"nealytics-funnel", "steps" | "window" | "by">>("nealytics-funnel");

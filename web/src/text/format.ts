@@ -10,13 +10,30 @@ export interface Change {
 
 export class Format {
   readonly #numbers = new Map<string, Intl.NumberFormat>();
+  readonly #units = new Map<string, Format>();
   readonly #dates = new Map<string, Intl.DateTimeFormat>();
 
   constructor(
     readonly lang: string,
     readonly tz: string,
     readonly messages: Messages,
+    private readonly style: Intl.NumberFormatOptions = {},
   ) {}
+
+  /** The same with numbers as shares (`percent`), or as amounts of a currency such as `EUR`; without either the same. */
+  as(unit: string | undefined): Format {
+    if (!unit) return this;
+    return cached(this.#units, { unit }, () => {
+      const style: Intl.NumberFormatOptions = unit === "percent" ? { style: unit } : { style: "currency", currency: unit };
+      try {
+        new Intl.NumberFormat(this.lang, style);
+      } catch {
+        console.error(`nealytics: currency is "${unit}"; write a code of ISO 4217, such as EUR`);
+        return this;
+      }
+      return new Format(this.lang, this.tz, this.messages, style);
+    });
+  }
 
   text(key: Key, ...values: string[]): string {
     const text = this.messages[key] ?? ENGLISH[key];
@@ -25,12 +42,15 @@ export class Format {
 
   /** 1,234 as it is, 12,345 as 12.3K; with 12,345 beside it also 1,234 as 1.2K. */
   short(value: number, beside = value): string {
-    if (Math.abs(beside) < 10_000 || Math.abs(value) < 1000) return this.exact(value);
-    return this.#number({ notation: "compact", maximumFractionDigits: 1, useGrouping: true }).format(value);
+    if (Math.abs(beside) < 10_000 || Math.abs(value) < 1000) {
+      return this.style.style === "currency" ? this.#number({ ...this.style, trailingZeroDisplay: "stripIfInteger" }).format(value) : this.exact(value);
+    }
+    return this.#number({ ...this.style, notation: "compact", maximumFractionDigits: 1, useGrouping: true }).format(value);
   }
 
   exact(value: number): string {
-    return this.#number({ maximumFractionDigits: Math.abs(value) < 100 ? 1 : 0 }).format(value);
+    if (this.style.style === "currency") return this.#number(this.style).format(value);
+    return this.#number({ ...this.style, maximumFractionDigits: Math.abs(value) < 100 ? 1 : 0 }).format(value);
   }
 
   percent(share: number): string {
