@@ -5,9 +5,10 @@ from typing import Annotated, Any
 import msgspec
 
 from nealytics.pace import paced
+from nealytics.queries.cursors import cursor_of
 from nealytics.queries.endpoint import COUNT, EXAMPLE_SCOPE, Endpoint, Ranged, of_range, of_scope
 from nealytics.queries.filters import Bind, Field, Filter, Selection
-from nealytics.queries.pages import CURSOR, FIRST, Page, page_of
+from nealytics.queries.pages import CURSOR, FIRST, Page, Place, page_of
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 from nealytics.timestamps import iso_utc
@@ -251,5 +252,8 @@ ENDPOINT = Endpoint(
                 event_types=["page_view", "purchase"],
             )
         ],
+        next_cursor=cursor_of(
+            Place(1, "sessions", 1_780_272_000_000, 1_782_863_999_999, 1, "abc-123", "tenant-1")
+        ),
     ),
 )

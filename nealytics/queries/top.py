@@ -7,6 +7,7 @@ import msgspec
 
 from nealytics.pace import paced
 from nealytics.queries.comparison import compare_of, compared_selection
+from nealytics.queries.cursors import cursor_of
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import (
     EXAMPLE_SCOPE,
@@ -21,7 +22,7 @@ from nealytics.queries.endpoint import (
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.invalid import invalid
 from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
-from nealytics.queries.pages import CURSOR, FIRST, Page, page_of
+from nealytics.queries.pages import CURSOR, FIRST, Page, Place, page_of
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
@@ -272,5 +273,8 @@ ENDPOINT = Endpoint(
         tz="UTC",
         dimension="event_type",
         items=[Item(key="purchase", value=28, count=28, share=0.07, users=19)],
+        next_cursor=cursor_of(
+            Place(1, "top", 1_780_272_000_000, 1_780_876_799_999, 1, "purchase", "tenant-1")
+        ),
     ),
 )

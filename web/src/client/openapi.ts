@@ -2261,7 +2261,8 @@ export interface operations {
                      *             "purchase"
                      *           ]
                      *         }
-                     *       ]
+                     *       ],
+                     *       "nextCursor": "lwGoc2Vzc2lvbnPPAAABnoB67ADPAAABnxr5s_8Bp2FiYy0xMjOodGVuYW50LTE"
                      *     }
                      */
                     "application/json": components["schemas"]["Sessions"];
@@ -2624,7 +2625,8 @@ export interface operations {
                      *           "share": 0.07,
                      *           "users": 19
                      *         }
-                     *       ]
+                     *       ],
+                     *       "nextCursor": "lwGjdG9wzwAAAZ6AeuwAzwAAAZ6kh2__AahwdXJjaGFzZah0ZW5hbnQtMQ"
                      *     }
                      */
                     "application/json": components["schemas"]["Top"];
