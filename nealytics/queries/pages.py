@@ -76,9 +76,6 @@ class Page(msgspec.Struct, frozen=True):
         return cursor_of(Place(1, self.route, selection.from_ms, selection.to_ms, rows, name, tenant_id))
 
 
-FIRST: Final = Page("")
-
-
 def page_of(arguments: Arguments, route: str) -> Page:
     """Raises `Refused` (400) for a cursor of another route."""
     cursor = arguments.text(CURSOR.name)

@@ -8,7 +8,7 @@ from nealytics.pace import paced
 from nealytics.queries.cursors import cursor_of
 from nealytics.queries.endpoint import COUNT, EXAMPLE_SCOPE, Endpoint, Ranged, of_range, of_scope
 from nealytics.queries.filters import Bind, Field, Filter, Selection
-from nealytics.queries.pages import CURSOR, FIRST, Page, Place, page_of
+from nealytics.queries.pages import CURSOR, Page, Place, page_of
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 from nealytics.timestamps import iso_utc
@@ -46,7 +46,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection
     order: str
     limit: Limit
-    page: Page = FIRST
+    page: Page = Page("sessions")
 
 
 class Session(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):

@@ -22,7 +22,7 @@ from nealytics.queries.endpoint import (
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Selection
 from nealytics.queries.invalid import invalid
 from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
-from nealytics.queries.pages import CURSOR, FIRST, Page, Place, page_of
+from nealytics.queries.pages import CURSOR, Page, Place, page_of
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, limit_of
 from nealytics.queries.scoped import Events, Query
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
@@ -69,7 +69,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     sessions: bool = False
     compared: Selection | None = None
     limit: Limit
-    page: Page = FIRST
+    page: Page = Page("top")
 
 
 class Counts(msgspec.Struct, omit_defaults=True, kw_only=True):
