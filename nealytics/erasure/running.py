@@ -147,7 +147,7 @@ class Erasing:
         if problems := [*dead.problems, *lines.problems]:
             await self._change(job, problem="; ".join(problems), **counts)
             return
-        oldest_ms = 0 if lines.removed else await self._oldest_received_ms(job)
+        oldest_ms = 0 if counts["imported_lines_erased"] else await self._oldest_received_ms(job)
         if job.oldest_received_ms is not None:
             oldest_ms = min(oldest_ms, job.oldest_received_ms)
         found = await self._table.count(job.condition())

@@ -7,9 +7,9 @@ stored. `Meter.run` stores them while anything changes. What takes long for many
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 from nealytics.config import QuotaRule
@@ -118,9 +118,9 @@ class Meter(Queries):
             for line in group.lines(day)
             if line.project_id in projects
         ]
-        return partial(self._count, group, iter(stored))
+        return partial(self._count, group, deque(stored))
 
-    def _count(self, group: Counts, stored: Iterator[tuple[Owner, int, int]], last_lsn: int) -> None:
+    def _count(self, group: Counts, stored: deque[tuple[Owner, int, int]], last_lsn: int) -> None:
         if len(group) <= _TENANTS_MAX:
             self._new.add(group)
         else:
@@ -131,12 +131,11 @@ class Meter(Queries):
             self._position = Position(self._position.log_id, last_lsn)
         self._changed = True
 
-    def _end_taking(self, stored: Iterator[tuple[Owner, int, int]]) -> None:
+    def _end_taking(self, stored: deque[tuple[Owner, int, int]]) -> None:
         """In steps. Between them, quotas may count tenants of a large group twice, until the next refresh."""
-        some = list(islice(stored, _TENANTS_MAX))
-        for owner, events, at_ms in some:
-            self.quotas.events.stored(owner, events, at_ms)
-        if len(some) == _TENANTS_MAX:
+        for _ in range(min(len(stored), _TENANTS_MAX)):
+            self.quotas.events.stored(*stored.popleft())
+        if stored:
             asyncio.get_running_loop().call_soon(self._end_taking, stored)
 
     def query(self, project_id: str, tenant_id: str | None, rows_read: int) -> None:
@@ -231,7 +230,7 @@ class Meter(Queries):
         ended = [day for day in counts.days if day < now]
         store.store(self._directory, position, {day: counts.encode(day) for day in counts.days}, ended)
         for day in ended:
-            del counts.days[day]
+            counts.forget(day)
             self._counted_up_to.pop(day, None)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from nealytics.errors import NealyticsError
 from nealytics.quotas import Quotas, Sums
 from nealytics.usage import store
-from nealytics.usage.counts import Used, day_number, month_days, today
+from nealytics.usage.counts import Used, day_number, free, month_days, today
 
 log = logging.getLogger("nealytics.usage")
 
@@ -56,11 +56,14 @@ class NodeUsage:
             return {}
         if known is None or known[0] != version:
             try:
-                known = version, store.load(directory)
+                read = version, store.load(directory)
             except NealyticsError as error:
                 self._report(error)
                 return {}
-            self._current[path] = known
+            self._current[path] = read
+            for lines in known[1].days.values() if known is not None else ():
+                free(lines)
+            known = read
         return {day_number(text): lines for text, lines in known[1].days.items()}
 
     def _sum_ended(self, days: range, files: dict[Path, _Version]) -> Totals:
@@ -102,7 +105,10 @@ def used_of(quotas: Quotas, usage: NodeUsage, now_ms: int) -> tuple[Sums, Sums]:
     """What the node used of `quotas`, for `Quotas.counted`: events of the month, queries of the day."""
     day = today(now_ms)
     month, one_day = usage.totals(month_days(day)), usage.totals(range(day, day + 1))
-    return by_project(month, quotas.projects, "events"), by_project(one_day, quotas.projects, "queries")
+    found = by_project(month, quotas.projects, "events"), by_project(one_day, quotas.projects, "queries")
+    free(month)
+    free(one_day)
+    return found
 
 
 def _add(totals: Totals, lines: store.Lines) -> None:

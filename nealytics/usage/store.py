@@ -3,18 +3,19 @@
     current.json      the days that may still change, and the log's position up to which events are in them
     2026-11-30.json   a day that has ended, and the log's position up to which its events are in it
 
-A day is a list of [project, tenant, [events, bytes, queries, rowsRead]]. A file is replaced whole. A day
-moves from the one to the other in two steps; while both have it, `current` counts.
+A day is a list of [project, tenant, [events, bytes, queries, rowsRead]], with a line break after each 2,000
+of them: each line of a file is decoded by itself. A file is replaced whole. A day moves from the one to the
+other in two steps; while both have it, `current` counts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from nealytics.errors import NealyticsError
 from nealytics.usage.counts import Line, Used, date_of, day_number
-from nealytics.wal.files import OS_FILES, Files, make_directory, publish
+from nealytics.wal.files import OS_FILES, Files, make_directory, publish_chunks
 
 DIRECTORY = "usage"
 CURRENT = "current.json"
@@ -42,7 +43,11 @@ class Current(msgspec.Struct):
 def load(directory: Path) -> Current:
     """Raises `NealyticsError` if the file cannot be read."""
     try:
-        return msgspec.json.decode((directory / CURRENT).read_bytes(), type=Current)
+        data, chunks = _split((directory / CURRENT).read_bytes())
+        found = msgspec.json.decode(data, type=Current)
+        for lines, of_day in zip(found.days.values(), chunks, strict=False):
+            _decode(of_day, lines)
+        return found
     except FileNotFoundError:
         return Current(Position(), {})
     except (OSError, msgspec.MsgspecError) as error:
@@ -53,7 +58,10 @@ def load_day(directory: Path, day: int) -> Ended:
     """A day that has ended; empty if nothing was used. Raises `NealyticsError`."""
     path = path_of(directory, day)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Ended)
+        data, chunks = _split(path.read_bytes())
+        found = msgspec.json.decode(data, type=Ended)
+        _decode(chunks[0], found.lines)
+        return found
     except FileNotFoundError:
         return Ended(Position(), [])
     except (OSError, msgspec.MsgspecError) as error:
@@ -66,21 +74,54 @@ def path_of(directory: Path, day: int) -> Path:
 
 
 def store(
-    directory: Path, position: Position, counts: dict[int, bytes], ended: list[int], files: Files = OS_FILES
+    directory: Path,
+    position: Position,
+    counts: Mapping[int, Sequence[bytes]],
+    ended: Sequence[int],
+    files: Files = OS_FILES,
 ) -> None:
-    """Durable on return: `counts` has the JSON of each day. Days in `ended` move to files of their own.
+    """Durable on return: `counts` has the pieces of each day (`Counts.encode`). Days in `ended` move to files
+    of their own.
 
     Raises as `publish` does.
     """
     make_directory(files, directory)
     up_to = msgspec.json.encode(position)
     for day in ended:
-        publish(files, path_of(directory, day), b'{"position":%s,"lines":%s}' % (up_to, counts[day])).close()
-    days = b",".join(
-        b'"%s":%s' % (date_of(day).encode(), data) for day, data in counts.items() if day not in ended
-    )
-    body = b'{"position":%s,"days":{%s}}' % (up_to, days)
-    publish(files, directory / CURRENT, body).close()
+        chunks = (b'{"position":%s,"lines":' % up_to, *_joined(counts[day]), b"}")
+        publish_chunks(files, path_of(directory, day), chunks).close()
+    body = [b'{"position":%s,"days":{' % up_to]
+    for number, day in enumerate(day for day in counts if day not in ended):
+        body += [b'%s"%s":' % (b"," if number else b"", date_of(day).encode()), *_joined(counts[day])]
+    publish_chunks(files, directory / CURRENT, [*body, b"}}"]).close()
+
+
+def _joined(pieces: Sequence[bytes]) -> Iterator[bytes]:
+    """A list of JSON: each piece is a line of its own."""
+    yield b"[\n"
+    for number, piece in enumerate(pieces, 1):
+        yield piece
+        yield b",\n" if number < len(pieces) else b"\n"
+    yield b"]"
+
+
+def _split(data: bytes) -> tuple[bytes, list[list[bytes]]]:
+    """A file without the lines of its lists, and these: those of the first list, of the second, and so on. A
+    file without line breaks has all in the first part."""
+    frame: list[bytes] = []
+    chunks: list[list[bytes]] = []
+    for line in data.split(b"\n"):
+        if frame and line.startswith(b'["'):
+            chunks[-1].append(line)
+        else:
+            frame.append(line)
+            chunks.append([])
+    return b"".join(frame), chunks
+
+
+def _decode(chunks: Iterable[bytes], lines: Lines) -> None:
+    for chunk in chunks:
+        lines += msgspec.json.decode(b"[%s]" % chunk.rstrip(b","), type=Lines)
 
 
 def used(root: Path, days: range) -> Iterator[tuple[int, Line]]:

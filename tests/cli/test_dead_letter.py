@@ -14,7 +14,9 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
 from nealytics.commit.delivery import insert_token
 from nealytics.config import load
+from nealytics.erasure.store import Jobs
 from tests.engine import needs_engine
+from tests.erasure.erasures import job
 from tests.fakes import clickhouse as faults
 from tests.fakes.clickhouse import FakeClickHouse
 from tests.fakes.rows import TIMESTAMP_MS, number, row
@@ -93,6 +95,18 @@ async def test_retry_inserts_all_and_empties_the_dead_letter(tmp_path, dead_lett
     assert "2 inserted, 0 still in the dead letter" in result.output
     assert [number(r) for r in fake.rows] == [7, 8]
     assert fake.tokens == [insert_token(LOG_ID, n, n, row(n)) for n in (7, 8)]
+    assert dead_letter.ids() == []
+
+
+async def test_retry_deletes_what_an_erasure_covers_and_counts_it(tmp_path, dead_letter, fake):
+    put(dead_letter, 7)
+    error = ClickHouseError(469, "violated", status=400)
+    dead_letter.put(DeadRow.of(LOG_ID, 8, 1, row(8, tenant_id="other"), error, TIMESTAMP_MS))
+    Jobs(tmp_path / "data").put(job("e1"))
+    result = await run(tmp_path, fake.url, "retry")
+    assert result.exit_code == 0, result.output
+    assert "1 inserted, 1 deleted because an erasure covers them, 0 still in the dead letter" in result.output
+    assert [number(r) for r in fake.rows] == [8]
     assert dead_letter.ids() == []
 
 

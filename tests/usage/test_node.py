@@ -19,7 +19,7 @@ DAY = NOON // 86_400_000
 
 
 def put(directory: Path, current: dict[int, list[Line]], ended: dict[int, list[Line]]) -> None:
-    days = {day: msgspec.json.encode(lines) for day, lines in (current | ended).items()}
+    days = {day: [msgspec.json.encode(lines)[1:-1]] for day, lines in (current | ended).items()}
     store.store(directory, Position("log", 9), days, list(ended))
 
 
