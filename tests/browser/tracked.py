@@ -31,7 +31,8 @@ class TrackedSite:
                 tenant = path.split("/")[1]
                 self.send_response(200)
                 self.send_header("Content-Type", "text/html; charset=utf-8")
-                self.send_header("Content-Security-Policy", POLICY.format(node=site.node.url))
+                for name, value in site.headers().items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(site.html(tenant, site.bodies.get(path, "")).encode())
 
@@ -42,6 +43,9 @@ class TrackedSite:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def headers(self) -> dict[str, str]:
+        return {"Content-Security-Policy": POLICY.format(node=self.node.url)}
 
     def close(self) -> None:
         self._server.shutdown()
