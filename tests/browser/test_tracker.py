@@ -3,14 +3,19 @@
 `tests/browser/test_tracker_losses.py` kills what can be killed meanwhile.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Open, until
+from tests.browser.conftest import CHROMIUM, Open, until
+from tests.browser.test_firefox import FIREFOX, firefox
+from tests.browser.test_webkit import BROWSER, DRIVER, SCREEN, webkit
 from tests.browser.tracked import SETTINGS, TrackedSite, stored, until_sent, until_stored, waiting
 from tests.e2e.node import Node
 
@@ -143,7 +148,62 @@ def test_a_click_on_an_element_with_a_name_and_on_a_link_away_is_sent(
     assert events[0]["metadata"] == {"plan": "pro"}
 
 
+def test_a_page_that_is_prerendered_sends_nothing_until_somebody_sees_it(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    page = opened("about:blank")
+    sent = requests_of(page, node)
+    page.add_init_script(
+        "let hidden = true; Object.defineProperty(document, 'prerendering', { get: () => hidden });"
+        "window.activate = () => { hidden = false; document.dispatchEvent(new Event('prerenderingchange')); }"
+    )
+    page.goto(tracked.page("prerendered"))
+    page.evaluate("nealytics('early')")
+    assert waiting(page) == 0
+    assert sent == []
+    page.evaluate("activate()")
+    assert waiting(page) == 2
+    assert {event["eventType"] for event in until_stored(node, "prerendered", 2)} == {"page_view", "early"}
+
+
+def test_a_page_that_comes_back_from_the_cache_of_whole_pages_is_seen_again(
+    node: Node, tracked: TrackedSite, browser: Any
+):
+    own = browser.browser_type.launch(
+        executable_path=CHROMIUM, args=["--no-sandbox"], ignore_default_args=["--disable-back-forward-cache"]
+    )
+    page = own.new_page()
+    page.goto(tracked.page("cached", "first"))
+    until_stored(node, "cached", 1)
+    until_sent(page)
+    page.evaluate("window.kept = true")
+    page.goto(tracked.page("cached", "second"))
+    until_stored(node, "cached", 2)
+    until_sent(page)
+    page.evaluate("history.back()")
+    events = until_stored(node, "cached", 3)
+    assert [event["itemId"] for event in events] == ["/cached/first", "/cached/second", "/cached/first"]
+    assert page.evaluate("window.kept")
+    own.close()
+
+
 # Who it is
+
+
+def test_a_token_in_place_of_a_key_says_whose_the_events_are_and_is_renewed_when_it_has_ended(
+    node: Node, tracked: TrackedSite, opened: Open
+):
+    page = opened("about:blank", expected=("status of 401", "the token has expired", "nealytics"))
+    sent = requests_of(page, node)
+    page.goto(tracked.page("own", attributes='data-token-url="/token/own"'))
+    (view,) = until_stored(node, "own", 1)
+    assert view["userId"] == "ada"
+    until_sent(page)
+    assert tracked.asked_tokens == ["own", "own"]
+    assert all("token" not in one.url for one in sent)
+    page.evaluate("nealytics('short')")
+    page.goto("about:blank")
+    assert {event["eventType"] for event in until_stored(node, "own", 2)} == {"page_view", "short"}
 
 
 def test_a_session_is_one_for_all_tabs_and_ends_after_half_an_hour_without_events(
@@ -327,13 +387,25 @@ def test_events_stay_after_each_answer_that_says_nothing_about_them(
     node: Node, tracked: TrackedSite, opened: Open
 ):
     statuses = (401, 408, 429, 500, 502, 503, 504, 200, 203)
-    page = opened("about:blank", expected=("the server responded with a status of", "nealytics:"))
+    page = opened("about:blank", expected=("the server responded with a status of", "nealytics"))
     page.clock.install()
     bodies = answer(page, *({"status": status} for status in statuses), {})
     page.goto(tracked.page("again"))
     until(lambda: page.clock.run_for(60_000) is None and not waiting(page))
     assert bodies == bodies[:1] * (len(statuses) + 1)
     until_stored(node, "again", 1)
+
+
+def test_events_that_a_quota_refuses_within_a_request_stay(node: Node, tracked: TrackedSite, opened: Open):
+    page = opened("about:blank", expected=("nealytics",))
+    page.clock.install()
+    error = {"index": 0, "error": "the quota is used up", "code": "quota_exceeded"}
+    partly = {"status": 202, "json": {"accepted": 0, "rejected": 1, "errors": [error]}}
+    bodies = answer(page, partly, {})
+    page.goto(tracked.page("partly"))
+    until(lambda: page.clock.run_for(2_000) is None and not waiting(page))
+    assert bodies == bodies[:1] * 2
+    until_stored(node, "partly", 1)
 
 
 def test_events_that_are_refused_are_dropped_and_the_console_says_why(
@@ -359,7 +431,7 @@ def test_events_that_are_refused_are_dropped_and_the_console_says_why(
 def test_one_bad_event_and_one_damaged_entry_do_not_spoil_the_others(
     node: Node, tracked: TrackedSite, opened: Open
 ):
-    page = opened(tracked.page("poison"), expected=("nealytics:",))
+    page = opened(tracked.page("poison"), expected=("nealytics",))
     until_sent(page)
     page.evaluate(
         """() => {
@@ -460,3 +532,45 @@ def test_a_wrong_clock_is_counted_and_changes_no_time(node: Node, tracked: Track
         until_sent(page)
         assert counted(clock) == before + 1
         assert abs(page.evaluate("Date.now()") - view["timestamp"].timestamp() * 1000) < 60_000
+
+
+# In other browsers
+
+
+@pytest.mark.skipif(FIREFOX is None, reason="needs Firefox; on Debian: apt-get install firefox-esr")
+def test_page_views_events_and_a_page_that_ends_at_once_in_firefox(
+    node: Node, tracked: TrackedSite, tmp_path: Path
+):
+    async def visit() -> None:
+        async with firefox(tmp_path) as tab:
+            await tab.open(tracked.page("firefox"))
+            await tab.evaluate("nealytics('one', { text: 'ü' })")
+            await tab.evaluate("history.pushState({}, '', '/firefox/next')")
+            await tab.evaluate("nealytics('last'); location = 'about:blank'")
+            assert tab.errors == []
+            until_stored(node, "firefox", 4)
+
+    # In a thread of its own: in this one Playwright's loop may run.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, visit()).result()
+    views = [event["itemId"] for event in stored(node, "firefox") if event["eventType"] == "page_view"]
+    assert views == ["/firefox/", "/firefox/next"]
+
+
+@pytest.mark.skipif(
+    None in (DRIVER, SCREEN, BROWSER),
+    reason="needs WebKit and a screen; on Debian: apt-get install webkit2gtk-driver xvfb",
+)
+def test_page_views_events_and_a_page_that_ends_at_once_in_webkit(
+    node: Node, tracked: TrackedSite, tmp_path: Path
+):
+    with webkit(tmp_path) as tab:
+        tab.call("POST", "/url", url=tracked.page("webkit"))
+        tab.evaluate("nealytics('one', { text: 'ü' })")
+        tab.evaluate("history.pushState({}, '', '/webkit/next')")
+        tab.evaluate("nealytics('last')")
+        tab.call("POST", "/url", url="about:blank")
+        events = until_stored(node, "webkit", 4)
+        tab.call("DELETE", "")
+    views = [event["itemId"] for event in events if event["eventType"] == "page_view"]
+    assert views == ["/webkit/", "/webkit/next"]

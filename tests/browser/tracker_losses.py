@@ -19,6 +19,7 @@ event ("begun") and after ("created"). At the end, one more page is opened, and 
 import argparse
 import json
 import random
+import sys
 import tempfile
 import threading
 import time
@@ -168,7 +169,8 @@ class Visitor:
         try:
             self.page.goto(how, timeout=10_000)
         except Error as error:
-            assert "crash" in error.message.lower() or "ERR_ABORTED" in error.message, error
+            if "crash" not in error.message.lower() and "ERR_ABORTED" not in error.message:
+                raise
         until(self._is_dead)
         self.close()
 
@@ -246,8 +248,15 @@ def main() -> None:
         result = run(Path(directory), loads=given.loads, seed=given.seed)
     print(", ".join(f"{number:,} × {what}" for what, number in result.ends.most_common()))
     print(result.table())
-    for name in sorted(result.lost("tracker")):
-        print(f"lost by the tracker: {name}")
+    wrong = {
+        "lost": result.lost("tracker"),
+        "duplicated": result.duplicated("tracker"),
+        "never begun": result.unknown("tracker"),
+    }
+    for what, names in wrong.items():
+        if names:
+            print(f"{what}, by the tracker: {', '.join(sorted(names))}")
+    sys.exit(1 if any(wrong.values()) else 0)
 
 
 if __name__ == "__main__":

@@ -18,5 +18,5 @@ if (!early?.optOut) {
     token: tokenUrl && (() => fetch(tokenUrl).then((answer) => answer.text())),
     ...(dataset as object),
   });
-  for (const call of early?.q ?? []) window.nealytics(...call);
+  early?.q?.forEach((call) => window.nealytics!(...call));
 }

@@ -30,7 +30,7 @@ export interface TrackerOptions {
   /** What is sent without a call; default `["pages"]`. */
   readonly auto?: string | readonly Automatic[] | undefined;
   /** `memory` stores nothing on the device: what is not sent when the page ends may be lost. Default `local`. */
-  readonly storage?: "local" | "memory" | "cookie" | undefined;
+  readonly storage?: "local" | "memory" | undefined;
   /** Send nothing for people whose browser asks for that (Do Not Track, Global Privacy Control). */
   readonly dnt?: boolean | undefined;
 }
@@ -52,8 +52,8 @@ const SESSION_MS = 30 * 60_000;
 const EVENTS_MAX = 1_000;
 /** At most 50 KB: a character has up to 3 bytes. Browsers allow 64 KB for all requests that may outlive their page. */
 const BATCH_CHARS_MAX = 16_600;
-/** `ingest.item_id_chars_max` of a node. */
-const ITEM_CHARS_MAX = 2048;
+/** Less than `ingest.item_id_chars_max` of a node. */
+const ITEM_CHARS_MAX = 2_000;
 const SEND_AFTER_MS = 1_000;
 const TIMEOUT_MS = 30_000;
 /** From 1 s to 4 minutes. */
@@ -129,12 +129,12 @@ export function createTracker(options: TrackerOptions): Tracker {
     return { entries, body: entries.map(read).join("\n") };
   };
   const address = (route: string, more = "") =>
-    new URL(`api/v1/telemetry/${route}?${key ? "k=" + key : more}&sentAt=${Date.now()}&dropped=${read(name + "d")}`, url).href;
+    new URL(`api/v1/telemetry/${route}?${key ? "k=" + key : more}&sentAt=${Date.now()}&dropped=${read(name + "d")}`, url) as unknown as string;
 
   /** How long the node wants no requests, in ms. A time too far away is that of a clock that was wrong. */
   const pause = () => {
     const rest = +read(name + "p") - Date.now();
-    return rest < PAUSE_MS_MAX ? rest : 0;
+    return (rest < PAUSE_MS_MAX && rest) as number;
   };
 
   /** Sends until nothing waits, or until the node has to be asked later. */
@@ -146,23 +146,24 @@ export function createTracker(options: TrackerOptions): Tracker {
       if (wait <= 0) {
         const dropped = read(name + "d");
         let answer: Response | undefined;
+        let said = "";
         try {
           const headers: HeadersInit = token ? { authorization: `Bearer ${(bearer ||= await ((token as () => string).call ? (token as () => string)() : (token as string)))}` } : {};
           // Text needs no preflight.
           answer = await fetch(address("batch"), { method: "POST", body, keepalive: body.length < BATCH_CHARS_MAX, headers, signal: AbortSignal.timeout?.(TIMEOUT_MS) });
-          const said = await answer.text();
-          if (!said.includes('"rejected":0,')) console.warn("nealytics:", said);
+          said = await answer.text();
+          if (!said.includes('"rejected":0,')) console.warn("nealytics", said);
         } catch {} // offline, or the page ends
         const status = answer?.status;
-        // Refused events would be refused again, except for these reasons.
-        if (/^(202|4(?!01|08|29)..)$/.test(status as never)) {
+        // Refused events would be refused again, except for these reasons. A quota may refuse only the last ones.
+        if (/^(202|4(?!01|08|29)..)$/.test(status as never) && !said.includes("quota_")) {
           entries.forEach(remove);
           failures = 0;
           write(name + "d", +read(name + "d") - +dropped);
           continue;
         }
         bearer = "";
-        wait = Math.min(+answer?.headers.get("retry-after")! || 2 ** Math.min(failures++, BACK_OFF_DOUBLINGS_MAX), RETRY_AFTER_S_MAX) * (1e3 + Math.random() * 250);
+        wait = Math.min(+answer?.headers.get("retry-after")! || 2 ** Math.min(failures++, BACK_OFF_DOUBLINGS_MAX), RETRY_AFTER_S_MAX) * (1e3 + Math.random() * 300);
         if (status) write(name + "p", Date.now() + wait);
       }
       timer = setTimeout(send, wait);
@@ -192,7 +193,7 @@ export function createTracker(options: TrackerOptions): Tracker {
 
   const view = () => {
     const { pathname, hash, search, origin, host } = location;
-    const itemId = `${pathname}${/^#!?\/[^?]*/.exec(hash) ?? ""}`.slice(0, ITEM_CHARS_MAX);
+    const itemId = (pathname + (/^#!?\/[^?]*/.exec(hash) ?? "")).slice(0, ITEM_CHARS_MAX);
     if (itemId === place) return;
     const properties: Record<string, string | undefined> = { itemId, host, referrer: place ? origin + place : document.referrer.split("?")[0] || undefined };
     for (const [key, value] of new URLSearchParams(search)) if (key.startsWith("utm_")) properties[key] = value;
