@@ -186,7 +186,7 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id.begin(request.headers.get(request_id.HEADER))
-        is_api = request.path.startswith(API)
+        is_api = f"{request.path}/".startswith(API)  # /e, and not /embed
         response: web.StreamResponse
         try:
             response = await handler(request)

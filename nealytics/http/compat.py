@@ -28,7 +28,7 @@ POSTHOG = Api("posthog", posthog.ROUTES, posthog.KEY_FIELDS, posthog.draft, {"st
 PREFIXES = tuple(
     sorted(
         {
-            f"/{path.split('/')[1]}"
+            f"/{path.split('/')[1]}/"
             for path in (*segment.ROUTES, *posthog.ROUTES, posthog.FLAGS, posthog.CONFIG)
         }
     )
