@@ -16,6 +16,7 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.config import Config
 from nealytics.expiry.daily import Daily
 from nealytics.http.app import RELOAD
+from nealytics.http.reads import Reads
 from nealytics.http.retention import RetentionAdmin
 from nealytics.ingest.admission import Admission
 from nealytics.process import RELOADED
@@ -40,6 +41,7 @@ class Reloading:
         retention: RetentionAdmin,
         meter: Meter,
         saved: Catalog,
+        reads: Reads,
     ) -> None:
         self._config = config
         self._read_again = read_again
@@ -51,6 +53,7 @@ class Reloading:
         self._retention = retention
         self._meter = meter
         self._saved = saved
+        self._reads = reads
         self._asked = asyncio.Event()
 
     async def begin(self) -> None:
@@ -79,6 +82,7 @@ class Reloading:
         self._admission.rule(config.retention)
         self._daily.replace(config.retention)
         self._retention.rules = config.retention
+        self._reads.segments.replace(config.segment)
         await self._meter.limit(config.quota)
         if _tokens_of(config) != _tokens_of(before):
             await self._verifier.replace(config.auth)

@@ -589,7 +589,7 @@ class Worker:
         reads = self._reads(verifier, meter)
         app = self._app(admission, committer, reads, Writers(ApiKeys(config.auth.api_keys), verifier))
         self._add_admin_routes(app, verifier, meter)
-        changing = (app, admission, verifier, self._daily, self._retention_admin, meter, self._saved)
+        changing = (app, admission, verifier, self._daily, self._retention_admin, meter, self._saved, reads)
         reloading = Reloading(config, self._read_again, self._parent, *changing)
         await reloading.begin()
         http = HttpServer(app, config)

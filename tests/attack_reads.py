@@ -353,7 +353,12 @@ class Attacker:
     def _filter(self, victim: Scope) -> str:
         field = self._random.choice(FIELDS) if self._chance(0.6) else self._path(victim)
         value = self._random.choice([self._text(victim), self._text(victim), "true", "5", "2024-06-15"])
-        return f"{field}:{self._random.choice(OPS)}:{value}"
+        filter_ = f"{field}:{self._random.choice(OPS)}:{value}"
+        if self._chance(0.2):
+            kind = self._random.choice(["did", "not_did", "session_did", "session_first_seen"])
+            name = self._random.choice([self._text(victim), "view", "purchase"])
+            filter_ = f"{kind}({name}, {self._random.choice(['>=1', '<2', '1d', '30d'])})[{filter_}]"
+        return f"not:{filter_}" if self._chance(0.1) else filter_
 
 
 class Attack:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from nealytics.cli.options import config_option, folded
-from nealytics.config import Loaded, load_with_notes, split_listen
+from nealytics.cli.options import config_option, folded, load_serving
+from nealytics.config import Loaded, split_listen
 from nealytics.directories import make_private
 from nealytics.errors import NealyticsError
 
@@ -131,7 +131,7 @@ def check_config(config_path: Path | None) -> None:
     and its source, then warnings about values that are allowed and probably a mistake. If anything is wrong,
     prints all errors and exits with 1. Connects to nothing.
     """
-    loaded = load_with_notes(config_path, serving=True)
+    loaded = load_serving(config_path)
     click.echo(describe(loaded), nl=False)
     for note in loaded.notes:
         click.echo(folded("", note, sys.stderr), err=True)

@@ -18,14 +18,14 @@ import msgspec
 
 from nealytics.auth import jwks
 from nealytics.auth.jwt import TokenVerifier
-from nealytics.cli.options import config_option, folded
+from nealytics.cli.options import config_option, folded, load_serving
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.damage import broken_parts
 from nealytics.clickhouse.embedded import no_room_for_engine, read_access, running_engine
 from nealytics.clickhouse.endpoint import saved_endpoint
 from nealytics.clickhouse.sql import TABLE
-from nealytics.config import Config, load_with_notes
+from nealytics.config import Config
 from nealytics.directories import make_private
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.process import open_files_problem
@@ -73,7 +73,7 @@ def doctor(config_path: Path | None, as_json: bool) -> None:
 
 def findings(config_path: Path | None) -> Iterator[Finding]:
     try:
-        loaded = load_with_notes(config_path, os.environ, serving=True)
+        loaded = load_serving(config_path)
     except ConfigError as error:
         for problem in error.problems:
             yield Finding("configuration", "fail", problem)

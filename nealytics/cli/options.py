@@ -10,8 +10,8 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from nealytics.clickhouse.saved_reader import scope_key
-from nealytics.config import Config, secrets_of, split_listen
-from nealytics.errors import NealyticsError
+from nealytics.config import Config, Loaded, load_with_notes, secrets_of, split_listen
+from nealytics.errors import ConfigError, NealyticsError
 from nealytics.observe import log
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -28,6 +28,18 @@ def config_option(command: Command) -> Command:
         help="Configuration file. Default: $NEALYTICS_CONFIG, else nealytics.toml in the working directory, "
         "over the C# engine's appsettings.json. NEALYTICS_<TABLE>_<KEY> variables override the file.",
     )(command)
+
+
+def load_serving(config_path: Path | None) -> Loaded:
+    """The configuration with all that `serve` needs. Raises `ConfigError` with every problem found."""
+    loaded = load_with_notes(config_path, serving=True)
+    if loaded.config.segment:
+        # Takes a moment to import, which a start without segments need not wait for.
+        from nealytics.queries.conditions import problems
+
+        if found := problems(loaded.config.segment):
+            raise ConfigError(*found)
+    return loaded
 
 
 def server_url(config: Config) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import uvloop
 
-from nealytics.cli.options import config_option, set_up_log
-from nealytics.config import Config, config_from_json, load_with_notes
+from nealytics.cli.options import config_option, load_serving, set_up_log
+from nealytics.config import Config, config_from_json
 from nealytics.errors import ConfigError, LogBroken, LogFull, NealyticsError
 from nealytics.observe import log as observe_log
 from nealytics.process import EXIT_UNUSABLE, die_with_parent, name_process, without_authorities
@@ -44,11 +44,11 @@ def serve(config_path: Path | None) -> None:
     observe_log.setup()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can reload
     try:
-        loaded = load_with_notes(config_path, serving=True)
+        loaded = load_serving(config_path)
         set_up_log(loaded.config)
         for note in loaded.notes:
             log.warning("%s", note)
-        supervisor = Supervisor(loaded.config, read_again=lambda: load_with_notes(config_path, serving=True))
+        supervisor = Supervisor(loaded.config, read_again=lambda: load_serving(config_path))
         supervisor.open()
         supervisor.fork(_load, _run)
         gc.enable()

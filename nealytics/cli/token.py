@@ -16,7 +16,7 @@ from nealytics.cli.options import config_option
 from nealytics.config import AuthConfig, Config, load
 from nealytics.errors import ConfigError, NealyticsError, Refused
 from nealytics.queries import ENDPOINTS, STREAMS
-from nealytics.queries.filters import parse_filter
+from nealytics.queries.conditions import parse_condition
 
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _EXPIRES_S_MAX = 10 * 366 * 86_400
@@ -46,7 +46,7 @@ expires_option = click.option(
 def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     for text in value:
         try:
-            parse_filter("--filter", text)
+            parse_condition("--filter", text)
         except Refused as refused:
             raise click.BadParameter(f"{refused.message}. {refused.detail}") from None
     return value

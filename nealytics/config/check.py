@@ -26,12 +26,14 @@ from nealytics.config.tables import (
     IssuerConfig,
     QuotaRule,
     RetentionRule,
+    SegmentRule,
 )
 from nealytics.errors import ConfigError
 
 JWT_KEY_BYTES_MIN = 32
 KID_CHARS_MAX = 256
 CLAIM_NAME_CHARS_MAX = 256
+_SEGMENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 # Claims that the users of an identity provider can write themselves: Supabase and Auth0, and Clerk.
 USERS_OWN_CLAIMS = frozenset({"user_metadata", "raw_user_meta_data", "unsafe_metadata"})
 # One statement contains all rules: far more would exceed ClickHouse's limit of its size.
@@ -93,6 +95,7 @@ def problems(config: Config) -> list[str]:
         *_backup(config.backup),
         *_retention(config.retention, chars_max),
         *_quotas(config.quota, chars_max),
+        *_segments(config.segment, chars_max),
     ]
     return [f"config: {problem}" for problem in found]
 
@@ -626,8 +629,25 @@ def _quotas(quotas: tuple[QuotaRule, ...], identifier_chars_max: int) -> Iterato
         seen.setdefault(whose, i)
 
 
+def _segments(segments: tuple[SegmentRule, ...], identifier_chars_max: int) -> Iterator[str]:
+    seen: dict[tuple[str, str], int] = {}
+    for i, rule in enumerate(segments):
+        where = f"segment[{i}]"
+        if not rule.project:
+            yield f'{where} has no project; add project = "…"'
+        if not _SEGMENT_NAME.fullmatch(rule.name):
+            yield (f'{where} has the name "{rule.name[:80]}"; write 1 to 64 letters, digits, "_", "-" or "."')
+        if not rule.filter and not rule.any:
+            yield f'{where} has no filter; add filter = ["did(purchase, >=2, 30d)"]'
+        yield from _lengths(where, rule, ("project",), identifier_chars_max)
+        whose = (rule.project, rule.name)
+        if whose in seen:
+            yield f"{where} has the project and the name of segment[{seen[whose]}]; rename one of them"
+        seen.setdefault(whose, i)
+
+
 def _lengths(
-    where: str, rule: RetentionRule | QuotaRule, names: Iterable[str], identifier_chars_max: int
+    where: str, rule: RetentionRule | QuotaRule | SegmentRule, names: Iterable[str], identifier_chars_max: int
 ) -> Iterator[str]:
     for name in names:
         value = getattr(rule, name)

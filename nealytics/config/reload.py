@@ -20,6 +20,7 @@ RELOADABLE = (
     "ingest.rate_limit_queue_max",
     "quota",
     "retention",
+    "segment",
     "server.cors_allowed_origins",
 )
 # No text has this SHA-256, as far as anyone knows.

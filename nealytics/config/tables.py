@@ -296,6 +296,15 @@ class QuotaRule(_Table, frozen=True):
     queries_per_day: Annotated[int, Meta(ge=-1)] = -1  # 0 = unlimited
 
 
+class SegmentRule(_Table, frozen=True):
+    """A segment that questions may name. `queries.conditions` reads its filters."""
+
+    project: str = ""  # required
+    name: str = ""  # required
+    filter: tuple[str, ...] = ()  # all of them must match
+    any: tuple[str, ...] = ()  # and one of each group
+
+
 class Config(_Table, frozen=True):
     server: ServerConfig = ServerConfig()
     auth: AuthConfig = AuthConfig()
@@ -311,6 +320,7 @@ class Config(_Table, frozen=True):
     observe: ObserveConfig = ObserveConfig()
     retention: tuple[RetentionRule, ...] = ()
     quota: tuple[QuotaRule, ...] = ()
+    segment: tuple[SegmentRule, ...] = ()
 
 
 def config_to_json(config: Config) -> bytes:

@@ -32,6 +32,7 @@ _TABLE_LISTS = {
     "auth.issuers": "write each issuer as [[auth.issuers]] with its keys below",
     "retention": "write each rule as [[retention]] with project and days below",
     "quota": "write each quota as [[quota]] with project and events_per_month or queries_per_day below",
+    "segment": "write each segment as [[segment]] with project, name and filter below",
 }
 _AS_JSON = {
     "auth.api_keys": '["key", …] or [{"key": "…", "project": "…"}, …]',
@@ -39,6 +40,7 @@ _AS_JSON = {
     "auth.issuers": '[{"issuer": "https://…", "jwks_url": "https://…"}]',
     "retention": '[{"project": "…", "days": 30}]',
     "quota": '[{"project": "…", "events_per_month": 1000000}]',
+    "segment": '[{"project": "…", "name": "buyers", "filter": ["did(purchase, 30d)"]}]',
 }
 
 

@@ -47,7 +47,7 @@ class Exports:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         scope = await self._reads.scope_of(request, STREAM)
-        arguments = self._reads.arguments_of(request, STREAM)
+        arguments = self._reads.arguments_of(request, STREAM, scope)
         params = export.parse(arguments, _preferred_type(request))
         events = self._reads.events_of(scope)
         require_http_1_1(request)

@@ -37,7 +37,7 @@ from nealytics.http.slots import busy
 from nealytics.http.streaming import Places, break_off, head_of
 from nealytics.ingest.connection import when_lost
 from nealytics.queries import live
-from nealytics.queries.filters import Filter
+from nealytics.queries.filters import Condition
 from nealytics.queries.live import STREAM, New
 from nealytics.queries.scoped import Events
 
@@ -70,6 +70,7 @@ class Live:
         arguments = self._reads.arguments_of(request, STREAM)
         token = (arguments.text("access_token") or "").strip()
         scope = await self._reads.scope_of(request, STREAM, f"Bearer {token}" if token else None)
+        arguments.saved = self._reads.segments.of(scope.project_id)
         params = live.parse(arguments, request.headers.get("Last-Event-ID", ""))
         events = self._reads.events_of(scope)
         if self._stopping:
@@ -92,7 +93,7 @@ class Live:
 
     @contextlib.asynccontextmanager
     async def _joined(
-        self, scope: Scope, events: Events, filters: tuple[Filter, ...], backlog: Backlog
+        self, scope: Scope, events: Events, filters: tuple[Condition, ...], backlog: Backlog
     ) -> AsyncGenerator[Hub]:
         """The hub of this scope and these filters, which puts new events into `backlog`."""
         key = (scope.project_id, scope.tenant_id, scope.filters, filters)
@@ -189,7 +190,7 @@ class Live:
                 yield _message(batch)
 
     async def _missed(
-        self, hub: Hub, scope: Scope, filters: tuple[Filter, ...], since_ms: int
+        self, hub: Hub, scope: Scope, filters: tuple[Condition, ...], since_ms: int
     ) -> AsyncGenerator[list[New]]:
         """Pages of events that were stored after `since_ms`. Retries while ClickHouse is down."""
         after: New | None = None

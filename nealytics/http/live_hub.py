@@ -18,7 +18,7 @@ from nealytics.http.live_stream import Backlog
 from nealytics.http.live_window import Window
 from nealytics.http.reads import Reads, refusal
 from nealytics.queries import live
-from nealytics.queries.filters import Filter
+from nealytics.queries.filters import Condition
 from nealytics.queries.scoped import Events
 
 log = logging.getLogger("nealytics.http.live")
@@ -34,7 +34,7 @@ class Hub:
         reads: Reads,
         config: QueryConfig,
         events: Events,
-        filters: tuple[Filter, ...],
+        filters: tuple[Condition, ...],
         clock: "ServerClock",
         query_slot: asyncio.Lock,
     ) -> None:

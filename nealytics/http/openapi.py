@@ -21,6 +21,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from nealytics import __version__
+from nealytics.auth.claims import FILTERS_MAX
 from nealytics.config import Config
 from nealytics.http import query
 from nealytics.http.health import IngestReadiness, Readiness
@@ -39,8 +40,9 @@ from nealytics.http.saved import ListAnswer
 from nealytics.http.sending import encoder
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK, BatchAnswer
 from nealytics.queries import ENDPOINTS, STREAMS, export
+from nealytics.queries.conditions import DEPTH_MAX, NODES_MAX
 from nealytics.queries.endpoint import Endpoint, Route, Stream
-from nealytics.queries.params import Parameter
+from nealytics.queries.params import FILTER, Parameter
 from nealytics.queries.saved.catalog import FORMAT, SavedAnswer, SavedQuery
 from nealytics.queries.saved.catalog import PATH as QUERIES_PATH
 from nealytics.queries.saved.head import NAME
@@ -276,7 +278,7 @@ def _query_schemas(schemas: Schemas, endpoints: Sequence[Endpoint[Any]]) -> dict
     answers = [schemas.ref(answer) for answer in dict.fromkeys(endpoint.answer for endpoint in endpoints)]
     arguments = {
         parameter.name: ref("Argument") for endpoint in endpoints for parameter in endpoint.parameters
-    }
+    } | {FILTER.name: ref("Conditions")}
     queries = {
         "description": "The reads, each under a name of your choice.",
         "type": "object",
@@ -295,8 +297,12 @@ def _query_schemas(schemas: Schemas, endpoints: Sequence[Endpoint[Any]]) -> dict
             "description": "The value of a query parameter; a list where the parameter may be repeated.",
             "anyOf": [*scalars, several],
         },
+        **_condition_schemas(),
         "Question": _object(
-            {"endpoint": {"type": "string", "enum": [endpoint.name for endpoint in endpoints]}},
+            {
+                "endpoint": {"type": "string", "enum": [endpoint.name for endpoint in endpoints]},
+                FILTER.name: ref("Conditions"),
+            },
             ["endpoint"],
             description="One read: the name of its endpoint, and its query parameters by name.",
             additionalProperties=ref("Argument"),
@@ -317,6 +323,33 @@ def _query_schemas(schemas: Schemas, endpoints: Sequence[Endpoint[Any]]) -> dict
         ),
     }
     return {name: {"title": name, **schema} for name, schema in found.items()}
+
+
+def _condition_schemas() -> dict[str, Schema]:
+    """What a filter of `POST /query` may be."""
+    several: Schema = {"type": "array", "items": ref("Condition"), "minItems": 1}
+    return {
+        "Condition": {
+            "description": "A condition as in the parameter `filter`, or several combined. Of `and` all must"
+            " match, of `or` at least one; `not` keeps the events that do not match."
+            f" Together at most {NODES_MAX} conditions, nested at most {DEPTH_MAX} deep.",
+            "anyOf": [
+                {"type": "string"},
+                *(
+                    {**_object({name: inner}, [name]), "additionalProperties": False}
+                    for name, inner in (("and", several), ("or", several), ("not", ref("Condition")))
+                ),
+            ],
+        },
+        "Conditions": {
+            "description": "One condition, or a list of which all must match.",
+            "anyOf": [
+                ref("Condition"),
+                {"type": "array", "items": ref("Condition"), "maxItems": FILTERS_MAX},
+                {"type": "null"},
+            ],
+        },
+    }
 
 
 def _object(properties: Schema, required: list[str], **more: Any) -> Schema:

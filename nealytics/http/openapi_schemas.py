@@ -17,6 +17,7 @@ from nealytics.auth.claims import FILTERS_MAX
 from nealytics.config import IngestConfig
 from nealytics.event import Sent, Timestamp
 from nealytics.queries import relative
+from nealytics.queries.conditions import DEPTH_MAX, GROUPS_MAX, NOT
 from nealytics.queries.dimensions import DIMENSIONS
 from nealytics.queries.filters import (
     COLUMNS,
@@ -30,7 +31,9 @@ from nealytics.queries.filters import (
     TIMES,
 )
 from nealytics.queries.measures import COUNTS, NUMERIC, RATES
-from nealytics.queries.params import UNIT_MS, Parameter, zones
+from nealytics.queries.params import Parameter, zones
+from nealytics.queries.patterns import PATTERN_CHARS_MAX
+from nealytics.queries.segments import COUNT_MAX, SESSION, TIME_MS_MAX, UNIT_MS
 from nealytics.queries.sequences import STEPS_MAX
 
 Schema = dict[str, Any]
@@ -47,11 +50,12 @@ _PATH = _path(PATH_KEYS_MAX)
 _META_FIELD = META + _PATH.replace(r"[^\\.]", r"[^\\.:]")
 _EXISTS = "exists(?::(?:true|false)?)?"
 _ORDERS = "|".join(OPS_OF_TIMES)
-_TEXT_OPS = "|".join(op for op in OPS if op not in ("exists", "in", *OPS_OF_TIMES))
+_TEXT_OPS = "|".join(op for op in OPS if op not in ("exists", "in", "matches", *OPS_OF_TIMES))
 # The values of `in`, which contain no unescaped comma.
 _LISTED = r"(?:[^\\,]|\\[\s\S])*"
 _MORE_LISTED = f"{{0,{LIST_VALUES_MAX - 1}}}"
-_COMPARES = rf"(?:(?:{_TEXT_OPS}):[\s\S]*|in:{_LISTED}(?:,{_LISTED}){_MORE_LISTED})"
+_MATCHES = rf"matches:[\s\S]{{1,{PATTERN_CHARS_MAX}}}"
+_COMPARES = rf"(?:(?:{_TEXT_OPS}):[\s\S]*|{_MATCHES}|in:{_LISTED}(?:,{_LISTED}){_MORE_LISTED})"
 _UUID = "[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}"
 # Times are ordered, columns are strings without an order, and metadata can be either.
 _TEXTS = "|".join(name for name in COLUMNS if name not in {*TIMES, "event_id"})
@@ -59,10 +63,11 @@ _FILTER = "|".join(
     (
         f"(?:{'|'.join(sorted(TIMES))}):(?:{_EXISTS}|(?:{_ORDERS}):{timestamps.PATTERN})",
         f"(?:{_TEXTS}):(?:{_EXISTS}|{_COMPARES})",
-        rf"event_id:(?:{_EXISTS}|(?:contains|starts):[\s\S]*|(?:eq|ne):{_UUID}|in:{_UUID}(?:,{_UUID}){_MORE_LISTED})",
+        rf"event_id:(?:{_EXISTS}|(?:contains|starts):[\s\S]*|{_MATCHES}|(?:eq|ne):{_UUID}|in:{_UUID}(?:,{_UUID}){_MORE_LISTED})",
         f"{_META_FIELD}:(?:{_EXISTS}|{_COMPARES}|(?:{_ORDERS}):{NUMBER.pattern})",
     )
 )
+_NEGATED = rf"(?:{NOT}){{0,{DEPTH_MAX}}}"
 # In a measure, a parenthesis ends the path.
 _MEASURED_META = META + _PATH.replace(r"[^\\.]", r"[^\\.)]")
 _MEASURE = "|".join(
@@ -74,6 +79,40 @@ _MEASURE = "|".join(
     )
 )
 _DURATION = "[0-9]{1,9}[smhd]"
+
+
+def _duration(most_ms: int | None) -> str:
+    if most_ms is None:
+        return _DURATION
+    # One unit is the minimum of every parameter.
+    return "|".join(f"{_up_to(most_ms // ms)}{unit}" for unit, ms in UNIT_MS.items()).join(("(?:", ")"))
+
+
+def _up_to(most: int) -> str:
+    """A number from 1 to `most`, without leading zeros."""
+    digits = str(most)
+    shorter = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"] if len(digits) > 1 else []
+    smaller = [
+        f"{digits[:at]}[{least}-{int(digit) - 1}][0-9]{{{len(digits) - at - 1}}}"
+        for at, digit in enumerate(digits)
+        if int(digit) > (least := 0 if at else 1)
+    ]
+    return f"(?:{'|'.join([*shorter, *smaller, digits])})"
+
+
+# The arguments of a segment: an event type, how often, and within what time.
+_ANY_TIME = "[1-9][0-9]{0,8}[smhd]"
+_TYPE = rf"(?=\s*[^\s,)])(?!\s*{_ANY_TIME}\s*[,)])(?:[^\\,)]|\\[\s\S])+"
+_OFTEN = _up_to(COUNT_MAX)
+_OFTEN = rf",\s*(?:(?:>|=|<=)\s*(?:0|{_OFTEN})|(?:>=|<)\s*{_OFTEN})\s*"
+_TIME = rf"\s*{_duration(TIME_MS_MAX)}\s*"
+_DID = rf"{_TYPE}(?:(?:{_OFTEN})?(?:,{_TIME})?|,{_TIME}{_OFTEN})"
+_FIRST_SEEN = rf"(?:\s*|{_TIME}|{_TYPE}(?:,{_TIME})?)"
+_SEGMENT = (
+    rf"(?:{SESSION})?(?:(?:not_)?did\({_DID}\)|first_seen\({_FIRST_SEEN}\))(?:\[{_NEGATED}(?:{_FILTER})\])?"
+    r"|segment\((?:[^\\)]|\\[\s\S])+\)"
+)
+_CONDITION = rf"{_NEGATED}(?:{_FILTER}|{_SEGMENT})"
 # Days that do not exist: the 31st of short months, and 29 February outside of leap years.
 _ODD = "(?:[02468][1235679]|[13579][01345789])"  # two digits not divisible by 4
 _NO_DAY = f"^[0-9]{{4}}-?(?:02-?3|(?:04|06|09|11)-?31)|^(?:[0-9]{{2}}{_ODD}|{_ODD}00)-?02-?29"
@@ -157,7 +196,7 @@ def parameter_schema(parameter: Parameter) -> Schema:
         schema["default"] = default
     if not parameter.repeatable:
         return schema
-    count_max = FILTERS_MAX if parameter.kind == "filter" else parameter.count_max
+    count_max = parameter.count_max or (FILTERS_MAX if parameter.kind == "filter" else None)
     bounds = {"minItems": parameter.count_min, "maxItems": count_max}
     return {"type": "array", "items": schema, **{name: n for name, n in bounds.items() if n is not None}}
 
@@ -195,18 +234,15 @@ def _value_schema(parameter: Parameter) -> Schema:
             path = _path(parameter.maximum or PATH_KEYS_MAX)
             return {"type": "string", "pattern": f"^(?:{META})?{path}$", "maxLength": parameter.chars_max}
         case "filter":
-            # A filter of a funnel begins with its step.
-            step = (
-                f"(?:{'|'.join(map(str, range(1, STEPS_MAX + 1)))}):"
-                if parameter.name == "stepFilter"
-                else ""
-            )
+            # A filter of a funnel begins with its step, one of `any` may begin with its group.
+            before = {"stepFilter": _numbered(STEPS_MAX), "any": f"(?:{_numbered(GROUPS_MAX)})?"}
             chars_max = max(FILTER_CHARS_MAX, parameter.chars_max)
-            return {"type": "string", "pattern": f"^{step}(?:{_FILTER})$", "maxLength": chars_max}
+            pattern = f"^{before.get(parameter.name, '')}(?:{_CONDITION})$"
+            return {"type": "string", "pattern": pattern, "maxLength": chars_max}
         case "measure":
             return {
                 "type": "string",
-                "pattern": rf"^(?:{_MEASURE})(?:\[(?:{_FILTER})\])?$",
+                "pattern": rf"^(?:{_MEASURE})(?:\[{_NEGATED}(?:{_FILTER})\])?$",
                 "maxLength": parameter.chars_max,
             }
         case "zone":
@@ -220,23 +256,8 @@ def _value_schema(parameter: Parameter) -> Schema:
     return text | ({"minLength": 1, "pattern": r"\S"} if parameter.required else {})
 
 
-def _duration(most_ms: int | None) -> str:
-    if most_ms is None:
-        return _DURATION
-    # One unit is the minimum of every parameter.
-    return "|".join(f"{_up_to(most_ms // ms)}{unit}" for unit, ms in UNIT_MS.items()).join(("(?:", ")"))
-
-
-def _up_to(most: int) -> str:
-    """A number from 1 to `most`, without leading zeros."""
-    digits = str(most)
-    shorter = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"] if len(digits) > 1 else []
-    smaller = [
-        f"{digits[:at]}[{least}-{int(digit) - 1}][0-9]{{{len(digits) - at - 1}}}"
-        for at, digit in enumerate(digits)
-        if int(digit) > (least := 0 if at else 1)
-    ]
-    return f"(?:{'|'.join([*shorter, *smaller, digits])})"
+def _numbered(most: int) -> str:
+    return f"(?:{'|'.join(map(str, range(1, most + 1)))}):"
 
 
 # Limits that the struct does not have: `Sent` accepts any JSON of these types; `event.freeze` checks them.

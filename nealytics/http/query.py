@@ -7,9 +7,10 @@
      "results": {"figures": {…}, "pages": {"error": {"code": "query_too_large", …}}}}
 
 A question has the parameters of its GET route, by the same names, as a list where the route accepts a
-parameter more than once. The endpoint of a saved query is `queries/<name>`. A parameter beside `queries` is
-the default for every question whose route has it. Each question has the checks, limits, queue slot and errors
-of its route. A question that fails has an `error` in its place, and the others have their answers. The
+parameter more than once. A filter may also be a tree (`queries.conditions`). The endpoint of a saved query is
+`queries/<name>`. A parameter beside `queries` is the default for every question whose route has it. Each
+question has the checks, limits, queue slot and errors of its route. A question that fails has an `error` in its
+place, and the others have their answers. The
 request counts once for the token's rate.
 
 At most `query.concurrency_max` questions of one request run or are queued; the others start in their order
@@ -50,6 +51,7 @@ from nealytics.observe import otel, request_id
 from nealytics.queries import ENDPOINTS
 from nealytics.queries.endpoint import Endpoint
 from nealytics.queries.invalid import invalid, shown
+from nealytics.queries.params import FILTER
 
 log = logging.getLogger("nealytics.http.query")
 
@@ -65,7 +67,7 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 class Question(msgspec.Struct, frozen=True):
     name: str
     endpoint: Endpoint[Any]
-    arguments: MultiDict[str]
+    arguments: MultiDict[Any]
 
 
 class Result(NamedTuple):
@@ -167,7 +169,7 @@ async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge
     endpoint = question.endpoint
     try:
         check_route(scope, endpoint)
-        arguments = reads.arguments(question.arguments, endpoint)
+        arguments = reads.arguments(question.arguments, endpoint, scope)
         params = parsed(endpoint, arguments)
         body = await reads.body_of(scope, endpoint, arguments, params, charge)
         return Result(question, body, b"", keep_s(endpoint, arguments))
@@ -218,7 +220,7 @@ def parse(body: bytes, saved: Collection[Endpoint[Any]] = ()) -> list[Question]:
         )
     endpoints = {endpoint.name: endpoint for endpoint in (*ENDPOINTS, *saved)}
     known = {one.name.lower(): one.name for endpoint in endpoints.values() for one in endpoint.parameters}
-    shared = {key: _texts(key, value) for key, value in asked.items() if _is_known(key, known)}
+    shared = {key: _values(key, value) for key, value in asked.items() if _is_known(key, known)}
     return [_question(name, question, shared, endpoints) for name, question in queries.items()]
 
 
@@ -235,7 +237,7 @@ def _is_known(key: str, known: dict[str, str]) -> bool:
 
 
 def _question(
-    name: str, question: Any, shared: dict[str, list[str]], endpoints: Mapping[str, Endpoint[Any]]
+    name: str, question: Any, shared: dict[str, list[Any]], endpoints: Mapping[str, Endpoint[Any]]
 ) -> Question:
     field = f"queries.{name[:NAME_CHARS_MAX]}"
     if not 1 <= len(name) <= NAME_CHARS_MAX:
@@ -257,20 +259,28 @@ def _question(
         )
     known = {parameter.name.lower() for parameter in endpoint.parameters}
     own = {key.lower() for key in given}
-    arguments: MultiDict[str] = MultiDict()
+    arguments: MultiDict[Any] = MultiDict()
     for key, texts in shared.items():
         if key.lower() in known and key.lower() not in own:
             arguments.extend((key, text) for text in texts)
     for key, value in given.items():
-        arguments.extend((key, text) for text in _texts(f"{field}.{key}"[:_FIELD_CHARS_MAX], value))
+        arguments.extend((key, text) for text in _values(f"{field}.{key}"[:_FIELD_CHARS_MAX], value))
+    if FILTER not in endpoint.parameters and any(isinstance(value, dict) for value in arguments.values()):
+        raise invalid(
+            f"{field}.{FILTER.name}",
+            f"{FILTER.name} is a tree, and {called} has a parameter of its own of this name",
+            "Write a string.",
+        )
     return Question(name, endpoint, arguments)
 
 
-def _texts(field: str, value: Any) -> list[str]:
-    """The values as they would be written in a query string."""
+def _values(field: str, value: Any) -> list[Any]:
+    """The values as they would be written in a query string; only a filter may also be a tree."""
     values = value if isinstance(value, list) else [value]
     if len(values) > VALUES_MAX:
         raise invalid(field, f"{field} has {len(values)} values", f"Write at most {VALUES_MAX}.")
+    if field.rpartition(".")[2].lower() == FILTER.name:
+        return [one if isinstance(one, dict) else _text(field, one) for one in values if one is not None]
     return [_text(field, one) for one in values if one is not None]
 
 

@@ -33,7 +33,7 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.scope import Scope
 from nealytics.auth.token_rate import TokenRate
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.error_codes import Kind
+from nealytics.clickhouse.error_codes import CANNOT_COMPILE_REGEXP, Kind
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.config import Config
 from nealytics.errors import ErasuresUnreadable, NealyticsError, Refused
@@ -45,10 +45,11 @@ from nealytics.http.unread import Charge, Unread
 from nealytics.observe import otel
 from nealytics.observe.metrics import Metrics
 from nealytics.queries import ENDPOINTS
+from nealytics.queries.conditions import parse_condition
 from nealytics.queries.endpoint import Endpoint, Route
-from nealytics.queries.filters import parse_filter
 from nealytics.queries.params import Arguments, Warn
 from nealytics.queries.scoped import Events, Fence, FenceDown, Hidden, limit_settings
+from nealytics.queries.segments import SavedSegments
 from nealytics.query_string import check_utf8
 from nealytics.usage.meter import Queries
 
@@ -99,6 +100,7 @@ class Reads:
         self._limits = limit_settings(config.query)
         self.cors = Cors(config.server.cors_allowed_origins)
         self.unread = Unread(config.query.unread_bytes_max)
+        self.segments = SavedSegments(config.segment)
 
     async def scope_of(
         self, request: web.Request, route: Route | None = None, authorization: str | None = None
@@ -119,13 +121,16 @@ class Reads:
         self.usage.check(scope.project_id, scope.tenant_id)
         return scope
 
-    def arguments_of(self, request: web.Request, route: Route) -> Arguments:
+    def arguments_of(self, request: web.Request, route: Route, scope: Scope | None = None) -> Arguments:
         """Raises `Refused` (400) for a query string that is not UTF-8."""
         check_utf8(request.rel_url.raw_query_string)
-        return self.arguments(request.query, route)
+        return self.arguments(request.query, route, scope)
 
-    def arguments(self, query: MultiMapping[str], route: Route) -> Arguments:
-        return Arguments(query, self.config, int(self._clock() * 1000), route.parameters)
+    def arguments(self, query: MultiMapping[Any], route: Route, scope: Scope | None = None) -> Arguments:
+        found = Arguments(query, self.config, int(self._clock() * 1000), route.parameters)
+        if scope is not None:
+            found.saved = self.segments.of(scope.project_id)
+        return found
 
     def charge(self, scope: Scope) -> Charge:
         return self.unread.charge((scope.project_id, scope.tenant_id))
@@ -273,7 +278,7 @@ def add_read_routes(app: web.Application, reads: Reads) -> None:
 
 async def _answer(reads: Reads, endpoint: Endpoint[Any], request: web.Request) -> web.StreamResponse:
     scope = await reads.scope_of(request, endpoint)
-    return await reads.answer(request, endpoint, scope, reads.arguments_of(request, endpoint))
+    return await reads.answer(request, endpoint, scope, reads.arguments_of(request, endpoint, scope))
 
 
 def keep_s(endpoint: Endpoint[Any], arguments: Arguments) -> int:
@@ -351,7 +356,7 @@ async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) ->
 
 def _token_filter(text: str) -> Any:
     try:
-        return parse_filter("filters", text)
+        return parse_condition("filters", text)
     except Refused as refused:
         raise Refused(
             400, "invalid_claim", f"the token's {refused.message}", detail=refused.detail, field="filters"
@@ -392,6 +397,14 @@ def refusal(error: NealyticsError) -> Exception:
             "query_too_large",
             "the query exceeds the server's limits",
             detail="Narrow the time range, add a filter (eventType, sessionId), or use a smaller limit.",
+        )
+    if error.code == CANNOT_COMPILE_REGEXP:
+        return Refused(
+            400,
+            "invalid_parameter",
+            "ClickHouse cannot read the regular expression",
+            detail="Write one of RE2 (https://github.com/google/re2/wiki/Syntax), or a simpler one.",
+            field="filter",
         )
     if error.kind is Kind.LATER:
         return Refused(

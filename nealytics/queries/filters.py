@@ -1,12 +1,12 @@
-"""The filter grammar, and its SQL.
+"""The grammar of one comparison, and its SQL. `conditions` combines them.
 
     filter = <field>:<op>:<value>
     field  = event_type | session_id | user_id | item_id | event_id | tenant_id
            | timestamp | received_at | inserted_at | meta:<path>
     path   = key{.key}                     in a key, \\ stands before . : and \\ that belong to it
-    op     = eq | ne | in | contains | starts | gt | lt | exists
+    op     = eq | ne | in | contains | starts | matches | gt | lt | exists
     value  = any text; of `in` a comma-separated list, where \\, is a comma and \\\\ a backslash;
-             of `exists` true (also when empty) or false
+             of `matches` a regular expression (`patterns`); of `exists` true (also when empty) or false
 
 A field is compared as text; a metadata value that is not a string as its JSON text without spaces (`true`,
 `[1,2]`), with numbers in their shortest form: `1.50` and `1e2` are compared as `1.5` and `100`. `gt` and `lt`
@@ -29,6 +29,7 @@ import msgspec
 from nealytics.clickhouse.client import Param
 from nealytics.event import is_text
 from nealytics.queries.invalid import invalid, shown
+from nealytics.queries.patterns import check_pattern
 from nealytics.queries.time_bounds import timestamp_ms
 
 FILTER_CHARS_MAX = 4_096
@@ -50,7 +51,7 @@ COLUMNS: Final = {
     # Copies of an event differ in it, and it has an index, too.
     "inserted_at": "identity(inserted_at)",
 }
-OPS: Final = ("eq", "ne", "in", "contains", "starts", "gt", "lt", "exists")
+OPS: Final = ("eq", "ne", "in", "contains", "starts", "matches", "gt", "lt", "exists")
 TIMES = frozenset({"timestamp", "received_at", "inserted_at"})
 _NEVER_ABSENT = frozenset({"event_type", "session_id", "tenant_id", "event_id"}) | TIMES
 OPS_OF_TIMES = ("gt", "lt")
@@ -106,15 +107,26 @@ class Field(msgspec.Struct, frozen=True):
         return COLUMNS[self.name]
 
 
-class Filter(msgspec.Struct, frozen=True):
-    """One condition that an event must match. `value` already has the type that `op` compares with."""
+class Condition(msgspec.Struct, frozen=True):
+    """What an event must match."""
+
+    def sql(self, bind: Bind) -> str:
+        """A condition that is 0 or 1, never NULL."""
+        raise NotImplementedError
+
+    def indexed_sql(self, bind: Bind) -> str | None:
+        """The condition in a form that can use an index; None if there is no index for it."""
+        return None
+
+
+class Filter(Condition, frozen=True):
+    """One comparison. `value` already has the type that `op` compares with."""
 
     field: Field
     op: str
     value: Param = ""
 
     def sql(self, bind: Bind) -> str:
-        """A condition that is 0 or 1, never NULL."""
         text = self.field.sql(bind)
         match self.op:
             case "exists":
@@ -129,6 +141,8 @@ class Filter(msgspec.Struct, frozen=True):
                 return self._or_absent(f"position({text}, {bind(self.value)}) > 0")
             case "starts":
                 return self._or_absent(f"startsWith({text}, {bind(self.value)})")
+            case "matches":
+                return self._or_absent(f"match({text}, {bind(self.value)})")
         compare = ">" if self.op == "gt" else "<"
         if self.field.path:
             number = f"toFloat64OrNull({text})"
@@ -136,7 +150,6 @@ class Filter(msgspec.Struct, frozen=True):
         return f"{text} {compare} fromUnixTimestamp64Milli({bind(self.value)}, 'UTC')"
 
     def indexed_sql(self, bind: Bind) -> str | None:
-        """The condition in a form that can use an index; None if there is no index for it."""
         if self.field.name not in _INDEXED or self.op not in ("eq", "in"):
             return None
         values = (self.value,) if isinstance(self.value, str) else self.value
@@ -155,7 +168,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
     from_ms: int
     to_ms: int
-    filters: tuple[Filter, ...] = ()
+    filters: tuple[Condition, ...] = ()
     zone: str | None = None  # of the answer's times
 
     def where(self, bind: Bind) -> str:
@@ -167,7 +180,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return where(range_, self.filters, bind)
 
 
-def where(conditions: list[str], filters: Iterable[Filter], bind: Bind, source: str = "events") -> str:
+def where(conditions: list[str], filters: Iterable[Condition], bind: Bind, source: str = "events") -> str:
     """`conditions` and all of `filters`, for a WHERE on `source`.
 
     Copies of an event may differ in session and user; `final` keeps the last inserted one. An index on these
@@ -187,8 +200,8 @@ def sql_time(ms: int, bind: Bind) -> str:
     return f"fromUnixTimestamp64Milli({bind(ms)}, 'UTC')"
 
 
-def parse_filter(name: str, text: str) -> Filter:
-    """Raises `Refused` (400) for the field `name`."""
+def check_text(name: str, text: str) -> None:
+    """Raises `Refused` (400) for a text that is too long, or is not one."""
     if len(text) > FILTER_CHARS_MAX:
         raise invalid(
             name,
@@ -197,6 +210,11 @@ def parse_filter(name: str, text: str) -> Filter:
         )
     if not is_text(text):
         raise invalid(name, f"{name} is not valid UTF-8", "Percent-encode the UTF-8 bytes of the text.")
+
+
+def parse_filter(name: str, text: str) -> Filter:
+    """Raises `Refused` (400) for the field `name`."""
+    check_text(name, text)
     head, rest = _split_field(text)
     field = parse_field(name, head)
     op, colon, value = rest.partition(":")
@@ -285,7 +303,9 @@ def _typed(name: str, field: Field, op: str, value: str) -> Filter:
         return Filter(
             field, op, tuple(_same_id(name, each) if field.name == "event_id" else each for each in values)
         )
-    if field.name == "event_id" and op in ("eq", "ne"):
+    if op == "matches":
+        check_pattern(name, value)
+    elif field.name == "event_id" and op in ("eq", "ne"):
         value = _same_id(name, value)
     return Filter(field, op, value)
 
@@ -298,7 +318,7 @@ def _same_id(name: str, text: str) -> str:
         raise invalid(
             name,
             f"{name} compares event_id with {shown(text)}, which is not a UUID",
-            "contains and starts accept a part of one.",
+            "contains, starts and matches accept a part of one.",
         ) from None
 
 

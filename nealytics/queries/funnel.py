@@ -8,7 +8,7 @@ import msgspec
 from nealytics.auth.claims import FILTERS_MAX
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import EXAMPLE_SCOPE, SHARE, Endpoint, Ranged, of_range, of_scope
-from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Field, Filter, Selection, parse_filter
+from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Condition, Field, Selection
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import (
     KEY_OF,
@@ -71,7 +71,7 @@ _STEP_FILTER = re.compile(r"([0-9]{1,4}):(.+)", re.DOTALL)
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     event_type: str
-    filters: tuple[Filter, ...] = ()
+    filters: tuple[Condition, ...] = ()
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +116,8 @@ def parse(arguments: Arguments) -> Params:
             f"step is given {len(event_types)} times",
             f"Give {STEPS_MIN} to {STEPS_MAX} event types in their order: step=view&step=purchase.",
         )
-    filters = _step_filters(arguments.texts("stepFilter"), len(event_types))
+    selection = arguments.selection()
+    filters = _step_filters(arguments, len(event_types))
     return Params(
         steps=tuple(
             Step(event_type=event_type, filters=tuple(filters[number]))
@@ -125,16 +126,17 @@ def parse(arguments: Arguments) -> Params:
         window_ms=arguments.duration_ms("window"),
         by=arguments.choice("by"),
         breakdown=arguments.field("breakdown"),
-        selection=arguments.selection(),
+        selection=selection,
         limit=arguments.limit(),
     )
 
 
-def _step_filters(texts: list[str], steps: int) -> list[list[Filter]]:
+def _step_filters(arguments: Arguments, steps: int) -> list[list[Condition]]:
     """The filters of each step."""
+    texts = arguments.texts("stepFilter")
     if len(texts) > FILTERS_MAX:
         raise invalid("stepFilter", f"stepFilter is given {len(texts)} times", f"Give at most {FILTERS_MAX}.")
-    filters: list[list[Filter]] = [[] for _ in range(steps)]
+    filters: list[list[Condition]] = [[] for _ in range(steps)]
     for text in texts:
         parts = _STEP_FILTER.fullmatch(text)
         if parts is None:
@@ -146,7 +148,7 @@ def _step_filters(texts: list[str], steps: int) -> list[list[Filter]]:
         number = int(parts[1])
         if not 1 <= number <= steps:
             raise invalid("stepFilter", f"stepFilter is for step {number}", f"There are steps 1 to {steps}.")
-        filters[number - 1].append(parse_filter("stepFilter", parts[2]))
+        filters[number - 1].append(arguments.conditions.of_text("stepFilter", parts[2]))
     return filters
 
 

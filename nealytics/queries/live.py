@@ -15,10 +15,11 @@ from nealytics.auth.scope import Scope
 from nealytics.clickhouse.client import Setting
 from nealytics.queries import event_text
 from nealytics.queries.endpoint import Stream
-from nealytics.queries.filters import Bind, Filter, sql_time
+from nealytics.queries.filters import Bind, Condition, sql_time
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import FILTERS, Arguments, Parameter
 from nealytics.queries.scoped import Events, Query
+from nealytics.queries.segments import Within
 from nealytics.timestamps import iso_utc
 
 TOKEN_CHARS_MAX = 8 * 1024
@@ -94,7 +95,7 @@ STREAM = Stream(
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
-    filters: tuple[Filter, ...]
+    filters: tuple[Condition, ...]
     last_ms: int | None = None  # the `id` after which to resume
 
 
@@ -124,7 +125,7 @@ def parse(arguments: Arguments, last_event_id: str) -> Params:
             f"lastEventId is {shown(given)}, which is not the id of a message",
             "Send the id of the last message that you received; without one, the stream begins now.",
         )
-    return Params(filters=arguments.filters(), last_ms=int(given) if given else None)
+    return Params(filters=arguments.filters(Within()), last_ms=int(given) if given else None)
 
 
 def gap_message(from_ms: int, to_ms: int) -> bytes:
@@ -133,7 +134,7 @@ def gap_message(from_ms: int, to_ms: int) -> bytes:
     return b"event: gap\ndata: %b\n\n" % data
 
 
-def page_sql(scope: Scope, filters: tuple[Filter, ...], since_ms: int, after: New | None) -> Query:
+def page_sql(scope: Scope, filters: tuple[Condition, ...], since_ms: int, after: New | None) -> Query:
     """The events inserted later than `since_ms`, and after `after` in the order of a page."""
     bind = Bind()
     where = [filter_.sql(bind) for filter_ in filters]
@@ -154,7 +155,7 @@ def page_sql(scope: Scope, filters: tuple[Filter, ...], since_ms: int, after: Ne
 
 
 async def page_of(
-    events: Events, filters: tuple[Filter, ...], since_ms: int, after: New | None = None
+    events: Events, filters: tuple[Condition, ...], since_ms: int, after: New | None = None
 ) -> Page:
     """At most `PAGE_EVENTS_MAX` events or a little more than `PAGE_BYTES_MAX`. Raises `ClickHouseError`."""
     found: list[New] = []

@@ -28,8 +28,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from nealytics.queries.conditions import parse_condition
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
-from nealytics.queries.filters import FILTER_CHARS_MAX, META, Bind, Field, Filter, parse_field, parse_filter
+from nealytics.queries.filters import FILTER_CHARS_MAX, META, Bind, Condition, Field, parse_field
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import Arguments, Parameter, Warn
 
@@ -93,7 +94,7 @@ class Measure(msgspec.Struct, frozen=True):
     text: str
     name: str
     of: Field | str | None = None  # the field, or the event type of a rate
-    condition: Filter | None = None
+    condition: Condition | None = None
 
     @property
     def empty(self) -> Decimal | None:
@@ -168,9 +169,8 @@ def parse_measure(text: str) -> Measure:
     if parts is None:
         raise invalid(MEASURE.name, f"measure is {shown(text)}", _HOW)
     name, of, condition = parts["name"], parts["of"], parts["condition"]
-    return Measure(
-        text, name, _of(text, name, of), None if condition is None else parse_filter(MEASURE.name, condition)
-    )
+    only = None if condition is None else parse_condition(MEASURE.name, condition)
+    return Measure(text, name, _of(text, name, of), only)
 
 
 def _of(text: str, name: str, of: str | None) -> Field | str | None:

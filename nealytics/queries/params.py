@@ -21,9 +21,20 @@ from nealytics.config import QueryConfig
 from nealytics.config.tables import LIMIT_DEFAULT
 from nealytics.errors import Refused
 from nealytics.event import is_text
-from nealytics.queries.filters import META, OPS, Field, Filter, Selection, parse_field, parse_filter
+from nealytics.queries.conditions import ANY_MAX, GROUPS_MAX, Conditions
+from nealytics.queries.filters import (
+    FILTER_CHARS_MAX,
+    META,
+    OPS,
+    Condition,
+    Field,
+    Filter,
+    Selection,
+    parse_field,
+)
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.relative import is_relative, resolved
+from nealytics.queries.segments import UNIT_MS, Saved, Within
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN, Bound, is_date, timestamp_ms
 from nealytics.query_string import is_true, not_utf8
 from nealytics.timestamps import iso_utc
@@ -53,7 +64,6 @@ CLOSED_AFTER_MS = 60_000
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
-UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _MS_PER_HOUR = 3_600_000
 
 Kind = Literal[
@@ -155,8 +165,20 @@ FILTER = Parameter(
     repeatable=True,
     description="A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: "
     "`event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. "
-    f"Operations: {', '.join(f'`{op}`' for op in OPS)}.",
+    f"Operations: {', '.join(f'`{op}`' for op in OPS)}. `not:` in front keeps the other events. Or a"
+    " segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`;"
+    " with `session_` in front, of sessions.",
     example="meta:plan:eq:pro",
+)
+ANY = Parameter(
+    name="any",
+    kind="filter",
+    repeatable=True,
+    count_max=ANY_MAX,
+    chars_max=FILTER_CHARS_MAX + len("10:"),
+    description="A condition as in `filter`; events that match at least one of these count. A number in front"
+    f" makes groups, of which each must have a match: `any=2:<condition>`, 1 to {GROUPS_MAX}; default 1.",
+    example="event_type:eq:purchase&event_type:eq:refund",
 )
 _SUGAR = (
     Parameter(name="eventType", kind="text", description="Same as `filter=event_type:eq:…`."),
@@ -182,7 +204,7 @@ _SUGAR_FIELDS = {
     "userId": "user_id",
     "itemId": "item_id",
 }
-FILTERS = (FILTER, *_SUGAR)
+FILTERS = (FILTER, ANY, *_SUGAR)
 TZ = Parameter(
     name="tz",
     kind="zone",
@@ -236,6 +258,8 @@ class Arguments:
         self.config = config
         self._declared = {parameter.name: parameter for parameter in parameters}
         self.now_ms = now_ms
+        self.saved: Saved = {}  # segments of the token's project
+        self.conditions = Conditions()  # of the whole question, once `filters` has read some
         self.until_ms: int | None = None  # the end that the client gave; it decides whether this is `closed`
         self.warnings = _unknown_names(self._query, self._declared)
 
@@ -372,12 +396,19 @@ class Arguments:
             raise invalid("from", f"from ({iso_utc(from_ms)}) is later than to ({iso_utc(to_ms)})", detail)
         return from_ms, to_ms
 
-    def filters(self) -> tuple[Filter, ...]:
-        """`filter`, and the parameters that are short forms of it."""
-        values = [value for value in self._query.getall("filter", []) if value.strip()]
+    def filters(self, within: Within) -> tuple[Condition, ...]:
+        """`filter`, `any`, and the short forms of `filter`. Segments are about `within`."""
+        # From a JSON body a value may also be a tree.
+        values: list[Any] = self._query.getall("filter", [])
+        values = [value for value in values if not isinstance(value, str) or value.strip()]
         if len(values) > FILTERS_MAX:
             raise invalid("filter", f"filter is given {len(values)} times", f"Give at most {FILTERS_MAX}.")
-        filters = [parse_filter("filter", value) for value in values]
+        self.conditions = Conditions(within, self.saved, self.now_ms)
+        filters = [self.conditions.of_tree("filter", value) for value in values]
+        alternatives = self.texts("any")
+        if len(alternatives) > ANY_MAX:
+            raise invalid("any", f"any is given {len(alternatives)} times", f"Give at most {ANY_MAX}.")
+        filters += self.conditions.of_groups("any", alternatives)
         for name, column in _SUGAR_FIELDS.items():
             text = self.text(name)
             if text is not None:
@@ -393,7 +424,8 @@ class Arguments:
     def selection(self, begin: Callable[[int], int] | None = None) -> Selection:
         """The range and the filters. `begin` is as of `range_ms`."""
         from_ms, to_ms = self.range_ms(begin)
-        return Selection(from_ms=from_ms, to_ms=to_ms, filters=self.filters(), zone=self.zone())
+        filters = self.filters(Within(from_ms, to_ms))
+        return Selection(from_ms=from_ms, to_ms=to_ms, filters=filters, zone=self.zone())
 
     def zone(self, name: str = "tz") -> str | None:
         """A name of the IANA time zone database."""

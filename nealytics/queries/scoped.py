@@ -37,7 +37,7 @@ from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
 from nealytics.config import QueryConfig
 from nealytics.erasure.jobs import Job, hiding
 from nealytics.errors import NealyticsError
-from nealytics.queries.filters import Bind, Filter, where
+from nealytics.queries.filters import Bind, Condition, where
 
 _CANARY = "nealytics_fence_canary"
 # On a cluster, the first is a Distributed table and the second the local one of a shard.
@@ -70,7 +70,7 @@ class Events:
         database: str,
         scope: Scope,
         *,
-        token_filters: Sequence[Filter] = (),
+        token_filters: Sequence[Condition] = (),
         limits: Mapping[str, Setting] | None = None,
         received: Callable[[int], None] | None = None,
         hidden: Hidden = lambda scope: (),
@@ -157,7 +157,7 @@ class Events:
 def relation(
     database: str,
     scope: Scope,
-    token_filters: Sequence[Filter] = (),
+    token_filters: Sequence[Condition] = (),
     bind: Bind | None = None,
     erased: Sequence[Job] = (),
 ) -> str:

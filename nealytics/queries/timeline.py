@@ -17,9 +17,10 @@ from nealytics.pace import paced
 from nealytics.queries.cursors import CHARS_MAX, cursor_of, position_of
 from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_scope
 from nealytics.queries.event_text import IS_OBJECT
-from nealytics.queries.filters import Bind, Filter, sql_time, where
+from nealytics.queries.filters import Bind, Condition, sql_time, where
 from nealytics.queries.params import FILTERS, TZ, Arguments, Limit, Parameter, Warn, limit_of
 from nealytics.queries.scoped import Events, Query
+from nealytics.queries.segments import Within
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN
 from nealytics.queries.windows import Window, windows
 from nealytics.timestamps import iso_utc
@@ -63,7 +64,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     before_ms: int | None = None
     after_ms: int | None = None
     position: Position | None = None
-    filters: tuple[Filter, ...] = ()
+    filters: tuple[Condition, ...] = ()
 
 
 class TimelineEvent(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -99,7 +100,7 @@ def parse(arguments: Arguments) -> Params:
         before_ms=before_ms,
         after_ms=arguments.timestamp("after"),
         position=position,
-        filters=arguments.filters(),
+        filters=arguments.filters(Within(None, arguments.now_ms)),
     )
 
 

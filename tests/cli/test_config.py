@@ -165,6 +165,16 @@ def test_check_config_prints_all_problems_and_fails():
     ]
 
 
+def test_check_config_reads_the_filters_of_saved_segments():
+    text = '[auth]\njwt_key = "{}"\n[[segment]]\nproject = "p"\nname = "n"\nfilter = ["{}"]\n'
+    Path("good.toml").write_text(text.format("x" * 32, "did(purchase, 30d)"))
+    assert run("check-config", "--config", "good.toml").exit_code == 0
+    Path("bad.toml").write_text(text.format("x" * 32, "did(purchase, 30 days)"))
+    result = run("check-config", "--config", "bad.toml")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("config: segment[0] is 'did(purchase, 30 days)': '30 days' is neither")
+
+
 def test_check_config_says_what_is_probably_not_meant():
     result = run("check-config", env={"NEALYTICS_AUTH_JWT_KEY": "x" * 32})
     assert result.exit_code == 0

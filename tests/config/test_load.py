@@ -135,6 +135,19 @@ BAD_FILES = [
         f"[[quota]]\nproject = 'p'\nqueries_per_day = 1\ntenant = '{'x' * 300}'",
         "config: quota[0] has a tenant of 300 characters, and no event has more than 256; correct it",
     ),
+    ("[[segment]]\nname = 'n'\nany = ['user_id:exists']", 'config: segment[0] has no project; add project = "…"'),
+    (
+        "[[segment]]\nproject = 'p'\nname = 'a b'\nany = ['user_id:exists']",
+        'config: segment[0] has the name "a b"; write 1 to 64 letters, digits, "_", "-" or "."',
+    ),
+    (
+        "[[segment]]\nproject = 'p'\nname = 'n'",
+        'config: segment[0] has no filter; add filter = ["did(purchase, >=2, 30d)"]',
+    ),
+    (
+        "[[segment]]\nproject = 'p'\nname = 'n'\nfilter = ['a']\n[[segment]]\nproject = 'p'\nname = 'n'\nany = ['a']",
+        "config: segment[1] has the project and the name of segment[0]; rename one of them",
+    ),
     (f"[backup]\ns3_url = 'bucket'\n{BUCKET_KEYS}", 'config: backup.s3_url is "bucket" and is not the address of a bucket; write e.g. "https://s3.eu-central-1.amazonaws.com/bucket/node1"'),
     (f"[backup]\ns3_url = 'https://h:x/'\n{BUCKET_KEYS}", 'config: backup.s3_url is "https://h:x/" and is not the address of a bucket; write e.g. "https://s3.eu-central-1.amazonaws.com/bucket/node1"'),
     (f"[backup]\ns3_url = 'https://h/bucket/a//b'\n{BUCKET_KEYS}", 'config: backup.s3_url is "https://h/bucket/a//b" and is not the address of a bucket; write e.g. "https://s3.eu-central-1.amazonaws.com/bucket/node1"'),

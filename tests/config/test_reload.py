@@ -11,6 +11,7 @@ from nealytics.config import (
     IngestConfig,
     QuotaRule,
     RetentionRule,
+    SegmentRule,
     ServerConfig,
     reloaded,
 )
@@ -38,6 +39,7 @@ def test_nothing_changes_with_the_same_configuration():
     [
         (Config(retention=(RetentionRule(project="p", days=3),)), "retention"),
         (Config(quota=(QuotaRule(project="p", events_per_month=3),)), "quota"),
+        (Config(segment=(SegmentRule(project="p", name="n", filter=("user_id:exists",)),)), "segment"),
         (Config(ingest=IngestConfig(rate_limit_requests=7)), "ingest.rate_limit_requests"),
         (
             Config(server=ServerConfig(cors_allowed_origins=("https://a.example",))),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.node import KEY, Node
+from tests.e2e.node import KEY, Node, token
 from tests.engine import needs_engine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
@@ -185,3 +185,20 @@ def test_a_worker_that_starts_after_a_reload_has_the_new_configuration(node: Nod
         lambda: len(set(node.pids("worker")) - before) == 2 and statuses(node, SECOND) == {202},
         "both workers are new and have the key",
     )
+
+
+def test_saved_segments_are_replaced_and_a_mistake_in_one_changes_nothing(node: Node, original: str):
+    def asked() -> set[int]:
+        bearer = {"Authorization": f"Bearer {token('shop', 'acme')}"}
+        path = "/api/v1/telemetry/timeline?filter=segment(lookers)"
+        return {node.request("GET", path, headers=bearer)[0] for _ in range(20)}
+
+    assert asked() == {400}
+    saved = '[[segment]]\nproject = "shop"\nname = "lookers"\nfilter = ["{}"]\n'
+    node.config.write_text(original + saved.format("did(view, 30d)"))
+    assert any("segment" in line for line in reload(node))
+    assert asked() == {200}
+    node.config.write_text(original + saved.format("did(view, 30 days)"))
+    (found,) = reload(node)
+    assert found.startswith("reload: the old configuration stays in effect: config: segment[0] is")
+    assert asked() == {200}

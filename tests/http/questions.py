@@ -17,6 +17,7 @@ from tests.http.reader import NOW, event
 QUESTIONS = [
     ("timeline", ""),
     ("timeline", "filter=event_type:ne:x&after=2024-06-14"),
+    ("timeline", "filter=did(view, 30d)&any=session_first_seen(30d)"),
     ("sessions", ""),
     ("sessions", "order=-events"),
     ("timeseries", ""),
@@ -30,6 +31,7 @@ QUESTIONS = [
     ("top", "dimension=meta:plan"),
     ("top", "dimension=user_id"),
     ("summary", ""),
+    ("summary", "filter=not:not_did(buy)"),
     ("funnel", "step=view&step=buy"),
     ("funnel", "step=view&step=buy&by=session&breakdown=meta:plan"),
     ("retention", "interval=day"),

@@ -131,7 +131,12 @@ SENSIBLE: dict[str, list[Any]] = {
         "user_id:exists:",
         "item_id:starts:/",
         "meta:plan:ne:pro",
+        "not:item_id:matches:^/s",
+        "did(purchase, >=2, 7d)",
+        "session_not_did(click, 1d)[meta:plan:eq:pro]",
+        "first_seen(30d)",
     ],
+    "any": ["event_type:eq:click", "2:meta:plan:exists:", "not_did(view, 1d)"],
     "measure": [
         "count[event_type:eq:click]",
         "users",
@@ -446,7 +451,28 @@ EXCUSES = (
             "not an ISO 8601",
             lambda asked, name=name: any(map(names_no_time, times_in(asked.texts(name)))),
         )
-        for name in ("filter", "stepFilter", "measure")
+        for name in ("filter", "any", "stepFilter", "measure")
+    ),
+    # What no pattern can say of a condition.
+    *(
+        Excuse(
+            name, message, lambda asked, name=name, word=word: any(word in one for one in asked.texts(name))
+        )
+        for name in ("filter", "any", "stepFilter", "measure")
+        for message, word in (("the regular expression", "matches:"), ("regular expressions", "matches:"))
+    ),
+    *(
+        Excuse(
+            name, message, lambda asked, name=name, word=word: any(word in one for one in asked.texts(name))
+        )
+        for name in ("filter", "any", "stepFilter")
+        for message, word in (
+            ("which is not saved", "segment("),
+            ("more than 5 segments", "("),
+            ("a segment over", "("),
+            ("has no range", "("),
+            ("a live stream has no first_seen", "first_seen("),
+        )
     ),
     # Two parameters that contradict each other.
     Excuse("from", "is later than to", begins_after_its_end),

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -195,6 +195,29 @@ class TestOnTheEngine:
                 ("globex", "theirs"),
             }
             for page in (clicks, pro, narrowed, whole):
+                assert await page.quiet(0.4) == []
+
+    async def test_segments_count_each_event_once_and_end_now(self, quick: Reader):
+        """Without `final`, which live streams do without, a copy would be a second purchase."""
+        now = datetime.now(UTC)
+        await quick.store_twice(
+            *(event(now - timedelta(minutes=n), user_id="ada", event_type="purchase") for n in (1, 2)),
+            *(event(now - timedelta(days=n), user_id="ben", event_type="purchase") for n in (0, 2)),
+            event(now, user_id="ada", tenant_id="globex", event_type="purchase"),
+        )
+        async with (
+            page_of(quick, filter="did(purchase, >=2, 1d)", eventType="view") as often,
+            page_of(quick, filter="not_did(purchase, >=2, 1d)", eventType="view") as seldom,
+            page_of(quick, filter="not_did(purchase, >=2, 1d)", eventType="view", tenant_id=None) as whole,
+        ):
+            await quick.store(
+                event(user_id="ada"), event(user_id="ben"), event(user_id="ada", tenant_id="globex"), event()
+            )
+            assert [shown["userId"] for shown in await often.events(1)] == ["ada"]
+            assert [shown["userId"] for shown in await seldom.events(1)] == ["ben"]
+            found = {(shown["tenantId"], shown["userId"]) for shown in await whole.events(2)}
+            assert found == {("acme", "ben"), ("globex", "ada")}
+            for page in (often, seldom, whole):
                 assert await page.quiet(0.4) == []
 
     async def test_commits_out_of_order_by_two_writers_are_shown_once_and_none_is_missed(self, quick: Reader):

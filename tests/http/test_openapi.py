@@ -184,7 +184,7 @@ def test_an_answer_that_lacks_something_is_none(endpoint: Endpoint[Any]):
 
 
 def test_null_is_no_value_of_an_answer_but_of_a_measure():
-    sent = ("Event", "Argument")
+    sent = ("Event", "Argument", "Conditions")
     answers = {name: told for name, told in DOCUMENT["components"]["schemas"].items() if name not in sent}
     measure = {"anyOf": [{"type": "number"}, {"type": "null"}]}
     text = json.dumps(answers)

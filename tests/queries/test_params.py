@@ -7,6 +7,7 @@ from nealytics.config import QueryConfig
 from nealytics.errors import Refused
 from nealytics.queries.filters import Field, Filter
 from nealytics.queries.params import SELECTION, TZ, Arguments, Limit, Parameter, Warn, by_of, limit_of
+from nealytics.queries.segments import Within
 from nealytics.timestamps import iso_utc
 
 NOW_MS = 1_718_447_400_123  # 2024-06-15T10:30:00.123Z
@@ -380,7 +381,7 @@ def test_single_purpose_parameters_are_filters():
         ("itemId", "i" * 2_048),
         ("metaKey", "a.b"),
         ("metaValue", "1"),
-    ).filters() == (
+    ).filters(Within()) == (
         Filter(Field("meta", ("plan",)), "ne", "free"),
         Filter(Field("event_type"), "eq", "view"),
         Filter(Field("session_id"), "eq", "s"),
@@ -393,13 +394,13 @@ def test_single_purpose_parameters_are_filters():
 def test_a_metadata_key_without_a_value_filters_nothing_and_says_so():
     for alone in ("metaKey", "metaValue"):
         asked = arguments((alone, "plan"))
-        assert asked.filters() == ()
+        assert asked.filters(Within()) == ()
         assert [(warning.code, warning.field) for warning in asked.warnings] == [("ignored", alone)]
 
 
 def test_more_filters_than_anybody_needs_are_refused():
     with pytest.raises(Refused) as refused:
-        arguments(*[("filter", "event_type:eq:a")] * 21).filters()
+        arguments(*[("filter", "event_type:eq:a")] * 21).filters(Within())
     assert refused.value.field == "filter"
 
 

@@ -1396,12 +1396,29 @@ export interface components {
          */
         Argument: string | number | boolean | null | (string | number | boolean | null)[];
         /**
+         * Condition
+         * @description A condition as in the parameter `filter`, or several combined. Of `and` all must match, of `or` at least one; `not` keeps the events that do not match. Together at most 100 conditions, nested at most 8 deep.
+         */
+        Condition: string | {
+            and: components["schemas"]["Condition"][];
+        } | {
+            or: components["schemas"]["Condition"][];
+        } | {
+            not: components["schemas"]["Condition"];
+        };
+        /**
+         * Conditions
+         * @description One condition, or a list of which all must match.
+         */
+        Conditions: components["schemas"]["Condition"] | components["schemas"]["Condition"][] | null;
+        /**
          * Question
          * @description One read: the name of its endpoint, and its query parameters by name.
          */
         Question: {
             /** @enum {string} */
             endpoint: "timeline" | "sessions" | "timeseries" | "active" | "top" | "summary" | "properties" | "funnel" | "retention" | "paths" | "heatmap";
+            filter?: components["schemas"]["Conditions"];
         } & {
             [key: string]: components["schemas"]["Argument"];
         };
@@ -1419,7 +1436,8 @@ export interface components {
             after?: components["schemas"]["Argument"];
             cursor?: components["schemas"]["Argument"];
             tz?: components["schemas"]["Argument"];
-            filter?: components["schemas"]["Argument"];
+            filter?: components["schemas"]["Conditions"];
+            any?: components["schemas"]["Argument"];
             eventType?: components["schemas"]["Argument"];
             sessionId?: components["schemas"]["Argument"];
             userId?: components["schemas"]["Argument"];
@@ -2095,12 +2113,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -2189,12 +2215,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -2307,12 +2341,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -2443,12 +2485,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -2556,12 +2606,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -2669,12 +2727,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -2794,12 +2860,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -2925,12 +2999,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -3048,12 +3130,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -3182,12 +3272,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -3298,12 +3396,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -3389,12 +3495,20 @@ export interface operations {
                 /** @description The token, for a browser's EventSource, which cannot send the header Authorization. Give it a short life: URLs end up in the logs of proxies. */
                 access_token?: string;
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
@@ -3464,12 +3578,20 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `gt`, `lt`, `exists`.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
                  */
                 filter?: string[];
+                /**
+                 * @description A condition as in `filter`; events that match at least one of these count. A number in front makes groups, of which each must have a match: `any=2:<condition>`, 1 to 10; default 1.
+                 * @example [
+                 *       "event_type:eq:purchase",
+                 *       "event_type:eq:refund"
+                 *     ]
+                 */
+                any?: string[];
                 /** @description Same as `filter=event_type:eq:…`. */
                 eventType?: string;
                 /** @description Same as `filter=session_id:eq:…`. */
