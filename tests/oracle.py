@@ -623,74 +623,145 @@ def months_before(moment: datetime, months: int) -> datetime:
 class Step(NamedTuple):
     event_type: str
     filters: list[str]
+    order: str = "sequence"
+    excluded: tuple[str, ...] = ()
 
     def is_met_by(self, event: Event) -> bool:
         return event.event_type == self.event_type and all(matches(event, text) for text in self.filters)
 
 
 def funnel(q: Question) -> dict[str, Any]:
-    steps = [Step(event_type, []) for event_type in q.several("step")]
-    for text in q.several("stepFilter"):
-        number, _, filter_ = text.partition(":")
-        steps[int(number) - 1].filters.append(filter_)
+    steps = steps_of(q)
     window, by, breakdown = q.one("window", "1d"), q.one("by", "user"), q.one("breakdown")
     window_ms = int(window[:-1]) * {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}[window[-1]]
-    chains = [
-        chain
-        for history in histories(q.in_range, by).values()
-        if (chain := furthest_chain(history, steps, window_ms))
-    ]
+    each = list(histories(q.in_range, by).values())
+
+    def among(is_start: Callable[[Event], bool]) -> list[dict[str, Any]]:
+        """The funnel of the sequences that begin with such an event."""
+        found = (furthest_times(history, steps, window_ms, is_start) for history in each)
+        return funnel_steps(steps, [times for times in found if times])
+
     answer = {
         "by": by,
         "windowSeconds": window_ms // 1000,
         **q.range_shown(),
-        "steps": funnel_steps(steps, chains),
+        "steps": among(lambda start: True),
     }
-    if breakdown is None:
-        return answer
-    groups: dict[Group, list[list[Event]]] = defaultdict(list)
-    for chain in chains:
-        groups[group_of(chain[0], breakdown, q.project_wide)].append(chain)
-    shown = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0].order))[: q.limit(20)]
-    return {
-        **answer,
-        "breakdown": breakdown,
-        "groups": [
-            {**group.shown("key"), "steps": funnel_steps(steps, of_group)} for group, of_group in shown
-        ],
-    }
+    firsts = [event for history in each for event in history if is_first(event, steps)]
+    if breakdown is not None:
+        groups = {group_of(event, breakdown, q.project_wide) for event in firsts}
+        found = [
+            (group, among(lambda start, group=group: group_of(start, breakdown, q.project_wide) == group))
+            for group in groups
+        ]
+        found.sort(key=lambda group: (-group[1][0]["count"], group[0].order))
+        answer["breakdown"] = breakdown
+        answer["groups"] = [{**group.shown("key"), "steps": of} for group, of in found[: q.limit(20)]]
+    if "interval" in q.query:
+        calendar = q.calendar(q.query["interval"])
+        answer |= {"interval": q.query["interval"], **q.zone_shown()}
+        answer["trend"] = [
+            {
+                "time": calendar.shown(start),
+                **q.marked(calendar, start),
+                "steps": among(lambda event, start=start: ms(calendar.start(event.at)) == ms(start)),
+            }
+            for start in calendar.all(q.from_, q.to)
+        ]
+    return answer
 
 
-def furthest_chain(history: list[Event], steps: list[Step], window_ms: int) -> list[Event]:
-    """The chain of the start that reaches furthest, and of those the earliest; empty without a start."""
-    chains = [chain_from(start, history, steps, window_ms) for start in history if steps[0].is_met_by(start)]
-    return max(chains, key=len, default=[])  # `max` gives the first of equals
+def steps_of(q: Question) -> list[Step]:
+    event_types = q.several("step")
+    orders = ["sequence", *[q.one("order", "sequence")] * (len(event_types) - 1)]
+    for text in q.several("stepOrder"):
+        number, _, order = text.partition(":")
+        orders[int(number) - 1] = order
+    excluded: list[list[str]] = [[] for _ in event_types]
+    for text in q.several("exclude"):
+        number, _, event_type = text.partition(":") if text[0].isdigit() else ("", "", text)
+        for place in [int(number) - 1] if number else range(1, len(event_types)):
+            excluded[place].append(event_type)
+    filters: list[list[str]] = [[] for _ in event_types]
+    for text in q.several("stepFilter"):
+        number, _, filter_ = text.partition(":")
+        filters[int(number) - 1].append(filter_)
+    return [
+        Step(event_type, filters[n], orders[n], tuple(excluded[n]))
+        for n, event_type in enumerate(event_types)
+    ]
 
 
-def chain_from(start: Event, history: list[Event], steps: list[Step], window_ms: int) -> list[Event]:
-    """From one start, each step as early as it can be.
+def blocks_of(steps: list[Step]) -> list[list[Step]]:
+    """The steps in order, those of any order together."""
+    blocks: list[list[Step]] = []
+    for step in steps:
+        if step.order == "any":
+            blocks[-1].append(step)
+        else:
+            blocks.append([step])
+    return blocks
 
-    Not earlier than the step before, later than what an earlier step of the same event type has used, and
-    all within the window.
-    """
-    chain = [start]
-    for step in steps[1:]:
-        used = [event.at for event in chain if event.event_type == step.event_type]
-        candidates = (
-            event
-            for event in history
-            if step.is_met_by(event)
-            and chain[-1].at <= event.at <= start.at + window_ms
-            and all(event.at > at for at in used)
-        )
-        earliest = min(candidates, key=lambda event: event.at, default=None)
-        if earliest is None:
+
+def is_first(event: Event, steps: list[Step]) -> bool:
+    return any(step.is_met_by(event) for step in blocks_of(steps)[0])
+
+
+def furthest_times(
+    history: list[Event], steps: list[Step], window_ms: int, is_start: Callable[[Event], bool]
+) -> list[int]:
+    """The times of the sequence that reaches furthest, and of those the earliest; empty without a start."""
+    found = [
+        times_from(start, history, steps, window_ms)
+        for start in history
+        if is_first(start, steps) and is_start(start)
+    ]
+    return max(found, key=len, default=[])  # `max` gives the first of equals
+
+
+def times_from(start: Event, history: list[Event], steps: list[Step], window_ms: int) -> list[int]:
+    """From one start, each step as early as it can be, and all within the window."""
+    first, *blocks = blocks_of(steps)
+    taken = [(start.at, start.event_type)]
+    if len(first) > 1:
+        taken = earliest_of_each(first, history, start.at)
+        if len(taken) < len(first):
+            blocks = []
+    for block in blocks:
+        last = max(at for at, _ in taken)
+        if len(block) > 1:
+            found = earliest_of_each(block, history, last)
+        else:
+            at = next_time(block[0], history, last, [at for at, name in taken if name == block[0].event_type])
+            found = [] if at is None else [(at, block[0].event_type)]
+        taken += found
+        if len(found) < len(block):
             break
-        chain.append(earliest)
-    return chain
+    return sorted(at for at, _ in taken if at <= start.at + window_ms)
 
 
-def funnel_steps(steps: list[Step], chains: list[list[Event]]) -> list[dict[str, Any]]:
+def earliest_of_each(block: list[Step], history: list[Event], since: int) -> list[tuple[int, str]]:
+    found = ([event.at for event in history if event.at >= since and step.is_met_by(event)] for step in block)
+    return [(min(times), step.event_type) for times, step in zip(found, block, strict=True) if times]
+
+
+def next_time(step: Step, history: list[Event], last: int, used: list[int]) -> int | None:
+    """Not earlier than the step before, later than what an earlier step of the same event type has used, and
+    without an event between the two that must not be there."""
+    times = [
+        event.at
+        for event in history
+        if step.is_met_by(event) and event.at >= last and all(event.at > at for at in used)
+    ]
+    if not times:
+        return None
+    between = [event for event in history if last < event.at < min(times)]
+    if step.order == "strict" and between:
+        return None
+    return None if any(event.event_type in step.excluded for event in between) else min(times)
+
+
+def funnel_steps(steps: list[Step], chains: list[list[int]]) -> list[dict[str, Any]]:
     shown = []
     count = [sum(len(chain) > k for chain in chains) for k in range(len(steps))]
     for k, step in enumerate(steps):
@@ -702,9 +773,8 @@ def funnel_steps(steps: list[Step], chains: list[list[Event]]) -> list[dict[str,
             "conversionFromPrevious": share(count[k], count[max(k - 1, 0)]),
         }
         if k and count[k]:
-            point["medianSecondsFromPrevious"] = median(
-                (chain[k].at - chain[k - 1].at) / 1000 for chain in chains if len(chain) > k
-            )
+            taken = [chain[k] - chain[k - 1] for chain in chains if len(chain) > k]
+            point["medianSecondsFromPrevious"] = median(taken) / 1000
         shown.append(point)
     return shown
 

@@ -1,7 +1,7 @@
 """`GET /api/v1/analytics/funnel`: conversion by step. `ENDPOINT` declares parameters and semantics."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,17 +13,24 @@ from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import (
     KEY_OF,
     SELECTION,
+    TEXT_CHARS_MAX,
     Arguments,
     Limit,
     Parameter,
     by_of,
     limit_of,
 )
+from nealytics.queries.ranges import at_most, bucket_ms, cut_by, local_text
 from nealytics.queries.scoped import Events, Query
-from nealytics.queries.sequences import STEPS_MAX, SequenceStep, sequences_sql
+from nealytics.queries.sequences import STEPS_MAX, Barrier, SequenceStep, sequences_sql
 
 STEPS_MIN = 2
 WINDOW_MS_MIN, WINDOW_MS_MAX = 1_000, 90 * 86_400_000
+
+ORDERS = ("sequence", "strict", "any")
+EXCLUDED_MAX = 5
+_STEP_ORDER = re.compile(rf"([2-9]|{STEPS_MAX}):({'|'.join(ORDERS)})")
+_EXCLUDED = re.compile(rf"(?:(?P<step>[2-9]|{STEPS_MAX}):)?(?P<event>[\s\S]+)")
 
 PARAMETERS = (
     Parameter(
@@ -55,6 +62,41 @@ PARAMETERS = (
     ),
     by_of("user"),
     Parameter(
+        name="order",
+        kind="choice",
+        choices=ORDERS,
+        default="sequence",
+        description="`sequence`: other events may occur between two steps. `strict`: none may. `any`: the"
+        " steps may occur in any order.",
+    ),
+    Parameter(
+        name="stepOrder",
+        kind="text",
+        repeatable=True,
+        count_max=STEPS_MAX - 1,
+        pattern=_STEP_ORDER.pattern,
+        description="As `order`, for one step only: `<n>:strict`, `<n>:any` (with the step before it) or"
+        " `<n>:sequence`; n from 2.",
+        example="2:strict",
+    ),
+    Parameter(
+        name="exclude",
+        kind="text",
+        repeatable=True,
+        count_max=EXCLUDED_MAX,
+        chars_max=TEXT_CHARS_MAX + len("10:"),
+        pattern=_EXCLUDED.pattern,
+        description="An event type that must not occur between two steps: `<n>:<event type>` for step n and"
+        " the one before, without a number for all.",
+        example="2:refund",
+    ),
+    Parameter(
+        name="interval",
+        kind="choice",
+        choices=("hour", "day", "week", "month"),
+        description="Also return the conversion over time, by the interval in which a sequence starts.",
+    ),
+    Parameter(
         name="breakdown",
         kind="field",
         choices=DIMENSIONS,
@@ -72,6 +114,14 @@ _STEP_FILTER = re.compile(r"([0-9]{1,4}):(.+)", re.DOTALL)
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     event_type: str
     filters: tuple[Condition, ...] = ()
+    order: str = "sequence"  # with the step before
+    excluded: tuple[str, ...] = ()  # event types that are not between it and the step before
+
+
+class Trend(msgspec.Struct, frozen=True, kw_only=True):
+    interval: str
+    starts_ms: tuple[int, ...]  # of the intervals of the range
+    now_ms: int
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +129,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     window_ms: int
     by: str
     breakdown: Field | None = None
+    trend: Trend | None = None
     selection: Selection
     limit: Limit
 
@@ -100,12 +151,20 @@ class Group(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     steps: list[StepCount]
 
 
+class Interval(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    time: str
+    partial: bool = False
+    steps: list[StepCount]
+
+
 class Funnel(Ranged, kw_only=True):
     by: str
     window_seconds: int
     steps: list[StepCount]
     breakdown: str | None = None
     groups: list[Group] | None = None
+    interval: str | None = None
+    trend: list[Interval] | None = None
 
 
 def parse(arguments: Arguments) -> Params:
@@ -118,17 +177,90 @@ def parse(arguments: Arguments) -> Params:
         )
     selection = arguments.selection()
     filters = _step_filters(arguments, len(event_types))
+    steps = tuple(
+        Step(event_type=event_type, filters=tuple(filters[number]), order=order, excluded=excluded)
+        for number, (event_type, order, excluded) in enumerate(
+            zip(event_types, _orders(arguments, event_types), _excluded(arguments, event_types), strict=True)
+        )
+    )
+    _check_blocks(steps)
     return Params(
-        steps=tuple(
-            Step(event_type=event_type, filters=tuple(filters[number]))
-            for number, event_type in enumerate(event_types)
-        ),
+        steps=steps,
         window_ms=arguments.duration_ms("window"),
         by=arguments.choice("by"),
         breakdown=arguments.field("breakdown"),
+        trend=_trend(arguments, selection),
         selection=selection,
         limit=arguments.limit(),
     )
+
+
+def _orders(arguments: Arguments, event_types: list[str]) -> list[str]:
+    """Of each step."""
+    orders = ["sequence", *[arguments.choice("order")] * (len(event_types) - 1)]
+    for text in arguments.texts("stepOrder"):
+        parts = _STEP_ORDER.fullmatch(text)
+        if parts is None:
+            raise invalid(
+                "stepOrder",
+                f"stepOrder is {shown(text)}",
+                f"Write <n>:<order>, n from 2, one of {', '.join(ORDERS)}.",
+            )
+        orders[_place("stepOrder", parts[1], event_types)] = parts[2]
+    return orders
+
+
+def _excluded(arguments: Arguments, event_types: list[str]) -> list[tuple[str, ...]]:
+    """Of each step."""
+    texts = arguments.texts("exclude")
+    if len(texts) > EXCLUDED_MAX:
+        raise invalid("exclude", f"exclude is given {len(texts)} times", f"Give at most {EXCLUDED_MAX}.")
+    excluded: list[tuple[str, ...]] = [()] * len(event_types)
+    for text in texts:
+        parts = _EXCLUDED.fullmatch(text)
+        assert parts is not None, "it matches every text"
+        places = range(1, len(event_types))
+        if parts["step"]:
+            place = _place("exclude", parts["step"], event_types)
+            places = range(place, place + 1)
+        for place in places:
+            excluded[place] += (parts["event"],)
+    return excluded
+
+
+def _place(name: str, number: str, event_types: list[str]) -> int:
+    if int(number) > len(event_types):
+        raise invalid(name, f"{name} is for step {number}", f"There are steps 1 to {len(event_types)}.")
+    return int(number) - 1
+
+
+def _check_blocks(steps: tuple[Step, ...]) -> None:
+    """Steps in any order must be told apart, and have no place between them."""
+    for step, following in zip(steps, (*steps[1:], None), strict=True):
+        if step.order != "any" and (following is None or following.order != "any"):
+            continue
+        if step.excluded or step.order == "strict":
+            raise invalid(
+                "exclude" if step.excluded else "stepOrder",
+                f"step {steps.index(step) + 1} is in any order with another one, and also strict or with an"
+                " exclusion",
+                "Write order=sequence for these steps, or leave out the strict order and the exclusion.",
+            )
+    event_types = [step.event_type for step in steps]
+    if any(step.order == "any" for step in steps) and len(set(event_types)) < len(event_types):
+        raise invalid(
+            "step",
+            f"step is given {shown(max(event_types, key=event_types.count))} more than once, in any order",
+            "In a funnel with steps in any order, each step has an event type of its own.",
+        )
+
+
+def _trend(arguments: Arguments, selection: Selection) -> Trend | None:
+    interval = arguments.choice("interval")
+    if not interval:
+        return None
+    starts_ms = at_most(arguments.config.limit_max, interval, selection)
+    return Trend(interval=interval, starts_ms=starts_ms, now_ms=arguments.now_ms)
 
 
 def _step_filters(arguments: Arguments, steps: int) -> list[list[Condition]]:
@@ -156,44 +288,75 @@ def build_sql(params: Params) -> Query:
     """One row for all: `[1, None, '', counts, medians in milliseconds]`; with a breakdown then one for each
     group, with 0, its key and its tenant."""
     bind = Bind()
-    steps = range(1, len(params.steps) + 1)
-    counts = ", ".join(f"countIf(level >= {step})" for step in steps)
-    medians = ", ".join(
-        f"quantileExactInclusiveIf(0.5)(taken[{step}] - taken[{step - 1}], level >= {step})"
-        for step in steps[1:]
-    )
-    sequences = _sequences(params, bind)
     if params.breakdown is None:
-        return Query(f"SELECT 1, NULL, '', [{counts}], [{medians}] FROM ({sequences})", bind.values)
-    labelled = f"SELECT level, taken, label.1 AS key, label.2 AS tenant FROM ({sequences})"
+        found = _sequences(params, bind)
+        return Query(f"SELECT 1, NULL, '', {_counts(params)} FROM ({found})", bind.values)
+    found = _sequences(params, bind, _label(params.breakdown, bind))
     return Query(
-        f"SELECT grouping(key) AS is_total, key, tenant, [{counts}] AS counts, [{medians}] FROM ({labelled})"
-        " GROUP BY GROUPING SETS ((), (key, tenant))"
+        "SELECT is_total, if(is_total, NULL, label.1) AS key, if(is_total, '', label.2) AS tenant,"
+        f" {_counts(params)} FROM ({found}) GROUP BY is_total, key, tenant"
         " ORDER BY is_total DESC, counts[1] DESC, key NULLS LAST, tenant"
         f" LIMIT {bind(params.limit.count + 2)}",
         bind.values,
     )
 
 
-def _sequences(params: Params, bind: Bind) -> str:
+def trend_sql(params: Params, trend: Trend) -> Query:
+    """One row for each interval with a start: `[its start, counts, medians in milliseconds]`."""
+    bind = Bind()
+    bucket = bucket_ms(
+        trend.interval, params.selection.zone, bind, trend.starts_ms[0], params.selection.to_ms
+    )
+    found = _sequences(params, bind, bucket)
+    return Query(
+        f"SELECT label, {_counts(params)} FROM ({found}) WHERE NOT is_total GROUP BY label", bind.values
+    )
+
+
+def _counts(params: Params) -> str:
+    steps = range(1, len(params.steps) + 1)
+    counts = ", ".join(f"countIf(level >= {step})" for step in steps)
+    medians = ", ".join(
+        f"quantileExactInclusiveIf(0.5)(taken[{step}] - taken[{step - 1}], level >= {step})"
+        for step in steps[1:]
+    )
+    return f"[{counts}] AS counts, [{medians}]"
+
+
+def _sequences(params: Params, bind: Bind, label: str | None = None) -> str:
     steps = [
         SequenceStep(
             step.event_type,
             " AND ".join(
                 [f"event_type = {bind(step.event_type)}", *(filter_.sql(bind) for filter_ in step.filters)]
             ),
+            step.order == "any",
         )
         for step in params.steps
     ]
-    event_types = tuple(dict.fromkeys(step.event_type for step in params.steps))
+    excluded: dict[str, set[int]] = {}
+    for number, step in enumerate(params.steps, 1):
+        for event_type in step.excluded:
+            excluded.setdefault(event_type, set()).add(number)
+    barriers = [
+        Barrier(f"event_type = {bind(event_type)}", frozenset(numbers))
+        for event_type, numbers in excluded.items()
+    ]
+    strict = frozenset(number for number, step in enumerate(params.steps, 1) if step.order == "strict")
     entity = KEY_OF[params.by]
+    where = f"{params.selection.where(bind)} AND {entity} IS NOT NULL"
+    if strict:
+        barriers.append(Barrier("1", strict))
+    else:
+        event_types = tuple(dict.fromkeys((*(step.event_type for step in params.steps), *excluded)))
+        where += f" AND event_type IN {bind(event_types)}"
     return sequences_sql(
         steps,
         entity=entity,
-        where=f"{params.selection.where(bind)} AND event_type IN {bind(event_types)}"
-        f" AND {entity} IS NOT NULL",
+        where=where,
         window_ms=bind(params.window_ms),
-        label=None if params.breakdown is None else _label(params.breakdown, bind),
+        barriers=barriers,
+        label=label,
     )
 
 
@@ -223,7 +386,25 @@ async def run(events: Events, params: Params) -> Funnel:
             Group(key=key, tenant_id=tenant or None if several else None, steps=_steps(params.steps, *row))
             for _, key, tenant, *row in found
         ]
+    if params.trend is not None:
+        answer.interval = params.trend.interval
+        answer.trend = await _over_time(events, params, params.trend)
     return answer
+
+
+async def _over_time(events: Events, params: Params, trend: Trend) -> list[Interval]:
+    found = {int(start_ms): row for start_ms, *row in await events.rows(trend_sql(params, trend))}
+    end_ms = min(params.selection.to_ms, trend.now_ms)
+    is_cut = cut_by(trend.interval, params.selection.zone, params.selection.from_ms, end_ms)
+    nothing: list[Any] = [[0] * len(params.steps), []]
+    return [
+        Interval(
+            time=local_text(start_ms, params.selection.zone),
+            partial=is_cut(start_ms),
+            steps=_steps(params.steps, *found.get(start_ms, nothing)),
+        )
+        for start_ms in trend.starts_ms
+    ]
 
 
 def _steps(steps: tuple[Step, ...], counts: list[int], medians_ms: list[float | None]) -> list[StepCount]:
@@ -266,9 +447,18 @@ ENDPOINT = Endpoint(
         `conversionFromPrevious` its share of the previous step. `medianSecondsFromPrevious` is the median
         time since the previous step; step 1, and steps that nobody reached, have none.
 
-        With `breakdown`, `groups` has the same steps for each value at the event of step 1, most starts
-        first. Events without a value are a group without `key`. With a token of the whole project, sessions
-        and users belong to a tenant: their groups have the `tenantId`.
+        With `order=strict`, no event that matches the filters is at a time between two steps, with `exclude`
+        no event of that type; a sequence ends where one is. With `order=any`, a user has reached as many
+        steps as they did within `window` of the first of them, whichever these are. `stepOrder` says it for
+        single steps.
+
+        With `breakdown`, `groups` has the same steps for each value at the first event, most starts first.
+        Each group is what the funnel is with this value as a filter of step 1, so a user may be in several.
+        Events without a value are a group without `key`. With a token of the whole project, sessions and
+        users belong to a tenant: their groups have the `tenantId`.
+
+        With `interval`, `trend` has the steps of the sequences that start in each interval. A user counts
+        once in each. The last intervals have had less time to convert.
     """,
     parameters=PARAMETERS,
     parse=parse,

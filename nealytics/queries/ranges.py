@@ -24,7 +24,7 @@ import msgspec
 
 from nealytics.errors import Refused
 from nealytics.queries.clocks import EPOCH, Clocks, clocks_of
-from nealytics.queries.filters import Bind
+from nealytics.queries.filters import Bind, Selection
 from nealytics.queries.invalid import invalid
 from nealytics.timestamps import DAY_MS, iso_utc
 
@@ -135,6 +135,18 @@ def days_of(zone: str | None, from_ms: int, to_ms: int) -> Days:
         first, end = -(-(before - _MONDAY_MS) // DAY_MS), (after - _MONDAY_MS) // DAY_MS
         skipped += range(first, end)
     return Days(clocks, tuple(skipped))
+
+
+def at_most(most: int, interval: str, selection: Selection) -> tuple[int, ...]:
+    """The start of every bucket that overlaps the range. Raises `Refused` (400) if there are more."""
+    found = tuple(islice(each_start(interval, selection.from_ms, selection.to_ms, selection.zone), most + 1))
+    if len(found) > most:
+        raise invalid(
+            "interval",
+            f"the range has more than {most} {interval}s",
+            "Choose a longer interval, or narrow the range.",
+        )
+    return found
 
 
 def cut_by(interval: str, zone: str | None, from_ms: int, end_ms: int) -> Callable[[int], bool]:

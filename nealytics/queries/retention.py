@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Callable
-from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
@@ -10,9 +9,8 @@ import msgspec
 from nealytics.pace import paced
 from nealytics.queries.endpoint import COUNT, EXAMPLE_SCOPE, TIME, Endpoint, Ranged, of_range, of_scope
 from nealytics.queries.filters import Bind, Selection
-from nealytics.queries.invalid import invalid
 from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Parameter, by_of
-from nealytics.queries.ranges import EVENT_MS, bucket_ms, cut_by, each_start, local_text, starts
+from nealytics.queries.ranges import EVENT_MS, at_most, bucket_ms, cut_by, local_text, starts
 from nealytics.queries.scoped import Events, Query
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 from nealytics.timestamps import DAY_MS
@@ -97,15 +95,6 @@ class Retention(Ranged, kw_only=True):
 def parse(arguments: Arguments) -> Params:
     interval, tz = arguments.choice("interval"), arguments.zone()
     selection = arguments.selection(lambda end_ms: _begin(interval, tz, end_ms))
-    most = arguments.config.limit_max
-    starts = each_start(interval, selection.from_ms, selection.to_ms, tz)
-    starts_ms = tuple(islice(starts, most + 1))
-    if len(starts_ms) > most:
-        raise invalid(
-            "interval",
-            f"the range has more than {most} {interval}s",
-            "Choose a longer interval, or narrow the range.",
-        )
     return Params(
         interval=interval,
         by=arguments.choice("by"),
@@ -114,7 +103,7 @@ def parse(arguments: Arguments) -> Params:
         periods=arguments.integer("periods") or 0,
         tz=tz,
         selection=selection,
-        starts_ms=starts_ms,
+        starts_ms=at_most(arguments.config.limit_max, interval, selection),
         now_ms=arguments.now_ms,
     )
 

@@ -18,14 +18,21 @@ An event of the same millisecond can be the next step, whatever order the two ar
 array is ordered by step within a millisecond. It cannot be the next step if a step of that millisecond in the
 same sequence has the same event type, because it might be the same event. Then the array `later3` counts: at
 each event it has what `c3` has at the next millisecond.
+
+A `Barrier` is an event that may not be between the step before and some steps. It is in the array after all
+steps of its millisecond, and at it, `c3` is never. A sequence that does not find step 3 in the millisecond of
+step 2 reads `later3`, so that a barrier in that millisecond is not between the two.
+
+Steps in any order are a block, such as 2 and 3: `m2` and `m3` have the times as if each was the last of the
+block. `c2` has the earlier and the later time of the two, and then what follows the later one.
 """
 
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# An event that is a step, as a number that sorts by time and then by step: milliseconds * 16 + step.
-_RADIX = 16
+# An event that is a step or a barrier, as a number that sorts by time and then by step.
+_RADIX = 32
 # Later than every event; its code is still an Int64.
 _NEVER_MS = 1 << 50
 
@@ -33,69 +40,144 @@ _NEVER_MS = 1 << 50
 _BLOCK_ROWS = 1024
 
 STEPS_MAX = 10
+BARRIERS_MAX = _RADIX - 1 - STEPS_MAX
 
 
 class SequenceStep(NamedTuple):
     event_type: str
     condition: str  # SQL over `events`, 0 or 1
+    any_order: bool = False  # with the step before
+
+
+class Barrier(NamedTuple):
+    condition: str
+    steps: frozenset[int]  # from 1; the event is not between each of these and the one before
 
 
 def sequences_sql(
-    steps: Sequence[SequenceStep], *, entity: str, where: str, window_ms: str, label: str | None = None
+    steps: Sequence[SequenceStep],
+    *,
+    entity: str,
+    where: str,
+    window_ms: str,
+    barriers: Sequence[Barrier] = (),
+    label: str | None = None,
 ) -> str:
     """SELECTs one row for each value of `entity` that has an event of the first step.
 
     `level` is the number of steps within `window_ms` after the start, and `taken` the millisecond of each of
-    them; beyond `level`, `taken` means nothing. `label` is the value of that expression at the first event of
-    the sequence.
+    them; beyond `level`, `taken` means nothing.
+
+    With `label`, the value of that expression at the first event of a sequence, there are more rows:
+    `is_total` is 1 for the one row of the entity, and 0 for the best sequence with each `label`.
+
+    A block of several steps needs steps of different event types, and has no barriers.
     """
-    last = len(steps)
-    sql = _events_sql(steps, entity, where, label)
-    limits = [_limit(steps, step) for step in range(1, last + 1)]
-    for step in range(last, 0, -1):
-        rest = _rest(limits, step, step + 1)
-        arrays = ", ".join(["t", *sorted(set(re.findall(r"\b(?:c|later)\d+\b", rest)))])
-        times = f"arrayMap(({arrays}) -> arrayPushFront({rest}, t), {arrays})"
-        if step > 1:  # `c1` is read at starts only
-            times = f"arrayReverseFill((c, s) -> s = {step}, {times}, s)"
-        sql = f"SELECT *, {times} AS c{step} FROM ({sql})"
-        if step in limits:
+    sql = _events_sql(steps, barriers, entity, where, label)
+    blocks = _blocks(steps)
+    limits = [_limit(steps, step) for step in range(1, len(steps) + 1)]
+    barred = {step for barrier in barriers for step in barrier.steps}
+    for block in reversed(blocks):
+        sql = _block_sql(sql, block, limits, barred, barriers)
+        if (first := block[0]) in barred or first in limits:
+            after = f"arrayShiftLeft(c{first}, 1, c{first}[-1])"
             is_last = "arrayMap((now, next) -> now != next, t, arrayShiftLeft(t, 1))"  # of its millisecond
-            after = f"arrayShiftLeft(c{step}, 1, c{step}[-1])"
             later = f"arrayReverseFill((c, is_last) -> is_last, {after}, {is_last})"
-            sql = f"SELECT *, {later} AS later{step} FROM ({sql})"
-    level = f"if(s = 1, arrayCount(at -> at <= c[1] + {window_ms}, c), 0)"
+            sql = f"SELECT *, {later} AS later{first} FROM ({sql})"
+    level = f"if(s BETWEEN 1 AND {len(blocks[0])}, arrayCount(at -> at <= c[1] + {window_ms}, c), 0)"
     sql = f"SELECT *, arrayMap((c, s) -> {level}, c1, s) AS levels FROM ({sql})"
-    chosen = "arrayMax(levels) AS level, c1[indexOf(levels, level)] AS taken"
     if label is None:
-        return f"SELECT {chosen} FROM ({sql})"
-    # Starts of the same millisecond have the same sequence; the first one in the table's order counts.
-    labelled = (
-        "arrayFirst(start -> start.1 = taken[1], arraySort(start -> (start.1, start.2), starts)).3 AS label"
+        return f"SELECT arrayMax(levels) AS level, c1[indexOf(levels, level)] AS taken FROM ({sql})"
+    # The furthest first, and of these the earliest: of each label, and of all, the first one counts.
+    starts = (
+        "arraySort(start -> (-start.2, start.3[1]),"
+        " arrayFilter(start -> start.2 > 0, arrayZip(labels, levels, c1)))"
     )
-    return f"SELECT {chosen}, {labelled} FROM ({sql})"
+    of_labels = "arrayFilter((start, nth) -> nth = 1, starts, arrayEnumerateUniq(starts.1))"
+    rows = f"arrayConcat([tuple(1, starts[1])], arrayMap(start -> tuple(0, start), {of_labels}))"
+    return (
+        "SELECT found.1 AS is_total, found.2.1 AS label, found.2.2 AS level, found.2.3 AS taken"
+        f" FROM (SELECT arrayJoin({rows}) AS found FROM (SELECT {starts} AS starts FROM ({sql})))"
+    )
 
 
-def _events_sql(steps: Sequence[SequenceStep], entity: str, where: str, label: str | None) -> str:
-    """`t` and `s`: of each event that is a step its time and the step, in order; an event that can be several
-    steps is there for each. At the end stands one that is no step and later than all."""
+def _events_sql(
+    steps: Sequence[SequenceStep], barriers: Sequence[Barrier], entity: str, where: str, label: str | None
+) -> str:
+    """`t` and `s`: of each event that is a step or a barrier its time and the step, in order; an event that
+    can be several steps is there for each. At the end stands one that is no step and later than all. With a
+    label, `labels` are those of the events."""
     ms = "toUnixTimestamp64Milli(timestamp)"
-    codes = ", ".join(
-        f"if({step.condition}, {ms} * {_RADIX} + {number}, 0)" for number, step in enumerate(steps, 1)
-    )
-    select = f"arraySort(groupArrayArray(arrayFilter(code -> code != 0, [{codes}]))) AS found"
-    if label is not None:
-        select += f", groupArrayIf(tuple({ms}, event_id, {label}), {steps[0].condition}) AS starts"
+    numbered = [
+        *((step.condition, number) for number, step in enumerate(steps, 1)),
+        *((barrier.condition, number) for number, barrier in enumerate(barriers, STEPS_MAX + 1)),
+    ]
+    codes = ", ".join(f"if({condition}, {ms} * {_RADIX} + {number}, 0)" for condition, number in numbered)
+    found = f"arrayFilter(code -> code != 0, [{codes}])"
+    if label is None:
+        select = f"arrayPushBack(arraySort(groupArrayArray({found})), {_NEVER_MS * _RADIX}) AS codes"
+    else:
+        labelled = f"arrayMap(code -> tuple(code, {label}), {found})"
+        select = (
+            f"arraySort(pair -> pair.1, groupArrayArray({labelled})) AS pairs,"
+            f" arrayPushBack(pairs.1, {_NEVER_MS * _RADIX}) AS codes,"
+            " arrayPushBack(pairs.2, pairs.2[1]) AS labels"
+        )
+    starts = " OR ".join(step.condition for step in steps[: len(_blocks(steps)[0])])
     sql = (
-        f"SELECT *, arrayPushBack(found, {_NEVER_MS * _RADIX}) AS codes FROM (SELECT {select} FROM events"
-        f" WHERE {where} GROUP BY {entity} HAVING countIf({steps[0].condition}) > 0"
-        f" SETTINGS max_block_size = {_BLOCK_ROWS})"
+        f"SELECT {select} FROM events WHERE {where} GROUP BY {entity} HAVING countIf({starts}) > 0"
+        f" SETTINGS max_block_size = {_BLOCK_ROWS}"
     )
     step = f"bitAnd(code, {_RADIX - 1})"
     return (
         f"SELECT *, arrayMap(code -> intDiv(code - {step}, {_RADIX}), codes) AS t,"
         f" arrayMap(code -> {step}, codes) AS s FROM ({sql})"
     )
+
+
+def _blocks(steps: Sequence[SequenceStep]) -> list[list[int]]:
+    """The steps in order, those of any order together."""
+    blocks: list[list[int]] = []
+    for number, step in enumerate(steps, 1):
+        if step.any_order:
+            blocks[-1].append(number)
+        else:
+            blocks.append([number])
+    return blocks
+
+
+def _block_sql(
+    sql: str, block: list[int], limits: Sequence[int], barred: set[int], barriers: Sequence[Barrier]
+) -> str:
+    """Adds the array `c` of the block."""
+    first, last = block[0], block[-1]
+    several = len(block) > 1
+    for step in reversed(block):
+        rest = _rest(limits, barred, step, last + 1)
+        bars = [number for number, bar in enumerate(barriers, STEPS_MAX + 1) if step in bar.steps]
+        times = f"arrayPushFront({rest}, t)"
+        if bars:
+            never = f"arrayWithConstant({len(limits) - step + 1}, toInt64({_NEVER_MS}))"
+            times = f"if(s = {step}, {times}, {never})"
+        used = sorted(set(re.findall(r"\b(?:c|later)\d+\b", rest)))
+        arrays = ", ".join(["t", *(["s"] if bars else []), *used])
+        times = f"arrayMap(({arrays}) -> {times}, {arrays})"
+        if step > 1 or several:  # else it is read at starts only
+            stops = ", ".join(map(str, [step, *bars]))
+            times = f"arrayReverseFill((c, s) -> s IN ({stops}), {times}, s)"
+        sql = f"SELECT *, {times} AS {'m' if several else 'c'}{step} FROM ({sql})"
+    if not several:
+        return sql
+    members = [f"m{step}" for step in block]
+    firsts = ", ".join(f"{member}[1]" for member in members)
+    follows = ", ".join(f"{member}[1] = arrayMax([{firsts}]), {member}" for member in members[:-1])
+    joined = f"arrayConcat(arraySort([{firsts}]), arraySlice(multiIf({follows}, {members[-1]}), 2))"
+    found = f"arrayMap(({', '.join(members)}) -> {joined}, {', '.join(members)})"
+    if first == 1:
+        # A start sees all of its millisecond.
+        begins = "arrayMap((now, before) -> now != before, t, arrayShiftRight(t, 1))"
+        found = f"arrayFill((c, begins) -> begins, {found}, {begins})"
+    return f"SELECT *, {found} AS c{first} FROM ({sql})"
 
 
 def _limit(steps: Sequence[SequenceStep], step: int) -> int:
@@ -109,14 +191,16 @@ def _limit(steps: Sequence[SequenceStep], step: int) -> int:
     return len(steps) + 1
 
 
-def _rest(limits: Sequence[int], taken: int, step: int) -> str:
+def _rest(limits: Sequence[int], barred: set[int], taken: int, step: int) -> str:
     """The times of `step` and all after it, at an event that is all steps from `taken` up to `step`."""
     if step > len(limits):
         return "emptyArrayInt64()"
     limit = limits[taken - 1]
     if step == limit:
         return f"later{step}"
+    # Not in this millisecond: beyond it a barrier may stand.
+    otherwise = f"later{step}" if step in barred else f"c{step}"
     if limits[step - 1] == limit:
-        return f"c{step}"
+        return f"if(c{step}[1] = t, c{step}, {otherwise})" if step in barred else f"c{step}"
     # `c` may contain steps of this millisecond that are not possible for this sequence.
-    return f"if(c{step}[1] = t, arrayPushFront({_rest(limits, taken, step + 1)}, t), c{step})"
+    return f"if(c{step}[1] = t, arrayPushFront({_rest(limits, barred, taken, step + 1)}, t), {otherwise})"
