@@ -659,7 +659,7 @@ def funnel(q: Question) -> dict[str, Any]:
         answer["groups"] = [{**group.shown("key"), "steps": of} for group, of in found[: q.limit(20)]]
     if "interval" in q.query:
         calendar = q.calendar(q.query["interval"])
-        answer |= {"interval": q.query["interval"], **q.zone_shown()}
+        answer["interval"] = q.query["interval"]
         answer["trend"] = [
             {
                 "time": calendar.shown(start),

@@ -30,7 +30,7 @@ WINDOW_MS_MIN, WINDOW_MS_MAX = 1_000, 90 * 86_400_000
 ORDERS = ("sequence", "strict", "any")
 EXCLUDED_MAX = 5
 _STEP_ORDER = re.compile(rf"([2-9]|{STEPS_MAX}):({'|'.join(ORDERS)})")
-_EXCLUDED = re.compile(rf"(?:(?P<step>[2-9]|{STEPS_MAX}):)?(?P<event>[\s\S]+)")
+_EXCLUDED = re.compile(rf"(?:([2-9]|{STEPS_MAX}):)?([\s\S]+)")
 
 PARAMETERS = (
     Parameter(
@@ -220,11 +220,11 @@ def _excluded(arguments: Arguments, event_types: list[str]) -> list[tuple[str, .
         parts = _EXCLUDED.fullmatch(text)
         assert parts is not None, "it matches every text"
         places = range(1, len(event_types))
-        if parts["step"]:
-            place = _place("exclude", parts["step"], event_types)
+        if parts[1]:
+            place = _place("exclude", parts[1], event_types)
             places = range(place, place + 1)
         for place in places:
-            excluded[place] += (parts["event"],)
+            excluded[place] += (parts[2],)
     return excluded
 
 

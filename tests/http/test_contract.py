@@ -156,6 +156,8 @@ SENSIBLE: dict[str, list[Any]] = {
     "cohortEvent": ["view"],
     "returnEvent": ["click"],
     "stepFilter": ["1:item_id:exists:true", "2:meta:plan:eq:pro"],
+    "stepOrder": ["2:strict", "2:any"],
+    "exclude": ["click", "2:view"],
     "under": ["meta:cart", "cart"],
     "key": ["plan", "cart.total"],
     "tz": ["Europe/Berlin", "America/New_York", "Asia/Kathmandu"],
@@ -432,6 +434,10 @@ def compares_badly(asked: Asked) -> bool:
     return timestamp_ms("", begin, "from", zone) > timestamp_ms("", end, "to", zone)
 
 
+def has_any_order(asked: Asked) -> bool:
+    return asked.text("order") == "any" or any(text.endswith(":any") for text in asked.texts("stepOrder"))
+
+
 class Excuse(NamedTuple):
     field: str
     message: str
@@ -527,6 +533,27 @@ EXCUSES = (
         ),
         (funnel.ENDPOINT,),
     ),
+    *(
+        Excuse(
+            name,
+            "is for step",
+            lambda asked, name=name: any(
+                int(number) > len(asked.texts("step"))
+                for text in asked.texts(name)
+                for number in re.findall("^([0-9]+):", text)
+            ),
+            (funnel.ENDPOINT,),
+        )
+        for name in ("stepOrder", "exclude")
+    ),
+    *(
+        Excuse(name, message, has_any_order, (funnel.ENDPOINT,))
+        for name, message in (
+            ("stepOrder", "is in any order with another one"),
+            ("exclude", "is in any order with another one"),
+            ("step", "in any order"),
+        )
+    ),
     Excuse(
         "rolling",
         "rolling needs interval=day",
@@ -561,7 +588,7 @@ EXCUSES = (
         "interval",
         "the range has more than",
         lambda asked: is_too_long(asked, asked.text("interval")),
-        (retention.ENDPOINT,),
+        (retention.ENDPOINT, funnel.ENDPOINT),
     ),
     # No answer gave it: what a cursor holds is the server's own.
     Excuse(

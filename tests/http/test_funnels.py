@@ -4,6 +4,7 @@ Each row is stored twice, and the table is not merged. Many events share a milli
 same user and of the same type.
 """
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from nealytics.event import Event
 from nealytics.timestamps import iso_utc
 from tests import oracle
+from tests.http.names import by_old_names
 from tests.http.reader import NOW, Reader, event, ms, on_the_engine
 
 pytestmark = on_the_engine
@@ -48,8 +50,6 @@ def some_events(seed: str) -> list[Event]:
 
 
 def as_known(events: list[Event]) -> list[oracle.Event]:
-    import json
-
     return oracle.in_time(
         oracle.Event(
             UUID(int=one.event_id),
@@ -137,7 +137,7 @@ async def check(
         status, body, _ = await reader.post(QUERY, {"queries": batch}, tenant_id=tenant_id)
         assert status == 200, body
         for number, question in asked.items():
-            found = body["results"][number]
+            found = by_old_names(endpoint, body["results"][number], question.get("tz"))
             found = {
                 name: value
                 for name, value in found.items()
@@ -150,3 +150,56 @@ async def check(
 async def test_funnels(page: tuple[Reader, list[oracle.Event]]):
     chance = random.Random("of funnels")
     await check(page, "funnel", [funnel_of(chance) for _ in range(ASKED)], "scopes")
+
+
+async def test_each_group_is_the_funnel_with_that_filter(page: tuple[Reader, list[oracle.Event]]):
+    """As the API itself answers it. A user who starts with two values is in both groups."""
+    reader, _ = page
+    for breakdown in ("meta:plan", "item_id", "user_id"):
+        asked = {"step": ["a", "b", "c"], "window": "5d", "from": "2024-03-01", "to": "2024-06-30"}
+        whole = await reader.answer(FUNNEL, breakdown=breakdown, **asked)
+        assert len(whole["groups"]) > 2
+        for group in whole["groups"]:
+            only = f"1:{breakdown}:eq:{group['key']}" if "key" in group else f"1:{breakdown}:exists:false"
+            assert (await reader.answer(FUNNEL, stepFilter=only, **asked))["steps"] == group["steps"]
+        counted = sum(group["steps"][0]["count"] for group in whole["groups"])
+        assert (counted > whole["steps"][0]["count"]) == (breakdown != "user_id")
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "message"),
+    [
+        ({"order": "random"}, "order", "order is 'random'"),
+        ({"stepOrder": "1:strict"}, "stepOrder", "stepOrder is '1:strict'"),
+        ({"stepOrder": "2:loose"}, "stepOrder", "stepOrder is '2:loose'"),
+        ({"stepOrder": "4:strict"}, "stepOrder", "stepOrder is for step 4"),
+        ({"exclude": "4:x"}, "exclude", "exclude is for step 4"),
+        ({"exclude": ["x"] * 6}, "exclude", "exclude is given 6 times"),
+        ({"order": "any", "exclude": "x"}, "exclude", "step 2 is in any order with another one"),
+        ({"order": "strict", "stepOrder": "3:any"}, "stepOrder", "step 2 is in any order with another one"),
+        ({"order": "any", "step": ["a", "b", "a"]}, "step", "step is given 'a' more than once, in any order"),
+        ({"interval": "minute"}, "interval", "interval is 'minute'"),
+        ({"interval": "hour", "from": "2020-01-01"}, "interval", "the range has more than 1000 hours"),
+    ],
+)
+async def test_misuse_of_a_funnel_is_refused(reader: Reader, query: dict[str, Any], field: str, message: str):
+    status, body, _ = await reader.get(FUNNEL, **{"step": ["a", "b", "c"], **query})
+    assert (status, body["code"], body["field"]) == (400, "invalid_parameter", field)
+    assert message in body["message"]
+    assert body["detail"]
+
+
+async def test_what_is_between_two_steps(reader: Reader):
+    """Later than the one and earlier than the other, to the millisecond."""
+    for user, types in {"at the first": (0, 5), "between": (1, 5), "at the second": (5, 5)}.items():
+        between, second = types
+        await reader.store_twice(
+            event(NOW, user_id=user, event_type="a"),
+            event(NOW + timedelta(milliseconds=between), user_id=user, event_type="x"),
+            event(NOW + timedelta(milliseconds=second), user_id=user, event_type="b"),
+        )
+    asked = {"step": ["a", "b"], "breakdown": "user_id", "to": "2024-06-16"}
+    for option in ({"order": "strict"}, {"exclude": "x"}, {"stepOrder": "2:strict"}, {"exclude": "2:x"}):
+        groups = (await reader.answer(FUNNEL, **asked, **option))["groups"]
+        reached = {group["key"] for group in groups if group["steps"][1]["count"]}
+        assert reached == {"at the first", "at the second"}, option

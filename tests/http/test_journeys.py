@@ -116,10 +116,14 @@ def groups_of(
     for chain in chains:
         if chain:
             parts.setdefault(key(chain[0]) or None, []).append(chain)
-    groups = [
-        {**({} if value is None else {"key": value}), "steps": steps_of(part, steps)}
-        for value, part in parts.items()
-    ]
+    return in_order([group_of(value, steps_of(part, steps)) for value, part in parts.items()])
+
+
+def group_of(value: str | None, steps: list[dict[str, Any]]) -> dict[str, Any]:
+    return {**({} if value is None else {"key": value}), "steps": steps}
+
+
+def in_order(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(
         groups, key=lambda group: (-group["steps"][0]["count"], "key" not in group, group.get("key", ""))
     )
@@ -188,8 +192,10 @@ def plan_of(one: Event) -> object:
 
 @pytest.mark.parametrize("breakdown", DIMENSIONS)
 @pytest.mark.parametrize("steps", ["aab", "abc"])
-async def test_a_breakdown_uses_the_first_event_of_the_sequence(reader: Reader, steps: str, breakdown: str):
-    """Of starts in the same millisecond it is the first one in the table's order."""
+async def test_each_group_is_the_funnel_of_the_starts_with_its_value(
+    reader: Reader, steps: str, breakdown: str
+):
+    """So a user may be in several groups."""
     events = crowded(random.Random(f"{breakdown}{steps}"), 200)
     await reader.store_twice(*events)
     for common in (None, "/"):
@@ -214,7 +220,16 @@ async def test_a_breakdown_uses_the_first_event_of_the_sequence(reader: Reader, 
         }
         everything = await reader.answer(FUNNEL, limit="1000", **asked)
         assert everything["steps"] == steps_of(chains, steps)
-        expected = groups_of(chains, steps, DIMENSIONS[breakdown])
+        key = DIMENSIONS[breakdown]
+
+        def chains_of(value: str | None, key: Any = key, of: Any = history_of) -> list[Sequence[Event]]:
+            def is_met(number: int, one: Event) -> bool:
+                return is_step(number, one) and (number > 1 or (key(one) or None) == value)  # noqa: B023
+
+            return [best_chain(history, steps, 2000, is_met) for history in of.values()]
+
+        values = {key(one) or None for history in history_of.values() for one in history if is_step(1, one)}
+        expected = in_order([group_of(value, steps_of(chains_of(value), steps)) for value in values])
         assert everything["groups"] == expected
         assert "warnings" not in everything
         first = await reader.answer(FUNNEL, limit="1", **asked)

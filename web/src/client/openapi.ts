@@ -339,9 +339,18 @@ export interface paths {
          *     `conversionFromPrevious` its share of the previous step. `medianSecondsFromPrevious` is the median
          *     time since the previous step; step 1, and steps that nobody reached, have none.
          *
-         *     With `breakdown`, `groups` has the same steps for each value at the event of step 1, most starts
-         *     first. Events without a value are a group without `key`. With a token of the whole project, sessions
-         *     and users belong to a tenant: their groups have the `tenantId`.
+         *     With `order=strict`, no event that matches the filters is at a time between two steps, with `exclude`
+         *     no event of that type; a sequence ends where one is. With `order=any`, a user has reached as many
+         *     steps as they did within `window` of the first of them, whichever these are. `stepOrder` says it for
+         *     single steps.
+         *
+         *     With `breakdown`, `groups` has the same steps for each value at the first event, most starts first.
+         *     Each group is what the funnel is with this value as a filter of step 1, so a user may be in several.
+         *     Events without a value are a group without `key`. With a token of the whole project, sessions and
+         *     users belong to a tenant: their groups have the `tenantId`.
+         *
+         *     With `interval`, `trend` has the steps of the sequences that start in each interval. A user counts
+         *     once in each. The last intervals have had less time to convert.
          */
         get: operations["funnel"];
         put?: never;
@@ -1280,6 +1289,8 @@ export interface components {
             steps: components["schemas"]["StepCount"][];
             breakdown?: string;
             groups?: components["schemas"]["Group"][];
+            interval?: string;
+            trend?: components["schemas"]["Interval"][];
         };
         /** StepCount */
         StepCount: {
@@ -1300,6 +1311,13 @@ export interface components {
         Group: {
             key?: string;
             tenantId?: string;
+            steps: components["schemas"]["StepCount"][];
+        };
+        /** Interval */
+        Interval: {
+            time: string;
+            /** @default false */
+            partial?: boolean;
             steps: components["schemas"]["StepCount"][];
         };
         /** Retention */
@@ -1468,6 +1486,8 @@ export interface components {
             step?: components["schemas"]["Argument"];
             stepFilter?: components["schemas"]["Argument"];
             window?: components["schemas"]["Argument"];
+            stepOrder?: components["schemas"]["Argument"];
+            exclude?: components["schemas"]["Argument"];
             breakdown?: components["schemas"]["Argument"];
             cohortEvent?: components["schemas"]["Argument"];
             returnEvent?: components["schemas"]["Argument"];
@@ -2978,6 +2998,24 @@ export interface operations {
                 window?: string;
                 /** @description Whether users or sessions are counted. Events without a user count for no user. */
                 by?: "user" | "session";
+                /** @description `sequence`: other events may occur between two steps. `strict`: none may. `any`: the steps may occur in any order. */
+                order?: "sequence" | "strict" | "any";
+                /**
+                 * @description As `order`, for one step only: `<n>:strict`, `<n>:any` (with the step before it) or `<n>:sequence`; n from 2.
+                 * @example [
+                 *       "2:strict"
+                 *     ]
+                 */
+                stepOrder?: string[];
+                /**
+                 * @description An event type that must not occur between two steps: `<n>:<event type>` for step n and the one before, without a number for all.
+                 * @example [
+                 *       "2:refund"
+                 *     ]
+                 */
+                exclude?: string[];
+                /** @description Also return the conversion over time, by the interval in which a sequence starts. */
+                interval?: "hour" | "day" | "week" | "month";
                 /**
                  * @description Also return one funnel per value of this field in the event of the first step.
                  * @example meta:plan
