@@ -235,7 +235,7 @@ def _place(name: str, number: str, event_types: list[str]) -> int:
 
 
 def _check_blocks(steps: tuple[Step, ...]) -> None:
-    """Steps in any order must be told apart, and have no place between them."""
+    """Steps in any order need event types of their own, and nothing is between them."""
     for step, following in zip(steps, (*steps[1:], None), strict=True):
         if step.order != "any" and (following is None or following.order != "any"):
             continue
