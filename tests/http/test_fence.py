@@ -85,7 +85,7 @@ async def answer(
 ) -> dict[str, Any]:
     arguments = Arguments(pairs_of(query), reader.config.query, ms(NOW), endpoint.parameters)
     found = await endpoint.run(events_of(reader, kind, scope), endpoint.parse(arguments))
-    return msgspec.to_builtins(found)  # type: ignore[no-any-return]
+    return msgspec.json.decode(msgspec.json.encode(found))  # type: ignore[no-any-return]
 
 
 async def exported(reader: Reader, kind: type[Events], scope: Scope, output_format: str) -> list[Any]:
