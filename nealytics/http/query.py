@@ -9,9 +9,8 @@
 A question has the parameters of its GET route, by the same names, as a list where the route accepts a
 parameter more than once. A filter may also be a tree (`queries.conditions`). The endpoint of a saved query is
 `queries/<name>`. A parameter beside `queries` is the default for every question whose route has it. Each
-question has the checks, limits, queue slot and errors of its route. A question that fails has an `error` in its
-place, and the others have their answers. The
-request counts once for the token's rate.
+question has the checks, limits, queue slot and errors of its route. A question that fails has an `error` in
+its place, and the others have their answers. The request counts once for the token's rate.
 
 At most `query.concurrency_max` questions of one request run or are queued; the others start in their order
 when these end. So thirty questions use no more queue slots than four.

@@ -25,7 +25,7 @@ import msgspec
 
 from nealytics.auth.scope import Scope
 from nealytics.errors import NealyticsError
-from nealytics.queries.params import UNIT_MS
+from nealytics.queries.segments import UNIT_MS
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
 # Of a file; larger ones are no SQL that a person maintains.
