@@ -9,8 +9,8 @@ import pytest
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import AuthConfig, Config
 from nealytics.errors import Refused
-from nealytics.http.export import _send
 from nealytics.http.reads import Reads
+from nealytics.http.streaming import send_stream
 from nealytics.observe import otel
 from nealytics.observe.metrics import Metrics
 from nealytics.queries import ENDPOINTS
@@ -145,7 +145,7 @@ async def test_an_answer_that_is_broken_off_has_failed_although_its_status_is_20
     source: Any = pieces()
     span = FakeSpan()
     with otel.within(span):
-        await _send(request, response, source, reads, None)
+        await send_stream(request, response, source, reads.broken_off, "export")
     assert span.failed == "broken_off"
     assert span.recorded == [
         {"refused": "ClickHouseUnavailable", "clickhouse": "ClickHouseError", "ours": "KeyError"}[kind]
