@@ -32,8 +32,6 @@ REFRESH_S = 1.0
 LEASE_S = 5.0
 # Clocks of two machines run at slightly different speeds.
 ANSWER_AFTER_S = LEASE_S + 0.5
-# How often it is checked whether the table was replaced.
-_COMPARE_S = 10.0
 _ACCESS_DENIED = 497
 
 
@@ -43,7 +41,7 @@ def _now_s() -> float:
 
 
 class Known:
-    """Run `run` as one task of each process; a command calls `refresh` once."""
+    """Run `run` as one task of each process."""
 
     def __init__(
         self,
@@ -57,8 +55,7 @@ class Known:
         self._table = ErasureTable(client, config)
         self._clock = clock
         self._until = -math.inf
-        self._compared_at = -math.inf
-        self._compared: frozenset[str] = frozenset()  # the tables that have no event of a job that is over
+        self._is_compared = False
         self._refreshing = asyncio.Lock()
         self._failure: NealyticsError = ClickHouseUnavailable("did not answer yet which events were erased")
 
@@ -83,9 +80,10 @@ class Known:
             try:
                 if self._list.is_shared:
                     await self._learn()
-                if began - self._compared_at >= _COMPARE_S and self._jobs.all():
-                    await self._compare()
-                    self._compared_at = began
+                # Before the first read. Later, `Erasing` does it, and no read waits for it.
+                if not self._is_compared and self._jobs.all():
+                    await begin_again_if_replaced(self._table, self._jobs, frozenset())
+                self._is_compared = True
             except NealyticsError as error:
                 self._failure = error
                 raise
@@ -120,27 +118,34 @@ class Known:
         return self._clock() < self._until or not (self._list.is_shared or self._jobs.all())
 
     async def _learn(self) -> None:
-        announced = await self._list.announced()
-        known = self._jobs.all()
-        for erasure in announced or ():
-            if erasure.id not in known:
-                try:
+        try:
+            announced = await self._list.announced()
+            known = self._jobs.all()
+            for erasure in announced or ():
+                if erasure.id not in known:
                     await asyncio.to_thread(partial(self._jobs.put, Job(erasure=erasure), only_new=True))
-                except LogError as error:
-                    self._list.forget_version()
-                    raise NealyticsError(f"erasure: {erasure.id} cannot be stored: {error}") from error
+        except BaseException as error:  # also cancelled
+            # The list is known once all of it is stored.
+            self._list.forget_version()
+            if isinstance(error, LogError):
+                raise NealyticsError(f"erasure: the list cannot be stored: {error}") from error
+            raise
 
-    async def _compare(self) -> None:
-        """A restored or copied table may have what was erased from the former one: then all jobs that are
-        over begin again, and hide the events at once."""
-        tables = await self._table.identity()
-        if not tables or tables <= self._compared:
-            return
-        over = [job for job in self._jobs.all().values() if job.is_of_other(tables)]
-        if over and await self._table.count(" OR ".join(hiding(over)), copies=True):
-            log.warning("erasure: the table was replaced and has erased events; erasing them again")
-            await asyncio.to_thread(self._jobs.begin_again, tables)
-        self._compared = tables
+
+async def begin_again_if_replaced(
+    table: ErasureTable, jobs: Jobs, compared: frozenset[str]
+) -> frozenset[str]:
+    """A restored or copied table may have what was erased from the former one: then all jobs that are over
+    begin again, and hide the events at once. `compared` is what it returned before: tables without events of
+    such a job. Raises `NealyticsError`."""
+    tables = await table.identity()
+    if not tables or tables <= compared:
+        return compared
+    over = [job for job in jobs.all().values() if job.is_of_other(tables)]
+    if over and await table.count(" OR ".join(hiding(over)), copies=True):
+        log.warning("erasure: the table was replaced and has erased events; erasing them again")
+        await asyncio.to_thread(jobs.begin_again, tables)
+    return tables
 
 
 async def jobs_of(client: ClickHouseClient, config: Config) -> Jobs:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -18,6 +19,7 @@ from nealytics.config import Config
 from nealytics.erasure import leftovers
 from nealytics.erasure.announcements import Announcements
 from nealytics.erasure.jobs import Job, due, hiding, oldest_received_ms
+from nealytics.erasure.known import begin_again_if_replaced
 from nealytics.erasure.store import Jobs
 from nealytics.erasure.table import ErasureTable
 from nealytics.erasure.tombstones import Tombstones
@@ -29,8 +31,8 @@ from nealytics.wal import inspection, quarantine
 log = logging.getLogger("nealytics.erasure")
 
 POLL_S = 1.0
-# Until an erasure that is missing in ClickHouse, which was restored perhaps, is there again.
-ANNOUNCE_INTERVAL_S = 10.0
+# Until it is noticed that the table was replaced, or that ClickHouse lacks an erasure.
+LOOK_INTERVAL_S = 10.0
 # An older part may be attached to the same table: then nothing tells but the rows themselves.
 SEARCH_INTERVAL_S = 86_400.0
 # A job that waits longer says what it waits for.
@@ -53,16 +55,17 @@ class Erasing:
         self._root = config.wal.directory
         self._usage = config.server.data_dir / USAGE
         self._clock_ms = clock_ms
-        self._announced_at = self._searched_at = float("-inf")
+        self._looked_at = self._searched_at = float("-inf")
+        self._compared: frozenset[str] = frozenset()
         self._reported = ""
 
     async def run(self) -> None:
         while True:
             try:
                 now = time.monotonic()
-                if now - self._announced_at >= ANNOUNCE_INTERVAL_S:
-                    await self.announce()
-                    self._announced_at = now
+                if now - self._looked_at >= LOOK_INTERVAL_S:
+                    await self.look()
+                    self._looked_at = now
                 if now - self._searched_at >= SEARCH_INTERVAL_S:
                     await self.search()
                     self._searched_at = now
@@ -76,13 +79,17 @@ class Erasing:
                     log.error("erasure: events were not erased yet: %s", error)
             await asyncio.sleep(POLL_S)
 
-    async def announce(self) -> None:
-        """Tells the other nodes what ClickHouse does not have any more."""
-        if not (known := self._jobs.all()):
-            return
+    async def look(self) -> None:
+        """Begins jobs again if the table was replaced, and exchanges erasures that ClickHouse or this node
+        lacks."""
+        known = dict(self._jobs.all())
+        if known:
+            self._compared = await begin_again_if_replaced(self._table, self._jobs, self._compared)
         self._list.forget_version()
-        announced = {erasure.id for erasure in await self._list.announced() or ()}
-        for id in known.keys() - announced:
+        announced = {erasure.id: erasure for erasure in await self._list.announced() or ()}
+        for id in announced.keys() - known.keys():
+            await asyncio.to_thread(partial(self._jobs.put, Job(erasure=announced[id]), only_new=True))
+        for id in known.keys() - announced.keys():
             await self._list.announce(known[id].erasure)
 
     async def search(self) -> None:

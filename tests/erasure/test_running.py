@@ -24,7 +24,7 @@ from nealytics.erasure.running import Erasing
 from nealytics.erasure.store import Jobs
 from nealytics.erasure.table import ErasureTable
 from nealytics.erasure.tombstones import Tombstones
-from nealytics.errors import ErasuresUnreadable
+from nealytics.errors import ErasuresUnreadable, LogFull, NealyticsError
 from tests.engine import RunningEngine, needs_engine, start_engine
 from tests.erasure.erasures import erasure
 from tests.fakes.rows import TIMESTAMP_MS, row
@@ -171,7 +171,7 @@ async def test_erasures_reach_other_nodes_through_clickhouse(
         # The table was created again, without them.
         await here.client.command(f"DROP TABLE {here.database}.erasures SYNC")
         await here.known.refresh()
-        await here.erasing.announce()
+        await here.erasing.look()
         here.list.forget_version()
         assert sorted(await here.list.announced() or (), key=lambda one: one.id) == sent
 
@@ -189,6 +189,25 @@ async def test_a_read_needs_a_list_of_the_last_seconds(engine: RunningEngine, tm
             here.known.hidden(scope)
         await here.known.refresh()
         assert [job.id for job in here.known.hidden(scope)] == ["a"]
+
+
+async def test_a_list_that_was_not_stored_is_read_again(
+    engine: RunningEngine, tmp_path: Path, shared: None, monkeypatch: pytest.MonkeyPatch
+):
+    """Else the next answer, that it did not change, would make this one current."""
+    async with place(engine, tmp_path) as here:
+        await here.known.refresh()
+        await here.list.announce(erasure("a"))
+        with monkeypatch.context() as patched:
+
+            def full(self: Jobs, job: Job, *, only_new: bool = False) -> None:
+                raise LogFull("no room")
+
+            patched.setattr(Jobs, "put", full)
+            with pytest.raises(NealyticsError, match="the list cannot be stored: no room"):
+                await here.known.refresh()
+        await here.known.refresh()
+        assert [job.id for job in here.known.hidden(Scope("shop", "acme"))] == ["a"]
 
 
 async def test_a_node_whose_user_may_not_read_the_list_refuses_reads_and_sends(
@@ -315,6 +334,8 @@ async def test_a_restored_table_is_erased_again(engine: RunningEngine, tmp_path:
         here.start()
         await here.known.refresh()
         assert here.jobs.all()[id].state == "done"  # and is empty
+        await here.erasing.look()
+        assert here.jobs.all()[id].state == "done"
         await here.client.command(f"DROP TABLE {here.database}.global_events SYNC")
         await here.create()
         await here.store(row(1), row(2, tenant_id="other"))
