@@ -456,6 +456,13 @@ async def test_events_are_not_stored_before_the_rejected_ones_are_kept():
         assert not await worker.rows()
 
 
+async def test_many_bad_events_of_a_request_are_all_kept():
+    async with serving_sdks() as (worker, kept):
+        answer = await post(worker, BATCH, {"batch": [{}] * 900}, headers=basic(TENANT))
+        assert (answer.status, answer.json["rejected"]) == (200, 900)
+        assert len(kept.events) == 900
+
+
 async def test_long_bodies_do_not_delay_others():
     async with serving_sdks(rate_limit_requests=0) as (worker, _):
         body = json.dumps(
@@ -500,6 +507,13 @@ async def test_answers_have_cors_headers():
             answer = await post(worker, "/v1/t", track(), headers=headers)
             assert answer.status == status
             assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+
+
+async def test_pages_of_the_node_are_no_routes_of_these_apis():
+    """/embed begins with /e, too."""
+    async with serving_sdks() as (worker, _):
+        answer = await worker.get("/embed", headers={"Origin": "https://shop.example"})
+        assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 async def test_settings_and_flags_are_answered_for_every_key():
