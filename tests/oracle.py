@@ -264,6 +264,8 @@ def listed(text: str) -> frozenset[str]:
 
 
 def matches(event: Event, text: str) -> bool:
+    if text.startswith("not:"):
+        return not matches(event, text.removeprefix("not:"))
     field, op, wanted = split_filter(text)
     if field == "timestamp":
         return event.at > instant(wanted) if op == "gt" else event.at < instant(wanted)
@@ -787,25 +789,27 @@ def retention(q: Question) -> dict[str, Any]:
     periods = int(q.one("periods", 11))
     shown = [absolute(start) for start in calendar.all(q.from_, q.to)]
     begun = sum(ms(start) <= q.now for start in shown)
+    returns = q.one("returns", "on")
+    until = max(q.to, q.now) if returns == "unbounded" else q.to
     size: Counter[datetime] = Counter()
     returned: Counter[tuple[datetime, int]] = Counter()
-    for history in histories((event for event in q.matching if event.at <= q.to), by).values():
-        first = next((e for e in history if cohort_event in (None, e.event_type)), None)
+    for history in histories((event for event in q.matching if event.at <= until), by).values():
+        first = next((e for e in history if cohort_event in (None, e.event_type) and e.at <= q.to), None)
         if first is None or absolute(calendar.start(first.at)) not in shown:
             continue
         cohort = absolute(calendar.start(first.at))
         size[cohort] += 1
         came = {
-            absolute(calendar.start(event.at))
+            len(shown) if event.at > q.to else shown.index(absolute(calendar.start(event.at)))
             for event in history
             if return_event in (None, event.event_type) and event.at >= first.at
         }
-        for start in came:
-            returned[cohort, shown.index(start) - shown.index(cohort)] += 1
+        for number in came if returns == "on" else range(shown.index(cohort), max(came, default=-1) + 1):
+            returned[cohort, number - shown.index(cohort)] += 1
 
     def last_period(cohort: datetime) -> int:
         """Up to now, or until somebody came whose clock is ahead."""
-        came = [n for of, n in returned if of == cohort]
+        came = [n for of, n in returned if of == cohort and returned[of, n]]
         return max(begun - 1 - shown.index(cohort), *came, 0)
 
     return {
@@ -814,6 +818,7 @@ def retention(q: Question) -> dict[str, Any]:
         "by": by,
         **({"cohortEvent": cohort_event} if cohort_event else {}),
         **({"returnEvent": return_event} if return_event else {}),
+        **({"returns": returns} if returns != "on" else {}),
         **q.range_shown(),
         "cohorts": [
             {

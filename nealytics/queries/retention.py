@@ -19,6 +19,8 @@ PERIODS_MAX = 60
 INTERVALS_DEFAULT = 8
 _MONTH_MS = 31 * DAY_MS
 
+RETURNS = ("on", "on_or_after", "unbounded")
+
 PARAMETERS = (
     Parameter(
         name="interval",
@@ -41,6 +43,14 @@ PARAMETERS = (
         example="purchase",
     ),
     Parameter(
+        name="returns",
+        kind="choice",
+        choices=RETURNS,
+        default="on",
+        description="Which returns count for a period: those in it (`on`), in it or any later one up to `to`"
+        " (`on_or_after`), or in it or at any time after (`unbounded`).",
+    ),
+    Parameter(
         name="periods",
         kind="integer",
         default=11,
@@ -60,6 +70,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     cohort_event: str | None = None
     return_event: str | None = None
+    returns: str
     periods: int
     tz: str | None = None
     selection: Selection
@@ -89,17 +100,22 @@ class Retention(Ranged, kw_only=True):
     by: str
     cohort_event: str | None = None
     return_event: str | None = None
+    returns: str | None = None  # if other than "on"
     cohorts: list[Cohort]
 
 
 def parse(arguments: Arguments) -> Params:
     interval, tz = arguments.choice("interval"), arguments.zone()
     selection = arguments.selection(lambda end_ms: _begin(interval, tz, end_ms))
+    returns = arguments.choice("returns")
+    if returns == "unbounded":
+        arguments.until_ms = None  # later returns change the answer
     return Params(
         interval=interval,
         by=arguments.choice("by"),
         cohort_event=arguments.text("cohortEvent"),
         return_event=arguments.text("returnEvent"),
+        returns=returns,
         periods=arguments.integer("periods") or 0,
         tz=tz,
         selection=selection,
@@ -126,6 +142,8 @@ def build_sql(params: Params) -> Query:
         f" HAVING joined_ms < {_NEVER_MS} AND cohort >= {bind(params.starts_ms[0])}"
     )
     came = "arrayFilter((bucket, last_ms) -> last_ms >= joined_ms, buckets, lasts)"
+    if params.returns != "on":
+        came = f"arraySlice(arrayReverseSort({came}), 1, 1)"  # the last one is also on or after all others
     return Query(
         "SELECT cohort, count(), (sumMap(came, arrayWithConstant(length(came), 1)) AS counts).1, counts.2"
         f" FROM (SELECT cohort, {came} AS came FROM ({entities})) GROUP BY cohort ORDER BY cohort",
@@ -134,8 +152,8 @@ def build_sql(params: Params) -> Query:
 
 
 def _intervals(params: Params, bind: Bind) -> str:
-    """For each entity and interval of the range, and one for all earlier time: its first cohort event in it,
-    and its last return event."""
+    """For each entity and interval of the range, one for all earlier time, and if returns are unbounded one
+    for all later: its first cohort event in it, and its last return event."""
     since_ms = params.starts_ms[0]
     ever = msgspec.structs.replace(params.selection, from_ms=TIMESTAMP_MS_MIN)
     in_range = f"{EVENT_MS} >= {bind(since_ms)}"
@@ -144,6 +162,10 @@ def _intervals(params: Params, bind: Bind) -> str:
         "1" if event_type is None else f"event_type = {bind(event_type)}"
         for event_type in (params.cohort_event, params.return_event)
     )
+    if params.returns == "unbounded":
+        later = f"{EVENT_MS} > {bind(ever.to_ms)}"
+        bucket, begins = f"if({later}, {_NEVER_MS}, {bucket})", f"({begins} AND NOT {later})"
+        ever = msgspec.structs.replace(ever, to_ms=max(ever.to_ms, params.now_ms))
     entity = KEY_OF[params.by]
     return (
         f"SELECT {entity} AS entity, if({in_range}, {bucket}, {-_NEVER_MS}) AS bucket,"
@@ -156,7 +178,7 @@ def _intervals(params: Params, bind: Bind) -> str:
 
 async def run(events: Events, params: Params) -> Retention:
     found = await events.rows(build_sql(params))
-    number = {start_ms: index for index, start_ms in enumerate(params.starts_ms)}
+    number = {start_ms: index for index, start_ms in enumerate((*params.starts_ms, _NEVER_MS))}
     end_ms = min(params.selection.to_ms, params.now_ms)
     is_cut = cut_by(params.interval, params.tz, params.starts_ms[0], end_ms)
     return Retention(
@@ -166,6 +188,7 @@ async def run(events: Events, params: Params) -> Retention:
         by=params.by,
         cohort_event=params.cohort_event,
         return_event=params.return_event,
+        returns=None if params.returns == "on" else params.returns,
         cohorts=[_cohort(row, number, params, is_cut) async for row in paced(found)],
     )
 
@@ -181,7 +204,10 @@ def _cohort(row: list[Any], number: dict[int, int], params: Params, is_cut: Call
     }
     # Periods after now are omitted, unless they have returns.
     now = bisect_right(params.starts_ms, params.now_ms) - 1
-    shown = min(params.periods, max(now - first, *came, 0)) + 1
+    last = min(params.periods, len(params.starts_ms) - 1 - first)
+    shown = min(last, max(now - first, *came, 0)) + 1
+    if params.returns != "on":
+        came = {period: sum(count for at, count in came.items() if at >= period) for period in range(shown)}
     time, count = local_text(int(start_ms), params.tz), int(size)
     return Cohort(
         time=time,
@@ -217,6 +243,9 @@ ENDPOINT = Endpoint(
         of the cohort with a `returnEvent` in it, up to `to` and not before their first `cohortEvent`;
         `share` is their share of the cohort's `count`. The last period is the interval of `to`, or the
         current one; it is `partial` if that interval is cut off or not over.
+
+        With `returns=on_or_after`, `count` is the number of those who came back in the period or a later one
+        (rolling retention), up to `to`; with `unbounded`, returns after `to` count too.
     """,
     parameters=PARAMETERS,
     parse=parse,

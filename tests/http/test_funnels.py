@@ -22,7 +22,6 @@ pytestmark = on_the_engine
 
 QUERY = "/api/v1/analytics/query"
 FUNNEL = "/api/v1/analytics/funnel"
-RETENTION = "/api/v1/analytics/retention"
 ASKED = 200
 HOUR = timedelta(hours=1)
 # The clocks of Berlin change on 31 March 2024.
@@ -150,6 +149,31 @@ async def check(
 async def test_funnels(page: tuple[Reader, list[oracle.Event]]):
     chance = random.Random("of funnels")
     await check(page, "funnel", [funnel_of(chance) for _ in range(ASKED)], "scopes")
+
+
+def retention_of(chance: random.Random) -> dict[str, Any]:
+    begin, days = chance.choice([(NOW - timedelta(days=6), 6), (CHANGE - timedelta(days=1), 3)])
+    asked: dict[str, Any] = {
+        "from": iso_utc(ms(begin + timedelta(days=chance.randrange(2)))),
+        "to": iso_utc(ms(begin + timedelta(days=chance.randint(1, days + 1)))),
+        "interval": chance.choice(["day", "day", "week", "month"]),
+        "by": chance.choice(["user", "session"]),
+        "returns": chance.choice(["on", "on_or_after", "on_or_after", "unbounded", "unbounded"]),
+        "periods": str(chance.choice([0, 1, 3, 11, 60])),
+        "tz": chance.choice(["UTC", "Europe/Berlin", "Asia/Kathmandu"]),
+    }
+    if chance.random() < 0.6:
+        asked["cohortEvent"] = chance.choice("abx")
+    if chance.random() < 0.6:
+        asked["returnEvent"] = chance.choice(["c", "d", "x", "none"])
+    if chance.random() < 0.5:
+        asked["filter"] = [chance.choice(["meta:plan:exists", "item_id:exists", "not:item_id:eq:/"])]
+    return asked
+
+
+async def test_retention(page: tuple[Reader, list[oracle.Event]]):
+    chance = random.Random("of retention")
+    await check(page, "retention", [retention_of(chance) for _ in range(ASKED)], "scopes of retention")
 
 
 async def test_each_group_is_the_funnel_with_that_filter(page: tuple[Reader, list[oracle.Event]]):

@@ -19,8 +19,9 @@ def test_the_defaults_are_weeks_of_users_and_any_event():
     params = parsed()
     assert (params.interval, params.by, params.periods, params.tz) == ("week", "user", 11, None)
     assert (params.cohort_event, params.return_event) == (None, None)
-    # Of the last day, as everywhere; its week is that of the Monday before.
-    assert params.starts_ms == (1_717_977_600_000,)
+    # Eight weeks, up to the one that began on the Monday before now.
+    assert len(params.starts_ms) == 8
+    assert params.starts_ms[-1] == 1_717_977_600_000
     assert parsed(("interval", ""), ("periods", " "), ("cohortEvent", " ")) == params
 
 
@@ -73,3 +74,11 @@ def test_nothing_that_a_client_sends_is_in_the_sql():
     assert "it's" not in query.sql
     assert "Berlin" not in query.sql
     assert set(re.findall(r"\{(\w+):", query.sql)) == set(query.params)
+
+
+@pytest.mark.parametrize(("returns", "closed"), [("on", True), ("on_or_after", True), ("unbounded", False)])
+def test_an_answer_that_later_returns_change_is_not_kept(returns: str, closed: bool):
+    query = MultiDict([("returns", returns), ("to", "2024-06-01")])
+    arguments = Arguments(query, QueryConfig(), NOW_MS, PARAMETERS)
+    parse(arguments)
+    assert arguments.closed == closed

@@ -381,6 +381,9 @@ export interface paths {
          *     of the cohort with a `returnEvent` in it, up to `to` and not before their first `cohortEvent`;
          *     `share` is their share of the cohort's `count`. The last period is the interval of `to`, or the
          *     current one; it is `partial` if that interval is cut off or not over.
+         *
+         *     With `returns=on_or_after`, `count` is the number of those who came back in the period or a later one
+         *     (rolling retention), up to `to`; with `unbounded`, returns after `to` count too.
          */
         get: operations["retention"];
         put?: never;
@@ -1333,6 +1336,7 @@ export interface components {
             by: string;
             cohortEvent?: string;
             returnEvent?: string;
+            returns?: string;
             cohorts: components["schemas"]["Cohort"][];
         };
         /** Cohort */
@@ -1491,6 +1495,7 @@ export interface components {
             breakdown?: components["schemas"]["Argument"];
             cohortEvent?: components["schemas"]["Argument"];
             returnEvent?: components["schemas"]["Argument"];
+            returns?: components["schemas"]["Argument"];
             periods?: components["schemas"]["Argument"];
             event?: components["schemas"]["Argument"];
             direction?: components["schemas"]["Argument"];
@@ -3150,6 +3155,8 @@ export interface operations {
                  * @example purchase
                  */
                 returnEvent?: string;
+                /** @description Which returns count for a period: those in it (`on`), in it or any later one up to `to` (`on_or_after`), or in it or at any time after (`unbounded`). */
+                returns?: "on" | "on_or_after" | "unbounded";
                 /** @description Number of periods after the first, 0 to 60; default 11. */
                 periods?: number;
                 /**
