@@ -11,6 +11,7 @@ from nealytics.queries.endpoint import Number
 from nealytics.queries.filters import Selection
 from nealytics.queries.params import Arguments
 from nealytics.queries.ranges import local_text, starts_at_most
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 
 _OF_THE_CLOCK: Final = frozenset({"minute", "hour"})
 # Sums of 10^16 numbers of a measure are exact.
@@ -35,6 +36,12 @@ def comparison_of(
     arguments: Arguments, interval: str, selection: Selection, compared: Selection
 ) -> Comparison:
     """Raises `Refused` (400) if the ranges have too many intervals."""
+    # There are no times, and no events, before 1900.
+    compared = msgspec.structs.replace(
+        compared,
+        from_ms=max(compared.from_ms, TIMESTAMP_MS_MIN),
+        to_ms=max(compared.to_ms, TIMESTAMP_MS_MIN),
+    )
     now, before = (
         starts_at_most(
             arguments.config.limit_max,

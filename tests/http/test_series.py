@@ -286,3 +286,11 @@ async def test_a_compared_range_may_be_relative(reader: Reader):
         "2024-06-08T23:59:59.999Z",
     )
     assert [point["comparedTo"] for point in answer["previous"]["points"]] == ["2024-06-13T00:00:00Z"]
+
+
+@pytest.mark.parametrize("path", [TIMESERIES, ACTIVE])
+async def test_a_compared_range_before_all_times_is_empty(reader: Reader, path: str):
+    await reader.store_twice(event(user_id="ada"))
+    asked = {"interval": "month", "from": "1900-01-01", "to": "1920-12-31", "compare": "previous"}
+    answer = await reader.as_sent(path, **asked)
+    assert answer["previous"]["points"] == []
