@@ -39,6 +39,9 @@ PARAMETERS = (
 
 # By name; a session with more event types is rarely a visit.
 EVENT_TYPES_MAX = 20
+# Parameters are part of the URL, where ClickHouse accepts 128 KiB each, percent-encoded: three characters for a
+# byte. Between two ids are three.
+_IDS_BYTES_MAX = 32_768
 _NOTHING: list[Any] = [None, None, None, []]  # if a session was erased between the two queries
 
 
@@ -98,6 +101,10 @@ def build_sql(params: Params) -> Query:
     One statement reads the events once, and page and totals are consistent.
     """
     bind = Bind()
+    return Query(_page_sql(params, bind), bind.values)
+
+
+def _page_sql(params: Params, bind: Bind) -> str:
     each = (
         "SELECT any(session_id) AS id, any(tenant_id) AS tenant,"
         " toUnixTimestamp64Milli(min(timestamp)) AS first_seen_ms,"
@@ -110,16 +117,13 @@ def build_sql(params: Params) -> Query:
         " sum(duration_ms) OVER () AS duration_total_ms,"
         f" quantileExactInclusive(0.5)(duration_ms) OVER () AS duration_median_ms FROM ({each})"
     )
-    return Query(
-        params.page.sql(
-            of_all,
-            "id, tenant, first_seen_ms, last_seen_ms, event_count, session_total, event_total,"
-            " duration_total_ms, duration_median_ms",
-            [ORDERS[params.order], "id", "tenant"],
-            params.limit.count,
-            bind,
-        ),
-        bind.values,
+    return params.page.sql(
+        of_all,
+        "id, tenant, first_seen_ms, last_seen_ms, event_count, session_total, event_total,"
+        " duration_total_ms, duration_median_ms",
+        [ORDERS[params.order], "id", "tenant"],
+        params.limit.count,
+        bind,
     )
 
 
@@ -127,8 +131,13 @@ def details_sql(params: Params, rows: list[list[Any]]) -> Query:
     """Rows `[id, tenant, user, entry, exit, event types]` of the sessions of a page, in any order."""
     bind = Bind()
     ids = tuple(dict.fromkeys(row[0] for row in rows))
-    listed = (*params.selection.filters, Filter(Field("session_id"), "in", ids))
-    selection = msgspec.structs.replace(params.selection, filters=listed)
+    where = params.selection.where(bind)
+    if sum(len(id_.encode()) + 3 for id_ in ids) <= _IDS_BYTES_MAX:
+        # With the index of sessions.
+        listed = (*params.selection.filters, Filter(Field("session_id"), "in", ids))
+        where = msgspec.structs.replace(params.selection, filters=listed).where(bind)
+    else:
+        where += f" AND (session_id, tenant_id) IN (SELECT id, tenant FROM ({_page_sql(params, bind)}))"
     # In the order of the timeline. The first of all is that of the smallest.
     at = "(timestamp, event_id, event_type)"
     return Query(
@@ -137,7 +146,7 @@ def details_sql(params: Params, rows: list[list[Any]]) -> Query:
         f" argMinIf(toNullable(item_id), {at}, item_id != ''),"
         f" argMaxIf(toNullable(item_id), {at}, item_id != ''),"
         f" arraySlice(arraySort(groupUniqArray(toString(event_type))), 1, {EVENT_TYPES_MAX})"
-        f" FROM events WHERE {selection.where(bind)} GROUP BY session_key",
+        f" FROM events WHERE {where} GROUP BY session_key",
         bind.values,
     )
 

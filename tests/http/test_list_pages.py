@@ -147,5 +147,17 @@ async def test_a_session_has_its_user_its_items_and_its_event_types(page: tuple[
             assert row["eventTypes"] == types[:20]
 
 
+async def test_a_page_of_many_long_names_has_its_details_too(reader: Reader):
+    """Parameters are part of the URL, and ClickHouse limits their length."""
+    names = [f"{n:04}{'é' * 252}" for n in range(900)]
+    await reader.store_twice(*(event(session_id=name, item_id=f"/{name[:4]}") for name in names))
+    answer = await reader.as_sent(SESSIONS, limit="800", order="start")
+    assert [(one["sessionId"], one["entryItemId"]) for one in answer["sessions"]] == [
+        (name, f"/{name[:4]}") for name in names[:800]
+    ]
+    rest = await reader.as_sent(SESSIONS, limit="800", order="start", cursor=answer["nextCursor"])
+    assert [one["entryItemId"] for one in rest["sessions"]] == [f"/{name[:4]}" for name in names[800:]]
+
+
 def in_order(one: Event) -> Any:
     return one.timestamp_ms, clickhouse_order(UUID(int=one.event_id)), one.event_type
