@@ -39,8 +39,8 @@ PARAMETERS = (
 
 # By name; a session with more event types is rarely a visit.
 EVENT_TYPES_MAX = 20
-# Parameters are part of the URL, where ClickHouse accepts 128 KiB each, percent-encoded: three characters for a
-# byte. Between two ids are three.
+# Parameters are part of the URL, where ClickHouse accepts 128 KiB each, percent-encoded: three characters for
+# a byte. Between two ids are three.
 _IDS_BYTES_MAX = 32_768
 _NOTHING: list[Any] = [None, None, None, []]  # if a session was erased between the two queries
 
