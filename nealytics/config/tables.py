@@ -252,7 +252,7 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 
 class WebConfig(_Table, frozen=True):
-    pages: bool = True  # serve / and /embed; /embed.js is served in any case
+    pages: bool = True  # serve / and /embed; /embed.js and /t.js are served in any case
     frame_ancestors: tuple[str, ...] = ()  # origins, beside its own, whose pages may show /embed in a frame
 
 

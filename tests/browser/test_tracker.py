@@ -246,6 +246,8 @@ def test_who_identifies_is_known_on_later_pages_until_they_leave(
 
 def test_who_opts_out_sends_nothing_until_they_opt_in(node: Node, tracked: TrackedSite, opened: Open):
     page = opened(tracked.page("out"))
+    until_stored(node, "out", 1)
+    until_sent(page)
     sent = requests_of(page, node)
     page.evaluate("nealytics.optOut(); nealytics('no')")
     page.goto(tracked.page("out", "next"))
@@ -263,7 +265,7 @@ def test_the_wish_of_a_browser_not_to_be_tracked_is_respected_if_the_site_says_s
     page = opened("about:blank")
     page.add_init_script(f"Object.defineProperties(navigator, {{ {wish} }})")
     page.goto(tracked.page(respected, attributes="data-dnt"))
-    page.evaluate("nealytics('no')")
+    page.evaluate("nealytics('no'); nealytics.identify('ada')")
     assert page.evaluate("localStorage.length") == 0
     page.goto(tracked.page(ignored))
     until_stored(node, ignored, 1)

@@ -4,7 +4,7 @@
  * Promises: an event gets its id and its time when it happens, and is in the queue before it is sent. It leaves the
  * queue when the node has answered, or when the queue is full. It is sent until then, in as many requests and by as
  * many tabs as it takes: the node counts an event once however often it arrives, because its id and its time stay the
- * same. No error reaches the page.
+ * same. Nothing throws, except for properties that JSON cannot write.
  *
  * The queue is localStorage, one entry for each event: tabs that write at the same time do not overwrite each other.
  * What cannot be stored is in memory, and ends with the page.
@@ -42,12 +42,12 @@ export interface Tracker {
   (eventType: string, properties?: Properties): void;
   /** From now on, events are this user's, in all tabs, until the session ends; with properties, a `$identify` is sent. */
   identify(user: string | null, properties?: Properties): void;
-  /** Stops sending from this browser, and forgets what waits; `false` begins again. */
+  /** Stops sending from this browser, and deletes the queue; `false` begins again. */
   optOut(out?: boolean): void;
 }
 
 /** In localStorage, for all trackers: this person has opted out. */
-const OFF = "nealytics-off";
+const OFF = "nealytics,off";
 const SESSION_MS = 30 * 60_000;
 const EVENTS_MAX = 1_000;
 /** At most 50 KB: a character has up to 3 bytes. Browsers allow 64 KB for all requests that may outlive their page. */
@@ -60,6 +60,7 @@ const TIMEOUT_MS = 30_000;
 const BACK_OFF_DOUBLINGS_MAX = 8;
 /** A quota may ask for weeks, and may be raised before. */
 const RETRY_AFTER_S_MAX = 3_600;
+/** Longer than any pause that begins now. */
 const PAUSE_MS_MAX = 7_200_000;
 
 export function createTracker(options: TrackerOptions): Tracker {
@@ -122,7 +123,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     }
   };
 
-  /** Some of the waiting events, one on each line: a damaged one does not spoil the others. */
+  /** The oldest events of the queue, one on each line: a damaged one does not spoil the others. */
   const nextBatch = () => {
     let size = 0;
     const entries = queue().filter((entry, index) => (size += read(entry).length + 1) < BATCH_CHARS_MAX || !index);
@@ -137,7 +138,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     return (rest < PAUSE_MS_MAX && rest) as number;
   };
 
-  /** Sends until nothing waits, or until the node has to be asked later. */
+  /** Sends until the queue is empty, or until the node has to be asked later. */
   const drain = async (): Promise<void> => {
     for (;;) {
       const { entries, body } = nextBatch();
@@ -239,7 +240,7 @@ export function createTracker(options: TrackerOptions): Tracker {
 
   return Object.assign(track, {
     identify(user: string | null, properties?: Properties) {
-      session(Date.now(), user);
+      if (!isOff()) session(Date.now(), user);
       if (properties) track("$identify", properties);
     },
     optOut(out = true) {
