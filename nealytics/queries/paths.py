@@ -118,8 +118,9 @@ def _starts(params: Params, bind: Bind) -> str:
         in_order = f"arrayReverse({in_order})"
     sequences = (
         f"SELECT {in_order}.3 AS types FROM events WHERE {where}"
-        # Only entities with a start: a set of names instead of all their events.
-        f" AND {entity} IN (SELECT {entity} FROM events WHERE {where} AND event_type = {event})"
+        # Only entities with a start: a set of names instead of all their events. An index on them must not
+        # select what `final` reads, see `filters.where`.
+        f" AND identity({entity}) IN (SELECT {entity} FROM events WHERE {where} AND event_type = {event})"
         f" GROUP BY {entity} SETTINGS max_block_size = {_BLOCK_ROWS}"
     )
     # Parallel to each event are those after it: the sequence itself, shifted.
