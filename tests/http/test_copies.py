@@ -90,7 +90,7 @@ async def test_when_an_event_was_stored_is_when_its_last_copy_was(reader: Reader
 
 
 async def test_a_set_of_sessions_finds_no_copy_that_was_replaced(reader: Reader):
-    """The sessions with a start, and those of a segment, are sets that ClickHouse could search an index for."""
+    """The sessions with a start, and those of a segment, are sets; an index could search for them."""
     await store_replaced(reader)
     await reader.store_twice(event(session_id="old", event_type="start"))
     paths = await reader.answer("/api/v1/analytics/paths", event="start", direction="previous")
