@@ -498,7 +498,7 @@ def without_echo(answer: dict[str, Any]) -> dict[str, Any]:
         for key, value in answer.items()
         if key != "warnings" and (not isinstance(value, str) or key == "nextCursor")
     }
-    for group in (kept, *kept.get("groups", [])):
+    for group in (kept, *kept.get("groups", []), *kept.get("trend", [])):
         if "steps" in group:
             group["steps"] = [{**step, "eventType": "", "filters": []} for step in group["steps"]]
     return kept
