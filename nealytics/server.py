@@ -43,7 +43,10 @@ from nealytics.commit.gather import rows_within_partitions
 from nealytics.commit.loop import Committer
 from nealytics.commit.rejected import RejectedEvents
 from nealytics.commit.table_check import TableCheck
+from nealytics.compat.message import paths_of
 from nealytics.config import CommitConfig, Config
+from nealytics.dead_letters.actions import Retrying
+from nealytics.dead_letters.entries import DeadLetters
 from nealytics.erasure.known import Known
 from nealytics.erasure.logs import LogCleaning
 from nealytics.erasure.running import Erasing
@@ -53,6 +56,7 @@ from nealytics.expiry.daily import Daily
 from nealytics.expiry.promise import expired_by_rules
 from nealytics.http.app import HttpServer, build_app
 from nealytics.http.compat import add_compat_routes
+from nealytics.http.dead_letter import DeadLetterAdmin
 from nealytics.http.erasures import ErasureAdmin
 from nealytics.http.health import add_health_routes, keep_ready_gauge
 from nealytics.http.openapi import add_openapi_route
@@ -588,7 +592,11 @@ class Worker:
         verifier.start()
         reads = self._reads(verifier, meter)
         app = self._app(admission, committer, reads, Writers(ApiKeys(config.auth.api_keys), verifier))
-        self._add_admin_routes(app, verifier, meter)
+        self._retention_admin.add_to(app, verifier)
+        add_usage_route(app, verifier, self._usage, meter)
+        erasures = ErasureAdmin(self._client, config.clickhouse, config.server.data_dir, self._jobs)
+        erasures.add_to(app, verifier)
+        _dead_letter_admin(config, self._client, admission, self._erased).add_to(app, verifier)
         changing = (app, admission, verifier, self._daily, self._retention_admin, meter, self._saved, reads)
         reloading = Reloading(config, self._read_again, self._parent, *changing)
         await reloading.begin()
@@ -638,17 +646,11 @@ class Worker:
             saved=lambda: self._saved.queries.values(),
         )
 
-    def _add_admin_routes(self, app: web.Application, verifier: TokenVerifier, meter: Meter) -> None:
-        self._retention_admin.add_to(app, verifier)
-        add_usage_route(app, verifier, self._usage, meter)
-        config = self._config
-        erasures = ErasureAdmin(self._client, config.clickhouse, config.server.data_dir, self._jobs)
-        erasures.add_to(app, verifier)
-
     def _app(
         self, admission: Admission, committer: Committer, reads: Reads, writers: Writers
     ) -> web.Application:
         config, logs = self._config, self._logs
+        kept = _rejected(config, self._index, self._metrics)
         app = build_app(
             config,
             writers=writers,
@@ -657,8 +659,9 @@ class Worker:
             memory=self._memory,
             metrics=self._metrics,
             tracing=self._tracing,
+            rejected=kept if config.ingest.keep_rejected else None,
         )
-        add_compat_routes(app, config, writers, _rejected(config, self._index, self._metrics))
+        add_compat_routes(app, config, writers, kept)
         add_read_routes(app, reads)
         add_query_route(app, reads)
         add_page_routes(app, config.web)
@@ -786,6 +789,22 @@ def _rejected(config: Config, index: int, metrics: Metrics) -> RejectedEvents:
         days_max=config.ingest.rejected_days_max,
         metrics=metrics,
     )
+
+
+def _dead_letter_admin(
+    config: Config, client: ClickHouseClient, admission: Admission, erased: Known
+) -> DeadLetterAdmin:
+    letters, database = DeadLetters(config.wal.directory), config.clickhouse.database
+    retrying = Retrying(
+        letters,
+        client,
+        database,
+        lambda: admission.limits,
+        erased.current,
+        admission.now_ms,
+        paths_of(config.compat.tenant_from),
+    )
+    return DeadLetterAdmin(letters, retrying)
 
 
 def log_bytes_max(config: Config) -> int:

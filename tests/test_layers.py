@@ -32,6 +32,7 @@ LAYERS = [
     {"commit", "usage", "erasure"},
     {"ingest", "queries"},
     {"compat"},
+    {"dead_letters"},
     {"http"},
     {"reloading"},
     {"server"},

@@ -10,7 +10,7 @@ const out = process.argv[2] ?? "../nealytics/web";
 mkdirSync(out, { recursive: true });
 const { metafile } = await build({
   metafile: true,
-  entryPoints: { embed: "src/embed.ts", "embed-page": "src/embed-page.ts", "home-page": "src/home-page.ts", ...words },
+  entryPoints: { embed: "src/embed.ts", "embed-page": "src/embed-page.ts", "home-page": "src/home-page.ts", "dead-letter-page": "src/dead-letter-page.ts", ...words },
   outdir: out,
   bundle: true,
   minify: true,
@@ -44,8 +44,8 @@ await build({
 const packages = Object.keys(metafile.inputs).flatMap((path) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []);
 const notices = [...new Set(packages)].sort().map((name) => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, "utf8").trim()}\n`);
 writeFileSync(`${out}/LICENSES.txt`, notices.join(`\n${"-".repeat(80)}\n\n`));
-for (const name of ["embed.html", "home.html", "embed-page.css"]) copyFileSync(`pages/${name}`, `${out}/${name}`);
-for (const name of ["t.js", "embed.js", "embed-page.js", "home-page.js", ...Object.keys(words).map((one) => `${one}.js`)]) {
+for (const name of ["embed.html", "home.html", "dead-letter.html", "embed-page.css"]) copyFileSync(`pages/${name}`, `${out}/${name}`);
+for (const name of ["t.js", "embed.js", "embed-page.js", "home-page.js", "dead-letter-page.js", ...Object.keys(words).map((one) => `${one}.js`)]) {
   const bytes = readFileSync(`${out}/${name}`);
   console.log(`${name}: ${bytes.length} bytes, ${gzipSync(bytes, { level: 9 }).length} compressed`);
 }

@@ -18,6 +18,12 @@ from nealytics.errors import NealyticsError
 @expires_option
 @click.option("--url", help="Address of the node. Default: server.listen of the configuration.")
 @click.option("--funnel", metavar="STEPS", help="Show a funnel of these event types, separated by commas.")
+@click.option(
+    "--dead-letter",
+    "dead_letter",
+    is_flag=True,
+    help="Show the dead letter of --project instead, or with --project * of all, with retry and drop.",
+)
 @click.option("--open", "open_", is_flag=True, help="Open the link in the browser of this machine.")
 @config_option
 def dashboard(
@@ -26,10 +32,14 @@ def dashboard(
     expires: int,
     url: str | None,
     funnel: str | None,
+    dead_letter: bool,
     open_: bool,
     config_path: Path | None,
 ) -> None:
     """Print a link to the page of a tenant, or of all tenants side by side. The link contains a token.
+
+    With --dead-letter, a link to the events that could not be stored. Its token is an admin token: keep it
+    to yourself.
 
     Everyone with the link can see these events until it expires. The token is after the #, which browsers do
     not send to servers or proxies.
@@ -38,7 +48,13 @@ def dashboard(
     check_pages(config, "dashboard")
     project = project_of(config.auth, project, "shows")
     check_ids(config, project, tenant)
-    link = link_to(config, project, tenant, expires, url=url, funnel=funnel)
+    if dead_letter:
+        if tenant is not None or funnel is not None:
+            raise click.UsageError("--dead-letter is for a whole project, without --tenant and --funnel.")
+        token = signed(config.auth, shared_signer(config.auth, ""), project, None, expires, admin=True)
+        link = f"{(url or server_url(config)).rstrip('/')}/dead-letter#token={token}"
+    else:
+        link = link_to(config, project, tenant, expires, url=url, funnel=funnel)
     click.echo(link)
     if open_ and not webbrowser.open(link):
         click.echo("dashboard: cannot open a browser on this machine; open the link yourself", err=True)

@@ -1,9 +1,12 @@
-"""`nealytics dead-letter`: the events that ClickHouse refused for their content."""
+"""`nealytics dead-letter`: events that ClickHouse refused after they were accepted, and events that a route
+rejected."""
 
 import asyncio
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -12,144 +15,191 @@ from nealytics.cli.options import config_option, folded
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
-from nealytics.clickhouse.errors import ClickHouseError
-from nealytics.commit.dead_letter import DIRECTORY, DeadLetter, DeadLetterUnreadable, DeadRow
-from nealytics.commit.delivery import deliver, insert_token
+from nealytics.compat.message import paths_of
 from nealytics.config import Config, load
+from nealytics.dead_letters.actions import Outcome, Retrying, drop
+from nealytics.dead_letters.entries import DeadLetters, Entry, Selection, counts
+from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.known import jobs_of
+from nealytics.event import Limits
+from nealytics.retention import Rules
 
 # Enough for what ClickHouse says before it lists the row's values.
 _REASON_CHARS_MAX = 300
 
 
+def _selecting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `list`, `retry` and `drop` share."""
+    for option in (
+        click.option(
+            "--source", metavar="NAME", help='Only of this source: "clickhouse", or a route such as "batch".'
+        ),
+        click.option("--reason", metavar="CODE", help="Only with this reason, as `list` prints it."),
+        click.option("--project", metavar="ID", help="Only of this project."),
+    ):
+        function = option(function)
+    return function
+
+
 @click.group()
 def dead_letter() -> None:
-    """List or retry the events that ClickHouse refused for their content.
+    """List, retry or drop the events that could not be stored.
 
-    An event is dead-lettered when ClickHouse refuses it alone and accepts others. A retry would not help, and
-    the event must not block the others. It is stored as a file in <wal.directory>/dead-letter, with
-    ClickHouse's reason, until a retry succeeds or you delete the file.
+    Events of source "clickhouse" were acknowledged with 202, and ClickHouse refused them afterwards: each is
+    refused alone while others are accepted, so it must not block them. Usual causes are a constraint or a
+    materialized view on the table, or a column whose type was changed. They are kept until a retry succeeds
+    or you drop them.
 
-    Each of these events was acknowledged with 202, so its client has no reason to send it again. Usual causes
-    are a constraint or a materialized view on the table, or a column whose type was changed.
+    The other events were rejected by a route, with its reason: those of other vendors' SDKs and, with
+    ingest.keep_rejected, those of track, batch and beacon. The oldest are dropped when there are too many.
     """
 
 
 @dead_letter.command("list")
 @config_option
+@_selecting
+@click.option("--counts", "only_counts", is_flag=True, help="Print only how many there are for each reason.")
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object per event and line, whole, for scripts."
 )
-def list_(config_path: Path | None, as_json: bool) -> None:
-    """List the dead-lettered events with the reasons.
+def list_(config_path: Path | None, only_counts: bool, as_json: bool, **chosen: str | None) -> None:
+    """List the events of the dead letter with the reasons.
 
-    Only reads files, so it works with a running server and without one. `retry` accepts the printed ids.
+    Only reads files, so it works with a running server and without one. `retry` and `drop` accept the printed
+    ids.
     """
-    directory = _dead_letter(load(config_path))
-    found = 0
-    for dead in _all(directory):
-        found += 1
-        if as_json:
-            click.echo(msgspec.json.encode({"id": dead.id, **msgspec.to_builtins(dead)}))
-        else:
-            click.echo(_described(dead))
+    letters = _letters(load(config_path))
+    found = letters.entries(_selection(chosen), None)
+    for count in counts(found) if only_counts else ():
+        line = f"{count.events:>9,}  {count.project or '(no project)'}  {count.source}  {count.reason}"
+        click.echo(msgspec.json.encode(count) if as_json else line)
+    for entry in () if only_counts else reversed(found):
+        click.echo(msgspec.json.encode(entry) if as_json else _described(entry))
     if not found and not as_json:
-        click.echo(f"{directory.directory} contains no events.")
+        click.echo("The dead letter contains no events.")
+    for problem in letters.problems:
+        click.echo(problem, err=True)
+    if letters.problems:
+        sys.exit(1)
 
 
 @dead_letter.command()
 @config_option
+@_selecting
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Replace a field of rejected events before, such as tenantId=acme. Repeatable.",
+)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-def retry(config_path: Path | None, ids: tuple[str, ...]) -> None:
-    """Insert dead-lettered events again, after you have fixed the cause: those with the given IDs, or all.
+def retry(
+    config_path: Path | None, ids: tuple[str, ...], changes: tuple[str, ...], **chosen: str | None
+) -> None:
+    """Insert events of the dead letter again, after you have fixed the cause.
 
-    An event that ClickHouse accepts leaves the dead letter. An event that it still refuses stays, and the
-    exit status is 1. Each event keeps its token and its identity, so it is counted once, also if you retry it
-    twice.
+    Those with the given IDs, or all that the options select. An event that is accepted leaves the dead
+    letter. An event that is still refused stays, and the exit status is 1. Each event keeps its identity, so
+    it is counted once, also if you retry it twice. Events that an erasure or retention would delete are
+    removed instead.
 
     A server may run meanwhile. If the embedded engine does not run, the command starts it temporarily.
     """
     config = load(config_path)
-    directory = _dead_letter(config)
-    held = directory.ids()
-    if unknown := sorted(set(ids) - set(held)):
+    letters = _letters(config)
+    wanted = _wanted(letters, ids, chosen)
+    if not wanted:
+        click.echo("The dead letter contains no such events.")
+        return
+    outcome = asyncio.run(_retry(config, letters, wanted, _changes(changes)))
+    for kept in outcome.kept:
+        click.echo(f"{kept.id}: {kept.message}", err=True)
+    deleted = {"an erasure covers": outcome.erased, "retention deletes": outcome.expired}
+    what = "".join(f", {number} deleted because {why} them" for why, number in deleted.items() if number)
+    click.echo(f"{outcome.retried} inserted{what}, {len(outcome.kept)} still in the dead letter")
+    if outcome.kept:
+        sys.exit(1)
+
+
+@dead_letter.command("drop")
+@config_option
+@_selecting
+@click.option("--all", "every", is_flag=True, help="Drop all events of the dead letter.")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+def drop_(config_path: Path | None, ids: tuple[str, ...], every: bool, **chosen: str | None) -> None:
+    """Delete events of the dead letter for good.
+
+    Those with the given IDs, or all that the options select. Only deletes files, so it works with a running
+    server and without one. Events of source "clickhouse" were acknowledged, so nobody sends them again.
+    """
+    if not (ids or every or any(chosen.values())):
+        raise click.UsageError("Give IDs, --project, --reason or --source; or --all.")
+    letters = _letters(load(config_path))
+    click.echo(f"{asyncio.run(drop(letters, _wanted(letters, ids, chosen)))} dropped")
+
+
+def _wanted(letters: DeadLetters, ids: tuple[str, ...], chosen: Mapping[str, str | None]) -> list[str]:
+    """The ids that are meant, the oldest first. Raises `click.BadParameter` for one that is not there."""
+    selection = msgspec.structs.replace(_selection(chosen), ids=frozenset(ids) if ids else None)
+    found = [entry.id for entry in reversed(letters.entries(selection, 0))]
+    for problem in letters.problems:
+        click.echo(problem, err=True)
+    if unknown := sorted(set(ids) - set(found)):
         raise click.BadParameter(
             f"{unknown[0]} is not in the dead letter; run `nealytics dead-letter list` to see the IDs",
             param_hint="ID",
         )
-    wanted = list(dict.fromkeys(ids)) or held
-    if not wanted:
-        click.echo(f"{directory.directory} contains no events.")
-        return
-    taken, erased, kept = asyncio.run(_retry(config, directory, wanted))
-    what = f", {erased} deleted because an erasure covers them" if erased else ""
-    click.echo(f"{taken} inserted{what}, {kept} still in the dead letter")
-    if kept:
-        sys.exit(1)
+    return found
 
 
-async def _retry(config: Config, directory: DeadLetter, ids: list[str]) -> tuple[int, int, int]:
-    """How many ClickHouse took, how many are erased, and how many are kept. Stops with the error when it
-    cannot be asked."""
-    taken = erased = kept = 0
+def _selection(chosen: Mapping[str, str | None]) -> Selection:
+    return Selection(project=chosen["project"], reason=chosen["reason"], source=chosen["source"])
+
+
+def _changes(changes: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for change in changes:
+        field, equals, value = change.partition("=")
+        if not (field and equals):
+            raise click.BadParameter(f'"{change}" is not FIELD=VALUE', param_hint="--set")
+        found[field] = value
+    return found
+
+
+async def _retry(config: Config, letters: DeadLetters, ids: list[str], changes: dict[str, str]) -> Outcome:
+    """Stops with the error when ClickHouse cannot be asked."""
     async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
-        await schema.probe(client, config.clickhouse)
+        kept, _ = await schema.probe(client, config.clickhouse)
+        days = schema.configured(config.clickhouse.retention_days) if kept.days is None else kept.days
+        limits = Limits.of(config.ingest, days, Rules(config.retention))
         jobs = await jobs_of(client, config)
-        for id in ids:
-            try:
-                dead = directory.read(id)
-                if jobs.tombstones().covers(dead.row, dead.row_format):
-                    click.echo(f"{id}: deleted instead, because an erasure covers it", err=True)
-                    directory.remove(id)
-                    erased += 1
-                    continue
-                # The token that the committer gave to this row alone: a retry of a retry is the same insert.
-                await deliver(
-                    client,
-                    config.clickhouse.database,
-                    dead.row,
-                    [dead.row],
-                    dead.row_format,
-                    token=insert_token(dead.log_id, dead.lsn, dead.lsn, dead.row),
-                    tried=True,
-                )
-            except DeadLetterUnreadable as error:
-                click.echo(str(error), err=True)
-                kept += 1
-            except ClickHouseError as error:
-                if not error.bad_content:
-                    raise
-                click.echo(f"{id}: {error}", err=True)
-                kept += 1
-            else:
-                directory.remove(id)
-                taken += 1
-    return taken, erased, kept
+
+        async def erasures() -> Mapping[str, Erasure]:
+            return jobs.erasures()
+
+        tenants = paths_of(config.compat.tenant_from)
+        database = config.clickhouse.database
+        retrying = Retrying(letters, client, database, lambda: limits, erasures, _now_ms, tenants)
+        return await retrying.retry(ids, changes)
 
 
-def _dead_letter(config: Config) -> DeadLetter:
-    return DeadLetter(config.wal.directory / DIRECTORY)
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
-def _all(directory: DeadLetter) -> Iterator[DeadRow]:
-    """All that can be read; at the end, exit code 1 if something could not."""
-    unreadable = False
-    for id in directory.ids():
-        try:
-            yield directory.read(id)
-        except DeadLetterUnreadable as error:
-            unreadable = True
-            click.echo(str(error), err=True)
-    if unreadable:
-        sys.exit(1)
+def _letters(config: Config) -> DeadLetters:
+    return DeadLetters(config.wal.directory)
 
 
-def _described(dead: DeadRow) -> str:
-    event = dead.event or {}
-    what = "/".join(str(event.get(column, "?")) for column in ("project_id", "tenant_id", "event_type"))
-    reason = " ".join(dead.reason.split())
+def _described(entry: Entry) -> str:
+    event = entry.payload if isinstance(entry.payload, dict) else {}
+    event_type = event.get("event_type", event.get("eventType", "?"))
+    what = f"{entry.project or '?'}/{entry.tenant or '?'}/{event_type}"
+    reason = " ".join(entry.message.split())
     if len(reason) > _REASON_CHARS_MAX:
         reason = reason[:_REASON_CHARS_MAX] + "…"
     return (
-        f"{dead.id}  {dead.put_aside_at}  {what}  {len(dead.row)} bytes\n{folded('    ', reason, sys.stdout)}"
+        f"{entry.id}  {entry.at}  {what}  {entry.source} {entry.reason}  {entry.bytes} bytes\n"
+        f"{folded('    ', reason, sys.stdout)}"
     )

@@ -1,21 +1,25 @@
 """Events that were not accepted although their request was: kept, with the reason, until a person decides.
 
 An SDK that gets another answer than 200 sends the whole batch again, or gives up. So the routes of other
-vendors' SDKs answer 200, and what they cannot store is here.
+vendors' SDKs answer 200, and what they cannot store is here; with `ingest.keep_rejected`, also what the other
+ingest routes reject.
 
 Files of JSON lines in `<wal.directory>/rejected`, named `<first ms>-<worker>.ndjson`. A worker begins a file
 at its start and after `FILE_BYTES`. Bounded in size and age: the worker's oldest file is deleted, and its
-events are counted. The files of a worker that is no more are deleted for their age only.
+events are counted. The files of a worker that is no more are deleted for their age only. A process that
+changes a file holds the lock of the directory.
 """
 
 import asyncio
+import contextlib
 import errno
+import fcntl
 import logging
 import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +30,7 @@ from nealytics.errors import LogBroken, LogFull
 from nealytics.event import InvalidEvent
 from nealytics.observe.metrics import Metrics
 from nealytics.timestamps import DAY_MS
-from nealytics.wal.files import NO_ROOM
+from nealytics.wal.files import NO_ROOM, OS_FILES, publish
 
 log = logging.getLogger("nealytics.commit")
 
@@ -46,6 +50,11 @@ class RejectedEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
     reason: str
     field: str | None = None
     payload: msgspec.Raw  # as it was sent; a JSON string if it is no JSON
+    kind: str = ""  # the type of the message, if its route says it
+    # What the key or token fixes, and its `Grant.digest`: a retry is bound as the request was.
+    tenant_id: str = ""
+    user_id: str = ""
+    digest: bytes = b""
 
 
 class RejectedEvents:
@@ -77,7 +86,18 @@ class RejectedEvents:
         if events and self._bytes_max:
             await asyncio.to_thread(self._keep, events)
 
-    def new(self, source: str, project_id: str, error: InvalidEvent, payload: bytes) -> RejectedEvent:
+    def new(
+        self,
+        source: str,
+        project_id: str,
+        error: InvalidEvent,
+        payload: bytes,
+        *,
+        kind: str = "",
+        tenant_id: str = "",
+        user_id: str = "",
+        digest: bytes = b"",
+    ) -> RejectedEvent:
         now = datetime.fromtimestamp(self._clock_ms() / 1000, UTC)
         return RejectedEvent(
             id=secrets.token_hex(8),
@@ -88,21 +108,24 @@ class RejectedEvents:
             reason=error.message,
             field=error.field,
             payload=_on_one_line(payload),
+            kind=kind,
+            tenant_id=tenant_id,
+            user_id=user_id,
+            digest=digest,
         )
 
     def files(self) -> list[Path]:
         """Those of all workers, the oldest first."""
-        if not self._directory.is_dir():
-            return []
-        return sorted((path for path in self._directory.glob("*" + _SUFFIX)), key=_begun_ms)
+        return files(self._directory)
 
     def _keep(self, events: Sequence[RejectedEvent]) -> None:
         data = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
         with self._lock:
             try:
                 self._directory.mkdir(mode=0o700, exist_ok=True)
-                self._append(data)
-                self._make_room()
+                with _locked(self._directory):
+                    self._append(data)
+                    self._make_room()
             except OSError as error:
                 kind = LogFull if error.errno in NO_ROOM else LogBroken
                 raise kind(f"rejected: cannot write to {self._directory}: {error.strerror}") from error
@@ -145,6 +168,40 @@ class RejectedEvents:
 
     def _mine(self) -> list[Path]:
         return [path for path in self.files() if path.stem.rpartition("-")[2] == str(self._worker)]
+
+
+def files(directory: Path) -> list[Path]:
+    """Those of all workers, the oldest first."""
+    return sorted(directory.glob("*" + _SUFFIX), key=_begun_ms) if directory.is_dir() else []
+
+
+def remove(directory: Path, is_unwanted: Callable[[RejectedEvent], bool]) -> int:
+    """Removes events, durably; returns how many. Raises `OSError` or `msgspec.MsgspecError`, then some files
+    are as before."""
+    removed = 0
+    if not files(directory):
+        return 0
+    with _locked(directory):
+        for path in files(directory):
+            lines = path.read_bytes().split(b"\n")[:-1]
+            kept = [line for line in lines if not is_unwanted(msgspec.json.decode(line, type=RejectedEvent))]
+            removed += len(lines) - len(kept)
+            if not kept:
+                path.unlink()
+            elif len(kept) < len(lines):
+                publish(OS_FILES, path, b"".join(line + b"\n" for line in kept)).close()
+        sync_directory(directory)
+    return removed
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def read(path: Path) -> list[RejectedEvent]:

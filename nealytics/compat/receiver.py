@@ -175,16 +175,28 @@ class Receiver:
                 event = event_of(raw, draft, grant, self._tenants, received_ms, limits)
                 rows.append(encode_row(event, received_ms))
             except InvalidEvent as error:
-                parsed.refuse(index, error)
+                parsed.refuse(index, error, raw)
                 # A tenant without quota would push out what others may want to have back.
                 if error.reason != "quota_exceeded":
-                    rejected.append(self._rejected.new(self._api.name, grant.project, error, bytes(raw)))
+                    rejected.append(self._keeping(grant, kind, error, raw))
             if len(rows) >= _STEP_EVENTS or size >= SLICE_BYTES:
                 parsed.accepted += len(rows)
                 yield rows
                 rows, size = [], 0
         parsed.accepted += len(rows)
         yield rows
+
+    def _keeping(self, grant: Grant, kind: str, error: InvalidEvent, raw: msgspec.Raw) -> RejectedEvent:
+        return self._rejected.new(
+            self._api.name,
+            grant.project,
+            error,
+            bytes(raw),
+            kind=kind,
+            tenant_id=grant.tenant,
+            user_id=grant.user,
+            digest=grant.digest,
+        )
 
     def _answer(self, parsed: Parsed) -> web.Response:
         counts = Counts(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)

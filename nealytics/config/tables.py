@@ -140,7 +140,8 @@ class IngestConfig(_Table, frozen=True):
     # a whole event's JSON, which cannot be parsed in slices.
     metadata_bytes_max: Annotated[int, Meta(ge=2, le=2 * MIB)] = 256 * KIB
     future_hours_max: Annotated[int, Meta(ge=0, le=87_600)] = 24
-    # Events of SDKs that are not accepted, per node: the oldest are dropped. 0 = they are not kept.
+    keep_rejected: bool = False  # also events of track, batch and beacon, not only those of SDKs
+    # Events that are not accepted, per node: the oldest are dropped. 0 = they are not kept.
     rejected_bytes_max: Count = 64 * MIB
     rejected_days_max: Annotated[int, Meta(ge=1, le=3_650)] = 30
     rate_limit_requests: Count = 1_000  # per key and window; 0 = unlimited

@@ -1,4 +1,5 @@
-"""Removes erased events from what lies beside the logs: the dead letter, and the files that a C# engine left.
+"""Removes erased events from what lies beside the logs: both parts of the dead letter, and the files that a
+C# engine left.
 
 All of it is synchronous, and may be repeated.
 """
@@ -12,7 +13,9 @@ from typing import NamedTuple
 import msgspec
 
 from nealytics.clickhouse.rowbinary import owner_key
+from nealytics.commit import rejected
 from nealytics.commit.dead_letter import DeadRow
+from nealytics.commit.rejected import RejectedEvent
 from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.tombstones import Tombstones
 from nealytics.timestamps import epoch_ms
@@ -43,6 +46,50 @@ def erase_dead_letters(directory: Path, tombstones: Tombstones) -> Removed:
     if count:
         OS_FILES.sync_directory(directory)
     return Removed(count, problems)
+
+
+def erase_rejected(directory: Path, erasure: Erasure) -> Removed:
+    """Also events of which it is not certain that they are the user's: they were never accepted."""
+    try:
+        return Removed(rejected.remove(directory, lambda event: _may_be_covered(event, erasure)), [])
+    except (OSError, msgspec.MsgspecError) as error:
+        problem = f"{directory} cannot be read or written and may have the events: {error}; delete its files"
+        return Removed(0, [problem])
+
+
+def _may_be_covered(event: RejectedEvent, erasure: Erasure) -> bool:
+    """By what the event says, or by what its key or token says about it. Of an SDK's event, whose form is
+    another, by the name of the tenant in it."""
+    payload = bytes(event.payload)
+    if payload.startswith(b'"'):  # it was no JSON
+        payload = msgspec.json.decode(payload, type=str).encode()
+    if _is_covered(payload, erasure) is not False:
+        return True
+    if event.project_id != erasure.project_id:
+        return False
+    if event.tenant_id != erasure.tenant_id and not _has_name(payload, erasure.tenant_id):
+        return False
+    is_earlier = epoch_ms(event.rejected_at) < erasure.before_ms
+    return is_earlier and (erasure.covers_user(event.user_id or None) or _names_user(payload, erasure))
+
+
+def _has_name(payload: bytes, name: str) -> bool:
+    return any(json.dumps(name, ensure_ascii=ascii_only).encode() in payload for ascii_only in (True, False))
+
+
+def _names_user(payload: bytes, erasure: Erasure) -> bool:
+    try:
+        said = msgspec.json.decode(payload, type=_User)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return True  # nobody can tell
+    names = (said.user_id, said.distinct_id, said.anonymous_id)
+    return any(erasure.covers_user(None if name is None else str(name)) for name in names)
+
+
+class _User(msgspec.Struct):
+    user_id: str | int | None = msgspec.field(name="userId", default=None)
+    anonymous_id: str | int | None = msgspec.field(name="anonymousId", default=None)
+    distinct_id: str | int | None = None
 
 
 class _Rejected(msgspec.Struct):
@@ -109,8 +156,7 @@ def _is_torn_covered(line: bytes, erasure: Erasure) -> bool | None:
     """About a line that is no JSON: whether it has the whole name of the tenant. Which user's it is, only a
     person can tell."""
     line = line.replace(b'\\"', b'"')  # as in a rejected line
-    names = (json.dumps(erasure.tenant_id, ensure_ascii=ascii_only).encode() for ascii_only in (True, False))
-    if not any(name in line for name in names):
+    if not _has_name(line, erasure.tenant_id):
         return False
     return True if erasure.user_hash is None else None
 

@@ -15,6 +15,7 @@ import msgspec
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.commit.dead_letter import DIRECTORY as DEAD_LETTER
+from nealytics.commit.rejected import DIRECTORY as REJECTED
 from nealytics.config import Config
 from nealytics.erasure import leftovers
 from nealytics.erasure.announcements import Announcements
@@ -146,12 +147,13 @@ class Erasing:
         """Counts what is found, and removes it from the files beside the logs."""
         tombstones = Tombstones([job.erasure])
         dead = await asyncio.to_thread(leftovers.erase_dead_letters, self._root / DEAD_LETTER, tombstones)
+        rejected = await asyncio.to_thread(leftovers.erase_rejected, self._root / REJECTED, job.erasure)
         lines = await asyncio.to_thread(leftovers.erase_imported, self._root, job.erasure)
         counts = {
-            "dead_letters_erased": job.dead_letters_erased + dead.removed,
+            "dead_letters_erased": job.dead_letters_erased + dead.removed + rejected.removed,
             "imported_lines_erased": job.imported_lines_erased + lines.removed,
         }
-        if problems := [*dead.problems, *lines.problems]:
+        if problems := [*dead.problems, *rejected.problems, *lines.problems]:
             await self._change(job, problem="; ".join(problems), **counts)
             return
         oldest_ms = 0 if counts["imported_lines_erased"] else await self._oldest_received_ms(job)

@@ -11,6 +11,7 @@ it, unless the route says that it lists all of them.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
@@ -25,6 +26,7 @@ from nealytics.query_string import check_utf8
 
 PREFIX = "/api/v1/admin/"
 
+Body = TypeVar("Body", bound=msgspec.Struct)
 AdminHandler = Callable[[web.Request, AdminScope], Awaitable[object]]
 
 
@@ -54,6 +56,21 @@ def json_response(answer: object, status: int = 200) -> web.Response:
         status=status,
         headers={hdrs.CONTENT_TYPE: "application/json", hdrs.CACHE_CONTROL: "no-store"},
     )
+
+
+async def body_of(http: web.Request, kind: type[Body], bytes_max: int) -> Body:
+    """The JSON body. Raises `Refused`: 413 if it is longer, 400 if it is something else."""
+    body = bytearray()
+    async for chunk in http.content.iter_any():
+        body += chunk
+        if len(body) > bytes_max:
+            raise Refused(413, "body_too_large", f"the body has more than {bytes_max} bytes")
+    try:
+        return msgspec.json.decode(bytes(body), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(
+            400, "invalid_parameter", "the body is not valid", detail=f"{error}.", field="body"
+        ) from None
 
 
 def project_of(scope: AdminScope, named: str | None) -> str | None:

@@ -25,6 +25,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from nealytics.auth.writers import Writers
 from nealytics.client_address import ClientAddresses
+from nealytics.commit.rejected import RejectedEvents
 from nealytics.config import Config
 from nealytics.errors import Refused, stopping
 from nealytics.http.compat import INTAKE, PREFIXES
@@ -69,7 +70,9 @@ def build_app(
     memory: NodeMemory,
     metrics: Metrics,
     tracing: Tracing | None = None,
+    rejected: RejectedEvents | None = None,
 ) -> web.Application:
+    """`rejected` keeps what the ingest routes reject; None if it is not kept."""
     addresses = ClientAddresses(config.server.trusted_proxies, config.server.forwarded_header)
     cors = Cors(config.server.cors_allowed_origins)
     answer = answering(cors, addresses)
@@ -82,6 +85,7 @@ def build_app(
         config,
         writers=writers,
         intake=intake,
+        rejected=rejected,
         committer=committer,
         accepted=_ready(HTTPStatus.ACCEPTED),
         no_content=_ready(HTTPStatus.NO_CONTENT),
@@ -96,7 +100,7 @@ def build_app(
     # On level debug every request has a line in the log, which only the middleware writes.
     if config.server.fast_lane and not log.isEnabledFor(logging.DEBUG):
         app[FAST_LANE] = FastLane(
-            AtOnce(writers, permits, admission, metrics, config.ingest),
+            AtOnce(writers, permits, admission, metrics, config.ingest, keeps_rejected=rejected is not None),
             admission,
             metrics,
             allow_origin=cors.allow,

@@ -4,6 +4,7 @@
     /embed.js     the elements, for any page of a SaaS (docs/embedding.md)
     /embed-de.js  their words in German, which the script loads when a page needs them; one for each language
     /embed        the dashboard as a page; its token is in the URL fragment, which browsers never send
+    /dead-letter  for the owner: events that could not be stored, with retry and drop; its token as above
     /             the name of the product, whether the node is ready, and links
 
 The files are built from `web/` into `nealytics/web/` and held in memory; each is compressed when it is first
@@ -98,11 +99,18 @@ def add_page_routes(app: web.Application, config: WebConfig) -> None:
     embed_page = Asset("embed-page.js", {}, (embed,))
     styles = Asset("embed-page.css", {})
     home_page = Asset("home-page.js", {})
-    links = (embed, embed_page, styles, home_page)
+    letters_page = Asset("dead-letter-page.js", {})
+    links = (embed, embed_page, styles, home_page, letters_page)
     for asset in links[1:]:
         app.router.add_get(f"/{asset.name}", asset.serve)
     for path, name in (("/", "home.html"), ("/embed", "embed.html")):
         app.router.add_get(path, Asset(name, page, links).serve)
+    # Its buttons delete events, so no other page may put them into a frame.
+    alone = page | {
+        hdrs.CONTENT_SECURITY_POLICY: f"{_POLICY}; frame-ancestors 'none'",
+        "X-Frame-Options": "DENY",
+    }
+    app.router.add_get("/dead-letter", Asset("dead-letter.html", alone, links).serve)
 
 
 _POLICY = (

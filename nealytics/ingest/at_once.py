@@ -65,6 +65,8 @@ class AtOnce:
         admission: Admission,
         metrics: Metrics,
         config: IngestConfig,
+        *,
+        keeps_rejected: bool,
     ) -> None:
         self._body_bytes_max = min(SLICE_BYTES, config.body_bytes_max)
         self._decompression = config.decompression
@@ -72,6 +74,7 @@ class AtOnce:
         self._permits = permits
         self._admission = admission
         self._metrics = metrics
+        self._keeps_rejected = keeps_rejected
         self._limits_with_quotas: Limits | None = None
         self._limits_without = admission.limits
 
@@ -129,7 +132,7 @@ class AtOnce:
             if quotas is not None and any(_project_of(row) in quotas.projects for row in found):
                 return None  # some of them may be refused for it
             rows += found
-        if not rows or parsed.elements > PERMIT_EVENTS:
+        if not rows or parsed.elements > PERMIT_EVENTS or (parsed.refused and self._keeps_rejected):
             return None
         answer = b""
         if request.path == BATCH:

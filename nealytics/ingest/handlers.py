@@ -5,7 +5,9 @@ answer. No byte of a body is read before the head is accepted. A status in the 2
 """
 
 import asyncio
-from typing import Protocol
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import hdrs, web
@@ -14,8 +16,9 @@ from aiohttp.typedefs import Handler
 from nealytics.auth.grant import Grant
 from nealytics.auth.jwt import bearer_token
 from nealytics.auth.writers import Writers
+from nealytics.commit.rejected import RejectedEvents
 from nealytics.config import Config
-from nealytics.errors import Refused
+from nealytics.errors import LogError, Refused
 from nealytics.event import InvalidEvent
 from nealytics.ingest.body import BodyReader
 from nealytics.ingest.intake import Bill, Intake
@@ -32,6 +35,8 @@ from nealytics.ingest.parser import (
 )
 from nealytics.observe import otel, request_id
 from nealytics.query_string import flag
+
+log = logging.getLogger("nealytics.ingest")
 
 TRACK = "/api/v1/telemetry/track"
 BEACON = "/api/v1/telemetry/beacon"
@@ -75,6 +80,7 @@ class Ingest:
         *,
         writers: Writers,
         intake: Intake,
+        rejected: RejectedEvents | None,
         committer: Commits,
         accepted: web.StreamResponse,
         no_content: web.StreamResponse,
@@ -83,6 +89,7 @@ class Ingest:
         self._intake = intake
         self._bodies = BodyReader(config.ingest, config.server, intake.slices)
         self._admission = intake.admission
+        self._rejected = rejected
         self._committer = committer
         self._wait_timeout_s = config.ingest.wait_timeout_s
         # The empty answers, 202 and 204, which all requests share.
@@ -111,6 +118,8 @@ class Ingest:
                     steps = parse_event_in_steps(body, received_ms, admission.limits, grant)
                     rows = await self._intake.rows(steps, Parsed(), body, bill)
             except InvalidEvent as error:
+                if error.reason != "quota_exceeded":
+                    await self._keep([(body, error)], grant, "track")
                 if starts_array(body):
                     raise Refused(
                         400,
@@ -125,7 +134,7 @@ class Ingest:
     async def beacon(self, request: web.Request) -> web.StreamResponse:
         # Of keys only ?k=: sendBeacon cannot set headers.
         grant = await self._grant(_key_in_query(request), request, request.query.get("token", ""))
-        parsed = Parsed()
+        parsed = Parsed(keeps=self._rejected is not None)
         with self._intake.bill(request, grant) as bill:
             body = await self._body(request, bill)
             received_ms = self._admission.now_ms()
@@ -137,6 +146,7 @@ class Ingest:
                 raise refused_by(error) from error
         self._intake.count(parsed)
         self._intake.count_report(request, received_ms)
+        await self._keep(parsed.rejected, grant, "beacon")
         otel.note("neavents.beacon_events", parsed.accepted)
         if rows:
             await self._admission.admit_rows(rows)
@@ -153,7 +163,7 @@ class Ingest:
         grant = await self._grant(request.headers.get("X-Project-Key") or _key_in_query(request), request)
         wait = flag(request.query, "wait")
         lines = request.content_type in LINES_TYPES
-        parsed = Parsed()
+        parsed = Parsed(keeps=self._rejected is not None)
         with self._intake.bill(request, grant) as bill:
             body = await self._body(request, bill)
             received_ms = self._admission.now_ms()
@@ -164,6 +174,7 @@ class Ingest:
                 raise refused_by(error) from error
         self._intake.count(parsed)
         self._intake.count_report(request, received_ms)
+        await self._keep(parsed.rejected, grant, "batch")
         otel.note("nealytics.batch_events", parsed.accepted)
         if not rows:
             (code,) = parsed.refused if len(parsed.refused) == 1 else ("",)
@@ -190,11 +201,42 @@ class Ingest:
         token = token or bearer_token(request.headers.get(hdrs.AUTHORIZATION))
         return self._writers.known(key, token) or await self._writers.grant(key, token)
 
+    async def _keep(self, rejected: Sequence[tuple[bytes, InvalidEvent]], grant: Grant, source: str) -> None:
+        """Keeps events in the dead letter. Their client learns the reason anyway, so a disk that takes
+        nothing is no reason to refuse the others."""
+        store = self._rejected
+        if store is None or not rejected:
+            return
+        fixed: dict[str, Any] = {"user_id": grant.user, "digest": grant.digest}
+        events = []
+        for payload, error in rejected:
+            said = _whose(payload)
+            project, tenant = grant.project or said.project_id, grant.tenant or said.tenant_id
+            events.append(store.new(source, project, error, payload, tenant_id=tenant, **fixed))
+        try:
+            await store.keep(events)
+        except LogError as failure:
+            log.error("ingest: %d rejected events are not kept: %s", len(events), failure)
+            self._intake.rejected_dropped(len(events))
+
     async def _body(self, request: web.Request, bill: Bill) -> bytes:
         body = await self._intake.body(request, bill, self._bodies)
         if body[:1] not in (b"{", b"["):
             _require_no_form(request.content_type, body)
         return body
+
+
+class _Said(msgspec.Struct, rename="camel"):
+    project_id: str = ""
+    tenant_id: str = ""
+
+
+def _whose(payload: bytes) -> _Said:
+    """The project and tenant that an event names, if it can be read."""
+    try:
+        return msgspec.json.decode(payload, type=_Said)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _Said()
 
 
 def _require_no_form(content_type: str, body: bytes) -> None:

@@ -100,6 +100,10 @@ class Intake:
         if found is not None:
             found.note(self._metrics, received_ms)
 
+    def rejected_dropped(self, events: int) -> None:
+        """Counts rejected events that could not be kept."""
+        self._metrics.rejected_dropped.add(events)
+
     def counted(self, handler: Handler) -> Handler:
         """A handler whose refused requests are counted."""
 

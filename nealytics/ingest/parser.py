@@ -83,9 +83,12 @@ class Refusal(msgspec.Struct, omit_defaults=True, kw_only=True):
 class Parsed:
     """The result of a body with several events."""
 
-    __slots__ = ("accepted", "elements", "errors", "over_quota", "refused")
+    __slots__ = ("accepted", "elements", "errors", "keeps", "over_quota", "refused", "rejected")
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool = False) -> None:
+        """`keeps`: also the events that were refused, for the dead letter."""
+        self.keeps = keeps
+        self.rejected: list[tuple[bytes, InvalidEvent]] = []  # as many as `errors`
         self.elements = 0
         self.accepted = 0
         self.errors: list[Refusal] = []  # the first `ERRORS_SHOWN_MAX`
@@ -97,8 +100,11 @@ class Parsed:
         """Whether another refusal would be shown. If not, its message is not needed."""
         return len(self.errors) < ERRORS_SHOWN_MAX
 
-    def refuse(self, index: int, error: InvalidEvent) -> None:
+    def refuse(self, index: int, error: InvalidEvent, element: Sent | msgspec.Raw | bytes) -> None:
         self.refused[error.reason] += 1
+        # An event beyond a quota is valid: its client sends it again.
+        if self.keeps and self.explains and error.reason != "quota_exceeded":
+            self.rejected.append((_json_of(element), error))
         if error.reason == "quota_exceeded" and self.over_quota is None:
             self.over_quota = error
         if self.explains:
@@ -169,7 +175,7 @@ def parse_one_or_array(body: bytes, parsed: Parsed, received_ms: int, limits: Li
     except InvalidEvent as error:
         if error.reason in ("invalid_json", "body_too_large"):
             raise
-        parsed.refuse(0, error)
+        parsed.refuse(0, error, body)
 
 
 def parse_batch(
@@ -230,7 +236,8 @@ def _gather(
     for start in range(0, len(elements), _STEP_ELEMENTS):
         rows: list[bytes] = []
         take = rows.append
-        for index, element in enumerate(elements[start : start + _STEP_ELEMENTS], start=first + start):
+        for index, sent in enumerate(elements[start : start + _STEP_ELEMENTS], start=first + start):
+            element = sent
             try:
                 if not isinstance(element, Sent):
                     element = bytes(element)
@@ -248,7 +255,7 @@ def _gather(
                 event = accept(element, received_ms, limits, grant, explain=explain)
                 take(encode_row(event, received_ms))
             except InvalidEvent as error:
-                parsed.refuse(index, error)
+                parsed.refuse(index, error, sent)
                 explain = parsed.explains
         parsed.accepted += len(rows)
         yield rows
@@ -435,6 +442,18 @@ def find_cut(body: bytes, start: int, slice_bytes: int = SLICE_BYTES) -> Iterato
 def _blanks_end(body: bytes, at: int) -> int:
     """The first byte from `at` on that is not blank; of very many blanks, one of them."""
     return cast(re.Match[bytes], _BLANKS.match(body, at, at + SLICE_BYTES)).end()
+
+
+def _json_of(element: Sent | msgspec.Raw | bytes) -> bytes:
+    """An event as it was sent; unknown fields may be missing."""
+    if isinstance(element, Sent):
+        fields = {
+            field.encode_name: getattr(element, field.name)
+            for field in msgspec.structs.fields(Sent)
+            if getattr(element, field.name) != field.default
+        }
+        return msgspec.json.encode(fields)
+    return bytes(element)
 
 
 def require_utf8(body: bytes) -> None:

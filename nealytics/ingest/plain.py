@@ -22,9 +22,9 @@ PlainReader = Callable[[bytes, bytes], list[bytes] | None]
 
 
 def plain_reader(received_ms: int, limits: Limits, grant: Grant) -> PlainReader | None:
-    """None if the reader was not compiled, or cannot decide alone: for public senders, quotas or retention
-    rules."""
-    if _plain_rows is None or grant.is_public or limits.rules is not None:
+    """None if the reader was not compiled, or cannot decide alone: for public senders, a fixed user, quotas
+    or retention rules."""
+    if _plain_rows is None or grant.is_public or grant.user or limits.rules is not None:
         return None
     if limits.quotas is not None and limits.quotas.projects:
         return None

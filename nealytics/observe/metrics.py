@@ -131,7 +131,7 @@ SPECS = (
     Spec(
         "nealytics_rejected_events_dropped_total",
         "counter",
-        "Rejected events of SDKs that were dropped, because of newer ones or of their age.",
+        "Rejected events that were dropped: for newer ones, for their age, or because the disk took none.",
     ),
     Spec("nealytics_insert_retries_total", "counter", "Inserts that failed and were retried."),
     Spec(

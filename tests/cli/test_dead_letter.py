@@ -1,7 +1,9 @@
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,6 +21,8 @@ from tests.engine import needs_engine
 from tests.erasure.erasures import job
 from tests.fakes import clickhouse as faults
 from tests.fakes.clickhouse import FakeClickHouse
+from tests.fakes.letters import put as put_events
+from tests.fakes.letters import rejected
 from tests.fakes.rows import TIMESTAMP_MS, number, row
 
 LOG_ID = "8f2c1b5e-0000-4000-8000-000000000000"
@@ -74,9 +78,9 @@ async def test_list_as_json_has_everything(tmp_path, dead_letter):
     result = await run(tmp_path, "http://127.0.0.1:1", "list", "--json")
     lines = [json.loads(line) for line in result.output.splitlines()]
     assert [line["id"] for line in lines] == ids
-    assert lines[0]["code"] == 469
-    assert lines[0]["event"]["project_id"] == "shop"
-    assert lines[0]["lsn"] == 7
+    assert lines[0]["reason"] == "VIOLATED_CONSTRAINT"
+    assert lines[0]["source"] == "clickhouse"
+    assert lines[0]["payload"]["project_id"] == lines[0]["project"] == "shop"
 
 
 async def test_a_file_that_is_not_ours_is_named_and_the_rest_is_shown(tmp_path, dead_letter):
@@ -177,3 +181,63 @@ async def test_retry_starts_the_embedded_engine_when_none_runs(tmp_path, dead_le
     assert result.exit_code == 0, result.output
     assert await count() == 1
     assert dead_letter.ids() == []
+
+
+def put_rejected(tmp_path: Path, *payloads: bytes, **changes: Any) -> list[str]:
+    events = [rejected(int(time.time() * 1000) + n, p, **changes) for n, p in enumerate(payloads)]
+    put_events(tmp_path / "data" / "wal", *events)
+    return [event.id for event in events]
+
+
+BARE = b'{"sessionId":"s","eventType":"view"}'
+
+
+async def test_rejected_events_are_listed_beside_the_others(tmp_path, dead_letter):
+    put(dead_letter, 7)
+    (id,) = put_rejected(tmp_path, BARE, source="pixel", reason="no tenant")
+    result = await run(tmp_path, "http://127.0.0.1:1", "list")
+    assert f"{id}  " in result.output
+    assert "shop/?/view" in result.output
+    assert "pixel invalid_event" in result.output
+    assert "no tenant" in result.output
+    counted = await run(tmp_path, "http://127.0.0.1:1", "list", "--counts")
+    assert sorted(line.split() for line in counted.output.splitlines()) == [
+        ["1", "shop", "clickhouse", "VIOLATED_CONSTRAINT"],
+        ["1", "shop", "pixel", "invalid_event"],
+    ]
+    only = await run(tmp_path, "http://127.0.0.1:1", "list", "--source", "clickhouse")
+    assert id not in only.output
+
+
+async def test_retry_of_a_selection_with_a_field_that_was_missing(tmp_path, dead_letter, fake):
+    put(dead_letter, 7)
+    (id,) = put_rejected(tmp_path, BARE)
+    failed = await run(tmp_path, fake.url, "retry", "--source", "batch")
+    assert failed.exit_code == 1
+    assert f"{id}: tenantId is missing or empty" in failed.output
+    result = await run(tmp_path, fake.url, "retry", "--source", "batch", "--set", "tenantId=acme")
+    assert "1 inserted, 0 still" in result.output
+    assert len(fake.rows) == 1
+    assert len(dead_letter.ids()) == 1
+
+
+async def test_drop_needs_to_be_told_what(tmp_path, dead_letter):
+    ids = put(dead_letter, 7, 8)
+    (other,) = put_rejected(tmp_path, BARE, project_id="other")
+    nothing = await run(tmp_path, "http://127.0.0.1:1", "drop")
+    assert nothing.exit_code == 2
+    assert "--all" in nothing.output
+    assert "1 dropped" in (await run(tmp_path, "http://127.0.0.1:1", "drop", ids[0])).output
+    assert dead_letter.ids() == ids[1:]
+    assert "1 dropped" in (await run(tmp_path, "http://127.0.0.1:1", "drop", "--project", "shop")).output
+    wrong = await run(tmp_path, "http://127.0.0.1:1", "drop", "not-there")
+    assert wrong.exit_code == 2
+    assert "1 dropped" in (await run(tmp_path, "http://127.0.0.1:1", "drop", "--all")).output
+    assert other not in (await run(tmp_path, "http://127.0.0.1:1", "list")).output
+
+
+async def test_a_change_without_a_value_is_refused(tmp_path, dead_letter, fake):
+    put_rejected(tmp_path, BARE)
+    result = await run(tmp_path, fake.url, "retry", "--set", "tenantId")
+    assert result.exit_code == 2
+    assert "FIELD=VALUE" in result.output

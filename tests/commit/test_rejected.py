@@ -139,3 +139,34 @@ async def test_a_directory_that_cannot_be_written_is_an_error_of_the_log(tmp_pat
     events = store(tmp_path, Clock())
     with pytest.raises(LogBroken, match="rejected: cannot write"):
         await events.keep([events.new("segment", "shop", ERROR, b"1")])
+
+
+def test_events_are_removed_while_a_worker_writes(tmp_path: Path):
+    """Each process holds the lock of the directory, so no event is lost."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from nealytics.commit.rejected import files, read, remove
+    from tests.fakes.letters import put, rejected
+
+    events = [rejected(n) for n in range(200)]
+    unwanted = {event.id for event in events[::2]}
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(lambda: [put(tmp_path, event) for event in events])
+        removed = 0
+        while removed < len(unwanted):
+            removed += remove(tmp_path / "rejected", lambda event: event.id in unwanted)
+        writing.result()
+    removed += remove(tmp_path / "rejected", lambda event: event.id in unwanted)
+    left = [event.id for path in files(tmp_path / "rejected") for event in read(path)]
+    assert removed == len(unwanted)
+    assert sorted(left) == sorted(event.id for event in events[1::2])
+
+
+def test_a_file_without_events_is_deleted(tmp_path: Path):
+    from nealytics.commit.rejected import files, remove
+    from tests.fakes.letters import put, rejected
+
+    put(tmp_path, rejected(0), rejected(0))
+    assert remove(tmp_path / "rejected", lambda _: True) == 2
+    assert files(tmp_path / "rejected") == []
+    assert remove(tmp_path / "missing", lambda _: True) == 0

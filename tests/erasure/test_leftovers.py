@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.rowbinary import ROW_FORMAT
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
-from nealytics.erasure.leftovers import erase_dead_letters, erase_imported, may_have
+from nealytics.commit.rejected import RejectedEvent
+from nealytics.erasure.leftovers import erase_dead_letters, erase_imported, erase_rejected, may_have
 from nealytics.erasure.tombstones import Tombstones
 from tests.erasure.erasures import erasure
+from tests.fakes.letters import held, put, rejected
 from tests.fakes.rows import row
 from tests.wal.logs import write
 
@@ -31,6 +35,39 @@ def test_a_dead_letter_that_cannot_be_read_is_reported(tmp_path: Path):
     assert removed.removed == 0
     assert "log-1.json cannot be read and may have the events" in removed.problems[0]
     assert erase_dead_letters(tmp_path / "missing", Tombstones([erasure()])) == (0, [])
+
+
+@pytest.mark.parametrize("user", [None, "ada"])
+def test_rejected_events_that_may_be_covered_are_deleted(tmp_path: Path, user: str | None):
+    """By what they say, or by what their key or token says about them."""
+
+    def one(payload: bytes, at_ms: int = 0, tenant: str = "acme", **more: str) -> RejectedEvent:
+        return rejected(at_ms, payload, tenant_id=tenant, **more)
+
+    covered = [
+        one(b'{"projectId":"shop","tenantId":"acme","userId":"ada"}', tenant=""),
+        one(b'{"projectId":"shop","tenantId":"acme","us', tenant=""),
+        one(b'{"userId":"ada"}'),
+        one(b'{"projectId":"other","userId":"ada"}'),
+        one(b'{"userId":"ada","context":{"groupId":"acme"}}', tenant="", source="segment"),
+        one(b'{"distinct_id":"ada"}', source="posthog"),
+        one(b"{}", user_id="ada"),
+        one(b"\xff"),
+    ]
+    of_others = [
+        one(b'{"projectId":"shop","tenantId":"other","userId":"ada"}', tenant=""),
+        one(b'{"userId":"ada"}', project_id="other"),
+        one(b'{"userId":"ada"}', at_ms=1_900_000_000_000),
+    ]
+    of_another_user = [one(b'{"userId":"eve"}')]
+    everything = covered + of_others + of_another_user
+    put(tmp_path, *everything)
+    job = erasure(user_id=user) if user else erasure()
+    expected = covered if user else covered + of_another_user
+    assert erase_rejected(tmp_path / "rejected", job) == (len(expected), [])
+    gone = {event.id for event in expected}
+    assert [event.id for event in held(tmp_path)] == [e.id for e in everything if e.id not in gone]
+    assert erase_rejected(tmp_path / "missing", job) == (0, [])
 
 
 def line(user: str | None, tenant: str = "acme", **more: str) -> str:

@@ -19,7 +19,15 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.minting import mint
 from nealytics.auth.writers import Writers
 from nealytics.clickhouse.rowbinary import decode_row
-from nealytics.config import ApiKey, AuthConfig, Config, IngestConfig, ServerConfig, WalConfig
+from nealytics.commit.rejected import RejectedEvents
+from nealytics.config import (
+    ApiKey,
+    AuthConfig,
+    Config,
+    IngestConfig,
+    ServerConfig,
+    WalConfig,
+)
 from nealytics.http.app import HttpServer, build_app
 from nealytics.ingest.admission import Admission, Appends
 from nealytics.observe.metrics import Metrics
@@ -89,6 +97,7 @@ class FakeWorker:
         self.metrics = metrics
         self.committer = committer
         self.memory: NodeMemory
+        self.directory: Path  # of the log and the dead letter
         self.server: HttpServer
         self.client: aiohttp.ClientSession
 
@@ -164,6 +173,7 @@ async def serving(
     add_routes: Callable[[web.Application, Config], None] = lambda app, config: None,
     **ingest: Any,
 ) -> AsyncIterator[FakeWorker]:
+    """With `keep_rejected`, rejected events are in `FakeWorker.directory`."""
     settings = config(ingest=IngestConfig(**ingest), **({"server": server} if server else {}))
     settings = msgspec.structs.replace(
         settings, server=msgspec.structs.replace(settings.server, fast_lane=FAST_LANE)
@@ -171,6 +181,9 @@ async def serving(
     memory = NodeMemory.create(workers=1, keys=len(KEYS))
     metrics = Metrics(memory)
     with tempfile.TemporaryDirectory() as directory:
+        rejected = RejectedEvents(
+            Path(directory) / "rejected", 0, bytes_max=1 << 30, days_max=30, metrics=metrics
+        )
         wal = await Log.open(
             Path(directory) / "0", WalConfig(allow_any_filesystem=True, free_bytes_min=0), metrics=metrics
         )
@@ -182,12 +195,14 @@ async def serving(
             committer=committer,
             memory=memory,
             metrics=metrics,
+            rejected=rejected if settings.ingest.keep_rejected else None,
         )
         add_routes(app, settings)
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
         worker = FakeWorker(listener.getsockname()[1], wal, metrics, committer)
         worker.memory = memory
+        worker.directory = Path(directory)
         worker.server = HttpServer(app, settings)
         await worker.server.start(listener)
         try:

@@ -250,8 +250,10 @@ def test_the_error_codes_are_those_of_the_code():
 
 
 def for_clients() -> list[str]:
-    """The files of `http` without the admin routes, which are described for operators (docs/erasure.md)."""
-    return [f"http/{path.name}" for path in PACKAGE.glob("http/*.py") if path.name != "erasures.py"]
+    """The files of `http` without the admin routes, which are described for operators (docs/erasure.md,
+    docs/dead-letter.md)."""
+    admin = ("admin.py", "dead_letter.py", "erasures.py")
+    return [f"http/{path.name}" for path in PACKAGE.glob("http/*.py") if path.name not in admin]
 
 
 def raw_codes() -> Iterator[str]:

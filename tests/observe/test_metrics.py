@@ -6,7 +6,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from nealytics.observe import metrics as metrics_module
-from nealytics.observe.metrics import CLOCKS, READ_FAILURE_REASONS, REFUSED_REASONS, SPECS, Metrics
+from nealytics.observe.metrics import (
+    CLOCKS,
+    READ_FAILURE_REASONS,
+    REFUSED_REASONS,
+    SPECS,
+    Metrics,
+)
 from nealytics.observe.prometheus import text
 from nealytics.shared import METRIC_SLOTS_MAX, NodeMemory
 

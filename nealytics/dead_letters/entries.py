@@ -1,0 +1,165 @@
+"""The dead letter's two directories in one form.
+
+Synchronous: it reads files, so call it in a thread. Every call reads all of them: they are few, because
+nobody is meant to have many.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nealytics.commit import rejected
+from nealytics.commit.dead_letter import DIRECTORY, DeadLetter, DeadLetterUnreadable, DeadRow
+from nealytics.commit.rejected import RejectedEvent
+from nealytics.timestamps import epoch_ms, iso_utc
+
+CLICKHOUSE = "clickhouse"  # the source of events that ClickHouse refused
+# Of a payload in a list.
+PREVIEW_BYTES = 2 * 1024
+
+Held = DeadRow | RejectedEvent
+
+
+class Entry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """One event of the dead letter."""
+
+    id: str
+    at: str  # ISO 8601, UTC
+    project: str = ""  # empty = unknown
+    tenant: str = ""
+    source: str  # the route, or "clickhouse"
+    reason: str  # a code
+    message: str
+    bytes: int
+    payload: Any = None  # the event, if it can be read; else what was sent, as text
+    is_cut: bool = False  # whether the payload is only the beginning
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries are meant: those to which everything that is given applies."""
+
+    project: str | None = None
+    reason: str | None = None
+    source: str | None = None
+    ids: frozenset[str] | None = None
+
+    def has(self, entry: Entry) -> bool:
+        return (
+            self.project in (None, entry.project)
+            and self.reason in (None, entry.reason)
+            and self.source in (None, entry.source)
+            and (self.ids is None or entry.id in self.ids)
+        )
+
+
+class Count(msgspec.Struct, frozen=True, omit_defaults=True):
+    events: int
+    project: str = ""
+    source: str = ""
+    reason: str = ""
+
+
+class DeadLetters:
+    """`problems` names the files that could not be read at the last listing."""
+
+    def __init__(self, wal_directory: Path) -> None:
+        self.rows = DeadLetter(wal_directory / DIRECTORY)
+        self.rejected = wal_directory / rejected.DIRECTORY
+        self.problems: list[str] = []
+
+    def entries(self, selection: Selection, preview_bytes: int | None = PREVIEW_BYTES) -> list[Entry]:
+        """The newest first. `preview_bytes` as for `entry_of`."""
+        found = [entry_of(held, preview_bytes) for held in self.held(selection.ids)]
+        chosen = [entry for entry in found if selection.has(entry)]
+        return sorted(chosen, key=place_of, reverse=True)
+
+    def held(self, ids: frozenset[str] | None = None) -> Iterator[Held]:
+        """Those with these ids, or all."""
+        self.problems = []
+        for id in self.rows.ids():
+            if ids is None or id in ids:
+                try:
+                    yield self.rows.read(id)
+                except DeadLetterUnreadable as error:
+                    self.problems.append(str(error))
+        for path in rejected.files(self.rejected):
+            try:
+                events = rejected.read(path)
+            except FileNotFoundError:
+                continue  # its worker has dropped it
+            except (OSError, msgspec.MsgspecError) as error:
+                self.problems.append(f"rejected: cannot read {path}: {error}; move it out of the directory")
+                continue
+            yield from (event for event in events if ids is None or event.id in ids)
+
+    def remove(self, ids: frozenset[str]) -> int:
+        """Returns how many there were."""
+        removed, rows = 0, ids & frozenset(self.rows.ids())
+        for id in rows:
+            with contextlib.suppress(FileNotFoundError):  # a command was faster
+                self.rows.remove(id)
+                removed += 1
+        if others := ids - rows:
+            removed += rejected.remove(self.rejected, lambda event: event.id in others)
+        return removed
+
+
+def entry_of(held: Held, preview_bytes: int | None = None) -> Entry:
+    """`preview_bytes`: of a longer payload only the beginning, as text."""
+    if isinstance(held, RejectedEvent):
+        payload, is_cut = _shown(bytes(held.payload), preview_bytes)
+        return Entry(
+            id=held.id,
+            at=_iso(held.rejected_at),
+            project=held.project_id,
+            tenant=held.tenant_id,
+            source=held.source,
+            reason=held.code,
+            message=held.reason,
+            bytes=len(held.payload),
+            payload=payload,
+            is_cut=is_cut,
+        )
+    event = held.event or {}
+    payload, is_cut = _shown(msgspec.json.encode(held.event), preview_bytes) if held.event else (None, False)
+    return Entry(
+        id=held.id,
+        at=_iso(held.put_aside_at),
+        project=str(event.get("project_id", "")),
+        tenant=str(event.get("tenant_id", "")),
+        source=CLICKHOUSE,
+        reason=held.name,
+        message=held.reason,
+        bytes=len(held.row),
+        payload=payload,
+        is_cut=is_cut,
+    )
+
+
+def _iso(text: str) -> str:
+    return iso_utc(round(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000))
+
+
+def place_of(entry: Entry) -> tuple[int, str]:
+    """Its place in the order of time."""
+    return epoch_ms(entry.at), entry.id
+
+
+def counts(entries: list[Entry]) -> list[Count]:
+    """By project, source and reason, the most frequent first."""
+    found = Counter((entry.project, entry.source, entry.reason) for entry in entries)
+    return [Count(events, *whose) for whose, events in found.most_common()]
+
+
+def _shown(payload: bytes, most: int | None) -> tuple[Any, bool]:
+    if most is not None and len(payload) > most:
+        return payload[:most].decode(errors="replace"), True
+    try:
+        return msgspec.json.decode(payload), False
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return payload.decode(errors="replace"), False

@@ -1,0 +1,98 @@
+"""`/dead-letter`: the owner of a SaaS sees what could not be stored, and stores or drops it. With a real node."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Open
+from tests.e2e.node import Node, program, token
+
+EVENT = {"sessionId": "s", "eventType": "view"}
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    directory = tmp_path_factory.mktemp("letters")
+    with Node(directory, settings="ingest.keep_rejected = true", workers=2) as node:
+        node.wait_ready()
+        yield node
+
+
+def link(node: Node, project: str = "shop") -> str:
+    command = [*program(), "dashboard", "--dead-letter", "--config", str(node.config), "--project", project]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def reject(node: Node, *events: dict[str, Any]) -> None:
+    """Sends events that are rejected, in one body with a good one."""
+    good = EVENT | {"projectId": "shop", "tenantId": "good"}
+    status, body = node.post("batch", [*events, good])
+    assert (status, json.loads(body)["rejected"]) == (202, len(events))
+
+
+def counted(node: Node, tenant: str) -> int:
+    return int(node.read("/api/v1/analytics/summary", tenant_id=tenant)["events"])
+
+
+def test_an_owner_adds_what_was_missing_and_every_event_is_counted_once(node: Node, opened: Open):
+    reject(node, *[EVENT | {"projectId": "shop", "itemId": str(n)} for n in range(3)])
+    page = opened(link(node))
+    page.get_by_text("3 events").wait_for()
+    assert "token" not in page.url
+    assert page.locator("tbody tr").count() == 3
+    page.get_by_text("tenantId is missing or empty").first.click()
+    assert '"projectId": "shop"' in page.locator("pre").first.inner_text()
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_text("3 refused again: tenantId is missing or empty").wait_for()
+    page.get_by_label("Set").fill("tenantId=acme")
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_text("3 stored").wait_for()
+    page.get_by_text("No event waits here.").wait_for()
+    assert counted(node, "acme") == 3
+
+
+def test_an_owner_drops_the_events_of_one_reason(node: Node, opened: Open):
+    reject(
+        node,
+        EVENT | {"projectId": "shop"},
+        EVENT | {"projectId": "shop", "tenantId": "t", "timestamp": "2999-01-01"},
+    )
+    page = opened(link(node))
+    page.get_by_text("2 events").wait_for()
+    page.get_by_role("button", name="outside_time_window").click()
+    page.get_by_text("1 events").wait_for()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Drop").click()
+    page.get_by_text("1 deleted").wait_for()
+    page.get_by_role("button", name="invalid_event").wait_for()
+    page.reload()
+    page.get_by_text("1 events").wait_for()
+    page.get_by_role("checkbox", name="Select all").check()
+    page.get_by_role("button", name="Drop").click()
+    page.get_by_text("No event waits here.").wait_for()
+
+
+def test_an_owner_sees_no_other_project(node: Node, opened: Open):
+    reject(node, EVENT | {"projectId": "other"})
+    page = opened(link(node))
+    page.get_by_text("No event waits here.").wait_for()
+    page.context.close()
+    page = opened(link(node, "*"))
+    page.get_by_text("1 events").wait_for()
+    assert page.get_by_role("cell", name="other", exact=True).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("", "This link is not complete"),
+        (token("shop", "acme"), "the token is not an admin token"),
+    ],
+)
+def test_a_link_that_opens_nothing_says_so(node: Node, opened: Open, given: str, said: str):
+    page = opened(f"{node.url}/dead-letter#token={given}", expected=("status of 401", "status of 403"))
+    page.get_by_text(said).wait_for()
+    assert not page.get_by_role("button", name="Drop").is_visible()

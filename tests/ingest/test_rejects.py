@@ -1,0 +1,100 @@
+"""What the native routes reject and the dead letter keeps, if `ingest.keep_rejected` says so."""
+
+import json
+from typing import Any
+
+import pytest
+
+from nealytics.errors import LogFull
+from tests.fakes.letters import held
+from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TRACK, event, ingest_token, serving
+
+BAD = event(sessionId="")
+
+
+def without_empty(payload: Any) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(bytes(payload)).items() if value}
+
+
+@pytest.mark.parametrize("path", [TRACK, BATCH, BEACON])
+async def test_with_the_setting_events_of_native_routes_are_kept(path):
+    async with serving(keep_rejected=True) as worker:
+        body = BAD if path == TRACK else [event(), BAD, event()]
+        await worker.post(path, body)
+        [found] = held(worker.directory)
+        assert without_empty(found.payload) == {name: value for name, value in BAD.items() if value}
+        assert (found.project_id, found.tenant_id) == ("shop", "t1")
+        assert found.source == path.rpartition("/")[2]
+        assert (found.code, found.reason) == ("invalid_event", "sessionId is missing or empty")
+
+
+@pytest.mark.parametrize("path", [TRACK, BATCH, BEACON])
+async def test_by_default_they_are_not(path):
+    async with serving() as worker:
+        await worker.post(path, BAD)
+        assert held(worker.directory) == []
+
+
+POISON: dict[str, tuple[bytes, str]] = {
+    "not JSON": (b"{oops", "invalid_json"),
+    "not UTF-8": (b'{"projectId":"\xff"}', "invalid_json"),
+    "a number": (b"5", "invalid_event"),
+    "nothing in it": (b"{}", "invalid_event"),
+    "a wrong type": (json.dumps(event(userId=5)).encode(), "invalid_event"),
+    "too long": (json.dumps(event(eventType="x" * 300)).encode(), "invalid_event"),
+    "too old": (json.dumps(event(timestamp=1)).encode(), "outside_time_window"),
+    "in the future": (json.dumps(event(timestamp="2999-01-01")).encode(), "outside_time_window"),
+    "a foreign project": (json.dumps(event(projectId="other")).encode(), "forbidden"),
+    "a long one": (json.dumps(event(sessionId="", metadata={"t": "x" * 50_000})).encode(), "invalid_event"),
+}
+
+
+@pytest.mark.parametrize("name", POISON)
+async def test_a_poison_event_spoils_no_batch_and_is_kept_as_it_was_sent(name):
+    poison, code = POISON[name]
+    good = json.dumps(event()).encode()
+    async with serving(keep_rejected=True) as worker:
+        headers = {"Content-Type": "application/x-ndjson"}
+        answer = await worker.post(BATCH, b"\n".join([good, poison, good]), key=BOUND, headers=headers)
+        assert (answer.json["accepted"], answer.json["rejected"]) == (2, 1)
+        assert len(await worker.rows()) == 2
+        [found] = held(worker.directory)
+        assert (found.code, found.project_id) == (code, "shop")
+        assert bytes(found.payload) in (poison, json.dumps(poison.decode(errors="replace")).encode()) or (
+            code == "invalid_json"
+        )
+
+
+async def test_the_project_and_tenant_of_a_token_count_and_not_what_the_event_says():
+    async with serving(keep_rejected=True) as worker:
+        headers = {"Authorization": f"Bearer {ingest_token(user_id='ada')}"}
+        forged = {"sessionId": "s", "eventType": "view", "tenantId": "t2", "userId": "eve"}
+        assert (await worker.post(TRACK, forged, key=None, headers=headers)).status == 403
+        [found] = held(worker.directory)
+        assert (found.project_id, found.tenant_id, found.user_id) == ("shop", "t1", "ada")
+        assert found.code == "forbidden"
+        assert found.digest
+
+
+async def test_requests_without_a_valid_key_are_not_kept():
+    async with serving(keep_rejected=True) as worker:
+        assert (await worker.post(TRACK, BAD, key="wrong")).status == 401
+        assert held(worker.directory) == []
+
+
+async def test_of_one_body_a_hundred_are_kept():
+    async with serving(keep_rejected=True) as worker:
+        await worker.post(BATCH, [BAD] * 150, key=ANY)
+        assert len(held(worker.directory)) == 100
+
+
+async def test_a_disk_that_takes_none_refuses_nothing_and_is_counted(monkeypatch, caplog):
+    def full(self: object, events: object) -> None:
+        raise LogFull("rejected: no room")
+
+    monkeypatch.setattr("nealytics.commit.rejected.RejectedEvents._keep", full)
+    async with serving(keep_rejected=True) as worker:
+        answer = await worker.post(BATCH, [event(), BAD])
+        assert (answer.status, answer.json["accepted"]) == (202, 1)
+        assert worker.metrics.value("nealytics_rejected_events_dropped_total") == 1
+        assert "1 rejected events are not kept" in caplog.text
