@@ -13,8 +13,9 @@ def parsed(**query: str) -> Params:
     return parse(Arguments(MultiDict(query), QueryConfig(), NOW_MS, ENDPOINT.parameters))
 
 
-def test_the_default_is_the_last_day_by_utc():
-    assert parsed() == Params(zone=None, selection=Selection(from_ms=NOW_MS - DAY_MS, to_ms=NOW_MS))
+def test_the_default_is_28_days_with_today_by_utc():
+    from_ms = NOW_MS // DAY_MS * DAY_MS - 27 * DAY_MS
+    assert parsed() == Params(zone=None, selection=Selection(from_ms=from_ms, to_ms=NOW_MS))
 
 
 def test_users_of_different_tenants_are_distinct():

@@ -3,6 +3,7 @@ from typing import Any
 from multidict import MultiDict
 
 from nealytics.config import QueryConfig
+from nealytics.queries.endpoint import Ranged
 from nealytics.queries.params import Arguments
 from nealytics.queries.summary import ENDPOINT, Figures, Params, Summary, build_sql, parse
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
@@ -51,7 +52,7 @@ def test_both_ranges_are_read_at_once_and_no_instant_is_before_1900():
 def test_the_range_and_the_one_before_it_have_the_same_figures():
     own = {
         name: kind
-        for name, kind in Summary.__annotations__.items()
+        for name, kind in (Ranged.__annotations__ | Summary.__annotations__).items()
         if name not in ("tz", "compare", "measures", "previous")
     }
     assert own == Figures.__annotations__

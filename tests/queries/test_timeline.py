@@ -11,7 +11,7 @@ from nealytics.queries.windows import Window
 
 NOW_MS = 1_718_447_400_123
 EVENT_ID = "0190163d-8694-739b-aea5-966c26f8ad91"
-ROW = [EVENT_ID, "acme", "s1", None, "view", None, "{}", NOW_MS, 300, 1]
+ROW = [EVENT_ID, "acme", "s1", None, "view", None, "{}", 1, NOW_MS, 300, 1]
 
 
 def asked(**query: str) -> Arguments:
