@@ -29,7 +29,7 @@ from nealytics.queries.params import Arguments
 from nealytics.queries.scoped import Events, Query, limit_settings
 from tests.engine import RunningEngine, needs_engine, start_engine
 from tests.http.questions import BY_NAME, QUESTIONS, pairs_of, stories
-from tests.http.reader import JWT_KEY, NOW, SESSIONS, Reader, event, ms
+from tests.http.reader import JWT_KEY, NOW, SESSIONS, TIMELINE, Reader, event, ms
 
 pytestmark = [needs_engine, pytest.mark.engine]
 
@@ -233,7 +233,7 @@ class TestTheProof:
             expected = await answer(reader, Events, scope, timeline, "")
             assert await answer(page, WithoutWhere, scope, timeline, "") == expected
             assert await answer(page, Unfenced, scope, timeline, "") != expected
-            assert await page.timeline() == expected["events"]
+            assert (await page.as_sent(TIMELINE))["events"] == expected["events"]
             assert watch.proofs == 1
 
     async def test_after_clickhouse_was_away_the_fence_is_proven_anew(self, tmp_path: Path):
