@@ -60,12 +60,14 @@ NAME_CHARS_MAX = 64
 VALUES_MAX = 100  # of one parameter; no route accepts as many
 BODY_BYTES_MAX = 64 * 1024
 _FIELD_CHARS_MAX = 256
+SAVED_PREFIX = "queries/"
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
 
 class Question(msgspec.Struct, frozen=True):
     name: str
-    endpoint: Endpoint[Any]
+    endpoint: Endpoint[Any] | None  # None: a saved query that there is not
+    called: str
     arguments: MultiDict[Any]
 
 
@@ -167,6 +169,14 @@ async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge
     """The answer to one question, or its error."""
     endpoint = question.endpoint
     try:
+        if endpoint is None:
+            raise Refused(
+                404,
+                "unknown_query",
+                f"there is no saved query {shown(question.called)}",
+                detail="GET /api/v1/queries lists them.",
+                field="endpoint",
+            )
         check_route(scope, endpoint)
         arguments = reads.arguments(question.arguments, endpoint, scope)
         params = parsed(endpoint, arguments)
@@ -179,14 +189,14 @@ async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge
             # The message contains the code, so that a flood of one reason does not suppress another.
             log.warning(
                 f"query: %s failed: {refused.code}, %s",
-                endpoint.name,
+                question.called,
                 refused.message,
                 extra={"error": str(refused.__cause__)} if refused.__cause__ else {},
             )
     except Exception as error:
         # An edge: after any error, the other questions still get their answers.
         otel.record(error)
-        log.exception("query: %s failed", endpoint.name)
+        log.exception("query: %s failed", question.called)
         refused = Refused(
             500,
             "internal_error",
@@ -248,7 +258,8 @@ def _question(
     given = dict(question)
     called = given.pop("endpoint", None)
     endpoint = endpoints.get(called) if isinstance(called, str) else None
-    if endpoint is None:
+    # A saved query may be gone at any time, and the other questions of the page get their answers.
+    if endpoint is None and not str(called).startswith(SAVED_PREFIX):
         raise invalid(
             f"{field}.endpoint",
             f"{field}.endpoint is {shown(str(called))}"
@@ -256,7 +267,7 @@ def _question(
             else f"{field}.endpoint is missing",
             f"Write one of {', '.join(endpoints)}.",
         )
-    known = {parameter.name.lower() for parameter in endpoint.parameters}
+    known = {parameter.name.lower() for parameter in endpoint.parameters} if endpoint else set()
     own = {key.lower() for key in given}
     arguments: MultiDict[Any] = MultiDict()
     for key, texts in shared.items():
@@ -264,13 +275,14 @@ def _question(
             arguments.extend((key, text) for text in texts)
     for key, value in given.items():
         arguments.extend((key, text) for text in _values(f"{field}.{key}"[:_FIELD_CHARS_MAX], value))
-    if FILTER not in endpoint.parameters and any(isinstance(value, dict) for value in arguments.values()):
+    taken = endpoint.parameters if endpoint else (FILTER,)
+    if FILTER not in taken and any(isinstance(value, dict) for value in arguments.values()):
         raise invalid(
             f"{field}.{FILTER.name}",
             f"{FILTER.name} is a tree, and {called} has a parameter of its own of this name",
             "Write a string.",
         )
-    return Question(name, endpoint, arguments)
+    return Question(name, endpoint, str(called), arguments)
 
 
 def _values(field: str, value: Any) -> list[Any]:

@@ -30,6 +30,17 @@ POLICY = (
 )
 
 # Tokens end when they say, so that tests need not wait for longer; and questions may wait for a slow machine.
+SAVED = """\
+-- title: Events by type
+-- param: from DateTime64
+-- param: to DateTime64
+-- param: tz Zone
+-- param: least UInt32 = 1
+SELECT event_type, toDate(max(timestamp), {tz:String}) AS latest, count() AS events,
+    toDecimal64(count(), 2) / 4 AS quarter
+FROM events WHERE timestamp >= {from:DateTime64} AND timestamp <= {to:DateTime64}
+GROUP BY event_type HAVING events >= {least:UInt32} ORDER BY event_type
+"""
 SETTINGS = "auth.jwt_clock_skew_s = 0\nquery.queue_timeout_s = 120"
 
 
@@ -112,7 +123,11 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     now = datetime.now(UTC)
     events = list(demo.events(demo.first_day(now), now))
-    with Node(tmp_path_factory.mktemp("browser"), settings=SETTINGS) as node:
+    directory = tmp_path_factory.mktemp("browser")
+    (directory / "queries").mkdir()
+    (directory / "queries/by_type.sql").write_text(SAVED)
+    saved = f"saved_queries.directory = {json.dumps(str(directory / 'queries'))}"
+    with Node(directory, settings=f"{SETTINGS}\n{saved}") as node:
         node.wait_ready()
         for first in range(0, len(events), 1_000):
             status, body = node.post("batch", events[first : first + 1_000])

@@ -1,5 +1,6 @@
 """Takes the pictures of the documentation: `scripts/gallery.sh`, or `python -m tests.browser.gallery DIRECTORY`."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,18 @@ ELEMENTS = {
     "sessions": "",
     "timeline": 'limit="8"',
     "live": "",
+    "query": 'query="payments"',
 }
+SAVED = """\
+-- title: Payments by plan
+-- param: from DateTime64
+-- param: to DateTime64
+SELECT JSONExtractString(metadata_json, 'plan') AS plan, uniqExact(user_key) AS customers,
+    count() AS payments, sum(toDecimal64(JSONExtractString(metadata_json, 'amount'), 2)) AS revenue
+FROM events
+WHERE event_type = 'payment' AND timestamp >= {from:DateTime64} AND timestamp <= {to:DateTime64}
+GROUP BY plan ORDER BY revenue DESC
+"""
 DASHBOARD = f'<nealytics-dashboard funnel="{FUNNEL}"></nealytics-dashboard>'
 GALLERY = f"""<nealytics-dashboard>{
     "".join(f"<nealytics-{name} {attributes}></nealytics-{name}>" for name, attributes in ELEMENTS.items())
@@ -78,10 +90,17 @@ def take(site: Site, browser: Any, directory: Path) -> None:
     page.context.close()
 
 
+def _node(directory: Path) -> Node:
+    queries = directory / "queries"
+    queries.mkdir()
+    (queries / "payments.sql").write_text(SAVED)
+    return Node(directory, settings=f"saved_queries.directory = {json.dumps(str(queries))}")
+
+
 def main(directory: Path) -> None:
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as scratch, Node(Path(scratch)) as node, sync_playwright() as started:
+    with tempfile.TemporaryDirectory() as scratch, _node(Path(scratch)) as node, sync_playwright() as started:
         node.wait_ready()
         events = list(demo.events(demo.first_day(NOW), NOW))
         for first in range(0, len(events), 1_000):

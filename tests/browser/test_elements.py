@@ -233,3 +233,28 @@ def test_live_shows_what_comes_in_waits_under_the_pointer_and_goes_on_after_a_br
     send(*(live_event("paused", f"many {number}") for number in range(60)))
     until(lambda: names.count() == 50)
     assert all("access_token" not in url and "eyJ" not in url for url in urls)
+
+
+def test_a_saved_query_is_a_table_with_its_own_title_and_parameters(site: Site, opened: Open):
+    element = '<nealytics-query query="by_type" range="7d"></nealytics-query>'
+    page = opened(alone(site, element), expected=("unknown_query",))
+    wait_for(page)
+    events = chosen(site, today() - timedelta(days=6), today())
+    counts = Counter(event["eventType"] for event in events)
+    latest = {kind: max(day_of(event) for event in events if event["eventType"] == kind) for kind in counts}
+    table = page.locator("nealytics-query table")
+    assert page.locator("nealytics-query h3").inner_text() == "Events by type"
+    assert table.locator("th").all_inner_texts() == ["event_type", "latest", "events", "quarter"]
+    assert [row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()] == [
+        [
+            kind,
+            f"{latest[kind]:%a}, {latest[kind].day} {latest[kind]:%B %Y}",
+            f"{count:,}",
+            f"{count / 4:,.2f}",
+        ]
+        for kind, count in sorted(counts.items())
+    ]
+    page.evaluate("document.querySelector('nealytics-query').setAttribute('params', '{\"least\": 100000}')")
+    page.locator("nealytics-query [part=empty]").wait_for()
+    page.evaluate("document.querySelector('nealytics-query').query = 'nothing'")
+    page.locator("nealytics-query [part=error]").wait_for()

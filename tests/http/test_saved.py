@@ -72,6 +72,7 @@ async def test_a_saved_query_answers_with_rows_and_columns(reader: Reader):
         "projectId": "shop",
         "tenantId": "acme",
         "query": "revenue",
+        "title": "Revenue by item",
         "rows": [
             {"item": "i3", "amount": 3.1, "sales": 1},
             {"item": "i2", "amount": 2.1, "sales": 1},
@@ -181,6 +182,7 @@ async def test_a_batch_asks_saved_queries_beside_others(reader: Reader):
             "figures": {"endpoint": "summary"},
             "file": {"endpoint": "queries/revenue", "format": "csv"},
             "forbidden": {"endpoint": "queries/named"},
+            "gone": {"endpoint": "queries/gone", "top": 1},
         },
     }
     status, answer, _ = await reader.post("/api/v1/analytics/query", body)
@@ -190,6 +192,7 @@ async def test_a_batch_asks_saved_queries_beside_others(reader: Reader):
     assert results["figures"]["events"] == 3
     assert results["file"]["error"]["field"] == "format"
     assert results["forbidden"]["error"]["code"] == "forbidden"
+    assert results["gone"]["error"]["code"] == "unknown_query"
 
 
 async def test_a_reload_takes_new_files_and_keeps_the_last_good_version(reader: Reader):

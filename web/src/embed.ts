@@ -8,6 +8,7 @@ import { NealyticsHeatmap } from "./elements/heatmap.ts";
 import { NealyticsLive } from "./elements/live.ts";
 import { NealyticsPaths } from "./elements/paths.ts";
 import { NealyticsProperties } from "./elements/properties.ts";
+import { NealyticsQuery } from "./elements/query.ts";
 import { NealyticsRetention } from "./elements/retention.ts";
 import { NealyticsSessions } from "./elements/sessions.ts";
 import { NealyticsTenants } from "./elements/tenants.ts";
@@ -30,6 +31,7 @@ const ELEMENTS = {
   "nealytics-timeline": NealyticsTimeline,
   "nealytics-live": NealyticsLive,
   "nealytics-heatmap": NealyticsHeatmap,
+  "nealytics-query": NealyticsQuery,
 };
 
 // On a server there is nothing to define, and importing is harmless.
@@ -48,6 +50,7 @@ export {
   NealyticsLive,
   NealyticsPaths,
   NealyticsProperties,
+  NealyticsQuery,
   NealyticsRetention,
   NealyticsSessions,
   NealyticsTenants,
@@ -76,5 +79,6 @@ declare global {
     "nealytics-timeline": NealyticsTimeline;
     "nealytics-live": NealyticsLive;
     "nealytics-heatmap": NealyticsHeatmap;
+    "nealytics-query": NealyticsQuery;
   }
 }

@@ -53,6 +53,7 @@ ON_CLUSTER: Final = (
 
 class SavedAnswer(Answer, kw_only=True):
     query: str
+    title: str
     rows: list[dict[str, Any]]  # the answer, a value for each column
     columns: list[Column]
 
@@ -237,6 +238,7 @@ def route_of(declared: Declared, checked: Checked, reader: SavedReader) -> Saved
         return SavedAnswer(
             **of_scope(events),
             query=declared.name,
+            title=declared.title,
             rows=[dict(zip(names, row, strict=True)) for row in rows],
             columns=list(checked.columns),
         )
@@ -256,7 +258,9 @@ def route_of(declared: Declared, checked: Checked, reader: SavedReader) -> Saved
         parse=parse_arguments,
         run=run,
         answer=SavedAnswer,
-        example=SavedAnswer(**EXAMPLE_SCOPE, query=declared.name, rows=[], columns=list(checked.columns)),
+        example=SavedAnswer(
+            **EXAMPLE_SCOPE, query=declared.name, title=declared.title, rows=[], columns=list(checked.columns)
+        ),
         declared=declared,
         checked=checked,
         reader=reader,

@@ -923,6 +923,7 @@ export interface components {
             /** @default [] */
             warnings?: components["schemas"]["Warn"][];
             query: string;
+            title: string;
             rows: Record<string, never>[];
             columns: components["schemas"]["Column"][];
         };

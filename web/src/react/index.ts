@@ -185,4 +185,6 @@ export const NealyticsTimeline = wrap<"nealytics-timeline", Own<"nealytics-timel
   "nealytics-timeline",
 );
 export const NealyticsLive = wrap("nealytics-live");
+/** `params` is JSON: `'{"plan": "pro"}'`. */
+export const NealyticsQuery = wrap<"nealytics-query", Own<"nealytics-query", "query"> & { params?: string | undefined }>("nealytics-query");
 export const NealyticsHeatmap = wrap<"nealytics-heatmap", Own<"nealytics-heatmap", "measure">>("nealytics-heatmap");

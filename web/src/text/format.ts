@@ -53,6 +53,11 @@ export class Format {
     return this.#number({ ...this.style, maximumFractionDigits: Math.abs(value) < 100 ? 1 : 0 }).format(value);
   }
 
+  /** With all of its digits, and at least so many after the point. */
+  whole(value: number, digits = 0): string {
+    return this.#number({ minimumFractionDigits: digits, maximumFractionDigits: Math.max(digits, 6) }).format(value);
+  }
+
   percent(share: number): string {
     const digits = Math.abs(share) < 0.1 ? 1 : 0;
     return this.#number({ style: "percent", maximumFractionDigits: digits }).format(share);
