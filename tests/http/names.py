@@ -22,7 +22,9 @@ OF_A_SESSION = {"userId", "entryItemId", "exitItemId", "eventTypes"}
 
 
 def by_old_names(path: str, answer: Any, tz: object) -> Any:
-    """`tz` is what was asked for."""
+    """`tz` is what was asked for, or a list with it."""
+    if isinstance(tz, list):
+        tz = tz[0] if tz else None
     if not isinstance(answer, dict) or "code" in answer:
         return answer
     route = path.rpartition("/")[2]
