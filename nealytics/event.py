@@ -302,7 +302,7 @@ def new_event_id(now_ms: int) -> int:
     return now_ms << 80 | 7 << 76 | _random_bits(12) << 64 | 0b10 << 62 | _random_bits(62)
 
 
-def id_of_key(key_digest: bytes, sent_id: UUID) -> int:
+def id_of_key(key_digest: bytes, sent_id: bytes) -> int:
     """The stored id of an event that a public key sent as `sent_id`: a UUIDv8.
 
     The same key and id give the same result, so a retry is the same event. Nobody can compute the sent id
@@ -310,7 +310,7 @@ def id_of_key(key_digest: bytes, sent_id: UUID) -> int:
     of 122 bits of SHA-256. So a client that knows the key, and can even read stored events, can only replace
     events whose sent id it knows.
     """
-    digest = sha256(_ID_DOMAIN + key_digest + sent_id.bytes).digest()
+    digest = sha256(_ID_DOMAIN + key_digest + sent_id).digest()
     number = int.from_bytes(digest[:16], "big")
     return number & ~(0xF << 76) & ~(0b11 << 62) | 8 << 76 | 0b10 << 62
 

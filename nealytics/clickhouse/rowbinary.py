@@ -87,6 +87,16 @@ def _leb128(n: int) -> bytes:
     return bytes(out)
 
 
+def id_of(row: bytes) -> bytes:
+    """The event's UUID, in its own order of bytes, of a row of any format."""
+    return row[7::-1] + row[15:7:-1]
+
+
+def with_id(row: bytes, event_id: int) -> bytes:
+    """`row` of any format with another id."""
+    return _pack_uuid(event_id >> 64, event_id & _LOW_64) + row[16:]
+
+
 # Every format begins with the id, the project and the tenant: the owner of a row is found without decoding.
 
 

@@ -9,5 +9,7 @@ def rows(
     metadata_bytes_max: int,
     project: bytes,
     tenant: bytes,
+    user: bytes,
+    makes_ids: bool,
     /,
 ) -> list[bytes] | None: ...

@@ -269,7 +269,7 @@ def accept(sent: Sent, received_ms: int, limits: Limits, grant: Grant, *, explai
     if quotas is not None and event.project_id in quotas.projects:
         _take(quotas, event, received_ms)
     if grant.digest and sent.event_id is not None:
-        event.event_id = id_of_key(grant.digest, sent.event_id)
+        event.event_id = id_of_key(grant.digest, sent.event_id.bytes)
     return event
 
 

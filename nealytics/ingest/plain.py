@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from nealytics.auth.grant import Grant
-from nealytics.event import Limits
+from nealytics.clickhouse.rowbinary import id_of, with_id
+from nealytics.event import Limits, id_of_key
 
 try:
     from nealytics.ingest import _plain_rows
@@ -22,19 +23,19 @@ PlainReader = Callable[[bytes, bytes], list[bytes] | None]
 
 
 def plain_reader(received_ms: int, limits: Limits, grant: Grant) -> PlainReader | None:
-    """None if the reader was not compiled, or cannot decide alone: for public senders, a fixed user, quotas
-    or retention rules."""
-    if _plain_rows is None or grant.is_public or grant.user or limits.rules is not None:
+    """None if the reader was not compiled, or cannot decide alone because of quotas or retention rules."""
+    if _plain_rows is None or limits.rules is not None:
         return None
     if limits.quotas is not None and limits.quotas.projects:
         return None
     rows = _plain_rows.rows
     oldest_ms = limits.oldest_ms(received_ms)
     newest_ms = received_ms + limits.future_ms_max
-    project, tenant = grant.project.encode(), grant.tenant.encode()
+    project, tenant, user = grant.project.encode(), grant.tenant.encode(), grant.user.encode()
+    digest = grant.digest
 
     def read(elements: bytes, separator: bytes) -> list[bytes] | None:
-        return rows(
+        found = rows(
             elements,
             separator,
             received_ms,
@@ -45,7 +46,12 @@ def plain_reader(received_ms: int, limits: Limits, grant: Grant) -> PlainReader 
             limits.metadata_bytes_max,
             project,
             tenant,
+            user,
+            not digest,
         )
+        if found and digest:
+            return [with_id(row, id_of_key(digest, id_of(row))) for row in found]
+        return found
 
     return read
 

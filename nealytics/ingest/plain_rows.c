@@ -1,7 +1,7 @@
 /* JSON of events -> rows, in one pass, for events that are written plainly.
 
    rows(text, separator, received_ms, oldest_ms, newest_ms, identifier_chars_max, item_id_chars_max,
-        metadata_bytes_max, project, tenant) -> list[bytes] | None
+        metadata_bytes_max, project, tenant, user, makes_ids) -> list[bytes] | None
 
    `text` holds elements of a JSON array without its brackets (separator ",") or lines of NDJSON (separator "\n"),
    and is UTF-8: the caller has checked that. The result has the row of every element, as `event.freeze` and
@@ -9,7 +9,7 @@
    code, which is the reference, reads the text and says what is wrong. So this file never refuses anything, and
    whatever is rare may be left out of it:
 
-     keys with escapes, lone surrogates, nesting deeper than DEPTH_MAX, long numbers; eventIds that are not written
+     events without eventId unless `makes_ids`; keys with escapes, lone surrogates, nesting deeper than DEPTH_MAX, long numbers; eventIds that are not written
      with 36 characters; timestamps other than 2026-06-15T10:30:00.123Z, with any fraction or none, and whole milliseconds.
 
    tests/ingest/test_plain_rows.py holds the two together. JSON: RFC 8259. Row: the docstring of rowbinary.py. */
@@ -54,8 +54,8 @@ static const struct {
 typedef struct {
     int64_t received_ms, oldest_ms, newest_ms;
     Py_ssize_t identifier_chars_max, item_id_chars_max, metadata_bytes_max;
-    const char *project, *tenant; /* "" = any */
-    Py_ssize_t project_bytes, tenant_bytes;
+    Value project, tenant, user; /* what the sender's key or token fixes; without length = any */
+    int makes_ids;
 } Rules;
 
 typedef struct {
@@ -472,28 +472,30 @@ static int new_uuid(Ids *ids, int64_t ms, byte *uuid) {
     return 1;
 }
 
-static int is_allowed(const Value *value, const char *bound, Py_ssize_t bound_bytes) {
-    return !bound_bytes ||
-           (!value->escaped && value->length == bound_bytes && !memcmp(value->start, bound, bound_bytes));
+/* Adds what the event omits because it is fixed; 0 for any other value. */
+static int bind(Value *value, const Value *fixed) {
+    if (fixed->length && !value->length)
+        *value = *fixed;
+    return !fixed->length || (!value->escaped && value->length == fixed->length &&
+                              !memcmp(value->start, fixed->start, fixed->length));
 }
 
 static const Value NO_METADATA = {(const byte *)"{}", 2, '{', 0};
 
-/* The row of an event, or NULL. `to` has room for what the event is written with, and 128 bytes. */
-static byte *put_row(byte *to, const Value *f, const byte *sent_id, Ids *ids, const Rules *rules) {
+/* The row of an event, or NULL. `to` has room for what the event is written with, what is fixed, and 128 bytes. */
+static byte *put_row(byte *to, Value *f, const byte *sent_id, Ids *ids, const Rules *rules) {
     byte uuid[16];
     const Value *metadata = f + METADATA;
     int64_t timestamp_ms;
 
+    if (!bind(f + PROJECT, &rules->project) || !bind(f + TENANT, &rules->tenant) || !bind(f + USER, &rules->user))
+        return NULL;
     for (int field = PROJECT; field <= TYPE; field++)
         if (!f[field].length)
             return NULL;
-    if (!is_allowed(f + PROJECT, rules->project, rules->project_bytes) ||
-        !is_allowed(f + TENANT, rules->tenant, rules->tenant_bytes))
-        return NULL;
     if (f[EVENT_ID].kind)
         memcpy(uuid, sent_id, 16);
-    else if (!new_uuid(ids, rules->received_ms, uuid))
+    else if (!rules->makes_ids || !new_uuid(ids, rules->received_ms, uuid))
         return NULL;
     if (f[TIMESTAMP].kind) {
         if (!read_timestamp(f + TIMESTAMP, &timestamp_ms))
@@ -542,11 +544,14 @@ static PyObject *rows(PyObject *Py_UNUSED(module), PyObject *args) {
     byte *row;
     int plain = 1;
 
-    if (!PyArg_ParseTuple(args, "y#y#LLLnnny#y#", &text, &text_bytes, &separator, &separator_bytes, &received_ms,
+    memset(&rules, 0, sizeof rules);
+    if (!PyArg_ParseTuple(args, "y#y#LLLnnny#y#y#p", &text, &text_bytes, &separator, &separator_bytes, &received_ms,
                           &oldest_ms, &newest_ms, &rules.identifier_chars_max, &rules.item_id_chars_max,
-                          &rules.metadata_bytes_max, &rules.project, &rules.project_bytes, &rules.tenant,
-                          &rules.tenant_bytes))
+                          &rules.metadata_bytes_max, &rules.project.start, &rules.project.length,
+                          &rules.tenant.start, &rules.tenant.length, &rules.user.start, &rules.user.length,
+                          &rules.makes_ids))
         return NULL;
+    rules.project.kind = rules.tenant.kind = rules.user.kind = '"';
     rules.received_ms = received_ms;
     rules.oldest_ms = oldest_ms;
     rules.newest_ms = newest_ms;
@@ -556,7 +561,7 @@ static PyObject *rows(PyObject *Py_UNUSED(module), PyObject *args) {
     r.at = (const byte *)text;
     r.end = r.at + text_bytes;
     r.lines = separator_bytes == 1 && *separator == '\n';
-    row = PyMem_Malloc(text_bytes + 128);
+    row = PyMem_Malloc(text_bytes + rules.project.length + rules.tenant.length + rules.user.length + 128);
     if (!row)
         return PyErr_NoMemory();
     found = PyList_New(0);

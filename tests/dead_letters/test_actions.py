@@ -144,7 +144,7 @@ async def test_ids_of_a_public_sender_are_hashed_as_if_it_had_been_accepted(stat
     sent = UUID("0189f7a0-0000-8000-8000-000000000001")
     station.rejected(WHOLE[:-1] + b',"eventId":"%s"}' % str(sent).encode(), digest=b"d" * 32)
     await station.retry()
-    assert station.stored[0]["event_id"].int == id_of_key(b"d" * 32, sent)
+    assert station.stored[0]["event_id"].int == id_of_key(b"d" * 32, sent.bytes)
 
 
 async def test_what_is_still_refused_stays_and_spoils_no_other(station: Station):

@@ -12,8 +12,8 @@ import pytest
 
 from nealytics.auth.grant import Grant
 from nealytics.clickhouse.rowbinary import encode_row
-from nealytics.event import InvalidEvent, Limits, decode_event, freeze, is_utf8, split_array
-from nealytics.ingest.parser import bind
+from nealytics.event import InvalidEvent, Limits, decode_event, is_utf8, split_array
+from nealytics.ingest.parser import accept
 from nealytics.ingest.plain import plain_reader
 
 NOW = 1_800_000_000_123
@@ -27,6 +27,9 @@ GRANTS = [
     Grant(0, "acme", "", "server"),
     Grant(0, "acme", "acme", "server"),
     Grant(0, "", "a", "server"),
+    Grant(0, "acme", "", "browser", b"d" * 32),
+    Grant(-1, "acme", "a", "token", b"d" * 32, user="ada"),
+    Grant(-1, "acme", "acme", "token", b"d" * 32, user="acme"),
 ]
 EVENT = b'{"projectId":"acme","tenantId":"acme","sessionId":"s","eventType":"t"}'
 pytestmark = pytest.mark.skipif(
@@ -87,8 +90,7 @@ def reference(text: bytes, lines: bool, limits: Limits, grant: Grant) -> list[tu
         found = []
         for element in elements:
             sent = decode_event(element)
-            bind(sent, grant)
-            event = freeze(sent, NOW, limits)
+            event = accept(sent, NOW, limits, grant)
             found.append((encode_row(event, NOW), sent.event_id is not None))
         return found
     except InvalidEvent:
@@ -101,6 +103,28 @@ def plain(
     read = plain_reader(NOW, limits, grant)
     assert read is not None
     return read(text, b"\n" if lines else b",")
+
+
+@pytest.mark.parametrize(
+    "fixed", [Grant(0, "acme", "", "server"), Grant(-1, "acme", "a", "token", b"d" * 32, user="ada")]
+)
+def test_what_the_sender_fixes_may_be_omitted_and_nothing_else_is_accepted(fixed: Grant):
+    own = f'"eventId":"{ID}","timestamp":{NOW},"sessionId":"s","eventType":"t"'
+    sent = (
+        f"{{{own}}}",
+        f'{{{own},"projectId":"acme","tenantId":"a","userId":"ada"}}',
+        f'{{{own},"projectId":"","tenantId":"a","userId":null}}',
+    )
+    assert len({row for text in sent[1:] for row in plain(text.encode(), grant=fixed) or [b"?"]}) == (
+        1 if fixed.user else 2
+    )
+    for text in sent:
+        found = plain(text.encode(), grant=fixed)
+        assert found == (None if not fixed.tenant and "tenantId" not in text else [
+            row for row, _ in reference(text.encode(), False, LIMITS, fixed) or []
+        ])  # fmt: skip
+    for field in ("projectId", "userId" if fixed.user else "projectId"):
+        assert plain(f'{{{own},"{field}":"eve"}}'.encode(), grant=fixed) is None
 
 
 def an_event(rng: random.Random, oddness: float) -> str:
