@@ -4,10 +4,12 @@ An SDK that gets another answer than 200 sends the whole batch again, or gives u
 vendors' SDKs answer 200, and what they cannot store is here; with `ingest.keep_rejected`, also what the other
 ingest routes reject.
 
-Files of JSON lines in `<wal.directory>/rejected`, named `<first ms>-<worker>.ndjson`. A worker begins a file
-at its start and after `FILE_BYTES`. Bounded in size and age: the worker's oldest file is deleted, and its
-events are counted. The files of a worker that is no more are deleted for their age only. A process that
-changes a file holds the lock of the directory.
+Files of JSON lines in `<wal.directory>/rejected`, named `<first ms>-<share>-<worker>.ndjson`. A worker begins
+a file at its start, each day (UTC), and after `FILE_BYTES`. Bounded in size and age, and what is deleted is
+counted. A file is deleted once all events of its day are too old, also if nothing is rejected any more. When
+a worker has too many bytes, the oldest file of the largest share is deleted: projects are in `SHARES` shares,
+so one that sends bad events without end pushes out its own share, not everybody's. The files of a worker that
+is no more are deleted for their age only. A process that changes a file holds the lock of the directory.
 """
 
 import asyncio
@@ -19,6 +21,8 @@ import os
 import secrets
 import threading
 import time
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +39,9 @@ from nealytics.wal.files import NO_ROOM, OS_FILES, publish
 log = logging.getLogger("nealytics.commit")
 
 DIRECTORY = "rejected"
-FILE_BYTES = 1024 * 1024
+FILE_BYTES = 1024 * 1024  # less if few bytes are allowed
+SHARES = 16
+EXPIRE_INTERVAL_S = 3_600.0
 _SUFFIX = ".ndjson"
 
 
@@ -78,13 +84,29 @@ class RejectedEvents:
         self._dropped = metrics.rejected_dropped
         self._clock_ms = clock_ms
         self._lock = threading.Lock()
-        # Never one of an earlier process, whose last line may be torn.
-        self._current: Path | None = None
+        # Of each share; never one of an earlier process, whose last line may be torn.
+        self._current: dict[int, Path] = {}
 
-    async def keep(self, events: Sequence[RejectedEvent]) -> None:
-        """Raises `LogFull` without room, `LogBroken` if the disk fails, as the log does."""
+    async def keep(self, events: Sequence[RejectedEvent], project: str = "") -> None:
+        """`project` is that of the key, whose share of the room they take. Raises `LogFull` without room,
+        `LogBroken` if the disk fails, as the log does."""
         if events and self._bytes_max:
-            await asyncio.to_thread(self._keep, events)
+            await asyncio.to_thread(self._keep, events, project)
+
+    async def run(self) -> None:
+        """Deletes what is too old; never ends."""
+        while True:
+            try:
+                await asyncio.to_thread(self.expire)
+            except OSError as error:
+                log.error("rejected: cannot delete old events in %s: %s", self._directory, error.strerror)
+            await asyncio.sleep(EXPIRE_INTERVAL_S)
+
+    def expire(self) -> None:
+        """Raises `OSError`."""
+        if self.files():
+            with self._lock, _locked(self._directory):
+                self._drop_old()
 
     def new(
         self,
@@ -118,23 +140,31 @@ class RejectedEvents:
         """Those of all workers, the oldest first."""
         return files(self._directory)
 
-    def _keep(self, events: Sequence[RejectedEvent]) -> None:
+    def _keep(self, events: Sequence[RejectedEvent], project: str = "") -> None:
         data = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
         with self._lock:
             try:
                 self._directory.mkdir(mode=0o700, exist_ok=True)
                 with _locked(self._directory):
-                    self._append(data)
-                    self._make_room()
+                    self._drop_old()
+                    self._make_room(kept=self._append(data, zlib.crc32(project.encode()) % SHARES))
             except OSError as error:
                 kind = LogFull if error.errno in NO_ROOM else LogBroken
                 raise kind(f"rejected: cannot write to {self._directory}: {error.strerror}") from error
 
-    def _append(self, data: bytes) -> None:
-        path = self._current
-        is_new = path is None or not path.exists() or path.stat().st_size + len(data) > FILE_BYTES
+    def _append(self, data: bytes, share: int) -> Path:
+        # Small enough that a share has several, of which the oldest can go.
+        bytes_max = min(FILE_BYTES, self._bytes_max // (2 * SHARES))
+        now_ms = self._clock_ms()
+        path = self._current.get(share)
+        is_new = (
+            path is None
+            or _begun_ms(path) // DAY_MS != now_ms // DAY_MS
+            or not path.exists()
+            or path.stat().st_size + len(data) > bytes_max
+        )
         if path is None or is_new:
-            path = self._directory / f"{self._clock_ms():013}-{self._worker}{_SUFFIX}"
+            path = self._directory / f"{now_ms:013}-{share}-{self._worker}{_SUFFIX}"
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(file).st_size
@@ -144,18 +174,30 @@ class RejectedEvents:
             os.fdatasync(file)
         finally:
             os.close(file)
-        self._current = path
+        self._current[share] = path
         if is_new:
             sync_directory(self._directory)
+        return path
 
-    def _make_room(self) -> None:
-        oldest_ms = self._clock_ms() - self._days_max * DAY_MS
+    def _drop_old(self) -> None:
+        oldest_day = (self._clock_ms() - self._days_max * DAY_MS) // DAY_MS
         for path in self.files():
-            if _begun_ms(path) < oldest_ms and path.stat().st_mtime * 1000 < oldest_ms:
+            if _begun_ms(path) // DAY_MS < oldest_day:  # and its last event is of the same day
                 self._drop(path)
-        mine = self._mine()
-        while len(mine) > 1 and sum(path.stat().st_size for path in mine) > self._bytes_max:
-            self._drop(mine.pop(0))
+
+    def _make_room(self, kept: Path) -> None:
+        """Deletes other files than `kept`, which has the newest events."""
+        sizes = {path: path.stat().st_size for path in self._mine()}
+        while sum(sizes.values()) > self._bytes_max and len(sizes) > 1:
+            of_share = Counter[str]()
+            for path, size in sizes.items():
+                of_share[_share(path)] += size
+            oldest = min(
+                (path for path in sizes if path != kept),
+                key=lambda path: (-of_share[_share(path)], _begun_ms(path)),
+            )
+            self._drop(oldest)
+            del sizes[oldest]
 
     def _drop(self, path: Path) -> None:
         try:
@@ -212,6 +254,10 @@ def read(path: Path) -> list[RejectedEvent]:
 def _begun_ms(path: Path) -> int:
     ms = path.name.partition("-")[0]
     return int(ms) if ms.isdecimal() else 0
+
+
+def _share(path: Path) -> str:
+    return path.stem.split("-")[1]
 
 
 def _on_one_line(payload: bytes) -> msgspec.Raw:

@@ -21,9 +21,6 @@ from nealytics.compat.envelope import Fields, fields_of
 from nealytics.event import Event, InvalidEvent, Limits, Sent, shorten
 from nealytics.ingest.parser import accept
 
-# Of one event, with room for the largest metadata that is accepted by default. Reading this much takes 10 ms.
-MESSAGE_BYTES_MAX = 320 * 1024
-
 # Never to be changed: the ids of all events that are stored with it depend on it.
 _NAMESPACE = uuid.UUID("5b0b54c5-60a9-5dd4-9d43-f2a8ff8bd6d6")
 _ANY = "*"
@@ -79,6 +76,13 @@ def text(fields: Mapping[str, msgspec.Raw], *names: str) -> str:
         if name in fields and (found := _text(fields[name], name)):
             return found
     return ""
+
+
+def drop_empty(fields: Fields, *names: str) -> None:
+    """Removes those of these fields that are an empty text: some senders write a time that they lack so."""
+    for name in names:
+        if name in fields and bytes(fields[name]) == b'""':
+            del fields[name]
 
 
 def time_in(message_id: str) -> msgspec.Raw | None:

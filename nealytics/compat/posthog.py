@@ -12,7 +12,7 @@ metadata        the properties, and beside them what is left of the event: `uuid
 import msgspec
 
 from nealytics.compat.envelope import Fields, fields_of
-from nealytics.compat.message import Draft, child, text, time_in
+from nealytics.compat.message import Draft, child, drop_empty, text, time_in
 
 ROUTES = dict.fromkeys(("/batch", "/e", "/i/v0/e", "/capture"), "")
 FLAGS = "/flags"
@@ -32,6 +32,7 @@ _DROPPED_PROPERTIES = ("token", "distinct_id")
 def draft(raw: msgspec.Raw, shared: Fields, _kind: str) -> Draft:
     """Raises `InvalidEvent`."""
     event = fields_of(raw, "the event")
+    drop_empty(event, "timestamp")
     if "sent_at" in shared:
         event.setdefault("sent_at", shared["sent_at"])
     properties = child(event, "properties")

@@ -6,6 +6,7 @@ the good ones again with the bad ones, or give up. What is not accepted goes to 
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -17,9 +18,9 @@ from nealytics.auth.grant import Grant
 from nealytics.auth.writers import Writers
 from nealytics.clickhouse.rowbinary import encode_row
 from nealytics.commit.rejected import RejectedEvent, RejectedEvents
-from nealytics.compat.envelope import Envelope, Fields, fields_of, read
+from nealytics.compat.envelope import MESSAGE_BYTES_MAX, Envelope, Fields, fields_of, read
 from nealytics.compat.forms import json_of
-from nealytics.compat.message import MESSAGE_BYTES_MAX, Draft, Paths, event_of, text
+from nealytics.compat.message import Draft, Paths, event_of, text
 from nealytics.config import Config
 from nealytics.errors import LogError, Refused
 from nealytics.event import InvalidEvent
@@ -33,6 +34,9 @@ from nealytics.ingest.permits import NOBODY
 _STEP_EVENTS = 32
 # What an element costs at least, however short it is: refusing it takes as long as reading so much.
 _ELEMENT_BYTES_MIN = 1024
+# Fields with the name of a key that are searched for one: finding it must not take long.
+_KEYS_MAX = 100
+_KEY = re.compile(rb'[ \t\r\n]*+:[ \t\r\n]*+"([^"\\]++)"')
 
 
 class Api(NamedTuple):
@@ -104,14 +108,15 @@ class Receiver:
         received_ms = intake.admission.now_ms()
         steps = self._events(envelope, kind, grant, received_ms, parsed, rejected)
         rows = await intake.rows(steps, parsed, body, bill)
-        try:
-            await self._rejected.keep(rejected)
-        except LogError as error:
-            await intake.admission.give_back(rows)
-            raise not_admitted(error, len(rows) + len(rejected)) from error
-        intake.count(parsed)
+        # First the accepted ones. If one of the two fails, the SDK sends all of them again: the accepted ones
+        # have the same identity then, and the rejected ones would be kept once more each time.
         if rows:
             await intake.admission.admit_rows(rows)
+        try:
+            await self._rejected.keep(rejected, grant.project)
+        except LogError as error:
+            raise not_admitted(error, len(rejected)) from error
+        intake.count(parsed)
         return self._answer(parsed)
 
     async def _grant(self, key: str) -> Grant:
@@ -191,7 +196,7 @@ class Receiver:
             self._api.name,
             grant.project,
             error,
-            bytes(raw),
+            _without_key(raw, self._api.key_fields),
             kind=kind,
             tenant_id=grant.tenant,
             user_id=grant.user,
@@ -229,6 +234,24 @@ def _said(fields: Fields, names: tuple[str, ...]) -> str:
         return text(fields, *names)
     except InvalidEvent:
         return ""  # a number or an object is no key
+
+
+def _without_key(raw: msgspec.Raw, names: tuple[str, ...]) -> bytes:
+    """The message as it was sent, except the key: who reads the dead letter need not see it."""
+    payload = bytes(raw)
+    for name in names:
+        quoted = f'"{name}"'.encode()
+        kept = list[bytes]()
+        start = at = 0
+        while (at := payload.find(quoted, at)) >= 0 and len(kept) < _KEYS_MAX:
+            at += len(quoted)
+            key = _KEY.match(payload, at)
+            end, rest = key.span(1) if key else (at, at)
+            kept.append(payload[start:end])
+            start = rest
+        if kept:
+            payload = b"".join([*kept, payload[start:]])
+    return payload
 
 
 def _require_size(raw: msgspec.Raw) -> None:

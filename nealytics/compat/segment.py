@@ -14,7 +14,7 @@ The `context` of a whole batch is added to that of each message, and its `sentAt
 import msgspec
 
 from nealytics.compat.envelope import Fields, fields_of
-from nealytics.compat.message import Draft, child, text, time_in
+from nealytics.compat.message import Draft, child, drop_empty, text, time_in
 from nealytics.event import InvalidEvent, shorten
 
 # In the path of a route or as `type` of a message → what is stored.
@@ -42,6 +42,7 @@ _DROPPED = ("type", "event", "userId", "properties", "writeKey")
 def draft(raw: msgspec.Raw, shared: Fields, kind: str) -> Draft:
     """`kind` is the type that the route says; empty if each message does. Raises `InvalidEvent`."""
     message = fields_of(raw, "the event")
+    drop_empty(message, "timestamp", "originalTimestamp")
     kind = kind or text(message, "type") or ("track" if "event" in message else "")
     if kind not in TYPES:
         raise InvalidEvent(

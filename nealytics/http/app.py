@@ -28,7 +28,7 @@ from nealytics.client_address import ClientAddresses
 from nealytics.commit.rejected import RejectedEvents
 from nealytics.config import Config
 from nealytics.errors import Refused, stopping
-from nealytics.http.compat import INTAKE, PREFIXES
+from nealytics.http.compat import INTAKE, PREFIXES, without_key
 from nealytics.http.fast_lane import FastLane
 from nealytics.http.listener import DIRECT_POSTS, FAST_LANE, HttpServer
 from nealytics.http.responses import (
@@ -200,7 +200,9 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
                 response = response.plain()
         except Refused as refused:
             if refused.status >= 500:
-                _log_refusal(request.method, request.path, refused, addresses.of_request(request))
+                _log_refusal(
+                    request.method, without_key(request.path), refused, addresses.of_request(request)
+                )
                 otel.fail(refused.code)
                 otel.record(refused.__cause__ or refused)
             else:
@@ -223,7 +225,8 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
             if isinstance(error, ConnectionError) and request.transport is None:
                 return web.Response(status=499)  # the client disconnected; nobody reads this
             client = addresses.of_request(request)
-            log.exception("http: %s %s failed", request.method, request.path, extra={"client": client})
+            path = without_key(request.path)
+            log.exception("http: %s %s failed", request.method, path, extra={"client": client})
             otel.fail(type(error).__name__)
             otel.record(error)
             response = error_response(
@@ -279,7 +282,7 @@ def _logging_each(answer: Middleware, addresses: ClientAddresses) -> Middleware:
         log.debug(
             "http: %s %s: %d in %.1f ms",
             request.method,
-            request.path,
+            without_key(request.path),
             response.status,
             took_ms,
             extra={"client": addresses.of_request(request)},

@@ -4,7 +4,10 @@ They are not in /openapi.json: their forms are the vendors' own, for SDKs that e
 generated from our document must not use them.
 """
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -35,6 +38,8 @@ PREFIXES = tuple(
 )
 # Of the application, whose ingest routes take the same steps.
 INTAKE: web.AppKey[Intake] = web.AppKey("intake", Intake)
+# Their variable part is a key.
+_KEYED = re.compile("(/v1/projects/|/array/)[^/]+")
 # Settings change with a release of this server.
 _CACHED = {hdrs.CACHE_CONTROL: "max-age=300"}
 
@@ -42,6 +47,7 @@ _CACHED = {hdrs.CACHE_CONTROL: "max-age=300"}
 def add_compat_routes(
     app: web.Application, config: Config, writers: Writers, rejected: RejectedEvents
 ) -> None:
+    app.cleanup_ctx.append(lambda _: _expiring(rejected))
     compat = config.compat
     if compat.segment:
         _add_receiver(app, SEGMENT, config, compat.segment_body_bytes_max, writers, rejected)
@@ -49,6 +55,19 @@ def add_compat_routes(
     if compat.posthog:
         _add_receiver(app, POSTHOG, config, compat.posthog_body_bytes_max, writers, rejected)
         _add_posthog_stubs(app, config)
+
+
+def without_key(path: str) -> str:
+    """The path as a log may show it."""
+    return _KEYED.sub(r"\1…", path)
+
+
+async def _expiring(rejected: RejectedEvents) -> AsyncIterator[None]:
+    task = asyncio.create_task(rejected.run())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def _add_receiver(

@@ -214,7 +214,7 @@ class Ingest:
             project, tenant = grant.project or said.project_id, grant.tenant or said.tenant_id
             events.append(store.new(source, project, error, payload, tenant_id=tenant, **fixed))
         try:
-            await store.keep(events)
+            await store.keep(events, grant.project)
         except LogError as failure:
             log.error("ingest: %d rejected events are not kept: %s", len(events), failure)
             self._intake.rejected_dropped(len(events))

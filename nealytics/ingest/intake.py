@@ -22,9 +22,9 @@ from nealytics.ingest.slices import Slices
 from nealytics.ingest.tracker_reports import report
 from nealytics.observe.metrics import Metrics
 
-# Long or compressed bodies of one key, or of the tokens of one tenant, that are processed at a time. The
-# others wait as they were sent: 4 KB of gzip become 2 MB of JSON and rows, and processing all in slices would
-# hold all of them in memory.
+# Long or compressed bodies of one key, of the tokens of one tenant or, if the key is in the body, of one
+# network that are processed at a time. The others wait as they were sent: 4 KB of gzip become 2 MB of JSON
+# and rows, and processing all in slices would hold all of them in memory.
 LONG_BODIES_MAX = 4
 
 
@@ -149,8 +149,14 @@ class Bill:
     async def begin_long(self, slots: WeakValueDictionary[str, asyncio.Semaphore]) -> None:
         """Takes one of the slots for long bodies, until the end."""
         grant = self._grant
-        # Of a tenant, not of a subject: a page may get as many tokens as it asks for.
-        whose = f"{grant.project}\0{grant.tenant}" if grant.subject else str(grant.index)
+        if grant is NOBODY:
+            # Anybody may send such a body, so a client without a key delays only its own network.
+            whose = f"address {self._network}"
+        elif grant.subject:
+            # Of a tenant, not of a subject: a page may get as many tokens as it asks for.
+            whose = f"{grant.project}\0{grant.tenant}"
+        else:
+            whose = str(grant.index)
         slot = slots.get(whose)
         if slot is None:
             slot = slots[whose] = asyncio.Semaphore(LONG_BODIES_MAX)

@@ -1,7 +1,7 @@
 """The events that were not accepted: durable, bounded in size and age."""
 
+import asyncio
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from nealytics.errors import LogBroken
 from nealytics.event import InvalidEvent
 from nealytics.observe.metrics import Metrics
 from nealytics.timestamps import DAY_MS
+from tests.fakes.worker import until
 
 ERROR = InvalidEvent("invalid_event", "userId is 5", "userId")
 
@@ -122,8 +123,6 @@ async def test_old_files_are_dropped_also_those_of_workers_that_are_no_more(tmp_
     clock, metrics = Clock(), Metrics.private()
     gone = store(tmp_path, clock, worker=7)
     await gone.keep([gone.new("segment", "shop", ERROR, b"1")])
-    [path] = gone.files()
-    os.utime(path, (clock.ms / 1000, clock.ms / 1000))
     events = store(tmp_path, clock, metrics=metrics)
     clock.ms += 29 * DAY_MS
     await events.keep([events.new("segment", "shop", ERROR, b"2")])
@@ -132,6 +131,44 @@ async def test_old_files_are_dropped_also_those_of_workers_that_are_no_more(tmp_
     await events.keep([events.new("segment", "shop", ERROR, b"3")])
     assert payloads(events) == [2, 3]
     assert metrics.value("nealytics_rejected_events_dropped_total") == 1
+
+
+async def test_few_events_for_a_long_time_are_in_a_file_per_day_and_none_outlives_the_limit(tmp_path):
+    clock = Clock()
+    events = store(tmp_path, clock)
+    for day in range(100):
+        await events.keep([events.new("segment", "shop", ERROR, str(day).encode())])
+        clock.ms += DAY_MS
+    assert payloads(events) == list(range(69, 100))
+
+
+async def test_events_expire_although_nothing_is_rejected_any_more(tmp_path):
+    clock, metrics = Clock(), Metrics.private()
+    events = store(tmp_path, clock, metrics=metrics)
+    events.expire()  # without a directory
+    await events.keep([events.new("segment", "shop", ERROR, b"1")])
+    clock.ms += 30 * DAY_MS
+    events.expire()
+    assert payloads(events) == [1]
+    clock.ms += DAY_MS
+    task = asyncio.create_task(events.run())
+    await until(lambda: metrics.value("nealytics_rejected_events_dropped_total") == 1)
+    task.cancel()
+    assert not events.files()
+
+
+async def test_a_project_without_end_pushes_out_its_own_events(tmp_path):
+    clock = Clock()
+    events = store(tmp_path, clock, bytes_max=20_000)
+    await events.keep([events.new("segment", "quiet", ERROR, b'"quiet"')], "quiet")
+    for n in range(300):
+        clock.ms += 1
+        await events.keep([events.new("segment", "loud", ERROR, str(n).encode())], "loud")
+    kept = payloads(events)
+    assert "quiet" in kept
+    assert 299 in kept
+    assert 10 < len(kept) < 200
+    assert sum(path.stat().st_size for path in events.files()) <= 20_000
 
 
 async def test_a_directory_that_cannot_be_written_is_an_error_of_the_log(tmp_path):

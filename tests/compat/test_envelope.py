@@ -1,7 +1,9 @@
 """A body's events, and what is beside them: in one piece and, if it is long, in steps."""
 
+import itertools
 import json
 import time
+from collections import deque
 
 import msgspec
 import pytest
@@ -136,10 +138,51 @@ def test_few_fields_may_be_beside_the_events(count: int):
     assert len(opened(json.dumps(many).encode()).elements) == 1
 
 
+@pytest.mark.parametrize("name", ["a", "é"])
+@pytest.mark.parametrize("value", ["1", "[]"])
+def test_one_name_again_and_again_is_many_fields(name: str, value: str):
+    """This is read before the key is known, and 29 KB of gzip would have taken minutes."""
+    field = f'"{name if value == "1" else "batch"}":{value},'.encode()
+    body = b"{" + field * 400_000 + b'"batch":[{}]}'
+    steps = read(body, Envelope())
+    with pytest.raises(InvalidEvent, match="more than 100 fields"):
+        deque(itertools.islice(steps, 250), maxlen=0)
+
+
+@pytest.mark.parametrize("size", [1, 1_000, 1_021, 1_022, 1_023, 1_024, 1_025, 4_000])
+@pytest.mark.parametrize("is_text", [True, False])
+def test_a_shared_field_of_any_length_is_found(size: int, is_text: bool):
+    value = json.dumps("é" * size, ensure_ascii=False) if is_text else "1" * size
+    body = long_body(head=f'"context":{value},')
+    assert bytes(opened(body).shared["context"]).decode() == value
+
+
 def test_a_message_of_many_fields_is_refused():
     for fields in ({"event": "e", **{str(n): n for n in range(10_001)}}, {str(n): n for n in range(10_001)}):
         with pytest.raises(InvalidEvent, match="at most 10000"):
             fields_of(msgspec.Raw(json.dumps(fields).encode()), "properties")
+
+
+def test_a_body_of_many_fields_is_read_in_short_steps():
+    """It is refused without decoding all of them at once."""
+    body = b"{" + b",".join(b'"%06x":1' % n for n in range(190_000)) + b"}"
+    assert 1_900_000 < len(body) < EVENT_BYTES_MAX
+    envelope = Envelope()
+    with pytest.raises(InvalidEvent, match="more than 100 fields"):
+        for _ in read(body, envelope):
+            pass
+    assert len(envelope.shared) <= 101
+
+
+@pytest.mark.parametrize("count", [1, 300, 12_000])
+def test_a_long_event_is_one_element(count: int):
+    sent = {"event": "e", "properties": {"text": "x" * 400_000, **{f"{n}": n for n in range(count)}}}
+    body = json.dumps(sent).encode()
+    if count < 10_000:
+        assert content(opened(body))[1] == [sent]
+    else:
+        with pytest.raises(InvalidEvent, match="more than 65536 bytes"):
+            opened(body)
 
 
 def test_long_bodies_are_read_in_short_steps():

@@ -70,6 +70,7 @@ def test_names_of_posthog_s_own(name, properties, event_type, item_id):
     [
         ({"timestamp": TIME, "properties": {"$time": 1.0}}, NOW_MS - 60_000 + 123),
         ({"timestamp": None, "properties": {"$time": (NOW_MS - 7) / 1000}}, NOW_MS - 7),
+        ({"timestamp": "", "properties": {"$time": (NOW_MS - 7) / 1000}}, NOW_MS - 7),
         ({"timestamp": None}, int(ID.replace("-", "")[:12], 16)),
         ({"timestamp": None, "uuid": None, "properties": {"$insert_id": "short"}}, NOW_MS),
         ({"timestamp": None, "properties": {"$time": "1e999"}}, int(ID.replace("-", "")[:12], 16)),

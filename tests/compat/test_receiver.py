@@ -13,21 +13,28 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from nealytics.auth.api_keys import ApiKeys
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.minting import mint
 from nealytics.auth.writers import Writers
+from nealytics.client_address import ClientAddresses
 from nealytics.commit.rejected import RejectedEvent, RejectedEvents, read
 from nealytics.config import CompatConfig, Config, QuotaRule
 from nealytics.errors import LogBroken, LogFull
 from nealytics.http.compat import add_compat_routes
+from nealytics.ingest.intake import LONG_BODIES_MAX, Bill
+from nealytics.ingest.networks import Networks
+from nealytics.ingest.permits import NOBODY, Permits
 from nealytics.observe.metrics import Metrics
 from nealytics.quotas import Quotas
+from nealytics.shared import NodeMemory
 from tests.fakes.log import RefusingLog
 from tests.fakes.worker import ANY, BOUND, JWT_KEY, KEYS, TENANT, Answer, FakeWorker, ingest_token, serving
 
@@ -447,13 +454,59 @@ async def test_a_log_that_takes_nothing_is_503_and_the_sdk_retries(error):
         assert not worker.ingested
 
 
-async def test_events_are_not_stored_before_the_rejected_ones_are_kept():
-    """Both would be sent again, so the bad ones must have a place first."""
+@pytest.mark.parametrize("error", [LogFull("full"), LogBroken("broken")])
+async def test_rejected_events_are_not_kept_again_and_again_while_the_log_takes_nothing(error):
+    async with serving_sdks(log=RefusingLog(error)) as (worker, kept):
+        for _ in range(3):
+            answer = await post(worker, BATCH, {"batch": [track(), {}]}, headers=basic(TENANT))
+            assert answer.status == 503
+        assert not kept.events
+
+
+async def test_an_sdk_sends_again_what_the_disk_did_not_keep():
+    """The event that was accepted has the same identity then."""
     async with serving_sdks() as (worker, kept):
         kept.directory.write_text("a file in place of the directory")
-        answer = await post(worker, BATCH, {"batch": [track(), {}]}, headers=basic(TENANT))
+        sent = {"batch": [track(), {}]}
+        answer = await post(worker, BATCH, sent, headers=basic(TENANT))
         assert answer.error[:2] == (503, "log_broken")
-        assert not await worker.rows()
+        kept.directory.unlink()
+        assert (await post(worker, BATCH, sent, headers=basic(TENANT))).status == 200
+        assert len({row["event_id"] for row in await worker.rows()}) == 1
+        assert len(kept.events) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "left"),
+    [
+        (BATCH, {"writeKey": TENANT, "token": "mine"}, {"writeKey": "", "token": "mine"}),
+        (CAPTURE, {"api_key": TENANT, "n": 1}, {"api_key": "", "n": 1}),
+        (CAPTURE, {"token": TENANT, "n": {"token": TENANT}}, {"token": "", "n": {"token": ""}}),
+        (CAPTURE, {"n": ["token"], "token": TENANT}, {"n": ["token"], "token": ""}),
+        (BATCH, {"writeKey": TENANT, "n": "x" * 400_000}, {"writeKey": "", "n": "x" * 400_000}),
+    ],
+)  # fmt: skip
+async def test_a_rejected_event_is_kept_without_its_key(path, fields, left):
+    async with serving_sdks() as (worker, kept):
+        answer = await post(worker, path, {"batch": [fields]})
+        assert (answer.status, answer.json["rejected"]) == (200, 1)
+        [event] = kept.events
+        assert json.loads(bytes(event.payload)) == left
+
+
+async def test_long_bodies_with_a_key_in_them_delay_only_their_own_network():
+    slots = WeakValueDictionary[str, asyncio.Semaphore]()
+    permits = Permits(Config().ingest, NodeMemory.create(1, 1), Networks(ClientAddresses()))
+    request = make_mocked_request("POST", BATCH)
+    held = [Bill(permits, request, NOBODY, "203.0.113.0") for _ in range(LONG_BODIES_MAX)]
+    for bill in held:
+        await bill.begin_long(slots)
+    await Bill(permits, request, NOBODY, "198.51.100.0").begin_long(slots)
+    waiting = asyncio.create_task(Bill(permits, request, NOBODY, "203.0.113.0").begin_long(slots))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    held[0].__exit__()
+    await waiting
 
 
 async def test_many_bad_events_of_a_request_are_all_kept():
@@ -553,3 +606,13 @@ async def test_no_route_redirects():
         for path in ("/v1/batch/", "/v1", "/v1/", "/e", "/batch", "/v1/projects/x"):
             answer = await post(worker, path, {"batch": []}, headers=basic(TENANT), allow_redirects=False)
             assert answer.status in (200, 404), path
+
+
+@pytest.mark.parametrize("path", ["/v1/projects/{}/settings", "/array/{}/config"])
+async def test_the_log_of_requests_has_no_key_of_a_path(caplog, path):
+    with caplog.at_level("DEBUG", "nealytics.http"):
+        async with serving_sdks() as (worker, _):
+            async with worker.client.get(path.format("secret-key")) as answer:
+                assert answer.status == 200
+            assert path.format("…") in caplog.text
+            assert "secret-key" not in caplog.text

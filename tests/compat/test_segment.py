@@ -118,6 +118,8 @@ def test_the_context_of_a_batch_is_in_each_event_whose_own_wins():
     [
         ({"timestamp": TIME, "originalTimestamp": "2026-11-01"}, NOW_MS - 60_000 + 123),
         ({"timestamp": None, "originalTimestamp": TIME}, NOW_MS - 60_000 + 123),
+        ({"timestamp": "", "originalTimestamp": TIME}, NOW_MS - 60_000 + 123),
+        ({"timestamp": "", "originalTimestamp": ""}, NOW_MS),
         ({"timestamp": "2026-11-30T12:09:00.123456+00:00"}, NOW_MS - 60_000 + 123),
         ({"timestamp": NOW_MS - 5}, NOW_MS - 5),
         ({"timestamp": None}, NOW_MS),

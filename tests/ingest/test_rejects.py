@@ -89,7 +89,7 @@ async def test_of_one_body_a_hundred_are_kept():
 
 
 async def test_a_disk_that_takes_none_refuses_nothing_and_is_counted(monkeypatch, caplog):
-    def full(self: object, events: object) -> None:
+    def full(*_: object) -> None:
         raise LogFull("rejected: no room")
 
     monkeypatch.setattr("nealytics.commit.rejected.RejectedEvents._keep", full)
