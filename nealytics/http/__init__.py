@@ -24,7 +24,7 @@ live.py         /live; live_hub.py asks for new events, live_window.py decides w
                 live_stream.py is the connection of one client
 
 compat.py       the routes of Segment's and PostHog's APIs, for their SDKs
-admin.py        the admin routes; retention.py, usage.py and erasures.py are some of them
+admin.py        the admin routes; retention.py, usage.py, erasures.py and dead_letter.py are some of them
 
 pages.py        the script of the charts, and the pages made of it
 openapi.py      /openapi.json; openapi_schemas.py and openapi_errors.py describe its parts
