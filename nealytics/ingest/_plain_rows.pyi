@@ -1,3 +1,5 @@
+VERSION: int
+
 def rows(
     text: bytes,
     separator: bytes,

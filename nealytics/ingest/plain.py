@@ -16,6 +16,9 @@ try:
     from nealytics.ingest import _plain_rows
 except ImportError:
     _plain_rows = None  # type: ignore[assignment]
+# A checkout may have a module that was compiled from older sources.
+if getattr(_plain_rows, "VERSION", 0) != 2:
+    _plain_rows = None  # type: ignore[assignment]
 
 # The elements of an array without its brackets, or lines, and the separator (`,` or a line feed) → the row of
 # each element, or None if an element is not plain or there is none. The bytes must be UTF-8.

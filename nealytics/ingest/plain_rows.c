@@ -21,6 +21,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+/* Of the arguments and the result. plain.py does not use a module of another version, compiled from older sources. */
+#define VERSION 2
 #define DEPTH_MAX 64
 #define NUMBER_BYTES_MAX 32
 #define IDS_AT_ONCE 25 /* getrandom returns up to 256 bytes whole */
@@ -607,6 +609,10 @@ static PyMethodDef METHODS[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_plain_rows", NULL, 0, METHODS, NULL, NULL, NULL, NULL};
+static int add_version(PyObject *module) { return PyModule_AddIntConstant(module, "VERSION", VERSION); }
+
+static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, add_version}, {0, NULL}};
+
+static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_plain_rows", NULL, 0, METHODS, SLOTS, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__plain_rows(void) { return PyModuleDef_Init(&MODULE); }
