@@ -31,9 +31,11 @@ def list_backups(config_path: Path | None) -> None:
     """List the register of backups.
 
     \b
-    KIND     whole, incremental, or not complete: it failed or runs, and its target may have events
+    KIND     whole, incremental, or not complete: it failed or runs,
+             and its target may have events
     BASE     the backup without which an incremental one cannot be restored
-    VERIFIED when all of it was last read and found intact, by `backup` or `backups verify`
+    VERIFIED when all of it was last read and found intact,
+             by `backup` or `backups verify`
 
     Reads the register only: `backups verify` finds out whether a backup is still where it was.
     """
