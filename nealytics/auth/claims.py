@@ -9,8 +9,8 @@
 An admin token has exactly the scope "admin", a project or "*", and neither a tenant nor a restriction. It
 opens the admin routes and no events: without a tenant, only the scope "project" reads.
 
-An ingest token has exactly the scope "ingest", a project and a tenant. It writes events of this tenant, and
-reads nothing.
+An ingest token has exactly the scope "ingest", a project and a tenant. It writes events of this tenant. No
+token whose scope contains the word "ingest" reads.
 
     user_id                 of all its events; without it, each event says its own
     rps                     as above
@@ -22,6 +22,7 @@ issuer meant.
 import hashlib
 import json
 import math
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -91,12 +92,12 @@ def scope_from(
 
     Subjects of different `issuer`s are different, even with equal names.
     """
-    if str(claims.get("scope")).strip() == INGEST:
+    if INGEST in _words(claims.get("scope")):
         raise Refused(
             403,
             "forbidden",
             "an ingest token reads no events",
-            detail=f'A token with "scope": "{INGEST}" can only write. Issue another one for reading.',
+            detail=f'A token whose scope contains "{INGEST}" does not read. Issue another one for reading.',
             field="scope",
         )
     project_id = names.fixed_project or _identifier(claims, names.project, claim_chars_max, _NO_PROJECT)
@@ -163,7 +164,7 @@ def ingest_grant_from(
             403,
             "forbidden",
             "the token's issuer may not issue ingest tokens",
-            detail="Set ingest_scope = true for it under [[auth.issuers]].",
+            detail="Set auth.ingest_scope = true, or ingest_scope of its [[auth.issuers]] block.",
             field="scope",
         )
     _require_none_of(claims, ("filters", "endpoints"), "an ingest token", _NO_INGEST)
@@ -229,6 +230,27 @@ def _key(project_id: str, tenant_id: str | None, claims: dict[str, Any], payload
 def _scopes(claims: dict[str, Any]) -> list[str]:
     scope = claims.get("scope")
     return scope.split(" ") if isinstance(scope, str) else []
+
+
+def _words(scope: object) -> set[str]:
+    """In small letters: what an issuer may have meant by the claim.
+
+    Some identity providers write it as a list. Raises `Refused` (403) for what says nothing.
+    """
+    texts: list[Any] = scope if isinstance(scope, list) else [] if scope is None else [scope]
+    if not all(isinstance(text, str) for text in texts):
+        raise Refused(
+            403,
+            "forbidden",
+            "the token's scope is neither a string nor a list of strings",
+            detail="Its words are separated by blanks, as in RFC 8693.",
+            field="scope",
+        )
+    return {word for text in texts for word in _BETWEEN_WORDS.split(text.lower())}
+
+
+# Blanks and commas, and what no scope may contain (RFC 6749, 3.3).
+_BETWEEN_WORDS = re.compile(r"[^!#-+\--\[\]-~]+")
 
 
 def _identifier(claims: dict[str, Any], name: str, chars_max: int, advice: str) -> str:

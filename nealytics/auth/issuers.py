@@ -99,6 +99,8 @@ class Issuer:
 
 def own_issuer(config: AuthConfig, clock: Callable[[], float]) -> Issuer:
     """The keys of `[auth]` itself: secrets, public keys, and one key set."""
+    # Clients of an identity provider choose their scopes, and a public key may be a provider's.
+    has_secrets_only = not config.jwks_url and all(key.algorithm == HS256 for key in config.jwt_keys)
     return Issuer(
         name="",
         setting="auth.jwks_url",
@@ -107,13 +109,12 @@ def own_issuer(config: AuthConfig, clock: Callable[[], float]) -> Issuer:
         algorithms=ALGORITHMS,
         iss=config.jwt_issuer,
         audience=[config.jwt_audience] if config.jwt_audience else [],
-        # Clients of an identity provider choose their scopes, and a public key may be a provider's.
         names=ClaimNames(
             config.tenant_claim,
             config.project_claim,
             config.project,
-            admin_scope=not config.jwks_url and all(key.algorithm == HS256 for key in config.jwt_keys),
-            ingest_scope=True,
+            admin_scope=has_secrets_only,
+            ingest_scope=has_secrets_only or config.ingest_scope,
         ),
     )
 

@@ -98,7 +98,10 @@ class KeySet:
 
     def replace(self, keys: Sequence[VerifyingKey], asked_at: float, fresh_s: float | None) -> None:
         """The issuer has answered a request that began at `asked_at`."""
-        self._keys, self._fetched_at, self._fresh_s, self._failures = tuple(keys), asked_at, fresh_s, 0
+        self._fetched_at, self._fresh_s, self._failures = asked_at, fresh_s, 0
+        # The same object while the keys are the same, so that what compares it later does so at once.
+        if tuple(keys) != self._keys:
+            self._keys = tuple(keys)
 
     def failed(self) -> None:
         # Beyond 2 ** 5 the delay is RETRY_MAX_S anyway.

@@ -20,7 +20,7 @@ PUBLIC_ALGORITHMS: tuple[JwtAlgorithm, ...] = ("RS256", "RS512", "PS256", "ES256
 ALGORITHMS: tuple[JwtAlgorithm, ...] = (HS256, *PUBLIC_ALGORITHMS)
 
 
-class VerifyingKey(msgspec.Struct, frozen=True, eq=False):
+class VerifyingKey(msgspec.Struct, frozen=True):
     algorithm: JwtAlgorithm
     kid: str  # empty = none
     material: "bytes | PublicKey"  # bytes for HS256 only

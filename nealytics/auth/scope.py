@@ -18,7 +18,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class AdminScope(msgspec.Struct, frozen=True):
-    """What an admin token may administrate. It reads no events."""
+    """What an admin token may administer. It reads no events."""
 
     project_id: str | None  # None: all projects
     subject: str  # who: the token's `sub`, or empty

@@ -5,6 +5,7 @@ remembered token is verified again when it has expired, or when the keys that ve
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 
@@ -21,8 +22,8 @@ _SHORT_CHARS_MAX = 1_024
 class Writers:
     """All keys and tokens of the node.
 
-    `grant` decides about a request: the key counts if it has one, else the token. A route whose clients have
-    one place for both passes the same text as `key` and `token`.
+    A request's key takes precedence over its token. A route whose clients have one place for both passes the
+    same text as `key` and `token`.
     """
 
     def __init__(
@@ -31,7 +32,8 @@ class Writers:
         self.keys = keys
         self._verifier = verifier
         self._clock = clock
-        self._known: dict[str | bytes, Grant] = {}
+        self._known: dict[str | bytes, Grant] = {}  # the one that was used last is the last
+        self._first_end_s = math.inf  # no remembered token expires before
         self._verified_with = verifier.keys_in_use
 
     async def grant(self, key: str, token: str) -> Grant:
@@ -54,10 +56,10 @@ class Writers:
             self._verified_with = keys
             self._known.clear()
         mark = _mark(token)
-        grant = self._known.get(mark)
-        if grant is not None and grant.expires_at_s <= self._clock():
-            del self._known[mark]
+        grant = self._known.pop(mark, None)
+        if grant is None or grant.expires_at_s <= self._clock():
             return None
+        self._known[mark] = grant
         return grant
 
     async def _verify(self, token: str) -> Grant:
@@ -65,9 +67,19 @@ class Writers:
         # While it waited for new keys, other tokens may have been forgotten or remembered.
         self._remembered(token)
         if len(self._known) >= TOKENS_MAX:
-            del self._known[next(iter(self._known))]
+            self._make_room()
         self._known[_mark(token)] = grant
+        self._first_end_s = min(self._first_end_s, grant.expires_at_s)
         return grant
+
+    def _make_room(self) -> None:
+        """Forgets the expired tokens; if there are none, the one that was not used for the longest time."""
+        now = self._clock()
+        if self._first_end_s <= now:
+            self._known = {mark: grant for mark, grant in self._known.items() if grant.expires_at_s > now}
+            self._first_end_s = min((grant.expires_at_s for grant in self._known.values()), default=math.inf)
+        if len(self._known) >= TOKENS_MAX:
+            del self._known[next(iter(self._known))]
 
 
 def _mark(token: str) -> str | bytes:

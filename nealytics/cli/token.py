@@ -135,7 +135,7 @@ def token(
     if (tenant is not None) + project_wide + admin != 1:
         raise click.UsageError("Give one of --tenant, --project-wide and --admin.")
     _check_scope(admin, ingest, tenant, bool(filters or endpoints), rps, user)
-    project = project_of(config.auth, project, "administrates" if admin else "writes" if ingest else "reads")
+    project = project_of(config.auth, project, "administers" if admin else "writes" if ingest else "reads")
     if private_key is not None:
         signer = _private_signer(private_key, algorithm, kid)
     elif algorithm is not None:

@@ -126,6 +126,7 @@ class AuthConfig(_Table, frozen=True):
     tenant_claim: str = "tenant_id"
     project_claim: str = "project_id"
     project: str = ""  # of all tokens; empty = as project_claim says
+    ingest_scope: bool = False  # whether scope "ingest" opens the ingest routes also beside public keys
     issuers: tuple[IssuerConfig, ...] = ()
 
 
@@ -145,8 +146,9 @@ class IngestConfig(_Table, frozen=True):
     rejected_bytes_max: Count = 64 * MIB
     rejected_days_max: Annotated[int, Meta(ge=1, le=3_650)] = 30
     rate_limit_requests: Count = 1_000  # per key and window; 0 = unlimited
-    # Of keys of kind "browser", per client address (IPv6: per /64) and window; 0 = unlimited. An office
-    # behind one address sends less than this; a script that floods is held to a fifth of what the key may.
+    # Of keys of kind "browser", and of the ingest tokens of a project together, per client address (IPv6: per
+    # /64) and window; 0 = unlimited. An office behind one address sends less than this; a script that floods
+    # is held to a fifth of what the key may.
     rate_limit_requests_per_address: Count = 200
     rate_limit_window_s: Annotated[int, Meta(ge=1, le=86_400)] = 10
     rate_limit_queue_max: Count = 500

@@ -1,4 +1,4 @@
-"""The admin routes, /api/v1/admin/…: an admin token, the project it may administrate, one JSON answer.
+"""The admin routes, /api/v1/admin/…: an admin token, the project it may administer, one JSON answer.
 
 Each route is of one project: the parameter `project`, or the token's own. A token for all projects must name
 it, unless the route says that it lists all of them.
@@ -74,7 +74,7 @@ async def body_of(http: web.Request, kind: type[Body], bytes_max: int) -> Body:
 
 
 def project_of(scope: AdminScope, named: str | None) -> str | None:
-    """The project that a request is about; None: all that the token administrates.
+    """The project that a request is about; None: all that the token administers.
 
     Raises `Refused` (403) for a project that is not the token's.
     """
@@ -84,7 +84,7 @@ def project_of(scope: AdminScope, named: str | None) -> str | None:
         raise Refused(
             403,
             "forbidden",
-            f"the token administrates project {scope.project_id!r}, not {named!r}",
+            f"the token administers project {scope.project_id!r}, not {named!r}",
             detail="Use a token of that project, or one whose project_id is *.",
             field="project",
         )
@@ -99,7 +99,7 @@ def one_project(scope: AdminScope, named: str | None) -> str:
             400,
             "invalid_parameter",
             "project is missing",
-            detail="The token administrates all projects; name the one that is meant.",
+            detail="The token administers all projects; name the one that is meant.",
             field="project",
         )
     return project

@@ -13,6 +13,7 @@ import msgspec
 
 from nealytics.auth.grant import Grant
 from nealytics.auth.jwt import bearer_token
+from nealytics.auth.token_rate import Permit
 from nealytics.auth.writers import Writers
 from nealytics.clickhouse.rowbinary import owner_of, split_owner
 from nealytics.config import IngestConfig
@@ -22,7 +23,7 @@ from nealytics.ingest.decompression import gunzip_at_once
 from nealytics.ingest.handlers import BATCH, BEACON, LINES_TYPES, TRACK, BatchAnswer
 from nealytics.ingest.parser import SLICE_BYTES, Parsed, parse_batch, parse_beacon, parse_event
 from nealytics.ingest.permits import Permits
-from nealytics.ingest.ratelimit import PERMIT_EVENTS, Permit
+from nealytics.ingest.ratelimit import PERMIT_EVENTS
 from nealytics.ingest.tracker_reports import TrackerReport
 from nealytics.observe.metrics import Metrics
 

@@ -199,7 +199,7 @@ class Ingest:
 
     async def _grant(self, key: str, request: web.Request, token: str = "") -> Grant:
         token = token or bearer_token(request.headers.get(hdrs.AUTHORIZATION))
-        return self._writers.known(key, token) or await self._writers.grant(key, token)
+        return await self._writers.grant(key, token)
 
     async def _keep(self, rejected: Sequence[tuple[bytes, InvalidEvent]], grant: Grant, source: str) -> None:
         """Keeps events in the dead letter. Their client learns the reason anyway, so a disk that takes

@@ -1,13 +1,14 @@
-"""The limits of a request to an ingest route: of its key or of its token's subject, and of its address."""
+"""Rate limits of an ingest request: per key or token subject, and per client address."""
 
 import asyncio
 from collections.abc import Callable
 
 from nealytics.auth.grant import Grant
+from nealytics.auth.token_rate import Permit, use
 from nealytics.config import IngestConfig
 from nealytics.errors import Refused
 from nealytics.ingest.networks import Networks
-from nealytics.ingest.ratelimit import AddressRate, Permit, RateLimiter, SubjectRate
+from nealytics.ingest.ratelimit import AddressRate, RateLimiter, SubjectRate
 from nealytics.shared import NodeMemory
 
 # In place of the grant, until the key is found in the body.
@@ -45,7 +46,7 @@ class Permits:
         permit = self._in_tables(grant, network)
         if isinstance(permit, Refused):
             raise permit
-        self._use(permit)
+        use(permit)
         return None if grant.subject else self._keys.take(grant.index)
 
     def require_of_address(self, network: str) -> None:
@@ -58,7 +59,7 @@ class Permits:
         for _ in range(number):
             if isinstance(permit := self._in_tables(NOBODY, network), Refused):
                 return
-            self._use(permit)
+            use(permit)
 
     def at_once(self, grant: Grant, network: str) -> Permit | None:
         """The permits of a request that need not wait, for `take_at_once`; None if there are none."""
@@ -71,7 +72,7 @@ class Permits:
         """Takes what `at_once` has just found; False if it is gone."""
         if not (grant.subject or self._keys.take_at_once(grant.index)):
             return False
-        self._use(permit)
+        use(permit)
         return True
 
     def _in_tables(self, grant: Grant, network: str) -> Permit | Refused:
@@ -86,10 +87,6 @@ class Permits:
             if refused is not None:
                 return refused
         return permit
-
-    def _use(self, permit: Permit) -> None:
-        for table, mark, ends, now, place in permit:
-            table.use(mark, ends, now, place)
 
 
 def _whose(grant: Grant) -> str:

@@ -7,16 +7,15 @@ gets 429. Windows use the monotonic clock, which all processes of a machine shar
 """
 
 import asyncio
-import math
 import time
 from collections import deque
 from collections.abc import Callable
 
 from nealytics.auth.grant import Grant
-from nealytics.auth.token_rate import over_rate, window_of
+from nealytics.auth.token_rate import Permit, find_permit, over_rate, rate_refusal, window_of
 from nealytics.config import IngestConfig
 from nealytics.errors import Refused, stopping
-from nealytics.shared import CountTable, NodeMemory, fingerprint
+from nealytics.shared import NodeMemory
 
 # What one permit allows. A request costs one, and one more for each further 1,000 events or each further
 # 512 KiB after decompression, whichever is more: both take about 3 ms of the worker.
@@ -131,26 +130,16 @@ class RateLimiter:
 
     def _refusal(self, queued: int) -> Refused:
         reset_s = self._window_s - self._clock() % self._window_s
-        # Queued requests have the permits of the next windows.
-        retry_s = math.ceil(reset_s + queued // self._requests * self._window_s)
-        return Refused(
-            429,
-            "rate_limited",
+        return rate_refusal(
             f"more than {self._requests} requests in {self._window_s:g} s with this key, "
             f"and {queued} more are queued",
-            detail="Send events in batches, wait for Retry-After, or raise ingest.rate_limit_requests. "
+            "Send events in batches, wait for Retry-After, or raise ingest.rate_limit_requests. "
             f"{PERMIT_EVENTS} events or {PERMIT_BYTES // 1024} KiB each count as one request.",
-            headers={
-                "Retry-After": str(max(1, retry_s)),
-                "RateLimit-Limit": str(self._requests),
-                "RateLimit-Remaining": "0",
-                "RateLimit-Reset": str(max(1, math.ceil(reset_s))),
-            },
+            self._requests,
+            reset_s,
+            # Queued requests have the permits of the next windows.
+            retry_s=reset_s + queued // self._requests * self._window_s,
         )
-
-
-# What a request must take: tables, each with the arguments of its `use`.
-Permit = list[tuple[CountTable, int, int, float, int]]
 
 
 class SubjectRate:
@@ -173,18 +162,19 @@ class SubjectRate:
 
     def find(self, grant: Grant, permit: Permit) -> Refused | None:
         """Adds what a request needs, not taken; or returns why there is none (429)."""
-        limits = [self._configured] if self._configured[1] else []
+        configured_s, requests = self._configured
+        limits = {configured_s: requests} if requests else {}
         if grant.rps is not None:
-            limits.append(window_of(grant.rps))
+            window_s, permits = window_of(grant.rps)
+            # One count for windows of one length: each request counts once.
+            limits[window_s] = min(permits, limits.get(window_s, permits))
         now = self._clock()
-        for window_s, permits in limits:
-            ends = _end(window_s, now)
+        for window_s, permits in limits.items():
             # With the length: a long and a short window may end at the same time.
-            mark = fingerprint(f"{window_s} {grant.subject}")
-            used, place = self._table.find(mark, ends)
-            if used >= permits:
-                return over_rate(permits, window_s, ends - now, _OF_SUBJECT)
-            permit.append((self._table, mark, ends, now, place))
+            who = f"{window_s} {grant.subject}"
+            reset_s = find_permit(self._table, who, window_s, permits, now, permit)
+            if reset_s is not None:
+                return over_rate(permits, window_s, reset_s, _OF_SUBJECT)
         return None
 
 
@@ -219,31 +209,14 @@ class AddressRate:
         """As `SubjectRate.find`."""
         if not self._requests:
             return None
-        now = self._clock()
-        ends = _end(self._window_s, now)
-        mark = fingerprint(f"{whose} {network}")
-        used, place = self._table.find(mark, ends)
-        if used >= self._requests:
-            return self._refusal(ends - now)
-        permit.append((self._table, mark, ends, now, place))
-        return None
-
-    def _refusal(self, reset_s: float) -> Refused:
-        wait_s = str(max(1, math.ceil(reset_s)))
-        return Refused(
-            429,
-            "rate_limited",
+        who, now = f"{whose} {network}", self._clock()
+        reset_s = find_permit(self._table, who, self._window_s, self._requests, now, permit)
+        if reset_s is None:
+            return None
+        return rate_refusal(
             f"more than {self._requests} requests in {self._window_s:g} s from your address",
-            detail="Send events in batches and wait for Retry-After. For the operator: "
+            "Send events in batches and wait for Retry-After. For the operator: "
             "ingest.rate_limit_requests_per_address, and server.trusted_proxies behind a proxy.",
-            headers={
-                "Retry-After": wait_s,
-                "RateLimit-Limit": str(self._requests),
-                "RateLimit-Remaining": "0",
-                "RateLimit-Reset": wait_s,
-            },
+            self._requests,
+            reset_s,
         )
-
-
-def _end(window_s: int, now: float) -> int:
-    return (int(now) // window_s + 1) * window_s

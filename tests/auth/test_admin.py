@@ -26,7 +26,7 @@ def refusal(claims: dict[str, Any], **config: Any) -> Refused:
     return caught.value
 
 
-def test_an_admin_token_administrates_one_project():
+def test_an_admin_token_administers_one_project():
     scope = admin({**ADMIN, "sub": "ada"})
     assert scope == AdminScope("my-app", "ada")
     assert scope.permits("my-app")
@@ -44,20 +44,20 @@ def test_with_a_fixed_project_a_star_is_that_project():
 @pytest.mark.parametrize(
     "scope", ["", "project", "admin project", "project admin", "admins", ["admin"], "openid admin"]
 )
-def test_any_other_scope_administrates_nothing(scope: object):
+def test_any_other_scope_administers_nothing(scope: object):
     refused = refusal({**ADMIN, "scope": scope})
     assert (refused.status, refused.field) == (403, "scope")
 
 
 @pytest.mark.parametrize("name", ["tenant_id", "filters", "endpoints", "rps"])
 @pytest.mark.parametrize("value", ["acme", "", None, [], 1])
-def test_a_restricted_token_administrates_nothing(name: str, value: object):
+def test_a_restricted_token_administers_nothing(name: str, value: object):
     refused = refusal({**ADMIN, name: value})
     assert (refused.status, refused.field) == (403, name)
 
 
 @pytest.mark.parametrize("project", ["", " ", None, [], ["a", "b"], {}, True])
-def test_without_a_project_it_administrates_nothing(project: object):
+def test_without_a_project_it_administers_nothing(project: object):
     assert refusal({**ADMIN, "project_id": project}).status == 403
 
 
@@ -75,13 +75,13 @@ def test_a_read_token_whose_scope_says_admin_reads_its_tenant_as_before():
 
 
 @pytest.mark.parametrize("name", NOT_OURS)
-def test_a_token_that_is_not_ours_administrates_nothing(name: str):
+def test_a_token_that_is_not_ours_administers_nothing(name: str):
     with pytest.raises(Refused) as caught:
         verifier().admin_scope_of(f"Bearer {NOT_OURS[name]}")
     assert caught.value.status == 401
 
 
-def test_an_expired_token_administrates_nothing():
+def test_an_expired_token_administers_nothing():
     assert refusal({**ADMIN, "exp": int(NOW) - 60}).status == 401
 
 

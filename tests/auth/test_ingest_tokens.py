@@ -6,8 +6,9 @@ import pytest
 
 from nealytics.auth.claims import ClaimNames, ingest_grant_from
 from nealytics.auth.grant import Grant
+from nealytics.auth.issuers import Issuers
 from nealytics.auth.minting import mint
-from nealytics.config import JwtKey
+from nealytics.config import AuthConfig, JwtKey
 from nealytics.errors import Refused
 from tests.auth.test_jwt import (
     GOOD,
@@ -67,7 +68,7 @@ def test_a_read_token_writes_nothing():
     assert refusal(signed(GOOD)).message == "the token is not an ingest token"
 
 
-def test_an_ingest_token_reads_nothing_and_administrates_nothing():
+def test_an_ingest_token_reads_nothing_and_administers_nothing():
     for claims in (INGEST, {**INGEST, "user_id": "ada"}, {**INGEST, "scope": " ingest "}):
         with pytest.raises(Refused, match="reads no events") as caught:
             verifier().scope_of(f"Bearer {signed(claims)}")
@@ -77,9 +78,38 @@ def test_an_ingest_token_reads_nothing_and_administrates_nothing():
             verifier().admin_scope_of(f"Bearer {signed(claims)}")
 
 
-@pytest.mark.parametrize("scope", ["openid ingest", "ingest read", ["ingest"]])
-def test_a_read_token_whose_scopes_mention_ingest_reads_as_before(scope: object):
-    """Identity providers write scopes of other services into tokens."""
+MISWRITTEN: list[object] = [
+    "Ingest",
+    "openid ingest",
+    "ingest read",
+    "ingest ingest",
+    "ingest\0",
+    "openid,ingest",
+    "\tINGEST\n",
+    ["ingest"],
+    ["openid", "Ingest"],
+    ["openid ingest"],
+]
+
+
+@pytest.mark.parametrize("scope", MISWRITTEN)
+def test_a_miswritten_ingest_token_neither_reads_nor_writes(scope: object):
+    """A page has it: it must not get the tenant's events by its issuer's mistake."""
+    with pytest.raises(Refused, match="reads no events") as caught:
+        verifier().scope_of(f"Bearer {with_claims(scope=scope)}")
+    assert (caught.value.status, caught.value.field) == (403, "scope")
+    assert refusal(signed({**GOOD, "scope": scope})).field == "scope"
+
+
+@pytest.mark.parametrize("scope", [1, True, {"ingest": 1}, [["ingest"]], ["read", 1]])
+def test_a_scope_that_is_no_text_reads_nothing(scope: object):
+    with pytest.raises(Refused, match="neither a string nor a list") as caught:
+        verifier().scope_of(f"Bearer {with_claims(scope=scope)}")
+    assert (caught.value.status, caught.value.field) == (403, "scope")
+
+
+@pytest.mark.parametrize("scope", [None, "", "openid profile", "ingests", "ingest:read", [], ["openid"]])
+def test_another_scope_reads_the_tenant_of_its_token(scope: object):
     assert verifier().scope_of(f"Bearer {with_claims(scope=scope)}").tenant_id == "tenant-1"
 
 
@@ -176,10 +206,25 @@ def test_an_issuer_makes_ingest_tokens_only_if_the_configuration_says_so(allowed
             ingest_grant_from(INGEST, b"", claim_chars_max=256, names=names)
 
 
-def test_a_public_key_verifies_ingest_tokens():
+def test_a_public_key_verifies_ingest_tokens_only_if_the_configuration_says_so():
+    """It may be an identity provider's, whose clients choose their scopes."""
     key = IssuerKey("ES256", "2026-11")
-    token = key.token(INGEST)
     config = {"jwt_keys": (JwtKey(algorithm="ES256", kid="2026-11", key=key.pem),)}
+    refused = refusal(key.token(INGEST), **config)
+    assert (refused.status, refused.field) == (403, "scope")
+    assert "auth.ingest_scope" in refused.detail
+    assert verifier(**config, ingest_scope=True).ingest_grant_of(key.token(INGEST)).tenant == "tenant-1"
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_an_identity_provider_in_auth_makes_ingest_tokens_only_if_the_configuration_says_so(allowed: bool):
+    config = AuthConfig(jwks_url="https://login.example/jwks", ingest_scope=allowed)
+    assert Issuers(config).own.names.ingest_scope is allowed
+
+
+def test_shared_secrets_sign_ingest_tokens():
+    config = {"jwt_key": "", "jwt_keys": (JwtKey(kid="cron", key=KEY),)}
+    token = signed(INGEST, {"alg": "HS256", "kid": "cron"})
     assert verifier(**config).ingest_grant_of(token).tenant == "tenant-1"
 
 

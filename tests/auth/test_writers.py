@@ -109,13 +109,17 @@ async def test_a_key_that_its_issuer_removes_ends_its_tokens():
     key, other = IssuerKey("ES256", "a"), IssuerKey("ES256", "b")
     async with Issuer(key, other).serving() as issuer:
         clock = Clock()
-        writers, verifier = known_to(clock, jwks_url=issuer.url, jwks_refresh_s=10)
+        writers, verifier = known_to(clock, jwks_url=issuer.url, jwks_refresh_s=10, ingest_scope=True)
         claims = {"project_id": "shop", "tenant_id": "acme", "scope": "ingest", "exp": NOW + 600}
         mine = key.token(claims)
         try:
             assert await status(writers, "", mine) == 200
             assert writers.known("", mine) is not None
             (key_set,) = verifier.issuers.key_sets
+            asked = issuer.asked
+            await key_set._begin()
+            assert issuer.asked == asked + 1
+            assert writers.known("", mine) is not None, "the same keys, fetched again"
             key_set.replace([each for each in key_set.keys if each.kid == "b"], key_set._clock(), None)
             assert writers.known("", mine) is None
             assert await status(writers, "", mine) == 401
@@ -130,6 +134,34 @@ async def test_what_is_remembered_is_bounded(monkeypatch):
     for each in tokens:
         assert await status(writers, "", each) == 200
     assert [writers.known("", each) is not None for each in tokens] == [False, False, True, True, True]
+
+
+async def test_the_token_that_was_not_used_for_the_longest_time_is_forgotten(monkeypatch):
+    monkeypatch.setattr(module, "TOKENS_MAX", 3)
+    writers, _ = known_to(Clock())
+    busy, idle, other, new = (token(f"t{n}") for n in range(4))
+    for each in (busy, idle, other, busy, new):
+        assert await status(writers, "", each) == 200
+    assert [writers.known("", each) is not None for each in (busy, idle, other, new)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+async def test_expired_tokens_are_forgotten_first(monkeypatch):
+    monkeypatch.setattr(module, "TOKENS_MAX", 3)
+    clock = Clock()
+    writers, verifier = known_to(clock)
+    idle, short, shorter, new = token("t0"), token("t1", expires_s=60), token("t2", expires_s=50), token("t3")
+    for each in (idle, short, shorter):
+        assert await status(writers, "", each) == 200
+    clock.now += 100
+    for each in (new, token("t4")):
+        assert await status(writers, "", each) == 200
+    assert writers.known("", idle) is not None
+    assert verifier.verified == 5
 
 
 @pytest.mark.parametrize("text", ["x", "a.b", "a.b.c", "é.ü.ö", "\udcff", "x" * 20_000])

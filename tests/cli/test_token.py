@@ -238,7 +238,7 @@ def test_an_algorithm_without_a_private_key_is_refused():
     assert "needs --private-key" in result.stderr
 
 
-def test_an_admin_token_administrates_and_reads_nothing():
+def test_an_admin_token_administers_and_reads_nothing():
     token = run("--admin", "--project", "*", "--subject", "ada").stdout.strip()
     verifier = TokenVerifier(AuthConfig(jwt_key=KEY))
     assert verifier.admin_scope_of(f"Bearer {token}") == AdminScope(None, "ada")

@@ -48,7 +48,7 @@ def bearer(**claims: Any) -> dict[str, str]:
         ({}, "", 401),
     ],
 )
-async def test_a_token_administrates_its_project(headers: dict[str, str], query: str, status: int):
+async def test_a_token_administers_its_project(headers: dict[str, str], query: str, status: int):
     async with serving() as client:
         answer = await client.get(f"{PREFIX}show{query}", headers=headers)
         assert answer.status == status

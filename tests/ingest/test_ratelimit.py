@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from nealytics.auth.grant import Grant
+from nealytics.auth.token_rate import Permit, use
 from nealytics.config import IngestConfig
 from nealytics.errors import Refused
-from nealytics.ingest.ratelimit import AddressRate, Permit, RateLimiter
+from nealytics.ingest.ratelimit import AddressRate, RateLimiter, SubjectRate
 from nealytics.shared import ADDRESS_SLOTS, NodeMemory
 
 WINDOW_S = 0.2
@@ -131,6 +133,32 @@ async def test_limit_is_the_nodes_not_the_workers():
     assert other.take(0) is not None
 
 
+# Per subject of a token
+
+
+@pytest.mark.parametrize(
+    ("rps", "requests", "window_s", "permits"),
+    [
+        (10, 100, 1, 10),
+        (100, 10, 1, 10),
+        (10, 0, 1, 10),
+        (10, 100, 10, 10),
+        (0.1, 100, 10, 1),
+        (None, 7, 1, 7),
+    ],
+)
+def test_a_subject_has_all_permits_of_its_lower_limit(rps, requests, window_s, permits):
+    """Also if both limits have windows of one length."""
+    config = IngestConfig(rate_limit_requests=requests, rate_limit_window_s=window_s)
+    rate = SubjectRate(config, NodeMemory.create(workers=1, keys=1), Clock())
+    grant = Grant(-1, "shop", "acme", "token", subject="ada", rps=rps)
+    taken = 0
+    while rate.find(grant, permit := []) is None:
+        use(permit)
+        taken += 1
+    assert taken == permits
+
+
 # Per client address
 
 
@@ -140,8 +168,7 @@ class Addresses(AddressRate):
         refused = self.find(whose, network, permit)
         if refused is not None:
             raise refused
-        for table, *slot in permit:
-            table.use(*slot)
+        use(permit)
 
 
 def addresses(requests: int, memory: NodeMemory | None = None, window_s: int = 10) -> tuple[Addresses, Clock]:
