@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from nealytics.clickhouse.client import ClickHouseClient
-from nealytics.clickhouse.error_codes import UNKNOWN_TABLE
+from nealytics.clickhouse.error_codes import ACCESS_DENIED, UNKNOWN_TABLE
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.failover import Address
 from nealytics.clickhouse.schema.definition import ERASURES, create_erasures, ddl_settings
@@ -78,15 +78,12 @@ class Announcements:
 
     async def announced(self) -> list[Erasure] | None:
         """Those of all nodes; None if they are the same as at the last call. Small enough for every second:
-        one query, which names a table that may not exist only once a minute."""
+        one query, which names a table that does not exist only once a minute if the user has a right on
+        it."""
         started = time.monotonic()
-        if not self._exists and started - self._asked_at < _ASK_DIRECTLY_S:
-            found = await self._ask(
-                f"SELECT count() FROM system.tables WHERE database = {quoted(self._config.database)} "
-                f"AND name = {quoted(ERASURES)} FORMAT TabSeparated"
-            )
-            if found.strip() == "0":
-                return None
+        is_recent = started - self._asked_at < _ASK_DIRECTLY_S
+        if not self._exists and is_recent and not await self._may_exist():
+            return None
         try:
             version = await self._ask(
                 f"SELECT count(), sum(sipHash64(id)) FROM (SELECT DISTINCT id FROM {self._name}) "
@@ -99,10 +96,21 @@ class Announcements:
         except ClickHouseError as error:
             if error.code != UNKNOWN_TABLE:
                 raise
-            # A user without a right on the table does not see it in system.tables, but gets another error.
             self._exists, self._asked_at, version, answer = False, started, "", ""
         self._version = version
         return await asyncio.to_thread(_decoded, answer)
+
+    async def _may_exist(self) -> bool:
+        """Whether the table must be asked: it exists, or the user may not know whether it does.
+
+        Not from system.tables, which hides a table from a user without a right on it.
+        """
+        try:
+            return (await self._ask(f"EXISTS TABLE {self._name}")).strip() != "0"
+        except ClickHouseError as error:
+            if error.code != ACCESS_DENIED:
+                raise
+            return True
 
     def forget_version(self) -> None:
         """The next call of `announced` returns them all."""

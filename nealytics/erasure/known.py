@@ -18,6 +18,7 @@ from functools import partial
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.error_codes import ACCESS_DENIED
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import ClickHouseConfig, Config
 from nealytics.erasure.announcements import Announcements
@@ -32,7 +33,6 @@ REFRESH_S = 1.0
 LEASE_S = 5.0
 # Clocks of two machines run at slightly different speeds.
 ANSWER_AFTER_S = LEASE_S + 0.5
-_ACCESS_DENIED = 497
 
 
 def _now_s() -> float:
@@ -109,7 +109,7 @@ class Known:
             try:
                 await self.refresh()
             except ClickHouseError as error:
-                if error.code != _ACCESS_DENIED:
+                if error.code != ACCESS_DENIED:
                     raise
         return self._jobs.erasures()
 

@@ -11,6 +11,8 @@ import pytest
 
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse.client import ClickHouseClient
+from nealytics.clickhouse.endpoint import embedded_endpoint
+from nealytics.clickhouse.error_codes import ACCESS_DENIED
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, insert_sql
 from nealytics.clickhouse.schema import create_statements
@@ -18,7 +20,7 @@ from nealytics.clickhouse.table_state import last_deletion_ms
 from nealytics.config import Config, ServerConfig
 from nealytics.erasure.announcements import Announcements
 from nealytics.erasure.jobs import Erasure, Job
-from nealytics.erasure.known import LEASE_S, Known
+from nealytics.erasure.known import LEASE_S, Known, jobs_of
 from nealytics.erasure.requests import new_job, request
 from nealytics.erasure.running import Erasing
 from nealytics.erasure.store import Jobs
@@ -176,6 +178,33 @@ async def test_erasures_reach_other_nodes_through_clickhouse(
         assert sorted(await here.list.announced() or (), key=lambda one: one.id) == sent
 
 
+async def test_a_command_knows_the_erasures_of_other_nodes_and_writes_none(
+    engine: RunningEngine, tmp_path: Path, shared: None
+):
+    """It may run as another user than the node, which could not read the files."""
+    async with place(engine, tmp_path) as here:
+        await here.list.announce(erasure("a"))
+        jobs = await jobs_of(here.client, here.config)
+        assert [job.id for job in jobs.hidden(Scope("shop", "acme"))] == ["a"]
+        assert not (tmp_path / "erasures").exists()
+
+
+async def test_a_user_without_a_right_on_the_list_is_told_so_at_once(
+    engine: RunningEngine, tmp_path: Path, shared: None
+):
+    """Also within the minute after the table did not exist."""
+    async with place(engine, tmp_path) as here:
+        user = embedded_endpoint(engine.access, here.database, "saved", engine.access.saved)
+        async with ClickHouseClient(user, here.config.clickhouse) as client:
+            without_right = Announcements(client, here.config.clickhouse)
+            assert not await without_right.announced()
+            assert not await without_right.announced()
+            await here.list.announce(erasure("a"))
+            with pytest.raises(ClickHouseError) as refused:
+                await without_right.announced()
+            assert refused.value.code == ACCESS_DENIED
+
+
 async def test_a_read_needs_a_list_of_the_last_seconds(engine: RunningEngine, tmp_path: Path, shared: None):
     async with place(engine, tmp_path) as here:
         scope = Scope("shop", "acme")
@@ -217,7 +246,7 @@ async def test_a_node_whose_user_may_not_read_the_list_refuses_reads_and_sends(
     async with place(engine, tmp_path) as here:
         await here.known.refresh()
         await here.list.announce(erasure("a"))
-        refused = ClickHouseError(497, "Not enough privileges", name="ACCESS_DENIED")
+        refused = ClickHouseError(ACCESS_DENIED, "Not enough privileges", name="ACCESS_DENIED")
 
         async def announced(self: Announcements) -> None:
             raise refused
