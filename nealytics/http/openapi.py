@@ -95,11 +95,14 @@ def add_openapi_route(
 
     @lru_cache(maxsize=1)
     def made(_version: object) -> tuple[bytes, str]:
-        body = msgspec.json.encode(document(config, tuple(saved())))
+        body = msgspec.json.encode(document(config, public()))
         return body, f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
 
+    def public() -> tuple[SavedQuery, ...]:
+        return tuple(one for one in saved() if one.declared.is_public)
+
     async def show(request: web.Request) -> web.Response:
-        body, tag = made(tuple((one.declared, one.checked) for one in saved()))
+        body, tag = made(tuple((one.declared, one.checked) for one in public()))
         # "no-cache": a client may keep it, and must revalidate it each time.
         headers = {hdrs.ETAG: tag, hdrs.CACHE_CONTROL: "no-cache"}
         if names_tag(request.headers.get(hdrs.IF_NONE_MATCH, ""), tag):

@@ -265,7 +265,9 @@ def _question(
             f"{field}.endpoint is {shown(str(called))}"
             if called is not None
             else f"{field}.endpoint is missing",
-            f"Write one of {', '.join(endpoints)}.",
+            # Not the names of saved queries: the token may not be permitted to know them.
+            f"Write one of {', '.join(one.name for one in ENDPOINTS)}, or {SAVED_PREFIX} and the name of a "
+            "saved query, which GET /api/v1/queries lists.",
         )
     known = {parameter.name.lower() for parameter in endpoint.parameters} if endpoint else set()
     own = {key.lower() for key in given}

@@ -26,6 +26,7 @@ from nealytics.config import AuthConfig, Config
 from nealytics.erasure.jobs import Job
 from nealytics.event import Event
 from nealytics.http.app import Cors, HttpServer, answering
+from nealytics.http.openapi import add_openapi_route
 from nealytics.http.query import add_query_route
 from nealytics.http.reads import Reads, add_read_routes
 from nealytics.http.saved import add_saved_routes
@@ -113,6 +114,7 @@ class Reader:
         )
         self.unread = reads.unread
         add_saved_routes(app, reads, self.saved)
+        add_openapi_route(app, self.config, lambda: self.saved.queries.values())
         add_read_routes(app, reads)
         add_query_route(app, reads)
         add_stream_routes(app, reads, self.config)

@@ -111,6 +111,11 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     named_only: bool = False  # only tokens whose claim `endpoints` names the query
     projects: tuple[str, ...] = ()  # only tokens of these; empty = of all
 
+    @property
+    def is_public(self) -> bool:
+        """Whether every token may run it, so that anybody may read its name and its parameters."""
+        return not (self.project_only or self.named_only or self.projects)
+
     def refuses(self, scope: Scope) -> str:
         """Why a token of `scope` may not run it; empty if it may. `endpoints` is checked elsewhere."""
         if self.project_only and scope.tenant_id is not None:
