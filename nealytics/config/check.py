@@ -26,6 +26,7 @@ from nealytics.config.tables import (
     IssuerConfig,
     QuotaRule,
     RetentionRule,
+    SavedQueriesConfig,
     SegmentRule,
 )
 from nealytics.errors import ConfigError
@@ -41,6 +42,7 @@ RETENTION_RULES_MAX = 1_000
 MAKE_A_KEY = "make one with: openssl rand -base64 48"
 
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
+_SAVED_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _CLUSTER = re.compile(r"[A-Za-z0-9_.{}-]{1,128}")
 _KEY_PAIR = re.compile(r"-----BEGIN|^ssh-|^ecdsa-")
 _TEMPLATE = re.compile(r"[^{}]*/\{[^{}/]+\}(/[^{}]*)?")
@@ -90,6 +92,7 @@ def problems(config: Config) -> list[str]:
         *_claims("auth", auth, chars_max),
         *_issuers(auth, chars_max),
         *_clickhouse(config.clickhouse),
+        *_saved_queries(config.saved_queries),
         *_compat(config.compat),
         *_log(config),
         *_backup(config.backup),
@@ -98,6 +101,15 @@ def problems(config: Config) -> list[str]:
         *_segments(config.segment, chars_max),
     ]
     return [f"config: {problem}" for problem in found]
+
+
+def _saved_queries(saved: SavedQueriesConfig) -> Iterator[str]:
+    # It is written into statements that an administrator of ClickHouse runs.
+    if saved.user and not _SAVED_USER.fullmatch(saved.user):
+        yield (
+            f'saved_queries.user is "{saved.user}"; write a name of letters, digits and _ that does not '
+            "start with a digit"
+        )
 
 
 def serving_problems(config: Config) -> list[str]:

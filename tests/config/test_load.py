@@ -163,6 +163,7 @@ BAD_FILES = [
     ("[clickhouse]\nurl = ['http://a:8123', 3]", 'config: clickhouse.url is ["http://a:8123", 3]; write a list of texts, ["…", "…"]'),
     ("[clickhouse]\ncluster = 'main'", 'config: clickhouse.cluster is "main", and the embedded engine is not a cluster; remove it, or set clickhouse.url to members of the cluster'),
     ("[clickhouse]\nurl = 'http://a:8123'\ncluster = 'a b'", 'config: clickhouse.cluster is "a b"; write a name as in system.clusters, of letters, digits, _, - and ., or a macro, "{cluster}"'),
+    ("[saved_queries]\nuser = 'a; DROP'", 'config: saved_queries.user is "a; DROP"; write a name of letters, digits and _ that does not start with a digit'),
     ("[clickhouse]\nurl = 'http://h/path'", 'config: clickhouse.url is "http://h/path" and is not just scheme, host and port; write e.g. "http://localhost:8123"'),
     ("[clickhouse]\nurl = 'http://h:x'", 'config: clickhouse.url is "http://h:x" and is not just scheme, host and port; write e.g. "http://localhost:8123"'),
     (

@@ -90,8 +90,10 @@ def _placeholder_problem(token: str, types: Mapping[str, tuple[str, ...]]) -> st
 def _shadows(tokens: list[str]) -> bool:
     """Whether a WITH element has the name of the relation."""
     quoted_names = (EVENTS, identifier(EVENTS), f'"{EVENTS}"')
+    # With the names of its columns, the name is followed by a parenthesis, as no use of the relation is.
     return any(
-        first in quoted_names and second == "AS" and third == "("
+        first in quoted_names
+        and (second == "(" or (second == "AS" and third in ("(", "MATERIALIZED", "NOT")))
         for first, second, third in zip(tokens, tokens[1:], tokens[2:], strict=False)
     )
 

@@ -26,6 +26,8 @@ USED = "SELECT * FROM events WHERE a > {from:DateTime64}"
         ("SELECT 1", "is not used"),
         (f"WITH events AS ({USED}) SELECT 1", "WITH defines events"),
         (f"WITH `events` AS\n    (\n{USED}) SELECT 1", "WITH defines events"),
+        (f"WITH events AS MATERIALIZED ({USED}) SELECT 1", "WITH defines events"),
+        (f"WITH events (a) AS ({USED}) SELECT 1", "WITH defines events"),
         (f"{USED} AND `a\nb`", "control character"),
     ],
 )
