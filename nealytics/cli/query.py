@@ -19,8 +19,7 @@ from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import read_access, running_engine
 from nealytics.clickhouse.endpoint import saved_endpoint
 from nealytics.config import Config, check, load
-from nealytics.erasure.known import Known
-from nealytics.erasure.store import Jobs
+from nealytics.erasure.known import jobs_of
 from nealytics.errors import ConfigError, NealyticsError, Refused
 from nealytics.http.sending import encoder
 from nealytics.queries.params import Arguments
@@ -155,9 +154,8 @@ async def _run(config: Config, name: str, given: MultiDict[str], scope: Scope, c
             raise NealyticsError(f"query: {path} {f'cannot be used: {why}' if why else 'does not exist'}")
         arguments = Arguments(given, config.query, time.time_ns() // 1_000_000, one.parameters)
         async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
-            erased = Known(client, config.clickhouse, Jobs(config.server.data_dir))
-            await erased.refresh()
-            events = one.reader.events(scope, hidden=erased.hidden)
+            jobs = await jobs_of(client, config)
+            events = one.reader.events(scope, hidden=jobs.hidden)
             try:
                 await _print(one, events, arguments, chosen)
             except Refused as refused:

@@ -8,7 +8,7 @@ JSONCompact is an object that ends with the number of its rows, so a truncated a
 a format of plain lines it would, if a proxy truncated it at the end of a line.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +19,8 @@ _BEGIN = b'"data":\n\t[\n'
 _END = b"\n\t]"
 # Names and types of the columns precede the rows; an answer without rows by then has another layout.
 _HEAD_BYTES_MAX = 1024 * 1024
+
+_SUMMARY = "X-ClickHouse-Summary"
 
 _rows = msgspec.json.Decoder(list[list[Any]])
 
@@ -36,6 +38,18 @@ class _Document(msgspec.Struct):
 class Answer(NamedTuple):
     rows: list[list[Any]]
     rows_read: int  # by ClickHouse, for the query
+
+
+class _Summary(msgspec.Struct, frozen=True):
+    read_rows: str | int = 0
+
+
+def rows_read(headers: Mapping[str, str]) -> int:
+    """By ClickHouse, for an answer that it sent after the query had ended (`wait_end_of_query`).
+
+    0 if a proxy removed the header.
+    """
+    return int(msgspec.json.decode(headers.get(_SUMMARY, "{}"), type=_Summary).read_rows)
 
 
 class Truncated(ValueError):

@@ -163,12 +163,13 @@ class ClickHouseClient:
         output_format: str,
         settings: Mapping[str, Setting] | None = None,
         timeout_s: float | None = None,
+        read: Callable[[int], None] | None = None,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The answer to a SELECT in pieces, as bytes of `output_format`; read-only, as with `query`.
 
-        The query has ended when the context is entered: its errors are raised there, and their text is never
-        among the pieces. ClickHouse stores the answer, on disk if it is large, so a slow reader blocks no
-        query and fills no memory here. The loop raises `ClickHouseUnavailable` if part of it is missing.
+        The query has ended when the context is entered: its errors are raised there, never among the pieces,
+        and `read` gets the number of rows that it read. ClickHouse stores the answer, so a slow reader blocks
+        no query and fills no memory here. The loop raises `ClickHouseUnavailable` if part of it is missing.
         """
         timeout_s = timeout_s or self._config.query_timeout_s
         address = self.addresses.reading
@@ -176,8 +177,7 @@ class ClickHouseClient:
             **_scope(self.endpoint, output_format),
             **_known(self._read_settings, address),
             **time_limit(timeout_s),
-            # It buffers blocks to format them in parallel, hundreds of megabytes of wide rows, and is no
-            # faster where the answer is written to a disk.
+            # It buffers hundreds of megabytes of wide rows, and is no faster where an answer goes to a disk.
             "output_format_parallel_formatting": 0,
             **(settings or {}),
             **bound(params or {}),
@@ -187,7 +187,7 @@ class ClickHouseClient:
                 address.url, parameters, sql.encode(), silence_s=timeout_s + _ANSWER_GRACE_S
             )
         async with response:
-            yield self._transport.pieces_of(address.url, response)
+            yield self._transport.pieces_of(address.url, response, read)
 
     async def command(
         self,

@@ -21,7 +21,7 @@ from typing import Final
 
 from nealytics.clickhouse.error_codes import CANNOT_PARSE_TEXT
 from nealytics.clickhouse.errors import ClickHouseError
-from nealytics.clickhouse.settings import READ_SETTINGS, Setting
+from nealytics.clickhouse.settings import NO_PARTIAL_ANSWER, READ_SETTINGS, SQL_BYTES_MAX, Setting
 from nealytics.clickhouse.sql import quoted, table_name
 from nealytics.config import ClickHouseConfig, QueryConfig
 
@@ -29,14 +29,12 @@ USER = "nealytics_saved"
 
 # What the policy compares with; it is not a number, so ClickHouse names it in the error.
 _NO_SCOPE = "no valid scope"
-# A hundred identifiers of the longest kind are far less. Without a limit, the text of a query is.
-_QUERY_BYTES_MAX = 64 * 1024 * 1024
 
 # The same for every request, so that none needs to send them.
 _PROFILE: Final[dict[str, Setting]] = {
     **{name: value for name, value in READ_SETTINGS.items() if name != "wait_end_of_query"},
     "readonly": 1,
-    "max_query_size": _QUERY_BYTES_MAX,
+    "max_query_size": SQL_BYTES_MAX,
     # Times in answers are ISO 8601 in UTC, whatever the server's time zone is.
     "session_timezone": "UTC",
     "date_time_output_format": "iso",
@@ -45,19 +43,7 @@ _PROFILE: Final[dict[str, Setting]] = {
     "output_format_parquet_string_as_string": 1,
     "output_format_parquet_compression_method": "zstd",
     "output_format_parquet_row_group_size": 100_000,
-    **dict.fromkeys(
-        (
-            "read_overflow_mode",
-            "result_overflow_mode",
-            "timeout_overflow_mode",
-            "group_by_overflow_mode",
-            "sort_overflow_mode",
-            "distinct_overflow_mode",
-            "join_overflow_mode",
-            "set_overflow_mode",
-        ),
-        "throw",
-    ),
+    **NO_PARTIAL_ANSWER,
 }
 # What a request may set beside its limits.
 CHANGEABLE: Final = ("log_comment", "output_format_json_quote_decimals")

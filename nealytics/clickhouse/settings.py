@@ -69,6 +69,21 @@ READ_SETTINGS: dict[str, Setting] = {
     "enable_global_with_statement": 1,
 }
 
+# An answer is never cut off at a limit: it is an error.
+NO_PARTIAL_ANSWER: dict[str, Setting] = {
+    "read_overflow_mode": "throw",
+    "result_overflow_mode": "throw",
+    "timeout_overflow_mode": "throw",
+    "group_by_overflow_mode": "throw",
+    "sort_overflow_mode": "throw",
+    "distinct_overflow_mode": "throw",
+    "join_overflow_mode": "throw",
+    "set_overflow_mode": "throw",
+}
+
+# Of the SQL of a read. Each user whose erasure waits is some 85 bytes of it.
+SQL_BYTES_MAX = 64 * 1024 * 1024
+
 # Added to every read of a cluster.
 _CLUSTER_READ_SETTINGS: dict[str, Setting] = {
     # A shard that is down must cause an error; skipped, as a server profile may say, it causes wrong numbers.

@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 from yarl import URL
 
-from nealytics.clickhouse.answer import rows_of
+from nealytics.clickhouse.answer import rows_of, rows_read
 from nealytics.clickhouse.endpoint import Endpoint
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable, error_of
 from nealytics.clickhouse.settings import Setting
@@ -132,14 +132,20 @@ class Transport:
         )
         return await self._begin_read(url, parameters, body, within)
 
-    def pieces_of(self, url: str, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """Raises `ClickHouseUnavailable` if the end of the answer cannot be recognised. That is not a failure
+    def pieces_of(
+        self, url: str, response: aiohttp.ClientResponse, read: Callable[[int], None] | None = None
+    ) -> AsyncIterator[bytes]:
+        """`read` gets the number of rows that the query read.
+
+        Raises `ClickHouseUnavailable` if the end of the answer cannot be recognised. That is not a failure
         of the address: what is in between is the same for the others."""
         if not _END.intersection(name.lower() for name in response.headers):
             raise ClickHouseUnavailable(
                 f"{self._endpoint.where(url)}: the answer has neither a length nor an end mark, so a "
                 "truncated one would look complete; configure the proxies in between to use HTTP/1.1"
             )
+        if read is not None:
+            read(rows_read(response.headers))
         return self._pieces(url, response)
 
     async def ping(self, url: str, *, timeout_s: float) -> None:

@@ -148,13 +148,19 @@ class Reads:
         )
 
     async def answer(
-        self, request: web.Request, endpoint: Endpoint[Any], scope: Scope, arguments: Arguments
+        self,
+        request: web.Request,
+        endpoint: Endpoint[Any],
+        scope: Scope,
+        arguments: Arguments,
+        vary: str = hdrs.AUTHORIZATION,
     ) -> web.StreamResponse:
+        """`vary` are the request headers on which the answer depends."""
         params = parsed(endpoint, arguments)
         with self.charge(scope) as charge:
             work = self.body_of(scope, endpoint, arguments, params, charge)
             body = await while_connected(request, work)
-            return await self.respond(request, body, keep_s(endpoint, arguments), charge)
+            return await self.respond(request, body, keep_s(endpoint, arguments), charge, vary)
 
     async def body_of(
         self, scope: Scope, endpoint: Endpoint[P], arguments: Arguments, params: P, charge: Charge
@@ -250,7 +256,12 @@ class Reads:
         return await question()
 
     async def respond(
-        self, request: web.Request, body: Body, keep_s: int, charge: Charge
+        self,
+        request: web.Request,
+        body: Body,
+        keep_s: int,
+        charge: Charge,
+        vary: str = hdrs.AUTHORIZATION,
     ) -> web.StreamResponse:
         # One tenant's data: only the requesting client may cache it.
         keep_s = 0 if is_incomplete(self._metrics) else keep_s
@@ -259,7 +270,7 @@ class Reads:
             headers = {
                 hdrs.CACHE_CONTROL: f"private, max-age={keep_s}",
                 hdrs.ETAG: body.tag,
-                hdrs.VARY: hdrs.AUTHORIZATION,
+                hdrs.VARY: vary,
             }
             if names_tag(request.headers.get(hdrs.IF_NONE_MATCH, ""), body.tag):
                 return web.Response(status=304, headers=headers)

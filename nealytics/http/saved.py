@@ -62,7 +62,8 @@ def add_saved_routes(app: web.Application, reads: Reads, catalog: Catalog) -> No
         arguments = reads.arguments_of(request, query)
         chosen = arguments.choice("format") or _preferred(request)
         if chosen == "json":
-            return await reads.answer(request, query, scope, arguments)
+            vary = f"{hdrs.AUTHORIZATION}, {hdrs.ACCEPT}"
+            return await reads.answer(request, query, scope, arguments, vary)
         return await _file(reads, request, query, scope, arguments, chosen)
 
     app.router.add_get(PATH, reads.counted(listed))
@@ -88,12 +89,12 @@ async def _file(
                 stream = await reads.ask(
                     lambda: stack.enter_async_context(query.stream(events, values, FORMATS[chosen]))
                 )
+            reads.usage.query(scope.project_id, scope.tenant_id, events.rows_read)
             async for piece in stream:
                 yield piece
 
     with reads.charge(scope) as charge:
         charge.add(_BUFFER_BYTES)
-        reads.usage.query(scope.project_id, scope.tenant_id, 0)
         sending = send_stream(request, response, pieces(), reads.broken_off, query.name)
         return await while_connected(request, sending)
 

@@ -23,7 +23,7 @@ cluster; on a cluster both are verified.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ from nealytics.clickhouse.damage import damaged
 from nealytics.clickhouse.error_codes import UNKNOWN_IDENTIFIER
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.failover import Address
+from nealytics.clickhouse.settings import NO_PARTIAL_ANSWER, SQL_BYTES_MAX
 from nealytics.clickhouse.sql import LOCAL_TABLE, TABLE, quoted, table_name
 from nealytics.config import QueryConfig
 from nealytics.erasure.jobs import Job, hiding
@@ -42,8 +43,6 @@ from nealytics.queries.filters import Bind, Condition, where
 _CANARY = "nealytics_fence_canary"
 # On a cluster, the first is a Distributed table and the second the local one of a shard.
 _TABLES = (TABLE, LOCAL_TABLE)
-# Each user whose erasure waits is some 85 bytes.
-_SQL_BYTES_MAX = 64 * 1024 * 1024
 
 
 class Query(NamedTuple):
@@ -83,7 +82,7 @@ class Events:
         self._token_filters = token_filters
         self._fence = fence(database, scope)
         self._settings: dict[str, Setting] = {
-            "max_query_size": _SQL_BYTES_MAX,
+            "max_query_size": SQL_BYTES_MAX,
             **(limits or {}),
             **self._fence,
         }
@@ -92,8 +91,8 @@ class Events:
 
     async def rows(self, query: Query, settings: Mapping[str, Setting] | None = None) -> list[list[Any]]:
         """Runs `query` within the scope. Raises `ClickHouseError`."""
-        sql, params = self.scoped(query)
-        await self._refuse_damaged(sql, params)
+        await self._refuse_damaged(query)
+        sql, params = self.scoped(query)  # last, because what is erased is known for some seconds only
         return await self._client.query(
             sql, params, settings=self._with(settings), received=self.received, read=self.count_read
         )
@@ -110,21 +109,22 @@ class Events:
         timeout_s: float | None = None,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Runs `query` within the scope; its answer in pieces (`ClickHouseClient.stream`)."""
+        await self._refuse_damaged(query)
         sql, params = self.scoped(query)
-        await self._refuse_damaged(sql, params)
         async with self._client.stream(
             sql, params, output_format=output_format, settings=self._with(settings), timeout_s=timeout_s
         ) as pieces:
             yield pieces
 
-    async def _refuse_damaged(self, sql: str, params: Mapping[str, Param]) -> None:
+    async def _refuse_damaged(self, query: Query) -> None:
         """Raises `ClickHouseError` at once for a query that would read a part with known damage.
 
         ClickHouse itself may take half a minute to find a flipped bit. The estimate reads only the index.
         """
-        parts = dict(self._client.damaged)
+        parts = self.damaged
         if not parts:
             return
+        sql, params = self.scoped(query)
         listed = ", ".join(map(quoted, parts))
         only = _table_filter(self._database, f"{_condition(self.scope)} AND _part IN ({listed})")
         rows = await self._client.query(
@@ -142,11 +142,16 @@ class Events:
         """The limits and the fence, which every query of this scope is sent with."""
         return self._settings
 
-    def scoped(self, query: Query) -> tuple[str, dict[str, Param]]:
-        """The SQL and the parameters that are sent."""
+    @property
+    def damaged(self) -> dict[str, str]:
+        """The known damaged parts of the table."""
+        return dict(self._client.damaged)
+
+    def scoped(self, query: Query, parts: Collection[str] = ()) -> tuple[str, dict[str, Param]]:
+        """The SQL and the parameters that are sent; with `parts`, of events in these parts of the table."""
         bind = Bind("token_")
         erased = self._hidden(self.scope)
-        events = relation(self._database, self.scope, self._token_filters, bind, erased)
+        events = relation(self._database, self.scope, self._token_filters, bind, erased, parts)
         # The scope comes last, so that no endpoint can set other values for these names.
         params = {**query.params, **bind.values, "project_id": self.scope.project_id}
         if self.scope.tenant_id is not None:
@@ -160,6 +165,7 @@ def relation(
     token_filters: Sequence[Condition] = (),
     bind: Bind | None = None,
     erased: Sequence[Job] = (),
+    parts: Collection[str] = (),
 ) -> str:
     """The WITH clause that defines `events`; `bind` takes the values of `token_filters` and `erased`.
 
@@ -178,6 +184,8 @@ def relation(
         session_key = f"concat({tenant}, session_id)"
         user_key = f"concat({tenant}, nullIf(user_id, ''))"
     conditions += [f"NOT {condition}" for condition in hiding(erased, bind, bind)]
+    if parts:
+        conditions.append(f"_part IN ({', '.join(map(quoted, parts))})")
     return (
         f"WITH events AS (SELECT *, {session_key} AS session_key, {user_key} AS user_key"
         f" FROM {table} WHERE {where(conditions, token_filters, bind, table)}) "
@@ -294,12 +302,5 @@ def limit_settings(config: QueryConfig) -> dict[str, Setting]:
         "max_memory_usage": config.memory_bytes_max,
         "max_result_rows": config.result_rows_max,
         "max_result_bytes": config.result_bytes_max,
-        "read_overflow_mode": "throw",
-        "result_overflow_mode": "throw",
-        "timeout_overflow_mode": "throw",
-        "group_by_overflow_mode": "throw",
-        "sort_overflow_mode": "throw",
-        "distinct_overflow_mode": "throw",
-        "join_overflow_mode": "throw",
-        "set_overflow_mode": "throw",
+        **NO_PARTIAL_ANSWER,
     }

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nealytics.erasure.jobs import Erasure, Job
+from nealytics.erasure.store import Jobs
 from tests.docs_commands import ROOT
 from tests.e2e.node import Node, program, token
 from tests.engine import needs_engine
@@ -148,5 +150,12 @@ def test_the_engine_may_restart_and_the_node_may_be_down(node: Node):
     assert node.kill_one("embedded-child")
     node.wait_until(lambda: node.read("/api/v1/queries/revenue_by_day")["rows"], "the engine is back")
     assert node.stop() == 0
+    # Of another table: the node begins it again, as its own user. The command must write no file.
+    erasure = Erasure(
+        id="1", project_id="shop", tenant_id="acme", before_ms=2**42, requested_at_ms=0, requested_by=""
+    )
+    Jobs(node.directory / "data").put(Job(erasure=erasure, state="done", table="another"))
+    written = {path: path.stat().st_mtime_ns for path in (node.directory / "data/erasures").iterdir()}
     ran = command(node, "query", "run", "tenants_by_activity", "--project", "shop", "--project-wide")
     assert "globex" in ran.stdout, ran.stderr
+    assert {path: path.stat().st_mtime_ns for path in (node.directory / "data/erasures").iterdir()} == written

@@ -6,7 +6,7 @@ well, every one of these questions shows somebody else's rows.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,8 @@ OTHERS = [("shop", "globex"), ("blog", "acme"), ("shop", "acme'"), ("shop'", "ac
 class WithoutWhere(Events):
     """Its relation names the table and nothing else."""
 
-    def scoped(self, query: Query) -> tuple[str, dict[str, Param]]:
-        sql, params = super().scoped(query)
+    def scoped(self, query: Query, parts: Collection[str] = ()) -> tuple[str, dict[str, Param]]:
+        sql, params = super().scoped(query, parts)
         head, where, rest = sql.partition(" WHERE project_id = {project_id:String}")
         assert where
         condition = re.match(r"( AND tenant_id = \{tenant_id:String\})?", rest)

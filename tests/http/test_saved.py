@@ -12,6 +12,7 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.config import AuthConfig, Config, QueryConfig, SavedQueriesConfig
 from nealytics.http.openapi import document
+from nealytics.usage.meter import Queries
 from tests.engine import RunningEngine, query_library
 from tests.http.reader import JWT_KEY, Reader, event, on_the_engine
 
@@ -34,6 +35,7 @@ FILES = {
     "of_others": "-- title: Of others\n-- projects: other\nSELECT count() AS n FROM events",
     "fails": "-- title: Fails\nSELECT toUInt8(metadata_json) AS a FROM events",
     "large": "-- title: Large\n-- limits: rows 2\nSELECT event_id FROM events",
+    "number": "-- title: Number\n-- param: text String = 1\nSELECT toUInt8({text:String}) AS a FROM events",
     "broken": "-- title: Broken\nSELECT * FROM global_events",
 }
 
@@ -84,6 +86,7 @@ async def test_a_saved_query_answers_with_rows_and_columns(reader: Reader):
         ],
     }
     assert headers["Cache-Control"] == "private, max-age=60"
+    assert headers["Vary"] == "Origin, Authorization, Accept"  # an Accept header may ask for a file
     status, answer, _ = await reader.get("/api/v1/queries/revenue", tenant_id=None)
     assert [row["item"] for row in answer["rows"]] == ["i9", "i3", "i2", "i1"]
     assert "tenantId" not in answer
@@ -124,6 +127,16 @@ async def test_the_other_formats_are_files(reader: Reader, by: str, tmp_path: Pa
     assert query_library(f"SELECT item FROM file('{file}', Parquet)") == [["i3"], ["i2"], ["i1"]]
 
 
+async def test_a_file_counts_the_rows_that_were_read(reader: Reader, monkeypatch: pytest.MonkeyPatch):
+    await fill(reader)
+    counted: list[int] = []
+    monkeypatch.setattr(Queries, "query", lambda self, project, tenant, rows: counted.append(rows))
+    for chosen in ("json", "csv"):
+        async with reader.open("/api/v1/queries/revenue", format=chosen) as response:
+            await response.read()
+    assert counted[0] == counted[1] > 0
+
+
 async def test_a_wrong_value_is_a_400_and_an_unknown_name_a_404(reader: Reader):
     status, answer, _ = await reader.get("/api/v1/queries/revenue", top="99")
     assert (status, answer["code"], answer["field"]) == (400, "invalid_parameter", "top")
@@ -132,7 +145,7 @@ async def test_a_wrong_value_is_a_400_and_an_unknown_name_a_404(reader: Reader):
     assert (status, answer["field"]) == (400, "format")
     status, answer, _ = await reader.get("/api/v1/queries/broken")
     assert (status, answer["code"]) == (404, "unknown_query")
-    assert answer["detail"] == "There are: fails, large, revenue."
+    assert answer["detail"] == "There are: fails, large, number, revenue."
     status, answer, _ = await reader.get("/api/v1/queries/revenue", claims={"exp": 1})
     assert status == 401
 
@@ -153,9 +166,9 @@ async def test_who_may_run_a_query(reader: Reader):
 async def test_the_list_has_what_the_token_may_run(reader: Reader):
     status, answer, _ = await reader.get("/api/v1/queries")
     assert status == 200
-    assert [one["name"] for one in answer["queries"]] == ["fails", "large", "revenue"]
-    assert answer["queries"][2]["path"] == "/api/v1/queries/revenue"
-    assert answer["queries"][2]["parameters"][1] == {
+    assert [one["name"] for one in answer["queries"]] == ["fails", "large", "number", "revenue"]
+    assert answer["queries"][3]["path"] == "/api/v1/queries/revenue"
+    assert answer["queries"][3]["parameters"][1] == {
         "name": "top", "type": "UInt8", "default": "10", "minimum": 1, "maximum": 50,
     }  # fmt: skip
 
@@ -171,6 +184,7 @@ async def test_an_error_names_no_row_and_a_limit_what_to_narrow(reader: Reader):
     for chosen in ("json", "csv"):
         status, answer, _ = await reader.get("/api/v1/queries/large", format=chosen)
         assert (status, answer["code"]) == (422, "query_too_large")
+        assert "sessionId" not in answer["detail"]  # this query has no such parameter
 
 
 async def test_a_batch_asks_saved_queries_beside_others(reader: Reader):
@@ -212,6 +226,29 @@ async def test_a_reload_takes_new_files_and_keeps_the_last_good_version(reader: 
     (directory / "revenue.sql").chmod(0o666)
     await reader.saved.load()
     assert "chmod o-w" in reader.saved.problems["revenue.sql"]
+
+
+async def test_a_tenant_cannot_stop_the_reads_of_others(reader: Reader):
+    """ClickHouse's message quotes the value, which names a part of the table, as a message of damage does."""
+    await fill(reader)
+    parts = await reader.clickhouse.query("SELECT _part FROM nealytics_core.global_events GROUP BY _part")
+    for (part,) in parts:
+        status, answer, _ = await reader.get("/api/v1/queries/number", text=f"reading part {part} x")
+        assert (status, answer["code"]) == (500, "query_failed")
+    assert reader.clickhouse.damaged == {}
+    assert (await reader.get("/api/v1/analytics/summary", tenant_id="globex"))[0] == 200
+
+
+async def test_the_public_document_and_a_batch_name_no_query_of_some_tokens(reader: Reader):
+    async with reader.open("/openapi.json") as response:
+        shown = await response.json()
+    assert "/api/v1/queries/revenue" in shown["paths"]
+    status, refused, _ = await reader.post(
+        "/api/v1/analytics/query", {"queries": {"a": {"endpoint": "misspelt"}}}
+    )
+    assert status == 400
+    for text in (json.dumps(shown), json.dumps(refused)):
+        assert not any(name in text for name in ("all_tenants", "queries/named", "of_others"))
 
 
 async def test_openapi_has_each_query_with_its_parameters(reader: Reader):

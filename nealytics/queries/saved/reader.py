@@ -17,7 +17,8 @@ import msgspec
 from nealytics.auth.scope import Scope
 from nealytics.clickhouse import saved_reader
 from nealytics.clickhouse.client import ClickHouseClient, Endpoint, Param, Setting
-from nealytics.clickhouse.error_codes import Kind
+from nealytics.clickhouse.damage import damaged
+from nealytics.clickhouse.error_codes import Kind, kind_of
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.failover import Address
 from nealytics.clickhouse.sql import TABLE, quoted, table_name
@@ -126,9 +127,11 @@ class SavedReader:
     ) -> list[list[Any]]:
         """The rows of a checked query. Raises `ClickHouseError`, `FenceDown`, or `Refused`."""
         settings = {**self._settings(events.scope, limits), **_DECIMALS_AS_TEXT}
-        sql, params = events.scoped(query)
         try:
             await self._proven(events.scope)
+            await self._refuse_damaged(events, query)
+            # Last, because what is erased is known for some seconds only.
+            sql, params = events.scoped(query)
             rows = await self._client.query(
                 sql, params, settings=settings, received=events.received, read=events.count_read
             )
@@ -145,11 +148,16 @@ class SavedReader:
         self, events: Events, name: str, query: Query, limits: Limits, output_format: str
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The answer in pieces of `output_format`; the query has ended when the context is entered."""
-        sql, params = events.scoped(query)
         try:
             await self._proven(events.scope)
+            await self._refuse_damaged(events, query)
+            sql, params = events.scoped(query)  # last, as in `rows`
             stream = self._client.stream(
-                sql, params, output_format=output_format, settings=self._settings(events.scope, limits)
+                sql,
+                params,
+                output_format=output_format,
+                settings=self._settings(events.scope, limits),
+                read=events.count_read,
             )
             pieces = await stream.__aenter__()
         except ClickHouseError as error:
@@ -169,7 +177,7 @@ class SavedReader:
             return await self._check(declared, values)
         except ClickHouseError as error:
             self.fence.doubt(error)
-            if error.kind in (Kind.LATER, Kind.DAMAGED) and error.name not in _OF_THE_SQL:
+            if kind_of(error.code) in (Kind.LATER, Kind.DAMAGED) and error.name not in _OF_THE_SQL:
                 raise
             raise BrokenQuery(f"ClickHouse refuses it: {_short(error)}") from error
 
@@ -204,17 +212,35 @@ class SavedReader:
         await self.fence.prove()
         await self._probe(scope)
 
+    async def _refuse_damaged(self, events: Events, query: Query) -> None:
+        """As `Events` does, whose setting this user cannot send."""
+        if not (parts := events.damaged):
+            return
+        sql, params = events.scoped(query, parts)
+        settings = self._settings(events.scope, Limits())
+        rows = await self._client.query(f"EXPLAIN ESTIMATE {sql}", params, settings=settings)
+        if any(marks for *_, marks in rows):
+            raise damaged(parts)
+
     async def _probe(self, scope: Scope) -> None:
         """Raises `FenceDown` if the user sees a row outside of `scope`. The table's key answers it."""
         condition, params = "project_id = {project_id:String}", {"project_id": scope.project_id}
         if scope.tenant_id is not None:
             condition += " AND tenant_id = {tenant_id:String}"
             params["tenant_id"] = scope.tenant_id
-        found = await self._client.query(
-            f"SELECT 1 FROM {table_name(self._database)} WHERE NOT ({condition}) LIMIT 1",
-            params,
-            settings=self._settings(scope, Limits()),
-        )
+        try:
+            found = await self._client.query(
+                f"SELECT 1 FROM {table_name(self._database)} WHERE NOT ({condition}) LIMIT 1",
+                params,
+                settings=self._settings(scope, Limits()),
+            )
+        except ClickHouseError as error:
+            if saved_reader.is_without_scope(error):
+                raise FenceDown(
+                    "saved queries: ClickHouse refuses the scope of a query, because the row policy was made "
+                    f"for another password; {_ADVICE}"
+                ) from error
+            raise
         if found:
             raise FenceDown(
                 f"saved queries: the ClickHouse user {self._client.endpoint.user} sees events of other "
@@ -232,14 +258,21 @@ class SavedReader:
         return {name: value for name, value in found.items() if value is not None}
 
     def _failure(self, name: str, error: ClickHouseError) -> Exception:
-        """What the caller raises: an error that the client may act on, or one that says nothing."""
+        """What the caller raises: an error that the client may act on, or one that says nothing.
+
+        The message may quote a value of a parameter or an event, so nothing but the code decides.
+        """
         self.fence.doubt(error)
-        if saved_reader.is_without_scope(error):
-            return FenceDown(
-                "saved queries: ClickHouse refuses the scope of a query, because the row policy was made for "
-                f"another password; {_ADVICE}"
+        kind = kind_of(error.code)
+        if kind is Kind.LIMIT and not error.of_the_address:
+            return Refused(
+                422,
+                "query_too_large",
+                f"the saved query {name} exceeds its limits or those of the server",
+                detail="Choose parameters that need fewer events, such as a shorter time range.",
             )
-        if error.kind in (Kind.LIMIT, Kind.LATER, Kind.DAMAGED):
+        if kind in (Kind.LIMIT, Kind.LATER, Kind.DAMAGED):
+            error.damaged_part = ""
             return error
         log.error("saved query %s failed: %s", name, error)
         return Refused(

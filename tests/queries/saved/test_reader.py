@@ -17,17 +17,18 @@ from nealytics.clickhouse import saved_reader, schema
 from nealytics.clickhouse.client import ClickHouseClient, Param
 from nealytics.clickhouse.embedded import Access
 from nealytics.clickhouse.endpoint import embedded_endpoint
+from nealytics.clickhouse.error_codes import Kind
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row, insert_sql
 from nealytics.config import QueryConfig
 from nealytics.erasure.jobs import Erasure, Job
-from nealytics.errors import NealyticsError
+from nealytics.errors import NealyticsError, Refused
 from nealytics.queries.filters import parse_filter
 from nealytics.queries.params import Arguments
 from nealytics.queries.saved.catalog import check
 from nealytics.queries.saved.head import BrokenQuery, parse
 from nealytics.queries.saved.reader import SavedReader, client_of
-from nealytics.queries.scoped import FenceDown
+from nealytics.queries.scoped import Events, FenceDown
 from tests.engine import RunningEngine, needs_engine, start_engine
 from tests.http.reader import event
 from tests.queries.saved.generated import CASES, statement
@@ -195,6 +196,8 @@ REFUSED = {
     f"SELECT count() AS n FROM events WHERE tenant_id IN {TABLE}": "not visible",
     "WITH events AS (SELECT 1 AS a) SELECT * FROM events": "WITH defines events",
     "WITH events AS (SELECT * FROM global_events) SELECT * FROM events": "WITH defines events",
+    "WITH events AS MATERIALIZED (SELECT 1 AS a) SELECT * FROM events": "WITH defines events|refuses it",
+    "WITH events (a) AS (SELECT 1) SELECT a FROM events": "WITH defines events|refuses it",
     "SELECT * FROM events FORMAT CSV": "FORMAT",
     "SELECT * FROM events INTO OUTFILE '/tmp/x'": "OUTFILE",
     "SELECT * FROM {t:Identifier}": "no parameter",
@@ -268,9 +271,11 @@ async def test_a_scope_that_is_not_signed_shows_nothing(client: ClickHouseClient
 
 
 async def test_limits_hold_and_a_setting_cannot_be_changed(reader: SavedReader, client: ClickHouseClient):
-    with pytest.raises(ClickHouseError) as refused:
+    with pytest.raises(Refused) as limited:
         await answer(reader, "SELECT * FROM events", head="-- limits: rows 5\n")
-    assert refused.value.name == "TOO_MANY_ROWS_OR_BYTES"
+    assert limited.value.status == 422
+    assert isinstance(limited.value.__cause__, ClickHouseError)
+    assert limited.value.__cause__.name == "TOO_MANY_ROWS_OR_BYTES"
     for setting in ("max_threads = 1", "readonly = 0", "max_execution_time = 0", "max_memory_usage = 0"):
         with pytest.raises(ClickHouseError) as refused:
             await raw(client, f"SELECT 1 SETTINGS {setting}")
@@ -283,6 +288,56 @@ async def test_an_error_of_the_sql_quotes_no_row_to_the_tenant(reader: SavedRead
         await answer(reader, sql)
     assert "secret-of" not in f"{refused.value} {getattr(refused.value, 'detail', '')}"
     assert "secret-of-acme" in caplog.text  # the operator's log has it
+
+
+@pytest.mark.parametrize(
+    "text", ["no valid scope", "reading part 202406_1_1_0 x", "(while reading from part /a/b/all_1_1_0/ )"]
+)
+async def test_a_value_in_the_message_of_an_error_decides_nothing(reader: SavedReader, text: str):
+    """ClickHouse quotes it: no tenant may raise the operator's alarm, or stop the reads of a part."""
+    sql = "SELECT toUInt8({text:String}) AS a FROM events"
+    with pytest.raises(Refused) as refused:
+        await answer(reader, sql, head="-- param: text String = 1\n", text=text)
+    assert (refused.value.status, refused.value.code) == (500, "query_failed")
+
+
+async def test_a_known_damaged_part_is_refused_only_to_those_who_need_it(
+    engine: RunningEngine, client: ClickHouseClient, reader: SavedReader
+):
+    query = await check(
+        parse("it", "-- title: It\nSELECT uniq(user_id) AS n FROM events"), reader, QueryConfig()
+    )
+    async with ClickHouseClient(engine.endpoint, engine.config.clickhouse) as node:
+        parts = await node.query("SELECT name FROM system.parts WHERE active AND table = 'global_events'")
+        node.damaged.update({name: "found by a check" for (name,) in parts})
+        with pytest.raises(ClickHouseError) as damaged:
+            await query.run(Events(node, "nealytics_core", ACME), {})
+        assert damaged.value.kind is Kind.DAMAGED
+        nobody = Events(node, "nealytics_core", Scope("shop", "nobody"))
+        assert (await query.run(nobody, {})).rows == [{"n": 0}]
+
+
+async def test_what_is_erased_is_asked_for_after_the_fence_is_proven(
+    reader: SavedReader, monkeypatch: pytest.MonkeyPatch
+):
+    """The proof may take longer than the list of erasures is current."""
+    query = await check(parse("it", "-- title: It\nSELECT count() AS n FROM events"), reader, QueryConfig())
+    order: list[str] = []
+    prove = reader.fence.prove
+
+    async def proving() -> None:
+        await prove()
+        order.append("proven")
+
+    def hidden(scope: Scope) -> list[Job]:
+        order.append("erased")
+        return []
+
+    monkeypatch.setattr(reader.fence, "prove", proving)
+    await query.run(reader.events(ACME, hidden=hidden), {})
+    async with query.stream(reader.events(ACME, hidden=hidden), {}, "CSV"):
+        pass
+    assert order == ["proven", "erased"] * 2
 
 
 async def test_the_fence_is_down_for_another_password_user_or_rights(
