@@ -465,12 +465,16 @@ _OF_TRACKERS: list[Schema] = [
         "description": "The sender's clock, in epoch milliseconds. Counted in a metric.",
         "schema": {"type": "integer", "minimum": 0},
     },
-    {
-        "name": "dropped",
-        "in": "query",
-        "description": "Events that the sender dropped since its last report. Counted in a metric.",
-        "schema": {"type": "integer", "minimum": 0, "default": 0},
-    },
+    *(
+        {
+            "name": name,
+            "in": "query",
+            "description": f"With a token: the {name} of the events. If the token is bound to another one,"
+            " the answer is a 403, and nothing was stored.",
+            "schema": {"type": "string"},
+        }
+        for name in ("tenant", "user")
+    ),
 ]
 
 

@@ -6,7 +6,7 @@ the plainest form of each part; aiohttp's parser decides about everything else. 
 lenient: a request that it reads, aiohttp reads in the same way (a test compares the two).
 
     target    exactly one of the three routes, perhaps with `?k=` or `?token=` and plain characters, and after
-              that perhaps with a tracker's report
+              that perhaps with a tracker's clock. With a token, a tracker adds more, and aiohttp reads it
     head      printable ASCII; each header once; Host and Content-Length are there
     not here  Transfer-Encoding, Expect, Upgrade, Trailer; any Content-Encoding but gzip, or Connection but
               keep-alive
@@ -93,8 +93,8 @@ def parse(data: bytes, at: int = 0) -> SmallRequest | Unread:
     body = data[head_end + 4 : end]
     if asked is None:
         return SmallRequest(path, "", "", headers, body, end)
-    key, token, sent_at, dropped = asked.group("key", "token", "sent_at", "dropped")
-    report = tracker_reports.report(sent_at, dropped) if sent_at else None
+    key, token, sent_at = asked.group("key", "token", "sent_at")
+    report = tracker_reports.report(sent_at) if sent_at else None
     return SmallRequest(path, key or "", token or "", headers, body, end, report)
 
 

@@ -10,6 +10,6 @@ decompression.py   the same for compressed bodies
 slices.py          long work, without delaying other requests
 parser.py          bytes → events and refusals
 admission.py       events → rows → log; the only part that uses `wal`
-tracker_reports.py the clock of a tracker, and what it dropped
+tracker_reports.py the clock of a tracker, and whose events it sends
 takeover.py        the log that a C# engine left
 """

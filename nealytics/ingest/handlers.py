@@ -33,6 +33,7 @@ from nealytics.ingest.parser import (
     parse_event_in_steps,
     starts_array,
 )
+from nealytics.ingest.tracker_reports import require_owner
 from nealytics.observe import otel, request_id
 from nealytics.query_string import flag
 
@@ -145,11 +146,11 @@ class Ingest:
             except InvalidEvent as error:
                 raise refused_by(error) from error
         self._intake.count(parsed)
-        self._intake.count_report(request, received_ms)
         await self._keep(parsed.rejected, grant, "beacon")
         otel.note("neavents.beacon_events", parsed.accepted)
         if rows:
             await self._admission.admit_rows(rows)
+            self._intake.count_report(request, received_ms)
         elif parsed.refused.keys() == {"forbidden"}:
             # Otherwise the developer of a page with the wrong key would not notice.
             return _answer(403, _nothing_accepted(parsed))
@@ -173,7 +174,6 @@ class Ingest:
             except InvalidEvent as error:
                 raise refused_by(error) from error
         self._intake.count(parsed)
-        self._intake.count_report(request, received_ms)
         await self._keep(parsed.rejected, grant, "batch")
         otel.note("nealytics.batch_events", parsed.accepted)
         if not rows:
@@ -182,6 +182,7 @@ class Ingest:
                 return _over_quota(parsed)
             return _answer(_STATUSES.get(code, 400), _nothing_accepted(parsed))
         lsns = await self._admission.admit_rows(rows)
+        self._intake.count_report(request, received_ms)
         del body, steps, rows  # megabytes, and the commit may take seconds
         answer = BatchAnswer(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
         if not wait:
@@ -199,7 +200,9 @@ class Ingest:
 
     async def _grant(self, key: str, request: web.Request, token: str = "") -> Grant:
         token = token or bearer_token(request.headers.get(hdrs.AUTHORIZATION))
-        return await self._writers.grant(key, token)
+        grant = await self._writers.grant(key, token)
+        require_owner(request.query, grant)
+        return grant
 
     async def _keep(self, rejected: Sequence[tuple[bytes, InvalidEvent]], grant: Grant, source: str) -> None:
         """Keeps events in the dead letter. Their client learns the reason anyway, so a disk that takes

@@ -94,9 +94,8 @@ class Intake:
             self._metrics.refused.add(events, reason)
 
     def count_report(self, request: web.Request, received_ms: int) -> None:
-        """Counts what a tracker says in the query of an accepted request."""
-        query = request.query
-        found = report(query.get("sentAt", ""), query.get("dropped", ""))
+        """Counts what a tracker says about itself in a request whose events are on disk."""
+        found = report(request.query.get("sentAt", ""))
         if found is not None:
             found.note(self._metrics, received_ms)
 

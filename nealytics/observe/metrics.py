@@ -119,11 +119,6 @@ SPECS = (
         values=CLOCKS,
     ),
     Spec(
-        "nealytics_tracker_events_dropped_total",
-        "counter",
-        "Events that trackers dropped because their queues were full, as they report.",
-    ),
-    Spec(
         "nealytics_dead_letter_events_total",
         "counter",
         "Events that ClickHouse refused for their content, dead-lettered. Alert on any increase.",
@@ -320,7 +315,6 @@ class Metrics:
         self.events_erased = self._number("nealytics_events_erased_total")
         self.refused = _Labelled(memory, self._first["nealytics_events_refused_total"], REFUSED_REASONS)
         self.tracker_requests = _Labelled(memory, self._first["nealytics_tracker_requests_total"], CLOCKS)
-        self.tracker_dropped = self._number("nealytics_tracker_events_dropped_total")
         self.dead_letter_events = self._number("nealytics_dead_letter_events_total")
         self.rejected_dropped = self._number("nealytics_rejected_events_dropped_total")
         self.insert_retries = self._number("nealytics_insert_retries_total")

@@ -11,7 +11,11 @@ from tests.e2e.node import KEY, Node, token
 
 BROWSER_KEY = "browser-key-of-the-site"
 PROJECT = "site"
-KEYS = [{"key": KEY}, {"key": BROWSER_KEY, "kind": "browser", "project": PROJECT}]
+KEY_WITH_SIGNS = "a+key&of=signs#%ü"
+KEYS = [
+    {"key": KEY},
+    *({"key": key, "kind": "browser", "project": PROJECT} for key in (BROWSER_KEY, KEY_WITH_SIGNS)),
+]
 SETTINGS = f"auth.api_keys = {json.dumps(KEYS)}\ningest.rate_limit_requests_per_address = 100000"
 # The strictest policy under which docs/sending.md says that the tracker works.
 POLICY = "default-src 'none'; script-src {node}; connect-src 'self' {node}; img-src data:"
@@ -32,7 +36,7 @@ class TrackedSite:
                 if path.startswith("/token/"):
                     self.send_response(200)
                     self.end_headers()
-                    self.wfile.write(site.token(path.rpartition("/")[2]).encode())
+                    self.wfile.write(site.token(*path.split("/")[2:]).encode())
                     return
                 tenant = path.split("/")[1]
                 self.send_response(200)
@@ -50,11 +54,11 @@ class TrackedSite:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def token(self, tenant: str) -> str:
-        """What the site's own server gives to who is signed in; its first token has ended already."""
+    def token(self, tenant: str, user: str = "ada") -> str:
+        """What the site's own server gives to who is signed in; the first token of `own` has ended already."""
         self.asked_tokens.append(tenant)
-        life_s = 600 if len(self.asked_tokens) > 1 else -600
-        return token(PROJECT, tenant, life_s=life_s, scope="ingest", user_id="ada")
+        life_s = -600 if tenant == "own" and self.asked_tokens.count("own") == 1 else 600
+        return token(PROJECT, tenant, life_s=life_s, scope="ingest", user_id=user)
 
     def headers(self) -> dict[str, str]:
         return {"Content-Security-Policy": POLICY.format(node=self.node.url)}
@@ -110,7 +114,7 @@ def until_stored(node: Node, tenant: str, count: int) -> list[dict[str, Any]]:
 def waiting(page: Any) -> int:
     """The events in the queue of this origin."""
     found: int = page.evaluate(
-        "() => Object.keys(localStorage).filter((entry) => /^nealytics,.*,e[^,]*$/.test(entry)).length"
+        "() => Object.keys(localStorage).filter((entry) => /^nealytics,.*]e[^\\]]*$/.test(entry)).length"
     )
     return found
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from nealytics.ingest.tracker_reports import TrackerReport, clock, report
+from nealytics.auth.grant import Grant
+from nealytics.errors import Refused
+from nealytics.ingest.tracker_reports import TrackerReport, clock, report, require_owner
 from nealytics.observe.metrics import CLOCKS, Metrics
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -30,25 +32,54 @@ def test_a_clock_is_as_wrong_as_the_largest_unit_says(ahead_ms: int, expected: s
 
 
 @pytest.mark.parametrize(
-    ("sent_at", "dropped", "expected"),
+    ("sent_at", "expected"),
     [
-        ("1781000000000", "", TrackerReport(1_781_000_000_000, 0)),
-        ("1781000000000", "12", TrackerReport(1_781_000_000_000, 12)),
-        ("1781000000000", "-1", TrackerReport(1_781_000_000_000, 0)),
-        ("1781000000000", "9999999", TrackerReport(1_781_000_000_000, 0)),
-        ("", "12", None),
-        ("now", "12", None),
-        ("٣", "12", None),
-        ("9" * 16, "12", None),
+        ("1781000000000", TrackerReport(1_781_000_000_000)),
+        ("", None),
+        ("now", None),
+        ("٣", None),
+        ("9" * 16, None),
     ],
 )
-def test_only_what_a_tracker_writes_is_a_report(sent_at: str, dropped: str, expected: TrackerReport | None):
-    assert report(sent_at, dropped) == expected
+def test_only_what_a_tracker_writes_is_a_report(sent_at: str, expected: TrackerReport | None):
+    assert report(sent_at) == expected
 
 
 def test_a_report_is_counted():
     metrics = Metrics.private()
-    TrackerReport(1_000 * HOUR, 7).note(metrics, 998 * HOUR)
+    TrackerReport(1_000 * HOUR).note(metrics, 998 * HOUR)
     assert metrics.value("nealytics_tracker_requests_total", "ahead_hour") == 1
     assert metrics.value("nealytics_tracker_requests_total", "right") == 0
-    assert metrics.value("nealytics_tracker_events_dropped_total") == 7
+
+
+BOUND = Grant(-1, "p", "t", "token", user="ada")
+UNBOUND = Grant(-1, "p", "t", "token")
+
+
+@pytest.mark.parametrize(
+    ("query", "grant"),
+    [
+        ({}, BOUND),
+        ({"tenant": "t", "user": "ada"}, BOUND),
+        ({"tenant": "t", "user": "bob"}, UNBOUND),
+        ({"tenant": "t", "user": ""}, UNBOUND),
+        ({"tenant": "other", "user": "bob"}, Grant(0, "p", "t", "browser")),
+    ],
+)
+def test_events_are_taken_with_a_token_of_their_tenant_and_user(query: dict[str, str], grant: Grant):
+    require_owner(query, grant)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"tenant": "t", "user": "bob"}, "user"),
+        ({"tenant": "t", "user": ""}, "user"),
+        ({"tenant": "other", "user": "ada"}, "tenant"),
+        ({"tenant": "", "user": "ada"}, "tenant"),
+    ],
+)
+def test_events_of_another_tenant_or_user_than_the_token_s_are_refused(query: dict[str, str], field: str):
+    with pytest.raises(Refused) as refused:
+        require_owner(query, BOUND)
+    assert (refused.value.status, refused.value.field) == (403, field)

@@ -1,6 +1,6 @@
 /** `/t.js`: the tracker as one line of a page. The attributes of its element are the options. */
 
-import { createTracker, type Tracker } from "./tracker/core.ts";
+import { createTracker, type Tracker, type TrackerOptions } from "./tracker/core.ts";
 
 declare global {
   interface Window {
@@ -14,9 +14,10 @@ const { tokenUrl } = dataset;
 const early = window.nealytics;
 if (!early?.optOut) {
   window.nealytics = createTracker({
-    url: new URL(".", src).href,
-    token: tokenUrl && (() => fetch(tokenUrl).then((answer) => answer.text())),
+    // Without the name and the query of the script, which may change: the queue must not.
+    url: new URL(".", src) as unknown as string,
     ...(dataset as object),
+    token: (tokenUrl && (() => fetch(tokenUrl).then((answer) => answer.text()))) as TrackerOptions["token"],
   });
   early?.q?.forEach((call) => window.nealytics!(...call));
 }

@@ -2041,8 +2041,10 @@ export interface operations {
                 wait?: boolean;
                 /** @description The sender's clock, in epoch milliseconds. Counted in a metric. */
                 sentAt?: number;
-                /** @description Events that the sender dropped since its last report. Counted in a metric. */
-                dropped?: number;
+                /** @description With a token: the tenant of the events. If the token is bound to another one, the answer is a 403, and nothing was stored. */
+                tenant?: string;
+                /** @description With a token: the user of the events. If the token is bound to another one, the answer is a 403, and nothing was stored. */
+                user?: string;
             };
             header?: never;
             path?: never;
@@ -2089,8 +2091,10 @@ export interface operations {
             query?: {
                 /** @description The sender's clock, in epoch milliseconds. Counted in a metric. */
                 sentAt?: number;
-                /** @description Events that the sender dropped since its last report. Counted in a metric. */
-                dropped?: number;
+                /** @description With a token: the tenant of the events. If the token is bound to another one, the answer is a 403, and nothing was stored. */
+                tenant?: string;
+                /** @description With a token: the user of the events. If the token is bound to another one, the answer is a 403, and nothing was stored. */
+                user?: string;
             };
             header?: never;
             path?: never;

@@ -4,7 +4,7 @@ import { createTracker as create, type Automatic, type Properties, type Tracker,
 
 export type { Automatic, Properties, Tracker, TrackerOptions };
 
-/** Begins to send. One tracker is enough for a page. On a server it does nothing, so that a component may create it anywhere. */
+/** Starts to send. One tracker is enough for a page. On a server it does nothing, so that a component may create it anywhere. */
 export function createTracker(options: TrackerOptions): Tracker {
   if (typeof document === "undefined") return Object.assign(() => {}, { identify() {}, optOut() {} });
   return create({ ...options, url: options.url.replace(/\/*$/, "/"), dnt: options.dnt || undefined });
