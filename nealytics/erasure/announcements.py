@@ -24,8 +24,6 @@ from nealytics.erasure.jobs import Erasure
 _FETCH_S = 10.0
 _FETCH_POLL_S = 0.1
 _LIST_TIMEOUT_S = 2.0
-# Asking for a table that does not exist is an error in the server's log, so that is rare.
-_ASK_DIRECTLY_S = 60.0
 
 
 class Announcements:
@@ -37,7 +35,6 @@ class Announcements:
         self._name = table_name(config.database, ERASURES)
         self._version: str | None = None  # of the list at the last call of `announced`
         self._exists = False
-        self._asked_at = float("-inf")
 
     @property
     def is_shared(self) -> bool:
@@ -78,25 +75,25 @@ class Announcements:
 
     async def announced(self) -> list[Erasure] | None:
         """Those of all nodes; None if they are the same as at the last call. Small enough for every second:
-        one query, which names a table that does not exist only once a minute if the user has a right on
-        it."""
-        started = time.monotonic()
-        is_recent = started - self._asked_at < _ASK_DIRECTLY_S
-        if not self._exists and is_recent and not await self._may_exist():
-            return None
+        one query, which names the table only if it may exist, because ClickHouse logs an error otherwise."""
+        version = answer = ""
         try:
-            version = await self._ask(
-                f"SELECT count(), sum(sipHash64(id)) FROM (SELECT DISTINCT id FROM {self._name}) "
-                "FORMAT TabSeparated"
-            )
-            self._exists = True
-            if version == self._version:
-                return None
-            answer = await self._ask(f"SELECT DISTINCT erasure FROM {self._name} FORMAT JSONCompactEachRow")
+            if self._exists or await self._may_exist():
+                version = await self._ask(
+                    f"SELECT count(), sum(sipHash64(id)) FROM (SELECT DISTINCT id FROM {self._name}) "
+                    "FORMAT TabSeparated"
+                )
+                self._exists = True
+                if version != self._version:
+                    answer = await self._ask(
+                        f"SELECT DISTINCT erasure FROM {self._name} FORMAT JSONCompactEachRow"
+                    )
         except ClickHouseError as error:
             if error.code != UNKNOWN_TABLE:
                 raise
-            self._exists, self._asked_at, version, answer = False, started, "", ""
+            self._exists, version = False, ""
+        if version == self._version:
+            return None
         self._version = version
         return await asyncio.to_thread(_decoded, answer)
 
