@@ -329,26 +329,27 @@ def _query_schemas(schemas: Schemas, endpoints: Sequence[Endpoint[Any]]) -> dict
 
 
 def _condition_schemas() -> dict[str, Schema]:
-    """What a filter of `POST /query` may be."""
-    several: Schema = {"type": "array", "items": ref("Condition"), "minItems": 1}
+    """What a filter of `POST /query` may be. Only the object is recursive: generators of clients cannot read
+    a union that contains itself."""
+    one: Schema = {"anyOf": [{"type": "string"}, ref("Combined")]}
+    several: Schema = {"type": "array", "items": one, "minItems": 1}
     return {
-        "Condition": {
-            "description": "A condition as in the parameter `filter`, or several combined. Of `and` all must"
-            " match, of `or` at least one; `not` keeps the events that do not match."
+        "Combined": {
+            "description": "Conditions, each as in the parameter `filter` or combined in turn. Of `and` all"
+            " must match, of `or` at least one; `not` keeps the events that do not match. It has one of the"
+            " three."
             f" Together at most {NODES_MAX} conditions, nested at most {DEPTH_MAX} deep.",
-            "anyOf": [
-                {"type": "string"},
-                *(
-                    {**_object({name: inner}, [name]), "additionalProperties": False}
-                    for name, inner in (("and", several), ("or", several), ("not", ref("Condition")))
-                ),
-            ],
+            **_object({"and": several, "or": several, "not": one}, []),
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": False,
         },
         "Conditions": {
             "description": "One condition, or a list of which all must match.",
             "anyOf": [
-                ref("Condition"),
-                {"type": "array", "items": ref("Condition"), "maxItems": FILTERS_MAX},
+                {"type": "string"},
+                ref("Combined"),
+                {"type": "array", "items": one, "maxItems": FILTERS_MAX},
                 {"type": "null"},
             ],
         },

