@@ -335,7 +335,7 @@ def _condition_schemas() -> dict[str, Schema]:
     several: Schema = {"type": "array", "items": one, "minItems": 1}
     return {
         "Combined": {
-            "description": "Conditions, each as in the parameter `filter` or combined in turn. Of `and` all"
+            "description": "Conditions, each as in the parameter `filter` or combined again. Of `and` all"
             " must match, of `or` at least one; `not` keeps the events that do not match. It has one of the"
             " three."
             f" Together at most {NODES_MAX} conditions, nested at most {DEPTH_MAX} deep.",

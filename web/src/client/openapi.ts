@@ -1420,7 +1420,7 @@ export interface components {
         Argument: string | number | boolean | null | (string | number | boolean | null)[];
         /**
          * Combined
-         * @description Conditions, each as in the parameter `filter` or combined in turn. Of `and` all must match, of `or` at least one; `not` keeps the events that do not match. It has one of the three. Together at most 100 conditions, nested at most 8 deep.
+         * @description Conditions, each as in the parameter `filter` or combined again. Of `and` all must match, of `or` at least one; `not` keeps the events that do not match. It has one of the three. Together at most 100 conditions, nested at most 8 deep.
          */
         Combined: {
             and?: (string | components["schemas"]["Combined"])[];
