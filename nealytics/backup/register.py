@@ -5,14 +5,12 @@ deleted. So the register lists every place that has events of this node, unless 
 """
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from nealytics.directories import make_private
+from nealytics.directories import locked, make_private
 from nealytics.errors import NealyticsError
 from nealytics.wal.files import OS_FILES, publish
 
@@ -94,9 +92,5 @@ def _write(data_dir: Path, entries: list[Recorded]) -> None:
 def _locked(data_dir: Path) -> Iterator[None]:
     """Two commands that run at the same time keep each other's entries."""
     make_private(data_dir)
-    directory = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+    with locked(data_dir):
         yield
-    finally:
-        os.close(directory)

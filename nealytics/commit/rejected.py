@@ -13,9 +13,7 @@ is no more are deleted for their age only. A process that changes a file holds t
 """
 
 import asyncio
-import contextlib
 import errno
-import fcntl
 import logging
 import os
 import secrets
@@ -23,13 +21,13 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from nealytics.directories import sync_directory
+from nealytics.directories import locked, sync_directory
 from nealytics.errors import LogBroken, LogFull
 from nealytics.event import InvalidEvent
 from nealytics.observe.metrics import Metrics
@@ -105,7 +103,7 @@ class RejectedEvents:
     def expire(self) -> None:
         """Raises `OSError`."""
         if self.files():
-            with self._lock, _locked(self._directory):
+            with self._lock, locked(self._directory):
                 self._drop_old()
 
     def new(
@@ -145,7 +143,7 @@ class RejectedEvents:
         with self._lock:
             try:
                 self._directory.mkdir(mode=0o700, exist_ok=True)
-                with _locked(self._directory):
+                with locked(self._directory):
                     self._drop_old()
                     self._make_room(kept=self._append(data, zlib.crc32(project.encode()) % SHARES))
             except OSError as error:
@@ -223,7 +221,7 @@ def remove(directory: Path, is_unwanted: Callable[[RejectedEvent], bool]) -> int
     removed = 0
     if not files(directory):
         return 0
-    with _locked(directory):
+    with locked(directory):
         for path in files(directory):
             lines = path.read_bytes().split(b"\n")[:-1]
             kept = [line for line in lines if not is_unwanted(msgspec.json.decode(line, type=RejectedEvent))]
@@ -234,16 +232,6 @@ def remove(directory: Path, is_unwanted: Callable[[RejectedEvent], bool]) -> int
                 publish(OS_FILES, path, b"".join(line + b"\n" for line in kept)).close()
         sync_directory(directory)
     return removed
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
 
 
 def read(path: Path) -> list[RejectedEvent]:

@@ -7,7 +7,6 @@ Every process sees a change at its next read, without being told: asking for the
 """
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -16,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from nealytics.auth.scope import Scope
-from nealytics.directories import make_private
+from nealytics.directories import locked, make_private
 from nealytics.erasure.jobs import Erasure, Job
 from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import ErasuresUnreadable
@@ -164,9 +163,5 @@ def _locked(path: Path, files: Files) -> Iterator[None]:
     if not path.exists():
         make_private(path)
         files.sync_directory(path.parent)
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+    with locked(path):
         yield
-    finally:
-        os.close(directory)
