@@ -22,6 +22,7 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.errors import Refused
 from nealytics.http.reads import refusal
 from nealytics.observe import otel
+from nealytics.queries.invalid import invalid
 from nealytics.query_string import check_utf8
 
 PREFIX = "/api/v1/admin/"
@@ -58,8 +59,15 @@ def json_response(answer: object, status: int = 200) -> web.Response:
     )
 
 
-async def body_of(http: web.Request, kind: type[Body], bytes_max: int) -> Body:
-    """The JSON body. Raises `Refused`: 413 if it is longer, 400 if it is something else."""
+async def body_of(
+    http: web.Request,
+    kind: type[Body],
+    bytes_max: int,
+    *,
+    problem: str = "the body is not valid",
+    advice: str = "",
+) -> Body:
+    """The JSON body. Raises `Refused`: 413 if it is longer, 400 with `problem` if it is something else."""
     body = bytearray()
     async for chunk in http.content.iter_any():
         body += chunk
@@ -68,9 +76,7 @@ async def body_of(http: web.Request, kind: type[Body], bytes_max: int) -> Body:
     try:
         return msgspec.json.decode(bytes(body), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(
-            400, "invalid_parameter", "the body is not valid", detail=f"{error}.", field="body"
-        ) from None
+        raise invalid("body", problem, f"{error}.{advice}") from None
 
 
 def project_of(scope: AdminScope, named: str | None) -> str | None:

@@ -25,7 +25,7 @@ from nealytics.erasure.jobs import Job
 from nealytics.erasure.requests import Receipt, new_job, receipt, request
 from nealytics.erasure.store import Jobs
 from nealytics.errors import Refused
-from nealytics.http.admin import PREFIX, add_admin_route, json_response, one_project, project_of
+from nealytics.http.admin import PREFIX, add_admin_route, body_of, json_response, one_project, project_of
 from nealytics.queries.invalid import invalid
 from nealytics.queries.time_bounds import timestamp_ms
 
@@ -107,19 +107,13 @@ class ErasureAdmin:
 
 
 async def _asked(http: web.Request) -> Asked:
-    body = bytearray()
-    async for chunk in http.content.iter_any():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise Refused(413, "body_too_large", f"the body has more than {BODY_BYTES_MAX} bytes")
-    try:
-        return msgspec.json.decode(bytes(body), type=Asked)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise invalid(
-            "body",
-            "the body is no erasure",
-            f'{error}. Write {{"tenant": "…"}}; user, before and now are optional.',
-        ) from None
+    return await body_of(
+        http,
+        Asked,
+        BODY_BYTES_MAX,
+        problem="the body is no erasure",
+        advice=' Write {"tenant": "…"}; user, before and now are optional.',
+    )
 
 
 def _now_ms() -> int:
