@@ -285,16 +285,19 @@ def voluntary_switches(pid: int) -> int:
 
 def processor_seconds(pid: int) -> float:
     """The processor time of the process since its start, user and system."""
-    # After the name, which may contain spaces and parentheses; see proc(5).
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(_ticks(pid)[:2]) / os.sysconf("SC_CLK_TCK")
 
 
 def tree_processor_seconds(pid: int) -> float:
     """As `processor_seconds`, with all processes that it has started, also those that have ended."""
+    return sum(_ticks(pid)) / os.sysconf("SC_CLK_TCK") + sum(map(tree_processor_seconds, _children(pid)))
+
+
+def _ticks(pid: int) -> list[int]:
+    """User and system time of the process, and of its children that have ended; see proc(5)."""
+    # After the name, which may contain spaces and parentheses.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ended = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
-    return processor_seconds(pid) + ended + sum(map(tree_processor_seconds, _children(pid)))
+    return list(map(int, fields[11:15]))
 
 
 def accepts(port: int) -> bool:
