@@ -6,7 +6,7 @@ import pytest
 
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.config import AuthConfig, Config, QueryConfig
+from nealytics.config import AuthConfig, Config, QueryConfig, SegmentRule
 from tests.engine import RunningEngine, start_engine
 from tests.http.reader import JWT_KEY, Reader
 
@@ -18,12 +18,19 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
 
 
 @pytest.fixture
-async def reader(engine: RunningEngine) -> AsyncIterator[Reader]:
+def segments() -> tuple[SegmentRule, ...]:
+    """The saved segments of the configuration; a module may have its own."""
+    return ()
+
+
+@pytest.fixture
+async def reader(engine: RunningEngine, segments: tuple[SegmentRule, ...]) -> AsyncIterator[Reader]:
     config = Config(
         server=engine.config.server,
         clickhouse=engine.config.clickhouse,
         auth=AuthConfig(jwt_key=JWT_KEY),
         query=QueryConfig(limit_max=1_000),
+        segment=segments,
     )
     async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         await schema.apply(client, config.clickhouse)

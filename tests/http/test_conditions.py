@@ -8,21 +8,18 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
 
-from nealytics.clickhouse import schema
-from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.config import AuthConfig, Config, QueryConfig, SegmentRule
+from nealytics.config import SegmentRule
 from nealytics.event import Event
 from nealytics.queries.conditions import NODES_MAX
 from nealytics.timestamps import iso_utc
-from tests.engine import RunningEngine
 from tests.http.questions import QUESTIONS
-from tests.http.reader import JWT_KEY, NOW, SUMMARY, TIMELINE, Reader, event, ms, on_the_engine
+from tests.http.reader import NOW, SUMMARY, TIMELINE, Reader, event, ms, on_the_engine
 from tests.http.test_erased import erased
 
 pytestmark = on_the_engine
@@ -41,20 +38,8 @@ SAVED = (
 
 
 @pytest.fixture
-async def reader(engine: RunningEngine) -> AsyncIterator[Reader]:
-    config = Config(
-        server=engine.config.server,
-        clickhouse=engine.config.clickhouse,
-        auth=AuthConfig(jwt_key=JWT_KEY),
-        query=QueryConfig(limit_max=1_000),
-        segment=SAVED,
-    )
-    async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
-        await schema.apply(client, config.clickhouse)
-        await client.command("TRUNCATE TABLE nealytics_core.global_events")
-        await client.command("SYSTEM STOP MERGES nealytics_core.global_events")
-        async with Reader(client, config) as reader:
-            yield reader
+def segments() -> tuple[SegmentRule, ...]:
+    return SAVED
 
 
 METADATA = ({}, {"plan": "pro"}, {"plan": "free", "n": 3}, {"plan": None, "n": "12"})
