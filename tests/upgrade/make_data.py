@@ -72,7 +72,11 @@ async def make(into: Path, scratch: Path) -> None:
             node.kill()
     wal = scratch / "data" / "wal"
     shutil.copytree(wal, into / "wal", ignore=shutil.ignore_patterns("reserve"))
-    told = {"settled": COMMITTED, "deadLetter": [REFUSED], "waiting": [without_bulk(one) for one in WAITING]}
+    told = {
+        "committed": COMMITTED,
+        "deadLetter": [REFUSED],
+        "waiting": [without_bulk(one) for one in WAITING],
+    }
     (into / "expected.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -84,7 +84,7 @@ def test_what_an_older_version_left_is_taken_over_and_every_event_is_counted_onc
 ):
     told = restored(version, tmp_path)
     # Its committed events are in the log as well, and not in this table: they come back.
-    waiting, dead, committed = told["waiting"], told["deadLetter"], told["settled"]
+    waiting, dead, committed = told["waiting"], told["deadLetter"], told["committed"]
     if table is not None:
         prepare_table(tmp_path, ddl_of(table), waiting[0])
     node = Node(tmp_path)
