@@ -290,7 +290,11 @@ def processor_seconds(pid: int) -> float:
 
 def tree_processor_seconds(pid: int) -> float:
     """As `processor_seconds`, with all processes that it has started, also those that have ended."""
-    return sum(_ticks(pid)) / os.sysconf("SC_CLK_TCK") + sum(map(tree_processor_seconds, _children(pid)))
+    while True:
+        own = sum(_ticks(pid)) / os.sysconf("SC_CLK_TCK")
+        # A child that ends meanwhile is counted by its parent from then on.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return own + sum(map(tree_processor_seconds, _children(pid)))
 
 
 def _ticks(pid: int) -> list[int]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from chdb import session
 from multidict import MultiDict
 
@@ -188,7 +189,8 @@ async def main(directory: Path) -> dict[str, Any]:
         answers = []
         for database in ("p", "d"):
             events = Events(client, database, ME)  # type: ignore[arg-type]
-            answers.append(repr(await endpoint.run(events, endpoint.parse(asked))))
+            answer = await endpoint.run(events, endpoint.parse(asked))
+            answers.append(msgspec.json.encode(answer, enc_hook=repr))
         if answers[0] != answers[1]:
             found["differing"].append(endpoint.name)
         found.setdefault("endpoints", []).append(endpoint.name)

@@ -66,7 +66,7 @@ async def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         await asyncio.sleep(0.005)
 
 
-def ingest_token(tenant_id: str = "t1", expires_s: float = 600, **claims: Any) -> str:
+def ingest_token(tenant_id: str = "t1", expires_s: float = 86_400, **claims: Any) -> str:
     return mint(JWT_KEY, "shop", tenant_id, expires_s, time.time(), claims=claims, ingest=True)
 
 

@@ -108,11 +108,12 @@ async def test_a_long_event_may_omit_them_too():
 
 
 NOW = int(time.time())
-CLAIMS: dict[str, Any] = {"project_id": "shop", "tenant_id": "t1", "scope": "ingest", "exp": NOW + 600}
+DAY_S = 86_400  # these are made when the tests are collected, and used much later
+CLAIMS: dict[str, Any] = {"project_id": "shop", "tenant_id": "t1", "scope": "ingest", "exp": NOW + DAY_S}
 WRONG: dict[str, tuple[str, int, str]] = {
-    "a read token": (mint(JWT_KEY, "shop", "t1", 600, NOW), 403, "forbidden"),
-    "a token of the whole project": (mint(JWT_KEY, "shop", None, 600, NOW), 403, "forbidden"),
-    "an admin token": (mint(JWT_KEY, "shop", None, 600, NOW, admin=True), 403, "forbidden"),
+    "a read token": (mint(JWT_KEY, "shop", "t1", DAY_S, NOW), 403, "forbidden"),
+    "a token of the whole project": (mint(JWT_KEY, "shop", None, DAY_S, NOW), 403, "forbidden"),
+    "an admin token": (mint(JWT_KEY, "shop", None, DAY_S, NOW, admin=True), 403, "forbidden"),
     "several scopes": (signed({**CLAIMS, "scope": "ingest project"}, key=JWT_KEY), 403, "forbidden"),
     "no tenant": (
         signed({name: claim for name, claim in CLAIMS.items() if name != "tenant_id"}, key=JWT_KEY),
@@ -129,7 +130,7 @@ WRONG: dict[str, tuple[str, int, str]] = {
         401,
         "unauthorized",
     ),
-    "not yet valid": (signed({**CLAIMS, "nbf": NOW + 600}, key=JWT_KEY), 401, "unauthorized"),
+    "not yet valid": (signed({**CLAIMS, "nbf": NOW + DAY_S}, key=JWT_KEY), 401, "unauthorized"),
     "another key": (signed(CLAIMS, key="x" * 40), 401, "unauthorized"),
     "no algorithm": (signed(CLAIMS, {"alg": "none"}, key=JWT_KEY), 401, "unauthorized"),
     "no signature": (signed(CLAIMS, key=JWT_KEY).rpartition(".")[0] + ".", 401, "unauthorized"),
