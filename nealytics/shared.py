@@ -143,6 +143,11 @@ class CountTable:
         first = fingerprint % self._slots * _TABLE_FIELDS
         used, place = 0, -1
         for block in self._blocks:
+            # Most entries are in the first of their slots.
+            if block[first] == fingerprint and block[first + 1] == ends:
+                used += block[first + 2]
+                place = first if block is self._mine else place
+                continue
             entries = self._entries(block, first)
             if fingerprint not in entries:
                 continue

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from nealytics.auth.grant import Grant
-from nealytics.clickhouse.rowbinary import encode_row
+from nealytics.clickhouse.rowbinary import encode_row, id_of
 from nealytics.event import InvalidEvent, Limits, decode_event, is_utf8, split_array
 from nealytics.ingest.parser import accept
 from nealytics.ingest.plain import plain_reader
@@ -125,6 +125,17 @@ def test_what_the_sender_fixes_may_be_omitted_and_nothing_else_is_accepted(fixed
         ])  # fmt: skip
     for field in ("projectId", "userId" if fixed.user else "projectId"):
         assert plain(f'{{{own},"{field}":"eve"}}'.encode(), grant=fixed) is None
+
+
+def test_ids_of_public_senders_are_hashed_and_new_ones_are_not():
+    rest = '"projectId":"acme","tenantId":"a","sessionId":"s","eventType":"t"'
+    public = Grant(0, "acme", "", "browser", b"d" * 32)
+    made = plain(f"{{{rest}}}".encode(), grant=public) or []
+    assert [id_of(row)[6] >> 4 for row in made] == [7]
+    sent = f'{{{rest},"eventId":"{ID}","timestamp":{NOW}}}'
+    hashed = plain(sent.encode(), grant=public) or []
+    assert [id_of(row)[6] >> 4 for row in hashed] == [8]
+    assert plain(f"{sent},{{{rest}}}".encode(), grant=public) is None
 
 
 def an_event(rng: random.Random, oddness: float) -> str:
