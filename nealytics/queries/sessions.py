@@ -155,14 +155,14 @@ async def run(events: Events, params: Params) -> Sessions:
     rows = await events.rows(build_sql(params))
     next_cursor = params.page.next_cursor(rows, params.limit.count, params.selection)
     found = await events.rows(details_sql(params, rows)) if rows else []
-    details = {(row[0], row[1]): row[2:] for row in found}
+    details = {(row[0], row[1]): row[2:] async for row in paced(found)}
     of_project = events.scope.tenant_id is None
     sessions = [
         _session(row, details.get((row[0], row[1]), _NOTHING), of_project) async for row in paced(rows)
     ]
     count = len(sessions)
     # Whole milliseconds, as in the totals: a sum of fractions of seconds would differ.
-    duration_ms = sum(int(last_ms) - int(first_ms) for _, _, first_ms, last_ms, *_ in rows)
+    duration_ms = sum([int(row[3]) - int(row[2]) async for row in paced(rows)])
     return Sessions(
         **of_scope(events),
         **of_range(params.selection),
