@@ -282,8 +282,8 @@ class ClickHouseClient:
                     await send(address)
                 return Served(address, moved=len(tried) > 1)
             except ClickHouseError as error:
-                following = self.addresses.after(error, tried)
-                if following is None:
+                if (following := self.addresses.after(error, tried)) is None:
+                    error.moved = len(tried) > 1
                     raise
                 address = following
 

@@ -9,6 +9,10 @@ of its rows the table has, and the missing ones are sent under a new token.
 The result of the query may be out of date with replicas, or while an earlier request, whose answer was lost,
 is still running. Then a row is stored twice: reads show it once (identity and `final`), raw SQL twice until a
 merge. That is why the old token is sent first: nearly always ClickHouse has the rows, and nothing is missing.
+
+A refusal proves as little: the table may have changed since an earlier attempt, which may have stored the
+rows. Parts of the batch would be sent under other tokens, and be stored again. So the same query runs after a
+refusal, once: waiting for replicas with every bad row would take longer than duplicates in raw SQL matter.
 """
 
 import asyncio
@@ -25,6 +29,7 @@ from nealytics.clickhouse.failover import Address
 from nealytics.clickhouse.rowbinary import decode_row, insert_sql
 from nealytics.clickhouse.sql import quoted, table_name
 from nealytics.errors import NealyticsError
+from nealytics.wal import Rows
 
 log = logging.getLogger("nealytics.commit")
 
@@ -50,6 +55,14 @@ class Unconfirmed(NealyticsError):
     """The query for the rows that the table has failed. Says nothing about their content."""
 
 
+class Refused(ClickHouseError):
+    """ClickHouse refuses the content of a batch. `missing` are its rows that no earlier attempt stored."""
+
+    def __init__(self, error: ClickHouseError, missing: list[bytes]) -> None:
+        super().__init__(error.code, error.message, status=error.status, name=error.name)
+        self.missing = missing
+
+
 def insert_token(log_id: UUID | str, first_lsn: int, last_lsn: int, body: bytes) -> str:
     """What ClickHouse's deduplication knows a batch by.
 
@@ -63,7 +76,7 @@ async def deliver(
     client: ClickHouseClient,
     database: str,
     body: bytes,
-    rows: Iterable[bytes],
+    rows: Rows | list[bytes],
     row_format: int,
     *,
     token: str,
@@ -77,11 +90,45 @@ async def deliver(
     `ClickHouseClient.insert` does, or `Unconfirmed`; then the call may be repeated. The user needs the right
     to SELECT. If the query keeps failing, `may_ask` False sends all rows under another token instead: raw SQL
     may show them twice until a merge, reads do not, and the log is not blocked.
+
+    If ClickHouse refuses the content of rows that may have been sent before, the error is `Refused`, or none
+    if the table has all of them; without `may_ask` it is any `ClickHouseError`, as for rows that are new.
     """
     sql = insert_sql(database, row_format)
-    address, moved = await client.insert(sql, body, token=token)
-    if not tried and not moved:
+    try:
+        address, moved = await client.insert(sql, body, token=token)
+        if not tried and not moved:
+            return 0
+        tried = True
+        return await _complete(client, address, database, sql, rows, row_format, token=token, may_ask=may_ask)
+    except ClickHouseError as error:
+        if not (error.bad_content and may_ask and (tried or error.moved)):
+            raise
+        address = client.addresses.best()
+        missing = await _missing(client, address, database, rows, row_format)
+        if stored := len(rows) - len(missing):
+            log.warning(
+                "commit: clickhouse refuses batch %s, but stored %d of its rows in an earlier attempt",
+                token,
+                stored,
+            )
+        if missing:
+            raise Refused(error, missing) from error
         return 0
+
+
+async def _complete(
+    client: ClickHouseClient,
+    address: Address,
+    database: str,
+    sql: str,
+    rows: Rows | list[bytes],
+    row_format: int,
+    *,
+    token: str,
+    may_ask: bool,
+) -> int:
+    """Sends those of `rows` again that are not in the table although ClickHouse knows their token."""
     if not may_ask:
         missing = list(rows)
         why = "the table could not be queried to verify the batch"

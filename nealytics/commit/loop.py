@@ -36,6 +36,7 @@ from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.commit.backoff import Backoff
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
+from nealytics.commit.delivery import Refused
 from nealytics.commit.erased import Erased
 from nealytics.commit.gather import Gathering, rows_within_partitions
 from nealytics.commit.persist import Persistence
@@ -48,6 +49,7 @@ from nealytics.errors import LogBroken, LogDamaged, LogFull
 from nealytics.observe.metrics import Metrics
 from nealytics.observe.otel import Tracing
 from nealytics.wal import CursorState, Log, QuarantinedLog, Range, Rows
+from nealytics.wal.cursor import extend
 
 log = logging.getLogger("nealytics.commit")
 
@@ -228,8 +230,11 @@ class Committer:
         self._progress.notify()
 
     async def _refused(self, whole: Range, rows: Rows, error: ClickHouseError) -> None:
-        match self._plan.refused(whole):
-            case Split(state, is_first):
+        missing: tuple[Range, ...] = ()
+        if isinstance(error, Refused):
+            missing = await asyncio.to_thread(_ranges_of, error.missing, rows)
+        match self._plan.refused(whole, is_verified=isinstance(error, Refused), missing=missing):
+            case Split(state, pieces, is_first):
                 if is_first:
                     log.warning(
                         "commit: clickhouse refused batch %d-%d; splitting it to find the bad rows: %s",
@@ -238,7 +243,10 @@ class Committer:
                         error,
                     )
                 await self._store(state)
-                self._plan.split(whole)
+                self._plan.split(whole, pieces)
+                if missing:
+                    lacking = sum(last - first + 1 for first, last in missing)
+                    self._metrics.events_committed.add(rows.count - lacking)
             case MoveToDeadLetter():
                 await self._move_to_dead_letter(whole, rows, error)
             case Keep(is_first):
@@ -283,3 +291,15 @@ class Committer:
             await self._persistence.until_stored(lambda: self._log.store_cursor(state), (LogFull,))
         self._plan.state = state
         self._progress.notify()
+
+
+def _ranges_of(some: list[bytes], rows: Rows) -> tuple[Range, ...]:
+    """Where `some` of `rows` are in the log. Empty if they are all of them, or if that cannot be said because
+    erased rows were left out."""
+    if len(some) == rows.count or rows.count != rows.last_lsn - rows.first_lsn + 1:
+        return ()
+    wanted, found = set(some), list[Range]()
+    for lsn, row in enumerate(rows, rows.first_lsn):
+        if row in wanted:
+            extend(found, lsn)
+    return tuple(found)

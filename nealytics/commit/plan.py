@@ -54,9 +54,10 @@ class Wait(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Store `state`, in which the refused range is replaced by its halves, then call `split`."""
+    """Store `state`, in which the refused range is replaced by `pieces`, then call `split`."""
 
     state: CursorState
+    pieces: tuple[Range, ...]
     is_first: bool  # no larger range around these rows was refused before
 
 
@@ -79,8 +80,8 @@ class Plan:
 
     def __init__(self, state: CursorState, *, rows_max: int) -> None:
         self.state = state
-        # Ranges that may have been sent, by this process or by one before it.
-        self._tried: set[Range] = set(state.outstanding)
+        # The attempts of each range that may have stored it; the process before may have made one.
+        self._attempts: dict[Range, int] = dict.fromkeys(state.outstanding, 1)
         self._acceptances = 0
         # For each range that was refused or cut from a refused one: the number of acceptances at that moment.
         self._refused_at: dict[Range, int] = {}
@@ -135,10 +136,10 @@ class Plan:
         return CursorState(last + 1, (*self.state.outstanding, Range(first, last)))
 
     def begin(self, rows: Range) -> bool:
-        """To be called before every attempt. Whether `rows` may have been sent before."""
-        was_tried = rows in self._tried
-        self._tried.add(rows)
-        return was_tried
+        """To be called before every attempt. Whether an earlier attempt may have stored `rows`."""
+        earlier = self._attempts.get(rows, 0)
+        self._attempts[rows] = earlier + 1
+        return earlier > 0
 
     # What follows from an answer
 
@@ -148,17 +149,24 @@ class Plan:
         self._refusals = self._pauses = 0
         self._acknowledge(rows)
 
-    def refused(self, rows: Range) -> Split | MoveToDeadLetter | Keep:
-        """ClickHouse refused `rows` for their content."""
+    def refused(
+        self, rows: Range, *, is_verified: bool = False, missing: tuple[Range, ...] = ()
+    ) -> Split | MoveToDeadLetter | Keep:
+        """ClickHouse refused `rows` for their content. `is_verified`: the table was asked which of them it
+        lacks. If an earlier attempt has stored some, `missing` are the others."""
+        attempts = self._attempts.pop(rows, 1) - 1  # this one has stored nothing
+        if attempts and not is_verified:
+            self._attempts[rows] = attempts
         if rows.last > rows.first:
             self._refusals += 1
-            halves = _halves(rows)
+            pieces = missing or _halves(rows)
             outstanding = tuple(
                 piece
                 for intent in self.state.outstanding
-                for piece in (halves if intent == rows else (intent,))
+                for piece in (pieces if intent == rows else (intent,))
             )
-            return Split(CursorState(self.state.next_lsn, outstanding), rows not in self._refused_at)
+            state = CursorState(self.state.next_lsn, outstanding)
+            return Split(state, pieces, rows not in self._refused_at)
         if self._refused_at.get(rows, self._acceptances) < self._acceptances:
             return MoveToDeadLetter()
         is_first = rows not in self._suspects
@@ -168,12 +176,12 @@ class Plan:
         self._refused_at[rows] = self._acceptances
         return Keep(is_first)
 
-    def split(self, whole: Range) -> None:
-        """The halves of `whole` are durable intents."""
-        self._tried.discard(whole)
+    def split(self, whole: Range, pieces: tuple[Range, ...]) -> None:
+        """The `pieces` of `whole` are durable intents."""
+        self._attempts.pop(whole, None)
         self._refused_at.pop(whole, None)
-        for half in _halves(whole):
-            self._refused_at[half] = self._acceptances
+        for piece in pieces:
+            self._refused_at[piece] = self._acceptances
 
     def dead_lettered(self, row: Range) -> None:
         """The row is durable in the dead letter."""
@@ -187,7 +195,7 @@ class Plan:
     def _acknowledge(self, rows: Range) -> None:
         outstanding = tuple(intent for intent in self.state.outstanding if intent != rows)
         self.state = CursorState(self.state.next_lsn, outstanding)
-        self._tried.discard(rows)
+        self._attempts.pop(rows, None)
         self._suspects.pop(rows, None)
         self._refused_at.pop(rows, None)
 

@@ -22,6 +22,7 @@ from nealytics.commit.delivery import deliver, insert_token, missing_rows
 from nealytics.commit.resend import ERASED, Drop, Resending
 from nealytics.config import ClickHouseConfig
 from nealytics.wal import Range, Rows
+from nealytics.wal.cursor import extend
 from nealytics.wal.kept import Gap, Kept
 
 log = logging.getLogger("nealytics.commit")
@@ -148,10 +149,7 @@ class Reconciliation:
         absent = set(missing)
         for lsn, row in enumerate(rows, rows.first_lsn) if absent else ():
             if row in absent:
-                if self.missing and self.missing[-1].last == lsn - 1:
-                    self.missing[-1] = self.missing[-1]._replace(last=lsn)
-                else:
-                    self.missing.append(Range(lsn, lsn))
+                extend(self.missing, lsn)
 
     def _wanted(self, rows: Rows) -> tuple[list[bytes], int]:
         """Those that the table should have, and how many are erased."""

@@ -36,6 +36,14 @@ class Range(NamedTuple):
     last: int
 
 
+def extend(ranges: list[Range], lsn: int) -> None:
+    """Adds a row behind all others to ascending ranges."""
+    if ranges and ranges[-1].last == lsn - 1:
+        ranges[-1] = ranges[-1]._replace(last=lsn)
+    else:
+        ranges.append(Range(lsn, lsn))
+
+
 class CursorState(msgspec.Struct, frozen=True):
     """Which rows are committed.
 

@@ -565,6 +565,32 @@ class Killed(BaseException):
     """The process ends here; no handler of ours may see it."""
 
 
+async def test_a_batch_that_is_stored_and_refused_afterwards_is_acknowledged(make, fake):
+    station = await make(batch_rows_max=16)
+    fake.faults.append(faults.lost_answer())
+    fake.refuse = lambda r: 33 if fake.rows else None  # the table breaks after the first attempt
+    await station.append_numbers(1, 16)
+    station.start()
+    await station.drained()
+    assert station.stored == list(range(1, 17))
+    assert station.metrics.value("nealytics_events_committed_total") == 16
+
+
+async def test_only_the_missing_rows_of_a_refused_batch_are_sent_again_also_after_a_crash(make, fake):
+    station = await make(batch_rows_max=16)
+    fake.faults.append(faults.killed_after_token())
+    fake.refuse = lambda r: 33 if fake.rows else None
+    await station.append_numbers(1, 16)
+    station.start()
+    await station.until(lambda: station.log.cursor_lsn == 8)
+    await station.crash()
+    fake.refuse = refusing()
+    station.start()
+    await station.drained()
+    assert station.stored == list(range(1, 17))
+    assert station.metrics.value("nealytics_events_committed_total") == 16
+
+
 async def test_a_crash_between_dead_letter_and_cursor_puts_the_row_aside_once(make, fake):
     station = await make()
     fake.refuse = refusing(2)

@@ -3,9 +3,10 @@
 import pytest
 
 from nealytics.clickhouse.client import ClickHouseClient, Endpoint
+from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.rowbinary import ROW_FORMAT
 from nealytics.commit import delivery
-from nealytics.commit.delivery import Unconfirmed, deliver
+from nealytics.commit.delivery import Refused, Unconfirmed, deliver
 from tests.commit.station import clickhouse_config
 from tests.fakes import clickhouse as faults
 from tests.fakes.clickhouse import FakeClickHouse
@@ -82,3 +83,65 @@ async def test_a_first_try_asks_nothing():
     ):
         assert await deliver(client, *BATCH, token="t", tried=False) == 0
         assert server.commands == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "tried", "lacks"),
+    [
+        pytest.param(range(1, 9), True, set(), id="all"),
+        pytest.param(range(1, 5), True, {5, 6, 7, 8}, id="some"),
+        pytest.param([], True, set(range(1, 9)), id="none"),
+        pytest.param(range(1, 9), False, None, id="a first attempt is not verified"),
+    ],
+)
+async def test_a_refusal_does_not_prove_that_nothing_is_stored(stored, tried: bool, lacks: set[int] | None):
+    """The table may have changed since the attempt that stored the rows."""
+    async with (
+        FakeClickHouse() as server,
+        ClickHouseClient(server.endpoint, clickhouse_config()) as client,
+    ):
+        server.rows += [row(n) for n in stored]
+        server.refuse = lambda r: 33
+        if lacks == set():
+            assert await deliver(client, *BATCH, token="t", tried=tried) == 0
+        else:
+            with pytest.raises(ClickHouseError, match="code 33") as refusal:
+                await deliver(client, *BATCH, token="t", tried=tried)
+            assert refusal.value.bad_content
+            assert isinstance(refusal.value, Refused) == (lacks is not None)
+            if isinstance(refusal.value, Refused):
+                assert set(map(number, refusal.value.missing)) == lacks
+        assert len(server.rows) == len(stored)
+
+
+async def test_a_refusal_after_a_failover_is_verified():
+    async with FakeClickHouse() as first, FakeClickHouse() as second:
+        second.rows = first.rows  # as replicas have
+        first.faults.append(faults.lost_answer())
+        second.refuse = lambda r: 33
+        endpoint = Endpoint(url=first.url, others=(second.url,))
+        config = clickhouse_config(cluster="main", insert_timeout_s=30, connect_timeout_s=30)
+        async with ClickHouseClient(endpoint, config) as client:
+            assert await deliver(client, *BATCH, token="t", tried=False) == 0
+        assert len(second.rows) == 8
+
+
+async def test_a_refusal_of_missing_rows_that_are_sent_again_is_verified():
+    async with (
+        FakeClickHouse() as server,
+        ClickHouseClient(server.endpoint, clickhouse_config()) as client,
+    ):
+        server.faults.append(faults.killed_after_token())
+        with pytest.raises(ClickHouseError):
+            await deliver(client, *BATCH, token="t", tried=False)
+        # The table breaks between the two inserts of the second call.
+        known = server.answers["SELECT DISTINCT project_id"]
+
+        def broken(statement: str) -> str:
+            server.refuse = lambda r: 33
+            return known(statement)
+
+        server.answers["SELECT DISTINCT project_id"] = broken
+        with pytest.raises(Refused) as refusal:
+            await deliver(client, *BATCH, token="t", tried=True)
+        assert set(map(number, refusal.value.missing)) == {5, 6, 7, 8}

@@ -20,7 +20,7 @@ def split(plan: Plan, first: int, last: int) -> None:
     decision = plan.refused(Range(first, last))
     assert isinstance(decision, Split)
     plan.state = decision.state
-    plan.split(Range(first, last))
+    plan.split(Range(first, last), decision.pieces)
 
 
 def test_without_rows_it_waits_for_ever():
@@ -44,14 +44,40 @@ def test_only_the_first_attempt_of_a_new_range_is_no_repetition():
     assert fresh.begin(Range(9, 12))
 
 
+def test_an_attempt_that_was_refused_has_stored_nothing():
+    sending = plan(3, (1, 1))
+    sending.state = sending.with_batch(3, 3)
+    assert not sending.begin(Range(3, 3))
+    sending.refused(Range(3, 3))
+    assert not sending.begin(Range(3, 3))
+    assert sending.begin(Range(1, 1))  # the process before may have sent it
+    sending.refused(Range(1, 1))
+    assert sending.begin(Range(1, 1))
+    sending.refused(Range(1, 1), is_verified=True)
+    assert not sending.begin(Range(1, 1))
+
+
 def test_a_refused_range_is_replaced_by_its_halves_and_never_sent_whole_again():
     sending = plan(10, (1, 4), (5, 9))
     assert sending.refused(Range(5, 9)) == Split(
-        CursorState(10, (Range(1, 4), Range(5, 7), Range(8, 9))), True
+        CursorState(10, (Range(1, 4), Range(5, 7), Range(8, 9))), (Range(5, 7), Range(8, 9)), True
     )
     split(sending, 5, 9)
     assert sending.refused(Range(5, 7)).is_first is False  # type: ignore[union-attr]
     assert not sending.begin(Range(5, 7))
+
+
+def test_of_a_refused_range_that_is_stored_in_part_only_the_missing_rows_are_sent_again():
+    sending = plan(10, (1, 9))
+    missing = (Range(2, 2), Range(6, 9))
+    decision = sending.refused(Range(1, 9), is_verified=True, missing=missing)
+    assert decision == Split(CursorState(10, missing), missing, True)
+    sending.state = decision.state  # type: ignore[union-attr]
+    sending.split(Range(1, 9), missing)
+    assert sending.is_acknowledged(3, 5)
+    assert not sending.begin(Range(6, 9))  # its token is new
+    sending.accepted(Range(6, 9))
+    assert sending.refused(Range(2, 2)) == MoveToDeadLetter()
 
 
 def test_a_row_refused_alone_is_kept_until_another_row_is_accepted():
@@ -155,7 +181,7 @@ def test_bad_rows_are_found_and_all_others_are_accepted(bad: set[int], rows: int
         outcome = sending.refused(sent)
         if isinstance(outcome, Split):
             sending.state = outcome.state
-            sending.split(sent)
+            sending.split(sent, outcome.pieces)
         elif isinstance(outcome, MoveToDeadLetter):
             sending.dead_lettered(sent)
             dead.append(sent.first)
