@@ -73,6 +73,7 @@ class Question:
         self.query = query
         self.project_wide = project_wide
         self.now = now_ms
+        self.values: Callable[[list[Event]], Any] | None = None  # of the measures, for events that count
         self.to = ending(query["to"], query.get("tz")) if "to" in query else now_ms
         self.from_ = (self.to + ("to" in query and is_date(query["to"]))) - DEFAULT_RANGE_HOURS * 3_600_000
         if "from" in query:
@@ -640,8 +641,8 @@ def funnel(q: Question) -> dict[str, Any]:
 
     def among(is_start: Callable[[Event], bool]) -> list[dict[str, Any]]:
         """The funnel of the sequences that begin with such an event."""
-        found = (furthest_times(history, steps, window_ms, is_start) for history in each)
-        return funnel_steps(steps, [times for times in found if times])
+        found = (furthest(history, steps, window_ms, is_start) for history in each)
+        return funnel_steps(steps, [chain for chain in found if chain], q.values)
 
     answer = {
         "by": by,
@@ -709,61 +710,69 @@ def is_first(event: Event, steps: list[Step]) -> bool:
     return any(step.is_met_by(event) for step in blocks_of(steps)[0])
 
 
-def furthest_times(
+def furthest(
     history: list[Event], steps: list[Step], window_ms: int, is_start: Callable[[Event], bool]
-) -> list[int]:
-    """The times of the sequence that reaches furthest, and of those the earliest; empty without a start."""
-    found = [
-        times_from(start, history, steps, window_ms)
-        for start in history
-        if is_first(start, steps) and is_start(start)
-    ]
+) -> list[Event]:
+    """The sequence that reaches furthest, and of those the earliest; empty without a start.
+
+    Starts of the same millisecond are in the order of the steps."""
+    firsts = blocks_of(steps)[0]
+    starts = [event for step in firsts for event in history if step.is_met_by(event) and is_start(event)]
+    starts.sort(key=lambda event: event.at)
+    found = [events_from(start, history, steps, window_ms) for start in starts]
     return max(found, key=len, default=[])  # `max` gives the first of equals
 
 
-def times_from(start: Event, history: list[Event], steps: list[Step], window_ms: int) -> list[int]:
+def events_from(start: Event, history: list[Event], steps: list[Step], window_ms: int) -> list[Event]:
     """From one start, each step as early as it can be, and all within the window."""
     first, *blocks = blocks_of(steps)
-    taken = [(start.at, start.event_type)]
+    taken = [start]
+    others = [step for step in first if step.event_type != start.event_type]
     if len(first) > 1:
-        taken = earliest_of_each(first, history, start.at)
-        if len(taken) < len(first):
+        found = earliest_of_each(others, history, start.at)
+        taken += found
+        if len(found) < len(others):
             blocks = []
     for block in blocks:
-        last = max(at for at, _ in taken)
+        last = max(event.at for event in taken)
         if len(block) > 1:
             found = earliest_of_each(block, history, last)
         else:
-            at = next_time(block[0], history, last, [at for at, name in taken if name == block[0].event_type])
-            found = [] if at is None else [(at, block[0].event_type)]
+            used = [event.at for event in taken if event.event_type == block[0].event_type]
+            found = [event for event in [next_event(block[0], history, last, used)] if event]
         taken += found
         if len(found) < len(block):
             break
-    return sorted(at for at, _ in taken if at <= start.at + window_ms)
+    return sorted((event for event in taken if event.at <= start.at + window_ms), key=lambda event: event.at)
 
 
-def earliest_of_each(block: list[Step], history: list[Event], since: int) -> list[tuple[int, str]]:
-    found = ([event.at for event in history if event.at >= since and step.is_met_by(event)] for step in block)
-    return [(min(times), step.event_type) for times, step in zip(found, block, strict=True) if times]
+def earliest_of_each(block: list[Step], history: list[Event], since: int) -> list[Event]:
+    found = (
+        next((event for event in history if event.at >= since and step.is_met_by(event)), None)
+        for step in block
+    )
+    return [event for event in found if event]
 
 
-def next_time(step: Step, history: list[Event], last: int, used: list[int]) -> int | None:
+def next_event(step: Step, history: list[Event], last: int, used: list[int]) -> Event | None:
     """Not earlier than the step before, later than what an earlier step of the same event type has used, and
     without an event between the two that must not be there."""
-    times = [
-        event.at
+    events = [
+        event
         for event in history
         if step.is_met_by(event) and event.at >= last and all(event.at > at for at in used)
     ]
-    if not times:
+    if not events:
         return None
-    between = [event for event in history if last < event.at < min(times)]
+    between = [event for event in history if last < event.at < events[0].at]
     if step.order == "strict" and between:
         return None
-    return None if any(event.event_type in step.excluded for event in between) else min(times)
+    return None if any(event.event_type in step.excluded for event in between) else events[0]
 
 
-def funnel_steps(steps: list[Step], chains: list[list[int]]) -> list[dict[str, Any]]:
+def funnel_steps(
+    steps: list[Step], chains: list[list[Event]], values: Callable[[list[Event]], Any] | None
+) -> list[dict[str, Any]]:
     shown = []
     count = [sum(len(chain) > k for chain in chains) for k in range(len(steps))]
     for k, step in enumerate(steps):
@@ -775,8 +784,10 @@ def funnel_steps(steps: list[Step], chains: list[list[int]]) -> list[dict[str, A
             "conversionFromPrevious": share(count[k], count[max(k - 1, 0)]),
         }
         if k and count[k]:
-            taken = [chain[k] - chain[k - 1] for chain in chains if len(chain) > k]
+            taken = [chain[k].at - chain[k - 1].at for chain in chains if len(chain) > k]
             point["medianSecondsFromPrevious"] = median(taken) / 1000
+        if values is not None:
+            point["values"] = values([chain[k] for chain in chains if len(chain) > k])
         shown.append(point)
     return shown
 
@@ -951,6 +962,14 @@ ENDPOINTS: dict[str, Callable[[Question], dict[str, Any]]] = {
 
 
 def answer(
-    name: str, events: Iterable[Event], query: Query, *, project_wide: bool, now_ms: int
+    name: str,
+    events: Iterable[Event],
+    query: Query,
+    *,
+    project_wide: bool,
+    now_ms: int,
+    values: Callable[[list[Event]], Any] | None = None,
 ) -> dict[str, Any]:
-    return ENDPOINTS[name](Question(list(events), query, project_wide, now_ms))
+    question = Question(list(events), query, project_wide, now_ms)
+    question.values = values
+    return ENDPOINTS[name](question)

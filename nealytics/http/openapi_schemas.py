@@ -242,7 +242,7 @@ def _value_schema(parameter: Parameter) -> Schema:
         case "measure":
             return {
                 "type": "string",
-                "pattern": rf"^(?:{_MEASURE})(?:\[{_NEGATED}(?:{_FILTER})\])?$",
+                "pattern": rf"^(?:{_MEASURE})(?:\[(?:{_CONDITION})\])?$",
                 "maxLength": parameter.chars_max,
             }
         case "zone":

@@ -1,15 +1,34 @@
 """`GET /api/v1/analytics/funnel`: conversion by step. `ENDPOINT` declares parameters and semantics."""
 
 import re
-from typing import Annotated, Any
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 
 from nealytics.auth.claims import FILTERS_MAX
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
-from nealytics.queries.endpoint import EXAMPLE_SCOPE, SHARE, Endpoint, Ranged, of_range, of_scope
+from nealytics.queries.endpoint import (
+    EXAMPLE_SCOPE,
+    SHARE,
+    Endpoint,
+    Number,
+    Ranged,
+    of_range,
+    of_scope,
+    value_of,
+)
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Condition, Field, Selection
 from nealytics.queries.invalid import invalid, shown
+from nealytics.queries.measures import (
+    MEASURE,
+    Measure,
+    Values,
+    columns_by_place,
+    measures_of,
+    shown_measures,
+)
 from nealytics.queries.params import (
     KEY_OF,
     SELECTION,
@@ -105,6 +124,7 @@ PARAMETERS = (
         example="meta:plan",
     ),
     *SELECTION,
+    MEASURE,
     limit_of("groups", 20),
 )
 
@@ -131,18 +151,20 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     breakdown: Field | None = None
     trend: Trend | None = None
     selection: Selection
+    measures: tuple[Measure, ...] = ()
     limit: Limit
 
 
 class StepCount(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     step: int  # from 1
     event_type: str
-    value: int
+    value: Number
     count: int
     share: float
     conversion: Annotated[float, SHARE]
     conversion_from_previous: float
     median_seconds_from_previous: float | None = None
+    values: tuple[Decimal | None, ...] = ()  # of the measures, if there are any
 
 
 class Group(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -160,6 +182,7 @@ class Interval(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True)
 class Funnel(Ranged, kw_only=True):
     by: str
     window_seconds: int
+    measures: tuple[str, ...] = ()
     steps: list[StepCount]
     breakdown: str | None = None
     groups: list[Group] | None = None
@@ -191,6 +214,7 @@ def parse(arguments: Arguments) -> Params:
         breakdown=arguments.field("breakdown"),
         trend=_trend(arguments, selection),
         selection=selection,
+        measures=measures_of(arguments),
         limit=arguments.limit(),
     )
 
@@ -286,15 +310,15 @@ def _step_filters(arguments: Arguments, steps: int) -> list[list[Condition]]:
 
 def build_sql(params: Params) -> Query:
     """One row for all: `[1, None, '', counts, medians in milliseconds]`; with a breakdown then one for each
-    group, with 0, its key and its tenant."""
+    group, with 0, its key and its tenant. With measures, a row ends with their columns."""
     bind = Bind()
-    if params.breakdown is None:
-        found = _sequences(params, bind)
-        return Query(f"SELECT 1, NULL, '', {_counts(params)} FROM ({found})", bind.values)
-    found = _sequences(params, bind, _label(params.breakdown, bind))
+    label = None if params.breakdown is None else _label(params.breakdown, bind)
+    found, figures = _sequences(params, bind, label)
+    if label is None:
+        return Query(f"SELECT 1, NULL, '', {figures} FROM ({found})", bind.values)
     return Query(
         "SELECT is_total, if(is_total, NULL, label.1) AS key, if(is_total, '', label.2) AS tenant,"
-        f" {_counts(params)} FROM ({found}) GROUP BY is_total, key, tenant"
+        f" {figures} FROM ({found}) GROUP BY is_total, key, tenant"
         " ORDER BY is_total DESC, counts[1] DESC, key NULLS LAST, tenant"
         f" LIMIT {bind(params.limit.count + 2)}",
         bind.values,
@@ -302,28 +326,32 @@ def build_sql(params: Params) -> Query:
 
 
 def trend_sql(params: Params, trend: Trend) -> Query:
-    """One row for each interval with a start: `[its start, counts, medians in milliseconds]`."""
+    """One row for each interval with a start: its start, then as in `build_sql` from the counts on."""
     bind = Bind()
     bucket = bucket_ms(
         trend.interval, params.selection.zone, bind, trend.starts_ms[0], params.selection.to_ms
     )
-    found = _sequences(params, bind, bucket)
-    return Query(
-        f"SELECT label, {_counts(params)} FROM ({found}) WHERE NOT is_total GROUP BY label", bind.values
-    )
+    found, figures = _sequences(params, bind, bucket)
+    return Query(f"SELECT label, {figures} FROM ({found}) WHERE NOT is_total GROUP BY label", bind.values)
 
 
-def _counts(params: Params) -> str:
+def _sequences(params: Params, bind: Bind, label: str | None) -> tuple[str, str]:
+    """The sequences, and the columns of their counts and measures."""
     steps = range(1, len(params.steps) + 1)
     counts = ", ".join(f"countIf(level >= {step})" for step in steps)
     medians = ", ".join(
         f"quantileExactInclusiveIf(0.5)(taken[{step}] - taken[{step - 1}], level >= {step})"
         for step in steps[1:]
     )
-    return f"[{counts}] AS counts, [{medians}]"
+    figures = f"[{counts}] AS counts, [{medians}]"
+    values: list[str] = []
+    if params.measures:
+        values, measured = columns_by_place(params.measures, bind, "found")
+        figures += f", {measured}"
+    return _sequences_sql(params, bind, label, values), figures
 
 
-def _sequences(params: Params, bind: Bind, label: str | None = None) -> str:
+def _sequences_sql(params: Params, bind: Bind, label: str | None, values: list[str]) -> str:
     steps = [
         SequenceStep(
             step.event_type,
@@ -357,6 +385,7 @@ def _sequences(params: Params, bind: Bind, label: str | None = None) -> str:
         window_ms=bind(params.window_ms),
         barriers=barriers,
         label=label,
+        values=values,
     )
 
 
@@ -370,58 +399,76 @@ def _label(breakdown: Field, bind: Bind) -> str:
 async def run(events: Events, params: Params) -> Funnel:
     found = await events.rows(build_sql(params))
     # Without any start there may be no row at all.
-    total = found.pop(0)[3:] if found else ([0] * len(params.steps), [])
+    total = found.pop(0)[3:] if found else []
+    values, of_groups, of_trend = (Values(params.measures) for _ in range(3))
     answer = Funnel(
         **of_scope(events),
         **of_range(params.selection),
         by=params.by,
         window_seconds=params.window_ms // 1000,
-        steps=_steps(params.steps, *total),
+        measures=shown_measures(params.measures),
+        steps=_steps(params, values, *total),
     )
     if params.breakdown is not None:
         answer.warnings = params.limit.first(found, "groups", "largest")
         answer.breakdown = str(params.breakdown)
         several = events.scope.tenant_id is None
         answer.groups = [
-            Group(key=key, tenant_id=tenant or None if several else None, steps=_steps(params.steps, *row))
+            Group(
+                key=key, tenant_id=tenant or None if several else None, steps=_steps(params, of_groups, *row)
+            )
             for _, key, tenant, *row in found
         ]
     if params.trend is not None:
         answer.interval = params.trend.interval
-        answer.trend = await _over_time(events, params, params.trend)
+        answer.trend = await _over_time(events, params, params.trend, of_trend)
+    # The sequences of groups and intervals are other ones, mostly with the same events.
+    answer.warnings = answer.warnings + (values.warnings or of_groups.warnings or of_trend.warnings)
     return answer
 
 
-async def _over_time(events: Events, params: Params, trend: Trend) -> list[Interval]:
+async def _over_time(events: Events, params: Params, trend: Trend, values: Values) -> list[Interval]:
     found = {int(start_ms): row for start_ms, *row in await events.rows(trend_sql(params, trend))}
     end_ms = min(params.selection.to_ms, trend.now_ms)
     is_cut = cut_by(trend.interval, params.selection.zone, params.selection.from_ms, end_ms)
-    nothing: list[Any] = [[0] * len(params.steps), []]
     return [
         Interval(
             time=local_text(start_ms, params.selection.zone),
             partial=is_cut(start_ms),
-            steps=_steps(params.steps, *found.get(start_ms, nothing)),
+            steps=_steps(params, values, *found.get(start_ms, [])),
         )
         for start_ms in trend.starts_ms
     ]
 
 
-def _steps(steps: tuple[Step, ...], counts: list[int], medians_ms: list[float | None]) -> list[StepCount]:
+def _steps(
+    params: Params,
+    values: Values,
+    counts: Sequence[str] = (),
+    medians_ms: Sequence[float | None] = (),
+    measured: Sequence[list[str | None]] = (),
+    left_out: Sequence[int] = (),
+) -> list[StepCount]:
+    """Without arguments, the steps of no sequence."""
+    values.of((), left_out)
+    reached = list(map(int, counts)) or [0] * len(params.steps)
     found = []
-    for index, step in enumerate(steps):
-        count = int(counts[index])
+    for index, step in enumerate(params.steps):
+        count = reached[index]
         median_ms = medians_ms[index - 1] if index and count else None
+        # Nobody reached a step for which there is no place.
+        measures = values.of([of_place[index] for of_place in measured if index < len(of_place)], ())
         found.append(
             StepCount(
                 step=index + 1,
                 event_type=step.event_type,
-                value=count,
+                value=value_of(count, measures),
                 count=count,
-                share=(share := _share(count, int(counts[0]))),
+                share=(share := _share(count, reached[0])),
                 conversion=share,
-                conversion_from_previous=_share(count, int(counts[max(0, index - 1)])),
+                conversion_from_previous=_share(count, reached[max(0, index - 1)]),
                 median_seconds_from_previous=None if median_ms is None else median_ms / 1000,
+                values=measures,
             )
         )
     return found
@@ -459,6 +506,10 @@ ENDPOINT = Endpoint(
 
         With `interval`, `trend` has the steps of the sequences that start in each interval. A user counts
         once in each. The last intervals have had less time to convert.
+
+        With `measure`, each step also has the `values` of the measures over the events of that step: one
+        event for each user who reached it, the one that is the step in their sequence. If several events of
+        the same millisecond could be, it is the first of them in the order of the timeline (by `eventId`).
     """,
     parameters=PARAMETERS,
     parse=parse,

@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from nealytics.queries.conditions import parse_condition
+from nealytics.queries.conditions import Conditions
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.filters import FILTER_CHARS_MAX, META, Bind, Condition, Field, parse_field
 from nealytics.queries.invalid import invalid, shown
@@ -129,11 +129,15 @@ class Measure(msgspec.Struct, frozen=True):
 
     def left_out_sql(self, bind: Bind) -> str:
         """The number of events with a value that is not a number."""
+        left_out = self.left_out(bind)
+        return "0" if left_out is None else left_out.sql()
+
+    def left_out(self, bind: Bind) -> Aggregate | None:
         if self.name not in NUMERIC:
-            return "0"
+            return None
         assert isinstance(self.of, Field)
         text = self.of.sql(bind)
-        return self._aggregate("count", bind, "", f"{text} IS NOT NULL AND {_number(text)} IS NULL").sql()
+        return self._aggregate("count", bind, "", f"{text} IS NOT NULL AND {_number(text)} IS NULL")
 
     def _aggregate(
         self, function: str, bind: Bind, of: str, condition: str = "", level: float | None = None
@@ -156,20 +160,20 @@ def _number(text: str) -> str:
 
 
 def measures_of(arguments: Arguments) -> tuple[Measure, ...]:
-    """Raises `Refused` (400)."""
+    """After the filters have been read: segments are about their range. Raises `Refused` (400)."""
     texts = arguments.texts(MEASURE.name)
     if len(texts) > MEASURES_MAX:
         raise invalid(MEASURE.name, f"measure is given {len(texts)} times", f"Give at most {MEASURES_MAX}.")
-    return tuple(map(parse_measure, texts))
+    return tuple(parse_measure(text, arguments.conditions) for text in texts)
 
 
-def parse_measure(text: str) -> Measure:
-    """Raises `Refused` (400)."""
+def parse_measure(text: str, conditions: Conditions) -> Measure:
+    """`conditions` are those of the question: their limits are common. Raises `Refused` (400)."""
     parts = _SYNTAX.fullmatch(text)
     if parts is None:
         raise invalid(MEASURE.name, f"measure is {shown(text)}", _HOW)
     name, of, condition = parts["name"], parts["of"], parts["condition"]
-    only = None if condition is None else parse_condition(MEASURE.name, condition)
+    only = None if condition is None else conditions.of_text(MEASURE.name, condition)
     return Measure(text, name, _of(text, name, of), only)
 
 
@@ -200,6 +204,30 @@ def columns(measures: Sequence[Measure], bind: Bind, prefix: str = "") -> str:
     values = ", ".join(f"toString({measure.sql(bind)})" for measure in measures)
     left_out = ", ".join(measure.left_out_sql(bind) for measure in measures)
     return f"[{values}] AS {prefix}measured, [{left_out}] AS {prefix}left_out"
+
+
+def columns_by_place(measures: Sequence[Measure], bind: Bind, found: str) -> tuple[list[str], str]:
+    """For a query that has an array `found` of events in each row: what it has of each event, as SQL over
+    `events`, from the second place of a tuple on; and two columns. `measured` has for each measure an array
+    with its values of all events in the same place; `left_out` is as in `columns`."""
+    values: list[str] = []
+
+    def by_place(aggregate: Aggregate) -> str:
+        taken = []
+        for argument in aggregate.arguments or ("1",):
+            values.append(argument)
+            taken.append(f"arrayMap(one -> one.{len(values) + 1}, {found})")
+        return aggregate.sql("ForEach", tuple(taken))
+
+    measured, left_out = [], []
+    for measure in measures:
+        aggregates = [by_place(aggregate) for aggregate in measure.aggregates(bind)]
+        names = [f"of_{number}" for number, _ in enumerate(aggregates)]
+        value = f"({', '.join(names)}) -> toString({measure.of_aggregates(names)})"
+        measured.append(f"arrayMap({value}, {', '.join(aggregates)})")
+        refused = measure.left_out(bind)
+        left_out.append("0" if refused is None else f"arraySum({by_place(refused)})")
+    return values, f"[{', '.join(measured)}] AS measured, [{', '.join(left_out)}] AS left_out"
 
 
 def states(measures: Sequence[Measure], bind: Bind) -> str:

@@ -25,6 +25,10 @@ step 2 reads `later3`, so that a barrier in that millisecond is not between the 
 
 Steps in any order are a block, such as 2 and 3: `m2` and `m3` have the times as if each was the last of the
 block. `c2` has the earlier and the later time of the two, and then what follows the later one.
+
+These arrays have times only. `_with_events` then looks up the events: an array of all events by step and
+time, with one more entry for each step of each sequence that counts, from which it is filled backwards: the
+entry gets the next event of that step. So the cost is that of a sort, whatever the number of sequences.
 """
 
 import re
@@ -62,6 +66,7 @@ def sequences_sql(
     window_ms: str,
     barriers: Sequence[Barrier] = (),
     label: str | None = None,
+    values: Sequence[str] = (),
 ) -> str:
     """SELECTs one row for each value of `entity` that has an event of the first step.
 
@@ -71,9 +76,13 @@ def sequences_sql(
     With `label`, the value of that expression at the first event of a sequence, there are more rows:
     `is_total` is 1 for the one row of the entity, and 0 for the best sequence with each `label`.
 
+    With `values`, expressions over `events`, the array `found` has a tuple for each of the `level` steps: the
+    id of its event and these values. Of several events that could be the step, it is the one with the least
+    id; of several starts, the first sequence counts.
+
     A block of several steps needs steps of different event types, and has no barriers.
     """
-    sql = _events_sql(steps, barriers, entity, where, label)
+    sql = _events_sql(steps, barriers, entity, where, label, values)
     blocks = _blocks(steps)
     limits = [_limit(steps, step) for step in range(1, len(steps) + 1)]
     barred = {step for barrier in barriers for step in barrier.steps}
@@ -86,27 +95,66 @@ def sequences_sql(
             sql = f"SELECT *, {later} AS later{first} FROM ({sql})"
     level = f"if(s BETWEEN 1 AND {len(blocks[0])}, arrayCount(at -> at <= c[1] + {window_ms}, c), 0)"
     sql = f"SELECT *, arrayMap((c, s) -> {level}, c1, s) AS levels FROM ({sql})"
-    if label is None:
+    if label is None and not values:
         return f"SELECT arrayMax(levels) AS level, c1[indexOf(levels, level)] AS taken FROM ({sql})"
     # The furthest first, and of these the earliest: of each label, and of all, the first one counts.
+    arrays = ["levels", "c1", "arrayEnumerate(levels)", "labels" if label else "levels"]
+    arrays += ["s", "carried"] if values else []
     starts = (
-        "arraySort(start -> (-start.2, start.3[1]),"
-        " arrayFilter(start -> start.2 > 0, arrayZip(labels, levels, c1)))"
+        "arraySort(start -> (-start.1, start.2[1], start.3),"
+        f" arrayFilter(start -> start.1 > 0, arrayZip({', '.join(arrays)})))"
     )
-    of_labels = "arrayFilter((start, nth) -> nth = 1, starts, arrayEnumerateUniq(starts.1))"
-    rows = f"arrayConcat([tuple(1, starts[1])], arrayMap(start -> tuple(0, start), {of_labels}))"
+    rows = "[tuple(1, starts[1])]"
+    if label is not None:
+        of_labels = "arrayFilter((start, nth) -> nth = 1, starts, arrayEnumerateUniq(starts.4))"
+        rows = f"arrayConcat({rows}, arrayMap(start -> tuple(0, start), {of_labels}))"
+    sql = f"SELECT *, {starts} AS starts, {rows} AS rows FROM ({sql})"
+    found = "emptyArrayUInt8()"
+    if values:
+        sql, found = _with_events(sql, blocks), "arraySlice(row.2, 1, level)"
+    joined = f"arrayJoin({'arrayZip(rows, events)' if values else 'arrayZip(rows)'}) AS row"
     return (
-        "SELECT found.1 AS is_total, found.2.1 AS label, found.2.2 AS level, found.2.3 AS taken"
-        f" FROM (SELECT arrayJoin({rows}) AS found FROM (SELECT {starts} AS starts FROM ({sql})))"
+        f"SELECT row.1.1 AS is_total, row.1.2.4 AS label, row.1.2.1 AS level, row.1.2.2 AS taken,"
+        f" {found} AS found FROM (SELECT {joined} FROM ({sql}))"
     )
+
+
+def _with_events(sql: str, blocks: Sequence[Sequence[int]]) -> str:
+    """Adds the array `events`: for each of `rows` the values of its events, in the order of its times."""
+    count = sum(map(len, blocks))
+    entries = []
+    for block in blocks:
+        for step in block:
+            # The event is the first of its step since then.
+            since = f"row.2.2[{step if len(block) == 1 else max(1, block[0] - 1)}]"
+            # The start is the first of its own step, whatever other events its millisecond has.
+            is_event = f"row.2.5 = {step}" if block is blocks[0] else "0"
+            entries.append(f"tuple({step}, {since}, toUInt8({is_event}), row.2.6, number)")
+    wanted = f"arrayFlatten(arrayMap((row, number) -> [{', '.join(entries)}], rows, arrayEnumerate(rows)))"
+    known = "arrayMap((step, at, values) -> tuple(step, at, 1, values, 0), s, t, carried)"
+    merged = f"arraySort(one -> (one.1, one.2, one.3, one.4.1), arrayConcat({wanted}, {known}))"
+    filled = "arrayReverseFill(one -> one.3 = 1, merged)"
+    block_of = [number for number, block in enumerate(blocks) for _ in block]
+    at = f"if(one.2.3 = 1 AND one.2.1 = one.1.1, one.2.2, {_NEVER_MS})"  # else another step has filled it
+    order = f"one.1.5, {block_of}[one.1.1], {at}, -one.1.3, one.1.1"
+    sql = f"SELECT rows, {merged} AS merged FROM ({sql})"
+    sql = f"SELECT rows, arrayFilter(one -> one.1.5 > 0, arrayZip(merged, {filled})) AS pairs FROM ({sql})"
+    sql = f"SELECT rows, arraySort(one -> ({order}), pairs).2.4 AS events FROM ({sql})"
+    of_each = f"arraySplit((one, nth) -> nth % {count} = 1, events, arrayEnumerate(events))"
+    return f"SELECT rows, {of_each} AS events FROM ({sql})"
 
 
 def _events_sql(
-    steps: Sequence[SequenceStep], barriers: Sequence[Barrier], entity: str, where: str, label: str | None
+    steps: Sequence[SequenceStep],
+    barriers: Sequence[Barrier],
+    entity: str,
+    where: str,
+    label: str | None,
+    values: Sequence[str],
 ) -> str:
     """`t` and `s`: of each event that is a step or a barrier its time and the step, in order; an event that
     can be several steps is there for each. At the end stands one that is no step and later than all. With a
-    label, `labels` are those of the events."""
+    label, `labels` are those of the events; with values, `carried` has their ids and values."""
     ms = "toUnixTimestamp64Milli(timestamp)"
     numbered = [
         *((step.condition, number) for number, step in enumerate(steps, 1)),
@@ -114,18 +162,28 @@ def _events_sql(
     ]
     codes = ", ".join(f"if({condition}, {ms} * {_RADIX} + {number}, 0)" for condition, number in numbered)
     found = f"arrayFilter(code -> code != 0, [{codes}])"
-    if label is None:
+    further = {"labels": label} if label is not None else {}
+    if values:
+        further["carried"] = f"tuple(event_id, {', '.join(values)})"
+    source = f"FROM events WHERE {where}"
+    if not further:
         select = f"arrayPushBack(arraySort(groupArrayArray({found})), {_NEVER_MS * _RADIX}) AS codes"
     else:
-        labelled = f"arrayMap(code -> tuple(code, {label}), {found})"
-        select = (
-            f"arraySort(pair -> pair.1, groupArrayArray({labelled})) AS pairs,"
-            f" arrayPushBack(pairs.1, {_NEVER_MS * _RADIX}) AS codes,"
-            " arrayPushBack(pairs.2, pairs.2[1]) AS labels"
+        source = (
+            f"FROM (SELECT *, {', '.join(f'{sql} AS of_{name}' for name, sql in further.items())} {source})"
         )
+        of_event = ", ".join(f"of_{name}" for name in further)
+        order = f"(entry.1, entry.{len(further) + 1}.1)" if values else "entry.1"
+        collected = f"groupArrayArray(arrayMap(code -> tuple(code, {of_event}), {found}))"
+        select = (
+            f"arraySort(entry -> {order}, {collected}) AS entries,"
+            f" arrayPushBack(entries.1, {_NEVER_MS * _RADIX}) AS codes"
+        )
+        for number, name in enumerate(further, 2):
+            select += f", arrayPushBack(entries.{number}, entries.{number}[1]) AS {name}"
     starts = " OR ".join(step.condition for step in steps[: len(_blocks(steps)[0])])
     sql = (
-        f"SELECT {select} FROM events WHERE {where} GROUP BY {entity} HAVING countIf({starts}) > 0"
+        f"SELECT {select} {source} GROUP BY {entity} HAVING countIf({starts}) > 0"
         f" SETTINGS max_block_size = {_BLOCK_ROWS}"
     )
     step = f"bitAnd(code, {_RADIX - 1})"

@@ -34,6 +34,7 @@ QUESTIONS = [
     ("summary", "filter=not:not_did(buy)"),
     ("funnel", "step=view&step=buy"),
     ("funnel", "step=view&step=buy&by=session&breakdown=meta:plan"),
+    ("funnel", "step=view&step=buy&breakdown=meta:plan&interval=day&measure=users[did(buy)]"),
     ("retention", "interval=day"),
     ("retention", "by=session&cohortEvent=view&returnEvent=buy"),
     ("paths", "event=view"),

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -243,7 +244,9 @@ class Question(NamedTuple):
             for one in self.world.events
             if from_ms <= one.timestamp_ms <= to_ms and self.holds(one, self.world)
         )
-        found = {(item.get("tenantId"), item["key"]): item["count"] for item in answer["items"]}
+        of = "value" if "measure" in self.asked else "count"
+        found = {(item.get("tenantId"), item["key"]): item[of] for item in answer["items"]}
+        found = {session: count for session, count in found.items() if count or of == "count"}
         assert found == dict(expected), self.parameters
 
 
@@ -330,6 +333,57 @@ async def test_segments_within_trees_and_saved_ones(page: Page):
         return {"filter": [written]}, holds
 
     await check(page, "trees of segments", ask)
+
+
+async def test_measures_of_members(page: Page):
+    """Of each session: the events of those who are in the segment."""
+
+    def ask(chance: random.Random) -> tuple[dict[str, Any], Holds]:
+        text, holds = chance.choice([segment, saved])(chance)
+        negated = chance.random() < 0.3
+        measure = f"count[{'not:' if negated else ''}{text}]"
+        return {"measure": measure}, lambda one, world: holds(one, world) != negated
+
+    await check(page, "measures", ask)
+
+
+MEASURED = [
+    ("timeseries", "points", "interval=day&fill=true"),
+    ("active", "points", "interval=day"),
+    ("top", "items", "dimension=event_type"),
+    ("heatmap", "cells", ""),
+    ("funnel", "steps", "step=view&step=purchase"),
+    ("summary", "", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "listed", "query"), MEASURED)
+async def test_every_measure_can_be_of_a_segment(page: Page, name: str, listed: str, query: str):
+    """It has the value that the segment as a filter gives."""
+    path = f"/api/v1/analytics/{name}"
+    given = [("from", "2024-06-01"), ("to", "2024-06-15"), *parse_qsl(query)]
+    asked: dict[str, Any] = {}
+    for key, value in given:
+        asked.setdefault(key, []).append(value)
+    measure = "users[segment(buyers)]"
+    of_members = await page.reader.answer(path, measure=[measure, "count"], **asked)
+    filtered = await page.reader.answer(path, filter="segment(buyers)", measure="users", **asked)
+    if not listed:
+        assert of_members["values"][0] == filtered["values"][0] > 0
+        return
+
+    def by_place(answer: dict[str, Any]) -> dict[Any, Any]:
+        named = [one.get("bucket") or one.get("key") or one.get("step") for one in answer[listed]]
+        return {
+            name or (one.get("weekday"), one.get("hour")): one["values"][0]
+            for name, one in zip(named, answer[listed], strict=True)
+        }
+
+    members = by_place(of_members)
+    assert any(members.values())
+    assert {name: value for name, value in members.items() if value} == {
+        name: value for name, value in by_place(filtered).items() if value
+    }
 
 
 @pytest.mark.parametrize(("name", "query"), QUESTIONS)
@@ -454,7 +508,10 @@ async def test_a_token_cannot_have_a_segment(reader: Reader):
         ({"filter": "user_id:matches:" + "a" * 257}, "it has 257 characters"),
         ({"any": ["11:user_id:eq:a"]}, "unknown field '11'"),
         ({"any": ["user_id:eq:a"] * 51}, "any is given 51 times"),
-        ({"measure": "count[did(purchase)]"}, "measure accepts no segment"),
+        ({"measure": "count[did(purchase)[did(view)]]"}, "measure accepts no segment"),
+        ({"measure": "count[did(purchase, 367d)]"}, "a segment over 367 days"),
+        ({"measure": "count[segment(nobody)]"}, "segment 'nobody', which is not saved"),
+        ({"measure": ["count[did(a)]"] * 3, "filter": ["did(a)"] * 3}, "more than 5 segments"),
     ],
 )
 async def test_misuse_is_refused(reader: Reader, query: dict[str, Any], message: str):

@@ -144,6 +144,7 @@ SENSIBLE: dict[str, list[Any]] = {
         "p95(meta:cart.total)[user_id:exists:true]",
         "distinct(meta:plan)",
         "rate(purchase)",
+        "users[not_did(purchase, 7d)[meta:plan:eq:pro]]",
     ],
     "eventType": ["view", "click"],
     "sessionId": ["s1"],
@@ -471,7 +472,7 @@ EXCUSES = (
         Excuse(
             name, message, lambda asked, name=name, word=word: any(word in one for one in asked.texts(name))
         )
-        for name in ("filter", "any", "stepFilter")
+        for name in ("filter", "any", "stepFilter", "measure")
         for message, word in (
             ("which is not saved", "segment("),
             ("more than 5 segments", "("),

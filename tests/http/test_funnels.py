@@ -15,6 +15,7 @@ import pytest
 from nealytics.event import Event
 from nealytics.timestamps import iso_utc
 from tests import oracle
+from tests.http.measured import AMOUNTS, NO_NUMBERS, Asked, counts_of, get, left_out, replaced
 from tests.http.names import by_old_names
 from tests.http.reader import NOW, Reader, event, ms, on_the_engine
 
@@ -25,6 +26,7 @@ FUNNEL = "/api/v1/analytics/funnel"
 ASKED = 200
 HOUR = timedelta(hours=1)
 # The clocks of Berlin change on 31 March 2024.
+PLANS = ['"pro"', '"free"', "null"]
 CHANGE = datetime(2024, 3, 31, tzinfo=UTC)
 
 
@@ -149,6 +151,41 @@ async def check(
 async def test_funnels(page: tuple[Reader, list[oracle.Event]]):
     chance = random.Random("of funnels")
     await check(page, "funnel", [funnel_of(chance) for _ in range(ASKED)], "scopes")
+
+
+async def test_measures_of_each_step(reader: Reader):
+    """Of one event for each user or session who reached it, also if several could be the step."""
+    chance, amounts = random.Random("amounts of steps"), [*AMOUNTS, *NO_NUMBERS]
+    kept = [
+        replaced(one, f'{{"amount": {chance.choice(amounts)}, "plan": {chance.choice(PLANS)}}}'.encode())
+        for one in some_events("measures of steps")
+    ]
+    await reader.store_twice(*kept)
+    by_id = {UUID(int=one.event_id): one for one in kept}
+    events = as_known(kept)
+    for _ in range(ASKED):
+        asked, measures = funnel_of(chance), Asked(chance)
+        tenant_id = chance.choice(["acme", "globex", None])
+        body = await get(reader, FUNNEL, tenant_id=tenant_id, measure=measures.texts, **asked)
+        assert body["measures"] == measures.texts
+        expected = oracle.answer(
+            "funnel",
+            [one for one in events if one.tenant_id in (tenant_id or one.tenant_id)],
+            asked,
+            project_wide=tenant_id is None,
+            now_ms=ms(NOW),
+            values=lambda found: [by_id[one.event_id] for one in found],
+        )
+        parts = [(body, expected)]
+        for name in ("groups", "trend"):
+            parts += zip(body.get(name, []), expected.get(name, []), strict=True)
+        for found, wanted in parts:
+            for step, of_step in zip(found["steps"], wanted["steps"], strict=True):
+                assert (step["count"], step["value"]) == (of_step["count"], step["values"][0])
+                measures.assert_same(step["values"], of_step["values"])
+        counted = left_out(measures, [one for step in expected["steps"] for one in step["values"]])
+        body["warnings"] = [one for one in body.get("warnings", []) if one["code"] != "truncated"]
+        assert counts_of(body) == counted or not counted
 
 
 def retention_of(chance: random.Random) -> dict[str, Any]:

@@ -1,20 +1,16 @@
 """Saved queries over HTTP: their answers and formats, who may run them, and their place in the API."""
 
 import json
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nealytics.clickhouse import schema
-from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
-from nealytics.config import AuthConfig, Config, QueryConfig, SavedQueriesConfig
 from nealytics.http.openapi import document
 from nealytics.usage.meter import Queries
-from tests.engine import RunningEngine, query_library
-from tests.http.reader import JWT_KEY, Reader, event, on_the_engine
+from tests.engine import query_library
+from tests.http.reader import Reader, event, on_the_engine
 
 pytestmark = on_the_engine
 
@@ -41,22 +37,8 @@ FILES = {
 
 
 @pytest.fixture
-async def reader(engine: RunningEngine, tmp_path: Path) -> AsyncIterator[Reader]:
-    for name, text in FILES.items():
-        (tmp_path / f"{name}.sql").write_text(text)
-    config = Config(
-        server=engine.config.server,
-        clickhouse=engine.config.clickhouse,
-        auth=AuthConfig(jwt_key=JWT_KEY),
-        query=QueryConfig(limit_max=1_000),
-        saved_queries=SavedQueriesConfig(directory=tmp_path),
-    )
-    async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
-        await schema.apply(client, config.clickhouse)
-        await client.command("TRUNCATE TABLE nealytics_core.global_events")
-        async with Reader(client, config) as reader:
-            await reader.saved.load()
-            yield reader
+def saved_files() -> dict[str, str]:
+    return FILES
 
 
 async def fill(reader: Reader) -> None:

@@ -6,9 +6,11 @@ from multidict import MultiDict
 from nealytics.config import QueryConfig
 from nealytics.errors import Refused
 from nealytics.http.openapi_schemas import parameter_schema
+from nealytics.queries.conditions import Conditions
 from nealytics.queries.filters import Bind, Field, Filter
 from nealytics.queries.measures import MEASURE, MEASURES_MAX, Measure, Values, measures_of, parse_measure
 from nealytics.queries.params import Arguments
+from nealytics.queries.segments import Within
 
 PATTERN = parameter_schema(MEASURE)["items"]["pattern"]
 
@@ -74,14 +76,21 @@ def arguments(*measures: str) -> Arguments:
 
 @pytest.mark.parametrize("text", VALID)
 def test_a_measure_is_parsed_and_described(text: str):
-    assert parse_measure(text) == VALID[text]
+    assert parse_measure(text, Conditions()) == VALID[text]
+    assert re.search(PATTERN, text)
+
+
+def test_a_condition_can_be_a_segment():
+    text = "users[not_did(buy, >=2, 30d)[meta:plan:eq:pro]]"
+    measure = parse_measure(text, Conditions(Within(0, 1)))
+    assert measure.sql(Bind()).count("SELECT user_key FROM events") == 1
     assert re.search(PATTERN, text)
 
 
 @pytest.mark.parametrize("text", INVALID)
 def test_an_invalid_measure_is_a_400_that_names_the_field_and_says_what_to_write(text: str):
     with pytest.raises(Refused) as error:
-        parse_measure(text)
+        parse_measure(text, Conditions())
     assert (error.value.status, error.value.field) == (400, "measure")
     assert error.value.detail
     assert not re.search(PATTERN, text)
@@ -105,7 +114,7 @@ def test_blank_measures_are_absent():
 @pytest.mark.parametrize("text", VALID)
 def test_no_text_of_a_client_is_in_the_sql(text: str):
     bind = Bind()
-    measure = parse_measure(text)
+    measure = parse_measure(text, Conditions())
     sql = measure.sql(bind) + measure.left_out_sql(bind)
     for word in ("amount", "cart", "sign up", "a:b", "]x]"):
         assert word not in sql
@@ -113,7 +122,9 @@ def test_no_text_of_a_client_is_in_the_sql(text: str):
 
 def test_a_condition_limits_each_aggregate():
     bind = Bind()
-    assert parse_measure("rate(buy)[item_id:eq:/]").sql(bind).count("uniqExactIf(user_key, ") == 2
+    assert (
+        parse_measure("rate(buy)[item_id:eq:/]", Conditions()).sql(bind).count("uniqExactIf(user_key, ") == 2
+    )
     assert set(bind.values.values()) == {"buy", "/"}
 
 

@@ -351,6 +351,10 @@ export interface paths {
          *
          *     With `interval`, `trend` has the steps of the sequences that start in each interval. A user counts
          *     once in each. The last intervals have had less time to convert.
+         *
+         *     With `measure`, each step also has the `values` of the measures over the events of that step: one
+         *     event for each user who reached it, the one that is the step in their sequence. If several events of
+         *     the same millisecond could be, it is the first of them in the order of the timeline (by `eventId`).
          */
         get: operations["funnel"];
         put?: never;
@@ -1290,6 +1294,8 @@ export interface components {
             tz: string;
             by: string;
             windowSeconds: number;
+            /** @default [] */
+            measures?: string[];
             steps: components["schemas"]["StepCount"][];
             breakdown?: string;
             groups?: components["schemas"]["Group"][];
@@ -1300,7 +1306,7 @@ export interface components {
         StepCount: {
             step: number;
             eventType: string;
-            value: number;
+            value: number | null;
             count: number;
             share: number;
             /**
@@ -1310,6 +1316,8 @@ export interface components {
             conversion: number;
             conversionFromPrevious: number;
             medianSecondsFromPrevious?: number;
+            /** @default [] */
+            values?: (number | null)[];
         };
         /** Group */
         Group: {
@@ -3071,6 +3079,13 @@ export interface operations {
                 metaKey?: string;
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
+                /**
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @example [
+                 *       "sum(meta:amount)[event_type:eq:purchase]"
+                 *     ]
+                 */
+                measure?: string[];
                 /** @description Maximum number of groups; default 20. A value below 1 becomes 1, a value above `query.limit_max` (10000) becomes that, with a warning. */
                 limit?: number;
             };
