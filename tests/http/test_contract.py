@@ -664,6 +664,9 @@ class Judge:
                 {"$ref": "#/components/schemas/Questions"}, json.loads(answer.request.body)
             )
             is_allowed = not excluded
+            if excluded and status == 200:
+                assert fails_by_its_conditions_alone(answer), answer.content
+                excluded = False
             assert status == 400 if excluded else status == 200, answer.content
         else:
             excluded, is_allowed = judged_events(self._path, answer)
@@ -671,6 +674,18 @@ class Judge:
             assert not excluded, (url, answer.request.body)
             return [positive_data_acceptance] if is_allowed else []
         return [negative_data_rejection] if excluded else []
+
+
+def fails_by_its_conditions_alone(answer: Any) -> bool:
+    """Whether nothing is excluded but conditions: these belong to one question, and the others are answered."""
+
+    def without(arguments: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in arguments.items() if name.lower() != "filter"}
+
+    asked = json.loads(answer.request.body)
+    rest = {**without(asked), "queries": {name: without(one) for name, one in asked["queries"].items()}}
+    failed = [one for one in answer.json()["results"].values() if "error" in one]
+    return bool(failed) and is_valid({"$ref": "#/components/schemas/Questions"}, rest)
 
 
 def judged_read(asked: Asked, answer: Any) -> tuple[bool, bool]:
