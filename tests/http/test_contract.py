@@ -677,7 +677,7 @@ class Judge:
 
 
 def fails_by_its_conditions_alone(answer: Any) -> bool:
-    """Whether nothing is excluded but conditions: these belong to one question, and the others are answered."""
+    """Whether nothing is excluded but conditions: they are a question's own, and others are answered."""
 
     def without(arguments: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in arguments.items() if name.lower() != "filter"}
