@@ -10,6 +10,7 @@ are not UTF-8 (the C# engine did not check) become U+FFFD, as in ClickHouse's ow
 from typing import Final
 
 from nealytics.clickhouse.client import Setting
+from nealytics.queries.params import Parameter
 
 # Name → SQL, in output order.
 _TIME = "replaceRegexpOne(formatDateTime(timestamp, '%Y-%m-%dT%H:%i:%S.%f', 'UTC'), '[.]?0+$', '')"
@@ -45,25 +46,41 @@ SETTINGS: Final[dict[str, Setting]] = {
 # Whether the metadata is a JSON object: not every text is, because ingest does not parse `metadataJson`.
 IS_OBJECT: Final = "JSONType(metadata_json) = 'Object'"
 # Outside of strings, JSON may contain line breaks; inside of them, they are escaped.
-_OBJECT_FIELD = (
-    f"if({IS_OBJECT}, concat(',\"metadata\":', replaceRegexpAll(metadata_json, '[\\r\\n]', ' ')), '')"
-)
+_OBJECT = "concat(',\"metadata\":', replaceRegexpAll(metadata_json, '[\\r\\n]', ' '))"
+_TEXT = f"concat(',\"metadataJson\":', toJSONString({FIELDS['metadataJson']}))"
+
+BOTH, TEXT, OBJECT = "both", "text", "object"
 
 
-def json_sql(names: tuple[str, ...], *, with_object: bool = False) -> str:
+def metadata_of(default: str) -> Parameter:
+    """The parameter `metadata`."""
+    return Parameter(
+        name="metadata",
+        kind="choice",
+        choices=(BOTH, TEXT, OBJECT),
+        default=default,
+        description="How events have their metadata: as `text` in `metadataJson`; as `object` in"
+        " `metadata`, or as text if it is no object; or `both`.",
+    )
+
+
+def json_sql(names: tuple[str, ...], metadata: str = TEXT) -> str:
     """SQL for the event as a JSON object in one line. The first of `names` must not be optional.
 
-    With `with_object`, it also has `metadata`, if that is an object."""
+    `metadata` is a choice of the parameter: of a text that is no object there is only the text."""
     parts = []
     for number, name in enumerate(names):
+        if name == "metadataJson" and metadata == OBJECT:
+            parts.append(f"if({IS_OBJECT}, {_OBJECT}, {_TEXT})")
+            continue
         key = f"'{',' if number else '{'}\"{name}\":'"
         text = f"toJSONString({FIELDS[name]})"
         if name in NULLABLE:
             parts.append(f"if({NULLABLE[name]} IS NULL, '', concat({key}, assumeNotNull({text})))")
         else:
             parts.append(f"{key}, {text}")
-    if with_object:
-        parts.append(_OBJECT_FIELD)
+    if metadata == BOTH:
+        parts.append(f"if({IS_OBJECT}, {_OBJECT}, '')")
     return f"concat({', '.join(parts)}, '}}')"
 
 

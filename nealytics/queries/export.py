@@ -18,6 +18,7 @@ from nealytics.errors import NealyticsError
 from nealytics.queries import event_text
 from nealytics.queries.endpoint import Stream
 from nealytics.queries.filters import Bind, Selection
+from nealytics.queries.invalid import invalid
 from nealytics.queries.params import SELECTION, Arguments, Parameter
 from nealytics.queries.scoped import Events, Query
 
@@ -70,7 +71,8 @@ STREAM = Stream(
         Sends all events of a range as a file. The number of events is unlimited.
 
         - NDJSON: each line is an event in the format of the timeline, with `projectId` and `tenantId`. The
-          ingest routes accept the same format, and `nealytics import` restores the same events.
+          ingest routes accept the same format, and `nealytics import` restores the same events. With
+          `metadata=object`, a line has `metadata` as an object.
         - CSV: the same names in the first line; lines end with CRLF, and every text is quoted (RFC 4180).
           An absent user or item is empty and unquoted. Values are not changed, so a spreadsheet interprets
           one that begins with `=`, `+`, `-` or `@` as a formula: import the columns as text.
@@ -102,6 +104,7 @@ STREAM = Stream(
             " Parquet ignores it: its footer does that.",
         ),
         *SELECTION,
+        event_text.metadata_of(event_text.TEXT),
     ),
     content_types=tuple(CONTENT_TYPES.values()),
     must_end=True,
@@ -115,6 +118,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     selection: Selection
     end: bool = False
+    metadata: str = event_text.TEXT  # of NDJSON; other formats have nothing else
 
 
 class Slice(NamedTuple):
@@ -143,11 +147,14 @@ class Slice(NamedTuple):
 def parse(arguments: Arguments, accepted: str | None) -> Params:
     """`accepted` is the content type that the header Accept prefers."""
     preferred = next((name for name, kind in CONTENT_TYPES.items() if kind == accepted), "ndjson")
-    return Params(
-        format=arguments.choice("format") or preferred,
-        selection=arguments.selection(),
-        end=arguments.flag("end"),
-    )
+    form, metadata = arguments.choice("format") or preferred, arguments.choice("metadata")
+    if metadata != event_text.TEXT and form != "ndjson":
+        raise invalid(
+            "metadata",
+            f"metadata is {metadata}, and {form} has it as text only",
+            "Write metadata=text, or choose format=ndjson.",
+        )
+    return Params(format=form, selection=arguments.selection(), end=arguments.flag("end"), metadata=metadata)
 
 
 def count_sql(params: Params, from_ms: int, to_ms: int, width_ms: int) -> Query:
@@ -161,7 +168,7 @@ def count_sql(params: Params, from_ms: int, to_ms: int, width_ms: int) -> Query:
 def slice_sql(params: Params, part: Slice) -> Query:
     match params.format:
         case "ndjson":
-            select = event_text.json_sql(FIELDS)
+            select = event_text.json_sql(FIELDS, params.metadata)
         case "csv":
             select = event_text.columns_sql(FIELDS)
         case _:

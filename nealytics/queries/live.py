@@ -148,7 +148,7 @@ def page_sql(scope: Scope, filters: tuple[Condition, ...], since_ms: int, after:
     names = tuple(name for name in event_text.FIELDS if name not in known)
     return Query(
         f"SELECT toUnixTimestamp64Milli(inserted_at), {_KEY} AS key,"
-        f" {event_text.json_sql(names, with_object=True)} FROM events"
+        f" {event_text.json_sql(names, event_text.BOTH)} FROM events"
         f" WHERE {' AND '.join(where)} ORDER BY inserted_at, key LIMIT {PAGE_EVENTS_MAX}",
         bind.values,
     )

@@ -16,7 +16,7 @@ from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.pace import paced
 from nealytics.queries.cursors import CHARS_MAX, cursor_of, position_of
 from nealytics.queries.endpoint import EXAMPLE_SCOPE, Answer, Endpoint, of_scope
-from nealytics.queries.event_text import IS_OBJECT
+from nealytics.queries.event_text import BOTH, IS_OBJECT, OBJECT, TEXT, metadata_of
 from nealytics.queries.filters import Bind, Condition, sql_time, where
 from nealytics.queries.params import FILTERS, TZ, Arguments, Limit, Parameter, Warn, limit_of
 from nealytics.queries.scoped import Events, Query
@@ -40,6 +40,7 @@ PARAMETERS = (
     ),
     TZ,
     *FILTERS,
+    metadata_of(BOTH),
 )
 
 # The order of a timeline. The last two matter only for equal timestamps and ids: an `eventId` of another type
@@ -65,6 +66,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     after_ms: int | None = None
     position: Position | None = None
     filters: tuple[Condition, ...] = ()
+    metadata: str = BOTH
 
 
 class TimelineEvent(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -74,8 +76,8 @@ class TimelineEvent(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=
     user_id: str | None = None
     event_type: str
     item_id: str | None = None
-    metadata_json: str
-    metadata: dict[str, Any] | None = None  # absent if `metadata_json` is no object
+    metadata_json: str | None = None  # absent if only the object was asked for
+    metadata: dict[str, Any] | None = None  # absent if the text is no object, or only that was asked for
     timestamp: str
 
 
@@ -101,6 +103,7 @@ def parse(arguments: Arguments) -> Params:
         after_ms=arguments.timestamp("after"),
         position=position,
         filters=arguments.filters(Within(None, arguments.now_ms)),
+        metadata=arguments.choice("metadata"),
     )
 
 
@@ -133,9 +136,10 @@ def build_sql(params: Params, window: Window, rows_max: int, bytes_max: int) -> 
     )
 
 
-# The approximate size of an event in the answer: metadata as a text and as JSON, other long fields, the rest.
+# The approximate size of an event in the answer: the metadata, other long fields, the rest. The metadata
+# counts once, as the text, although there is also the object: a page has as many events with it as without.
 _SIZE = (
-    "length(toJSONString(metadata_json)) + length(metadata_json) + length(session_id)"
+    "length(toJSONString(metadata_json)) + length(session_id)"
     " + length(ifNull(user_id, '')) + length(ifNull(item_id, '')) + 256"
 )
 
@@ -156,7 +160,7 @@ async def run(events: Events, params: Params) -> Timeline:
     return Timeline(
         **of_scope(events),
         warnings=[_SHORT] if more and len(page) < params.limit.count else [],
-        events=[_event(row, of_project) async for row in paced(page)],
+        events=[_event(row, of_project, params.metadata) async for row in paced(page)],
         next_cursor=cursor_of(_position_of_row(page[-1])) if more else None,
     )
 
@@ -217,9 +221,10 @@ def _windows(params: Params) -> Iterator[Window]:
     return windows(newest_ms, oldest_ms, params.filters)
 
 
-def _event(row: list[Any], of_project: bool) -> TimelineEvent:
+def _event(row: list[Any], of_project: bool, metadata: str) -> TimelineEvent:
     event_id, tenant_id, session_id, user_id, event_type, item_id, metadata_json, *further = row
     is_object, timestamp_ms, *_ = further
+    as_object = metadata != TEXT and bool(int(is_object))
     return TimelineEvent(
         event_id=event_id,
         tenant_id=tenant_id if of_project else None,
@@ -227,8 +232,8 @@ def _event(row: list[Any], of_project: bool) -> TimelineEvent:
         user_id=user_id,
         event_type=event_type,
         item_id=item_id,
-        metadata_json=metadata_json,
-        metadata=_as_it_is(metadata_json) if int(is_object) else None,
+        metadata_json=None if as_object and metadata == OBJECT else metadata_json,
+        metadata=_as_it_is(metadata_json) if as_object else None,
         timestamp=iso_utc(int(timestamp_ms)),
     )
 
@@ -252,10 +257,10 @@ ENDPOINT = Endpoint(
         Follow `nextCursor` to read all pages: it is present exactly if there are more events. Send
         `before`, `after` and the filters again with it. A client that follows it gets every event that
         existed at the start once, even while new events arrive. A page ends early after the event with
-        which it exceeds `query.page_bytes_max` bytes.
+        which it exceeds `query.page_bytes_max` bytes, in which metadata counts once, as a text.
 
         `metadataJson` is the metadata as a text, as it was sent. If it is an object, `metadata` is the same
-        as JSON.
+        as JSON. `metadata=text` and `metadata=object` leave out the other one.
 
         Events of the same millisecond are ordered by `eventId`, in ClickHouse's order of UUIDs. With a
         token of the whole project, each event has its `tenantId`.

@@ -305,7 +305,7 @@ class TestTimeline:
             {"limit": "1"},
             {"limit": "40", "before": "2024-03-31T01:00:00+01:00"},
             {"limit": "5000", "after": "2024-05-31", "before": "2024-06-05T12:00:00.001Z"},
-            {"limit": "15000", "after": "2024-03-13 10:21:14"},
+            {"limit": "20000", "after": "2024-03-13 10:21:14"},
             {"userId": "user_0007", "limit": "1000"},
             {"sessionId": "sess_000001"},
             {"eventType": "purchase", "filter": "timestamp:gt:2024-06-01"},

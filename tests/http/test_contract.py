@@ -57,6 +57,7 @@ from nealytics.queries import (
     ENDPOINTS,
     STREAMS,
     active,
+    export,
     funnel,
     live,
     properties,
@@ -482,6 +483,9 @@ EXCUSES = (
         )
     ),
     # Two parameters that contradict each other.
+    Excuse(
+        "metadata", "has it as text only", lambda asked: asked.text("metadata") != "text", (export.STREAM,)
+    ),
     Excuse("from", "is later than to", begins_after_its_end),
     Excuse("key", "keys deep", lambda asked: keys_deep(asked) > PATH_KEYS_MAX, (properties.ENDPOINT,)),
     Excuse(

@@ -358,6 +358,8 @@ class TestOnTheEngine:
             ({"from": "x"}, "from"),
             ({"from": "2024-06-02", "to": "2024-06-01"}, "from"),
             ({"filter": "nonsense"}, "filter"),
+            ({"metadata": "object", "format": "csv"}, "metadata"),
+            ({"metadata": "both", "format": "parquet"}, "metadata"),
         ]:
             status, body, _ = await reader.get(EXPORT, **query)
             assert (status, body["code"], body["field"]) == (400, "invalid_parameter", field)
@@ -656,8 +658,8 @@ async def test_an_export_is_taken_in_again_as_the_same_events(tmp_path: Path):
         second.wait_ready()
         original = sorted(take(first, "ndjson").splitlines())
         assert len(original) == len(events)
-        for form in ("ndjson", "csv"):
-            file = tmp_path / f"export.{form}"
+        for n, form in enumerate(("ndjson", "csv", "ndjson&metadata=object", "ndjson&metadata=both")):
+            file = tmp_path / f"export{n}.{form.partition('&')[0]}"
             file.write_bytes(take(first, form))
             command = [*program(), "import", str(file), "--url", second.url, "--key", KEY]
             done = await asyncio.to_thread(

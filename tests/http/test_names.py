@@ -125,6 +125,23 @@ class TestOnTheEngine:
         (found,) = (await reader.as_sent(TIMELINE))["events"]
         assert found["metadataJson"] == text
         assert found.get("metadata") == (json.loads(text) if metadata else None)
+        exported = "/api/v1/telemetry/export"
+        for path, form in [
+            (TIMELINE, "both"),
+            (TIMELINE, "text"),
+            (TIMELINE, "object"),
+            (exported, "object"),
+        ]:
+            async with reader.open(path, metadata=form) as response:
+                body = json.loads(await response.read())
+            (found,) = body["events"] if path == TIMELINE else [body]
+            names = {name for name in ("metadata", "metadataJson") if name in found}
+            both = {"metadata", "metadataJson"} if metadata else {"metadataJson"}
+            only = {"metadata"} if metadata else {"metadataJson"}
+            assert names == {"both": both, "text": {"metadataJson"}, "object": only}[form]
+            assert found.get("metadataJson", text) == text
+            if "metadata" in found:
+                assert found["metadata"] == json.loads(text)
 
 
 def test_every_deprecated_name_is_marked_and_no_other():

@@ -4,6 +4,7 @@ Thousands of events share a few milliseconds, each row is stored twice, and the 
 """
 
 import base64
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -96,6 +97,10 @@ class TestOnTheEngine:
             found = await pages(small, full=False, limit="40")
             again = await pages(small, full=False, limit="7")
         assert ids(found) == ids(again) == newest_first(events)
+        # The metadata counts once.
+        for page in found:
+            for one in page:
+                assert json.loads(one["metadataJson"]) == one.pop("metadata")
         sizes = [[len(msgspec.json.encode(one)) for one in page] for page in found]
         # All but its last event are below the bound, and together with that one they are beyond it.
         assert all(sum(size[:-1]) < page_kib * 1024 for size in sizes)

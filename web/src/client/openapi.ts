@@ -72,10 +72,10 @@ export interface paths {
          *     Follow `nextCursor` to read all pages: it is present exactly if there are more events. Send
          *     `before`, `after` and the filters again with it. A client that follows it gets every event that
          *     existed at the start once, even while new events arrive. A page ends early after the event with
-         *     which it exceeds `query.page_bytes_max` (8388608) bytes.
+         *     which it exceeds `query.page_bytes_max` (8388608) bytes, in which metadata counts once, as a text.
          *
          *     `metadataJson` is the metadata as a text, as it was sent. If it is an object, `metadata` is the same
-         *     as JSON.
+         *     as JSON. `metadata=text` and `metadata=object` leave out the other one.
          *
          *     Events of the same millisecond are ordered by `eventId`, in ClickHouse's order of UUIDs. With a
          *     token of the whole project, each event has its `tenantId`.
@@ -504,7 +504,8 @@ export interface paths {
          * @description Sends all events of a range as a file. The number of events is unlimited.
          *
          *     - NDJSON: each line is an event in the format of the timeline, with `projectId` and `tenantId`. The
-         *       ingest routes accept the same format, and `nealytics import` restores the same events.
+         *       ingest routes accept the same format, and `nealytics import` restores the same events. With
+         *       `metadata=object`, a line has `metadata` as an object.
          *     - CSV: the same names in the first line; lines end with CRLF, and every text is quoted (RFC 4180).
          *       An absent user or item is empty and unquoted. Values are not changed, so a spreadsheet interprets
          *       one that begins with `=`, `+`, `-` or `@` as a formula: import the columns as text.
@@ -999,7 +1000,7 @@ export interface components {
             userId?: string;
             eventType: string;
             itemId?: string;
-            metadataJson: string;
+            metadataJson?: string;
             metadata?: Record<string, never>;
             timestamp: string;
         };
@@ -1473,6 +1474,7 @@ export interface components {
             itemId?: components["schemas"]["Argument"];
             metaKey?: components["schemas"]["Argument"];
             metaValue?: components["schemas"]["Argument"];
+            metadata?: components["schemas"]["Argument"];
             from?: components["schemas"]["Argument"];
             to?: components["schemas"]["Argument"];
             order?: components["schemas"]["Argument"];
@@ -2175,6 +2177,8 @@ export interface operations {
                 metaKey?: string;
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
+                /** @description How events have their metadata: as `text` in `metadataJson`; as `object` in `metadata`, or as text if it is no object; or `both`. */
+                metadata?: "both" | "text" | "object";
             };
             header?: never;
             path?: never;
@@ -3667,6 +3671,8 @@ export interface operations {
                 metaKey?: string;
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
+                /** @description How events have their metadata: as `text` in `metadataJson`; as `object` in `metadata`, or as text if it is no object; or `both`. */
+                metadata?: "both" | "text" | "object";
             };
             header?: never;
             path?: never;
