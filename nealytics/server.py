@@ -285,9 +285,9 @@ class TableWatch:
                 name = error.name if isinstance(error, ClickHouseError) else type(error).__name__
                 if name not in reported:
                     reported.add(name)
-                    log.warning(
-                        "%s: cannot be monitored, because ClickHouse refuses the query: %s", what, error
-                    )
+                    of_file = isinstance(error, OSError)
+                    cause = "a file cannot be used" if of_file else "ClickHouse refuses the query"
+                    log.warning("%s: cannot be monitored, because %s: %s", what, cause, error)
             await asyncio.sleep(WATCH_INTERVAL_S)
 
     async def check_retention(self) -> None:

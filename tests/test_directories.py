@@ -10,11 +10,14 @@ from click.testing import CliRunner
 
 from nealytics.cli import main
 from nealytics.config import WalConfig
-from nealytics.directories import make_durable, make_private
+from nealytics.directories import give_tree, make_durable, make_private, open_file, require_owner
+from nealytics.errors import NealyticsError
 from nealytics.observe.metrics import Metrics
+from nealytics.wal.files import OS_FILES, publish
 from nealytics.wal.log import Log
 from tests.e2e.node import Node
 from tests.engine import needs_engine, start_engine
+from tests.other_user import NODE
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +34,75 @@ def modes(root: Path) -> dict[str, int]:
         for path in root.rglob("*")
         if path.is_dir()
     }
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+
+
+@needs_root
+def test_what_root_makes_belongs_to_the_owner_of_its_directory(tmp_path: Path):
+    os.chown(tmp_path, NODE, NODE)
+    make_private(tmp_path / "a" / "b")
+    for name in ("file", "file"):  # made, and opened again
+        os.close(open_file(tmp_path / "a" / name, os.O_WRONLY | os.O_CREAT))
+    OS_FILES.create(tmp_path / "a" / "created").close()
+    lock = OS_FILES.try_lock(tmp_path / "a" / "LOCK")
+    assert lock is not None
+    lock.close()
+    publish(OS_FILES, tmp_path / "a" / "b" / "published", b"x").close()
+    made = sorted(tmp_path.rglob("*"))
+    assert len(made) == 6
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(NODE, NODE)}
+
+
+@needs_root
+def test_the_owner_of_a_directory_gets_no_file_of_root_by_a_link(tmp_path: Path):
+    secret, theirs = tmp_path / "secret", tmp_path / "theirs"
+    secret.write_text("root's")
+    theirs.mkdir()
+    (theirs / "symbolic").symlink_to(secret)
+    (theirs / "hard").hardlink_to(secret)
+    os.chown(theirs, NODE, NODE)
+    with pytest.raises(OSError, match="symbolic links"):
+        open_file(theirs / "symbolic", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.close(open_file(theirs / "hard", os.O_WRONLY | os.O_CREAT))
+    assert (secret.stat().st_uid, secret.read_text()) == (0, "root's")
+
+
+@needs_root
+def test_a_tree_that_root_wrote_is_given_to_the_owner_of_the_data(tmp_path: Path):
+    os.chown(tmp_path, NODE, NODE)
+    (tmp_path / "engine" / "store").mkdir(parents=True)
+    (tmp_path / "engine" / "store" / "part").write_text("")
+    (tmp_path / "engine" / "link").symlink_to(tmp_path / "engine" / "store")
+    (tmp_path / "other").write_text("")
+    os.chown(tmp_path / "other", 1, 1)
+    give_tree(tmp_path / "engine", tmp_path)
+    assert {path.lstat().st_uid for path in (tmp_path / "engine").rglob("*")} == {NODE}
+    assert (tmp_path / "other").stat().st_uid == 1
+
+
+def test_a_command_of_another_user_names_owner_caller_and_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    require_owner("erase", tmp_path)
+    require_owner("erase", tmp_path / "missing")
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 4_000_001)
+    message = r"erase: .* belongs to \S+, and this process runs as #\d+; .*: sudo -u '\S+' nealytics erase"
+    with pytest.raises(NealyticsError, match=message):
+        require_owner("erase", tmp_path)
+
+
+@needs_root
+def test_root_may_do_all_but_what_the_engine_of_the_node_writes(tmp_path: Path):
+    os.chown(tmp_path, NODE, NODE)
+    require_owner("erase", tmp_path)
+    with pytest.raises(NealyticsError, match="this process runs as root"):
+        require_owner("backup", tmp_path, root=False)
+    config = tmp_path / "nealytics.toml"
+    config.write_text(f'[server]\ndata_dir = "{tmp_path}"\n[clickhouse]\nurl = "embedded"\n')
+    result = CliRunner().invoke(main, ["backup", str(tmp_path / "b"), "--config", str(config)])
+    assert "runs as root" in result.output
 
 
 def test_every_parent_that_is_made_is_private_and_what_is_there_is_left_alone(tmp_path: Path):

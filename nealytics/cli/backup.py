@@ -21,6 +21,7 @@ from nealytics.backup.s3 import PREFIX, Bucket, S3Store
 from nealytics.backup.store import DirectoryStore, Store, scratch
 from nealytics.cli.options import config_option
 from nealytics.config import Config, load
+from nealytics.directories import give_tree, require_owner
 from nealytics.erasure.store import Jobs
 from nealytics.errors import NealyticsError
 
@@ -64,6 +65,8 @@ def backup(
     Exit status: 0 complete, verified, and expired backups are deleted; 1 not.
     """
     config = _embedded(load(config_path), "backup")
+    # The engine of the node writes the files, and cannot write to what root makes for them.
+    require_owner("backup", config.server.data_dir, root=False)
     if rotate and (keep_days is None or base or target == STREAM):
         raise NealyticsError(
             "backup: --rotate needs --keep-days and a directory or s3:NAME, and chooses the base itself"
@@ -179,13 +182,18 @@ def restore(source: str, config_path: Path | None) -> None:
     Exit status: 0 restored, and the counts agree; 1 not.
     """
     config = _embedded(load(config_path), "restore")
-    if source == STREAM:
-        _run(_restore_stream(config, sys.stdin.buffer, "standard input"))
-    elif (path := archive(source)) is not None:
-        with path.open("rb") as file:
-            _run(_restore_stream(config, file, source))
-    else:
-        _run(_restore(config, source))
+    require_owner("restore", config.server.data_dir)
+    try:
+        if source == STREAM:
+            _run(_restore_stream(config, sys.stdin.buffer, "standard input"))
+        elif (path := archive(source)) is not None:
+            with path.open("rb") as file:
+                _run(_restore_stream(config, file, source))
+        else:
+            _run(_restore(config, source))
+    finally:
+        for directory in filter(Path.is_dir, (config.server.data_dir, config.wal.directory)):
+            give_tree(directory, config.server.data_dir)
 
 
 def archive(source: str) -> Path | None:

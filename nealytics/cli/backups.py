@@ -14,6 +14,7 @@ from nealytics.backup.register import Recorded
 from nealytics.cli.backup import STREAM, archive, opened, report
 from nealytics.cli.options import config_option
 from nealytics.config import Config, load
+from nealytics.directories import require_owner
 from nealytics.errors import NealyticsError
 
 
@@ -134,6 +135,7 @@ async def _verify(config: Config, source: str) -> tuple[Written, list[str]]:
 def forget(identity: str, config_path: Path | None) -> None:
     """Remove the backup ID from the register, after you deleted it. Deletes no backup."""
     data_dir = load(config_path).server.data_dir
+    require_owner("backups", data_dir)
     entries = register.recorded(data_dir)
     if not register.remove(data_dir, identity):
         raise NealyticsError(

@@ -19,6 +19,7 @@ from nealytics.compat.message import paths_of
 from nealytics.config import Config, load
 from nealytics.dead_letters.actions import Outcome, Retrying, drop
 from nealytics.dead_letters.entries import DeadLetters, Entry, Selection, counts
+from nealytics.directories import require_owner
 from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.known import jobs_of
 from nealytics.event import Limits
@@ -107,6 +108,7 @@ def retry(
     A server may run meanwhile. If the embedded engine does not run, the command starts it temporarily.
     """
     config = load(config_path)
+    require_owner("dead-letter", config.server.data_dir)
     letters = _letters(config)
     wanted = _wanted(letters, ids, chosen)
     if not wanted:
@@ -135,7 +137,9 @@ def drop_(config_path: Path | None, ids: tuple[str, ...], every: bool, **chosen:
     """
     if not (ids or every or any(chosen.values())):
         raise click.UsageError("Give IDs, --project, --reason or --source; or --all.")
-    letters = _letters(load(config_path))
+    config = load(config_path)
+    require_owner("dead-letter", config.server.data_dir)
+    letters = _letters(config)
     click.echo(f"{asyncio.run(drop(letters, _wanted(letters, ids, chosen)))} dropped")
 
 

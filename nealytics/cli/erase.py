@@ -3,8 +3,6 @@ machine."""
 
 import asyncio
 import getpass
-import os
-import pwd
 import sys
 import time
 from pathlib import Path
@@ -17,12 +15,13 @@ from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.config import Config, load
+from nealytics.directories import require_owner
 from nealytics.erasure.announcements import Announcements
 from nealytics.erasure.jobs import Job
 from nealytics.erasure.requests import Receipt, new_job, receipt, request
 from nealytics.erasure.store import Jobs
 from nealytics.erasure.table import ErasureTable
-from nealytics.errors import NealyticsError, Refused
+from nealytics.errors import Refused
 from nealytics.queries.time_bounds import timestamp_ms
 
 
@@ -70,12 +69,12 @@ def erase(
     back: a retry, an import or a restored log brings nothing that is erased. The rows are deleted from the
     table and from the logs within a day; `nealytics erasures` shows how far that is. Backups keep them.
 
-    The command writes to ClickHouse and to server.data_dir, so run it as the user of the node; the node may
-    run or not. The node removes the rows when it runs. If the embedded engine does not run, the command
-    starts it temporarily.
+    The command writes to ClickHouse and to server.data_dir, so run it as root or as the user of the node; the
+    node may run or not. The node removes the rows when it runs. If the embedded engine does not run, the
+    command starts it temporarily.
     """
     config = load(config_path)
-    refuse_other_owner(config.server.data_dir)
+    require_owner("erase", config.server.data_dir)
     now_ms = time.time_ns() // 1_000_000
     job = new_job(
         project,
@@ -88,23 +87,6 @@ def erase(
     )
     asyncio.run(_erase(config, job, yes=yes))
     click.echo(_described(receipt(config.server.data_dir, job, now_ms)))
-
-
-def refuse_other_owner(data_dir: Path) -> None:
-    """A node that cannot read an erasure answers no read."""
-    try:
-        owner = data_dir.stat().st_uid
-    except FileNotFoundError:
-        return
-    if owner != os.geteuid():
-        try:
-            name = pwd.getpwuid(owner).pw_name
-        except KeyError:
-            name = f"#{owner}"
-        raise NealyticsError(
-            f"erase: {data_dir} belongs to {name}, so the node could not read what this user writes; run it "
-            f"as {name}: sudo -u {name} nealytics erase …"
-        )
 
 
 async def _erase(config: Config, job: Job, *, yes: bool) -> None:

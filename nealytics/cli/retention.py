@@ -11,6 +11,7 @@ from nealytics.cli.options import config_option, confirm, folded
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.config import Config, load
+from nealytics.directories import require_owner
 from nealytics.expiry import run
 from nealytics.expiry.run import Amount, RetentionState, RuleState
 from nealytics.timestamps import iso_utc
@@ -65,7 +66,9 @@ def apply(config_path: Path | None, yes: bool) -> None:
     ClickHouse rewrites each part that contains any. Only a backup can bring them back. If several nodes use
     one ClickHouse, run it on one of them.
     """
-    asyncio.run(_apply(load(config_path), yes=yes))
+    config = load(config_path)
+    require_owner("retention", config.server.data_dir)
+    asyncio.run(_apply(config, yes=yes))
 
 
 async def _state(config: Config) -> RetentionState:

@@ -12,6 +12,7 @@ import msgspec
 
 from nealytics.cli.options import config_option
 from nealytics.config import load
+from nealytics.directories import require_owner
 from nealytics.wal import OS_FILES, inspection
 from nealytics.wal.inspection import Summary
 
@@ -130,6 +131,8 @@ def reconcile(
     if not logs:
         return
     config = load(config_path)
+    if not check:
+        require_owner("wal reconcile", config.server.data_dir)
     if accepted:
         asyncio.run(command.accept(config, logs))
         return

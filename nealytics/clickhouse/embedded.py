@@ -21,7 +21,7 @@ import msgspec
 from nealytics.clickhouse.saved_reader import scope_key
 from nealytics.config import ClickHouseConfig, Config, config_to_json, split_listen
 from nealytics.config.tables import Secret
-from nealytics.directories import sync_directory
+from nealytics.directories import give_tree, sync_directory
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.process import self_command
 
@@ -228,7 +228,8 @@ async def running_engine(config: Config, *, operator: bool = False) -> AsyncIter
 
     For a server there is nothing to do. An embedded engine that runs is used; otherwise one is started, and
     stopped at the end. With `operator` one is started that has a user with all rights, so the node must be
-    stopped. Raises `NealyticsError` if it does not start.
+    stopped. What an engine that root started has written is given to the owner of `server.data_dir`. Raises
+    `NealyticsError` if it does not start.
     """
     if config.clickhouse.url != "embedded":
         yield
@@ -274,15 +275,21 @@ async def running_engine(config: Config, *, operator: bool = False) -> AsyncIter
         await _wait_until_it_answers(process, data_dir, access)
         yield
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await _stop(process)
         ours.close()
         reserved.close()
+        if engine_dir(data_dir).is_dir():
+            await asyncio.to_thread(give_tree, engine_dir(data_dir), data_dir)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 async def _wait_until_it_answers(process: asyncio.subprocess.Process, data_dir: Path, access: Access) -> None:

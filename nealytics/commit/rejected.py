@@ -27,7 +27,7 @@ from pathlib import Path
 
 import msgspec
 
-from nealytics.directories import locked, sync_directory
+from nealytics.directories import locked, make_private, sync_directory
 from nealytics.errors import LogBroken, LogFull
 from nealytics.event import InvalidEvent
 from nealytics.observe.metrics import Metrics
@@ -142,7 +142,7 @@ class RejectedEvents:
         data = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
         with self._lock:
             try:
-                self._directory.mkdir(mode=0o700, exist_ok=True)
+                make_private(self._directory)
                 with locked(self._directory):
                     self._drop_old()
                     self._make_room(kept=self._append(data, zlib.crc32(project.encode()) % SHARES))
@@ -163,7 +163,16 @@ class RejectedEvents:
         )
         if path is None or is_new:
             path = self._directory / f"{now_ms:013}-{share}-{self._worker}{_SUFFIX}"
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            file = os.open(path, flags, 0o600)
+        except PermissionError:
+            # Another user has rewritten or made it. It is still listed, and deleted when it is too old.
+            is_new = True
+            path = (
+                self._directory / f"{_free_ms(self._directory, now_ms):013}-{share}-{self._worker}{_SUFFIX}"
+            )
+            file = os.open(path, flags | os.O_EXCL, 0o600)
         try:
             size = os.fstat(file).st_size
             if os.write(file, data) < len(data):
@@ -200,9 +209,13 @@ class RejectedEvents:
     def _drop(self, path: Path) -> None:
         try:
             events = path.read_bytes().count(b"\n")
-            path.unlink()
         except FileNotFoundError:
             return  # another worker was faster
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            log.warning("rejected: dropped %s with the oldest rejected events, uncounted: %s", path, error)
+            return
+        path.unlink(missing_ok=True)
         self._dropped.add(events)
         log.warning("rejected: dropped %d of the oldest rejected events, with %s", events, path)
 
@@ -237,6 +250,14 @@ def remove(directory: Path, is_unwanted: Callable[[RejectedEvent], bool]) -> int
 def read(path: Path) -> list[RejectedEvent]:
     """The events of a file; a line that a crash left incomplete was never acknowledged."""
     return [msgspec.json.decode(line, type=RejectedEvent) for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+def _free_ms(directory: Path, now_ms: int) -> int:
+    """From `now_ms` on, the first that no file of any worker begins with."""
+    taken = {_begun_ms(path) for path in files(directory)}
+    while now_ms in taken:
+        now_ms += 1
+    return now_ms
 
 
 def _begun_ms(path: Path) -> int:

@@ -127,7 +127,7 @@ class TableCheck:
             # A missing right must not fill the disk.
             self._wal.keep_all = self._result is not None
             raise
-        except LogError as error:
+        except (LogError, OSError) as error:
             warning = f"reconcile: log {self._wal.directory} cannot be compared with the table: {error}"
             if warning != self._warning:
                 log.error("%s", warning)

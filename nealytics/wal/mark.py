@@ -33,11 +33,18 @@ def place_of(directory: Path) -> str:
 
 
 def load(directory: Path) -> Mark | None:
-    """None if there is none, or if it cannot be read: then the rows are compared, which destroys nothing."""
+    """None if there is none. One that cannot be read is a mark that knows nothing, with the reason as
+    `suspected`: then all rows are compared, which destroys nothing."""
+    path = directory / NAME
     try:
-        return msgspec.json.decode((directory / NAME).read_bytes(), type=Mark)
-    except (FileNotFoundError, msgspec.MsgspecError):
+        return msgspec.json.decode(path.read_bytes(), type=Mark)
+    except FileNotFoundError:
         return None
+    except (OSError, msgspec.MsgspecError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        return Mark(
+            "", table="", place="", suspected=f"what it knew of its table cannot be read ({path}: {why})"
+        )
 
 
 def store(directory: Path, mark: Mark, files: Files = OS_FILES) -> None:

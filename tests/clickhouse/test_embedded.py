@@ -20,6 +20,7 @@ from nealytics.clickhouse.embedded import (
 from nealytics.config import ClickHouseConfig, Config, ServerConfig
 from nealytics.errors import ConfigError, NealyticsError
 from tests.engine import RunningEngine, free_port, needs_engine, start_engine
+from tests.other_user import NODE
 
 EMBEDDED = ClickHouseConfig()
 
@@ -189,3 +190,14 @@ async def test_an_engine_that_cannot_start_says_so(tmp_path: Path):
     with pytest.raises(NealyticsError, match="did not start"):
         async with running_engine(config):
             pass
+
+
+@needs_engine
+@pytest.mark.engine
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+async def test_what_the_engine_of_a_command_of_root_wrote_belongs_to_the_node(tmp_path: Path):
+    os.chown(tmp_path, NODE, NODE)
+    config = Config(server=ServerConfig(data_dir=tmp_path), clickhouse=EMBEDDED)
+    async with running_engine(config):
+        pass
+    assert {path.lstat().st_uid for path in tmp_path.rglob("*")} == {NODE}

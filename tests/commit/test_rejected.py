@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from nealytics.event import InvalidEvent
 from nealytics.observe.metrics import Metrics
 from nealytics.timestamps import DAY_MS
 from tests.fakes.worker import until
+from tests.other_user import NODE, as_node
 
 ERROR = InvalidEvent("invalid_event", "userId is 5", "userId")
 
@@ -68,6 +70,38 @@ async def test_an_event_is_kept_as_it_was_sent_with_its_reason(tmp_path, payload
     assert (event.reason, event.field) == ("userId is 5", "userId")
     assert event.rejected_at == "2026-11-30T12:10:00.000+00:00"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+async def test_after_root_has_dropped_an_event_the_node_keeps_others_in_its_files(tmp_path):
+    os.chown(tmp_path, NODE, NODE)
+    with as_node(tmp_path):
+        events = store(tmp_path, Clock())
+        await events.keep(
+            [events.new("segment", "shop", ERROR, b"1"), events.new("segment", "shop", ERROR, b"2")]
+        )
+    assert rejected.remove(events.files()[0].parent, lambda event: bytes(event.payload) == b"1") == 1
+    with as_node(tmp_path):
+        await events.keep([events.new("segment", "shop", ERROR, b"3")])
+        assert len(events.files()) == 1
+        assert payloads(events) == [2, 3]
+
+
+async def test_a_file_that_cannot_be_opened_is_left_and_another_is_begun(tmp_path):
+    metrics = Metrics.private()
+    clock = Clock()
+    events = store(tmp_path, clock, metrics=metrics)
+    with as_node(tmp_path):
+        await events.keep([events.new("segment", "shop", ERROR, b"1")])
+        [first] = events.files()
+        first.chmod(0)
+        await events.keep([events.new("segment", "shop", ERROR, b"2")])
+        [_, second] = events.files()
+        assert [bytes(event.payload) for event in read(second)] == [b"2"]
+        clock.ms += 40 * DAY_MS
+        events.expire()
+        assert events.files() == []
+    assert metrics.value("nealytics_rejected_events_dropped_total") == 1  # of the one that could be counted
 
 
 async def test_nothing_is_written_for_no_events_or_without_room_for_any(tmp_path):

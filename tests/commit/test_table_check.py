@@ -203,6 +203,18 @@ async def test_only_what_was_accepted_stays_deleted(tmp_path: Path):
         assert server.stored == [*range(1, 5), *range(8, ROWS - 1)]
 
 
+async def test_if_the_mark_cannot_be_read_all_rows_are_compared(tmp_path: Path):
+    """The newest rows may be there, and older ones not: the mark may have said so."""
+    async with confirmed(tmp_path) as (server, check):
+        (tmp_path / "0" / mark.NAME).write_bytes(b"{")
+        del server.fake.rows[: ROWS // 2]
+        await check.check()
+        assert server.stored == list(range(1, ROWS + 1))
+        known = mark.load(tmp_path / "0")
+        assert known is not None
+        assert (known.suspected, check.warnings()) == ("", [])
+
+
 def test_very_many_ranges_are_joined_where_the_fewest_rows_are_between_them():
     ranges = [Range(1, 2), Range(4, 9), Range(20, 21), Range(25, 30)]
     assert coarse(ranges, 4) == ranges

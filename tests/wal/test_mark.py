@@ -15,10 +15,19 @@ def test_a_mark_is_read_as_it_was_stored(tmp_path: Path):
     assert mark.load(tmp_path) == MARK
 
 
-def test_a_mark_that_cannot_be_read_is_none(tmp_path: Path):
+def test_a_mark_that_cannot_be_read_knows_nothing_and_says_why(tmp_path: Path):
     assert mark.load(tmp_path) is None
-    (tmp_path / mark.NAME).write_bytes(b"{")
-    assert mark.load(tmp_path) is None
+    path = tmp_path / mark.NAME
+    path.write_bytes(b"{")
+    broken = mark.load(tmp_path)
+    path.unlink()
+    path.mkdir()
+    unreadable = mark.load(tmp_path)
+    for found, why in ((broken, "truncated"), (unreadable, "directory")):
+        assert found is not None
+        assert (found.table, found.place, found.accepted) == ("", "", ())
+        assert str(path) in found.suspected
+        assert why in found.suspected
 
 
 async def test_a_copied_directory_is_another_place_and_a_renamed_one_is_not(tmp_path: Path):
