@@ -2,6 +2,9 @@
 
 An array or a single event, without anything around it, is a body, too. All work is in short steps, because
 the client decides how long a body is.
+
+An event of more than `MESSAGE_BYTES_MAX` is never decoded: counting brackets finds its end, and its beginning
+is collected with its size. So however long it is, the others of its body are read.
 """
 
 import json
@@ -11,9 +14,8 @@ from typing import cast
 
 import msgspec
 
-from nealytics.event import InvalidEvent, is_utf8, split_array
+from nealytics.event import InvalidEvent, is_utf8, shorten, split_array
 from nealytics.ingest.parser import (
-    EVENT_BYTES_MAX,
     SLICE_BYTES,
     before_same_key,
     find_cut,
@@ -29,6 +31,8 @@ BATCH = "batch"
 # Of one event, with room for the largest metadata that is accepted by default. Finding its fields takes 9 ms
 # at worst, when it has 36,000 of them.
 MESSAGE_BYTES_MAX = 320 * 1024
+# Of a longer one, what is collected.
+BEGINNING_BYTES = 16 * 1024
 # Of one object.
 FIELDS_MAX = 10_000
 # Beside the events of a body.
@@ -51,11 +55,21 @@ _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class Envelope:
     """`read` fills it in."""
 
-    __slots__ = ("elements", "shared")
+    __slots__ = ("elements", "shared", "sizes")
 
     def __init__(self) -> None:
         self.elements: list[msgspec.Raw] = []
-        self.shared: Fields = {}  # beside the array
+        self.sizes: dict[int, int] = {}  # of the elements of which only the beginning is there
+        # Beside the array. Of a single event that is too long, its short fields: one may be the key.
+        self.shared: Fields = {}
+
+    def size(self, index: int) -> int:
+        return self.sizes.get(index) or len(self.elements[index])
+
+    def add_beginning(self, body: bytes, at: int, end: int) -> None:
+        at = _after_blanks(body, at)
+        self.sizes[len(self.elements)] = end - at
+        self.elements.append(msgspec.Raw(body[at : min(at + BEGINNING_BYTES, end)]))
 
 
 def read(body: bytes, envelope: Envelope) -> Iterator[int]:
@@ -70,7 +84,7 @@ def read(body: bytes, envelope: Envelope) -> Iterator[int]:
             "the body is neither a JSON object nor an array",
             detail="Send the events as the SDK does: as JSON, or compressed with gzip.",
         )
-    elif _is_short(body):
+    elif len(body) <= MESSAGE_BYTES_MAX:
         yield from _read_at_once(body, envelope)
     else:
         yield from _read_in_steps(body, envelope)
@@ -92,19 +106,12 @@ def fields_of(raw: msgspec.Raw, name: str) -> Fields:
     return {key: value for key, value in fields.items() if bytes(value) != b"null"}
 
 
-def _is_short(body: bytes) -> bool:
-    """Whether its fields are found in one short step: the time is that of its bytes and of its fields."""
-    if len(body) <= MESSAGE_BYTES_MAX:
-        return True
-    return len(body) <= EVENT_BYTES_MAX and body.count(b":") <= FIELDS_MAX
-
-
 def _read_at_once(body: bytes, envelope: Envelope) -> Iterator[int]:
     require_utf8(body)
     try:
         fields = _fields.decode(body)
     except _BROKEN:
-        # One event may be nested too deeply for the decoder; in steps, it is rejected alone.
+        # An event may be nested too deeply for the decoder; in steps, it is rejected alone.
         yield from _read_in_steps(body, envelope)
         return
     yield 0
@@ -116,10 +123,13 @@ def _read_at_once(body: bytes, envelope: Envelope) -> Iterator[int]:
     if len(fields) > SHARED_FIELDS_MAX:
         raise _too_many_fields()
     envelope.shared = {key: value for key, value in fields.items() if bytes(value) != b"null"}
-    array = bytes(events)
-    if not array.startswith(b"["):
+    yield from _elements(_require_array(bytes(events)), 0, envelope)
+
+
+def _require_array(body: bytes, at: int = 0) -> bytes:
+    if body[at : at + 1] != b"[":
         raise InvalidEvent("invalid_json", f"{BATCH} is not an array", BATCH, detail="Nothing was stored.")
-    yield from _elements(array, 0, envelope)
+    return body
 
 
 def _elements(body: bytes, at: int, envelope: Envelope) -> Generator[int, None, int]:
@@ -138,8 +148,9 @@ def _elements(body: bytes, at: int, envelope: Envelope) -> Generator[int, None, 
         cut = yield from _cut(body, at, SLICE_BYTES, envelope)
         closes = body[cut : cut + 1] == b"]"
         known = len(envelope.elements)
-        elements = _split(body[at:cut], at)
-        if elements is None:
+        if cut - at > MESSAGE_BYTES_MAX:  # more than a slice, so it is one element
+            envelope.add_beginning(body, at, cut)
+        elif (elements := _split(body[at:cut], at)) is None:
             yield from _one_by_one(body, at, cut, envelope)
         else:
             envelope.elements += elements
@@ -164,7 +175,8 @@ def _one_by_one(body: bytes, at: int, end: int, envelope: Envelope) -> Iterator[
 
 
 def _cut(body: bytes, at: int, slice_bytes: int, envelope: Envelope) -> Generator[int, None, int]:
-    for cut in find_cut(body, at, slice_bytes):
+    """Where this many bytes of a list end, or its first element, or the list."""
+    for cut in find_cut(body, at, slice_bytes, event_bytes_max=len(body)):
         if cut:
             return cut
         yield len(envelope.elements)
@@ -191,12 +203,14 @@ def _split(elements: bytes, at: int) -> list[msgspec.Raw] | None:
 
 
 def _read_in_steps(body: bytes, envelope: Envelope) -> Iterator[int]:
-    """An object that is too long to be decoded in one step: only its array may be long.
+    """An object that is too long to be decoded in one step: only its array, or one event, may be long.
 
     All of this happens before the key is known, so the fields are counted as they are read: the same name
     again is another field.
     """
     fields = 0
+    long = ""  # the name of a field that is too long to be beside events
+    has_batch = False
     at = _after_blanks(body, body.index(b"{") + 1)
     is_end = body[at : at + 1] == b"}"
     while not is_end:
@@ -206,16 +220,28 @@ def _read_in_steps(body: bytes, envelope: Envelope) -> Iterator[int]:
         at = name.end()
         fields += 1
         if fields > SHARED_FIELDS_MAX + 1:
-            raise _too_many_fields()
-        if name[1] == b'"batch"' and body[at : at + 1] == b"[":
-            at = yield from _elements(body, at, envelope)
-        else:
-            end = _value_end(body, at)
-            try:
-                envelope.shared[_text.decode(name[1])] = msgspec.Raw(body[at:end])
-            except _BROKEN:
-                raise _malformed("the name of a field is not a text", name.start()) from None
+            if has_batch or body.find(b'"batch"', name.start()) >= 0:
+                raise _too_many_fields()
+            at = yield from _cut(body, at, len(body), envelope)  # the end of one event of many fields
+        elif name[1] == b'"batch"':
+            has_batch = True
+            at = yield from _elements(_require_array(body, at), at, envelope)
+        elif (end := _value_end(body, at)) is not None:
+            envelope.shared[_name_of(name)] = msgspec.Raw(body[at:end])
             at = end
+        else:
+            long = _name_of(name)
+            end = yield from _cut(body, at, 0, envelope)
+            _require_long(body[at : min(end, at + _FIELD_BYTES_MAX + 1)], at)
+            at = end
+        if long and has_batch:
+            raise InvalidEvent(
+                "invalid_json",
+                f"the field {shorten(long)} beside the events has more than {_FIELD_BYTES_MAX} bytes,"
+                " or is nested too deeply",
+                shorten(long),
+                detail="Send less beside the events. Nothing was stored.",
+            )
         at = _after_blanks(body, at)
         is_end = body[at : at + 1] == b"}"
         if not is_end and body[at : at + 1] != b",":
@@ -224,12 +250,20 @@ def _read_in_steps(body: bytes, envelope: Envelope) -> Iterator[int]:
             at = _after_blanks(body, at + 1)
         yield len(envelope.elements)
     _require_end(body, at + 1)
-    if not envelope.elements:
-        raise InvalidEvent(
-            "body_too_large",
-            f"the body has {len(body)} bytes and no batch, at most {MESSAGE_BYTES_MAX} are accepted",
-            detail="Send less data per event.",
-        )
+    if has_batch:
+        return
+    if len(body) > MESSAGE_BYTES_MAX:
+        envelope.add_beginning(body, 0, len(body))
+    else:
+        envelope.elements.append(msgspec.Raw(body))
+    yield 1
+
+
+def _name_of(name: re.Match[bytes]) -> str:
+    try:
+        return _text.decode(name[1])
+    except _BROKEN:
+        raise _malformed("the name of a field is not a text", name.start()) from None
 
 
 def _require_end(body: bytes, at: int) -> None:
@@ -237,8 +271,8 @@ def _require_end(body: bytes, at: int) -> None:
         raise _malformed("there is data after its end", at)
 
 
-def _value_end(body: bytes, at: int) -> int:
-    """Where the JSON value that begins here ends."""
+def _value_end(body: bytes, at: int) -> int | None:
+    """Where the JSON value that begins here ends; None if it cannot be read in a short step."""
     for window in (_WINDOW_BYTES, _FIELD_BYTES_MAX):
         # A cut within a character, and what is not UTF-8, keep their lengths.
         text = body[at : at + window].decode("utf-8", "surrogateescape")
@@ -249,7 +283,18 @@ def _value_end(body: bytes, at: int) -> int:
         # Otherwise it may be a number that continues after the window.
         if window == _FIELD_BYTES_MAX or text[end : end + 1] in _AFTER_VALUE:
             return at + len(text[:end].encode("utf-8", "surrogateescape"))
-    raise _malformed(f"a field is not JSON, or has more than {_FIELD_BYTES_MAX} bytes", at)
+    return None
+
+
+def _require_long(value: bytes, at: int) -> None:
+    """Raises `InvalidEvent` if a value could not be read for another reason than its length or depth."""
+    if len(value) <= _FIELD_BYTES_MAX:
+        try:
+            _value.raw_decode(value.decode("utf-8", "surrogateescape"))
+        except RecursionError:
+            pass
+        except ValueError:
+            raise _malformed("a field is not JSON", at) from None
 
 
 def _after_blanks(body: bytes, at: int) -> int:

@@ -20,7 +20,7 @@ from nealytics.clickhouse.rowbinary import encode_row
 from nealytics.commit.rejected import RejectedEvent, RejectedEvents
 from nealytics.compat.envelope import MESSAGE_BYTES_MAX, Envelope, Fields, fields_of, read
 from nealytics.compat.forms import json_of
-from nealytics.compat.message import Draft, Paths, event_of, text
+from nealytics.compat.message import Draft, Paths, child, event_of, text
 from nealytics.config import Config
 from nealytics.errors import LogError, Refused
 from nealytics.event import InvalidEvent
@@ -36,7 +36,10 @@ _STEP_EVENTS = 32
 _ELEMENT_BYTES_MIN = 1024
 # Fields with the name of a key that are searched for one: finding it must not take long.
 _KEYS_MAX = 100
-_KEY = re.compile(rb'[ \t\r\n]*+:[ \t\r\n]*+"([^"\\]++)"')
+# Also one whose end is missing: of a long event, only the beginning is there.
+_KEY = re.compile(rb'[ \t\r\n]*+:[ \t\r\n]*+"([^"\\]++)')
+# The key as a property of an event.
+_KEY_PROPERTY = "token"
 
 
 class Api(NamedTuple):
@@ -97,16 +100,21 @@ class Receiver:
         body = json_of(await intake.body(request, bill, self._bodies))
         envelope = Envelope()
         await intake.work(read(body, envelope), body, bill)
+        hidden = self._api.key_fields
         if grant is NOBODY:
+            first = _fields_of_first(envelope, (*hidden, _KEY_PROPERTY))
+            key = self._key_beside(envelope, first, request)
+            if not key and (key := _said(_properties(first), (_KEY_PROPERTY,))):
+                hidden = (*hidden, _KEY_PROPERTY)
             try:
-                grant = await self._grant(self._key_beside(envelope, request))
+                grant = await self._grant(key)
             except Refused:
                 bill.charge_address()
                 raise
             await bill.charge(grant)
         parsed, rejected = Parsed(), list[RejectedEvent]()
         received_ms = intake.admission.now_ms()
-        steps = self._events(envelope, kind, grant, received_ms, parsed, rejected)
+        steps = self._events(envelope, kind, grant, hidden, received_ms, parsed, rejected)
         rows = await intake.rows(steps, parsed, body, bill)
         # First the accepted ones. If one of the two fails, the SDK sends all of them again: the accepted ones
         # have the same identity then, and the rejected ones would be kept once more each time.
@@ -138,16 +146,8 @@ class Receiver:
             )
         return grant
 
-    def _key_beside(self, envelope: Envelope, request: web.Request) -> str:
-        """The key in the body, else in the query, else in the properties of the first event."""
-        first: Fields = {}
-        properties: Fields = {}
-        if envelope.elements:
-            try:
-                first = fields_of(envelope.elements[0], "the event")
-                properties = fields_of(first["properties"], "properties") if "properties" in first else {}
-            except InvalidEvent:
-                pass  # it is no event, and has no key
+    def _key_beside(self, envelope: Envelope, first: Fields, request: web.Request) -> str:
+        """The key in the body, in its first event or in the query; empty if there is none."""
         names = self._api.key_fields
         query = request.query
         return (
@@ -155,7 +155,6 @@ class Receiver:
             or _said(first, names)
             or query.get("writeKey", "")
             or query.get("k", "")
-            or _said(properties, ("token",))
         )
 
     def _events(
@@ -163,11 +162,13 @@ class Receiver:
         envelope: Envelope,
         kind: str,
         grant: Grant,
+        hidden: tuple[str, ...],
         received_ms: int,
         parsed: Parsed,
         rejected: list[RejectedEvent],
     ) -> Iterator[list[bytes]]:
-        """The rows of the events, in short steps; the others are added to `parsed` and `rejected`."""
+        """The rows of the events, in short steps; the others are added to `parsed` and `rejected`. Nothing
+        shows the fields `hidden`, which contain the key."""
         limits = self._intake.admission.limits
         rows: list[bytes] = []
         size = 0
@@ -175,15 +176,17 @@ class Receiver:
             parsed.elements += 1
             size += max(len(raw), _ELEMENT_BYTES_MIN)
             try:
-                _require_size(raw)
+                _require_size(envelope.size(index))
                 draft = self._api.draft(raw, envelope.shared, kind)
+                if _KEY_PROPERTY in hidden:
+                    draft.metadata.pop(_KEY_PROPERTY, None)
                 event = event_of(raw, draft, grant, self._tenants, received_ms, limits)
                 rows.append(encode_row(event, received_ms))
             except InvalidEvent as error:
                 parsed.refuse(index, error, raw)
                 # A tenant without quota would push out what others may want to have back.
                 if error.reason != "quota_exceeded":
-                    rejected.append(self._keeping(grant, kind, error, raw))
+                    rejected.append(self._keeping(grant, kind, error, raw, hidden))
             if len(rows) >= _STEP_EVENTS or size >= SLICE_BYTES:
                 parsed.accepted += len(rows)
                 yield rows
@@ -191,12 +194,14 @@ class Receiver:
         parsed.accepted += len(rows)
         yield rows
 
-    def _keeping(self, grant: Grant, kind: str, error: InvalidEvent, raw: msgspec.Raw) -> RejectedEvent:
+    def _keeping(
+        self, grant: Grant, kind: str, error: InvalidEvent, raw: msgspec.Raw, hidden: tuple[str, ...]
+    ) -> RejectedEvent:
         return self._rejected.new(
             self._api.name,
             grant.project,
             error,
-            _without_key(raw, self._api.key_fields),
+            _without_key(raw, hidden),
             kind=kind,
             tenant_id=grant.tenant,
             user_id=grant.user,
@@ -236,6 +241,35 @@ def _said(fields: Fields, names: tuple[str, ...]) -> str:
         return ""  # a number or an object is no key
 
 
+def _fields_of_first(envelope: Envelope, names: tuple[str, ...]) -> Fields:
+    """Of the first event; if it is too long to be decoded, what its beginning says about `names`, wherever
+    that is."""
+    if 0 in envelope.sizes:
+        found = _found_in(bytes(envelope.elements[0]), names)
+        return {**found, "properties": msgspec.Raw(msgspec.json.encode(found))}
+    try:
+        return fields_of(envelope.elements[0], "the event") if envelope.elements else {}
+    except InvalidEvent:
+        return {}  # it is no event, and has no key
+
+
+def _properties(fields: Fields) -> Fields:
+    try:
+        return child(fields, "properties")
+    except InvalidEvent:
+        return {}
+
+
+def _found_in(beginning: bytes, names: tuple[str, ...]) -> Fields:
+    found: Fields = {}
+    for name in names:
+        quoted = f'"{name}"'.encode()
+        at = beginning.find(quoted)
+        if at >= 0 and (key := _KEY.match(beginning, at + len(quoted))):
+            found[name] = msgspec.Raw(b'"%b"' % key[1])
+    return found
+
+
 def _without_key(raw: msgspec.Raw, names: tuple[str, ...]) -> bytes:
     """The message as it was sent, except the key: who reads the dead letter need not see it."""
     payload = bytes(raw)
@@ -254,8 +288,7 @@ def _without_key(raw: msgspec.Raw, names: tuple[str, ...]) -> bytes:
     return payload
 
 
-def _require_size(raw: msgspec.Raw) -> None:
-    size = len(raw)
+def _require_size(size: int) -> None:
     if size > MESSAGE_BYTES_MAX:
         raise InvalidEvent(
             "body_too_large",

@@ -384,7 +384,9 @@ def _decode(elements: bytes, at: int, plain: PlainReader | None) -> _Elements:
     return split_array(b"[%b]" % elements, offset=at - 1)
 
 
-def find_cut(body: bytes, start: int, slice_bytes: int = SLICE_BYTES) -> Iterator[int]:
+def find_cut(
+    body: bytes, start: int, slice_bytes: int = SLICE_BYTES, *, event_bytes_max: int = EVENT_BYTES_MAX
+) -> Iterator[int]:
     """Where a slice that begins at `start` ends: the last comma between elements within `slice_bytes`, or the
     first one after a longer element; or the array's closing bracket. A 0 is a pause.
 
@@ -433,7 +435,7 @@ def find_cut(body: bytes, start: int, slice_bytes: int = SLICE_BYTES) -> Iterato
         if comma and at - start > slice_bytes:
             yield comma
             return
-        if at - start > EVENT_BYTES_MAX:
+        if at - start > event_bytes_max:
             raise _event_too_long(at - start)
         yield 0
     raise _malformed("it ends too early", end)
