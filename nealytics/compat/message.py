@@ -6,7 +6,8 @@ that become columns, so the metadata has them as they were written.
 
 The identity uses the message's own timestamp, as it was sent: some SDKs renew `sentAt` at a retry, so a
 timestamp that is corrected by it would differ each time. The event id is a UUIDv5 of the project and the
-message's id, which is not always a UUID; of a message without one, of its bytes.
+message's id, which is not always a UUID; of a message without one, of its bytes. A message that has neither
+an id nor a timestamp is a new event each time, because its time is that of its receipt.
 """
 
 import re
@@ -63,11 +64,16 @@ def event_of(
         user_id=grant.user or draft.user_id,
         item_id=draft.item_id,
         metadata=msgspec.Raw(msgspec.json.encode(draft.metadata)),
-        event_id=uuid.uuid5(_NAMESPACE, f"{grant.project}\0{draft.message_id or bytes(raw).decode()}"),
     )
     if draft.timestamp is not None:
         sent.timestamp = draft.timestamp
+    if draft.message_id or draft.timestamp is not None:
+        sent.event_id = id_of_message(grant.project, draft.message_id or bytes(raw).decode())
     return accept(sent, received_ms, limits, grant)
+
+
+def id_of_message(project_id: str, message_id: str) -> uuid.UUID:
+    return uuid.uuid5(_NAMESPACE, f"{project_id}\0{message_id}")
 
 
 def text(fields: Mapping[str, msgspec.Raw], *names: str) -> str:

@@ -127,7 +127,9 @@ def row_of(
             raise InvalidEvent("invalid_event", message, others[0])
         draft = draft_of(held.payload, {}, held.kind)
         if draft.timestamp is None:
-            draft = draft._replace(timestamp=msgspec.Raw(str(at_ms).encode()))
+            # Without an id and a time, it is an event of its own, and the same at each retry.
+            at = msgspec.Raw(str(at_ms).encode())
+            draft = draft._replace(timestamp=at, message_id=draft.message_id or held.id)
         event = event_of(held.payload, draft, grant, tenants, now_ms, limits)
         return encode_row(event, now_ms)
     try:

@@ -214,6 +214,18 @@ async def test_an_event_that_is_sent_again_has_the_same_identity():
         assert json.loads(first["metadata_json"])["sentAt"] == "2026-11-30T10:00:00Z"
 
 
+@pytest.mark.parametrize(("path", "message"), [(BATCH, track), (CAPTURE, captured)])
+@pytest.mark.parametrize(("fields", "counted"), [({}, 3), ({"timestamp": now()}, 1)])
+async def test_equal_messages_without_an_id_are_one_event_only_if_they_have_a_time(
+    path, message, fields, counted
+):
+    async with serving_sdks() as (worker, _):
+        equal = message() | {"messageId": None, "uuid": None, "timestamp": None} | fields
+        answer = await post(worker, path, {"batch": [equal] * 3}, headers=basic(TENANT))
+        assert answer.json["accepted"] == 3
+        assert len({row["event_id"] for row in await worker.rows()}) == counted
+
+
 @pytest.mark.parametrize(
     ("path", "event_type"),
     [

@@ -146,6 +146,9 @@ def test_the_identity_is_of_project_and_message_and_survives_a_renewed_sent_at()
     nameless = {name: value for name, value in TRACK.items() if name != "messageId"}
     assert segment(nameless).event_id == segment(nameless).event_id
     assert segment(nameless | {"event": "Other"}).event_id != segment(nameless).event_id
+    # Without a time, too, a retry is another event in any case, and equal ones are several events.
+    del nameless["timestamp"]
+    assert segment(nameless).event_id != segment(nameless).event_id
 
 
 def test_ids_of_a_public_key_cannot_be_guessed():

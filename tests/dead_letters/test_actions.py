@@ -238,3 +238,11 @@ async def test_an_event_of_an_sdk_is_retried_in_its_own_form(station: Station):
     assert event["timestamp"] == NOW
     station.rejected(SEGMENT % b',"context":{"groupId":"acme"}', source="segment", tenant_id="")
     assert (await station.retry()).retried == 1
+
+
+async def test_equal_events_of_an_sdk_without_id_and_time_stay_several(station: Station):
+    payload = SEGMENT.replace(b',"messageId":"m-1"', b"") % b',"context":{"groupId":"acme"}'
+    for _ in range(3):
+        station.rejected(payload, source="segment", tenant_id="")
+    assert (await station.retry()).retried == 3
+    assert len({event["event_id"] for event in station.stored}) == 3
