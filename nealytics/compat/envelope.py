@@ -90,18 +90,20 @@ def read(body: bytes, envelope: Envelope) -> Iterator[int]:
         yield from _read_in_steps(body, envelope)
 
 
-def fields_of(raw: msgspec.Raw, name: str) -> Fields:
-    """The fields of a JSON object, without those that are null. Raises `InvalidEvent`."""
+def fields_of(raw: msgspec.Raw, field: str | None = None) -> Fields:
+    """The fields of a JSON object, without those that are null. Raises `InvalidEvent`. `field` is where it is
+    in an event; None is the event itself."""
+    name = field or "the event"
     try:
         fields = _fields.decode(raw)
     except msgspec.ValidationError:
-        raise InvalidEvent("invalid_event", f"{name} is not a JSON object", name) from None
+        raise InvalidEvent("invalid_event", f"{name} is not a JSON object", field) from None
     except _BROKEN as error:
         split_array(b"[%b]" % bytes(raw))  # explains
-        raise InvalidEvent("invalid_json", f"{name} cannot be read: {error}", name) from None
+        raise InvalidEvent("invalid_json", f"{name} cannot be read: {error}", field) from None
     if len(fields) > FIELDS_MAX:
         raise InvalidEvent(
-            "invalid_event", f"{name} has {len(fields)} fields, at most {FIELDS_MAX} are accepted", name
+            "invalid_event", f"{name} has {len(fields)} fields, at most {FIELDS_MAX} are accepted", field
         )
     return {key: value for key, value in fields.items() if bytes(value) != b"null"}
 

@@ -7,6 +7,7 @@ session_id      `properties.$session_id`, else the id of the device, else `disti
                 sessions
 timestamp       `timestamp`, else `properties.$time`, else the time in a UUIDv7 `uuid`
 metadata        the properties, and beside them what is left of the event: `uuid`, `$set`, `sent_at`, …
+                With `$` in front if a property has the same name
 """
 
 import msgspec
@@ -31,7 +32,7 @@ _DROPPED_PROPERTIES = ("token", "distinct_id")
 
 def draft(raw: msgspec.Raw, shared: Fields, _kind: str) -> Draft:
     """Raises `InvalidEvent`."""
-    event = fields_of(raw, "the event")
+    event = fields_of(raw)
     drop_empty(event, "timestamp")
     if "sent_at" in shared:
         event.setdefault("sent_at", shared["sent_at"])
@@ -42,7 +43,7 @@ def draft(raw: msgspec.Raw, shared: Fields, _kind: str) -> Draft:
     metadata = {key: value for key, value in properties.items() if key not in _DROPPED_PROPERTIES}
     for key, value in event.items():
         if key not in _DROPPED:
-            metadata.setdefault(key, value)
+            metadata[f"${key}" if key in properties else key] = value
     return Draft(
         event_type=_TYPES.get(name, name),
         user_id=user_id,

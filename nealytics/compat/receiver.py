@@ -18,8 +18,8 @@ from nealytics.auth.grant import Grant
 from nealytics.auth.writers import Writers
 from nealytics.clickhouse.rowbinary import encode_row
 from nealytics.commit.rejected import RejectedEvent, RejectedEvents
+from nealytics.compat import forms
 from nealytics.compat.envelope import MESSAGE_BYTES_MAX, Envelope, Fields, fields_of, read
-from nealytics.compat.forms import json_of
 from nealytics.compat.message import Draft, Paths, child, event_of, text
 from nealytics.config import Config
 from nealytics.errors import LogError, Refused
@@ -73,7 +73,12 @@ class Receiver:
         self._intake = intake
         self._rejected = rejected
         self._bodies = BodyReader(
-            config.ingest, config.server, intake.slices, bytes_max=body_bytes_max, finds_gzip=True
+            config.ingest,
+            config.server,
+            intake.slices,
+            bytes_max=body_bytes_max,
+            setting=f"compat.{api.name}_body_bytes_max",
+            finds_gzip=True,
         )
 
     def routes(self) -> dict[str, Handler]:
@@ -97,7 +102,7 @@ class Receiver:
 
     async def _receive(self, request: web.Request, kind: str, grant: Grant, bill: Bill) -> web.Response:
         intake = self._intake
-        body = json_of(await intake.body(request, bill, self._bodies))
+        body = await self._json(request, bill)
         envelope = Envelope()
         await intake.work(read(body, envelope), body, bill)
         hidden = self._api.key_fields
@@ -126,6 +131,14 @@ class Receiver:
             raise not_admitted(error, len(rejected)) from error
         intake.count(parsed)
         return self._answer(parsed)
+
+    async def _json(self, request: web.Request, bill: Bill) -> bytes:
+        body = await self._intake.body(request, bill, self._bodies)
+        if forms.is_json(body):
+            return body
+        pieces = list[bytes]()
+        await self._intake.work(forms.decode(body, pieces), body, bill)
+        return b"".join(pieces)
 
     async def _grant(self, key: str) -> Grant:
         """Of an API key, or of an ingest token in its place."""
@@ -248,7 +261,7 @@ def _fields_of_first(envelope: Envelope, names: tuple[str, ...]) -> Fields:
         found = _found_in(bytes(envelope.elements[0]), names)
         return {**found, "properties": msgspec.Raw(msgspec.json.encode(found))}
     try:
-        return fields_of(envelope.elements[0], "the event") if envelope.elements else {}
+        return fields_of(envelope.elements[0]) if envelope.elements else {}
     except InvalidEvent:
         return {}  # it is no event, and has no key
 

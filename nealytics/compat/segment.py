@@ -41,7 +41,7 @@ _DROPPED = ("type", "event", "userId", "properties", "writeKey")
 
 def draft(raw: msgspec.Raw, shared: Fields, kind: str) -> Draft:
     """`kind` is the type that the route says; empty if each message does. Raises `InvalidEvent`."""
-    message = fields_of(raw, "the event")
+    message = fields_of(raw)
     drop_empty(message, "timestamp", "originalTimestamp")
     kind = kind or text(message, "type") or ("track" if "event" in message else "")
     if kind not in TYPES:

@@ -11,7 +11,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from nealytics.config import IngestConfig, ServerConfig
 from nealytics.errors import Refused
 from nealytics.ingest.connection import connection_of
-from nealytics.ingest.decompression import check_encoding, decompress, too_large
+from nealytics.ingest.decompression import BODY_SETTING, check_encoding, decompress, too_large
 from nealytics.ingest.slices import Slices
 from nealytics.pace import Pace
 
@@ -36,10 +36,12 @@ class BodyReader:
         slices: Slices,
         *,
         bytes_max: int = 0,
+        setting: str = BODY_SETTING,
         finds_gzip: bool = False,
     ) -> None:
         self._slices = slices
         self._bytes_max = bytes_max or ingest.body_bytes_max
+        self._setting = setting
         self._finds_gzip = finds_gzip
         self._decompression = ingest.decompression
         self._idle_s = server.body_idle_timeout_s
@@ -49,7 +51,7 @@ class BodyReader:
         """Checks the head before a byte of the body is read. Returns the Content-Encoding."""
         headers = request.headers
         if (length := request.content_length) is not None and length > self._bytes_max:
-            raise too_large(self._bytes_max)
+            raise too_large(self._bytes_max, self._setting)
         if hdrs.CONTENT_ENCODING not in headers:
             return ""
         encoding = ",".join(headers.getall(hdrs.CONTENT_ENCODING))
@@ -74,14 +76,16 @@ class BodyReader:
         )
         body = content.read_nowait() if has_arrived else await self._receive(request)
         if len(body) > self._bytes_max:
-            raise too_large(self._bytes_max)
+            raise too_large(self._bytes_max, self._setting)
         return body
 
     async def decompress(self, body: bytes, encoding: str, pay: Callable[[int], Awaitable[None]]) -> bytes:
         """`body` without its Content-Encoding. After each slice of the work, `pay` is awaited with the number
         of bytes so far."""
         pieces: list[bytes] = []
-        await self._slices.run(_collect(decompress(body, encoding, self._bytes_max), pieces), pay)
+        await self._slices.run(
+            _collect(decompress(body, encoding, self._bytes_max, self._setting), pieces), pay
+        )
         return await _join(pieces)
 
     async def _receive(self, request: web.BaseRequest) -> bytes:
@@ -113,7 +117,7 @@ class BodyReader:
                 await pace.rest()
                 size += len(chunk)
                 if size > self._bytes_max:
-                    raise too_large(self._bytes_max)
+                    raise too_large(self._bytes_max, self._setting)
         except TimeoutError:
             raise Refused(
                 408,

@@ -15,6 +15,9 @@ from nealytics.errors import Refused
 
 ENCODINGS = "gzip, deflate, br, zstd"
 
+# Of the limit of most routes.
+BODY_SETTING = "ingest.body_bytes_max"
+
 # Concatenated gzip members and zstd frames are one body. Each costs a copy of what was read with it.
 _PARTS_MAX = 256
 _GZIP, _ZLIB, _RAW = 31, 15, -15
@@ -27,7 +30,7 @@ _IN_BYTES = 64 * 1024
 _OUT_BYTES = 256 * 1024
 
 
-def decompress(body: bytes, encoding: str, bytes_max: int) -> Iterator[bytes]:
+def decompress(body: bytes, encoding: str, bytes_max: int, setting: str = BODY_SETTING) -> Iterator[bytes]:
     """`body` decoded by its Content-Encoding, in pieces; each is a short step.
 
     Raises `Refused`: 415 for an unknown or a second encoding, 413 beyond `bytes_max`, 400 if the bytes are
@@ -42,7 +45,7 @@ def decompress(body: bytes, encoding: str, bytes_max: int) -> Iterator[bytes]:
         for piece in _decoded(body, new):
             size += len(piece)
             if size > bytes_max:
-                raise too_large(bytes_max)
+                raise too_large(bytes_max, setting)
             yield piece
     except (zlib.error, brotli.error, zstd.ZstdError, EOFError) as error:
         raise Refused(
@@ -88,12 +91,12 @@ def unsupported(encoding: str) -> Refused:
     )
 
 
-def too_large(bytes_max: int) -> Refused:
+def too_large(bytes_max: int, setting: str) -> Refused:
     return Refused(
         413,
         "body_too_large",
         f"the body has more than {bytes_max} bytes",
-        detail="Send fewer events at once, or raise ingest.body_bytes_max. It limits the decompressed size.",
+        detail=f"Send fewer events at once, or raise {setting}. It limits the decompressed size.",
     )
 
 

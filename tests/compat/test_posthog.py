@@ -99,10 +99,17 @@ def test_the_identity_is_of_the_uuid_else_the_insert_id_else_the_bytes():
         (EVENT | {"timestamp": "2099-01-01"}, {}, "outside_time_window", "timestamp"),
         (EVENT | {"properties": 5}, {}, "invalid_event", "properties"),
         (EVENT | {"properties": {"$groups": 5}}, {"grant": SERVER}, "invalid_event", "*"),
-        (b"[]", {}, "invalid_event", "the event"),
+        (b"[]", {}, "invalid_event", None),
     ],
 )
 def test_a_bad_event_is_refused_with_reason_and_field(message, options, reason, field):
     with pytest.raises(InvalidEvent) as refused:
         posthog(message, **options)
     assert (refused.value.reason, refused.value.field) == (reason, field)
+
+
+def test_a_property_keeps_its_name_and_a_field_of_the_event_gives_way():
+    stored = posthog(EVENT | {"offset": 1, "$set": {"a": 1}, "properties": {"offset": 2, "$set": {"b": 2}}})
+    assert metadata(stored).items() >= {
+        "offset": 2, "$offset": 1, "$set": {"b": 2}, "$$set": {"a": 1}
+    }.items()  # fmt: skip

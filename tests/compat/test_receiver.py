@@ -279,10 +279,11 @@ async def test_the_form_of_a_body_is_found_in_its_bytes():
 )
 async def test_forms_of_pages(data):
     async with serving_sdks() as (worker, _):
-        body = {"api_key": TENANT, "batch": [captured()]}
-        async with worker.client.post("/e/?compression=base64", data={"data": data(body)}) as answer:
-            assert answer.status == 200
-        assert len(await worker.rows()) == 1
+        for count in (1, 2_000):
+            body = {"api_key": TENANT, "batch": [captured(n) for n in range(count)]}
+            async with worker.client.post("/e/?compression=base64", data={"data": data(body)}) as answer:
+                assert (answer.status, (await answer.json())["accepted"]) == (200, count)
+        assert len(await worker.rows()) == 2_001
 
 
 @pytest.mark.parametrize(
@@ -306,6 +307,8 @@ async def test_the_largest_body_is_that_of_its_sdks(path, size, status, packed):
         assert answer.status == status
         if status == 413:
             assert answer.error == (413, "body_too_large", None)
+            setting = "compat.segment_body_bytes_max" if path == BATCH else "compat.posthog_body_bytes_max"
+            assert setting in answer.json["detail"]
         else:
             assert answer.json["accepted"] == len(events)
 
