@@ -258,6 +258,24 @@ async def reading(engine: RunningEngine) -> AsyncIterator[str]:
             yield reader.url
 
 
+@pytest.fixture(autouse=True, scope="module")
+def each_pattern_once() -> Iterator[None]:
+    """Making strategies from the patterns of the description takes half of the time, and schemathesis makes
+    them for each question anew."""
+    made: dict[tuple[object, ...], st.SearchStrategy[str]] = {}
+    make = st.from_regex
+
+    def from_regex(regex: re.Pattern[str] | str, **options: Any) -> st.SearchStrategy[str]:
+        which = (regex, *(f"{name} {value!r}" for name, value in sorted(options.items())))
+        if which not in made:
+            made[which] = make(regex, **options)
+        return made[which]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(st, "from_regex", from_regex)
+        yield
+
+
 @pytest.fixture(scope="module")
 def served(engine: RunningEngine) -> Iterator[Served]:
     headers = {"Authorization": f"Bearer {token_of('shop', 'acme')}"}
