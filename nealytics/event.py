@@ -154,6 +154,7 @@ _random_bits = _random.getrandbits
 
 _one = msgspec.json.Decoder(Sent)
 _timestamp = msgspec.json.Decoder(Timestamp)
+_FAR_MS = 2**53  # beyond any time that is accepted
 _many = msgspec.json.Decoder(list[Sent])
 _pieces = msgspec.json.Decoder(list[msgspec.Raw])
 _anything = msgspec.json.Decoder(msgspec.Raw)
@@ -334,6 +335,18 @@ def _is_uuid7(event_id: int) -> bool:
 
 def has_timestamp(sent: Sent) -> bool:
     return sent.timestamp is not _ABSENT and bytes(sent.timestamp) != _NULL
+
+
+def said_ms(raw: msgspec.Raw | None) -> int | None:
+    """The time that an event names; None if it names none that can be read."""
+    if raw is None:
+        return None
+    try:
+        timestamp: Timestamp = _timestamp.decode(raw)
+        found = epoch_ms(timestamp) if isinstance(timestamp, str) else floor(timestamp or 0)
+    except (*_UNREADABLE, ValueError, OverflowError):
+        return None
+    return None if timestamp is None else max(-_FAR_MS, min(found, _FAR_MS))
 
 
 def _decode_timestamp(raw: msgspec.Raw, *, explain: bool) -> Timestamp:

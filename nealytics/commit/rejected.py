@@ -43,6 +43,14 @@ EXPIRE_INTERVAL_S = 3_600.0
 _SUFFIX = ".ndjson"
 
 
+class Whose(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """What a route understood of an event: for lists, and for erasures, which have to find it."""
+
+    tenant: str = ""
+    user: str = ""
+    at_ms: int | None = None
+
+
 class RejectedEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """One event, as a line of a file."""
 
@@ -53,12 +61,14 @@ class RejectedEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
     code: str
     reason: str
     field: str | None = None
-    payload: msgspec.Raw  # as it was sent; a JSON string if it is no JSON
+    # As it was sent, with what stood beside the events of its body; a JSON string if it is no JSON.
+    payload: msgspec.Raw
     kind: str = ""  # the type of the message, if its route says it
     # What the key or token fixes, and its `Grant.digest`: a retry is bound as the request was.
     tenant_id: str = ""
     user_id: str = ""
     digest: bytes = b""
+    whose: Whose | None = None  # None if the event cannot be read, or is of an earlier release
 
 
 class RejectedEvents:
@@ -73,14 +83,18 @@ class RejectedEvents:
         days_max: int,
         metrics: Metrics,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        is_erased: Callable[[RejectedEvent], bool] = lambda _: False,
     ) -> None:
-        """`bytes_max` is the share of this worker."""
+        """`bytes_max` is the share of this worker. `is_erased`, called in a thread, is whether an erasure
+        covers an event, which is not kept then."""
         self._directory = directory
         self._worker = worker
         self._bytes_max = bytes_max
         self._days_max = days_max
         self._dropped = metrics.rejected_dropped
         self._clock_ms = clock_ms
+        self._erased = metrics.events_erased
+        self._is_erased = is_erased
         self._lock = threading.Lock()
         # Of each share; never one of an earlier process, whose last line may be torn.
         self._current: dict[int, Path] = {}
@@ -117,6 +131,7 @@ class RejectedEvents:
         tenant_id: str = "",
         user_id: str = "",
         digest: bytes = b"",
+        whose: Whose | None = None,
     ) -> RejectedEvent:
         now = datetime.fromtimestamp(self._clock_ms() / 1000, UTC)
         return RejectedEvent(
@@ -132,6 +147,7 @@ class RejectedEvents:
             tenant_id=tenant_id,
             user_id=user_id,
             digest=digest,
+            whose=whose,
         )
 
     def files(self) -> list[Path]:
@@ -139,7 +155,11 @@ class RejectedEvents:
         return files(self._directory)
 
     def _keep(self, events: Sequence[RejectedEvent], project: str = "") -> None:
-        data = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
+        kept = [event for event in events if not self._is_erased(event)]
+        self._erased.add(len(events) - len(kept))
+        if not kept:
+            return
+        data = b"".join(msgspec.json.encode(event) + b"\n" for event in kept)
         with self._lock:
             try:
                 make_private(self._directory)

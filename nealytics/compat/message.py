@@ -18,8 +18,9 @@ from typing import NamedTuple
 import msgspec
 
 from nealytics.auth.grant import Grant
+from nealytics.commit.rejected import Whose
 from nealytics.compat.envelope import Fields, fields_of
-from nealytics.event import Event, InvalidEvent, Limits, Sent, shorten
+from nealytics.event import Event, InvalidEvent, Limits, Sent, said_ms, shorten
 from nealytics.ingest.parser import accept
 
 # Never to be changed: the ids of all events that are stored with it depend on it.
@@ -76,6 +77,29 @@ def id_of_message(project_id: str, message_id: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, f"{project_id}\0{message_id}")
 
 
+def whose(draft: Draft, grant: Grant, tenants: Paths) -> Whose:
+    """What is known of an event that is refused."""
+    tenant = grant.tenant
+    try:
+        tenant = tenant or _named(draft, tenants)
+    except InvalidEvent:
+        pass  # the name of the tenant is an object, for example
+    return Whose(tenant=tenant, user=grant.user or draft.user_id, at_ms=said_ms(draft.timestamp))
+
+
+def add_shared(fields: Fields, shared: Fields, names: Sequence[str]) -> None:
+    """Adds what stands beside the events of a body to one of them, which has precedence. Raises
+    `InvalidEvent`."""
+    for name in names:
+        if name not in shared:
+            continue
+        if bytes(shared[name])[:1] == b"{":
+            merged = child(shared, name) | child(fields, name)
+            fields[name] = msgspec.Raw(msgspec.json.encode(merged))
+        else:
+            fields.setdefault(name, shared[name])
+
+
 def text(fields: Mapping[str, msgspec.Raw], *names: str) -> str:
     """The value of the first of these fields that is there and not empty; a number as it was written."""
     for name in names:
@@ -125,15 +149,18 @@ def _tenant(draft: Draft, grant: Grant, tenants: Paths) -> str:
             "tenantId",
             detail="Use an ingest token of the tenant as the key, or bind the key to a tenant.",
         )
-    for path in tenants:
-        if found := _at(draft.tree, path):
-            return found
+    if found := _named(draft, tenants):
+        return found
     raise InvalidEvent(
         "invalid_event",
         "the event names no tenant: none of " + ", ".join(map(".".join, tenants)) + " is there",
         "tenantId",
         detail="Send one of them, bind the key to a tenant, or change compat.tenant_from.",
     )
+
+
+def _named(draft: Draft, tenants: Paths) -> str:
+    return next(filter(None, (_at(draft.tree, path) for path in tenants)), "")
 
 
 def _at(tree: Mapping[str, msgspec.Raw | Fields], path: tuple[str, ...]) -> str:

@@ -13,12 +13,13 @@ metadata        the properties, and beside them what is left of the event: `uuid
 import msgspec
 
 from nealytics.compat.envelope import Fields, fields_of
-from nealytics.compat.message import Draft, child, drop_empty, text, time_in
+from nealytics.compat.message import Draft, add_shared, child, drop_empty, text, time_in
 
 ROUTES = dict.fromkeys(("/batch", "/e", "/i/v0/e", "/capture"), "")
 FLAGS = "/flags"
 CONFIG = "/array/{token}/config"
 KEY_FIELDS = ("api_key", "token")
+SHARED = ("sent_at",)
 _TYPES = {
     "$pageview": "page_view",
     "$screen": "screen_view",
@@ -34,8 +35,7 @@ def draft(raw: msgspec.Raw, shared: Fields, _kind: str) -> Draft:
     """Raises `InvalidEvent`."""
     event = fields_of(raw)
     drop_empty(event, "timestamp")
-    if "sent_at" in shared:
-        event.setdefault("sent_at", shared["sent_at"])
+    add_shared(event, shared, SHARED)
     properties = child(event, "properties")
     name = text(event, "event")
     user_id = text(event, "distinct_id") or text(properties, "distinct_id")

@@ -20,7 +20,7 @@ from nealytics.clickhouse.rowbinary import encode_row
 from nealytics.commit.rejected import RejectedEvent, RejectedEvents
 from nealytics.compat import forms
 from nealytics.compat.envelope import MESSAGE_BYTES_MAX, Envelope, Fields, fields_of, read
-from nealytics.compat.message import Draft, Paths, child, event_of, text
+from nealytics.compat.message import Draft, Paths, add_shared, child, event_of, text, whose
 from nealytics.config import Config
 from nealytics.errors import LogError, Refused
 from nealytics.event import InvalidEvent
@@ -37,6 +37,8 @@ _ELEMENT_BYTES_MIN = 1024
 # Fields with the name of a key that are searched for one: finding it must not take long.
 _KEYS_MAX = 100
 # Also one whose end is missing: of a long event, only the beginning is there.
+# Of one request: what stands beside a body's events is kept with each of them, and a body may have thousands.
+_SHARED_BYTES_MAX = 4 * 1024 * 1024
 _KEY = re.compile(rb'[ \t\r\n]*+:[ \t\r\n]*+"([^"\\]++)')
 # The key as a property of an event.
 _KEY_PROPERTY = "token"
@@ -48,6 +50,7 @@ class Api(NamedTuple):
     name: str
     routes: Mapping[str, str]  # path → the type of its messages; empty = each says its own
     key_fields: tuple[str, ...]  # of a body, or of its first event
+    shared: tuple[str, ...]  # fields beside the events of a body that belong to each of them
     draft: Callable[[msgspec.Raw, Fields, str], Draft]
     answer: Mapping[str, object]  # what the SDK looks for in the answer
     busy_status: int = 429  # beyond a rate limit
@@ -183,11 +186,13 @@ class Receiver:
         """The rows of the events, in short steps; the others are added to `parsed` and `rejected`. Nothing
         shows the fields `hidden`, which contain the key."""
         limits = self._intake.admission.limits
+        keeping = _Keeping(self._api, self._rejected, self._tenants, grant, kind, envelope.shared, hidden)
         rows: list[bytes] = []
         size = 0
         for index, raw in enumerate(envelope.elements):
             parsed.elements += 1
             size += max(len(raw), _ELEMENT_BYTES_MIN)
+            draft = None
             try:
                 _require_size(envelope.size(index))
                 draft = self._api.draft(raw, envelope.shared, kind)
@@ -199,7 +204,7 @@ class Receiver:
                 parsed.refuse(index, error, raw)
                 # A tenant without quota would push out what others may want to have back.
                 if error.reason != "quota_exceeded":
-                    rejected.append(self._keeping(grant, kind, error, raw, hidden))
+                    rejected.append(keeping.event(error, raw, draft))
             if len(rows) >= _STEP_EVENTS or size >= SLICE_BYTES:
                 parsed.accepted += len(rows)
                 yield rows
@@ -207,24 +212,61 @@ class Receiver:
         parsed.accepted += len(rows)
         yield rows
 
-    def _keeping(
-        self, grant: Grant, kind: str, error: InvalidEvent, raw: msgspec.Raw, hidden: tuple[str, ...]
-    ) -> RejectedEvent:
-        return self._rejected.new(
-            self._api.name,
-            grant.project,
-            error,
-            _without_key(raw, hidden),
-            kind=kind,
-            tenant_id=grant.tenant,
-            user_id=grant.user,
-            digest=grant.digest,
-        )
-
     def _answer(self, parsed: Parsed) -> web.Response:
         counts = Counts(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
         answer = {**self._api.answer, **msgspec.to_builtins(counts)}
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+
+
+class _Keeping:
+    """Makes the dead letters of one request."""
+
+    def __init__(
+        self,
+        api: Api,
+        store: RejectedEvents,
+        tenants: Paths,
+        grant: Grant,
+        kind: str,
+        shared: Fields,
+        hidden: tuple[str, ...],
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._tenants = tenants
+        self._grant = grant
+        self._kind = kind
+        self._shared = {name: shared[name] for name in api.shared if name in shared}
+        self._hidden = hidden
+        self._room = _SHARED_BYTES_MAX
+
+    def event(self, error: InvalidEvent, raw: msgspec.Raw, draft: Draft | None) -> RejectedEvent:
+        """`draft` is None if the message could not be read so far."""
+        grant = self._grant
+        return self._store.new(
+            self._api.name,
+            grant.project,
+            error,
+            _without_key(self._whole(raw), self._hidden),
+            kind=self._kind,
+            tenant_id=grant.tenant,
+            user_id=grant.user,
+            digest=grant.digest,
+            whose=None if draft is None else whose(draft, grant, self._tenants),
+        )
+
+    def _whole(self, raw: msgspec.Raw) -> msgspec.Raw:
+        """With what stood beside it, so that a retry has it."""
+        added = sum(map(len, self._shared.values()))
+        if not added or added > self._room or len(raw) + added > MESSAGE_BYTES_MAX:
+            return raw
+        try:
+            fields = fields_of(raw, "the event")
+            add_shared(fields, self._shared, self._api.shared)
+        except InvalidEvent:
+            return raw
+        self._room -= added
+        return msgspec.Raw(msgspec.json.encode(fields))
 
 
 class Counts(msgspec.Struct, omit_defaults=True, kw_only=True):

@@ -14,7 +14,7 @@ The `context` of a whole batch is added to that of each message, and its `sentAt
 import msgspec
 
 from nealytics.compat.envelope import Fields, fields_of
-from nealytics.compat.message import Draft, child, drop_empty, text, time_in
+from nealytics.compat.message import Draft, add_shared, child, drop_empty, text, time_in
 from nealytics.event import InvalidEvent, shorten
 
 # In the path of a route or as `type` of a message → what is stored.
@@ -34,6 +34,7 @@ ROUTES = {
 METRICS = "/v1/m"  # what analytics.js counts about itself
 SETTINGS = "/v1/projects/{key}/settings"
 KEY_FIELDS = ("writeKey",)
+SHARED = ("context", "sentAt")
 _TRAITS = ("identify", "group")
 # Columns, and what is not about the event. The key is nobody's business who reads the events.
 _DROPPED = ("type", "event", "userId", "properties", "writeKey")
@@ -52,11 +53,7 @@ def draft(raw: msgspec.Raw, shared: Fields, kind: str) -> Draft:
             else "type is missing",
             "type",
         )
-    if "context" in shared:
-        merged = child(shared, "context") | child(message, "context")
-        message["context"] = msgspec.Raw(msgspec.json.encode(merged))
-    if "sentAt" in shared:
-        message.setdefault("sentAt", shared["sentAt"])
+    add_shared(message, shared, SHARED)
     context = child(message, "context")
     of_kind = "traits" if kind in _TRAITS else "properties"
     properties = child(message, of_kind)

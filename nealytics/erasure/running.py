@@ -222,6 +222,12 @@ class Erasing:
         if await self._table.count(job.condition(), copies=True):
             await self._change(job, state="running")
             return
+        # An event that a worker was rejecting when the files were searched.
+        late = await asyncio.to_thread(leftovers.erase_rejected, self._root / REJECTED, job.erasure)
+        if late.problems:
+            await self._change(job, problem="; ".join(late.problems))
+            return
+        await self._change(job, dead_letters_erased=job.dead_letters_erased + late.removed)
         await self._change(job, state="done", user_id=None, problem=None, removed_at_ms=self._clock_ms())
         await asyncio.to_thread(self._jobs.forget_cleaned, job.id)
         log.info("erasure: %s is done: %d rows were removed", job.id, job.rows_erased)

@@ -23,9 +23,17 @@ from nealytics.config import Config
 from nealytics.ingest.handlers import expect
 from nealytics.ingest.intake import Intake
 
-SEGMENT = Api("segment", segment.ROUTES, segment.KEY_FIELDS, segment.draft, {"success": True})
+SEGMENT = Api("segment", segment.ROUTES, segment.KEY_FIELDS, segment.SHARED, segment.draft, {"success": True})
 # 503: posthog-js sends again after a status in the 500s only, and drops the events after a 429.
-POSTHOG = Api("posthog", posthog.ROUTES, posthog.KEY_FIELDS, posthog.draft, {"status": 1}, busy_status=503)
+POSTHOG = Api(
+    "posthog",
+    posthog.ROUTES,
+    posthog.KEY_FIELDS,
+    posthog.SHARED,
+    posthog.draft,
+    {"status": 1},
+    busy_status=503,
+)
 
 # What pages call: SDKs of browsers need CORS.
 PREFIXES = tuple(

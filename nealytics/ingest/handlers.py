@@ -16,10 +16,10 @@ from aiohttp.typedefs import Handler
 from nealytics.auth.grant import Grant
 from nealytics.auth.jwt import bearer_token
 from nealytics.auth.writers import Writers
-from nealytics.commit.rejected import RejectedEvents
+from nealytics.commit.rejected import RejectedEvents, Whose
 from nealytics.config import Config
 from nealytics.errors import LogError, Refused
-from nealytics.event import InvalidEvent
+from nealytics.event import InvalidEvent, said_ms
 from nealytics.ingest.body import BodyReader
 from nealytics.ingest.intake import Bill, Intake
 from nealytics.ingest.parser import (
@@ -146,10 +146,12 @@ class Ingest:
             except InvalidEvent as error:
                 raise refused_by(error) from error
         self._intake.count(parsed)
-        await self._keep(parsed.rejected, grant, "beacon")
         otel.note("neavents.beacon_events", parsed.accepted)
+        # First the accepted ones: if that fails, all are sent again, and the others would be kept twice.
         if rows:
             await self._admission.admit_rows(rows)
+        await self._keep(parsed.rejected, grant, "beacon")
+        if rows:
             self._intake.count_report(request, received_ms)
         elif parsed.refused.keys() == {"forbidden"}:
             # Otherwise the developer of a page with the wrong key would not notice.
@@ -174,14 +176,15 @@ class Ingest:
             except InvalidEvent as error:
                 raise refused_by(error) from error
         self._intake.count(parsed)
-        await self._keep(parsed.rejected, grant, "batch")
         otel.note("nealytics.batch_events", parsed.accepted)
         if not rows:
+            await self._keep(parsed.rejected, grant, "batch")
             (code,) = parsed.refused if len(parsed.refused) == 1 else ("",)
             if code == "quota_exceeded":
                 return _over_quota(parsed)
             return _answer(_STATUSES.get(code, 400), _nothing_accepted(parsed))
         lsns = await self._admission.admit_rows(rows)
+        await self._keep(parsed.rejected, grant, "batch")
         self._intake.count_report(request, received_ms)
         del body, steps, rows  # megabytes, and the commit may take seconds
         answer = BatchAnswer(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
@@ -210,12 +213,12 @@ class Ingest:
         store = self._rejected
         if store is None or not rejected:
             return
-        fixed: dict[str, Any] = {"user_id": grant.user, "digest": grant.digest}
+        fixed: dict[str, Any] = {"tenant_id": grant.tenant, "user_id": grant.user, "digest": grant.digest}
         events = []
         for payload, error in rejected:
-            said = _whose(payload)
-            project, tenant = grant.project or said.project_id, grant.tenant or said.tenant_id
-            events.append(store.new(source, project, error, payload, tenant_id=tenant, **fixed))
+            said_project, whose = _whose(payload)
+            project = grant.project or said_project
+            events.append(store.new(source, project, error, payload, whose=whose, **fixed))
         try:
             await store.keep(events, grant.project)
         except LogError as failure:
@@ -229,17 +232,33 @@ class Ingest:
         return body
 
 
+_ABSENT = msgspec.Raw(b"null")
+
+
 class _Said(msgspec.Struct, rename="camel"):
-    project_id: str = ""
-    tenant_id: str = ""
+    project_id: msgspec.Raw = _ABSENT
+    tenant_id: msgspec.Raw = _ABSENT
+    user_id: msgspec.Raw = _ABSENT
+    timestamp: msgspec.Raw = _ABSENT
 
 
-def _whose(payload: bytes) -> _Said:
-    """The project and tenant that an event names, if it can be read."""
+def _whose(payload: bytes) -> tuple[str, Whose | None]:
+    """The project that an event names, and whose it is, if it can be read."""
     try:
-        return msgspec.json.decode(payload, type=_Said)
+        said = msgspec.json.decode(payload, type=_Said)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _Said()
+        return "", None
+    tenant, user = _name(said.tenant_id), _name(said.user_id)
+    return _name(said.project_id), Whose(tenant=tenant, user=user, at_ms=said_ms(said.timestamp))
+
+
+def _name(raw: msgspec.Raw) -> str:
+    """A number, which is refused, is the text as which it was written."""
+    try:
+        value = msgspec.json.decode(raw, type=str | int | float | None)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+    return value if isinstance(value, str) else "" if value is None else bytes(raw).decode()
 
 
 def _require_no_form(content_type: str, body: bytes) -> None:

@@ -25,9 +25,10 @@ from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.minting import mint
 from nealytics.auth.writers import Writers
 from nealytics.client_address import ClientAddresses
-from nealytics.commit.rejected import RejectedEvent, RejectedEvents, read
+from nealytics.commit.rejected import RejectedEvent, RejectedEvents, Whose, read
 from nealytics.compat.envelope import BEGINNING_BYTES
 from nealytics.config import CompatConfig, Config, QuotaRule
+from nealytics.erasure.leftovers import erase_rejected
 from nealytics.errors import LogBroken, LogFull
 from nealytics.http.compat import add_compat_routes
 from nealytics.ingest.intake import LONG_BODIES_MAX, Bill
@@ -36,6 +37,7 @@ from nealytics.ingest.permits import NOBODY, Permits
 from nealytics.observe.metrics import Metrics
 from nealytics.quotas import Quotas
 from nealytics.shared import NodeMemory
+from tests.erasure.erasures import erasure
 from tests.fakes.log import RefusingLog
 from tests.fakes.worker import ANY, BOUND, JWT_KEY, KEYS, TENANT, Answer, FakeWorker, ingest_token, serving
 
@@ -146,6 +148,66 @@ async def test_a_bad_event_goes_to_the_dead_letter_and_spoils_nothing(path, mess
         assert all(one.reason for one in kept.events)
         assert worker.refused("invalid_event") == 3
         assert worker.refused("outside_time_window") == 1
+
+
+LATE = "2099-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("user", [None, "canary"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (CAPTURE, {"batch": [{"event": "x", "timestamp": LATE,
+                              "properties": {"distinct_id": "canary", "$groups": {"company": "acme"}}}]}),
+        (BATCH, {"batch": [track(userId="canary", timestamp=LATE, context={"groupId": "acme"})]}),
+        (BATCH, {"batch": [track(userId="canary", timestamp=LATE)], "context": {"groupId": "acme"}}),
+        (BATCH, {"batch": [track(userId="canary", type="no")], "context": {"groupId": "acme"}}),
+    ],
+)  # fmt: skip
+async def test_an_erasure_finds_every_form_of_a_rejected_event(path, body, user):
+    async with serving_sdks() as (worker, kept):
+        text = json.dumps(body)
+        for sent in (text, text.replace('"acme"', "42").replace('"canary"', "4711")):
+            answer = await post(worker, path, sent.encode(), headers=basic(BOUND))
+            assert (answer.status, answer.json["rejected"]) == (200, 1)
+        removed = [
+            erase_rejected(kept.directory, erasure(tenant_id=tenant, user_id=user and name, before_ms=2**43))
+            for tenant, name in (("acme", "canary"), ("42", "4711"))
+        ]
+        assert removed == [(1, []), (1, [])]
+        assert not kept.events
+
+
+async def test_a_rejected_event_is_kept_with_what_stood_beside_it_and_whose_it_is():
+    async with serving_sdks() as (worker, kept):
+        beside = {"context": {"groupId": "acme", "app": "a"}, "sentAt": "2026-11-30T12:00:00Z", "n": 1}
+        sent = [track(timestamp=LATE, context={"app": "b"}), track(timestamp=LATE, sentAt="x"), 7]
+        await post(worker, BATCH, {"batch": sent, **beside}, headers=basic(BOUND))
+        await post(
+            worker, CAPTURE, {"batch": [captured(timestamp=LATE)], "sent_at": "y"}, headers=basic(TENANT)
+        )
+        first, second, number, other = (json.loads(bytes(event.payload)) for event in kept.events)
+        assert first["context"] == {"groupId": "acme", "app": "b"}
+        assert (first["sentAt"], second["sentAt"]) == (beside["sentAt"], "x")
+        assert second["context"] == beside["context"]
+        assert "n" not in first
+        assert number == 7
+        assert other["sent_at"] == "y"
+        late_ms = 4_070_908_800_000
+        acme, t1 = (
+            Whose(tenant="acme", user="ada", at_ms=late_ms),
+            Whose(tenant="t1", user="ada", at_ms=late_ms),
+        )
+        assert [event.whose for event in kept.events] == [acme, acme, None, t1]
+
+
+async def test_what_stands_beside_thousands_of_events_does_not_fill_the_memory():
+    async with serving_sdks() as (worker, kept):
+        beside = {"context": {"groupId": "acme", "x": "y" * 60_000}}
+        await post(worker, BATCH, {"batch": [{}] * 1_000, **beside}, headers=basic(BOUND))
+        sizes = [len(event.payload) for event in kept.events]
+        assert len(sizes) == 1_000
+        assert 4_000_000 < sum(sizes) < 5_000_000
 
 
 async def test_a_request_of_bad_events_only_is_200_too():

@@ -12,6 +12,7 @@ from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, decode_row
 from nealytics.commit.dead_letter import DeadRow
+from nealytics.commit.rejected import Whose
 from nealytics.compat.message import paths_of
 from nealytics.config import ClickHouseConfig, Config, RetentionRule
 from nealytics.dead_letters.actions import _NAMESPACE, Retrying, drop
@@ -112,6 +113,12 @@ async def test_both_kinds_are_listed_counted_and_retried(station: Station):
     assert (outcome.retried, len(outcome.kept)) == (2, 1)
     assert outcome.kept[0].message == "the event is not a JSON object"
     assert (len(station.fake.rows), station.left) == (2, 1)
+
+
+async def test_the_tenant_of_a_list_is_the_one_that_the_key_fixes_or_else_the_mapped_one(station: Station):
+    station.rejected(SEGMENT % b"", source="segment", whose=Whose(tenant="acme"))
+    station.rejected(WHOLE, tenant_id="t1", whose=Whose(tenant="forged"))
+    assert {entry.tenant for entry in station.letters.entries(ALL)} == {"acme", "t1"}
 
 
 async def test_a_retry_that_is_repeated_is_the_same_event_and_the_same_insert(station: Station):

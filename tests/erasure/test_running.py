@@ -17,6 +17,7 @@ from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, insert_sql
 from nealytics.clickhouse.schema import create_statements
 from nealytics.clickhouse.table_state import last_deletion_ms
+from nealytics.commit.rejected import Whose
 from nealytics.config import Config, ServerConfig
 from nealytics.erasure.announcements import Announcements
 from nealytics.erasure.jobs import Erasure, Job
@@ -29,6 +30,7 @@ from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import ErasuresUnreadable, LogFull, NealyticsError
 from tests.engine import RunningEngine, needs_engine, start_engine
 from tests.erasure.erasures import erasure
+from tests.fakes.letters import held, put, rejected
 from tests.fakes.rows import TIMESTAMP_MS, row
 
 pytestmark = [needs_engine, pytest.mark.engine]
@@ -395,6 +397,20 @@ async def test_what_arrives_after_the_deletion_is_erased_before_the_job_is_done(
         assert here.jobs.all()[id].state == "running"
         await here.until(id, "removing")
         assert await here.events(copies=True) == []
+
+
+async def test_an_event_that_a_worker_rejected_meanwhile_is_erased_before_the_job_is_done(
+    engine: RunningEngine, tmp_path: Path
+):
+    async with place(engine, tmp_path) as here:
+        id = await here.erase(now=True)
+        await here.until(id, "removing")
+        logs = here.config.wal.directory
+        put(logs, rejected(0, whose=Whose(tenant="acme")), rejected(0, whose=Whose(tenant="other")))
+        here.jobs.put(msgspec.structs.replace(here.jobs.all()[id], erased_at_ms=0))
+        job = await here.until(id, "done")
+        assert job.dead_letters_erased == 1
+        assert len(held(logs)) == 1
 
 
 async def test_rows_that_were_attached_to_the_same_table_are_found_by_a_search(

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from nealytics.commit.rejected import Whose
 from nealytics.errors import LogFull
 from tests.fakes.letters import held
+from tests.fakes.log import RefusingLog
 from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TRACK, event, ingest_token, serving
 
 BAD = event(sessionId="")
@@ -23,7 +25,10 @@ async def test_with_the_setting_events_of_native_routes_are_kept(path):
         await worker.post(path, body)
         [found] = held(worker.directory)
         assert without_empty(found.payload) == {name: value for name, value in BAD.items() if value}
-        assert (found.project_id, found.tenant_id) == ("shop", "t1")
+        assert found.project_id == "shop"
+        assert found.whose == Whose(
+            tenant="t1", user=BAD.get("userId", ""), at_ms=found.whose and found.whose.at_ms
+        )
         assert found.source == path.rpartition("/")[2]
         assert (found.code, found.reason) == ("invalid_event", "sessionId is missing or empty")
 
@@ -74,6 +79,21 @@ async def test_the_project_and_tenant_of_a_token_count_and_not_what_the_event_sa
         assert (found.project_id, found.tenant_id, found.user_id) == ("shop", "t1", "ada")
         assert found.code == "forbidden"
         assert found.digest
+
+
+@pytest.mark.parametrize("path", [BATCH, BEACON])
+async def test_rejected_events_are_not_kept_again_and_again_while_the_log_takes_nothing(path):
+    async with serving(keep_rejected=True, log=RefusingLog(LogFull("full"))) as worker:
+        for _ in range(3):
+            assert (await worker.post(path, [event(), BAD])).status == 503
+        assert held(worker.directory) == []
+
+
+async def test_whose_a_rejected_event_is_can_be_a_number():
+    async with serving(keep_rejected=True) as worker:
+        await worker.post(TRACK, event(tenantId=42, userId=7, timestamp="2026-11-30T12:00:00Z"))
+        [found] = held(worker.directory)
+        assert found.whose == Whose(tenant="42", user="7", at_ms=1_796_040_000_000)
 
 
 async def test_requests_without_a_valid_key_are_not_kept():
