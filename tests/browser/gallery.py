@@ -21,7 +21,7 @@ ELEMENTS = {
     "tenants": "",
     "top": 'dimension="item_id, event_type"',
     "properties": "",
-    "funnel": f'steps="{FUNNEL}"',
+    "funnel": f'steps="{FUNNEL}" window="30d" breakdown="meta:device"',
     "retention": "",
     "active": "",
     "paths": 'event="signup"',

@@ -248,15 +248,23 @@ def test_the_labels_of_the_chart_never_overlap_nor_leave_it(site: Site, opened: 
 def test_the_values_beside_the_chart_are_round_and_few():
     script = """
       import { source } from "./test/sources.mjs";
-      const { valuesUpTo } = await source("src/elements/axis.ts");
+      const { valuesBetween } = await source("src/elements/axis.ts");
       const most = [0, 1, 2, 3, 4, 5, 7, 9, 10, 11, 99, 101, 965, 1001, 12345, 1e6, 123456789, 1e12];
-      console.log(JSON.stringify(most.map((one) => [one, valuesUpTo(one)])));
+      const both = most.flatMap((one) => most.map((other) => [-one, other])).filter(([least]) => least < 0);
+      const of = (pairs, whole) => pairs.map(([least, most]) => [least, most, valuesBetween(least, most, whole)]);
+      console.log(JSON.stringify([most.map((one) => [one, valuesBetween(0, one).slice(1)]), of(both, true), of(both, false)]));
     """
     done = subprocess.run(
         ["node", "--input-type=module", "-e", script], cwd=WEB, check=True, capture_output=True, text=True
     )
-    for most, values in json.loads(done.stdout):
+    counts, *below_zero = json.loads(done.stdout)
+    for most, values in counts:
         assert 2 <= len(values) <= 3, (most, values)
         assert values[-1] >= most
         assert all(value == int(value) and value == values[0] * (i + 1) for i, value in enumerate(values))
         assert most < 10 or most > 0.6 * values[-1], (most, values)
+    for least, most, values in (one for found in below_zero for one in found):
+        assert 3 <= len(values) <= 4, (least, most, values)
+        assert values[0] <= least < most <= values[-1] or most == values[-1] == 0
+        assert 0 in values
+        assert len({after - before for before, after in pairwise(values)}) == 1

@@ -1,13 +1,16 @@
 """Elements with a measure of the API: revenue as a number, a chart and a list."""
 
 import json
+import re
 from collections import defaultdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nealytics import demo
 from tests.browser.conftest import Open, Site, until, until_equal
 from tests.browser.test_dashboard import ACME, chosen, day_of, today
 
@@ -97,3 +100,106 @@ def test_a_measure_that_is_none_says_that_it_could_not_be_loaded(site: Site, ope
         expected=("invalid_parameter",),
     )
     page.locator("nealytics-top").get_by_text("This chart could not be loaded").wait_for()
+
+
+LEDGER = """<nealytics-dashboard range="7d">
+  <nealytics-figures measure="sum(meta:amount)&#10;avg(meta:amount)" heading="Balance&#10;Average" currency="EUR"></nealytics-figures>
+  <nealytics-timeseries id="sum" measure="sum(meta:amount)" heading="Balance" currency="EUR"></nealytics-timeseries>
+  <nealytics-timeseries id="average" measure="avg(meta:amount)" heading="Average"></nealytics-timeseries>
+  <nealytics-timeseries id="bars" kind="bars" group-by="event_type" measure="sum(meta:amount)" heading="By type"></nealytics-timeseries>
+  <nealytics-funnel steps="sale, refund" window="7d" order="any" breakdown="meta:plan" measure="sum(meta:amount)" currency="EUR"></nealytics-funnel>
+</nealytics-dashboard>"""
+# Days before today → what was sold and refunded; on one day is nothing.
+BOOKED = {5: [("sale", 40), ("refund", -90)], 4: [("sale", 10)], 2: [("sale", 60)], 1: [("refund", -20)]}
+
+
+@pytest.fixture(scope="module")
+def ledger(site: Site) -> str:
+    """A tenant with refunds. Its page's script."""
+    noon = datetime.now(UTC).replace(hour=11, minute=0, second=0, microsecond=0)
+    events = [
+        {
+            "projectId": demo.PROJECT,
+            "tenantId": "ledger",
+            "sessionId": f"s{days}",
+            "userId": f"u{days % 2}",
+            "eventType": kind,
+            "timestamp": (noon - timedelta(days=days)).isoformat(),
+            "metadata": {"amount": amount, "plan": "pro"},
+        }
+        for days, booked in BOOKED.items()
+        for kind, amount in booked
+    ]
+    assert site.node.post("batch", events)[0] == 202
+    site.node.wait_drained()
+    return f"document.querySelector('nealytics-dashboard').getToken = () => '{site.token('ledger')}';"
+
+
+def parts_of(page: Any, chart: str, selector: str, attribute: str) -> list[str]:
+    found = "(root, [selector, name]) => [...root.shadowRoot.querySelectorAll(selector)].map((e) => e.getAttribute(name) ?? e.textContent)"
+    return page.locator(chart).evaluate(found, [selector, attribute])
+
+
+def test_values_below_zero_are_below_the_line_of_zero(site: Site, opened: Open, ledger: str):
+    page = opened(site.page(LEDGER, script=ledger))
+    until(lambda: page.locator("#sum .sr tbody tr").count() == 7)
+    values = page.locator("#sum .plot .value").all_inner_texts()
+    assert "€0" in values
+    assert any(text.startswith("-€") for text in values)
+    (line,) = parts_of(page, "#sum", "path.line:not(.partial)", "d")
+    heights = [float(place.split()[1]) for place in re.findall(r"[ML]([^ML]+)", line)]
+    expected = [sum(amount for _, amount in BOOKED.get(days, [])) for days in range(6, 0, -1)]
+    zero = heights[0]  # nothing was booked six days ago
+    assert [(height > zero) - (height < zero) for height in heights] == [
+        (amount < 0) - (amount > 0) for amount in expected
+    ]
+    until(lambda: page.locator("#bars .bar").count() > 0)
+    boxes = {
+        "down" in bar.get_attribute("class").split(): bar.bounding_box()
+        for bar in page.locator("#bars .bar").all()
+        if bar.bounding_box()["height"] > 1
+    }
+    line_of_zero = page.locator("#bars .grid.zero").bounding_box()
+    zero_at = line_of_zero["y"] + line_of_zero["height"]
+    assert boxes[True]["y"] >= zero_at - 2
+    assert boxes[False]["y"] + boxes[False]["height"] <= zero_at + 2
+
+
+def test_where_there_is_no_value_is_a_gap(site: Site, opened: Open, ledger: str):
+    page = opened(site.page(LEDGER, script=ledger))
+    rows = page.locator("#average .sr tbody tr")
+    until(lambda: rows.count() == 7)
+    cells = [row.locator("td").first.inner_text() for row in rows.all()]
+    assert cells == ["", "-25", "10", "", "60", "-20", ""]
+    (line,) = parts_of(page, "#average", "path.line:not(.partial)", "d")
+    assert line.count("M") == 2
+    page.locator("#average .chart").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    assert page.locator("#average .tip b").inner_text() == "–"
+    assert page.locator("#average .dot").count() == 0
+
+
+def test_a_funnel_has_the_value_of_each_step_and_its_groups(site: Site, opened: Open, ledger: str):
+    page = opened(site.page(LEDGER, script=ledger))
+    until(lambda: page.locator("nealytics-funnel .groups li").count() == 1)
+    counts = page.locator("nealytics-funnel ol .count").all_inner_texts()
+    assert counts == ["2", "1"]
+    values = page.locator("nealytics-funnel .value").all_inner_texts()
+    assert values == ["€50", "-€90"]
+    group = page.locator("nealytics-funnel .groups li").inner_text().split()
+    assert group == ["pro", "2", "50%"]
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_of_refunds_fits(
+    site: Site, opened: Open, ledger: str, width: int, scheme: str, tmp_path: Path
+):
+    page = opened(
+        site.page(LEDGER, script=ledger), viewport={"width": width, "height": 900}, color_scheme=scheme
+    )
+    until(lambda: page.locator("nealytics-funnel .groups li").count() == 1)
+    until(lambda: page.locator("#bars .bar").count() > 0)
+    page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -89,7 +89,8 @@ def test_the_npm_package_is_the_same_bytes_each_time_and_holds_what_it_should(tm
     top = {name for name in names if name.count("/") == 1}
     languages = {f"embed-{language}.js" for language in ("ar", "de", "es", "fr", "ja", "pt")}
     assert top == {f"package/{name}" for name in
-                   {"package.json", "README.md", "LICENSE", "embed.js", "react.js", "client.js", *languages}
+                   {"package.json", "README.md", "LICENSE", "embed.js", "react.js", "client.js", "tracker.js",
+                    *languages}
                   }  # fmt: skip
     assert "package/types/embed.d.ts" in names
 

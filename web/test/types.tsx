@@ -30,7 +30,9 @@ export const page = (
       <NealyticsTimeseries measure="users" groupBy="item_id" kind="bars" />
       <NealyticsTop ref={ref} dimension="item_id" limit={5} onSelect={(event) => event.preventDefault()} />
       <NealyticsProperties limit={3} />
-      <NealyticsFunnel steps="a,b" window="7d" by="session" />
+      <NealyticsFunnel steps="a,b" window="7d" by="session" order="strict" exclude="c" breakdown="meta:plan" measure="users" currency="EUR" />
+      {/* @ts-expect-error: no such order */}
+      <NealyticsFunnel steps="a,b" order="random" />
       <NealyticsRetention interval="week" cohortEvent="signup" returnEvent="view" />
       <NealyticsSessions order="-duration" limit={5} />
       <NealyticsPaths event="signup" direction="next" depth={3} by="user" />

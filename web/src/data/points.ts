@@ -10,10 +10,6 @@ export interface Point {
   readonly partial?: boolean;
 }
 
-export function valueOf(point: Point): number {
-  return point.value ?? 0;
-}
-
 /**
  * For each hour of `now` its place in `before`: the same hour of the same day of the range, also where the clocks change.
  *
@@ -31,8 +27,8 @@ function hourNames(buckets: readonly string[]): string[] {
   return names.map((name, i) => (names.indexOf(name) < i ? `${name}+` : name));
 }
 
-/** A value for each interval of `axis`, also where nobody was active and there is no point. */
-export function onAxis(points: readonly Point[], axis: readonly Point[]): number[] {
-  const values = new Map(points.map((point) => [point.bucket, valueOf(point)]));
-  return axis.map(({ bucket }) => values.get(bucket) ?? 0);
+/** A value for each interval of `axis`: 0 where nobody was active and there is no point, null where it is null. */
+export function onAxis(points: readonly Point[], axis: readonly Point[]): (number | null)[] {
+  const values = new Map(points.map((point) => [point.bucket, point.value]));
+  return axis.map(({ bucket }) => values.get(bucket) ?? (values.has(bucket) ? null : 0));
 }

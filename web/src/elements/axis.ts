@@ -6,16 +6,21 @@ import { type Interval, isOfClock } from "../data/range.ts";
 const LINES_MAX = 3;
 const STEPS = [1, 2, 2.5, 4, 5];
 
-/** Round values of an axis up to `most`, without zero; the last one is its end. Those of counts are whole. */
-export function valuesUpTo(most: number, whole = true): number[] {
-  const end = whole ? Math.max(most, 2) : most > 0 ? most : 1;
-  const size = 10 ** Math.floor(Math.log10(end / LINES_MAX));
-  const lines = (step: number): number => Math.ceil(end / step);
+/**
+ * Round values of an axis from `least` to `most`, in ascending order; the first and the last are its ends, and 0 is
+ * among them. Those of counts are whole.
+ */
+export function valuesBetween(least: number, most: number, whole = true): number[] {
+  const end = (value: number): number => (whole ? Math.max(value, 2) : value > 0 ? value : 1);
+  const below = least < 0 && most <= 0 ? end(-least) : Math.max(-least, 0);
+  const above = below > 0 ? Math.max(most, 0) : end(most);
+  const size = 10 ** Math.floor(Math.log10((above + below) / LINES_MAX));
+  const lines = (step: number): number => Math.ceil(above / step) + Math.ceil(below / step);
   const [step] = [size, size * 10]
     .flatMap((unit) => STEPS.map((factor) => factor * unit))
     .filter((one) => (!whole || Number.isInteger(one)) && lines(one) > 1 && lines(one) <= LINES_MAX)
     .sort((one, other) => lines(one) * one - lines(other) * other) as [number];
-  return Array.from({ length: lines(step) }, (_, i) => (i + 1) * step);
+  return Array.from({ length: lines(step) + 1 }, (_, i) => (i - Math.ceil(below / step)) * step);
 }
 
 /** How many intervals may lie between two labels, so that the labels are at round times. */

@@ -269,19 +269,18 @@ export class NealyticsFigures extends Card {
     const changed = unitOf(measure, undefined) === "percent" ? "changeOfShare" : "change";
     const change = typeof value === "number" && this.page.comparedRange ? f[changed](value, before ?? undefined) : undefined;
     const { points } = (this.answers["points"] ?? {}) as { points?: { readonly values: readonly (number | null)[]; readonly partial?: boolean }[] };
-    const found = points?.map((point) => point.values[i] ?? 0) ?? [];
-    const values = found.map((one) => Math.max(0, one) / (Math.max(...found) || 1)); // a small line is at least 1 high
+    const values = points?.map((point) => point.values[i] ?? null) ?? [];
     return html`<li part="figure"><div class="tile"><span class="label">${this.#label(i)}</span>
       <span class="value ${text.length > LONG ? "long" : ""}" title=${typeof value === "number" ? f.exact(value) : nothing}><bdi>${text}</bdi></span>
       <span class="change">${change ? changeOf(f, change, change.sign > 0 ? "up" : "down") : nothing}</span>
-      ${spark(points?.at(-1)?.partial && values.length > 2 ? values.slice(0, -1) : values)}</div></li>`;
+      ${spark(points?.at(-1)?.partial && values.length > 2 ? values.slice(0, -1) : values, 0)}</div></li>`;
   }
 
   #change(name: Name, value: number, before: number | undefined): Change | undefined {
     return name === "bounceShare" ? this.format.changeOfShare(value, before) : this.format.change(value, before);
   }
 
-  #values(name: Measure): number[] | undefined {
+  #values(name: Measure): (number | null)[] | undefined {
     const of = (one: Measure): readonly Point[] | undefined => (this.answers[one] as { points?: Point[] } | undefined)?.points;
     const [points, axis] = [of(name), of("events")];
     if (!points || !axis) return undefined;

@@ -1,25 +1,49 @@
-/** `<nealytics-funnel steps="signup, activated, paid">`: how many get from step to step. */
+/**
+ * `<nealytics-funnel steps="signup, activated, paid">`: how many get from step to step.
+ *
+ * `order` is `sequence`, `strict` or `any`; `exclude` lists event types that end it, `2:refund` before step 2 only.
+ * `breakdown` lists the conversion of each value of a dimension below it. With `measure`, one of the API such as
+ * `sum(meta:amount)`, each step has its value, in its `currency`.
+ */
 
 import { css, html, nothing, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
-import type { Page } from "../data/page.ts";
+import { type Page, unitOf } from "../data/page.ts";
 import { Card } from "./base.ts";
 import { cssVar, type Table } from "./dom.ts";
+import { nameOf } from "./top.ts";
 
 interface Step {
   readonly eventType: string;
+  /** Of the measure; without one the count. */
+  readonly value: number | null;
   readonly count: number;
   readonly conversion: number;
   readonly conversionFromPrevious: number;
   readonly medianSecondsFromPrevious?: number;
 }
 
+interface Group {
+  readonly key?: string;
+  readonly steps: readonly Step[];
+}
+
+interface Answer {
+  readonly steps: readonly Step[];
+  readonly groups?: readonly Group[];
+}
+
 export class NealyticsFunnel extends Card {
-  static override properties = { steps: {}, window: {}, by: {} };
+  static override properties = { steps: {}, window: {}, by: {}, order: {}, exclude: {}, breakdown: {}, measure: {}, currency: {} };
   declare steps: string;
   declare window: string;
   declare by: "user" | "session";
+  declare order: "sequence" | "strict" | "any";
+  declare exclude: string | undefined;
+  declare breakdown: string | undefined;
+  declare measure: string | undefined;
+  declare currency: string | undefined;
 
   static override styles = [
     ...Card.styles,
@@ -103,7 +127,25 @@ export class NealyticsFunnel extends Card {
         font-weight: 600;
         letter-spacing: -0.01em;
       }
-@container (max-width: 600px) {
+.groups {
+        display: block;
+        margin: 16px 0 0;
+        border-block-start: 1px solid var(--_border);
+        padding: 8px 0 0;
+        list-style: none;
+        font-size: 13px;
+        font-variant-numeric: tabular-nums;
+      }
+      .groups li {
+        display: grid;
+        grid-template: auto / minmax(0, 1fr) auto 5em;
+        gap: 12px;
+        padding-block: 4px;
+      }
+      .groups li > :not(:first-child) {
+        text-align: end;
+      }
+      @container (max-width: 600px) {
         ol {
           display: grid;
           gap: 12px;
@@ -143,15 +185,25 @@ export class NealyticsFunnel extends Card {
     this.steps = "";
     this.window = "7d";
     this.by = "user";
+    this.order = "sequence";
   }
 
   protected override asksBy(): readonly string[] {
-    return ["steps", "window", "by"];
+    return ["steps", "window", "by", "order", "exclude", "breakdown", "measure"];
   }
 
   override questions(_page: Page): Record<string, Question> {
-    const step = this.steps.split(",").map((name) => name.trim()).filter(Boolean);
-    return { funnel: { endpoint: "funnel", step, window: this.window, by: this.by } };
+    const { window, by, order } = this;
+    const exclude = namesOf(this.exclude);
+    return {
+      funnel: {
+        endpoint: "funnel", step: namesOf(this.steps), window, by,
+        ...(order === "sequence" ? {} : { order }),
+        ...(exclude.length > 0 ? { exclude } : {}),
+        ...(this.breakdown ? { breakdown: this.breakdown, limit: GROUPS } : {}),
+        ...(this.measure ? { measure: [this.measure] } : {}),
+      },
+    };
   }
 
   protected override defaultHeading(): string {
@@ -159,12 +211,12 @@ export class NealyticsFunnel extends Card {
   }
 
   protected override isEmpty(): boolean {
-    return !this.answer<{ steps: Step[] }>("funnel").steps[0]?.count;
+    return !this.answer<Answer>("funnel").steps[0]?.count;
   }
 
   protected override content(): TemplateResult {
     const f = this.format;
-    const { steps } = this.answer<{ steps: Step[] }>("funnel");
+    const { steps, groups } = this.answer<Answer>("funnel");
     return html`<ol part="funnel">
       ${steps.map((step, i) => {
         const next = steps[i + 1];
@@ -178,23 +230,53 @@ export class NealyticsFunnel extends Card {
             ${i > 0 ? html`<span class="rate">${f.text("of_previous", f.percent(step.conversionFromPrevious))}</span>` : nothing}
             ${i > 1 ? html`<span class="detail">${f.text("of_first", f.percent(step.conversion))}</span>` : nothing}
             ${i === 0 || median === undefined ? nothing : html`<span class="median">${f.text("median_time")} ${f.duration(median)}</span>`}
+            ${this.measure ? this.#value(this.measure, step.value) : nothing}
           </div>
         </li>`;
       })}
-    </ol>`;
+    </ol>
+    ${groups ? this.#groups(groups) : nothing}`;
+  }
+
+  #value(measure: string, value: number | null): TemplateResult {
+    const units = this.format.as(unitOf(measure, this.currency));
+    return html`<span class="value" title=${`${measure}${value === null ? "" : `: ${units.exact(value)}`}`}>${value === null ? "–" : units.short(value)}</span>`;
+  }
+
+  /** Of each group how many begin, and the share that ends. */
+  #groups(groups: readonly Group[]): TemplateResult {
+    const f = this.format;
+    return html`<ul class="groups" part="groups" aria-label=${nameOf(f, this.breakdown ?? "")}>
+      ${groups.map(({ key, steps }) => html`<li><bdi class="clipped">${key ?? "–"}</bdi>
+        <span class="count" title=${f.exact(steps[0]?.count ?? 0)}>${f.short(steps[0]?.count ?? 0)}</span>
+        <b class="rate">${f.percent(steps.at(-1)?.conversion ?? 0)}</b></li>`)}
+    </ul>`;
   }
 
   protected override table(): Table {
     const f = this.format;
-    const { steps } = this.answer<{ steps: Step[] }>("funnel");
+    const { steps, groups } = this.answer<Answer>("funnel");
+    const rowOf = (step: Step): (string | number)[] => [
+      step.eventType, step.count, step.conversion, step.conversionFromPrevious, step.medianSecondsFromPrevious ?? "",
+      ...(this.measure ? [step.value ?? ""] : []),
+    ];
     return {
       head: [
         f.text("event_type"), f.text(this.by === "session" ? "sessions" : "users"),
         ...(["of_first", "of_previous"] as const).map((key) => f.text(key, "").trim()), `${f.text("median_time")} (s)`,
+        ...(this.measure ? [this.measure] : []), ...(groups ? [nameOf(f, this.breakdown ?? "")] : []),
       ],
-      rows: steps.map((step) => [
-        step.eventType, step.count, step.conversion, step.conversionFromPrevious, step.medianSecondsFromPrevious ?? "",
-      ]),
+      rows: [
+        ...steps.map((step) => [...rowOf(step), ...(groups ? [""] : [])]),
+        ...(groups ?? []).flatMap((group) => group.steps.map((step) => [...rowOf(step), group.key ?? "–"])),
+      ],
     };
   }
+}
+
+/** How many groups are listed, those with the most starts. */
+const GROUPS = 8;
+
+function namesOf(list: string | undefined): string[] {
+  return (list ?? "").split(",").map((name) => name.trim()).filter(Boolean);
 }

@@ -14,13 +14,14 @@ import { css, html, nothing, type PropertyValues, svg, type TemplateResult } fro
 
 import type { Question } from "../data/client.ts";
 import { isOwn, type Measure, type Page, unitOf } from "../data/page.ts";
-import { onAxis, type Point, sameHours, valueOf } from "../data/points.ts";
+import { onAxis, type Point, sameHours } from "../data/points.ts";
 import { endsOf, type Interval, isOfClock, partOf, type Range } from "../data/range.ts";
-import { labels, valuesUpTo } from "./axis.ts";
+import { labels, valuesBetween } from "./axis.ts";
 import { type Answers, Card } from "./base.ts";
 import type { Format } from "../text/format.ts";
 import { changeOf } from "./figures.ts";
 import { cssVar, type Table } from "./dom.ts";
+import { pathOf, type Place, runs } from "./spark.ts";
 
 interface Answer {
   readonly points: readonly Point[];
@@ -32,10 +33,24 @@ const WIDTH_UNKNOWN = 340;
 /** The SVG is this wide and high, whatever the plot is. */
 const UNITS = 1000;
 
-/** One line of the chart: a value for each bucket. */
+/** For each bucket; null where there is none, as of an average of nothing. */
+type Values = readonly (number | null)[];
+
+/** One line of the chart. */
 interface Series {
   readonly name: string;
-  readonly values: readonly number[];
+  readonly values: Values;
+}
+
+/** What is drawn of a series: from where to where. Without stacking, it begins at zero. */
+interface Layer {
+  readonly from: readonly number[];
+  readonly to: Values;
+}
+
+interface Scale {
+  readonly least: number;
+  readonly most: number;
 }
 
 interface Shown {
@@ -47,7 +62,8 @@ interface Shown {
 }
 
 interface Before {
-  readonly values: readonly (number | undefined)[];
+  /** Undefined for an hour that the other range has not. */
+  readonly values: readonly (number | null | undefined)[];
   readonly buckets: readonly (string | undefined)[];
   readonly total: number;
 }
@@ -177,6 +193,9 @@ export class NealyticsTimeseries extends Card {
       }
       .bar.last {
         border-radius: 3px 3px 0 0;
+      }
+      .bar.last.down {
+        border-radius: 0 0 3px 3px;
       }
       .bar.partial {
         opacity: 0.5;
@@ -400,7 +419,7 @@ export class NealyticsTimeseries extends Card {
   }
 
   protected override isEmpty(): boolean {
-    return !this.answer<Answer>("now").points.some((point) => valueOf(point) > 0);
+    return !this.answer<Answer>("now").points.some(({ value }) => value);
   }
 
   // Data
@@ -414,13 +433,14 @@ export class NealyticsTimeseries extends Card {
     if (!this.#shown.groupBy) return { buckets, series: [{ name: this.#nameOf(this.#shown.measure), values: onAxis(points, axis) }], partial };
     const index = new Map(buckets.map((bucket, i) => [bucket, i]));
     const other = this.format.text("other");
-    const values = new Map(largest(points).map((name) => [name, new Array<number>(buckets.length).fill(0)]));
+    const nothingThere = (): (number | null)[] => new Array<number | null>(buckets.length).fill(isSum(this.#shown.measure) ? 0 : null);
+    const values = new Map(largest(points).map((name) => [name, nothingThere()]));
     for (const point of points) {
       const name = point.other ? other : (point.series ?? NO_NAME);
-      const into = values.get(name) ?? values.get(other) ?? new Array<number>(buckets.length).fill(0);
+      const into = values.get(name) ?? values.get(other) ?? nothingThere();
       if (!values.has(name)) values.set(other, into);
       const i = index.get(point.bucket) as number;
-      into[i] = (into[i] ?? 0) + valueOf(point);
+      if (point.value !== null) into[i] = (into[i] ?? 0) + point.value;
     }
     return { buckets, series: [...values].map(([name, list]) => ({ name, values: list })), partial };
   }
@@ -437,7 +457,7 @@ export class NealyticsTimeseries extends Card {
     return {
       values: places.map((i) => (i === undefined ? undefined : values[i])),
       buckets: places.map((i) => (i === undefined ? undefined : buckets[i])),
-      total: values.reduce((a, b) => a + b, 0),
+      total: values.reduce<number>((sum, value) => sum + (value ?? 0), 0),
     };
   }
 
@@ -450,7 +470,7 @@ export class NealyticsTimeseries extends Card {
       read: (key) => this.#name(buckets.find((bucket) => bucket.startsWith(key))),
       rows: buckets.map((bucket, i) => [
         isOfClock(this.#shown.interval) ? bucket : bucket.slice(0, 10),
-        ...series.map(({ values }) => values[i] ?? 0),
+        ...series.map(({ values }) => values[i] ?? ""),
         ...(before ? [before.values[i] ?? ""] : []),
       ]),
     };
@@ -475,11 +495,14 @@ export class NealyticsTimeseries extends Card {
     const before = this.#before;
     const count = buckets.length;
     const stacked = this.kind === "bars" || (Boolean(this.#shown.groupBy) && this.kind !== "line");
-    const layers = stacked ? stack(series) : series.map(({ values }) => values);
-    const lines = valuesUpTo(Math.max(...layers.flat(), ...(before?.values ?? []).map((value) => value ?? 0)), !isOwn(this.#shown.measure));
-    const most = lines.at(-1) as number;
-    const y = (value: number): string => `${(value / most) * 100}%`;
-    const texts = lines.map((value) => units.short(value, most));
+    const layers = stacked ? stack(series) : series.map(({ values }) => ({ from: values.map(() => 0), to: values }));
+    const drawn = [...layers.flatMap(({ to }) => to), ...(before?.values ?? [])].map((value) => value ?? 0);
+    const lines = valuesBetween(Math.min(...drawn), Math.max(...drawn), !isOwn(this.#shown.measure));
+    const [least, most] = [lines[0] as number, lines.at(-1) as number];
+    const part = (value: number): string => `${(value / (most - least)) * 100}%`;
+    const y = (value: number): string => part(value - least);
+    // The zero at the bottom needs no name.
+    const texts = lines.map((value) => (value === least && value === 0 ? "" : units.short(value, Math.max(most, -least))));
     const measure = measureBy(this);
     const left = Math.ceil(Math.max(...texts.map(measure))) + 12;
     return html`<div class="chart" part="chart" role="group" tabindex="0" aria-label=${this.#summary(picture)} aria-description=${f.text("chart_keys")}
@@ -487,9 +510,9 @@ export class NealyticsTimeseries extends Card {
         @pointermove=${this.#hover} @pointerleave=${this.#leave} @pointerdown=${this.#press} @pointerup=${this.#release}
         @dblclick=${this.#zoomOut} @keydown=${this.#key} @blur=${this.#leave}>
         <div class="plot" aria-hidden="true">
-          ${[0, ...lines].map((value, i) => html`<div class="grid ${value ? "" : "zero"}" ${cssVar("--y", y(value))}></div>
-            ${value ? html`<div class="value" ${cssVar("--y", y(value))}>${texts[i - 1]}</div>` : nothing}`)}
-          ${this.kind === "bars" ? this.#bars(layers, y, partial) : nothing}${this.#lines(layers, most, stacked, partial, before?.values)}
+          ${lines.map((value, i) => html`<div class="grid ${value ? "" : "zero"}" ${cssVar("--y", y(value))}></div>
+            ${texts[i] ? html`<div class="value" ${cssVar("--y", y(value))}>${texts[i]}</div>` : nothing}`)}
+          ${this.kind === "bars" ? this.#bars(layers, y, part, partial) : nothing}${this.#lines(layers, { least, most }, stacked, partial, before?.values)}
           ${count === 1 && !stacked ? this.#dots(layers, 0, y) : nothing}
           ${this.#ticks(buckets, left, measure)}
           ${this.#brush(count)}
@@ -512,39 +535,43 @@ export class NealyticsTimeseries extends Card {
     return `${this.#at(i, count) * 100}%`;
   }
 
-  #bars(layers: readonly (readonly number[])[], y: (value: number) => string, partial: boolean): TemplateResult[] {
-    return layers.flatMap((layer, s) => layer.map((value, i) => {
-      const below = layers[s - 1]?.[i] ?? 0;
-      const width = 0.72 / layer.length;
-      const names = `bar fill ${s === layers.length - 1 ? "last" : ""} ${partial && i === layer.length - 1 ? "partial" : ""}`;
-      return html`<div class=${names} ${cssVar("--c", color(s))} ${cssVar("--x", `${(this.#at(i, layer.length) - width / 2) * 100}%`)}
-        ${cssVar("--w", `${width * 100}%`)} ${cssVar("--y", y(below))} ${cssVar("--h", y(value - below))}></div>`;
+  #bars(layers: readonly Layer[], y: (value: number) => string, part: (value: number) => string, partial: boolean): TemplateResult[] {
+    return layers.flatMap(({ from, to }, s) => to.map((value, i) => {
+      if (value === null) return html``;
+      const start = from[i] as number;
+      const width = 0.72 / to.length;
+      const isLast = layers.slice(s + 1).every((layer) => Math.sign((layer.to[i] ?? 0) - (layer.from[i] ?? 0)) !== Math.sign(value - start));
+      const names = ["bar fill", isLast && "last", value < start && "down", partial && i === to.length - 1 && "partial"];
+      return html`<div class=${names.filter(Boolean).join(" ")} ${cssVar("--c", color(s))} ${cssVar("--x", `${(this.#at(i, to.length) - width / 2) * 100}%`)}
+        ${cssVar("--w", `${width * 100}%`)} ${cssVar("--y", y(Math.min(start, value)))} ${cssVar("--h", part(Math.abs(value - start)))}></div>`;
     }));
   }
 
-  #lines(layers: readonly (readonly number[])[], most: number, stacked: boolean, partial: boolean, before: Before["values"] | undefined): TemplateResult {
-    const count = layers[0]?.length ?? 0;
-    const points = (values: Before["values"], from = 0): string[] =>
-      values.slice(from).flatMap((value, i) =>
-        value === undefined ? [] : `${round(this.#at(from + i, count) * UNITS)} ${round(UNITS - (value / most) * UNITS)}`);
-    const line = (values: Before["values"], from = 0): string => `M${points(values, from).join("L")}`;
-    const area = (values: readonly number[], below: readonly number[]): string => `${line(values)}L${points(below).reverse().join("L")}Z`;
+  #lines(layers: readonly Layer[], { least, most }: Scale, stacked: boolean, partial: boolean, before: Before["values"] | undefined): TemplateResult {
+    const count = layers[0]?.to.length ?? 0;
+    const place = (value: number, i: number): Place =>
+      [this.#at(i, count) * UNITS, UNITS - ((value - least) / (most - least)) * UNITS];
+    const line = (values: Before["values"], from = 0): string =>
+      pathOf(values.flatMap((value, i) => (value === undefined ? [] : [value === null ? null : place(value, i)])).slice(from));
+    const area = ({ from, to }: Layer): string =>
+      runs(to.map((value, i) => (value === null ? null : { over: place(value, i), under: place(from[i] ?? 0, i) })))
+        .map((run) => `${pathOf([...run.map(({ over }) => over), ...run.map(({ under }) => under).reverse()])}Z`).join("");
     const end = partial ? count - 1 : count;
     return html`<svg viewBox="0 0 ${UNITS} ${UNITS}" preserveAspectRatio="none">
       ${before ? svg`<path class="previous" d=${line(before)}/>` : nothing}
-      ${this.kind === "bars" ? nothing : layers.map((values, s) => stacked
-        ? svg`<path class="stacked" ${cssVar("--c", color(s))} d=${area(values, layers[s - 1] ?? values.map(() => 0))}/>`
+      ${this.kind === "bars" ? nothing : layers.map((layer, s) => stacked
+        ? svg`<path class="stacked" ${cssVar("--c", color(s))} d=${area(layer)}/>`
         : svg`${this.kind === "area" && layers.length === 1
-              ? svg`<path class="area" ${cssVar("--c", color(s))} d=${area(values, values.map(() => 0))}/>`
+              ? svg`<path class="area" ${cssVar("--c", color(s))} d=${area(layer)}/>`
               : nothing}
-            <path class="line" ${cssVar("--c", color(s))} d=${line(values.slice(0, end))}/>
-            ${partial ? svg`<path class="line partial" ${cssVar("--c", color(s))} d=${line(values, end - 1)}/>` : nothing}`)}
+            <path class="line" ${cssVar("--c", color(s))} d=${line(layer.to.slice(0, end))}/>
+            ${partial ? svg`<path class="line partial" ${cssVar("--c", color(s))} d=${line(layer.to, end - 1)}/>` : nothing}`)}
     </svg>`;
   }
 
-  #dots(layers: readonly (readonly number[])[], i: number, y: (value: number) => string): TemplateResult[] {
-    return layers.map((values, s) => html`<div class="dot fill" ${cssVar("--c", color(s))}
-      ${cssVar("--x", this.#x(i, values.length))} ${cssVar("--y", y(values[i] ?? 0))}></div>`);
+  #dots(layers: readonly Layer[], i: number, y: (value: number) => string): TemplateResult[] {
+    return layers.map(({ to }, s) => to[i] === null ? html`` : html`<div class="dot fill" ${cssVar("--c", color(s))}
+      ${cssVar("--x", this.#x(i, to.length))} ${cssVar("--y", y(to[i] ?? 0))}></div>`);
   }
 
   #ticks(buckets: readonly string[], left: number, measure: (text: string) => number): TemplateResult[] {
@@ -576,16 +603,22 @@ export class NealyticsTimeseries extends Card {
     const compared = before?.values[i];
     const unfinished = partial && i === count - 1;
     // What is not over yet is not to be compared with what is.
-    const change = series.length === 1 && !unfinished ? f.change(series[0]?.values[i] ?? 0, compared) : undefined;
-    const shown = series.map((one, s) => ({ ...one, s, value: one.values[i] ?? 0 })).sort((a, b) => b.value - a.value);
+    const only = series.length === 1 && !unfinished ? series[0]?.values[i] : undefined;
+    const change = typeof only === "number" ? f.change(only, compared ?? undefined) : undefined;
+    const low = Number.NEGATIVE_INFINITY;
+    const shown = series.map((one, s) => ({ ...one, s, value: one.values[i] ?? null })).sort((a, b) => (b.value ?? low) - (a.value ?? low) || 0);
     return html`<div class="tips ${at > 0.5 ? "end" : ""}" ${cssVar("--x", `${(at > 0.5 ? 1 - at : at) * 100}%`)}><div class="tip">
       <div><span>${this.#name(buckets[i])}</span>${unfinished ? html`<span class="muted">${f.text("so_far")}</span>` : nothing}</div>
-      ${shown.map(({ name, value, s }) => html`<div><span dir="auto"><i class="key fill" ${cssVar("--c", color(s))}></i>${name}</span><b class="number">${this.#units.exact(value)}</b></div>`)}
+      ${shown.map(({ name, value, s }) => html`<div><span dir="auto"><i class="key fill" ${cssVar("--c", color(s))}></i>${name}</span><b class="number">${this.#exact(value)}</b></div>`)}
       ${compared === undefined
         ? nothing
-        : html`<div class="muted"><span><i class="key dashed"></i>${this.#name(before?.buckets[i])}</span><span class="number">${this.#units.exact(compared)}</span></div>`}
+        : html`<div class="muted"><span><i class="key dashed"></i>${this.#name(before?.buckets[i])}</span><span class="number">${this.#exact(compared)}</span></div>`}
       ${change ? html`<div>${changeOf(f, change, change.sign > 0 ? "up" : "down")}</div>` : nothing}
     </div></div>`;
+  }
+
+  #exact(value: number | null | undefined): string {
+    return typeof value === "number" ? this.#units.exact(value) : "–";
   }
 
   #legend(series: readonly Series[]): unknown {
@@ -605,13 +638,14 @@ export class NealyticsTimeseries extends Card {
   #summary({ buckets, series, partial }: Picture): string {
     const f = this.format;
     const sums = buckets.map((_, i) => series.reduce((sum, { values }) => sum + (values[i] ?? 0), 0));
-    const peak = sums.indexOf(Math.max(...sums));
+    const known = sums.filter((_, i) => series.some(({ values }) => typeof values[i] === "number"));
+    const peak = sums.indexOf(Math.max(...known));
     const { range, compared, measure } = this.#shown;
     const days = f.range(range);
     const heading = this.heading ?? this.defaultHeading();
     const most = f.text("chart_peak", this.#name(buckets[peak]), this.#units.exact(sums[peak] ?? 0));
     // People who come on two days are one person: their days do not add up. Nor do averages.
-    if (measure !== "events" && !/^(sum|count)\b/.test(measure)) return `${heading}, ${days}. ${most}`;
+    if (!isSum(measure)) return `${heading}, ${days}. ${most}`;
     const total = sums.reduce((a, b) => a + b, 0);
     // The last interval is not over yet, so neither it nor what it is compared with counts for the trend.
     const unfinished = partial ? buckets.length - 1 : undefined;
@@ -628,7 +662,7 @@ export class NealyticsTimeseries extends Card {
     if (this.selected !== undefined && this.selected !== i) {
       return f.text("selected", f.range(this.#between(this.selected, i)));
     }
-    const values = series.map(({ name, values: list }) => `${name} ${this.#units.exact(list[i] ?? 0)}`);
+    const values = series.map(({ name, values: list }) => `${name} ${this.#exact(list[i])}`);
     return `${this.#name(buckets[i])}: ${values.join(", ")}`;
   }
 
@@ -713,18 +747,23 @@ function color(series: number): string {
   return `var(--_s${(series % SERIES_MAX) + 1})`;
 }
 
-/** Each series on top of those before it. */
-function stack(series: readonly Series[]): number[][] {
-  const layers: number[][] = [];
-  for (const { values } of series) {
-    const below = layers.at(-1);
-    layers.push(values.map((value, i) => value + (below?.[i] ?? 0)));
-  }
-  return layers;
+/** Each series on top of those before it, and under the axis below those before it. */
+function stack(series: readonly Series[]): Layer[] {
+  const [above, below]: [number[], number[]] = [[], []];
+  return series.map(({ values }) => {
+    const from: number[] = [];
+    const to = values.map((value, i) => {
+      const side = (value ?? 0) < 0 ? below : above;
+      from.push(side[i] ?? 0);
+      return (side[i] = (side[i] ?? 0) + (value ?? 0));
+    });
+    return { from, to };
+  });
 }
 
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
+/** Whether its values of several intervals or groups may be added up, so that no events are 0. */
+function isSum(measure: string): boolean {
+  return measure === "events" || /^(sum|count)\b/.test(measure);
 }
 
 /** How wide a text of the axes is, in pixels. */
@@ -741,7 +780,7 @@ function largest(points: readonly Point[]): string[] {
   for (const point of points) {
     if (point.other) continue;
     const name = point.series ?? NO_NAME;
-    sums.set(name, (sums.get(name) ?? 0) + valueOf(point));
+    sums.set(name, (sums.get(name) ?? 0) + (point.value ?? 0));
   }
   const names = [...sums].sort((a, b) => b[1] - a[1]).map(([name]) => name);
   return names.length > SERIES_MAX ? names.slice(0, SERIES_MAX - 1) : names;

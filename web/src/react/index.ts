@@ -174,7 +174,7 @@ export const NealyticsTimeseries = wrap<"nealytics-timeseries", Own<"nealytics-t
 export const NealyticsTop = wrap<"nealytics-top", Own<"nealytics-top", "dimension" | "limit" | "measure" | "currency">>("nealytics-top");
 export const NealyticsTenants = wrap<"nealytics-tenants", Own<"nealytics-tenants", "limit">>("nealytics-tenants");
 export const NealyticsProperties = wrap<"nealytics-properties", Own<"nealytics-properties", "limit">>("nealytics-properties");
-export const NealyticsFunnel = wrap<"nealytics-funnel", Own<"nealytics-funnel", "steps" | "window" | "by">>("nealytics-funnel");
+export const NealyticsFunnel = wrap<"nealytics-funnel", Own<"nealytics-funnel", "steps" | "window" | "by" | "order" | "exclude" | "breakdown" | "measure" | "currency">>("nealytics-funnel");
 export const NealyticsRetention = wrap<"nealytics-retention", Own<"nealytics-retention", "interval" | "cohortEvent" | "returnEvent">>(
   "nealytics-retention",
 );

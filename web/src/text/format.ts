@@ -66,7 +66,7 @@ export class Format {
   /** A change from `before` to `now`; undefined where there is nothing to compare with, also where it is 0. */
   change(now: number, before: number | undefined): Change | undefined {
     if (!before) return undefined;
-    const share = now / before - 1;
+    const share = (now - before) / Math.abs(before);
     const rounded = Math.round(Math.abs(share) * 1000) / 1000;
     const digits = rounded < 1 ? 1 : 0;
     const text = this.#number({ style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(rounded);
