@@ -366,7 +366,15 @@ def _reshaped(options: Options, source: Source, name: str) -> tuple[Options, Sou
     preset = presets.load(name)
     events = open_reshaped(source, lambda opened: open_rows(opened, options), preset)
     unit = options.time_unit or preset.time_unit
-    return msgspec.structs.replace(options, form="ndjson", columns=None, preset=name, time_unit=unit), events
+    options = msgspec.structs.replace(
+        options,
+        form="ndjson",
+        columns=None,
+        preset=name,
+        message_ids=bool(preset.api),
+        time_unit=unit,
+    )
+    return options, events
 
 
 def _form_of(file: str, plain_name: str) -> Format | Convertible | None:

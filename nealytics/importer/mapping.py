@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from nealytics.compat.message import id_of_message
 from nealytics.errors import NealyticsError
 from nealytics.importer import times
 from nealytics.importer.options import Options, Type
@@ -119,6 +120,7 @@ class Mapping:
         for path in id_paths:
             _take(self._used, path)
         self._id_paths = list(zip(options.id_from, id_paths, strict=True))  # one may be named twice
+        self._message_ids = options.message_ids and "eventId" not in {*mapped, *constants}
         self._rest_is_metadata = options.rest_is_metadata
         self._default_type = options.default_type
         self._types = types
@@ -175,6 +177,8 @@ class Mapping:
             self.unmapped.update(dict.fromkeys(_left_over(fields, self._used)))
         if self._id_paths:
             event["eventId"] = self._hashed_id(fields, opened)
+        elif self._message_ids and "eventId" in event:
+            event["eventId"] = str(id_of_message(_text(event.get("projectId")), _text(event["eventId"])))
         event_id = event.get("eventId")
         if event_id is None:
             event["eventId"] = event_id_of(self._namespace, row.number, row.raw)
@@ -318,6 +322,12 @@ def object_of(value: Value) -> dict[str, msgspec.Raw] | None:
         return None
 
 
+def _text(value: Value | None) -> str:
+    if isinstance(value, str):
+        return value
+    return text_of(bytes(value)) or "" if value is not None else ""
+
+
 def _left_over(fields: AnyMapping[str, Value], taken: Taken, prefix: str = "") -> Iterator[str]:
     """The names of the values that no field was made of, as --map takes them."""
     for name, value in fields.items():
@@ -426,5 +436,10 @@ def _check(options: Options) -> None:
             raise MappingError(
                 f"import: {field} is set for all rows, so its default has no effect; give one of them"
             )
+    if options.message_ids and "projectId" not in {*mapped, *constants, *defaults}:
+        raise MappingError(
+            f"import: --from {options.preset} makes the id of an event from the project and the id of the"
+            " message, as the route for SDKs does; name the project: --set projectId=PROJECT"
+        )
     if options.id_from and ("eventId" in mapped or "eventId" in constants):
         raise MappingError("import: eventId is mapped or set, and --id-from derives one; give one of them")

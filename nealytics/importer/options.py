@@ -17,6 +17,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     form: Format
     preset: str = ""  # the product that wrote the file; then `form` is ndjson
+    message_ids: bool = False  # ids are those of messages of an SDK, as `compat` makes them
     delimiter: str = ","
     encoding: str = "utf-8"
     columns: tuple[str, ...] | None = None  # of a CSV without a header line

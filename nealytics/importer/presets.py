@@ -1,6 +1,9 @@
 """Exports of other products as events: one small mapping file each, `presets/*.toml`.
 
     title                the product's name
+    api                  the API whose messages the rows are (`compat`): they become the events that they
+                         would be if an SDK sent them, with the same ids. `[fields]`, if there are any, are
+                         those of the message
     rows                 the list in a row whose elements are the events; each also has the fields of the row
     time_unit            of timestamps that are numbers
     [fields]             field of the event = the paths that may contain it, the first that has a value;
@@ -22,19 +25,25 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
-from nealytics.importer.mapping import hashed_id, is_empty, object_of, path_of, text_of
-from nealytics.importer.times import Unit
+from nealytics.compat import posthog, segment
+from nealytics.event import InvalidEvent
+from nealytics.importer.mapping import RowError, hashed_id, is_empty, object_of, path_of, text_of
+from nealytics.importer.times import Unit, moment_ms
 from nealytics.process import data_directory
 
 Fields = dict[str, str | msgspec.Raw]
 
 _IN_BRACES = re.compile(r"\{([^}]+)\}")
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_DRAFTS = {"segment": segment.draft, "posthog": posthog.draft}
+_OBJECTS = {"properties", "traits", "context"}
+# Of a corrected timestamp: the products round it.
+_ROUNDING_MS = 2
 
 
 class Metadata(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,7 +56,8 @@ class Metadata(msgspec.Struct, forbid_unknown_fields=True):
 
 class Preset(msgspec.Struct, forbid_unknown_fields=True):
     title: str
-    fields: dict[str, list[str]]
+    api: Literal["", "segment", "posthog"] = ""
+    fields: dict[str, list[str]] = {}
     rows: str = ""
     time_unit: Unit | None = None
     event_types: dict[str, str] = {}
@@ -67,13 +77,79 @@ def _directory() -> Path:
 
 
 def events_of(preset: Preset, row: Mapping[str, str | msgspec.Raw]) -> Iterator[dict[str, Any]]:
-    """The events of one row of the other product, with the fields that they have."""
+    """The events of one row of the other product, with the fields that they have. Raises `RowError`."""
+    if preset.api:
+        yield _event_of_message(preset, dict(row))
+        return
     if not preset.rows:
         yield _event_of(preset, dict(row))
         return
+    elements = row.get(preset.rows)
+    if isinstance(elements, str) or elements is None or not bytes(elements).startswith(b"["):
+        raise RowError(f"it has no list {preset.rows}, whose elements are the events")
     shared = {name: value for name, value in row.items() if name != preset.rows}
-    for element in _list_of(row.get(preset.rows)):
+    for element in _list_of(elements):
         yield _event_of(preset, {**shared, **(object_of(element) or {})})
+
+
+def _event_of_message(preset: Preset, fields: Fields) -> dict[str, Any]:
+    if preset.fields:
+        fields, _ = _found(preset, fields)
+    if preset.api == "segment":
+        _undo_correction(fields)
+    try:
+        draft = _DRAFTS[preset.api](msgspec.Raw(msgspec.json.encode(_unpacked(fields))), {}, "")
+    except InvalidEvent as error:
+        raise RowError(error.message) from None
+    event = {
+        "eventId": draft.message_id,
+        "eventType": draft.event_type,
+        "userId": draft.user_id,
+        "sessionId": draft.session_id,
+        "itemId": draft.item_id,
+        "timestamp": draft.timestamp or fields.get("receivedAt"),
+        "metadata": draft.metadata,
+    }
+    return {name: value for name, value in event.items() if value}
+
+
+def _undo_correction(fields: Fields) -> None:
+    """Segment and RudderStack move the timestamp that was sent by `receivedAt - sentAt`, as far as the clock
+    of the sender seems to be wrong. The API here does not, so that a retry is the same event."""
+    at = [_ms(fields.get(name)) for name in ("timestamp", "originalTimestamp", "receivedAt", "sentAt")]
+    if None not in at:
+        corrected, sent, received, sent_at = map(int, at)  # type: ignore[arg-type]
+        if abs((corrected - sent) - (received - sent_at)) <= _ROUNDING_MS:
+            fields["timestamp"] = fields["originalTimestamp"]
+
+
+def _ms(value: str | msgspec.Raw | None) -> int | None:
+    text = _text(value)
+    return moment_ms(text) if text else None
+
+
+def _unpacked(fields: Fields) -> Fields:
+    """With the objects that CSV and Parquet have as texts."""
+    unpacked = dict(fields)
+    for name in _OBJECTS & fields.keys():
+        text = _text(fields[name]) or ""
+        if text.startswith("{"):
+            unpacked[name] = msgspec.Raw(text.encode(errors="replace"))
+    return unpacked
+
+
+def _found(preset: Preset, fields: Fields) -> tuple[Fields, set[str]]:
+    """The fields that the preset names, and the names that they were made of."""
+    found: Fields = {}
+    used: set[str] = set()
+    for field, candidates in preset.fields.items():
+        for candidate in candidates:
+            value = _value(fields, candidate)
+            if value is not None:
+                found[field] = value
+                used.update(path_of(path)[0] for path in _IN_BRACES.findall(candidate) or [candidate])
+                break
+    return found, used
 
 
 def _event_of(preset: Preset, fields: Fields) -> dict[str, Any]:
@@ -81,15 +157,8 @@ def _event_of(preset: Preset, fields: Fields) -> dict[str, Any]:
     for name in kinds.pairs:
         if name in fields:
             fields[name] = _object_of_pairs(fields[name])
-    event: dict[str, Any] = {}
-    used: set[str] = set()
-    for field, candidates in preset.fields.items():
-        for candidate in candidates:
-            value = _value(fields, candidate)
-            if value is not None:
-                event[field] = value
-                used.update(path_of(path)[0] for path in _IN_BRACES.findall(candidate) or [candidate])
-                break
+    found, used = _found(preset, fields)
+    event: dict[str, Any] = dict(found)
     if (event_type := _text(event.get("eventType"))) in preset.event_types:
         event["eventType"] = preset.event_types[event_type]
     if (event_id := _text(event.get("eventId"))) and not _is_uuid(event_id):
@@ -102,8 +171,8 @@ def _event_of(preset: Preset, fields: Fields) -> dict[str, Any]:
     for name in kinds.content:
         metadata.update(_object(fields.get(name)))
     for of_names, of_values in kinds.lists:
-        found = zip(_list_of(_inside(fields, of_names)), _list_of(_inside(fields, of_values)), strict=False)
-        metadata.update({text: value for name, value in found if (text := text_of(bytes(name))) is not None})
+        pairs = zip(_list_of(_inside(fields, of_names)), _list_of(_inside(fields, of_values)), strict=False)
+        metadata.update({text: value for name, value in pairs if (text := text_of(bytes(name))) is not None})
     event["metadata"] = {name: value for name, value in metadata.items() if not is_empty(value)}
     return event
 
@@ -155,12 +224,13 @@ def _object_of_pairs(value: str | msgspec.Raw) -> msgspec.Raw:
 
 def _one_value(value: msgspec.Raw) -> msgspec.Raw:
     """BigQuery writes whole numbers as texts; the name says what they are."""
-    for kind, inner in (object_of(value) or {}).items():
-        if kind.endswith("_value") and not is_empty(inner):
+    kinds = {name: inner for name, inner in (object_of(value) or {}).items() if name.endswith("_value")}
+    for kind, inner in kinds.items():
+        if not is_empty(inner):
             text = text_of(bytes(inner))
             is_number = kind in ("int_value", "float_value", "double_value")
             return msgspec.Raw(text.encode()) if is_number and text is not None else inner
-    return value
+    return msgspec.Raw(b'""') if kinds else value
 
 
 def _text(value: str | msgspec.Raw | None) -> str | None:

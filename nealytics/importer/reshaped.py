@@ -1,21 +1,23 @@
 """A file of another product as NDJSON of events, which the import reads like any other file.
 
-A thread reads the file, makes the events (`presets`) and writes them into a pipe. A row that cannot be read
-is written as a text, so that the import rejects it with its number and keeps what it says.
+A thread reads the file, makes the events (`presets`) and writes them into a pipe. A row that is not an event
+is written as an array of its problem and its text, which `ReshapedRows` reads, so that the import rejects it
+with its number and keeps what it says. A row without events is a blank line, which is skipped.
 """
 
 import io
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import msgspec
 
 from nealytics.errors import NealyticsError
 from nealytics.importer import presets
+from nealytics.importer.mapping import RowError
 from nealytics.importer.presets import Preset
-from nealytics.importer.rows import Rows
+from nealytics.importer.rows import NdjsonRows, Row, Rows
 from nealytics.importer.source import Source
 
 
@@ -29,11 +31,7 @@ def open_reshaped(opened: Source, read: Callable[[Source], Rows], preset: Preset
         try:
             with closing(opened), os.fdopen(writing, "wb", buffering=256 * 1024) as out:
                 for row in read(opened):
-                    if row.problem is not None:
-                        out.write(msgspec.json.encode(row.raw.decode(errors="replace")) + b"\n")
-                        continue
-                    for event in presets.events_of(preset, row.fields):
-                        out.write(msgspec.json.encode(event) + b"\n")
+                    out.write(_lines_of(preset, row))
         except BrokenPipeError:
             pass  # the import has ended
         except NealyticsError as error:
@@ -47,6 +45,27 @@ def open_reshaped(opened: Source, read: Callable[[Source], Rows], preset: Preset
     if reopen is not None:
         again = lambda: open_reshaped(reopen(), read, preset)  # noqa: E731
     return Source(pipe, opened.name, opened.record_bytes_max, again)
+
+
+class ReshapedRows(NdjsonRows):
+    """What `open_reshaped` has written."""
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in super().__iter__():
+            if row.raw.startswith(b"["):
+                problem, text = msgspec.json.decode(row.raw, type=tuple[str, str])
+                row = row._replace(problem=problem, raw=text.encode())
+            yield row
+
+
+def _lines_of(preset: Preset, row: Row) -> bytes:
+    try:
+        if row.problem is not None:
+            raise RowError(row.problem)
+        lines = [msgspec.json.encode(event) for event in presets.events_of(preset, row.fields)]
+    except RowError as error:
+        lines = [msgspec.json.encode((str(error), row.raw.decode(errors="replace")))]
+    return b"\n".join(lines) + b"\n"
 
 
 class _Output(io.FileIO):

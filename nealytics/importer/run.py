@@ -22,6 +22,7 @@ from nealytics.errors import NealyticsError
 from nealytics.importer import checks, times
 from nealytics.importer.mapping import Mapping, RowError
 from nealytics.importer.options import Options
+from nealytics.importer.reshaped import ReshapedRows
 from nealytics.importer.rows import CsvRows, JsonRows, NdjsonRows, Rows
 from nealytics.importer.sender import Event, Refusal, Sender
 from nealytics.importer.source import Source, SourceError
@@ -242,6 +243,8 @@ class _Run:
 
 
 def open_rows(source: Source, options: Options) -> Rows:
+    if options.preset:
+        return ReshapedRows(source)
     if options.form == "csv":
         return CsvRows(
             source,

@@ -8,6 +8,7 @@ import itertools
 import json
 import tempfile
 import time
+import uuid
 import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -19,11 +20,13 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from click.testing import CliRunner, Result
 
 from nealytics.auth.api_keys import ApiKeys
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.minting import mint
 from nealytics.auth.writers import Writers
+from nealytics.cli import main
 from nealytics.client_address import ClientAddresses
 from nealytics.commit.rejected import RejectedEvent, RejectedEvents, Whose, read
 from nealytics.compat.envelope import BEGINNING_BYTES
@@ -730,3 +733,55 @@ async def test_the_log_of_requests_has_no_key_of_a_path(caplog, path):
                 assert answer.status == 200
             assert path.format("…") in caplog.text
             assert "secret-key" not in caplog.text
+
+
+# Beside an import
+
+
+def imported(file: Path, url: str, *options: str) -> Result:
+    ids = ["--set", "projectId=shop", "--set", "tenantId=t1", "--batch-events", "2"]
+    own = ["--state", f"{file}.state", "--rejected", f"{file}.rejected"]
+    return CliRunner().invoke(main, ["import", str(file), "--url", url, *ids, *own, *options])
+
+
+SEGMENT_MESSAGES = (
+    {"messageId": str(uuid.uuid4())},
+    {"userId": None, "anonymousId": "visitor", "groupId": "g", "properties": {"path": "/a"}},
+    {"type": "page", "name": "Home", "context": {"page": {"url": "https://shop.example/"}}},
+    *({"type": kind, "traits": {"plan": "pro"}} for kind in ("identify", "group", "alias", "screen")),
+    {"event": "page"},
+    {"timestamp": None, "originalTimestamp": now()},
+    {"timestamp": None, "messageId": f"ajs-next-{time.time_ns() // 1_000_000}-b"},
+)
+POSTHOG_EVENTS = (
+    {"uuid": str(uuid.uuid4())},
+    {"properties": {"$pathname": "/a", "$session_id": "s", "offset": 1}},
+    {"event": "$pageview", "properties": {"$pathname": "/a"}},
+    *({"event": name} for name in ("$screen", "$groupidentify", "$create_alias")),
+    {"timestamp": None, "properties": {"$time": time.time()}},
+    {"uuid": None, "properties": {"$insert_id": "i-1"}},
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "fields", "preset"),
+    [(BATCH, track, SEGMENT_MESSAGES, "segment"), (CAPTURE, captured, POSTHOG_EVENTS, "posthog")],
+)
+async def test_what_an_sdk_sent_and_an_import_of_the_same_messages_counts_once(
+    path, message, fields, preset, tmp_path
+):
+    sent = [message(n) | changes for n, changes in enumerate(({}, *fields))]
+    file = tmp_path / "export.ndjson"
+    file.write_text("".join(json.dumps(one) + "\n" for one in sent))
+    async with serving_sdks() as (worker, _):
+        answer = await post(worker, path, {"batch": sent}, headers=basic(TENANT))
+        assert answer.json["accepted"] == len(sent)
+        options = (f"http://127.0.0.1:{worker.port}", "--from", preset, "--key", TENANT)
+        done = await asyncio.to_thread(imported, file, *options)
+        assert done.exit_code == 0, done.output
+        rows = await worker.rows()
+        columns = sorted(rows[0].keys() - {"received_at"})
+        counted = [str({name: row[name] for name in columns}) for row in rows]
+        assert len(counted) == 2 * len(sent)
+        assert sorted(counted[: len(sent)]) == sorted(counted[len(sent) :])
+        assert len(set(counted)) == len(sent)

@@ -95,9 +95,9 @@ class Run:
         }
         faults: dict[str, Fault] = {
             "500": fails(500, b'{"code": "broken", "message": "broken"}', **cors),
-            # posthog-js drops events after a 429, so this server says 503 on PostHog's routes.
+            # What this server says beyond a rate limit: on PostHog's routes 503.
             "429": fails(
-                503 if sdk.name == "posthog-js" else 429,
+                503 if sdk.name.startswith("posthog") else 429,
                 b'{"code": "slow", "message": "slow"}',
                 Retry_After="1",
                 **cors,

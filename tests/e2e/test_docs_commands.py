@@ -168,6 +168,9 @@ def files(machine: Machine) -> None:
     lines = "".join(json.dumps({**event, "itemId": f"/{n}"}) + "\n" for n in range(EVENTS))
     (machine.home / "events.ndjson").write_text(lines)
     rows = "user_id,session_id,event,timestamp,plan\nada,s1,view,2026-01-02T03:04:05Z,pro\n"
+    for preset in ("segment", "posthog", "plausible", "ga4"):
+        shutil.copy(ROOT / f"tests/importer/shapes/{preset}.ndjson", machine.home)
+    shutil.copy(machine.home / "segment.ndjson", machine.home / "rudderstack.ndjson")
     for name in ("visits.csv.gz", "clicks.csv.gz"):
         (machine.home / name).write_bytes(gzip.compress(rows.encode()))
 

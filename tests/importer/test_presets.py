@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from nealytics.cli import main
+from nealytics.compat.message import id_of_message
 from nealytics.importer import presets
 from tests.fakes.batch_server import KEY, BatchServer
 
@@ -25,7 +27,7 @@ def run(server: BatchServer, file: Path, tmp_path: Path, *options: str) -> Resul
 EXPECTED: dict[str, list[dict[str, Any]]] = {
     "posthog.ndjson": [
         {
-            "eventId": "018f2f6c-1111-7000-8000-000000000001",
+            "eventId": str(id_of_message("shop", "018f2f6c-1111-7000-8000-000000000001")),
             "eventType": "page_view",
             "userId": "user-1",
             "sessionId": "018f2f6c-0000-7000-8000-00000000abcd",
@@ -42,7 +44,7 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
     ],
     "posthog.csv": [
         {
-            "eventId": "018f2f6c-1111-7000-8000-000000000001",
+            "eventId": str(id_of_message("shop", "018f2f6c-1111-7000-8000-000000000001")),
             "eventType": "page_view",
             "sessionId": "s-1",
             "itemId": "/a",
@@ -52,13 +54,13 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
     "segment.ndjson": [
         {
             "eventType": "page_view",
-            "userId": "anon-1",
+            "eventId": str(id_of_message("shop", "ajs-next-1718447400123-abc")),
             "sessionId": "1718447400",
             "itemId": "/pricing",
             "metadata": {"title": "Pricing"},
         },
         {
-            "eventId": "7e5f7f0e-6d0c-4d7e-9a0a-1f8a2f6b9c01",
+            "eventId": str(id_of_message("shop", "7e5f7f0e-6d0c-4d7e-9a0a-1f8a2f6b9c01")),
             "eventType": "Order Completed",
             "userId": "u-1",
             "metadata": {"revenue": 99.9, "context": {"library": {"name": "analytics-node"}}},
@@ -155,9 +157,9 @@ def test_each_product_has_a_file_here():
 
 def test_numbers_keep_their_digits(tmp_path: Path):
     row = b'{"event":"Paid","properties":{"time":1,"distinct_id":"u","amount":1.10,"big":9007199254740993}}'
-    fields = presets.msgspec.json.decode(row, type=dict[str, presets.msgspec.Raw])
+    fields = msgspec.json.decode(row, type=dict[str, msgspec.Raw])
     (event,) = presets.events_of(presets.load("mixpanel"), fields)
-    assert b'"amount":1.10,"big":9007199254740993' in presets.msgspec.json.encode(event)
+    assert b'"amount":1.10,"big":9007199254740993' in msgspec.json.encode(event)
 
 
 def test_a_row_that_cannot_be_read_is_rejected_with_its_text(tmp_path: Path):
@@ -204,3 +206,131 @@ def test_other_options_apply_to_the_events(tmp_path: Path):
         )  # fmt: skip
         assert done.exit_code == 0, done.output
         assert [event["itemId"] for event in server.events.values()] == ["none", "EUR"]
+
+
+def events(preset: str, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the server gets."""
+    made = [
+        event
+        for row in rows
+        for event in presets.events_of(
+            presets.load(preset),
+            {name: msgspec.Raw(json.dumps(value).encode()) for name, value in row.items()},
+        )
+    ]
+    return json.loads(msgspec.json.encode(made))
+
+
+GA4_SESSION = {"key": "ga_session_id", "value": {"int_value": "7"}}
+
+
+@pytest.mark.parametrize(
+    ("preset", "row", "expected"),
+    [
+        (
+            "segment",
+            {"type": "track", "event": "page", "userId": "u"},
+            {"eventType": "page", "sessionId": "u"},
+        ),
+        (
+            "segment",
+            {"type": "page", "name": "Home", "anonymousId": "u"},
+            {"eventType": "page_view", "itemId": "Home"},
+        ),
+        ("segment", {"type": "alias", "userId": "u"}, {"eventType": "$alias"}),
+        ("posthog", {"event": "$groupidentify", "distinct_id": "u"}, {"eventType": "$group"}),
+        ("posthog", {"event": "$create_alias", "distinct_id": "u"}, {"eventType": "$alias"}),
+        (
+            "posthog",
+            {"event": "$screen", "distinct_id": "u", "properties": json.dumps({"$screen_name": "Home"})},
+            {"eventType": "screen_view", "itemId": "Home"},
+        ),
+        ("ga4", {"event_name": "e", "user_id": "u"}, {"sessionId": "u", "userId": "u"}),
+        (
+            "ga4",
+            {"event_name": "e", "user_id": "u", "user_pseudo_id": "p"},
+            {"sessionId": "p", "userId": "u"},
+        ),
+        (
+            "ga4",
+            {"event_name": "e", "user_id": "u", "event_params": [GA4_SESSION]},
+            {"sessionId": "u.7"},
+        ),
+        ("snowplow", {"event_name": "e", "user_id": "u"}, {"sessionId": "u", "userId": "u"}),
+    ],
+)
+def test_names_items_and_sessions_are_those_that_the_documentation_says(preset, row, expected):
+    (event,) = events(preset, row)
+    assert {name: event.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("preset", "row"),
+    [
+        ("segment", {"type": "track", "event": "e", "userId": "u", "properties": {"path": "/a"}}),
+        ("posthog", {"event": "e", "distinct_id": "u", "properties": {"$pathname": "/a"}}),
+    ],
+)
+def test_an_event_of_one_s_own_has_no_item_as_if_its_sdk_had_sent_it(preset, row):
+    (event,) = events(preset, row)
+    assert "itemId" not in event
+
+
+def test_an_empty_text_of_ga4_is_absent():
+    value = {"string_value": "", "int_value": None}
+    row = {"event_name": "e", "user_pseudo_id": "p", "event_params": [{"key": "empty", "value": value}]}
+    assert events("ga4", row)[0]["metadata"] == {}
+
+
+def test_a_time_that_the_product_corrected_is_as_it_was_sent():
+    sent = {"type": "track", "event": "e", "userId": "u", "originalTimestamp": "2026-06-15T10:30:00.000Z"}
+    times = {"sentAt": "2026-06-15T10:30:05.000Z", "receivedAt": "2026-06-15T11:30:06.500Z"}
+    for timestamp, expected in (
+        ("2026-06-15T11:30:01.500Z", "2026-06-15T10:30:00.000Z"),
+        ("2026-06-15T11:30:01.501Z", "2026-06-15T10:30:00.000Z"),
+        # The sender's own, of an event of the past.
+        ("2020-01-01T00:00:00.000Z", "2020-01-01T00:00:00.000Z"),
+    ):
+        assert events("segment", {**sent, **times, "timestamp": timestamp})[0]["timestamp"] == expected
+        assert events("segment", {**sent, "timestamp": timestamp})[0]["timestamp"] == timestamp
+
+
+def test_rows_that_are_no_events_are_rejected_with_the_reason_or_skipped(tmp_path: Path):
+    file = tmp_path / "visits.json"
+    visit = {"idVisit": "1", "visitorId": "a"}
+    action = {"type": "action", "url": "/a", "timestamp": MORNING // 1000}
+    rows = [visit, visit | {"actionDetails": [action]}, visit | {"actionDetails": []}, {"other": 1}]
+    file.write_text(json.dumps(rows))
+    with BatchServer() as server:
+        done = run(server, file, tmp_path, "--from", "matomo")
+        assert done.exit_code == 1
+        assert "4 records read: 1 accepted, 2 rejected, 1 skipped" in done.output
+        assert "it has no list actionDetails" in done.output
+    file.write_text(json.dumps({"type": "unknown", "userId": "u"}) + "\n")
+    with BatchServer() as server:
+        done = run(server, file, tmp_path, "--from", "segment", "--restart")
+        assert "1 record read: 0 accepted, 1 rejected" in done.output
+        assert 'type is "unknown"' in done.output
+
+
+def test_the_ids_of_messages_need_the_project(tmp_path: Path):
+    own = ["--state", str(tmp_path / "state"), "--rejected", str(tmp_path / "rejected")]
+    with BatchServer() as server:
+        file = str(SHAPES / "segment.ndjson")
+        done = CliRunner().invoke(
+            main, ["import", file, "--url", server.url, "--key", KEY, "--from", "segment", *own]
+        )
+        assert done.exit_code == 1
+        assert "--set projectId=PROJECT" in done.output
+
+
+def test_the_tenant_may_be_where_the_message_names_it(tmp_path: Path):
+    file = tmp_path / "segment.ndjson"
+    row = {"type": "track", "event": "e", "userId": "u", "messageId": "m", "context": {"groupId": "t-9"}}
+    file.write_text(json.dumps(row) + "\n")
+    own = ["--state", str(tmp_path / "state"), "--rejected", str(tmp_path / "rejected")]
+    mapped = ["--set", "projectId=shop", "--map", "tenantId=metadata.context.groupId"]
+    with BatchServer() as server:
+        command = ["import", str(file), "--url", server.url, "--key", KEY, "--from", "segment", *mapped, *own]
+        assert CliRunner().invoke(main, command).exit_code == 0
+        assert [event["tenantId"] for event in server.events.values()] == ["t-9"]
