@@ -202,9 +202,9 @@ def verify_archive(archive: BinaryIO, name: str) -> tuple[Written, list[str]]:
                 digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
                 found[path] = File(member.size, digest.hexdigest())
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise NealyticsError(f"backup: {name} is no whole tar archive: {error}") from error
+        raise NealyticsError(f"backup: {name} is not a whole tar archive: {error}") from error
     if description is None:
-        raise Incomplete(f"backup: {name} has no {manifest.NAME}; it is no complete backup")
+        raise Incomplete(f"backup: {name} has no {manifest.NAME}; it is not a complete backup")
     expected = manifest.decode(description, name)
     problems = [f"{name}/{problem}" for problem in manifest.changed(expected.files, found)]
     if expected.base is not None:
@@ -282,7 +282,7 @@ async def read_manifest(store: Store) -> Written:
     try:
         data = await _whole(store.read(manifest.NAME))
     except FileNotFoundError as error:
-        raise Incomplete(f"backup: {store} has no {manifest.NAME}; it is no complete backup") from error
+        raise Incomplete(f"backup: {store} has no {manifest.NAME}; it is not a complete backup") from error
     except OSError as error:
         raise NealyticsError(
             f"backup: {store}/{manifest.NAME} cannot be read: {error.strerror}; check the disk"

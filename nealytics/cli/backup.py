@@ -212,7 +212,7 @@ async def _restore_stream(config: Config, stream: BinaryIO, name: str) -> None:
             with tarfile.open(fileobj=stream, mode="r|*") as unpacked:
                 unpacked.extractall(directory, filter="data")
         except (tarfile.TarError, EOFError) as error:
-            raise NealyticsError(f"restore: {name} is no whole tar archive: {error}") from error
+            raise NealyticsError(f"restore: {name} is not a whole tar archive: {error}") from error
         store = DirectoryStore(directory, name)
         await run.restore(config, store, report, Jobs(config.server.data_dir).begin_again)
 

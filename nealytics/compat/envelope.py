@@ -39,6 +39,8 @@ FIELDS_MAX = 10_000
 SHARED_FIELDS_MAX = 100
 # A field beside the events of a body that is longer than one event. SDKs send less than 1 KiB.
 _FIELD_BYTES_MAX = 64 * 1024
+# Searched for a word in one step.
+_SEARCHED_BYTES = 1024 * 1024
 # Of such a field, searched first for its end.
 _WINDOW_BYTES = 1024
 
@@ -222,8 +224,10 @@ def _read_in_steps(body: bytes, envelope: Envelope) -> Iterator[int]:
         at = name.end()
         fields += 1
         if fields > SHARED_FIELDS_MAX + 1:
-            if has_batch or body.find(b'"batch"', name.start()) >= 0:
-                raise _too_many_fields()
+            for start in range(name.start(), len(body), _SEARCHED_BYTES):
+                if has_batch or body.find(b'"batch"', start, start + _SEARCHED_BYTES + len(BATCH)) >= 0:
+                    raise _too_many_fields()
+                yield len(envelope.elements)
             at = yield from _cut(body, at, len(body), envelope)  # the end of one event of many fields
         elif name[1] == b'"batch"':
             has_batch = True

@@ -8,15 +8,18 @@ gzip is recognized before, by `ingest.body`.
 """
 
 import binascii
+import re
 import string
 from collections.abc import Iterator
-from urllib.parse import unquote_to_bytes
 
 from nealytics.event import InvalidEvent
 from nealytics.ingest.parser import first_byte
 
 # Decoding this much takes 5 ms at worst.
-_STEP_BYTES = 32 * 1024
+_STEP_BYTES = 16 * 1024
+# `urllib.parse` takes three times as long for what is not an escape.
+_ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
+_BYTES = [bytes([n]) for n in range(256)]
 _STARTS = (b"{", b"[")
 _NOT_BASE64 = bytes(set(range(256)) - set((string.ascii_letters + string.digits + "+/=").encode()))
 
@@ -52,7 +55,7 @@ def decode(body: bytes, pieces: list[bytes]) -> Iterator[int]:
 
 def _text(body: bytes) -> Iterator[bytes]:
     """What is to be decoded, without its percent-encoding."""
-    at = 0 if body.startswith(b"data=") else body.find(b"&data=") + 1 or None
+    at = 0 if body.startswith(b"data=") else body.find(b"&data=", 0, _STEP_BYTES) + 1 or None
     if at is None:
         yield from (body[start : start + _STEP_BYTES] for start in range(0, len(body), _STEP_BYTES))
         return
@@ -63,7 +66,8 @@ def _text(body: bytes) -> Iterator[bytes]:
         cut = min(at + _STEP_BYTES, end)
         escape = body.rfind(b"%", cut - 2, cut)  # it must not be cut
         cut = escape if at < escape and cut < end else cut
-        yield unquote_to_bytes(body[at:cut].replace(b"+", b" "))
+        text = body[at:cut].replace(b"+", b" ")
+        yield _ESCAPE.sub(lambda found: _BYTES[int(found[1], 16)], text)
         at = cut
 
 

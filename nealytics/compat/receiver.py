@@ -25,7 +25,7 @@ from nealytics.config import Config
 from nealytics.errors import LogError, Refused
 from nealytics.event import InvalidEvent
 from nealytics.ingest.admission import not_admitted
-from nealytics.ingest.body import BodyReader
+from nealytics.ingest.body import BodyReader, join
 from nealytics.ingest.handlers import refused_by
 from nealytics.ingest.intake import Bill, Intake
 from nealytics.ingest.parser import SLICE_BYTES, Parsed, Refusal
@@ -141,7 +141,7 @@ class Receiver:
             return body
         pieces = list[bytes]()
         await self._intake.work(forms.decode(body, pieces), body, bill)
-        return b"".join(pieces)
+        return await join(pieces)
 
     async def _grant(self, key: str) -> Grant:
         """Of an API key, or of an ingest token in its place."""
@@ -261,7 +261,7 @@ class _Keeping:
         if not added or added > self._room or len(raw) + added > MESSAGE_BYTES_MAX:
             return raw
         try:
-            fields = fields_of(raw, "the event")
+            fields = fields_of(raw)
             add_shared(fields, self._shared, self._api.shared)
         except InvalidEvent:
             return raw

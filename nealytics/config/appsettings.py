@@ -127,7 +127,7 @@ def _blank_unless_string(match: re.Match[str]) -> str:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"is not valid JSON ({name} is no number)")
+    raise ValueError(f"is not valid JSON ({name} is not a number)")
 
 
 def _shown(name: str) -> str:

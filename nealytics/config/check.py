@@ -581,7 +581,7 @@ def _compat(compat: CompatConfig) -> Iterator[str]:
     for path in compat.tenant_from:
         if not all(path.split(".")):
             yield (
-                f'compat.tenant_from has "{path}", which is no path; write names with dots between them, '
+                f'compat.tenant_from has "{path}", which is not a path; write names with dots between them, '
                 'such as "context.groupId"'
             )
 

@@ -86,7 +86,7 @@ class BodyReader:
         await self._slices.run(
             _collect(decompress(body, encoding, self._bytes_max, self._setting), pieces), pay
         )
-        return await _join(pieces)
+        return await join(pieces)
 
     async def _receive(self, request: web.BaseRequest) -> bytes:
         expects = request.headers.get(hdrs.EXPECT, "").lower()
@@ -113,7 +113,7 @@ class BodyReader:
                     pieces.append(bytes(piece))
                     piece.clear()
                 if not chunk:
-                    return await _join(pieces)
+                    return await join(pieces)
                 await pace.rest()
                 size += len(chunk)
                 if size > self._bytes_max:
@@ -148,7 +148,7 @@ def _collect(decoded: Iterator[bytes], pieces: list[bytes]) -> Iterator[int]:
         yield size
 
 
-async def _join(pieces: list[bytes]) -> bytes:
+async def join(pieces: list[bytes]) -> bytes:
     if len(pieces) == 1:
         return pieces[0]
     if sum(map(len, pieces)) <= _JOINED_HERE_BYTES_MAX:

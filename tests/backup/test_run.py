@@ -136,10 +136,10 @@ async def test_an_archive_is_verified_as_it_is_read(tmp_path: Path, fake: FakeS3
         whole = archive("w|")
         assert problems(whole) == problems(archive("w|gz")) == []
         assert run.verify_archive(io.BytesIO(whole), "-")[0].manifest.id == manifest.identity(60_000)
-        with pytest.raises(NealyticsError, match=r"node1\.tar is no whole tar archive|has no manifest"):
+        with pytest.raises(NealyticsError, match=r"node1\.tar is not a whole tar archive|has no manifest"):
             problems(whole[: whole.index(b"manifest.json")])
         compressed = archive("w|gz")
-        with pytest.raises(NealyticsError, match=r"node1\.tar is no whole tar archive"):
+        with pytest.raises(NealyticsError, match=r"node1\.tar is not a whole tar archive"):
             problems(compressed[: len(compressed) // 2])
         (path / "wal/0/cursor").write_bytes(b"[]")
         (path / "table/.backup").unlink()

@@ -169,7 +169,7 @@ BAD_SETTINGS: list[tuple[str, str]] = [
     ("[]", "is not an object in JSON"),
     ('{"TelemetryEngine": {"JwtSymmetricKey": "canary\n"}}', "is not valid JSON (at line 1, column 48)"),
     ('{/* a\n\n */ "TelemetryEngine": canary}', "is not valid JSON (at line 3, column 24)"),
-    ('{"TelemetryEngine": {"MaxQueryLimit": NaN}}', "is not valid JSON (NaN is no number)"),
+    ('{"TelemetryEngine": {"MaxQueryLimit": NaN}}', "is not valid JSON (NaN is not a number)"),
     ('{"TelemetryEngine": {"A": 1}} /* canary', "is not valid JSON (at line 1, column 31)"),
     ('{"a": ' + "[" * 100_000, "is not valid JSON (nested too deep)"),
     (

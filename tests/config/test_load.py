@@ -93,7 +93,7 @@ BAD_FILES = [
     ),
     (
         "[compat]\ntenant_from = ['groupId', 'context..id']",
-        'config: compat.tenant_from has "context..id", which is no path; write names with dots between them, '
+        'config: compat.tenant_from has "context..id", which is not a path; write names with dots between them, '
         'such as "context.groupId"',
     ),
     (
