@@ -18,6 +18,8 @@ RANGES = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(
 # Of what a page shows as revenue.
 _REVENUE = "measure=sum(meta:cart.total)[event_type:eq:purchase]"
 
+_BUYERS = "did(purchase,%3E%3D2,30d)"
+
 _FUNNEL = "&".join(
     f"step={name}"
     for name in ("product_view", "add_to_cart", "cart", "shipping_details", "payment_details", "purchase")
@@ -46,6 +48,7 @@ QUESTIONS = (
     ("timeseries", "interval=day&measure=users&cumulative=true&compare=previous"),
     ("active", "interval=day"),
     ("active", "interval=day&mode=approx"),
+    ("active", "interval=day&measure=rate(purchase)"),
     ("top", "dimension=event_type"),
     ("top", "dimension=item_id"),
     ("top", "dimension=item_id&eventType=product_view"),
@@ -54,10 +57,18 @@ QUESTIONS = (
     ("summary", ""),
     ("summary", _REVENUE),
     ("summary", "filter=meta:device:eq:mobile"),
+    ("summary", f"filter={_BUYERS}"),
+    ("summary", f"measure=users[{_BUYERS}]&measure=avg(meta:cart.total)[not_did(payment,30d)]"),
+    ("summary", "filter=first_seen(30d)&any=meta:plan:eq:pro&any=item_id:matches:^/p/[0-9]"),
     ("funnel", _FUNNEL),
     ("funnel", f"{_FUNNEL}&by=session"),
+    ("funnel", f"{_FUNNEL}&measure=sum(meta:cart.total)&measure=users"),
+    ("funnel", f"{_FUNNEL}&breakdown=meta:plan&measure=median(meta:cart.total)"),
+    ("funnel", f"{_FUNNEL}&order=any&interval=week"),
+    ("funnel", f"{_FUNNEL}&exclude=search"),
     ("heatmap", "tz=Europe/Berlin"),
     ("retention", "interval=week"),
+    ("retention", "interval=week&returns=unbounded&returnEvent=purchase"),
     ("paths", "event=product_view&depth=3"),
     ("properties", ""),
     ("properties", "key=plan"),

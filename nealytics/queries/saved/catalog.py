@@ -47,9 +47,9 @@ WITHOUT_USER: Final = (
 )
 # A Distributed table applies no row policy, and whether its shards do depends on how they are connected.
 ON_CLUSTER: Final = (
-    "saved queries: there are files, and clickhouse.cluster is set; a Distributed table applies no row policy,"
-    " so ClickHouse would not keep the SQL inside of one tenant; remove the files, or run them on a node whose"
-    " clickhouse.url is a server without a cluster"
+    "saved queries: there are files, and clickhouse.cluster is set; a Distributed table applies no row"
+    " policy, so ClickHouse would not keep the SQL inside of one tenant; remove the files, or run them on a"
+    " node whose clickhouse.url is a server without a cluster"
 )
 
 

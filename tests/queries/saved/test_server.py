@@ -1,8 +1,8 @@
 """Saved queries with a ClickHouse server: the statements for its user, and queries as such a user.
 
 The engine here keeps its users in a file, so it stores no user that SQL makes. Before that, it checks the
-statement: grammar, names, values, rights, and what it refers to. And the user in its file, whom all other tests
-use, must be the one that the statements describe.
+statement: grammar, names, values, rights, and what it refers to. And the user in its file, whom all other
+tests use, must be the one that the statements describe.
 """
 
 import asyncio
