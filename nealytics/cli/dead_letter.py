@@ -12,17 +12,18 @@ import click
 import msgspec
 
 from nealytics.cli.options import config_option, folded
+from nealytics.cli.times import timestamp
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.compat.message import paths_of
 from nealytics.config import Config, load
-from nealytics.dead_letters.actions import Outcome, Retrying, drop
+from nealytics.dead_letters.actions import TEXTS, Outcome, Retrying, drop, require_settable
 from nealytics.dead_letters.entries import DeadLetters, Entry, Selection, counts
 from nealytics.directories import require_owner
 from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.known import jobs_of
-from nealytics.event import Limits
+from nealytics.event import InvalidEvent, Limits
 from nealytics.retention import Rules
 
 # Enough for what ClickHouse says before it lists the row's values.
@@ -36,6 +37,21 @@ def _selecting(function: Callable[..., Any]) -> Callable[..., Any]:
             "--source", metavar="NAME", help='Only of this source: "clickhouse", or a route such as "batch".'
         ),
         click.option("--reason", metavar="CODE", help="Only with this reason, as `list` prints it."),
+        click.option(
+            "--to",
+            "to_ms",
+            callback=timestamp,
+            metavar="ISO8601",
+            help="Only those that were rejected until then; a date includes the whole day.",
+        ),
+        click.option(
+            "--from",
+            "from_ms",
+            callback=timestamp,
+            metavar="ISO8601",
+            help="Only those that were rejected then or later.",
+        ),
+        click.option("--tenant", metavar="ID", help="Only of this tenant."),
         click.option("--project", metavar="ID", help="Only of this project."),
     ):
         function = option(function)
@@ -63,14 +79,14 @@ def dead_letter() -> None:
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object per event and line, whole, for scripts."
 )
-def list_(config_path: Path | None, only_counts: bool, as_json: bool, **chosen: str | None) -> None:
+def list_(config_path: Path | None, only_counts: bool, as_json: bool, **chosen: Any) -> None:
     """List the events of the dead letter with the reasons.
 
     Only reads files, so it works with a running server and without one. `retry` and `drop` accept the printed
     ids.
     """
     letters = _letters(load(config_path))
-    found = letters.entries(_selection(chosen), None)
+    found, problems = letters.listing(Selection(**chosen), None)
     for count in counts(found) if only_counts else ():
         line = f"{count.events:>9,}  {count.project or '(no project)'}  {count.source}  {count.reason}"
         click.echo(msgspec.json.encode(count) if as_json else line)
@@ -78,9 +94,9 @@ def list_(config_path: Path | None, only_counts: bool, as_json: bool, **chosen: 
         click.echo(msgspec.json.encode(entry) if as_json else _described(entry))
     if not found and not as_json:
         click.echo("The dead letter contains no events.")
-    for problem in letters.problems:
+    for problem in problems:
         click.echo(problem, err=True)
-    if letters.problems:
+    if problems:
         sys.exit(1)
 
 
@@ -92,12 +108,11 @@ def list_(config_path: Path | None, only_counts: bool, as_json: bool, **chosen: 
     "changes",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Replace a field of rejected events before, such as tenantId=acme. Repeatable.",
+    help="Replace a field of rejected events before, such as tenantId=acme; of an SDK's events tenantId,"
+    " userId or timestamp. Repeatable.",
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-def retry(
-    config_path: Path | None, ids: tuple[str, ...], changes: tuple[str, ...], **chosen: str | None
-) -> None:
+def retry(config_path: Path | None, ids: tuple[str, ...], changes: tuple[str, ...], **chosen: Any) -> None:
     """Insert events of the dead letter again, after you have fixed the cause.
 
     Those with the given IDs, or all that the options select. An event that is accepted leaves the dead
@@ -129,25 +144,26 @@ def retry(
 @_selecting
 @click.option("--all", "every", is_flag=True, help="Drop all events of the dead letter.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-def drop_(config_path: Path | None, ids: tuple[str, ...], every: bool, **chosen: str | None) -> None:
+def drop_(config_path: Path | None, ids: tuple[str, ...], every: bool, **chosen: Any) -> None:
     """Delete events of the dead letter for good.
 
     Those with the given IDs, or all that the options select. Only deletes files, so it works with a running
     server and without one. Events of source "clickhouse" were acknowledged, so nobody sends them again.
     """
-    if not (ids or every or any(chosen.values())):
-        raise click.UsageError("Give IDs, --project, --reason or --source; or --all.")
+    if not (ids or every or any(value is not None for value in chosen.values())):
+        raise click.UsageError("Give IDs, or an option that selects some; or --all.")
     config = load(config_path)
     require_owner("dead-letter", config.server.data_dir)
     letters = _letters(config)
     click.echo(f"{asyncio.run(drop(letters, _wanted(letters, ids, chosen)))} dropped")
 
 
-def _wanted(letters: DeadLetters, ids: tuple[str, ...], chosen: Mapping[str, str | None]) -> list[str]:
+def _wanted(letters: DeadLetters, ids: tuple[str, ...], chosen: Mapping[str, Any]) -> list[str]:
     """The ids that are meant, the oldest first. Raises `click.BadParameter` for one that is not there."""
-    selection = msgspec.structs.replace(_selection(chosen), ids=frozenset(ids) if ids else None)
-    found = [entry.id for entry in reversed(letters.entries(selection, 0))]
-    for problem in letters.problems:
+    selection = Selection(**chosen, ids=frozenset(ids) if ids else None)
+    entries, problems = letters.listing(selection, 0)
+    found = [entry.id for entry in reversed(entries)]
+    for problem in problems:
         click.echo(problem, err=True)
     if unknown := sorted(set(ids) - set(found)):
         raise click.BadParameter(
@@ -157,21 +173,29 @@ def _wanted(letters: DeadLetters, ids: tuple[str, ...], chosen: Mapping[str, str
     return found
 
 
-def _selection(chosen: Mapping[str, str | None]) -> Selection:
-    return Selection(project=chosen["project"], reason=chosen["reason"], source=chosen["source"])
-
-
-def _changes(changes: tuple[str, ...]) -> dict[str, str]:
-    found = {}
+def _changes(changes: tuple[str, ...]) -> dict[str, Any]:
+    """Raises `click.BadParameter`."""
+    found: dict[str, Any] = {}
     for change in changes:
         field, equals, value = change.partition("=")
         if not (field and equals):
             raise click.BadParameter(f'"{change}" is not FIELD=VALUE', param_hint="--set")
-        found[field] = value
+        found[field] = value if field in TEXTS else _json_or_text(value)
+    try:
+        require_settable(found)
+    except InvalidEvent as error:
+        raise click.BadParameter(f"{error.message}. {error.detail}", param_hint="--set") from None
     return found
 
 
-async def _retry(config: Config, letters: DeadLetters, ids: list[str], changes: dict[str, str]) -> Outcome:
+def _json_or_text(value: str) -> Any:
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return value
+
+
+async def _retry(config: Config, letters: DeadLetters, ids: list[str], changes: dict[str, Any]) -> Outcome:
     """Stops with the error when ClickHouse cannot be asked."""
     async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         kept, _ = await schema.probe(client, config.clickhouse)

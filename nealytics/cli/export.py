@@ -25,6 +25,7 @@ import msgspec
 
 from nealytics.auth.scope import Scope
 from nealytics.cli.options import config_option
+from nealytics.cli.times import timestamp
 from nealytics.clickhouse import native
 from nealytics.clickhouse.client import ClickHouseClient, Setting, endpoint_of
 from nealytics.clickhouse.embedded import engine_dir, running_engine
@@ -34,12 +35,12 @@ from nealytics.clickhouse.failover import Address
 from nealytics.compression import Compressor
 from nealytics.config import Config, load
 from nealytics.erasure.known import jobs_of
-from nealytics.errors import NealyticsError, Refused
+from nealytics.errors import NealyticsError
 from nealytics.queries import export, export_end
 from nealytics.queries.export import Params, Slice
 from nealytics.queries.filters import Selection
 from nealytics.queries.scoped import Events, limit_settings, projects
-from nealytics.queries.time_bounds import TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN, Bound, timestamp_ms
+from nealytics.queries.time_bounds import TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN
 from nealytics.timestamps import iso_utc
 
 log = logging.getLogger("nealytics.export")
@@ -60,25 +61,17 @@ _COPY_BYTES = 1024**2
 _PARQUET_END = b"PAR1"
 
 
-def _timestamp(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    try:
-        bound: Bound = "from" if param.name == "from_ms" else "to"
-        return None if value is None else timestamp_ms(param.opts[0], value, bound)
-    except Refused as refused:
-        raise click.BadParameter(f"{refused.message}. {refused.detail}") from None
-
-
 @click.command("export")
 @click.argument("file", metavar="[FILE]", default="-")
 @click.option("--project", metavar="ID", help="Export this project only.")
 @click.option("--tenant", metavar="ID", help="Export this tenant of --project only.")
 @click.option(
-    "--from", "from_ms", callback=_timestamp, metavar="ISO8601", help="First timestamp. Default: all events."
+    "--from", "from_ms", callback=timestamp, metavar="ISO8601", help="First timestamp. Default: all events."
 )
 @click.option(
     "--to",
     "to_ms",
-    callback=_timestamp,
+    callback=timestamp,
     metavar="ISO8601",
     help="Last timestamp, included; a date without a time includes the whole day.",
 )

@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -248,28 +249,61 @@ def files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*" + _SUFFIX), key=_begun_ms) if directory.is_dir() else []
 
 
-def remove(directory: Path, is_unwanted: Callable[[RejectedEvent], bool]) -> int:
-    """Removes events, durably; returns how many. Raises `OSError` or `msgspec.MsgspecError`, then some files
-    are as before."""
-    removed = 0
+class Removed(NamedTuple):
+    removed: int
+    problems: list[str]  # what a person has to look at
+
+
+class _Line(NamedTuple):
+    data: bytes
+    event: RejectedEvent | None  # None if it cannot be read
+
+
+def remove(directory: Path, is_unwanted: Callable[[RejectedEvent], bool]) -> Removed:
+    """Removes events, durably. What cannot be read is kept, and named. Raises `OSError`, then some files are
+    as before."""
+    removed, problems = 0, list[str]()
     if not files(directory):
-        return 0
+        return Removed(0, [])
     with locked(directory):
         for path in files(directory):
-            lines = path.read_bytes().split(b"\n")[:-1]
-            kept = [line for line in lines if not is_unwanted(msgspec.json.decode(line, type=RejectedEvent))]
+            if (lines := _lines_of(path, problems)) is None:
+                continue
+            kept = [line for line in lines if line.event is None or not is_unwanted(line.event)]
             removed += len(lines) - len(kept)
             if not kept:
                 path.unlink()
             elif len(kept) < len(lines):
-                publish(OS_FILES, path, b"".join(line + b"\n" for line in kept)).close()
+                publish(OS_FILES, path, b"".join(line.data + b"\n" for line in kept)).close()
         sync_directory(directory)
-    return removed
+    return Removed(removed, problems)
 
 
-def read(path: Path) -> list[RejectedEvent]:
-    """The events of a file; a line that a crash left incomplete was never acknowledged."""
-    return [msgspec.json.decode(line, type=RejectedEvent) for line in path.read_bytes().split(b"\n")[:-1]]
+def read(path: Path, problems: list[str] | None = None) -> list[RejectedEvent]:
+    """The events of a file. What cannot be read is added to `problems`."""
+    lines = _lines_of(path, [] if problems is None else problems) or ()
+    return [line.event for line in lines if line.event is not None]
+
+
+def _lines_of(path: Path, problems: list[str]) -> list[_Line] | None:
+    """Without the last one, if a crash left it incomplete: it was never acknowledged. None if the file cannot
+    be read. What cannot be read is added to `problems`."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None  # its worker has dropped it
+    except OSError as error:
+        problems.append(f"rejected: cannot read {path}: {error.strerror}; correct its owner, or delete it")
+        return None
+    found = []
+    for number, line in enumerate(lines, 1):
+        event = None
+        try:
+            event = msgspec.json.decode(line, type=RejectedEvent)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            problems.append(f"rejected: cannot read line {number} of {path}: {error}; delete the line")
+        found.append(_Line(line, event))
+    return found
 
 
 def _free_ms(directory: Path, now_ms: int) -> int:

@@ -19,7 +19,7 @@ import msgspec
 
 from nealytics.auth.grant import Grant
 from nealytics.commit.rejected import Whose
-from nealytics.compat.envelope import Fields, fields_of
+from nealytics.compat.envelope import MESSAGE_BYTES_MAX, Fields, fields_of
 from nealytics.event import Event, InvalidEvent, Limits, Sent, said_ms, shorten
 from nealytics.ingest.parser import accept
 
@@ -75,6 +75,15 @@ def event_of(
 
 def id_of_message(project_id: str, message_id: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, f"{project_id}\0{message_id}")
+
+
+def require_size(size: int) -> None:
+    if size > MESSAGE_BYTES_MAX:
+        raise InvalidEvent(
+            "body_too_large",
+            f"the event has {size} bytes of JSON, at most {MESSAGE_BYTES_MAX} are accepted",
+            detail="Send less data per event.",
+        )
 
 
 def whose(draft: Draft, grant: Grant, tenants: Paths) -> Whose:

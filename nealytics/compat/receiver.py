@@ -20,7 +20,7 @@ from nealytics.clickhouse.rowbinary import encode_row
 from nealytics.commit.rejected import RejectedEvent, RejectedEvents
 from nealytics.compat import forms
 from nealytics.compat.envelope import MESSAGE_BYTES_MAX, Envelope, Fields, fields_of, read
-from nealytics.compat.message import Draft, Paths, add_shared, child, event_of, text, whose
+from nealytics.compat.message import Draft, Paths, add_shared, child, event_of, require_size, text, whose
 from nealytics.config import Config
 from nealytics.errors import LogError, Refused
 from nealytics.event import InvalidEvent
@@ -194,7 +194,7 @@ class Receiver:
             size += max(len(raw), _ELEMENT_BYTES_MIN)
             draft = None
             try:
-                _require_size(envelope.size(index))
+                require_size(envelope.size(index))
                 draft = self._api.draft(raw, envelope.shared, kind)
                 if _KEY_PROPERTY in hidden:
                     draft.metadata.pop(_KEY_PROPERTY, None)
@@ -341,12 +341,3 @@ def _without_key(raw: msgspec.Raw, names: tuple[str, ...]) -> bytes:
         if kept:
             payload = b"".join([*kept, payload[start:]])
     return payload
-
-
-def _require_size(size: int) -> None:
-    if size > MESSAGE_BYTES_MAX:
-        raise InvalidEvent(
-            "body_too_large",
-            f"the event has {size} bytes of JSON, at most {MESSAGE_BYTES_MAX} are accepted",
-            detail="Send less data per event.",
-        )

@@ -25,11 +25,11 @@ from nealytics.commit.dead_letter import DeadRow
 from nealytics.commit.delivery import deliver, insert_token
 from nealytics.commit.rejected import RejectedEvent
 from nealytics.compat import posthog, segment
-from nealytics.compat.message import Paths, event_of
+from nealytics.compat.message import Paths, event_of, require_size
 from nealytics.dead_letters.entries import DeadLetters, Held
 from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.tombstones import Tombstones
-from nealytics.event import InvalidEvent, Limits
+from nealytics.event import InvalidEvent, Limits, last_fields, said_ms, shorten
 from nealytics.ingest.parser import parse_event
 from nealytics.retention import expired_rule
 
@@ -75,7 +75,7 @@ class Retrying:
         """`changes` replaces fields of rejected events, by their names in JSON."""
         outcome, done = Outcome(), set[str]()
         try:
-            for held in await asyncio.to_thread(lambda: list(self._letters.held(frozenset(ids)))):
+            for held in await asyncio.to_thread(lambda: list(self._letters.held(frozenset(ids), []))):
                 try:
                     await self._one(held, changes or {}, outcome)
                     done.add(held.id)
@@ -113,19 +113,23 @@ def row_of(
     held: RejectedEvent, changes: Mapping[str, Any], now_ms: int, limits: Limits, tenants: Paths = ()
 ) -> bytes:
     """The row of a rejected event as it would be stored now. Raises `InvalidEvent`."""
+    require_settable(changes)
     # The key or the token binds it still, unless a person has decided otherwise.
     grant = Grant(-1, held.project_id, held.tenant_id, digest=held.digest, user=held.user_id)
     if "tenantId" in changes:
-        grant = msgspec.structs.replace(grant, tenant=str(changes["tenantId"]))
+        grant = msgspec.structs.replace(grant, tenant=changes["tenantId"])
     if "userId" in changes:
-        grant = msgspec.structs.replace(grant, user=str(changes["userId"]))
+        grant = msgspec.structs.replace(grant, user=changes["userId"])
     at_ms = round(datetime.fromisoformat(held.rejected_at).timestamp() * 1000)
     draft_of = _DRAFTS.get(held.source)
     if draft_of is not None:
-        if others := sorted(changes.keys() - {"tenantId", "userId"}):
-            message = f"{others[0]} cannot be set: of an SDK's event only tenantId and userId can"
+        if others := sorted(changes.keys() - {"tenantId", "userId", "timestamp"}):
+            message = f"{others[0]} cannot be set: of an SDK's event only tenantId, userId and timestamp can"
             raise InvalidEvent("invalid_event", message, others[0])
+        require_size(len(held.payload))
         draft = draft_of(held.payload, {}, held.kind)
+        if "timestamp" in changes:
+            draft = draft._replace(timestamp=msgspec.Raw(msgspec.json.encode(changes["timestamp"])))
         if draft.timestamp is None:
             # Without an id and a time, it is an event of its own, and the same at each retry.
             at = msgspec.Raw(str(at_ms).encode())
@@ -133,14 +137,45 @@ def row_of(
         event = event_of(held.payload, draft, grant, tenants, now_ms, limits)
         return encode_row(event, now_ms)
     try:
-        fields = msgspec.json.decode(held.payload, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        # First without unknown fields, of which there may be many thousands: decoding those takes long.
+        fields = msgspec.json.decode(last_fields(bytes(held.payload)), type=dict[str, msgspec.Raw])
+    except InvalidEvent:
         raise InvalidEvent("invalid_json", "the payload is not a JSON object") from None
     for name, value in {"eventId": str(_own_id(held)), "timestamp": at_ms}.items():
         if name not in fields or bytes(fields[name]) == b"null":
             fields[name] = msgspec.Raw(msgspec.json.encode(value))
     fields |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in changes.items()}
     return parse_event(msgspec.json.encode(fields), now_ms, limits, grant)
+
+
+# The fields that a retry can set.
+TEXTS = ("projectId", "tenantId", "sessionId", "eventType", "userId", "itemId")
+FIELDS = frozenset((*TEXTS, "timestamp", "metadata"))
+_MAY_BE_EMPTY = ("userId", "itemId")
+
+
+def require_settable(changes: Mapping[str, Any]) -> None:
+    """Raises `InvalidEvent` with field, value, and what to write. The limits of an event are its parser's."""
+    for name, value in changes.items():
+        if name in TEXTS:
+            is_right = isinstance(value, str) and (value != "" or name in _MAY_BE_EMPTY)
+            expected = "a string" if name in _MAY_BE_EMPTY else "a string that is not empty"
+        elif name == "timestamp":
+            is_number = isinstance(value, int) and not isinstance(value, bool)
+            is_right = is_number or (isinstance(value, str) and said_ms(_raw(value)) is not None)
+            expected = "an ISO 8601 time, or milliseconds since 1970"
+        elif name == "metadata":
+            is_right, expected = isinstance(value, dict), "a JSON object"
+        else:
+            is_right, expected = False, f"one of {', '.join(sorted(FIELDS))}"
+        if not is_right:
+            shown = shorten(bytes(_raw(value)).decode())
+            message = f"{name} cannot be set to {shown}" if name in FIELDS else f"{name} cannot be set"
+            raise InvalidEvent("invalid_event", message, name, detail=f"Write {expected}.")
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
 
 
 _DRAFTS = {"segment": segment.draft, "posthog": posthog.draft}

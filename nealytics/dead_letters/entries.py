@@ -9,18 +9,21 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from nealytics.commit import rejected
 from nealytics.commit.dead_letter import DIRECTORY, DeadLetter, DeadLetterUnreadable, DeadRow
 from nealytics.commit.rejected import RejectedEvent
+from nealytics.compat.envelope import MESSAGE_BYTES_MAX
 from nealytics.timestamps import epoch_ms, iso_utc
 
 CLICKHOUSE = "clickhouse"  # the source of events that ClickHouse refused
 # Of a payload in a list.
 PREVIEW_BYTES = 2 * 1024
+# Decoding takes up to 75 ms for 1 MiB, in one call that no other thread interrupts.
+JSON_BYTES_MAX = MESSAGE_BYTES_MAX
 
 Held = DeadRow | RejectedEvent
 
@@ -44,13 +47,19 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Which entries are meant: those to which everything that is given applies."""
 
     project: str | None = None
+    tenant: str | None = None
     reason: str | None = None
     source: str | None = None
+    from_ms: int | None = None  # when it was rejected or refused
+    to_ms: int | None = None  # included
     ids: frozenset[str] | None = None
 
     def has(self, entry: Entry) -> bool:
         return (
             self.project in (None, entry.project)
+            and self.tenant in (None, entry.tenant)
+            and (self.from_ms is None or epoch_ms(entry.at) >= self.from_ms)
+            and (self.to_ms is None or epoch_ms(entry.at) <= self.to_ms)
             and self.reason in (None, entry.reason)
             and self.source in (None, entry.source)
             and (self.ids is None or entry.id in self.ids)
@@ -64,53 +73,53 @@ class Count(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
-class DeadLetters:
-    """`problems` names the files that could not be read at the last listing."""
+class Listing(NamedTuple):
+    entries: list[Entry]  # the newest first
+    problems: list[str]  # names what could not be read
 
+
+class DeadLetters:
     def __init__(self, wal_directory: Path) -> None:
         self.rows = DeadLetter(wal_directory / DIRECTORY)
         self.rejected = wal_directory / rejected.DIRECTORY
-        self.problems: list[str] = []
 
     def entries(self, selection: Selection, preview_bytes: int | None = PREVIEW_BYTES) -> list[Entry]:
-        """The newest first. `preview_bytes` as for `entry_of`."""
-        found = [entry_of(held, preview_bytes) for held in self.held(selection.ids)]
-        chosen = [entry for entry in found if selection.has(entry)]
-        return sorted(chosen, key=place_of, reverse=True)
+        return self.listing(selection, preview_bytes).entries
 
-    def held(self, ids: frozenset[str] | None = None) -> Iterator[Held]:
-        """Those with these ids, or all."""
-        self.problems = []
+    def listing(self, selection: Selection, preview_bytes: int | None = PREVIEW_BYTES) -> Listing:
+        """`preview_bytes` as for `entry_of`."""
+        problems: list[str] = []
+        found = [entry_of(held, preview_bytes) for held in self.held(selection.ids, problems)]
+        chosen = [entry for entry in found if selection.has(entry)]
+        return Listing(sorted(chosen, key=place_of, reverse=True), problems)
+
+    def held(self, ids: frozenset[str] | None, problems: list[str]) -> Iterator[Held]:
+        """Those with these ids, or all. What cannot be read is added to `problems`."""
         for id in self.rows.ids():
             if ids is None or id in ids:
                 try:
                     yield self.rows.read(id)
                 except DeadLetterUnreadable as error:
-                    self.problems.append(str(error))
+                    problems.append(str(error))
         for path in rejected.files(self.rejected):
-            try:
-                events = rejected.read(path)
-            except FileNotFoundError:
-                continue  # its worker has dropped it
-            except (OSError, msgspec.MsgspecError) as error:
-                self.problems.append(f"rejected: cannot read {path}: {error}; move it out of the directory")
-                continue
+            events = rejected.read(path, problems)
             yield from (event for event in events if ids is None or event.id in ids)
 
     def remove(self, ids: frozenset[str]) -> int:
-        """Returns how many there were."""
+        """Returns how many there were. What cannot be read stays; `listing` names it."""
         removed, rows = 0, ids & frozenset(self.rows.ids())
         for id in rows:
             with contextlib.suppress(FileNotFoundError):  # a command was faster
                 self.rows.remove(id)
                 removed += 1
         if others := ids - rows:
-            removed += rejected.remove(self.rejected, lambda event: event.id in others)
+            removed += rejected.remove(self.rejected, lambda event: event.id in others).removed
         return removed
 
 
 def entry_of(held: Held, preview_bytes: int | None = None) -> Entry:
-    """`preview_bytes`: of a longer payload only the beginning, as text."""
+    """`preview_bytes`: of a longer payload only the beginning, as text. A payload above `JSON_BYTES_MAX` is
+    text in any case."""
     if isinstance(held, RejectedEvent):
         payload, is_cut = _shown(bytes(held.payload), preview_bytes)
         return Entry(
@@ -159,6 +168,8 @@ def counts(entries: list[Entry]) -> list[Count]:
 def _shown(payload: bytes, most: int | None) -> tuple[Any, bool]:
     if most is not None and len(payload) > most:
         return payload[:most].decode(errors="replace"), True
+    if len(payload) > JSON_BYTES_MAX:
+        return payload.decode(errors="replace"), False
     try:
         return msgspec.json.decode(payload), False
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -9,14 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from nealytics.clickhouse.rowbinary import owner_key
 from nealytics.commit import rejected
 from nealytics.commit.dead_letter import DeadRow
-from nealytics.commit.rejected import RejectedEvent, Whose
+from nealytics.commit.rejected import RejectedEvent, Removed, Whose
 from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.store import Jobs
 from nealytics.erasure.tombstones import Tombstones
@@ -25,11 +24,6 @@ from nealytics.timestamps import epoch_ms
 from nealytics.wal.files import OS_FILES, is_temporary, publish_chunks
 
 _CHUNK_BYTES = 4 * 1024 * 1024
-
-
-class Removed(NamedTuple):
-    removed: int  # files or lines
-    problems: list[str]  # what a person has to look at
 
 
 def erase_dead_letters(directory: Path, tombstones: Tombstones) -> Removed:
@@ -54,10 +48,11 @@ def erase_dead_letters(directory: Path, tombstones: Tombstones) -> Removed:
 def erase_rejected(directory: Path, erasure: Erasure) -> Removed:
     """Also events of which it is not certain that they are the user's: they were never accepted."""
     try:
-        return Removed(rejected.remove(directory, lambda event: _may_be_covered(event, erasure)), [])
-    except (OSError, msgspec.MsgspecError) as error:
+        removed, problems = rejected.remove(directory, lambda event: _may_be_covered(event, erasure))
+    except OSError as error:
         problem = f"{directory} cannot be read or written and may have the events: {error}; delete its files"
         return Removed(0, [problem])
+    return Removed(removed, [f"it may have the events: {problem}" for problem in problems])
 
 
 def is_erased(jobs: Jobs, event: RejectedEvent) -> bool:

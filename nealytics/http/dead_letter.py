@@ -3,13 +3,15 @@
     GET  dead-letter           counts by project, source and reason; the entries, the newest first, in pages
     GET  dead-letter/<id>      one entry with its whole payload
     POST dead-letter/retry     {"ids": ["…"]} or {"filter": {"reason": "…"}}, perhaps "set": {"tenantId": "…"}
-    POST dead-letter/drop      the same, without "set"
+                               and "cursor", which is `next` of an answer: behind what that request tried
+    POST dead-letter/drop      the same, without "set" and "cursor"
 
 A token of one project sees and changes the entries of this project. Entries whose project is unknown belong
 to tokens of all projects.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,20 +19,19 @@ from aiohttp import web
 
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.scope import AdminScope
-from nealytics.dead_letters.actions import Outcome, Retrying, drop
+from nealytics.dead_letters.actions import Outcome, Retrying, drop, require_settable
 from nealytics.dead_letters.entries import Count, DeadLetters, Entry, Selection, counts, place_of
 from nealytics.errors import NealyticsError, Refused
+from nealytics.event import InvalidEvent
 from nealytics.http.admin import PREFIX, add_admin_route, body_of, project_of
 from nealytics.queries.invalid import invalid
+from nealytics.queries.time_bounds import timestamp_ms
 
 NAME = "dead-letter"
 PAGE_DEFAULT, PAGE_MAX = 100, 1_000
 # Of one request, because each entry is inserted alone; the answer says how many are left.
 RETRIES_MAX = 500
 BODY_BYTES_MAX = 256 * 1024
-_FIELDS = frozenset(
-    ("projectId", "tenantId", "sessionId", "eventType", "userId", "itemId", "metadata", "timestamp")
-)
 
 
 class Page(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -44,14 +45,29 @@ class Page(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 class Filter(msgspec.Struct, forbid_unknown_fields=True):
     project: str | None = None
+    tenant: str | None = None
     reason: str | None = None
     source: str | None = None
+    from_: str | None = msgspec.field(name="from", default=None)
+    to: str | None = None
+
+    def selection(self, scope: AdminScope, ids: list[str] | None = None) -> Selection:
+        return Selection(
+            project=project_of(scope, self.project),
+            tenant=self.tenant,
+            reason=self.reason,
+            source=self.source,
+            from_ms=None if self.from_ is None else timestamp_ms("from", self.from_, "from"),
+            to_ms=None if self.to is None else timestamp_ms("to", self.to, "to"),
+            ids=None if ids is None else frozenset(ids),
+        )
 
 
 class Asked(msgspec.Struct, forbid_unknown_fields=True):
     ids: list[str] | None = None
     filter: Filter | None = None
     set: dict[str, Any] = {}
+    cursor: str = ""
 
 
 class Retried(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -60,6 +76,7 @@ class Retried(msgspec.Struct, omit_defaults=True, kw_only=True):
     expired: int
     kept: list[Any]
     left: int = 0
+    next: str = ""  # `cursor` of the next request, if any are left
 
 
 class DeadLetterAdmin:
@@ -76,24 +93,21 @@ class DeadLetterAdmin:
 
     async def _list(self, http: web.Request, scope: AdminScope) -> Page:
         query = http.query
-        selection = Selection(
-            project=project_of(scope, query.get("project")),
-            reason=query.get("reason") or None,
-            source=query.get("source") or None,
-        )
+        names = ("project", "tenant", "reason", "source", "from", "to")
+        asked = msgspec.convert({name: query.get(name) or None for name in names}, Filter)
+        selection = asked.selection(scope)
         limit = _limit(query.get("limit", ""))
         # Without payloads, which all together would take much memory.
-        entries = await asyncio.to_thread(self._letters.entries, selection, 0)
+        entries, problems = await asyncio.to_thread(self._letters.listing, selection, 0)
         cursor = _place(query.get("cursor", ""))
         rest = [entry for entry in entries if cursor is None or place_of(entry) < cursor]
         page = Selection(ids=frozenset(entry.id for entry in rest[:limit]))
-        problems = self._letters.problems
         return Page(
             events=len(entries),
             bytes=sum(entry.bytes for entry in entries),
             counts=counts(entries),
             entries=await asyncio.to_thread(self._letters.entries, page),
-            next="{}.{}".format(*place_of(rest[limit - 1])) if len(rest) > limit else "",
+            next=_cursor(rest[limit - 1]) if len(rest) > limit else "",
             problems=problems if scope.project_id is None else [],
         )
 
@@ -109,16 +123,15 @@ class DeadLetterAdmin:
 
     async def _retry(self, http: web.Request, scope: AdminScope) -> Retried:
         asked = await body_of(http, Asked, BODY_BYTES_MAX)
-        allowed = _FIELDS if scope.project_id is None else _FIELDS - {"projectId"}
-        if unknown := sorted(asked.set.keys() - allowed):
-            raise invalid(
-                "set", f"set has {unknown[0]!r}", f"Write fields of an event: {', '.join(sorted(allowed))}."
-            )
+        _require_settable(asked.set, scope)
+        after = _place(asked.cursor)
         async with self._busy:
-            ids = await self._selected(asked, scope)
-            now, later = ids[:RETRIES_MAX], ids[RETRIES_MAX:]
+            entries = await self._selected(asked, scope)
+            # The oldest first. What was refused again stays, so the next request begins behind it.
+            entries = [entry for entry in entries if after is None or place_of(entry) > after]
+            now, later = entries[:RETRIES_MAX], entries[RETRIES_MAX:]
             try:
-                outcome: Outcome = await self._retrying.retry(now, asked.set)
+                outcome: Outcome = await self._retrying.retry([entry.id for entry in now], asked.set)
             except NealyticsError as error:
                 if isinstance(error, Refused):
                     raise
@@ -129,30 +142,38 @@ class DeadLetterAdmin:
             expired=outcome.expired,
             kept=outcome.kept,
             left=len(later),
+            next=_cursor(now[-1]) if later else "",
         )
 
     async def _drop(self, http: web.Request, scope: AdminScope) -> dict[str, int]:
         asked = await body_of(http, Asked, BODY_BYTES_MAX)
         async with self._busy:
-            return {"dropped": await drop(self._letters, await self._selected(asked, scope))}
+            entries = await self._selected(asked, scope)
+            return {"dropped": await drop(self._letters, [entry.id for entry in entries])}
 
-    async def _selected(self, asked: Asked, scope: AdminScope) -> list[str]:
-        """The ids that are meant, the oldest first. Those of other projects are not among them."""
+    async def _selected(self, asked: Asked, scope: AdminScope) -> list[Entry]:
+        """What is meant, the oldest first. Entries of other projects are not among them."""
         if (asked.ids is None) == (asked.filter is None):
             raise invalid(
                 "body",
                 "the body has neither ids nor filter, or both",
                 'Write {"ids": ["…"]} or {"filter": {}}.',
             )
-        by = asked.filter or Filter()
-        selection = Selection(
-            project=project_of(scope, by.project),
-            reason=by.reason,
-            source=by.source,
-            ids=None if asked.ids is None else frozenset(asked.ids),
-        )
-        entries = await asyncio.to_thread(self._letters.entries, selection, 0)
-        return [entry.id for entry in reversed(entries)]
+        selection = (asked.filter or Filter()).selection(scope, asked.ids)
+        return (await asyncio.to_thread(self._letters.entries, selection, 0))[::-1]
+
+
+def _require_settable(changes: Mapping[str, Any], scope: AdminScope) -> None:
+    if scope.project_id is not None and "projectId" in changes:
+        raise invalid("set", "set has projectId", "Only a token of all projects can change the project.")
+    try:
+        require_settable(changes)
+    except InvalidEvent as error:
+        raise invalid(f"set.{error.field}", error.message, error.detail) from None
+
+
+def _cursor(entry: Entry) -> str:
+    return "{}.{}".format(*place_of(entry))
 
 
 def _place(cursor: str) -> tuple[int, str] | None:

@@ -50,7 +50,7 @@ def test_an_owner_adds_what_was_missing_and_every_event_is_counted_once(node: No
     page.get_by_label("Set").fill("tenantId=acme")
     page.get_by_role("button", name="Retry").click()
     page.get_by_text("3 stored").wait_for()
-    page.get_by_text("No event waits here.").wait_for()
+    page.get_by_text("The dead letter is empty.").wait_for()
     assert counted(node, "acme") == 3
 
 
@@ -63,25 +63,25 @@ def test_an_owner_drops_the_events_of_one_reason(node: Node, opened: Open):
     page = opened(link(node))
     page.get_by_text("2 events").wait_for()
     page.get_by_role("button", name="outside_time_window").click()
-    page.get_by_text("1 events").wait_for()
+    page.get_by_text("1 event").wait_for()
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Drop").click()
     page.get_by_text("1 deleted").wait_for()
     page.get_by_role("button", name="invalid_event").wait_for()
     page.reload()
-    page.get_by_text("1 events").wait_for()
+    page.get_by_text("1 event").wait_for()
     page.get_by_role("checkbox", name="Select all").check()
     page.get_by_role("button", name="Drop").click()
-    page.get_by_text("No event waits here.").wait_for()
+    page.get_by_text("The dead letter is empty.").wait_for()
 
 
 def test_an_owner_sees_no_other_project(node: Node, opened: Open):
     reject(node, EVENT | {"projectId": "other"})
     page = opened(link(node))
-    page.get_by_text("No event waits here.").wait_for()
+    page.get_by_text("The dead letter is empty.").wait_for()
     page.context.close()
     page = opened(link(node, "*"))
-    page.get_by_text("1 events").wait_for()
+    page.get_by_text("1 event").wait_for()
     assert page.get_by_role("cell", name="other", exact=True).count() == 1
 
 

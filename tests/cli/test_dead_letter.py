@@ -58,6 +58,30 @@ async def run(tmp_path: Path, url: str, *arguments: str) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, main, command)
 
 
+async def test_events_are_selected_by_tenant_and_time_and_a_broken_line_is_named(tmp_path, dead_letter):
+    put(dead_letter, 7)
+    put_events(
+        dead_letter.directory.parent, rejected(TIMESTAMP_MS, tenant_id="other"), rejected(1_000, b"{}")
+    )
+    [path, *_] = (dead_letter.directory.parent / "rejected").iterdir()
+    path.write_bytes(b"{broken\n" + path.read_bytes())
+    for options, found in (
+        (("--tenant", "acme"), 1),
+        (("--tenant", "nobody"), 0),
+        (("--to", "1970-01-01"), 1),
+        (("--from", "1971-01-01"), 2),
+    ):
+        result = await run(tmp_path, "http://127.0.0.1:1", "list", "--json", *options)
+        assert result.stdout.count("\n") == found
+        assert result.exit_code == 1
+        assert f"cannot read line 1 of {path}" in result.stderr
+    result = await run(tmp_path, "http://127.0.0.1:1", "drop", "--to", "1970-01-01")
+    assert (result.exit_code, result.stdout) == (0, "1 dropped\n")
+    assert f"cannot read line 1 of {path}" in result.stderr
+    result = await run(tmp_path, "http://127.0.0.1:1", "retry", "--set", "timestamp=soon")
+    assert "Write an ISO 8601 time" in result.output
+
+
 async def test_list_says_that_there_is_nothing(tmp_path):
     result = await run(tmp_path, "http://127.0.0.1:1", "list")
     assert result.exit_code == 0

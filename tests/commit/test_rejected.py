@@ -80,7 +80,7 @@ async def test_after_root_has_dropped_an_event_the_node_keeps_others_in_its_file
         await events.keep(
             [events.new("segment", "shop", ERROR, b"1"), events.new("segment", "shop", ERROR, b"2")]
         )
-    assert rejected.remove(events.files()[0].parent, lambda event: bytes(event.payload) == b"1") == 1
+    assert rejected.remove(events.files()[0].parent, lambda event: bytes(event.payload) == b"1").removed == 1
     with as_node(tmp_path):
         await events.keep([events.new("segment", "shop", ERROR, b"3")])
         assert len(events.files()) == 1
@@ -109,6 +109,22 @@ async def test_nothing_is_written_for_no_events_or_without_room_for_any(tmp_path
         await events.keep([])
     await events.keep([events.new("segment", "shop", ERROR, b"1")])
     assert not (tmp_path / "rejected").exists()
+
+
+async def test_a_line_that_cannot_be_read_is_named_and_stops_nothing(tmp_path):
+    events = store(tmp_path, Clock())
+    await events.keep([events.new("segment", "shop", ERROR, b"%d" % n) for n in range(3)])
+    [path] = events.files()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b'{"id": 1}\n\xff\n' + b"".join(lines[1:]))
+    problems: list[str] = []
+    assert [bytes(event.payload) for event in read(path, problems)] == [b"0", b"1", b"2"]
+    assert len(problems) == 2
+    for number, problem in zip((2, 3), problems, strict=True):
+        assert f"cannot read line {number} of {path}: " in problem
+    removed = rejected.remove(path.parent, lambda event: bytes(event.payload) != b"1")
+    assert (removed.removed, removed.problems) == (2, problems)
+    assert path.read_bytes() == b'{"id": 1}\n\xff\n' + lines[1]
 
 
 async def test_a_start_begins_a_file_because_the_last_line_may_be_torn(tmp_path):
@@ -225,9 +241,9 @@ def test_events_are_removed_while_a_worker_writes(tmp_path: Path):
         writing = pool.submit(lambda: [put(tmp_path, event) for event in events])
         removed = 0
         while removed < len(unwanted):
-            removed += remove(tmp_path / "rejected", lambda event: event.id in unwanted)
+            removed += remove(tmp_path / "rejected", lambda event: event.id in unwanted).removed
         writing.result()
-    removed += remove(tmp_path / "rejected", lambda event: event.id in unwanted)
+    removed += remove(tmp_path / "rejected", lambda event: event.id in unwanted).removed
     left = [event.id for path in files(tmp_path / "rejected") for event in read(path)]
     assert removed == len(unwanted)
     assert sorted(left) == sorted(event.id for event in events[1::2])
@@ -238,6 +254,6 @@ def test_a_file_without_events_is_deleted(tmp_path: Path):
     from tests.fakes.letters import put, rejected
 
     put(tmp_path, rejected(0), rejected(0))
-    assert remove(tmp_path / "rejected", lambda _: True) == 2
+    assert remove(tmp_path / "rejected", lambda _: True) == (2, [])
     assert files(tmp_path / "rejected") == []
-    assert remove(tmp_path / "missing", lambda _: True) == 0
+    assert remove(tmp_path / "missing", lambda _: True) == (0, [])

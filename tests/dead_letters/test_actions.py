@@ -247,6 +247,53 @@ async def test_an_event_of_an_sdk_is_retried_in_its_own_form(station: Station):
     assert (await station.retry()).retried == 1
 
 
+async def test_the_time_of_an_event_of_an_sdk_can_be_set(station: Station):
+    late = b',"context":{"groupId":"acme"},"timestamp":"2099-01-01T00:00:00Z"'
+    station.rejected(SEGMENT % late, source="segment")
+    station.rejected(
+        b'{"event":"paid","distinct_id":"eve","timestamp":"2099-01-01T00:00:00Z"}',
+        source="posthog",
+        tenant_id="acme",
+    )
+    assert len((await station.retry()).kept) == 2
+    assert (await station.retry(timestamp=NOW - 7)).retried == 2
+    assert [event["timestamp"] for event in station.stored] == [NOW - 7] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tenantId": None}, "tenantId cannot be set to null"),
+        ({"tenantId": ""}, 'tenantId cannot be set to ""'),
+        ({"tenantId": 5}, "tenantId cannot be set to 5"),
+        ({"userId": ["ada"]}, 'userId cannot be set to ["ada"]'),
+        ({"timestamp": "soon"}, 'timestamp cannot be set to "soon"'),
+        ({"timestamp": True}, "timestamp cannot be set to true"),
+        ({"metadata": "x"}, 'metadata cannot be set to "x"'),
+        ({"nonsense": 1}, "nonsense cannot be set"),
+    ],
+)
+async def test_a_value_of_a_wrong_type_is_not_set(station: Station, changes: dict[str, Any], said: str):
+    for payload, source in ((SEGMENT % b"", "segment"), (WHOLE, "batch")):
+        station.rejected(payload, source=source)
+    assert [kept.message for kept in (await station.retry(**changes)).kept] == [said] * 2
+    assert station.fake.rows == []
+
+
+async def test_a_payload_with_very_many_fields_is_refused_or_read_without_them(station: Station):
+    """Decoding it takes up to 75 ms for 1 MiB, during which the worker answers nobody."""
+    many = b"".join(b',"f%06d":1' % n for n in range(100_000))
+    station.rejected(SEGMENT % many, source="segment", tenant_id="acme")
+    native = station.rejected(WHOLE[:-1] + many + b"}")
+    assert {entry.payload[:8] for entry in station.letters.entries(ALL, None)} == {'{"type":', '{"projec'}
+    outcome = await station.retry()
+    assert "bytes of JSON, at most" in outcome.kept[0].message
+    assert (outcome.retried, [event["event_id"] for event in station.stored]) == (
+        1,
+        [uuid5(_NAMESPACE, native)],
+    )
+
+
 async def test_equal_events_of_an_sdk_without_id_and_time_stay_several(station: Station):
     payload = SEGMENT.replace(b',"messageId":"m-1"', b"") % b',"context":{"groupId":"acme"}'
     for _ in range(3):

@@ -107,6 +107,15 @@ def test_nothing_of_a_person_is_left_in_a_file(
     assert len(held(tmp_path)) == 1
 
 
+def test_a_line_that_cannot_be_read_is_reported_and_the_others_are_erased(tmp_path: Path):
+    put(tmp_path, rejected(0, b'{"event":"x"}', tenant_id="acme"))
+    [path] = (tmp_path / "rejected").iterdir()
+    path.write_bytes(b"{broken\n" + path.read_bytes())
+    removed, problems = erase_rejected(tmp_path / "rejected", erasure())
+    assert (removed, len(problems), held(tmp_path)) == (1, 1, [])
+    assert f"may have the events: rejected: cannot read line 1 of {path}" in problems[0]
+
+
 def test_a_tenant_and_a_user_may_be_numbers(tmp_path: Path):
     put(
         tmp_path,

@@ -33,7 +33,7 @@ interface Retried {
   readonly erased: number;
   readonly expired: number;
   readonly kept: readonly { readonly id: string; readonly message: string }[];
-  readonly left?: number;
+  readonly next?: string;
 }
 type Filter = { project?: string; source?: string; reason?: string };
 
@@ -81,6 +81,8 @@ function say(text: string, is: "ready" | "not-ready" | "" = ""): void {
   state.dataset["state"] = is;
   state.textContent = text;
 }
+
+const events = (count: number): string => `${count.toLocaleString("en")} event${count === 1 ? "" : "s"}`;
 
 const isFiltered = (): boolean => Object.keys(filter).length > 0;
 
@@ -131,7 +133,7 @@ async function load(cursor = ""): Promise<void> {
     more.hidden = !next;
     table.hidden = actions.hidden = !page.events;
     every.checked = false;
-    say(page.events ? `${page.events.toLocaleString("en")} events` : "No event waits here.", page.events ? "not-ready" : "ready");
+    say(page.events ? events(page.events) : "The dead letter is empty.", page.events ? "not-ready" : "ready");
   } catch (error) {
     table.hidden = actions.hidden = true;
     say(token ? (error as Error).message : "This link is not complete. Make one with: nealytics dashboard --dead-letter", "not-ready");
@@ -165,15 +167,25 @@ function changes(): Record<string, string> {
 const retry = of<HTMLButtonElement>("[name=retry]");
 retry.onclick = () =>
   void act(retry, async () => {
-    const done = await ask<Retried>("/retry", { ...selected(), set: changes() });
-    const gone = done.erased + done.expired ? `, ${done.erased + done.expired} deleted by an erasure or retention` : "";
-    const kept = done.kept.length ? `, ${done.kept.length} refused again: ${done.kept[0]?.message}` : "";
-    return `${done.retried} stored${gone}${kept}${done.left ? `, ${done.left} left` : ""}.`;
+    const chosen = { ...selected(), set: changes() };
+    let [stored, deleted, refused, why, cursor]: [number, number, number, string, string | undefined] = [0, 0, 0, "", ""];
+    // A request retries the oldest; the next one goes on behind those that it left.
+    while (cursor !== undefined) {
+      const done: Retried = await ask<Retried>("/retry", { ...chosen, cursor });
+      stored += done.retried;
+      deleted += done.erased + done.expired;
+      refused += done.kept.length;
+      why ||= done.kept[0]?.message ?? "";
+      cursor = done.next;
+      if (cursor) say(`${stored} stored so far…`);
+    }
+    const gone = deleted ? `, ${deleted} deleted by an erasure or retention` : "";
+    return `${stored} stored${gone}${refused ? `, ${refused} refused again: ${why}` : ""}.`;
   });
 const drop = of<HTMLButtonElement>("[name=drop]");
 drop.onclick = () => {
   const chosen = selected();
-  const which = "ids" in chosen ? `${chosen.ids.length} events` : isFiltered() ? "all events of this reason" : "all events";
+  const which = "ids" in chosen ? events(chosen.ids.length) : isFiltered() ? "all events of this reason" : "all events";
   if (!confirm(`Delete ${which} for good?`)) return;
   void act(drop, async () => `${(await ask<{ dropped: number }>("/drop", chosen)).dropped} deleted.`);
 };
