@@ -186,7 +186,7 @@ async def _verify_base(found: Manifest, target: Store, base: Store, report: Repo
 def verify_archive(archive: BinaryIO, name: str) -> tuple[Written, list[str]]:
     """As `verify`, of a tar archive, which is read once from its beginning to its end. Stores nothing.
 
-    Raises `NealyticsError`, also if `archive` is no whole archive.
+    Raises `NealyticsError`, also if `archive` is not a whole archive.
     """
     description, found = None, {}
     try:

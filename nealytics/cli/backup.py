@@ -229,8 +229,8 @@ async def opened(config: Config, name: str) -> AsyncIterator[Store]:
         )
     if not _PLACE.fullmatch(name.removeprefix(PREFIX)):
         raise NealyticsError(
-            f'backup: "{name}" is no place in the bucket; write {PREFIX}NAME, of letters, digits, and any of '
-            '"-_.~/"'
+            f'backup: "{name}" is not a place in the bucket; write {PREFIX}NAME, of letters, digits, and any '
+            'of "-_.~/"'
         )
     bucket = Bucket(config.backup)
     try:
