@@ -154,7 +154,7 @@ def _elements(body: bytes, at: int, envelope: Envelope) -> Generator[int, None, 
         known = len(envelope.elements)
         if cut - at > MESSAGE_BYTES_MAX:  # more than a slice, so it is one element
             envelope.add_beginning(body, at, cut)
-        elif (elements := _split(body[at:cut], at)) is None:
+        elif (elements := _split(body[at:cut])) is None:
             yield from _one_by_one(body, at, cut, envelope)
         else:
             envelope.elements += elements
@@ -168,12 +168,14 @@ def _elements(body: bytes, at: int, envelope: Envelope) -> Generator[int, None, 
 
 
 def _one_by_one(body: bytes, at: int, end: int, envelope: Envelope) -> Iterator[int]:
-    """The same for a slice with an element that is nested too deeply for the decoder: that one is collected
-    as it is, and refused when it is read."""
+    """The same for a slice with an element that the decoder cannot read, because it is nested too deeply or
+    malformed (Python writes NaN): that one is collected as it is, and refused when it is read."""
     while at < end:
         cut = yield from _cut(body, at, 0, envelope)
-        element = body[at:cut]
-        envelope.elements += _split(element, at) or [msgspec.Raw(element)]
+        element = body[at:cut].strip()
+        if not element or cut + 1 == end:  # nothing is before the comma, or behind it
+            raise _malformed("an element is missing", at)
+        envelope.elements += _split(element) or [msgspec.Raw(element)]
         at = cut + 1
         yield len(envelope.elements)
 
@@ -195,15 +197,10 @@ def _decoded(elements: bytes) -> list[msgspec.Raw] | None:
         return None
 
 
-def _split(elements: bytes, at: int) -> list[msgspec.Raw] | None:
-    """The elements; None if they are nested too deeply."""
+def _split(elements: bytes) -> list[msgspec.Raw] | None:
+    """The elements; None if the decoder cannot read them. Raises `InvalidEvent` if they are not UTF-8."""
     require_utf8(elements)
-    try:
-        return _pieces.decode(b"[%b]" % elements)
-    except RecursionError:
-        return None
-    except _BROKEN:
-        return split_array(b"[%b]" % elements, offset=at - 1)  # explains
+    return _decoded(elements)
 
 
 def _read_in_steps(body: bytes, envelope: Envelope) -> Iterator[int]:

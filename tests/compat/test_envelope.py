@@ -79,7 +79,6 @@ def long_body(head: str = "", tail: str = "") -> bytes:
         b"{",
         b'{"batch": [}',
         b'{"batch": [{}}',
-        b'{"batch": [{} {}]}',
         b'{"batch": [{},]}',
         b'{"batch": 7}',
         b'{"batch": {}}',
@@ -100,7 +99,10 @@ def long_body(head: str = "", tail: str = "") -> bytes:
         long_body(head='"a":"\\uZZZZ",'),
         long_body(head='"context":' + json.dumps("x" * 70_000) + ","),
         long_body(head='"context":' + "[" * 30_000 + "]" * 30_000 + ","),
-        long_body().replace(b'"n": 77,', b'"n" 77,'),
+        b'{"batch": [{"a":NaN},]}',
+        b'{"batch": [{"a":NaN}, ,{}]}',
+        b'{"batch": [,{"a":NaN}]}',
+        b'{"batch": [{"a":NaN]}',
     ],
 )  # fmt: skip
 def test_a_malformed_body_is_refused(body: bytes):
@@ -137,6 +139,16 @@ def test_the_short_fields_of_a_long_event_are_read_because_one_may_be_the_key():
     for before, after in (('"api_key":"k",', ""), ("", ',"api_key":"k"')):
         body = "{" + before + '"properties":{"text":"' + "x" * 400_000 + '"}' + after + "}"
         assert bytes(opened(body.encode()).shared["api_key"]) == b'"k"'
+
+
+@pytest.mark.parametrize("count", [2, 3_000])
+@pytest.mark.parametrize("wrong", [b'{"n":NaN}', b"{} {}", b'{"n" 77}', b"text"])
+def test_an_element_that_is_malformed_is_one_element_too(count: int, wrong: bytes):
+    sent = events(count)
+    body = json.dumps([*sent[:1], 987654, *sent[1:]]).encode().replace(b"987654", wrong + b" ")
+    elements = [bytes(element) for element in opened(b'{"batch":%b}' % body).elements]
+    assert elements.pop(1) == wrong
+    assert [json.loads(element) for element in elements] == sent
 
 
 def test_an_event_that_is_nested_too_deeply_is_one_element_too():

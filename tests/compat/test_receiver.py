@@ -213,6 +213,18 @@ async def test_what_stands_beside_thousands_of_events_does_not_fill_the_memory()
         assert 4_000_000 < sum(sizes) < 5_000_000
 
 
+@pytest.mark.parametrize(("path", "message"), [(BATCH, track), (CAPTURE, captured)])
+async def test_not_a_number_costs_its_event_alone(path, message):
+    """Python's SDKs write NaN, which is not JSON, and lost all events that were sent with it."""
+    async with serving_sdks() as (worker, kept):
+        bad = message(1, properties={"rate": float("nan")})
+        for body, good in (({"batch": [message(0), bad, message(2)]}, 2), (bad, 0)):
+            answer = await post(worker, path, json.dumps(body).encode(), headers=basic(TENANT))
+            assert (answer.status, answer.json["accepted"], answer.json["rejected"]) == (200, good, 1)
+        assert [event.code for event in kept.events] == ["invalid_json"] * 2
+        assert json.loads(bytes(kept.events[0].payload)) == json.dumps(bad)
+
+
 async def test_a_request_of_bad_events_only_is_200_too():
     async with serving_sdks() as (worker, kept):
         for body in ({"batch": [{}]}, {"batch": [1, 2]}, {"type": "track"}):
