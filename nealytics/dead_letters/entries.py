@@ -74,7 +74,7 @@ class Count(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Listing(NamedTuple):
-    entries: list[Entry]  # the newest first
+    entries: list[Entry]
     problems: list[str]  # names what could not be read
 
 
@@ -87,7 +87,7 @@ class DeadLetters:
         return self.listing(selection, preview_bytes).entries
 
     def listing(self, selection: Selection, preview_bytes: int | None = PREVIEW_BYTES) -> Listing:
-        """`preview_bytes` as for `entry_of`."""
+        """The newest first. `preview_bytes` as for `entry_of`."""
         problems: list[str] = []
         found = [entry_of(held, preview_bytes) for held in self.held(selection.ids, problems)]
         chosen = [entry for entry in found if selection.has(entry)]

@@ -20,7 +20,7 @@ from aiohttp import web
 from nealytics.auth.jwt import TokenVerifier
 from nealytics.auth.scope import AdminScope
 from nealytics.dead_letters.actions import Outcome, Retrying, drop, require_settable
-from nealytics.dead_letters.entries import Count, DeadLetters, Entry, Selection, counts, place_of
+from nealytics.dead_letters.entries import Count, DeadLetters, Entry, Listing, Selection, counts, place_of
 from nealytics.errors import NealyticsError, Refused
 from nealytics.event import InvalidEvent
 from nealytics.http.admin import PREFIX, add_admin_route, body_of, project_of
@@ -77,6 +77,12 @@ class Retried(msgspec.Struct, omit_defaults=True, kw_only=True):
     kept: list[Any]
     left: int = 0
     next: str = ""  # `cursor` of the next request, if any are left
+    problems: list[str] = []
+
+
+class Dropped(msgspec.Struct, omit_defaults=True):
+    dropped: int
+    problems: list[str] = []
 
 
 class DeadLetterAdmin:
@@ -108,7 +114,7 @@ class DeadLetterAdmin:
             counts=counts(entries),
             entries=await asyncio.to_thread(self._letters.entries, page),
             next=_cursor(rest[limit - 1]) if len(rest) > limit else "",
-            problems=problems if scope.project_id is None else [],
+            problems=_for(scope, problems),
         )
 
     async def _show(self, http: web.Request, scope: AdminScope) -> Entry:
@@ -126,7 +132,7 @@ class DeadLetterAdmin:
         _require_settable(asked.set, scope)
         after = _place(asked.cursor)
         async with self._busy:
-            entries = await self._selected(asked, scope)
+            entries, problems = await self._selected(asked, scope)
             # The oldest first. What was refused again stays, so the next request begins behind it.
             entries = [entry for entry in entries if after is None or place_of(entry) > after]
             now, later = entries[:RETRIES_MAX], entries[RETRIES_MAX:]
@@ -143,15 +149,16 @@ class DeadLetterAdmin:
             kept=outcome.kept,
             left=len(later),
             next=_cursor(now[-1]) if later else "",
+            problems=problems,
         )
 
-    async def _drop(self, http: web.Request, scope: AdminScope) -> dict[str, int]:
+    async def _drop(self, http: web.Request, scope: AdminScope) -> Dropped:
         asked = await body_of(http, Asked, BODY_BYTES_MAX)
         async with self._busy:
-            entries = await self._selected(asked, scope)
-            return {"dropped": await drop(self._letters, [entry.id for entry in entries])}
+            entries, problems = await self._selected(asked, scope)
+            return Dropped(await drop(self._letters, [entry.id for entry in entries]), problems)
 
-    async def _selected(self, asked: Asked, scope: AdminScope) -> list[Entry]:
+    async def _selected(self, asked: Asked, scope: AdminScope) -> Listing:
         """What is meant, the oldest first. Entries of other projects are not among them."""
         if (asked.ids is None) == (asked.filter is None):
             raise invalid(
@@ -160,7 +167,8 @@ class DeadLetterAdmin:
                 'Write {"ids": ["…"]} or {"filter": {}}.',
             )
         selection = (asked.filter or Filter()).selection(scope, asked.ids)
-        return (await asyncio.to_thread(self._letters.entries, selection, 0))[::-1]
+        entries, problems = await asyncio.to_thread(self._letters.listing, selection, 0)
+        return Listing(entries[::-1], _for(scope, problems))
 
 
 def _require_settable(changes: Mapping[str, Any], scope: AdminScope) -> None:
@@ -170,6 +178,11 @@ def _require_settable(changes: Mapping[str, Any], scope: AdminScope) -> None:
         require_settable(changes)
     except InvalidEvent as error:
         raise invalid(f"set.{error.field}", error.message, error.detail) from None
+
+
+def _for(scope: AdminScope, problems: list[str]) -> list[str]:
+    """They are about files of all projects."""
+    return problems if scope.project_id is None else []
 
 
 def _cursor(entry: Entry) -> str:

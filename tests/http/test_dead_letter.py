@@ -206,7 +206,11 @@ async def test_problems_are_those_of_the_request_and_a_line_is_named(held: Held)
     assert page["events"] == 5
     assert [f"line 1 of {path}" in problem for problem in page["problems"]] == [True]
     assert "problems" not in (await held.get())[1]
-    assert await held.post("drop", {"ids": held.ids}, ALL) == (200, {"dropped": 5})
+    assert await held.post("drop", {"ids": held.ids[:1]}) == (200, {"dropped": 1})
+    _, answer = await held.post("retry", {"ids": []}, ALL)
+    assert answer["problems"] == page["problems"]
+    dropped = {"dropped": 4, "problems": page["problems"]}
+    assert await held.post("drop", {"ids": held.ids}, ALL) == (200, dropped)
     assert path.read_bytes() == b"{broken\n"
 
 
