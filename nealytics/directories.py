@@ -87,7 +87,9 @@ def _give(descriptor: int, directory: int) -> None:
     owner, status = os.fstat(directory), os.fstat(descriptor)
     # A file with another name may be one of root's that is somewhere else.
     if status.st_uid == 0 != owner.st_uid and (status.st_nlink == 1 or stat.S_ISDIR(status.st_mode)):
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        # A root without the right to do it, as in a container, may be the user of the node.
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def give_tree(top: Path, owned: Path) -> None:
@@ -98,7 +100,7 @@ def give_tree(top: Path, owned: Path) -> None:
         return
     for _, directories, files, directory in os.fwalk(top):
         for name in (".", *directories, *files):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
                 if os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid == 0:
                     os.chown(name, owner.st_uid, owner.st_gid, dir_fd=directory, follow_symlinks=False)
 

@@ -1,7 +1,10 @@
 """Whoever makes a directory first, no other user can look into it."""
 
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,30 @@ def test_what_root_makes_belongs_to_the_owner_of_its_directory(tmp_path: Path):
     made = sorted(tmp_path.rglob("*"))
     assert len(made) == 6
     assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(NODE, NODE)}
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+def test_a_root_that_may_not_give_files_away_keeps_them(tmp_path: Path):
+    """A node in a container without capabilities, whose volume belongs to another user."""
+    os.chown(tmp_path, NODE, NODE)
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from nealytics.directories import give_tree, make_private, open_file\n"
+        "top = Path(sys.argv[1]); make_private(top / 'a')\n"
+        "os.close(open_file(top / 'file', os.O_WRONLY | os.O_CREAT)); give_tree(top, top)\n"
+    )
+    command = [
+        "setpriv",
+        "--bounding-set=-chown",
+        "--inh-caps=-chown",
+        sys.executable,
+        "-c",
+        code,
+        str(tmp_path),
+    ]
+    subprocess.run(command, check=True)
+    assert {path.name: path.stat().st_uid for path in tmp_path.iterdir()} == {"a": 0, "file": 0}
 
 
 @needs_root
