@@ -80,7 +80,7 @@ from tests.test_docs import curl_lines, sections
 
 pytestmark = [*on_the_engine, pytest.mark.slow]
 
-EXAMPLES = int(os.environ.get("TEST_SCHEMATHESIS_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("TEST_SCHEMATHESIS_EXAMPLES", "10"))
 # The same questions every time. A failure is not searched for a smaller one: each costs a query.
 ASKED = settings(
     max_examples=EXAMPLES,
