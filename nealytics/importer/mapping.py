@@ -178,7 +178,9 @@ class Mapping:
         if self._id_paths:
             event["eventId"] = self._hashed_id(fields, opened)
         elif self._message_ids and "eventId" in event:
-            event["eventId"] = str(id_of_message(_text(event.get("projectId")), _text(event["eventId"])))
+            event["eventId"] = str(
+                id_of_message(written(event.get("projectId")) or "", written(event["eventId"]) or "")
+            )
         event_id = event.get("eventId")
         if event_id is None:
             event["eventId"] = event_id_of(self._namespace, row.number, row.raw)
@@ -322,12 +324,6 @@ def object_of(value: Value) -> dict[str, msgspec.Raw] | None:
         return None
 
 
-def _text(value: Value | None) -> str:
-    if isinstance(value, str):
-        return value
-    return text_of(bytes(value)) or "" if value is not None else ""
-
-
 def _left_over(fields: AnyMapping[str, Value], taken: Taken, prefix: str = "") -> Iterator[str]:
     """The names of the values that no field was made of, as --map takes them."""
     for name, value in fields.items():
@@ -394,6 +390,15 @@ def text_of(raw: bytes) -> str | None:
         return msgspec.json.decode(raw, type=str)
     except (msgspec.DecodeError, UnicodeError):
         return None
+
+
+def written(value: Value | None) -> str | None:
+    """A JSON string's text, or any other value as it is written."""
+    if value is None or isinstance(value, str):
+        return value
+    raw = bytes(value)
+    text = text_of(raw)
+    return raw.decode(errors="replace") if text is None else text
 
 
 def is_empty(value: Value) -> bool:

@@ -32,7 +32,7 @@ import msgspec
 
 from nealytics.compat import posthog, segment
 from nealytics.event import InvalidEvent
-from nealytics.importer.mapping import RowError, hashed_id, is_empty, object_of, path_of, text_of
+from nealytics.importer.mapping import RowError, hashed_id, is_empty, object_of, path_of, text_of, written
 from nealytics.importer.times import Unit, moment_ms
 from nealytics.process import data_directory
 
@@ -124,7 +124,7 @@ def _undo_correction(fields: Fields) -> None:
 
 
 def _ms(value: str | msgspec.Raw | None) -> int | None:
-    text = _text(value)
+    text = written(value)
     return moment_ms(text) if text else None
 
 
@@ -132,7 +132,7 @@ def _unpacked(fields: Fields) -> Fields:
     """With the objects that CSV and Parquet have as texts."""
     unpacked = dict(fields)
     for name in _OBJECTS & fields.keys():
-        text = _text(fields[name]) or ""
+        text = written(fields[name]) or ""
         if text.startswith("{"):
             unpacked[name] = msgspec.Raw(text.encode(errors="replace"))
     return unpacked
@@ -159,9 +159,9 @@ def _event_of(preset: Preset, fields: Fields) -> dict[str, Any]:
             fields[name] = _object_of_pairs(fields[name])
     found, used = _found(preset, fields)
     event: dict[str, Any] = dict(found)
-    if (event_type := _text(event.get("eventType"))) in preset.event_types:
+    if (event_type := written(event.get("eventType"))) in preset.event_types:
         event["eventType"] = preset.event_types[event_type]
-    if (event_id := _text(event.get("eventId"))) and not _is_uuid(event_id):
+    if (event_id := written(event.get("eventId"))) and not _is_uuid(event_id):
         event["eventId"] = hashed_id([event_id.encode()])
     metadata: Fields = {}
     if kinds.rest:
@@ -180,7 +180,7 @@ def _event_of(preset: Preset, fields: Fields) -> dict[str, Any]:
 def _value(fields: Fields, candidate: str) -> str | msgspec.Raw | None:
     if "{" not in candidate:
         return _inside(fields, candidate)
-    parts = {path: _text(_inside(fields, path)) for path in _IN_BRACES.findall(candidate)}
+    parts = {path: written(_inside(fields, path)) for path in _IN_BRACES.findall(candidate)}
     if not all(parts.values()):
         return None
     return _IN_BRACES.sub(lambda found: str(parts[found[1]]), candidate)
@@ -231,14 +231,6 @@ def _one_value(value: msgspec.Raw) -> msgspec.Raw:
             is_number = kind in ("int_value", "float_value", "double_value")
             return msgspec.Raw(text.encode()) if is_number and text is not None else inner
     return msgspec.Raw(b'""') if kinds else value
-
-
-def _text(value: str | msgspec.Raw | None) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    raw = bytes(value)
-    text = text_of(raw)
-    return raw.decode(errors="replace") if text is None else text
 
 
 def _is_uuid(text: str) -> bool:
