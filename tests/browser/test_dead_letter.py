@@ -85,6 +85,20 @@ def test_an_owner_sees_no_other_project(node: Node, opened: Open):
     assert page.get_by_role("cell", name="other", exact=True).count() == 1
 
 
+def test_a_tenant_selects_its_events(node: Node, opened: Open):
+    bad = EVENT | {"projectId": "tenants", "eventType": ""}
+    reject(node, *[bad | {"tenantId": tenant} for tenant in ("acme", "acme", "other")])
+    page = opened(link(node, "tenants"))
+    page.get_by_text("3 events").wait_for()
+    page.get_by_role("button", name="acme").first.click()
+    page.get_by_text("2 events").wait_for()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Drop").click()
+    page.get_by_text("2 deleted").wait_for()
+    page.get_by_role("button", name="other", exact=True).wait_for()
+    page.get_by_text("1 event").wait_for()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -2,7 +2,7 @@
  * `/dead-letter#token=<admin token>`: the events that could not be stored, for the owner of the SaaS, with retry and drop.
  *
  * The token decides which projects it shows. It leaves the address at once; a reloaded page has it from the tab's history.
- * A reason at the top selects its events. Retry and drop act on the events that are ticked or, if none is, on all that are
+ * A reason at the top selects its events, and the name of a tenant those of the tenant. Retry and drop act on the events that are ticked or, if none is, on all that are
  * selected; drop asks before.
  */
 
@@ -16,6 +16,7 @@ interface Entry {
   readonly id: string;
   readonly at: string;
   readonly project?: string;
+  readonly tenant?: string;
   readonly source: string;
   readonly reason: string;
   readonly message: string;
@@ -35,7 +36,7 @@ interface Retried {
   readonly kept: readonly { readonly id: string; readonly message: string }[];
   readonly next?: string;
 }
-type Filter = { project?: string; source?: string; reason?: string };
+type Filter = { project?: string; tenant?: string; source?: string; reason?: string };
 
 const ROUTE = "api/v1/admin/dead-letter";
 
@@ -115,8 +116,25 @@ function row(entry: Entry): HTMLElement {
   details.append(element("summary", entry.message), element("pre", payload + (entry.isCut ? " …" : "")));
   event.append(details);
   const time = element("td", entry.at.replace("T", " ").replace(/(\.\d+)?Z$/, ""));
-  line.append(first, time, ...[entry.project ?? "", entry.source, entry.reason].map((text) => element("td", text)), event);
+  const [project, source, reason] = [entry.project ?? "", entry.source, entry.reason].map((text) => element("td", text));
+  line.append(first, time, project!, tenantOf(entry), source!, reason!, event);
   return line;
+}
+
+/** A button that selects the events of the tenant or, once they are, all of them. */
+function tenantOf({ project, tenant }: Entry): HTMLElement {
+  const cell = element("td");
+  if (project && tenant) {
+    const button = element("button", tenant) as HTMLButtonElement;
+    button.type = "button";
+    button.setAttribute("aria-pressed", String(filter.tenant === tenant));
+    button.onclick = () => {
+      filter = filter.tenant === tenant ? {} : { ...filter, project, tenant };
+      void load();
+    };
+    cell.append(button);
+  }
+  return cell;
 }
 
 async function load(cursor = ""): Promise<void> {
@@ -185,7 +203,7 @@ retry.onclick = () =>
 const drop = of<HTMLButtonElement>("[name=drop]");
 drop.onclick = () => {
   const chosen = selected();
-  const which = "ids" in chosen ? events(chosen.ids.length) : isFiltered() ? "all events of this reason" : "all events";
+  const which = "ids" in chosen ? events(chosen.ids.length) : isFiltered() ? "all events that are selected" : "all events";
   if (!confirm(`Delete ${which} for good?`)) return;
   void act(drop, async () => `${(await ask<{ dropped: number }>("/drop", chosen)).dropped} deleted.`);
 };
