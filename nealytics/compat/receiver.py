@@ -36,9 +36,9 @@ _STEP_EVENTS = 32
 _ELEMENT_BYTES_MIN = 1024
 # Fields with the name of a key that are searched for one: finding it must not take long.
 _KEYS_MAX = 100
-# Also one whose end is missing: of a long event, only the beginning is there.
 # Of one request: what stands beside a body's events is kept with each of them, and a body may have thousands.
 _SHARED_BYTES_MAX = 4 * 1024 * 1024
+# Also one whose end is missing: of a long event, only the beginning is there.
 _KEY = re.compile(rb'[ \t\r\n]*+:[ \t\r\n]*+"([^"\\]++)')
 # The key as a property of an event.
 _KEY_PROPERTY = "token"
