@@ -23,7 +23,7 @@ from typing import Protocol
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
-from nealytics.errors import Refused, stopping
+from nealytics.errors import LogError, Refused, stopping
 from nealytics.http.request_ends import RequestEnds
 from nealytics.http.responses import ANSWER_HEADERS, raw_answer
 from nealytics.http.small_request import Unread, parse
@@ -96,8 +96,7 @@ class _Waiting:
         self.refused: Refused | None = None
         self.is_done = False
 
-    def finish(self, future: asyncio.Future[int]) -> None:
-        error = future.exception()
+    def finish(self, lsn: int, error: LogError | None) -> None:
         if self.is_done:
             return  # the worker stops, and did not wait any longer
         shared = self.lane.shared
@@ -146,7 +145,7 @@ class FastLane:
         if not self._at_once.take(ready):
             return None
         waiting = _Waiting(lane, request, ready)
-        self.admission.append(ready.rows).add_done_callback(waiting.finish)
+        self.admission.append_with(ready.rows, waiting.finish)
         return waiting
 
     def finished(self, waiting: _Waiting) -> None:

@@ -13,7 +13,10 @@ lenient: a request that it reads, aiohttp reads in the same way (a test compares
 """
 
 import re
+from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
+from typing import NamedTuple
 
 from nealytics.ingest import tracker_reports
 from nealytics.ingest.at_once import SmallRequest
@@ -22,6 +25,9 @@ from nealytics.ingest.handlers import BATCH, BEACON, TRACK
 HEAD_BYTES_MAX = 8 * 1024
 BODY_BYTES_MAX = 32 * 1024
 _HEADERS_MAX = 64
+# Heads that are remembered, at most so long: 4 MB at worst.
+_REMEMBERED_MAX = 1_024
+_REMEMBERED_BYTES_MAX = 1_024
 
 # What every small request begins with.
 _START = b"POST /api/v1/telemetry/"
@@ -70,32 +76,52 @@ def parse(data: bytes, at: int = 0) -> SmallRequest | Unread:
     head_end = data.find(b"\r\n\r\n", at, at + HEAD_BYTES_MAX)
     if head_end < 0:
         return Unread.INCOMPLETE if len(data) - at < HEAD_BYTES_MAX else Unread.OTHER
-    head = data[at:head_end]
-    if not head.isascii():
+    head = (
+        _remembered(data[at:head_end]) if head_end - at <= _REMEMBERED_BYTES_MAX else _read(data[at:head_end])
+    )
+    if head is None:
         return Unread.OTHER
-    first, *lines = head.decode("ascii").split("\r\n")
-    path, question, query = first[5 : -len(_VERSION)].partition("?")
-    if not first.endswith(_VERSION) or path not in _ROUTES:
-        return Unread.OTHER
-    asked = _QUERY.fullmatch(query) if question else None
-    if question and asked is None:
-        return Unread.OTHER
-    headers = _headers(lines)
-    if headers is None:
-        return Unread.OTHER
-    length = headers["content-length"]
-    # No sign, no blank, no digit of another script.
-    if len(length) > 5 or not length.isdecimal() or not 0 < (size := int(length)) <= BODY_BYTES_MAX:
-        return Unread.OTHER
-    end = head_end + 4 + size
+    end = head_end + 4 + head.size
     if end > len(data):
         return Unread.INCOMPLETE
     body = data[head_end + 4 : end]
-    if asked is None:
-        return SmallRequest(path, "", "", headers, body, end)
-    key, token, sent_at = asked.group("key", "token", "sent_at")
-    report = tracker_reports.report(sent_at) if sent_at else None
-    return SmallRequest(path, key or "", token or "", headers, body, end, report)
+    report = tracker_reports.report(head.sent_at) if head.sent_at else None
+    return SmallRequest(head.path, head.key, head.token, head.headers, body, end, report)
+
+
+class _Head(NamedTuple):
+    path: str
+    key: str
+    token: str
+    sent_at: str
+    headers: Mapping[str, str]
+    size: int  # of the body
+
+
+def _read(head: bytes) -> _Head | None:
+    """What a head says; None if it is for aiohttp."""
+    if not head.isascii():
+        return None
+    first, *lines = head.decode("ascii").split("\r\n")
+    path, question, query = first[5 : -len(_VERSION)].partition("?")
+    if not first.endswith(_VERSION) or path not in _ROUTES:
+        return None
+    asked = _QUERY.fullmatch(query) if question else None
+    if question and asked is None:
+        return None
+    headers = _headers(lines)
+    if headers is None:
+        return None
+    length = headers["content-length"]
+    # No sign, no blank, no digit of another script.
+    if len(length) > 5 or not length.isdecimal() or not 0 < (size := int(length)) <= BODY_BYTES_MAX:
+        return None
+    key, token, sent_at = asked.group("key", "token", "sent_at") if asked else ("", "", "")
+    return _Head(path, key or "", token or "", sent_at or "", headers, size)
+
+
+# A client repeats its head, but for the length of the body. Reading one takes 4 to 10 µs, finding it 0.4.
+_remembered = lru_cache(_REMEMBERED_MAX)(_read)
 
 
 def _headers(lines: list[str]) -> dict[str, str] | None:

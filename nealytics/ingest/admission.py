@@ -21,10 +21,15 @@ BROKEN_RETRY_AFTER_S = 2
 SLICE_ROWS = 10_000
 
 
+# Called with the LSN of the last row once all are durable, or with the error.
+Done = Callable[[int, LogError | None], None]
+
+
 class Appends(Protocol):
     """What admission needs of `wal.log.Log`."""
 
     def append(self, rows: Sequence[bytes], row_format: int) -> asyncio.Future[int]: ...
+    def append_with(self, rows: Sequence[bytes], row_format: int, done: Done) -> None: ...
 
 
 class NotAdmitted(Refused):
@@ -103,7 +108,7 @@ class Admission:
             if not rows:
                 return LsnRange(1, 0)
         try:
-            last = await self.append(rows)
+            last = await self._log.append(rows, ROW_FORMAT)
         except (LogError, ValueError) as error:
             await self.give_back(rows)
             raise not_admitted(error, len(rows)) from error
@@ -142,10 +147,10 @@ class Admission:
         for owner, number in owners.items():
             quotas.events.give_back(owner, number, received_ms(rows[0]))
 
-    def append(self, rows: Sequence[bytes]) -> asyncio.Future[int]:
-        """As `Log.append`, of rows that no erasure covers (see `is_erased`). The caller says how it ended:
-        with `admitted`, or with `not_admitted`."""
-        return self._log.append(rows, ROW_FORMAT)
+    def append_with(self, rows: Sequence[bytes], done: Done) -> None:
+        """As `Log.append_with`, of rows that no erasure covers (see `is_erased`). The caller says how it
+        ended: with `admitted`, or with `not_admitted`."""
+        self._log.append_with(rows, ROW_FORMAT, done)
 
     def is_erased(self, rows: Sequence[bytes]) -> bool:
         """Whether an erasure covers any of these rows, at most `SLICE_ROWS`."""

@@ -1,7 +1,8 @@
 """Appends in groups: everything that arrives while one group is written becomes the next one.
 
-One task of the event loop. It asks `Space` what to do, has a thread write and sync, then resolves the futures
-of the group.
+One task of the event loop. It asks `Space` what to do, has a thread write and sync, then tells the callers of
+the group. A group is written as soon as the thread is free: a single append waits for nothing, and the longer
+the disk takes, the larger the groups.
 """
 
 import asyncio
@@ -20,24 +21,33 @@ from nealytics.wal.state import LogState
 from nealytics.wal.writer import Append, Writer, Written, bytes_needed
 
 T = TypeVar("T")
+# Called in the event loop with the LSN of the last row, or with the error if none was kept.
+Done = Callable[[int, LogError | None], None]
 
 logger = logging.getLogger("nealytics.wal")
 
 
 class _Group:
-    """Appends that share one fdatasync, and the futures of their callers."""
+    """Appends that share one fdatasync, and what tells their callers."""
 
-    __slots__ = ("appends", "ended", "futures", "payload_bytes")
+    __slots__ = ("appends", "done", "ended", "payload_bytes")
 
     def __init__(self) -> None:
         self.appends: list[Append] = []
-        self.futures: list[asyncio.Future[int]] = []
+        self.done: list[Done] = []
         self.payload_bytes = 0
-        self.ended = asyncio.Event()  # durable, or refused; a caller may have cancelled its future
+        self.ended = asyncio.Event()  # durable, or refused
+
+    def finish(self, before_lsn: int) -> None:
+        """The rows are durable, from the one after `before_lsn` on."""
+        lsn = before_lsn
+        for done, append in zip(self.done, self.appends, strict=True):
+            lsn += len(append.rows)
+            _tell(done, lsn, None)
 
     def fail(self, error: LogError) -> None:
-        for future in self.futures:
-            fail(future, error)
+        for done in self.done:
+            _tell(done, 0, error)
         self.ended.set()
 
 
@@ -81,37 +91,31 @@ class Flusher:
         self._waiters = _Waiters()
         self._task = self._loop.create_task(self._run(), name="wal flusher")
 
-    def append(self, rows: Sequence[bytes], row_format: int) -> asyncio.Future[int]:
-        """As `Log.append`."""
-        future = self._loop.create_future()
-        # 2 µs per call with one row: that is the whole cost of an event in the loop until its group is done.
+    def append(self, rows: Sequence[bytes], row_format: int, done: Done) -> None:
+        """`done` is called once the rows are durable, or at once if they cannot be kept."""
         payload_bytes = len(rows[0]) if len(rows) == 1 else sum(map(len, rows))
         pending = self._pending
         if (refusal := self._state.refusal()) is not None:
-            fail(future, refusal)
-            return future
-        if payload_bytes + pending.payload_bytes > self._pending_bytes_max and pending.futures:
-            fail(
-                future,
-                LogFull(f"wal: {pending.payload_bytes} bytes are queued to be written; retry later"),
-            )
-            return future
+            done(0, refusal)
+            return
+        if payload_bytes + pending.payload_bytes > self._pending_bytes_max and pending.appends:
+            done(0, LogFull(f"wal: {pending.payload_bytes} bytes are queued to be written; retry later"))
+            return
         if payload_bytes > ROW_BYTES_MAX and max(map(len, rows)) > ROW_BYTES_MAX:
             raise ValueError(f"a row has more than {ROW_BYTES_MAX} bytes")
         if not rows:
             raise ValueError("no rows to append")
         pending.appends.append(Append(rows, row_format, payload_bytes))
-        pending.futures.append(future)
+        pending.done.append(done)
         pending.payload_bytes += payload_bytes
         if self._wake is not None:
             self._wake_up()
-        return future
 
     async def wait_for(self, lsn: int | None) -> None:
         """As `Log.wait_for`."""
         if lsn is None:
             for group in (self._writing, self._pending):
-                if group.futures:
+                if group.appends:
                     await group.ended.wait()
         elif self._state.durable_lsn >= lsn:
             return
@@ -158,19 +162,19 @@ class Flusher:
             while state.broken is None:
                 if self._rotations:
                     await self._rotate()
-                if self._pending.futures:
+                if self._pending.appends:
                     self._writing, self._pending = self._pending, _Group()
                     unmarked = await self._flush(self._writing) or unmarked
                     self._writing.ended.set()
                     continue
                 if not state.closed:
                     await self._sleep(self._idle_s if unmarked else None)
-                if unmarked and not self._pending.futures and state.broken is None:
+                if unmarked and not self._pending.appends and state.broken is None:
                     unmarked = False
                     # Without room, damage to the last group looks like an unfinished write for now.
                     with contextlib.suppress(LogFull):
                         await self._in_thread(self._writer.mark)
-                elif state.closed and not self._pending.futures:
+                elif state.closed and not self._pending.appends:
                     return
         except LogBroken as error:
             self._writing.fail(error)
@@ -183,7 +187,7 @@ class Flusher:
             self._on_broken(broken)
 
     async def _flush(self, group: _Group) -> bool:
-        """Makes a group durable and resolves its futures; False if there was no room."""
+        """Makes a group durable and tells its callers; False if there was no room."""
         needed = bytes_needed(group.appends)
         active = self._writer.active
         try:
@@ -244,14 +248,10 @@ class Flusher:
         self._metrics.queue_depth.add(state.durable_lsn - before_lsn)
         if durable is not None:
             durable(written.last_lsn)
-        lsn = before_lsn
-        for future, append in zip(group.futures, group.appends, strict=True):
-            lsn += len(append.rows)
-            if not future.done():
-                future.set_result(lsn)
+        group.finish(before_lsn)
         self._waiters.wake(written.last_lsn)
         self._metrics.fsync_seconds.observe(written.sync_seconds)
-        self._metrics.group_events.observe(lsn - before_lsn)
+        self._metrics.group_events.observe(written.last_lsn - before_lsn)
 
     async def _rotate(self) -> None:
         waiting, self._rotations = self._rotations, []
@@ -318,6 +318,30 @@ class _Waiters:
         for _, future in self._waiting:
             fail(future, error)
         self._waiting = []
+
+
+def _tell(done: Done, lsn: int, error: LogError | None) -> None:
+    try:
+        done(lsn, error)
+    except Exception:
+        # The edge: the rows are as durable as was to be said, and the other callers must hear it.
+        logger.exception("wal: what waited for row %d failed", lsn)
+
+
+def future_of(
+    append: Callable[[Sequence[bytes], int, Done], None], rows: Sequence[bytes], row_format: int
+) -> "asyncio.Future[int]":
+    """Appends, and returns a future of the last LSN."""
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def done(lsn: int, error: LogError | None) -> None:
+        if error is not None:
+            fail(future, error)
+        elif not future.done():
+            future.set_result(lsn)
+
+    append(rows, row_format, done)
+    return future
 
 
 def fail(future: "asyncio.Future[T]", error: LogError) -> None:

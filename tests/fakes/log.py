@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from nealytics.errors import LogError
+from nealytics.ingest.admission import Done
 
 
 class RefusingLog:
@@ -16,3 +17,6 @@ class RefusingLog:
         future = asyncio.get_running_loop().create_future()
         future.set_exception(self.error)
         return future
+
+    def append_with(self, rows: Sequence[bytes], row_format: int, done: Done) -> None:
+        done(0, self.error)

@@ -20,7 +20,7 @@ from nealytics.errors import LogError
 from nealytics.http import fast_lane
 from nealytics.http.app import build_app
 from nealytics.http.listener import Server
-from nealytics.ingest.admission import Admission
+from nealytics.ingest.admission import Admission, Done
 from nealytics.observe.metrics import REFUSED_REASONS, Metrics
 from nealytics.observe.otel import Tracing
 from nealytics.quotas import Quotas
@@ -57,27 +57,36 @@ class MemoryLog:
         self.rows: list[bytes] = []
         self.error: LogError | None = None
         self.is_stalled = False
-        self._group: list[tuple[asyncio.Future[int], int]] = []
+        self._group: list[tuple[Done, int]] = []
 
     def append(self, rows: Sequence[bytes], row_format: int) -> asyncio.Future[int]:
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
+        future = asyncio.get_running_loop().create_future()
+
+        def done(lsn: int, error: LogError | None) -> None:
+            if error is not None:
+                future.set_exception(type(error)(*error.args))
+            elif not future.done():
+                future.set_result(lsn)
+
+        self.append_with(rows, row_format, done)
+        return future
+
+    def append_with(self, rows: Sequence[bytes], row_format: int, done: Done) -> None:
         if self.error is not None:
-            future.set_exception(type(self.error)(*self.error.args))
-            return future
+            done(0, self.error)
+            return
         self.rows += rows
         if not self._group:
+            loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, loop.call_soon, self.release)
-        self._group.append((future, len(self.rows)))
-        return future
+        self._group.append((done, len(self.rows)))
 
     def release(self) -> None:
         if self.is_stalled:
             return
         group, self._group = self._group, []
-        for future, lsn in group:
-            if not future.done():
-                future.set_result(lsn)
+        for done, lsn in group:
+            done(lsn, None)
 
     @property
     def is_busy(self) -> bool:

@@ -34,6 +34,36 @@ async def test_append_answers_with_the_last_lsn_and_rows_read_back_in_order(tmp_
         assert log.waiting == 4
 
 
+async def test_a_callback_hears_what_a_future_would_in_the_same_order(tmp_path: Path):
+    async with opened(tmp_path) as log:
+        heard: list[tuple[int, LogError | None]] = []
+
+        def done(lsn: int, error: LogError | None) -> None:
+            heard.append((lsn, error))
+            assert log.durable_lsn >= lsn
+
+        log.append_with([b"a"], 1, done)
+        log.append_with([b"b", b"c"], 1, done)
+        assert heard == []
+        assert await log.append([b"d"], 1) == 4
+        assert heard == [(1, None), (3, None)]
+    log.append_with([b"e"], 1, done)
+    lsn, error = heard[-1]
+    assert (lsn, type(error)) == (0, LogBroken)
+
+
+async def test_a_callback_that_fails_costs_no_other_its_answer(tmp_path: Path, caplog):
+    async with opened(tmp_path) as log:
+
+        def fails(lsn: int, error: LogError | None) -> None:
+            raise ZeroDivisionError
+
+        log.append_with([b"a"], 1, fails)
+        assert await log.append([b"b"], 1) == 2
+        assert await log.append([b"c"], 1) == 3
+        assert "wal: what waited for row 1 failed" in caplog.text
+
+
 async def test_appends_of_one_moment_share_a_sync_and_keep_their_order(tmp_path: Path):
     files = FaultyFiles()
     metrics = Metrics.private()
