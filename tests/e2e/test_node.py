@@ -147,6 +147,93 @@ def test_a_killed_worker_comes_back_and_its_log_drains(tmp_path: Path):
         assert len(node.pids("worker")) == 2
 
 
+class KeepsConnection(threading.Thread):
+    """A client that sends until `stop` is set, and connects again after a failure."""
+
+    def __init__(self, port: int, stop: threading.Event) -> None:
+        super().__init__()
+        self.answers = self.failures = 0
+        self.unexpected: list[int] = []
+        self._stop_ = stop
+        self._port = port
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection.connect()
+        self.local_port = int(self._connection.sock.getsockname()[1])
+
+    def run(self) -> None:
+        while not self._stop_.is_set():
+            try:
+                self._connection.request(
+                    "POST", "/api/v1/telemetry/track", json.dumps(event()), {"X-Project-Key": KEY}
+                )
+                answer = self._connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException):
+                self.failures += 1
+                self._connection.close()
+                continue
+            self.answers += 1
+            if answer.status != 202:
+                self.unexpected.append(answer.status)
+            time.sleep(0.005)
+        self._connection.close()
+
+
+def owners(node: Node, port: int) -> dict[int, int]:
+    """The port of each client's end of a connection → the worker that has accepted it."""
+    inodes = {}
+    for pid in node.pids("worker"):
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                inodes[os.readlink(fd)] = pid
+            except FileNotFoundError:
+                continue  # closed meanwhile
+    found = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, *rest = line.split()
+        pid = inodes.get(f"socket:[{rest[6]}]")
+        if pid is not None and int(local.split(":")[1], 16) == port:
+            found[int(remote.split(":")[1], 16)] = pid
+    return found
+
+
+def test_a_killed_worker_costs_no_request_of_the_others(tmp_path: Path):
+    stop = threading.Event()
+    node = Node(tmp_path, workers=2)
+    with node:
+        node.wait_ready()
+        clients = [KeepsConnection(node.port, stop) for _ in range(16)]
+        owner: dict[int, int] = {}
+
+        def all_are_accepted() -> bool:
+            owner.update(owners(node, node.port))
+            return all(client.local_port in owner for client in clients)
+
+        node.wait_until(all_are_accepted, "a worker has accepted each connection")
+        victim = owner[clients[0].local_port]
+        theirs = [client for client in clients if owner[client.local_port] == victim]
+        others = [client for client in clients if owner[client.local_port] != victim]
+        assert others, "the kernel gave all connections to one worker"
+        for client in clients:
+            client.start()
+        try:
+            node.wait_until(lambda: all(client.answers > 10 for client in clients), "all have answers")
+            os.kill(victim, signal.SIGKILL)
+            node.wait_until(lambda: starts_of(node) == 3, "the worker is back")
+            before = {client: client.answers for client in clients}
+            node.wait_until(
+                lambda: all(client.answers > before[client] + 10 for client in clients), "all go on"
+            )
+        finally:
+            stop.set()
+            for client in clients:
+                client.join()
+        assert [client.unexpected for client in clients] == [[]] * len(clients)
+        assert [client.failures for client in others] == [0] * len(others)
+        # Their connection was reset, once; the next one waits for the worker, or is the other one's.
+        assert [client.failures for client in theirs] == [1] * len(theirs)
+
+
 def starts_of(node: Node) -> float:
     return node.metric("nealytics_worker_starts_total")
 
