@@ -67,6 +67,18 @@ class TokensReport(msgspec.Struct, kw_only=True):
     browser_key_work_ratio: float
 
 
+class WorkersReport(msgspec.Struct, kw_only=True):
+    """`track` with one worker and with several."""
+
+    machine: Machine
+    connections: int  # of each worker
+    workers: int
+    one_us: float  # processor time of all workers a request, medians
+    several_us: float
+    scale: float  # what several workers on as many cores do ÷ one on one core, by processor time
+    scales: list[float]  # of the rounds
+
+
 class HostileResult(msgspec.Struct, kw_only=True):
     """The cost of one kind of body for a client that sends `track` meanwhile."""
 
@@ -308,6 +320,43 @@ def _rates(name: str, node: Product, load: Load, say: Say) -> tuple[float, float
     return result.events_per_second, by_work
 
 
+def workers(
+    *, rounds: int, seconds: float, connections: int, workers: int, directory: Path | None, say: Say
+) -> WorkersReport:
+    """`track` with one worker and with several, alternately, each with `connections`; without ClickHouse.
+
+    The generator needs a core, too, so events a second cannot show whether workers hinder each other. Their
+    processor time a request does: if it stays the same, several do as much more as there are of them.
+    """
+    took: dict[int, list[float]] = {1: [], workers: []}
+    with (
+        processes.workplace(directory, say) as (made, machine),
+        processes.product(made / "one", clickhouse=False) as one,
+        processes.product(made / "several", clickhouse=False, workers=workers) as several,
+    ):
+        pair = [(1, one), (workers, several)]
+        for number in range(rounds):
+            for count, node in pair if number % 2 else reversed(pair):
+                load = Load.of_round("track", connections=connections * count, seconds=seconds, number=number)
+                _, by_work = _rates(f"{count} worker{'s' * (count > 1)}", node, load, say)
+                took[count].append(1e6 / by_work)
+    scales = [workers * alone / beside for alone, beside in zip(took[1], took[workers], strict=True)]
+    report = WorkersReport(
+        machine=machine,
+        connections=connections,
+        workers=workers,
+        one_us=statistics.median(took[1]),
+        several_us=statistics.median(took[workers]),
+        scale=statistics.median(scales),
+        scales=scales,
+    )
+    say(
+        f"{workers} workers / 1 = {report.scale:.2f} by processor time (rounds {min(scales):.2f} to"
+        f" {max(scales):.2f}): {report.one_us:.1f} and {report.several_us:.1f} us a request"
+    )
+    return report
+
+
 def hostile(
     *,
     names: Sequence[str],
@@ -351,37 +400,45 @@ def hostile(
 
 
 def _work_done(node: Product) -> tuple[float, float]:
-    """Events accepted since the node started, and the processor time of its worker in seconds."""
+    """Events accepted since the node started, and the processor time of its workers in seconds."""
+    seconds = sum(map(processes.processor_seconds, node.worker_pids()))
+    return node.metric("nealytics_events_ingested_total"), seconds
+
+
+def queue(node: Product, events: int, say: Say) -> int:
+    """Sends events in batches until at least so many are queued; how many are. The node has no ClickHouse."""
+    per_request = 1_000
     (worker,) = node.worker_pids()
-    return node.metric("nealytics_events_ingested_total"), processes.processor_seconds(worker)
+    began = time.monotonic()
+    sent = 0
+    while (waiting := int(node.metric("nealytics_queue_depth_current"))) < events:
+        missing = -(-(events - waiting) // per_request)
+        load = Load(
+            route="batch",
+            connections=4,
+            seconds=5.0,
+            events=per_request,
+            warmup_s=0.0,
+            requests_max=missing,
+            first_number=sent,
+        )
+        processes.load(node.port, load)
+        sent += missing
+        rss_kb, _ = processes.memory_kb(worker)
+        waiting = int(node.metric("nealytics_queue_depth_current"))
+        say(f"{waiting:>10,} events waiting, worker {rss_kb / 1024:.0f} MB")
+        if time.monotonic() - began > 600:
+            raise BenchError(f"bench: only {waiting:,} events after 10 minutes")
+    return waiting
 
 
 def memory(*, events: int, limit_mb: int, directory: Path | None, say: Say) -> MemoryReport:
     """A worker whose log has many events because there is no ClickHouse; then one that drains them."""
-    per_request = 1_000
     began = time.monotonic()
     with processes.workplace(directory, say) as (made, machine):
         with processes.product(made / "node", clickhouse=False) as node:
             (worker,) = node.worker_pids()
-            sent = 0
-            while (waiting := int(node.metric("nealytics_queue_depth_current"))) < events:
-                missing = -(-(events - waiting) // per_request)
-                load = Load(
-                    route="batch",
-                    connections=4,
-                    seconds=5.0,
-                    events=per_request,
-                    warmup_s=0.0,
-                    requests_max=missing,
-                    first_number=sent,
-                )
-                processes.load(node.port, load)
-                sent += missing
-                rss_kb, _ = processes.memory_kb(worker)
-                waiting = int(node.metric("nealytics_queue_depth_current"))
-                say(f"{waiting:>10,} events waiting, worker {rss_kb / 1024:.0f} MB")
-                if time.monotonic() - began > 600:
-                    raise BenchError(f"bench: only {waiting:,} events after 10 minutes")
+            queue(node, events, say)
             # Let the committer try for a while with the full log.
             time.sleep(3)
             waiting = int(node.metric("nealytics_queue_depth_current"))

@@ -20,6 +20,7 @@ import uvloop
 from nealytics.bench import answers as answers_bench
 from nealytics.bench import baseline as baseline_app
 from nealytics.bench import damage as damage_bench
+from nealytics.bench import drain as drain_bench
 from nealytics.bench import erasure as erasure_bench
 from nealytics.bench import hostile as hostile_bodies
 from nealytics.bench import load as load_generator
@@ -180,6 +181,17 @@ def tokens(**options: Any) -> msgspec.Struct:
     return runs.tokens(**options)
 
 
+@bench.command("workers")
+@_rounds(100, 5)
+@_seconds(4.0)
+@_connections(64)
+@click.option("--workers", type=click.IntRange(2, 64), default=2, show_default=True)
+@_measurement
+def workers_(**options: Any) -> msgspec.Struct:
+    """Processor time of `track` with one worker and with several; each has so many connections."""
+    return runs.workers(**options)
+
+
 @bench.command()
 @click.option(
     "--only",
@@ -211,6 +223,19 @@ def memory(**options: Any) -> msgspec.Struct:
     Exits with 1 above the limit.
     """
     return runs.memory(**options)
+
+
+@bench.command("drain")
+@click.option("--events", type=click.IntRange(10_000, 20_000_000), default=2_000_000, show_default=True)
+@_rounds(20, 3)
+@_seconds(3.0, "Duration of a round of track.")
+@_executable("program", "Another program than this one, e.g. an older one.")
+@_measurement
+async def drain(**options: Any) -> msgspec.Struct:
+    """The drain of a full log beside a bulk load of the same events, and `track` while a log drains.
+
+    The bulk load inserts 500,000 events in one request. Needs some 600 MB of disk for a million events."""
+    return await drain_bench.drain(**options)
 
 
 @bench.command("start")

@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
 from yarl import URL
 
 from nealytics.clickhouse.answer import rows_of, rows_read
@@ -25,6 +27,7 @@ from nealytics.config import ClickHouseConfig
 from nealytics.tls import why_not
 
 _ERROR_BYTES_MAX = 64 * 1024
+_PIECE_BYTES = 256 * 1024
 # What a request without a complete answer raises.
 _BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
 _EXCEPTION_CODE = "X-ClickHouse-Exception-Code"
@@ -34,6 +37,24 @@ _MARK = "x-clickhouse-"
 _NATIVE_PORT = re.compile(r"is for clickhouse-client program\.?\s+You must use port (\d{1,5}) for HTTP")
 # One of these tells the end of an answer from a broken connection; HTTP/1.0 requires neither.
 _END = frozenset({"content-length", "transfer-encoding"})
+
+
+class _InPieces(Payload):
+    """A body that is written in pieces. If a large one is written at once, or as a file, it is copied as a
+    whole, in the event loop."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body, content_type="application/octet-stream")
+        self._body = body
+        self._size = len(body)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        whole = memoryview(self._body)
+        for start in range(0, len(whole), _PIECE_BYTES):
+            await writer.write(whole[start : start + _PIECE_BYTES])
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return self._body.decode(encoding, errors)
 
 
 class Transport:
@@ -59,7 +80,11 @@ class Transport:
         try:
             # A redirect is not followed: that would drop the body and send the password elsewhere.
             response = await self._open().post(
-                target, data=body, headers=headers, timeout=within, allow_redirects=False
+                target,
+                data=_InPieces(body) if len(body) > _PIECE_BYTES else body,
+                headers=headers,
+                timeout=within,
+                allow_redirects=False,
             )
             code = response.headers.get(_EXCEPTION_CODE)
             if response.status == 200 and code is None:

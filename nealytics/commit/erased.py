@@ -33,6 +33,11 @@ class Erased:
         self._erasures: Mapping[str, Erasure] = {}
         self._tombstones = Tombstones(())
 
+    @property
+    def known(self) -> object:
+        """Another object whenever `without` leaves out other rows."""
+        return self._tombstones
+
     async def without(self, rows: Rows) -> Rows:
         """`rows` without those that are covered by what was known at the last call of `is_current`."""
         return await asyncio.to_thread(_without, rows, self._tombstones) if self._tombstones else rows

@@ -1,13 +1,15 @@
 """When queued rows are due as a batch, and how many of them one batch takes.
 
-A batch is due when it has `batch_rows_max` rows or about `batch_bytes_max` bytes, when its oldest row is
-`flush_interval_s` old, or on `flush_soon`. It is cut so that its timestamps are of at most
-`batch_partitions_max` months, the table's partitions: each one that an INSERT touches costs a part.
+A batch is due when `batch_rows_max` rows or about `batch_bytes_max` bytes are waiting, when the oldest row is
+`flush_interval_s` old, or on `flush_soon`. It takes all that is waiting, up to `catch_up_rows_max` rows and
+`batch_bytes_max` bytes: while an insert runs more rows arrive, so batches grow with the backlog. It is cut so
+that its timestamps are of at most `batch_partitions_max` months, the table's partitions: each one that an
+INSERT touches costs a part.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from functools import lru_cache
 from struct import Struct
@@ -28,6 +30,9 @@ _DAY_MS = 86_400_000
 _DAY_MIN, _DAY_MAX = -25_567, 120_529
 # A row ends with its timestamp and received_at, both Int64 milliseconds (clickhouse/rowbinary.py).
 _ROW_TIMES = Struct("<qq")
+# The upper five bytes of the timestamp: spans of 4.7 hours.
+_SPAN_BITS = 24
+_SPAN_FROM, _SPAN_TO = 13, 8
 
 
 class Gathering:
@@ -37,6 +42,7 @@ class Gathering:
         self, log: Log | QuarantinedLog, config: CommitConfig, *, clock_ms: Callable[[], int]
     ) -> None:
         self.rows_max = min(config.batch_rows_max, BLOCK_ROWS_MAX)
+        self.catch_up_rows_max = min(config.rows_at_once_max, BLOCK_ROWS_MAX)
         self.bytes_max = min(config.batch_bytes_max, BLOCK_BYTES_MAX)
         self._log = log
         self._flush_interval_s = config.flush_interval_s
@@ -53,17 +59,25 @@ class Gathering:
         self._flush.set()
 
     def is_due(self, state: CursorState) -> bool:
-        first = state.next_lsn
-        waiting = self._log.durable_lsn - first + 1
-        if waiting <= 0:
-            return False
-        return (
+        waiting = self._waiting(state)
+        return waiting > 0 and (
             waiting >= self.rows_max
-            or first <= self._flush_lsn
-            # Approximate: after a segment was deleted this is late, and then the age makes the batch due.
-            or self._log.bytes_used - self._bytes_cut >= self.bytes_max
+            or state.next_lsn <= self._flush_lsn
+            or self._bytes_are_due()
             or self._due_in_s(state) <= 0
         )
+
+    def is_full(self, state: CursorState) -> bool:
+        """Whether as many rows as one batch may have are waiting."""
+        waiting = self._waiting(state)
+        return waiting >= self.catch_up_rows_max or (waiting > 0 and self._bytes_are_due())
+
+    def _waiting(self, state: CursorState) -> int:
+        return self._log.durable_lsn - state.next_lsn + 1
+
+    def _bytes_are_due(self) -> bool:
+        # Approximate: after a segment was deleted this is late, and then the age makes the batch due.
+        return self._log.bytes_used - self._bytes_cut >= self.bytes_max
 
     async def wait_until_due(self, state: CursorState, timeout_s: float | None) -> bool:
         """True once a batch is due, False if `timeout_s` passes first."""
@@ -76,13 +90,13 @@ class Gathering:
         except TimeoutError:
             return False
 
-    def cut(self, rows: Rows) -> None:
-        """`rows` are in a batch now."""
-        if rows.last_lsn == self._log.durable_lsn:
+    def cut(self, last_lsn: int, payload_bytes: int) -> None:
+        """Rows up to `last_lsn` are in a batch now."""
+        if last_lsn == self._log.durable_lsn:
             self._bytes_cut = self._log.bytes_used
         else:
             # Without the frames around the rows: too low, until a batch takes all rows.
-            self._bytes_cut += len(rows.payload)
+            self._bytes_cut += payload_bytes
 
     def _due_in_s(self, state: CursorState) -> float:
         """Until the oldest row that is in no batch yet is `flush_interval_s` old."""
@@ -115,12 +129,14 @@ class Gathering:
 
 def rows_within_partitions(rows: Rows, partitions_max: int) -> int:
     """How many of the first rows have timestamps of at most `partitions_max` months; at least one."""
-    payload, end, count = rows.payload, 0, 0
+    payload, count = rows.payload, 0
+    # Usually all of them. Their spans of time tell that in half the time that it takes to look at each.
+    if _months_of_spans({payload[end - _SPAN_FROM : end - _SPAN_TO] for end in rows.ends}) <= partitions_max:
+        return rows.count
     months: set[int] = set()
-    day = -1
-    # 1.5 ms per 10,000 rows; most rows are of the day of the row before.
-    for length in rows.lengths:
-        end += length
+    day: int | None = None
+    # Most rows are of the day of the row before.
+    for end in rows.ends:
         timestamp_ms, _ = _ROW_TIMES.unpack_from(payload, end - _ROW_TIMES.size)
         if timestamp_ms // _DAY_MS != day:
             day = timestamp_ms // _DAY_MS
@@ -131,6 +147,16 @@ def rows_within_partitions(rows: Rows, partitions_max: int) -> int:
                 months.add(month)
         count += 1
     return count
+
+
+def _months_of_spans(spans: Iterable[bytes]) -> int:
+    """How many months these spans touch."""
+    months: set[int] = set()
+    for span in spans:
+        first_ms = int.from_bytes(span, "little", signed=True) << _SPAN_BITS
+        months.add(_month_of(first_ms // _DAY_MS))
+        months.add(_month_of((first_ms + (1 << _SPAN_BITS) - 1) // _DAY_MS))
+    return len(months)
 
 
 @lru_cache(maxsize=4096)

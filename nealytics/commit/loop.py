@@ -14,7 +14,7 @@ What it promises
   - No row is skipped. A row leaves the log's `outstanding` ranges only after ClickHouse answered that it
     has it, after its file in the dead letter is durable, or because an erasure covers it (`erased`).
   - Cancelling `run` at any point leaves the log in a state from which another committer can continue.
-  - At most one batch is in memory.
+  - At most two batches are in memory: the one that is sent, and the next one (`batches`).
 
 The same write of the cursor acknowledges the previous batch and stores the intent of the next one, if rows
 are waiting. While every row is refused the cursor, written whole each time with 16 bytes for each range,
@@ -30,15 +30,16 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.commit.backoff import Backoff
+from nealytics.commit.batches import Batch, Batches
 from nealytics.commit.dead_letter import DeadLetter, DeadRow
 from nealytics.commit.delivery import Refused
 from nealytics.commit.erased import Erased
-from nealytics.commit.gather import Gathering, rows_within_partitions
+from nealytics.commit.gather import Gathering
 from nealytics.commit.persist import Persistence
 from nealytics.commit.plan import Keep, MoveToDeadLetter, Pause, Plan, Send, SendNew, Split, Wait
 from nealytics.commit.problem import Problem
@@ -53,8 +54,6 @@ from nealytics.wal.cursor import extend
 
 log = logging.getLogger("nealytics.commit")
 
-# More than any intent has: a batch has at least one row, and a row may have any length.
-_INTENT_BYTES_MAX = 2**40
 # Reads of the same rows that fail before the log counts as damaged.
 _READS_MAX = 3
 
@@ -90,12 +89,14 @@ class Committer:
         self._progress = Progress()
         self._erased = erased or Erased()
         self._gathering = Gathering(log, config, clock_ms=clock_ms)
-        self._plan = Plan(log.cursor, rows_max=self._gathering.rows_max)
+        self._batches = Batches(
+            log, self._gathering, self._erased, partitions_max=config.batch_partitions_max
+        )
+        self._plan = Plan(log.cursor, rows_max=self._gathering.catch_up_rows_max)
         self._sender = Sender(
             client,
             database,
             config,
-            log_id=str(log.log_id),
             problem=self._problem,
             metrics=metrics,
             tracing=tracing,
@@ -114,10 +115,11 @@ class Committer:
         """
         try:
             while True:
-                rows = await self._next()
-                await self._commit(rows)
+                await self._commit(await self._next())  # no variable: it would keep the last batch
         except LogBroken as error:
             self._problem.report(str(error))
+        finally:
+            self._batches.forget()
 
     def flush_soon(self) -> None:
         """Makes a batch due for what is in the log now."""
@@ -147,7 +149,7 @@ class Committer:
 
     # What to send
 
-    async def _next(self) -> Rows:
+    async def _next(self) -> Batch:
         while True:
             match self._plan.next(is_due=self._gathering.is_due(self._plan.state)):
                 case Send(rows):
@@ -164,30 +166,22 @@ class Committer:
                     if not is_due and suspect is not None:
                         return await self._outstanding(suspect)
 
-    async def _outstanding(self, intent: Range) -> Rows:
-        """All rows of a stored intent, even if a batch may have fewer today."""
+    async def _outstanding(self, intent: Range) -> Batch:
         await self._store(self._plan.state)
-        rows_max = intent.last - intent.first + 1
-        rows = await self._read(intent.first, rows_max, _INTENT_BYTES_MAX, rows_min=rows_max)
-        return await self._erased.without(rows)
+        return await self._until_read(intent.first, lambda: self._batches.outstanding(intent))
 
-    async def _new_batch(self) -> Rows:
+    async def _new_batch(self) -> Batch:
         first = self._plan.state.next_lsn
-        rows = await self._read(first, self._gathering.rows_max, self._gathering.bytes_max)
-        last = first + rows_within_partitions(rows, self._config.batch_partitions_max) - 1
-        rows = rows.slice(first, last) if last < rows.last_lsn else rows
-        await self._store(self._plan.with_batch(first, last))
-        self._gathering.cut(rows)
-        return await self._erased.without(rows)
+        batch = await self._until_read(first, lambda: self._batches.new(first))
+        await self._store(self._plan.with_batch(*batch.whole))
+        self._gathering.cut(batch.whole.last, batch.bytes_read)
+        return batch
 
-    async def _read(self, first: int, rows_max: int, bytes_max: int, *, rows_min: int = 1) -> Rows:
+    async def _until_read(self, first: int, read: Callable[[], Awaitable[Batch]]) -> Batch:
         failures = 0
         while True:
             try:
-                rows = await self._log.read(first, rows_max=rows_max, bytes_max=bytes_max)
-                if rows.count < rows_min:
-                    # A part of it would be another batch, beside what an earlier attempt may have stored.
-                    raise LogDamaged(f"commit: expected {rows_min} rows from {first} on, but read {rows!r}")
+                batch = await read()
             except LogDamaged as error:
                 failures += 1
                 self._problem.report(f"cannot read rows from {first} on, so they are not sent: {error}")
@@ -198,15 +192,14 @@ class Committer:
             else:
                 if failures:
                     self._problem.clear(self._log.waiting)
-                return rows
+                return batch
 
     # What follows from the answer
 
-    async def _commit(self, rows: Rows) -> None:
-        whole = Range(rows.first_lsn, rows.last_lsn)
-        erased = whole.last - whole.first + 1 - rows.count
+    async def _commit(self, batch: Batch) -> None:
+        whole, rows = batch.whole, batch.rows
         if not rows.count:
-            self._metrics.events_erased.add(erased)
+            self._metrics.events_erased.add(batch.erased)
             self._plan.left_out(whole)
             self._progress.notify()
             return
@@ -215,7 +208,10 @@ class Committer:
             # After the cursor was lost, these rows may have been sent in any range.
             return self._plan.begin(whole) or whole.first <= self._log.forgotten_lsn
 
-        outcome = await self._sender.send(rows, begin, self._erased.is_current)
+        if self._plan.state.outstanding == (whole,):
+            # If it is accepted, as usual, a new batch is next.
+            self._batches.read_ahead(self._plan.state)
+        outcome = await self._sender.send(rows, batch.token, begin, self._erased.is_current)
         if isinstance(outcome, ClickHouseError):
             await self._refused(whole, rows, outcome)
             return
@@ -225,7 +221,7 @@ class Committer:
         self._problem.clear(self._log.waiting)
         self._metrics.batches_committed.add()
         self._metrics.events_committed.add(rows.count)
-        self._metrics.events_erased.add(erased)
+        self._metrics.events_erased.add(batch.erased)
         self._plan.accepted(whole)
         self._progress.notify()
 

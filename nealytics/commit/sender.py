@@ -14,7 +14,7 @@ from typing import Final, Literal
 from nealytics.clickhouse.client import ClickHouseClient
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.commit.backoff import Backoff
-from nealytics.commit.delivery import Unconfirmed, deliver, insert_token
+from nealytics.commit.delivery import Unconfirmed, deliver
 from nealytics.commit.problem import Problem
 from nealytics.config import CommitConfig
 from nealytics.errors import NealyticsError
@@ -43,7 +43,6 @@ class Sender:
         database: str,
         config: CommitConfig,
         *,
-        log_id: str,
         problem: Problem,
         metrics: Metrics,
         tracing: Tracing | None,
@@ -52,23 +51,18 @@ class Sender:
         self._client = client
         self._database = database
         self._config = config
-        self._log_id = log_id
         self._problem = problem
         self._metrics = metrics
         self._tracing = tracing
         self._backoff = backoff
 
-    async def send(self, rows: Rows, begin: Begin, is_current: IsCurrent) -> Outcome:
+    async def send(self, rows: Rows, token: str, begin: Begin, is_current: IsCurrent) -> Outcome:
         """Returns None once ClickHouse has `rows`, the error that says that their content is bad, or
         `OUTDATED` if they must be read again: some of them were erased.
 
         Before each attempt, `is_current` says whether they may be sent, and `begin` whether the same rows may
         have been sent before. If `is_current` raises `NealyticsError`, that is a failed attempt.
         """
-        # In a thread: 32 MiB take 20 ms, which would delay every request.
-        token = await asyncio.to_thread(
-            insert_token, self._log_id, rows.first_lsn, rows.last_lsn, rows.payload
-        )
         tracing = self._tracing
         with (
             nullcontext()

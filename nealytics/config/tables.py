@@ -184,16 +184,30 @@ class WalConfig(_Table, frozen=True):
     allow_any_filesystem: bool = False
 
 
+BATCH_ROWS_DEFAULT = 10_000
+BATCH_ROWS_MAX = 100_000
+
+
 class CommitConfig(_Table, frozen=True):
     # A batch must stay one ClickHouse block, because a block is what is deduplicated: far fewer rows than
     # 1,048,449 and far fewer bytes than 256 MiB.
-    batch_rows_max: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
+    batch_rows_max: Annotated[int, Meta(ge=1, le=BATCH_ROWS_MAX)] = BATCH_ROWS_DEFAULT
+    catch_up_rows_max: Annotated[int, Meta(ge=0, le=BATCH_ROWS_MAX)] = 0  # 0 = see rows_at_once_max
     batch_bytes_max: Annotated[int, Meta(ge=64 * KIB, lt=64 * MIB)] = 32 * MIB
     batch_partitions_max: Annotated[int, Meta(ge=1, le=100)] = 12
     flush_interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 3.0
     retries_before_alert: Count = 5
     age_before_alert_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0  # 0 = however long
     backoff_max_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 30_000
+
+    @property
+    def rows_at_once_max(self) -> int:
+        """Rows of one batch when more than `batch_rows_max` are waiting. Where a size of batches was chosen,
+        none is larger, unless that was chosen, too."""
+        if not self.catch_up_rows_max:
+            is_chosen = self.batch_rows_max != BATCH_ROWS_DEFAULT
+            return self.batch_rows_max if is_chosen else BATCH_ROWS_MAX
+        return max(self.batch_rows_max, self.catch_up_rows_max)
 
 
 class ClickHouseConfig(_Table, frozen=True):

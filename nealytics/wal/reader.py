@@ -6,6 +6,7 @@ Synchronous: `Log.read` runs it in a thread. `SegmentReader` reads one file, `Re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from itertools import accumulate
 
 from nealytics.errors import LogDamaged
@@ -162,7 +163,8 @@ class Reader:
         if not 1 <= first_lsn <= durable_lsn:
             raise IndexError(f"row {first_lsn} is not durable; rows up to {durable_lsn} are")
         lengths: array[int] = array("I")
-        parts: list[memoryview] = []
+        # Not a list of parts that is joined at the end: that needs the memory twice, and other threads wait.
+        payload = BytesIO()
         row_format, appended_ms, bytes_left = -1, 0, bytes_max
         lsn = first_lsn
         at = index_of(segments, lsn)
@@ -177,26 +179,26 @@ class Reader:
             assert reader is not None
             while True:
                 if row_format not in (-1, header.row_format):
-                    return _rows(row_format, first_lsn, lengths, parts, appended_ms)
+                    return Rows(row_format, first_lsn, lengths, payload.getvalue(), appended_ms)
                 body = reader.body(offset, header, end)
                 if body is None:
                     raise _damaged(segment, offset, header.first_lsn, "checksum mismatch")
                 if row_format == -1:
                     row_format, appended_ms = header.row_format, header.appended_ms
                 taken, part = _take(
-                    header, body, lsn, rows_max - len(lengths), bytes_left, at_least_one=not parts
+                    header, body, lsn, rows_max - len(lengths), bytes_left, at_least_one=not lengths
                 )
-                parts.append(part)
+                payload.write(part)
                 lengths += taken
                 bytes_left -= len(part)
                 lsn += len(taken)
                 if lsn <= header.last_lsn or len(lengths) >= rows_max or bytes_left <= 0:
-                    return _rows(row_format, first_lsn, lengths, parts, appended_ms)
+                    return Rows(row_format, first_lsn, lengths, payload.getvalue(), appended_ms)
                 if lsn > last_lsn:
                     break
                 offset, header = self._next(segment, offset + header.frame_bytes, lsn, end)
             at += 1
-        return _rows(row_format, first_lsn, lengths, parts, appended_ms)
+        return Rows(row_format, first_lsn, lengths, payload.getvalue(), appended_ms)
 
     def appended_ms(self, segments: Sequence[Segment], lsn: int) -> int:
         """When the frame that holds row `lsn` was written. Only headers are read."""
@@ -257,12 +259,6 @@ def _take(
     if at_least_one:
         fitting = max(1, fitting)
     return lengths[:fitting], payload[start : start + (ends[fitting - 1] if fitting else 0)]
-
-
-def _rows(
-    row_format: int, first_lsn: int, lengths: "array[int]", parts: list[memoryview], appended_ms: int
-) -> Rows:
-    return Rows(row_format, first_lsn, lengths, b"".join(parts), appended_ms)
 
 
 def _damaged(segment: Segment, offset: int, lsn: int, what: str) -> LogDamaged:

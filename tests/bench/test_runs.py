@@ -47,6 +47,27 @@ def test_memory_is_that_of_a_worker_with_work_waiting(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.engine
+def test_drain_compares_with_a_bulk_load_and_with_track_alone(tmp_path: Path):
+    done = bench(tmp_path, "drain", "--events", "300000", "--rounds", "1", "--seconds", "0.5", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["events"] >= 150_000
+    assert len(report["drains"]) == len(report["bulk_per_s"]) == 1
+    assert 0.01 < report["ratio"] < 10
+    assert len(report["beside"]) == len(report["alone"]) > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_compares_the_processor_time_of_a_request(tmp_path: Path):
+    done = bench(tmp_path, "workers", "--rounds", "2", "--seconds", "0.5", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert len(report["scales"]) == 2
+    assert 0.2 < report["scale"] < 20
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_compare_tells_what_another_program_is_worth_beside_this_one(tmp_path: Path):
     itself = tmp_path / "program"
     itself.write_text(f'#!/bin/sh\nexec {shlex.join(program())} "$@"\n')

@@ -582,7 +582,8 @@ async def test_only_the_missing_rows_of_a_refused_batch_are_sent_again_also_afte
     fake.refuse = lambda r: 33 if fake.rows else None
     await station.append_numbers(1, 16)
     station.start()
-    await station.until(lambda: station.log.cursor_lsn == 8)
+    await station.until(lambda: station.metrics.value("nealytics_events_committed_total") == 8)
+    assert station.log.cursor_lsn == 8
     await station.crash()
     fake.refuse = refusing()
     station.start()

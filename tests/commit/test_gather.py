@@ -1,11 +1,17 @@
-"""When a batch is due, by the age of its oldest row."""
+"""When a batch is due, by the age of its oldest row, and where it is cut."""
 
+import struct
+from array import array
 from types import SimpleNamespace
 from typing import Any
 
-from nealytics.commit.gather import Gathering
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nealytics.commit.gather import Gathering, _month_of, rows_within_partitions
 from nealytics.config import CommitConfig
-from nealytics.wal import CursorState, Range
+from nealytics.wal import CursorState, Range, Rows
+from tests.fakes.rows import MONTH_MS, TIMESTAMP_MS
 
 INTERVAL_S = 600
 
@@ -38,3 +44,27 @@ def test_young_rows_are_gathered_after_a_batch_that_was_outstanding():
     assert not rows.is_due(outstanding)
     log.cursor = acknowledged
     assert not rows.is_due(acknowledged)
+
+
+MONTHS = [TIMESTAMP_MS + n * MONTH_MS for n in range(-3, 4)]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(MONTHS),
+            st.integers(-(2**55), 2**55),
+            st.integers(-5, 5).map(lambda ms: 1_696_118_400_000 + ms),  # around the first of October 2023
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(1, 4),
+)
+def test_a_batch_is_cut_before_the_row_that_would_be_of_one_month_too_many(times: list[int], months_max: int):
+    encoded = [b"x" * (n % 3) + struct.pack("<qq", ms, 0) for n, ms in enumerate(times)]
+    rows = Rows(1, 1, array("I", map(len, encoded)), b"".join(encoded), 0)
+    months = [_month_of(ms // 86_400_000) for ms in times]
+    count = rows_within_partitions(rows, months_max)
+    assert len(set(months[:count])) <= months_max
+    assert count == len(times) or len(set(months[: count + 1])) > months_max

@@ -39,6 +39,7 @@ CRASH = st.tuples(
     st.fixed_dictionaries(
         {
             "batch_rows_max": st.sampled_from([1, 3, 16, 100]),
+            "catch_up_rows_max": st.sampled_from([0, 24]),
             "batch_bytes_max": st.sampled_from([300, 5_000, 10**6]),
         }
     ),
@@ -78,6 +79,9 @@ async def history(directory: Path, steps: Steps, script: list[Any], bad: set[int
                     break
             await station.drained()
             assert fake.token_conflicts == []
+            # A range has one token, whoever sends it, and whether it was read ahead; ":…" marks missing rows.
+            tokens = {token for token in fake.tokens if token.count(":") == 2}
+            assert len(tokens) == len({token.rpartition(":")[0] for token in tokens})
             assert fake.most_at_once <= 2, "an abandoned request of a crashed committer may be one more"
             return station
 
