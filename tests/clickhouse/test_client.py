@@ -2,6 +2,7 @@ import asyncio
 import gzip
 import logging
 import math
+import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -11,6 +12,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nealytics.clickhouse import transport
 from nealytics.clickhouse.client import ClickHouseClient, Endpoint
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.clickhouse.settings import INSERT_SETTINGS
@@ -183,6 +185,19 @@ async def test_an_insert_sends_the_pinned_settings_the_token_and_a_length(script
     assert request.headers["X-ClickHouse-User"] == "writer"
     assert request.headers["X-ClickHouse-Key"].encode("utf-8", "surrogateescape").decode() == "pä ss"
     assert script.bodies == [b"rows"]
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+async def test_a_large_insert_arrives_whole_with_its_length(script: Script, compression: str):
+    """It is written in pieces, but never in chunks, whose end a broken connection may imitate."""
+    body = random.Random(1).randbytes(3 * transport._PIECE_BYTES + 1)
+    async with script.client(msgspec.structs.replace(CONFIG, compression=compression)) as client:
+        await client.insert("INSERT …", body, token="t")
+    (request,), (received,) = script.requests, script.bodies
+    assert request.headers["Content-Length"] == str(len(received))
+    assert "Transfer-Encoding" not in request.headers
+    assert request.headers.get("Content-Encoding", "none") == compression
+    assert (received if compression == "none" else zstd.decompress(received)) == body
 
 
 async def test_every_try_sends_the_same_bytes_and_the_same_url(script: Script):
