@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import shutil
 import sys
 import tarfile
 import time
@@ -209,12 +210,28 @@ async def _restore(config: Config, source: str) -> None:
 async def _restore_stream(config: Config, stream: BinaryIO, name: str) -> None:
     with scratch(config.server.data_dir) as directory:
         try:
-            with tarfile.open(fileobj=stream, mode="r|*") as unpacked:
-                unpacked.extractall(directory, filter="data")
+            with tarfile.open(fileobj=stream, mode="r|*") as packed:
+                _unpack(packed, directory, name)
         except (tarfile.TarError, EOFError) as error:
             raise NealyticsError(f"restore: {name} is not a whole tar archive: {error}") from error
         store = DirectoryStore(directory, name)
         await run.restore(config, store, report, Jobs(config.server.data_dir).begin_again)
+
+
+def _unpack(packed: tarfile.TarFile, directory: Path, name: str) -> None:
+    """Writes the files of a backup below `directory`; a backup has nothing else. Not by `extractall`, whose
+    filter the first versions of Python 3.11 do not have."""
+    for member in packed:
+        path = directory / member.name
+        content = packed.extractfile(member) if member.isreg() else None
+        if ".." in path.parts or not path.is_relative_to(directory) or not (content or member.isdir()):
+            raise NealyticsError(
+                f"restore: {name} contains {member.name!r}, so `nealytics backup` has not written it"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content:
+            with content, path.open("wb") as file:
+                shutil.copyfileobj(content, file, 1 << 20)
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """What `nealytics backup` and `restore` refuse before they start anything."""
 
 import re
+import tarfile
 import time
 from pathlib import Path
 
@@ -53,6 +54,23 @@ def test_what_cannot_be_done_is_refused_and_leaves_nothing(
     assert why in done.output
     assert recorded(tmp_path / "data") == []
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.FIFOTYPE])
+@pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside", "inside"])
+def test_an_archive_writes_only_files_and_only_below_the_node(
+    config: Path, tmp_path: Path, name: str, kind: bytes
+):
+    path = tmp_path / "foreign.tar"
+    with tarfile.open(path, "w") as packed:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, "/etc/passwd"
+        packed.addfile(member)
+    done = CliRunner().invoke(main, ["restore", str(path), "--config", str(config)])
+    assert done.exit_code == 1
+    is_file = name == "inside" and kind == tarfile.REGTYPE
+    assert ("not a complete backup" if is_file else f"contains '{name}', so") in done.output
+    assert not list(tmp_path.rglob("outside"))
 
 
 def test_without_a_bucket_and_with_a_server_it_says_what_to_do(tmp_path: Path):
