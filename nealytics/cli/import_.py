@@ -365,16 +365,16 @@ def _reshaped(options: Options, source: Source, name: str) -> tuple[Options, Sou
     """The same file as NDJSON of events, and the options for that."""
     preset = presets.load(name)
     events = open_reshaped(source, lambda opened: open_rows(opened, options), preset)
-    unit = options.time_unit or preset.time_unit
-    options = msgspec.structs.replace(
+    # Not under the name `options`, with which the file may be opened again.
+    reshaped = msgspec.structs.replace(
         options,
         form="ndjson",
         columns=None,
         preset=name,
         message_ids=bool(preset.api),
-        time_unit=unit,
+        time_unit=options.time_unit or preset.time_unit,
     )
-    return options, events
+    return reshaped, events
 
 
 def _form_of(file: str, plain_name: str) -> Format | Convertible | None:
