@@ -9,7 +9,7 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import msgspec
 
@@ -53,8 +53,10 @@ class ReshapedRows(NdjsonRows):
     def __iter__(self) -> Iterator[Row]:
         for row in super().__iter__():
             if row.raw.startswith(b"["):
-                problem, text = msgspec.json.decode(row.raw, type=tuple[str, str])
-                row = row._replace(problem=problem, raw=text.encode())
+                # A line that is longer than a record may be is cut, and keeps the problem that it is.
+                with suppress(msgspec.DecodeError):
+                    problem, text = msgspec.json.decode(row.raw, type=tuple[str, str])
+                    row = row._replace(problem=problem, raw=text.encode())
             yield row
 
 

@@ -1,6 +1,7 @@
 """Exports of other products, a file of each shape, as the events that a server gets."""
 
 import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,31 @@ def test_the_tenant_may_be_where_the_message_names_it(tmp_path: Path):
         command = ["import", str(file), "--url", server.url, "--key", KEY, "--from", "segment", *mapped, *own]
         assert CliRunner().invoke(main, command).exit_code == 0
         assert [event["tenantId"] for event in server.events.values()] == ["t-9"]
+
+
+def day_of(timestamp: str | int) -> date:
+    at = timestamp / 1000 if isinstance(timestamp, int) else datetime.fromisoformat(timestamp).timestamp()
+    return datetime.fromtimestamp(at, UTC).date()
+
+
+@pytest.mark.parametrize("name", ["posthog.csv", "matomo.json", "posthog.ndjson"])
+def test_times_are_shifted_in_a_file_of_every_format(name: str, tmp_path: Path):
+    """It is read twice, and both times as the product wrote it."""
+    product = ("--from", name.partition(".")[0])
+    with BatchServer() as server:
+        done = run(server, SHAPES / name, tmp_path, *product, "--shift-to", "2030-01-01T12:00:00Z")
+        assert done.exit_code == 0, done.output
+        assert "shifting all timestamps by 1296d" in done.output
+        assert {day_of(event["timestamp"]) for event in server.events.values()} == {date(2030, 1, 1)}
+
+
+def test_a_row_that_is_too_long_once_its_problem_is_beside_it_is_rejected_alone(tmp_path: Path):
+    file = tmp_path / "export.ndjson"
+    good = (SHAPES / "mixpanel.ndjson").read_text()
+    file.write_text('"' * 900 + "\n" + good)
+    with BatchServer() as server:
+        done = run(server, file, tmp_path, "--from", "mixpanel", "--record-bytes", "1000")
+        assert done.exit_code == 1
+        assert "2 accepted, 1 rejected" in done.output
+        assert "not a JSON object" in (tmp_path / "rejected").read_text()
+        assert len(server.events) == 2
