@@ -48,7 +48,7 @@ from nealytics.compat.message import paths_of
 from nealytics.config import CommitConfig, Config
 from nealytics.dead_letters.actions import Retrying
 from nealytics.dead_letters.entries import DeadLetters
-from nealytics.erasure import leftovers
+from nealytics.erasure import rejects
 from nealytics.erasure.known import Known
 from nealytics.erasure.logs import LogCleaning
 from nealytics.erasure.running import Erasing
@@ -790,7 +790,7 @@ def _rejected(config: Config, index: int, metrics: Metrics) -> RejectedEvents:
         bytes_max=config.ingest.rejected_bytes_max // config.server.workers,
         days_max=config.ingest.rejected_days_max,
         metrics=metrics,
-        is_erased=partial(leftovers.is_erased, Jobs(config.server.data_dir)),
+        without_erased=partial(rejects.without_erased, Jobs(config.server.data_dir)),
     )
 
 

@@ -84,10 +84,10 @@ class RejectedEvents:
         days_max: int,
         metrics: Metrics,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        is_erased: Callable[[RejectedEvent], bool] = lambda _: False,
+        without_erased: Callable[[Sequence[RejectedEvent]], Sequence[RejectedEvent]] = lambda events: events,
     ) -> None:
-        """`bytes_max` is the share of this worker. `is_erased`, called in a thread, is whether an erasure
-        covers an event, which is not kept then."""
+        """`bytes_max` is the share of this worker. `without_erased`, called in one thread at a
+        time, returns those that no erasure covers; the others are not kept."""
         self._directory = directory
         self._worker = worker
         self._bytes_max = bytes_max
@@ -95,7 +95,7 @@ class RejectedEvents:
         self._dropped = metrics.rejected_dropped
         self._clock_ms = clock_ms
         self._erased = metrics.events_erased
-        self._is_erased = is_erased
+        self._without_erased = without_erased
         self._lock = threading.Lock()
         # Of each share; never one of an earlier process, whose last line may be torn.
         self._current: dict[int, Path] = {}
@@ -156,12 +156,12 @@ class RejectedEvents:
         return files(self._directory)
 
     def _keep(self, events: Sequence[RejectedEvent], project: str = "") -> None:
-        kept = [event for event in events if not self._is_erased(event)]
-        self._erased.add(len(events) - len(kept))
-        if not kept:
-            return
-        data = b"".join(msgspec.json.encode(event) + b"\n" for event in kept)
         with self._lock:
+            kept = self._without_erased(events)
+            self._erased.add(len(events) - len(kept))
+            if not kept:
+                return
+            data = b"".join(msgspec.json.encode(event) + b"\n" for event in kept)
             try:
                 make_private(self._directory)
                 with locked(self._directory):

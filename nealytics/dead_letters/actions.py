@@ -128,12 +128,12 @@ def row_of(
             raise InvalidEvent("invalid_event", message, others[0])
         require_size(len(held.payload))
         draft = draft_of(held.payload, {}, held.kind)
-        if "timestamp" in changes:
-            draft = draft._replace(timestamp=msgspec.Raw(msgspec.json.encode(changes["timestamp"])))
         if draft.timestamp is None:
             # Without an id and a time, it is an event of its own, and the same at each retry.
             at = msgspec.Raw(str(at_ms).encode())
             draft = draft._replace(timestamp=at, message_id=draft.message_id or held.id)
+        if "timestamp" in changes:
+            draft = draft._replace(timestamp=_raw(changes["timestamp"]))
         event = event_of(held.payload, draft, grant, tenants, now_ms, limits)
         return encode_row(event, now_ms)
     try:

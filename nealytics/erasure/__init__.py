@@ -9,6 +9,7 @@
     requests.py    a request for an erasure, by the route or the command
     logs.py        removes the rows from the logs of one worker
     leftovers.py   removes them from what lies beside the logs
+    rejects.py     removes rejected events, and keeps none that an erasure covers
     running.py     carries out the jobs of a node, one step at a time; any step may be repeated
 
 An erasure covers events with a timestamp earlier than its `before`. It is kept for ever, as a *tombstone*: an

@@ -1,11 +1,10 @@
-"""Removes erased events from what lies beside the logs: both parts of the dead letter, and the files that a
-C# engine left.
+"""Removes erased events from what lies beside the logs: the rows of the dead letter, and the files that a C#
+engine left. `rejects` does so with rejected events.
 
 All of it is synchronous, and may be repeated.
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +12,10 @@ from pathlib import Path
 import msgspec
 
 from nealytics.clickhouse.rowbinary import owner_key
-from nealytics.commit import rejected
 from nealytics.commit.dead_letter import DeadRow
-from nealytics.commit.rejected import RejectedEvent, Removed, Whose
+from nealytics.commit.rejected import Removed
 from nealytics.erasure.jobs import Erasure
-from nealytics.erasure.store import Jobs
 from nealytics.erasure.tombstones import Tombstones
-from nealytics.errors import ErasuresUnreadable
 from nealytics.timestamps import epoch_ms
 from nealytics.wal.files import OS_FILES, is_temporary, publish_chunks
 
@@ -43,93 +39,6 @@ def erase_dead_letters(directory: Path, tombstones: Tombstones) -> Removed:
     if count:
         OS_FILES.sync_directory(directory)
     return Removed(count, problems)
-
-
-def erase_rejected(directory: Path, erasure: Erasure) -> Removed:
-    """Also events of which it is not certain that they are the user's: they were never accepted."""
-    try:
-        removed, problems = rejected.remove(directory, lambda event: _may_be_covered(event, erasure))
-    except OSError as error:
-        problem = f"{directory} cannot be read or written and may have the events: {error}; delete its files"
-        return Removed(0, [problem])
-    return Removed(removed, [f"it may have the events: {problem}" for problem in problems])
-
-
-def is_erased(jobs: Jobs, event: RejectedEvent) -> bool:
-    """Whether an event that arrives now is one of an earlier erasure. Reads files."""
-    try:
-        erasures = jobs.erasures().values()
-    except ErasuresUnreadable:
-        return False  # reported by `LogCleaning`
-    return any(_may_be_covered(event, erasure) for erasure in erasures)
-
-
-def _may_be_covered(event: RejectedEvent, erasure: Erasure) -> bool:
-    """By what its route understood of the event, by what its key or token says about it, and by what it says
-    itself. If the route did not understand it, by the name of the tenant in it."""
-    said = event.whose or Whose()
-    payload = bytes(event.payload)
-    if payload.startswith(b'"'):  # it was no JSON
-        payload = msgspec.json.decode(payload, type=str).encode()
-    if erasure.tenant_id not in (event.tenant_id, said.tenant):
-        # The name may be behind what was kept of a long event, which cannot be retried anyway.
-        is_cut = event.code == "body_too_large" and not event.tenant_id
-        if said.tenant or not (is_cut or _names_tenant(payload, erasure.tenant_id)):
-            return False
-    if _is_covered(payload, erasure) is not False:
-        return True
-    if event.project_id != erasure.project_id:
-        return False
-    times_ms = (epoch_ms(event.rejected_at), said.at_ms)
-    if all(at_ms is None or at_ms >= erasure.before_ms for at_ms in times_ms):
-        return False
-    known = erasure.covers_user(event.user_id or None) or erasure.covers_user(said.user or None)
-    return known or _names_user(payload, erasure)
-
-
-def _names_tenant(payload: bytes, name: str) -> bool:
-    """Also as a number, which the routes of SDKs accept."""
-    if _has_name(payload, name):
-        return True
-    return bool(_NUMBER.fullmatch(name)) and (
-        re.search(rb"[\[:,\s]%b[\]},\s]" % re.escape(name.encode()), payload) is not None
-    )
-
-
-def _has_name(payload: bytes, name: str) -> bool:
-    return any(json.dumps(name, ensure_ascii=ascii_only).encode() in payload for ascii_only in (True, False))
-
-
-def _names_user(payload: bytes, erasure: Erasure) -> bool:
-    try:
-        said = msgspec.json.decode(payload, type=_User)
-        inner = msgspec.json.decode(said.properties, type=_Properties)
-        ids = (said.user_id, said.anonymous_id, said.distinct_id, inner.distinct_id, inner.anonymous_id)
-        return any(erasure.covers_user(_text(raw)) for raw in ids)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return True  # nobody can tell
-
-
-def _text(raw: msgspec.Raw) -> str | None:
-    """A number is the text as which it was written."""
-    value = msgspec.json.decode(raw, type=str | int | float | None)
-    return value if value is None or isinstance(value, str) else bytes(raw).decode()
-
-
-_NULL = msgspec.Raw(b"null")
-_NUMBER = re.compile(r"-?\d[\d.eE+-]*", re.ASCII)
-
-
-class _User(msgspec.Struct):
-    user_id: msgspec.Raw = msgspec.field(name="userId", default=_NULL)
-    anonymous_id: msgspec.Raw = msgspec.field(name="anonymousId", default=_NULL)
-    distinct_id: msgspec.Raw = _NULL
-    properties: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class _Properties(msgspec.Struct):
-    distinct_id: msgspec.Raw = _NULL
-    anonymous_id: msgspec.Raw = msgspec.field(name="$anon_distinct_id", default=_NULL)
 
 
 class _Rejected(msgspec.Struct):
@@ -196,9 +105,14 @@ def _is_torn_covered(line: bytes, erasure: Erasure) -> bool | None:
     """About a line that is no JSON: whether it has the whole name of the tenant. Which user's it is, only a
     person can tell."""
     line = line.replace(b'\\"', b'"')  # as in a rejected line
-    if not _has_name(line, erasure.tenant_id):
+    if not has_name(line, erasure.tenant_id):
         return False
     return True if erasure.user_hash is None else None
+
+
+def has_name(text: bytes, name: str) -> bool:
+    """Whether it has the name as a text of JSON."""
+    return any(json.dumps(name, ensure_ascii=ascii_only).encode() in text for ascii_only in (True, False))
 
 
 def may_have(directory: Path, erasure: Erasure) -> bool:

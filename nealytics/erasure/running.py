@@ -17,7 +17,7 @@ from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.commit.dead_letter import DIRECTORY as DEAD_LETTER
 from nealytics.commit.rejected import DIRECTORY as REJECTED
 from nealytics.config import Config
-from nealytics.erasure import leftovers
+from nealytics.erasure import leftovers, rejects
 from nealytics.erasure.announcements import Announcements
 from nealytics.erasure.jobs import Job, due, hiding, oldest_received_ms
 from nealytics.erasure.known import begin_again_if_replaced
@@ -147,7 +147,7 @@ class Erasing:
         """Counts what is found, and removes it from the files beside the logs."""
         tombstones = Tombstones([job.erasure])
         dead = await asyncio.to_thread(leftovers.erase_dead_letters, self._root / DEAD_LETTER, tombstones)
-        rejected = await asyncio.to_thread(leftovers.erase_rejected, self._root / REJECTED, job.erasure)
+        rejected = await asyncio.to_thread(rejects.erase_rejected, self._root / REJECTED, job.erasure)
         lines = await asyncio.to_thread(leftovers.erase_imported, self._root, job.erasure)
         counts = {
             "dead_letters_erased": job.dead_letters_erased + dead.removed + rejected.removed,
@@ -223,7 +223,7 @@ class Erasing:
             await self._change(job, state="running")
             return
         # An event that a worker was rejecting when the files were searched.
-        late = await asyncio.to_thread(leftovers.erase_rejected, self._root / REJECTED, job.erasure)
+        late = await asyncio.to_thread(rejects.erase_rejected, self._root / REJECTED, job.erasure)
         if late.problems:
             await self._change(job, problem="; ".join(late.problems))
             return

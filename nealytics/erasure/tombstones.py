@@ -12,6 +12,7 @@ class Tombstones:
         # Of each tenant: before which time all events are erased, and those of a user.
         self._tenants: dict[bytes, int] = {}
         self._users: dict[bytes, dict[str, int]] = {}
+        self._projects: dict[str, dict[str, int]] = {}
         for erasure in erasures:
             owner = owner_key(erasure.project_id, erasure.tenant_id)
             if erasure.user_hash is None:
@@ -20,6 +21,9 @@ class Tombstones:
                 users = self._users.setdefault(owner, {})
                 before_ms = users.get(erasure.user_hash, erasure.before_ms)
                 users[erasure.user_hash] = max(before_ms, erasure.before_ms)
+            tenants = self._projects.setdefault(erasure.project_id, {})
+            latest_ms = tenants.get(erasure.tenant_id, erasure.before_ms)
+            tenants[erasure.tenant_id] = max(latest_ms, erasure.before_ms)
         self._owners = self._tenants.keys() | self._users.keys()
         self._latest_ms = max((erasure.before_ms for erasure in erasures), default=0)
 
@@ -47,6 +51,21 @@ class Tombstones:
         if not users or not isinstance(user_id, str) or not user_id:
             return False
         return at_ms < users.get(hash_of(project_id, tenant_id, user_id), at_ms)
+
+    def of_project(self, project_id: str) -> Mapping[str, int]:
+        """Each of its tenants with an erasure, and the latest time before which events are erased."""
+        return self._projects.get(project_id, {})
+
+    def covers_any(self, project_id: str, tenant_id: str, user_ids: Iterable[str] | None, at_ms: int) -> bool:
+        """Whether an event that may be of each of these users is covered; None: of anybody."""
+        owner = owner_key(project_id, tenant_id)
+        if at_ms < self._tenants.get(owner, at_ms):
+            return True
+        if not (users := self._users.get(owner)):
+            return False
+        if user_ids is None:
+            return at_ms < self._projects[project_id][tenant_id]
+        return any(at_ms < users.get(hash_of(project_id, tenant_id, id), at_ms) for id in user_ids)
 
     def kept(self, rows: Iterable[bytes], row_format: int) -> Iterator[bytes]:
         return (row for row in rows if not self.covers(row, row_format))

@@ -35,6 +35,7 @@ from nealytics.ingest.parser import (
 )
 from nealytics.ingest.tracker_reports import require_owner
 from nealytics.observe import otel, request_id
+from nealytics.pace import paced
 from nealytics.query_string import flag
 
 log = logging.getLogger("nealytics.ingest")
@@ -215,7 +216,7 @@ class Ingest:
             return
         fixed: dict[str, Any] = {"tenant_id": grant.tenant, "user_id": grant.user, "digest": grant.digest}
         events = []
-        for payload, error in rejected:
+        async for payload, error in paced(rejected):
             said_project, whose = _whose(payload)
             project = grant.project or said_project
             events.append(store.new(source, project, error, payload, whose=whose, **fixed))

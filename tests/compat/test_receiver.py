@@ -31,7 +31,7 @@ from nealytics.client_address import ClientAddresses
 from nealytics.commit.rejected import RejectedEvent, RejectedEvents, Whose, read
 from nealytics.compat.envelope import BEGINNING_BYTES
 from nealytics.config import CompatConfig, Config, QuotaRule
-from nealytics.erasure.leftovers import erase_rejected
+from nealytics.erasure.rejects import erase_rejected
 from nealytics.errors import LogBroken, LogFull
 from nealytics.http.compat import add_compat_routes
 from nealytics.ingest.intake import LONG_BODIES_MAX, Bill

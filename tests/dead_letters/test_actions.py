@@ -294,9 +294,13 @@ async def test_a_payload_with_very_many_fields_is_refused_or_read_without_them(s
     )
 
 
-async def test_equal_events_of_an_sdk_without_id_and_time_stay_several(station: Station):
+@pytest.mark.parametrize("changes", [{}, {"timestamp": NOW - 7}])
+async def test_equal_events_of_an_sdk_without_id_and_time_stay_several(
+    station: Station, changes: dict[str, Any]
+):
     payload = SEGMENT.replace(b',"messageId":"m-1"', b"") % b',"context":{"groupId":"acme"}'
     for _ in range(3):
         station.rejected(payload, source="segment", tenant_id="")
-    assert (await station.retry()).retried == 3
+    assert (await station.retry(**changes)).retried == 3
     assert len({event["event_id"] for event in station.stored}) == 3
+    assert {event["timestamp"] for event in station.stored} == {changes.get("timestamp", NOW)}

@@ -1,11 +1,12 @@
 """What the native routes reject and the dead letter keeps, if `ingest.keep_rejected` says so."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
-from nealytics.commit.rejected import Whose
+from nealytics.commit.rejected import RejectedEvent, RejectedEvents, Whose
 from nealytics.errors import LogFull
 from tests.fakes.letters import held
 from tests.fakes.log import RefusingLog
@@ -106,6 +107,30 @@ async def test_of_one_body_a_hundred_are_kept():
     async with serving(keep_rejected=True) as worker:
         await worker.post(BATCH, [BAD] * 150, key=ANY)
         assert len(held(worker.directory)) == 100
+
+
+async def test_other_requests_run_while_rejected_events_are_made(monkeypatch):
+    """Each may have megabytes, so one body takes long."""
+    turns, made_at = 0, list[int]()
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def new(self: RejectedEvents, *args: Any, **more: Any) -> RejectedEvent:
+        made_at.append(turns)
+        return make(self, *args, **more)
+
+    make = RejectedEvents.new
+    monkeypatch.setattr(RejectedEvents, "new", new)
+    monkeypatch.setattr("nealytics.pace.SLICE_S", 0)  # each step is as long as a slice
+    async with serving(keep_rejected=True) as worker, asyncio.TaskGroup() as tasks:
+        counting = tasks.create_task(count_turns())
+        await worker.post(BATCH, [BAD] * 20)
+        counting.cancel()
+    assert len(made_at) == len(set(made_at)) == 20
 
 
 async def test_a_disk_that_takes_none_refuses_nothing_and_is_counted(monkeypatch, caplog):
