@@ -93,7 +93,10 @@ def list_(config_path: Path | None, only_counts: bool, as_json: bool, **chosen: 
     for entry in () if only_counts else reversed(found):
         click.echo(msgspec.json.encode(entry) if as_json else _described(entry))
     if not found and not as_json:
-        click.echo("The dead letter contains no events.")
+        is_filtered = any(value is not None for value in chosen.values())
+        click.echo(
+            "No event of the dead letter matches." if is_filtered else "The dead letter contains no events."
+        )
     for problem in problems:
         click.echo(problem, err=True)
     if problems:
@@ -108,8 +111,8 @@ def list_(config_path: Path | None, only_counts: bool, as_json: bool, **chosen: 
     "changes",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Replace a field of rejected events before, such as tenantId=acme; of an SDK's events tenantId,"
-    " userId or timestamp. Repeatable.",
+    help="Before the retry, replace a field of each rejected event, such as tenantId=acme; of an SDK's events"
+    " tenantId, userId or timestamp. Repeatable.",
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 def retry(config_path: Path | None, ids: tuple[str, ...], changes: tuple[str, ...], **chosen: Any) -> None:
@@ -127,7 +130,7 @@ def retry(config_path: Path | None, ids: tuple[str, ...], changes: tuple[str, ..
     letters = _letters(config)
     wanted = _wanted(letters, ids, chosen)
     if not wanted:
-        click.echo("The dead letter contains no such events.")
+        click.echo("No event of the dead letter matches.")
         return
     outcome = asyncio.run(_retry(config, letters, wanted, _changes(changes)))
     for kept in outcome.kept:
@@ -221,9 +224,9 @@ def _letters(config: Config) -> DeadLetters:
 
 
 def _described(entry: Entry) -> str:
-    event = entry.payload if isinstance(entry.payload, dict) else {}
-    event_type = event.get("event_type", event.get("eventType", "?"))
-    what = f"{entry.project or '?'}/{entry.tenant or '?'}/{event_type}"
+    what = f"{entry.project or '?'}/{entry.tenant or '?'}/{entry.event_type or '?'}"
+    if entry.user:
+        what += f"  user {entry.user}"
     reason = " ".join(entry.message.split())
     if len(reason) > _REASON_CHARS_MAX:
         reason = reason[:_REASON_CHARS_MAX] + "…"

@@ -35,12 +35,25 @@ class Entry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_
     at: str  # ISO 8601, UTC
     project: str = ""  # empty = unknown
     tenant: str = ""
+    user: str = ""
+    event_type: str = ""  # as its payload names it; empty if it cannot be read
     source: str  # the route, or "clickhouse"
     reason: str  # a code
     message: str
     bytes: int
     payload: Any = None  # the event, if it can be read; else what was sent, as text
     is_cut: bool = False  # whether the payload is only the beginning
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """The fields of a payload that name the event and its user. Any may have a wrong type, which may be why
+    the event was rejected."""
+
+    event_type: msgspec.Raw = msgspec.field(name="eventType", default=msgspec.Raw())
+    event: msgspec.Raw = msgspec.Raw()  # of SDKs, like the next
+    type: msgspec.Raw = msgspec.Raw()
+    user_id: msgspec.Raw = msgspec.field(name="userId", default=msgspec.Raw())
+    distinct_id: msgspec.Raw = msgspec.Raw()
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,15 +131,20 @@ class DeadLetters:
 
 
 def entry_of(held: Held, preview_bytes: int | None = None) -> Entry:
-    """`preview_bytes`: of a longer payload only the beginning, as text. A payload above `JSON_BYTES_MAX` is
-    text in any case."""
+    """`preview_bytes`: of a longer payload only the beginning, as text; with 0 the payload is not read.
+    A payload above `JSON_BYTES_MAX` is text in any case."""
     if isinstance(held, RejectedEvent):
+        named = _Named() if preview_bytes == 0 else _named(held.payload)
         payload, is_cut = _shown(bytes(held.payload), preview_bytes)
         return Entry(
             id=held.id,
             at=_iso(held.rejected_at),
             project=held.project_id,
             tenant=held.tenant_id or (held.whose.tenant if held.whose else ""),
+            user=held.user_id
+            or (held.whose.user if held.whose else "")
+            or _text(named.user_id, named.distinct_id),
+            event_type=_text(named.event_type, named.event, named.type) or held.kind,
             source=held.source,
             reason=held.code,
             message=held.reason,
@@ -141,6 +159,8 @@ def entry_of(held: Held, preview_bytes: int | None = None) -> Entry:
         at=_iso(held.put_aside_at),
         project=str(event.get("project_id", "")),
         tenant=str(event.get("tenant_id", "")),
+        user=str(event.get("user_id") or ""),
+        event_type=str(event.get("event_type", "")),
         source=CLICKHOUSE,
         reason=held.name,
         message=held.reason,
@@ -163,6 +183,22 @@ def counts(entries: list[Entry]) -> list[Count]:
     """By project, source and reason, the most frequent first."""
     found = Counter((entry.project, entry.source, entry.reason) for entry in entries)
     return [Count(events, *whose) for whose, events in found.most_common()]
+
+
+def _named(payload: msgspec.Raw) -> _Named:
+    if len(payload) <= JSON_BYTES_MAX:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return msgspec.json.decode(payload, type=_Named)
+    return _Named()
+
+
+def _text(*values: msgspec.Raw) -> str:
+    """The first of them that is a text and not empty."""
+    for value in values:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            if text := msgspec.json.decode(value, type=str):
+                return text
+    return ""
 
 
 def _shown(payload: bytes, most: int | None) -> tuple[Any, bool]:

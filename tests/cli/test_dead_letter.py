@@ -233,6 +233,26 @@ async def test_rejected_events_are_listed_beside_the_others(tmp_path, dead_lette
     assert id not in only.output
 
 
+async def test_events_of_sdks_are_listed_with_their_name_and_user(tmp_path):
+    track = b'{"type":"track","event":"Order Completed","userId":"ada","properties":{"total":9}}'
+    capture = b'{"event":"$pageview","distinct_id":"bob","properties":{}}'
+    put_rejected(tmp_path, track, b'{"traits":{}}', b'"cut', source="segment", kind="identify")
+    put_rejected(tmp_path, capture, source="posthog", tenant_id="acme")
+    put_rejected(tmp_path, b'{"eventType":["view"],"userId":7}')
+    listed = (await run(tmp_path, "http://127.0.0.1:1", "list")).output
+    assert "shop/?/Order Completed  user ada  segment" in listed
+    assert listed.count("shop/?/identify  segment") == 2
+    assert "shop/acme/$pageview  user bob  posthog" in listed
+    assert "shop/?/?  batch" in listed
+
+
+async def test_a_selection_without_events_is_not_an_empty_dead_letter(tmp_path):
+    put_rejected(tmp_path, BARE)
+    for command in ("list", "retry"):
+        result = await run(tmp_path, "http://127.0.0.1:1", command, "--reason", "nosuch")
+        assert result.output == "No event of the dead letter matches.\n"
+
+
 async def test_retry_of_a_selection_with_a_field_that_was_missing(tmp_path, dead_letter, fake):
     put(dead_letter, 7)
     (id,) = put_rejected(tmp_path, BARE)
