@@ -45,11 +45,24 @@ def test_an_owner_adds_what_was_missing_and_every_event_is_counted_once(node: No
     assert page.locator("tbody tr").count() == 3
     page.get_by_text("tenantId is missing or empty").first.click()
     assert '"projectId": "shop"' in page.locator("pre").first.inner_text()
-    page.get_by_role("button", name="Retry").click()
+    asked = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.get_by_role("button", name="Retry all 3").click()
+    assert page.locator("tbody tr").count() == 3
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    page.get_by_role("button", name="Retry all 3").click()
     page.get_by_text("3 refused again: tenantId is missing or empty").wait_for()
-    page.get_by_label("Set").fill("tenantId=acme")
-    page.get_by_role("button", name="Retry").click()
-    page.get_by_text("3 stored").wait_for()
+    page.get_by_label("set").fill("tenantId=acme")
+    page.get_by_role("checkbox", name="Select event").first.check()
+    page.get_by_role("button", name="Retry 1 selected").click()
+    page.get_by_text("1 stored").wait_for()
+    page.get_by_role("button", name="Retry all 2").click()
+    page.get_by_text("2 stored").wait_for()
+    assert asked == [
+        "Retry all 3 events?",
+        "Retry all 3 events?",
+        "Retry all 2 events, each with tenantId = acme?",
+    ]
     page.get_by_text("The dead letter is empty.").wait_for()
     assert counted(node, "acme") == 3
 
@@ -63,13 +76,16 @@ def test_an_owner_drops_the_events_of_one_reason(node: Node, opened: Open):
     page = opened(link(node))
     page.get_by_text("2 events").wait_for()
     page.get_by_role("button", name="outside_time_window").click()
-    page.get_by_text("1 event").wait_for()
+    page.get_by_text("1 event", exact=True).wait_for()
+    page.get_by_role("button", name="✕").click()
+    page.get_by_text("2 events").wait_for()
+    page.get_by_role("button", name="outside_time_window").click()
     page.on("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name="Drop").click()
+    page.get_by_role("button", name="Drop 1 event").click()
     page.get_by_text("1 deleted").wait_for()
     page.get_by_role("button", name="invalid_event").wait_for()
     page.reload()
-    page.get_by_text("1 event").wait_for()
+    page.get_by_text("1 event", exact=True).wait_for()
     page.get_by_role("checkbox", name="Select all").check()
     page.get_by_role("button", name="Drop").click()
     page.get_by_text("The dead letter is empty.").wait_for()
@@ -81,7 +97,7 @@ def test_an_owner_sees_no_other_project(node: Node, opened: Open):
     page.get_by_text("The dead letter is empty.").wait_for()
     page.context.close()
     page = opened(link(node, "*"))
-    page.get_by_text("1 event").wait_for()
+    page.get_by_text("1 event", exact=True).wait_for()
     assert page.get_by_role("cell", name="other", exact=True).count() == 1
 
 
@@ -96,7 +112,39 @@ def test_a_tenant_selects_its_events(node: Node, opened: Open):
     page.get_by_role("button", name="Drop").click()
     page.get_by_text("2 deleted").wait_for()
     page.get_by_role("button", name="other", exact=True).wait_for()
-    page.get_by_text("1 event").wait_for()
+    page.get_by_text("2 deleted. 1 event").wait_for()
+
+
+def test_a_retry_counts_the_events_of_each_reason(node: Node, opened: Open):
+    bad = EVENT | {"projectId": "reasons", "tenantId": "t"}
+    reject(node, bad | {"eventType": ""}, bad | {"eventType": ""}, bad | {"sessionId": ""})
+    page = opened(link(node, "reasons"))
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Retry all 3").click()
+    page.get_by_text("2 refused again: eventType is missing or empty, 1 refused again: sessionId").wait_for()
+
+
+WORDS_IN_PIECES = """() => [...document.querySelectorAll("tbody td[data-name]")].flatMap((cell) => {
+  const text = [...cell.childNodes].find((node) => node.nodeType === Node.TEXT_NODE);
+  return [...(text?.data ?? "").matchAll(/[^\\s-]+/g)].filter((word) => {
+    const range = document.createRange();
+    range.setStart(text, word.index);
+    range.setEnd(text, word.index + word[0].length);
+    return range.getClientRects().length > 1;
+  }).map(([word]) => word);
+})"""
+
+
+@pytest.mark.parametrize("width", [320, 1100])
+def test_words_stay_whole_at_every_width(node: Node, opened: Open, width: int):
+    late = EVENT | {"projectId": "wide", "tenantId": "tenant-1", "timestamp": "2999-01-01"}
+    reject(node, late | {"userId": "u" * 200, "eventType": "Order Completed"})
+    page = opened(link(node, "wide"), viewport={"width": width, "height": 900})
+    page.get_by_role("button", name="tenant-1").first.wait_for()
+    assert set(page.evaluate(WORDS_IN_PIECES)) == {"u" * 200}
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    heads = page.locator("th").nth(1).is_visible()
+    assert heads == (width == 1100)
 
 
 @pytest.mark.parametrize(

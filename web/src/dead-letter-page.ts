@@ -2,8 +2,9 @@
  * `/dead-letter#token=<admin token>`: the events that could not be stored, for the owner of the SaaS, with retry and drop.
  *
  * The token decides which projects it shows. It leaves the address at once; a reloaded page has it from the tab's history.
- * A reason at the top selects its events, and the name of a tenant those of the tenant. Retry and drop act on the events that are ticked or, if none is, on all that are
- * selected; drop asks before.
+ * A reason at the top selects its events, and the name of a tenant those of the tenant; a second click ends that. Retry and drop
+ * act on the events that are ticked or, if none is, on all that are selected, and their labels say on how many. Both ask
+ * before they act on all, and drop always asks.
  */
 
 interface Count {
@@ -17,6 +18,8 @@ interface Entry {
   readonly at: string;
   readonly project?: string;
   readonly tenant?: string;
+  readonly user?: string;
+  readonly eventType?: string;
   readonly source: string;
   readonly reason: string;
   readonly message: string;
@@ -39,6 +42,8 @@ interface Retried {
 type Filter = { project?: string; tenant?: string; source?: string; reason?: string };
 
 const ROUTE = "api/v1/admin/dead-letter";
+/** Of those that a retry names, because each event may have another. */
+const REASONS_MAX = 5;
 
 const of = <T extends Element>(selector: string): T => document.querySelector(selector) as T;
 const state = of<HTMLElement>(".state");
@@ -53,6 +58,7 @@ const more = of<HTMLButtonElement>("[name=more]");
 const token = tokenOfAddress();
 let filter: Filter = {};
 let next = "";
+let total = 0;
 
 function tokenOfAddress(): string {
   const found = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -87,21 +93,35 @@ const events = (count: number): string => `${count.toLocaleString("en")} event${
 
 const isFiltered = (): boolean => Object.keys(filter).length > 0;
 
+function select(chosen: Filter): void {
+  filter = chosen;
+  void load();
+}
+
+/** A filter that a click switches on and, where it shows a cross, off. */
+function toggle(text: string, isOn: boolean, on: Filter, off: Filter): HTMLButtonElement {
+  const button = element("button", text) as HTMLButtonElement;
+  button.type = "button";
+  button.setAttribute("aria-pressed", String(isOn));
+  button.onclick = () => select(isOn ? off : on);
+  if (isOn) {
+    button.append(" ✕");
+    button.title = "Show the others too";
+  }
+  return button;
+}
+
 function showCounts(all: readonly Count[]): void {
-  counts.replaceChildren(
-    ...all.map(({ events, project = "", source, reason }) => {
-      const button = element("button", `${reason} · ${source} · ${project || "no project"} `) as HTMLButtonElement;
-      button.type = "button";
-      button.append(element("b", events.toLocaleString("en")));
-      button.setAttribute("aria-pressed", String(isFiltered()));
-      button.disabled = !project; // no filter of the route selects an unknown project
-      button.onclick = () => {
-        filter = isFiltered() ? {} : { project, source, reason };
-        void load();
-      };
-      return button;
-    }),
-  );
+  const { tenant, reason: chosen } = filter;
+  const chips = all.map(({ events, project = "", source, reason }) => {
+    const text = `${reason} · ${source} · ${project || "no project"} · ${events.toLocaleString("en")}`;
+    const chip = toggle(text, chosen !== undefined, { ...filter, project, source, reason }, tenant ? { project, tenant } : {});
+    chip.disabled = !project; // no filter of the route selects an unknown project
+    return chip;
+  });
+  const { tenant: _, ...others } = filter;
+  const whose = tenant ? [toggle(`tenant ${tenant}`, true, filter, chosen ? others : {})] : [];
+  counts.replaceChildren(...chips, ...whose);
 }
 
 function row(entry: Entry): HTMLElement {
@@ -110,31 +130,31 @@ function row(entry: Entry): HTMLElement {
   tick.setAttribute("aria-label", `Select event ${entry.id}`);
   const first = element("td");
   first.append(tick);
-  const event = element("td");
+  const event = element("td", "", "payload");
   const details = element("details");
   const payload = typeof entry.payload === "string" ? entry.payload : JSON.stringify(entry.payload ?? null, null, 1);
   details.append(element("summary", entry.message), element("pre", payload + (entry.isCut ? " …" : "")));
   event.append(details);
-  const time = element("td", entry.at.replace("T", " ").replace(/(\.\d+)?Z$/, ""));
-  const [project, source, reason] = [entry.project ?? "", entry.source, entry.reason].map((text) => element("td", text));
-  line.append(first, time, project!, tenantOf(entry), source!, reason!, event);
+  const time = entry.at.replace("T", " ").replace(/(\.\d+)?Z$/, "");
+  const user = cell("User", entry.user);
+  line.append(first, cell("Time", time), cell("Project", entry.project), tenantOf(entry), cell("Event type", entry.eventType), user, cell("Source", entry.source), cell("Reason", entry.reason), event);
   return line;
 }
 
-/** A button that selects the events of the tenant or, once they are, all of them. */
+/** `name` is the heading of its column, which a narrow page shows beside the value. */
+function cell(name: string, text = ""): HTMLElement {
+  const made = element("td", text);
+  made.dataset["name"] = name;
+  return made;
+}
+
+/** A button that selects the events of the tenant. */
 function tenantOf({ project, tenant }: Entry): HTMLElement {
-  const cell = element("td");
+  const made = cell("Tenant");
   if (project && tenant) {
-    const button = element("button", tenant) as HTMLButtonElement;
-    button.type = "button";
-    button.setAttribute("aria-pressed", String(filter.tenant === tenant));
-    button.onclick = () => {
-      filter = filter.tenant === tenant ? {} : { ...filter, project, tenant };
-      void load();
-    };
-    cell.append(button);
+    made.append(filter.tenant ? tenant : toggle(tenant, false, { ...filter, project, tenant }, filter));
   }
-  return cell;
+  return made;
 }
 
 async function load(cursor = ""): Promise<void> {
@@ -148,20 +168,38 @@ async function load(cursor = ""): Promise<void> {
     if (!cursor) rows.replaceChildren();
     rows.append(...page.entries.map(row));
     next = page.next ?? "";
+    total = page.events;
     more.hidden = !next;
     table.hidden = actions.hidden = !page.events;
     every.checked = false;
+    label();
     say(page.events ? events(page.events) : "The dead letter is empty.", page.events ? "not-ready" : "ready");
   } catch (error) {
     table.hidden = actions.hidden = true;
-    say(token ? (error as Error).message : "This link is not complete. Make one with: nealytics dashboard --dead-letter", "not-ready");
+    say(token ? (error as Error).message : "This link is not complete. Make one with: nealytics dashboard --dead-letter --project PROJECT", "not-ready");
   }
 }
 
+const ticked = (): string[] => [...rows.querySelectorAll<HTMLInputElement>("input:checked")].map(({ value }) => value);
+
 /** What the buttons are about: the ticked events, else those that the filter selects. */
 function selected(): { ids: string[] } | { filter: Filter } {
-  const ids = [...rows.querySelectorAll<HTMLInputElement>("input:checked")].map(({ value }) => value);
+  const ids = ticked();
   return ids.length ? { ids } : { filter };
+}
+
+/** The buttons say on how many events they act. */
+function label(): void {
+  const count = ticked().length;
+  const which = count ? `${count} selected` : total === 1 ? events(1) : `all ${total.toLocaleString("en")}`;
+  retry.textContent = `Retry ${which}`;
+  drop.textContent = `Drop ${which}`;
+}
+
+/** What a question before an action calls its events. */
+function described(): string {
+  const count = ticked().length;
+  return count ? events(count) : `${total === 1 ? "" : "all "}${events(total)}`;
 }
 
 async function act(button: HTMLButtonElement, run: () => Promise<string>): Promise<void> {
@@ -183,31 +221,46 @@ function changes(): Record<string, string> {
 }
 
 const retry = of<HTMLButtonElement>("[name=retry]");
-retry.onclick = () =>
+retry.onclick = () => {
+  const chosen = { ...selected(), set: changes() };
+  const change = Object.entries(chosen.set).map(([field, value]) => `, each with ${field} = ${value}`)[0] ?? "";
+  if ("filter" in chosen && !confirm(`Retry ${described()}${change}?`)) return;
   void act(retry, async () => {
-    const chosen = { ...selected(), set: changes() };
-    let [stored, deleted, refused, why, cursor]: [number, number, number, string, string | undefined] = [0, 0, 0, "", ""];
+    let [stored, deleted, cursor]: [number, number, string | undefined] = [0, 0, ""];
+    const refused = new Map<string, number>();
     // A request retries the oldest; the next one goes on behind those that it left.
     while (cursor !== undefined) {
       const done: Retried = await ask<Retried>("/retry", { ...chosen, cursor });
       stored += done.retried;
       deleted += done.erased + done.expired;
-      refused += done.kept.length;
-      why ||= done.kept[0]?.message ?? "";
+      for (const { message } of done.kept) refused.set(message, (refused.get(message) ?? 0) + 1);
       cursor = done.next;
       if (cursor) say(`${stored} stored so far…`);
     }
     const gone = deleted ? `, ${deleted} deleted by an erasure or retention` : "";
-    return `${stored} stored${gone}${refused ? `, ${refused} refused again: ${why}` : ""}.`;
+    return `${stored} stored${gone}${refusals(refused)}.`;
   });
+};
+
+/** The most frequent reasons, each with its number of events. */
+function refusals(found: ReadonlyMap<string, number>): string {
+  const sorted = [...found].sort(([, a], [, b]) => b - a);
+  const shown = sorted.slice(0, REASONS_MAX).map(([message, count]) => `, ${count} refused again: ${message}`);
+  const rest = sorted.slice(REASONS_MAX).reduce((sum, [, count]) => sum + count, 0);
+  return shown.join("") + (rest ? `, ${rest} for other reasons` : "");
+}
+
 const drop = of<HTMLButtonElement>("[name=drop]");
 drop.onclick = () => {
   const chosen = selected();
-  const which = "ids" in chosen ? events(chosen.ids.length) : isFiltered() ? "all events that are selected" : "all events";
-  if (!confirm(`Delete ${which} for good?`)) return;
+  if (!confirm(`Delete ${described()} for good?`)) return;
   void act(drop, async () => `${(await ask<{ dropped: number }>("/drop", chosen)).dropped} deleted.`);
 };
-every.onchange = () => rows.querySelectorAll<HTMLInputElement>("input").forEach((tick) => (tick.checked = every.checked));
+every.onchange = () => {
+  rows.querySelectorAll<HTMLInputElement>("input").forEach((tick) => (tick.checked = every.checked));
+  label();
+};
+rows.onchange = label;
 more.onclick = () => void load(next);
 
 void load();
