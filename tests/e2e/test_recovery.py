@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nealytics.wal import Range, mark
+from nealytics.wal import Range, mark, segment
 from tests.e2e.node import Node, program
 from tests.engine import ask_engine, needs_engine
 
@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
 MONTHS = ("2026-01", "2026-03")
 
 
-def send(node: Node, first: int, count: int) -> None:
-    """Events `first` … in two months, acknowledged and in the table."""
+def send(node: Node, first: int, count: int, *, waits: bool = True) -> None:
+    """Events `first` … in two months, acknowledged and, if it waits, in the table."""
     events = [
         {
             "projectId": "shop", "tenantId": "acme", "sessionId": f"s-{number}", "eventType": "view",
@@ -25,8 +25,8 @@ def send(node: Node, first: int, count: int) -> None:
         }
         for number in range(first, first + count)
     ]  # fmt: skip
-    status, body = node.post("batch?wait=true", events)
-    assert status == 200, body
+    status, body = node.post("batch?wait=true" if waits else "batch", events)
+    assert status == (200 if waits else 202), body
 
 
 def numbers(node: Node) -> list[int]:
@@ -161,6 +161,100 @@ def test_events_of_a_part_that_was_broken_at_the_start_come_back_from_the_log(tm
         node.start()
         wait_checked(node, list(range(200)))
         assert said_in_log(node, "clickhouse detached damaged parts")
+
+
+def test_without_a_segment_of_its_log_a_node_and_the_command_send_the_rest(tmp_path: Path):
+    # All events wait in the log, in several segments.
+    settings = "wal.segment_bytes_max = 65536\ncommit.flush_interval_s = 3600"
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    other = Node(tmp_path / "two")
+    with Node(tmp_path / "one", settings=settings) as node:
+        node.wait_ready()
+        for number in range(0, 6_000, 100):
+            send(node, number, 100, waits=False)
+        node.kill()
+        log = node.directory / "data/wal/0"
+        files = sorted(path for path in log.iterdir() if segment.first_lsn_of(path.name) is not None)
+        first, following = (segment.first_lsn_of(path.name) for path in files[1:3])
+        assert first is not None
+        assert following is not None
+        files[1].unlink()
+        # The event of LSN 1 is number 0.
+        rest = [*range(first - 1), *range(following - 1, 6_000)]
+
+        salvage = [*program(), "wal", "salvage", str(log), "--to", str(other.directory / "data/wal/9")]
+        (other.directory / "data/wal").mkdir(parents=True)
+        done = subprocess.run(salvage, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1, done
+        assert f"{following - first} events" in done.stderr, done.stderr
+        with other:
+            other.wait_ready()
+            other.wait_until(lambda: numbers(other) == rest, "the events of the new log arrive")
+
+        node.start()
+        node.wait_ready()
+        node.wait_until(lambda: numbers(node) == rest, "the events of the other segments arrive")
+        status = command(node, "status").stdout
+        assert f"{following - first} events of this damaged log cannot be read" in status, status
+
+
+def test_events_of_segments_that_were_deleted_for_room_are_in_the_backup(tmp_path: Path):
+    settings = "wal.segment_bytes_max = 65536\nwal.bytes_max = 400000\nwal.keep_hours = 10\ningest.body_bytes_max = 65536"
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with Node(tmp_path / "one", settings=settings) as node:
+        fill(node, 400)
+        done = command(node, "backup", str(tmp_path / "backup"))
+        assert done.returncode == 0, done
+        sent = 400
+        while (kept := first_kept(node)) < 600:
+            send(node, sent, 200)
+            sent += 200
+        assert node.stop() == 0
+        shutil.rmtree(tmp_path / "one/data/clickhouse")
+        node.start()
+        wait_checked(node, list(range(kept, sent)))
+        assert f"The log no longer has its first {kept:,} events" in warnings_of(node)
+        assert "restore a backup" in warnings_of(node)
+        assert node.stop() == 0
+
+        restored = Node(tmp_path / "two")
+        done = command(restored, "restore", str(tmp_path / "backup"))
+        assert done.returncode == 0, done
+        done = command(restored, "wal", "reconcile", str(tmp_path / "one/data/wal"))
+        assert f"not compared: its first {kept:,} events" in done.stdout, done
+        with restored:
+            restored.wait_ready()
+            assert numbers(restored) == [*range(400), *range(kept, sent)]
+
+
+def test_verify_names_the_file_of_a_backup_whose_bytes_changed(tmp_path: Path):
+    with Node(tmp_path) as node:
+        fill(node, 100)
+        for name, base in (("sunday", ()), ("monday", ("--base", str(tmp_path / "sunday")))):
+            done = command(node, "backup", str(tmp_path / name), *base)
+            assert done.returncode == 0, done
+        assert command(node, "backups", "verify", str(tmp_path / "monday")).returncode == 0
+        changed = max(
+            (tmp_path / "sunday").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size
+        )
+        data = changed.read_bytes()
+        changed.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        for name in ("sunday", "monday"):  # also as the base of another one
+            done = command(node, "backups", "verify", str(tmp_path / name))
+            assert done.returncode == 1, done
+            assert f"{changed.relative_to(tmp_path)} has changed" in done.stdout + done.stderr, done
+        shutil.rmtree(tmp_path / "sunday")
+        assert " DELETED " in command(node, "backups", "list").stdout
+        done = command(node, "backups", "verify", str(tmp_path / "monday"))
+        assert done.returncode == 1, done
+
+
+def first_kept(node: Node) -> int:
+    """The number of the first event whose segment the log has kept."""
+    names = (path.name for path in (node.directory / "data/wal/0").iterdir())
+    return min(lsn for name in names if (lsn := segment.first_lsn_of(name)) is not None) - 1
 
 
 def test_a_copy_of_a_running_node_is_recognised(tmp_path: Path):
