@@ -200,7 +200,12 @@ def test_without_a_segment_of_its_log_a_node_and_the_command_send_the_rest(tmp_p
 
 
 def test_events_of_segments_that_were_deleted_for_room_are_in_the_backup(tmp_path: Path):
-    settings = "wal.segment_bytes_max = 65536\nwal.bytes_max = 400000\nwal.keep_hours = 10\ningest.body_bytes_max = 65536"
+    settings = """
+        wal.segment_bytes_max = 65536
+        wal.bytes_max = 400000
+        wal.keep_hours = 10
+        ingest.body_bytes_max = 65536
+    """
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     with Node(tmp_path / "one", settings=settings) as node:
