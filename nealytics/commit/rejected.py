@@ -30,7 +30,7 @@ import msgspec
 
 from nealytics.directories import locked, make_private, sync_directory
 from nealytics.errors import LogBroken, LogFull
-from nealytics.event import InvalidEvent
+from nealytics.event import InvalidEvent, is_utf8
 from nealytics.observe.metrics import Metrics
 from nealytics.timestamps import DAY_MS
 from nealytics.wal.files import NO_ROOM, OS_FILES, publish
@@ -326,7 +326,10 @@ def _share(path: Path) -> str:
 def _on_one_line(payload: bytes) -> msgspec.Raw:
     try:
         msgspec.json.decode(payload, type=msgspec.Raw)
+        is_json = is_utf8(payload)  # the decoder does not look into texts
     except (msgspec.DecodeError, RecursionError):
+        is_json = False
+    if not is_json:
         return msgspec.Raw(msgspec.json.encode(payload.decode(errors="replace")))
     # In JSON, line ends are only between values.
     return msgspec.Raw(payload.replace(b"\n", b" ").replace(b"\r", b" "))

@@ -57,6 +57,7 @@ def payloads(events: RejectedEvents) -> list[object]:
         (b"7", 7),
         (b"{broken\n", "{broken\n"),
         (b"\xff", "\ufffd"),
+        (b'{"a":"\xff"}', '{"a":"\ufffd"}'),
         (b"[" * 5_000 + b"]" * 5_000, "[" * 5_000 + "]" * 5_000),
     ],
 )
