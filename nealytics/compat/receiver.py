@@ -318,9 +318,8 @@ def _properties(fields: Fields) -> Fields:
 def _found_in(beginning: bytes, names: tuple[str, ...]) -> Fields:
     found: Fields = {}
     for name in names:
-        quoted = f'"{name}"'.encode()
-        at = beginning.find(quoted)
-        if at >= 0 and (key := _KEY.match(beginning, at + len(quoted))):
+        # Not the first place with this text, which may be a value.
+        if key := re.search(f'"{name}"'.encode() + _KEY.pattern, beginning):
             found[name] = msgspec.Raw(b'"%b"' % key[1])
     return found
 

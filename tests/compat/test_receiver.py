@@ -271,6 +271,15 @@ async def test_a_long_event_alone_is_200_and_kept_without_its_key(path, fields):
         assert TENANT not in str(kept.events)
 
 
+@pytest.mark.parametrize("path", ["/v1/track", "/e/"])
+async def test_the_key_of_a_long_event_is_found_behind_values_that_read_like_its_name(path):
+    async with serving_sdks() as (worker, _):
+        like = {"kind": "token", "also": ["writeKey", "api_key", "token"]}
+        long = captured(properties={**like, "token": TENANT, "text": "x" * 2_200_000})
+        answer = await post(worker, path, [long])
+        assert (answer.status, answer.json["rejected"]) == (200, 1)
+
+
 async def test_many_long_events_of_a_request_take_little_room():
     async with serving_sdks() as (worker, kept):
         long = [captured(n, properties={"text": "x" * 400_000}) for n in range(49)]
