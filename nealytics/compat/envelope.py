@@ -57,13 +57,14 @@ _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class Envelope:
     """`read` fills it in."""
 
-    __slots__ = ("elements", "shared", "sizes")
+    __slots__ = ("elements", "ignored", "shared", "sizes")
 
     def __init__(self) -> None:
         self.elements: list[msgspec.Raw] = []
         self.sizes: dict[int, int] = {}  # of the elements of which only the beginning is there
         # Beside the array. Of a single event that is too long, its short fields: one may be the key.
         self.shared: Fields = {}
+        self.ignored: list[str] = []  # fields beside the array that are not JSON
 
     def size(self, index: int) -> int:
         return self.sizes.get(index) or len(self.elements[index])
@@ -72,6 +73,14 @@ class Envelope:
         at = _after_blanks(body, at)
         self.sizes[len(self.elements)] = end - at
         self.elements.append(msgspec.Raw(body[at : min(at + BEGINNING_BYTES, end)]))
+
+    def add_shared(self, name: str, value: bytes) -> None:
+        """Python's decoder, which has found its end, also accepts NaN and bytes that are not UTF-8."""
+        values = _decoded(value)
+        if values is None:
+            self.ignored.append(shorten(name))
+        elif value != b"null":
+            self.shared[name] = values[0]
 
 
 def read(body: bytes, envelope: Envelope) -> Iterator[int]:
@@ -96,6 +105,8 @@ def fields_of(raw: msgspec.Raw, field: str | None = None) -> Fields:
     """The fields of a JSON object, without those that are null. Raises `InvalidEvent`. `field` is where it is
     in an event; None is the event itself."""
     name = field or "the event"
+    if field is None:
+        require_utf8(bytes(raw))
     try:
         fields = _fields.decode(raw)
     except msgspec.ValidationError:
@@ -111,11 +122,12 @@ def fields_of(raw: msgspec.Raw, field: str | None = None) -> Fields:
 
 
 def _read_at_once(body: bytes, envelope: Envelope) -> Iterator[int]:
-    require_utf8(body)
     try:
-        fields = _fields.decode(body)
+        fields = _fields.decode(body) if is_utf8(body) else None
     except _BROKEN:
-        # An event may be nested too deeply for the decoder; in steps, it is rejected alone.
+        fields = None
+    if fields is None:
+        # One event may be nested too deeply, or not be UTF-8; in steps, it is rejected alone.
         yield from _read_in_steps(body, envelope)
         return
     yield 0
@@ -154,7 +166,7 @@ def _elements(body: bytes, at: int, envelope: Envelope) -> Generator[int, None, 
         known = len(envelope.elements)
         if cut - at > MESSAGE_BYTES_MAX:  # more than a slice, so it is one element
             envelope.add_beginning(body, at, cut)
-        elif (elements := _split(body[at:cut])) is None:
+        elif (elements := _decoded(body[at:cut])) is None:
             yield from _one_by_one(body, at, cut, envelope)
         else:
             envelope.elements += elements
@@ -168,14 +180,14 @@ def _elements(body: bytes, at: int, envelope: Envelope) -> Generator[int, None, 
 
 
 def _one_by_one(body: bytes, at: int, end: int, envelope: Envelope) -> Iterator[int]:
-    """The same for a slice with an element that the decoder cannot read, because it is nested too deeply or
-    malformed (Python writes NaN): that one is collected as it is, and refused when it is read."""
+    """The same for a slice with an element that the decoder cannot read, because it is nested too deeply,
+    malformed (Python writes NaN) or not UTF-8: it is collected as it is, and refused when it is read."""
     while at < end:
         cut = yield from _cut(body, at, 0, envelope)
         element = body[at:cut].strip()
         if not element or cut + 1 == end:  # nothing is before the comma, or behind it
             raise _malformed("an element is missing", at)
-        envelope.elements += _split(element) or [msgspec.Raw(element)]
+        envelope.elements += _decoded(element) or [msgspec.Raw(element)]
         at = cut + 1
         yield len(envelope.elements)
 
@@ -190,17 +202,11 @@ def _cut(body: bytes, at: int, slice_bytes: int, envelope: Envelope) -> Generato
 
 
 def _decoded(elements: bytes) -> list[msgspec.Raw] | None:
-    """The elements; None if these bytes are none."""
+    """The elements; None if the decoder cannot read them."""
     try:
         return _pieces.decode(b"[%b]" % elements) if is_utf8(elements) else None
     except _BROKEN:
         return None
-
-
-def _split(elements: bytes) -> list[msgspec.Raw] | None:
-    """The elements; None if the decoder cannot read them. Raises `InvalidEvent` if they are not UTF-8."""
-    require_utf8(elements)
-    return _decoded(elements)
 
 
 def _read_in_steps(body: bytes, envelope: Envelope) -> Iterator[int]:
@@ -230,7 +236,7 @@ def _read_in_steps(body: bytes, envelope: Envelope) -> Iterator[int]:
             has_batch = True
             at = yield from _elements(_require_array(body, at), at, envelope)
         elif (end := _value_end(body, at)) is not None:
-            envelope.shared[_name_of(name)] = msgspec.Raw(body[at:end])
+            envelope.add_shared(_name_of(name), body[at:end])
             at = end
         else:
             long = _name_of(name)
@@ -255,6 +261,7 @@ def _read_in_steps(body: bytes, envelope: Envelope) -> Iterator[int]:
     _require_end(body, at + 1)
     if has_batch:
         return
+    envelope.ignored.clear()  # of one event, which is refused as a whole
     if len(body) > MESSAGE_BYTES_MAX:
         envelope.add_beginning(body, 0, len(body))
     else:

@@ -133,7 +133,7 @@ class Receiver:
         except LogError as error:
             raise not_admitted(error, len(rejected)) from error
         intake.count(parsed)
-        return self._answer(parsed)
+        return self._answer(parsed, envelope.ignored)
 
     async def _json(self, request: web.Request, bill: Bill) -> bytes:
         body = await self._intake.body(request, bill, self._bodies)
@@ -212,8 +212,10 @@ class Receiver:
         parsed.accepted += len(rows)
         yield rows
 
-    def _answer(self, parsed: Parsed) -> web.Response:
-        counts = Counts(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
+    def _answer(self, parsed: Parsed, ignored: list[str]) -> web.Response:
+        counts = Counts(
+            accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors, ignored=ignored
+        )
         answer = {**self._api.answer, **msgspec.to_builtins(counts)}
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
@@ -273,6 +275,7 @@ class Counts(msgspec.Struct, omit_defaults=True, kw_only=True):
     accepted: int
     rejected: int
     errors: list[Refusal] = []
+    ignored: list[str] = []  # fields beside the events that are not JSON
 
 
 def key_in_head(headers: Mapping[str, str]) -> str:

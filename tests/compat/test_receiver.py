@@ -225,6 +225,48 @@ async def test_not_a_number_costs_its_event_alone(path, message):
         assert json.loads(bytes(kept.events[0].payload)) == json.dumps(bad)
 
 
+@pytest.mark.parametrize(("path", "message"), [(BATCH, track), (CAPTURE, captured)])
+@pytest.mark.parametrize("padding", [0, 400_000])
+async def test_bytes_that_are_not_utf8_cost_their_event_alone(path, message, padding):
+    async with serving_sdks() as (worker, kept):
+        sent = [message(0), message(1, properties={"name": "?"}), message(2)]
+        body = json.dumps({"batch": sent}).encode().replace(b"?", b"\xff") + b" " * padding
+        answer = await post(worker, path, body, headers=basic(TENANT))
+        assert (answer.status, answer.json["accepted"], answer.json["rejected"]) == (200, 2, 1)
+        assert answer.json["errors"][0]["error"] == "the JSON is not UTF-8"
+        assert [json.loads(row["metadata_json"])["n"] for row in await worker.rows()] == [0, 2]
+        [event] = kept.events
+        assert json.loads(json.loads(bytes(event.payload)))["properties"] == {"name": "\ufffd"}
+
+
+@pytest.mark.parametrize(("path", "message"), [(BATCH, track), (CAPTURE, captured)])
+@pytest.mark.parametrize("padding", [0, 400_000])  # in one piece, and in steps
+@pytest.mark.parametrize("value", [b"NaN", b"-Infinity", b'"\xff\xfe"', b'{"a":NaN}', b'{"a":"\xff"}'])
+async def test_a_field_beside_the_events_that_is_not_json_is_ignored(path, message, padding, value):
+    async with serving_sdks() as (worker, kept):
+        sent = json.dumps([message(0), message(1, context={"own": 1})]).encode()
+        beside = b'"sentAt":%b,"sent_at":%b,"context":%b' % (value, value, value)
+        answer = await post(
+            worker, path, b'{"batch":%b,%b}' % (sent, beside) + b" " * padding, headers=basic(TENANT)
+        )
+        assert (answer.status, answer.json["accepted"], answer.json["rejected"]) == (200, 2, 0)
+        assert answer.json["ignored"] == ["sentAt", "sent_at", "context"]
+        stored = [json.loads(row["metadata_json"]) for row in await worker.rows()]
+        assert ["context" in metadata for metadata in stored] == [False, True]
+        assert not any({"sentAt", "sent_at"} & set(metadata) for metadata in stored)
+        assert not kept.events
+
+
+async def test_null_beside_the_events_is_absent_in_a_body_of_any_length():
+    async with serving_sdks() as (worker, _):
+        for padding in (0, 400_000):
+            body = json.dumps({"batch": [track(padding)], "context": None, "sentAt": None}).encode()
+            answer = await post(worker, BATCH, body + b" " * padding, headers=basic(TENANT))
+            assert (answer.json["accepted"], answer.json["rejected"]) == (1, 0)
+        for row in await worker.rows():
+            assert not {"context", "sentAt"} & set(json.loads(row["metadata_json"]))
+
+
 async def test_a_request_of_bad_events_only_is_200_too():
     async with serving_sdks() as (worker, kept):
         for body in ({"batch": [{}]}, {"batch": [1, 2]}, {"type": "track"}):
