@@ -160,6 +160,19 @@ def _tenant(draft: Draft, grant: Grant, tenants: Paths) -> str:
         )
     if found := _named(draft, tenants):
         return found
+    for path in tenants:
+        above = path[: path.index(_ANY)] if _ANY in path else ()
+        several = _found(draft.tree, above) if above else None
+        names = list(fields_of(several, above[-1]) if isinstance(several, msgspec.Raw) else several or ())
+        if len(names) > 1:
+            place = ".".join(above)
+            raise InvalidEvent(
+                "invalid_event",
+                f"the event names no single tenant: {place} has {shorten(', '.join(names))}",
+                "tenantId",
+                detail="Say in compat.tenant_from which of them is the tenant, for example"
+                f' "{place}.{shorten(names[0])}"; or send only one, or bind the key to a tenant.',
+            )
     raise InvalidEvent(
         "invalid_event",
         "the event names no tenant: none of " + ", ".join(map(".".join, tenants)) + " is there",
@@ -173,16 +186,24 @@ def _named(draft: Draft, tenants: Paths) -> str:
 
 
 def _at(tree: Mapping[str, msgspec.Raw | Fields], path: tuple[str, ...]) -> str:
-    """The text at this path; empty if there is none. `*` is the only field of its object."""
+    """The text at this path; empty if there is none."""
+    found = _found(tree, path)
+    return _text(found, ".".join(path)) if isinstance(found, msgspec.Raw) else ""
+
+
+def _found(
+    tree: Mapping[str, msgspec.Raw | Fields], path: tuple[str, ...]
+) -> msgspec.Raw | Mapping[str, msgspec.Raw | Fields] | None:
+    """What is at this path. `*` is the only field of its object."""
     found: msgspec.Raw | Mapping[str, msgspec.Raw | Fields] = tree
     for name in path:
         fields = fields_of(found, name) if isinstance(found, msgspec.Raw) else found
         if name == _ANY:
             if len(fields) != 1:
-                return ""
+                return None
             (found,) = fields.values()
         elif name in fields:
             found = fields[name]
         else:
-            return ""
-    return _text(found, ".".join(path)) if isinstance(found, msgspec.Raw) else ""
+            return None
+    return found

@@ -108,6 +108,16 @@ def test_a_bad_event_is_refused_with_reason_and_field(message, options, reason, 
     assert (refused.value.reason, refused.value.field) == (reason, field)
 
 
+def test_several_groups_are_named_and_the_setting_chooses_one():
+    event = EVENT | {"properties": {"$groups": {"company": "acme", "team": "t-1"}}}
+    with pytest.raises(
+        InvalidEvent, match=r"no single tenant: properties\.\$groups has company, team"
+    ) as refused:
+        posthog(event, grant=SERVER)
+    assert '"properties.$groups.company"' in refused.value.detail
+    assert posthog(event, grant=SERVER, tenant_from=("properties.$groups.company",)).tenant_id == "acme"
+
+
 def test_a_property_keeps_its_name_and_a_field_of_the_event_gives_way():
     stored = posthog(EVENT | {"offset": 1, "$set": {"a": 1}, "properties": {"offset": 2, "$set": {"b": 2}}})
     assert metadata(stored).items() >= {
