@@ -94,10 +94,10 @@ async def _erase(config: Config, job: Job, *, yes: bool) -> None:
         await schema.probe(client, config.clickhouse)
         table = ErasureTable(client, config.clickhouse)
         events = await table.count(job.condition())
-        whose = f"tenant {job.erasure.tenant_id}" if job.user_id is None else f"user {job.user_id}"
+        user = "" if job.user_id is None else f"user {job.user_id} of "
         click.echo(
-            f"this erases {events:,} event{'s' * (events != 1)} of {whose} in project"
-            f" {job.erasure.project_id}, and those that still wait in the log"
+            f"this erases {events:,} event{'s' * (events != 1)} of {user}tenant {job.erasure.tenant_id}"
+            f" in project {job.erasure.project_id}, and those that still wait in the log"
         )
         if not events:
             click.echo("no event in the table matches: are project, tenant and user right?")

@@ -194,7 +194,7 @@ def test_the_command_erases_at_a_running_node(node: Node):
     chosen = ("erase", "--project", "shop", "--tenant", "shop-2", "--user", "u-9")
     refused = run(node, *chosen)
     assert refused.returncode == 1
-    assert "this erases 1 event of user u-9 in project shop" in refused.stdout
+    assert "this erases 1 event of user u-9 of tenant shop-2 in project shop" in refused.stdout
     assert "add --yes" in refused.stderr
     assert users(node, "shop-2") == ["u-8", "u-9"]
     erased = run(node, *chosen, "--yes")
