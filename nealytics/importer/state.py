@@ -16,6 +16,11 @@ from nealytics.errors import NealyticsError
 from nealytics.importer.sender import Refusal
 
 _STORE_EVERY_S = 0.5
+# The settings that have the name of an option.
+_OPTIONS = frozenset(
+    ("url", "format", "from", "encoding", "map", "set", "default", "types", "type", "id from", "rest",
+     "timestamp", "time unit")
+)  # fmt: skip
 
 
 class StateError(NealyticsError):
@@ -139,11 +144,18 @@ def _require_same(path: Path, state: State, settings: dict[str, str]) -> None:
     known = {**dict.fromkeys(settings, ""), "types": settings.get("types", ""), **state.settings}
     differing = [name for name in settings if settings[name] != known[name]]
     if differing:
-        differences = "; ".join(f"{name} was {known[name]!r}, now {settings[name]!r}" for name in differing)
+        differences = "; ".join(
+            f"{_said(name)} was {known[name]!r}, now {settings[name]!r}" for name in differing
+        )
         raise StateError(
             f"import: {path} is the state of another import: {differences};"
             " use --restart to send everything again, or --state FILE for a separate state"
         )
+
+
+def _said(setting: str) -> str:
+    """The option's name, where a setting is one."""
+    return f"--{setting.replace(' ', '-')}" if setting in _OPTIONS else setting
 
 
 def _store(path: Path, state: State) -> None:

@@ -693,6 +693,8 @@ def test_the_shift_is_decided_once_also_for_a_run_that_goes_on_on_another_day(
     result = run(server, file, *CSV_OPTIONS)
     assert result.exit_code == 1
     assert "shift was 'now', now ''" in result.output
+    result = run(server, file, *options, "--set", "itemId=a")
+    assert "--set was 'projectId=shop, tenantId=acme', now 'itemId=a, projectId=shop" in result.output
 
 
 def test_standard_input_cannot_be_shifted_to_now_but_by_an_amount(server: BatchServer, tmp_path: Path):
