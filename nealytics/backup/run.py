@@ -176,10 +176,12 @@ async def _verify_base(found: Manifest, target: Store, base: Store, report: Repo
             "is impossible without it; move it back, or use another backup"
         ]
     if earlier.id != found.based_on or digest != (found.base_sha256 or digest):
-        return [
-            f"{base} is backup {earlier.id}, with the manifest {digest[:16]}…, and {target} is based on "
-            f"{found.based_on}, with {(found.base_sha256 or 'any')[:16]}…"
-        ]
+        if earlier.id == found.based_on:
+            return [
+                f"the manifest of {base} has changed since {target} was made: its SHA-256 is {digest[:16]}…, "
+                f"and was {(found.base_sha256 or '')[:16]}…; use another backup"
+            ]
+        return [f"{base} is backup {earlier.id}, and {target} is based on {found.based_on}"]
     return (await verify(base, report))[1]
 
 

@@ -137,7 +137,7 @@ def _compare_base(config: Config, base: run.Base) -> None:
         known, found = entry.manifest_sha256, base.written
         if entry.id == found.manifest.id and known is not None and known != found.sha256:
             raise NealyticsError(
-                f"backup: the manifest of {base.store} has changed since this node wrote it; use another "
+                f"backup: the manifest of {base.store} has changed since that backup was made; use another "
                 "base, or none"
             )
 
@@ -192,6 +192,8 @@ def restore(source: str, config_path: Path | None) -> None:
                 _run(_restore_stream(config, file, source))
         else:
             _run(_restore(config, source))
+    except NealyticsError as error:
+        raise NealyticsError("\n".join(map(_of_restore, str(error).splitlines()))) from error
     finally:
         for directory in filter(Path.is_dir, (config.server.data_dir, config.wal.directory)):
             give_tree(directory, config.server.data_dir)
@@ -204,7 +206,7 @@ def archive(source: str) -> Path | None:
 
 async def _restore(config: Config, source: str) -> None:
     async with opened(config, source) as store:
-        await run.restore(config, store, report, Jobs(config.server.data_dir).begin_again)
+        await run.restore(config, store, _report_restore, Jobs(config.server.data_dir).begin_again)
 
 
 async def _restore_stream(config: Config, stream: BinaryIO, name: str) -> None:
@@ -215,7 +217,7 @@ async def _restore_stream(config: Config, stream: BinaryIO, name: str) -> None:
         except (tarfile.TarError, EOFError) as error:
             raise NealyticsError(f"restore: {name} is not a whole tar archive: {error}") from error
         store = DirectoryStore(directory, name)
-        await run.restore(config, store, report, Jobs(config.server.data_dir).begin_again)
+        await run.restore(config, store, _report_restore, Jobs(config.server.data_dir).begin_again)
 
 
 def _unpack(packed: tarfile.TarFile, directory: Path, name: str) -> None:
@@ -274,3 +276,12 @@ def _embedded(config: Config, part: str) -> Config:
 
 def report(line: str) -> None:
     click.echo(f"backup: {line}", err=True)
+
+
+def _report_restore(line: str) -> None:
+    click.echo(_of_restore(line), err=True)
+
+
+def _of_restore(line: str) -> str:
+    """The line with the name of this command; the parts that it shares with `backup` say theirs, or none."""
+    return f"restore: {line.removeprefix('backup: ').removeprefix('restore: ')}"

@@ -107,7 +107,10 @@ async def test_a_base_whose_manifest_changed_is_found(tmp_path: Path, fake: Fake
         path = tmp_path / "backups/first" / manifest.NAME
         path.write_bytes(path.read_bytes().replace(b'"madeBy": "1"', b'"madeBy": "2"'))
         _, (problem,) = await run.verify(place.at("second"), lambda _: None)
-        assert f"with the manifest {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}…" in problem
+        assert problem.startswith(
+            f"the manifest of {place.at('first')} has changed since {place.at('second')} was made: "
+        )
+        assert f"its SHA-256 is {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}…" in problem
 
 
 async def test_a_base_that_was_deleted_is_named(tmp_path: Path, fake: FakeS3):

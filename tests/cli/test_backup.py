@@ -52,6 +52,7 @@ def test_what_cannot_be_done_is_refused_and_leaves_nothing(
     done = CliRunner().invoke(main, [*given, "--config", str(config)], input="no tar")
     assert done.exit_code == 1
     assert why in done.output
+    assert done.output.startswith("restore: ") == (arguments[0] == "restore")
     assert recorded(tmp_path / "data") == []
     assert not (tmp_path / "new").exists()
 
