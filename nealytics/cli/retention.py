@@ -83,8 +83,6 @@ async def _apply(config: Config, *, yes: bool) -> None:
         state = await run.state(client, clickhouse, data_dir, config.retention)
         for rule in state.rules:
             click.echo(_line(rule))
-        for text in state.waiting:
-            click.echo(folded("waits: ", text, sys.stdout))
         events = sum(rule.after_apply.events for rule in state.rules)
         click.echo(
             f"this deletes {events:,} events now; only a backup can bring them back"

@@ -95,8 +95,8 @@ async def state(
 
 
 def waiting_text(rule: RetentionRule, before: float) -> str:
-    kept = "for as long as the table keeps events" if before == float("inf") else f"for {before:g} days"
-    return f"{described(rule)}: the events are kept {kept} until `nealytics retention apply`"
+    what = "nothing" if before == float("inf") else f"only events older than {before:g} days"
+    return f"{described(rule)}: this rule deletes {what} until you run `nealytics retention apply`"
 
 
 async def observe(data_dir: Path, rules: Sequence[RetentionRule]) -> None:

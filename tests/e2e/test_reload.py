@@ -170,7 +170,7 @@ def test_retention_and_cors_take_effect(node: Node, original: str):
     answer = connection.getresponse()
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (401, None)
     node.wait_until(
-        lambda: "the events are kept for as long as the table" in node.log_path.read_text(),
+        lambda: "this rule deletes nothing until you run" in node.log_path.read_text(),
         "the node says that the rule waits",
     )
 

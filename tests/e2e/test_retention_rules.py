@@ -66,9 +66,7 @@ def test_a_rule_refuses_old_events_waits_and_deletes_once_it_is_applied(node: No
     assert node.stop() == 0
     node.start()
     node.wait_ready()
-    waits = (
-        '[[retention]] project = "shop", days = 30: the events are kept for as long as the table keeps events'
-    )
+    waits = '[[retention]] project = "shop", days = 30: this rule deletes nothing until you run '
     node.wait_until(
         lambda: waits in node.log_path.read_text().replace('\\"', '"'), "the node says that it waits"
     )

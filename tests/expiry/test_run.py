@@ -148,8 +148,8 @@ async def test_a_shorter_rule_waits_and_the_former_one_still_deletes(engine: Run
         write_promised(tmp_path, [Rules([former])])
         (text,) = await here.observe(shorter)
         assert text == (
-            '[[retention]] project = "shop", days = 2: the events are kept for 300 days until '
-            "`nealytics retention apply`"
+            '[[retention]] project = "shop", days = 2: this rule deletes only events older than 300 days '
+            "until you run `nealytics retention apply`"
         )
         state = await here.state(shorter)
         assert (state.rules[0].next_run.events, state.rules[0].after_apply.events) == (2, 7)
