@@ -27,8 +27,8 @@ async function look(): Promise<void> {
     const response = await fetch("ready", { cache: "no-store" });
     const { clickhouse, committer, log } = (await response.json()) as Readiness;
     const problems = [clickhouse, committer, log].flatMap(({ problem }) => problem ?? []);
-    if (response.ok) show("ready", "Ready: it takes events and answers questions.");
-    else show("not-ready", log.ok ? "Takes events, and is not ready to answer questions:" : "Not ready:", problems);
+    if (response.ok) show("ready", "Ready: accepting events and queries.");
+    else show("not-ready", log.ok ? "Accepting events, but not ready for queries:" : "Not ready:", problems);
   } catch {
     show("silent", "The node does not answer.");
   }
