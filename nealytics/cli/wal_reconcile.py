@@ -17,6 +17,7 @@ from nealytics.commit.reconcile import Options, Reconciliation, Result, begin, r
 from nealytics.commit.table_check import what_to_do
 from nealytics.config import Config
 from nealytics.erasure.known import jobs_of
+from nealytics.erasure.store import Jobs
 from nealytics.expiry.promise import expired_by_rules
 from nealytics.wal import Range, mark
 from nealytics.wal.kept import Kept, kept_of
@@ -32,10 +33,11 @@ async def reconcile(config: Config, logs: list[Path], options: Options, *, as_js
     async with running_engine(config), ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         await schema.probe(client, config.clickhouse)
         table = await read_state(client, config.clickhouse)
+        has_erased = bool(Jobs(config.server.data_dir).all())
         for directory in logs:
             result = await _one(config, client, table, directory, options)
             complete &= result.complete
-            click.echo(msgspec.json.encode(result) if as_json else _described(result, options))
+            click.echo(msgspec.json.encode(result) if as_json else _described(result, options, has_erased))
     return complete
 
 
@@ -118,11 +120,12 @@ def record(directory: Path, log_id: str, table: TableState, accepted: Sequence[R
     mark.store(directory, Mark(log_id, table.identity, place, table.broken, tuple(accepted)))
 
 
-def _described(result: Result, options: Options) -> str:
+def _described(result: Result, options: Options, has_erased: bool) -> str:
     lines = [f"{result.directory}: {result}"]
     if result.first_lsn > 1:
+        why = "; an erasure, which removes whole segments, may be the reason" if has_erased else ""
         lines.append(
-            f"  not compared: its first {result.first_lsn - 1:,} events, which the log no longer has"
+            f"  not compared: its first {result.first_lsn - 1:,} events, which the log no longer has{why}"
         )
     lines += [f"  {problem}" for problem in result.problems]
     if result.complete:
