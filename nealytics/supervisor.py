@@ -413,7 +413,10 @@ class Reloads:
         if late:
             log.error("reload: %s did not report within %.0f s", ", ".join(late), RELOAD_TIMEOUT_S)
         else:
-            log.info("reload: in effect: %s", ", ".join(changed) or "nothing has changed")
+            log.info(
+                "reload: in effect: %s",
+                ", ".join(changed) or "no setting has changed; saved queries are read again",
+            )
         return not late
 
     def _end(self, success: bool) -> None:

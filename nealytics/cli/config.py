@@ -38,6 +38,10 @@ key = {api_key}
 # key = "…"
 # kind = "browser"
 # project = "my-app"
+# So must the key of an SDK of Segment, RudderStack or PostHog on a server, whose events name their tenant:
+# [[auth.api_keys]]
+# key = "…"
+# project = "my-app"
 
 [clickhouse]
 # "embedded", or the HTTP interface of a ClickHouse server: "http://localhost:8123", with user and password.

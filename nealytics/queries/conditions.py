@@ -138,8 +138,12 @@ class Conditions:
                     name,
                     f"{name} names the segment {shown(called)}, which "
                     + ("is inside of another saved one" if self._in_saved else "is not saved"),
-                    f"Saved are {', '.join(sorted(self._saved)[:20]) or 'none'}. The operator saves segments"
-                    " under [[segment]] in the configuration.",
+                    (
+                        f"Saved are {', '.join(sorted(self._saved)[:20])}."
+                        if self._saved
+                        else "No segments are saved for this project."
+                    )
+                    + " The operator saves segments under [[segment]] in the configuration.",
                 )
             self._in_saved = True
             try:

@@ -88,8 +88,8 @@ def test_saved_segments_are_checked_for_the_operator():
     wrong = SegmentRule(project="p", name="c", any=("user_id:like:a",))
     assert problems([good]) == []
     assert problems([good, nested, wrong]) == [
-        "config: segment[1] names the segment 'a', which is not saved. Saved are none. The operator saves"
-        " segments under [[segment]] in the configuration.",
+        "config: segment[1] names the segment 'a', which is not saved. No segments are saved for this"
+        " project. The operator saves segments under [[segment]] in the configuration.",
         "config: segment[2] is 'user_id:like:a': 'like' is not an operation. Write <field>:<op>:<value> with"
         " one of eq, ne, in, contains, starts, matches, gt, lt, exists.",
     ]
