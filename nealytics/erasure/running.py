@@ -211,7 +211,13 @@ class Erasing:
     async def _finish(self, job: Job) -> None:
         """Done when the replaced parts are gone, which ClickHouse keeps for `old_parts_lifetime`."""
         assert job.erased_at_ms is not None
-        if await self._table.old_parts(job.erased_at_ms):
+        if old := await self._table.old_parts(self._clock_ms() - job.erased_at_ms):
+            problem = (
+                f"ClickHouse still has replaced parts, which may have the events: {', '.join(old[:5])}"
+                f"{f' and {len(old) - 5} others' if len(old) > 5 else ''}; it removes each when the setting "
+                "old_parts_lifetime of the table has passed (by default 8 minutes) and no query reads it"
+            )
+            await self._change(job, problem=problem)
             return
         if detached := await self._table.detached_parts():
             listed = ", ".join(detached[:5])

@@ -118,14 +118,19 @@ class ErasureTable:
         )
         return max((str(reason) for (reason,) in rows), default=None)
 
-    async def old_parts(self, until_ms: int) -> int:
-        """Replaced parts, older than `until_ms`, that are still on a disk."""
+    async def old_parts(self, age_ms: int) -> list[str]:
+        """Parts that were replaced `age_ms` ago or earlier, and are still on a disk.
+
+        By the clock of their server, which also says when a part was replaced. Those that were replaced
+        later, as by any merge, did not have the rows. After a restart, a replaced part has the time at which
+        it was written, which is earlier.
+        """
+        # Times are whole seconds.
+        seconds = max(0, age_ms) // 1000 - 1
         rows = await self._of_table(
-            "parts",
-            "count()",
-            f"NOT active AND modification_time <= fromUnixTimestamp64Milli({until_ms}) + toIntervalSecond(1)",
+            "parts", "name", f"NOT active AND remove_time <= nowInBlock() - toIntervalSecond({seconds})"
         )
-        return sum(int(count) for (count,) in rows)
+        return sorted({str(name) for (name,) in rows})
 
     async def detached_parts(self) -> list[str]:
         rows = await self._of_table("detached_parts", "name", "1")

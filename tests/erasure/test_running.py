@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -107,6 +107,13 @@ class Place:
             assert time.monotonic() < deadline, job
             await self.erasing.step()
         return job
+
+    async def replaced_parts(self) -> set[str]:
+        answer = await self.client.command(
+            f"SELECT name FROM system.parts WHERE database = '{self.database}' AND table = 'global_events' "
+            "AND NOT active FORMAT TabSeparated"
+        )
+        return set(answer.split())
 
     async def events(self, *, copies: bool = False) -> list[tuple[int, str]]:
         """Number and user, as reads show them; with `copies`, as the parts have them."""
@@ -397,6 +404,38 @@ async def test_what_arrives_after_the_deletion_is_erased_before_the_job_is_done(
         assert here.jobs.all()[id].state == "running"
         await here.until(id, "removing")
         assert await here.events(copies=True) == []
+
+
+async def test_a_job_names_the_parts_that_it_waits_for_and_none_that_was_replaced_later(
+    engine: RunningEngine, tmp_path: Path
+):
+    """A merge may replace what the deletion left, which has no such row."""
+    async with place(engine, tmp_path) as here:
+        await here.store(row(1), row(2, tenant_id="other"))
+        await here.store(row(3, tenant_id="other"))
+        id = await here.erase(now=True)
+        await here.until(id, "removing")
+        before = await here.replaced_parts()
+        erased_at_ms = time.time_ns() // 1_000_000
+        here.jobs.put(msgspec.structs.replace(here.jobs.all()[id], erased_at_ms=erased_at_ms))
+        while time.time_ns() // 1_000_000 < erased_at_ms + 3_000:  # parts have whole seconds
+            await here.events()
+        await here.client.command(f"OPTIMIZE TABLE {here.database}.global_events FINAL")
+        assert before < await here.replaced_parts()
+        here.now_ms = time.time_ns() // 1_000_000
+        await here.erasing.step()
+        job = here.jobs.all()[id]
+        assert job.state == "removing"
+        assert f"may have the events: {', '.join(sorted(before))}; it removes" in (job.problem or "")
+        # After a restart it has forgotten when they were replaced.
+        engine.kill()
+        engine.start()
+        with suppress(ClickHouseUnavailable):  # the earlier connection
+            await here.events()
+        while not before <= await here.replaced_parts():  # they are loaded in the background
+            pass
+        await here.erasing.step()
+        assert all(part in (here.jobs.all()[id].problem or "") for part in before)
 
 
 async def test_an_event_that_a_worker_rejected_meanwhile_is_erased_before_the_job_is_done(
