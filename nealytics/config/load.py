@@ -361,6 +361,9 @@ def _config_of(sources: _Sources) -> Config:
 def _normalize(sources: _Sources) -> None:
     """Spellings that mean the same become one."""
     values = sources.values
+    if "commit.batch_rows_max" in values:
+        # Also if it is the default's value: a size that was chosen is not exceeded unasked.
+        values.setdefault("commit.catch_up_rows_max", values["commit.batch_rows_max"])
     if "clickhouse.url" in values:
         addresses = [part.strip().rstrip("/") for part in values["clickhouse.url"].split(",")]
         values["clickhouse.url"] = ",".join(dict.fromkeys(addresses))

@@ -184,15 +184,15 @@ class WalConfig(_Table, frozen=True):
     allow_any_filesystem: bool = False
 
 
-BATCH_ROWS_DEFAULT = 10_000
 BATCH_ROWS_MAX = 100_000
 
 
 class CommitConfig(_Table, frozen=True):
     # A batch must stay one ClickHouse block, because a block is what is deduplicated: far fewer rows than
     # 1,048,449 and far fewer bytes than 256 MiB.
-    batch_rows_max: Annotated[int, Meta(ge=1, le=BATCH_ROWS_MAX)] = BATCH_ROWS_DEFAULT
-    catch_up_rows_max: Annotated[int, Meta(ge=0, le=BATCH_ROWS_MAX)] = 0  # 0 = see rows_at_once_max
+    batch_rows_max: Annotated[int, Meta(ge=1, le=BATCH_ROWS_MAX)] = 10_000
+    # load() sets it to batch_rows_max if only that is set.
+    catch_up_rows_max: Annotated[int, Meta(ge=0, le=BATCH_ROWS_MAX)] = BATCH_ROWS_MAX
     batch_bytes_max: Annotated[int, Meta(ge=64 * KIB, lt=64 * MIB)] = 32 * MIB
     batch_partitions_max: Annotated[int, Meta(ge=1, le=100)] = 12
     flush_interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 3.0
@@ -202,11 +202,7 @@ class CommitConfig(_Table, frozen=True):
 
     @property
     def rows_at_once_max(self) -> int:
-        """Rows of one batch when more than `batch_rows_max` are waiting. Where a size of batches was chosen,
-        none is larger, unless that was chosen, too."""
-        if not self.catch_up_rows_max:
-            is_chosen = self.batch_rows_max != BATCH_ROWS_DEFAULT
-            return self.batch_rows_max if is_chosen else BATCH_ROWS_MAX
+        """Rows of one batch when more than `batch_rows_max` are waiting."""
         return max(self.batch_rows_max, self.catch_up_rows_max)
 
 

@@ -25,7 +25,7 @@ from tests.fakes.rows import number, row
 
 WAL = WalConfig(allow_any_filesystem=True, free_bytes_min=0, keep_hours=0, keep_bytes=0)
 # As in production but for the waiting.
-FAST = CommitConfig(flush_interval_s=0.01, backoff_max_ms=2, retries_before_alert=5)
+FAST = CommitConfig(flush_interval_s=0.01, backoff_max_ms=2, retries_before_alert=5, catch_up_rows_max=0)
 
 
 def clickhouse_config(**changes: Any) -> ClickHouseConfig:

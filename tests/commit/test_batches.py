@@ -19,7 +19,7 @@ from nealytics.wal import CursorState, Log, Range, Rows
 from tests.commit.station import WAL, clickhouse_config
 from tests.fakes.rows import TIMESTAMP_MS, number, row
 
-CONFIG = CommitConfig(batch_rows_max=10)
+CONFIG = CommitConfig(batch_rows_max=10, catch_up_rows_max=0)
 SENDING = CursorState(11, (Range(1, 10),))  # the first batch is being sent
 GONE = Erasure(
     id="e1",
@@ -193,17 +193,3 @@ async def test_a_backlog_of_long_rows_is_bounded_by_bytes(make, fake):
     await station.drained()
     assert len(station.stored) == 30
     assert all(len(insert.body) <= 5_000 for insert in fake.inserts)
-
-
-@pytest.mark.parametrize(
-    ("config", "rows"),
-    [
-        (CommitConfig(), 100_000),
-        (CommitConfig(batch_rows_max=9_000), 9_000),
-        (CommitConfig(batch_rows_max=9_000, catch_up_rows_max=50_000), 50_000),
-        (CommitConfig(batch_rows_max=9_000, catch_up_rows_max=1_000), 9_000),
-        (CommitConfig(catch_up_rows_max=20_000), 20_000),
-    ],
-)
-def test_a_size_of_batches_that_was_chosen_is_not_exceeded_unasked(config: CommitConfig, rows: int):
-    assert config.rows_at_once_max == rows

@@ -1190,3 +1190,30 @@ def test_several_addresses_may_stand_in_the_environment(text: str):
         None, {"NEALYTICS_CLICKHOUSE_URL": text, "NEALYTICS_CLICKHOUSE_CLUSTER": "main"}
     ).clickhouse
     assert (clickhouse.urls, clickhouse.cluster) == (("http://a:8123", "http://b:8123"), "main")
+
+
+@pytest.mark.parametrize(
+    ("environ", "rows"),
+    [
+        pytest.param({}, 100_000, id="nothing"),
+        pytest.param({"NEALYTICS_COMMIT_BATCH_ROWS_MAX": "9000"}, 9_000, id="a value"),
+        pytest.param({"NEALYTICS_COMMIT_BATCH_ROWS_MAX": "10000"}, 10_000, id="the default's value"),
+        pytest.param(
+            {"TelemetryEngine__DatabaseBatchCommitSize": "10000"}, 10_000, id="an option of the C# engine"
+        ),
+        pytest.param({"NEALYTICS_COMMIT_CATCH_UP_ROWS_MAX": "20000"}, 20_000, id="catch_up_rows_max alone"),
+        pytest.param({"NEALYTICS_COMMIT_CATCH_UP_ROWS_MAX": "0"}, 10_000, id="catch_up_rows_max of nothing"),
+        pytest.param(
+            {"NEALYTICS_COMMIT_BATCH_ROWS_MAX": "9000", "NEALYTICS_COMMIT_CATCH_UP_ROWS_MAX": "50000"},
+            50_000,
+            id="both",
+        ),
+        pytest.param(
+            {"NEALYTICS_COMMIT_BATCH_ROWS_MAX": "9000", "NEALYTICS_COMMIT_CATCH_UP_ROWS_MAX": "1000"},
+            9_000,
+            id="less",
+        ),
+    ],
+)
+def test_a_size_of_batches_that_was_chosen_is_not_exceeded_unasked(environ: dict[str, str], rows: int):
+    assert load(None, environ).commit.rows_at_once_max == rows
