@@ -283,7 +283,7 @@ class ClickHouseClient:
                 return Served(address, moved=len(tried) > 1)
             except ClickHouseError as error:
                 if (following := self.addresses.after(error, tried)) is None:
-                    error.moved = len(tried) > 1
+                    error.url, error.moved = address.url, len(tried) > 1
                     raise
                 address = following
 

@@ -41,6 +41,7 @@ _MESSAGE_CHARS_MAX = 2_000
 class ClickHouseError(NealyticsError):
     """ClickHouse refused. `code` and `name` are its own, `status` is the HTTP status."""
 
+    url = ""  # of an insert: the address where it failed
     moved = False  # another address failed before, and may have done what was asked
 
     def __init__(self, code: int, message: str, *, status: int = 0, name: str = "") -> None:

@@ -53,6 +53,9 @@ class Addresses:
         self._first: Address | None = None  # the first that was verified;
         self._identity = ""  # the others must have its identity
 
+    def at(self, url: str) -> Address:
+        return next(address for address in self.all if address.url == url)
+
     def best(self) -> Address:
         """The address of the next request."""
         now = self._clock()

@@ -21,6 +21,7 @@ import logging
 import secrets
 from collections.abc import Iterable
 from itertools import islice
+from typing import NamedTuple
 from uuid import UUID
 
 from nealytics.clickhouse.client import ClickHouseClient, Setting
@@ -47,6 +48,14 @@ _ALL_OR_ERROR: dict[str, Setting] = {
         for what in ("read", "result", "timeout", "distinct", "set", "group_by", "sort")
     },
 }
+
+
+class Delivered(NamedTuple):
+    """How it came that the table has each row of a batch."""
+
+    sent_again: int = 0  # rows that had to be sent under another token
+    accepted: bool = True  # False: it is refused now, but an earlier attempt has stored all its rows
+
 
 _Identity = tuple[str, str, str, int, str]  # project, tenant, event type, epoch ms, event id
 
@@ -82,29 +91,33 @@ async def deliver(
     token: str,
     tried: bool,
     may_ask: bool = True,
-) -> int:
+) -> Delivered:
     """Sends `body` under `token`; returns once the table has each of its `rows`. `tried`: whether the same
     may have been sent before, by this process or an earlier one.
 
-    How many had to be sent under another token is returned; 0 is usual. Raises `ClickHouseError` as
-    `ClickHouseClient.insert` does, or `Unconfirmed`; then the call may be repeated. The user needs the right
-    to SELECT. If the query keeps failing, `may_ask` False sends all rows under another token instead: raw SQL
-    may show them twice until a merge, reads do not, and the log is not blocked.
+    Raises `ClickHouseError` as `ClickHouseClient.insert` does, or `Unconfirmed`; then the call may be
+    repeated. The user needs the right to SELECT. If the query keeps failing, `may_ask` False sends all rows
+    under another token instead: raw SQL may show them twice until a merge, reads do not, and the log is not
+    blocked.
 
     If ClickHouse refuses the content of rows that may have been sent before, the error is `Refused`, or none
-    if the table has all of them; without `may_ask` it is any `ClickHouseError`, as for rows that are new.
+    if the table has all of them, which is not `accepted`; without `may_ask` it is any `ClickHouseError`, as
+    for rows that are new.
     """
     sql = insert_sql(database, row_format)
     try:
         address, moved = await client.insert(sql, body, token=token)
         if not tried and not moved:
-            return 0
+            return Delivered()
         tried = True
-        return await _complete(client, address, database, sql, rows, row_format, token=token, may_ask=may_ask)
+        return Delivered(
+            await _complete(client, address, database, sql, rows, row_format, token=token, may_ask=may_ask)
+        )
     except ClickHouseError as error:
         if not (error.bad_content and may_ask and (tried or error.moved)):
             raise
-        address = client.addresses.best()
+        # No other address: it may not be verified that it has the same table.
+        address = client.addresses.at(error.url)
         missing = await _missing(client, address, database, rows, row_format)
         if stored := len(rows) - len(missing):
             log.warning(
@@ -114,7 +127,7 @@ async def deliver(
             )
         if missing:
             raise Refused(error, missing) from error
-        return 0
+        return Delivered(accepted=False)
 
 
 async def _complete(

@@ -44,7 +44,7 @@ from nealytics.commit.persist import Persistence
 from nealytics.commit.plan import Keep, MoveToDeadLetter, Pause, Plan, Send, SendNew, Split, Wait
 from nealytics.commit.problem import Problem
 from nealytics.commit.progress import Progress
-from nealytics.commit.sender import OUTDATED, Sender
+from nealytics.commit.sender import OUTDATED, STORED_BEFORE, Sender
 from nealytics.config import CommitConfig
 from nealytics.errors import LogBroken, LogDamaged, LogFull
 from nealytics.observe.metrics import Metrics
@@ -199,9 +199,7 @@ class Committer:
     async def _commit(self, batch: Batch) -> None:
         whole, rows = batch.whole, batch.rows
         if not rows.count:
-            self._metrics.events_erased.add(batch.erased)
-            self._plan.left_out(whole)
-            self._progress.notify()
+            self._acknowledge(batch)
             return
 
         def begin() -> bool:
@@ -217,6 +215,9 @@ class Committer:
             return
         if outcome == OUTDATED:
             return  # the range is still outstanding, and is read again
+        if outcome == STORED_BEFORE:
+            self._acknowledge(batch)
+            return
         # The next write of the cursor records it, before anything waits.
         self._problem.clear(self._log.waiting)
         self._metrics.batches_committed.add()
@@ -225,11 +226,21 @@ class Committer:
         self._plan.accepted(whole)
         self._progress.notify()
 
+    def _acknowledge(self, batch: Batch) -> None:
+        """Acknowledges a batch without an answer that says that the table accepts rows."""
+        self._metrics.events_committed.add(batch.rows.count)
+        self._metrics.events_erased.add(batch.erased)
+        self._plan.acknowledged(batch.whole)
+        state = self._plan.state
+        if not state.outstanding and state.next_lsn > self._log.durable_lsn:
+            self._problem.clear(0)  # whatever it was, no row waits for its end
+        self._progress.notify()
+
     async def _refused(self, whole: Range, rows: Rows, error: ClickHouseError) -> None:
         missing: tuple[Range, ...] = ()
         if isinstance(error, Refused):
             missing = await asyncio.to_thread(_ranges_of, error.missing, rows)
-        match self._plan.refused(whole, is_verified=isinstance(error, Refused), missing=missing):
+        match self._plan.refused(whole, missing):
             case Split(state, pieces, is_first):
                 if is_first:
                     log.warning(
@@ -241,7 +252,7 @@ class Committer:
                 await self._store(state)
                 self._plan.split(whole, pieces)
                 if missing:
-                    lacking = sum(last - first + 1 for first, last in missing)
+                    lacking = sum(last - first + 1 for first, last in pieces)
                     self._metrics.events_committed.add(rows.count - lacking)
             case MoveToDeadLetter():
                 await self._move_to_dead_letter(whole, rows, error)

@@ -11,6 +11,9 @@ What it decides
   - A single row that is refused becomes a *suspect*. It is retried as soon as any other row is accepted.
     If it is refused again after that, it goes to the dead letter. The refusal of the range from which a
     row was cut counts as its first, so bad neighbours alone never convict a row.
+  - A refusal does not mean that nothing was stored: a materialized view may have failed after the table had
+    its part, and ClickHouse may know the token of an attempt before. So `begin` remembers every attempt
+    of a range that may be sent again under its token, and a row cut from a refused range counts as sent.
   - If every row is refused, the table is wrong, not the rows, and nothing goes to the dead letter.
     Refusals without an acceptance between them, beyond what isolating one row takes, are paced by
     `Pause`. After each pause the kinds of work alternate (a new batch, the first range, the largest
@@ -26,6 +29,9 @@ from nealytics.wal import CursorState, Range
 
 # After so many refusals in a row the largest range is tried instead of the first.
 _LARGEST_EVERY = 4
+# Missing rows of one refused range become at most so many pieces. Each is an insert, and 16 bytes of every
+# cursor. Rows between them that the table has are sent again.
+_PIECES_MAX = 100
 # Dead-lettered LSNs that are remembered for `was_dead_lettered`, which is called about recent rows.
 _DEAD_LETTERED_REMEMBERED = 10_000
 
@@ -80,8 +86,8 @@ class Plan:
 
     def __init__(self, state: CursorState, *, rows_max: int) -> None:
         self.state = state
-        # The attempts of each range that may have stored it; the process before may have made one.
-        self._attempts: dict[Range, int] = dict.fromkeys(state.outstanding, 1)
+        # Ranges that an attempt may have stored, by this process or by one before it.
+        self._tried: set[Range] = set(state.outstanding)
         self._acceptances = 0
         # For each range that was refused or cut from a refused one: the number of acceptances at that moment.
         self._refused_at: dict[Range, int] = {}
@@ -137,9 +143,9 @@ class Plan:
 
     def begin(self, rows: Range) -> bool:
         """To be called before every attempt. Whether an earlier attempt may have stored `rows`."""
-        earlier = self._attempts.get(rows, 0)
-        self._attempts[rows] = earlier + 1
-        return earlier > 0
+        was_tried = rows in self._tried
+        self._tried.add(rows)
+        return was_tried
 
     # What follows from an answer
 
@@ -149,17 +155,12 @@ class Plan:
         self._refusals = self._pauses = 0
         self._acknowledge(rows)
 
-    def refused(
-        self, rows: Range, *, is_verified: bool = False, missing: tuple[Range, ...] = ()
-    ) -> Split | MoveToDeadLetter | Keep:
-        """ClickHouse refused `rows` for their content. `is_verified`: the table was asked which of them it
-        lacks. If an earlier attempt has stored some, `missing` are the others."""
-        attempts = self._attempts.pop(rows, 1) - 1  # this one has stored nothing
-        if attempts and not is_verified:
-            self._attempts[rows] = attempts
+    def refused(self, rows: Range, missing: tuple[Range, ...] = ()) -> Split | MoveToDeadLetter | Keep:
+        """ClickHouse refused `rows` for their content. If an earlier attempt is known to have stored some of
+        them, `missing` are the others."""
         if rows.last > rows.first:
             self._refusals += 1
-            pieces = missing or _halves(rows)
+            pieces = _joined(missing, _PIECES_MAX) or _halves(rows)
             outstanding = tuple(
                 piece
                 for intent in self.state.outstanding
@@ -178,24 +179,27 @@ class Plan:
 
     def split(self, whole: Range, pieces: tuple[Range, ...]) -> None:
         """The `pieces` of `whole` are durable intents."""
-        self._attempts.pop(whole, None)
+        self._tried.discard(whole)
         self._refused_at.pop(whole, None)
         for piece in pieces:
             self._refused_at[piece] = self._acceptances
+            if piece.first == piece.last:
+                self._tried.add(piece)  # not the larger ones: to ask for all their rows takes seconds
 
     def dead_lettered(self, row: Range) -> None:
         """The row is durable in the dead letter."""
         self._dead_lettered.append(row.first)
         self._acknowledge(row)
 
-    def left_out(self, rows: Range) -> None:
-        """Nothing of `rows` was to be sent. It proves nothing about the table."""
+    def acknowledged(self, rows: Range) -> None:
+        """Nothing of `rows` is left to be sent: they are erased, or the table has them and refuses them now.
+        It proves nothing about what the table accepts."""
         self._acknowledge(rows)
 
     def _acknowledge(self, rows: Range) -> None:
         outstanding = tuple(intent for intent in self.state.outstanding if intent != rows)
         self.state = CursorState(self.state.next_lsn, outstanding)
-        self._attempts.pop(rows, None)
+        self._tried.discard(rows)
         self._suspects.pop(rows, None)
         self._refused_at.pop(rows, None)
 
@@ -231,6 +235,18 @@ class Plan:
 def _halves(whole: Range) -> tuple[Range, Range]:
     middle = (whole.first + whole.last) // 2
     return Range(whole.first, middle), Range(middle + 1, whole.last)
+
+
+def _joined(ranges: tuple[Range, ...], most: int) -> tuple[Range, ...]:
+    """At most `most` ranges that cover these ascending ones: the smallest gaps between them are closed."""
+    if len(ranges) <= most:
+        return ranges
+    gaps = sorted(range(1, len(ranges)), key=lambda i: ranges[i - 1].last - ranges[i].first)
+    starts = [0, *sorted(gaps[: most - 1])]
+    ends = [*starts[1:], len(ranges)]
+    return tuple(
+        Range(ranges[start].first, ranges[end - 1].last) for start, end in zip(starts, ends, strict=True)
+    )
 
 
 def _largest(pieces: list[Range]) -> Range:

@@ -168,7 +168,7 @@ class Reconciliation:
             start, end = pieces.pop()
             piece = rows[start:end]
             try:
-                await deliver(
+                delivered = await deliver(
                     self._client,
                     self._database,
                     b"".join(piece),
@@ -177,7 +177,7 @@ class Reconciliation:
                     token=token if len(piece) == len(rows) else f"{token}:{start}-{end}",
                     tried=True,
                 )
-                accepted += 1
+                accepted += delivered.accepted
             except ClickHouseError as error:
                 refusals += 1
                 if not error.bad_content or (refusals > _REFUSALS_MAX and not accepted):

@@ -29,7 +29,8 @@ log = logging.getLogger("nealytics.commit")
 _SLOW_S = 5.0
 
 OUTDATED: Final = "outdated"
-Outcome = ClickHouseError | Literal["outdated"] | None
+STORED_BEFORE: Final = "stored before"
+Outcome = ClickHouseError | Literal["outdated", "stored before"] | None
 Begin = Callable[[], bool]
 IsCurrent = Callable[[], Awaitable[bool]]
 
@@ -57,8 +58,9 @@ class Sender:
         self._backoff = backoff
 
     async def send(self, rows: Rows, token: str, begin: Begin, is_current: IsCurrent) -> Outcome:
-        """Returns None once ClickHouse has `rows`, the error that says that their content is bad, or
-        `OUTDATED` if they must be read again: some of them were erased.
+        """Returns None once ClickHouse has accepted `rows`, the error that says that their content is bad,
+        `STORED_BEFORE` if the table refuses them and an earlier attempt has stored all of them, or `OUTDATED`
+        if they must be read again: some of them were erased.
 
         Before each attempt, `is_current` says whether they may be sent, and `begin` whether the same rows may
         have been sent before. If `is_current` raises `NealyticsError`, that is a failed attempt.
@@ -80,7 +82,7 @@ class Sender:
             try:
                 if not await is_current():
                     return OUTDATED
-                await deliver(
+                delivered = await deliver(
                     self._client,
                     self._database,
                     rows.payload,
@@ -113,7 +115,7 @@ class Sender:
             self._report(rows, failures, failure)
             await asyncio.sleep(self._backoff.pause_s(failures))
         self._metrics.write_seconds.observe(time.monotonic() - started)
-        return None
+        return None if delivered.accepted else STORED_BEFORE
 
     def _is_slow(self, rows: Rows, failures: int) -> None:
         log.warning(

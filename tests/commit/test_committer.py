@@ -576,6 +576,58 @@ async def test_a_batch_that_is_stored_and_refused_afterwards_is_acknowledged(mak
     assert station.metrics.value("nealytics_events_committed_total") == 16
 
 
+async def test_a_row_whose_token_is_known_is_looked_for_also_after_a_refusal(make, fake):
+    station = await make()
+    fake.faults += [faults.killed_after_token(), faults.error(33, status=400)]
+    await station.append_numbers(1, 1)
+    station.start()
+    await station.drained()
+    assert station.stored == [1]
+
+
+async def test_rows_that_were_stored_before_do_not_make_a_suspect_guilty(make, fake):
+    station = await make()
+    await station.append_numbers(1, 100)
+    await station.log.store_cursor(CursorState(101, (Range(1, 2), Range(51, 100))))
+    await station.crash()
+    fake.rows += [row(n) for n in range(51, 101)]
+    fake.refuse = lambda r: 33
+    station.start()
+    suspects = CursorState(101, (Range(1, 1), Range(2, 2)))
+    await station.until(lambda: bool(station.dead or station.committer.problem))
+    assert station.dead == []
+    assert station.log.cursor == suspects
+    assert "clickhouse refuses every row" in station.committer.problem
+    fake.refuse = refusing()
+    await station.drained()
+    assert sorted(station.stored) == [1, 2, *range(51, 101)]
+    assert station.committer.problem is None
+    assert station.metrics.value("nealytics_events_committed_total") == 52
+
+
+async def test_a_problem_ends_when_no_row_waits(make, fake):
+    """Also if the last rows are acknowledged without being accepted."""
+    station = await make()
+    fake.faults += [faults.lost_answer(), *[faults.error(252)] * 10, None]
+    await station.append_numbers(1, 3)
+    station.start()
+    await station.until(lambda: bool(station.committer.problem))
+    fake.refuse = lambda r: 33
+    await station.drained()
+    assert station.committer.problem is None
+
+
+async def test_a_row_that_only_a_view_refuses_is_not_in_the_dead_letter(make, fake):
+    station = await make()
+    fake.refuse = refusing(3)
+    fake.stores_refused = True
+    await station.append_numbers(1, 4)
+    station.start()
+    await station.drained()
+    assert station.dead == []
+    assert set(station.stored) == {1, 2, 3, 4}
+
+
 async def test_only_the_missing_rows_of_a_refused_batch_are_sent_again_also_after_a_crash(make, fake):
     station = await make(batch_rows_max=16)
     fake.faults.append(faults.killed_after_token())

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.commit.station import Station, refusing
@@ -32,6 +32,7 @@ FAULTS = st.sampled_from(
         faults.stall(0.01, applied=False),
     ]
 )
+REFUSED_ONCE = faults.error(33, status=400)  # the table is changed, and changed back
 APPEND = st.tuples(st.just("append"), st.integers(1, 40))
 WAIT = st.tuples(st.just("wait"), st.floats(0, 0.02))
 CRASH = st.tuples(
@@ -117,9 +118,10 @@ def test_every_row_is_in_the_table_once_or_in_the_dead_letter(steps, script, bad
 @few
 @given(
     steps=st.lists(st.one_of(APPEND, WAIT, CRASH, BREAK, BREAK), min_size=1, max_size=12),
-    script=st.lists(FAULTS, max_size=10),
+    script=st.lists(FAULTS | st.just(REFUSED_ONCE), max_size=10),
     bad=st.sets(st.integers(1, 60), max_size=3),
 )
+@example(steps=[("append", 1)], script=[faults.killed_after_token(), REFUSED_ONCE], bad=set())
 def test_a_table_that_breaks_and_is_fixed_loses_and_doubles_nothing(steps, script, bad):
     """The table may break in the milliseconds between two tries and so put a good row aside; a crash between
     dead letter and cursor retries a row. But none is gone, and none is in the table twice."""

@@ -44,17 +44,22 @@ def test_only_the_first_attempt_of_a_new_range_is_no_repetition():
     assert fresh.begin(Range(9, 12))
 
 
-def test_an_attempt_that_was_refused_has_stored_nothing():
+def test_after_a_refusal_the_next_success_of_a_row_proves_nothing():
+    """ClickHouse may know its token from an attempt before, or a view failed after the table had it."""
     sending = plan(3, (1, 1))
     sending.state = sending.with_batch(3, 3)
-    assert not sending.begin(Range(3, 3))
-    sending.refused(Range(3, 3))
-    assert not sending.begin(Range(3, 3))
-    assert sending.begin(Range(1, 1))  # the process before may have sent it
-    sending.refused(Range(1, 1))
     assert sending.begin(Range(1, 1))
-    sending.refused(Range(1, 1), is_verified=True)
-    assert not sending.begin(Range(1, 1))
+    assert not sending.begin(Range(3, 3))
+    for row in (Range(1, 1), Range(3, 3)):
+        assert sending.refused(row) == Keep(is_first=True)
+        assert sending.begin(row)
+
+
+def test_a_row_that_is_cut_from_a_refused_range_may_be_stored():
+    sending = plan(4, (1, 3))
+    split(sending, 1, 3)
+    assert not sending.begin(Range(1, 2))
+    assert sending.begin(Range(3, 3))
 
 
 def test_a_refused_range_is_replaced_by_its_halves_and_never_sent_whole_again():
@@ -70,7 +75,7 @@ def test_a_refused_range_is_replaced_by_its_halves_and_never_sent_whole_again():
 def test_of_a_refused_range_that_is_stored_in_part_only_the_missing_rows_are_sent_again():
     sending = plan(10, (1, 9))
     missing = (Range(2, 2), Range(6, 9))
-    decision = sending.refused(Range(1, 9), is_verified=True, missing=missing)
+    decision = sending.refused(Range(1, 9), missing)
     assert decision == Split(CursorState(10, missing), missing, True)
     sending.state = decision.state  # type: ignore[union-attr]
     sending.split(Range(1, 9), missing)
@@ -78,6 +83,30 @@ def test_of_a_refused_range_that_is_stored_in_part_only_the_missing_rows_are_sen
     assert not sending.begin(Range(6, 9))  # its token is new
     sending.accepted(Range(6, 9))
     assert sending.refused(Range(2, 2)) == MoveToDeadLetter()
+
+
+def test_missing_rows_become_a_bounded_number_of_ranges_without_the_largest_gaps():
+    sending = plan(100_001, (1, 100_000))
+    missing = tuple(Range(n, n) for n in range(1, 100_001, 2) if not 5_000 < n < 6_000)
+    decision = sending.refused(Range(1, 100_000), missing)
+    assert isinstance(decision, Split)
+    assert len(decision.pieces) == len(decision.state.outstanding) == 100
+    assert decision.state.problem() == ""
+    covered = {n for first, last in decision.pieces for n in range(first, last + 1)}
+    assert covered.issuperset(first for first, _ in missing)
+    assert covered.isdisjoint(range(5_000, 6_001))
+    assert 100_000 not in covered
+
+
+def test_rows_that_were_stored_before_prove_nothing_about_the_table():
+    sending = plan(101, (1, 1), (51, 100))
+    sending.refused(Range(1, 1))
+    while not isinstance(sending.next(is_due=False), Pause):
+        sending.refused(Range(51, 100))
+    sending.acknowledged(Range(51, 100))
+    assert sending.is_acknowledged(51, 100)
+    assert sending.refuses_all(1)
+    assert sending.refused(Range(1, 1)) == Keep(is_first=False)
 
 
 def test_a_row_refused_alone_is_kept_until_another_row_is_accepted():
@@ -150,6 +179,51 @@ def test_a_stop_need_not_wait_for_suspects_that_only_later_events_can_decide_abo
     assert not sending.has_only_suspects_up_to(2)  # row 1 is due for its retry
     sending.refused(Range(1, 1))
     assert not sending.has_only_suspects_up_to(3)  # row 3 is in no batch yet
+
+
+@given(
+    st.lists(st.sampled_from(["killed", "lost", "refused", "accepted"]), max_size=40),
+    st.integers(1, ROWS_MAX),
+)
+def test_no_row_is_lost_or_stored_twice_whatever_happened_to_the_attempts_before(
+    answers: list[str], rows: int
+):
+    """`killed`: ClickHouse knows the token and has half of the rows. `lost`: it has all, and its answer is
+    lost. It is asked as `delivery` does: after each success and refusal of what may have been sent before."""
+    sending, table, tokens, dead = plan(), list[int](), set[Range](), set[int]()
+    waiting = iter(answers)
+    while not isinstance(decision := sending.next(is_due=sending.state.next_lsn == 1), Wait):
+        if isinstance(decision, Pause):
+            continue
+        if isinstance(decision, SendNew):
+            sending.state = sending.with_batch(1, rows)
+        sent = Range(1, rows) if isinstance(decision, SendNew) else decision.rows
+        while True:
+            answer = next(waiting, "accepted")
+            tried = sending.begin(sent)
+            lsns = list(range(sent.first, sent.last + 1))
+            if answer != "refused" and sent not in tokens:
+                tokens.add(sent)
+                table += lsns[: len(lsns) // 2] if answer == "killed" else lsns
+            if answer in ("accepted", "refused"):
+                break
+        missing = [lsn for lsn in lsns if lsn not in table]
+        if answer == "accepted":
+            table += missing if tried else []
+            sending.accepted(sent)
+        elif tried and not missing:
+            sending.acknowledged(sent)
+        else:
+            is_part = tried and len(missing) < len(lsns)
+            outcome = sending.refused(sent, tuple(Range(lsn, lsn) for lsn in missing) if is_part else ())
+            if isinstance(outcome, Split):
+                sending.state = outcome.state
+                sending.split(sent, outcome.pieces)
+            elif isinstance(outcome, MoveToDeadLetter):
+                sending.dead_lettered(sent)
+                dead.add(sent.first)
+    left = {lsn for first, last in sending.state.outstanding for lsn in range(first, last + 1)}
+    assert sorted([*table, *dead, *left]) == list(range(1, rows + 1))
 
 
 @given(st.sets(st.integers(1, 200)), st.integers(1, 200), st.integers(0, 2**32))

@@ -10,8 +10,9 @@ too.
     fake.rows             the table: every row stored, in order, copies included
     fake.inserts          every INSERT that arrived completely, accepted or not
     fake.faults           one per INSERT, taken from the left; None = no fault
-    fake.refuse           says for a row the error code with which an INSERT that holds it is refused; None =
-    fine fake.token_conflicts  tokens that came a second time with another body: always a bug of ours
+    fake.refuse           says for a row with which error code an INSERT that holds it is refused; None = fine
+    fake.stores_refused   the table has its rows before the refusal, which is that of a materialized view
+    fake.token_conflicts  tokens that came a second time with another body: always a bug of ours
 """
 
 import asyncio
@@ -169,6 +170,7 @@ class FakeClickHouse:
         self.faults: deque[Fault | None] = deque()
         self.questions: deque[int] = deque()  # codes of errors, for `commit.delivery`'s questions; 0 = none
         self.refuse: Callable[[bytes], int | None] = lambda row: None
+        self.stores_refused = False
         self.token_conflicts: list[str] = []
         self.commands: list[str] = []
         # Other statements: text that occurs in one → the body of the answer, or what makes it.
@@ -258,6 +260,8 @@ class FakeClickHouse:
             return _faulty(fault)
         for row in rows:
             if (code := self.refuse(row)) is not None:
+                if self.stores_refused:
+                    self._store(token, body, rows)
                 return _exception(400, code, f"row {rows.index(row) + 1} is refused")
         if fault is not None and fault.kind == "killed":
             self._store(token, body, rows[: len(rows) // 2])
