@@ -1,15 +1,10 @@
-"""Directories of events or secrets: private, durable, and of one owner.
-
-A command that root runs must leave no file that the node, as another user, cannot read or replace. So what
-root makes here belongs to the owner of the directory that it is in.
-"""
+"""Directories of events or secrets: private, durable, and of one owner."""
 
 import contextlib
 import errno
 import fcntl
 import os
 import pwd
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +20,7 @@ def make_private(path: Path) -> None:
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):
         with contextlib.suppress(FileExistsError):  # another process of the node came first
-            make_directory(directory)
+            directory.mkdir(mode=0o700)
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
 
@@ -50,75 +45,84 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_directory(path: Path) -> None:
-    """Makes one directory, mode 0700. Raises `OSError`."""
-    with _parent(path) as parent:
-        os.mkdir(path.name, 0o700, dir_fd=parent)
-        if os.geteuid() == 0:
-            made = os.open(path.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-            try:
-                _give(made, parent)
-            finally:
-                os.close(made)
+def act_as_owner(part: str, *directories: Path) -> None:
+    """From here on, a process of root has the rights of the user who owns these directories, and no others.
 
-
-def open_file(path: Path, flags: int) -> int:
-    """`os.open` of a file to write to; a new one has mode 0600. Raises `OSError`."""
-    flags |= os.O_CLOEXEC
-    if os.geteuid() != 0:
-        return os.open(path, flags, 0o600)
-    # The owner of the directory must not make root write elsewhere.
-    with _parent(path) as parent:
-        file = os.open(path.name, flags | os.O_NOFOLLOW, 0o600, dir_fd=parent)
-        _give(file, parent)
-        return file
-
-
-@contextlib.contextmanager
-def _parent(path: Path) -> Iterator[int]:
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _give(descriptor: int, directory: int) -> None:
-    owner, status = os.fstat(directory), os.fstat(descriptor)
-    # A file with another name may be one of root's that is somewhere else.
-    if status.st_uid == 0 != owner.st_uid and (status.st_nlink == 1 or stat.S_ISDIR(status.st_mode)):
-        # A root without the right to do it, as in a container, may be the user of the node.
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-def give_tree(top: Path, owned: Path) -> None:
-    """Gives all that is in `top` and belongs to root to the owner of `owned`. Nothing unless root calls it.
-    Raises `OSError`."""
-    owner = owned.stat()
-    if os.geteuid() != 0 or owner.st_uid == 0:
-        return
-    for _, directories, files, directory in os.fwalk(top):
-        for name in (".", *directories, *files):
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                if os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid == 0:
-                    os.chown(name, owner.st_uid, owner.st_gid, dir_fd=directory, follow_symlinks=False)
-
-
-def require_owner(part: str, path: Path, *, root: bool = True) -> None:
-    """Raises `NealyticsError` unless this process runs as the owner of `path`, or, with `root`, as root."""
-    try:
-        owner = path.stat().st_uid
-    except FileNotFoundError:
-        return
+    That user may replace each file in them, also by a link, so root neither writes there nor starts an
+    engine there. Call it after the files are read that only root may read, before a thread or an event loop
+    starts. A directory that does not exist has no owner. Raises `NealyticsError` if there are several owners,
+    or if this process is neither root nor the owner.
+    """
     caller = os.geteuid()
-    if caller == owner or (root and caller == 0):
+    others: dict[int, tuple[Path, int]] = {}
+    for directory in directories:
+        try:
+            status = directory.stat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise NealyticsError(
+                f"{part}: {directory} cannot be used: {error.strerror}; run it as the user of the node"
+            ) from error
+        # A volume of Kubernetes belongs to root, and the group of the node may write there.
+        if status.st_uid != caller and not (status.st_uid == 0 and os.access(directory, os.W_OK)):
+            others.setdefault(status.st_uid, (directory, status.st_gid))
+    if not others:
         return
+    if caller == 0 and len(others) > 1:
+        belong = ", ".join(f"{path} belongs to {_user(owner)}" for owner, (path, _) in others.items())
+        raise NealyticsError(f"{part}: {belong}; give them all to the user of the node, with chown -R")
+    owner, (directory, group) = next(iter(others.items()))
+    if caller != 0:
+        raise _other_owner(part, directory, owner, f"and this process runs as {_user(caller)}")
+    needed = dict.fromkeys(_program(), os.F_OK)
+    needed |= {str(path): os.R_OK | os.W_OK | os.X_OK for path in directories if path.exists()}
+    try:
+        _become(owner, group)
+    except OSError as error:
+        raise _other_owner(
+            part, directory, owner, f"and root cannot become that user: {error.strerror}"
+        ) from error
+    for path, rights in needed.items():
+        if not os.access(path, rights):
+            raise _other_owner(part, directory, owner, f"so root acts as that user, who cannot use {path}")
+
+
+def _program() -> list[str]:
+    """What of the program is read later: modules, and the engine is this program, started again."""
+    return [path for path in (os.readlink("/proc/self/exe"), os.__file__, __file__) if os.path.exists(path)]
+
+
+def refuse_root(part: str, *directories: Path) -> None:
+    """Raises `NealyticsError` if this process is one of root and a directory is another user's."""
+    for directory in directories if os.geteuid() == 0 else ():
+        if directory.exists() and (owner := directory.stat().st_uid) != 0:
+            why = "so root starts no engine there while the node is stopped"
+            raise _other_owner(part, directory, owner, why)
+
+
+def _other_owner(part: str, directory: Path, owner: int, why: str) -> NealyticsError:
     name = _user(owner)
-    raise NealyticsError(
-        f"{part}: {path} belongs to {name}, and this process runs as {_user(caller)}; run it as {name}: "
-        f"sudo -u '{name}' nealytics {part} … (docs/install.md has it for systemd)"
+    return NealyticsError(
+        f"{part}: {directory} belongs to {name}, {why}; run the command as {name}: sudo -u '{name}' "
+        "nealytics … (docs/install.md has it for systemd)"
     )
+
+
+def _become(uid: int, gid: int) -> None:
+    """All ids of this process, for good. Raises `OSError`."""
+    home = "/"
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        gid = gid or uid  # never the group of root
+        os.setgroups([])
+    else:
+        gid, home = entry.pw_gid, entry.pw_dir
+        os.initgroups(entry.pw_name, gid)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    os.environ["HOME"] = home
 
 
 def _user(id: int) -> str:

@@ -1,8 +1,25 @@
-"""The order of the test files: long ones first, so that the processes that share them finish together."""
+"""The order of the test files: long ones first, so that the processes that share them finish together; and
+a fixture that several of them use."""
 
 import collections
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.other_user import NODE
+
+
+@pytest.fixture
+def node_directory() -> Iterator[Path]:
+    """One that belongs to a node with a user of its own, if this is root. Not below `tmp_path`, where each
+    run of pytest lets no other user in."""
+    with tempfile.TemporaryDirectory(prefix="nealytics-") as name:
+        if os.geteuid() == 0:
+            os.chown(name, NODE, NODE)
+        yield Path(name)
 
 
 @pytest.hookimpl(trylast=True)  # other files add marks

@@ -1,10 +1,8 @@
 """Whoever makes a directory first, no other user can look into it."""
 
 import os
-import shutil
+import re
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,14 @@ from click.testing import CliRunner
 
 from nealytics.cli import main
 from nealytics.config import WalConfig
-from nealytics.directories import give_tree, make_durable, make_private, open_file, require_owner
+from nealytics.directories import act_as_owner, make_durable, make_private, refuse_root
 from nealytics.errors import NealyticsError
 from nealytics.observe.metrics import Metrics
-from nealytics.wal.files import OS_FILES, publish
+from nealytics.wal.files import OS_FILES
 from nealytics.wal.log import Log
 from tests.e2e.node import Node
 from tests.engine import needs_engine, start_engine
-from tests.other_user import NODE
+from tests.other_user import NODE, in_a_process, needs_root
 
 
 @pytest.fixture(autouse=True)
@@ -39,97 +37,154 @@ def modes(root: Path) -> dict[str, int]:
     }
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@needs_root
+def test_root_becomes_the_owner_of_the_directories_for_good(node_directory: Path):
+    (node_directory / "wal").mkdir(mode=0o700)
+    os.chown(node_directory / "wal", NODE, NODE)
+
+    def work() -> None:
+        act_as_owner("erase", node_directory, node_directory / "wal", node_directory / "missing")
+        assert os.getresuid() == (NODE,) * 3
+        assert 0 not in (*os.getresgid(), *os.getgroups())
+        assert os.environ["HOME"] != "/root"
+        with pytest.raises(PermissionError):
+            os.setuid(0)
+        make_private(node_directory / "a" / "b")
+        OS_FILES.create(node_directory / "wal" / "created").close()
+
+    assert in_a_process(work) == ""
+    made = sorted(node_directory.rglob("*"))
+    assert len(made) == 4
+    assert {path.stat().st_uid for path in made} == {NODE}
 
 
 @needs_root
-def test_what_root_makes_belongs_to_the_owner_of_its_directory(tmp_path: Path):
-    os.chown(tmp_path, NODE, NODE)
-    make_private(tmp_path / "a" / "b")
-    for name in ("file", "file"):  # made, and opened again
-        os.close(open_file(tmp_path / "a" / name, os.O_WRONLY | os.O_CREAT))
-    OS_FILES.create(tmp_path / "a" / "created").close()
-    lock = OS_FILES.try_lock(tmp_path / "a" / "LOCK")
-    assert lock is not None
-    lock.close()
-    publish(OS_FILES, tmp_path / "a" / "b" / "published", b"x").close()
-    made = sorted(tmp_path.rglob("*"))
-    assert len(made) == 6
-    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(NODE, NODE)}
+def test_root_stays_root_if_the_directories_are_its_own_or_not_there(tmp_path: Path):
+    act_as_owner("erase", tmp_path, tmp_path / "missing")
+    act_as_owner("erase", tmp_path / "missing")
+    refuse_root("engine", tmp_path)
+    refuse_root("engine", tmp_path / "missing")
+    assert os.getresuid() == (0, 0, 0)
 
 
 @needs_root
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
-def test_a_root_that_may_not_give_files_away_keeps_them(tmp_path: Path):
-    """A node in a container without capabilities, whose volume belongs to another user."""
-    os.chown(tmp_path, NODE, NODE)
-    code = (
-        "import os, sys; from pathlib import Path\n"
-        "from nealytics.directories import give_tree, make_private, open_file\n"
-        "top = Path(sys.argv[1]); make_private(top / 'a')\n"
-        "os.close(open_file(top / 'file', os.O_WRONLY | os.O_CREAT)); give_tree(top, top)\n"
-    )
-    command = [
-        "setpriv",
-        "--bounding-set=-chown",
-        "--inh-caps=-chown",
-        sys.executable,
-        "-c",
-        code,
-        str(tmp_path),
-    ]
-    subprocess.run(command, check=True)
-    assert {path.name: path.stat().st_uid for path in tmp_path.iterdir()} == {"a": 0, "file": 0}
+def test_root_names_what_the_owner_cannot_use(node_directory: Path):
+    (node_directory / "own").mkdir(mode=0o755)
+    said = in_a_process(lambda: act_as_owner("erase", node_directory, node_directory / "own"))
+    assert f"so root acts as that user, who cannot use {node_directory / 'own'}; run the command as" in said
+    hidden = node_directory / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "program").touch()
+    said = in_a_process(lambda: act_as_owner("erase", node_directory), [str(hidden / "program")])
+    assert f"who cannot use {hidden / 'program'};" in said
+    # As /var/lib/private of systemd.
+    (hidden / "data").mkdir()
+    os.chown(hidden / "data", NODE, NODE)
+    (node_directory / "data").symlink_to(hidden / "data")
+    said = in_a_process(lambda: act_as_owner("erase", node_directory / "data"))
+    assert re.search(r"who cannot use \S+/data; run the command as \S+ sudo -u '\S+' nealytics", said)
 
 
 @needs_root
-def test_the_owner_of_a_directory_gets_no_file_of_root_by_a_link(tmp_path: Path):
-    secret, theirs = tmp_path / "secret", tmp_path / "theirs"
-    secret.write_text("root's")
-    theirs.mkdir()
-    (theirs / "symbolic").symlink_to(secret)
-    (theirs / "hard").hardlink_to(secret)
-    os.chown(theirs, NODE, NODE)
-    with pytest.raises(OSError, match="symbolic links"):
-        open_file(theirs / "symbolic", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.close(open_file(theirs / "hard", os.O_WRONLY | os.O_CREAT))
-    assert (secret.stat().st_uid, secret.read_text()) == (0, "root's")
+def test_directories_of_two_users_are_refused_and_both_are_named(node_directory: Path):
+    (node_directory / "wal").mkdir()
+    os.chown(node_directory / "wal", 4_000_001, 0)
+    with pytest.raises(
+        NealyticsError, match=rf"{node_directory} belongs to \S+, .*/wal belongs to #4000001; give"
+    ):
+        act_as_owner("erase", node_directory, node_directory / "wal")
 
 
 @needs_root
-def test_a_tree_that_root_wrote_is_given_to_the_owner_of_the_data(tmp_path: Path):
-    os.chown(tmp_path, NODE, NODE)
-    (tmp_path / "engine" / "store").mkdir(parents=True)
-    (tmp_path / "engine" / "store" / "part").write_text("")
-    (tmp_path / "engine" / "link").symlink_to(tmp_path / "engine" / "store")
-    (tmp_path / "other").write_text("")
-    os.chown(tmp_path / "other", 1, 1)
-    give_tree(tmp_path / "engine", tmp_path)
-    assert {path.lstat().st_uid for path in (tmp_path / "engine").rglob("*")} == {NODE}
-    assert (tmp_path / "other").stat().st_uid == 1
+def test_without_a_name_the_owner_has_the_group_of_its_directory_and_never_that_of_root(node_directory: Path):
+    for group, expected in ((4_000_002, 4_000_002), (0, 4_000_001)):
+        os.chown(node_directory, 4_000_001, group)
+
+        def work(expected: int = expected) -> None:
+            act_as_owner("erase", node_directory)
+            assert (os.getresgid(), os.getgroups()) == ((expected,) * 3, [])
+
+        assert in_a_process(work) == ""
 
 
 def test_a_command_of_another_user_names_owner_caller_and_what_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    require_owner("erase", tmp_path)
-    require_owner("erase", tmp_path / "missing")
-    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 4_000_001)
-    message = r"erase: .* belongs to \S+, and this process runs as #\d+; .*: sudo -u '\S+' nealytics erase"
+    if os.geteuid() == 0:
+        os.chown(tmp_path, NODE, NODE)
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_001)
+    message = r"erase: .* belongs to \S+, and this process runs as #4000001; .*: sudo -u '\S+' nealytics …"
     with pytest.raises(NealyticsError, match=message):
-        require_owner("erase", tmp_path)
+        act_as_owner("erase", tmp_path)
 
 
 @needs_root
-def test_root_may_do_all_but_what_the_engine_of_the_node_writes(tmp_path: Path):
-    os.chown(tmp_path, NODE, NODE)
-    require_owner("erase", tmp_path)
-    with pytest.raises(NealyticsError, match="this process runs as root"):
-        require_owner("backup", tmp_path, root=False)
-    config = tmp_path / "nealytics.toml"
-    config.write_text(f'[server]\ndata_dir = "{tmp_path}"\n[clickhouse]\nurl = "embedded"\n')
-    result = CliRunner().invoke(main, ["backup", str(tmp_path / "b"), "--config", str(config)])
-    assert "runs as root" in result.output
+def test_a_volume_of_root_is_the_nodes_if_its_group_may_write_there(node_directory: Path):
+    """As Kubernetes gives it to a pod with fsGroup."""
+    os.chown(node_directory, 0, NODE)
+
+    def work() -> None:
+        os.setgroups([])
+        os.setresgid(NODE, NODE, NODE)
+        os.setresuid(NODE, NODE, NODE)
+        act_as_owner("erase", node_directory)
+
+    node_directory.chmod(0o2770)
+    assert in_a_process(work) == ""
+    node_directory.chmod(0o2750)
+    assert "belongs to root, and this process runs as" in in_a_process(work)
+
+
+@needs_root
+def test_commands_of_root_write_as_the_node(node_directory: Path):
+    """The configuration and the archive are such as only root may read."""
+    config, archive, shut = (
+        node_directory / "nealytics.toml",
+        node_directory / "backup.tar",
+        node_directory / "shut",
+    )
+    config.write_text(f'[server]\ndata_dir = "{node_directory}"\n[clickhouse]\nurl = "embedded"\n')
+    archive.write_bytes(b"x")
+    shut.mkdir(mode=0o700)
+    for path in (config, archive):
+        path.chmod(0o600)
+
+    def of(*arguments: str) -> str:
+        def work() -> None:
+            result = CliRunner().invoke(main, [*arguments, "--config", str(config)])
+            raise NealyticsError(f"{os.getresuid()[0]} {result.output} {result.exception}")
+
+        return in_a_process(work)
+
+    assert of("dead-letter", "drop", "--all").startswith(f"{NODE} 0 dropped")
+    said = of("restore", str(archive))
+    assert (said.startswith(f"{NODE} restore: {archive} is not a whole tar archive"), said) == (True, said)
+    said = of("backup", str(shut / "b"))
+    assert f"Permission denied: '{shut / 'b'}'; the user of the node needs the right" in said
+    assert of("backups", "forget", "b").startswith(f"{NODE} backup: the register has no backup b")
+    ours = {config, archive, shut}
+    assert {path.lstat().st_uid for path in node_directory.rglob("*") if path not in ours} <= {NODE}
+
+
+@needs_root
+def test_a_salvaged_log_belongs_to_the_owner_of_its_directory_who_reads_the_old_one(node_directory: Path):
+    shut = node_directory / "shut"
+    shut.mkdir(mode=0o700)
+
+    def work() -> None:
+        arguments = ["wal", "salvage", str(shut), "--to", str(node_directory / "new" / "log")]
+        raise NealyticsError(CliRunner().invoke(main, arguments).output)
+
+    assert "must be able to read DIRECTORY, also if root runs the command" in in_a_process(work)
+    assert list(node_directory.iterdir()) == [shut]
+
+
+def test_a_lock_that_is_a_link_is_not_taken(tmp_path: Path):
+    """Root takes the lock of a log that belongs to another user."""
+    (tmp_path / "LOCK").symlink_to(tmp_path / "made")
+    with pytest.raises(OSError, match="symbolic links"):
+        OS_FILES.try_lock(tmp_path / "LOCK")
+    assert not (tmp_path / "made").exists()
 
 
 def test_every_parent_that_is_made_is_private_and_what_is_there_is_left_alone(tmp_path: Path):
@@ -152,9 +207,10 @@ def test_every_name_of_a_durable_directory_is_synced(tmp_path: Path, monkeypatch
     assert len(synced) == 2
 
 
-def test_data_made_by_the_doctor_is_private(tmp_path: Path):
-    assert "has mode" not in doctor_on(tmp_path)
-    assert modes(tmp_path) == {"deep": 0o700, "deep/data": 0o700, "deep/data/wal": 0o700}
+def test_the_doctor_makes_no_directory(tmp_path: Path):
+    """One that root makes would not be the node's."""
+    assert f"pass  disk           {tmp_path} (" in doctor_on(tmp_path)
+    assert modes(tmp_path) == {}
 
 
 def doctor_on(tmp_path: Path) -> str:

@@ -20,9 +20,9 @@ from nealytics.backup.register import Recorded
 from nealytics.backup.rotation import DAY_MS
 from nealytics.backup.s3 import PREFIX, Bucket, S3Store
 from nealytics.backup.store import DirectoryStore, Store, scratch
-from nealytics.cli.options import config_option
+from nealytics.cli.options import config_option, load_as_owner
 from nealytics.config import Config, load
-from nealytics.directories import give_tree, require_owner
+from nealytics.directories import act_as_owner
 from nealytics.erasure.store import Jobs
 from nealytics.errors import NealyticsError
 
@@ -65,9 +65,7 @@ def backup(
     \b
     Exit status: 0 complete, verified, and expired backups are deleted; 1 not.
     """
-    config = _embedded(load(config_path), "backup")
-    # The engine of the node writes the files, and cannot write to what root makes for them.
-    require_owner("backup", config.server.data_dir, root=False)
+    config = _embedded(load_as_owner("backup", config_path), "backup")
     if rotate and (keep_days is None or base or target == STREAM):
         raise NealyticsError(
             "backup: --rotate needs --keep-days and a directory or s3:NAME, and chooses the base itself"
@@ -183,20 +181,21 @@ def restore(source: str, config_path: Path | None) -> None:
     Exit status: 0 restored, and the counts agree; 1 not.
     """
     config = _embedded(load(config_path), "restore")
-    require_owner("restore", config.server.data_dir)
-    try:
-        if source == STREAM:
-            _run(_restore_stream(config, sys.stdin.buffer, "standard input"))
-        elif (path := archive(source)) is not None:
-            with path.open("rb") as file:
-                _run(_restore_stream(config, file, source))
-        else:
-            _run(_restore(config, source))
-    except NealyticsError as error:
-        raise NealyticsError("\n".join(map(_of_restore, str(error).splitlines()))) from error
-    finally:
-        for directory in filter(Path.is_dir, (config.server.data_dir, config.wal.directory)):
-            give_tree(directory, config.server.data_dir)
+    with contextlib.ExitStack() as stack:
+        stream = sys.stdin.buffer if source == STREAM else None
+        if stream is None and (path := archive(source)) is not None:
+            stream = stack.enter_context(path.open("rb"))
+        # Opened before: root's file need not be readable for the user of the node.
+        act_as_owner("restore", config.server.data_dir, config.wal.directory)
+        work = (
+            _restore(config, source)
+            if stream is None
+            else _restore_stream(config, stream, "standard input" if source == STREAM else source)
+        )
+        try:
+            _run(work)
+        except NealyticsError as error:
+            raise NealyticsError("\n".join(map(_of_restore, str(error).splitlines()))) from error
 
 
 def archive(source: str) -> Path | None:
@@ -262,7 +261,9 @@ def _run(work: Coroutine[None, None, None]) -> None:
     try:
         asyncio.run(work)
     except OSError as error:
-        raise NealyticsError(f"backup: failed: {error}") from error
+        whose = "; the user of the node needs the right, also if root runs the command"
+        denied = whose if isinstance(error, PermissionError) else ""
+        raise NealyticsError(f"backup: failed: {error}{denied}") from error
 
 
 def _embedded(config: Config, part: str) -> Config:

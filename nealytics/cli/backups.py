@@ -12,9 +12,9 @@ from nealytics.backup import register, run
 from nealytics.backup.manifest import Written
 from nealytics.backup.register import Recorded
 from nealytics.cli.backup import STREAM, archive, opened, report
-from nealytics.cli.options import config_option
+from nealytics.cli.options import config_option, load_as_owner
 from nealytics.config import Config, load
-from nealytics.directories import require_owner
+from nealytics.directories import act_as_owner
 from nealytics.errors import NealyticsError
 
 
@@ -118,6 +118,7 @@ def verify(source: str, config_path: Path | None) -> None:
         raise NealyticsError("\n".join(f"backup: {problem}" for problem in problems))
     report(f"{name} is intact: backup {found.manifest.id}")
     try:
+        act_as_owner("backups", config.server.data_dir)
         noted = found.noted(time.time_ns() // 1_000_000)
         register.change(config.server.data_dir, found.manifest.id, **noted)
     except (OSError, NealyticsError) as error:  # of another user, for example
@@ -134,8 +135,7 @@ async def _verify(config: Config, source: str) -> tuple[Written, list[str]]:
 @config_option
 def forget(identity: str, config_path: Path | None) -> None:
     """Remove the backup ID from the register, after you deleted it. Deletes no backup."""
-    data_dir = load(config_path).server.data_dir
-    require_owner("backups", data_dir)
+    data_dir = load_as_owner("backups", config_path).server.data_dir
     entries = register.recorded(data_dir)
     if not register.remove(data_dir, identity):
         raise NealyticsError(

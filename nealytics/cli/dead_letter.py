@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from nealytics.cli.options import config_option, folded
+from nealytics.cli.options import config_option, folded, load_as_owner
 from nealytics.cli.times import timestamp
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
@@ -20,7 +20,6 @@ from nealytics.compat.message import paths_of
 from nealytics.config import Config, load
 from nealytics.dead_letters.actions import TEXTS, Outcome, Retrying, drop, require_settable
 from nealytics.dead_letters.entries import DeadLetters, Entry, Selection, counts
-from nealytics.directories import require_owner
 from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.known import jobs_of
 from nealytics.event import InvalidEvent, Limits
@@ -125,8 +124,7 @@ def retry(config_path: Path | None, ids: tuple[str, ...], changes: tuple[str, ..
 
     A server may run meanwhile. If the embedded engine does not run, the command starts it temporarily.
     """
-    config = load(config_path)
-    require_owner("dead-letter", config.server.data_dir)
+    config = load_as_owner("dead-letter", config_path)
     letters = _letters(config)
     wanted = _wanted(letters, ids, chosen)
     if not wanted:
@@ -155,8 +153,7 @@ def drop_(config_path: Path | None, ids: tuple[str, ...], every: bool, **chosen:
     """
     if not (ids or every or any(value is not None for value in chosen.values())):
         raise click.UsageError("Give IDs, or an option that selects some; or --all.")
-    config = load(config_path)
-    require_owner("dead-letter", config.server.data_dir)
+    config = load_as_owner("dead-letter", config_path)
     letters = _letters(config)
     click.echo(f"{asyncio.run(drop(letters, _wanted(letters, ids, chosen)))} dropped")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from nealytics.cli.options import config_option, set_up_log
+from nealytics.cli.options import config_option, load_as_owner, set_up_log
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.clickhouse.endpoint import endpoint_of
-from nealytics.config import Config, load
+from nealytics.config import Config
 from nealytics.errors import NealyticsError
 
 
@@ -27,7 +27,7 @@ def engine(config_path: Path | None, command: tuple[str, ...]) -> None:
 
     To insert a file that `nealytics export` wrote, see docs/backup.md.
     """
-    config = load(config_path)
+    config = load_as_owner("engine", config_path)
     set_up_log(config)
     if config.clickhouse.url != "embedded":
         raise NealyticsError(

@@ -10,12 +10,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from nealytics.cli.options import config_option, confirm, folded
+from nealytics.cli.options import config_option, confirm, folded, load_as_owner
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.config import Config, load
-from nealytics.directories import require_owner
 from nealytics.erasure.announcements import Announcements
 from nealytics.erasure.jobs import Job
 from nealytics.erasure.requests import Receipt, new_job, receipt, request
@@ -73,8 +72,8 @@ def erase(
     node may run or not. The node removes the rows when it runs. If the embedded engine does not run, the
     command starts it temporarily.
     """
-    config = load(config_path)
-    require_owner("erase", config.server.data_dir)
+    caller = getpass.getuser()  # before root becomes another user
+    config = load_as_owner("erase", config_path)
     now_ms = time.time_ns() // 1_000_000
     job = new_job(
         project,
@@ -82,7 +81,7 @@ def erase(
         user,
         before_ms=now_ms if before_ms is None else before_ms,
         now=now,
-        requested_by=f"{getpass.getuser()} (nealytics erase)",
+        requested_by=f"{caller} (nealytics erase)",
         now_ms=now_ms,
     )
     asyncio.run(_erase(config, job, yes=yes))

@@ -10,7 +10,8 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from nealytics.clickhouse.saved_reader import scope_key
-from nealytics.config import Config, Loaded, load_with_notes, secrets_of, split_listen
+from nealytics.config import Config, Loaded, load, load_with_notes, secrets_of, split_listen
+from nealytics.directories import act_as_owner
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.observe import log
 
@@ -28,6 +29,13 @@ def config_option(command: Command) -> Command:
         help="Configuration file. Default: $NEALYTICS_CONFIG, else nealytics.toml in the working directory, "
         "over the C# engine's appsettings.json. NEALYTICS_<TABLE>_<KEY> variables override the file.",
     )(command)
+
+
+def load_as_owner(part: str, config_path: Path | None) -> Config:
+    """The configuration of a node whose files the command writes: `act_as_owner` of its directories."""
+    config = load(config_path)
+    act_as_owner(part, config.server.data_dir, config.wal.directory)
+    return config
 
 
 def load_serving(config_path: Path | None) -> Loaded:

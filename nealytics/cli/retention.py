@@ -7,11 +7,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from nealytics.cli.options import config_option, confirm, folded
+from nealytics.cli.options import config_option, confirm, folded, load_as_owner
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import running_engine
 from nealytics.config import Config, load
-from nealytics.directories import require_owner
 from nealytics.expiry import run
 from nealytics.expiry.run import Amount, RetentionState, RuleState
 from nealytics.timestamps import iso_utc
@@ -66,9 +65,7 @@ def apply(config_path: Path | None, yes: bool) -> None:
     ClickHouse rewrites each part that contains any. Only a backup can bring them back. If several nodes use
     one ClickHouse, run it on one of them.
     """
-    config = load(config_path)
-    require_owner("retention", config.server.data_dir)
-    asyncio.run(_apply(config, yes=yes))
+    asyncio.run(_apply(load_as_owner("retention", config_path), yes=yes))
 
 
 async def _state(config: Config) -> RetentionState:

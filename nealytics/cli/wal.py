@@ -1,6 +1,7 @@
 """`nealytics wal`: looking into the write-ahead logs from outside."""
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,8 @@ import msgspec
 
 from nealytics.cli.options import config_option
 from nealytics.config import load
-from nealytics.directories import require_owner
+from nealytics.directories import act_as_owner
+from nealytics.errors import NealyticsError
 from nealytics.wal import OS_FILES, inspection
 from nealytics.wal.inspection import Summary
 
@@ -132,7 +134,7 @@ def reconcile(
         return
     config = load(config_path)
     if not check:
-        require_owner("wal reconcile", config.server.data_dir)
+        act_as_owner("wal reconcile", config.server.data_dir, config.wal.directory, *logs)
     if accepted:
         asyncio.run(command.accept(config, logs))
         return
@@ -168,7 +170,16 @@ def salvage(directory: Path, to: Path | None, ndjson: BinaryIO | None, *, all_ro
     """
     from nealytics.cli import wal_salvage
 
-    if not wal_salvage.run(directory, to=to, ndjson=ndjson, all_rows=all_rows):
+    if to is not None:
+        act_as_owner("wal salvage", next(filter(os.path.exists, (to, *to.parents))))
+    try:
+        complete = wal_salvage.run(directory, to=to, ndjson=ndjson, all_rows=all_rows)
+    except PermissionError as error:
+        raise NealyticsError(
+            f"wal: {error.filename}: {error.strerror}; with --to, the owner of the directory that gets the "
+            "new log must be able to read DIRECTORY, also if root runs the command"
+        ) from error
+    if not complete:
         sys.exit(1)
 
 

@@ -21,7 +21,7 @@ import msgspec
 from nealytics.clickhouse.saved_reader import scope_key
 from nealytics.config import ClickHouseConfig, Config, config_to_json, split_listen
 from nealytics.config.tables import Secret
-from nealytics.directories import give_tree, sync_directory
+from nealytics.directories import refuse_root, sync_directory
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.process import self_command
 
@@ -228,8 +228,8 @@ async def running_engine(config: Config, *, operator: bool = False) -> AsyncIter
 
     For a server there is nothing to do. An embedded engine that runs is used; otherwise one is started, and
     stopped at the end. With `operator` one is started that has a user with all rights, so the node must be
-    stopped. What an engine that root started has written is given to the owner of `server.data_dir`. Raises
-    `NealyticsError` if it does not start.
+    stopped. Raises `NealyticsError` if it does not start, or if root would start it in another user's
+    directory.
     """
     if config.clickhouse.url != "embedded":
         yield
@@ -238,6 +238,7 @@ async def running_engine(config: Config, *, operator: bool = False) -> AsyncIter
     if not operator and (running := read_access(data_dir)) is not None and await answers(running):
         yield
         return
+    refuse_root("engine", data_dir, engine_dir(data_dir))
     alone = msgspec.structs.replace(
         config,
         # A command wants to hear of the engine only if something is wrong, and nobody else is to reach it.
@@ -278,8 +279,6 @@ async def running_engine(config: Config, *, operator: bool = False) -> AsyncIter
         await _stop(process)
         ours.close()
         reserved.close()
-        if engine_dir(data_dir).is_dir():
-            await asyncio.to_thread(give_tree, engine_dir(data_dir), data_dir)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

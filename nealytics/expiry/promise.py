@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from nealytics.config import RetentionRule
-from nealytics.directories import make_private, open_file, sync_directory
+from nealytics.directories import make_private, sync_directory
 from nealytics.errors import NealyticsError
 from nealytics.retention import Rules, expired_rule
 
@@ -84,7 +84,8 @@ def _write(path: Path, value: object) -> None:
     unfinished = path.with_suffix(f".{os.getpid()}")
     try:
         make_private(path.parent)
-        with open(open_file(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+        with unfinished.open("wb") as file:
+            os.fchmod(file.fileno(), 0o600)
             file.write(msgspec.json.encode(value))
             file.flush()
             os.fsync(file.fileno())

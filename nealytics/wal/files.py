@@ -13,8 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from nealytics.directories import make_directory as make_one_directory
-from nealytics.directories import open_file, sync_directory
+from nealytics.directories import sync_directory
 from nealytics.errors import LogBroken, LogFull
 
 # The disk is full, or the quota is used up. What is stored already is not affected.
@@ -96,8 +95,8 @@ class Files(Protocol):
 
 
 class _OsFile:
-    def __init__(self, descriptor: int) -> None:
-        self._fd = descriptor
+    def __init__(self, path: Path, flags: int) -> None:
+        self._fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
 
     def append(self, data: bytes) -> int:
         return os.write(self._fd, data)
@@ -138,7 +137,7 @@ class OsFiles:
         return path.exists()
 
     def mkdir(self, path: Path) -> None:
-        make_one_directory(path)
+        path.mkdir(mode=0o700)
 
     def restrict(self, path: Path) -> None:
         path.chmod(0o700)
@@ -148,10 +147,10 @@ class OsFiles:
 
     def create(self, path: Path) -> File:
         # O_APPEND: after a truncate, the next write starts at the new end and leaves no hole.
-        return _OsFile(open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC))
+        return _OsFile(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
 
     def open(self, path: Path) -> File:
-        return _OsFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return _OsFile(path, os.O_RDONLY)
 
     def rename(self, source: Path, target: Path) -> None:
         os.rename(source, target)
@@ -166,7 +165,8 @@ class OsFiles:
         sync_directory(path)
 
     def try_lock(self, path: Path) -> File | None:
-        file = _OsFile(open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT))
+        # Root locks a log of another user to salvage it, and a link must not make it create a file elsewhere.
+        file = _OsFile(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
         try:
             file.lock()
         except BlockingIOError:

@@ -2,19 +2,19 @@
 
 import asyncio
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from nealytics.commit import rejected
 from nealytics.commit.rejected import RejectedEvents, read
+from nealytics.directories import act_as_owner
 from nealytics.errors import LogBroken
 from nealytics.event import InvalidEvent
 from nealytics.observe.metrics import Metrics
 from nealytics.timestamps import DAY_MS
 from tests.fakes.worker import until
-from tests.other_user import NODE, as_node
+from tests.other_user import as_node, in_a_process, needs_root
 
 ERROR = InvalidEvent("invalid_event", "userId is 5", "userId")
 
@@ -73,26 +73,31 @@ async def test_an_event_is_kept_as_it_was_sent_with_its_reason(tmp_path, payload
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-async def test_after_root_has_dropped_an_event_the_node_keeps_others_in_its_files(tmp_path):
-    os.chown(tmp_path, NODE, NODE)
-    with as_node(tmp_path):
-        events = store(tmp_path, Clock())
+@needs_root
+async def test_after_root_has_dropped_an_event_the_node_keeps_others_in_its_files(node_directory):
+    with as_node():
+        events = store(node_directory, Clock())
         await events.keep(
             [events.new("segment", "shop", ERROR, b"1"), events.new("segment", "shop", ERROR, b"2")]
         )
-    assert rejected.remove(events.files()[0].parent, lambda event: bytes(event.payload) == b"1").removed == 1
-    with as_node(tmp_path):
+
+    def drop() -> None:
+        act_as_owner("dead-letter", node_directory)
+        done = rejected.remove(events.files()[0].parent, lambda event: bytes(event.payload) == b"1")
+        assert done.removed == 1
+
+    assert in_a_process(drop) == ""
+    with as_node():
         await events.keep([events.new("segment", "shop", ERROR, b"3")])
         assert len(events.files()) == 1
         assert payloads(events) == [2, 3]
 
 
-async def test_a_file_that_cannot_be_opened_is_left_and_another_is_begun(tmp_path):
+async def test_a_file_that_cannot_be_opened_is_left_and_another_is_begun(node_directory):
     metrics = Metrics.private()
     clock = Clock()
-    events = store(tmp_path, clock, metrics=metrics)
-    with as_node(tmp_path):
+    events = store(node_directory, clock, metrics=metrics)
+    with as_node():
         await events.keep([events.new("segment", "shop", ERROR, b"1")])
         [first] = events.files()
         first.chmod(0)
