@@ -121,9 +121,12 @@ async def deliver(
         missing = await _missing(client, address, database, rows, row_format)
         if stored := len(rows) - len(missing):
             log.warning(
-                "commit: clickhouse refuses batch %s, but stored %d of its rows in an earlier attempt",
+                "commit: clickhouse refuses batch %s, but the table has %d of its %d rows from an earlier "
+                "attempt: %s",
                 token,
                 stored,
+                len(rows),
+                error,
             )
         if missing:
             raise Refused(error, missing) from error

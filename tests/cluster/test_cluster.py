@@ -28,7 +28,7 @@ from nealytics.clickhouse.client import ClickHouseClient, Endpoint
 from nealytics.clickhouse.errors import ClickHouseError
 from nealytics.clickhouse.rowbinary import ROW_FORMAT, encode_row, insert_sql
 from nealytics.commit import delivery
-from nealytics.commit.delivery import deliver
+from nealytics.commit.delivery import Delivered, deliver
 from nealytics.config import ClickHouseConfig, QueryConfig
 from nealytics.erasure.announcements import Announcements
 from nealytics.errors import ConfigError
@@ -125,7 +125,7 @@ def batch(*, count: int = 200, tenants: Sequence[str] = TENANTS) -> list[bytes]:
 
 async def send(
     client: ClickHouseClient, database: str, rows: list[bytes], *, tried: bool, token: str = "b"
-) -> int:
+) -> Delivered:
     return await deliver(client, database, b"".join(rows), rows, ROW_FORMAT, token=token, tried=tried)
 
 
@@ -356,7 +356,7 @@ async def test_rows_that_a_replica_never_fetches_are_sent_again_and_reads_count_
     async with client_of(settings_of(cluster, database, "r1", insert_quorum=1)) as client:
         await send(client, database, rows, tried=False)
     async with client_of(settings_of(cluster, database, "r2", insert_quorum=1)) as client:
-        assert await send(client, database, rows, tried=True) == len(rows)
+        assert (await send(client, database, rows, tried=True)).sent_again == len(rows)
     cluster.ask("r2", f"SYSTEM START FETCHES {database}.{LOCAL}")
     assert set(stored(cluster, database)) == set(once(rows))
     for name in NODES:
