@@ -5,26 +5,20 @@
 
 import type { Question } from "../data/client.ts";
 import type { Page } from "../data/page.ts";
+import { isDivision, type Property } from "../data/properties.ts";
 import { type Item, NealyticsTop, sumOf } from "./top.ts";
-
-export interface Property {
-  readonly key: string;
-  readonly events: number;
-  readonly distinctValues: number;
-  readonly values: readonly { readonly key: string; readonly count: number; readonly share: number }[];
-}
 
 /** The tabs scroll, so that each key in use can have one. */
 const KEYS_MAX = 20;
-/** With a value of its own in nearly every event, such as an id or an amount, a key makes no list. */
-const DISTINCT_MAX = 1000;
+/** More than are listed: SDKs add keys to every event that make no list. */
+const ASKED_MAX = 60;
 
 export class NealyticsProperties extends NealyticsTop {
-  static readonly question = (limit: number): Question => ({ endpoint: "properties", limit: KEYS_MAX, values: limit });
+  static readonly question = (limit: number): Question => ({ endpoint: "properties", limit: ASKED_MAX, values: limit });
 
   /** The keys that make a list. */
   static listed(answer: { readonly keys: readonly Property[] } | undefined): readonly Property[] {
-    return (answer?.keys ?? []).filter(({ distinctValues }) => distinctValues > 1 && distinctValues < DISTINCT_MAX);
+    return (answer?.keys ?? []).filter(isDivision).slice(0, KEYS_MAX);
   }
 
   override questions(page: Page): Record<string, Question> {

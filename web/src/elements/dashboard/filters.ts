@@ -3,9 +3,10 @@
 import { html, nothing, type TemplateResult } from "lit";
 
 import { type Answer, QueryError, type Question } from "../../data/client.ts";
+import type { Property } from "../../data/properties.ts";
 import type { WithPage } from "../base.ts";
 import { icon } from "../dom.ts";
-import { NealyticsProperties, type Property } from "../properties.ts";
+import { NealyticsProperties } from "../properties.ts";
 import { debounced, type Item, nameOf, searched } from "../top.ts";
 import type { Menus } from "./menus.ts";
 
