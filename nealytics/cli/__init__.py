@@ -189,7 +189,7 @@ COMMANDS = {
     "status": _Entry(_status, "Show the state of a running node."),
     "health": _Entry(_health, "Exit with 0 if a node is alive, for containers."),
     "doctor": _Entry(_doctor, "Check configuration, disk, clock, limits and ClickHouse."),
-    "token": _Entry(_token, "Make a token: to read a tenant's events, to send events, or to administer."),
+    "token": _Entry(_token, "Make a read, ingest or admin token."),
     "dashboard": _Entry(_dashboard, "Print a link to a tenant's page."),
     "demo": _Entry(_demo, "Fill a project with example events and print links to its pages."),
     "import": _Entry(_import, "Import a file: NDJSON, JSON, CSV or Parquet."),
