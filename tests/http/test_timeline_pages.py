@@ -109,7 +109,7 @@ class TestOnTheEngine:
     async def test_a_page_that_ends_early_says_so_and_one_that_has_all_does_not(self, reader: Reader):
         events = [event(NOW - timedelta(minutes=n), metadata={"k": "x" * 2_000}) for n in range(3)]
         await reader.store(*events)
-        query = msgspec.structs.replace(reader.config.query, page_bytes_max=10_000)
+        query = msgspec.structs.replace(reader.config.query, page_bytes_max=6_000)
         async with Reader(reader.clickhouse, msgspec.structs.replace(reader.config, query=query)) as small:
             answer = await small.answer(TIMELINE)
             assert len(answer["events"]) == 3
