@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from nealytics import demo
 from tests.browser.conftest import Open, Site, until, until_equal
 from tests.browser.test_dashboard import ACME, chosen, day_of, today
+from tests.e2e.node import token
 
 REVENUE = "sum(meta:amount)[event_type:eq:payment]"
 PAGE = f"""<nealytics-dashboard range="30d">
@@ -115,11 +115,11 @@ BOOKED = {5: [("sale", 40), ("refund", -90)], 4: [("sale", 10)], 2: [("sale", 60
 
 @pytest.fixture(scope="module")
 def ledger(site: Site) -> str:
-    """A tenant with refunds. Its page's script."""
+    """The script of the page of a tenant with refunds. Its project is its own: others count the demo's tenants."""
     noon = datetime.now(UTC).replace(hour=11, minute=0, second=0, microsecond=0)
     events = [
         {
-            "projectId": demo.PROJECT,
+            "projectId": "books",
             "tenantId": "ledger",
             "sessionId": f"s{days}",
             "userId": f"u{days % 2}",
@@ -132,7 +132,7 @@ def ledger(site: Site) -> str:
     ]
     assert site.node.post("batch", events)[0] == 202
     site.node.wait_drained()
-    return f"document.querySelector('nealytics-dashboard').getToken = () => '{site.token('ledger')}';"
+    return f"document.querySelector('nealytics-dashboard').getToken = () => '{token('books', 'ledger')}';"
 
 
 def parts_of(page: Any, chart: str, selector: str, attribute: str) -> list[str]:

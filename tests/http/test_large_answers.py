@@ -190,7 +190,8 @@ async def test_slow_readers_use_at_most_the_budget_and_others_get_503(tight: Rea
             slow.append(sock)
             await loop.sock_connect(sock, ("127.0.0.1", int(tight.url.rpartition(":")[2])))
             signed = token_of("shop", ("one", "two", "three")[number % 3])
-            head = f"GET {TIMELINE}?limit=100&metadata=text HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {signed}\r\n\r\n"
+            first = f"GET {TIMELINE}?limit=100&metadata=text HTTP/1.1"
+            head = f"{first}\r\nHost: x\r\nAuthorization: Bearer {signed}\r\n\r\n"
             await loop.sock_sendall(sock, head.encode())
             statuses.append(int((await loop.sock_recv(sock, 300)).split()[1]))
             assert tight.unread.bytes <= 28 * MIB
