@@ -349,6 +349,13 @@ def said_ms(raw: msgspec.Raw | None) -> int | None:
     return None if timestamp is None else max(-_FAR_MS, min(found, _FAR_MS))
 
 
+def said_name(raw: msgspec.Raw) -> str:
+    """The name in a field: a text, or a number as the text as which it was written, although events may not
+    have one; empty for null. Raises `msgspec.MsgspecError` or `UnicodeDecodeError` for anything else."""
+    value = msgspec.json.decode(raw, type=str | int | float | None)
+    return bytes(raw).decode() if isinstance(value, int | float) else value or ""
+
+
 def _decode_timestamp(raw: msgspec.Raw, *, explain: bool) -> Timestamp:
     # A number of many digits takes 9 µs, and an event may repeat the field as often as its size allows, so
     # only the last one is decoded. That adds 0.05 µs to an event.

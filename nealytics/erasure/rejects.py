@@ -21,7 +21,7 @@ from nealytics.erasure.leftovers import has_name
 from nealytics.erasure.store import Jobs
 from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import ErasuresUnreadable
-from nealytics.event import said_ms
+from nealytics.event import said_ms, said_name
 from nealytics.timestamps import epoch_ms
 
 
@@ -131,16 +131,10 @@ def _users(event: RejectedEvent, payload: bytes) -> set[str] | None:
         is_object = bytes(said.properties)[:1] == b"{"
         inner = msgspec.json.decode(said.properties, type=_Properties) if is_object else _Properties()
         ids = (said.user_id, said.anonymous_id, said.distinct_id, inner.distinct_id, inner.anonymous_id)
-        users = {event.user_id, (event.whose or Whose()).user, *map(_text, ids)}
+        users = {event.user_id, (event.whose or Whose()).user, *map(said_name, ids)}
     except _UNREADABLE:
         return None
     return users - {""}
-
-
-def _text(raw: msgspec.Raw) -> str:
-    """A number is the text as which it was written."""
-    value = msgspec.json.decode(raw, type=str | int | float | None)
-    return bytes(raw).decode() if isinstance(value, int | float) else value or ""
 
 
 _NULL = msgspec.Raw(b"null")

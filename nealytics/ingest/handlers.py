@@ -19,7 +19,7 @@ from nealytics.auth.writers import Writers
 from nealytics.commit.rejected import RejectedEvents, Whose
 from nealytics.config import Config
 from nealytics.errors import LogError, Refused
-from nealytics.event import InvalidEvent, said_ms
+from nealytics.event import InvalidEvent, said_ms, said_name
 from nealytics.ingest.body import BodyReader
 from nealytics.ingest.intake import Bill, Intake
 from nealytics.ingest.parser import (
@@ -254,12 +254,10 @@ def _whose(payload: bytes) -> tuple[str, Whose | None]:
 
 
 def _name(raw: msgspec.Raw) -> str:
-    """A number, which is refused, is the text as which it was written."""
     try:
-        value = msgspec.json.decode(raw, type=str | int | float | None)
+        return said_name(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""
-    return value if isinstance(value, str) else "" if value is None else bytes(raw).decode()
 
 
 def _require_no_form(content_type: str, body: bytes) -> None:
