@@ -181,6 +181,18 @@ def test_a_stop_need_not_wait_for_suspects_that_only_later_events_can_decide_abo
     assert not sending.has_only_suspects_up_to(3)  # row 3 is in no batch yet
 
 
+def refuse(sending: Plan, sent: Range, missing: tuple[Range, ...] = ()) -> bool:
+    """Does what the plan says after a refusal, as the loop does; whether the row went to the dead letter."""
+    outcome = sending.refused(sent, missing)
+    if isinstance(outcome, Split):
+        sending.state = outcome.state
+        sending.split(sent, outcome.pieces)
+    elif isinstance(outcome, MoveToDeadLetter):
+        sending.dead_lettered(sent)
+        return True
+    return False
+
+
 @given(
     st.lists(st.sampled_from(["killed", "lost", "refused", "accepted"]), max_size=40),
     st.integers(1, ROWS_MAX),
@@ -215,12 +227,7 @@ def test_no_row_is_lost_or_stored_twice_whatever_happened_to_the_attempts_before
             sending.acknowledged(sent)
         else:
             is_part = tried and len(missing) < len(lsns)
-            outcome = sending.refused(sent, tuple(Range(lsn, lsn) for lsn in missing) if is_part else ())
-            if isinstance(outcome, Split):
-                sending.state = outcome.state
-                sending.split(sent, outcome.pieces)
-            elif isinstance(outcome, MoveToDeadLetter):
-                sending.dead_lettered(sent)
+            if refuse(sending, sent, tuple(Range(lsn, lsn) for lsn in missing) if is_part else ()):
                 dead.add(sent.first)
     left = {lsn for first, last in sending.state.outstanding for lsn in range(first, last + 1)}
     assert sorted([*table, *dead, *left]) == list(range(1, rows + 1))
@@ -252,12 +259,7 @@ def test_bad_rows_are_found_and_all_others_are_accepted(bad: set[int], rows: int
             sending.accepted(sent)
             accepted += range(sent.first, sent.last + 1)
             continue
-        outcome = sending.refused(sent)
-        if isinstance(outcome, Split):
-            sending.state = outcome.state
-            sending.split(sent, outcome.pieces)
-        elif isinstance(outcome, MoveToDeadLetter):
-            sending.dead_lettered(sent)
+        if refuse(sending, sent):
             dead.append(sent.first)
     assert sorted(accepted) == [lsn for lsn in range(1, rows + 1) if lsn not in bad]
     assert len(dead) == len(set(dead))

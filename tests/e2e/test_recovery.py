@@ -175,11 +175,9 @@ def test_without_a_segment_of_its_log_a_node_and_the_command_send_the_rest(tmp_p
             send(node, number, 100, waits=False)
         node.kill()
         log = node.directory / "data/wal/0"
-        files = sorted(path for path in log.iterdir() if segment.first_lsn_of(path.name) is not None)
-        first, following = (segment.first_lsn_of(path.name) for path in files[1:3])
-        assert first is not None
-        assert following is not None
-        files[1].unlink()
+        files = segments(node)
+        first, following = sorted(files)[1:3]
+        files[first].unlink()
         # The event of LSN 1 is number 0.
         rest = [*range(first - 1), *range(following - 1, 6_000)]
 
@@ -213,7 +211,7 @@ def test_events_of_segments_that_were_deleted_for_room_are_in_the_backup(tmp_pat
         done = command(node, "backup", str(tmp_path / "backup"))
         assert done.returncode == 0, done
         sent = 400
-        while (kept := first_kept(node)) < 600:
+        while (kept := min(segments(node)) - 1) < 600:  # events of deleted segments
             send(node, sent, 200)
             sent += 200
         assert node.stop() == 0
@@ -256,10 +254,10 @@ def test_verify_names_the_file_of_a_backup_whose_bytes_changed(tmp_path: Path):
         assert done.returncode == 1, done
 
 
-def first_kept(node: Node) -> int:
-    """The number of the first event whose segment the log has kept."""
-    names = (path.name for path in (node.directory / "data/wal/0").iterdir())
-    return min(lsn for name in names if (lsn := segment.first_lsn_of(name)) is not None) - 1
+def segments(node: Node) -> dict[int, Path]:
+    """The files of the log's segments, by their first LSN."""
+    files = (node.directory / "data/wal/0").iterdir()
+    return {lsn: path for path in files if (lsn := segment.first_lsn_of(path.name)) is not None}
 
 
 def test_a_copy_of_a_running_node_is_recognised(tmp_path: Path):
