@@ -51,7 +51,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "heatmap": {"endpoint": "heatmap"},
     "funnel": {"endpoint": "funnel", "step": list(FUNNEL), "window": "7d", "by": "user"},
     "retention": {"endpoint": "retention", "interval": "week", "periods": 8, "from": "2026-05-12"},
-    "properties": {"endpoint": "properties", "limit": 20, "values": 8},
+    "properties": {"endpoint": "properties", "limit": 60, "values": 8},
 }
 
 

@@ -170,7 +170,9 @@ def test_the_front_page_says_what_is_not_ready(tmp_path: Path, opened: Open):
     with Node(tmp_path, clickhouse="http://127.0.0.1:1") as node:
         node.wait_ready("/ready/ingest")
         page = opened(node.url + "/", expected=("503",))
-        page.locator('.state[data-state="not-ready"]', has_text="Takes events").wait_for()
+        page.locator(
+            '.state[data-state="not-ready"]', has_text="Accepting events, but not ready for queries"
+        ).wait_for()
         assert "127.0.0.1:1" in page.locator(".reasons").inner_text()
         page.context.close()
 
