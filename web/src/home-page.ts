@@ -22,11 +22,17 @@ function show(is: "ready" | "not-ready" | "silent", text: string, problems: read
   reasons.replaceChildren(...problems.map((problem) => Object.assign(document.createElement("li"), { textContent: problem })));
 }
 
+/** Without those that say the same. The committer's has no quoted values, because a value may be of an event. */
+function distinct(problems: readonly string[]): string[] {
+  const texts = problems.map((problem) => problem.replace(/'[^']*'/g, "'…'"));
+  return problems.filter((_, index) => texts.indexOf(texts[index]!) === index);
+}
+
 async function look(): Promise<void> {
   try {
     const response = await fetch("ready", { cache: "no-store" });
     const { clickhouse, committer, log } = (await response.json()) as Readiness;
-    const problems = [clickhouse, committer, log].flatMap(({ problem }) => problem ?? []);
+    const problems = distinct([clickhouse, committer, log].flatMap(({ problem }) => problem ?? []));
     if (response.ok) show("ready", "Ready: accepting events and queries.");
     else show("not-ready", log.ok ? "Accepting events, but not ready for queries:" : "Not ready:", problems);
   } catch {
