@@ -14,7 +14,7 @@ its token expired. So `final` does the work that it does in production.
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from nealytics.clickhouse.client import ClickHouseClient
@@ -118,7 +118,8 @@ def select_sql(piece: Piece, events: int, tenants: int) -> str:
     types = ", ".join(f"'{name}'" for name, share in _EVENT_TYPES.items() for _ in range(share))
     span_ms = (END - START - _LAST_SESSION) // timedelta(milliseconds=1)
     weights = [1 / rank for rank in range(1, tenants + 1)]
-    bounds = [round(1_000_000 * sum(weights[:rank]) / sum(weights)) for rank in range(1, tenants)]
+    bounds = [round(1_000_000 * before / sum(weights)) for before in accumulate(weights[:-1], initial=0)]
+    ranks = list(range(1, tenants + 1))
     day = 86_400_000
     return f"""
 WITH
@@ -132,7 +133,7 @@ WITH
     sipHash64(number, 3) AS event_hash,
     -- From 0 to 1, even for each n. Its square makes a few users and items frequent.
     session_hash % 1000000 AS tenant_draw,
-    1 + length(arrayFilter(bound -> tenant_draw >= bound, {bounds})) AS tenant_rank,
+    transform(roundDown(tenant_draw, {bounds}), {bounds}, {ranks}) AS tenant_rank,
     (sipHash64(session, 4) % 1000000) / 1000000 AS user_draw,
     (sipHash64(number, 5) % 1000000) / 1000000 AS item_draw,
     -- Even over the range, then moved: within a day from 0.4 to 1.6 times the mean.
@@ -144,7 +145,7 @@ WITH
 SELECT
     reinterpretAsUUID(bitOr(toUInt128(id_high), bitShiftLeft(toUInt128(id_low), 64))) AS event_id,
     '{PROJECT}' AS project_id,
-    'tenant-' || leftPad(toString(tenant_rank), 2, '0') AS tenant_id,
+    concat('tenant-', if(tenant_rank < 10, '0', ''), toString(tenant_rank)) AS tenant_id,
     'session-' || lower(hex(session_hash)) AS session_id,
     if(sipHash64(session, 8) % 10 < 3, NULL,
         'user-' || toString(toUInt32(user_draw * user_draw * (50 + {events} / 40 / tenant_rank)))) AS user_id,

@@ -133,7 +133,7 @@ async def serving(
     async with engine_with_events(config, root, events_count, tenants, say):
         if cold:
             drop_from_page_cache(engine_dir(root))
-        with processes.read_server(config, root) as port:
+        with processes.read_server(config, root) as (port, _):
             yield port
 
 

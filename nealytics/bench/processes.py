@@ -81,10 +81,10 @@ class Product:
 
     def all_pids(self) -> list[int]:
         """The supervisor and its children."""
-        return [self._process.pid, *_children(self._process.pid)]
+        return [self._process.pid, *children(self._process.pid)]
 
     def worker_pids(self) -> list[int]:
-        return [pid for pid in _children(self._process.pid) if _name(pid).startswith("worker")]
+        return [pid for pid in children(self._process.pid) if _name(pid).startswith("worker")]
 
     def _log_tail(self) -> str:
         return "\n".join((self.directory / "log").read_text(errors="replace").splitlines()[-20:])
@@ -210,8 +210,8 @@ async def engine(root: Path) -> AsyncIterator[ClickHouseClient]:
 
 
 @contextmanager
-def read_server(config: Config, directory: Path) -> Iterator[int]:
-    """The port of the read API in a separate process; the engine of `config` already runs."""
+def read_server(config: Config, directory: Path) -> Iterator[tuple[int, int]]:
+    """Port and process of the read API, which runs by itself; the engine of `config` already runs."""
     listener = socket.create_server(("127.0.0.1", 0))
     config_fd = os.memfd_create("config", 0)
     os.write(config_fd, config_to_json(config))
@@ -225,7 +225,7 @@ def read_server(config: Config, directory: Path) -> Iterator[int]:
     listener.close()
     os.close(config_fd)
     try:
-        yield port
+        yield port, process.pid
     finally:
         end(process)
 
@@ -294,7 +294,7 @@ def tree_processor_seconds(pid: int) -> float:
         own = sum(_ticks(pid)) / os.sysconf("SC_CLK_TCK")
         # A child that ends meanwhile is counted by its parent from then on.
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            return own + sum(map(tree_processor_seconds, _children(pid)))
+            return own + sum(map(tree_processor_seconds, children(pid)))
 
 
 def _ticks(pid: int) -> list[int]:
@@ -324,7 +324,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 

@@ -1,10 +1,10 @@
 """What a dashboard asks: the questions of `bench read`.
 
-A line here is a question of one endpoint. It is asked of a large, a median and a small tenant, and, unless
+A line here is a question of one endpoint. It is asked of some tenants, and, unless
 the endpoint shows pages, for the last 24 hours, 7 days and 30 days.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -91,9 +91,9 @@ class Question(NamedTuple):
     url: str  # path and query string
 
 
-def tenants_asked(tenants: int) -> tuple[str, ...]:
-    """A large, a median and a small one."""
-    return tuple(dict.fromkeys(tenant(rank) for rank in (1, (tenants + 1) // 2, tenants)))
+def ranks_asked(tenants: int) -> tuple[int, ...]:
+    """Of a large, a median and a small one."""
+    return tuple(dict.fromkeys((1, (tenants + 1) // 2, tenants)))
 
 
 def session_sql(database: str) -> str:
@@ -104,15 +104,18 @@ def session_sql(database: str) -> str:
     )
 
 
-def questions(routes: tuple[Route, ...], tenants: int, sessions: Mapping[str, str]) -> Iterator[Question]:
-    """All there are for `routes`, in the order of `QUESTIONS`; `sessions` is what `session_sql` found."""
+def questions(
+    routes: tuple[Route, ...], ranks: Sequence[int], sessions: Mapping[str, str]
+) -> Iterator[Question]:
+    """All there are for `routes`, in the order of `QUESTIONS`, for the tenants with these ranks; `sessions`
+    is what `session_sql` found."""
     route_of = {route.name: route for route in routes}
     for name, query in QUESTIONS:
         route = route_of[name]
         for label, span in (("", None),) if name in PAGED else RANGES.items():
             range_ = urlencode({"from": _iso(END - span), "to": _iso(END)}) if span else ""
             url = f"{route.path}?{'&'.join(filter(None, (query, range_)))}"
-            for asked in tenants_asked(tenants):
+            for asked in map(tenant, ranks):
                 yield Question(name, query, label, asked, url.replace("{session}", sessions.get(asked, "")))
 
 

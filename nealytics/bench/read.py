@@ -22,11 +22,12 @@ from nealytics.bench import events, processes
 from nealytics.bench.load import quantile
 from nealytics.bench.machine import Machine, Say
 from nealytics.bench.processes import BenchError
-from nealytics.bench.questions import Question, questions, session_sql
+from nealytics.bench.questions import Question, questions, ranks_asked, session_sql
 from nealytics.bench.read_server import SENT_PATH
 from nealytics.clickhouse import schema
 from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.embedded import engine_dir, read_access, running_engine
+from nealytics.clickhouse.sql import TABLE, quoted
 from nealytics.config import AuthConfig, ClickHouseConfig, Config, ServerConfig
 from nealytics.queries import ENDPOINTS
 
@@ -67,6 +68,11 @@ class ReadReport(msgspec.Struct, kw_only=True):
     generated_seconds: float | None  # None if the data was there
     questions: list[Measured]
     endpoints: dict[str, Timing]  # each over all its questions
+    endpoints_of: dict[str, dict[str, Timing]]  # tenant → endpoint → over its questions of this tenant
+    events_of: dict[str, int]  # tenant → its events, each counted once
+    disk_bytes: int  # of the table
+    engine_rss_kb_max: int
+    api_rss_kb_max: int
 
 
 class _Made(msgspec.Struct):
@@ -140,20 +146,31 @@ async def read(
     *,
     events_count: int,
     tenants: int,
+    ranks: Sequence[int],
     rounds: int,
     only: Sequence[str],
     data: Path | None,
     directory: Path | None,
     say: Say,
 ) -> ReadReport:
-    """Generates the events, unless `data` already has them, and measures."""
+    """Generates the events, unless `data` already has them, and measures.
+
+    `ranks` are those of the tenants that are asked, the largest is 1; if there are none, a large, a median
+    and a small one."""
+    ranks = ranks or ranks_asked(tenants)
+    if max(ranks) > tenants:
+        raise BenchError(f"bench: there is no tenant with rank {max(ranks)} among {tenants} tenants")
     with processes.workplace(directory, say, data=data) as (root, machine):
         config = config_of(root)
         async with engine_with_events(config, root, events_count, tenants, say) as generated_s:
             sessions = await _sessions(config)
-            with processes.read_server(config, root) as port:
-                pairs = _pairs(config, port, tenants, sessions, only)
+            events_of, disk_bytes = await _sizes(config, ranks)
+            with processes.read_server(config, root) as (port, pid):
+                pairs = _pairs(config, port, ranks, sessions, only)
                 _measure(pairs, rounds, say)
+                _, api_rss_kb = processes.memory_kb(pid)
+                (engine,) = set(processes.children(os.getpid())) - {pid}
+                _, engine_rss_kb = processes.memory_kb(engine)
     report = ReadReport(
         machine=machine,
         events=events_count,
@@ -161,10 +178,14 @@ async def read(
         rounds=rounds,
         generated_seconds=generated_s,
         questions=[each.measured() for each in pairs],
-        endpoints={
-            name: _timing([each for each in pairs if each.question.endpoint == name])
-            for name in dict.fromkeys(each.question.endpoint for each in pairs)
+        endpoints=_by_endpoint(pairs),
+        endpoints_of={
+            name: _by_endpoint([each for each in pairs if each.question.tenant == name]) for name in events_of
         },
+        events_of=events_of,
+        disk_bytes=disk_bytes,
+        engine_rss_kb_max=engine_rss_kb,
+        api_rss_kb_max=api_rss_kb,
     )
     for line in _table(report):
         say(line)
@@ -238,8 +259,31 @@ async def _sessions(config: Config) -> dict[str, str]:
         return dict(await client.query(session_sql(client.endpoint.database)))
 
 
+async def _sizes(config: Config, ranks: Sequence[int]) -> tuple[dict[str, int], int]:
+    """The events of these tenants, and the bytes of the table."""
+    names = [events.tenant(rank) for rank in ranks]
+    async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
+        asked = ", ".join(map(quoted, names))
+        found = await client.query(
+            f"SELECT tenant_id, count() FROM {TABLE} WHERE tenant_id IN ({asked}) GROUP BY 1"
+        )
+        ((disk_bytes,),) = await client.query(
+            "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()"
+            f" AND table = {quoted(TABLE)}"
+        )
+    counts = dict(found)
+    return {name: int(counts.get(name, 0)) for name in names}, int(disk_bytes)
+
+
+def _by_endpoint(pairs: Sequence[_Pairs]) -> dict[str, Timing]:
+    return {
+        name: _timing([each for each in pairs if each.question.endpoint == name])
+        for name in dict.fromkeys(each.question.endpoint for each in pairs)
+    }
+
+
 def _pairs(
-    config: Config, port: int, tenants: int, sessions: Mapping[str, str], only: Sequence[str]
+    config: Config, port: int, ranks: Sequence[int], sessions: Mapping[str, str], only: Sequence[str]
 ) -> list[_Pairs]:
     api = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
     access = read_access(config.server.data_dir)
@@ -251,11 +295,11 @@ def _pairs(
     # A day, so that no token expires during a run on a slow machine.
     tokens = {
         name: mint(config.auth.jwt_key, events.PROJECT, name, 86_400, time.time())
-        for name in (events.tenant(rank) for rank in range(1, tenants + 1))
+        for name in map(events.tenant, ranks)
     }
     return [
         _Pairs(question, api, engine, credentials, f"Bearer {tokens[question.tenant]}")
-        for question in questions(ENDPOINTS, tenants, sessions)
+        for question in questions(ENDPOINTS, ranks, sessions)
         if not only or question.endpoint in only
     ]
 
@@ -308,10 +352,20 @@ def _table(report: ReadReport) -> Iterable[str]:
     for each in report.questions:
         name = f"{each.endpoint} {each.query if len(each.query) <= 40 else each.query[:39] + '…'}"
         yield f"{name:<57} {each.range:<4} {each.tenant:<10} {_figures(each.timing)}  {each.queries:>7}"
+    for name, timings in report.endpoints_of.items():
+        yield ""
+        yield f"{f'{name}, {report.events_of[name]:,} events: each endpoint over its questions':<73} {head}"
+        for endpoint, timing in timings.items():
+            yield f"{endpoint:<73} {_figures(timing)}"
     yield ""
     yield f"{'each endpoint over all its questions':<73} {head}"
     for endpoint, timing in report.endpoints.items():
         yield f"{endpoint:<73} {_figures(timing)}"
+    yield ""
+    yield (
+        f"table {report.disk_bytes / 1e9:.2f} GB; resident at most: engine"
+        f" {report.engine_rss_kb_max / 1024:.0f} MB, read API {report.api_rss_kb_max / 1024:.0f} MB"
+    )
 
 
 def _figures(timing: Timing) -> str:

@@ -101,7 +101,7 @@ def _generated(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--tenants",
-            type=click.IntRange(1, 99),
+            type=click.IntRange(1, 10_000),
             default=20,
             show_default=True,
             help="Number of tenants that share the events.",
@@ -266,13 +266,21 @@ def start_(**options: Any) -> msgspec.Struct:
     multiple=True,
     help="This endpoint only, e.g. timeline; repeatable.",
 )
+@click.option(
+    "--rank",
+    "ranks",
+    type=click.IntRange(1, 10_000),
+    multiple=True,
+    help="Ask for the tenant with this rank by number of events, 1 for the largest; repeatable. Default: a"
+    " large, a median and a small tenant.",
+)
 @_measurement
 async def read(**options: Any) -> msgspec.Struct:
     """Each read endpoint against the same SQL sent directly to the engine, alternately.
 
     Generates events for 91 days (10 million need 0.6 GB and a minute), starts the embedded engine and the
-    read API, and runs the queries of a dashboard: for a large, a median and a small tenant, and for 24 hours,
-    7 and 30 days. The ratio is the overhead of the read API."""
+    read API, and runs the queries of a dashboard for some tenants, and for 24 hours, 7 and 30 days. The k-th
+    tenant has 1/k of the events of the first. The ratio is the overhead of the read API."""
     return await read_bench.read(**options)
 
 

@@ -27,13 +27,21 @@ def test_each_endpoint_is_measured_beside_its_own_sql_and_nothing_is_left(tmp_pa
     report = json.loads(done.stdout)
     assert report["events"] == 20_000
     asked = [(row["endpoint"], row["query"], row["range"], row["tenant"]) for row in report["questions"]]
-    assert asked == [question[:4] for question in questions(ENDPOINTS, 3, {})]
+    assert asked == [question[:4] for question in questions(ENDPOINTS, [1, 2, 3], {})]
     for row in report["questions"]:
         assert row["queries"] >= 1, row
         assert row["answer_bytes"] > 50, row
         assert row["timing"]["requests"] == 1, row
         assert min(row["timing"].values()) > 0, row
     assert set(report["endpoints"]) == {endpoint.name for endpoint in ENDPOINTS}
+    first, second, third = (report["events_of"][f"tenant-0{rank}"] for rank in (1, 2, 3))
+    assert first > second > third > 0
+    assert first + second + third == 20_000
+    assert {name: set(timings) for name, timings in report["endpoints_of"].items()} == {
+        name: set(report["endpoints"]) for name in report["events_of"]
+    }
+    assert report["disk_bytes"] > 20_000
+    assert min(report["engine_rss_kb_max"], report["api_rss_kb_max"]) > 10_000
     assert list(tmp_path.iterdir()) == []
 
 
@@ -43,10 +51,11 @@ def test_data_that_is_kept_is_not_generated_again(tmp_path: Path):
     assert first.returncode == 0, first.stderr
     assert "generating 20,000 events of 3 tenants" in first.stdout
     assert "each endpoint over all its questions" in first.stdout
-    second = bench_read(*kept, "--json")
+    second = bench_read(*kept, "--rank", "2", "--json")
     assert second.returncode == 0, second.stderr
     report = json.loads(second.stdout)
     assert report["generated_seconds"] is None
+    assert set(report["events_of"]) == {"tenant-02"}
     assert set(report["endpoints"]) == {"top"}
     other = bench_read("--events", "20000", "--tenants", "4", "--data", str(tmp_path / "kept"))
     assert other.returncode != 0
