@@ -20,8 +20,8 @@ done
 # Use the same values in every call, so that a release and its test share one folder.
 export LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=315532800
 make_env .venv-build build/requirements-build.txt >&2
-[ -e nealytics/ingest/_plain_rows.abi3.so ] || fail "Python's headers are missing; on Debian: apt-get install python3-dev"
 python=.venv-build/bin/python
+"$python" -c 'import _nealytics_plain_rows' 2>/dev/null || fail "Python's headers are missing; on Debian: apt-get install python3-dev"
 cache=${NEALYTICS_BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nealytics-build}
 
 # The system libraries that Python and the packages are linked to. Some are copied into the folder, and an update of the

@@ -65,7 +65,8 @@ make_env() {
 # compile_reader ENVIRONMENT: the reader of plain events (nealytics/ingest/plain.py), where there is a C compiler with
 # Python's headers. Without it Python reads all events, more slowly. The stable ABI serves all versions of Python.
 compile_reader() {
-  local source=nealytics/ingest/plain_rows.c module=nealytics/ingest/_plain_rows.abi3.so headers
+  local source=nealytics/ingest/plain_rows.c module headers
+  module=$(echo "$1"/lib/python3*/site-packages)/_nealytics_plain_rows.abi3.so
   [ ! "$module" -nt "$source" ] && command -v "${CC:-gcc}" >/dev/null || return 0
   headers=$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
   [ -e "$headers/Python.h" ] || return 0

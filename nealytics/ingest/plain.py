@@ -13,12 +13,13 @@ from nealytics.clickhouse.rowbinary import id_of, with_id
 from nealytics.event import Limits, id_of_key
 
 try:
-    from nealytics.ingest import _plain_rows
+    # Not in this package: beside the executable, which has the package's name, no folder can have it.
+    import _nealytics_plain_rows as _plain_rows
 except ImportError:
-    _plain_rows = None  # type: ignore[assignment]
-# A checkout may have a module that was compiled from older sources.
+    _plain_rows = None
+# An environment may have a module that was compiled from older sources.
 if getattr(_plain_rows, "VERSION", 0) != 2:
-    _plain_rows = None  # type: ignore[assignment]
+    _plain_rows = None
 
 # The elements of an array without its brackets, or lines, and the separator (`,` or a line feed) → the row of
 # each element, or None if an element is not plain or there is none. The bytes must be UTF-8.
@@ -31,7 +32,7 @@ def plain_reader(received_ms: int, limits: Limits, grant: Grant) -> PlainReader 
         return None
     if limits.quotas is not None and limits.quotas.projects:
         return None
-    rows = _plain_rows.rows
+    rows: Callable[..., list[bytes] | None] = _plain_rows.rows
     oldest_ms = limits.oldest_ms(received_ms)
     newest_ms = received_ms + limits.future_ms_max
     project, tenant, user = grant.project.encode(), grant.tenant.encode(), grant.user.encode()
@@ -65,7 +66,7 @@ def plain_reader(received_ms: int, limits: Limits, grant: Grant) -> PlainReader 
 def python_only() -> Iterator[None]:
     """Disables the compiled reader in this process, for comparisons."""
     global _plain_rows
-    compiled, _plain_rows = _plain_rows, None  # type: ignore[assignment]
+    compiled, _plain_rows = _plain_rows, None
     try:
         yield
     finally:

@@ -613,6 +613,6 @@ static int add_version(PyObject *module) { return PyModule_AddIntConstant(module
 
 static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, add_version}, {0, NULL}};
 
-static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_plain_rows", NULL, 0, METHODS, SLOTS, NULL, NULL, NULL};
+static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_nealytics_plain_rows", NULL, 0, METHODS, SLOTS, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__plain_rows(void) { return PyModuleDef_Init(&MODULE); }
+PyMODINIT_FUNC PyInit__nealytics_plain_rows(void) { return PyModuleDef_Init(&MODULE); }

@@ -22,21 +22,20 @@ def bench_read(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_each_endpoint_is_measured_beside_its_own_sql_and_nothing_is_left(tmp_path: Path):
-    done = bench_read(*EVENTS, "--rounds", "1", "--json", "--directory", str(tmp_path))
+    ranks = ["--rank", "1", "--rank", "3"]
+    done = bench_read(*EVENTS, *ranks, "--rounds", "1", "--json", "--directory", str(tmp_path))
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["events"] == 20_000
     asked = [(row["endpoint"], row["query"], row["range"], row["tenant"]) for row in report["questions"]]
-    assert asked == [question[:4] for question in questions(ENDPOINTS, [1, 2, 3], {})]
+    assert asked == [question[:4] for question in questions(ENDPOINTS, [1, 3], {})]
     for row in report["questions"]:
         assert row["queries"] >= 1, row
         assert row["answer_bytes"] > 50, row
         assert row["timing"]["requests"] == 1, row
         assert min(row["timing"].values()) > 0, row
     assert set(report["endpoints"]) == {endpoint.name for endpoint in ENDPOINTS}
-    first, second, third = (report["events_of"][f"tenant-0{rank}"] for rank in (1, 2, 3))
-    assert first > second > third > 0
-    assert first + second + third == 20_000
+    assert report["events_of"]["tenant-01"] > report["events_of"]["tenant-03"] > 3_000
     assert {name: set(timings) for name, timings in report["endpoints_of"].items()} == {
         name: set(report["endpoints"]) for name in report["events_of"]
     }
