@@ -82,7 +82,8 @@ export class Format {
   changeOfShare(now: number, before: number | undefined): Change | undefined {
     if (before === undefined) return undefined;
     const points = Math.round((now - before) * 1000) / 10;
-    return { text: this.text("points", this.exact(Math.abs(points))), sign: points === 0 ? 0 : points > 0 ? 1 : -1 };
+    // Not `exact`: where numbers are shares, that would write 5 points as 500 %.
+    return { text: this.text("points", this.whole(Math.abs(points))), sign: points === 0 ? 0 : points > 0 ? 1 : -1 };
   }
 
   /** A number of units: "3 wk", or narrow "3w". */
