@@ -342,7 +342,8 @@ def parsed(endpoint: Endpoint[P], arguments: Arguments) -> P:
         return endpoint.parse(arguments)
     except Refused as refused:
         ignored = [warning.message for warning in arguments.warnings if warning.code == "unknown_parameter"]
-        refused.detail = " ".join([refused.detail, *(f"{message.rstrip('?')}." for message in ignored)])
+        sentences = (text if text.endswith("?") else f"{text}." for text in ignored)
+        refused.detail = " ".join([refused.detail, *sentences])
         raise
 
 

@@ -19,6 +19,7 @@ A value reaches ClickHouse only through `Bind`, as a parameter. A field or opera
 and its SQL is ours.
 """
 
+import difflib
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -245,11 +246,26 @@ def parse_field(name: str, text: str) -> Field:
         raise invalid(
             name,
             f"{name} has the unknown field {shown(text)}",
-            f"Write one of {', '.join(COLUMNS)}, or meta:<path>.",
+            f"{did_you_mean(text, COLUMNS)}Write one of {', '.join(COLUMNS)}, or meta:<path>.",
         )
     return Field(text)
 
 
+def did_you_mean(text: str, columns: Iterable[str]) -> str:
+    """A question before what to write in place of `text`, which is no field; empty if nothing is near."""
+    if key := _KEY.fullmatch(text):
+        meant = [f"{META}{key['path'] or '<path>'}"]
+    else:
+        columns = tuple(columns)
+        snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text[:64]).lower()  # eventType is the parameter's name
+        meant = difflib.get_close_matches(snake, columns, 1)
+        if not meant and _WORD.fullmatch(text):
+            meant = [f"{META}{text}"]
+    return f"Did you mean {meant[0]}? " if meant else ""
+
+
+_KEY = re.compile(r"(?:metadata|meta|properties)(?:[.:](?P<path>[\w.]{1,64}))?")
+_WORD = re.compile(r"[^\W\d][\w.]{0,63}")
 _META_HEAD = re.compile(r"meta:(?:\\.|[^:\\])*", re.DOTALL)
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 

@@ -195,8 +195,9 @@ def parse(arguments: Arguments) -> Params:
     if not STEPS_MIN <= len(event_types) <= STEPS_MAX:
         raise invalid(
             "step",
-            f"step is given {len(event_types)} times",
-            f"Give {STEPS_MIN} to {STEPS_MAX} event types in their order: step=view&step=purchase.",
+            f"step is given {'once' if len(event_types) == 1 else f'{len(event_types)} times'}",
+            f"Give {STEPS_MIN} to {STEPS_MAX} event types in their order, each in a step of its own:"
+            " step=view&step=purchase.",
         )
     selection = arguments.selection()
     filters = _step_filters(arguments, len(event_types))

@@ -30,7 +30,15 @@ import msgspec
 
 from nealytics.queries.conditions import Conditions
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
-from nealytics.queries.filters import FILTER_CHARS_MAX, META, Bind, Condition, Field, parse_field
+from nealytics.queries.filters import (
+    FILTER_CHARS_MAX,
+    META,
+    Bind,
+    Condition,
+    Field,
+    did_you_mean,
+    parse_field,
+)
 from nealytics.queries.invalid import invalid, shown
 from nealytics.queries.params import Arguments, Parameter, Warn
 
@@ -52,6 +60,7 @@ _NUMBER_BELOW = "1e40"
 _SYNTAX = re.compile(
     r"(?P<name>[a-z0-9_]+)(?:\((?P<of>(?:\\.|[^\\)])*)\))?(?:\[(?P<condition>.*)\])?", re.DOTALL
 )
+_OTHER_NAMES = {"p50": "Did you mean median? ", "average": "Did you mean avg? ", "mean": "Did you mean avg? "}
 _HOW = (
     "Write count, users, sessions, "
     + ", ".join(f"{name}(meta:<path>)" for name in NUMERIC)
@@ -187,12 +196,10 @@ def _of(text: str, name: str, of: str | None) -> Field | str | None:
     if name == "distinct" and of and (of in DIMENSIONS or of.startswith(META)):
         return parse_field(MEASURE.name, of)
     if name == "distinct":
-        raise invalid(
-            MEASURE.name,
-            f"measure is {shown(text)}",
-            f"Write distinct of one of {', '.join(DIMENSIONS)}, or meta:<path>.",
-        )
-    raise invalid(MEASURE.name, f"measure is {shown(text)}", _HOW)
+        how = f"Write distinct of one of {', '.join(DIMENSIONS)}, or meta:<path>."
+        raise invalid(MEASURE.name, f"measure is {shown(text)}", f"{did_you_mean(of or '', DIMENSIONS)}{how}")
+    meant = did_you_mean(of, ()) if name in NUMERIC and of else _OTHER_NAMES.get(name, "")
+    raise invalid(MEASURE.name, f"measure is {shown(text)}", f"{meant}{_HOW}")
 
 
 # Columns and values

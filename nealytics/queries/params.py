@@ -30,6 +30,7 @@ from nealytics.queries.filters import (
     Field,
     Filter,
     Selection,
+    did_you_mean,
     parse_field,
 )
 from nealytics.queries.invalid import invalid, shown
@@ -302,11 +303,9 @@ class Arguments:
         if text is None:
             return None if declared.default is None else Field(str(declared.default))
         if text not in declared.choices and not text.startswith(META):
-            raise invalid(
-                name,
-                f"{name} is {shown(text)}",
-                f"Write one of {', '.join(declared.choices)}, or meta:<path>.",
-            )
+            how = f"Write one of {', '.join(declared.choices)}, or meta:<path>."
+            meant = did_you_mean(text, declared.choices)
+            raise invalid(name, f"{name} is {shown(text)}", f"{meant}{how}")
         return parse_field(name, text)
 
     def flag(self, name: str) -> bool:

@@ -248,6 +248,7 @@ async def test_each_group_is_the_funnel_with_that_filter(page: tuple[Reader, lis
         ({"order": "any", "exclude": "x"}, "exclude", "step 2 is in any order with another one"),
         ({"order": "strict", "stepOrder": "3:any"}, "stepOrder", "step 2 is in any order with another one"),
         ({"order": "any", "step": ["a", "b", "a"]}, "step", "step is given 'a' more than once, in any order"),
+        ({"step": ["a,b,c"]}, "step", "step is given once"),
         ({"interval": "minute"}, "interval", "interval is 'minute'"),
         ({"interval": "hour", "from": "2020-01-01"}, "interval", "the range has more than 1000 hours"),
     ],

@@ -106,6 +106,27 @@ def test_a_filter_that_makes_no_sense_is_refused_and_says_what_to_write(text: st
     assert len(refused.value.message) < 200
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    {
+        "eventType": "event_type",
+        "userid": "user_id",
+        "plan": "meta:plan",
+        "cart.total": "meta:cart.total",
+        "meta.plan": "meta:plan",
+        "metadata.plan": "meta:plan",
+        "metadata:plan": "meta:<path>",
+        "11": None,
+        "x" * 4_000: None,
+    }.items(),
+)
+def test_a_field_that_there_is_not_is_answered_with_the_one_that_was_meant(text: str, meant: str | None):
+    with pytest.raises(Refused) as refused:
+        parse(f"{text}:eq:pro")
+    detail = refused.value.detail
+    assert detail.startswith(f"Did you mean {meant}? Write one of " if meant else "Write one of ")
+
+
 @pytest.mark.parametrize("text", ["event_type:in:" + "a" * 4_000 + "\\", "meta:" + "a" * 4_000 + "\\"])
 def test_what_ends_in_a_backslash_is_refused_at_once(text: str):
     """An expression that tried all ways to read it took half a second of everyone's time."""

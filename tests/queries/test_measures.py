@@ -96,6 +96,21 @@ def test_an_invalid_measure_is_a_400_that_names_the_field_and_says_what_to_write
     assert not re.search(PATTERN, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    {
+        "sum(amount)": "meta:amount",
+        "avg(metadata.amount)": "meta:amount",
+        "p50(meta:amount)": "median",
+        "distinct(itemId)": "item_id",
+    }.items(),
+)
+def test_a_measure_that_is_nearly_right_is_answered_with_what_was_meant(text: str, meant: str):
+    with pytest.raises(Refused) as error:
+        parse_measure(text, Conditions())
+    assert error.value.detail.startswith(f"Did you mean {meant}? Write ")
+
+
 def test_a_measure_has_at_most_4096_characters():
     with pytest.raises(Refused, match="4106 characters"):
         measures_of(arguments("sum(meta:" + "a" * 4096 + ")"))
