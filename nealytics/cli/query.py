@@ -124,7 +124,10 @@ async def _check(config: Config, names: tuple[str, ...]) -> int:
                 raise NealyticsError(f"query: there is no {directory / name}.sql")
         wanted = set(names) or known
         if not known:
-            click.echo(f"{directory} has no saved queries")
+            click.echo(
+                f"{directory} has no saved queries; a relative saved_queries.directory begins in the"
+                " directory in which the command runs"
+            )
         for file, problem in saved.problems.items():
             if file.removesuffix(".sql") in wanted:
                 click.echo(folded(f"fail  {directory / file}: ", problem, sys.stdout))

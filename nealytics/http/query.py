@@ -173,7 +173,7 @@ async def _result(reads: Reads, scope: Scope, question: Question, charge: Charge
             raise Refused(
                 404,
                 "unknown_query",
-                f"there is no saved query {shown(question.called)}",
+                f"there is no saved query {shown(question.called.removeprefix(SAVED_PREFIX))}",
                 detail="GET /api/v1/queries lists them.",
                 field="endpoint",
             )

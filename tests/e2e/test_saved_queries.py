@@ -84,6 +84,7 @@ def test_the_examples_of_the_page_are_routes_after_a_reload(node: Node):
     path = "/api/v1/queries/revenue_by_day"
     status, body = node.request("GET", path, headers={"Authorization": f"Bearer {token('shop', 'acme')}"})
     assert (status, json.loads(body)["code"]) == (404, "unknown_query")
+    assert "no saved queries; a relative saved_queries.directory" in command(node, "query", "check").stdout
     queries(node).mkdir()
     for name, text in examples().items():
         (queries(node) / f"{name}.sql").write_text(text)

@@ -189,6 +189,7 @@ async def test_a_batch_asks_saved_queries_beside_others(reader: Reader):
     assert results["file"]["error"]["field"] == "format"
     assert results["forbidden"]["error"]["code"] == "forbidden"
     assert results["gone"]["error"]["code"] == "unknown_query"
+    assert "queries/" not in results["gone"]["error"]["message"]
 
 
 async def test_a_reload_takes_new_files_and_keeps_the_last_good_version(reader: Reader):

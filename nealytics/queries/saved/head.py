@@ -103,6 +103,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     title: str
     sql: str
+    first_line: int = 1  # of the SQL, in its file
     description: str = ""
     inputs: tuple[Input, ...] = ()
     cache_s: int = 0
@@ -150,6 +151,7 @@ def parse(name: str, text: str) -> Declared:
         title=single["title"],
         description=single.get("description", ""),
         sql=sql,
+        first_line=len(text.splitlines()) - len(sql.splitlines()) + 1,
         inputs=_inputs(fields.get("param", [])),
         cache_s=_cache(single.get("cache", "none")),
         limits=_limits(single.get("limits", "")),

@@ -182,8 +182,10 @@ class SavedReader:
             raise BrokenQuery(f"ClickHouse refuses it: {_short(error)}") from error
 
     async def _check(self, declared: Declared, values: Mapping[str, Param]) -> Checked:
+        # Lines before it for those of the head: ClickHouse then names the line of the file.
+        statement = "\n" * (declared.first_line - 1) + declared.sql
         ((canonical,),) = await self._client.query(
-            "SELECT formatQuery({statement:String})", {"statement": declared.sql}
+            "SELECT formatQuery({statement:String})", {"statement": statement}
         )
         first = canonical.lstrip("( \n").split(None, 1)[0]
         if first not in ("SELECT", "WITH"):
@@ -296,6 +298,6 @@ def _refuse(problem: str | None) -> None:
 def _short(error: ClickHouseError) -> str:
     """What ClickHouse says, without its code, its version and the whole statement."""
     text = error.message.partition("DB::Exception: ")[2] or error.message
-    for end in (": In scope ", ". Expected one of", " (version "):
+    for end in (": In scope ", ". In scope ", ". Expected one of", ": While ", " (version "):
         text = text.partition(end)[0]
-    return text.strip()[:300]
+    return text.strip(" :.")[:300]

@@ -222,6 +222,17 @@ async def test_a_file_with_an_escape_is_refused(reader: SavedReader, sql: str, w
         await answer(reader, sql)
 
 
+async def test_a_syntax_error_names_the_line_of_the_file(reader: SavedReader):
+    for sql, end in (
+        ("SELECT user_id,\n  count(\nFROM events WHERE", r"line 3, col 8\) is never closed"),
+        ("SELECT user_id, FROM events WHERE", r"failed at position \d+ \(end of query\) \(line 2, col 34\)"),
+    ):
+        with pytest.raises(BrokenQuery, match=f"{end}$"):
+            await answer(reader, sql)
+    with pytest.raises(BrokenQuery, match=r"Unknown expression identifier `revenue`$"):
+        await answer(reader, "SELECT revenue FROM events")
+
+
 # What the SQL may say and still sees its own tenant only.
 HARMLESS = [
     "SELECT /*! tenant_id = 'globex' */ * FROM events -- SETTINGS x = 1",
