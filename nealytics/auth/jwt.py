@@ -33,7 +33,10 @@ TOKEN_BYTES_MAX = 16 * 1024
 # The end of the year 9999. No date library goes beyond it, so such an `exp` is a mistake or an attack.
 EPOCH_S_MAX = 253_402_300_799
 
-_FORM = "A token consists of three base64url parts, separated by dots."
+_FORM = (
+    "A token consists of three base64url parts, separated by dots. An API key is not a token: send it in"
+    " X-Project-Key."
+)
 _OTHER_SECRET = "Sign it with a key that the server is configured with, such as auth.jwt_key."
 _OTHER_KEY = "Its issuer may have a new key, or it may not be an issuer that the server is configured with."
 

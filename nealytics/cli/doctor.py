@@ -24,6 +24,7 @@ from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.damage import broken_parts
 from nealytics.clickhouse.embedded import no_room_for_engine, read_access, running_engine
 from nealytics.clickhouse.endpoint import saved_endpoint
+from nealytics.clickhouse.errors import ClickHouseUnavailable
 from nealytics.clickhouse.sql import TABLE
 from nealytics.config import Config
 from nealytics.errors import ConfigError, NealyticsError
@@ -279,7 +280,10 @@ async def _clickhouse(config: Config) -> list[Finding]:
                 found.append(Finding("retention", "warn" if difference else "pass", text))
     except NealyticsError as error:
         check = "clickhouse" if not found else "schema"
-        found.append(Finding(check, "fail", str(error)))
+        text = str(error).removeprefix("clickhouse: ")
+        if isinstance(error, ClickHouseUnavailable) and config.clickhouse.url != "embedded":
+            text += "; start ClickHouse, or correct clickhouse.url"
+        found.append(Finding(check, "fail", text))
     return found
 
 

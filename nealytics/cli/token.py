@@ -60,7 +60,7 @@ def _filters(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 )
 @click.option("--tenant", metavar="ID", help="The tenant_id to read, or with --ingest to write.")
 @click.option("--project-wide", is_flag=True, help="Read all tenants of the project, instead of one.")
-@click.option("--admin", is_flag=True, help="Administrate the project (/api/v1/admin/…) and read no events.")
+@click.option("--admin", is_flag=True, help="Administer the project (/api/v1/admin/…) and read no events.")
 @click.option("--ingest", is_flag=True, help="Write the events of --tenant, and read none.")
 @click.option("--user", metavar="ID", help="With --ingest: the user_id of all events that it writes.")
 @expires_option

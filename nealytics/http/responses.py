@@ -115,7 +115,7 @@ def http_exception_response(error: web.HTTPException, path: str) -> web.Response
         message, detail = f"there is nothing at {path[:128]}", "See /openapi.json for the routes."
     elif error.status == 405:
         message = f"{path[:128]} does not support this method"
-        detail = f"Use {error.headers.get('Allow', 'another')}."
+        detail = f"Use {error.headers.get('Allow', 'another').replace(',', ' or ')}."
     else:
         message, detail = (error.text or error.reason), "See /openapi.json."
     return error_response(error.status, code, message, detail, headers=headers)

@@ -134,6 +134,10 @@ def test_a_header_without_a_bearer_token_gets_401_and_says_what_to_send(header):
     assert "Authorization: Bearer" in refused.detail
 
 
+def test_an_api_key_in_place_of_a_token_is_told_where_it_belongs():
+    assert "X-Project-Key" in refusal("Bearer X62atJu84e6ri2e8g2DKRPx2O5sIwwPheaAsJp3Lq6M").detail
+
+
 NO_TENANT = {
     "missing": without("tenant_id"),
     "null": with_claims(tenant_id=None),

@@ -95,7 +95,9 @@ def test_a_clickhouse_that_is_not_there_fails(tmp_path: Path):
         result, found = examine(config_of(tmp_path, f'[clickhouse]\nurl = "{url}"\n'))
     assert result.exit_code == 1
     assert levels(found, "clickhouse") == ["fail"]
-    assert url in found["clickhouse"][0]["text"]
+    text = found["clickhouse"][0]["text"]
+    assert text.startswith(url)
+    assert text.endswith("; start ClickHouse, or correct clickhouse.url")
 
 
 async def test_an_unusable_address_is_reported_and_one_that_works_is_enough(tmp_path: Path):

@@ -82,6 +82,8 @@ async def test_errors_of_all_kinds_are_json_with_code_message_and_detail(extra_r
             assert answer.headers["Content-Type"].startswith("application/json")
         assert (await worker.get("/api/v1/refuses")).headers["Retry-After"] == "7"
         assert (await worker.get(TRACK)).headers["Allow"] == "POST"
+        wrong = await worker.post("/health", event())
+        assert wrong.json["detail"] == "Use GET or HEAD."
         assert b"secret detail" not in (await worker.get("/api/v1/fails")).body
 
 
