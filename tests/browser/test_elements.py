@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from tests.browser.conftest import Open, Site, until
 from tests.browser.test_dashboard import ZONE, chosen, day_of, number, today, wait_for
 from tests.e2e.node import token
@@ -258,3 +260,20 @@ def test_a_saved_query_is_a_table_with_its_own_title_and_parameters(site: Site, 
     page.locator("nealytics-query [part=empty]").wait_for()
     page.evaluate("document.querySelector('nealytics-query').query = 'nothing'")
     page.locator("nealytics-query [part=error]").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ('{"leest": 100000}', "did you mean least?"),
+        ("{least: 100000}", "params is {least: 100000}; write JSON"),
+    ],
+)
+def test_parameters_that_the_query_does_not_get_are_named_in_the_console(
+    site: Site, opened: Open, params: str, said: str
+):
+    element = f"<nealytics-query query='by_type' range='7d' params='{params}'></nealytics-query>"
+    page = opened("about:blank", expected=(said,))
+    with page.expect_console_message(lambda message: said in message.text):
+        page.goto(alone(site, element))
+    page.locator("nealytics-query tbody tr").first.wait_for()

@@ -88,6 +88,7 @@ export class Page extends EventTarget {
   #trouble: Trouble | undefined;
   #failures = 0; // one after the other
   readonly #logged = new Set<string>(); // until all is well again
+  readonly #unknown = new Set<string>(); // logged once for the page
   #ready = false;
 
   constructor(base: string, getToken?: GetToken) {
@@ -320,6 +321,16 @@ export class Page extends EventTarget {
     this.#tell("nealytics-error", detail);
   }
 
+  /** A misspelt parameter of a saved query changes nothing, so nobody sees it on the page. */
+  #tellUnknown(answer: Answer, { endpoint }: Question): void {
+    for (const { code, message } of (answer["warnings"] ?? []) as { code: string; message: string }[]) {
+      const line = `nealytics: ${endpoint}: ${message}`;
+      if (code !== "unknown_parameter" || this.#unknown.has(line)) continue;
+      console.warn(line);
+      this.#unknown.add(line);
+    }
+  }
+
   /** Each minute, and when the tab is seen again or the network is back, perhaps after a long sleep. */
   readonly #tick = (event?: Event): void => {
     if (document.hidden) return;
@@ -407,8 +418,13 @@ export class Page extends EventTarget {
           for (const [q, answer] of Object.entries(results)) {
             const name = names[Number(q.slice(1))] as string;
             found.set(name, answer);
-            if (answer instanceof QueryError) this.#tellError(answer, keys.get(name));
-            else if (this.#isClosed(shared, keys.get(name) as Question, answer)) this.#keep(name, answer);
+            const question = keys.get(name) as Question;
+            if (answer instanceof QueryError) {
+              this.#tellError(answer, question);
+              continue;
+            }
+            this.#tellUnknown(answer, question);
+            if (this.#isClosed(shared, question, answer)) this.#keep(name, answer);
           }
           deliver();
         }, running.abort.signal);

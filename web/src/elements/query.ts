@@ -21,8 +21,17 @@ const SCALE = /Decimal\(\d+, (\d+)\)/;
 const DATE = /^(?:Nullable\()?Date(?:32)?\)?$/;
 const TIME = /^(?:Nullable\()?DateTime/;
 
+function paramsOf(text: string | null): unknown {
+  try {
+    return text ? JSON.parse(text) : undefined;
+  } catch {
+    console.error(`nealytics: params is ${text}; write JSON, such as {"plan": "pro"}`);
+    return undefined;
+  }
+}
+
 export class NealyticsQuery extends Card {
-  static override properties = { query: {}, params: { type: Object } };
+  static override properties = { query: {}, params: { converter: paramsOf } };
   declare query: string;
   /** Values of its parameters, by name; as an attribute in JSON. `from`, `to` and `tz` are those of the page. */
   declare params: Readonly<Record<string, unknown>> | undefined;
