@@ -87,6 +87,15 @@ def test_nothing_is_wider_than_the_window(site: Site, opened: Open, width: int):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_heading_stands_apart_from_the_tabs(site: Site, opened: Open):
+    element = '<nealytics-top dimension="meta:plan,meta:country" heading="Revenue of"></nealytics-top>'
+    page = opened(site.page(f"<nealytics-dashboard>{element}</nealytics-dashboard>", script=ACME))
+    page.locator("nealytics-top .bars li").first.wait_for()
+    title = page.locator("nealytics-top h3").bounding_box()
+    tab = page.get_by_role("tab").first.bounding_box()
+    assert tab["x"] - (title["x"] + title["width"]) > 100
+
+
 def test_a_currency_that_does_not_exist_is_named_and_left_out(site: Site, opened: Open):
     page = opened(site.page(PAGE.replace("EUR", "euro"), script=ACME), expected=("write a code of ISO 4217",))
     value = page.locator("nealytics-figures .value").first

@@ -73,6 +73,11 @@ export class NealyticsTop extends Card {
         overflow-x: auto;
         scrollbar-width: none;
       }
+      /* Beside a heading of the page, tabs stand at the other end: next to it, one of them reads as a part of it. */
+      :host(:not([data-tabs])) [role="tablist"] {
+        flex: 0 1 auto;
+        margin-inline-start: auto;
+      }
       [role="tab"] {
         padding: 4px 8px;
         border: 0;
