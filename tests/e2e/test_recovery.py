@@ -43,6 +43,10 @@ def warnings_of(node: Node) -> str:
     return "\n".join(json.loads(node.request("GET", "/ready")[1]).get("warnings", []))
 
 
+def waiting(node: Node) -> int:
+    return int(json.loads(node.request("GET", "/ready")[1])["waitingEvents"])
+
+
 def wait_checked(node: Node, expected: list[int]) -> None:
     node.wait_ready()
     node.wait_until(lambda: numbers(node) == expected, "the table has every event")
@@ -271,6 +275,8 @@ def test_a_copy_of_a_running_node_is_recognised(tmp_path: Path):
         (copied / "data").mkdir()
         subprocess.run(["cp", "-a", node.directory / "data/clickhouse", copied / "data/"], check=True)
         send(node, 100, 100)
+        # Otherwise the copied log may not know that the table has them, and just sends them.
+        node.wait_until(lambda: waiting(node) == 0, "the log knows that the table has its events")
         # Temporary files of the running node may vanish meanwhile, of which cp complains.
         subprocess.run(["cp", "-a", node.directory / "data/wal", copied / "data/"], check=False)
         with twin:
