@@ -415,7 +415,7 @@ class Reloads:
         else:
             log.info(
                 "reload: in effect: %s",
-                ", ".join(changed) or "no setting has changed; saved queries are read again",
+                ", ".join(changed) or "no setting; saved queries are read again",
             )
         return not late
 

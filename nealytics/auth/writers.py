@@ -91,10 +91,16 @@ def _mark(token: str) -> str | bytes:
 
 
 def _unauthorized(key: str) -> Refused:
-    return Refused(
-        401,
-        "unauthorized",
-        "the API key is unknown" if key else "the request has no API key and no token",
-        detail="Send an API key in the header X-Project-Key, or as ?k= if you cannot set headers; or an "
-        "ingest token as Authorization: Bearer, or as ?token= to beacon.",
-    )
+    if not key:
+        message = "the request has no API key and no token"
+        detail = (
+            "Send an API key in the header X-Project-Key, or as ?k= if you cannot set headers; or an ingest"
+            " token as Authorization: Bearer, or as ?token= to beacon."
+        )
+    elif key == "undefined":  # what a page's script writes for a key that it does not have
+        message = "the API key is 'undefined'"
+        detail = "The page has no key: set data-key of the tracker's element, or key of its options."
+    else:
+        message = "the API key is unknown"
+        detail = "For the operator: keys are under [[auth.api_keys]]; a node reads new ones at SIGHUP."
+    return Refused(401, "unauthorized", message, detail=detail)

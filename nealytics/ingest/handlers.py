@@ -316,13 +316,19 @@ def _retry_after(seconds: int) -> dict[str, str]:
     return {hdrs.RETRY_AFTER: str(seconds)} if seconds else {}
 
 
+def _none_of(rejected: int) -> str:
+    if rejected == 1:
+        return "the event is not valid"
+    return f"none of the {rejected} events is valid" if rejected else "the body has no events"
+
+
 def _nothing_accepted(parsed: Parsed) -> BatchAnswer:
     rejected = parsed.refused.total()
     # The most frequent reason.
     code = parsed.refused.most_common(1)[0][0] if rejected else "invalid_event"
     return BatchAnswer(
         code=code,
-        message=f"none of the {rejected} events is valid" if rejected else "the body has no events",
+        message=_none_of(rejected),
         detail="Nothing was stored. See errors for the reason of each event."
         if rejected
         else "Send at least one.",

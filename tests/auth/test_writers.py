@@ -68,6 +68,16 @@ async def test_one_text_may_be_a_key_or_a_token():
     assert verifier.verified == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "said"), {"": "X-Project-Key", "wrong": "[[auth.api_keys]]", "undefined": "data-key"}.items()
+)
+async def test_a_key_that_is_none_is_answered_with_what_to_do(key: str, said: str):
+    writers, _ = known_to(Clock())
+    with pytest.raises(Refused) as refused:
+        await writers.grant(key, "")
+    assert said in refused.value.detail
+
+
 async def test_a_token_is_verified_once():
     writers, verifier = known_to(Clock())
     mine = token()

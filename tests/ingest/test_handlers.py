@@ -239,6 +239,7 @@ async def test_batch_without_an_acceptable_event_is_400_and_shows_why():
         assert answer.error == (400, "invalid_event", None)
         assert (answer.json["accepted"], answer.json["rejected"]) == (0, 3)
         assert [error["index"] for error in answer.json["errors"]] == [0, 1, 2]
+        assert (await worker.post(BATCH, [{}])).json["message"] == "the event is not valid"
         for body in ([], b"", b"\n"):
             answer = await worker.post(BATCH, body)
             assert answer.status == 400
