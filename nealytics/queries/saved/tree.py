@@ -36,7 +36,7 @@ _MEANT: Final = {
     "ColumnsReplaceTransformer": "REPLACE",
     "SampleRatio": "SAMPLE",
 }
-_NODE = re.compile(r" *([A-Za-z]+)(?: (.*?))??(?: \(alias .*\))?(?: \(children [0-9]+\))?", re.DOTALL)
+_NODE = re.compile(r" *([A-Za-z]+)(?: (.*?))??( \(alias .*\))?(?: \(children [0-9]+\))?", re.DOTALL)
 _RESERVED_TABLES: Final = frozenset({TABLE, LOCAL_TABLE})
 
 # Of canonical text: quoted texts and names, placeholders, words.
@@ -113,6 +113,10 @@ def syntax_problem(lines: Iterable[str]) -> str | None:
                 return f"the table function {label} is not permitted; select from {EVENTS}"
             if not is_permitted(label):
                 return f"the function {label} is not permitted in a saved query"
+            # With a name, it replaces the function of that name, also inside of the relation `events`, whose
+            # conditions would then mean something else.
+            if label == "lambda" and found is not None and found[3]:
+                return "a lambda has a name, which could be that of a function; write it where it is used"
         if kind in ("Identifier", "TableIdentifier") and _RESERVED_TABLES & set(label.split(".")):
             return f"{label} is not visible to a saved query; select from {EVENTS}"
         if kind == "TableIdentifier" and "." in label:

@@ -198,6 +198,10 @@ REFUSED = {
     "WITH events AS (SELECT * FROM global_events) SELECT * FROM events": "WITH defines events",
     "WITH events AS MATERIALIZED (SELECT 1 AS a) SELECT * FROM events": "WITH defines events|refuses it",
     "WITH events (a) AS (SELECT 1) SELECT a FROM events": "WITH defines events|refuses it",
+    "WITH (a, b) -> 1 AS equals SELECT * FROM events": "lambda has a name",
+    "WITH (a, b) -> 1 AS `equals`, a -> 1 AS not SELECT * FROM events": "lambda has a name",
+    "WITH (a, b) -> 1 AS f, f AS equals SELECT * FROM events": "lambda has a name",
+    "SELECT arrayMap((a -> 1) AS ifNull, [1]) AS n FROM events": "lambda has a name|refuses it",
     "SELECT * FROM events FORMAT CSV": "FORMAT",
     "SELECT * FROM events INTO OUTFILE '/tmp/x'": "OUTFILE",
     "SELECT * FROM {t:Identifier}": "no parameter",
@@ -244,6 +248,7 @@ HARMLESS = [
     "WITH x AS (SELECT * FROM events) SELECT * FROM x UNION ALL SELECT * FROM x",
     "SELECT * FROM (SELECT 'SETTINGS FORMAT INTO OUTFILE' AS text) AS e",
     "SELECT 'a' AS `quoted; name`",
+    "SELECT arrayMap(a -> concat(a, '!'), groupArray(session_id)) AS sessions FROM events",
 ]
 
 

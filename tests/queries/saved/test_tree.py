@@ -51,6 +51,8 @@ def test_the_text_of_a_statement(text: str, why: str | None):
         ([" TableExpression (children 1)", "  Function url (children 1)"], "table function url"),
         ([" TableExpression (children 1)", "  Function sum (children 1)"], "table function sum"),
         ([" Function file (alias sum) (children 1)"], "function file"),
+        ([" Function lambda (children 1)"], None),
+        ([" Function lambda (alias equals) (children 1)"], "lambda has a name"),
         ([" TableIdentifier db.t (alias e)"], "table db.t"),
         ([" TableIdentifier events (alias e)"], None),
         ([" TableIdentifier global_events (alias e)"], "not visible"),
