@@ -1,6 +1,7 @@
 """Saved queries over HTTP: their answers and formats, who may run them, and their place in the API."""
 
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from nealytics.http.openapi import document
+from nealytics.queries.saved import catalog
 from nealytics.usage.meter import Queries
 from tests.engine import query_library
 from tests.http.reader import Reader, event, on_the_engine
@@ -72,6 +74,61 @@ async def test_a_saved_query_answers_with_rows_and_columns(reader: Reader):
     status, answer, _ = await reader.get("/api/v1/queries/revenue", tenant_id=None)
     assert [row["item"] for row in answer["rows"]] == ["i9", "i3", "i2", "i1"]
     assert "tenantId" not in answer
+
+
+# Files that a person may leave in the directory, and what is said about each.
+SPOILED: dict[str, tuple[bytes, str]] = {
+    "integer.sql": (b"-- title: T\n-- param: n UInt8 = abc\nSELECT {n:UInt8} AS n", "default of n is 'abc'"),
+    "large_integer.sql": (b"-- title: T\n-- param: n UInt8 = 256\nSELECT {n:UInt8} AS n", "from 0 to 255"),
+    "latin.sql": (b"-- title: \xe4\nSELECT 1 AS n", "not UTF-8"),
+    "empty.sql": (b"", "title: is missing"),
+    "no-name\udcff.sql": (b"-- title: T\nSELECT 1 AS n", "cannot be used"),
+}
+
+
+async def test_no_file_keeps_others_from_being_served(reader: Reader):
+    directory = reader.config.saved_queries.directory
+    for name, (content, _) in SPOILED.items():
+        (directory / name).write_bytes(content)
+    os.mkfifo(directory / "pipe.sql")
+    (directory / "directory.sql").mkdir()
+    (directory / "with_mark.sql").write_bytes(b"\xef\xbb\xbf-- title: T\r\nSELECT 1 AS n\r\n")
+    await reader.saved.load()
+    status, answer, _ = await reader.get("/api/v1/queries/with_mark")
+    assert (status, answer["rows"]) == (200, [{"n": 1}])
+    said = {name.replace("\\udcff", "\udcff"): why for name, why in reader.saved.problems.items()}
+    for name, (_, why) in SPOILED.items():
+        assert why in said[name]
+    assert "not a regular file" in said["pipe.sql"]
+    assert "not a regular file" in said["directory.sql"]
+    json.dumps(reader.saved.warnings(), ensure_ascii=False).encode()  # for /ready
+
+
+async def test_a_defect_in_the_check_of_a_file_is_a_problem_of_that_file(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+):
+    async def failing(declared: Any, *others: Any) -> Any:
+        if declared.name == "named":
+            raise ValueError("unexpected")
+        return await check(declared, *others)
+
+    check = catalog.check
+    monkeypatch.setattr(catalog, "check", failing)
+    (reader.config.saved_queries.directory / "new.sql").write_text("-- title: New\nSELECT 1 AS n")
+    await reader.saved.load()
+    assert "please report it" in reader.saved.problems["named.sql"]
+    assert (await reader.get("/api/v1/queries/new"))[0] == 200
+
+
+async def test_a_default_may_be_a_relative_day(reader: Reader):
+    path = reader.config.saved_queries.directory / "since.sql"
+    path.write_text(
+        "-- title: Since\n-- param: day Date = -7d\n-- param: at DateTime = -1d\n"
+        "SELECT {day:Date} AS day, {at:DateTime} AS at"
+    )
+    await reader.saved.load()
+    status, answer, _ = await reader.get("/api/v1/queries/since")
+    assert (status, answer["rows"]) == (200, [{"day": "2024-06-08", "at": "2024-06-14T00:00:00Z"}])
 
 
 async def test_a_decimal_keeps_all_its_digits(reader: Reader):

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 PATH: Final = "/api/v1/queries"
 FILES_MAX: Final = 200
+# A relative default is checked as it is on 1 January 2026: as early as 1970, `-7d` would be no Date.
+_CHECKED_AT_MS: Final = 1_767_225_600_000
 RETRY_S: Final = 5.0
 # The names in `format`, and ClickHouse's.
 FORMATS: Final = {"json": "", "csv": "CSVWithNames", "ndjson": "JSONEachRow", "parquet": "Parquet"}
@@ -131,11 +133,7 @@ class Catalog:
                 off = self._why_off if found or problems else None
             else:
                 try:
-                    for declared in found:
-                        try:
-                            queries[declared.name] = await check(declared, self._reader, self._limits)
-                        except BrokenQuery as error:
-                            problems[f"{declared.name}.sql"] = str(error)
+                    queries = await _checked(found, problems, self._reader, self._limits)
                 except NealyticsError as error:
                     off = str(error)
                     queries = dict(self.queries)
@@ -178,20 +176,28 @@ def read(directory: Path) -> tuple[list[Declared], dict[str, str]]:
     except OSError as error:
         return found, {directory.name: f"the directory cannot be read: {error.strerror}"}
     for path in paths[FILES_MAX:]:
-        problems[path.name] = f"there are more than {FILES_MAX} files; this one is not read"
+        problems[shown_name(path)] = f"there are more than {FILES_MAX} files; this one is not read"
     for path in paths[:FILES_MAX]:
         try:
             found.append(read_file(path))
         except BrokenQuery as error:
-            problems[path.name] = str(error)
+            problems[shown_name(path)] = str(error)
     return found, problems
+
+
+def shown_name(path: Path) -> str:
+    """For logs and `/ready`: a name that is not UTF-8 could not be written there."""
+    return path.name.encode(errors="backslashreplace").decode()
 
 
 def read_file(path: Path) -> Declared:
     """Raises `BrokenQuery`."""
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # a pipe would be read for ever
+            raise BrokenQuery("it is not a regular file; remove it")
         # Who writes a file decides what every tenant can run.
-        if stat.S_IMODE(path.stat().st_mode) & stat.S_IWOTH:
+        if stat.S_IMODE(mode) & stat.S_IWOTH:
             raise BrokenQuery(f"every user of this machine can change it; run chmod o-w {path}")
         with path.open("rb") as file:
             content = file.read(BYTES_MAX + 1)
@@ -200,10 +206,30 @@ def read_file(path: Path) -> Declared:
     if len(content) > BYTES_MAX:
         raise BrokenQuery(f"it has more than {BYTES_MAX} bytes")
     try:
-        text = content.decode()
+        text = content.decode("utf-8-sig")  # editors on Windows write a mark before the first line
     except UnicodeDecodeError:
         raise BrokenQuery("it is not UTF-8 text") from None
     return parse(path.stem, text)
+
+
+async def _checked(
+    found: list[Declared], problems: dict[str, str], reader: SavedReader, limits: QueryConfig
+) -> dict[str, SavedQuery]:
+    """Those that can be used. Adds to `problems` why others cannot. Raises `NealyticsError` if nothing can be
+    checked now."""
+    queries: dict[str, SavedQuery] = {}
+    for declared in found:
+        try:
+            queries[declared.name] = await check(declared, reader, limits)
+        except BrokenQuery as error:
+            problems[f"{declared.name}.sql"] = str(error)
+        except NealyticsError:
+            raise
+        except Exception as error:
+            # A defect here must not stop a node that accepts events.
+            log.exception("saved queries: %s.sql", declared.name)
+            problems[f"{declared.name}.sql"] = f"unexpected error, please report it: {error!r}"
+    return queries
 
 
 async def check(declared: Declared, reader: SavedReader, limits: QueryConfig) -> SavedQuery:
@@ -215,19 +241,15 @@ async def check(declared: Declared, reader: SavedReader, limits: QueryConfig) ->
     ):
         if asked is not None and most and asked > most:
             raise BrokenQuery(f"-- limits: {key} {asked:,} exceeds the configured limit of {most:,}")
-    parameters = tuple(map(parameter_of, declared.inputs))
-    return route_of(
-        declared, await reader.check(declared, _samples(declared.inputs, parameters, limits)), reader
-    )
+    return route_of(declared, await reader.check(declared, _samples(declared.inputs, limits)), reader)
 
 
-def _samples(
-    inputs: tuple[Input, ...], parameters: tuple[Parameter, ...], limits: QueryConfig
-) -> Mapping[str, Param]:
+def _samples(inputs: tuple[Input, ...], limits: QueryConfig) -> Mapping[str, Param]:
     """Values to check the SQL with: the defaults, which are checked by that."""
     given = MultiDict((one.name, sample_of(one)) for one in inputs)
     try:
-        return values_of(inputs, Arguments(given, limits, 0, parameters))
+        parameters = tuple(map(parameter_of, inputs))
+        return values_of(inputs, Arguments(given, limits, _CHECKED_AT_MS, parameters))
     except Refused as refused:
         raise BrokenQuery(f"the default of {refused.message}; {refused.detail}") from refused
 

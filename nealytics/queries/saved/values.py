@@ -39,7 +39,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parameter_of(one: Input) -> Parameter:
-    """The declaration as that of any other route, for `Arguments` and OpenAPI."""
+    """The declaration as that of any other route, for `Arguments` and OpenAPI. Raises `Refused` for a default
+    that is no integer."""
     repeatable = one.type.startswith("Array(")
     kind: Kind = "integer" if one.minimum is not None else _KINDS.get(one.type, "text")
     return Parameter(
@@ -62,7 +63,9 @@ def parameter_of(one: Input) -> Parameter:
 def _default_of(one: Input, kind: Kind) -> str | int | None:
     if one.default is None or kind in ("flag", "timestamp", "zone"):
         return None
-    return int(one.default) if kind == "integer" else one.default
+    if one.minimum is None or one.maximum is None:
+        return one.default
+    return _integer(one.name, one.default, one.minimum, one.maximum)
 
 
 def values_of(inputs: tuple[Input, ...], arguments: Arguments) -> dict[str, Param]:
