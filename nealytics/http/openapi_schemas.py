@@ -106,7 +106,9 @@ _TYPE = rf"(?=\s*[^\s,)])(?!\s*{_ANY_TIME}\s*[,)])(?:[^\\,)]|\\[\s\S])+"
 _OFTEN = _up_to(COUNT_MAX)
 _OFTEN = rf",\s*(?:(?:>|=|<=)\s*(?:0|{_OFTEN})|(?:>=|<)\s*{_OFTEN})\s*"
 _TIME = rf"\s*{_duration(TIME_MS_MAX)}\s*"
-_DID = rf"{_TYPE}(?:(?:{_OFTEN})?(?:,{_TIME})?|,{_TIME}{_OFTEN})"
+# A comparison that is part of the event type has a backslash before it.
+_NO_COMMA = r"(?![^\\,)<>=]*[^\s\\,)<>=]\s*[<>=]+\s*[0-9])"
+_DID = rf"{_NO_COMMA}{_TYPE}(?:(?:{_OFTEN})?(?:,{_TIME})?|,{_TIME}{_OFTEN})"
 _FIRST_SEEN = rf"(?:\s*|{_TIME}|{_TYPE}(?:,{_TIME})?)"
 _SEGMENT = (
     rf"(?:{SESSION})?(?:(?:not_)?did\({_DID}\)|first_seen\({_FIRST_SEEN}\))(?:\[{_NEGATED}(?:{_FILTER})\])?"

@@ -10,7 +10,8 @@
     time    = 90s | 30m | 12h | 30d        up to the end of the range; without it, the range
 
 A filter in brackets after `)` limits the events that count: `did(purchase, 30d)[meta:plan:eq:pro]`. In an
-event type, `\\` stands before `,`, `)` and `\\`, and makes text of what would be a count or a time.
+event type, `\\` stands before `,`, `)` and `\\`, and makes text of what would be a count or a time, also of
+`payment >= 2`: without it, a comma is missing there.
 
 All of the token's events within the time decide: neither the other filters of the question nor its route
 limit them. The SQL selects from `events` like every other, so erased events, other tenants and what the
@@ -46,6 +47,9 @@ _SYNTAX = re.compile(
 _IS_SEGMENT = re.compile(rf"(?:{SESSION})?(?:{'|'.join(KINDS)}|{SAVED})\(")
 _PART = re.compile(r"(?:\\.|[^,\\])*", re.DOTALL)
 _COUNT = re.compile(r"(>=|<=|=|>|<)\s*(0|[1-9][0-9]{0,6})")
+_NO_COMMA = re.compile(
+    r"(?P<of>[^\\<>=]*[^\\<>=\s])\s*(?P<sign>[<>=]+)\s*(?P<number>[0-9]+)\s*(?P<rest>.*)", re.DOTALL
+)
 _TIME = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _HOW = (
     "Write did(<event type>, >=2, 30d), not_did(<event type>, 30d), first_seen(30d), one of these after"
@@ -163,6 +167,8 @@ def parse_segment(
             f"{name} is {shown(text)}, and a live stream has no first_seen",
             "It would read all events every second. Use did or not_did.",
         )
+    if kind != "first_seen":
+        _refuse_without_comma(name, parts)
     compare, inside, number = _compared(name, text, count) if kind != "first_seen" else (None, True, 1)
     return Segment(
         key=_KEYS[who],
@@ -191,6 +197,23 @@ def _arguments(name: str, text: str, of: str) -> tuple[str | None, tuple[str, in
         elif part or len(parts) > 1:
             raise invalid(name, f"{name} is {shown(text)}: {shown(part)} is neither a count nor a time", _HOW)
     return event_type, count, time_ms
+
+
+def _refuse_without_comma(name: str, parts: re.Match[str]) -> None:
+    """`did(payment >= 2)` would be an event type that nobody has."""
+    first, *more = _parts(parts["of"])
+    found = _NO_COMMA.fullmatch(first)
+    if found is None:
+        return
+    written = found["sign"]
+    sign = {"==": "=", "=>": ">=", "=<": "<="}.get(written, written)
+    arguments = [found["of"], f"{sign}{found['number']}", *filter(None, [found["rest"]]), *more]
+    raise invalid(
+        name,
+        f"{name} is {shown(parts.string)}: a comma is missing after the event type",
+        f"Write {parts['who'] or ''}{parts['kind']}({', '.join(arguments)})."
+        f" If {written} is part of the event type, write \\ before it.",
+    )
 
 
 def _time(

@@ -41,6 +41,9 @@ def did(event_type: str = "buy", compare: str = ">=", count: int = 1, **more: ob
         (r"did(buy\ )", did("buy ")),
         (r"did(\30d)", did("30d")),
         ("did(>=2)", did(">=2")),
+        ("did(big buy)", did("big buy")),
+        ("did(a -> b)", did("a -> b")),
+        (r"did(buy \>= 2)", did("buy >= 2")),
         ("did(buy)[user_id:eq:a]", did(condition=Filter(Field("user_id"), "eq", "a"))),
         ("did(buy)[item_id:eq:]]", did(condition=Filter(Field("item_id"), "eq", "]"))),
         ("did(buy, 1d, >=3)", did(count=3, since_ms=TO_MS - DAY_MS + 1, time_ms=DAY_MS)),
@@ -48,6 +51,22 @@ def did(event_type: str = "buy", compare: str = ">=", count: int = 1, **more: ob
 )
 def test_a_segment_is_an_event_type_a_count_and_a_time(text: str, expected: Segment):
     assert parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("did(big buy >= 2)", "did(big buy, >=2)"),
+        ("did(buy>2, 30d)", "did(buy, >2, 30d)"),
+        ("session_not_did(buy == 3 7d)", "session_not_did(buy, =3, 7d)"),
+        ("did(buy<2)[meta:plan:eq:pro]", "did(buy, <2)"),
+    ],
+)
+def test_a_forgotten_comma_is_named(text: str, meant: str):
+    with pytest.raises(Refused, match="a comma is missing after the event type") as refused:
+        parse(text)
+    assert (refused.value.status, refused.value.field) == (400, "filter")
+    assert f"Write {meant}. If " in refused.value.detail
 
 
 def test_a_time_ends_now_if_the_range_ends_later():
