@@ -31,6 +31,7 @@ GROUPS_MAX: Final = 10
 
 NOT: Final = "not:"
 _GROUPED = re.compile(rf"(?:(?P<group>[1-9]|{GROUPS_MAX}):)?(?P<condition>.*)", re.DOTALL)
+_NUMBERED = re.compile("[0-9]+:")
 _HOW_TREE = (
     'Write "<field>:<op>:<value>", {"and": […]}, {"or": […]} or {"not": …}; each list has at least one entry.'
 )
@@ -69,6 +70,7 @@ class Conditions:
         self._now_ms = now_ms
         self._counts: dict[str, int] = {}
         self._in_saved = False
+        self._in_brackets = False
 
     def of_text(self, name: str, text: str) -> Condition:
         check_text(name, text)
@@ -104,6 +106,12 @@ class Conditions:
         for text in texts:
             parts = _GROUPED.fullmatch(text)
             assert parts is not None, "it matches every text"
+            if parts["group"] is None and _NUMBERED.match(text):
+                raise invalid(
+                    name,
+                    f"{name} is {shown(text)}, and there is no such group",
+                    f"Write {name}=<group>:<field>:<op>:<value>, with a group from 1 to {GROUPS_MAX}.",
+                )
             groups.setdefault(parts["group"] or "1", []).append(self.of_text(name, parts["condition"]))
         return [Either(tuple(group)) for group in groups.values()]
 
@@ -114,7 +122,12 @@ class Conditions:
     def _segment(self, name: str, text: str) -> Condition:
         if self._within is None:
             raise invalid(
-                name, f"{name} is {shown(text)}, and {name} accepts no segment", "Use filter=… for a segment."
+                name,
+                f"{name} is {shown(text)}, and {name} accepts no segment"
+                + (" in the brackets of another one" if self._in_brackets else ""),
+                "Write <field>:<op>:<value> there, or two filters."
+                if self._in_brackets
+                else "Use filter=… for a segment.",
             )
         if not text.startswith(f"{SAVED}("):  # of which the segments inside count
             self._count(name, "segments", SEGMENTS_MAX, text)
@@ -124,11 +137,11 @@ class Conditions:
 
     def _inside(self, name: str, text: str) -> Condition:
         """The condition of a segment, which has no segments itself."""
-        within, self._within = self._within, None
+        within, self._within, self._in_brackets = self._within, None, True
         try:
             return self.of_text(name, text)
         finally:
-            self._within = within
+            self._within, self._in_brackets = within, False
 
     def _named(self, name: str) -> Any:
         def saved(called: str) -> Condition:

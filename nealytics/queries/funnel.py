@@ -49,7 +49,8 @@ WINDOW_MS_MIN, WINDOW_MS_MAX = 1_000, 90 * 86_400_000
 ORDERS = ("sequence", "strict", "any")
 EXCLUDED_MAX = 5
 _STEP_ORDER = re.compile(rf"([2-9]|{STEPS_MAX}):({'|'.join(ORDERS)})")
-_EXCLUDED = re.compile(rf"(?:([2-9]|{STEPS_MAX}):)?([\s\S]+)")
+_EXCLUDED = re.compile(rf"(?:([2-9]|{STEPS_MAX}):)?([\s\S]+)")  # for the description; it matches every text
+_NUMBER = re.compile("[0-9]+")
 
 PARAMETERS = (
     Parameter(
@@ -106,7 +107,8 @@ PARAMETERS = (
         chars_max=TEXT_CHARS_MAX + len("10:"),
         pattern=_EXCLUDED.pattern,
         description="An event type that must not occur between two steps: `<n>:<event type>` for step n and"
-        " the one before, without a number for all.",
+        " the one before, n from 2; without a number for all. An event type that itself begins with a number"
+        " and a colon needs the number of a step.",
         example="2:refund",
     ),
     Parameter(
@@ -236,27 +238,36 @@ def _orders(arguments: Arguments, event_types: list[str]) -> list[str]:
 
 
 def _excluded(arguments: Arguments, event_types: list[str]) -> list[tuple[str, ...]]:
-    """Of each step."""
+    """Of each step. A number and a colon always name a step: `1:view` is no event type."""
     texts = arguments.texts("exclude")
     if len(texts) > EXCLUDED_MAX:
         raise invalid("exclude", f"exclude is given {len(texts)} times", f"Give at most {EXCLUDED_MAX}.")
     excluded: list[tuple[str, ...]] = [()] * len(event_types)
     for text in texts:
-        parts = _EXCLUDED.fullmatch(text)
-        assert parts is not None, "it matches every text"
+        number, colon, event_type = text.partition(":")
         places = range(1, len(event_types))
-        if parts[1]:
-            place = _place("exclude", parts[1], event_types)
+        if colon and _NUMBER.fullmatch(number):
+            place = _place("exclude", number, event_types)
+            if not place or not event_type.strip():
+                raise invalid(
+                    "exclude",
+                    f"exclude is {shown(text)}, which "
+                    + ("names no event type" if place else f"is for step {number}, with none before it"),
+                    f"Write <n>:<event type>, n from 2 to {len(event_types)}, or an event type alone.",
+                )
             places = range(place, place + 1)
+        else:
+            event_type = text
         for place in places:
-            excluded[place] += (parts[2],)
+            excluded[place] += (event_type,)
     return excluded
 
 
 def _place(name: str, number: str, event_types: list[str]) -> int:
+    """From 0; also for step 0."""
     if int(number) > len(event_types):
         raise invalid(name, f"{name} is for step {number}", f"There are steps 1 to {len(event_types)}.")
-    return int(number) - 1
+    return max(0, int(number) - 1)
 
 
 def _check_blocks(steps: tuple[Step, ...]) -> None:

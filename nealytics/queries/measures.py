@@ -9,8 +9,8 @@
               | session_rate(event type)      share of the sessions that have one
     number    = meta:<path>
 
-In a path or an event type, `\\` stands before `)` and `\\`. The filter is written as in `filter=`, without
-further escaping: it ends at the last `]`.
+In an event type, `\\` stands before `)` and `\\`. A path is that of a filter, with `\\` before `)` too. The
+filter in brackets is written as in `filter=`, without further escaping: it ends at the last `]`.
 
 A number is a JSON number or a string that contains one, as for the filters `gt` and `lt`. `sum`, `min` and
 `max` are exact decimals with up to 20 decimal places: 0.1 + 0.2 is 0.3. ClickHouse reads a JSON number with a

@@ -54,7 +54,7 @@ _NAMES_ELSEWHERE = {
     "before": ("to",),
     **dict.fromkeys(("timezone", "time_zone", "zone"), ("tz",)),
     **dict.fromkeys(("offset", "page", "skip", "next"), ("cursor",)),
-    **dict.fromkeys(("count", "size", "per_page", "pagesize"), ("limit",)),
+    **dict.fromkeys(("count", "size", "per_page", "pagesize", "top"), ("limit",)),
     **dict.fromkeys(("sort", "orderby", "order_by"), ("order",)),
     **dict.fromkeys(("group_by", "segment"), ("groupBy", "breakdown", "dimension")),
 }

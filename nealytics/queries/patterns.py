@@ -1,7 +1,7 @@
 """Regular expressions that a client may send: ClickHouse searches with RE2, whose time is linear in the text.
 
 Accepted is what RE2 and Python read alike, so that a mistake is refused here and not by ClickHouse while it
-runs the query: no look-around, no reference to a group, and escapes of classes and punctuation only.
+runs the query: no look-around, no reference to a group, and escapes of classes, punctuation and spaces only.
 """
 
 import re
@@ -20,7 +20,7 @@ _NOT_IN_BOTH = re.compile(
     r"|\[\[|\[\^?\]|\[:"  # classes of POSIX, and a bracket in a class
     r"|&&|\|\||~~|--"  # operators in classes of later versions of Python
 )
-_ESCAPES = re.compile(r"\\(?:[dDwWsSbBtnrfv]|[!-/:-@\[-`{-~])")
+_ESCAPES = re.compile(r"\\(?:[dDwWsSbBtnrfv]|[ -/:-@\[-`{-~])")
 _COUNTS = re.compile(r"\{(?:(\d*),)?(\d*)\}")
 
 

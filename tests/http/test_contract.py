@@ -570,6 +570,15 @@ EXCUSES = (
         for name in ("stepOrder", "exclude")
     ),
     *(
+        Excuse(
+            "exclude",
+            message,
+            lambda asked, wrong=wrong: any(re.match(wrong, text) for text in asked.texts("exclude")),
+            (funnel.ENDPOINT,),
+        )
+        for message, wrong in (("with none before it", "0*1?:"), ("names no event type", r"[0-9]+:\s*$"))
+    ),
+    *(
         Excuse(name, message, has_any_order, (funnel.ENDPOINT,))
         for name, message in (
             ("stepOrder", "is in any order with another one"),

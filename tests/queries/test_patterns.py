@@ -17,6 +17,7 @@ from nealytics.queries.patterns import PATTERN_CHARS_MAX, check_pattern
         "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
         r"\d+\.\w\s\b\\",
         r"\[\]\(\)\{\}\+\+",
+        r"a\ b",  # as Python's re.escape writes a space
         "é{2,}",
         "(ab{10}){100}",
         "a{0}",

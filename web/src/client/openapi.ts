@@ -3028,7 +3028,7 @@ export interface operations {
                  */
                 stepOrder?: string[];
                 /**
-                 * @description An event type that must not occur between two steps: `<n>:<event type>` for step n and the one before, without a number for all.
+                 * @description An event type that must not occur between two steps: `<n>:<event type>` for step n and the one before, n from 2; without a number for all. An event type that itself begins with a number and a colon needs the number of a step.
                  * @example [
                  *       "2:refund"
                  *     ]
