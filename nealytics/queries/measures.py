@@ -110,6 +110,11 @@ class Measure(msgspec.Struct, frozen=True):
         """Its value where there are no events."""
         return Decimal(0) if self.name in _ZERO_IF_EMPTY else None
 
+    @property
+    def additive(self) -> bool:
+        """Whether the values of all groups add up to that of all events."""
+        return self.name in ("count", "sum")
+
     def sql(self, bind: Bind) -> str:
         """The value over `events`: a number, or NULL."""
         return self.of_aggregates([aggregate.sql() for aggregate in self.aggregates(bind)])

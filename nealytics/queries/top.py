@@ -127,8 +127,8 @@ def parse(arguments: Arguments) -> Params:
 
 
 def build_sql(params: Params) -> Query:
-    """A row for each item: what it is, its figures, those of the compared range, and the sum of all events.
-    The figures are the counts, and the columns `measured` and `left_out` of the measures."""
+    """A row for each item: what it is, its figures, those of the compared range, and what `share` is a
+    part of. The figures are the counts, and the columns `measured` and `left_out` of the measures."""
     bind = Bind()
     now, before = (_names(prefix) for prefix in ("now", "before"))
     if params.compared is None:
@@ -140,10 +140,11 @@ def build_sql(params: Params) -> Query:
     else:
         each = _both_sql(params, params.compared, bind)
     order = [f"{prefix}_{ORDERS[params.order]} DESC NULLS LAST" for prefix in ("now", "before")]
+    total = "toString(sum(now_value) OVER ())" if _of_value(params) else "sum(now_events) OVER ()"
     shown = ", ".join(name for name in (*now, *before) if not name.endswith("_value"))
     return Query(
         params.page.sql(
-            f"SELECT *, sum(now_events) OVER () AS total FROM ({each})",
+            f"SELECT *, {total} AS total FROM ({each})",
             f"item, tenant, {shown}, total",
             [*order, "item", "tenant"],
             params.limit.count,
@@ -221,9 +222,20 @@ def _item(row: list[Any], params: Params, by_tenant: bool, values: Values) -> It
         key=key,
         tenant_id=tenant_id if by_tenant else None,
         **msgspec.structs.asdict(now),
-        share=now.count / (int(total) or 1),
+        share=_share(now, total, params),
         previous=before if params.compared else None,
     )
+
+
+def _share(counts: Counts, total: Any, params: Params) -> float:
+    part = counts.values[0] if _of_value(params) else counts.count
+    assert part is not None, "an additive measure has a value"
+    return float(part) / float(total) if float(total) else 0.0
+
+
+def _of_value(params: Params) -> bool:
+    """Whether `share` is of the first measure."""
+    return bool(params.measures) and params.measures[0].additive
 
 
 def _counts(side: list[Any], sessions: bool, values: Values) -> Counts:
@@ -250,7 +262,9 @@ ENDPOINT = Endpoint(
         ordered by `count`, or as `order` says; equal ones by `key`.
 
         With `measure`, each item also has the `values` of the measures, and is ordered by the first one
-        unless `order` says otherwise. Items for which it is null come last.
+        unless `order` says otherwise. Items for which it is null come last. If the first one is a `count` or
+        a `sum`, `share` is the item's share of its sum over all values; negative numbers may make it
+        negative or greater than 1. Other measures do not add up: `share` remains the share of the events.
 
         With `compare`, `previous` of each item has its numbers in the compared range, and `previous` beside
         `items` that range. Values that occur only there are items with a `count` of 0.

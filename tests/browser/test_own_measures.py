@@ -1,5 +1,6 @@
 """Elements with a measure of the API: revenue as a number, a chart and a list."""
 
+import csv
 import json
 import re
 from collections import defaultdict
@@ -77,6 +78,33 @@ def test_revenue_is_a_number_a_chart_and_a_list(site: Site, opened: Open):
     )
     keys = page.locator("nealytics-top .key").all_inner_texts()
     assert keys[: len(expected)] == [key for key, _ in expected]
+
+
+def saved(page: Any, element: str) -> list[list[str]]:
+    page.locator(f"{element} header .menu button").first.click()
+    with page.expect_download() as download:
+        page.locator(element).get_by_role("button", name="Download CSV").click()
+    return list(csv.reader(download.value.path().read_text(encoding="utf-8-sig").splitlines()))
+
+
+@pytest.mark.parametrize("measure", [REVENUE, "users[event_type:eq:payment]"])
+def test_a_list_says_what_its_shares_are_of(site: Site, opened: Open, measure: str):
+    list_ = f'<nealytics-top dimension="meta:plan" measure="{measure}" heading="Plans"></nealytics-top>'
+    page = opened(site.page(f'<nealytics-dashboard range="30d">{list_}</nealytics-dashboard>', script=ACME))
+    page.locator("nealytics-top .bars li").first.wait_for()
+    of, place = (measure, 1) if measure == REVENUE else ("Events", 2)
+    head, *rows = saved(page, "nealytics-top")
+    assert head[1:] == [measure, "Events", f"Share: {of}", "Users"]
+    total = sum(Decimal(row[place]) for row in rows)
+    assert [float(row[3]) for row in rows] == pytest.approx(
+        [float(Decimal(row[place]) / total) for row in rows]
+    )
+    shown = page.locator("nealytics-top .bars .share").all_inner_texts()
+    assert len(shown) == (len(rows) if measure == REVENUE else 0)
+    assert all(
+        abs(float(text.rstrip("%")) / 100 - float(row[3])) < 0.01
+        for text, row in zip(shown, rows, strict=False)
+    )
 
 
 @pytest.mark.parametrize("width", [320, 1280])

@@ -184,6 +184,41 @@ async def test_top_values_are_ordered_by_the_first_measure(page: tuple[Reader, l
         assert firsts == numbers + [None] * (len(firsts) - len(numbers))
 
 
+ADDITIVE = [
+    "count",
+    "count[event_type:eq:purchase]",
+    "sum(meta:amount)",
+    "sum(meta:amount)[meta:plan:exists:]",
+]
+OTHERS = ["users", "avg(meta:amount)", "median(meta:amount)", "rate(purchase)", "distinct(item_id)"]
+
+
+@pytest.mark.parametrize("measure", ADDITIVE + OTHERS)
+async def test_a_share_is_of_the_first_measure_if_its_values_add_up(
+    page: tuple[Reader, list[Event]], measure: str
+):
+    reader, _ = page
+    given = {"dimension": "event_type", "measure": [measure, "users"], "from": "2020-01-01"}
+    for further in ({}, {"compare": "previous"}):
+        items = (await get(reader, TOP, **given, **further))["items"]
+        parts = [item["values"][0] if measure in ADDITIVE else item["count"] for item in items]
+        assert len(parts) > 2
+        assert sum(parts) != 0
+        expected = [float(part) / float(sum(parts)) for part in parts]
+        assert [float(item["share"]) for item in items] == pytest.approx(expected)
+        cut = await get(reader, TOP, limit="2", **given, **further)
+        assert [float(item["share"]) for item in cut["items"]] == pytest.approx(expected[:2])
+        again = await get(reader, TOP, limit="2", cursor=cut["nextCursor"], **given, **further)
+        assert [float(item["share"]) for item in again["items"]] == pytest.approx(expected[2:4])
+
+
+async def test_what_adds_up_to_nothing_has_no_share(reader: Reader):
+    booked = [event(item_id=item, metadata={"amount": n}) for item, n in (("a", 5), ("b", -5))]
+    await reader.store_twice(*booked)
+    items = (await get(reader, TOP, dimension="item_id", measure="sum(meta:amount)"))["items"]
+    assert [float(item["share"]) for item in items] == [0, 0]
+
+
 async def test_heat_maps(page: tuple[Reader, list[Event]]):
     reader, events = page
     chance = random.Random("heatmap")

@@ -227,7 +227,9 @@ export interface paths {
          *     ordered by `count`, or as `order` says; equal ones by `key`.
          *
          *     With `measure`, each item also has the `values` of the measures, and is ordered by the first one
-         *     unless `order` says otherwise. Items for which it is null come last.
+         *     unless `order` says otherwise. Items for which it is null come last. If the first one is a `count` or
+         *     a `sum`, `share` is the item's share of its sum over all values; negative numbers may make it
+         *     negative or greater than 1. Other measures do not add up: `share` remains the share of the events.
          *
          *     With `compare`, `previous` of each item has its numbers in the compared range, and `previous` beside
          *     `items` that range. Values that occur only there are items with a `count` of 0.

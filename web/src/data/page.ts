@@ -47,6 +47,11 @@ export function unitOf(measure: string, currency: string | undefined): string | 
   return /^(session_)?rate\(/.test(measure) ? "percent" : currency;
 }
 
+/** Whether the values of all groups add up to that of all events, of which the API's `share` is then a part. */
+export function isAdditive(measure: string): boolean {
+  return /^(count$|count\[|sum\()/.test(measure);
+}
+
 const ANSWERS_KEPT = 200;
 const REFRESH_MS = 60_000;
 const RETRY_MS = 5_000;

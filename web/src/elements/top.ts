@@ -11,7 +11,7 @@
 import { css, html, nothing, type PropertyDeclarations, type PropertyValues, type TemplateResult } from "lit";
 
 import type { Question } from "../data/client.ts";
-import { type Page, unitOf } from "../data/page.ts";
+import { isAdditive, type Page, unitOf } from "../data/page.ts";
 import type { Format } from "../text/format.ts";
 import { type Key, ENGLISH } from "../text/messages.ts";
 import { type Answers, Card } from "./base.ts";
@@ -262,12 +262,13 @@ export class NealyticsTop extends Card {
     const f = this.format;
     const { items, other } = this;
     const units = this.measure ? f.as(unitOf(this.measure, this.currency)) : f;
+    const shares = !this.measure || isAdditive(this.measure);
     const most = Math.max(...items.map((item) => item.value ?? 0), this.measure ? 0 : 1) || 1;
     return html`<ol class="bars ${long ? "long" : ""}" part="list">
       ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", Math.max(0, (item.value ?? 0) / most))}
           title="${f.text("filter")}: ${item.key}" @click=${() => this.select(item)}>
           <span class="key"><bdi class="clipped">${item.key}</bdi></span>
-          <span class="count">${this.measure ? nothing : html`<span class="share">${f.percent(item.share)}</span>`}<span title=${
+          <span class="count">${shares ? html`<span class="share">${f.percent(item.share)}</span>` : nothing}<span title=${
             item.value === null ? nothing : units.exact(item.value)}>${item.value === null ? "–" : units.short(item.value, most)}</span></span>
         </button></li>`)}
       ${other > 0 && !this.search
@@ -285,11 +286,13 @@ export class NealyticsTop extends Card {
 
   protected override table(): Table {
     const f = this.format;
-    const { items } = this;
+    const { items, measure } = this;
+    const ofMeasure = measure && isAdditive(measure);
+    const share = measure ? `${f.text("share")}: ${ofMeasure ? measure : f.text("events")}` : f.text("share");
     return {
-      head: [this.label(this.listed), ...(this.measure ? [this.measure] : []), f.text("events"), f.text("share"), f.text("users")],
+      head: [this.label(this.listed), ...(measure ? [measure] : []), f.text("events"), share, f.text("users")],
       rows: [
-        ...items.map((item) => [item.key, ...(this.measure ? [item.value ?? ""] : []), item.count, item.share, item.users ?? ""]),
+        ...items.map((item) => [item.key, ...(measure ? [item.value ?? ""] : []), item.count, item.share, item.users ?? ""]),
         ...(this.other > 0 && !this.search ? [[f.text("other"), this.other, "", ""]] : []),
       ],
     };
