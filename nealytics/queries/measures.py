@@ -129,16 +129,27 @@ class Measure(msgspec.Struct, frozen=True):
         assert isinstance(self.of, Field)
         if self.name == "distinct":
             return [self._aggregate("uniqExact", bind, OF_A_TENANT.get(self.of.name) or self.of.sql(bind))]
-        number = _number(self.of.sql(bind))
+        text = self.of.sql(bind)
+        number = _number(text)
         if self.name in PERCENTILES:
             level = PERCENTILES[self.name]
-            return [self._aggregate("quantileExactInclusive", bind, f"toFloat64({number})", level=level)]
+            # Not of the decimal: ClickHouse converts 1000 with 20 decimal places to 999.9999999999999.
+            double = f"if({number} IS NULL, NULL, toFloat64OrNull({text}))"
+            return [self._aggregate("quantileExactInclusive", bind, double, level=level)]
+        if self.name == "avg":
+            return [
+                self._aggregate("sum", bind, number),
+                self._aggregate("sum", bind, f"{number} IS NOT NULL"),
+            ]
         return [self._aggregate(self.name, bind, number)]
 
     def of_aggregates(self, values: Sequence[str]) -> str:
         """The measure of the values of its `aggregates`, in SQL."""
         if self.name in RATES:
             return f"{values[0]} / nullIf({values[1]}, 0)"
+        if self.name == "avg":
+            # By its text, a decimal becomes the nearest double.
+            return f"toFloat64(toString({values[0]})) / nullIf({values[1]}, 0)"
         return f"ifNull({values[0]}, 0)" if self.name == "sum" else values[0]
 
     def left_out_sql(self, bind: Bind) -> str:

@@ -32,6 +32,7 @@ from tests.http.reader import SUMMARY, TIMESERIES, TOP, Reader, event, on_the_en
 pytestmark = on_the_engine
 
 HEATMAP = "/api/v1/analytics/heatmap"
+FUNNEL = "/api/v1/analytics/funnel"
 
 
 @pytest.fixture
@@ -260,3 +261,28 @@ async def test_one_request_of_many_questions_has_measures_too(reader: Reader):
     status, body, _ = await reader.post("/api/v1/analytics/query", {"queries": questions})
     assert status == 200
     assert body["results"]["revenue"]["values"] == [19.99, 0]
+
+
+async def test_averages_and_percentiles_of_one_number_are_that_number(reader: Reader):
+    """As decimals with 20 places, some of these have no nearest double: 1000 became 999.9999999999999."""
+    texts = ["1000", "100000", "1e5", "1E+3", '"1e+3"', '"1000.00"', "49.99", '"1234567.89"', "-1000", "1e21"]
+    amounts = {f"a{n}": float(json.loads(text)) for n, text in enumerate(texts)}
+    await reader.store_twice(
+        *(
+            replaced(event(event_type=name, session_id=name, user_id=name), f'{{"amount": {text}}}'.encode())
+            for name, text in zip(amounts, texts, strict=True)
+        ),
+        *(event(event_type="end", session_id=name, user_id=name) for name in amounts),
+    )
+    measures = [f"{name}(meta:amount)" for name in ("avg", "median", "p75", "p95", "p99")]
+    body = await get(reader, TOP, measure=measures)
+    found = {item["key"]: {float(value) for value in item["values"]} for item in body["items"][:-1]}
+    assert found == {name: {amount} for name, amount in amounts.items()}
+    for further in ({"cumulative": "true"}, {"fill": "true"}):
+        series = {"groupBy": "event_type", "filter": "event_type:ne:end", **further}
+        body = await get(reader, TIMESERIES, measure=measures, interval="day", **series)
+        for point in body["points"]:
+            assert {float(value) for value in point["values"] if value is not None} <= {amounts[point["key"]]}
+    for name, amount in amounts.items():
+        steps = (await get(reader, FUNNEL, measure=measures, step=[name, "end"]))["steps"]
+        assert {float(value) for value in steps[0]["values"]} == {amount}
