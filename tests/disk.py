@@ -8,11 +8,12 @@ import shutil
 import struct
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import until
 
 EXT4_IOC_SHUTDOWN = 0x8004587D
 LOGFLUSH, NOLOGFLUSH = 1, 2  # of ext4.h: whether the journal still reaches the disk
@@ -45,15 +46,8 @@ class Disk:
         _run("mount", "-o", "loop", str(self.image), str(self.path))
 
     def unmount(self) -> None:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                return _run("umount", str(self.path))
-            except subprocess.CalledProcessError:
-                # The kernel may need a moment after the last process has ended.
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
+        # The kernel may need a moment after the last process has ended.
+        until(lambda: _run("umount", str(self.path)) is None, errors=(subprocess.CalledProcessError,))
 
     def cut_power(self, flags: int) -> None:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)

@@ -15,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from nealytics.clickhouse.embedded import Access, access_path, memory_file, read
 from nealytics.clickhouse.endpoint import Endpoint, embedded_endpoint
 from nealytics.config import ClickHouseConfig, Config, ServerConfig, config_to_json
 from tests.ports import free_port as free_port  # others have it from here
+from tests.waiting import until, while_running
 
 
 def engine_is_installed() -> bool:
@@ -92,12 +92,14 @@ class RunningEngine:
             self.wait_until_ready()
 
     def wait_until_ready(self, timeout_s: float = 90.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not (read_access(self.config.server.data_dir) == self.access and self._answers()):
-            assert self.process is not None
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the engine did not start:\n{self.log_path.read_text()}")
-            time.sleep(0.02)
+        assert self.process is not None
+        until(
+            lambda: read_access(self.config.server.data_dir) == self.access and self._answers(),
+            "the engine answers",
+            timeout_s=timeout_s,
+            pause=while_running(self.process, self.log_path),
+            more=self.log_path.read_text,
+        )
 
     def _answers(self) -> bool:
         try:

@@ -5,7 +5,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from nealytics import process
 from nealytics.process import ALIVE, beat, find_authorities, self_command, without_authorities
 from tests.e2e.node import Node
+from tests.waiting import until
 
 # A parent that starts a child which dies with it, tells the child's pid, and waits to be killed.
 PARENT = """
@@ -63,10 +63,7 @@ def test_a_child_ends_when_its_parent_is_killed(child: str):
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 40  # else it ends by itself after 60
-    while not gone(pid):
-        assert time.monotonic() < deadline, "the child outlived its parent"
-        time.sleep(0.01)
+    until(lambda: gone(pid), "the child ends with its parent", timeout_s=40)  # by itself after 60
 
 
 def test_the_program_can_start_itself_again():

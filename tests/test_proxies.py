@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import pytest
 from nealytics.config import ServerConfig
 from tests.e2e.node import KEY, Node, free_port, token
 from tests.engine import needs_engine
+from tests.waiting import until, while_running
 
 PAGE = (Path(__file__).parent.parent / "docs" / "proxies.md").read_text()
 BLOCKS = {
@@ -128,14 +128,12 @@ def running(name: str, text: str, node: Node, directory: Path) -> Iterator[int]:
         subprocess.Popen(command, stdout=log, stderr=log, env=environ, cwd=directory) as process,
     ):
         try:
-            deadline = time.monotonic() + 60
-            while True:
-                assert process.poll() is None, log_path.read_text()
-                assert time.monotonic() < deadline, log_path.read_text()
-                with contextlib.suppress(OSError, http.client.HTTPException):
-                    if ask(port, "GET", "/analytics/health")[0] or ask(port, "GET", "/health")[0]:
-                        break
-                time.sleep(0.05)
+            until(
+                lambda: ask(port, "GET", "/analytics/health")[0] or ask(port, "GET", "/health")[0],
+                pause=while_running(process, log_path),
+                errors=(OSError, http.client.HTTPException),
+                more=log_path.read_text,
+            )
             yield port
         finally:
             process.terminate()

@@ -17,6 +17,7 @@ from nealytics.config import Config, load
 from nealytics.errors import ConfigError
 from nealytics.supervisor import Supervisor, open_listeners
 from tests.e2e.node import descendants
+from tests.waiting import until_async
 
 
 def close(sockets: list[socket.socket]) -> None:
@@ -80,8 +81,7 @@ async def test_a_worker_that_hangs_is_killed_and_started_again(tmp_path: Path):
         async with asyncio.timeout(90):
             hung = await a_child_beside(others)
             os.kill(hung, signal.SIGSTOP)
-            while hung in descendants(os.getpid()):  # noqa: ASYNC110 - no event tells it
-                await asyncio.sleep(0.05)
+            await until_async(lambda: hung not in descendants(os.getpid()))
             await a_child_beside(others)
     finally:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -121,9 +121,7 @@ async def test_a_worker_that_waits_for_its_log_is_not_taken_for_one_that_hangs(t
                 (worker,) = supervisor._children
                 # It is heard again and again, so however long it waits, it is never silent for long.
                 heard = {worker.heard_at}
-                while len(heard) < 4:
-                    await asyncio.sleep(0.05)
-                    heard.add(worker.heard_at)
+                await until_async(lambda: heard.add(worker.heard_at) or len(heard) >= 4)
                 assert not worker.ready.is_set()
                 assert await a_child_beside(others) == waiting
                 fcntl.flock(lock, fcntl.LOCK_UN)
@@ -201,9 +199,7 @@ def node_config(directory: Path) -> Config:
 
 
 async def a_child_beside(others: set[int]) -> int:
-    while not (found := set(descendants(os.getpid())) - others):  # noqa: ASYNC110 - no event tells it
-        await asyncio.sleep(0.05)
-    return found.pop()
+    return (await until_async(lambda: set(descendants(os.getpid())) - others)).pop()
 
 
 async def test_a_node_that_ends_by_an_error_of_its_own_has_a_failure_status(

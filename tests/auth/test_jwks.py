@@ -8,7 +8,7 @@ import hmac
 import json
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from nealytics.config import AuthConfig, JwtKey
 from nealytics.errors import Refused
 from tests.fakes.issuer import Issuer, IssuerKey
 from tests.ports import free_port
+from tests.waiting import until_async
 
 SECRET = "secret-of-at-least-thirty-two-bytes-x"
 RSA = IssuerKey("RS256", "rsa-1")
@@ -66,11 +67,6 @@ async def fetched(verifier: TokenVerifier) -> None:
     fetches = [key_set._fetch for key_set in verifier.issuers.key_sets if key_set._fetch is not None]
     if fetches:
         await asyncio.wait(fetches)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110  (what is waited for happens in the fake, which has no event)
-        await asyncio.sleep(0.01)
 
 
 async def status(verifier: TokenVerifier, token: str) -> int:
@@ -115,7 +111,7 @@ async def test_many_tokens_at_once_of_a_new_key_wait_for_the_same_fetch():
         issuer.keys.append(new)
         issuer.held = asyncio.Event()
         waiting = [asyncio.create_task(status(verifier, new.token())) for _ in range(20)]
-        await until(lambda: issuer.asked == 2)
+        await until_async(lambda: issuer.asked == 2)
         # Who goes away meanwhile takes nothing from the others; who has a known key waits for nothing.
         waiting[0].cancel()
         assert await status(verifier, EC.token()) == 200
@@ -146,13 +142,13 @@ async def test_keys_are_refreshed_without_being_asked_for_and_a_failure_is_tried
     async def next_delay() -> float:
         before = len(slept)
         go_on.set()
-        await until(lambda: len(slept) > before)
+        await until_async(lambda: len(slept) > before)
         return slept[-1]
 
     async with Issuer(EC).serving() as issuer:
         published = Jwks(issuer.url, AuthConfig(jwks_refresh_s=100), sleep=sleep)
         published.start()
-        await until(lambda: bool(slept))
+        await until_async(lambda: bool(slept))
         assert [key.kid for key in published.keys] == ["ec-1"]
         issuer.keys = [RSA]
         assert 80 <= await next_delay() <= 100
@@ -484,7 +480,7 @@ async def test_closing_ends_a_fetch_that_is_under_way(monkeypatch):
         issuer.held = asyncio.Event()
         verifier = TokenVerifier(AuthConfig(jwks_url=issuer.url))
         verifier.start()
-        await until(lambda: issuer.asked == 1)
+        await until_async(lambda: issuer.asked == 1)
         async with asyncio.timeout(60):
             await verifier.close()
         await verifier.close()

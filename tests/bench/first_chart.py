@@ -26,6 +26,7 @@ from nealytics.bench.machine import introduce, machine_at
 from nealytics.bench.page import FUNNEL, RANGE, serving, tokens_of
 from nealytics.bench.read import config_of
 from tests.browser.conftest import CHROMIUM
+from tests.waiting import until_async
 
 _TIMEOUT_S = 300.0
 _WATCH = r"""
@@ -131,9 +132,7 @@ async def opened(browser: Browser, url: str) -> dict[str, float]:
         await page.add_init_script(_WATCH)
         await page.goto(url)
         # Asked again and again: the page's policy does not let Playwright wait in it.
-        async with asyncio.timeout(_TIMEOUT_S):
-            while not await page.evaluate(_IS_DONE):  # noqa: ASYNC110  (it is the page that knows)
-                await asyncio.sleep(0.1)
+        await until_async(lambda: page.evaluate(_IS_DONE), "the page is done", timeout_s=_TIMEOUT_S)
         found: dict[str, float] = await page.evaluate(_READ)
     finally:
         await context.close()

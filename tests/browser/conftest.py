@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -197,18 +196,3 @@ def opened(browser: Any) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert errors == []
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-
-
-def until_equal(found: Callable[[], Any], expected: Any, timeout_s: float = 30.0) -> None:
-    """The same, and says what was there instead."""
-    try:
-        until(lambda: found() == expected, timeout_s)
-    except AssertionError:
-        assert found() == expected

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import ACME, wait_for
 from tests.browser.test_elements import alone, live, live_event
 from tests.browser.test_network import SMALL, questions, week
 from tests.browser.test_token import pick, shown_events
 from tests.e2e.node import token
+from tests.waiting import until
 
 RETRY = "Try again"
 

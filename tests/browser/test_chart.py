@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_build import WEB, needs_node
 from tests.browser.test_dashboard import ACME, ZONE, chosen, day_of, figures, number, today, wait_for
+from tests.waiting import until
 
 PAGE = "<nealytics-dashboard><nealytics-figures></nealytics-figures><nealytics-timeseries></nealytics-timeseries></nealytics-dashboard>"
 RANGE = "() => { const { from, to } = document.querySelector('nealytics-dashboard').page.range; return [from, to]; }"

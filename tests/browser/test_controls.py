@@ -10,9 +10,10 @@ import jwt
 import pytest
 
 from nealytics import demo
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import ACME, chosen, figures, number, today, wait_for
 from tests.e2e.node import JWT_KEY
+from tests.waiting import until
 
 SYNCED = '<nealytics-dashboard sync-url><nealytics-figures></nealytics-figures><nealytics-top dimension="item_id"></nealytics-top></nealytics-dashboard>'
 

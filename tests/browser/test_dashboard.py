@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
+from tests.waiting import until
 
 ZONE = ZoneInfo("Europe/Berlin")
 DASHBOARD = "<nealytics-dashboard></nealytics-dashboard>"

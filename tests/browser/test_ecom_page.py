@@ -16,11 +16,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests import oracle
-from tests.browser.conftest import Site, until
+from tests.browser.conftest import Site
 from tests.browser.test_dashboard import wait_for
 from tests.e2e.node import token
 from tests.e2e.test_ecom_reads import ECOM, Truth
 from tests.oracle import Event
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(
     not ECOM.exists(), reason=f"the ecom data set is not at {ECOM}; set TEST_ECOM_CSV to its path"

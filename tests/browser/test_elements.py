@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import ZONE, chosen, day_of, number, today, wait_for
 from tests.e2e.node import token
+from tests.waiting import until
 
 
 def alone(site: Site, element: str) -> str:

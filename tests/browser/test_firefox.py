@@ -17,6 +17,7 @@ import pytest
 from tests.browser.conftest import Site
 from tests.browser.test_dashboard import ACME, DASHBOARD, chosen, number, today
 from tests.ports import free_port
+from tests.waiting import until_async
 
 FIREFOX = os.environ.get("FIREFOX") or shutil.which("firefox-esr") or shutil.which("firefox")
 
@@ -71,12 +72,14 @@ class Tab:
         return answer["result"].get("value")
 
     async def shown(self, events: int) -> dict[str, Any]:
-        for _ in range(300):
-            found: dict[str, Any] = json.loads(await self.evaluate(SHOWN))
-            if number(found["events"] or "-1") == events and found["rows"] and found["lines"]:
-                return found
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"not {events}: {found}, {self.errors}")
+        found: dict[str, Any] = {}
+
+        async def is_shown() -> bool:
+            found.update(json.loads(await self.evaluate(SHOWN)))
+            return number(found["events"] or "-1") == events and found["rows"] and found["lines"]
+
+        await until_async(is_shown, more=lambda: f"not {events}: {found}, {self.errors}")
+        return found
 
 
 @asynccontextmanager
@@ -97,15 +100,13 @@ async def firefox(profile: Path) -> AsyncIterator[Tab]:
         process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, env=environ)
     try:
         async with aiohttp.ClientSession() as session:
-            for _ in range(600):
-                try:
-                    socket = await session.ws_connect(f"ws://127.0.0.1:{port}/session")
-                    break
-                except aiohttp.ClientError:
-                    assert process.returncode is None, (profile / "firefox.log").read_text()
-                    await asyncio.sleep(0.1)
-            else:
-                raise AssertionError((profile / "firefox.log").read_text())
+
+            async def connect() -> aiohttp.ClientWebSocketResponse:
+                assert process.returncode is None, (profile / "firefox.log").read_text()
+                return await session.ws_connect(f"ws://127.0.0.1:{port}/session")
+
+            more = (profile / "firefox.log").read_text
+            socket = await until_async(connect, errors=(aiohttp.ClientError,), more=more)
             yield Tab(socket)
             await socket.close()
     finally:

@@ -3,8 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import ACME, DASHBOARD, chosen, figures, number, today, wait_for
+from tests.waiting import until
 
 FIGURES = "<nealytics-dashboard {}><nealytics-figures></nealytics-figures></nealytics-dashboard>"
 HEARD = """

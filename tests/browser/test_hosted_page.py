@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from nealytics import demo
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import figures, wait_for
 from tests.e2e.node import Node, program, token
+from tests.waiting import until
 
 
 def test_a_link_shows_the_tenants_page_and_loses_its_token(site: Site, opened: Open):

@@ -16,10 +16,11 @@ from uuid import uuid4
 import jwt
 import pytest
 
-from tests.browser.conftest import Open, Site, until, until_equal
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import figures, number, wait_for
 from tests.e2e.node import JWT_KEY, KEY, token
 from tests.engine import ask_engine
+from tests.waiting import until, until_equal
 
 PROJECT = "hostile"
 TENANT = "<b onclick=window.hacked=1>\"tenant'</b>"

@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import ACME, DASHBOARD, chosen, figures, number, today, wait_for
 from tests.e2e.node import token
+from tests.waiting import until
 
 LONG = "x" * 250
 OTHERS = f'for (const one of document.querySelectorAll("body > *")) one.getToken = () => "{token("look", "look", life_s=86_400)}";'

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from nealytics import demo
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import ACME, chosen, number, today, wait_for
 from tests.browser.test_token import pick, shown_events, stable_view, view
 from tests.e2e.node import Node, token
+from tests.waiting import until
 
 SMALL = """<nealytics-dashboard range="7d"><nealytics-figures></nealytics-figures>
   <nealytics-top dimension="event_type"></nealytics-top></nealytics-dashboard>"""

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from nealytics import demo
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import figures, today, wait_for
 from tests.e2e.node import token
+from tests.waiting import until
 
 PAGE = "<nealytics-dashboard></nealytics-dashboard>"
 ACME = 'document.querySelector("nealytics-dashboard").getToken = () => TOKEN("acme");'

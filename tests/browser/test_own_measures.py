@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Open, Site, until, until_equal
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import ACME, chosen, day_of, today
 from tests.e2e.node import token
+from tests.waiting import until, until_equal
 
 REVENUE = "sum(meta:amount)[event_type:eq:payment]"
 PAGE = f"""<nealytics-dashboard range="30d">

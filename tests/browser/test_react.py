@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.packages import WEB, build, bundle, needs_node
 from tests.browser.test_dashboard import chosen, number, today
+from tests.waiting import until
 
 pytestmark = needs_node
 VERSIONS = {"18": ("react=react18", "react-dom=react-dom18"), "19": ()}

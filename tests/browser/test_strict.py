@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from nealytics import demo
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_accessible import assert_axe_finds_nothing, needs_axe
 from tests.browser.test_dashboard import ACME, wait_for
 from tests.e2e.node import Node, token
+from tests.waiting import until
 
 EVERYTHING = """<nealytics-dashboard funnel="signup, project_created, upgrade"></nealytics-dashboard>
   <nealytics-sessions></nealytics-sessions><nealytics-paths></nealytics-paths>

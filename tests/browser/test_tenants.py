@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 
 from nealytics import demo
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import DASHBOARD, ZONE, chosen, figures, number, today, wait_for
 from tests.e2e.node import token
+from tests.waiting import until
 
 PROJECT = "twins"  # of its own, so that other tests keep their numbers
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from nealytics import demo
-from tests.browser.conftest import Open, Site, until
+from tests.browser.conftest import Open, Site
 from tests.browser.test_dashboard import chosen, figures, number, today, wait_for
 from tests.browser.test_elements import live_event
 from tests.e2e.node import token
+from tests.waiting import until
 
 DASHBOARD = '<nealytics-dashboard range="yesterday"></nealytics-dashboard>'
 FIGURES = '<nealytics-figures range="yesterday"></nealytics-figures>'

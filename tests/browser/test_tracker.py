@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import CHROMIUM, Open, until
+from tests.browser.conftest import CHROMIUM, Open
 from tests.browser.test_firefox import FIREFOX, firefox
 from tests.browser.test_webkit import BROWSER, DRIVER, SCREEN, webkit
 from tests.browser.tracked import (
@@ -26,6 +26,7 @@ from tests.browser.tracked import (
     waiting,
 )
 from tests.e2e.node import Node
+from tests.waiting import until
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")
 OFFLINE = ("ERR_INTERNET_DISCONNECTED",)

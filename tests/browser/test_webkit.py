@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from tests.browser.conftest import Site
 from tests.browser.test_dashboard import ACME, DASHBOARD, chosen, number, today
 from tests.browser.test_firefox import CLICK, SHOWN
 from tests.ports import free_port
+from tests.waiting import until, while_running
 
 DRIVER, SCREEN = shutil.which("WebKitWebDriver"), shutil.which("Xvfb")
 BROWSER = next(Path("/usr/lib").glob("*/webkit2gtk-4.*/MiniBrowser"), None)
@@ -66,12 +66,13 @@ class Tab:
 
     def shown(self, events: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for _ in range(300):
-            found = json.loads(self.evaluate(SHOWN))
-            if number(found["events"] or "-1") == events and found["rows"] and found["lines"]:
-                return found
-            time.sleep(0.1)
-        raise AssertionError(f"not {events}: {found}, {self.evaluate('window.problems')}")
+
+        def is_shown() -> bool:
+            found.update(json.loads(self.evaluate(SHOWN)))
+            return number(found["events"] or "-1") == events and found["rows"] and found["lines"]
+
+        until(is_shown, more=lambda: f"not {events}: {found}, {self.evaluate('window.problems')}")
+        return found
 
 
 @contextmanager
@@ -90,16 +91,18 @@ def webkit(home: Path) -> Iterator[Tab]:
 
 def _session(address: str, process: subprocess.Popen[bytes], log: Path) -> str:
     options = {"webkitgtk:browserOptions": {"binary": str(BROWSER), "args": ["--automation"]}}
-    for _ in range(600):
+
+    def session() -> str:
         try:
             session = Tab(address).call("POST", "/session", capabilities={"alwaysMatch": options})
-            return f"{address}/session/{session['sessionId']}"
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{error.read()!r}, {log.read_text()}") from None
-        except urllib.error.URLError:  # it does not listen yet
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
+        return f"{address}/session/{session['sessionId']}"
+
+    # A URLError means that it does not listen yet.
+    return until(
+        session, pause=while_running(process, log), errors=(urllib.error.URLError,), more=log.read_text
+    )
 
 
 def test_the_dashboard_shows_its_numbers_and_takes_a_click_in_webkit(site: Site, tmp_path: Path):

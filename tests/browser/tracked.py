@@ -6,8 +6,8 @@ import threading
 from datetime import datetime
 from typing import Any
 
-from tests.browser.conftest import until
 from tests.e2e.node import KEY, Node, token
+from tests.waiting import until
 
 BROWSER_KEY = "browser-key-of-the-site"
 PROJECT = "site"

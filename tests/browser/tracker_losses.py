@@ -30,9 +30,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.browser.conftest import CHROMIUM, until
+from tests.browser.conftest import CHROMIUM
 from tests.browser.tracked import BROWSER_KEY, PROJECT, SETTINGS, TrackedSite, stored, waiting
 from tests.e2e.node import Node
+from tests.waiting import until
 
 FLAGS = (
     "--no-sandbox",

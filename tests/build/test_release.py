@@ -23,6 +23,7 @@ import pytest
 
 from nealytics import __version__
 from tests.engine import free_port, needs_engine, start_engine
+from tests.waiting import until, while_running
 
 ROOT = Path(__file__).parents[2]
 ARCH = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), "")
@@ -334,11 +335,7 @@ class Bare:
             serving.wait()
 
     def wait(self, condition, serving: "subprocess.Popen[bytes]", log: Path) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert serving.poll() is None, log.read_text()[-3000:]
-            assert time.monotonic() < deadline, log.read_text()[-3000:]
-            time.sleep(0.05)
+        until(condition, pause=while_running(serving, log), more=log.read_text)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from nealytics.event import InvalidEvent, Limits, decode_event, freeze
 from nealytics.importer.rows import NdjsonRows
 from tests.fakes.batch_server import KEY, BatchServer
 from tests.fakes.certificates import make_certificate
+from tests.waiting import until
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -409,8 +410,10 @@ def test_an_import_killed_at_any_moment_sends_every_row(server: BatchServer, tmp
     for _ in range(5):
         arrived = server.requests + random.randrange(1, 60)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while server.requests < arrived and process.poll() is None:
-            time.sleep(0.001)
+        until(
+            lambda: server.requests >= arrived or process.poll() is not None,  # noqa: B023
+            pause=lambda: time.sleep(0.001),
+        )
         time.sleep(0.01 * random.random())
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -26,6 +26,7 @@ from nealytics.config import BackupConfig, WalConfig
 from nealytics.process import EXIT_UNUSABLE
 from nealytics.supervisor import ENGINE_STOP_TIMEOUT_S
 from tests.engine import Reply, RunningEngine, free_port, start_engine
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -100,7 +101,7 @@ def test_an_answer_takes_no_disk_space_that_the_log_needs(tmp_path: Path):
             reply = post(engine, sql.format(form), wait_end_of_query=1, max_block_size=500)
             assert reply.code == "394", reply.text
             assert "less free than 2 times wal.free_bytes_min, so 1 queries" in engine.log_path.read_text()
-        wait_for(lambda: not list(engine_dir(engine.config.server.data_dir).glob("tmp/*")))
+        until(lambda: not list(engine_dir(engine.config.server.data_dir).glob("tmp/*")))
         assert post(engine, "SELECT 1 FORMAT TSVRaw", wait_end_of_query=1).text == "1\n"
 
 
@@ -140,7 +141,7 @@ def test_a_body_that_does_not_arrive_whole_inserts_nothing(engine: RunningEngine
             sock.shutdown(socket.SHUT_WR)
             assert b" 200 " not in sock.recv(100)
     running = f"SELECT count() FROM system.processes WHERE startsWith(query, 'INSERT INTO {table}')"
-    wait_for(lambda: run(engine, running) == "0\n")
+    until(lambda: run(engine, running) == "0\n")
     assert run(engine, f"SELECT count() FROM {table}") == "0\n"
 
 
@@ -220,9 +221,9 @@ def endless_reads(engine: RunningEngine, count: int) -> Iterator[None]:
     with ExitStack() as clients:
         for _ in range(count):
             clients.enter_context(open_request(engine, target, b"Content-Length: 0\r\n\r\n"))
-        wait_for(lambda: run(engine, running) == f"{count}\n")
+        until(lambda: run(engine, running) == f"{count}\n")
         yield
-    wait_for(lambda: run(engine, running) == "0\n")
+    until(lambda: run(engine, running) == "0\n")
 
 
 @pytest.mark.parametrize("parameters", [{}, {"wait_end_of_query": 1}])
@@ -235,8 +236,8 @@ def test_a_query_whose_client_left_is_ended(engine: RunningEngine, parameters: d
         f"SELECT count() FROM system.processes WHERE query LIKE '%{marked}%' AND query LIKE '%sleepEach%'"
     )
     with open_request(engine, target, b"Content-Length: 0\r\n\r\n"):
-        wait_for(lambda: run(engine, running) == "2\n")  # it, and the query that looks for it
-    wait_for(lambda: run(engine, running) == "1\n")
+        until(lambda: run(engine, running) == "2\n")  # it, and the query that looks for it
+    until(lambda: run(engine, running) == "1\n")
 
 
 def test_an_insert_whose_client_left_is_finished(engine: RunningEngine, table: str):
@@ -247,15 +248,8 @@ def test_an_insert_whose_client_left_is_finished(engine: RunningEngine, table: s
             f"SELECT (SELECT count() FROM system.processes WHERE startsWith(query, '{sql}'))"
             f" + (SELECT count() FROM {table}) > 0"
         )
-        wait_for(lambda: run(engine, begun) == "1\n")
-    wait_for(lambda: run(engine, f"SELECT count() FROM {table}") == "5\n")
-
-
-def wait_for(condition: Any, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        until(lambda: run(engine, begun) == "1\n")
+    until(lambda: run(engine, f"SELECT count() FROM {table}") == "5\n")
 
 
 # The official client
@@ -314,7 +308,7 @@ def test_an_engine_killed_while_it_inserts_opens_again_with_what_it_confirmed(tm
             thread = threading.Thread(target=insert_on_and_on)
             before = len(confirmed)
             thread.start()
-            wait_for(lambda before=before: len(confirmed) > before)
+            until(lambda before=before: len(confirmed) > before)
             time.sleep(0.1)
             engine.kill()
             thread.join()
@@ -333,7 +327,7 @@ def test_a_successor_waits_for_the_directory(tmp_path: Path):
         run(first, "CREATE DATABASE tests", database="system")
         run(first, "CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a")
         second.start(wait=False)
-        wait_for(lambda: "another engine has" in second.log_path.read_text())
+        until(lambda: "another engine has" in second.log_path.read_text())
         assert run(first, "EXISTS TABLE t") == "1\n"
         first.kill()
         second.wait_until_ready()
@@ -354,7 +348,7 @@ def test_sigterm_ends_what_does_not_finish_in_time(tmp_path: Path):
         run(engine, "CREATE DATABASE tests", database="system")
         sql = "SELECT count() FROM numbers(1000000000000)"
         stuck = pool.submit(post, engine, sql)
-        wait_for(lambda: runs(engine, sql))
+        until(lambda: runs(engine, sql))
         assert engine.stop() == 0
         with pytest.raises((OSError, http.client.HTTPException)):
             stuck.result()
@@ -370,7 +364,7 @@ def test_sigterm_lets_running_statements_finish(tmp_path: Path):
     with start_engine(tmp_path) as engine, ThreadPoolExecutor() as pool:
         run(engine, "CREATE DATABASE tests", database="system")
         slow = pool.submit(run, engine, "SELECT sleep(3)")
-        wait_for(lambda: runs(engine, "SELECT sleep(3)"))
+        until(lambda: runs(engine, "SELECT sleep(3)"))
         assert engine.stop() == 0
         assert slow.result() == "0\n"
     assert "engine: stopped" in engine.log_path.read_text(), "as soon as nothing runs any more"
@@ -453,7 +447,7 @@ def test_pages_of_the_library_that_only_its_start_needs_are_no_memory_of_the_eng
             of_library = re.findall(rf"/{_LIBRARY}\n(?:\w+: .*\n)*?Rss: +(\d+)", smaps.read_text())
             return sum(map(int, of_library)) // 1024
 
-        wait_for(lambda: library_mib() < 120)  # 200 after the start
+        until(lambda: library_mib() < 120)  # 200 after the start
         assert run(engine, "SELECT sum(sipHash64(number)) > 0 FROM numbers(9)", database="system") == "1\n"
         assert library_mib() > 0
 

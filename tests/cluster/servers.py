@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -21,6 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlencode
+
+from tests.waiting import until
 
 CLUSTER_PY = Path(
     os.environ.get("TEST_CLUSTER_PY", Path(__file__).parents[3] / "shared" / "cluster" / "cluster.py")
@@ -158,15 +159,7 @@ class Cluster:
         self.wait_until(lambda: all(self.ask(name, sql) == "0" for name in names), "no table is read-only")
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 90.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                if condition():
-                    return
-            except (OSError, Refused):
-                pass
-            assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-            time.sleep(0.05)
+        until(condition, what, timeout_s=timeout_s, errors=(OSError, Refused))
 
     # Requests
 

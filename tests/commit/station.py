@@ -22,6 +22,7 @@ from nealytics.observe.otlp import Tracing
 from nealytics.wal import Log
 from tests.fakes.clickhouse import FakeClickHouse
 from tests.fakes.rows import number, row
+from tests.waiting import until_async
 
 WAL = WalConfig(allow_any_filesystem=True, free_bytes_min=0, keep_hours=0, keep_bytes=0)
 # As in production but for the waiting.
@@ -113,13 +114,16 @@ class Station:
         await self.append(*(row(n) for n in range(first, last + 1)))
 
     async def until(self, done: Callable[[], bool], timeout_s: float = 90.0) -> None:
-        """Waits for `done`. The limit only names the test's problem before pytest's own limit ends it."""
-        deadline = time.monotonic() + timeout_s
-        while not done():
+        """Waits for `done`, or raises what ended the committer."""
+
+        async def pause() -> None:
             if self.task.done() and not self.task.cancelled() and (error := self.task.exception()):
                 raise error
-            assert time.monotonic() < deadline, f"not within {timeout_s} s; problem: {self.committer.problem}"
             await asyncio.sleep(0.001)
+
+        await until_async(
+            done, timeout_s=timeout_s, pause=pause, more=lambda: f"problem: {self.committer.problem}"
+        )
 
     async def drained(self, timeout_s: float = 90.0) -> None:
         """Waits until the stored cursor says that nothing is left."""

@@ -13,8 +13,8 @@ from nealytics.errors import LogBroken
 from nealytics.event import InvalidEvent
 from nealytics.observe.metrics import Metrics
 from nealytics.timestamps import DAY_MS
-from tests.fakes.worker import until
 from tests.other_user import as_node, in_a_process, needs_root
+from tests.waiting import until_async
 
 ERROR = InvalidEvent("invalid_event", "userId is 5", "userId")
 
@@ -208,7 +208,7 @@ async def test_events_expire_although_nothing_is_rejected_any_more(tmp_path):
     assert payloads(events) == [1]
     clock.ms += DAY_MS
     task = asyncio.create_task(events.run())
-    await until(lambda: metrics.value("nealytics_rejected_events_dropped_total") == 1)
+    await until_async(lambda: metrics.value("nealytics_rejected_events_dropped_total") == 1)
     task.cancel()
     assert not events.files()
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from nealytics.commit.rejected import read
 from tests.browser.conftest import _FLAGS, CHROMIUM
 from tests.e2e.node import KEY, Node
 from tests.fakes.faulty_proxy import Exchange, Fault, FaultyProxy, fails
+from tests.waiting import until
 
 SENDERS = Path(__file__).parent / "senders"
 TOOLS = Path(sys.prefix) / "tools" / "senders"
@@ -236,7 +237,7 @@ def send_all(sdks: list[Sdk], node: Node, origin: str, page: Any, stack: context
     for run in runs:
         if run.case == "killed":
             senders[run.sdk.name].send(run)
-    until(lambda: killing.waiting >= len(sdks), page)
+    until(lambda: killing.waiting >= len(sdks), pause=pause_of(page))
     node.kill()
     node.start()
     node.wait_ready("/health")
@@ -264,18 +265,17 @@ def wait_until_stored(node: Node, runs: list[Run], page: Any) -> None:
         waiting[:] = [run for run in waiting if not run.accepted <= set(numbers(node, run.tenant_id))]
         return not waiting
 
-    try:
-        until(arrived, page)
-    except AssertionError:
-        pytest.fail(f"not stored: {[run.tenant_id for run in waiting]}\n{node.log_tail()}")
+    until(
+        arrived,
+        "all events are stored",
+        pause=pause_of(page),
+        more=lambda: f"not stored: {[run.tenant_id for run in waiting]}\n{node.log_tail()}",
+    )
 
 
-def until(condition: Any, page: Any) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        # A page gets nothing done while its driver sleeps.
-        page.wait_for_timeout(100) if page is not None else time.sleep(0.1)
+def pause_of(page: Any) -> Callable[[], object]:
+    """A page gets nothing done while its driver sleeps."""
+    return (lambda: time.sleep(0.1)) if page is None else (lambda: page.wait_for_timeout(100))
 
 
 def numbers(node: Node, tenant_id: str) -> Counter[int]:

@@ -20,6 +20,7 @@ import jwt
 
 from nealytics.bench.processes import to_toml
 from tests.ports import free_port as free_port  # others have it from here
+from tests.waiting import until
 
 JWT_KEY = "end-to-end-test-key-of-more-than-32-bytes"
 KEY = "end-to-end-key"
@@ -110,19 +111,13 @@ class Node:
         # It is stopped while they are counted: one that it started meanwhile would be missed, and until
         # that one notices that it is an orphan, it holds the port that the next start wants.
         self.process.send_signal(signal.SIGSTOP)
-        deadline = time.monotonic() + 60
-        while _state(self.process.pid) not in {"T", "Z", "X"}:
-            assert time.monotonic() < deadline, "the supervisor cannot be stopped"
-            time.sleep(0.001)
+        pid = self.process.pid
+        until(lambda: _state(pid) in {"T", "Z", "X"}, "SIGSTOP takes effect", pause=lambda: time.sleep(0.001))
         family = [self.process.pid, *descendants(self.process.pid)]
         self.process.kill()
         self.process.wait(60)
         self.process = None
-        while any(_alive(pid) for pid in family):
-            assert time.monotonic() < deadline, (
-                f"processes outlived their supervisor: {[p for p in family if _alive(p)]}"
-            )
-            time.sleep(0.01)
+        until(lambda: not any(map(_alive, family)), "the supervisor's processes end with it")
 
     def pids(self, role: str) -> list[int]:
         """Processes of a role: `worker` or `embedded-child`."""
@@ -199,17 +194,14 @@ class Node:
         )
 
     def wait_until(self, condition: Any, what: str, timeout_s: float = 90.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                if condition():
-                    return
-            except (OSError, http.client.HTTPException, AssertionError):
-                pass  # a worker that dies may leave half an answer
-            assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}\n{self.log_tail()}"
+        def pause() -> None:
             assert self.process is not None, "not running"
             assert self.process.poll() is None, f"ended with {self.process.returncode}\n{self.log_tail()}"
             time.sleep(0.05)
+
+        # A worker that dies may leave half an answer.
+        errors = (OSError, http.client.HTTPException, AssertionError)
+        until(condition, what, timeout_s=timeout_s, pause=pause, errors=errors, more=self.log_tail)
 
     def log_tail(self, lines: int = 30) -> str:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])

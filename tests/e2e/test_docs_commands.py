@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from nealytics.clickhouse.schema import create_statements
 from tests.docs_commands import ROOT, Block, blocks
 from tests.e2e.node import free_port, program
 from tests.engine import needs_engine, start_engine
+from tests.waiting import until, while_running
 
 pytestmark = [
     pytest.mark.e2e,
@@ -120,7 +120,13 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     def serve() -> "subprocess.Popen[bytes]":
         process = subprocess.Popen([*program(), "serve"], cwd=home, env=environ, stdout=log, stderr=log)
         for path in ("/health", "/ready"):
-            wait_for(f"http://{listen}{path}", process)
+            until(
+                lambda: is_ok(f"http://{listen}{path}"),  # noqa: B023
+                timeout_s=120,
+                pause=while_running(process, home / "log"),
+                errors=(OSError,),
+                more=(home / "log").read_text,
+            )
         return process
 
     with server:
@@ -152,14 +158,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             log.close()
 
 
-def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
-    while process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"the node ended with {process.returncode}")
+def is_ok(url: str) -> bool:
+    with urllib.request.urlopen(url, timeout=5):
+        return True
 
 
 def files(machine: Machine) -> None:

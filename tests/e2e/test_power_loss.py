@@ -13,7 +13,6 @@ import contextlib
 import os
 import random
 import re
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -26,6 +25,7 @@ from nealytics.config import load
 from tests.disk import LOGFLUSH, NOLOGFLUSH, Disk, mounted, needs_disk
 from tests.e2e.node import KEY, Node
 from tests.engine import needs_engine
+from tests.waiting import until_async
 
 ROUNDS = int(os.environ.get("TEST_POWER_LOSS_ROUNDS", "2"))
 ROUNDS_OF_THE_LONG_SUITE = 20
@@ -145,22 +145,25 @@ class Round:
             return [UUID(id) for (id,) in await client.query("SELECT event_id FROM global_events")]
 
     async def until_merged_parts_have_replaced_others(self, ledger: Ledger) -> None:
-        deadline = time.monotonic() + 120
         most = 0
-        while True:
+
+        def dropped() -> bool:
+            nonlocal most
             parts = self.parts()
             # A merged part, and fewer parts in all than there were: those that it replaced are gone.
-            dropped = len(parts) < most and any(level > 0 for level in parts.values())
-            if dropped and len(ledger.acknowledged) >= EVENTS_AT_STAKE_MIN:
-                break
+            fewer = len(parts) < most and any(level > 0 for level in parts.values())
             most = max(most, len(parts))
-            assert time.monotonic() < deadline, f"no part was replaced: {parts}\n{self.node.log_tail()}"
-            await asyncio.sleep(0.02)
+            return fewer and len(ledger.acknowledged) >= EVENTS_AT_STAKE_MIN
+
+        await until_async(
+            dropped,
+            "a merged part has replaced others",
+            timeout_s=120,
+            more=lambda: f"{self.parts()}\n{self.node.log_tail()}",
+        )
         # An event that is acknowledged was synced, and with it the journal: also that those parts are gone.
-        more = len(ledger.acknowledged) + EVENTS_AFTER_THE_DROP
-        while len(ledger.acknowledged) < more:
-            assert time.monotonic() < deadline, self.node.log_tail()
-            await asyncio.sleep(0.02)
+        enough = len(ledger.acknowledged) + EVENTS_AFTER_THE_DROP
+        await until_async(lambda: len(ledger.acknowledged) >= enough, timeout_s=120, more=self.node.log_tail)
 
     def parts(self) -> dict[str, int]:
         """The part directories of the table, and how often each was merged."""

@@ -20,6 +20,7 @@ from nealytics.clickhouse.rowbinary import ROW_FORMAT, decode_row
 from tests.e2e.node import KEY, Node, descendants, program
 from tests.fakes.clickhouse import FakeClickHouse
 from tests.strace import needs_strace
+from tests.waiting import until_async
 
 CLIENTS = 4
 # Small segments that are not kept: so that a second of load rotates and deletes too.
@@ -88,9 +89,11 @@ def stored(fake: FakeClickHouse) -> list[UUID]:
 
 
 async def every_acknowledged_event_is_there_once(fake: FakeClickHouse, load: Load) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not load.acknowledged <= set(stored(fake)):  # noqa: ASYNC110 - no event tells it
-            await asyncio.sleep(0.05)
+    await until_async(
+        lambda: load.acknowledged <= set(stored(fake)),
+        timeout_s=WITHIN_S,
+        pause=lambda: asyncio.sleep(0.05),
+    )
     found = stored(fake)
     assert len(found) == len(set(found))
     assert set(found) <= load.sent
@@ -116,9 +119,9 @@ async def test_a_kill_at_any_call_loses_and_doubles_nothing(tmp_path: Path, call
             )
         try:
             async with load.on(node):
-                async with asyncio.timeout(WITHIN_S):
-                    while "killed by SIGKILL" not in node.log_path.read_text():  # noqa: ASYNC110
-                        await asyncio.sleep(0.05)
+                await until_async(
+                    lambda: "killed by SIGKILL" in node.log_path.read_text(), timeout_s=WITHIN_S
+                )
                 await asyncio.sleep(0.5)
         finally:
             # strace ends with the last of them; without it they would live on.
@@ -147,14 +150,10 @@ async def test_nothing_is_acknowledged_or_synced_after_a_sync_that_failed(tmp_pa
             assert strace.stderr is not None
             assert b"attached" in strace.stderr.readline()
             async with load.on(node):
-                async with asyncio.timeout(WITHIN_S):
-                    while "exit status 74" not in node.log_path.read_text():  # noqa: ASYNC110
-                        await asyncio.sleep(0.02)
+                await until_async(lambda: "exit status 74" in node.log_path.read_text(), timeout_s=WITHIN_S)
                 await asyncio.to_thread(node.wait_ready)
                 before = len(load.acknowledged)
-                async with asyncio.timeout(WITHIN_S):
-                    while len(load.acknowledged) == before:  # noqa: ASYNC110
-                        await asyncio.sleep(0.02)
+                await until_async(lambda: len(load.acknowledged) > before, timeout_s=WITHIN_S)
             strace.wait(60)
             assert trace.read_text().count("(INJECTED)") == 1
             # The cursor is a file of its own, and another thread may be syncing it.
@@ -172,9 +171,11 @@ async def test_a_last_segment_that_cannot_be_read_at_a_start_is_quarantined(tmp_
         load = Load()
         with Node(tmp_path, clickhouse=fake.url, settings=SETTINGS) as node:
             await asyncio.to_thread(node.wait_ready)
-            async with load.on(node), asyncio.timeout(WITHIN_S):
-                while len(list(log.glob("*.wal"))) < 2 or len(load.acknowledged) < 300:  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
+            async with load.on(node):
+                await until_async(
+                    lambda: len(list(log.glob("*.wal"))) >= 2 and len(load.acknowledged) >= 300,
+                    timeout_s=WITHIN_S,
+                )
             node.kill()
         trace = tmp_path / "strace"
         paths = [f"--trace-path={path}" for path in log.glob("*.wal")]

@@ -32,6 +32,7 @@ from tests.engine import RunningEngine, needs_engine, start_engine
 from tests.erasure.erasures import erasure
 from tests.fakes.letters import held, put, rejected
 from tests.fakes.rows import TIMESTAMP_MS, row
+from tests.waiting import until_async
 
 pytestmark = [needs_engine, pytest.mark.engine]
 
@@ -102,11 +103,11 @@ class Place:
         return job.id
 
     async def until(self, id: str, *states: str) -> Job:
-        deadline = time.monotonic() + 60
-        while (job := self.jobs.all()[id]).state not in states:
-            assert time.monotonic() < deadline, job
-            await self.erasing.step()
-        return job
+        def job() -> Job:
+            return self.jobs.all()[id]
+
+        await until_async(lambda: job().state in states, pause=self.erasing.step, more=lambda: f"{job()}")
+        return job()
 
     async def replaced_parts(self) -> set[str]:
         answer = await self.client.command(

@@ -58,14 +58,6 @@ def event(**fields: Any) -> dict[str, Any]:
     return {"projectId": "shop", "tenantId": "t1", "sessionId": "s", "eventType": "view"} | fields
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Polls, because what is waited for happens behind a socket."""
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        await asyncio.sleep(0.005)
-
-
 def ingest_token(tenant_id: str = "t1", expires_s: float = 86_400, **claims: Any) -> str:
     return mint(JWT_KEY, "shop", tenant_id, expires_s, time.time(), claims=claims, ingest=True)
 

@@ -18,7 +18,8 @@ import uvloop
 
 from nealytics.config import ServerConfig
 from tests.fakes import worker as fake_worker
-from tests.fakes.worker import ANY, BATCH, TRACK, FakeWorker, event, serving, until
+from tests.fakes.worker import ANY, BATCH, TRACK, FakeWorker, event, serving
+from tests.waiting import until, until_async
 
 BODY = json.dumps(event()).encode()
 HEAD = f"POST {TRACK} HTTP/1.1\r\nHost: x\r\nX-Project-Key: {ANY}\r\n".encode()
@@ -305,15 +306,16 @@ async def test_a_connection_beyond_the_limit_gets_503_and_is_closed():
         assert b"Retry-After: " in answer
         assert body_of(answer)["code"] == "too_many_connections"
         kept[0][1].close()
+
         # Its place is free as soon as the worker has noticed.
-        async with asyncio.timeout(SOON_S):
-            while True:
-                reader, writer = await connect(worker)
-                writer.write(WHOLE)
-                if (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202"):
-                    break
-                writer.close()
-                await asyncio.sleep(0.05)
+        async def is_served() -> bool:
+            reader, writer = await connect(worker)
+            writer.write(WHOLE)
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+            return head.startswith(b"HTTP/1.1 202")
+
+        await until_async(is_served, timeout_s=SOON_S)
 
 
 # S2, S5: broken and hostile requests
@@ -399,7 +401,7 @@ async def test_body_that_breaks_later_is_answered_at_once_and_without_an_error_o
         if status == b"401":
             assert (await reader.readuntil(b"}")).split()[1] == status
         else:
-            await until(lambda: any(c._current_request for c in worker.server._server.connections))
+            await until_async(lambda: any(c._current_request for c in worker.server._server.connections))
         writer.write(BROKEN_BODIES[name])
         rest = await asyncio.wait_for(reader.read(), SOON_S)
         if status == b"400":
@@ -581,7 +583,7 @@ async def test_stop_refuses_requests_queued_for_the_rate_limit_at_once():
     async with serving(rate_limit_requests=1, rate_limit_window_s=3_600, rate_limit_queue_max=9) as worker:
         assert (await worker.post(TRACK, event())).status == 202
         waiting = [asyncio.create_task(worker.post(TRACK, event())) for _ in range(3)]
-        await until(lambda: worker.memory.rate_queued(0) == 3)
+        await until_async(lambda: worker.memory.rate_queued(0) == 3)
         await worker.server.stop(SOON_S)
         for answer in await asyncio.gather(*waiting):
             assert answer.error == (503, "stopping", None)
@@ -601,7 +603,7 @@ async def test_request_on_a_kept_connection_during_a_stop_is_answered_with_conne
         (first,) = await heads(reader, 1)
         assert b"Connection: close" not in first
         stopping = asyncio.create_task(worker.server.stop(SOON_S))
-        await until(lambda: not worker.server._listeners[0].is_serving())
+        await until_async(lambda: not worker.server._listeners[0].is_serving())
         writer.write(WHOLE)
         (second,) = await heads(reader, 1)
         assert second.startswith(b"HTTP/1.1 202 ")
@@ -649,8 +651,7 @@ async def test_stop_answers_what_the_kernel_holds_already():
         # the listener, and a reset is right. No turn of the loop in between: the worker must not accept.
         sent = [writer.get_extra_info("socket") for _, writer in kept] + fresh
         (listener,) = worker.server._sockets
-        while waiting_to_be_accepted(listener) < len(fresh) or any(map(bytes_on_the_way, sent)):
-            time.sleep(0.001)  # noqa: ASYNC251
+        until(lambda: waiting_to_be_accepted(listener) >= len(fresh) and not any(map(bytes_on_the_way, sent)))
         await worker.server.stop(SOON_S)
         for reader, _ in kept:
             first, second = await heads(reader, 2)
@@ -691,7 +692,7 @@ async def test_stop_gives_503_to_what_takes_too_long():
     async with serving() as worker:
         reader, writer = await connect(worker)
         writer.write(HEAD + b"Content-Length: 100\r\n\r\n{")
-        await until(lambda: any(c._current_request for c in worker.server._server.connections))
+        await until_async(lambda: any(c._current_request for c in worker.server._server.connections))
         await worker.server.stop(0.5)
         answer = await asyncio.wait_for(reader.read(), SOON_S)
         assert answer.startswith(b"HTTP/1.1 503 ")
@@ -707,7 +708,7 @@ async def test_stop_does_not_call_events_on_disk_refused():
     async with serving(wait_timeout_s=3_600) as worker:
         worker.committer.commits = False
         waiting = asyncio.create_task(worker.post(BATCH + "?wait=true", [event()]))
-        await until(lambda: bool(worker.committer.waited_for))
+        await until_async(lambda: bool(worker.committer.waited_for))
         await worker.server.stop(0.5)
         answer = await waiting
         assert answer.status == 202

@@ -34,6 +34,7 @@ from nealytics.timestamps import iso_utc
 from tests.e2e.node import JWT_KEY, KEY, Node, program, token
 from tests.engine import query_library
 from tests.http.reader import NOW, Reader, event, ms, on_the_engine, token_of
+from tests.waiting import until_async
 
 EXPORT = "/api/v1/telemetry/export"
 RANGE = {"from": "2020-01-01", "to": "2030-01-01"}
@@ -582,11 +583,10 @@ class TestOnTheEngine:
                     await answer.read()
                     return int(answer.status)
 
-            deadline = time.monotonic() + 60
-            for who in (one, two, three):
-                while await status_of(who) != 200:
-                    assert time.monotonic() < deadline
-                    await asyncio.sleep(0.05)
+            async def are_served() -> bool:
+                return all([await status_of(who) == 200 for who in (one, two, three)])
+
+            await until_async(are_served)
 
     async def test_a_query_ends_when_its_client_leaves(self, reader: Reader, monkeypatch: pytest.MonkeyPatch):
         endless = Query("SELECT sleepEachRow(1) FROM numbers(1000) SETTINGS max_block_size = 1", {})
@@ -597,10 +597,10 @@ class TestOnTheEngine:
         )
 
         async def wait_for(count: int) -> None:
-            deadline = time.monotonic() + 60
-            while await reader.clickhouse.query(running) != [[count]]:
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.05)
+            async def is_so() -> bool:
+                return await reader.clickhouse.query(running) == [[count]]
+
+            await until_async(is_so)
 
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(2), reader.open(EXPORT, format="parquet"):

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from nealytics.queries import export
 from tests.http.reader import NOW, Reader, event, on_the_engine, token_of
 from tests.http.test_export import EXPORT, RANGE, Tampered, fill
 from tests.ports import free_port
+from tests.waiting import until_async
 
 pytestmark = on_the_engine
 
@@ -214,19 +214,17 @@ async def curl(port: int, *more: str) -> tuple[int, bytes]:
     """Its exit status and what it got, over the proxy, as soon as that serves."""
     asked = "&".join(f"{name}={value}" for name, value in (RANGE | {"end": "true"}).items())
     argv = ["curl", "-sS", *more, "-m", "60", "-H", f"Authorization: Bearer {token_of('shop', 'acme')}"]
-    deadline = time.monotonic() + 60
-    while True:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            f"http://127.0.0.1:{port}{EXPORT}?{asked}",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    argv.append(f"http://127.0.0.1:{port}{EXPORT}?{asked}")
+
+    async def answer() -> tuple[int, bytes] | None:
+        process = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, _ = await process.communicate()
         assert process.returncode is not None
-        if process.returncode != 7 or time.monotonic() > deadline:  # 7: nobody listens yet
-            return process.returncode, out
-        await asyncio.sleep(0.1)
+        return (process.returncode, out) if process.returncode != 7 else None  # 7: nobody listens yet
+
+    found = await until_async(answer)
+    assert found is not None
+    return found
 
 
 def last_line(body: bytes) -> Any:

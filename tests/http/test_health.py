@@ -19,6 +19,7 @@ from nealytics.http.app import Cors, answering
 from nealytics.http.health import PROBLEM_CACHE_S, CachedPing, add_health_routes, keep_ready_gauge
 from nealytics.observe.metrics import Metrics
 from tests.engine import RunningEngine, needs_engine
+from tests.waiting import until_async
 
 NOW_S = 1_718_447_400.0
 
@@ -276,9 +277,7 @@ async def gauge(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 async def until_ready_is(probe: Probe, value: float) -> None:
-    async with asyncio.timeout(30):
-        while probe.metrics.value("nealytics_ready") != value:  # noqa: ASYNC110  (the gauge has no event)
-            await asyncio.sleep(0.01)
+    await until_async(lambda: probe.metrics.value("nealytics_ready") == value)
 
 
 @pytest.mark.parametrize("part", ["clickhouse", "committer", "broken", "full"])

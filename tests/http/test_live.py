@@ -30,6 +30,7 @@ from nealytics.observe import request_id
 from nealytics.queries import live
 from tests.engine import RunningEngine
 from tests.http.reader import JWT_KEY, NOW, TIMELINE, Reader, event, on_the_engine, reader_of, token_of
+from tests.waiting import until_async
 
 LIVE = "/api/v1/telemetry/live"
 QUICK = QueryConfig(limit_max=1_000, live_poll_s=0.1, live_overlap_s=3, live_heartbeat_s=1)
@@ -414,10 +415,11 @@ class TestOnTheEngine:
                 async with page_of(page, **bob):
                     assert await status_of("bob") == 503
                     assert len(await page.timeline()) == 0
-            deadline = time.monotonic() + 60
-            while await status_of("ann") != 200 or await status_of("bob") != 200:
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.05)
+
+            async def are_served() -> bool:
+                return await status_of("ann") == 200 and await status_of("bob") == 200
+
+            await until_async(are_served)
 
     async def test_a_client_that_does_not_read_is_cut_off_and_resumes_without_loss(
         self, quick: Reader, monkeypatch: pytest.MonkeyPatch

@@ -16,8 +16,9 @@ from nealytics.errors import LogBroken, LogFull
 from nealytics.observe.prometheus import text
 from nealytics.quotas import Quotas
 from tests.fakes.log import RefusingLog
-from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TENANT, TRACK, FakeWorker, event, serving, until
+from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TENANT, TRACK, FakeWorker, event, serving
 from tests.ingest.test_decompression import PACK, name
+from tests.waiting import until_async
 
 # track
 
@@ -473,7 +474,7 @@ async def test_client_that_hangs_up_after_sending_changes_nothing():
             await writer.drain()
             writer.transport.abort() if worker.ingested % 2 else writer.close()
         await asyncio.sleep(0.2)
-        await until(lambda: worker.log.durable_lsn == worker.ingested)
+        await until_async(lambda: worker.log.durable_lsn == worker.ingested)
         assert len(await worker.rows()) == worker.ingested
         assert (await worker.post(TRACK, event())).status == 202
 
@@ -513,10 +514,10 @@ async def test_queued_request_whose_client_hangs_up_leaves_the_queue():
             _, writer = await asyncio.open_connection("127.0.0.1", worker.port)
             writer.write(f"{head}{len(body)}\r\n\r\n".encode() + body)
             writers.append(writer)
-        await until(lambda: worker.memory.rate_queued(0) == 2)
+        await until_async(lambda: worker.memory.rate_queued(0) == 2)
         assert (await worker.post(TRACK, event())).status == 429
         writers[0].close()
-        await until(lambda: worker.memory.rate_queued(0) == 1)
+        await until_async(lambda: worker.memory.rate_queued(0) == 1)
         writers[1].close()
 
 

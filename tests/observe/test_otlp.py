@@ -30,6 +30,7 @@ from tests.e2e.node import free_port
 from tests.fakes import clickhouse as faults
 from tests.fakes.clickhouse import FakeClickHouse
 from tests.fakes.otlp import FakeReceiver, receiving
+from tests.waiting import until
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -299,14 +300,6 @@ def finish_spans(tracing: otlp.Tracing, count: int) -> None:
         span = of_request(tracing)
         assert span is not None
         span.end()
-
-
-def until(condition: object, timeout_s: float = 60.0) -> None:
-    assert callable(condition)
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 @pytest.mark.usefixtures("only_when_told")

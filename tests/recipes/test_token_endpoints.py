@@ -27,6 +27,7 @@ from nealytics.errors import Refused
 from tests.browser.conftest import CHROMIUM
 from tests.e2e.node import JWT_KEY, KEY, Node, free_port
 from tests.engine import needs_engine
+from tests.waiting import until, while_running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
 
@@ -142,15 +143,8 @@ def endpoint(
         )
     endpoint = Endpoint(f"http://127.0.0.1:{port}")
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                endpoint.ask()
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
+        pause = while_running(process, log)
+        until(endpoint.ask, timeout_s=120, pause=pause, errors=(OSError,), more=log.read_text)
         yield endpoint
     finally:
         process.kill()

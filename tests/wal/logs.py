@@ -1,8 +1,6 @@
 """Logs for tests: opened with small settings, written, read back whole."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -49,14 +47,6 @@ async def write(directory: Path, groups: Sequence[Sequence[bytes]], **settings: 
     async with opened(directory, **settings) as log:
         for group in groups:
             await log.append(group, 1)
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Polls, because what is waited for happens in a thread or at a timer of the log."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        await asyncio.sleep(0.005)
 
 
 async def advance_cursor(log: Log, lsn: int) -> None:

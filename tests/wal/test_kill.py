@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from nealytics.wal import OS_FILES, inspection
-from tests.wal.logs import opened, read_all, until
+from tests.waiting import until_async
+from tests.wal.logs import opened, read_all
 
 ROUNDS = 8
 
@@ -33,7 +34,7 @@ async def test_what_was_acknowledged_survives_sigkill(tmp_path: Path):
         assert child.stdout is not None
         assert child.stdout.readline() == b"writing\n", f"round {i}, seed {seed}"
         promised = promises_in(ledger) + 20
-        await until(lambda at_least=promised: promises_in(ledger) >= at_least)
+        await until_async(lambda at_least=promised: promises_in(ledger) >= at_least)
         await asyncio.sleep(moments.random() * 0.3)
         child.kill()
         child.communicate()

@@ -19,7 +19,8 @@ from nealytics.observe.metrics import Metrics
 from nealytics.wal import OS_FILES, CursorState, Log, Range, cursor, frame, quarantine, segment
 from nealytics.wal.quarantine import QuarantinedLog
 from tests.fakes.faulty_files import FaultyFiles
-from tests.wal.logs import advance_cursor, opened, read_all, segments, snapshot, until, wal_config, write
+from tests.waiting import until_async
+from tests.wal.logs import advance_cursor, opened, read_all, segments, snapshot, wal_config, write
 
 ROWS = [b"row-%d" % i * (i % 5 + 1) for i in range(12)]
 GROUPS = [ROWS[0:3], ROWS[3:4], ROWS[4:9], ROWS[9:12]]
@@ -187,7 +188,7 @@ async def test_a_damaged_marker_between_groups_does_not_hide_the_group_behind_it
     async with opened(tmp_path, files) as log:
         await log.append([b"a"], 1)
         synced = files.count("sync")
-        await until(lambda: files.count("sync") > synced)  # the marker of an idle log
+        await until_async(lambda: files.count("sync") > synced)  # the marker of an idle log
         await log.append([b"b"], 1)
         running = snapshot(tmp_path)
     (last,) = segments(tmp_path)
@@ -268,7 +269,7 @@ async def test_a_segment_that_goes_missing_under_a_killed_process_is_refused(tmp
     async with opened(running, segment_bytes_max=600) as log:
         for _ in range(3):
             await log.append([bytes(200)], 1)
-        await until(
+        await until_async(
             lambda: (stored := cursor.load(OS_FILES, running)) is not None and stored.durable_lsn == 3
         )
         shutil.copytree(running, tmp_path / "log")

@@ -20,7 +20,8 @@ from nealytics.observe.prometheus import text
 from nealytics.wal import OS_FILES, CursorState, Log, Range, cursor
 from nealytics.wal.log import IDLE_S
 from tests.fakes.faulty_files import FaultyFiles
-from tests.wal.logs import advance_cursor, opened, read_all, segments, snapshot, until, wal_config
+from tests.waiting import until_async
+from tests.wal.logs import advance_cursor, opened, read_all, segments, snapshot, wal_config
 
 # Appending
 
@@ -217,7 +218,7 @@ async def test_an_idle_log_says_that_its_last_group_was_synced(tmp_path: Path):
     async with opened(tmp_path, files) as log:
         await log.append([b"x"], 1)
         before = files.count("sync")
-        await until(lambda: files.count("sync") > before)
+        await until_async(lambda: files.count("sync") > before)
         await asyncio.sleep(1.5 * IDLE_S)
         assert files.count("sync") == before + 1, "one marker, and only one"
     assert files.count("sync") == before + 2, "and none at close when nothing came after it: only the cursor"
@@ -401,7 +402,7 @@ async def test_the_cursor_does_not_vouch_for_rows_that_are_not_synced_yet(tmp_pa
         files.before = hold
         try:
             unsynced = log.append([b"unsynced"], 1)
-            await until(syncing.is_set)
+            await until_async(syncing.is_set)
             await advance_cursor(log, 1)
             stored = cursor.load(OS_FILES, tmp_path)
         finally:
@@ -514,13 +515,13 @@ async def test_store_cursor_is_finished_even_if_its_caller_is_cancelled(tmp_path
 
         files.before = hold
         storing = asyncio.ensure_future(advance_cursor(log, 5))
-        await until(under_way.is_set)
+        await until_async(under_way.is_set)
         storing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await storing
         assert log.cursor_lsn == 0
         go_on.set()
-        await until(lambda: log.cursor_lsn == 5)  # in memory as on disk
+        await until_async(lambda: log.cursor_lsn == 5)  # in memory as on disk
         await advance_cursor(log, 6)
 
 
@@ -671,7 +672,7 @@ async def test_a_second_log_in_the_same_directory_is_refused_and_changes_nothing
     async with opened(tmp_path, files) as log:
         await log.append([b"x"], 1)
         synced = files.count("sync")
-        await until(lambda: files.count("sync") > synced)  # the marker of the idle log
+        await until_async(lambda: files.count("sync") > synced)  # the marker of the idle log
         before = snapshot(tmp_path)
         with pytest.raises(
             LogLocked, match=rf"is locked by process {os.getpid()} and was not released within 0 s"
@@ -684,7 +685,7 @@ async def test_a_start_waits_for_the_lock_and_says_so_once(tmp_path: Path, caplo
     first = await Log.open(tmp_path, wal_config())
     with caplog.at_level(logging.WARNING):
         second = asyncio.ensure_future(Log.open(tmp_path, wal_config(lock_timeout_s=60)))
-        await until(lambda: bool(caplog.records))
+        await until_async(lambda: bool(caplog.records))
         await asyncio.sleep(0.3)  # for several more tries
     await first.close()
     await (await asyncio.wait_for(second, 60)).close()
