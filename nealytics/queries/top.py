@@ -55,6 +55,12 @@ PARAMETERS = (
         kind="flag",
         description="Whether each item has its number of sessions.",
     ),
+    Parameter(
+        name="other",
+        kind="flag",
+        description="Whether the first page ends with an item of all values that are not on it, which has"
+        " `other`.",
+    ),
     compare_of("Each item also has its numbers in this range, as in `summary`. Default: no comparison."),
     limit_of("items", 20),
     CURSOR,
@@ -67,6 +73,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     measures: tuple[Measure, ...] = ()
     order: str = "-count"
     sessions: bool = False
+    other: bool = False
     compared: Selection | None = None
     limit: Limit
     page: Page = Page("top")
@@ -86,7 +93,8 @@ class Range(msgspec.Struct, kw_only=True):
 
 
 class Item(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
-    key: str
+    key: str | None = None  # absent for the other values
+    other: bool = False  # of all values that are not on the page
     tenant_id: str | None = None  # of a session or user, if the token opens the whole project
     value: Number
     count: int
@@ -120,6 +128,7 @@ def parse(arguments: Arguments) -> Params:
         measures=measures,
         order=order,
         sessions=arguments.flag("sessions") or order == "-sessions",
+        other=arguments.flag("other"),
         compared=compared[1] if compared else None,
         limit=arguments.limit(),
         page=page,
@@ -131,26 +140,50 @@ def build_sql(params: Params) -> Query:
     part of. The figures are the counts, and the columns `measured` and `left_out` of the measures."""
     bind = Bind()
     now, before = (_names(prefix) for prefix in ("now", "before"))
-    if params.compared is None:
-        nothing = (*(f"0 AS before_{name}" for name in (*_COUNTS, "value")), "[] AS before_measured")
-        each = (
-            f"SELECT item, tenant, {', '.join(now)}, {', '.join(nothing)}, [] AS before_left_out"
-            f" FROM ({_range_sql(params, params.selection, bind)})"
-        )
-    else:
-        each = _both_sql(params, params.compared, bind)
-    order = [f"{prefix}_{ORDERS[params.order]} DESC NULLS LAST" for prefix in ("now", "before")]
     total = "toString(sum(now_value) OVER ())" if _of_value(params) else "sum(now_events) OVER ()"
     shown = ", ".join(name for name in (*now, *before) if not name.endswith("_value"))
     return Query(
         params.page.sql(
-            f"SELECT *, {total} AS total FROM ({each})",
+            f"SELECT *, {total} AS total FROM ({_each_sql(params, bind)})",
             f"item, tenant, {shown}, total",
-            [*order, "item", "tenant"],
+            _order(params),
             params.limit.count,
             bind,
         ),
         bind.values,
+    )
+
+
+def _build_other_sql(params: Params) -> Query:
+    """The figures of all values that are not on the first page, and those of the compared range if there is
+    one. Only the events tell them: users of several items count once."""
+    bind = Bind()
+    listed = (
+        f"SELECT id FROM ({_each_sql(params, bind)})"
+        f" ORDER BY {', '.join(_order(params))} LIMIT {bind(params.limit.count)}"
+    )
+    shown = ", ".join(name for name in _names("now") if not name.endswith("_value"))
+    selections = (selection for selection in (params.selection, params.compared) if selection is not None)
+    sides = (
+        f"SELECT {place} AS place, {shown}"
+        f" FROM ({_figures_sql(params, selection, bind, '', f'{_group(params)} NOT IN ({listed})')})"
+        for place, selection in enumerate(selections)
+    )
+    return Query(f"SELECT * FROM ({' UNION ALL '.join(sides)}) ORDER BY place", bind.values)
+
+
+def _order(params: Params) -> list[str]:
+    figures = [f"{prefix}_{ORDERS[params.order]} DESC NULLS LAST" for prefix in ("now", "before")]
+    return [*figures, "item", "tenant"]
+
+
+def _each_sql(params: Params, bind: Bind) -> str:
+    if params.compared is not None:
+        return _both_sql(params, params.compared, bind)
+    nothing = (*(f"0 AS before_{name}" for name in (*_COUNTS, "value")), "[] AS before_measured")
+    return (
+        f"SELECT id, item, tenant, {', '.join(_names('now'))}, {', '.join(nothing)}, [] AS before_left_out"
+        f" FROM ({_range_sql(params, params.selection, bind)})"
     )
 
 
@@ -172,24 +205,33 @@ def _both_sql(params: Params, compared: Selection, bind: Bind) -> str:
         for name in (*_COUNTS, *_MEASURED)
     )
     both = " UNION ALL ".join(sides)
-    merged = f"SELECT any(item) AS item, any(tenant) AS tenant, {figures} FROM ({both}) GROUP BY id"
+    merged = f"SELECT id, any(item) AS item, any(tenant) AS tenant, {figures} FROM ({both}) GROUP BY id"
     renamed = ", ".join(f"of_{name} AS {name}" for name in _names("now"))
-    return f"SELECT item, tenant, {renamed}, {', '.join(_names('before'))} FROM ({merged})"
+    return f"SELECT id, item, tenant, {renamed}, {', '.join(_names('before'))} FROM ({merged})"
 
 
 def _range_sql(params: Params, selection: Selection, bind: Bind) -> str:
+    group = _group(params)
+    what = f"{group} AS id, {'key' if group == 'key' else 'any(key)'} AS item, any(tenant_id) AS tenant, "
+    return f"{_figures_sql(params, selection, bind, what, '1')} GROUP BY {group}"
+
+
+def _group(params: Params) -> str:
+    """The column of `events` with a value for each item."""
+    return OF_A_TENANT.get(params.dimension.name, "key")
+
+
+def _figures_sql(params: Params, selection: Selection, bind: Bind, what: str, condition: str) -> str:
     # There are no times, and no events, before 1900.
     within = msgspec.structs.replace(selection, from_ms=max(selection.from_ms, TIMESTAMP_MS_MIN))
     key = params.dimension.sql(bind)
-    group = OF_A_TENANT.get(params.dimension.name, "key")
     value = params.measures[0].sql(bind) if params.measures else "0"
     return (
-        f"SELECT {group} AS id, {'key' if group == 'key' else 'any(key)'} AS item, any(tenant_id) AS tenant,"
-        " count() AS now_events, uniqExact(user_key) AS now_users,"
+        f"SELECT {what}count() AS now_events, uniqExact(user_key) AS now_users,"
         f" {'uniqExact(session_key)' if params.sessions else '0'} AS now_sessions,"
         f" {value} AS now_value, {columns(params.measures, bind, 'now_')}"
         f" FROM (SELECT *, {key} AS key FROM events WHERE {within.where(bind)})"
-        f" WHERE key IS NOT NULL GROUP BY {group}"
+        f" WHERE key IS NOT NULL AND {condition}"
     )
 
 
@@ -199,6 +241,8 @@ async def run(events: Events, params: Params) -> Top:
     rows = await events.rows(build_sql(params))
     next_cursor = params.page.next_cursor(rows, params.limit.count, params.selection)
     items = [_item(row, params, by_tenant, values) async for row in paced(rows)]
+    if params.other and next_cursor is not None and params.page.after is None:
+        items.append(await _other(events, params, values, rows[0][-2]))
     return Top(
         **of_scope(events),
         warnings=values.warnings,
@@ -238,6 +282,17 @@ def _of_value(params: Params) -> bool:
     return bool(params.measures) and params.measures[0].additive
 
 
+async def _other(events: Events, params: Params, values: Values, total: Any) -> Item:
+    rows = await events.rows(_build_other_sql(params))
+    now, *before = (_counts(figures, params.sessions, values) for _, *figures in rows)
+    return Item(
+        other=True,
+        **msgspec.structs.asdict(now),
+        share=_share(now, total, params),
+        previous=before[0] if before else None,
+    )
+
+
 def _counts(side: list[Any], sessions: bool, values: Values) -> Counts:
     count, users, session_count, measured, left_out = side
     numbers = values.of(measured, left_out)
@@ -268,6 +323,10 @@ ENDPOINT = Endpoint(
 
         With `compare`, `previous` of each item has its numbers in the compared range, and `previous` beside
         `items` that range. Values that occur only there are items with a `count` of 0.
+
+        With `other=true`, the last item of the first page has `other` and no `key`: all values that are not
+        on the page, whose users, sessions and measures are counted of their events. There is one exactly if
+        there are more pages, and the `limit` does not count it.
 
         `nextCursor` is present exactly if there are more items. Send it as `cursor`, with the other
         parameters as before, for the next page. It keeps the range of the first page and continues after

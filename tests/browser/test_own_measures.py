@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import statistics
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -106,6 +107,24 @@ def test_a_list_says_what_its_shares_are_of(site: Site, opened: Open, measure: s
         abs(float(text.rstrip("%")) / 100 - float(row[3])) < 0.01
         for text, row in zip(shown, rows, strict=False)
     )
+
+
+@pytest.mark.parametrize("measure", [REVENUE, "median(meta:amount)"])
+def test_the_other_values_have_the_measure_too(site: Site, opened: Open, measure: str):
+    list_ = f'<nealytics-top dimension="meta:plan" measure="{measure}" limit="1"></nealytics-top>'
+    page = opened(site.page(f'<nealytics-dashboard range="30d">{list_}</nealytics-dashboard>', script=ACME))
+    rest = page.locator("nealytics-top .rest")
+    rest.wait_for()
+    first, other = saved(page, "nealytics-top")[1:]
+    amounts = [amount_of(one) for one in payments(site) if plan_of(one) != first[0]]
+    assert amounts
+    expected = sum(amounts) if measure == REVENUE else Decimal(statistics.median(amounts))
+    assert (other[0], Decimal(other[1])) == ("Other", expected)
+    shown = rest.locator("[title]").get_attribute("title")
+    assert Decimal(shown.replace(",", "")) == expected
+    assert rest.locator(".share").count() == (measure == REVENUE)
+    page.locator("nealytics-top").get_by_role("button", name="Show more").click()
+    until(lambda: rest.count() == 0)
 
 
 @pytest.mark.parametrize("width", [320, 1280])

@@ -220,6 +220,65 @@ async def test_what_adds_up_to_nothing_has_no_share(reader: Reader):
     assert [float(item["share"]) for item in items] == [0, 0]
 
 
+async def test_the_other_values_are_one_more_item_of_the_first_page(page: tuple[Reader, list[Event]]):
+    """Users of several of them count once, and a median is that of all their events."""
+    reader, events = page
+    chance = random.Random("other values")
+    dimensions: dict[str, Callable[[Event], Any]] = {
+        "event_type": lambda one: (one.event_type, None),
+        "item_id": lambda one: (one.item_id or None, None),
+        "user_id": lambda one: (one.user_id or None, one.tenant_id),
+    }
+    for _ in range(QUESTIONS):
+        query, within, (first, last) = asked(chance, events)
+        question, dimension, limit = Asked(chance), chance.choice([*dimensions]), chance.randint(1, 3)
+        compare = chance.choice([True, False])
+        given = {"measure": question.texts, "dimension": dimension, "limit": str(limit), "sessions": "true"}
+        given |= {"compare": "previous"} if compare else {}
+        body = await get(reader, TOP, other="true", **given, **query)
+        assert {**body, "items": body["items"][:limit]} | {"warnings": None} == {
+            **await get(reader, TOP, **given, **query),
+            "warnings": None,
+        }
+        others = body["items"][limit:]
+        assert [item["other"] for item in others] == [True] * ("nextCursor" in body)
+        if not others:
+            continue
+        again = await get(reader, TOP, other="true", cursor=body["nextCursor"], **given, **query)
+        assert not any(item.get("other") for item in again["items"])
+        listed = {(item["key"], item.get("tenantId")) for item in body["items"][:limit]}
+
+        def is_other(
+            one: Event, dimension: str = dimension, listed: Any = listed, query: dict[str, Any] = query
+        ) -> bool:
+            key, tenant_id = dimensions[dimension](one)
+            return key is not None and (key, None if query["tenant_id"] else tenant_id) not in listed
+
+        sides = [within(first, last), within(2 * first - last - 1, first - 1) if compare else []]
+        for counts, side in zip((others[0], others[0].get("previous")), sides, strict=True):
+            if counts is not None:
+                rest = [one for one in side if is_other(one)]
+                question.assert_same(counts["values"], rest)
+                assert counts["value"] == counts["values"][0]
+                assert counts["count"] == len(rest)
+                users = {(one.tenant_id, one.user_id) for one in rest if one.user_id}
+                assert (counts["users"], counts["sessions"]) == (
+                    len(users),
+                    len({(one.tenant_id, one.session_id) for one in rest}),
+                )
+        assert "key" not in others[0]
+        assert ("previous" in others[0]) == compare
+
+
+async def test_all_shares_with_that_of_the_others_are_one(page: tuple[Reader, list[Event]]):
+    reader, _ = page
+    for measure in ([], ["users"], ["sum(meta:amount)"]):
+        given = {"dimension": "item_id", "limit": "1", "other": "true", "measure": measure}
+        items = (await get(reader, TOP, **given, **{"from": "2020-01-01"}))["items"]
+        assert len(items) == 2
+        assert float(sum(item["share"] for item in items)) == pytest.approx(1)
+
+
 async def test_heat_maps(page: tuple[Reader, list[Event]]):
     reader, events = page
     chance = random.Random("heatmap")

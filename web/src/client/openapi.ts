@@ -234,6 +234,10 @@ export interface paths {
          *     With `compare`, `previous` of each item has its numbers in the compared range, and `previous` beside
          *     `items` that range. Values that occur only there are items with a `count` of 0.
          *
+         *     With `other=true`, the last item of the first page has `other` and no `key`: all values that are not
+         *     on the page, whose users, sessions and measures are counted of their events. There is one exactly if
+         *     there are more pages, and the `limit` does not count it.
+         *
          *     `nextCursor` is present exactly if there are more items. Send it as `cursor`, with the other
          *     parameters as before, for the next page. It keeps the range of the first page and continues after
          *     the last item, wherever that is now: events that arrive in between may move an item across it.
@@ -1180,7 +1184,9 @@ export interface components {
         };
         /** Item */
         Item: {
-            key: string;
+            key?: string;
+            /** @default false */
+            other?: boolean;
             tenantId?: string;
             value: number | null;
             count: number;
@@ -2685,6 +2691,8 @@ export interface operations {
                 order?: "-count" | "-users" | "-sessions" | "-value";
                 /** @description Whether each item has its number of sessions. */
                 sessions?: boolean;
+                /** @description Whether the first page ends with an item of all values that are not on it, which has `other`. */
+                other?: boolean;
                 /**
                  * @description Each item also has its numbers in this range, as in `summary`. Default: no comparison.
                  * @example previous_month

@@ -21,6 +21,7 @@ import { bars } from "./styles.ts";
 
 export interface Item {
   readonly key: string;
+  readonly other?: boolean; // of all values that are not listed; it has no key
   readonly value: number | null;
   readonly tenantId?: string; // of a session or user, if the token opens the whole project
   readonly count: number;
@@ -183,7 +184,7 @@ export class NealyticsTop extends Card {
   }
 
   protected question(_page: Page): Question {
-    return { endpoint: "top", dimension: this.shown, limit: this.rows, ...(this.measure ? { measure: [this.measure] } : {}) };
+    return { endpoint: "top", dimension: this.shown, limit: this.rows, ...(this.measure ? { measure: [this.measure], other: !this.search } : {}) };
   }
 
   protected override defaultHeading(): string {
@@ -200,13 +201,17 @@ export class NealyticsTop extends Card {
 
   /** How many events have a value that is not listed. */
   protected get other(): number {
-    if (this.measure) return 0; // values of others do not always add up
     const [first] = this.items;
     return first?.share ? Math.round(first.count / first.share) - sumOf(this.items) : 0;
   }
 
   protected get items(): readonly Item[] {
-    return this.answer<{ items: Item[] }>("top").items;
+    return this.answer<{ items: Item[] }>("top").items.filter((item) => !item.other);
+  }
+
+  /** What the values that are not listed are together, with a measure: it does not always follow from those listed. */
+  get #others(): Item | undefined {
+    return this.measure ? this.answer<{ items: Item[] }>("top").items.find((item) => item.other) : undefined;
   }
 
   protected override actions(): unknown {
@@ -255,24 +260,27 @@ export class NealyticsTop extends Card {
   }
 
   protected get hasMore(): boolean {
-    return this.other > 0 || (Boolean(this.measure) && this.answer<{ nextCursor?: string }>("top").nextCursor !== undefined);
+    return this.measure ? this.answer<{ nextCursor?: string }>("top").nextCursor !== undefined : this.other > 0;
   }
 
   protected list(long: boolean): TemplateResult {
     const f = this.format;
     const { items, other } = this;
+    const others = this.measure ? this.#others : other > 0 ? { value: other, share: undefined } : undefined;
     const units = this.measure ? f.as(unitOf(this.measure, this.currency)) : f;
     const shares = !this.measure || isAdditive(this.measure);
     const most = Math.max(...items.map((item) => item.value ?? 0), this.measure ? 0 : 1) || 1;
+    const valued = (value: number | null): TemplateResult =>
+      html`<span title=${value === null ? nothing : units.exact(value)}>${value === null ? "–" : units.short(value, most)}</span>`;
     return html`<ol class="bars ${long ? "long" : ""}" part="list">
       ${items.map((item) => html`<li><button class="row" part="row" ${cssVar("--share", Math.max(0, (item.value ?? 0) / most))}
           title="${f.text("filter")}: ${item.key}" @click=${() => this.select(item)}>
           <span class="key"><bdi class="clipped">${item.key}</bdi></span>
-          <span class="count">${shares ? html`<span class="share">${f.percent(item.share)}</span>` : nothing}<span title=${
-            item.value === null ? nothing : units.exact(item.value)}>${item.value === null ? "–" : units.short(item.value, most)}</span></span>
+          <span class="count">${shares ? html`<span class="share">${f.percent(item.share)}</span>` : nothing}${valued(item.value)}</span>
         </button></li>`)}
-      ${other > 0 && !this.search
-        ? html`<li><div class="row rest muted"><span class="key">${f.text("other")}</span><span class="count" title=${f.exact(other)}>${f.short(other, most)}</span></div></li>`
+      ${others && !this.search
+        ? html`<li><div class="row rest muted"><span class="key">${f.text("other")}</span><span class="count">${
+            shares && others.share !== undefined ? html`<span class="share">${f.percent(others.share)}</span>` : nothing}${valued(others.value)}</span></div></li>`
         : nothing}
     </ol>`;
   }
@@ -288,12 +296,15 @@ export class NealyticsTop extends Card {
     const f = this.format;
     const { items, measure } = this;
     const ofMeasure = measure && isAdditive(measure);
+    const others = this.#others;
+    const row = (name: string, item: Item) => [name, ...(measure ? [item.value ?? ""] : []), item.count, item.share, item.users ?? ""];
     const share = measure ? `${f.text("share")}: ${ofMeasure ? measure : f.text("events")}` : f.text("share");
     return {
       head: [this.label(this.listed), ...(measure ? [measure] : []), f.text("events"), share, f.text("users")],
       rows: [
-        ...items.map((item) => [item.key, ...(measure ? [item.value ?? ""] : []), item.count, item.share, item.users ?? ""]),
-        ...(this.other > 0 && !this.search ? [[f.text("other"), this.other, "", ""]] : []),
+        ...items.map((item) => row(item.key, item)),
+        ...(others && !this.search ? [row(f.text("other"), others)] : []),
+        ...(!measure && this.other > 0 && !this.search ? [[f.text("other"), this.other, "", ""]] : []),
       ],
     };
   }
