@@ -120,6 +120,20 @@ async def test_a_defect_in_the_check_of_a_file_is_a_problem_of_that_file(
     assert (await reader.get("/api/v1/queries/new"))[0] == 200
 
 
+async def test_a_default_may_be_several_numbers(reader: Reader):
+    path = reader.config.saved_queries.directory / "several.sql"
+    path.write_text(
+        "-- title: Several\n-- param: n Array(Int64) = 1, -2\n-- param: t Array(String) = a, b\n"
+        "SELECT {n:Array(Int64)} AS n, {t:Array(String)} AS t"
+    )
+    await reader.saved.load()
+    status, answer, _ = await reader.get("/api/v1/queries/several")
+    assert (status, answer["rows"]) == (200, [{"n": [1, -2], "t": ["a", "b"]}])
+    path.write_text("-- title: Several\n-- param: n Array(Int64) = 1, x\nSELECT {n:Array(Int64)} AS n")
+    await reader.saved.load()
+    assert "default of n is 'x'" in reader.saved.problems["several.sql"]
+
+
 async def test_a_default_may_be_a_relative_day(reader: Reader):
     path = reader.config.saved_queries.directory / "since.sql"
     path.write_text(

@@ -24,7 +24,7 @@ from nealytics.queries.invalid import invalid
 from nealytics.queries.params import Arguments, Parameter
 from nealytics.queries.saved.head import BYTES_MAX, BrokenQuery, Declared, Input, parse
 from nealytics.queries.saved.reader import Checked, Column, SavedReader, client_of
-from nealytics.queries.saved.values import parameter_of, sample_of, values_of
+from nealytics.queries.saved.values import parameter_of, sample_of, unordered_values_of, values_of
 from nealytics.queries.scoped import Events, Query
 
 log = logging.getLogger(__name__)
@@ -245,11 +245,11 @@ async def check(declared: Declared, reader: SavedReader, limits: QueryConfig) ->
 
 
 def _samples(inputs: tuple[Input, ...], limits: QueryConfig) -> Mapping[str, Param]:
-    """Values to check the SQL with: the defaults, which are checked by that."""
-    given = MultiDict((one.name, sample_of(one)) for one in inputs)
+    """Values to check the SQL with: the defaults, which are checked by that, or samples."""
+    given = MultiDict((one.name, sample_of(one)) for one in inputs if one.default is None)
     try:
         parameters = tuple(map(parameter_of, inputs))
-        return values_of(inputs, Arguments(given, limits, _CHECKED_AT_MS, parameters))
+        return unordered_values_of(inputs, Arguments(given, limits, _CHECKED_AT_MS, parameters))
     except Refused as refused:
         raise BrokenQuery(f"the default of {refused.message}; {refused.detail}") from refused
 

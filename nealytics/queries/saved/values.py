@@ -32,6 +32,7 @@ _KINDS: Final[dict[str, Kind]] = {
     "DateTime": "timestamp",
     "DateTime64": "timestamp",
 }
+_TIMES: Final = ("Date", "DateTime", "DateTime64")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _BOUNDS: Final[dict[str, Bound]] = {"from": "from", "to": "to", "before": "before", "after": "after"}
 _DATETIME_MS_MAX: Final = (2**32 - 1) * 1000
@@ -70,6 +71,18 @@ def _default_of(one: Input, kind: Kind) -> str | int | None:
 
 def values_of(inputs: tuple[Input, ...], arguments: Arguments) -> dict[str, Param]:
     """Raises `Refused` (400), with the parameter's name and what to write."""
+    values = unordered_values_of(inputs, arguments)
+    types = {one.name: one.type for one in inputs}
+    # As in all other routes. Times of one type are texts of one form.
+    if types.get("from") in _TIMES and types["from"] == types.get("to"):
+        begin, end = str(values["from"]), str(values["to"])
+        if begin > end:
+            raise invalid("from", f"from ({begin}) is later than to ({end})", "Swap the two.")
+    return values
+
+
+def unordered_values_of(inputs: tuple[Input, ...], arguments: Arguments) -> dict[str, Param]:
+    """As `values_of`, and `from` may be later than `to`, as a sample beside a default may be."""
     zone = next((_zone(one, arguments) for one in inputs if one.type == "Zone"), None)
     return {one.name: _value_of(one, arguments, zone) for one in inputs}
 
@@ -101,7 +114,9 @@ def _list(one: Input, arguments: Arguments) -> list[str] | list[int]:
     if not texts and one.default is not None:
         texts = [part.strip() for part in one.default.split(",") if part.strip()]
     elif not texts:
-        raise invalid(one.name, f"{one.name} is missing", f"Give it once for each value. {one.description}")
+        raise invalid(
+            one.name, f"{one.name} is missing", f"Give it once for each value. {one.description}".strip()
+        )
     if len(texts) > VALUES_MAX:
         raise invalid(
             one.name, f"{one.name} is given {len(texts)} times", f"Give at most {VALUES_MAX} values."
@@ -214,8 +229,6 @@ _SAMPLES: Final = {
 
 def sample_of(one: Input) -> str:
     """A value for the check at load, of a parameter without a default."""
-    if one.default is not None:
-        return one.default
     if one.choices:
         return one.choices[0]
     if one.minimum is not None and one.maximum is not None:

@@ -32,6 +32,16 @@ def test_a_time_is_in_the_zone_of_tz_and_may_be_relative():
     assert values(head, ("from", "2024-06-01"), ("tz", "UTC"))["from"] == "2024-06-01 00:00:00.000"
 
 
+@pytest.mark.parametrize("kind", ["Date", "DateTime", "DateTime64"])
+def test_a_range_that_begins_after_its_end_is_refused(kind: str):
+    head = f"-- param: from {kind}\n-- param: to {kind} = yesterday"
+    assert values(head, ("from", "2024-06-14"))
+    with pytest.raises(Refused) as refused:
+        values(head, ("from", "2024-06-15"))
+    assert (refused.value.status, refused.value.field) == (400, "from")
+    assert "is later than to" in refused.value.message
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
