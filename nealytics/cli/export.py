@@ -147,6 +147,8 @@ def export_(
         f"{done.bytes:,} bytes of {form}, {time.monotonic() - began:.1f} s",
         err=True,
     )
+    if not done.events and (project is not None or from_ms is not None or to_ms is not None):
+        click.echo("no event in the table matches: are project, tenant and range right?", err=True)
 
 
 @dataclass(frozen=True)

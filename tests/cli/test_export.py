@@ -353,6 +353,7 @@ class TestOnTheEngine:
         assert [json.loads(line) for line in result.stdout.splitlines()] == wanted
         result = await invoke(tmp_path, proxy.url, "--to", "1990-01-01", "--format", "csv")
         assert "export: 0 events of 0 projects" in result.stderr
+        assert "no event in the table matches: are project, tenant and range right?" in result.stderr
         assert result.stdout_bytes == export.CSV_HEADER
 
     async def test_a_slice_that_was_cut_off_is_asked_for_again(self, proxy, tmp_path):
