@@ -165,7 +165,8 @@ FILTER = Parameter(
     kind="filter",
     repeatable=True,
     description="A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: "
-    "`event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. "
+    "`event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`,"
+    " `inserted_at`, `meta:<path>`. "
     f"Operations: {', '.join(f'`{op}`' for op in OPS)}. `not:` in front keeps the other events. Or a"
     " segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`;"
     " with `session_` in front, of sessions.",

@@ -2159,7 +2159,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -2263,7 +2263,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -2389,7 +2389,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -2533,7 +2533,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -2654,7 +2654,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -2777,7 +2777,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -2910,7 +2910,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -3067,7 +3067,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -3207,7 +3207,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -3349,7 +3349,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -3473,7 +3473,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -3572,7 +3572,7 @@ export interface operations {
                 /** @description The token, for a browser's EventSource, which cannot send the header Authorization. Give it a short life: URLs end up in the logs of proxies. */
                 access_token?: string;
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
@@ -3655,7 +3655,7 @@ export interface operations {
                  */
                 tz?: components["schemas"]["TimeZone"];
                 /**
-                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
+                 * @description A condition `<field>:<op>:<value>`; only events that match all conditions count. Fields: `event_type`, `session_id`, `user_id`, `item_id`, `event_id`, `tenant_id`, `timestamp`, `received_at`, `inserted_at`, `meta:<path>`. Operations: `eq`, `ne`, `in`, `contains`, `starts`, `matches`, `gt`, `lt`, `exists`. `not:` in front keeps the other events. Or a segment of users: `did(<event type>, >=2, 30d)`, `not_did(…)`, `first_seen(30d)`, `segment(<name>)`; with `session_` in front, of sessions.
                  * @example [
                  *       "meta:plan:eq:pro"
                  *     ]
