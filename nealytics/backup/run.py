@@ -284,6 +284,10 @@ async def read_manifest(store: Store) -> Written:
     try:
         data = await _whole(store.read(manifest.NAME))
     except FileNotFoundError as error:
+        if isinstance(store, DirectoryStore) and not store.path.exists():
+            raise Incomplete(
+                f"backup: {store} does not exist; name the directory that `nealytics backup` wrote"
+            ) from error
         raise Incomplete(f"backup: {store} has no {manifest.NAME}; it is not a complete backup") from error
     except OSError as error:
         raise NealyticsError(

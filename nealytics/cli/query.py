@@ -162,7 +162,7 @@ async def _run(config: Config, name: str, given: MultiDict[str], scope: Scope, c
             try:
                 await _print(one, events, arguments, chosen)
             except Refused as refused:
-                raise NealyticsError(f"query: {refused.message}; {refused.detail}") from refused
+                raise NealyticsError(f"query: {refused.message}. {refused.detail}") from refused
         for warning in arguments.warnings:
             click.echo(f"warning: {warning.message}", err=True)
 

@@ -1,5 +1,6 @@
 """The form of errors, JSON `{code, message, detail, requestId, field?}`, and the headers of every answer."""
 
+from collections.abc import Collection
 from http import HTTPStatus
 
 import msgspec
@@ -104,15 +105,26 @@ def refused_response(refused: Refused) -> web.Response:
     )
 
 
+_API = "/api/v1/"
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 417: "expectation_failed"}
 
 
-def http_exception_response(error: web.HTTPException, path: str) -> web.Response:
-    """aiohttp's own errors (unknown route, wrong method) in our form; their headers (Allow) stay."""
+def http_exception_response(
+    error: web.HTTPException, path: str, routes: Collection[str] = ()
+) -> web.Response:
+    """aiohttp's own errors (unknown route, wrong method) in our form; their headers (Allow) stay.
+
+    Of the `routes`, those beside an unknown one of the API are listed.
+    """
     headers = {name: value for name, value in error.headers.items() if name.lower() != "content-type"}
     code = _CODES.get(error.status, "bad_request" if error.status < 500 else "internal_error")
     if error.status == 404:
         message, detail = f"there is nothing at {path[:128]}", "See /openapi.json for the routes."
+        folder = path.rpartition("/")[0] + "/"
+        beside = [route.removeprefix(folder) for route in routes if route.startswith(folder)]
+        listed = sorted(name for name in beside if name and not set(name) & {"/", "{"})
+        if listed and folder.startswith(_API):
+            detail = f"{folder} has {', '.join(listed)}. {detail}"
     elif error.status == 405:
         message = f"{path[:128]} does not support this method"
         detail = f"Use {error.headers.get('Allow', 'another').replace(',', ' or ')}."

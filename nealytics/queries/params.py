@@ -471,9 +471,5 @@ def _unknown_names(query: CIMultiDict[str], declared: Collection[str]) -> list[W
         meant = [here for here in _NAMES_ELSEWHERE.get(name.lower(), ()) if here in declared]
         meant += (known[close] for close in difflib.get_close_matches(name.lower()[:64], known, 1))
         hint = f"; did you mean {meant[0]}?" if meant else ""
-        warnings.append(
-            Warn(
-                "unknown_parameter", f"{shown(name)} is not a parameter of this endpoint and is ignored{hint}"
-            )
-        )
+        warnings.append(Warn("unknown_parameter", f"{shown(name)} is not a parameter and is ignored{hint}"))
     return warnings

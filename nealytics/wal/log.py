@@ -147,9 +147,10 @@ class Log(LogState):
             raise
         metrics.torn_tails.add(started.recovered.torn_tails)
         log.oldest_waiting_ms = await log._find_oldest()
+        count = len(log._segments)
         logger.info(
-            "wal: %s: log %s, %d segments, rows up to %d, %d of them queued",
-            directory, log.log_id, len(log._segments), log.durable_lsn, log.waiting,
+            "wal: %s: log %s, %d segment%s, rows up to %d, %d of them queued",
+            directory, log.log_id, count, "s" * (count != 1), log.durable_lsn, log.waiting,
         )  # fmt: skip
         return log
 

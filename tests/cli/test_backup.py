@@ -39,6 +39,7 @@ def config(tmp_path: Path) -> Path:
         (("restore", "{}/full"), "it is not a complete backup"),
         (("restore", "-"), "standard input is not a whole tar archive"),
         (("backups", "verify", "{}/full"), "it is not a complete backup"),
+        (("backups", "verify", "{}/nothing"), "/nothing does not exist; name the directory that"),
         (("backups", "verify", "-"), "standard input is not a whole tar archive"),
         (("backups", "verify", "{}/full/file"), "file is not a whole tar archive"),
         (("restore", "{}/full/file"), "file is not a whole tar archive"),

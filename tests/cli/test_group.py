@@ -48,7 +48,9 @@ def test_each_command_loads_under_its_name_and_has_help_worth_reading(name):
 def test_an_unknown_command_is_named():
     result = CliRunner().invoke(main, ["sevre"])
     assert result.exit_code == 2
-    assert "sevre" in result.stderr
+    assert "No such command 'sevre'; did you mean serve?" in result.stderr
+    result = CliRunner().invoke(main, ["nothing-like-it"])
+    assert (result.exit_code, "'nothing-like-it'" in result.stderr) == (2, True)
 
 
 def test_an_error_raised_on_purpose_is_its_message_and_exit_code_1(monkeypatch):

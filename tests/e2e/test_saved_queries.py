@@ -142,7 +142,9 @@ def test_a_query_is_run_and_checked_on_the_command_line(node: Node):
     assert ran.stdout.splitlines()[1].endswith('"free",5,1')
     ran = command(node, "query", "run", "revenue_by_day", *whose, "plan=gold")
     assert ran.returncode == 1
-    assert "plan is 'gold'; Write one of all, free, pro." in ran.stderr
+    assert "plan is 'gold'. Write one of all, free, pro." in ran.stderr
+    ran = command(node, "query", "run", "revenue_by_day", *whose, "pln=pro")
+    assert "warning: 'pln' is not a parameter and is ignored; did you mean plan?" in ran.stderr
     ran = command(node, "query", "run", "nothing", *whose)
     assert "nothing.sql does not exist" in ran.stderr
 

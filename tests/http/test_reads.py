@@ -665,8 +665,19 @@ async def test_a_refusal_also_names_the_parameter_that_nobody_asked_for():
     async with reader_of(ClickHouseUnavailable("must not be asked")) as reader:
         status, body, _ = await reader.get("/api/v1/analytics/funnel", steps="view,purchase")
         assert (status, body["field"]) == (400, "step")
-        assert "'steps' is not a parameter of this endpoint" in body["detail"]
+        assert "'steps' is not a parameter" in body["detail"]
         assert body["detail"].endswith("did you mean step?")
+
+
+async def test_an_unknown_route_lists_those_beside_it():
+    async with reader_of(ClickHouseUnavailable("must not be asked")) as reader:
+        status, body, _ = await reader.get("/api/v1/analytics/timeserie")
+        assert (status, body["code"]) == (404, "not_found")
+        assert body["message"] == "there is nothing at /api/v1/analytics/timeserie"
+        assert body["detail"].startswith("/api/v1/analytics/ has active, funnel, heatmap, ")
+        assert body["detail"].endswith(", timeseries, top. See /openapi.json for the routes.")
+        status, body, _ = await reader.get("/nothing")
+        assert (status, body["detail"]) == (404, "See /openapi.json for the routes.")
 
 
 async def test_each_failure_is_counted_by_its_reason_and_an_answer_is_none():

@@ -288,7 +288,7 @@ def test_an_unknown_parameter_is_reported_with_the_nearest_one():
     (warning,) = arguments(("eventtyp", "view")).warnings
     assert warning == Warn(
         "unknown_parameter",
-        "'eventtyp' is not a parameter of this endpoint and is ignored; did you mean eventType?",
+        "'eventtyp' is not a parameter and is ignored; did you mean eventType?",
     )
 
 

@@ -35,6 +35,13 @@ async def test_append_answers_with_the_last_lsn_and_rows_read_back_in_order(tmp_
         assert log.waiting == 4
 
 
+async def test_a_start_logs_what_the_log_has(tmp_path: Path, caplog):
+    caplog.set_level(logging.INFO)
+    async with opened(tmp_path) as log:
+        await log.append([b"a"], 1)
+    assert ", 1 segment, rows up to 0, 0 of them queued" in caplog.text
+
+
 async def test_a_callback_hears_what_a_future_would_in_the_same_order(tmp_path: Path):
     async with opened(tmp_path) as log:
         heard: list[tuple[int, LogError | None]] = []
