@@ -130,8 +130,7 @@ def export_(
     form, packing = format_of(file, form)
     if end and form == "native":
         raise click.UsageError("--end is for ndjson and csv; native does not support it.")
-    chosen = Chosen(project, tenant, from_ms, to_ms, form, end)
-    began = time.monotonic()
+    chosen, began = Chosen(project, tenant, from_ms, to_ms, form, end), time.monotonic()
     try:
         with _output(file) as write:
             done = asyncio.run(_export(config, chosen, _Output(write, packing)))
@@ -147,7 +146,7 @@ def export_(
         f"{done.bytes:,} bytes of {form}, {time.monotonic() - began:.1f} s",
         err=True,
     )
-    if not done.events and (project is not None or from_ms is not None or to_ms is not None):
+    if not done.events and (project, from_ms, to_ms) != (None, None, None):
         click.echo("no event in the table matches: are project, tenant and range right?", err=True)
 
 
