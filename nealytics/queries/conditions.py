@@ -161,6 +161,10 @@ class Conditions:
             self._in_saved = True
             try:
                 return self.of_rule(name, rule)
+            except Refused as refused:
+                # Its conditions are not what the client wrote.
+                problem = f"in the segment {shown(called)}, {refused.message}"
+                raise invalid(name, problem, refused.detail) from refused
             finally:
                 self._in_saved = False
 

@@ -561,6 +561,14 @@ async def test_a_tree_is_for_filters_only(reader: Reader):
     assert (status, body["field"]) == (400, "queries.q.eventType")
 
 
+async def test_a_problem_of_a_saved_segment_names_the_segment(reader: Reader):
+    """The client did not write its conditions."""
+    status, body, _ = await reader.get(SUMMARY, filter=["segment(buyers)"] * 6)
+    assert status == 400
+    assert body["message"].startswith("in the segment 'buyers', filter has more than 5 segments")
+    assert (body["field"], bool(body["detail"])) == ("filter", True)
+
+
 async def test_a_timeline_has_no_range_for_a_segment(reader: Reader):
     status, body, _ = await reader.get(TIMELINE, filter="did(purchase)")
     assert status == 400
