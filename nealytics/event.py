@@ -21,7 +21,9 @@ returns, but neither raw metadata nor the fields that it skips.
 
 import os
 import re
+from difflib import get_close_matches
 from hashlib import sha256
+from itertools import islice
 from math import floor, inf
 from random import Random
 from uuid import UUID
@@ -38,6 +40,7 @@ _HOUR_MS = 3_600_000
 _ABSENT = msgspec.Raw()
 _NULL = b"null"
 _SHOWN_CHARS_MAX = 64
+_KEYS_COMPARED_MAX = 64
 _ID_DOMAIN = b"nealytics: eventId of a browser key\0"
 
 
@@ -392,7 +395,7 @@ def _identifier_problem(sent: Sent, limits: Limits) -> InvalidEvent:
         if required and not value:
             return InvalidEvent(
                 "invalid_event",
-                f"{name} is missing or empty",
+                _missing(name),
                 name,
                 detail="projectId, tenantId, sessionId and eventType are required.",
             )
@@ -404,6 +407,27 @@ def _identifier_problem(sent: Sent, limits: Limits) -> InvalidEvent:
                 detail=f"Shorten it, or raise ingest.{setting}.",
             )
     raise AssertionError("every identifier is within its limits")
+
+
+def misspelt(error: InvalidEvent, body: bytes) -> InvalidEvent:
+    """`error`; that of a missing field with the key of the event `body` that seems to be meant."""
+    if error.field is None or error.message != _missing(error.field):
+        return error
+    try:
+        keys = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except _UNREADABLE:
+        return error
+    unknown = [key for key in islice(keys, _KEYS_COMPARED_MAX) if key not in _ATTRIBUTES]
+    plain = {key.replace("_", "").replace("-", "").lower()[:_SHOWN_CHARS_MAX]: key for key in unknown}
+    near = get_close_matches(error.field.lower(), plain, 1, 0.7)
+    if not near:
+        return error
+    message = f'{error.message}; write "{error.field}" in place of {_quoted(plain[near[0]])}'
+    return InvalidEvent(error.reason, message, error.field, detail=error.detail)
+
+
+def _missing(name: str) -> str:
+    return f"{name} is missing or empty"
 
 
 def _metadata_too_large(sent: Sent, size: int, limits: Limits) -> InvalidEvent:

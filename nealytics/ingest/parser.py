@@ -34,6 +34,7 @@ from nealytics.event import (
     is_json,
     is_utf8,
     last_fields,
+    misspelt,
     shorten,
     split_array,
 )
@@ -100,7 +101,14 @@ class Parsed:
         """Whether another refusal would be shown. If not, its message is not needed."""
         return len(self.errors) < ERRORS_SHOWN_MAX
 
-    def refuse(self, index: int, error: InvalidEvent, element: Sent | msgspec.Raw | bytes) -> None:
+    def refuse(
+        self,
+        index: int,
+        error: InvalidEvent,
+        element: Sent | msgspec.Raw | bytes,
+        shown: InvalidEvent | None = None,
+    ) -> None:
+        """`shown`: what the answer says in place of `error`."""
         self.refused[error.reason] += 1
         # An event beyond a quota is valid: its client sends it again.
         if self.keeps and self.explains and error.reason != "quota_exceeded":
@@ -109,7 +117,7 @@ class Parsed:
             self.over_quota = error
         if self.explains:
             self.errors.append(
-                Refusal(index=index, field=error.field, error=error.message, code=error.reason)
+                Refusal(index=index, field=error.field, error=(shown or error).message, code=error.reason)
             )
 
 
@@ -135,7 +143,10 @@ def parse_event(body: bytes, received_ms: int, limits: Limits, grant: Grant) -> 
     plain = plain_reader(received_ms, limits, grant) if len(body) <= SLICE_BYTES else None
     if plain is not None and (rows := plain(body, b",")) is not None and len(rows) == 1:
         return rows[0]
-    return encode_row(accept(decode_event(body), received_ms, limits, grant), received_ms)
+    try:
+        return encode_row(accept(decode_event(body), received_ms, limits, grant), received_ms)
+    except InvalidEvent as error:
+        raise misspelt(error, body) from None
 
 
 def parse_event_in_steps(body: bytes, received_ms: int, limits: Limits, grant: Grant) -> Steps:
@@ -255,10 +266,22 @@ def _gather(
                 event = accept(element, received_ms, limits, grant, explain=explain)
                 take(encode_row(event, received_ms))
             except InvalidEvent as error:
-                parsed.refuse(index, error, sent)
+                # The first one tells enough. The dead letter groups events by the error itself.
+                shown = None if parsed.errors else _with_meant(error, sent, body, index)
+                parsed.refuse(index, error, sent, shown)
                 explain = parsed.explains
         parsed.accepted += len(rows)
         yield rows
+
+
+def _with_meant(
+    error: InvalidEvent, sent: Sent | msgspec.Raw | bytes, body: bytes, index: int
+) -> InvalidEvent:
+    """The error, as `misspelt` has it. A decoded event has no unknown keys any more, so a long array is not
+    searched for them."""
+    if isinstance(sent, Sent):
+        return misspelt(error, split_array(body)[index]) if len(body) <= SLICE_BYTES else error
+    return misspelt(error, bytes(sent)) if len(sent) <= SLICE_BYTES else error
 
 
 def accept(sent: Sent, received_ms: int, limits: Limits, grant: Grant, *, explain: bool = True) -> Event:

@@ -217,6 +217,37 @@ async def test_batch_says_what_was_taken_and_why_the_rest_was_not():
         assert worker.refused("invalid_event") == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("projectId", "project_id"),
+        ("tenantId", "tenant-id"),
+        ("sessionId", "sessionID"),
+        ("eventType", "event_type"),
+        ("eventType", "event"),
+    ],
+)
+async def test_a_misspelt_field_is_named_beside_the_missing_one(name: str, sent: str):
+    async with serving() as worker:
+        wrong = event()
+        wrong[sent] = wrong.pop(name)
+        said = f'{name} is missing or empty; write "{name}" in place of "{sent}"'
+        answer = await worker.post(TRACK, wrong)
+        assert (answer.status, answer.json["message"], answer.json["field"]) == (400, said, name)
+        errors = (await worker.post(BATCH, [event(), wrong, wrong])).json["errors"]
+        assert [error["error"] for error in errors] == [said, f"{name} is missing or empty"]
+        lines = b"\n".join(json.dumps(one).encode() for one in (event(), wrong))
+        assert (await worker.post(BATCH, lines)).json["errors"][0]["error"] == said
+
+
+async def test_a_key_that_is_like_no_field_or_has_a_meaning_is_not_suggested():
+    async with serving() as worker:
+        for key in ("eventId", "kind", "nothing"):
+            wrong = {**event(), key: "018f3d6e-7c9b-7a52-8f60-2b6e4f1c9a11"}
+            del wrong["eventType"]
+            assert (await worker.post(TRACK, wrong)).json["message"] == "eventType is missing or empty"
+
+
 async def test_batch_shows_the_first_hundred_errors_and_counts_all():
     async with serving() as worker:
         answer = await worker.post(BATCH, [{}] * 250 + [event()])
