@@ -78,8 +78,10 @@ for event in page_view add_to_cart purchase; do
   # The sender sets id and timestamp, so that a retry is counted once.
   id=$(cat /proc/sys/kernel/random/uuid)
   now=$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)
+  metadata='{"plan":"pro"}'
+  [ $event != purchase ] || metadata='{"plan":"pro","amount":29}'
   refused=$(curl -sS -X POST "$url/api/v1/telemetry/track" -H 'Content-Type: application/json' -H "X-Project-Key: $key" \
-    -d "{\"eventId\":\"$id\",\"timestamp\":\"$now\",\"projectId\":\"my-app\",\"tenantId\":\"tenant-1\",\"sessionId\":\"$session\",\"userId\":\"ada\",\"eventType\":\"$event\",\"itemId\":\"/shop\",\"metadata\":{\"plan\":\"pro\"}}" \
+    -d "{\"eventId\":\"$id\",\"timestamp\":\"$now\",\"projectId\":\"my-app\",\"tenantId\":\"tenant-1\",\"sessionId\":\"$session\",\"userId\":\"ada\",\"eventType\":\"$event\",\"itemId\":\"/shop\",\"metadata\":$metadata}" \
     -w "sent $event: %{http_code}") || true
   echo "$refused"
   [[ $refused == *"sent $event: 202" ]] || fail "the server refused an event; its answer is above"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nealytics.demo import _metadata
 from nealytics.erasure.jobs import Erasure, Job
 from nealytics.erasure.store import Jobs
 from tests.docs_commands import ROOT
@@ -18,6 +19,7 @@ from tests.engine import needs_engine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine, needs_engine]
 
+QUICKSTART = ROOT / "scripts/quickstart.sh"
 PAGE = ROOT / "docs/saved-queries.md"
 NAMES = ("revenue_by_day", "repeat_purchases", "tenants_by_activity")
 NOW = datetime.now(UTC)
@@ -47,9 +49,16 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
             for tenant, user, days, amount, plan in (
                 ("acme", "ada", 3, 19.99, "pro"),
                 ("acme", "ada", 1, 0.01, "pro"),
-                ("acme", "bob", 1, 5, "free"),
+                ("acme", "bob", 1, "5", "free"),  # a number as text
                 ("globex", "eve", 1, 1000, "pro"),
             )
+        ]
+        sent = re.search(r"metadata='(.*amount.*)'", QUICKSTART.read_text())
+        assert sent is not None
+        paid = _metadata("payment", {"plan": "team"})
+        events += [
+            {**events[0], "projectId": project, "eventType": kind, "metadata": json.loads(text)}
+            for project, kind, text in (("quick", "purchase", sent[1]), ("demo", "payment", paid))
         ]
         assert node.post("batch", events)[0] == 202
         node.wait_drained()
@@ -94,6 +103,9 @@ def test_the_examples_of_the_page_are_routes_after_a_reload(node: Node):
         assert sum(row["revenue"] for row in rows) == pytest.approx(25)
         assert [row["plan"] for row in rows] == ["pro", "free", "pro"]
     assert node.read(f"{path}?plan=free")["rows"][0]["revenue"] == 5
+    for project, plan, revenue in (("quick", "pro", 29), ("demo", "team", 49)):
+        (row,) = node.read(path, project_id=project)["rows"]
+        assert (row["plan"], row["revenue"], row["purchases"]) == (plan, revenue, 1)
     assert node.read("/api/v1/queries/repeat_purchases")["rows"][-1]["repeated"] <= 1
     listed = [one["name"] for one in node.read("/api/v1/queries")["queries"]]
     assert listed == ["repeat_purchases", "revenue_by_day"]  # the third is for tokens of the project
