@@ -30,6 +30,8 @@ nealytics="$directory/venv/bin/nealytics"
 config="$directory/nealytics.toml"
 if [ ! -e "$config" ]; then
   "$nealytics" init --config "$config" --listen "127.0.0.1:${PORT:-5000}" --data-dir "$directory/data" >/dev/null
+  # Absolute, like data_dir, so that commands find the saved queries from any directory.
+  printf "\n[saved_queries]\ndirectory = '%s/queries'\n" "$(cd "$directory" && pwd)" >>"$config"
   echo "wrote $config with random keys"
 fi
 # The file decides, even if PORT has changed since the first start.

@@ -4,6 +4,8 @@
 
 import re
 import stat
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from nealytics.cli import main
 from nealytics.config import load, require_serving, secrets_of
+from tests.docs_commands import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +56,16 @@ def test_init_takes_listen_and_data_dir_and_makes_the_directory_of_the_file(tmp_
     assert (server.listen, server.data_dir) == ("[::1]:6000", tmp_path / 'odd "data"')
     assert "nealytics serve --config deep/n.toml" in result.output
     assert "http://[::1]:6000/" in result.output
+
+
+def test_the_quickstart_s_saved_queries_are_beside_its_configuration(tmp_path):
+    script = (ROOT / "scripts/quickstart.sh").read_text()
+    found = re.search(r'^if \[ ! -e "\$config" \]; then\n.*?^fi\n', script, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    given = f'run() {{ {sys.executable} -m nealytics "$@"; }}; nealytics=run; directory="it is"; config="it is/n.toml"'
+    subprocess.run(["bash", "-euc", f"{given}; mkdir 'it is'; {found[0]}"], cwd=tmp_path, check=True)
+    config = load(tmp_path / "it is/n.toml", {})
+    assert config.saved_queries.directory == tmp_path / "it is/queries"
 
 
 def test_init_takes_the_address_of_a_clickhouse_server():
