@@ -183,6 +183,8 @@ def _table(report: dict[str, Any]) -> str:
             lines.append(_line(label, text))
     lines += [_line("stored events", f"DAMAGED: {text}") for text in report.get("damage", ())]
     lines += [_line("warning", text) for text in report.get("warnings", ())]
+    if "pid" in report:  # a node of an earlier version says none
+        lines.append(_line("pid", str(report["pid"])))
     lines.append(f"  {'events queued':<22} {report['waitingEvents']:,}")
     lines.append(f"  {'oldest is queued for':<22} {report['oldestWaitingSeconds']:g} s")
     if "metrics" in report:

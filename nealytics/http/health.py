@@ -14,6 +14,7 @@ covers all workers.
 """
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -87,6 +88,7 @@ class Readiness(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True
     log: Part
     waiting_events: int
     oldest_waiting_seconds: float
+    pid: int  # of `nealytics serve`, which SIGHUP makes read its files again
     # Problems that stop nothing, but that an operator should know.
     warnings: list[str] = []
     # Stored events that cannot be read. This takes no node out of service: all nodes of that ClickHouse have
@@ -138,6 +140,7 @@ def add_health_routes(
                 log=wal,
                 waiting_events=log.waiting,
                 oldest_waiting_seconds=round(oldest_s, 3),
+                pid=os.getppid(),  # a worker is a child of the supervisor, and ends with it
                 warnings=warnings(),
                 damage=list(damage),
             ),

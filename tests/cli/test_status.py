@@ -21,6 +21,7 @@ READY = {
     "log": {"ok": True},
     "waitingEvents": 1234,
     "oldestWaitingSeconds": 0.25,
+    "pid": 4321,
 }
 METRICS = b"""\
 # TYPE nealytics_events_ingested_total counter
@@ -109,6 +110,7 @@ def test_status_is_a_table_of_parts_and_figures(node: StubNode):
     assert result.exit_code == 0
     lines = [" ".join(line.split()) for line in result.output.splitlines()]
     assert lines[0] == f"{node.url}: ready"
+    assert "pid 4321" in lines
     assert "events queued 1,234" in lines
     assert "events accepted 12,345" in lines
     assert "events refused 7" in lines, "all reasons together"

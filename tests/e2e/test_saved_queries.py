@@ -1,6 +1,7 @@
 """Saved queries of a running node: the files of docs/saved-queries.md, a reload, and the commands."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -73,7 +74,9 @@ def reload(node: Node) -> None:
     """Both workers have read the files again afterwards."""
     assert node.process is not None
     before = node.log_path.read_text().count("reload: in effect")
-    node.process.send_signal(signal.SIGHUP)
+    pid = json.loads(node.request("GET", "/ready")[1])["pid"]
+    assert pid == node.process.pid
+    os.kill(pid, signal.SIGHUP)
     node.wait_until(
         lambda: node.log_path.read_text().count("reload: in effect") > before, "the reload is logged"
     )

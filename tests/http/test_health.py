@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -109,6 +110,7 @@ async def test_ready_shows_its_parts(probe: Probe):
         "log": {"ok": True},
         "waitingEvents": 7,
         "oldestWaitingSeconds": 2.5,
+        "pid": os.getppid(),
     }
 
 

@@ -910,6 +910,7 @@ export interface components {
             log: components["schemas"]["Part"];
             waitingEvents: number;
             oldestWaitingSeconds: number;
+            pid: number;
             /** @default [] */
             warnings?: string[];
             /** @default [] */
