@@ -166,7 +166,7 @@ class Scope(NamedTuple):
     project_id: str
     tenant_id: str
     mark: str
-    count: int  # of its events
+    count: int  # type: ignore[assignment]  # of its events; a tuple has a method of this name
 
     def text(self, of: str) -> str:
         """What its events hold: everything of theirs carries the mark."""

@@ -47,7 +47,7 @@ class Disk:
 
     def unmount(self) -> None:
         # The kernel may need a moment after the last process has ended.
-        until(lambda: _run("umount", str(self.path)) is None, errors=(subprocess.CalledProcessError,))
+        until(lambda: _run("umount", str(self.path)), errors=(subprocess.CalledProcessError,))
 
     def cut_power(self, flags: int) -> None:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -69,8 +69,8 @@ def mounted(directory: Path, size: int) -> Iterator[Disk]:
             subprocess.run(["umount", "-l", str(disk.path)], check=True)
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
+def _run(*command: str) -> object:
+    return subprocess.run(command, check=True, capture_output=True, text=True)
 
 
 needs_disk = pytest.mark.skipif(bool(why_no_disk()), reason=why_no_disk())

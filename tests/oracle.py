@@ -427,7 +427,7 @@ def timeseries(q: Question) -> dict[str, Any]:
 
 
 def sessions(q: Question) -> dict[str, Any]:
-    every = [
+    every: list[dict[str, Any]] = [
         {
             **({"tenantId": history[0].tenant_id} if q.project_wide else {}),
             "sessionId": history[0].session_id,
@@ -654,7 +654,7 @@ def funnel(q: Question) -> dict[str, Any]:
     if breakdown is not None:
         groups = {group_of(event, breakdown, q.project_wide) for event in firsts}
         found = [
-            (group, among(lambda start, group=group: group_of(start, breakdown, q.project_wide) == group))
+            (group, among(lambda start: group_of(start, breakdown, q.project_wide) == group))  # noqa: B023
             for group in groups
         ]
         found.sort(key=lambda group: (-group[1][0]["count"], group[0].order))
@@ -667,7 +667,7 @@ def funnel(q: Question) -> dict[str, Any]:
             {
                 "time": calendar.shown(start),
                 **q.marked(calendar, start),
-                "steps": among(lambda event, start=start: ms(calendar.start(event.at)) == ms(start)),
+                "steps": among(lambda event: ms(calendar.start(event.at)) == ms(start)),  # noqa: B023
             }
             for start in calendar.all(q.from_, q.to)
         ]

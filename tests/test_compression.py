@@ -1,10 +1,11 @@
 import gzip
+from typing import Any
 
 import pytest
 
 from nealytics.compression import Compressor, compress, zstd
 
-DECOMPRESS = {"gzip": gzip.decompress, "zstd": zstd.decompress, "none": bytes}
+DECOMPRESS: dict[str, Any] = {"gzip": gzip.decompress, "zstd": zstd.decompress, "none": bytes}
 DATA = b"events " * 10_000
 
 

@@ -19,11 +19,11 @@ from nealytics.event import (
     decode_events,
     freeze,
     is_utf8,
-    iso_utc,
     new_event_id,
     split_array,
 )
 from nealytics.retention import Rules
+from nealytics.timestamps import iso_utc
 
 NOW = int(datetime(2030, 1, 31, 12, tzinfo=UTC).timestamp() * 1000)
 DAY = 86_400_000

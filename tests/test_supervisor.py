@@ -121,7 +121,12 @@ async def test_a_worker_that_waits_for_its_log_is_not_taken_for_one_that_hangs(t
                 (worker,) = supervisor._children
                 # It is heard again and again, so however long it waits, it is never silent for long.
                 heard = {worker.heard_at}
-                await until_async(lambda: heard.add(worker.heard_at) or len(heard) >= 4)
+
+                def is_heard_often() -> bool:
+                    heard.add(worker.heard_at)
+                    return len(heard) >= 4
+
+                await until_async(is_heard_often)
                 assert not worker.ready.is_set()
                 assert await a_child_beside(others) == waiting
                 fcntl.flock(lock, fcntl.LOCK_UN)

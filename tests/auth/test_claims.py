@@ -125,7 +125,9 @@ def test_a_list_that_is_too_long_is_refused(claim, value):
 
 
 def test_endpoints_are_names_and_an_empty_list_is_none_of_them():
-    assert scope({**TENANT, "endpoints": ["timeline", "top", "top"]}).endpoints == {"timeline", "top"}
+    assert scope({**TENANT, "endpoints": ["timeline", "top", "top"]}).endpoints == frozenset(
+        {"timeline", "top"}
+    )
     assert scope({**TENANT, "endpoints": []}).endpoints == frozenset()
 
 

@@ -142,7 +142,11 @@ async def test_a_token_of_that_service_without_its_tenant_gets_403(recipe, tmp_p
 @each
 async def test_a_token_of_that_service_for_another_purpose_gets_401(recipe, tmp_path):
     async with service(recipe, tmp_path) as provider:
-        others = [{"iss": "https://another.example/"}, {"iss": None}, {"iss": recipe.claims["iss"] + "/"}]
+        others: list[dict[str, Any]] = [
+            {"iss": "https://another.example/"},
+            {"iss": None},
+            {"iss": recipe.claims["iss"] + "/"},
+        ]
         entry = provider.auth.issuers[0] if provider.auth.issuers else None
         if (entry and entry.audience not in ((), ("*",))) or provider.auth.jwt_audience:
             others += [{"aud": "another service"}, {"aud": None}, {"aud": []}]
@@ -211,7 +215,11 @@ async def test_filters_endpoints_and_rate_of_a_provider_s_token_count(tmp_path):
     narrowed = {"filters": ["meta:plan:eq:pro"], "endpoints": ["timeline"], "rps": 5}
     async with service(recipe, tmp_path) as provider:
         scope = await provider.verifier.resolve(f"Bearer {provider.token({**recipe.claims, **narrowed})}")
-        assert (scope.filters, scope.endpoints, scope.rps) == (("meta:plan:eq:pro",), {"timeline"}, 5.0)
+        assert (scope.filters, scope.endpoints, scope.rps) == (
+            ("meta:plan:eq:pro",),
+            frozenset({"timeline"}),
+            5.0,
+        )
         assert await provider.answer({**recipe.claims, "filters": "meta:plan:eq:pro"}) == 400
 
 

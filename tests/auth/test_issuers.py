@@ -68,7 +68,7 @@ async def test_each_issuer_has_keys_claims_and_a_project_of_its_own():
         assert await answer(verifier, mint(SECRET, "own", "tenant-1", 60, NOW)) == ("own", "tenant-1")
 
 
-OWN_KEYS = {
+OWN_KEYS: dict[str, dict[str, Any]] = {
     "no keys of our own": {},
     "a secret": {"jwt_key": SECRET},
     "a public key of the same kid": {

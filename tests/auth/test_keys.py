@@ -31,7 +31,8 @@ GOOD: dict[str, Any] = {"project_id": "my-app", "tenant_id": "tenant-1", "exp": 
 
 
 def known(key: IssuerKey, kid: str | None = None) -> JwtKey:
-    return JwtKey(algorithm=key.algorithm, kid=key.kid if kid is None else kid, key=key.pem)
+    algorithm: Any = key.algorithm
+    return JwtKey(algorithm=algorithm, kid=key.kid if kid is None else kid, key=key.pem)
 
 
 ALL = (known(RSA), known(RSA_OTHER), known(EC), known(ED), JwtKey(kid="hs-1", key=SECRET_A))

@@ -6,7 +6,7 @@ import pytest
 
 from nealytics import demo
 from tests.browser.conftest import Open, Site
-from tests.browser.test_build import WEB
+from tests.browser.packages import WEB
 from tests.browser.test_dashboard import wait_for
 from tests.e2e.node import token
 

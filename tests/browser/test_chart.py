@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Open, Site
-from tests.browser.test_build import WEB, needs_node
+from tests.browser.packages import WEB, needs_node
 from tests.browser.test_dashboard import ACME, ZONE, chosen, day_of, figures, number, today, wait_for
 from tests.waiting import until
 

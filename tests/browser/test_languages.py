@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Open, Site
-from tests.browser.test_build import WEB, needs_node
+from tests.browser.packages import WEB, needs_node
 from tests.browser.test_dashboard import ACME, wait_for
 
 LANGUAGES = ["ar", "de", "es", "fr", "ja", "pt"]

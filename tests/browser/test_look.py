@@ -355,10 +355,10 @@ def test_what_goes_on_to_the_side_fades_until_its_end_is_seen(site: Site, opened
     wait_for(page)
     for name in ("nealytics-retention .fades", "nealytics-properties .fades"):
         fades = page.locator(name)
-        until(lambda one=fades: one.get_attribute("data-more") is not None)
+        until(lambda: fades.get_attribute("data-more") is not None)  # noqa: B023
         assert "gradient" in fades.evaluate("(e) => getComputedStyle(e).maskImage")
         fades.evaluate("(e) => e.scrollTo(9999, 0)")
-        until(lambda one=fades: one.get_attribute("data-more") is None)
+        until(lambda: fades.get_attribute("data-more") is None)  # noqa: B023
 
 
 def test_a_bar_ends_before_the_numbers_and_the_dates_within_the_plot(site: Site, opened: Open):

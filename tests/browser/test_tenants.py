@@ -63,8 +63,8 @@ def test_a_session_shows_the_events_of_its_tenant(twins: Site, opened: Open):
     for place, name in enumerate(["right only", "left only"]):
         rows.nth(place).click()
         until(
-            lambda name=name: (
-                page.locator("nealytics-sessions .events .what").all_inner_texts() == ["view", name]
+            lambda: (
+                page.locator("nealytics-sessions .events .what").all_inner_texts() == ["view", name]  # noqa: B023
             )
         )
         assert page.locator("nealytics-sessions .row[aria-expanded=true]").count() == 1

@@ -140,7 +140,7 @@ def _load(
         number = seccomp.seccomp_syscall_resolve_name(call.encode())
         if number < 0:
             continue  # not a call of this architecture
-        compares = (_Compare * len(conditions))(*conditions)
+        compares = (_Compare * len(conditions))(*(_Compare(*condition) for condition in conditions))
         _must(
             seccomp.seccomp_rule_add_array(context, action, number, len(conditions), compares),
             f"rule for {call}",

@@ -172,7 +172,8 @@ def test_the_server_is_small(release: Path):
 
 
 def test_the_checksums_are_those_of_the_files(release: Path):
-    listed = dict(reversed(line.split()) for line in (release / "SHA256SUMS").read_text().splitlines())
+    lines = (release / "SHA256SUMS").read_text().splitlines()
+    listed = {name: checksum for checksum, name in map(str.split, lines)}
     for name in NAMES.values():
         for file in (release / f"{name}.tar.gz", release / f"{name}.cdx.json"):
             assert listed[file.name] == hashlib.sha256(file.read_bytes()).hexdigest()

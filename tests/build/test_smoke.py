@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def smoke(*artefacts: object) -> subprocess.CompletedProcess[str]:
-    command = [ROOT / "scripts" / "smoke.sh", *map(str, artefacts)]
+    command = [str(ROOT / "scripts" / "smoke.sh"), *map(str, artefacts)]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "WAIT_S": "30"})
 
 

@@ -144,7 +144,8 @@ def test_issuers_are_printed_as_toml_that_means_the_same(tmp_path):
     result = run("check-config")
     assert result.exit_code == 0, result.output
     (printed,) = tomllib.loads(result.stdout)["auth"]["issuers"]
-    Path("again.toml").write_text(f"[auth]\n{re.search('^issuers = .*?^]', result.stdout, re.M | re.S)[0]}")
+    (text,) = re.findall("^issuers = .*?^]", result.stdout, re.M | re.S)
+    Path("again.toml").write_text(f"[auth]\n{text}")
     assert load(Path("again.toml"), {}).auth == load(Path("nealytics.toml"), {}).auth
     assert printed["required_claims"] == {"https://a.example/x": [False, 1], "use": ["access"]}
 

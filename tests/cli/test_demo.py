@@ -105,7 +105,7 @@ def test_events_that_are_older_than_the_retention_are_left_out(
 
     class Clock(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return now
 
     async def first_day(_: object) -> date | None:

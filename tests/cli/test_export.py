@@ -243,7 +243,7 @@ async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "SLICE_EVENTS_MAX", 50)
-    monkeypatch.setattr(cli_export.export, "RETRY_DELAYS_S", (0.01, 0.01))
+    monkeypatch.setattr(export, "RETRY_DELAYS_S", (0.01, 0.01))
 
 
 async def invoke(tmp_path: Path, url: str, *arguments: str) -> Result:

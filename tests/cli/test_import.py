@@ -402,7 +402,7 @@ def test_the_state_of_another_import_is_not_used(server: BatchServer, tmp_path: 
 def test_an_import_killed_at_any_moment_sends_every_row(server: BatchServer, tmp_path: Path):
     """SIGKILL, again and again: the next run goes on, and no row is missing or is two events."""
     file = visits(tmp_path / "v.csv.gz", 3_000)
-    server.mood = lambda number, events: time.sleep(0.005)  # type: ignore[func-returns-value]
+    server.mood = lambda number, events: time.sleep(0.005)
     command = [
         sys.executable, "-m", "nealytics", "import", str(file), "--url", server.url, "--key", KEY,
         "--batch-events", "10", *CSV_OPTIONS,

@@ -116,7 +116,7 @@ def test_it_narrows_itself_as_asked():
         )
     )  # fmt: skip
     assert scope.filters == ("meta:plan:eq:pro", "event_type:in:a,b")
-    assert (scope.endpoints, scope.rps) == ({"timeline", "top"}, 2.5)
+    assert (scope.endpoints, scope.rps) == (frozenset({"timeline", "top"}), 2.5)
     assert scope.key == scope_of(run("--project", "p", "--tenant", "t", "--subject", "ada")).key
 
 
@@ -153,7 +153,8 @@ def keys(*raw: dict[str, str]) -> dict[str, str]:
     return {"NEALYTICS_AUTH_JWT_KEYS": json.dumps(raw)}
 
 
-A, B = {"kid": "a", "key": KEY + "-a"}, {"kid": "b", "key": KEY + "-b"}
+A: dict[str, Any] = {"kid": "a", "key": KEY + "-a"}
+B: dict[str, Any] = {"kid": "b", "key": KEY + "-b"}
 
 
 def test_it_is_signed_with_the_key_of_the_kid():

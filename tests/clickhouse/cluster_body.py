@@ -189,8 +189,8 @@ async def main(directory: Path) -> dict[str, Any]:
         answers = []
         for database in ("p", "d"):
             events = Events(client, database, ME)  # type: ignore[arg-type]
-            answer = await endpoint.run(events, endpoint.parse(asked))
-            answers.append(msgspec.json.encode(answer, enc_hook=repr))
+            one = await endpoint.run(events, endpoint.parse(asked))
+            answers.append(msgspec.json.encode(one, enc_hook=repr))
         if answers[0] != answers[1]:
             found["differing"].append(endpoint.name)
         found.setdefault("endpoints", []).append(endpoint.name)

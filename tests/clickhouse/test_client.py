@@ -467,7 +467,7 @@ def test_a_repr_shows_where_it_goes_and_no_password():
 # Parameters
 
 
-ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=50)
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
 NASTY = st.text(st.sampled_from("\\'\"`\t\n\r\0\b\f\v\a\x1bNnt0,[](){} é😀"), max_size=30)
 SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -204,7 +204,9 @@ async def test_a_part_that_can_be_read_again_is_no_longer_refused(check: bool):
 
 class TestNoted:
     def test_what_one_worker_finds_damaged_is_known_to_the_others_until_one_finds_it_whole(self, tmp_path):
-        (one, two), (ours, theirs) = (Noted(tmp_path / "parts"), Noted(tmp_path / "parts")), ({}, {})
+        one, two = Noted(tmp_path / "parts"), Noted(tmp_path / "parts")
+        ours: dict[str, str] = {}
+        theirs: dict[str, str] = {}
         ours["202601_1_1_0"] = "Checksum doesn't match"
         one.exchange(ours)
         two.exchange(theirs)

@@ -174,7 +174,7 @@ def test_a_failing_materialized_view_is_an_error_and_not_silence(engine: Running
 def test_a_batch_of_the_largest_size_is_one_block(engine: RunningEngine, table: str):
     """One block is inserted whole or not at all, and deduplicated as one."""
     row = (1).to_bytes(8, "little") + b"\xac\x02" + b"x" * 300
-    pinned = {
+    pinned: dict[str, Any] = {
         "async_insert": 0, "max_insert_block_size": 1048449, "min_insert_block_size_rows": 1048449,
         "min_insert_block_size_bytes": 268402944, "input_format_parallel_parsing": 0, "max_insert_threads": 1,
     }  # fmt: skip
@@ -308,7 +308,7 @@ def test_an_engine_killed_while_it_inserts_opens_again_with_what_it_confirmed(tm
             thread = threading.Thread(target=insert_on_and_on)
             before = len(confirmed)
             thread.start()
-            until(lambda before=before: len(confirmed) > before)
+            until(lambda: len(confirmed) > before)  # noqa: B023
             time.sleep(0.1)
             engine.kill()
             thread.join()

@@ -6,7 +6,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import asynch
@@ -375,7 +375,7 @@ def test_clickhouse_driver_reads_by_the_native_protocol(served: RunningEngine):
 
 async def test_asynch_reads_by_the_native_protocol(served: RunningEngine):
     port = served.config.clickhouse.embedded_native_port
-    account = {"user": "nealytics", "password": PASSWORD, "database": "nealytics_core"}
+    account: dict[str, Any] = {"user": "nealytics", "password": PASSWORD, "database": "nealytics_core"}
     async with (
         asynch.Connection(host="127.0.0.1", port=port, **account) as connection,
         connection.cursor() as cursor,

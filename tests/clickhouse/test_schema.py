@@ -499,7 +499,8 @@ async def test_parts_that_are_kept_longer_than_needed_are_somebodys_choice(
 def test_a_table_syncs_what_it_writes_before_anything_is_written_anew():
     """A column is added to every part, and the parts that this makes replace those that were synced."""
     csharp = schema.Table("ReplacingMergeTree", schema.SORTING_KEY, "", "ReplacingMergeTree", columns={})
-    (settings, others) = ([], [])
+    settings: list[int] = []
+    others: list[int] = []
     for place, (_, sql) in enumerate(schema.plan(csharp, "db", 0).steps):
         (settings if "MODIFY SETTING" in sql else others).append(place)
     assert max(settings) < min(others)
@@ -707,7 +708,7 @@ async def test_a_node_that_finds_the_tables_being_made_by_another_finds_nothing_
         cluster.tables = tables
         return answer
 
-    cluster.command = made_meanwhile  # type: ignore[assignment, method-assign]
+    cluster.command = made_meanwhile  # type: ignore[method-assign]
     assert await schema.apply(cluster, CLUSTER) == []  # type: ignore[arg-type]
     assert cluster.said == []
 
@@ -801,7 +802,7 @@ async def test_a_distributed_table_by_another_key_is_refused(cluster: FakeCluste
     full[3] = full[3].replace("cityHash64(project_id, tenant_id)", "rand()")
     for check in (schema.probe, schema.apply):
         with pytest.raises(ConfigError, match="counted twice"):
-            await check(cluster, CLUSTER)  # type: ignore[operator]
+            await check(cluster, CLUSTER)  # type: ignore[arg-type]
 
 
 async def test_a_single_table_is_not_taken_for_a_cluster_nor_the_other_way_round(cluster: FakeCluster):
@@ -810,7 +811,7 @@ async def test_a_single_table_is_not_taken_for_a_cluster_nor_the_other_way_round
     cluster.tables["global_events"] = ["ReplacingMergeTree", schema.SORTING_KEY, "", "ReplacingMergeTree"]
     for check in (schema.probe, schema.apply):
         with pytest.raises(ConfigError, match="must be a Distributed table"):
-            await check(cluster, CLUSTER)  # type: ignore[operator]
+            await check(cluster, CLUSTER)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("engine", ["ReplacingMergeTree", "ReplicatedReplacingMergeTree"])
@@ -878,12 +879,12 @@ async def test_a_clickhouse_that_is_too_old_is_refused_by_its_version_and_asked_
         asked.append(sql)
         return f"{version}\n" if "version()" in sql else await answers(sql, *params, **kwargs)
 
-    cluster.command = old  # type: ignore[assignment, method-assign]
+    cluster.command = old  # type: ignore[method-assign]
     for look in (schema.apply, schema.probe):
         asked.clear()
         if is_taken:
-            await look(cluster, CLUSTER)  # type: ignore[operator]
+            await look(cluster, CLUSTER)  # type: ignore[arg-type]
         else:
             with pytest.raises(ConfigError, match=rf"has version {version}, and 24\.8 or newer is needed"):
-                await look(cluster, CLUSTER)  # type: ignore[operator]
+                await look(cluster, CLUSTER)  # type: ignore[arg-type]
             assert len(asked) == 1

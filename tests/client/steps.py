@@ -89,7 +89,11 @@ class Node:
                 errors.append({"index": index, "field": "eventType", "error": "eventType is bad"})
             else:
                 self.stored[one["eventId"]] = one
-        counts = {"accepted": len(events) - len(errors), "rejected": len(errors), "errors": errors[:100]}
+        counts: dict[str, Any] = {
+            "accepted": len(events) - len(errors),
+            "rejected": len(errors),
+            "errors": errors[:100],
+        }
         if len(errors) == len(events):
             return answer(400, code="invalid_event", message="none is acceptable", **counts)
         return answer(202, **counts)

@@ -77,7 +77,15 @@ def test_a_wheel_is_typed(installed: Path, tmp_path: Path):
     def mypy(text: str) -> "subprocess.CompletedProcess[str]":
         script = tmp_path / "script.py"
         script.write_text(text)
-        command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", installed, script]
+        command = [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--python-executable",
+            str(installed),
+            str(script),
+        ]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
 
     used = mypy(textwrap.dedent(USE))

@@ -35,7 +35,7 @@ def test_claims_narrow_a_token():
         rps=5,
     )
     scope = scope_of(token)
-    assert (scope.filters, scope.endpoints, scope.rps) == (("meta:plan:eq:pro",), {"summary"}, 5)
+    assert (scope.filters, scope.endpoints, scope.rps) == (("meta:plan:eq:pro",), frozenset({"summary"}), 5)
 
 
 def test_a_list_of_endpoints_that_came_out_empty_opens_none():
@@ -82,8 +82,8 @@ def test_an_expired_token_is_refused():
 def test_a_private_key_signs_what_its_public_key_verifies(tmp_path: Path):
     private, public = tmp_path / "private.pem", tmp_path / "public.pem"
     for command in (
-        ["openssl", "genpkey", "-algorithm", "ed25519", "-out", private],
-        ["openssl", "pkey", "-in", private, "-pubout", "-out", public],
+        ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(private)],
+        ["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)],
     ):
         subprocess.run(command, check=True, capture_output=True)
     token = mint_token(

@@ -353,7 +353,12 @@ async def test_few_failures_are_no_problem(make, fake):
     problems = set()
     await station.append_numbers(1, 2)
     station.start()
-    await station.until(lambda: problems.add(station.committer.problem) or station.log.waiting == 0)
+
+    def is_drained() -> bool:
+        problems.add(station.committer.problem)
+        return station.log.waiting == 0
+
+    await station.until(is_drained)
     assert problems == {None}
 
 

@@ -85,7 +85,7 @@ async def test_an_insert_that_a_profile_cuts_off_has_failed(engine):
     client = ClickHouseClient(engine.endpoint, engine.running.config.clickhouse)
     # What a profile sets is below what the client sends.
     client._insert_settings = {
-        "max_execution_time": 0.01,
+        "max_execution_time": "0.01",
         "timeout_overflow_mode": "break",
         **client._insert_settings,
     }

@@ -77,7 +77,7 @@ def test_of_a_refused_range_that_is_stored_in_part_only_the_missing_rows_are_sen
     missing = (Range(2, 2), Range(6, 9))
     decision = sending.refused(Range(1, 9), missing)
     assert decision == Split(CursorState(10, missing), missing, True)
-    sending.state = decision.state  # type: ignore[union-attr]
+    sending.state = decision.state
     sending.split(Range(1, 9), missing)
     assert sending.is_acknowledged(3, 5)
     assert not sending.begin(Range(6, 9))  # its token is new
@@ -239,7 +239,9 @@ def test_bad_rows_are_found_and_all_others_are_accepted(bad: set[int], rows: int
     once, and each bad one is in the dead letter unless no row is good."""
     bad = {lsn for lsn in bad if lsn <= rows}
     numbers = random.Random(seed)
-    sending, accepted, dead = plan(), [], []
+    sending = plan()
+    accepted: list[int] = []
+    dead: list[int] = []
     while True:
         decision = sending.next(is_due=sending.state.next_lsn <= rows)
         if isinstance(decision, Wait):

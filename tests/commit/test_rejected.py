@@ -244,7 +244,7 @@ def test_events_are_removed_while_a_worker_writes(tmp_path: Path):
     events = [rejected(n) for n in range(200)]
     unwanted = {event.id for event in events[::2]}
     with ThreadPoolExecutor() as pool:
-        writing = pool.submit(lambda: [put(tmp_path, event) for event in events])
+        writing = pool.submit(lambda: [*map(put, [tmp_path] * len(events), events)])
         removed = 0
         while removed < len(unwanted):
             removed += remove(tmp_path / "rejected", lambda event: event.id in unwanted).removed

@@ -2,8 +2,8 @@
 
 import math
 
-from nealytics.clickhouse.rowbinary import ROW_FORMAT
-from nealytics.commit.resend import DAY_MS, DEAD_LETTERED, DELETED, DROPPED, EXPIRED, Resending, received_ms
+from nealytics.clickhouse.rowbinary import ROW_FORMAT, received_ms
+from nealytics.commit.resend import DAY_MS, DEAD_LETTERED, DELETED, DROPPED, EXPIRED, Resending
 from tests.fakes.rows import TIMESTAMP_MS, row
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def events(month: str, count: int = EVENTS) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def sessions_of(node: Node, month: str) -> tuple[int, dict[str, object]]:
+def sessions_of(node: Node, month: str) -> tuple[int, dict[str, Any]]:
     status, body = node.request(
         "GET",
         f"/api/v1/analytics/sessions?from={month}-01T00:00:00Z&to={month}-28T00:00:00Z&limit=1000",
@@ -134,7 +135,7 @@ def test_every_worker_reports_the_damage_that_one_of_them_met(tmp_path: Path):
         )
 
 
-def timeline_of(node: Node, month: str) -> tuple[int, dict[str, object]]:
+def timeline_of(node: Node, month: str) -> tuple[int, dict[str, Any]]:
     status, body = node.request(
         "GET",
         f"/api/v1/telemetry/timeline?after={month}-01T00:00:00Z&before={month}-28T00:00:00Z&limit=1000",

@@ -15,7 +15,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -192,7 +192,7 @@ def test_the_commands_of_a_document_do_what_they_are_shown_for(
 def test_what_is_inserted_by_a_command_is_all_that_was_exported(machine: Machine, block: Block):
     """The line for a restore was a 404."""
     table = "nealytics_core.global_events"
-    environ = {}
+    environ: dict[str, Any] = {}
     ask = 'curl -fsS -u "$USER:$PASSWORD" http://clickhouse:8123/ --data-binary'
     if "nealytics engine" in block.text:
         # It is for a node that is stopped.

@@ -253,7 +253,7 @@ async def test_two_events_of_one_millisecond_are_ordered_as_clickhouse_orders_id
 def test_a_difference_is_found():
     expected = {"a": [{"n": 1, "share": 0.5}]}
     assert difference({"a": [{"n": 1, "share": 0.5 + 1e-12}]}, expected) is None
-    for got in (
+    others: tuple[Any, ...] = (
         {"a": [{"n": 2, "share": 0.5}]},
         {"a": [{"n": 1.0, "share": 0.5}]},
         {"a": [{"n": 1, "share": 0.5001}]},
@@ -262,7 +262,8 @@ def test_a_difference_is_found():
         {"a": [{"n": 1, "share": 0.5}] * 2},
         {"a": [{"n": 1, "share": 0.5}], "b": None},
         {"a": None},
-    ):
+    )
+    for got in others:
         assert difference(got, expected) is not None
 
 
@@ -288,7 +289,7 @@ class TestTimeline:
         for tenant_id in ("north", None):
             expected = page.expected("timeline", {**query, "limit": "100000"}, "mall", tenant_id)["events"]
             found: list[Any] = []
-            cursor: Query = {}
+            cursor: Query | None = {}
             while cursor is not None:
                 _, answer, _ = await page.reader.get(
                     PATHS["timeline"], project_id="mall", tenant_id=tenant_id, **query, **cursor

@@ -82,6 +82,7 @@ def test_a_node_that_stood_still_shows_nothing_that_was_erased_meanwhile(place: 
 def test_what_waits_in_the_log_of_a_node_that_is_down_never_reaches_the_table(place: Place):
     """It was cut into a batch and perhaps sent, before the node was killed."""
     signal_all(place.second, signal.SIGSTOP)
+    assert place.server.process is not None
     place.server.process.send_signal(signal.SIGSTOP)
     signal_all(place.second, signal.SIGCONT)
     status, body = place.second.post("batch", [event(n, "u-1", tenant="t3") for n in range(10)])

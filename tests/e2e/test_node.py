@@ -191,9 +191,9 @@ def owners(node: Node, port: int) -> dict[int, int]:
     found = {}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, *rest = line.split()
-        pid = inodes.get(f"socket:[{rest[6]}]")
-        if pid is not None and int(local.split(":")[1], 16) == port:
-            found[int(remote.split(":")[1], 16)] = pid
+        owner = inodes.get(f"socket:[{rest[6]}]")
+        if owner is not None and int(local.split(":")[1], 16) == port:
+            found[int(remote.split(":")[1], 16)] = owner
     return found
 
 

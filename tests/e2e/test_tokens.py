@@ -8,6 +8,7 @@ import collections
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ async def test_tokens_of_two_identity_providers_and_of_our_own_open_what_their_i
         with Node(tmp_path, workers=2, clickhouse="http://127.0.0.1:9", settings=settings) as node:
             await asyncio.to_thread(node.wait_ready, "/ready/ingest")
             # As large as a token may be.
-            claims = {"iss": "https://one.example/", "aud": ["us"], "groups": ["g" * 11_500]}
+            claims: dict[str, Any] = {"iss": "https://one.example/", "aud": ["us"], "groups": ["g" * 11_500]}
             of_one = one.token({**claims, "https://app.example/tenant": ["t"]})
             assert 15_500 < len(of_one) <= TOKEN_BYTES_MAX
             claims = {"iss": "https://two.example/17", "tid": "17", "o": {"id": "t"}}

@@ -164,7 +164,7 @@ class Arriving:
             clock_ms=lambda: LATE, without_erased=partial(without_erased, Jobs(directory)),
         )  # fmt: skip
 
-    async def is_kept(self, payload: bytes, whose: Whose | None, project: str = "shop", **fixed: str) -> bool:
+    async def is_kept(self, payload: bytes, whose: Whose | None, project: str = "shop", **fixed: Any) -> bool:
         error = InvalidEvent("invalid_event", "no")
         event = self._events.new("batch", project, error, payload, whose=whose, **fixed)
         await self._events.keep([event])

@@ -294,7 +294,7 @@ async def _mark(request: web.Request, response: web.StreamResponse) -> None:
 
 def split_rows(body: bytes, columns: list[str]) -> list[bytes]:
     """The rows of a RowBinary body. Raises `ValueError` if it ends inside a row."""
-    rows = []
+    rows: list[bytes] = []
     at = 0
     while at < len(body):
         start = at

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-_OF_ALGORITHM = {"ES256": ECAlgorithm, "EdDSA": OKPAlgorithm}
+_OF_ALGORITHM: dict[str, Any] = {"ES256": ECAlgorithm, "EdDSA": OKPAlgorithm}
 
 
 class IssuerKey:

@@ -47,7 +47,7 @@ BY_NAME: dict[str, Endpoint[Any]] = {endpoint.name: endpoint for endpoint in END
 
 
 def pairs_of(query: str) -> MultiDict[str]:
-    return MultiDict(part.split("=", 1) for part in query.split("&") if part)
+    return MultiDict(part.partition("=")[::2] for part in query.split("&") if part)
 
 
 def stories(scopes: Sequence[tuple[str, str]]) -> list[Event]:

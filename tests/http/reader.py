@@ -148,7 +148,7 @@ class Reader:
         *,
         project_id: str = "shop",
         tenant_id: str | None = "acme",
-        claims: dict[str, Any] | None = None,
+        claims: Any = None,
         **query: str | list[str],
     ) -> tuple[int, dict[str, Any], Any]:
         """Asks with a token of that tenant; with `tenant_id=None` with one of the whole project. The answer
@@ -188,8 +188,8 @@ class Reader:
         *,
         project_id: str = "shop",
         tenant_id: str | None = "acme",
-        claims: dict[str, Any] | None = None,
-        headers: dict[str, str] | None = None,
+        claims: Any = None,
+        headers: Any = None,
         **query: str | list[str],
     ) -> Any:
         """An answer to be read as it comes: `async with reader.open(…) as answer`."""
@@ -231,7 +231,7 @@ class FailingClient:
     async def verify(self, address: Address) -> None:
         pass
 
-    async def query(self, *_: object, **__: object) -> list[list[Any]]:
+    async def query(self, *_: object, at: Address | None = None, **__: object) -> list[list[Any]]:
         raise self.error
 
 

@@ -43,7 +43,12 @@ def segments() -> tuple[SegmentRule, ...]:
     return SAVED
 
 
-METADATA = ({}, {"plan": "pro"}, {"plan": "free", "n": 3}, {"plan": None, "n": "12"})
+METADATA: tuple[dict[str, Any], ...] = (
+    {},
+    {"plan": "pro"},
+    {"plan": "free", "n": 3},
+    {"plan": None, "n": "12"},
+)
 
 
 def some_events(seed: str, count: int = 500, project_id: str = "shop") -> list[Event]:
@@ -274,8 +279,8 @@ async def check(
         questions = {number: question.parameters for number, question in asked.items()}
         status, body, _ = await page.reader.post(QUERY, {"queries": questions}, tenant_id=tenant_id)
         assert status == 200, body
-        for number, question in asked.items():
-            question.check(body["results"][number])
+        for name, question in asked.items():
+            question.check(body["results"][name])
 
 
 @pytest.fixture

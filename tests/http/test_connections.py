@@ -401,7 +401,7 @@ async def test_body_that_breaks_later_is_answered_at_once_and_without_an_error_o
         if status == b"401":
             assert (await reader.readuntil(b"}")).split()[1] == status
         else:
-            await until_async(lambda: any(c._current_request for c in worker.server._server.connections))
+            await until_async(lambda: is_reading(worker))
         writer.write(BROKEN_BODIES[name])
         rest = await asyncio.wait_for(reader.read(), SOON_S)
         if status == b"400":
@@ -535,8 +535,8 @@ async def test_paths_may_begin_with_the_prefix_of_a_proxy(path, status, expect):
 async def test_a_page_may_call_a_path_with_the_prefix():
     async with serving(server=ServerConfig(path_prefix="/shop")) as worker:
         headers = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
-        async with worker.client.options("/shop" + TRACK, headers=headers) as answer:
-            assert answer.status == 204
+        async with worker.client.options("/shop" + TRACK, headers=headers) as preflight:
+            assert preflight.status == 204
         answer = await worker.post("/shop" + TRACK, b"{", headers=headers)
         assert answer.status == 400
         assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
@@ -611,6 +611,12 @@ async def test_request_on_a_kept_connection_during_a_stop_is_answered_with_conne
         assert await reader.read() == b""
         await stopping
         assert worker.ingested == 2
+
+
+def is_reading(worker: FakeWorker) -> bool:
+    """Whether a request has begun and is not whole."""
+    assert worker.server._server is not None
+    return any(connection._current_request for connection in worker.server._server.connections)
 
 
 def waiting_to_be_accepted(listener: socket.socket) -> int:
@@ -692,7 +698,7 @@ async def test_stop_gives_503_to_what_takes_too_long():
     async with serving() as worker:
         reader, writer = await connect(worker)
         writer.write(HEAD + b"Content-Length: 100\r\n\r\n{")
-        await until_async(lambda: any(c._current_request for c in worker.server._server.connections))
+        await until_async(lambda: is_reading(worker))
         await worker.server.stop(0.5)
         answer = await asyncio.wait_for(reader.read(), SOON_S)
         assert answer.startswith(b"HTTP/1.1 503 ")

@@ -356,8 +356,8 @@ class Asked:
         if not self.texts(name):
             return None
         zone = next(iter(self.texts("tz")), None)
-        text = resolved(self.text(name).strip(), name, ms(NOW), zone)  # type: ignore[arg-type]
-        return timestamp_ms(name, text, name, zone)  # type: ignore[arg-type]
+        text = resolved(self.text(name).strip(), name, ms(NOW), zone)
+        return timestamp_ms(name, text, name, zone)
 
     def range_ms(self) -> tuple[int, int]:
         """As far as it was named; else the last day up to now, which no excuse needs exactly."""
@@ -461,7 +461,7 @@ def has_any_order(asked: Asked) -> bool:
 class Excuse(NamedTuple):
     field: str
     message: str
-    is_right: Callable[[Asked], bool]
+    is_right: Callable[..., bool]  # of an `Asked`; what a lambda has by default is its own
     routes: tuple[Route, ...] = tuple(READS.values())  # those of them that have the parameter
 
 

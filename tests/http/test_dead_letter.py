@@ -149,10 +149,8 @@ async def test_an_entry_of_another_project_looks_like_one_that_does_not_exist(he
 
 @pytest.mark.parametrize("what", ["retry", "drop"])
 async def test_entries_of_another_project_are_never_changed(held: Held, what: str):
-    for body in (
-        {"ids": held.ids},
-        {"filter": {}},
-    ):
+    bodies: tuple[dict[str, Any], ...] = ({"ids": held.ids}, {"filter": {}})
+    for body in bodies:
         status, answer = await held.post(what, body)
         assert status == 200
         assert answer.get("retried", answer.get("dropped")) in (3, 0)

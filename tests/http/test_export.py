@@ -26,7 +26,6 @@ from nealytics.clickhouse.client import ClickHouseClient, endpoint_of
 from nealytics.clickhouse.errors import ClickHouseError, ClickHouseUnavailable
 from nealytics.config import Config, QueryConfig, ServerConfig
 from nealytics.event import Event
-from nealytics.http import export as http_export
 from nealytics.queries import export
 from nealytics.queries.export import Counted, Slice, slices
 from nealytics.queries.scoped import Query
@@ -157,7 +156,7 @@ def tampered(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> Tampered:
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "SLICE_EVENTS_MAX", 50)
-    monkeypatch.setattr(http_export.export, "RETRY_DELAYS_S", (0.01, 0.01))
+    monkeypatch.setattr(export, "RETRY_DELAYS_S", (0.01, 0.01))
 
 
 # How a range is cut
@@ -460,7 +459,7 @@ class TestOnTheEngine:
     ):
         events = mixed(1_000)
         await reader.store(*events)
-        failed = []
+        failed: list[int] = []
 
         def before(number: int) -> None:
             if number % 3 == 2 and len(failed) < 10:

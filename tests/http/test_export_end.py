@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from nealytics.clickhouse.errors import ClickHouseUnavailable
-from nealytics.http import export as http_export
 from nealytics.queries import export
 from tests.http.reader import NOW, Reader, event, on_the_engine, token_of
 from tests.http.test_export import EXPORT, RANGE, Tampered, fill
@@ -80,7 +79,8 @@ async def test_the_number_of_events_is_a_trailer_for_clients_that_accept_one(
 ):
     if count:
         await reader.store(*(event(NOW) for _ in range(count)))
-    for how in ({"end": "true"}, {"te": "trailers"}):
+    ways: tuple[dict[str, Any], ...] = ({"end": "true"}, {"te": "trailers"})
+    for how in ways:
         head, body = await raw(reader, format=form, **how)
         assert b"\r\nTrailer: Nealytics-Events\r\n" in head + b"\r\n"
         assert body.endswith(b"0\r\nNealytics-Events: %d\r\n\r\n" % count)
@@ -104,7 +104,7 @@ async def broken(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, ClickHouse is lost in the middle of the third slice."""
     await fill(reader.clickhouse, 2_000)
     monkeypatch.setattr(export, "SLICE_EVENTS_MAX", 300)
-    monkeypatch.setattr(http_export.export, "RETRY_DELAYS_S", ())
+    monkeypatch.setattr(export, "RETRY_DELAYS_S", ())
     tampered = Tampered(reader, monkeypatch)
 
     def fails(number: int, piece: int) -> None:
@@ -222,8 +222,7 @@ async def curl(port: int, *more: str) -> tuple[int, bytes]:
         assert process.returncode is not None
         return (process.returncode, out) if process.returncode != 7 else None  # 7: nobody listens yet
 
-    found = await until_async(answer)
-    assert found is not None
+    found: tuple[int, bytes] = await until_async(answer)
     return found
 
 

@@ -69,7 +69,7 @@ class Taken:
 
     def __init__(self, door: Door) -> None:
         self.requests = 0
-        lane = door.server.lane
+        lane: Any = door.server.lane
         submit = lane.submit
 
         def counting(*args: Any) -> Any:
@@ -532,7 +532,7 @@ async def test_each_request_is_sampled_once_and_has_its_span():
     found = []
     for lane in (True, False):
         tracing = Sampling()
-        door = await Door(lane=lane, tracing=tracing).open()
+        door = await Door(lane=lane, tracing=tracing).open()  # type: ignore[arg-type]
         await door.exchange([request() * 5, request(traceparent="a"), request(key="wrong")])
         found.append(
             (tracing.asked, [(span.name, span.attributes, span.has_ended) for span in tracing.spans])

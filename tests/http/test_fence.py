@@ -85,7 +85,7 @@ async def answer(
 ) -> dict[str, Any]:
     arguments = Arguments(pairs_of(query), reader.config.query, ms(NOW), endpoint.parameters)
     found = await endpoint.run(events_of(reader, kind, scope), endpoint.parse(arguments))
-    return msgspec.json.decode(msgspec.json.encode(found))  # type: ignore[no-any-return]
+    return msgspec.json.decode(msgspec.json.encode(found))
 
 
 async def exported(reader: Reader, kind: type[Events], scope: Scope, output_format: str) -> list[Any]:
@@ -198,7 +198,9 @@ class TestTheProof:
         await reader.store_twice(event())
         async with watched(engine, without_fence=True) as (page, watch):
             for endpoint in ENDPOINTS:
-                query = {p.name: (p.example or "").split("&") for p in endpoint.parameters if p.required}
+                query: dict[str, Any] = {
+                    p.name: (p.example or "").split("&") for p in endpoint.parameters if p.required
+                }
                 status, body, headers = await page.get(endpoint.path, **query)
                 assert (status, body["code"]) == (503, "scope_not_proven")
                 assert int(headers["Retry-After"]) > 0

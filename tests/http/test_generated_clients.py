@@ -50,7 +50,14 @@ def run(*command: str | Path) -> str:
 def python_client(described: Path) -> tuple[Path, str]:
     """Where it was made, and what the generator said."""
     made = described.parent / "client"
-    command = [generator("openapi-python-client"), "generate", "--path", described, "--output-path", made]
+    command = [
+        generator("openapi-python-client"),
+        "generate",
+        "--path",
+        str(described),
+        "--output-path",
+        str(made),
+    ]
     return made, run(*command, "--meta", "none")
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from nealytics.queries import ENDPOINTS
 from tests.attack_reads import (
-    ENDPOINTS,
     HOSTILE_NAMES,
     ROUTES,
     Attack,

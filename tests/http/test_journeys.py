@@ -416,8 +416,8 @@ async def test_retention_is_what_its_definition_says(
             calendar,
             to,
             by=by,
-            begins=lambda one, begin=begin: begin in (None, one.event_type),
-            returns=lambda one, come=come: come in (None, one.event_type),
+            begins=lambda one: begin in (None, one.event_type),  # noqa: B023
+            returns=lambda one: come in (None, one.event_type),  # noqa: B023
             periods=11 if periods is None else periods,
         )
         assert expected, "there is something to compare"

@@ -53,7 +53,7 @@ async def test_the_error_of_a_query_beyond_a_limit_says_what_to_narrow(
 async def test_the_error_of_a_slow_query_says_the_same(reader: Reader, engine: RunningEngine):
     await reader.store_twice(*stories(SCOPES))
     async with limited(engine) as page:
-        page.clickhouse._read_settings["max_execution_time"] = "0.000001"  # type: ignore[assignment]
+        page.clickhouse._read_settings["max_execution_time"] = "0.000001"
         status, body, _ = await page.get(SESSIONS)
         assert (status, body["code"]) == (422, "query_too_large")
 
@@ -77,7 +77,7 @@ async def test_what_a_limit_would_cut_is_never_answered(
     async with limited(engine) as unlimited, limited(engine, **limits) as page:
         for name, query in QUESTIONS:
             path, asked = BY_NAME[name].path, pairs_of(query)
-            arguments = {key: asked.getall(key) for key in asked}
+            arguments: Any = {key: asked.getall(key) for key in asked}
             whole = await unlimited.answer(path, **arguments)
             status, body, _ = await page.get(path, **arguments)
             statuses.add(status)
@@ -105,7 +105,7 @@ async def test_points_that_were_not_asked_to_be_limited_are_not_cut_in_silence(
         assert [warning["code"] for warning in answer["warnings"]] == ["limit_clamped", "truncated"]
 
 
-PROFILE = {
+PROFILE: dict[str, str | int] = {
     "limit": 1,
     "offset": 1,
     "use_query_cache": 1,
@@ -127,7 +127,7 @@ async def test_what_a_server_profile_sets_changes_no_answer(reader: Reader):
     of_request = reader.clickhouse._read_settings
     for name, query in QUESTIONS:
         asked = pairs_of(query)
-        arguments = {key: asked.getall(key) for key in asked}
+        arguments: Any = {key: asked.getall(key) for key in asked}
         reader.clickhouse._read_settings = of_request
         expected = await reader.get(BY_NAME[name].path, **arguments)
         reader.clickhouse._read_settings = {**PROFILE, **of_request}

@@ -119,7 +119,7 @@ ORDERS: dict[str, Callable[[dict[str, Any]], float]] = {
 
 
 def sessions_of(events: list[Event], order: str, of_project: bool) -> list[dict[str, Any]]:
-    listed = [
+    listed: list[dict[str, Any]] = [
         {
             "sessionId": session_id,
             **({"tenantId": tenant_id} if of_project else {}),

@@ -26,6 +26,7 @@ from nealytics.config import AuthConfig, QueryConfig
 from nealytics.event import Event
 from nealytics.http import live as http_live
 from nealytics.http import live_stream
+from nealytics.http.live_hub import Hub
 from nealytics.observe import request_id
 from nealytics.queries import live
 from tests.engine import RunningEngine
@@ -466,9 +467,9 @@ class TestOnTheEngine:
     ):
         """What a hub asks does not depend on how many listen to it; so hubs are counted, and not questions,
         whose number depends on the machine."""
-        hubs: list[http_live.Hub] = []
+        hubs: list[Hub] = []
 
-        class Noted(http_live.Hub):
+        class Noted(Hub):
             def __init__(self, *args: Any) -> None:
                 hubs.append(self)
                 super().__init__(*args)

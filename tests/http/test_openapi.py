@@ -45,7 +45,7 @@ from nealytics.http.saved import add_saved_routes
 from nealytics.http.streams import add_stream_routes
 from nealytics.ingest.handlers import BEACON
 from nealytics.observe.metrics import READ_FAILURE_REASONS, REFUSED_REASONS, Metrics
-from nealytics.queries import ENDPOINTS, STREAMS, export, funnel, live
+from nealytics.queries import ENDPOINTS, STREAMS, export, funnel, live, sequences
 from nealytics.queries.endpoint import Endpoint, Route
 from nealytics.queries.params import Arguments, Parameter
 from nealytics.shared import NodeMemory
@@ -450,7 +450,7 @@ def test_a_day_is_valid_by_the_schema_if_its_month_has_it(year: int):
 def test_a_funnel_has_as_many_steps_as_it_takes():
     (step,) = [p["schema"] for p in operation(funnel.ENDPOINT)["parameters"] if p["name"] == "step"]
     assert [validator(step).is_valid(["x"] * n) for n in (0, 1, 2, 10, 11)] == [
-        funnel.STEPS_MIN <= n <= funnel.STEPS_MAX for n in (0, 1, 2, 10, 11)
+        funnel.STEPS_MIN <= n <= sequences.STEPS_MAX for n in (0, 1, 2, 10, 11)
     ]
     assert not validator(step).is_valid(["view", " "])
 
@@ -466,7 +466,7 @@ def test_a_window_is_valid_by_the_schema_up_to_its_longest():
 
 
 def test_a_beacon_s_key_is_only_in_the_query():
-    ways = [{"keyInQuery": []}, {"ingestToken": []}, {"ingestTokenInQuery": []}]
+    ways: list[dict[str, list[str]]] = [{"keyInQuery": []}, {"ingestToken": []}, {"ingestTokenInQuery": []}]
     assert DOCUMENT["paths"][BEACON]["post"]["security"] == ways
 
 

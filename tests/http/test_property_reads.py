@@ -269,9 +269,9 @@ async def test_a_path_of_eight_keys_is_the_deepest(reader: Reader):
     for key in "hgfedcba":
         metadata = {key: metadata}
     await reader.store_twice(event(metadata=metadata))
-    (key,) = await keys_of(reader, under="a.b.c.d.e.f.g")
-    assert key["key"] == "meta:a.b.c.d.e.f.g.h"
-    (found,) = await reader.timeline(filter=f"{key['key']}:eq:deep")
+    (deepest,) = await keys_of(reader, under="a.b.c.d.e.f.g")
+    assert deepest["key"] == "meta:a.b.c.d.e.f.g.h"
+    (found,) = await reader.timeline(filter=f"{deepest['key']}:eq:deep")
     assert UUID(found["eventId"])
 
 

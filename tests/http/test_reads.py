@@ -318,7 +318,7 @@ class TestOnTheEngine:
         active: dict[str, set[str]] = defaultdict(set)
         for one in events:
             who = one.user_id if by == "user" else one.session_id
-            active[start_of(interval, one)] |= {who} - {None}
+            active[start_of(interval, one)] |= {who} if who is not None else set()
         assert await reader.answer(ACTIVE, interval=interval, by=by, mode=mode, **QUARTER) == {
             "projectId": "shop",
             "tenantId": "acme",

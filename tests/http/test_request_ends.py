@@ -67,7 +67,7 @@ def test_chunks_and_several_requests_in_one_read_stay_unknown():
         (HEAD + HEAD, [FakeBody(0), FakeBody(0)]),
     ):
         ends = RequestEnds()
-        ends.fed(data, bodies)
+        ends.fed(data, [*bodies])
         assert not ends.is_between
         ends.fed(HEAD, [FakeBody(0)])
         assert not ends.is_between

@@ -291,7 +291,7 @@ class Recorder:
         self.queries: list[Any] = []
 
     async def answer(self, request: web.Request) -> web.Response:
-        self.queries.append(request.query.copy())
+        self.queries.append(dict(request.query))
         return web.json_response({"data": []}, headers={"X-ClickHouse-Query-Id": "q"})
 
 

@@ -131,9 +131,9 @@ async def test_series_are_cumulative_averaged_and_compared(page: tuple[Reader, l
         for back, answer in ((0, body), (1, body["previous"])):
             within = days.events(back)
             of_point: dict[Any, list[Event]] = defaultdict(list)
-            for one in within:
-                of_point[days.of(one), series(one)].append(one)
-            every = {series(one) for one in within} if group else {(None, None)}
+            for each in within:
+                of_point[days.of(each), series(each)].append(each)
+            every: set[Any] = {series(one) for one in within} if group else {(None, None)}
             wanted = {(day, one) for day in days.all(back) for one in every} if dense else set(of_point)
             found = {(p["time"], (p.get("key"), p.get("tenantId"))): p for p in answer["points"]}
             assert len(found) == len(answer["points"])

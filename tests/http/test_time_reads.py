@@ -50,7 +50,7 @@ GROUPS = {
 }
 
 # Metadata as it is stored → the text by which it is grouped.
-PLANS = {
+PLANS: dict[bytes, str | None] = {
     b"{}": None,
     b'{"plan": null}': None,
     b'{"plan": ""}': "",
@@ -372,7 +372,7 @@ class TestActive:
                     by_bucket[start_of(interval, one.timestamp_ms, zone)].append(one)
                 for bucket in sorted(by_bucket):
                     here = by_bucket[bucket]
-                    point = {
+                    point: dict[str, Any] = {
                         "bucket": text_of(bucket, zone),
                         **marked(bucket, interval, from_ms, to_ms, zone),
                         "activeCount": different(here, by),

@@ -2,6 +2,7 @@
 
 import random
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from nealytics.event import Event
@@ -41,7 +42,7 @@ async def test_pages_of_any_size_are_the_whole_history_in_order(reader: Reader):
 async def test_bounds_and_filters_hold_in_every_look(reader: Reader):
     events = history()
     await reader.store_twice(*events)
-    for query, holds in (
+    looks: tuple[tuple[dict[str, Any], Any], ...] = (
         ({"eventType": "click"}, lambda e: e.event_type == "click"),
         ({"sessionId": "s3"}, lambda e: e.session_id == "s3"),
         ({"after": "2024-06-14T12:00:00Z"}, lambda e: e.timestamp_ms > ms_of(DAY)),
@@ -49,7 +50,8 @@ async def test_bounds_and_filters_hold_in_every_look(reader: Reader):
         ({"before": "2024-05-15T12:00:00Z"}, lambda e: e.timestamp_ms < ms_of(31 * DAY)),
         ({"before": "2030-01-01"}, lambda e: True),
         ({"before": "1950-01-01"}, lambda e: False),
-    ):
+    )
+    for query, holds in looks:
         expected = newest_first([e for e in events if holds(e)])
         assert ids(await pages(reader, limit="50", **query)) == expected, query
 

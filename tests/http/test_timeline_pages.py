@@ -220,7 +220,7 @@ class TestOnTheEngine:
             for one in events
             if 2 < one.timestamp_ms % 1000 < 8 and one.event_type != "view" and one.session_id != "s1"
         ]
-        query = {
+        query: dict[str, Any] = {
             "after": "2024-06-15T12:00:00.002Z",
             "before": "2024-06-15T12:00:00.008Z",
             "filter": ["event_type:ne:view", "session_id:ne:s1"],
@@ -289,7 +289,7 @@ class TestOnTheEngine:
 
     @pytest.mark.parametrize("text", ["'", "\\", "a\tb\n", "{p0:String}", "\x01\x7f", "NULL"])
     async def test_hostile_names_in_a_cursor_are_names(self, reader: Reader, text: str):
-        scope = {"project_id": text, "tenant_id": text}
+        scope: dict[str, Any] = {"project_id": text, "tenant_id": text}
         same = UUID(int=3)
         await reader.store_twice(
             *(event(event_type=text + end, event_id=same, **scope) for end in ("a", "b", "c"))

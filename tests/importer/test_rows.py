@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,11 @@ from nealytics.importer.csv_record import Record
 from nealytics.importer.rows import CsvRows, JsonRows, NdjsonRows, Row
 from nealytics.importer.source import Source, SourceError, open_source
 from tests.importer.test_source import opened
+
+
+def raw(cell: str | msgspec.Raw) -> bytes:
+    assert isinstance(cell, msgspec.Raw)
+    return bytes(cell)
 
 
 def csv_rows(
@@ -43,7 +49,7 @@ def json_rows(tmp_path: Path, data: bytes) -> list[Row]:
 def test_each_line_of_ndjson_is_a_row_that_knows_where_it_ends(tmp_path: Path):
     rows = list(NdjsonRows(opened(tmp_path, b'{"a":1}\n\n{"b": "x"}\r\n')))
     assert [(row.number, row.end, row.raw) for row in rows] == [(1, 8, b'{"a":1}'), (2, 21, b'{"b": "x"}')]
-    assert bytes(rows[0].fields["a"]) == b"1"
+    assert raw(rows[0].fields["a"]) == b"1"
 
 
 def test_a_last_line_without_end_is_a_row(tmp_path: Path):
@@ -64,7 +70,7 @@ def test_numbers_keep_their_digits(tmp_path: Path):
     (row,) = NdjsonRows(
         opened(tmp_path, b'{"metadata":{"price":1.10,"id":123456789012345678901234567890}}\n')
     )
-    assert bytes(row.fields["metadata"]) == b'{"price":1.10,"id":123456789012345678901234567890}'
+    assert raw(row.fields["metadata"]) == b'{"price":1.10,"id":123456789012345678901234567890}'
 
 
 def test_a_quoted_csv_field_may_hold_delimiters_quotes_and_line_ends(tmp_path: Path):
@@ -162,7 +168,7 @@ def test_a_file_without_a_header_line_has_the_columns_that_are_named(tmp_path: P
     assert [row.fields for row in rows] == [{"n": "1", "letter": "x"}, {"n": "2", "letter": "y"}]
 
 
-cells = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\r\0"), max_size=8)
+cells = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\0"), max_size=8)
 
 
 @given(st.lists(st.lists(cells, min_size=2, max_size=4), min_size=1, max_size=6), st.sampled_from(",;\t"))

@@ -5,6 +5,7 @@ import random
 import resource
 import sys
 import zlib
+from typing import Any
 
 import brotli
 import pytest
@@ -30,7 +31,7 @@ def raw_deflate(data: bytes) -> bytes:
     return zlib.compress(data)[2:-4]
 
 
-PACK = {
+PACK: dict[str, Any] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
     "deflate, raw": raw_deflate,
@@ -115,7 +116,10 @@ def test_body_of_countless_empty_parts_is_refused(kind):
 
 
 def test_zstd_window_beyond_8_mib_is_refused_before_memory_is_taken():
-    options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.checksum_flag: 0}
+    options: dict[int, int] = {
+        zstd.CompressionParameter.window_log: 27,
+        zstd.CompressionParameter.checksum_flag: 0,
+    }
     compressor = zstd.ZstdCompressor(options=options)
     assert status(compressor.compress(b"x") + compressor.flush(), "zstd") == 400
 

@@ -6,6 +6,7 @@ import json
 import time
 import tracemalloc
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlencode
 from uuid import RFC_4122, UUID
 
@@ -126,7 +127,8 @@ async def test_beacon_keeps_valid_events_and_counts_the_refused_ones():
 
 async def test_beacon_of_invalid_events_only_is_204_as_it_always_was():
     async with serving() as worker:
-        for body in ([], [{}], {}, [event(projectId="")]):
+        bodies: tuple[Any, ...] = ([], [{}], {}, [event(projectId="")])
+        for body in bodies:
             assert (await worker.post(BEACON, body)).status == 204
         assert not await worker.rows()
 
@@ -272,7 +274,8 @@ async def test_batch_without_an_acceptable_event_is_400_and_shows_why():
         assert (answer.json["accepted"], answer.json["rejected"]) == (0, 3)
         assert [error["index"] for error in answer.json["errors"]] == [0, 1, 2]
         assert (await worker.post(BATCH, [{}])).json["message"] == "the event is not valid"
-        for body in ([], b"", b"\n"):
+        none: tuple[Any, ...] = ([], b"", b"\n")
+        for body in none:
             answer = await worker.post(BATCH, body)
             assert answer.status == 400
         assert not await worker.rows()
@@ -665,7 +668,7 @@ async def test_track_goes_on_while_others_send_the_longest_bodies():
 # Client addresses
 
 
-def behind_proxy(**server: object) -> ServerConfig:
+def behind_proxy(**server: Any) -> ServerConfig:
     return ServerConfig(header_timeout_s=1.0, trusted_proxies=("127.0.0.1", "10.0.0.0/8"), **server)
 
 
@@ -677,7 +680,7 @@ async def statuses(
 
 
 async def test_visitors_behind_a_trusted_proxy_have_limits_of_their_own():
-    limits = {"rate_limit_requests_per_address": 2, "rate_limit_window_s": 86_400}
+    limits: dict[str, Any] = {"rate_limit_requests_per_address": 2, "rate_limit_window_s": 86_400}
     async with serving(server=behind_proxy(), **limits) as worker:
         assert await statuses(worker, *["192.0.2.1"] * 3) == [202, 202, 429]
         assert await statuses(worker, *["192.0.2.2", "192.0.2.2, 10.0.0.3"] * 2) == [202, 202, 429, 429]
@@ -687,7 +690,7 @@ async def test_visitors_behind_a_trusted_proxy_have_limits_of_their_own():
 
 
 async def test_visitor_cannot_choose_an_address():
-    limits = {"rate_limit_requests_per_address": 2, "rate_limit_window_s": 86_400}
+    limits: dict[str, Any] = {"rate_limit_requests_per_address": 2, "rate_limit_window_s": 86_400}
     async with serving(server=behind_proxy(), **limits) as worker:
         # The proxy appends what it sees to what the visitor wrote.
         written = [f"198.51.100.{i}, 192.0.2.1" for i in range(3)]
@@ -700,7 +703,7 @@ async def test_visitor_cannot_choose_an_address():
 
 
 async def test_forwarded_header_is_used_where_it_is_set():
-    limits = {"rate_limit_requests_per_address": 1, "rate_limit_window_s": 86_400}
+    limits: dict[str, Any] = {"rate_limit_requests_per_address": 1, "rate_limit_window_s": 86_400}
     async with serving(server=behind_proxy(forwarded_header="Forwarded"), **limits) as worker:
         sent = ["for=192.0.2.1", 'for="192.0.2.1:80"', 'for="[2001:db8::1]"', "for=192.0.2.2;proto=https"]
         assert await statuses(worker, *sent, header="Forwarded") == [202, 429, 202, 202]
@@ -712,14 +715,18 @@ async def test_server_keys_have_no_limit_per_address():
 
 
 async def test_address_that_has_used_up_its_permits_takes_none_of_the_keys():
-    limits = {"rate_limit_requests": 3, "rate_limit_requests_per_address": 1, "rate_limit_queue_max": 0}
+    limits: dict[str, Any] = {
+        "rate_limit_requests": 3,
+        "rate_limit_requests_per_address": 1,
+        "rate_limit_queue_max": 0,
+    }
     async with serving(server=behind_proxy(), rate_limit_window_s=86_400, **limits) as worker:
         assert await statuses(worker, *["192.0.2.1"] * 10) == [202] + [429] * 9
         assert await statuses(worker, "192.0.2.2", "192.0.2.3", "192.0.2.4") == [202, 202, 429]
 
 
 async def test_large_request_counts_as_several_of_its_address_too():
-    limits = {"rate_limit_requests_per_address": 3, "rate_limit_window_s": 86_400}
+    limits: dict[str, Any] = {"rate_limit_requests_per_address": 3, "rate_limit_window_s": 86_400}
     async with serving(server=behind_proxy(), **limits) as worker:
         tiny = TINY.replace(b'"a"', b'"shop"')
         answer = await worker.post(BATCH, b"\n".join([tiny] * 5_000), key=BOUND)

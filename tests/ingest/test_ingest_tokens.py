@@ -190,7 +190,11 @@ async def test_a_public_sender_cannot_replace_events_of_others():
 
 
 async def test_requests_are_limited_by_subject():
-    limits = {"rate_limit_requests": 2, "rate_limit_window_s": 3_600, "rate_limit_requests_per_address": 0}
+    limits: dict[str, Any] = {
+        "rate_limit_requests": 2,
+        "rate_limit_window_s": 3_600,
+        "rate_limit_requests_per_address": 0,
+    }
     async with serving(**limits) as worker:
         ada, renewed, eve = (
             ingest_token(sub="ada"),
@@ -205,7 +209,11 @@ async def test_requests_are_limited_by_subject():
 
 
 async def test_the_rps_of_a_token_only_lowers_its_limit():
-    limits = {"rate_limit_requests": 3, "rate_limit_window_s": 3_600, "rate_limit_requests_per_address": 0}
+    limits: dict[str, Any] = {
+        "rate_limit_requests": 3,
+        "rate_limit_window_s": 3_600,
+        "rate_limit_requests_per_address": 0,
+    }
     async with serving(**limits) as worker:
         slow, fast = ingest_token(sub="slow", rps=0.001), ingest_token(sub="fast", rps=1_000)
         assert [(await send(worker, TRACK, BARE, slow)).status for _ in range(2)] == [202, 429]

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -199,7 +200,7 @@ def test_an_event_may_omit_what_its_key_fixes_and_has_no_other_value(bound, sent
     """In every form of a body; `stored` is the field that is wrong, if there is one."""
     grant = Grant(0, **bound)
     body = lines({"sessionId": "s", "eventType": "view"} | sent)
-    found: list[object] = []
+    found: list[Any] = []
     try:
         found.append(SimpleNamespace(**decode_row(parse_event(body, NOW, LIMITS, grant), ROW_FORMAT)))
     except InvalidEvent as error:

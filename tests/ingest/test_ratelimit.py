@@ -1,6 +1,7 @@
 """Permits per window, a queue in order of arrival, and 429 when it is full."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,9 @@ def limiter(
     memory = memory or NodeMemory.create(workers=1, keys=2)
     clock = Clock()
     config = IngestConfig(
-        rate_limit_requests=requests, rate_limit_window_s=WINDOW_S, rate_limit_queue_max=queue
+        rate_limit_requests=requests,
+        rate_limit_window_s=WINDOW_S,  # type: ignore[arg-type]  # shorter than users can have it
+        rate_limit_queue_max=queue,
     )
     return RateLimiter(config, memory, clock), clock, memory
 
@@ -74,7 +77,7 @@ async def test_queue_is_served_in_order_of_arrival_with_the_permits_of_each_wind
     for served in (2, 4, 5):
         clock.next_window()
         await tick()
-        assert [turn.done() for turn in turns] == [i < served for i in range(5)]
+        assert [turn is not None and turn.done() for turn in turns] == [i < served for i in range(5)]
     assert memory.rate_queued(0) == 0
 
 
@@ -84,6 +87,7 @@ async def test_newcomer_does_not_overtake_the_queue():
     first = limits.take(0)
     clock.next_window()  # a permit is there now, but somebody waits for it
     second = limits.take(0)
+    assert first is not None
     assert second is not None
     await tick()
     assert (first.done(), second.done()) == (True, False)
@@ -105,6 +109,8 @@ async def test_waiter_that_gives_up_leaves_the_queue(how):
     limits, clock, memory = limiter(requests=1, queue=2)
     limits.take(0)
     leaves, stays = limits.take(0), limits.take(0)
+    assert leaves is not None
+    assert stays is not None
     if how == "cancel":
         leaves.cancel()
     else:
@@ -115,6 +121,7 @@ async def test_waiter_that_gives_up_leaves_the_queue(how):
     replacement = limits.take(0)
     clock.next_window()
     await tick()
+    assert replacement is not None
     assert (stays.done(), replacement.done()) == (True, False)
 
 
@@ -153,6 +160,7 @@ def test_a_subject_has_all_permits_of_its_lower_limit(rps, requests, window_s, p
     rate = SubjectRate(config, NodeMemory.create(workers=1, keys=1), Clock())
     grant = Grant(-1, "shop", "acme", "token", subject="ada", rps=rps)
     taken = 0
+    permit: list[Any] = []
     while rate.find(grant, permit := []) is None:
         use(permit)
         taken += 1

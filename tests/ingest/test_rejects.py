@@ -27,9 +27,8 @@ async def test_with_the_setting_events_of_native_routes_are_kept(path):
         [found] = held(worker.directory)
         assert without_empty(found.payload) == {name: value for name, value in BAD.items() if value}
         assert found.project_id == "shop"
-        assert found.whose == Whose(
-            tenant="t1", user=BAD.get("userId", ""), at_ms=found.whose and found.whose.at_ms
-        )
+        assert found.whose is not None
+        assert found.whose == Whose(tenant="t1", user=BAD.get("userId", ""), at_ms=found.whose.at_ms)
         assert found.source == path.rpartition("/")[2]
         assert (found.code, found.reason) == ("invalid_event", "sessionId is missing or empty")
 

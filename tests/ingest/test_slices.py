@@ -38,13 +38,13 @@ def measured() -> Iterator[Steps]:
         run(handle)
         steps.longest_s = max(steps.longest_s, time.thread_time() - began)
 
-    asyncio.Handle._run = timed
+    asyncio.Handle._run = timed  # type: ignore[assignment, method-assign]
     gc.collect()
     gc.freeze()
     try:
         yield steps
     finally:
-        asyncio.Handle._run = run
+        asyncio.Handle._run = run  # type: ignore[method-assign]
         gc.unfreeze()
 
 

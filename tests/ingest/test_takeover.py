@@ -4,6 +4,7 @@ import json
 import logging
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ async def test_metadata_beyond_our_own_limit_was_acknowledged_and_is_taken_over(
     assert [len(event["metadata_json"]) for event in log.events] == [len(large), 2]
 
 
-def rejections(path: Path) -> list[dict[str, object]]:
+def rejections(path: Path) -> list[dict[str, Any]]:
     return [json.loads(entry) for entry in path.read_bytes().splitlines()]
 
 

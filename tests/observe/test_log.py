@@ -59,7 +59,7 @@ def formatted(
     )
     line = JsonFormatter(secrets).format(record)
     assert "\n" not in line
-    return json.loads(line)  # type: ignore[no-any-return]
+    return json.loads(line)
 
 
 # The form of a line
@@ -280,6 +280,7 @@ def test_a_stream_that_fails_does_not_make_logging_print_the_arguments(stderr):
 
     observe_log.setup()
     (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
     handler.setStream(Full())
     logging.getLogger("nealytics").error("it was %s", CANARY)
     assert stderr.getvalue() == ""

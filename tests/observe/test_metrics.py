@@ -1,11 +1,11 @@
 """Metrics: the node's numbers, whichever worker is asked, in a text that Prometheus understands."""
 
 import os
+import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from nealytics.observe import metrics as metrics_module
 from nealytics.observe.metrics import (
     CLOCKS,
     READ_FAILURE_REASONS,
@@ -96,7 +96,7 @@ def test_the_age_of_the_oldest_event_is_the_oldest_workers():
 
 def test_a_node_is_ready_while_every_worker_says_so_and_goes_on_saying_it(monkeypatch):
     now = [1_000_000.0]
-    monkeypatch.setattr(metrics_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     first, second = of_node(2)
     assert samples(first)["nealytics_ready"] == 0
     first.ready.renew(10)

@@ -146,7 +146,7 @@ def test_a_condition_limits_each_aggregate():
 def test_a_row_without_measures_has_the_values_of_no_events():
     measures = measures_of(arguments("count", "sum(meta:a)", "avg(meta:a)", "rate(x)", "distinct(item_id)"))
     values = Values(measures)
-    assert values.of([], []) == (0, 0, None, None, 0)
+    assert [*values.of([], [])] == [0, 0, None, None, 0]
     assert values.warnings == []
 
 

@@ -2,7 +2,7 @@
 
 import random
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -35,7 +35,8 @@ def utc(text: str) -> int:
 def test_of_a_time_that_comes_twice_to_and_before_are_the_later(
     zone: str, text: str, earlier: str, later: str
 ):
-    for bound, expected in (("from", earlier), ("after", earlier), ("to", later), ("before", later)):
+    bounds: list[tuple[Any, str]] = [("from", earlier), ("after", earlier), ("to", later), ("before", later)]
+    for bound, expected in bounds:
         assert timestamp_ms(bound, text, bound, zone) == utc(expected), bound
 
 
@@ -53,7 +54,8 @@ def test_a_time_that_never_comes_is_the_first_after_the_gap_or_the_last_before_i
     zone: str, text: str, change: str
 ):
     text = text if "T" in text else f"{text}T00:00"
-    for bound, expected in (("from", 0), ("before", 0), ("to", -1), ("after", -1)):
+    bounds: list[tuple[Any, int]] = [("from", 0), ("before", 0), ("to", -1), ("after", -1)]
+    for bound, expected in bounds:
         assert timestamp_ms(bound, text, bound, zone) == utc(change) + expected, bound
 
 

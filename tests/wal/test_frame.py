@@ -32,7 +32,7 @@ def test_every_flipped_bit_is_noticed():
     for i in range(len(data) * 8):
         flipped = bytearray(data)
         flipped[i // 8] ^= 1 << i % 8
-        header = frame.parse_header(flipped, SEED)
+        header = frame.parse_header(memoryview(flipped), SEED)
         assert header is None or not frame.body_is_valid(
             header, bytes(flipped[frame.HEADER_BYTES :]), SEED
         ), i

@@ -26,19 +26,19 @@ async def test_what_was_acknowledged_survives_sigkill(tmp_path: Path):
             sys.executable,
             "-m",
             "tests.wal.writing_child",
-            tmp_path / "log",
-            ledger,
+            str(tmp_path / "log"),
+            str(ledger),
             str(i * 10_000_000),
         ]
         child = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: ASYNC220  (nothing else runs here)
         assert child.stdout is not None
         assert child.stdout.readline() == b"writing\n", f"round {i}, seed {seed}"
         promised = promises_in(ledger) + 20
-        await until_async(lambda at_least=promised: promises_in(ledger) >= at_least)
+        await until_async(lambda: promises_in(ledger) >= promised)  # noqa: B023
         await asyncio.sleep(moments.random() * 0.3)
         child.kill()
         child.communicate()
-    promises = dict(map(int, line.split()) for line in ledger.read_text().splitlines())
+    promises = {int(lsn): int(last) for lsn, last in map(str.split, ledger.read_text().splitlines())}
     assert len(promises) > 100
     async with opened(tmp_path / "log") as log:
         rows = [int(row) for row in await read_all(log)]

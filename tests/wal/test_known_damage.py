@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ async def refused(directory: Path, match: str) -> None:
     assert {**after, "LOCK": b""} == {**before, "LOCK": b""}
 
 
-async def crashed(directory: Path, groups: list[list[bytes]], **settings: object) -> None:
+async def crashed(directory: Path, groups: list[list[bytes]], **settings: Any) -> None:
     """A log as a killed process leaves it: no marker at the end."""
     copy = directory.with_name(directory.name + "-running")
     async with opened(copy, **settings) as log:

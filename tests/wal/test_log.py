@@ -19,6 +19,7 @@ from nealytics.observe.metrics import Metrics
 from nealytics.observe.prometheus import text
 from nealytics.wal import OS_FILES, CursorState, Log, Range, cursor
 from nealytics.wal.log import IDLE_S
+from nealytics.wal.reader import Rows
 from tests.fakes.faulty_files import FaultyFiles
 from tests.waiting import until_async
 from tests.wal.logs import advance_cursor, opened, read_all, segments, snapshot, wal_config
@@ -165,8 +166,8 @@ async def test_formats_may_change_from_row_to_row(tmp_path: Path):
         for i in range(6):
             log.append([b"%d" % i], 1 + i // 2 % 2)
         await log.wait_for(6)
-        found = []
-        while (lsn := sum(len(rows) for rows in found) + 1) <= 6:
+        found: list[Rows] = []
+        while (lsn := sum(map(len, found)) + 1) <= 6:
             found.append(await log.read(lsn, rows_max=10, bytes_max=100))
         assert [(rows.row_format, rows.count) for rows in found] == [(1, 2), (2, 2), (1, 2)]
 

@@ -97,7 +97,7 @@ async def answer(
 ) -> list[list[Any]]:
     """The rows of a file, through all three fences."""
     declared = parse("it", f"-- title: It\n{head}{sql}")
-    query = await check(declared, reader, QueryConfig())
+    query: Any = await check(declared, reader, QueryConfig())
     arguments = Arguments(MultiDict(given), QueryConfig(), 1_718_452_800_000, query.parameters)
     events = reader.events(scope)
     found = await query.run(events, query.parse(arguments))
@@ -139,7 +139,9 @@ async def test_a_parameter_is_a_value_and_never_sql(reader: SavedReader):
 
 
 async def test_erased_events_and_those_outside_of_the_tokens_filters_are_hidden(reader: SavedReader):
-    query = await check(parse("it", "-- title: It\nSELECT count() AS n FROM events"), reader, QueryConfig())
+    query: Any = await check(
+        parse("it", "-- title: It\nSELECT count() AS n FROM events"), reader, QueryConfig()
+    )
     filtered = reader.events(ACME, token_filters=[parse_filter("filters", "event_type:eq:view")])
     assert (await query.run(filtered, {})).rows == [{"n": 5}]
     erasure = Erasure(
@@ -320,7 +322,7 @@ async def test_a_value_in_the_message_of_an_error_decides_nothing(reader: SavedR
 async def test_a_known_damaged_part_is_refused_only_to_those_who_need_it(
     engine: RunningEngine, client: ClickHouseClient, reader: SavedReader
 ):
-    query = await check(
+    query: Any = await check(
         parse("it", "-- title: It\nSELECT uniq(user_id) AS n FROM events"), reader, QueryConfig()
     )
     async with ClickHouseClient(engine.endpoint, engine.config.clickhouse) as node:
@@ -337,7 +339,9 @@ async def test_what_is_erased_is_asked_for_after_the_fence_is_proven(
     reader: SavedReader, monkeypatch: pytest.MonkeyPatch
 ):
     """The proof may take longer than the list of erasures is current."""
-    query = await check(parse("it", "-- title: It\nSELECT count() AS n FROM events"), reader, QueryConfig())
+    query: Any = await check(
+        parse("it", "-- title: It\nSELECT count() AS n FROM events"), reader, QueryConfig()
+    )
     order: list[str] = []
     prove = reader.fence.prove
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -142,7 +143,7 @@ async def test_a_server_with_the_user_answers_within_the_scope(
     assert (catalog.off, catalog.problems) == (None, {})
     async with ClickHouseClient(endpoint_of(config), config.clickhouse) as client:
         events = Events(client, config.clickhouse.database, scope)
-        answer = await catalog.queries["counted"].run(events, {})
+        answer: Any = await catalog.queries["counted"].run(events, {})
     assert [(row["tenant_id"], row["n"]) for row in answer.rows] == expected
     await catalog.close()
 
