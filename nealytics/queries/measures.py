@@ -3,7 +3,7 @@
     measure   = name [ "[" filter "]" ]       only events that match the filter count
     name      = count | users | sessions      events, distinct users, distinct sessions
               | sum(number) | avg(number) | min(number) | max(number)
-              | median(number) | p75(number) | p90(number) | p95(number) | p99(number)
+              | median(number) | p50(number) | p75(number) | p90(number) | p95(number) | p99(number)
               | distinct(field)               distinct values of a column or of a metadata key
               | rate(event type)              share of the users that have such an event
               | session_rate(event type)      share of the sessions that have one
@@ -15,8 +15,8 @@ filter in brackets is written as in `filter=`, without further escaping: it ends
 A number is a JSON number or a string that contains one, as for the filters `gt` and `lt`. `sum`, `min` and
 `max` are exact decimals with up to 20 decimal places: 0.1 + 0.2 is 0.3. ClickHouse reads a JSON number with a
 fraction as a double, which keeps 15 significant digits; longer ones are exact if they are sent as strings.
-A percentile is interpolated linearly between the two nearest values (Hyndman and Fan, type 7); `median` is
-the 50th. A value that is not a number, or 10^40 and more, is left out and counted in a warning.
+A percentile is interpolated linearly between the two nearest values (Hyndman and Fan, type 7); `median` and
+`p50` are the 50th. A value that is not a number, or 10^40 and more, is left out and counted in a warning.
 
 Without values `sum` is 0, and `avg`, `min`, `max` and the percentiles are null, as is a rate without users.
 """
@@ -48,7 +48,7 @@ MEASURES_MAX: Final = 5
 COUNTS: Final = {"count": "count", "users": "uniqExact", "sessions": "uniqExact"}
 _KEYS = {"users": "user_key", "sessions": "session_key", "rate": "user_key", "session_rate": "session_key"}
 EXACT: Final = ("sum", "min", "max")
-PERCENTILES: Final = {"median": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+PERCENTILES: Final = {"median": 0.5, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 NUMERIC: Final = ("sum", "avg", "min", "max", *PERCENTILES)
 RATES: Final = ("rate", "session_rate")
 _ZERO_IF_EMPTY = frozenset({*COUNTS, "sum", "distinct"})
@@ -60,7 +60,7 @@ _NUMBER_BELOW = "1e40"
 _SYNTAX = re.compile(
     r"(?P<name>[a-z0-9_]+)(?:\((?P<of>(?:\\.|[^\\)])*)\))?(?:\[(?P<condition>.*)\])?", re.DOTALL
 )
-_OTHER_NAMES = {"p50": "Did you mean median? ", "average": "Did you mean avg? ", "mean": "Did you mean avg? "}
+_OTHER_NAMES = {"average": "Did you mean avg? ", "mean": "Did you mean avg? "}
 _HOW = (
     "Write count, users, sessions, "
     + ", ".join(f"{name}(meta:<path>)" for name in NUMERIC)

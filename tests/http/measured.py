@@ -149,6 +149,7 @@ DEFINITIONS: dict[str, Callable[[list[Event]], Decimal | int | None]] = {
     "min(meta:amount)": lambda events: min(numbers_of(events), default=None),
     "max(meta:amount)": lambda events: max(numbers_of(events), default=None),
     "median(meta:amount)": lambda events: percentile(events, "0.5"),
+    "p50(meta:amount)": lambda events: percentile(events, "0.5"),
     "p75(meta:amount)": lambda events: percentile(events, "0.75"),
     "p90(meta:amount)": lambda events: percentile(events, "0.9"),
     "p95(meta:amount)": lambda events: percentile(events, "0.95"),

@@ -15,6 +15,7 @@ from nealytics.queries.segments import Within
 PATTERN = parameter_schema(MEASURE)["items"]["pattern"]
 
 VALID = {
+    "p50(meta:a)": Measure("p50(meta:a)", "p50", Field("meta", ("a",))),
     "count": Measure("count", "count"),
     "users": Measure("users", "users"),
     "sum(meta:amount)": Measure("sum(meta:amount)", "sum", Field("meta", ("amount",))),
@@ -53,7 +54,7 @@ INVALID = [
     "sum(meta:a))",
     "sum(meta:a\\)",
     "sum (meta:a)",
-    "p50(meta:a)",
+    "p55(meta:a)",
     "distinct",
     "distinct(timestamp)",
     "distinct(colour)",
@@ -101,7 +102,7 @@ def test_an_invalid_measure_is_a_400_that_names_the_field_and_says_what_to_write
     {
         "sum(amount)": "meta:amount",
         "avg(metadata.amount)": "meta:amount",
-        "p50(meta:amount)": "median",
+        "mean(meta:amount)": "avg",
         "distinct(itemId)": "item_id",
     }.items(),
 )

@@ -2417,7 +2417,7 @@ export interface operations {
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
                 /**
-                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p50`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
                  * @example [
                  *       "sum(meta:amount)[event_type:eq:purchase]"
                  *     ]
@@ -2561,7 +2561,7 @@ export interface operations {
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
                 /**
-                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p50`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
                  * @example [
                  *       "sum(meta:amount)[event_type:eq:purchase]"
                  *     ]
@@ -2682,7 +2682,7 @@ export interface operations {
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
                 /**
-                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p50`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
                  * @example [
                  *       "sum(meta:amount)[event_type:eq:purchase]"
                  *     ]
@@ -2805,7 +2805,7 @@ export interface operations {
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
                 /**
-                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p50`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
                  * @example [
                  *       "sum(meta:amount)[event_type:eq:purchase]"
                  *     ]
@@ -3095,7 +3095,7 @@ export interface operations {
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
                 /**
-                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p50`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
                  * @example [
                  *       "sum(meta:amount)[event_type:eq:purchase]"
                  *     ]
@@ -3501,7 +3501,7 @@ export interface operations {
                 /** @description The value for `metaKey`; ignored without it. */
                 metaValue?: string;
                 /**
-                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
+                 * @description What to calculate, up to five: `count`, `users`, `sessions`, `sum(meta:<path>)`, likewise `avg`, `min`, `max`, `median`, `p50`, `p75`, `p90`, `p95`, `p99`, `distinct(<field>)`, `rate(<event type>)` (of users), `session_rate(<event type>)`. A filter in brackets after it limits the events that count: `sum(meta:amount)[event_type:eq:purchase]`. The answer lists them as `measures`, and their `values` in the same order.
                  * @example [
                  *       "sum(meta:amount)[event_type:eq:purchase]"
                  *     ]
