@@ -84,6 +84,7 @@ class Site:
 
     def close(self) -> None:
         self._server.shutdown()
+        self._server.server_close()
 
     def token(self, tenant: str) -> str:
         return token(demo.PROJECT, tenant)

@@ -68,6 +68,7 @@ class Proxy:
 
     def close(self) -> None:
         self._server.shutdown()
+        self._server.server_close()
 
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))

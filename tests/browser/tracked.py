@@ -65,6 +65,7 @@ class TrackedSite:
 
     def close(self) -> None:
         self._server.shutdown()
+        self._server.server_close()
 
     def html(self, tenant: str, body: str) -> str:
         attributes = self._attributes.get(tenant, "")

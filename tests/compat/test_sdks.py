@@ -202,6 +202,7 @@ def pages() -> Iterator[tuple[str, Any]]:
             browser.close()
     finally:
         server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture(scope="module")
