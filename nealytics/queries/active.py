@@ -21,7 +21,16 @@ from nealytics.queries.endpoint import (
 )
 from nealytics.queries.filters import Bind, Selection, sql_time
 from nealytics.queries.invalid import invalid
-from nealytics.queries.measures import MEASURE, Measure, Values, columns, measures_of, shown_measures
+from nealytics.queries.measures import (
+    MEASURE,
+    Measure,
+    Values,
+    columns,
+    cumulative,
+    measures_of,
+    shown_measures,
+    states,
+)
 from nealytics.queries.params import KEY_OF, SELECTION, Arguments, Limit, Parameter, Warn, by_of, limit_of
 from nealytics.queries.ranges import (
     Days,
@@ -34,13 +43,21 @@ from nealytics.queries.ranges import (
     starts_at_most,
 )
 from nealytics.queries.scoped import Events, Query
-from nealytics.queries.series import Comparison, comparison_of
+from nealytics.queries.series import (
+    Comparison,
+    average_of,
+    averaged,
+    comparison_of,
+    cumulative_of,
+    is_cumulative,
+)
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 from nealytics.timestamps import DAY_MS
 
 INTERVALS = ("day", "week", "month")
 ROLLING_DAYS_MAX = 90
 
+_SO_FAR = "(ORDER BY bucket_ms ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
 _LONGER_THAN_ANY_MS = 33 * DAY_MS  # from the start of any bucket into the next one
 # A day is up to 26 hours long, and one of 90 may be a date that the clocks skip.
 _MARGIN_DAYS = 33
@@ -79,6 +96,14 @@ PARAMETERS = (
         description="With `interval=week` or `month`: each point has the average daily `count`"
         " divided by its own (DAU/WAU, DAU/MAU).",
     ),
+    cumulative_of(
+        "Each point counts the users or sessions active from the start of the range up to the end of its"
+        " interval, each of them once; its measures are about the same events."
+    ),
+    average_of(
+        "Every interval has a point, with the `average` of its `value` and those of the intervals before it"
+        " in the range, this many in all."
+    ),
     *SELECTION,
     MEASURE,
     compare_of(
@@ -95,8 +120,11 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     mode: str
     rolling: int | None = None
-    starts: tuple[int, ...] = ()  # with `rolling`: of all days of the range up to now
+    # The starts of all intervals of the range up to now, if each is to have a point.
+    starts: tuple[int, ...] | None = None
     stickiness: bool = False
+    cumulative: bool = False
+    average: int | None = None
     selection: Selection
     measures: tuple[Measure, ...] = ()
     comparison: Comparison | None = None
@@ -125,6 +153,7 @@ class Point(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     rolling_count: int | None = None
     stickiness: float | None = None
     values: tuple[Decimal | None, ...] = ()  # of the measures, if there are any
+    average: Decimal | None = None  # if it was asked for; absent if no value is in it
     compared_to: str | None = None  # of `previous`: the interval of the range that stands beside it
 
 
@@ -152,15 +181,12 @@ def parse(arguments: Arguments) -> Params:
     selection = arguments.selection()
     rolling = arguments.integer("rolling")
     stickiness = arguments.flag("stickiness")
-    days: tuple[int, ...] = ()
-    if rolling is not None:
-        if interval != "day":
-            raise invalid(
-                "rolling", f"rolling needs interval=day, and interval is {interval}", "Write interval=day."
-            )
-        end_ms = min(selection.to_ms, arguments.now_ms)
-        days = starts_at_most(arguments.config.limit_max, "rolling", "day", selection.from_ms, end_ms, zone)
-    elif stickiness and interval == "day":
+    average = arguments.integer("average")
+    if rolling is not None and interval != "day":
+        raise invalid(
+            "rolling", f"rolling needs interval=day, and interval is {interval}", "Write interval=day."
+        )
+    if rolling is None and stickiness and interval == "day":
         raise invalid(
             "stickiness",
             "stickiness of a day is not defined",
@@ -173,14 +199,25 @@ def parse(arguments: Arguments) -> Params:
         by=arguments.choice("by"),
         mode=arguments.choice("mode"),
         rolling=rolling,
-        starts=days,
+        starts=_starts(arguments, interval, selection),
         stickiness=stickiness,
+        cumulative=is_cumulative(arguments, average=average, rolling=rolling, stickiness=stickiness),
+        average=average,
         selection=selection,
         measures=measures_of(arguments),
         comparison=comparison_of(arguments, interval, selection, compared[1]) if compared else None,
         limit=arguments.limit(),
         now_ms=arguments.now_ms,
     )
+
+
+def _starts(arguments: Arguments, interval: str, selection: Selection) -> tuple[int, ...] | None:
+    name = next((name for name in ("rolling", "average") if arguments.integer(name) is not None), None)
+    if name is None:
+        return None
+    end_ms = min(selection.to_ms, arguments.now_ms)
+    most = arguments.config.limit_max
+    return starts_at_most(most, name, interval, selection.from_ms, end_ms, selection.zone)
 
 
 def build_sql(params: Params) -> Query:
@@ -190,7 +227,14 @@ def build_sql(params: Params) -> Query:
     range_ms = selection.from_ms, selection.to_ms
     bucket = bucket_ms(params.interval, params.zone, bind, *range_ms)
     where = selection.where(bind)
-    if not params.stickiness:
+    group = " GROUP BY bucket_ms"
+    if params.cumulative:
+        select = (
+            f"SELECT bucket_ms, {count}Merge(who) OVER {_SO_FAR} AS active_count FROM (SELECT {bucket} AS"
+            f" bucket_ms, {count}State({key}) AS who FROM events WHERE {where}{group})"
+        )
+        group = ""
+    elif not params.stickiness:
         select = f"SELECT {bucket} AS bucket_ms, {count}({key}) AS active_count FROM events WHERE {where}"
     else:
         day = params.days.sql(bind)
@@ -200,9 +244,7 @@ def build_sql(params: Params) -> Query:
             f" FROM (SELECT {bucket} AS bucket_ms, {day} AS day, {count}State({key}) AS who FROM events"
             f" WHERE {where} GROUP BY bucket_ms, day)"
         )
-    return Query(
-        f"{select} GROUP BY bucket_ms ORDER BY bucket_ms LIMIT {bind(params.limit.count + 1)}", bind.values
-    )
+    return Query(f"{select}{group} ORDER BY bucket_ms LIMIT {bind(params.limit.count + 1)}", bind.values)
 
 
 def measured_sql(params: Params) -> Query:
@@ -210,11 +252,13 @@ def measured_sql(params: Params) -> Query:
     bind = Bind()
     selection = params.selection
     bucket = bucket_ms(params.interval, params.zone, bind, selection.from_ms, selection.to_ms)
-    return Query(
-        f"SELECT {bucket} AS bucket_ms, {columns(params.measures, bind)} FROM events"
-        f" WHERE {selection.where(bind)} GROUP BY bucket_ms",
-        bind.values,
+    what = (states if params.cumulative else columns)(params.measures, bind).removeprefix(", ")
+    rows = (
+        f"SELECT {bucket} AS bucket_ms, {what} FROM events WHERE {selection.where(bind)} GROUP BY bucket_ms"
     )
+    if params.cumulative:
+        rows = f"SELECT bucket_ms, {cumulative(params.measures, _SO_FAR)}, left_out FROM ({rows})"
+    return Query(rows, bind.values)
 
 
 def build_rolling_sql(params: Params, rolling: int) -> Query:
@@ -274,7 +318,7 @@ async def run(events: Events, params: Params) -> Active:
     points, warnings = await _points(events, params, values)
     previous = None
     if params.comparison is not None:
-        starts_ms = () if params.rolling is None else params.comparison.starts
+        starts_ms = None if params.starts is None else params.comparison.starts
         compared = msgspec.structs.replace(params, selection=params.comparison.selection, starts=starts_ms)
         before, more = await _points(events, compared, values)
         warnings += more
@@ -299,6 +343,8 @@ async def _points(events: Events, params: Params, values: Values) -> tuple[list[
         rows = _of_every_day(rows, params)
     else:
         rows = await events.rows(build_sql(params))
+        if params.starts is not None:
+            rows = _filled(rows, params.starts)
     warnings = params.limit.cut(rows, "points")
     found = await events.rows(measured_sql(params)) if params.measures else []
     measured = {int(start): row for start, *row in found}
@@ -313,14 +359,23 @@ async def _points(events: Events, params: Params, values: Values) -> tuple[list[
         if comparison is not None and params.selection is comparison.selection:
             point.compared_to = comparison.text(start, params.zone)
         points.append(point)
+    if params.average is not None:
+        averaged(points, params.average)
     return points, warnings
+
+
+def _filled(rows: list[list[Any]], starts: tuple[int, ...]) -> list[list[Any]]:
+    """Rows for all intervals up to now, and those of later intervals."""
+    found = {int(row[0]): row for row in rows}
+    later = [row for start, row in found.items() if not starts or start > starts[-1]]
+    return [found.get(start, [start, 0]) for start in starts] + later
 
 
 def _of_every_day(rows: list[list[Any]], params: Params) -> list[list[Any]]:
     """`[bucket, active, rolling]` for every day of the range up to now, and for later days with activity."""
     counts = {int(day): (active_count, rolling_count) for day, rolling_count, active_count in rows}
     days = params.days
-    every = [days.number(start) for start in params.starts]
+    every = [days.number(start) for start in params.starts or ()]
     last = every[-1] if every else days.number(params.selection.from_ms) - 1
     later = sorted(day for day, (active_count, _) in counts.items() if day > last and int(active_count))
     return [[days.start(day), *counts.get(day, (0, 0))] for day in [*every, *later]]
@@ -341,9 +396,11 @@ def _point(row: list[Any], params: Params, days: Days, partial: bool) -> Point:
         point.rolling_count = more[0]
         point.stickiness = active_count / more[0] if more[0] else 0.0
     elif params.stickiness:
-        of_days, last_day = more
-        per_day = of_days / _days_within(start, params, days.start(last_day))
-        point.stickiness = per_day / active_count if active_count else 0.0
+        point.stickiness = 0.0
+        if active_count:
+            of_days, last_day = more
+            per_day = of_days / _days_within(start, params, days.start(last_day))
+            point.stickiness = per_day / active_count
     return point
 
 
@@ -375,6 +432,11 @@ ENDPOINT = Endpoint(
         With `stickiness=true`, a week or month has the average `count` of its days (those in the
         range and not in the future, days without events included) divided by its own `count`: DAU/WAU
         and DAU/MAU. Both are 0 if nobody was active.
+
+        With `cumulative`, a point counts the users or sessions of the range up to the end of its interval,
+        each once, and its measures are about the same events. With `average=7`, every interval has a point,
+        with the `average` of its `value` and those of the six intervals before it; at the start of the
+        range, of those there are.
 
         With `measure`, each point also has the `values` of the measures over all events of its interval in
         the range, also those without a user; with `rolling`, over those of the day itself.

@@ -3,19 +3,55 @@ other in a comparison."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from nealytics.queries.endpoint import Number
 from nealytics.queries.filters import Selection
-from nealytics.queries.params import Arguments
+from nealytics.queries.invalid import invalid
+from nealytics.queries.params import Arguments, Parameter
 from nealytics.queries.ranges import local_text, starts_at_most
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
 
 _OF_THE_CLOCK: Final = frozenset({"minute", "hour"})
+AVERAGED_MAX = 366
 # Sums of 10^16 numbers of a measure are exact.
 _DIGITS = 100
+
+
+def cumulative_of(description: str) -> Parameter:
+    """The parameter `cumulative`."""
+    return Parameter(name="cumulative", kind="flag", description=description)
+
+
+def average_of(description: str) -> Parameter:
+    """The parameter `average`."""
+    return Parameter(
+        name="average",
+        kind="integer",
+        minimum=2,
+        maximum=AVERAGED_MAX,
+        description=description,
+        example="7",
+    )
+
+
+def is_cumulative(arguments: Arguments, **excluded: object) -> bool:
+    """Raises `Refused` (400) if one of the parameters that it excludes is given with it."""
+    if not arguments.flag("cumulative"):
+        return False
+    for name, value in excluded.items():
+        if value:
+            raise invalid(name, f"{name} is given with cumulative", "Leave out one of the two.")
+    return True
+
+
+class Averaged(Protocol):
+    """A point of a series."""
+
+    value: Number
+    average: Decimal | None
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +121,13 @@ def _shown(starts: Sequence[int], zone: str | None) -> list[tuple[int, str, int]
         again = times[day, time] = times.get((day, time), -1) + 1
         found.append((day, time, again))
     return found
+
+
+def averaged(points: Sequence[Averaged], length: int) -> None:
+    """Gives each point its moving average."""
+    averages = moving_averages([point.value for point in points], length)
+    for point, found in zip(points, averages, strict=True):
+        point.average = found
 
 
 def moving_averages(values: Sequence[Number], length: int) -> list[Decimal | None]:

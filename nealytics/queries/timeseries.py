@@ -35,10 +35,16 @@ from nealytics.queries.measures import (
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, Warn, limit_of
 from nealytics.queries.ranges import bucket_ms, cut_by, local_text, starts_at_most, too_many_points
 from nealytics.queries.scoped import Events, Query
-from nealytics.queries.series import Comparison, comparison_of, moving_averages
+from nealytics.queries.series import (
+    Comparison,
+    average_of,
+    averaged,
+    comparison_of,
+    cumulative_of,
+    is_cumulative,
+)
 
 TOP_MAX = 100
-AVERAGED_MAX = 366
 INTERVALS = ("minute", "hour", "day", "week", "month")
 
 PARAMETERS = (
@@ -78,20 +84,13 @@ PARAMETERS = (
         description="Return every interval of the range, with 0 where there are no events; with `groupBy` for"
         " every series that occurs in the range.",
     ),
-    Parameter(
-        name="cumulative",
-        kind="flag",
-        description="Each point is about all events of its series from the start of the range up to the end"
-        " of its interval.",
+    cumulative_of(
+        "Each point is about all events of its series from the start of the range up to the end of its"
+        " interval."
     ),
-    Parameter(
-        name="average",
-        kind="integer",
-        minimum=2,
-        maximum=AVERAGED_MAX,
-        description="Each point has the `average` of its `value` and those of the intervals before it in the"
-        " range, this many in all. It implies `fill`.",
-        example="7",
+    average_of(
+        "Each point has the `average` of its `value` and those of the intervals before it in the range, this"
+        " many in all. It implies `fill`."
     ),
     compare_of(
         "The answer also has the points of this range, as in `summary`, as `previous`."
@@ -154,9 +153,7 @@ class TimeSeries(Ranged, kw_only=True):
 
 def parse(arguments: Arguments) -> Params:
     interval, selection = arguments.choice("interval"), arguments.selection()
-    cumulative, average = arguments.flag("cumulative"), arguments.integer("average")
-    if cumulative and average is not None:
-        raise invalid("average", "average is given with cumulative", "Leave out one of the two.")
+    average = arguments.integer("average")
     compared = compared_selection(arguments, selection)
     return Params(
         interval=interval,
@@ -166,7 +163,7 @@ def parse(arguments: Arguments) -> Params:
         **_grouped(arguments),
         ranked=selection,
         fill=_fill(arguments, interval, selection),
-        cumulative=cumulative,
+        cumulative=is_cumulative(arguments, average=average),
         average=average,
         comparison=comparison_of(arguments, interval, selection, compared[1]) if compared else None,
         limit=arguments.limit(),
@@ -305,9 +302,7 @@ def _average(points: list[Point], length: int) -> None:
     for point in points:
         series.setdefault((point.key, point.tenant_id, point.other), []).append(point)
     for of_one in series.values():
-        averages = moving_averages([point.value for point in of_one], length)
-        for point, average in zip(of_one, averages, strict=True):
-            point.average = average
+        averaged(of_one, length)
 
 
 def _total(points: list[Point], params: Params) -> int:

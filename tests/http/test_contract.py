@@ -522,13 +522,22 @@ EXCUSES = (
         "average",
         "average is given with cumulative",
         lambda asked: asked.flag("cumulative") and bool(asked.texts("average")),
-        (timeseries.ENDPOINT,),
+        (timeseries.ENDPOINT, active.ENDPOINT),
+    ),
+    *(
+        Excuse(
+            name,
+            f"{name} is given with cumulative",
+            lambda asked, name=name: asked.flag("cumulative") and bool(asked.texts(name)),
+            (active.ENDPOINT,),
+        )
+        for name in ("rolling", "stickiness")
     ),
     Excuse(
         "average",
         "with average the answer has more",
         lambda asked: bool(asked.texts("groupBy")) or is_too_long(asked, asked.text("interval")),
-        (timeseries.ENDPOINT,),
+        (timeseries.ENDPOINT, active.ENDPOINT),
     ),
     Excuse(
         "top",

@@ -13,7 +13,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from nealytics.event import Event
-from tests.http.measured import QUESTIONS, Asked, counts_of, get, left_out, plan_of, some_events, users
+from tests.http.measured import (
+    QUESTIONS,
+    Asked,
+    counts_of,
+    get,
+    left_out,
+    plan_of,
+    sessions,
+    some_events,
+    users,
+)
 from tests.http.reader import ACTIVE, NOW, TIMESERIES, Reader, event, ms, on_the_engine
 
 pytestmark = on_the_engine
@@ -196,26 +206,65 @@ async def test_the_greatest_series_keep_their_newest_points(reader: Reader):
     assert sum(point["value"] for point in answer["points"]) == answer["totalCount"] == 19
 
 
-async def test_active_users_have_measures_and_a_comparison(page: tuple[Reader, list[Event]]):
+async def test_active_users_are_cumulative_averaged_and_compared(page: tuple[Reader, list[Event]]):
     reader, events = page
     chance = random.Random("active")
     for _ in range(QUESTIONS):
         days, question = Days(chance, events), Asked(chance)
-        rolling = chance.choice([{}, {"rolling": "3"}])
-        body = await get(reader, ACTIVE, measure=question.texts, compare="previous", **rolling, **days.query)
+        how = chance.choice(
+            [{}, {"rolling": "3"}, {"average": "3"}, {"rolling": "2", "average": "3"}, {"cumulative": "true"}]
+        )
+        by, active = chance.choice([("user", users), ("session", sessions)])
+        measures: dict[str, Any] = {"measure": question.texts} if chance.random() < 0.7 else {}
+        asked = {"by": by, "compare": "previous", **measures, **how}
+        body = await get(reader, ACTIVE, **asked, **days.query)
         for back, answer in ((0, body), (1, body["previous"])):
             of_day: dict[str, list[Event]] = defaultdict(list)
             for one in days.events(back):
                 of_day[days.of(one)].append(one)
             found = {point["time"]: point for point in answer["points"]}
-            assert set(found) == (set(days.all(back)) if rolling else set(of_day))
+            is_dense = "rolling" in how or "average" in how
+            assert list(found) == [day for day in days.all(back) if is_dense or day in of_day]
+            values = []
             for day, point in found.items():
-                question.assert_same(point["values"], of_day.get(day, []))
-                assert point["value"] == point["values"][0]
-                assert point["count"] == len(users(of_day.get(day, [])))
+                here = of_day.get(day, [])
+                if "cumulative" in how:
+                    here = [one for before in days.all(back) if before <= day for one in of_day[before]]
+                assert point["count"] == len(active(here))
+                if measures:
+                    question.assert_same(point["values"], here)
+                assert point["value"] == (point["values"][0] if measures else point["count"])
+                values.append(point["value"])
+                assert_average(point.get("average"), values[-3:] if "average" in how else [])
                 beside = days.all()[days.all(back).index(day)] if back else None
                 assert point.get("comparedTo") == beside
-        assert counts_of(body) == left_out(question, days.events() + days.events(1))
+        if measures:
+            assert counts_of(body) == left_out(question, days.events() + days.events(1))
+
+
+@pytest.mark.parametrize("mode", ["exact", "approx"])
+async def test_a_cumulative_active_user_counts_once(reader: Reader, mode: str):
+    days = {0: "ada", 1: "ada", 3: "bob", 5: None, 8: "ada", 9: "cy"}
+    await reader.store_twice(*(event(NOW - timedelta(days=n), user_id=who) for n, who in days.items()))
+    asked = {"from": "-9d", "cumulative": "true", "mode": mode}
+    answer = await reader.as_sent(ACTIVE, **asked)
+    assert [point["count"] for point in answer["points"]] == [1, 2, 2, 3, 3, 3]
+    weeks = await reader.as_sent(ACTIVE, interval="week", **asked)
+    assert [point["count"] for point in weeks["points"]] == [2, 3]
+    oldest = await reader.as_sent(ACTIVE, limit="2", **asked)
+    assert [point["count"] for point in oldest["points"]] == [1, 2]
+
+
+async def test_weeks_without_activity_are_averaged_with_a_stickiness_of_0(reader: Reader):
+    await reader.store_twice(*(event(NOW - timedelta(days=n), user_id=f"u{n}") for n in (0, 1, 20)))
+    asked = {"interval": "week", "from": "-20d", "average": "2", "stickiness": "true"}
+    answer = await reader.as_sent(ACTIVE, **asked)
+    assert [(p["value"], p["average"], p["stickiness"] > 0) for p in answer["points"]] == [
+        (1, 1, True),
+        (0, 0.5, False),
+        (0, 0, False),
+        (2, 1, True),
+    ]
 
 
 async def test_users_over_time_by_any_group(reader: Reader):
@@ -271,7 +320,29 @@ async def test_hours_are_compared_by_the_clock(reader: Reader):
     ],
 )
 async def test_a_misuse_is_refused_with_its_field(reader: Reader, query: dict[str, str], field: str):
-    status, body, _ = await reader.get(TIMESERIES, **query)
+    await assert_refused(reader, TIMESERIES, query, field)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"average": "1"}, "average"),
+        ({"average": "367"}, "average"),
+        ({"average": "7", "cumulative": "true"}, "average"),
+        ({"rolling": "7", "cumulative": "true"}, "rolling"),
+        ({"stickiness": "true", "interval": "week", "cumulative": "true"}, "stickiness"),
+        ({"cumulative": "maybe"}, "cumulative"),
+        ({"average": "7", "from": "1990-01-01"}, "average"),
+    ],
+)
+async def test_a_misuse_of_active_is_refused_with_its_field(
+    reader: Reader, query: dict[str, str], field: str
+):
+    await assert_refused(reader, ACTIVE, query, field)
+
+
+async def assert_refused(reader: Reader, path: str, query: dict[str, str], field: str) -> None:
+    status, body, _ = await reader.get(path, **query)
     assert (status, body["code"], body["field"]) == (400, "invalid_parameter", field)
     assert field in body["message"]
     assert body["detail"]

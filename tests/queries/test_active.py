@@ -30,6 +30,8 @@ def test_the_defaults_are_exact_users_by_day():
         ({"by": "session"}, "uniqExact(session_key)"),
         ({"mode": "approx"}, "uniq(user_key)"),
         ({"mode": "approx", "by": "session"}, "uniq(session_key)"),
+        ({"cumulative": "true"}, "uniqExactMerge(who) OVER ("),
+        ({"cumulative": "true", "mode": "approx"}, "uniqMerge(who) OVER ("),
         ({"stickiness": "true", "interval": "week"}, "uniqExactState(user_key)"),
         ({"stickiness": "true", "interval": "month", "mode": "approx"}, "uniqState(user_key)"),
     ],
@@ -72,6 +74,7 @@ def test_the_oldest_bucket_comes_first_and_every_value_is_bound():
 @pytest.mark.parametrize("mode", ["exact", "approx"])
 def test_rolling_days_look_back_before_the_range(mode: str):
     params = parsed(rolling="28", mode=mode, **{"from": "2024-06-10T12:00:00Z", "to": "2024-06-12"})
+    assert params.starts is not None
     assert [(day - params.starts[0]) // DAY_MS for day in params.starts] == [0, 1, 2]
     assert params.rolling == 28
     _, bound = build_rolling_sql(params, 28)

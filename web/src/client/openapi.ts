@@ -195,6 +195,11 @@ export interface paths {
          *     range and not in the future, days without events included) divided by its own `count`: DAU/WAU
          *     and DAU/MAU. Both are 0 if nobody was active.
          *
+         *     With `cumulative`, a point counts the users or sessions of the range up to the end of its interval,
+         *     each once, and its measures are about the same events. With `average=7`, every interval has a point,
+         *     with the `average` of its `value` and those of the six intervals before it; at the start of the
+         *     range, of those there are.
+         *
          *     With `measure`, each point also has the `values` of the measures over all events of its interval in
          *     the range, also those without a user; with `rolling`, over those of the day itself.
          *
@@ -1151,6 +1156,7 @@ export interface components {
             stickiness?: number;
             /** @default [] */
             values?: (number | null)[];
+            average?: number;
             comparedTo?: string;
         };
         /**
@@ -2518,6 +2524,13 @@ export interface operations {
                 rolling?: number;
                 /** @description With `interval=week` or `month`: each point has the average daily `count` divided by its own (DAU/WAU, DAU/MAU). */
                 stickiness?: boolean;
+                /** @description Each point counts the users or sessions active from the start of the range up to the end of its interval, each of them once; its measures are about the same events. */
+                cumulative?: boolean;
+                /**
+                 * @description Every interval has a point, with the `average` of its `value` and those of the intervals before it in the range, this many in all.
+                 * @example 7
+                 */
+                average?: number;
                 /**
                  * @description Start of the range, inclusive: an ISO 8601 date or time, in `tz` unless it names a zone; or a relative one, such as `-7d`, `-24h`, `today`, `this_month`, `last_month`. Default: `query.default_range_hours` (24) before `to`.
                  * @example 2026-06-01
