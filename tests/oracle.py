@@ -15,7 +15,9 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
+from fractions import Fraction
 from functools import cache
+from operator import eq, le
 from statistics import median
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -663,14 +665,28 @@ def funnel(q: Question) -> dict[str, Any]:
     if "interval" in q.query:
         calendar = q.calendar(q.query["interval"])
         answer["interval"] = q.query["interval"]
+        is_in = le if q.one("cumulative") else eq
         answer["trend"] = [
             {
                 "time": calendar.shown(start),
                 **q.marked(calendar, start),
-                "steps": among(lambda event: ms(calendar.start(event.at)) == ms(start)),  # noqa: B023
+                "steps": among(lambda event: is_in(ms(calendar.start(event.at)), ms(start))),  # noqa: B023
             }
             for start in calendar.all(q.from_, q.to)
         ]
+        of_interval = [point["steps"] for point in answer["trend"]]
+        if q.one("cumulative"):
+            for step in (step for of_one in of_interval for step in of_one):
+                step.pop("medianSecondsFromPrevious", None)
+        if length := int(q.one("average", 0)):
+            for number, point in enumerate(answer["trend"], 1):
+                counts = [
+                    (of_one[-1]["count"], of_one[0]["count"])
+                    for of_one in of_interval[max(0, number - length) : number]
+                ]
+                shares = [Fraction(*count) for count in counts if count[1]]
+                if shares:
+                    point["average"] = float(sum(shares) / len(shares))
     return answer
 
 

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated
+from itertools import accumulate
+from typing import Annotated, Any
 
 import msgspec
 
 from nealytics.auth.claims import FILTERS_MAX
+from nealytics.queries.comparison import compare_of, compared_selection
 from nealytics.queries.dimensions import DIMENSIONS, OF_A_TENANT
 from nealytics.queries.endpoint import (
     EXAMPLE_SCOPE,
@@ -17,6 +19,7 @@ from nealytics.queries.endpoint import (
     Ranged,
     of_range,
     of_scope,
+    of_times,
     value_of,
 )
 from nealytics.queries.filters import FILTER_CHARS_MAX, Bind, Condition, Field, Selection
@@ -41,7 +44,21 @@ from nealytics.queries.params import (
 )
 from nealytics.queries.ranges import at_most, bucket_ms, cut_by, local_text
 from nealytics.queries.scoped import Events, Query
-from nealytics.queries.sequences import STEPS_MAX, Barrier, SequenceStep, sequences_sql
+from nealytics.queries.sequences import (
+    STEPS_MAX,
+    Barrier,
+    SequenceStep,
+    first_labels_sql,
+    sequences_sql,
+)
+from nealytics.queries.series import (
+    Comparison,
+    average_of,
+    comparison_of,
+    cumulative_of,
+    is_cumulative,
+    moving_averages,
+)
 
 STEPS_MIN = 2
 WINDOW_MS_MIN, WINDOW_MS_MAX = 1_000, 90 * 86_400_000
@@ -117,6 +134,14 @@ PARAMETERS = (
         choices=("hour", "day", "week", "month"),
         description="Also return the conversion over time, by the interval in which a sequence starts.",
     ),
+    cumulative_of(
+        "With `interval`: each point of the trend is about the sequences that start from the start of the"
+        " range up to the end of its interval. Each user counts once."
+    ),
+    average_of(
+        "With `interval`: each point of the trend has the `average` of its conversion to the last step and"
+        " that of the intervals before it in the range, this many in all."
+    ),
     Parameter(
         name="breakdown",
         kind="field",
@@ -127,6 +152,10 @@ PARAMETERS = (
     ),
     *SELECTION,
     MEASURE,
+    compare_of(
+        "The answer also has the steps, and the trend, of this range, as in `summary`, as `previous`."
+        " Default: no comparison."
+    ),
     limit_of("groups", 20),
 )
 
@@ -144,6 +173,9 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
     interval: str
     starts_ms: tuple[int, ...]  # of the intervals of the range
     now_ms: int
+    cumulative: bool = False
+    average: int | None = None
+    comparison: Comparison | None = None  # of the trend of the compared range
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +187,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection
     measures: tuple[Measure, ...] = ()
     limit: Limit
+    previous: "Params | None" = None  # the same question about the compared range
 
 
 class StepCount(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -179,6 +212,17 @@ class Interval(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True)
     time: str
     partial: bool = False
     steps: list[StepCount]
+    average: Decimal | None = None  # if it was asked for; absent if nobody started
+    compared_to: str | None = None  # of `previous`: the interval of the range that stands beside it
+
+
+class Previous(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """The funnel of the compared range."""
+
+    from_: str = msgspec.field(name="from")
+    to: str
+    steps: list[StepCount]
+    trend: list[Interval] | None = None
 
 
 class Funnel(Ranged, kw_only=True):
@@ -190,6 +234,7 @@ class Funnel(Ranged, kw_only=True):
     groups: list[Group] | None = None
     interval: str | None = None
     trend: list[Interval] | None = None
+    previous: Previous | None = None  # with a comparison
 
 
 def parse(arguments: Arguments) -> Params:
@@ -210,16 +255,18 @@ def parse(arguments: Arguments) -> Params:
         )
     )
     _check_blocks(steps)
-    return Params(
+    measures = measures_of(arguments)
+    params = Params(
         steps=steps,
         window_ms=arguments.duration_ms("window"),
         by=arguments.choice("by"),
         breakdown=arguments.field("breakdown"),
-        trend=_trend(arguments, selection),
+        trend=_trend(arguments, selection, measures),
         selection=selection,
-        measures=measures_of(arguments),
+        measures=measures,
         limit=arguments.limit(),
     )
+    return msgspec.structs.replace(params, previous=_previous(arguments, params))
 
 
 def _orders(arguments: Arguments, event_types: list[str]) -> list[str]:
@@ -291,12 +338,35 @@ def _check_blocks(steps: tuple[Step, ...]) -> None:
         )
 
 
-def _trend(arguments: Arguments, selection: Selection) -> Trend | None:
-    interval = arguments.choice("interval")
+def _trend(arguments: Arguments, selection: Selection, measures: tuple[Measure, ...]) -> Trend | None:
+    interval, average = arguments.choice("interval"), arguments.integer("average")
+    cumulative = is_cumulative(arguments, average=average, measure=measures)
     if not interval:
+        for name, value in (("cumulative", cumulative), ("average", average)):
+            if value:
+                raise invalid(
+                    name, f"{name} is given without interval", f"Add interval=day, or leave out {name}."
+                )
         return None
-    starts_ms = at_most(arguments.config.limit_max, interval, selection)
-    return Trend(interval=interval, starts_ms=starts_ms, now_ms=arguments.now_ms)
+    return Trend(
+        interval=interval,
+        starts_ms=at_most(arguments.config.limit_max, interval, selection),
+        now_ms=arguments.now_ms,
+        cumulative=cumulative,
+        average=average,
+    )
+
+
+def _previous(arguments: Arguments, params: Params) -> Params | None:
+    found = compared_selection(arguments, params.selection)
+    if found is None:
+        return None
+    compared, trend = found[1], params.trend
+    if trend is not None:
+        comparison = comparison_of(arguments, trend.interval, params.selection, compared, with_future=True)
+        compared = comparison.selection
+        trend = msgspec.structs.replace(trend, starts_ms=comparison.starts, comparison=comparison)
+    return msgspec.structs.replace(params, breakdown=None, trend=trend, selection=compared)
 
 
 def _step_filters(arguments: Arguments, steps: int) -> list[list[Condition]]:
@@ -338,11 +408,17 @@ def build_sql(params: Params) -> Query:
 
 
 def trend_sql(params: Params, trend: Trend) -> Query:
-    """One row for each interval with a start: its start, then as in `build_sql` from the counts on."""
+    """One row for each interval with a start: its start, then as in `build_sql` from the counts on. If it is
+    cumulative, one for each in which a step is reached for the first time: its start, and of each step the
+    number of those who had not reached it before."""
     bind = Bind()
     bucket = bucket_ms(
         trend.interval, params.selection.zone, bind, trend.starts_ms[0], params.selection.to_ms
     )
+    if trend.cumulative:
+        found = first_labels_sql(**_asked(params, bind), label=bucket)
+        counts = ", ".join(f"countIf(level = {number})" for number in range(1, len(params.steps) + 1))
+        return Query(f"SELECT label, [{counts}] FROM ({found}) GROUP BY label", bind.values)
     found, figures = _sequences(params, bind, bucket)
     return Query(f"SELECT label, {figures} FROM ({found}) WHERE NOT is_total GROUP BY label", bind.values)
 
@@ -360,10 +436,11 @@ def _sequences(params: Params, bind: Bind, label: str | None) -> tuple[str, str]
     if params.measures:
         values, measured = columns_by_place(params.measures, bind, "found")
         figures += f", {measured}"
-    return _sequences_sql(params, bind, label, values), figures
+    return sequences_sql(**_asked(params, bind), label=label, values=values), figures
 
 
-def _sequences_sql(params: Params, bind: Bind, label: str | None, values: list[str]) -> str:
+def _asked(params: Params, bind: Bind) -> Any:
+    """Which sequences they are: arguments of `sequences_sql`."""
     steps = [
         SequenceStep(
             step.event_type,
@@ -390,15 +467,13 @@ def _sequences_sql(params: Params, bind: Bind, label: str | None, values: list[s
     else:
         event_types = tuple(dict.fromkeys((*(step.event_type for step in params.steps), *excluded)))
         where += f" AND event_type IN {bind(event_types)}"
-    return sequences_sql(
-        steps,
-        entity=entity,
-        where=where,
-        window_ms=bind(params.window_ms),
-        barriers=barriers,
-        label=label,
-        values=values,
-    )
+    return {
+        "steps": steps,
+        "entity": entity,
+        "where": where,
+        "window_ms": bind(params.window_ms),
+        "barriers": barriers,
+    }
 
 
 def _label(breakdown: Field, bind: Bind) -> str:
@@ -434,23 +509,54 @@ async def run(events: Events, params: Params) -> Funnel:
     if params.trend is not None:
         answer.interval = params.trend.interval
         answer.trend = await _over_time(events, params, params.trend, of_trend)
+    if params.previous is not None:
+        answer.previous = await _compared(events, params.previous, values)
     # The sequences of groups and intervals are other ones, mostly with the same events.
     answer.warnings = answer.warnings + (values.warnings or of_groups.warnings or of_trend.warnings)
     return answer
 
 
+async def _compared(events: Events, params: Params, values: Values) -> Previous:
+    total = [row[3:] for row in await events.rows(build_sql(params))]
+    previous = Previous(**of_times(params.selection), steps=_steps(params, values, *(total or [[]])[0]))
+    if params.trend is not None:
+        previous.trend = await _over_time(events, params, params.trend, Values(params.measures))
+    return previous
+
+
 async def _over_time(events: Events, params: Params, trend: Trend, values: Values) -> list[Interval]:
     found = {int(start_ms): row for start_ms, *row in await events.rows(trend_sql(params, trend))}
+    if trend.cumulative:
+        found = _so_far(found, params, trend)
+    comparison, zone = trend.comparison, params.selection.zone
     end_ms = min(params.selection.to_ms, trend.now_ms)
-    is_cut = cut_by(trend.interval, params.selection.zone, params.selection.from_ms, end_ms)
-    return [
+    is_cut = cut_by(trend.interval, zone, params.selection.from_ms, end_ms)
+    intervals = [
         Interval(
-            time=local_text(start_ms, params.selection.zone),
+            time=local_text(start_ms, zone),
             partial=is_cut(start_ms),
             steps=_steps(params, values, *found.get(start_ms, [])),
+            compared_to=None if comparison is None else comparison.text(start_ms, zone),
         )
         for start_ms in trend.starts_ms
     ]
+    if trend.average is not None:
+        averages = moving_averages([_conversion(one.steps) for one in intervals], trend.average)
+        for interval, average in zip(intervals, averages, strict=True):
+            interval.average = average
+    return intervals
+
+
+def _so_far(found: dict[int, list[Any]], params: Params, trend: Trend) -> dict[int, list[Any]]:
+    none = ([0] * len(params.steps),)
+    new = [map(int, found.get(start_ms, none)[0]) for start_ms in trend.starts_ms]
+    totals = zip(*map(accumulate, zip(*new, strict=True)), strict=True)
+    return {start_ms: [counts] for start_ms, counts in zip(trend.starts_ms, totals, strict=True)}
+
+
+def _conversion(steps: list[StepCount]) -> Decimal | None:
+    """To the last step."""
+    return Decimal(steps[-1].count) / steps[0].count if steps[0].count else None
 
 
 def _steps(
@@ -467,7 +573,7 @@ def _steps(
     found = []
     for index, step in enumerate(params.steps):
         count = reached[index]
-        median_ms = medians_ms[index - 1] if index and count else None
+        median_ms = medians_ms[index - 1] if index and count and medians_ms else None
         # Nobody reached a step for which there is no place.
         measures = values.of([of_place[index] for of_place in measured if index < len(of_place)], ())
         found.append(
@@ -517,7 +623,13 @@ ENDPOINT = Endpoint(
         users belong to a tenant: their groups have the `tenantId`.
 
         With `interval`, `trend` has the steps of the sequences that start in each interval. A user counts
-        once in each. The last intervals have had less time to convert.
+        once in each. The last intervals have had less time to convert. With `cumulative`, a point is about
+        the sequences that start in the range up to the end of its interval: a user counts once, and there is
+        no median. With `average=7`, a point also has the `average` of its conversion to the last step and
+        that of the six intervals before it; intervals in which nobody started are left out.
+
+        With `compare`, `previous` has the steps of the compared range and, with `interval`, its `trend`.
+        `comparedTo` of each point is the `time` of the interval beside it, as in `timeseries`.
 
         With `measure`, each step also has the `values` of the measures over the events of that step: one
         event for each user who reached it, the one that is the step in their sequence. If several events of

@@ -82,19 +82,7 @@ def sequences_sql(
 
     A block of several steps needs steps of different event types, and has no barriers.
     """
-    sql = _events_sql(steps, barriers, entity, where, label, values)
-    blocks = _blocks(steps)
-    limits = [_limit(steps, step) for step in range(1, len(steps) + 1)]
-    barred = {step for barrier in barriers for step in barrier.steps}
-    for block in reversed(blocks):
-        sql = _block_sql(sql, block, limits, barred, barriers)
-        if (first := block[0]) in barred or first in limits:
-            after = f"arrayShiftLeft(c{first}, 1, c{first}[-1])"
-            is_last = "arrayMap((now, next) -> now != next, t, arrayShiftLeft(t, 1))"  # of its millisecond
-            later = f"arrayReverseFill((c, is_last) -> is_last, {after}, {is_last})"
-            sql = f"SELECT *, {later} AS later{first} FROM ({sql})"
-    level = f"if(s BETWEEN 1 AND {len(blocks[0])}, arrayCount(at -> at <= c[1] + {window_ms}, c), 0)"
-    sql = f"SELECT *, arrayMap((c, s) -> {level}, c1, s) AS levels FROM ({sql})"
+    sql = _levels_sql(steps, entity, where, window_ms, barriers, label, values)
     if label is None and not values:
         return f"SELECT arrayMax(levels) AS level, c1[indexOf(levels, level)] AS taken FROM ({sql})"
     # The furthest first, and of these the earliest: of each label, and of all, the first one counts.
@@ -111,12 +99,57 @@ def sequences_sql(
     sql = f"SELECT *, {starts} AS starts, {rows} AS rows FROM ({sql})"
     found = "emptyArrayUInt8()"
     if values:
-        sql, found = _with_events(sql, blocks), "arraySlice(row.2, 1, level)"
+        sql, found = _with_events(sql, _blocks(steps)), "arraySlice(row.2, 1, level)"
     joined = f"arrayJoin({'arrayZip(rows, events)' if values else 'arrayZip(rows)'}) AS row"
     return (
         f"SELECT row.1.1 AS is_total, row.1.2.4 AS label, row.1.2.1 AS level, row.1.2.2 AS taken,"
         f" {found} AS found FROM (SELECT {joined} FROM ({sql}))"
     )
+
+
+def first_labels_sql(
+    steps: Sequence[SequenceStep],
+    *,
+    entity: str,
+    where: str,
+    window_ms: str,
+    barriers: Sequence[Barrier] = (),
+    label: str,
+) -> str:
+    """SELECTs for each value of `entity` and each `level` that it reaches the least `label`, a number, of the
+    sequences that reach it."""
+    sql = _levels_sql(steps, entity, where, window_ms, barriers, label, ())
+    numbers = list(range(1, len(steps) + 1))
+    reached = f"arrayFilter(number -> number <= arrayMax(levels), {numbers})"
+    return (
+        f"SELECT level, arrayMin(arrayFilter((label, reached) -> reached >= level, labels, levels)) AS label"
+        f" FROM (SELECT labels, levels, arrayJoin({reached}) AS level FROM ({sql}))"
+    )
+
+
+def _levels_sql(
+    steps: Sequence[SequenceStep],
+    entity: str,
+    where: str,
+    window_ms: str,
+    barriers: Sequence[Barrier],
+    label: str | None,
+    values: Sequence[str],
+) -> str:
+    """Adds to `_events_sql` the array `levels`: of each event the steps of the sequence that it begins."""
+    sql = _events_sql(steps, barriers, entity, where, label, values)
+    blocks = _blocks(steps)
+    limits = [_limit(steps, step) for step in range(1, len(steps) + 1)]
+    barred = {step for barrier in barriers for step in barrier.steps}
+    for block in reversed(blocks):
+        sql = _block_sql(sql, block, limits, barred, barriers)
+        if (first := block[0]) in barred or first in limits:
+            after = f"arrayShiftLeft(c{first}, 1, c{first}[-1])"
+            is_last = "arrayMap((now, next) -> now != next, t, arrayShiftLeft(t, 1))"  # of its millisecond
+            later = f"arrayReverseFill((c, is_last) -> is_last, {after}, {is_last})"
+            sql = f"SELECT *, {later} AS later{first} FROM ({sql})"
+    level = f"if(s BETWEEN 1 AND {len(blocks[0])}, arrayCount(at -> at <= c[1] + {window_ms}, c), 0)"
+    return f"SELECT *, arrayMap((c, s) -> {level}, c1, s) AS levels FROM ({sql})"
 
 
 def _with_events(sql: str, blocks: Sequence[Sequence[int]]) -> str:

@@ -69,9 +69,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def comparison_of(
-    arguments: Arguments, interval: str, selection: Selection, compared: Selection
+    arguments: Arguments,
+    interval: str,
+    selection: Selection,
+    compared: Selection,
+    *,
+    with_future: bool = False,
 ) -> Comparison:
-    """Raises `Refused` (400) if the ranges have too many intervals."""
+    """Of the intervals up to now, or of all. Raises `Refused` (400) if the ranges have too many."""
     # There are no times, and no events, before 1900.
     compared = msgspec.structs.replace(
         compared,
@@ -84,7 +89,7 @@ def comparison_of(
             "compare",
             interval,
             one.from_ms,
-            min(one.to_ms, arguments.now_ms),
+            one.to_ms if with_future else min(one.to_ms, arguments.now_ms),
             one.zone,
         )
         for one in (selection, compared)

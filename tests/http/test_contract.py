@@ -510,19 +510,34 @@ EXCUSES = (
         "compare",
         "compare",
         compares_badly,
-        (summary.ENDPOINT, top.ENDPOINT, timeseries.ENDPOINT, active.ENDPOINT),
+        (summary.ENDPOINT, top.ENDPOINT, timeseries.ENDPOINT, active.ENDPOINT, funnel.ENDPOINT),
     ),
     Excuse(
         "compare",
         "with compare the answer has more",
         lambda asked: True,  # the range, or what it is compared with, is too long
-        (timeseries.ENDPOINT, active.ENDPOINT),
+        (timeseries.ENDPOINT, active.ENDPOINT, funnel.ENDPOINT),
     ),
     Excuse(
         "average",
         "average is given with cumulative",
         lambda asked: asked.flag("cumulative") and bool(asked.texts("average")),
-        (timeseries.ENDPOINT, active.ENDPOINT),
+        (timeseries.ENDPOINT, active.ENDPOINT, funnel.ENDPOINT),
+    ),
+    Excuse(
+        "measure",
+        "measure is given with cumulative",
+        lambda asked: asked.flag("cumulative") and bool(asked.texts("measure")),
+        (funnel.ENDPOINT,),
+    ),
+    *(
+        Excuse(
+            name,
+            f"{name} is given without interval",
+            lambda asked, name=name: bool(asked.texts(name)) and not asked.texts("interval"),
+            (funnel.ENDPOINT,),
+        )
+        for name in ("cumulative", "average")
     ),
     *(
         Excuse(

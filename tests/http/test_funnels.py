@@ -154,6 +154,43 @@ async def test_funnels(page: tuple[Reader, list[oracle.Event]]):
     await check(page, "funnel", [funnel_of(chance) for _ in range(ASKED)], "scopes")
 
 
+def trend_of(chance: random.Random) -> dict[str, Any]:
+    return {
+        **funnel_of(chance),
+        "interval": chance.choice(["hour", "day", "week"]),
+        **chance.choice([{"cumulative": "true"}, {"average": chance.choice(["2", "3", "7"])}]),
+    }
+
+
+async def test_trends_are_cumulative_and_averaged(page: tuple[Reader, list[oracle.Event]]):
+    chance = random.Random("of trends")
+    await check(page, "funnel", [trend_of(chance) for _ in range(ASKED // 2)], "scopes of trends")
+
+
+async def test_a_compared_funnel_is_that_of_its_range(page: tuple[Reader, list[oracle.Event]]):
+    reader, events = page
+    mine = [one for one in events if one.tenant_id == "acme"]
+    chance = random.Random("compared funnels")
+    for _ in range(ASKED // 4):
+        asked = chance.choice([funnel_of, trend_of])(chance)
+        body = await reader.answer(FUNNEL, compare="previous", tenant_id="acme", **asked)
+        plain = await reader.answer(FUNNEL, tenant_id="acme", **asked)
+        previous = body.pop("previous")
+        assert body == plain
+        begin, end = ms(datetime.fromisoformat(asked["from"])), ms(datetime.fromisoformat(asked["to"]))
+        asked |= {"from": previous["from"], "to": previous["to"]}
+        if end - begin < timedelta(hours=23) / timedelta(milliseconds=1):  # else they may be whole days
+            assert (previous["from"], previous["to"]) == (iso_utc(2 * begin - end - 1), iso_utc(begin - 1))
+        beside = [point.pop("comparedTo", None) for point in previous.get("trend", [])]
+        expected = oracle.answer("funnel", mine, asked, project_wide=False, now_ms=ms(NOW))
+        assert previous["steps"] == expected["steps"]
+        assert previous.get("trend") == expected.get("trend")
+        if asked.get("interval") in ("day", "week"):
+            times = [point["time"] for point in body["trend"]]
+            assert beside[: len(times)] == times[: len(beside)]
+            assert not any(beside[len(times) :])
+
+
 async def test_measures_of_each_step(reader: Reader):
     """Of one event for each user or session who reached it, also if several could be the step."""
     chance, amounts = random.Random("amounts of steps"), [*AMOUNTS, *NO_NUMBERS]
@@ -195,6 +232,16 @@ async def test_measures_of_each_step(reader: Reader):
         counted = left_out(measures, [one for step in expected["steps"] for one in step["values"]])
         body["warnings"] = [one for one in body.get("warnings", []) if one["code"] != "truncated"]
         assert counts_of(body) == counted or not counted
+
+
+@pytest.mark.parametrize("further", [{}, {"interval": "month"}])
+async def test_a_funnel_compared_with_a_time_before_all_times_is_empty(
+    reader: Reader, further: dict[str, str]
+):
+    await reader.store_twice(event(event_type="a", user_id="ada"), event(event_type="b", user_id="ada"))
+    asked = {"step": ["a", "b"], "from": "1900-01-01", "to": "1920-12-31", "compare": "previous", **further}
+    previous = (await reader.answer(FUNNEL, **asked))["previous"]
+    assert [step["count"] for step in previous["steps"]] == [0, 0]
 
 
 def retention_of(chance: random.Random) -> dict[str, Any]:
@@ -254,6 +301,25 @@ async def test_each_group_is_the_funnel_with_that_filter(page: tuple[Reader, lis
         ({"order": "any", "step": ["a", "b", "a"]}, "step", "step is given 'a' more than once, in any order"),
         ({"step": ["a,b,c"]}, "step", "step is given once"),
         ({"interval": "minute"}, "interval", "interval is 'minute'"),
+        ({"average": "7"}, "average", "average is given without interval"),
+        ({"average": "1", "interval": "day"}, "average", "average is '1'"),
+        ({"cumulative": "true"}, "cumulative", "cumulative is given without interval"),
+        (
+            {"interval": "day", "average": "7", "cumulative": "true"},
+            "average",
+            "average is given with cumulative",
+        ),
+        (
+            {"interval": "day", "measure": "users", "cumulative": "true"},
+            "measure",
+            "measure is given with cumulative",
+        ),
+        ({"compare": "next"}, "compare", "compare is 'next'"),
+        (
+            {"compare": "2020-01-01..2023-01-01", "interval": "hour"},
+            "compare",
+            "with compare the answer has more than 1000 points",
+        ),
         ({"interval": "hour", "from": "2020-01-01"}, "interval", "the range has more than 1000 hours"),
     ],
 )

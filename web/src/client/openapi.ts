@@ -361,7 +361,13 @@ export interface paths {
          *     users belong to a tenant: their groups have the `tenantId`.
          *
          *     With `interval`, `trend` has the steps of the sequences that start in each interval. A user counts
-         *     once in each. The last intervals have had less time to convert.
+         *     once in each. The last intervals have had less time to convert. With `cumulative`, a point is about
+         *     the sequences that start in the range up to the end of its interval: a user counts once, and there is
+         *     no median. With `average=7`, a point also has the `average` of its conversion to the last step and
+         *     that of the six intervals before it; intervals in which nobody started are left out.
+         *
+         *     With `compare`, `previous` has the steps of the compared range and, with `interval`, its `trend`.
+         *     `comparedTo` of each point is the `time` of the interval beside it, as in `timeseries`.
          *
          *     With `measure`, each step also has the `values` of the measures over the events of that step: one
          *     event for each user who reached it, the one that is the step in their sequence. If several events of
@@ -1317,6 +1323,7 @@ export interface components {
             groups?: components["schemas"]["Group"][];
             interval?: string;
             trend?: components["schemas"]["Interval"][];
+            previous?: components["schemas"]["FunnelPrevious"];
         };
         /** StepCount */
         StepCount: {
@@ -1347,6 +1354,18 @@ export interface components {
             /** @default false */
             partial?: boolean;
             steps: components["schemas"]["StepCount"][];
+            average?: number;
+            comparedTo?: string;
+        };
+        /**
+         * FunnelPrevious
+         * @description The funnel of the compared range.
+         */
+        FunnelPrevious: {
+            from: string;
+            to: string;
+            steps: components["schemas"]["StepCount"][];
+            trend?: components["schemas"]["Interval"][];
         };
         /** Retention */
         Retention: {
@@ -3060,6 +3079,13 @@ export interface operations {
                 exclude?: string[];
                 /** @description Also return the conversion over time, by the interval in which a sequence starts. */
                 interval?: "hour" | "day" | "week" | "month";
+                /** @description With `interval`: each point of the trend is about the sequences that start from the start of the range up to the end of its interval. Each user counts once. */
+                cumulative?: boolean;
+                /**
+                 * @description With `interval`: each point of the trend has the `average` of its conversion to the last step and that of the intervals before it in the range, this many in all.
+                 * @example 7
+                 */
+                average?: number;
                 /**
                  * @description Also return one funnel per value of this field in the event of the first step.
                  * @example meta:plan
@@ -3114,6 +3140,11 @@ export interface operations {
                  *     ]
                  */
                 measure?: string[];
+                /**
+                 * @description The answer also has the steps, and the trend, of this range, as in `summary`, as `previous`. Default: no comparison.
+                 * @example previous_month
+                 */
+                compare?: string;
                 /** @description Maximum number of groups; default 20. A value below 1 becomes 1, a value above `query.limit_max` (10000) becomes that, with a warning. */
                 limit?: number;
             };
