@@ -40,7 +40,6 @@ from nealytics.queries.ranges import (
     each_start,
     local_text,
     starts,
-    starts_at_most,
 )
 from nealytics.queries.scoped import Events, Query
 from nealytics.queries.series import (
@@ -49,6 +48,7 @@ from nealytics.queries.series import (
     averaged,
     comparison_of,
     cumulative_of,
+    filled_by,
     is_cumulative,
 )
 from nealytics.queries.time_bounds import TIMESTAMP_MS_MIN
@@ -182,6 +182,7 @@ def parse(arguments: Arguments) -> Params:
     rolling = arguments.integer("rolling")
     stickiness = arguments.flag("stickiness")
     average = arguments.integer("average")
+    filled = "rolling" if rolling is not None else None if average is None else "average"
     if rolling is not None and interval != "day":
         raise invalid(
             "rolling", f"rolling needs interval=day, and interval is {interval}", "Write interval=day."
@@ -199,7 +200,7 @@ def parse(arguments: Arguments) -> Params:
         by=arguments.choice("by"),
         mode=arguments.choice("mode"),
         rolling=rolling,
-        starts=_starts(arguments, interval, selection),
+        starts=filled_by(filled, arguments, interval, selection),
         stickiness=stickiness,
         cumulative=is_cumulative(arguments, average=average, rolling=rolling, stickiness=stickiness),
         average=average,
@@ -209,15 +210,6 @@ def parse(arguments: Arguments) -> Params:
         limit=arguments.limit(),
         now_ms=arguments.now_ms,
     )
-
-
-def _starts(arguments: Arguments, interval: str, selection: Selection) -> tuple[int, ...] | None:
-    name = next((name for name in ("rolling", "average") if arguments.integer(name) is not None), None)
-    if name is None:
-        return None
-    end_ms = min(selection.to_ms, arguments.now_ms)
-    most = arguments.config.limit_max
-    return starts_at_most(most, name, interval, selection.from_ms, end_ms, selection.zone)
 
 
 def build_sql(params: Params) -> Query:
@@ -360,7 +352,7 @@ async def _points(events: Events, params: Params, values: Values) -> tuple[list[
             point.compared_to = comparison.text(start, params.zone)
         points.append(point)
     if params.average is not None:
-        averaged(points, params.average)
+        averaged(points, [point.value for point in points], params.average)
     return points, warnings
 
 

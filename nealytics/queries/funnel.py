@@ -54,10 +54,10 @@ from nealytics.queries.sequences import (
 from nealytics.queries.series import (
     Comparison,
     average_of,
+    averaged,
     comparison_of,
     cumulative_of,
     is_cumulative,
-    moving_averages,
 )
 
 STEPS_MIN = 2
@@ -541,9 +541,7 @@ async def _over_time(events: Events, params: Params, trend: Trend, values: Value
         for start_ms in trend.starts_ms
     ]
     if trend.average is not None:
-        averages = moving_averages([_conversion(one.steps) for one in intervals], trend.average)
-        for interval, average in zip(intervals, averages, strict=True):
-            interval.average = average
+        averaged(intervals, [_conversion(one.steps) for one in intervals], trend.average)
     return intervals
 
 

@@ -47,10 +47,21 @@ def is_cumulative(arguments: Arguments, **excluded: object) -> bool:
     return True
 
 
+def filled_by(
+    name: str | None, arguments: Arguments, interval: str, selection: Selection
+) -> tuple[int, ...] | None:
+    """The starts of all intervals of the range up to now, if the parameter `name` gives each of them a point;
+    None without a name. Raises `Refused` (400) for `name` if there are too many."""
+    if name is None:
+        return None
+    end_ms = min(selection.to_ms, arguments.now_ms)
+    most = arguments.config.limit_max
+    return starts_at_most(most, name, interval, selection.from_ms, end_ms, selection.zone)
+
+
 class Averaged(Protocol):
     """A point of a series."""
 
-    value: Number
     average: Decimal | None
 
 
@@ -128,10 +139,9 @@ def _shown(starts: Sequence[int], zone: str | None) -> list[tuple[int, str, int]
     return found
 
 
-def averaged(points: Sequence[Averaged], length: int) -> None:
-    """Gives each point its moving average."""
-    averages = moving_averages([point.value for point in points], length)
-    for point, found in zip(points, averages, strict=True):
+def averaged(points: Sequence[Averaged], values: Sequence[Number], length: int) -> None:
+    """Gives each point its moving average; `values` are those of the points."""
+    for point, found in zip(points, moving_averages(values, length), strict=True):
         point.average = found
 
 

@@ -33,7 +33,7 @@ from nealytics.queries.measures import (
     states,
 )
 from nealytics.queries.params import SELECTION, Arguments, Limit, Parameter, Warn, limit_of
-from nealytics.queries.ranges import bucket_ms, cut_by, local_text, starts_at_most, too_many_points
+from nealytics.queries.ranges import bucket_ms, cut_by, local_text, too_many_points
 from nealytics.queries.scoped import Events, Query
 from nealytics.queries.series import (
     Comparison,
@@ -41,6 +41,7 @@ from nealytics.queries.series import (
     averaged,
     comparison_of,
     cumulative_of,
+    filled_by,
     is_cumulative,
 )
 
@@ -154,6 +155,7 @@ class TimeSeries(Ranged, kw_only=True):
 def parse(arguments: Arguments) -> Params:
     interval, selection = arguments.choice("interval"), arguments.selection()
     average = arguments.integer("average")
+    filled = "fill" if arguments.flag("fill") else None if average is None else "average"
     compared = compared_selection(arguments, selection)
     return Params(
         interval=interval,
@@ -162,7 +164,7 @@ def parse(arguments: Arguments) -> Params:
         measures=measures_of(arguments),
         **_grouped(arguments),
         ranked=selection,
-        fill=_fill(arguments, interval, selection),
+        fill=filled_by(filled, arguments, interval, selection),
         cumulative=is_cumulative(arguments, average=average),
         average=average,
         comparison=comparison_of(arguments, interval, selection, compared[1]) if compared else None,
@@ -170,15 +172,6 @@ def parse(arguments: Arguments) -> Params:
         points_max=arguments.config.limit_max,
         now_ms=arguments.now_ms,
     )
-
-
-def _fill(arguments: Arguments, interval: str, selection: Selection) -> tuple[int, ...] | None:
-    name = "fill" if arguments.flag("fill") else "average"
-    if name == "average" and arguments.text(name) is None:
-        return None
-    end_ms = min(selection.to_ms, arguments.now_ms)
-    most = arguments.config.limit_max
-    return starts_at_most(most, name, interval, selection.from_ms, end_ms, selection.zone)
 
 
 def _grouped(arguments: Arguments) -> Any:
@@ -302,7 +295,7 @@ def _average(points: list[Point], length: int) -> None:
     for point in points:
         series.setdefault((point.key, point.tenant_id, point.other), []).append(point)
     for of_one in series.values():
-        averaged(of_one, length)
+        averaged(of_one, [point.value for point in of_one], length)
 
 
 def _total(points: list[Point], params: Params) -> int:
