@@ -213,7 +213,7 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
             if is_api and error.status == 405 and cors.is_preflight(request):
                 response = cors.preflight(request)
             else:
-                routes = [resource.canonical for resource in request.app.router.resources()]
+                routes = (resource.canonical for resource in request.app.router.resources())
                 response = http_exception_response(error, request.path, routes)
         except asyncio.CancelledError:
             # A stop has run out of time, or closes the connection.

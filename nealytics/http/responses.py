@@ -1,6 +1,6 @@
 """The form of errors, JSON `{code, message, detail, requestId, field?}`, and the headers of every answer."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import msgspec
@@ -109,9 +109,7 @@ _API = "/api/v1/"
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 417: "expectation_failed"}
 
 
-def http_exception_response(
-    error: web.HTTPException, path: str, routes: Collection[str] = ()
-) -> web.Response:
+def http_exception_response(error: web.HTTPException, path: str, routes: Iterable[str] = ()) -> web.Response:
     """aiohttp's own errors (unknown route, wrong method) in our form; their headers (Allow) stay.
 
     Of the `routes`, those beside an unknown one of the API are listed.
