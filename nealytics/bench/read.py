@@ -352,15 +352,15 @@ def _table(report: ReadReport) -> Iterable[str]:
     for each in report.questions:
         name = f"{each.endpoint} {each.query if len(each.query) <= 40 else each.query[:39] + '…'}"
         yield f"{name:<57} {each.range:<4} {each.tenant:<10} {_figures(each.timing)}  {each.queries:>7}"
-    for name, timings in report.endpoints_of.items():
+    sections = {
+        f"{name}, {report.events_of[name]:,} events: each endpoint over its questions": timings
+        for name, timings in report.endpoints_of.items()
+    }
+    for title, timings in {**sections, "each endpoint over all its questions": report.endpoints}.items():
         yield ""
-        yield f"{f'{name}, {report.events_of[name]:,} events: each endpoint over its questions':<73} {head}"
+        yield f"{title:<73} {head}"
         for endpoint, timing in timings.items():
             yield f"{endpoint:<73} {_figures(timing)}"
-    yield ""
-    yield f"{'each endpoint over all its questions':<73} {head}"
-    for endpoint, timing in report.endpoints.items():
-        yield f"{endpoint:<73} {_figures(timing)}"
     yield ""
     yield (
         f"table {report.disk_bytes / 1e9:.2f} GB; resident at most: engine"
