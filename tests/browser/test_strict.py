@@ -115,8 +115,8 @@ def test_the_token_of_a_link_is_in_no_address_and_no_request_and_only_its_tab_ke
     assert all("authorization" not in headers for url, headers in sent if "/api/" not in url)
     # Another link in the same tab, where only what is behind # changes.
     page.evaluate("(token) => { location.hash = 'token=' + token; }", token(demo.PROJECT, "nobody"))
-    until(lambda: page.locator("nealytics-top .row").count() == 0)
-    wait_for(page)
+    page.get_by_text("No events yet").wait_for()
+    assert page.locator("nealytics-top .row").count() == 0
     assert page.url == f"{framed_node.url}/embed?range=7d"
     page.go_back()
     assert "token" not in page.url
