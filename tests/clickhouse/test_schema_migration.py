@@ -108,7 +108,8 @@ async def test_other_keys_partitions_and_columns_are_migrated(
     columns = "`menu id` Nullable(String) DEFAULT 'x', double UInt8 MATERIALIZED 2, timestamp "
     create = create.replace("timestamp ", columns, 1)
     await client.command(f"{create} ENGINE = {table} SETTINGS {settings.partition('SETTINGS')[2]}")
-    fill = FILL.format(database=database, rows=300).replace(
+    # Few, because the last table has a part for each of them, which the engine takes long to change and read.
+    fill = FILL.format(database=database, rows=45).replace(
         "global_events", "global_events (event_id, project_id, tenant_id, session_id, event_type, item_id, "
         "metadata_json, timestamp)",
     )  # fmt: skip
@@ -120,7 +121,7 @@ async def test_other_keys_partitions_and_columns_are_migrated(
     before = await events(client, database)
     menu = f"SELECT countIf(`menu id` = tenant_id), countIf(`menu id` = 'x') FROM {database}.global_events"
     menus = await client.command(menu)
-    said = await migrate(client, config, 100)
+    said = await migrate(client, config, 15)
     assert await events(client, database) == before
     assert await client.command(menu) == menus
     assert "column double is computed and was not copied; add it to the new table if you need it" in said
