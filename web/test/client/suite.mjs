@@ -98,6 +98,7 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     equal((await seen()).map(({ status }) => status), [200, 401, 200]);
   });
 
+  // These four wait for seconds, so they wait while others are tried.
   const replaced = test("a token is replaced before it ends", async () => {
     let asked = 0;
     const given = await control("token/6");
@@ -107,6 +108,62 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     await client.summary();
     equal(asked, 2);
     equal((await seen()).map(({ status }) => status), [200, 200]);
+  });
+
+  const ended = test("the live stream comes back with another token when its own has ended", async () => {
+    let asked = 0;
+    const given = await control("token/-24"); // the node grants 30 seconds more
+    const { client } = through("plain", { getToken: () => (++asked === 1 ? given : token) });
+    const states = [];
+    const leave = new AbortController();
+    const loop = (async () => {
+      for await (const event of client.live({ eventType: `${kind}-b` }, { signal: leave.signal, onState: (state) => states.push(state) })) return event.itemId;
+    })();
+    while (states.filter((state) => state === "connected").length < 2) await sleep(50);
+    await control(`event/${kind}-b/5`);
+    equal(await loop, "5");
+    equal(asked, 2);
+  });
+
+  const failing = test("the live stream goes on when its own token has ended and getToken fails for the moment", async () => {
+    let asked = 0;
+    const given = await control("token/-24");
+    const getToken = () => {
+      asked += 1;
+      if (asked === 2) throw new Error("fetch failed");
+      return asked === 1 ? given : token;
+    };
+    const { client } = through("plain", { getToken });
+    const states = [];
+    const onState = (state, error) => states.push(error ? error.code : state);
+    const leave = new AbortController();
+    const loop = (async () => {
+      for await (const event of client.live({ eventType: `${kind}-d` }, { signal: leave.signal, onState })) return event.itemId;
+    })();
+    loop.catch((error) => states.push("connected", error));
+    while (states.filter((state) => state === "connected").length < 2) await sleep(50);
+    await control(`event/${kind}-d/7`);
+    equal(await loop, "7");
+    equal(states, ["connected", "reconnecting", "token_failed", "connected"]);
+    equal(asked, 3);
+    const refused = through("plain", { getToken: () => Promise.reject(new Error("fetch failed")) });
+    const first = async () => {
+      for await (const event of refused.client.live()) return event;
+    };
+    equal((await failure(first())).code, "token_failed");
+  });
+
+  const silent = test("a live stream that says nothing is given up and taken up again", async () => {
+    const { client, seen } = through("silent-1");
+    const leave = new AbortController();
+    const states = [];
+    const loop = (async () => {
+      const options = { signal: leave.signal, idleTimeoutMs: 2_000, onState: (state) => states.push(state) };
+      for await (const event of client.live({ eventType: `${kind}-c` }, options)) return event.itemId;
+    })();
+    while ((await seen()).length < 2 || states.at(-1) !== "connected") await sleep(50);
+    await control(`event/${kind}-c/6`);
+    equal(await loop, "6");
   });
 
   await test("a 503 is asked again, not before Retry-After says", async () => {
@@ -190,7 +247,8 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     });
   }
 
-  await replaced;
+  // The next one breaks all streams.
+  await Promise.all([replaced, ended, failing, silent]);
 
   await test("the live stream goes on across a restart of the node, without a gap or a double", async () => {
     const { client } = through("plain");
@@ -224,65 +282,6 @@ export async function run({ NealyticsClient, NealyticsError }, { proxy, token, e
     ok(live.lastEventId);
     leave.abort();
   });
-
-  // These three wait for seconds, so they wait at the same time.
-  const ended = test("the live stream comes back with another token when its own has ended", async () => {
-    let asked = 0;
-    const given = await control("token/-24"); // the node grants 30 seconds more
-    const { client } = through("plain", { getToken: () => (++asked === 1 ? given : token) });
-    const states = [];
-    const leave = new AbortController();
-    const loop = (async () => {
-      for await (const event of client.live({ eventType: `${kind}-b` }, { signal: leave.signal, onState: (state) => states.push(state) })) return event.itemId;
-    })();
-    while (states.filter((state) => state === "connected").length < 2) await sleep(50);
-    await control(`event/${kind}-b/5`);
-    equal(await loop, "5");
-    equal(asked, 2);
-  });
-
-  const failing = test("the live stream goes on when its own token has ended and getToken fails for the moment", async () => {
-    let asked = 0;
-    const given = await control("token/-20");
-    const getToken = () => {
-      asked += 1;
-      if (asked === 2) throw new Error("fetch failed");
-      return asked === 1 ? given : token;
-    };
-    const { client } = through("plain", { getToken });
-    const states = [];
-    const onState = (state, error) => states.push(error ? error.code : state);
-    const leave = new AbortController();
-    const loop = (async () => {
-      for await (const event of client.live({ eventType: `${kind}-d` }, { signal: leave.signal, onState })) return event.itemId;
-    })();
-    loop.catch((error) => states.push("connected", error));
-    while (states.filter((state) => state === "connected").length < 2) await sleep(50);
-    await control(`event/${kind}-d/7`);
-    equal(await loop, "7");
-    equal(states, ["connected", "reconnecting", "token_failed", "connected"]);
-    equal(asked, 3);
-    const refused = through("plain", { getToken: () => Promise.reject(new Error("fetch failed")) });
-    const first = async () => {
-      for await (const event of refused.client.live()) return event;
-    };
-    equal((await failure(first())).code, "token_failed");
-  });
-
-  const silent = test("a live stream that says nothing is given up and taken up again", async () => {
-    const { client, seen } = through("silent-1");
-    const leave = new AbortController();
-    const states = [];
-    const loop = (async () => {
-      const options = { signal: leave.signal, idleTimeoutMs: 2_000, onState: (state) => states.push(state) };
-      for await (const event of client.live({ eventType: `${kind}-c` }, options)) return event.itemId;
-    })();
-    while ((await seen()).length < 2 || states.at(-1) !== "connected") await sleep(50);
-    await control(`event/${kind}-c/6`);
-    equal(await loop, "6");
-  });
-
-  await Promise.all([ended, failing, silent]);
 
   await test("a gap is told, or thrown", async () => {
     const gaps = [];
