@@ -21,7 +21,7 @@ done
 export LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=315532800
 make_env .venv-build build/requirements-build.txt >&2
 python=.venv-build/bin/python
-"$python" -c 'import _nealytics_plain_rows' 2>/dev/null || fail "Python's headers are missing; on Debian: apt-get install python3-dev"
+"$python" -c 'import _nealytics_appender, _nealytics_plain_rows' 2>/dev/null || fail "Python's headers are missing; on Debian: apt-get install python3-dev"
 cache=${NEALYTICS_BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nealytics-build}
 
 # The system libraries that Python and the packages are linked to. Some are copied into the folder, and an update of the

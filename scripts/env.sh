@@ -41,7 +41,7 @@ make_env() {
   # Python must be the same too: PYTHON may have changed, or the system's Python was updated.
   if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] &&
     [ "$("$directory/bin/python" -VV 2>/dev/null)" = "$("$python" -VV)" ]; then
-    compile_reader "$directory"
+    compile_modules "$directory"
     exec {busy}<&-
     return
   fi
@@ -58,20 +58,24 @@ make_env() {
   "$directory/bin/python" -m pip install -q --disable-pip-version-check --no-deps -e . ||
     fail "installing nealytics itself failed; pip's message is above"
   echo "$wanted" >"$stamp"
-  compile_reader "$directory"
+  compile_modules "$directory"
   exec {busy}<&-
 }
 
-# compile_reader ENVIRONMENT: the reader of plain events (nealytics/ingest/plain.py), where there is a C compiler with
-# Python's headers. Without it Python reads all events, more slowly. The stable ABI serves all versions of Python.
-compile_reader() {
-  local source=nealytics/ingest/plain_rows.c module headers
-  module=$(echo "$1"/lib/python3*/site-packages)/_nealytics_plain_rows.abi3.so
-  [ ! "$module" -nt "$source" ] && command -v "${CC:-gcc}" >/dev/null || return 0
+# compile_modules ENVIRONMENT: what is written in C, where there is a C compiler with Python's headers: the reader of plain
+# events (nealytics/ingest/plain.py) and the appender of the log (nealytics/wal/appender.py). Without them Python does the
+# work, more slowly. The stable ABI serves all versions of Python.
+compile_modules() {
+  local source module headers
+  command -v "${CC:-gcc}" >/dev/null || return 0
   headers=$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
   [ -e "$headers/Python.h" ] || return 0
-  "${CC:-gcc}" -O2 -Wall -Wextra -shared -fPIC -I"$headers" "$source" -o "$module.$$" && mv "$module.$$" "$module" ||
-    fail "compiling $source failed; the compiler's message is above"
+  for source in nealytics/ingest/plain_rows.c nealytics/wal/appender.c; do
+    module=$(echo "$1"/lib/python3*/site-packages)/_nealytics_$(basename "$source" .c).abi3.so
+    [ ! "$module" -nt "$source" ] || continue
+    "${CC:-gcc}" -O2 -Wall -Wextra -pthread -shared -fPIC -I"$headers" "$source" -o "$module.$$" && mv "$module.$$" "$module" ||
+      fail "compiling $source failed; the compiler's message is above"
+  done
 }
 
 # install_modules DIRECTORY: installs its package-lock.json into its node_modules. Fails without npm, or if npm fails.

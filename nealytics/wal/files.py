@@ -36,6 +36,10 @@ class Readable(Protocol):
 class File(Protocol):
     """One open file."""
 
+    @property
+    def descriptor(self) -> int | None:
+        """Of a file of the system, for `appender`; None if only these methods may be used."""
+
     def append(self, data: bytes) -> int:
         """Writes at the end; returns how many bytes were written, which may be fewer."""
 
@@ -97,6 +101,10 @@ class Files(Protocol):
 class _OsFile:
     def __init__(self, path: Path, flags: int) -> None:
         self._fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+    @property
+    def descriptor(self) -> int:
+        return self._fd
 
     def append(self, data: bytes) -> int:
         return os.write(self._fd, data)

@@ -1,8 +1,8 @@
 """Appends in groups: everything that arrives while one group is written becomes the next one.
 
-One task of the event loop. It asks `Space` what to do, has a thread write and sync, then tells the callers of
-the group. A group is written as soon as the thread is free: a single append waits for nothing, and the longer
-the disk takes, the larger the groups.
+One task of the event loop. It asks `Space` what to do, has a thread write and sync (that of an `Appender` for
+small groups), then tells the callers of the group. A group is written as soon as the disk is free: a single
+append waits for nothing, and the longer the disk takes, the larger the groups.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from nealytics.errors import LogBroken, LogError, LogFull
 from nealytics.observe.metrics import Metrics
+from nealytics.wal.appender import compiled_appender
 from nealytics.wal.frame import ROW_BYTES_MAX
 from nealytics.wal.segment import Segment
 from nealytics.wal.space import BeginSegment, Delete, Refuse, Space, Write
@@ -83,7 +84,7 @@ class Flusher:
         self._on_new_segment = on_new_segment
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, "wal-write")
+        self._threads = _Threads(state, writer)
         self._pending = _Group()
         self._writing = _Group()
         self._rotations: list[asyncio.Future[None]] = []
@@ -142,7 +143,7 @@ class Flusher:
         """To be called after `finish`. Fails the waiters: no further row becomes durable."""
         if (refusal := self._state.refusal()) is not None:
             self._waiters.fail(refusal)
-        await self._loop.run_in_executor(None, self._thread.shutdown)
+        await self._threads.close()
         self._writer.close()
 
     def fail(self, error: LogBroken) -> None:
@@ -173,7 +174,7 @@ class Flusher:
                     unmarked = False
                     # Without room, damage to the last group looks like an unfinished write for now.
                     with contextlib.suppress(LogFull):
-                        await self._in_thread(self._writer.mark)
+                        await self._threads.run(self._writer.mark)
                 elif state.closed and not self._pending.appends:
                     return
         except LogBroken as error:
@@ -215,7 +216,7 @@ class Flusher:
                 case Write():
                     return
                 case BeginSegment():
-                    await self._in_thread(lambda: self._writer.rotate(self._state.cursor_lsn))
+                    await self._threads.run(lambda: self._writer.rotate(self._state.cursor_lsn))
                 case Delete(segments):
                     await self._delete(segments)
                 case Refuse(reason):
@@ -223,17 +224,11 @@ class Flusher:
 
     async def _write(self, group: _Group) -> None:
         state = self._state
-        cursor_lsn, before_lsn = state.cursor_lsn, state.durable_lsn
+        before_lsn = state.durable_lsn
         state.appended_lsn = before_lsn + sum(len(append.rows) for append in group.appends)
         appended_ms = self._clock_ms()
-        on_durable = state.on_durable
-
-        def write() -> tuple[Written, Callable[[int], None] | None]:
-            written = self._writer.write(group.appends, cursor_lsn)
-            return written, None if on_durable is None else on_durable(group.appends)
-
         try:
-            written, durable = await self._in_thread(write)
+            written, durable = await self._threads.store(group)
         except LogFull:
             state.appended_lsn = before_lsn
             self._space.disk_was_full()
@@ -257,7 +252,7 @@ class Flusher:
         waiting, self._rotations = self._rotations, []
         try:
             if self._writer.has_rows:
-                await self._in_thread(lambda: self._writer.rotate(self._state.cursor_lsn))
+                await self._threads.run(lambda: self._writer.rotate(self._state.cursor_lsn))
                 await self._on_new_segment()
         except LogFull as error:
             for future in waiting:
@@ -268,12 +263,6 @@ class Flusher:
         for future in waiting:
             if not future.done():
                 future.set_result(None)
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        try:
-            return await self._loop.run_in_executor(self._thread, work)
-        finally:
-            self._state.began(self._writer.active)
 
     async def _sleep(self, timeout_s: float | None) -> None:
         wake = self._wake = self._loop.create_future()
@@ -286,6 +275,46 @@ class Flusher:
         if self._wake is not None:
             self._wake.set_result(None)
             self._wake = None
+
+
+class _Threads:
+    """Two threads that call the disk, never at the same time: one of C for small groups, and one of Python."""
+
+    def __init__(self, state: LogState, writer: Writer) -> None:
+        self._state = state
+        self._writer = writer
+        self._python = ThreadPoolExecutor(1, "wal-write")
+        self._appender = compiled_appender()
+
+    async def store(self, group: _Group) -> tuple[Written, Callable[[int], None] | None]:
+        """Writes and syncs a group, and has it counted by `on_durable`."""
+        writer, on_durable, cursor_lsn = self._writer, self._state.on_durable, self._state.cursor_lsn
+
+        def count() -> Callable[[int], None] | None:
+            return None if on_durable is None else on_durable(group.appends)
+
+        appender = self._appender
+        frames = writer.small_frames(group.appends, group.payload_bytes) if appender is not None else None
+        if appender is None or frames is None:
+            return await self.run(lambda: (writer.write(group.appends, cursor_lsn), count()))
+        appending = appender.append(frames.descriptor, frames.data)
+        counted = count()
+        ended = await appending
+        if ended.write_error:  # the file is truncated
+            return await self.run(lambda: (writer.appended(frames, ended), counted))
+        return writer.appended(frames, ended), counted
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Calls it in the thread of Python."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._python, work)
+        finally:
+            self._state.began(self._writer.active)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._python.shutdown)
+        if self._appender is not None:
+            self._appender.close()
 
 
 class _Waiters:

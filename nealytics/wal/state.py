@@ -28,8 +28,8 @@ class LogState:
         self.oldest_waiting_ms: int | None = None  # when the oldest row that is not committed was written
         self.broken: LogBroken | None = None  # the first failed write or sync
         self.closed = False
-        # Called with each group in the thread that wrote it. What it returns is called in the loop with the
-        # group's last LSN, in order.
+        # Called with each group, in any thread. What it returns is called in the loop with the group's last
+        # LSN, in order, once the group is durable.
         self.on_durable: Callable[[Sequence[Append]], Callable[[int], None]] | None = None
         self._segments = segments
         # A sum that is kept up to date, because it is needed for every group.

@@ -1,9 +1,10 @@
 """The writing end: one group at a time, write, fdatasync, and only then the next.
 
-Synchronous and for one thread; the flusher gathers the groups. Strictly serial, so that recovery can tell an
-unfinished write from damage (see the package docstring).
+Synchronous; the flusher gathers the groups. Strictly serial, so that recovery can tell an unfinished write
+from damage (see the package docstring).
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from uuid import UUID
 
 from nealytics.errors import LogBroken, LogFull
 from nealytics.wal import frame, segment
+from nealytics.wal.appender import Appended
 from nealytics.wal.files import NO_ROOM, File, Files, write_whole
 from nealytics.wal.segment import Segment, SegmentHeader
 
@@ -29,12 +31,26 @@ class Written(NamedTuple):
     sync_seconds: float
 
 
+class Frames(NamedTuple):
+    """A small group as it is appended to the active segment, by another than the `Writer`."""
+
+    descriptor: int
+    data: bytes
+    last_lsn: int
+    last_crc: int
+
+
+# Encoding so much, and counting its rows, takes the event loop 1 to 4 ms. Larger groups are for a thread.
+SMALL_BYTES = 512 * 1024
+
+
 class Writer:
     """Appends groups to the active segment, and begins the next segment when that is full.
 
-    `write` and `mark` return after the fdatasync that covers what they wrote. `LogFull` means that nothing
-    of the group was kept and the next one may try; after `LogBroken` the writer must not be used again: the
-    kernel may have dropped the pages, so a second fdatasync would prove nothing.
+    `write` writes a group. Or an `Appender` appends its `small_frames`, and `appended` gets the result. They
+    and `mark` return after the fdatasync that covers the rows. `LogFull` means that nothing of the group was
+    kept and the next one may try; after `LogBroken` the writer must not be used again: the kernel may have
+    dropped the pages, so a second fdatasync would prove nothing.
     """
 
     def __init__(
@@ -69,7 +85,7 @@ class Writer:
         """Makes all rows of the group durable, in order. `cursor_lsn` goes into the header of a new
         segment.
         """
-        if self.has_rows and self.active.bytes + bytes_needed(group) > self._segment_bytes_max:
+        if self._needs_segment(group):
             self.rotate(cursor_lsn)
         now_ms = self._clock_ms()
         lsn = self._next_lsn
@@ -89,6 +105,30 @@ class Writer:
         self.active.bytes = start + length
         self._next_lsn, self._last_crc = lsn, last_crc
         return Written(lsn - 1, sync_seconds)
+
+    def small_frames(self, group: Sequence[Append], payload_bytes: int) -> Frames | None:
+        """None if the group is for `write`: it is large, needs a segment, or the file is not the system's."""
+        descriptor = self._file.descriptor
+        if payload_bytes > SMALL_BYTES or descriptor is None or self._needs_segment(group):
+            return None
+        now_ms = self._clock_ms()
+        lsn = self._next_lsn
+        frames = []
+        for row_format, rows in _frames(group):
+            frames.append(self._encode(rows, row_format, lsn, now_ms))
+            lsn += len(rows)
+        return Frames(descriptor, b"".join(frames), lsn - 1, frame.header_crc(frames[-1]))
+
+    def appended(self, frames: Frames, ended: Appended) -> Written:
+        """`small_frames` of the active segment were appended, or not. Raises as `write`."""
+        if ended.write_error:
+            error = OSError(ended.write_error, os.strerror(ended.write_error))
+            raise self._cut_back(self.active.bytes, error) from error
+        if ended.sync_error:
+            raise self._not_synced(OSError(ended.sync_error, os.strerror(ended.sync_error)))
+        self.active.bytes += len(frames.data)
+        self._next_lsn, self._last_crc = frames.last_lsn + 1, frames.last_crc
+        return Written(frames.last_lsn, ended.sync_seconds)
 
     def mark(self) -> None:
         """Writes a frame without rows: after it, damage to the last frame cannot look like an unfinished
@@ -110,6 +150,9 @@ class Writer:
 
     def close(self) -> None:
         self._file.close()
+
+    def _needs_segment(self, group: Sequence[Append]) -> bool:
+        return self.has_rows and self.active.bytes + bytes_needed(group) > self._segment_bytes_max
 
     def _create(self, previous_first_lsn: int, cursor_lsn: int) -> tuple[Segment, File]:
         header = SegmentHeader(
@@ -137,10 +180,11 @@ class Writer:
         try:
             self._file.sync()
         except OSError as error:
-            raise LogBroken(
-                f"wal: fdatasync of {self.active.path} failed: {error}; restart to recover"
-            ) from error
+            raise self._not_synced(error) from error
         return time.perf_counter() - started
+
+    def _not_synced(self, error: OSError) -> LogBroken:
+        return LogBroken(f"wal: fdatasync of {self.active.path} failed: {error}; restart to recover")
 
     def _cut_back(self, start: int, error: OSError) -> LogFull | LogBroken:
         """After a failed write: truncates the file to the start of the group, or breaks the log."""

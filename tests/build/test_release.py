@@ -164,7 +164,8 @@ def test_a_tarball_holds_what_a_stranger_needs(release: Path, flavour: str):
     assert {f"{name}/{each}" for each in expected} <= set(names)
     assert any(each.startswith(f"{name}/program/chdb") for each in names) == (flavour == "embedded")
     if flavour == "embedded":  # the other one is a single file with the same program
-        assert any(each.startswith(f"{name}/program/_nealytics_plain_rows.") for each in names)
+        for module in ("_nealytics_appender", "_nealytics_plain_rows"):
+            assert any(each.startswith(f"{name}/program/{module}.") for each in names)
 
 
 def test_the_server_is_small(release: Path):
