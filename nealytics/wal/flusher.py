@@ -278,7 +278,7 @@ class Flusher:
 
 
 class _Threads:
-    """Two threads that call the disk, never at the same time: one of C for small groups, and one of Python."""
+    """The threads that use the disk, never both at a time: one of C for small groups, and one of Python."""
 
     def __init__(self, state: LogState, writer: Writer) -> None:
         self._state = state
