@@ -2,9 +2,13 @@
 
 The amounts are those that go wrong: decimals that doubles cannot hold, numbers as text, beyond 2^53, negative
 zero, absent, and no numbers at all. Each row is stored twice, and the table is not merged.
+
+`NEALYTICS_FUZZ=1000` asks that many questions in each test; so do tests/http/test_funnels.py and
+test_conditions.py.
 """
 
 import json
+import os
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +22,7 @@ from nealytics.timestamps import iso_utc
 from tests.http.reader import NOW, Reader, event, ms
 
 DAY_MS = 86_400_000
-QUESTIONS = 200
+QUESTIONS = int(os.environ.get("NEALYTICS_FUZZ", "80"))
 
 # JSON texts of `amount`, and the number in each.
 AMOUNTS: dict[str, str | None] = {

@@ -19,6 +19,7 @@ from nealytics.config import SegmentRule
 from nealytics.event import Event
 from nealytics.queries.conditions import NODES_MAX
 from nealytics.timestamps import iso_utc
+from tests.http import measured
 from tests.http.questions import QUESTIONS
 from tests.http.reader import NOW, SUMMARY, TIMELINE, Reader, event, ms, on_the_engine
 from tests.http.test_erased import erased
@@ -27,7 +28,7 @@ pytestmark = on_the_engine
 
 QUERY = "/api/v1/analytics/query"
 DAY_MS = 86_400_000
-ASKED = 200  # of each family: filters, segments
+ASKED = measured.QUESTIONS  # of each family: filters, segments
 
 SAVED = (
     SegmentRule(project="shop", name="buyers", filter=("did(purchase, >=2, 20d)", "not:user_id:eq:u1")),

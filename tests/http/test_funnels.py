@@ -16,7 +16,7 @@ import pytest
 from nealytics.event import Event
 from nealytics.timestamps import iso_utc
 from tests import oracle
-from tests.http.measured import AMOUNTS, NO_NUMBERS, Asked, counts_of, get, left_out, replaced
+from tests.http.measured import AMOUNTS, NO_NUMBERS, QUESTIONS, Asked, counts_of, get, left_out, replaced
 from tests.http.names import by_old_names
 from tests.http.reader import NOW, Reader, event, ms, on_the_engine
 
@@ -24,7 +24,6 @@ pytestmark = on_the_engine
 
 QUERY = "/api/v1/analytics/query"
 FUNNEL = "/api/v1/analytics/funnel"
-ASKED = 200
 HOUR = timedelta(hours=1)
 # The clocks of Berlin change on 31 March 2024.
 PLANS = ['"pro"', '"free"', "null"]
@@ -151,7 +150,7 @@ async def check(
 
 async def test_funnels(page: tuple[Reader, list[oracle.Event]]):
     chance = random.Random("of funnels")
-    await check(page, "funnel", [funnel_of(chance) for _ in range(ASKED)], "scopes")
+    await check(page, "funnel", [funnel_of(chance) for _ in range(QUESTIONS)], "scopes")
 
 
 def trend_of(chance: random.Random) -> dict[str, Any]:
@@ -164,14 +163,14 @@ def trend_of(chance: random.Random) -> dict[str, Any]:
 
 async def test_trends_are_cumulative_and_averaged(page: tuple[Reader, list[oracle.Event]]):
     chance = random.Random("of trends")
-    await check(page, "funnel", [trend_of(chance) for _ in range(ASKED // 2)], "scopes of trends")
+    await check(page, "funnel", [trend_of(chance) for _ in range(QUESTIONS // 2)], "scopes of trends")
 
 
 async def test_a_compared_funnel_is_that_of_its_range(page: tuple[Reader, list[oracle.Event]]):
     reader, events = page
     mine = [one for one in events if one.tenant_id == "acme"]
     chance = random.Random("compared funnels")
-    for _ in range(ASKED // 4):
+    for _ in range(QUESTIONS // 4):
         asked = chance.choice([funnel_of, trend_of])(chance)
         body = await reader.answer(FUNNEL, compare="previous", tenant_id="acme", **asked)
         plain = await reader.answer(FUNNEL, tenant_id="acme", **asked)
@@ -202,10 +201,10 @@ async def test_measures_of_each_step(reader: Reader):
     by_id = {UUID(int=one.event_id): one for one in kept}
     events = as_known(kept)
     questions = [
-        (funnel_of(chance), Asked(chance), chance.choice(["acme", "globex", None])) for _ in range(ASKED)
+        (funnel_of(chance), Asked(chance), chance.choice(["acme", "globex", None])) for _ in range(QUESTIONS)
     ]
     bodies: list[dict[str, Any]] = []
-    for first in range(0, ASKED, 10):
+    for first in range(0, QUESTIONS, 10):
         bodies += await asyncio.gather(
             *(
                 get(reader, FUNNEL, tenant_id=tenant_id, measure=measures.texts, **asked)
@@ -266,7 +265,7 @@ def retention_of(chance: random.Random) -> dict[str, Any]:
 
 async def test_retention(page: tuple[Reader, list[oracle.Event]]):
     chance = random.Random("of retention")
-    await check(page, "retention", [retention_of(chance) for _ in range(ASKED)], "scopes of retention")
+    await check(page, "retention", [retention_of(chance) for _ in range(QUESTIONS)], "scopes of retention")
 
 
 async def test_each_group_is_the_funnel_with_that_filter(page: tuple[Reader, list[oracle.Event]]):
