@@ -101,8 +101,7 @@ class _Waiting:
             return  # the worker stops, and did not wait any longer
         shared = self.lane.shared
         if error is None:
-            shared.admission.admitted(len(self.rows))
-            shared.finished(self)
+            shared.finished(self, events=len(self.rows))
         else:
             shared.admission.give_back_at_once(self.rows)
             refused = not_admitted(error, len(self.rows))
@@ -131,7 +130,8 @@ class FastLane:
         self._allow_origin = allow_origin
         self._refuse = refuse
         self._begin_span = begin_span
-        self._finished: list[_Waiting] = []
+        self._finished: list[_Waiting] = []  # their answers are due
+        self._admitted = 0  # their events, not counted yet
 
     def submit(self, lane: "Lane", client: Client, request: SmallRequest) -> _Waiting | None:
         """Appends the request's events to the log; None if the request is for aiohttp."""
@@ -148,9 +148,10 @@ class FastLane:
         self.admission.append_with(ready.rows, waiting.finish)
         return waiting
 
-    def finished(self, waiting: _Waiting) -> None:
-        """Its answer is written together with all others of its group."""
+    def finished(self, waiting: _Waiting, events: int = 0) -> None:
+        """Its answer is written together with all others of its group. So many `events` are on disk."""
         waiting.is_done = True
+        self._admitted += events
         if not self._finished:
             asyncio.get_running_loop().call_soon(self._answer)
         self._finished.append(waiting)
@@ -162,6 +163,8 @@ class FastLane:
 
     def _answer(self) -> None:
         finished, self._finished = self._finished, []
+        self.admission.admitted(self._admitted)
+        self._admitted = 0
         for lane in dict.fromkeys([waiting.lane for waiting in finished]):
             try:
                 lane.answer()

@@ -19,7 +19,7 @@ from nealytics.wal.frame import ROW_BYTES_MAX
 from nealytics.wal.segment import Segment
 from nealytics.wal.space import BeginSegment, Delete, Refuse, Space, Write
 from nealytics.wal.state import LogState
-from nealytics.wal.writer import Append, Writer, Written, bytes_needed
+from nealytics.wal.writer import Append, Group, Writer, Written
 
 T = TypeVar("T")
 # Called in the event loop with the LSN of the last row, or with the error if none was kept.
@@ -28,15 +28,14 @@ Done = Callable[[int, LogError | None], None]
 logger = logging.getLogger("nealytics.wal")
 
 
-class _Group:
-    """Appends that share one fdatasync, and what tells their callers."""
+class _Group(Group):
+    """With what tells the callers."""
 
-    __slots__ = ("appends", "done", "ended", "payload_bytes")
+    __slots__ = ("done", "ended")
 
     def __init__(self) -> None:
-        self.appends: list[Append] = []
+        super().__init__()
         self.done: list[Done] = []
-        self.payload_bytes = 0
         self.ended = asyncio.Event()  # durable, or refused
 
     def finish(self, before_lsn: int) -> None:
@@ -106,9 +105,8 @@ class Flusher:
             raise ValueError(f"a row has more than {ROW_BYTES_MAX} bytes")
         if not rows:
             raise ValueError("no rows to append")
-        pending.appends.append(Append(rows, row_format, payload_bytes))
+        pending.add(Append(rows, row_format, payload_bytes))
         pending.done.append(done)
-        pending.payload_bytes += payload_bytes
         if self._wake is not None:
             self._wake_up()
 
@@ -189,7 +187,7 @@ class Flusher:
 
     async def _flush(self, group: _Group) -> bool:
         """Makes a group durable and tells its callers; False if there was no room."""
-        needed = bytes_needed(group.appends)
+        needed = group.bytes_max
         active = self._writer.active
         try:
             await self._make_room(needed)
@@ -225,7 +223,7 @@ class Flusher:
     async def _write(self, group: _Group) -> None:
         state = self._state
         before_lsn = state.durable_lsn
-        state.appended_lsn = before_lsn + sum(len(append.rows) for append in group.appends)
+        state.appended_lsn = before_lsn + group.row_count
         appended_ms = self._clock_ms()
         try:
             written, durable = await self._threads.store(group)
@@ -294,9 +292,9 @@ class _Threads:
             return None if on_durable is None else on_durable(group.appends)
 
         appender = self._appender
-        frames = writer.small_frames(group.appends, group.payload_bytes) if appender is not None else None
+        frames = writer.small_frames(group) if appender is not None else None
         if appender is None or frames is None:
-            return await self.run(lambda: (writer.write(group.appends, cursor_lsn), count()))
+            return await self.run(lambda: (writer.write(group, cursor_lsn), count()))
         appending = appender.append(frames.descriptor, frames.data)
         counted = count()
         ended = await appending

@@ -26,6 +26,32 @@ class Append(NamedTuple):
     payload_bytes: int
 
 
+class Group:
+    """Appends that share one fdatasync."""
+
+    __slots__ = ("appends", "payload_bytes", "row_count")
+
+    def __init__(self) -> None:
+        self.appends: list[Append] = []
+        self.payload_bytes = 0
+        self.row_count = 0
+
+    def add(self, append: Append) -> None:
+        self.appends.append(append)
+        self.payload_bytes += append.payload_bytes
+        self.row_count += len(append.rows)
+
+    @property
+    def bytes_max(self) -> int:
+        """At most how many bytes its frames will have."""
+        frames = (
+            len(self.appends)  # as if each append had frames of its own
+            + self.payload_bytes // frame.FRAME_PAYLOAD_BYTES_MAX * 2
+            + self.row_count // frame.FRAME_ROWS_MAX
+        )
+        return self.payload_bytes + self.row_count * frame.LENGTH_BYTES + frames * frame.HEADER_BYTES
+
+
 class Written(NamedTuple):
     last_lsn: int
     sync_seconds: float
@@ -81,7 +107,7 @@ class Writer:
         """Whether the active segment holds any."""
         return self._next_lsn > self.active.first_lsn
 
-    def write(self, group: Sequence[Append], cursor_lsn: int) -> Written:
+    def write(self, group: Group, cursor_lsn: int) -> Written:
         """Makes all rows of the group durable, in order. `cursor_lsn` goes into the header of a new
         segment.
         """
@@ -106,10 +132,10 @@ class Writer:
         self._next_lsn, self._last_crc = lsn, last_crc
         return Written(lsn - 1, sync_seconds)
 
-    def small_frames(self, group: Sequence[Append], payload_bytes: int) -> Frames | None:
+    def small_frames(self, group: Group) -> Frames | None:
         """None if the group is for `write`: it is large, needs a segment, or the file is not the system's."""
         descriptor = self._file.descriptor
-        if payload_bytes > SMALL_BYTES or descriptor is None or self._needs_segment(group):
+        if group.payload_bytes > SMALL_BYTES or descriptor is None or self._needs_segment(group):
             return None
         now_ms = self._clock_ms()
         lsn = self._next_lsn
@@ -151,8 +177,8 @@ class Writer:
     def close(self) -> None:
         self._file.close()
 
-    def _needs_segment(self, group: Sequence[Append]) -> bool:
-        return self.has_rows and self.active.bytes + bytes_needed(group) > self._segment_bytes_max
+    def _needs_segment(self, group: Group) -> bool:
+        return self.has_rows and self.active.bytes + group.bytes_max > self._segment_bytes_max
 
     def _create(self, previous_first_lsn: int, cursor_lsn: int) -> tuple[Segment, File]:
         header = SegmentHeader(
@@ -198,26 +224,16 @@ class Writer:
         return LogFull(f"wal: no room for {path} ({error.strerror}); free some disk space")
 
 
-def bytes_needed(group: Sequence[Append]) -> int:
-    """At most how many bytes the group's frames will have."""
-    needed = 0
-    for append in group:
-        # As if each append had frames of its own.
-        frames = (
-            1
-            + append.payload_bytes // frame.FRAME_PAYLOAD_BYTES_MAX * 2
-            + len(append.rows) // frame.FRAME_ROWS_MAX
-        )
-        needed += append.payload_bytes + len(append.rows) * frame.LENGTH_BYTES + frames * frame.HEADER_BYTES
-    return needed
-
-
-def _frames(group: Sequence[Append]) -> Iterator[tuple[int, Sequence[bytes]]]:
+def _frames(group: Group) -> Iterator[tuple[int, Sequence[bytes]]]:
     """Cuts a group into frames: one row format each, within the limits unless a single row is longer."""
+    appends = group.appends
+    if _fits(group.row_count, group.payload_bytes) and len({append.row_format for append in appends}) == 1:
+        yield appends[0].row_format, [row for append in appends for row in append.rows]
+        return
     rows: list[bytes] = []
     payload_bytes = 0
-    row_format = group[0].row_format
-    for append in group:
+    row_format = appends[0].row_format
+    for append in appends:
         same = append.row_format == row_format
         if same and _fits(len(rows) + len(append.rows), payload_bytes + append.payload_bytes):
             rows.extend(append.rows)

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import os
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import UUID
@@ -13,7 +12,7 @@ import pytest
 from nealytics.errors import LogBroken, LogFull
 from nealytics.wal.appender import Appended, Appender
 from nealytics.wal.files import OS_FILES
-from nealytics.wal.writer import SMALL_BYTES, Append, Writer
+from nealytics.wal.writer import SMALL_BYTES, Append, Group, Writer
 from tests.fakes.faulty_files import FaultyFiles
 from tests.wal.logs import opened, read_all, segments
 
@@ -22,10 +21,18 @@ pytestmark = pytest.mark.skipif(
     reason="not compiled: no C compiler, or Python's headers are missing",
 )
 
+
+def group(*appends: tuple[list[bytes], int]) -> Group:
+    made = Group()
+    for rows, row_format in appends:
+        made.add(Append(rows, row_format, sum(map(len, rows))))
+    return made
+
+
 GROUPS = [
-    [Append([b"one"], 1, 3)],
-    [Append([b"two", b""], 1, 3), Append([b"three"], 2, 5), Append([b"four" * 1000], 2, 4000)],
-    [Append([bytes([n]) * n for n in range(200)], 1, sum(range(200)))],
+    group(([b"one"], 1)),
+    group(([b"two", b""], 1), ([b"three"], 2), ([b"four" * 1000], 2)),
+    group(([bytes([n]) * n for n in range(200)], 1), ([b"five"], 1)),
 ]
 
 
@@ -51,17 +58,13 @@ def writer(directory: Path, files=OS_FILES) -> Writer:
     )
 
 
-def payload(group: Sequence[Append]) -> int:
-    return sum(append.payload_bytes for append in group)
-
-
 async def test_both_write_the_same_bytes(tmp_path: Path, appender: Appender):
     ours, reference = writer(tmp_path / "ours"), writer(tmp_path / "reference")
-    for group in GROUPS:
-        frames = ours.small_frames(group, payload(group))
+    for each in GROUPS:
+        frames = ours.small_frames(each)
         assert frames is not None
         written = ours.appended(frames, await appender.append(frames.descriptor, frames.data))
-        assert written.last_lsn == reference.write(group, 0).last_lsn
+        assert written.last_lsn == reference.write(each, 0).last_lsn
         assert written.sync_seconds > 0
         assert ours.active.bytes == reference.active.bytes
     assert ours.active.path.read_bytes() == reference.active.path.read_bytes()
@@ -72,13 +75,13 @@ async def test_both_write_the_same_bytes(tmp_path: Path, appender: Appender):
 def test_without_room_the_group_is_cut_off_and_the_next_one_may_try(tmp_path: Path, failed: int):
     log = writer(tmp_path / "log")
     before = log.active.path.read_bytes()
-    frames = log.small_frames(GROUPS[1], payload(GROUPS[1]))
+    frames = log.small_frames(GROUPS[1])
     assert frames is not None
     os.write(frames.descriptor, frames.data[:50])
     with pytest.raises(LogFull, match="no room for"):
         log.appended(frames, Appended(failed, 0, 0.0))
     assert log.active.path.read_bytes() == before
-    assert log.small_frames(GROUPS[1], payload(GROUPS[1])) == frames
+    assert log.small_frames(GROUPS[1]) == frames
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_without_room_the_group_is_cut_off_and_the_next_one_may_try(tmp_path: Pa
 )
 def test_an_error_of_the_disk_or_of_a_sync_breaks_the_log(tmp_path: Path, ended: Appended):
     log = writer(tmp_path / "log")
-    frames = log.small_frames(GROUPS[0], payload(GROUPS[0]))
+    frames = log.small_frames(GROUPS[0])
     assert frames is not None
     with pytest.raises(LogBroken, match="restart to recover"):
         log.appended(frames, ended)
@@ -94,15 +97,15 @@ def test_an_error_of_the_disk_or_of_a_sync_breaks_the_log(tmp_path: Path, ended:
 
 def test_groups_that_python_has_to_write(tmp_path: Path):
     log = writer(tmp_path / "log")
-    large = [Append([bytes(SMALL_BYTES + 1)], 1, SMALL_BYTES + 1)]
-    assert log.small_frames(large, payload(large)) is None
+    large = group(([bytes(SMALL_BYTES + 1)], 1))
+    assert log.small_frames(large) is None
     log.write(large, 0)
-    assert log.small_frames(GROUPS[0], payload(GROUPS[0])) is not None
+    assert log.small_frames(GROUPS[0]) is not None
     log.write(large, 0)  # the segment is full now
-    half = [Append([bytes(SMALL_BYTES)], 1, SMALL_BYTES)]
-    assert log.small_frames(half, payload(half)) is None
+    half = group(([bytes(SMALL_BYTES)], 1))
+    assert log.small_frames(half) is None
     faulty = writer(tmp_path / "faulty", FaultyFiles())
-    assert faulty.small_frames(GROUPS[0], payload(GROUPS[0])) is None
+    assert faulty.small_frames(GROUPS[0]) is None
 
 
 async def test_it_reports_the_errors_of_the_system(tmp_path: Path, appender: Appender):
