@@ -286,11 +286,8 @@ def _orders(arguments: Arguments, event_types: list[str]) -> list[str]:
 
 def _excluded(arguments: Arguments, event_types: list[str]) -> list[tuple[str, ...]]:
     """Of each step. A number and a colon always name a step: `1:view` is no event type."""
-    texts = arguments.texts("exclude")
-    if len(texts) > EXCLUDED_MAX:
-        raise invalid("exclude", f"exclude is given {len(texts)} times", f"Give at most {EXCLUDED_MAX}.")
     excluded: list[tuple[str, ...]] = [()] * len(event_types)
-    for text in texts:
+    for text in arguments.texts("exclude"):
         number, colon, event_type = text.partition(":")
         places = range(1, len(event_types))
         if colon and _NUMBER.fullmatch(number):

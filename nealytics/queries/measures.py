@@ -186,10 +186,7 @@ def _number(text: str) -> str:
 
 def measures_of(arguments: Arguments) -> tuple[Measure, ...]:
     """After the filters have been read: segments are about their range. Raises `Refused` (400)."""
-    texts = arguments.texts(MEASURE.name)
-    if len(texts) > MEASURES_MAX:
-        raise invalid(MEASURE.name, f"measure is given {len(texts)} times", f"Give at most {MEASURES_MAX}.")
-    return tuple(parse_measure(text, arguments.conditions) for text in texts)
+    return tuple(parse_measure(text, arguments.conditions) for text in arguments.texts(MEASURE.name))
 
 
 def parse_measure(text: str, conditions: Conditions) -> Measure:

@@ -285,7 +285,11 @@ class Arguments:
     def texts(self, name: str) -> list[str]:
         """All values of a repeatable parameter in order, without blank ones."""
         declared = self._declared[name]
-        return [_checked(declared, value) for value in self._query.getall(name, []) if value.strip()]
+        found = [_checked(declared, value) for value in self._query.getall(name, []) if value.strip()]
+        if declared.count_max is not None and len(found) > declared.count_max:
+            least = f"{declared.count_min} to" if declared.count_min else "at most"
+            raise invalid(name, f"{name} is given {len(found)} times", f"Give {least} {declared.count_max}.")
+        return found
 
     def choice(self, name: str) -> str:
         """One of the declared choices, exactly as declared; by default the declared default, or ""."""
@@ -405,10 +409,7 @@ class Arguments:
             raise invalid("filter", f"filter is given {len(values)} times", f"Give at most {FILTERS_MAX}.")
         self.conditions = Conditions(within, self.saved, self.now_ms)
         filters = [self.conditions.of_tree("filter", value) for value in values]
-        alternatives = self.texts("any")
-        if len(alternatives) > ANY_MAX:
-            raise invalid("any", f"any is given {len(alternatives)} times", f"Give at most {ANY_MAX}.")
-        filters += self.conditions.of_groups("any", alternatives)
+        filters += self.conditions.of_groups("any", self.texts("any"))
         for name, column in _SUGAR_FIELDS.items():
             text = self.text(name)
             if text is not None:

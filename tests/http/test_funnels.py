@@ -295,6 +295,7 @@ async def test_each_group_is_the_funnel_with_that_filter(page: tuple[Reader, lis
         ({"exclude": "0:x"}, "exclude", "is for step 0, with none before it"),
         ({"exclude": "2: "}, "exclude", "names no event type"),
         ({"exclude": ["x"] * 6}, "exclude", "exclude is given 6 times"),
+        ({"stepOrder": ["2:strict"] * 10}, "stepOrder", "stepOrder is given 10 times"),
         ({"order": "any", "exclude": "x"}, "exclude", "step 2 is in any order with another one"),
         ({"order": "strict", "stepOrder": "3:any"}, "stepOrder", "step 2 is in any order with another one"),
         ({"order": "any", "step": ["a", "b", "a"]}, "step", "step is given 'a' more than once, in any order"),

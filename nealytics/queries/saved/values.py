@@ -117,10 +117,6 @@ def _list(one: Input, arguments: Arguments) -> list[str] | list[int]:
         raise invalid(
             one.name, f"{one.name} is missing", f"Give it once for each value. {one.description}".strip()
         )
-    if len(texts) > VALUES_MAX:
-        raise invalid(
-            one.name, f"{one.name} is given {len(texts)} times", f"Give at most {VALUES_MAX} values."
-        )
     if one.type == "Array(String)":
         return texts
     least, most = (0, 2**64 - 1) if one.type == "Array(UInt64)" else (-(2**63), 2**63 - 1)
