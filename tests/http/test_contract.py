@@ -10,6 +10,7 @@ with 300, without the limit of time per test (docs/releasing.md has the command)
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -31,6 +32,8 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import InvalidArgument
+from hypothesis.strategies._internal.lazy import unwrap_strategies
 from multidict import CIMultiDict
 from requests.adapters import HTTPAdapter
 from schemathesis import GenerationMode
@@ -269,6 +272,9 @@ def each_pattern_once() -> Iterator[None]:
         which = (regex, *(f"{name} {value!r}" for name, value in sorted(options.items())))
         if which not in made:
             made[which] = make(regex, **options)
+            # A lazy strategy is made anew for each filter on it.
+            with contextlib.suppress(InvalidArgument):
+                made[which] = unwrap_strategies(made[which])
         return made[which]
 
     with pytest.MonkeyPatch.context() as patch:
