@@ -23,10 +23,10 @@ def opened(tmp_path: Path, data: bytes, name: str = "file") -> Source:
 
 
 def lines(source: Source) -> bytes:
-    found = b""
+    found = []
     while (line := source.line()).length:
-        found += line.raw
-    return found
+        found.append(line.raw)
+    return b"".join(found)
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
