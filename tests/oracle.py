@@ -639,11 +639,12 @@ def funnel(q: Question) -> dict[str, Any]:
     steps = steps_of(q)
     window, by, breakdown = q.one("window", "1d"), q.one("by", "user"), q.one("breakdown")
     window_ms = int(window[:-1]) * {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}[window[-1]]
-    each = list(histories(q.in_range, by).values())
+    # Of each history the starts and how far each leads.
+    each = [sequences(history, steps, window_ms) for history in histories(q.in_range, by).values()]
 
     def among(is_start: Callable[[Event], bool]) -> list[dict[str, Any]]:
         """The funnel of the sequences that begin with such an event."""
-        found = (furthest(history, steps, window_ms, is_start) for history in each)
+        found = (furthest(chain for start, chain in of_one if is_start(start)) for of_one in each)
         return funnel_steps(steps, [chain for chain in found if chain], q.values)
 
     answer = {
@@ -652,13 +653,15 @@ def funnel(q: Question) -> dict[str, Any]:
         **q.range_shown(),
         "steps": among(lambda start: True),
     }
-    firsts = [event for history in each for event in history if is_first(event, steps)]
     if breakdown is not None:
-        groups = {group_of(event, breakdown, q.project_wide) for event in firsts}
-        found = [
-            (group, among(lambda start: group_of(start, breakdown, q.project_wide) == group))  # noqa: B023
-            for group in groups
-        ]
+        chains: dict[Group, list[list[Event]]] = defaultdict(list)
+        for of_one in each:
+            of_group = defaultdict(list)
+            for start, chain in of_one:
+                of_group[group_of(start, breakdown, q.project_wide)].append(chain)
+            for group, found_of_group in of_group.items():
+                chains[group].append(furthest(found_of_group))
+        found = [(group, funnel_steps(steps, of, q.values)) for group, of in chains.items()]
         found.sort(key=lambda group: (-group[1][0]["count"], group[0].order))
         answer["breakdown"] = breakdown
         answer["groups"] = [{**group.shown("key"), "steps": of} for group, of in found[: q.limit(20)]]
@@ -722,20 +725,16 @@ def blocks_of(steps: list[Step]) -> list[list[Step]]:
     return blocks
 
 
-def is_first(event: Event, steps: list[Step]) -> bool:
-    return any(step.is_met_by(event) for step in blocks_of(steps)[0])
-
-
-def furthest(
-    history: list[Event], steps: list[Step], window_ms: int, is_start: Callable[[Event], bool]
-) -> list[Event]:
-    """The sequence that reaches furthest, and of those the earliest; empty without a start.
-
-    Starts of the same millisecond are in the order of the steps."""
+def sequences(history: list[Event], steps: list[Step], window_ms: int) -> list[tuple[Event, list[Event]]]:
+    """Each start and its sequence. Starts of the same millisecond are in the order of the steps."""
     firsts = blocks_of(steps)[0]
-    starts = [event for step in firsts for event in history if step.is_met_by(event) and is_start(event)]
+    starts = [event for step in firsts for event in history if step.is_met_by(event)]
     starts.sort(key=lambda event: event.at)
-    found = [events_from(start, history, steps, window_ms) for start in starts]
+    return [(start, events_from(start, history, steps, window_ms)) for start in starts]
+
+
+def furthest(found: Iterable[list[Event]]) -> list[Event]:
+    """The sequence that reaches furthest, and of those the earliest; empty without one."""
     return max(found, key=len, default=[])  # `max` gives the first of equals
 
 
