@@ -30,8 +30,6 @@ from nealytics.erasure.store import Jobs
 from nealytics.process import self_command
 
 CONNECTIONS = 4
-ROUND_S = 4.0
-ROUNDS_BEFORE = 5
 DAYS = 30
 _FILL_ROWS = 1_000_000
 _FILL_TIMEOUT_S = 600.0
@@ -60,16 +58,21 @@ class ErasureReport(msgspec.Struct, kw_only=True):
     rows_erased: int
 
 
-async def erasure(*, events: int, directory: Path | None, say: Say) -> ErasureReport:
+async def erasure(
+    *, events: int, rounds: int, seconds: float, directory: Path | None, say: Say
+) -> ErasureReport:
+    """`rounds` are those before the erasure, each of `seconds`."""
     with workplace(directory, say) as (root, machine), product(root / "node", clickhouse=True) as node:
         config = load_config(node.directory / "nealytics.toml")
         await _fill(config, events, say)
-        before = _measure(node, config, 0, lambda rounds: rounds < ROUNDS_BEFORE)
+        before = _measure(node, config, 0, seconds, lambda done: done < rounds)
         say(_line("before", before))
         began = time.monotonic()
         _erase(node)
         hidden_s = time.monotonic() - began
-        during = _measure(node, config, ROUNDS_BEFORE, lambda _: _job(config).state in ("pending", "running"))
+        during = _measure(
+            node, config, rounds, seconds, lambda _: _job(config).state in ("pending", "running")
+        )
         say(_line("during", during))
         job = _job(config)
         assert job.erased_at_ms is not None
@@ -133,13 +136,15 @@ def _job(config: Config) -> Job:
     return job
 
 
-def _measure(node: Product, config: Config, number: int, goes_on: Callable[[int], bool]) -> Costs:
+def _measure(
+    node: Product, config: Config, number: int, seconds: float, goes_on: Callable[[int], bool]
+) -> Costs:
     """Rounds of load, with reads beside them, while `goes_on`; at least one."""
     results: list[Result] = []
     with _reading(node, config) as read_s:
         while not results or goes_on(len(results)):
             wanted = Load.of_round(
-                "track", connections=CONNECTIONS, seconds=ROUND_S, number=number + len(results), warmup_s=0.2
+                "track", connections=CONNECTIONS, seconds=seconds, number=number + len(results), warmup_s=0.2
             )
             result = load(node.port, wanted)
             if result.errors:

@@ -321,6 +321,8 @@ async def retention(**options: Any) -> msgspec.Struct:
 
 @bench.command("erasure")
 @click.option("--events", type=click.IntRange(10_000, 100_000_000), default=2_000_000, show_default=True)
+@_rounds(100, 5)
+@_seconds(4.0)
 @_measurement
 async def erasure(**options: Any) -> msgspec.Struct:
     """The cost of erasing a tenant with so many events, for ingest and reads meanwhile."""
