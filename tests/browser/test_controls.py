@@ -72,7 +72,7 @@ def test_the_link_is_copied_and_all_events_of_the_range_are_downloaded(site: Sit
     wait_for(page)
     more = page.locator("nealytics-dashboard [part=more]")
     page.locator("nealytics-top .row").first.click()
-    until(lambda: "a-filter=" in page.url)
+    until(lambda: page.evaluate("1") == 1 and "a-filter=" in page.url)
     more.click()
     page.get_by_role("button", name="Copy link").click()
     page.get_by_text("Link copied").wait_for()

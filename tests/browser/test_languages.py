@@ -10,6 +10,7 @@ import pytest
 from tests.browser.conftest import Open, Site
 from tests.browser.packages import WEB, needs_node
 from tests.browser.test_dashboard import ACME, wait_for
+from tests.waiting import until
 
 LANGUAGES = ["ar", "de", "es", "fr", "ja", "pt"]
 
@@ -68,7 +69,8 @@ def test_a_page_whose_words_cannot_be_loaded_is_in_english(site: Site, browser: 
         page.goto(site.page('<nealytics-dashboard lang="de"></nealytics-dashboard>', script=ACME))
         wait_for(page)
         assert page.get_by_text("Bounce rate").is_visible()
-        assert [text for text in warnings if text.startswith('nealytics: the words in "de" cannot be loaded')]
+        said = 'nealytics: the words in "de" cannot be loaded'
+        until(lambda: page.evaluate("1") == 1 and any(text.startswith(said) for text in warnings))
 
 
 @needs_node

@@ -49,6 +49,7 @@ def test_a_node_that_is_down_is_said_once_and_the_cards_are_quiet(site: Site, op
     until(lambda: page.locator(".absent").count() == cards.count())
     # The placeholders say nothing to a screen reader.
     assert page.locator(".absent:not([aria-hidden=true])").count() == 0
+    until(lambda: page.evaluate("1") == 1 and console)
     assert len(console) == 1
     page.unroute("**/analytics/query")
     page.locator("[part=notice] button").click()

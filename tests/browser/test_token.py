@@ -262,7 +262,9 @@ def test_what_is_no_token_is_never_sent_and_the_page_says_that_it_cannot_show_an
         site.page(FIGURES, script=f"document.querySelector('nealytics-figures').getToken = () => {given};")
     )
     page.get_by_text("The analytics cannot be shown right now").wait_for()
-    assert any("token_failed" in text and told in text for text in console)
+    until(
+        lambda: page.evaluate("1") == 1 and any("token_failed" in text and told in text for text in console)
+    )
     assert requests == []
     page.evaluate(
         f"document.querySelector('nealytics-figures').getToken = () => '{token(demo.PROJECT, 'acme')}'"
