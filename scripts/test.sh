@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need into .venv and runs all of them.  scripts/test.sh [pytest arguments]
 #
-# Two processes share the tests, file by file, the long files first (tests/conftest.py). `-n 0` runs them in one process,
+# Three processes share the tests, because these mostly wait: file by file, the long files first (tests/conftest.py). `-n 0` runs them in one process,
 # which -s and --pdb need. The slowest tests are listed at the end.
 #
 # Root is not needed. Tests that need something this machine does not have are skipped, with the reason.
@@ -13,4 +13,4 @@ scripts/tools.sh
 
 # Hundreds of tests start the program, and without byte code each process compiles all of it again (0.3 s).
 unset PYTHONDONTWRITEBYTECODE
-exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=40 "$@"
+exec .venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=40 "$@"
