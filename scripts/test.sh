@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need into .venv and runs all of them.  scripts/test.sh [pytest arguments]
 #
-# Three processes share the tests, because these mostly wait: file by file, the long files first (tests/conftest.py). `-n 0` runs them in one process,
-# which -s and --pdb need. The slowest tests are listed at the end.
+# Three processes share the tests, which mostly wait, file by file, the long files first (tests/conftest.py). `-n 0` runs
+# them in one process, which -s and --pdb need. The slowest tests are listed at the end.
 #
 # Root is not needed. Tests that need something this machine does not have are skipped, with the reason.
 set -euo pipefail

@@ -577,7 +577,7 @@ def test_events_that_are_refused_are_dropped_and_the_console_says_why(
     for number, _ in enumerate(statuses, start=1):
         page.evaluate("nealytics('refused')")
         until(lambda: pump(page) and len(bodies) == number and not waiting(page))  # noqa: B023
-    # The queue is shorter before the browser has told of what the console got.
+    # The queue is shorter before the messages of the console arrive here.
     until(lambda: pump(page) and sum("not like this" in text for text in said) == len(statuses))
     page.evaluate("nealytics('next')")
     until_sent(page)
