@@ -46,23 +46,16 @@ static double now(void) {
     return time.tv_sec + time.tv_nsec / 1e9;
 }
 
-/* In the thread. */
+/* In the thread. Signals are blocked there, so no call is interrupted. */
 static void work(Appender *self) {
-    Py_ssize_t written = 0;
+    const ssize_t taken = write(self->descriptor, self->bytes, self->length);
     double began;
-    self->write_error = self->sync_error = 0;
+    self->sync_error = 0;
     self->sync_seconds = 0;
-    while (written < self->length) {
-        ssize_t taken = write(self->descriptor, self->bytes + written, self->length - written);
-        if (taken > 0)
-            written += taken; /* if the disk ends inside the data, the next call says so */
-        else if (taken == 0)
-            self->write_error = ENOSPC;
-        else if (errno != EINTR)
-            self->write_error = errno;
-        if (self->write_error)
-            return;
-    }
+    /* A disk, a quota or a limit that ends inside the data takes what fits. */
+    self->write_error = taken < 0 ? errno : taken < self->length ? ENOSPC : 0;
+    if (self->write_error)
+        return;
     began = now();
     if (fdatasync(self->descriptor))
         self->sync_error = errno; /* never retried: the kernel may have dropped the pages */

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import resource
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import UUID
@@ -118,6 +119,20 @@ async def test_it_reports_the_errors_of_the_system(tmp_path: Path, appender: App
     assert (ended.write_error, ended.sync_error) == (0, errno.EINVAL)
     os.close(reading)
     os.close(writing)
+
+
+async def test_a_write_that_takes_only_a_part_finds_the_disk_full(tmp_path: Path, appender: Appender):
+    file = OS_FILES.create(tmp_path / "file")
+    assert file.descriptor is not None
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    try:
+        ended = await appender.append(file.descriptor, bytes(1_500))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert ended == Appended(errno.ENOSPC, 0, 0.0)
+    assert file.size() == 1_000
+    file.close()
 
 
 async def test_the_event_loop_goes_on_while_it_writes(appender: Appender):
