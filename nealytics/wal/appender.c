@@ -25,7 +25,7 @@
 enum State { CLOSED, IDLE, WORKING, ENDED };
 
 typedef struct {
-    PyObject_HEAD /* a new object is all zeros, and so CLOSED */
+    PyObject_HEAD /* a new object is all zeros: CLOSED, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed; /* `state` was set by a method */
@@ -94,8 +94,6 @@ static int init(PyObject *object, PyObject *args, PyObject *names) {
     }
     if (!PyArg_ParseTuple(args, "i", &self->event))
         return -1;
-    pthread_mutex_init(&self->lock, NULL);
-    pthread_cond_init(&self->changed, NULL);
     self->state = IDLE;
     sigfillset(&all); /* signals are for Python's threads */
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -154,15 +152,16 @@ static PyObject *result(PyObject *object, PyObject *none) {
 }
 
 static void end(Appender *self) {
-    if (self->state == CLOSED)
-        return;
+    int was_closed;
     pthread_mutex_lock(&self->lock);
     while (self->state == WORKING)
         pthread_cond_wait(&self->changed, &self->lock);
+    was_closed = self->state == CLOSED;
     self->state = CLOSED;
     pthread_cond_signal(&self->changed);
     pthread_mutex_unlock(&self->lock);
-    pthread_join(self->thread, NULL);
+    if (!was_closed)
+        pthread_join(self->thread, NULL);
 }
 
 static PyObject *close_(PyObject *object, PyObject *none) {
