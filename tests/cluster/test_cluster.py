@@ -46,7 +46,7 @@ from tests.queries.required import required
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(3600)]
 
-SECONDS = float(os.environ.get("TEST_CLUSTER_SECONDS", "30"))
+SECONDS = float(os.environ.get("TEST_CLUSTER_SECONDS", "60"))
 SHIPPED = Path(__file__).parents[2] / "clickhouse-init-cluster.sql"
 TENANTS = [f"t{n}" for n in range(20)]  # of both shards
 LOCAL = "global_events_local"

@@ -22,7 +22,7 @@ from nealytics.timestamps import iso_utc
 from tests.http.reader import NOW, Reader, event, ms
 
 DAY_MS = 86_400_000
-QUESTIONS = int(os.environ.get("NEALYTICS_FUZZ", "80"))
+QUESTIONS = int(os.environ.get("NEALYTICS_FUZZ", "200"))
 
 # JSON texts of `amount`, and the number in each.
 AMOUNTS: dict[str, str | None] = {
