@@ -1,6 +1,7 @@
 """`nealytics import`: events from a file, through a running server."""
 
 import asyncio
+import math
 import os
 import sys
 import time
@@ -19,7 +20,7 @@ from nealytics.errors import NealyticsError
 from nealytics.importer import presets, times
 from nealytics.importer.convert import Convertible, open_converted
 from nealytics.importer.convert import convert as convert_file
-from nealytics.importer.options import Options, Type
+from nealytics.importer.options import GIVE_UP_AFTER_S, Options, Type
 from nealytics.importer.reshaped import open_reshaped
 from nealytics.importer.rows import QUOTED_LINES_MAX, Format
 from nealytics.importer.run import Result, import_rows, open_rows
@@ -246,7 +247,9 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str) 
     "give_up_after_s",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Stop when a request has failed for this long. Default: retry without a limit.",
+    default=GIVE_UP_AFTER_S,
+    show_default=True,
+    help="Stop when a request has failed for this long; inf: retry without a limit.",
 )
 @click.option(
     "--state",
@@ -300,7 +303,7 @@ def import_(file: str, config_path: Path | None, **given: Any) -> None:
     or some rows are rejected, by this run or an earlier one.
     """
     options, source = _prepare(file, config_path, given)
-    with closing(source), _Terminal(source) as progress:
+    with closing(source), _Terminal(source, options.give_up_after_s) as progress:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 result = runner.run(import_rows(source, options, progress))
@@ -341,6 +344,9 @@ def _prepare(file: str, config_path: Path | None, given: dict[str, Any]) -> tupl
         raise click.BadParameter("one character, or the word tab", param_hint="--delimiter")
     record_bytes_max = given.pop("record_bytes_max")
     name = given.pop("preset")
+    # Before the source is opened, which the caller closes: both may raise.
+    url = given.pop("url") or server_url(load(config_path))
+    key = given.pop("key") or first_key("import", load(config_path), ", set NEALYTICS_IMPORT_KEY")
     if form == "parquet" or form == "native":
         source = open_converted(file, form, record_bytes_max)
         form = "ndjson"
@@ -349,8 +355,8 @@ def _prepare(file: str, config_path: Path | None, given: dict[str, Any]) -> tupl
         form = form or ("json" if source.begins_with_array() else "ndjson")
     named = None if file == "-" else file
     options = Options(
-        url=given.pop("url") or server_url(load(config_path)),
-        key=given.pop("key") or first_key("import", load(config_path), ", set NEALYTICS_IMPORT_KEY"),
+        url=url,
+        key=key,
         form=form,
         delimiter=delimiter,
         columns=columns,
@@ -435,8 +441,11 @@ def _report(result: Result, options: Options) -> None:
 class _Terminal:
     """A progress bar on a terminal; elsewhere a line every few seconds, for a log."""
 
-    def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, source: Source, give_up_after_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.rows = 0
+        self._limit = "" if math.isinf(give_up_after_s) else f"; gives up after {give_up_after_s:g} s"
         self._size = source.size
         self._clock = clock
         self._said_at = clock()
@@ -479,7 +488,7 @@ class _Terminal:
         # Several requests fail at once, again and again; one line every few seconds is enough.
         if self._clock() - self._retry_at >= _SAID_EVERY_S:
             self._retry_at = self._clock()
-            self._say(f"import: {why}; retry in {delay_s:.1f} s")
+            self._say(f"import: {why}; retry in {delay_s:.1f} s{self._limit}")
 
     def note(self, what: str) -> None:
         self._say(what)

@@ -9,6 +9,9 @@ from nealytics.importer.rows import QUOTED_LINES_MAX, Format
 from nealytics.importer.sender import Compression
 from nealytics.importer.times import Unit, shown_shift
 
+# A restart or an upgrade of the node is over by then, and a wrong address is noticed. A run can be resumed.
+GIVE_UP_AFTER_S = 600
+
 Type = Literal["auto", "text", "number", "boolean", "json"]
 
 
@@ -38,7 +41,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     batch_bytes: int = 900_000
     requests: int = 4
     compression: Compression = "zstd"
-    give_up_after_s: float | None = None
+    give_up_after_s: float = GIVE_UP_AFTER_S
     state_path: Path | None = None  # None = not resumable
     rejected_path: Path
     allow_rejected: bool = False

@@ -6,7 +6,8 @@ ends the import: 401, 403, 404, and a certificate that is not trusted.
 """
 
 import asyncio
-import math
+import errno
+import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -63,7 +64,7 @@ class Sender:
         key: str,
         *,
         compression: Compression,
-        give_up_after_s: float | None,
+        give_up_after_s: float,
         on_retry: Callable[[str, float], None],
         clock: Callable[[], float] = time.monotonic,
         rand: Callable[[], float] = random.random,
@@ -73,7 +74,7 @@ class Sender:
         self._url = url.rstrip("/")
         patience = Patience(
             _TIMEOUT_S,
-            math.inf if give_up_after_s is None else give_up_after_s,
+            give_up_after_s,
             clock,
             rand,
             retry_after_max_s=_RETRY_AFTER_MAX_S,
@@ -149,7 +150,9 @@ class Sender:
             # A retry does not help until the certificate is replaced.
             raise await self._untrusted(error) from error
         except aiohttp.ClientConnectorError as error:
-            return Lost(f"no connection ({error.strerror}); start the server, or give its address with --url")
+            # asyncio's text repeats the address: "Connect call failed ('127.0.0.1', 5000)".
+            why = os.strerror(number) if (number := error.errno or 0) in errno.errorcode else error.strerror
+            return Lost(f"no connection ({why}); start the server, or give its address with --url")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Lost(str(error) or type(error).__name__)
 

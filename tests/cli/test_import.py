@@ -28,6 +28,7 @@ from nealytics.event import InvalidEvent, Limits, decode_event, freeze
 from nealytics.importer.rows import NdjsonRows
 from tests.fakes.batch_server import KEY, BatchServer
 from tests.fakes.certificates import make_certificate
+from tests.ports import free_port
 from tests.waiting import until
 
 if sys.version_info >= (3, 14):
@@ -171,6 +172,34 @@ def test_it_stops_after_the_configured_time(server: BatchServer, tmp_path: Path)
     assert result.exit_code == 1
     assert "gave up" in result.output
     assert "answered 500" in result.output
+
+
+def test_an_address_without_a_server_is_named_with_how_long_it_is_tried(tmp_path: Path):
+    url = f"http://127.0.0.1:{free_port()}"
+    file = visits(tmp_path / "v.csv", 5)
+    command = ["import", str(file), "--url", url, "--key", KEY, *CSV_OPTIONS]
+    result = CliRunner().invoke(main, [*command, "--give-up-after", "0.1"])
+    assert result.exit_code == 1
+    problem = f"{url}: no connection (Connection refused); start the server, or give its address with --url"
+    first, *_, last = result.stderr.splitlines()
+    assert first == f"import: {problem}; retry in 0.0 s; gives up after 0.1 s"
+    assert last == f"import: gave up after 0 s: {problem}"
+    # An hour of a wrong address helps nobody; a restart or an upgrade of the node takes less than this.
+    assert "[default: 600" in " ".join(CliRunner().invoke(main, ["import", "--help"]).output.split())
+
+
+def test_an_import_that_cannot_begin_leaves_no_file_open(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-m", "nealytics", "import", str(visits(tmp_path / "v.csv", 5))],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        timeout=60,
+        check=False,
+    )
+    assert "which ingest key" in done.stderr
+    assert "ResourceWarning" not in done.stderr
 
 
 def test_refused_rows_are_listed_and_kept_and_the_others_arrive(server: BatchServer, tmp_path: Path):

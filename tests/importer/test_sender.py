@@ -1,5 +1,7 @@
 """How long an import waits for a server that cannot take its events. Its pauses take no time."""
 
+import math
+
 import aiohttp
 import pytest
 from aiohttp import web
@@ -11,7 +13,7 @@ from tests.fakes.batch_server import KEY, BatchServer
 EVENTS = [Event(1, b'{"eventId":"1","eventType":"view"}')]
 
 
-async def send(server: BatchServer, clock: Clock, give_up_after_s: float | None) -> None:
+async def send(server: BatchServer, clock: Clock, give_up_after_s: float) -> None:
     async def sleep(seconds: float) -> None:
         clock.pause(seconds)
 
@@ -56,6 +58,6 @@ async def test_it_says_how_long_it_really_tried():
 async def test_a_server_that_asks_for_days_is_asked_again_after_five_minutes():
     clock = Clock()
     with refusing(1, "864000") as server:
-        await send(server, clock, None)
+        await send(server, clock, math.inf)
         assert list(server.events) == ["1"]
     assert clock.pauses == [300.25]
