@@ -100,6 +100,7 @@ def print_aligned(cells: list[list[str]], left: Collection[int]) -> None:
 
 
 def set_up_log(config: Config, secrets: Iterable[str] = (), **fields: object) -> None:
-    """Logs from here on are JSON lines without the configured secrets and these; `fields` stand in each."""
+    """Logs from here on are without the configured secrets and these; `fields` stand in each line."""
     key = scope_key(config.saved_queries.password)  # ClickHouse quotes it in an error
-    log.setup(config.observe.log_level, secrets=[*secrets_of(config), key, *secrets], **fields)
+    hidden = [*secrets_of(config), key, *secrets]
+    log.setup(config.observe.log_level, config.observe.log_format, secrets=hidden, **fields)

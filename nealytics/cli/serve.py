@@ -25,8 +25,9 @@ log = logging.getLogger("nealytics.serve")
 def serve(config_path: Path | None) -> None:
     """Run Nealytics: accept events, write them to ClickHouse, answer queries.
 
-    Runs in the foreground and logs JSON lines to stderr. Starts `server.workers` worker processes and, if
-    clickhouse.url is "embedded", the embedded ClickHouse. Restarts processes that die.
+    Runs in the foreground and logs to stderr: text on a terminal, JSON lines elsewhere. Starts
+    `server.workers` worker processes and, if clickhouse.url is "embedded", the embedded ClickHouse. Restarts
+    processes that die.
 
     SIGHUP makes it read the file again: keys, rate limits, retention rules and CORS take effect at once, and
     the log names other settings that changed. A file with a mistake changes nothing.

@@ -102,7 +102,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     config = config_from_json(last_line_of(arguments.config_fd))
     access = Access.from_json(contents_of(arguments.access_fd))
-    observe_log.setup(config.observe.log_level, secrets=[*secrets_of(config), *access.secrets])
+    hidden = [*secrets_of(config), *access.secrets]
+    observe_log.setup(config.observe.log_level, config.observe.log_format, secrets=hidden)
     parent = socket.socket(fileno=arguments.parent_fd)
     die_with_parent(parent)
     try:

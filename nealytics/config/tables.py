@@ -262,6 +262,7 @@ class QueryConfig(_Table, frozen=True):
 
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+LogFormat = Literal["auto", "json", "text"]
 
 
 class WebConfig(_Table, frozen=True):
@@ -286,6 +287,7 @@ class SavedQueriesConfig(_Table, frozen=True):
 
 class ObserveConfig(_Table, frozen=True):
     log_level: LogLevel = "info"
+    log_format: LogFormat = "auto"  # text if stderr is a terminal, else JSON
     prometheus: bool = False
     tenants_max: Annotated[int, Meta(ge=0, le=1_000)] = 20  # the largest tenants at /metrics; 0 = none
 

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stderr, and no secret in any of them.
+"""Logs: one JSON object a line on stderr (text on a terminal: `log_text`), and no secret in any of them.
 
     {"ts": "2026-11-22T14:35:07.123Z", "level": "info", "logger": "nealytics.commit", "message": "…", …}
 
@@ -11,6 +11,7 @@ A repeated message is limited to a few per window, with a count of those left ou
 
 import json
 import logging
+import os
 import re
 import sys
 import threading
@@ -23,6 +24,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from nealytics.observe import otel, request_id
+from nealytics.observe.log_text import text_of
 
 MASK = "***"
 
@@ -74,11 +76,19 @@ _CREDENTIALS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def setup(level: str = "info", *, secrets: Iterable[str] = (), **fields: object) -> None:
+def setup(
+    level: str = "info", log_format: str = "auto", *, secrets: Iterable[str] = (), **fields: object
+) -> None:
     """Makes this process log as described above, from `level` on. `secrets` are masked everywhere; `fields`
     (a worker's number) are in every line. May be called again."""
     handler = _StderrHandler()
-    handler.setFormatter(JsonFormatter(secrets, fields))
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if log_format == "text" or (log_format == "auto" and is_terminal):
+        # https://no-color.org
+        colours = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        handler.setFormatter(TextFormatter(secrets, fields, colours=colours))
+    else:
+        handler.setFormatter(JsonFormatter(secrets, fields))
     handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -110,6 +120,11 @@ class JsonFormatter(logging.Formatter):
         self._fields = fields or {}
 
     def format(self, record: logging.LogRecord) -> str:
+        # ASCII: a lone surrogate in a message must not stop the log.
+        return json.dumps(self.fields_of(record), ensure_ascii=True)
+
+    def fields_of(self, record: logging.LogRecord) -> dict[str, object]:
+        """The line, without secrets."""
         moment = datetime.fromtimestamp(record.created, UTC)
         line: dict[str, object] = {
             "ts": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z",
@@ -129,8 +144,7 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self._clean(_exception_text(record.exc_info[1]))
         if record.stack_info:
             line["stack"] = self._clean(record.stack_info)
-        # ASCII: a lone surrogate in a message must not stop the log.
-        return json.dumps(line, ensure_ascii=True)
+        return line
 
     def _clean(self, text: str) -> str:
         if self._secrets is not None:
@@ -154,6 +168,19 @@ class JsonFormatter(logging.Formatter):
             return self._clean(str(value))
         except Exception:  # whatever a foreign __str__ raises: a log line must not fail
             return f"<unprintable {type(value).__name__}>"
+
+
+class TextFormatter(JsonFormatter):
+    """The same fields for a person."""
+
+    def __init__(
+        self, secrets: Iterable[str] = (), fields: dict[str, object] | None = None, *, colours: bool
+    ) -> None:
+        super().__init__(secrets, fields)
+        self._colours = colours
+
+    def format(self, record: logging.LogRecord) -> str:
+        return text_of(self.fields_of(record), colours=self._colours)
 
 
 class RepeatFilter(logging.Filter):
