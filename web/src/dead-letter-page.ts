@@ -84,6 +84,13 @@ function element(name: string, text = "", className = ""): HTMLElement {
   return Object.assign(document.createElement(name), { textContent: text, className });
 }
 
+/** With its role, which some browsers drop where CSS makes it a block, on a narrow page. */
+function inTable(name: string, role: string, text = "", className = ""): HTMLElement {
+  const made = element(name, text, className);
+  made.setAttribute("role", role);
+  return made;
+}
+
 function say(text: string, is: "ready" | "not-ready" | "" = ""): void {
   state.dataset["state"] = is;
   state.textContent = text;
@@ -125,12 +132,12 @@ function showCounts(all: readonly Count[]): void {
 }
 
 function row(entry: Entry): HTMLElement {
-  const line = element("tr");
+  const line = inTable("tr", "row");
   const tick = Object.assign(document.createElement("input"), { type: "checkbox", value: entry.id });
   tick.setAttribute("aria-label", `Select event ${entry.id}`);
-  const first = element("td");
+  const first = inTable("td", "cell");
   first.append(tick);
-  const event = element("td", "", "payload");
+  const event = inTable("td", "cell", "", "payload");
   const details = element("details");
   const payload = typeof entry.payload === "string" ? entry.payload : JSON.stringify(entry.payload ?? null, null, 1);
   details.append(element("summary", entry.message), element("pre", payload + (entry.isCut ? " …" : "")));
@@ -143,7 +150,7 @@ function row(entry: Entry): HTMLElement {
 
 /** `name` is the heading of its column, which a narrow page shows beside the value. */
 function cell(name: string, text = ""): HTMLElement {
-  const made = element("td", text);
+  const made = inTable("td", "cell", text);
   made.dataset["name"] = name;
   return made;
 }
