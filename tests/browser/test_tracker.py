@@ -406,7 +406,8 @@ def test_the_wish_of_a_browser_not_to_be_tracked_is_respected_if_the_site_says_s
     page.evaluate("nealytics('no'); nealytics.identify('ada')")
     assert page.evaluate("localStorage.length") == 0
     page.goto(tracked.page(ignored))
-    until_stored(node, ignored, 1)
+    page.goto(tracked.page(ignored, attributes='data-dnt="false"'))
+    until_stored(node, ignored, 2)
     assert stored(node, respected) == []
 
 

@@ -99,11 +99,12 @@ export function createTracker(options: TrackerOptions): Tracker {
     try {
       store[entry] = value as string;
     } catch {
-      memory[entry] = `${value}`;
+      memory[entry] = value + "";
     }
   };
   const entriesOf = (prefix: string) => [store, memory].flatMap(Object.keys).filter((entry) => entry.startsWith(prefix));
-  const isOff = () => read(OFF) || (options.dnt != null && (+navigator.doNotTrack! || (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl));
+  // An attribute of the element without a value is "".
+  const isOff = () => read(OFF) || ((options.dnt ?? "false") != "false" && (+navigator.doNotTrack! || (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl));
   /** The entries of the events to send, oldest first. */
   const queue = () => (isOff() ? [] : entriesOf(name + "e").sort());
   const safely =
@@ -130,7 +131,7 @@ export function createTracker(options: TrackerOptions): Tracker {
     if (!(now - +last! < SESSION_MS)) [id, rest] = [newId(now), []];
     const current = named ?? rest.join("\n");
     write(name + "s", [id, now, current].join("\n"));
-    return { sessionId: id, userId: `${current || user}` };
+    return { sessionId: id, userId: (current || user) + "" };
   };
 
   const track = safely((eventType: string, properties?: Properties): void => {
@@ -173,7 +174,7 @@ export function createTracker(options: TrackerOptions): Tracker {
           headers: (token && { authorization: `Bearer ${bearer}` }) as HeadersInit,
         }));
         // Perhaps of a proxy. An event that is too large alone will always be.
-        if (answer.status === 413) entries[1] ? (batchChars /= 2) : remove(entries[0]!);
+        if (answer.status == 413) entries[1] ? (batchChars /= 2) : remove(entries[0]!);
         const said = await inTime(answer.text());
         if (!said.includes('"rejected":0,')) console.warn("nealytics", said);
         // Only the node says that, of events that it has read. What it refused it would refuse again, but for a quota.
@@ -209,12 +210,12 @@ export function createTracker(options: TrackerOptions): Tracker {
   /** The page may end now, or nobody has seen it for long. What the beacon sends stays in the queue, because nobody learns whether it arrived. */
   const sendBeacon = () => {
     const body = bodyOf(nextBatch());
-    if (body && body !== beaconed && !pause()) navigator.sendBeacon(address("beacon", token && { token: bearer }), (beaconed = body));
+    if (body && body != beaconed && !pause()) navigator.sendBeacon(address("beacon", token && { token: bearer }), (beaconed = body));
   };
 
   const view = () => {
     const { pathname, hash, search, origin, host } = location;
-    const itemId = (pathname + (/^#!?\/[^?]*/.exec(hash) ?? "")).slice(0, ITEM_CHARS_MAX);
+    const itemId = (pathname + (/^#!?\/[^?]*|/.exec(hash) as unknown as string)).slice(0, ITEM_CHARS_MAX);
     if (itemId === place) return;
     const properties: Record<string, string | undefined> = { itemId, host, referrer: place ? origin + place : document.referrer.split("?")[0] || undefined };
     for (const [key, value] of new URLSearchParams(search)) if (key.startsWith("utm_")) properties[key] = value;
