@@ -96,7 +96,11 @@ class NodeMemory:
     def rate_used(self, key: int, window: int) -> int:
         """Permits of `window` that all workers together have used for `key`."""
         i = key * _RATE_FIELDS
-        return sum(block[i + 1] for block in self._rates if block[i] == window)
+        used = 0
+        for block in self._rates:
+            if block[i] == window:
+                used += block[i + 1]
+        return used
 
     def rate_use(self, key: int, window: int) -> None:
         i = key * _RATE_FIELDS

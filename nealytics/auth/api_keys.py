@@ -29,6 +29,8 @@ class ApiKeys:
             grants.setdefault(digest, (digest, Grant(index, key.project, key.tenant, key.kind, public)))
 
         self._grants = grants
+        # Another object after each `replace`: a grant that was found while it was this one is still valid.
+        self.version = object()
 
     def __len__(self) -> int:
         return len(self._grants)

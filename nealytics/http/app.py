@@ -41,7 +41,7 @@ from nealytics.http.responses import (
 )
 from nealytics.http.spans import begin_small, traced
 from nealytics.ingest.admission import Admission
-from nealytics.ingest.at_once import AtOnce, SmallRequest
+from nealytics.ingest.at_once import AtOnce, Head
 from nealytics.ingest.handlers import Commits, Ingest, expect, uncancel
 from nealytics.ingest.intake import Intake
 from nealytics.ingest.networks import Networks
@@ -112,6 +112,8 @@ def build_app(
         writers.keys.replace(config.auth.api_keys)
         permits.replace(config.ingest)
         cors.replace(config.server.cors_allowed_origins)
+        if FAST_LANE in app:
+            app[FAST_LANE].heads.forget()
 
     app[RELOAD] = reload
     return app
@@ -245,18 +247,18 @@ def answering(cors: Cors, clients: ClientAddresses | None = None) -> Middleware:
     return _logging_each(answer, addresses) if log.isEnabledFor(logging.DEBUG) else answer
 
 
-def _refusing(cors: Cors, addresses: ClientAddresses) -> Callable[[SmallRequest, Refused, str], web.Response]:
+def _refusing(cors: Cors, addresses: ClientAddresses) -> Callable[[Head, Refused, str], web.Response]:
     """Answers requests of the fast lane that the log did not take, as the middleware does."""
 
-    def refuse(request: SmallRequest, refused: Refused, peer: str) -> web.Response:
-        request_id.begin(request.headers.get(request_id.HEADER.lower()))
+    def refuse(head: Head, refused: Refused, peer: str) -> web.Response:
+        request_id.begin(head.headers.get(request_id.HEADER.lower()))
         if refused.status >= 500:
-            forwarded = request.headers.get(addresses.header.lower())
+            forwarded = head.headers.get(addresses.header.lower())
             client = addresses.of(peer, lambda: [] if forwarded is None else [forwarded])
-            _log_refusal(hdrs.METH_POST, request.path, refused, client)
+            _log_refusal(hdrs.METH_POST, head.path, refused, client)
         response = refused_response(refused)
         response.headers.update(answer_headers())
-        cors.allow(request.headers.get("origin"), response.headers)
+        cors.allow(head.headers.get("origin"), response.headers)
         return response
 
     return refuse

@@ -1,6 +1,6 @@
 """The fast lane: small ingest requests, answered without aiohttp.
 
-    bytes ─▶ Lane.received ─▶ small_request.parse ─▶ AtOnce ─▶ the log's next group
+    bytes ─▶ Lane.received ─▶ Heads.parse ─▶ AtOnce ─▶ one append for each step of the event loop
                   │ anything else, unchanged                         │ durable
                   ▼                                                  ▼
                aiohttp                                one write for each connection
@@ -26,9 +26,9 @@ from aiohttp.helpers import rfc822_formatted_time
 from nealytics.errors import LogError, Refused, stopping
 from nealytics.http.request_ends import RequestEnds
 from nealytics.http.responses import ANSWER_HEADERS, raw_answer
-from nealytics.http.small_request import Unread, parse
+from nealytics.http.small_request import Heads, Unread
 from nealytics.ingest.admission import Admission, not_admitted
-from nealytics.ingest.at_once import AtOnce, Ready, SmallRequest
+from nealytics.ingest.at_once import AtOnce, Head, Ready, SmallRequest
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK
 from nealytics.observe import request_id
 from nealytics.observe.metrics import Metrics
@@ -42,19 +42,23 @@ HOLD_S = 0.02
 # Requests of one connection in the log at a time. A client that pipelines more has to wait, so that it cannot
 # fill the log's queue and have others refused.
 WAITING_MAX = 64
+# Bodies that one append of the log has at most, if it has several.
+_GATHERED_BYTES_MAX = 512 * 1024
 
-# By route: the first lines of the answer, and whether it has a Content-Length.
-_HEADS = {
-    path: (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        + "".join(f"{name}: {value}\r\n" for name, value in ANSWER_HEADERS.items()),
-        more,
+# By route: the first lines of the answer, and those that tell the length of its body.
+_STARTS = {
+    path: f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+    + "".join(f"{name}: {value}\r\n" for name, value in ANSWER_HEADERS.items())
+    for path, status in (
+        (TRACK, HTTPStatus.ACCEPTED),
+        (BEACON, HTTPStatus.NO_CONTENT),
+        (BATCH, HTTPStatus.ACCEPTED),
     )
-    for path, status, more in (
-        (TRACK, HTTPStatus.ACCEPTED, "Content-Length: 0\r\n"),
-        (BEACON, HTTPStatus.NO_CONTENT, ""),
-        (BATCH, HTTPStatus.ACCEPTED, "Content-Type: application/json\r\n"),
-    )
+}
+_LENGTHS = {
+    TRACK: "Content-Length: 0\r\n",
+    BEACON: "",
+    BATCH: "Content-Type: application/json\r\nContent-Length: ",
 }
 
 
@@ -86,27 +90,37 @@ class Client(Protocol):
 class _Waiting:
     """A request whose events are in the log's queue, until its answer is written."""
 
-    __slots__ = ("answer", "is_done", "lane", "refused", "request", "rows")
+    __slots__ = ("answer", "head", "is_done", "lane", "refused", "rows")
 
-    def __init__(self, lane: "Lane", request: SmallRequest, ready: Ready) -> None:
+    def __init__(self, lane: "Lane", head: Head, rows: list[bytes], answer: bytes) -> None:
         self.lane = lane
-        self.request = request
-        self.rows = ready.rows
-        self.answer = ready.answer
+        self.head = head
+        self.rows = rows
+        self.answer = answer
         self.refused: Refused | None = None
         self.is_done = False
 
+
+class _Step:
+    """The requests of one step of the event loop. The log gets their rows together, and they have one time of
+    receipt."""
+
+    __slots__ = ("body_bytes", "received_ms", "rows", "shared", "waiting")
+
+    def __init__(self, shared: "FastLane", received_ms: int) -> None:
+        self.shared = shared
+        self.received_ms = received_ms
+        self.rows: list[bytes] = []
+        self.waiting: list[_Waiting] = []
+        self.body_bytes = 0
+
     def finish(self, lsn: int, error: LogError | None) -> None:
-        if self.is_done:
-            return  # the worker stops, and did not wait any longer
-        shared = self.lane.shared
+        # Without those that were told that the worker stops.
+        waiting = [each for each in self.waiting if not each.is_done]
         if error is None:
-            shared.finished(self, events=len(self.rows))
+            self.shared.finished(waiting)
         else:
-            shared.admission.give_back_at_once(self.rows)
-            refused = not_admitted(error, len(self.rows))
-            refused.__cause__ = error
-            shared.refused(self, refused, events=len(self.rows))
+            self.shared.not_appended(waiting, error)
 
 
 class FastLane:
@@ -119,52 +133,85 @@ class FastLane:
         metrics: Metrics,
         *,
         allow_origin: Callable[[str, dict[str, str]], None],
-        refuse: Callable[[SmallRequest, Refused, str], web.Response],
+        refuse: Callable[[Head, Refused, str], web.Response],
         begin_span: Callable[[str, Mapping[str, str]], RequestSpan | None] | None = None,
     ) -> None:
         """`allow_origin` adds the CORS headers for an origin. `refuse` makes the answer to a request of this
         peer whose events the log did not take. `begin_span`: as `spans.begin`; None without tracing."""
+        self.heads = Heads()  # to be forgotten when `allow_origin` changes
         self._at_once = at_once
-        self.admission = admission
+        self._admission = admission
         self._refused = metrics.refused
         self._allow_origin = allow_origin
         self._refuse = refuse
         self._begin_span = begin_span
+        self._step: _Step | None = None
         self._finished: list[_Waiting] = []  # their answers are due
-        self._admitted = 0  # their events, not counted yet
 
     def submit(self, lane: "Lane", client: Client, request: SmallRequest) -> _Waiting | None:
         """Appends the request's events to the log; None if the request is for aiohttp."""
-        ready = self._at_once.prepare(request, client.address)
+        step = self._step
+        received_ms = self._admission.now_ms() if step is None else step.received_ms
+        row = self._at_once.single(request, received_ms) if self._begin_span is None else None
+        if row is not None:
+            waiting = _Waiting(lane, request.head, [row], b"")
+        else:
+            ready = self._take(client, request, received_ms)
+            if ready is None:
+                return None
+            waiting = _Waiting(lane, request.head, ready.rows, ready.answer)
+        if step is None:
+            step = self._step = _Step(self, received_ms)
+            asyncio.get_running_loop().call_soon(self._append)
+        step.waiting.append(waiting)
+        step.rows += waiting.rows
+        step.body_bytes += len(request.body)
+        if step.body_bytes > _GATHERED_BYTES_MAX:
+            self._append()
+        return waiting
+
+    def _take(self, client: Client, request: SmallRequest, received_ms: int) -> Ready | None:
+        ready = self._at_once.prepare(request, client.address, received_ms)
         if ready is None:
             return None
         if self._begin_span is not None:
-            client.span = self._begin_span(request.path, request.headers)
+            client.span = self._begin_span(request.head.path, request.head.headers)
             if client.span is not None:
                 return None
-        if not self._at_once.take(ready):
-            return None
-        waiting = _Waiting(lane, request, ready)
-        self.admission.append_with(ready.rows, waiting.finish)
-        return waiting
+        return ready if self._at_once.take(ready) else None
 
-    def finished(self, waiting: _Waiting, events: int = 0) -> None:
-        """Its answer is written together with all others of its group. So many `events` are on disk."""
-        waiting.is_done = True
-        self._admitted += events
-        if not self._finished:
-            asyncio.get_running_loop().call_soon(self._answer)
-        self._finished.append(waiting)
+    def _append(self) -> None:
+        step, self._step = self._step, None
+        if step is not None:
+            self._admission.append_with(step.rows, step.finish)
 
-    def refused(self, waiting: _Waiting, refused: Refused, events: int) -> None:
+    def finished(self, waiting: list[_Waiting]) -> None:
+        """The events of these requests are on disk."""
+        self._admission.admitted(sum([len(each.rows) for each in waiting]))
+        self._answer_soon(waiting)
+
+    def not_appended(self, waiting: list[_Waiting], error: LogError) -> None:
+        for each in waiting:
+            self._admission.give_back_at_once(each.rows)
+            refused = not_admitted(error, len(each.rows))
+            refused.__cause__ = error
+            self.refuse(each, refused, len(each.rows))
+
+    def refuse(self, waiting: _Waiting, refused: Refused, events: int) -> None:
         self._refused.add(events, refused.code)
         waiting.refused = refused
-        self.finished(waiting)
+        self._answer_soon([waiting])
+
+    def _answer_soon(self, waiting: list[_Waiting]) -> None:
+        """Requests that end at the same time, one after the other, have one write for each connection."""
+        for each in waiting:
+            each.is_done = True
+        if not self._finished:
+            asyncio.get_running_loop().call_soon(self._answer)
+        self._finished += waiting
 
     def _answer(self) -> None:
         finished, self._finished = self._finished, []
-        self.admission.admitted(self._admitted)
-        self._admitted = 0
         for lane in dict.fromkeys([waiting.lane for waiting in finished]):
             try:
                 lane.answer()
@@ -172,29 +219,33 @@ class FastLane:
                 # The edge: what is wrong with one connection must not cost the others their answers.
                 log.exception("http: an answer could not be written")
 
-    def render(self, waiting: _Waiting, peer: str, *, closes: bool) -> bytes:
+    def render(self, waiting: _Waiting, client: Client, *, closes: bool) -> bytes:
         """The bytes of an answer. `closes`: it is the last one of its connection."""
-        request = waiting.request
+        head = waiting.head
         if waiting.refused is not None:
             # In a context of its own, which has the id of the request.
-            response = copy_context().run(self._refuse, request, waiting.refused, peer)
+            response = copy_context().run(self._refuse, head, waiting.refused, client.address)
             return raw_answer(response, closes=closes)
-        number = request_id.chosen(request.headers.get("x-request-id"))
-        head, length = _HEADS[request.path]
-        if request.path == BATCH:
-            length += f"Content-Length: {len(waiting.answer)}\r\n"
-        origin = request.headers.get("origin")
-        if origin is None:
-            cors = "Vary: Origin\r\n"
-        else:
-            allowed: dict[str, str] = {}
-            self._allow_origin(origin, allowed)
-            cors = "".join(f"{name}: {value}\r\n" for name, value in allowed.items())
+        length = f"{len(waiting.answer)}\r\n" if waiting.answer else ""
+        number = request_id.chosen(head.headers.get("x-request-id"))
         end = "Connection: close\r\n\r\n" if closes else "\r\n"
         text = (
-            f"{head}{cors}{length}{request_id.HEADER}: {number}\r\nDate: {rfc822_formatted_time()}\r\n{end}"
+            f"{head.answer or self._start(head)}{length}{request_id.HEADER}: {number}\r\n"
+            f"Date: {rfc822_formatted_time()}\r\n{end}"
         )
         return text.encode() + waiting.answer
+
+    def _start(self, head: Head) -> str:
+        """The beginning of the answer to requests with this head."""
+        origin = head.headers.get("origin")
+        allowed: dict[str, str] = {}
+        if origin is None:
+            allowed["Vary"] = "Origin"
+        else:
+            self._allow_origin(origin, allowed)
+        cors = "".join(f"{name}: {value}\r\n" for name, value in allowed.items())
+        head.answer = f"{_STARTS[head.path]}{cors}{_LENGTHS[head.path]}"
+        return head.answer
 
 
 class Lane:
@@ -245,7 +296,7 @@ class Lane:
                 self._stop_timer()
                 self._hold(data[at:])
                 return
-            request = parse(data, at)
+            request = self.shared.heads.parse(data, at)
             if isinstance(request, Unread):
                 if request is Unread.INCOMPLETE:
                     self._expect_more(data[at:])
@@ -259,7 +310,7 @@ class Lane:
             client.request_taken()
             waiting.append(submitted)
             at = request.end
-            if request.path != TRACK and at < len(data):
+            if request.head.path != TRACK and at < len(data):
                 # A batch takes as long as the longest step of a handler.
                 self._stop_timer()
                 self._hold(data[at:])
@@ -314,8 +365,7 @@ class Lane:
             return
         is_last = client.is_stopping and due == len(waiting) and not self._held
         answers = [
-            self.shared.render(each, client.address, closes=is_last and each is waiting[-1])
-            for each in waiting[:due]
+            self.shared.render(each, client, closes=is_last and each is waiting[-1]) for each in waiting[:due]
         ]
         del waiting[:due]
         transport.write(answers[0] if due == 1 else b"".join(answers))
@@ -346,7 +396,7 @@ class Lane:
         """Answers what still waits with 503: the worker stops."""
         for each in self._waiting:
             if not each.is_done:
-                self.shared.refused(each, stopping(), events=1)
+                self.shared.refuse(each, stopping(), events=1)
 
     def lost(self) -> None:
         """The client has disconnected. Events that wait are stored nevertheless."""

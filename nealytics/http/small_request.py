@@ -13,13 +13,10 @@ lenient: a request that it reads, aiohttp reads in the same way (a test compares
 """
 
 import re
-from collections.abc import Mapping
 from enum import Enum
-from functools import lru_cache
-from typing import NamedTuple
 
 from nealytics.ingest import tracker_reports
-from nealytics.ingest.at_once import SmallRequest
+from nealytics.ingest.at_once import Head, SmallRequest
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK
 
 HEAD_BYTES_MAX = 8 * 1024
@@ -69,36 +66,45 @@ class Unread(Enum):
     OTHER = "it is for aiohttp"
 
 
-def parse(data: bytes, at: int = 0) -> SmallRequest | Unread:
-    """The request in `data` that begins at `at`."""
-    if not data.startswith(_START, at):
-        return Unread.OTHER
-    head_end = data.find(b"\r\n\r\n", at, at + HEAD_BYTES_MAX)
-    if head_end < 0:
-        return Unread.INCOMPLETE if len(data) - at < HEAD_BYTES_MAX else Unread.OTHER
-    head = (
-        _remembered(data[at:head_end]) if head_end - at <= _REMEMBERED_BYTES_MAX else _read(data[at:head_end])
-    )
-    if head is None:
-        return Unread.OTHER
-    end = head_end + 4 + head.size
-    if end > len(data):
-        return Unread.INCOMPLETE
-    body = data[head_end + 4 : end]
-    report = tracker_reports.report(head.sent_at) if head.sent_at else None
-    return SmallRequest(head.path, head.key, head.token, head.headers, body, end, report)
+class Heads:
+    """Reads requests. Remembers their heads, because a client repeats its own but for the length of the body:
+    reading one takes 4 to 10 µs, finding it 0.3."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Head] = {}
+
+    def forget(self) -> None:
+        """Also forgets what was found out about heads."""
+        self._known.clear()
+
+    def parse(self, data: bytes, at: int = 0) -> SmallRequest | Unread:
+        """The request in `data` that begins at `at`."""
+        head_end = data.find(b"\r\n\r\n", at, at + HEAD_BYTES_MAX)
+        start = data[at:head_end] if head_end >= 0 else b""
+        head = self._known.get(start)
+        if head is None:
+            if not data.startswith(_START, at):
+                return Unread.OTHER
+            if head_end < 0:
+                return Unread.INCOMPLETE if len(data) - at < HEAD_BYTES_MAX else Unread.OTHER
+            head = self._read(start)
+            if head is None:
+                return Unread.OTHER
+        end = head_end + 4 + head.size
+        if end > len(data):
+            return Unread.INCOMPLETE
+        return SmallRequest(head, data[head_end + 4 : end], end)
+
+    def _read(self, start: bytes) -> Head | None:
+        head = _read(start)
+        if head is not None and len(start) <= _REMEMBERED_BYTES_MAX:
+            if len(self._known) >= _REMEMBERED_MAX:
+                del self._known[next(iter(self._known))]
+            self._known[start] = head
+        return head
 
 
-class _Head(NamedTuple):
-    path: str
-    key: str
-    token: str
-    sent_at: str
-    headers: Mapping[str, str]
-    size: int  # of the body
-
-
-def _read(head: bytes) -> _Head | None:
+def _read(head: bytes) -> Head | None:
     """What a head says; None if it is for aiohttp."""
     if not head.isascii():
         return None
@@ -117,11 +123,7 @@ def _read(head: bytes) -> _Head | None:
     if len(length) > 5 or not length.isdecimal() or not 0 < (size := int(length)) <= BODY_BYTES_MAX:
         return None
     key, token, sent_at = asked.group("key", "token", "sent_at") if asked else ("", "", "")
-    return _Head(path, key or "", token or "", sent_at or "", headers, size)
-
-
-# A client repeats its head, but for the length of the body. Reading one takes 4 to 10 µs, finding it 0.4.
-_remembered = lru_cache(_REMEMBERED_MAX)(_read)
+    return Head(path, key or "", token or "", sent_at or "", headers, size)
 
 
 def _headers(lines: list[str]) -> dict[str, str] | None:

@@ -1,17 +1,19 @@
 VERSION: int
 
-def rows(
-    text: bytes,
-    separator: bytes,
-    received_ms: int,
-    oldest_ms: int,
-    newest_ms: int,
-    identifier_chars_max: int,
-    item_id_chars_max: int,
-    metadata_bytes_max: int,
-    project: bytes,
-    tenant: bytes,
-    user: bytes,
-    makes_ids: bool,
-    /,
-) -> list[bytes] | None: ...
+class Reader:
+    def __init__(
+        self,
+        identifier_chars_max: int,
+        item_id_chars_max: int,
+        metadata_bytes_max: int,
+        age_ms_max: int,
+        future_ms_max: int,
+        project: bytes,
+        tenant: bytes,
+        user: bytes,
+        /,
+    ) -> None: ...
+    def rows(
+        self, text: bytes, separator: bytes, received_ms: int, makes_ids: bool, /
+    ) -> list[bytes] | None: ...
+    def row(self, text: bytes, received_ms: int, makes_ids: bool, /) -> bytes | None: ...

@@ -152,6 +152,11 @@ class Admission:
         ended: with `admitted`, or with `not_admitted`."""
         self._log.append_with(rows, ROW_FORMAT, done)
 
+    @property
+    def erases(self) -> bool:
+        """Whether there is anything that `is_erased`."""
+        return bool(self._tombstones)
+
     def is_erased(self, rows: Sequence[bytes]) -> bool:
         """Whether an erasure covers any of these rows, at most `SLICE_ROWS`."""
         tombstones = self._tombstones

@@ -17,30 +17,55 @@ from nealytics.auth.token_rate import Permit
 from nealytics.auth.writers import Writers
 from nealytics.clickhouse.rowbinary import owner_of, split_owner
 from nealytics.config import IngestConfig
-from nealytics.event import InvalidEvent, Limits
+from nealytics.event import InvalidEvent, Limits, is_utf8
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.decompression import gunzip_at_once
 from nealytics.ingest.handlers import BATCH, BEACON, LINES_TYPES, TRACK, BatchAnswer
 from nealytics.ingest.parser import SLICE_BYTES, Parsed, parse_batch, parse_beacon, parse_event
 from nealytics.ingest.permits import Permits
+from nealytics.ingest.plain import EventReader, event_reader
 from nealytics.ingest.ratelimit import PERMIT_EVENTS
 from nealytics.ingest.tracker_reports import TrackerReport
+from nealytics.ingest.tracker_reports import report as tracker_report
 from nealytics.observe.metrics import Metrics
 
 # The form in which nobody disagrees about where the type ends.
 _PLAIN_TYPE = re.compile(r"([\w.+/-]+)(?:; ?charset=[\w-]+)?", re.ASCII)
 
 
+class Head:
+    """The head of a small request. Clients repeat theirs, so what was found out about it stays with it."""
+
+    __slots__ = ("answer", "headers", "key", "path", "sender", "sent_at", "size", "token")
+
+    def __init__(
+        self, path: str, key: str, token: str, sent_at: str, headers: Mapping[str, str], size: int
+    ) -> None:
+        self.path = path
+        self.key = key  # of the query string, as the next two
+        self.token = token
+        self.sent_at = sent_at
+        self.headers = headers  # by name in lower case
+        self.size = size  # of the body, as it is sent
+        self.sender: Sender | None = None
+        self.answer = ""  # the beginning of the answer, for the fast lane
+
+
+class Sender(NamedTuple):
+    """Of single events, as long as the keys and the limits are these."""
+
+    keys: object
+    limits: Limits
+    key_index: int = -1
+    read: EventReader | None = None  # None: `AtOnce.prepare` decides
+
+
 class SmallRequest(NamedTuple):
     """A request to one of the ingest routes, whose whole body has arrived, perhaps as gzip."""
 
-    path: str
-    key_in_query: str
-    token_in_query: str
-    headers: Mapping[str, str]  # by name in lower case
+    head: Head
     body: bytes
     end: int  # where it ends in the bytes that arrived
-    report: TrackerReport | None = None
 
 
 class Ready(NamedTuple):
@@ -57,7 +82,7 @@ class Ready(NamedTuple):
 
 
 class AtOnce:
-    """`prepare`, then `take`; the caller appends the rows."""
+    """`single`, or else `prepare` and then `take`; the caller appends the rows."""
 
     def __init__(
         self,
@@ -79,11 +104,38 @@ class AtOnce:
         self._limits_with_quotas: Limits | None = None
         self._limits_without = admission.limits
 
-    def prepare(self, request: SmallRequest, peer: str) -> Ready | None:
+    def single(self, request: SmallRequest, received_ms: int) -> bytes | None:
+        """The row of the event of a `track`, with its permit taken, in the simplest case: a server's key, and
+        nothing that depends on the event. None: nothing has changed, and `prepare` decides."""
+        head, body, _ = request
+        admission = self._admission
+        limits = admission.limits
+        sender = head.sender
+        if sender is None or sender.limits is not limits or sender.keys is not self._writers.keys.version:
+            sender = head.sender = self._sender(head)
+        read = sender.read
+        if read is None or len(body) > self._body_bytes_max or not is_utf8(body):
+            return None
+        if admission.erases or (limits.quotas is not None and limits.quotas.projects):
+            return None
+        row = read(body, received_ms, True)
+        return row if row is not None and self._permits.take_of_key(sender.key_index) else None
+
+    def _sender(self, head: Head) -> Sender:
+        keys, limits = self._writers.keys, self._admission.limits
+        unknown = Sender(keys.version, limits)
+        if head.path != TRACK or "content-encoding" in head.headers:
+            return unknown
+        grant = keys.find(head.headers.get("x-project-key") or head.key)
+        if grant is None or grant.is_public:
+            return unknown
+        return Sender(keys.version, limits, grant.index, event_reader(limits, grant))
+
+    def prepare(self, request: SmallRequest, peer: str, received_ms: int) -> Ready | None:
         """None: the request is for the handlers. `peer` is the address of the connection."""
-        path, headers = request.path, request.headers
-        key, token = request.key_in_query, request.token_in_query
-        if path != BEACON:
+        head = request.head
+        headers, key, token = head.headers, head.key, head.token
+        if head.path != BEACON:
             key, token = headers.get("x-project-key") or key, ""
         # A token that was not verified before is left to the handlers.
         grant = self._writers.known(key, token or bearer_token(headers.get("authorization")))
@@ -98,14 +150,13 @@ class AtOnce:
         # Other bodies are malformed, or forms; or they begin with blanks.
         if body is None or body[:1] not in (b"{", b"["):
             return None
-        received_ms = self._admission.now_ms()
         ready: Ready | None
         try:
-            if path == TRACK:
+            if head.path == TRACK:
                 rows = [parse_event(body, received_ms, self._limits(), grant)]
                 ready = Ready(rows, grant, permit, received_ms, is_single=True)
             else:
-                ready = self._several(request, body, grant, permit, received_ms)
+                ready = self._several(head, body, grant, permit, received_ms)
         except InvalidEvent:
             return None
         if ready is None or self._admission.is_erased(ready.rows):
@@ -114,17 +165,17 @@ class AtOnce:
 
     def _plain(self, request: SmallRequest) -> bytes | None:
         """The body, decompressed."""
-        if "content-encoding" not in request.headers:
+        if "content-encoding" not in request.head.headers:
             return request.body
         return gunzip_at_once(request.body, self._body_bytes_max) if self._decompression else None
 
     def _several(
-        self, request: SmallRequest, body: bytes, grant: Grant, permit: Permit, received_ms: int
+        self, head: Head, body: bytes, grant: Grant, permit: Permit, received_ms: int
     ) -> Ready | None:
-        content_type = _PLAIN_TYPE.fullmatch(request.headers.get("content-type", "text/plain"))
+        content_type = _PLAIN_TYPE.fullmatch(head.headers.get("content-type", "text/plain"))
         if content_type is None:
             return None
-        parse = parse_batch if request.path == BATCH else parse_beacon
+        parse = parse_batch if head.path == BATCH else parse_beacon
         parsed = Parsed()
         rows: list[bytes] = []
         lines = content_type[1].lower() in LINES_TYPES
@@ -136,11 +187,12 @@ class AtOnce:
         if not rows or parsed.elements > PERMIT_EVENTS or (parsed.refused and self._keeps_rejected):
             return None
         answer = b""
-        if request.path == BATCH:
+        if head.path == BATCH:
             answer = msgspec.json.encode(
                 BatchAnswer(accepted=parsed.accepted, rejected=parsed.refused.total(), errors=parsed.errors)
             )
-        return Ready(rows, grant, permit, received_ms, False, parsed.refused, answer, request.report)
+        report = tracker_report(head.sent_at) if head.sent_at else None
+        return Ready(rows, grant, permit, received_ms, False, parsed.refused, answer, report)
 
     def take(self, ready: Ready) -> bool:
         """Takes the permits of a request, and counts what is refused of it; False if there are none."""

@@ -27,6 +27,8 @@ class Permits:
         self._subjects = SubjectRate(config, memory)
         self._addresses = AddressRate(config, memory)
         self._networks = networks
+        # As `take_at_once` for an API key whose requests from one address are not limited.
+        self.take_of_key = self._keys.take_at_once
 
     def replace(self, config: IngestConfig) -> None:
         """From now on, these limits apply."""

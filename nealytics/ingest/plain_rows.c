@@ -1,31 +1,36 @@
 /* JSON of events -> rows, in one pass, for events that are written plainly.
 
-   rows(text, separator, received_ms, oldest_ms, newest_ms, identifier_chars_max, item_id_chars_max,
-        metadata_bytes_max, project, tenant, user, makes_ids) -> list[bytes] | None
+   Reader(identifier_chars_max, item_id_chars_max, metadata_bytes_max, age_ms_max, future_ms_max, project, tenant, user)
+     .rows(text, separator, received_ms, makes_ids) -> list[bytes] | None
+     .row(text, received_ms, makes_ids) -> bytes | None
 
-   `text` holds elements of a JSON array without its brackets (separator ",") or lines of NDJSON (separator "\n"),
-   and is UTF-8: the caller has checked that. The result has the row of every element, as `event.freeze` and
-   `rowbinary.encode_row` make it, or is None if any element is not plain or may not be accepted. Then the Python
-   code, which is the reference, reads the text and says what is wrong. So this file never refuses anything, and
-   whatever is rare may be left out of it:
+   The limits are those of `event.Limits`; project, tenant, and user are what the sender's key or token fixes, or empty.
+   `text` holds elements of a JSON array without its brackets (separator ",") or lines of NDJSON (separator "\n"); for
+   `row`, one event. It is UTF-8: the caller has checked that. The result has the row of every element, as
+   `event.freeze` and `rowbinary.encode_row` make it, or is None if any element is not plain or may not be accepted.
+   Then the Python code, which is the reference, reads the text and says what is wrong. So this file never refuses
+   anything, and whatever is rare may be left out of it:
 
-     events without eventId unless `makes_ids`; keys with escapes, lone surrogates, nesting deeper than DEPTH_MAX, long numbers; eventIds that are not written
-     with 36 characters; timestamps other than 2026-06-15T10:30:00.123Z, with any fraction or none, and whole milliseconds.
+     events without eventId unless `makes_ids`; keys with escapes, lone surrogates, nesting deeper than DEPTH_MAX, long
+     numbers; eventIds that are not written with 36 characters; timestamps other than 2026-06-15T10:30:00.123Z, with any
+     fraction or none, and whole milliseconds.
 
    tests/ingest/test_plain_rows.py holds the two together. JSON: RFC 8259. Row: the docstring of rowbinary.py. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/random.h>
 
 /* Of the arguments and the result. plain.py does not use a module of another version, compiled from older sources. */
-#define VERSION 2
+#define VERSION 3
 #define DEPTH_MAX 64
 #define NUMBER_BYTES_MAX 32
 #define IDS_AT_ONCE 25 /* getrandom returns up to 256 bytes whole */
+#define SHORT_BYTES 4096
 
 typedef unsigned char byte;
 
@@ -54,16 +59,26 @@ static const struct {
                    NAME("itemId"),    NAME("metadataJson"), NAME("metadata"),  NAME("eventId"),   NAME("timestamp")};
 
 typedef struct {
-    int64_t received_ms, oldest_ms, newest_ms;
+    int64_t age_ms_max, future_ms_max; /* no age = any */
     Py_ssize_t identifier_chars_max, item_id_chars_max, metadata_bytes_max;
     Value project, tenant, user; /* what the sender's key or token fixes; without length = any */
-    int makes_ids;
+    Py_ssize_t fixed_bytes;      /* of all three */
 } Rules;
 
+/* Of one call. */
 typedef struct {
+    int64_t received_ms, oldest_ms, newest_ms;
+    int makes_ids;
+} Call;
+
+/* Random bytes for ids, from the kernel, used under the interpreter's lock. A copy of the process forgets them, so it
+   has different ones. */
+static struct {
     byte random[IDS_AT_ONCE * 10];
     int left;
-} Ids;
+} ids;
+
+static void forget_ids(void) { ids.left = 0; }
 
 static void skip_blanks(Reader *r) {
     while (r->at < r->end &&
@@ -457,15 +472,15 @@ static int read_timestamp(const Value *value, int64_t *ms) {
     return 1;
 }
 
-/* A UUIDv7 of this time. Random bytes come from the kernel, so copies of a process have different ones. */
-static int new_uuid(Ids *ids, int64_t ms, byte *uuid) {
+/* A UUIDv7 of this time. */
+static int new_uuid(int64_t ms, byte *uuid) {
     const byte *random;
-    if (!ids->left) {
-        if (getrandom(ids->random, sizeof ids->random, 0) != sizeof ids->random)
+    if (!ids.left) {
+        if (getrandom(ids.random, sizeof ids.random, 0) != sizeof ids.random)
             return 0;
-        ids->left = IDS_AT_ONCE;
+        ids.left = IDS_AT_ONCE;
     }
-    random = ids->random + 10 * --ids->left;
+    random = ids.random + 10 * --ids.left;
     for (int i = 0; i < 6; i++)
         uuid[i] = (byte)(ms >> (40 - 8 * i));
     memcpy(uuid + 6, random, 10);
@@ -485,7 +500,7 @@ static int bind(Value *value, const Value *fixed) {
 static const Value NO_METADATA = {(const byte *)"{}", 2, '{', 0};
 
 /* The row of an event, or NULL. `to` has room for what the event is written with, what is fixed, and 128 bytes. */
-static byte *put_row(byte *to, Value *f, const byte *sent_id, Ids *ids, const Rules *rules) {
+static byte *put_row(byte *to, Value *f, const byte *sent_id, const Rules *rules, const Call *call) {
     byte uuid[16];
     const Value *metadata = f + METADATA;
     int64_t timestamp_ms;
@@ -497,7 +512,7 @@ static byte *put_row(byte *to, Value *f, const byte *sent_id, Ids *ids, const Ru
             return NULL;
     if (f[EVENT_ID].kind)
         memcpy(uuid, sent_id, 16);
-    else if (!rules->makes_ids || !new_uuid(ids, rules->received_ms, uuid))
+    else if (!call->makes_ids || !new_uuid(call->received_ms, uuid))
         return NULL;
     if (f[TIMESTAMP].kind) {
         if (!read_timestamp(f + TIMESTAMP, &timestamp_ms))
@@ -507,8 +522,8 @@ static byte *put_row(byte *to, Value *f, const byte *sent_id, Ids *ids, const Ru
         for (int i = 0; i < 6; i++)
             timestamp_ms = timestamp_ms << 8 | uuid[i];
     } else
-        timestamp_ms = rules->received_ms;
-    if (timestamp_ms < rules->oldest_ms || timestamp_ms > rules->newest_ms)
+        timestamp_ms = call->received_ms;
+    if (timestamp_ms < call->oldest_ms || timestamp_ms > call->newest_ms)
         return NULL;
 
     for (int i = 0; i < 8; i++) {
@@ -532,38 +547,87 @@ static byte *put_row(byte *to, Value *f, const byte *sent_id, Ids *ids, const Ru
     if (!(to = put_text(to, metadata, rules->metadata_bytes_max, 0)))
         return NULL;
     to = put_int64(to, timestamp_ms);
-    return put_int64(to, rules->received_ms);
+    return put_int64(to, call->received_ms);
 }
 
-static PyObject *rows(PyObject *Py_UNUSED(module), PyObject *args) {
-    const char *text, *separator;
-    Py_ssize_t text_bytes, separator_bytes;
-    long long received_ms, oldest_ms, newest_ms;
+typedef struct {
+    PyObject_HEAD
     Rules rules;
+    byte fixed[]; /* the texts that rules.project and others point to */
+} ReaderObject;
+
+/* The arguments that `rows` and `row` share: text, received_ms, makes_ids. */
+static int begin(const ReaderObject *self, PyObject *text, PyObject *received_ms, PyObject *makes_ids, Reader *r,
+                 Call *call) {
+    char *start;
+    Py_ssize_t length;
+    const Rules *rules = &self->rules;
+    if (PyBytes_AsStringAndSize(text, &start, &length) < 0)
+        return 0;
+    r->at = (const byte *)start;
+    r->end = r->at + length;
+    r->lines = 0;
+    call->received_ms = PyLong_AsLongLong(received_ms);
+    if (call->received_ms == -1 && PyErr_Occurred())
+        return 0;
+    call->makes_ids = PyObject_IsTrue(makes_ids);
+    call->newest_ms = call->received_ms + rules->future_ms_max;
+    /* As Limits.oldest_ms. */
+    call->oldest_ms = rules->age_ms_max ? call->received_ms - rules->age_ms_max : 0;
+    if (call->oldest_ms < 0)
+        call->oldest_ms = 0;
+    return 1;
+}
+
+static PyObject *reader_row(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    const ReaderObject *reader = (ReaderObject *)self;
+    byte here[SHORT_BYTES + 128], *row = here, sent_id[16], *row_end = NULL;
+    Value fields[FIELDS];
     Reader r;
-    Ids ids;
+    Call call;
+    PyObject *found;
+    Py_ssize_t room;
+
+    if (given != 3) {
+        PyErr_SetString(PyExc_TypeError, "row takes 3 arguments");
+        return NULL;
+    }
+    if (!begin(reader, args[0], args[1], args[2], &r, &call))
+        return NULL;
+    room = r.end - r.at + reader->rules.fixed_bytes;
+    if (room > SHORT_BYTES && !(row = PyMem_Malloc(room + 128)))
+        return PyErr_NoMemory();
+    skip_blanks(&r);
+    if (read_event(&r, fields, sent_id)) {
+        skip_blanks(&r);
+        if (r.at == r.end)
+            row_end = put_row(row, fields, sent_id, &reader->rules, &call);
+    }
+    found = row_end ? PyBytes_FromStringAndSize((const char *)row, row_end - row) : Py_NewRef(Py_None);
+    if (row != here)
+        PyMem_Free(row);
+    return found;
+}
+
+static PyObject *reader_rows(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    const ReaderObject *reader = (ReaderObject *)self;
+    char *separator;
+    Py_ssize_t separator_bytes;
+    Reader r;
+    Call call;
     PyObject *found;
     byte *row;
     int plain = 1;
 
-    memset(&rules, 0, sizeof rules);
-    if (!PyArg_ParseTuple(args, "y#y#LLLnnny#y#y#p", &text, &text_bytes, &separator, &separator_bytes, &received_ms,
-                          &oldest_ms, &newest_ms, &rules.identifier_chars_max, &rules.item_id_chars_max,
-                          &rules.metadata_bytes_max, &rules.project.start, &rules.project.length,
-                          &rules.tenant.start, &rules.tenant.length, &rules.user.start, &rules.user.length,
-                          &rules.makes_ids))
+    if (given != 4) {
+        PyErr_SetString(PyExc_TypeError, "rows takes 4 arguments");
         return NULL;
-    rules.project.kind = rules.tenant.kind = rules.user.kind = '"';
-    rules.received_ms = received_ms;
-    rules.oldest_ms = oldest_ms;
-    rules.newest_ms = newest_ms;
-    if (!rules.metadata_bytes_max)
-        rules.metadata_bytes_max = PY_SSIZE_T_MAX;
-    ids.left = 0;
-    r.at = (const byte *)text;
-    r.end = r.at + text_bytes;
+    }
+    if (PyBytes_AsStringAndSize(args[1], &separator, &separator_bytes) < 0 ||
+        !begin(reader, args[0], args[2], args[3], &r, &call))
+        return NULL;
     r.lines = separator_bytes == 1 && *separator == '\n';
-    row = PyMem_Malloc(text_bytes + rules.project.length + rules.tenant.length + rules.user.length + 128);
+    row = PyMem_Malloc(r.end - r.at + reader->rules.fixed_bytes + 128);
     if (!row)
         return PyErr_NoMemory();
     found = PyList_New(0);
@@ -582,7 +646,7 @@ static PyObject *rows(PyObject *Py_UNUSED(module), PyObject *args) {
             if (r.at == r.end)
                 break;
         }
-        if (!read_event(&r, fields, sent_id) || !(row_end = put_row(row, fields, sent_id, &ids, &rules))) {
+        if (!read_event(&r, fields, sent_id) || !(row_end = put_row(row, fields, sent_id, &reader->rules, &call))) {
             plain = 0;
             break;
         }
@@ -604,15 +668,81 @@ static PyObject *rows(PyObject *Py_UNUSED(module), PyObject *args) {
     return found;
 }
 
+static PyObject *new_reader(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(named)) {
+    Rules rules;
+    long long age_ms_max, future_ms_max;
+    const char *project, *tenant, *user;
+    ReaderObject *self;
+    byte *to;
+
+    memset(&rules, 0, sizeof rules);
+    if (!PyArg_ParseTuple(args, "nnnLLy#y#y#", &rules.identifier_chars_max, &rules.item_id_chars_max,
+                          &rules.metadata_bytes_max, &age_ms_max, &future_ms_max, &project, &rules.project.length,
+                          &tenant, &rules.tenant.length, &user, &rules.user.length))
+        return NULL;
+    rules.age_ms_max = age_ms_max;
+    rules.future_ms_max = future_ms_max;
+    if (!rules.metadata_bytes_max)
+        rules.metadata_bytes_max = PY_SSIZE_T_MAX;
+    rules.fixed_bytes = rules.project.length + rules.tenant.length + rules.user.length;
+    self = (ReaderObject *)PyType_GenericAlloc(type, rules.fixed_bytes);
+    if (!self)
+        return NULL;
+    to = self->fixed;
+    memcpy(to, project, rules.project.length);
+    rules.project.start = to;
+    to += rules.project.length;
+    memcpy(to, tenant, rules.tenant.length);
+    rules.tenant.start = to;
+    to += rules.tenant.length;
+    memcpy(to, user, rules.user.length);
+    rules.user.start = to;
+    rules.project.kind = rules.tenant.kind = rules.user.kind = '"';
+    self->rules = rules;
+    return (PyObject *)self;
+}
+
+static void free_reader(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
 static PyMethodDef METHODS[] = {
-    {"rows", rows, METH_VARARGS, "The rows of plain events; None if any is not plain."},
+    {"rows", (PyCFunction)(void (*)(void))reader_rows, METH_FASTCALL, "The rows of plain events, or None."},
+    {"row", (PyCFunction)(void (*)(void))reader_row, METH_FASTCALL, "The row of one plain event, or None."},
     {NULL, NULL, 0, NULL},
 };
 
-static int add_version(PyObject *module) { return PyModule_AddIntConstant(module, "VERSION", VERSION); }
+static PyType_Slot READER_SLOTS[] = {
+    {Py_tp_new, new_reader},
+    {Py_tp_dealloc, free_reader},
+    {Py_tp_methods, METHODS},
+    {0, NULL},
+};
 
-static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, add_version}, {0, NULL}};
+static PyType_Spec READER = {"_nealytics_plain_rows.Reader", sizeof(ReaderObject), 1, Py_TPFLAGS_DEFAULT, READER_SLOTS};
 
-static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_nealytics_plain_rows", NULL, 0, METHODS, SLOTS, NULL, NULL, NULL};
+static int add_members(PyObject *module) {
+    static int has_handler = 0;
+    PyObject *type;
+    int added;
+    if (!has_handler && pthread_atfork(NULL, NULL, forget_ids)) {
+        PyErr_SetString(PyExc_OSError, "pthread_atfork failed");
+        return -1;
+    }
+    has_handler = 1;
+    type = PyType_FromSpec(&READER);
+    if (!type)
+        return -1;
+    added = PyModule_AddType(module, (PyTypeObject *)type);
+    Py_DECREF(type);
+    return added < 0 ? -1 : PyModule_AddIntConstant(module, "VERSION", VERSION);
+}
+
+static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, add_members}, {0, NULL}};
+
+static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_nealytics_plain_rows", NULL, 0, NULL, SLOTS, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__nealytics_plain_rows(void) { return PyModuleDef_Init(&MODULE); }

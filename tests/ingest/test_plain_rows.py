@@ -259,3 +259,22 @@ def test_nothing_else_than_events_is_read():
     assert plain(EVENT + b"," + EVENT, lines=True) is None
     assert plain(b"", lines=True) == []
     assert len(plain(b"\n \n" + EVENT + b"\r\n\n\n" + EVENT + b"\n", lines=True) or []) == 2
+
+
+def test_a_forked_process_makes_ids_of_its_own():
+    def made() -> bytes:
+        (row,) = plain(EVENT) or [b""]
+        return row
+
+    made()  # random bytes for more ids are there now
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, made())
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as of_child:
+        others = of_child.read()
+    os.waitpid(child, 0)
+    own = [made() for _ in range(50)]
+    assert len(others) == len(own[0]) and others not in own
