@@ -260,3 +260,22 @@ def test_the_page_of_refunds_fits(
     until(lambda: page.locator("#bars .bar").count() > 0)
     page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("kind", ["area", "bars", "line"])
+def test_groups_of_which_nothing_is_seen_are_in_the_table_but_not_in_the_legend(
+    site: Site, opened: Open, kind: str
+):
+    """Of all event types, only payments have an amount."""
+    chart = f'<nealytics-timeseries measure="sum(meta:amount)" group-by="event_type" kind="{kind}"></nealytics-timeseries>'
+    page = opened(site.page(f'<nealytics-dashboard range="30d">{chart}</nealytics-dashboard>', script=ACME))
+    legend = page.locator("nealytics-timeseries .legend li")
+    legend.first.wait_for()
+    assert legend.all_inner_texts() == ["payment"]
+    page.locator("nealytics-timeseries .chart").focus()
+    page.keyboard.press("End")
+    assert page.locator("nealytics-timeseries .tip .number").count() == 1
+    head, *rows = saved(page, "nealytics-timeseries")
+    assert head[1] == "payment"
+    assert "page_view" in head
+    assert len(rows) == 30

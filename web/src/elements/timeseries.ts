@@ -445,6 +445,18 @@ export class NealyticsTimeseries extends Card {
     return { buckets, series: [...values].map(([name, list]) => ({ name, values: list })), partial };
   }
 
+  /**
+   * Without the groups of which nothing is to be seen, as plans without revenue: their names would hide the others in the legend,
+   * and take their colours. The table has them.
+   */
+  get #seen(): Picture {
+    const { groupBy, measure } = this.#shown;
+    const data = this.#data;
+    if (!groupBy) return data;
+    const unseen = isSum(measure) ? 0 : null;
+    return { ...data, series: data.series.filter(({ values }) => values.some((value) => value !== null && value !== unseen)) };
+  }
+
   /** What is compared with: for each interval of the axis a value and the start of its own, and the sum. */
   get #before(): Before | undefined {
     if (this.#shown.groupBy || !this.#shown.compared) return undefined;
@@ -490,7 +502,7 @@ export class NealyticsTimeseries extends Card {
   protected override content(): TemplateResult {
     const f = this.format;
     const units = this.#units;
-    const picture = this.#data;
+    const picture = this.#seen;
     const { buckets, series, partial } = picture;
     const before = this.#before;
     const count = buckets.length;
