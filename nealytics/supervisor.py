@@ -126,6 +126,12 @@ class Supervisor:
             "serve: nealytics %s starts %d worker(s) on %s port %d, clickhouse %s",
             __version__, len(self._workers), host, self._port, _shown_url(config.clickhouse.url),
         )  # fmt: skip
+        if not config.server.data_dir.exists():
+            # A node in the wrong directory would otherwise look like one that lost its events.
+            log.info(
+                "serve: creates server.data_dir %s; if this node has run before, correct the path",
+                config.server.data_dir.absolute(),
+            )
 
     def fork(self, load: Callable[[str], None], main: Callable[[list[str]], object]) -> None:
         """Starts the first process of each child as a copy of this process. Call it before `run`.

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -207,6 +208,21 @@ async def a_child_beside(others: set[int]) -> int:
     return (await until_async(lambda: set(descendants(os.getpid())) - others)).pop()
 
 
+def test_a_new_data_directory_is_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Once: not by each worker, and not by a start that finds it."""
+    data = tmp_path / "data"
+    caplog.set_level(logging.INFO)
+    for creates in (True, False):
+        caplog.clear()
+        supervisor = Supervisor(_without_engine(data))
+        supervisor.open()
+        close(supervisor._sockets)
+        said = [record.getMessage() for record in caplog.records]
+        told = f"serve: creates server.data_dir {data}; if this node has run before, correct the path"
+        assert (told in said) == creates
+        data.mkdir(exist_ok=True)
+
+
 async def test_a_node_that_ends_by_an_error_of_its_own_has_a_failure_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -216,9 +232,12 @@ async def test_a_node_that_ends_by_an_error_of_its_own_has_a_failure_status(
         raise ValueError("a thing that cannot happen")
 
     monkeypatch.setattr(Supervisor, "_run_once", fails)
-    config = msgspec.structs.replace(
+    assert await asyncio.wait_for(Supervisor(_without_engine(tmp_path)).run(), 60) == 1
+
+
+def _without_engine(data_dir: Path) -> Config:
+    return msgspec.structs.replace(
         Config(),
-        server=msgspec.structs.replace(Config().server, listen="127.0.0.1:0", data_dir=tmp_path),
+        server=msgspec.structs.replace(Config().server, listen="127.0.0.1:0", data_dir=data_dir),
         clickhouse=msgspec.structs.replace(Config().clickhouse, url="http://127.0.0.1:9"),
     )
-    assert await asyncio.wait_for(Supervisor(config).run(), 60) == 1
