@@ -15,6 +15,7 @@ from nealytics.directories import make_private
 from nealytics.errors import NealyticsError
 
 _SERVER_URL = "http://localhost:8123"
+_EVERY_ADDRESS = frozenset(("0.0.0.0", "::"))
 # A longer list has a line for each entry.
 _LINE_CHARS = 78
 
@@ -115,7 +116,8 @@ def init(path: Path, listen: str, data_dir: Path, clickhouse_url: str | None, fo
     url = f"http://{_reachable(listen)}"
     option = "" if path == Path("nealytics.toml") else f" --config {path}"
     click.echo(
-        f"wrote {path} with random keys; only your user can read it\n\n"
+        f"wrote {path} with random keys; only your user can read it\n"
+        f"{_exposed(listen)}\n"
         "Next:\n"
         f"  nealytics serve{option}\n"
         f"  curl -i {url}/api/v1/telemetry/track -H 'Content-Type: application/json' \\\n"
@@ -187,10 +189,21 @@ def _write(path: Path, text: str, *, replace: bool) -> None:
         ) from error
 
 
+def _exposed(listen: str) -> str:
+    """What to know of a node that other machines reach."""
+    host, port = split_listen(listen)
+    if host not in _EVERY_ADDRESS:
+        return ""
+    return (
+        f"\nThe node will accept connections from other machines, on port {port} and without TLS. If only this\n"
+        f'machine needs it, or a proxy on it adds TLS, set server.listen to "127.0.0.1:{port}".\n'
+    )
+
+
 def _reachable(listen: str) -> str:
     """An address for a command on this machine."""
     host, port = split_listen(listen)
-    if host in {"0.0.0.0", "::"}:
+    if host in _EVERY_ADDRESS:
         host = "localhost"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

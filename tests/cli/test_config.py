@@ -68,6 +68,15 @@ def test_the_quickstart_s_saved_queries_are_beside_its_configuration(tmp_path):
     assert config.saved_queries.directory == tmp_path / "it is/queries"
 
 
+@pytest.mark.parametrize(
+    ("listen", "is_exposed"), [("0.0.0.0:6000", True), ("[::]:6000", True), ("127.0.0.1:6000", False)]
+)
+def test_init_says_that_other_machines_reach_the_node(listen: str, is_exposed: bool):
+    said = run("init", "--listen", listen).output
+    assert ("accept connections from other machines, on port 6000 and without TLS" in said) == is_exposed
+    assert ('set server.listen to "127.0.0.1:6000"' in said) == is_exposed
+
+
 def test_init_takes_the_address_of_a_clickhouse_server():
     assert run("init", "--clickhouse-url", "http://ch:8123").exit_code == 0
     assert load(Path("nealytics.toml"), {}).clickhouse.url == "http://ch:8123"
