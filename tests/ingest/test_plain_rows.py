@@ -277,4 +277,5 @@ def test_a_forked_process_makes_ids_of_its_own():
         others = of_child.read()
     os.waitpid(child, 0)
     own = [made() for _ in range(50)]
-    assert len(others) == len(own[0]) and others not in own
+    assert len(others) == len(own[0])
+    assert others not in own
