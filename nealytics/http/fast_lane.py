@@ -42,6 +42,7 @@ HOLD_S = 0.02
 # Requests of one connection in the log at a time. A client that pipelines more has to wait, so that it cannot
 # fill the log's queue and have others refused.
 WAITING_MAX = 64
+_ID = f"{request_id.HEADER}: "
 # Bodies that one append of the log has at most, if it has several.
 _GATHERED_BYTES_MAX = 512 * 1024
 
@@ -115,8 +116,9 @@ class _Step:
         self.body_bytes = 0
 
     def finish(self, lsn: int, error: LogError | None) -> None:
-        # Without those that were told that the worker stops.
-        waiting = [each for each in self.waiting if not each.is_done]
+        waiting = self.waiting
+        if self.shared.is_stopping:
+            waiting = [each for each in waiting if not each.is_done]  # others were told that the worker stops
         if error is None:
             self.shared.finished(waiting)
         else:
@@ -147,6 +149,8 @@ class FastLane:
         self._begin_span = begin_span
         self._step: _Step | None = None
         self._finished: list[_Waiting] = []  # their answers are due
+        self.is_stopping = False  # whether requests were given up
+        self._tail = ""  # of the answers that are written now
 
     def submit(self, lane: "Lane", client: Client, request: SmallRequest) -> _Waiting | None:
         """Appends the request's events to the log; None if the request is for aiohttp."""
@@ -197,6 +201,13 @@ class FastLane:
             refused.__cause__ = error
             self.refuse(each, refused, len(each.rows))
 
+    def give_up(self, waiting: list[_Waiting]) -> None:
+        """Answers with 503: the worker stops."""
+        self.is_stopping = True
+        for each in waiting:
+            if not each.is_done:
+                self.refuse(each, stopping(), events=1)
+
     def refuse(self, waiting: _Waiting, refused: Refused, events: int) -> None:
         self._refused.add(events, refused.code)
         waiting.refused = refused
@@ -212,6 +223,7 @@ class FastLane:
 
     def _answer(self) -> None:
         finished, self._finished = self._finished, []
+        self._tail = f"\r\nDate: {rfc822_formatted_time()}\r\n"
         for lane in dict.fromkeys([waiting.lane for waiting in finished]):
             try:
                 lane.answer()
@@ -229,10 +241,7 @@ class FastLane:
         length = f"{len(waiting.answer)}\r\n" if waiting.answer else ""
         number = request_id.chosen(head.headers.get("x-request-id"))
         end = "Connection: close\r\n\r\n" if closes else "\r\n"
-        text = (
-            f"{head.answer or self._start(head)}{length}{request_id.HEADER}: {number}\r\n"
-            f"Date: {rfc822_formatted_time()}\r\n{end}"
-        )
+        text = f"{head.answer or self._start(head)}{length}{_ID}{number}{self._tail}{end}"
         return text.encode() + waiting.answer
 
     def _start(self, head: Head) -> str:
@@ -289,36 +298,37 @@ class Lane:
 
     def _take(self, data: bytes) -> None:
         """Submits the requests at the beginning of `data`; holds the rest, or gives it to aiohttp."""
-        client, waiting = self._client, self._waiting
-        at = 0
-        while at < len(data):
+        client, shared, waiting = self._client, self.shared, self._waiting
+        at, size = 0, len(data)
+        while at < size:
             if len(waiting) >= WAITING_MAX:
                 self._stop_timer()
                 self._hold(data[at:])
                 return
-            request = self.shared.heads.parse(data, at)
+            request = shared.heads.parse(data, at)
             if isinstance(request, Unread):
                 if request is Unread.INCOMPLETE:
                     self._expect_more(data[at:])
                 else:
                     self._pass_on(data[at:])
                 return
-            submitted = self.shared.submit(self, client, request)
+            submitted = shared.submit(self, client, request)
             if submitted is None:
                 self._pass_on(data[at:])
                 return
             client.request_taken()
             waiting.append(submitted)
             at = request.end
-            if request.head.path != TRACK and at < len(data):
+            if at < size and request.head.path != TRACK:
                 # A batch takes as long as the longest step of a handler.
                 self._stop_timer()
                 self._hold(data[at:])
                 return
             # A parser skips empty lines before a request; a POST of old clients ends with one.
-            while data.startswith(b"\r\n", at):
+            while at < size and data.startswith(b"\r\n", at):
                 at += 2
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
 
     def _expect_more(self, data: bytes) -> None:
         self._held = data
@@ -364,9 +374,8 @@ class Lane:
         if not due:
             return
         is_last = client.is_stopping and due == len(waiting) and not self._held
-        answers = [
-            self.shared.render(each, client, closes=is_last and each is waiting[-1]) for each in waiting[:due]
-        ]
+        render = self.shared.render
+        answers = [render(each, client, closes=is_last and each is waiting[-1]) for each in waiting[:due]]
         del waiting[:due]
         transport.write(answers[0] if due == 1 else b"".join(answers))
         if is_last:
@@ -394,9 +403,7 @@ class Lane:
 
     def give_up(self) -> None:
         """Answers what still waits with 503: the worker stops."""
-        for each in self._waiting:
-            if not each.is_done:
-                self.shared.refuse(each, stopping(), events=1)
+        self.shared.give_up(self._waiting)
 
     def lost(self) -> None:
         """The client has disconnected. Events that wait are stored nevertheless."""

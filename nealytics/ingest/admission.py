@@ -70,6 +70,7 @@ class Admission:
         self._ingested = metrics.events_ingested
         self._erased = metrics.events_erased
         self._tombstones = Tombstones(())
+        self.erases = False  # whether there is anything that `is_erased`
         self._config = config
         self._days = retention_days
         self._quotas = quotas
@@ -93,6 +94,7 @@ class Admission:
     def erase(self, tombstones: Tombstones) -> None:
         """From now on, nothing that these cover is appended, although it is accepted."""
         self._tombstones = tombstones
+        self.erases = bool(tombstones)
 
     async def admit(self, events: Sequence[Event], received_ms: int) -> LsnRange:
         """Returns once all of `events` (at least one) are on disk; they have these LSNs.
@@ -151,11 +153,6 @@ class Admission:
         """As `Log.append_with`, of rows that no erasure covers (see `is_erased`). The caller says how it
         ended: with `admitted`, or with `not_admitted`."""
         self._log.append_with(rows, ROW_FORMAT, done)
-
-    @property
-    def erases(self) -> bool:
-        """Whether there is anything that `is_erased`."""
-        return bool(self._tombstones)
 
     def is_erased(self, rows: Sequence[bytes]) -> bool:
         """Whether an erasure covers any of these rows, at most `SLICE_ROWS`."""

@@ -113,10 +113,10 @@ class AtOnce:
         sender = head.sender
         if sender is None or sender.limits is not limits or sender.keys is not self._writers.keys.version:
             sender = head.sender = self._sender(head)
-        read = sender.read
-        if read is None or len(body) > self._body_bytes_max or not is_utf8(body):
+        read, quotas = sender.read, limits.quotas
+        if read is None or admission.erases or (quotas is not None and quotas.projects):
             return None
-        if admission.erases or (limits.quotas is not None and limits.quotas.projects):
+        if len(body) > self._body_bytes_max or not (body.isascii() or is_utf8(body)):
             return None
         row = read(body, received_ms, True)
         return row if row is not None and self._permits.take_of_key(sender.key_index) else None

@@ -80,13 +80,13 @@ static struct {
 
 static void forget_ids(void) { ids.left = 0; }
 
-static void skip_blanks(Reader *r) {
-    while (r->at < r->end &&
+static inline void skip_blanks(Reader *r) {
+    while (r->at < r->end && *r->at <= ' ' &&
            (*r->at == ' ' || *r->at == '\t' || *r->at == '\r' || (*r->at == '\n' && !r->lines)))
         r->at++;
 }
 
-static int skip_byte(Reader *r, byte wanted) {
+static inline int skip_byte(Reader *r, byte wanted) {
     skip_blanks(r);
     if (r->at == r->end || *r->at != wanted)
         return 0;
@@ -117,6 +117,17 @@ static int code_unit(const byte *at, const byte *end) {
     return unit;
 }
 
+/* Whether any of the next 8 bytes is a quote, a backslash, or a control character. A byte has its highest bit set in
+   (x - 0x01…) & ~x if it was 0, and in (x - 0x20…) & ~x if it was below 0x20; a borrow may set others behind such a byte. */
+static inline int is_special_near(const byte *at) {
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t x, quote, backslash;
+    memcpy(&x, at, 8);
+    quote = x ^ ones * '"';
+    backslash = x ^ ones * '\\';
+    return (((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & ones << 7 ? 1 : 0;
+}
+
 /* A string, whose opening quote is at r->at. Its escapes are valid, and surrogates come in pairs. */
 static int skip_string(Reader *r, Value *value) {
     const byte *at = r->at + 1, *end = r->end;
@@ -124,6 +135,8 @@ static int skip_string(Reader *r, Value *value) {
     value->kind = '"';
     value->escaped = 0;
     for (;; at++) {
+        while (end - at >= 8 && !is_special_near(at))
+            at += 8;
         while (at < end && *at != '"' && *at != '\\' && *at >= 0x20)
             at++;
         if (at == end || *at < 0x20)
@@ -291,7 +304,8 @@ static int find_field(const Value *key) {
     if (key->escaped)
         return -1;
     for (int field = 0; field < FIELDS; field++)
-        if (key->length == NAMES[field].bytes && !memcmp(key->start, NAMES[field].text, key->length))
+        if (key->length == NAMES[field].bytes && *key->start == *NAMES[field].text &&
+            !memcmp(key->start, NAMES[field].text, key->length))
             return field;
     return FIELDS; /* any other one is ignored */
 }
