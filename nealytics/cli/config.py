@@ -195,8 +195,8 @@ def _exposed(listen: str) -> str:
     if host not in _EVERY_ADDRESS:
         return ""
     return (
-        f"\nThe node will accept connections from other machines, on port {port} and without TLS. If only this\n"
-        f'machine needs it, or a proxy on it adds TLS, set server.listen to "127.0.0.1:{port}".\n'
+        f"\nThe node will accept connections from other machines, on port {port} and without TLS. If only\n"
+        f'this machine needs it, or a proxy on it adds TLS, set server.listen to "127.0.0.1:{port}".\n'
     )
 
 
