@@ -130,7 +130,8 @@ def export_(
     form, packing = format_of(file, form)
     if end and form == "native":
         raise click.UsageError("--end is for ndjson and csv; native does not support it.")
-    chosen, began = Chosen(project, tenant, from_ms, to_ms, form, end), time.monotonic()
+    chosen = Chosen(project, tenant, from_ms, to_ms, form, end)
+    began = time.monotonic()
     try:
         with _output(file) as write:
             done = asyncio.run(_export(config, chosen, _Output(write, packing)))
@@ -141,13 +142,7 @@ def export_(
         raise NealyticsError(
             f"export: cannot write {file}: {error.strerror}; free some disk space, or choose another file"
         ) from error
-    click.echo(
-        f"export: {done.events:,} events of {done.projects:,} project{'s' * (done.projects != 1)}, "
-        f"{done.bytes:,} bytes of {form}, {time.monotonic() - began:.1f} s",
-        err=True,
-    )
-    if not done.events and (project, from_ms, to_ms) != (None, None, None):
-        click.echo("no event in the table matches: are project, tenant and range right?", err=True)
+    _report(done, chosen, time.monotonic() - began)
 
 
 @dataclass(frozen=True)
@@ -165,6 +160,16 @@ class Done:
     projects: int = 0
     events: int = 0
     bytes: int = 0  # before they are compressed
+
+
+def _report(done: Done, chosen: Chosen, seconds: float) -> None:
+    click.echo(
+        f"export: {done.events:,} events of {done.projects:,} project{'s' * (done.projects != 1)}, "
+        f"{done.bytes:,} bytes of {chosen.format}, {seconds:.1f} s",
+        err=True,
+    )
+    if not done.events and (chosen.project_id, chosen.from_ms, chosen.to_ms) != (None, None, None):
+        click.echo("no event in the table matches: are project, tenant and range right?", err=True)
 
 
 Write = Callable[[bytes], object]
