@@ -149,6 +149,20 @@ class InvalidEvent(NealyticsError):
         self.retry_after_s = retry_after_s  # 0 = a retry would be refused again
 
 
+class MissingField(InvalidEvent):
+    """A required field is missing or empty."""
+
+    field: str
+
+    def __init__(self, field: str, hint: str = "") -> None:
+        super().__init__(
+            "invalid_event",
+            f"{field} is missing or empty{hint}",
+            field,
+            detail="projectId, tenantId, sessionId and eventType are required.",
+        )
+
+
 # Ids must be unique, not secret. The kernel seeds this once per process, which is 20 times cheaper than a
 # system call for each id. Workers are copies of one process, and each needs numbers of its own.
 _random = Random()
@@ -393,12 +407,7 @@ def _identifier_problem(sent: Sent, limits: Limits) -> InvalidEvent:
     for name, value, required, most in values:
         setting = "item_id_chars_max" if name == "itemId" else "identifier_chars_max"
         if required and not value:
-            return InvalidEvent(
-                "invalid_event",
-                _missing(name),
-                name,
-                detail="projectId, tenantId, sessionId and eventType are required.",
-            )
+            return MissingField(name)
         if value and len(value) > most:
             return InvalidEvent(
                 "invalid_event",
@@ -411,7 +420,7 @@ def _identifier_problem(sent: Sent, limits: Limits) -> InvalidEvent:
 
 def misspelt(error: InvalidEvent, body: bytes) -> InvalidEvent:
     """`error`; that of a missing field with the key of the event `body` that seems to be meant."""
-    if error.field is None or error.message != _missing(error.field):
+    if not isinstance(error, MissingField):
         return error
     try:
         keys = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
@@ -422,12 +431,7 @@ def misspelt(error: InvalidEvent, body: bytes) -> InvalidEvent:
     near = get_close_matches(error.field.lower(), plain, 1, 0.7)
     if not near:
         return error
-    message = f'{error.message}; write "{error.field}" in place of {_quoted(plain[near[0]])}'
-    return InvalidEvent(error.reason, message, error.field, detail=error.detail)
-
-
-def _missing(name: str) -> str:
-    return f"{name} is missing or empty"
+    return MissingField(error.field, f'; write "{error.field}" in place of {_quoted(plain[near[0]])}')
 
 
 def _metadata_too_large(sent: Sent, size: int, limits: Limits) -> InvalidEvent:
