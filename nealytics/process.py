@@ -9,7 +9,9 @@ import contextlib
 import ctypes
 import gc
 import logging
+import mmap
 import os
+import re
 import resource
 import select
 import signal
@@ -32,6 +34,9 @@ EXIT_UNUSABLE = 78  # EX_CONFIG of sysexits.h
 _FILES_BESIDE_CONNECTIONS = 200
 
 _PR_SET_PDEATHSIG = 1
+
+# The first line of a mapping in /proc/PID/smaps: addresses, permissions, the file.
+_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ +(.*)")
 
 # Files of trusted certificate authorities: Debian and Alpine, RHEL, SUSE, others.
 AUTHORITIES = (
@@ -98,6 +103,24 @@ def find_authorities(places: tuple[str, ...] = AUTHORITIES) -> None:
         if os.path.exists(place):
             os.environ["SSL_CERT_FILE"] = place
             return
+
+
+def give_back_pages(program: str) -> None:
+    """Takes the pages of a mapped file out of the memory of this process, where they are as in the file.
+
+    A compiled program holds the bytecode of its modules, which is read once, when they are loaded. What is
+    needed again comes from the page cache.
+    """
+    libc = ctypes.CDLL(None)
+    start = length = 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if mapping := _MAPPING.match(line):
+            start = int(mapping[1], 16)
+            length = int(mapping[2], 16) - start if mapping[4] == program and "w" not in mapping[3] else 0
+        # Relocated pages can be read only, too, and are not as in the file.
+        elif length and line.split() == ["Anonymous:", "0", "kB"]:
+            # Fails for memory that is locked, which stays where it is.
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_DONTNEED)
 
 
 class Forked:

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -191,3 +192,30 @@ def test_a_process_has_the_name_of_its_role():
     command = [sys.executable, "-c", source.format("/proc/self/comm")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "worker 0"
+
+
+GIVING_BACK = """
+import json, re, sys, unicodedata
+from pathlib import Path
+from nealytics.process import give_back_pages
+
+def resident_kb():
+    found, path = {}, ""
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-", line):
+            path = line.split(maxsplit=5)[-1]
+        elif line.startswith("Rss:"):
+            found[path] = found.get(path, 0) + int(line.split()[1])
+    return found
+
+largest = max((item for item in resident_kb().items() if item[0].startswith("/")), key=lambda item: item[1])
+give_back_pages(largest[0])
+print(json.dumps([largest[1], resident_kb()[largest[0]], unicodedata.name("a"), sorted([2, 1])]))
+"""
+
+
+def test_pages_of_the_program_are_given_back_and_come_again():
+    ran = subprocess.run([sys.executable, "-c", GIVING_BACK], capture_output=True, check=True)
+    before, after, *worked = json.loads(ran.stdout)
+    assert after < before * 0.9
+    assert worked == ["LATIN SMALL LETTER A", [1, 2]]

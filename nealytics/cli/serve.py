@@ -15,7 +15,14 @@ from nealytics.cli.options import config_option, load_serving, set_up_log
 from nealytics.config import Config, config_from_json
 from nealytics.errors import ConfigError, LogBroken, LogFull, NealyticsError
 from nealytics.observe import log as observe_log
-from nealytics.process import EXIT_UNUSABLE, die_with_parent, name_process, without_authorities
+from nealytics.process import (
+    EXIT_UNUSABLE,
+    die_with_parent,
+    give_back_pages,
+    is_compiled,
+    name_process,
+    without_authorities,
+)
 
 log = logging.getLogger("nealytics.serve")
 
@@ -53,6 +60,8 @@ def serve(config_path: Path | None) -> None:
         supervisor.open()
         supervisor.fork(_load, _run)
         gc.enable()
+        if is_compiled():
+            give_back_pages(str(Path("/proc/self/exe").resolve()))
         with asyncio.Runner() as runner:
             status = runner.run(supervisor.run())
     except ConfigError as error:
