@@ -99,7 +99,7 @@ class Door:
     def __init__(
         self, *, lane: bool, tracing: Tracing | None = None, quotas: Quotas | None = None, **ingest: Any
     ) -> None:
-        self._settings = config(
+        self.settings = config(
             ingest=IngestConfig(**ingest),
             server=ServerConfig(fast_lane=lane, cors_allowed_origins=("https://shop.example",)),
         )
@@ -107,11 +107,11 @@ class Door:
         self.metrics = Metrics(memory)
         self.log = MemoryLog()
         self.admission = Admission(
-            self.log, self.metrics, self._settings.ingest, 90, quotas=quotas, clock_ms=lambda: NOW_MS
+            self.log, self.metrics, self.settings.ingest, 90, quotas=quotas, clock_ms=lambda: NOW_MS
         )
         self.app = build_app(
-            self._settings,
-            writers=Writers(ApiKeys(KEYS), TokenVerifier(self._settings.auth)),
+            self.settings,
+            writers=Writers(ApiKeys(KEYS), TokenVerifier(self.settings.auth)),
             admission=self.admission,
             committer=FakeCommitter(),
             memory=memory,
@@ -125,7 +125,7 @@ class Door:
     async def open(self) -> "Door":
         await self._runner.setup()
         assert self._runner.server is not None
-        self.server = Server(self._runner.app, self._runner.server, self._settings.server)
+        self.server = Server(self._runner.app, self._runner.server, self.settings.server)
         return self
 
     async def close(self) -> None:

@@ -8,18 +8,20 @@ import asyncio
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
-from nealytics.config import QuotaRule
+from nealytics.config import ApiKey, AuthConfig, IngestConfig, QuotaRule, RetentionRule, ServerConfig
 from nealytics.erasure.jobs import Erasure
 from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import LogBroken, LogFull
 from nealytics.http import fast_lane
+from nealytics.http.app import RELOAD
 from nealytics.quotas import Quotas
-from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, TENANT, TRACK, event, ingest_token
+from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, KEYS, TENANT, TRACK, event, ingest_token
 from tests.http.doors import NOW_MS, WHEN_QUIET, Door, Outcome, answers_of
 from tests.http.test_spans import FakeSpan
 
@@ -582,19 +584,66 @@ async def test_an_event_that_the_log_does_not_take_uses_no_quota(lane):
     await door.close()
 
 
+ERASURE = Erasure(
+    id="1",
+    project_id="shop",
+    tenant_id="t1",
+    before_ms=NOW_MS - 1_000,
+    requested_at_ms=NOW_MS,
+    requested_by="a test",
+)
+
+
 async def test_events_that_an_erasure_covers_are_accepted_and_not_stored(doors):
-    erasure = Erasure(
-        id="1",
-        project_id="shop",
-        tenant_id="t1",
-        before_ms=NOW_MS - 1_000,
-        requested_at_ms=NOW_MS,
-        requested_by="a test",
-    )
     for door in doors:
-        door.admission.erase(Tombstones([erasure]))
+        door.admission.erase(Tombstones([ERASURE]))
     old, new = event(timestamp=NOW_MS - 2_000), event(timestamp=NOW_MS)
     pieces = [request(body=old), request(body=new), request(BATCH, [old, new, new]), request(BATCH, [old])]
     outcome = await same(doors, *pieces, between=WHEN_QUIET)
     assert [answer.status[9:12] for answer in outcome.answers] == ["202"] * 4
     assert [row["timestamp"] for row in outcome.rows] == [NOW_MS] * 3
+
+
+def _reloaded(door: Door, **changes: Any) -> None:
+    door.app[RELOAD](msgspec.structs.replace(door.settings, **{"auth": AuthConfig(api_keys=KEYS)} | changes))
+
+
+OLD = {"body": event(timestamp=NOW_MS - 3 * 86_400_000), "Origin": "https://shop.example"}
+CHANGES: dict[str, tuple[Callable[[Door], None], str]] = {
+    "the key is removed": (lambda door: _reloaded(door, auth=AuthConfig()), "401"),
+    "the key is for another project": (
+        lambda door: _reloaded(door, auth=AuthConfig(api_keys=(ApiKey(key=ANY, project="other"),))),
+        "403",
+    ),
+    "the rate is limited": (
+        lambda door: _reloaded(
+            door, ingest=IngestConfig(rate_limit_requests=1, rate_limit_window_s=3600, rate_limit_queue_max=0)
+        ),
+        "202",
+    ),
+    "the origin is not allowed": (
+        lambda door: _reloaded(door, server=ServerConfig(cors_allowed_origins=("https://other.example",))),
+        "202",
+    ),
+    "the table keeps two days": (lambda door: door.admission.keep(2), "400"),
+    "a rule keeps two days": (
+        lambda door: door.admission.rule([RetentionRule(project="shop", days=2)]),
+        "400",
+    ),
+    "an erasure covers it": (lambda door: door.admission.erase(Tombstones([ERASURE])), "202"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_a_head_led_to_is_found_again_after_a_change(doors, change):
+    taken = Taken(doors[0])
+    before = await same(doors, request(**OLD) * 2)
+    assert taken.requests == 2
+    apply, status = CHANGES[change]
+    for door in doors:
+        apply(door)
+    after = await same(doors, request(**OLD), between=WHEN_QUIET)
+    assert [answer.status[9:12] for answer in before.answers + after.answers] == ["202", "202", status]
+    assert (after.answers, len(after.rows)) != (before.answers[:1], 1) or change == "the rate is limited"
+    again = await same(doors, request(**OLD), between=WHEN_QUIET)
+    assert (again.answers == after.answers) == (change != "the rate is limited")
