@@ -608,7 +608,7 @@ def _reloaded(door: Door, **changes: Any) -> None:
     door.app[RELOAD](msgspec.structs.replace(door.settings, **{"auth": AuthConfig(api_keys=KEYS)} | changes))
 
 
-OLD = {"body": event(timestamp=NOW_MS - 3 * 86_400_000), "Origin": "https://shop.example"}
+OLD: dict[str, Any] = {"body": event(timestamp=NOW_MS - 3 * 86_400_000), "Origin": "https://shop.example"}
 CHANGES: dict[str, tuple[Callable[[Door], None], str]] = {
     "the key is removed": (lambda door: _reloaded(door, auth=AuthConfig()), "401"),
     "the key is for another project": (
