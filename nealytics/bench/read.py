@@ -325,9 +325,24 @@ def request(
     body: bytes | None = None,
     headers: dict[str, str] | None = None,
 ) -> bytes:
-    connection.request(method, target, body, headers or {})
-    response = connection.getresponse()
-    answer = response.read()
+    """The answer's body. Raises `BenchError` if the server does not answer, or answers with an error.
+
+    An `OSError` must not leave this function: Click ends the program without a message on a broken pipe.
+    """
+    for is_last in (False, True):
+        try:
+            connection.request(method, target, body, headers or {})
+            response = connection.getresponse()
+            answer = response.read()
+            break
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            # A server closes a connection that is idle for some seconds. All requests here only read.
+            if is_last or not isinstance(error, BrokenPipeError | ConnectionResetError):
+                raise BenchError(
+                    f"bench: port {connection.port} did not answer {target[:200]}: {error!r}; if the kernel"
+                    " ended the engine or the read API for want of memory (dmesg), ask for fewer --events"
+                ) from error
     if response.status != 200:
         raise BenchError(f"bench: {target[:200]} was answered {response.status}: {answer[:500]!r}")
     return answer
