@@ -20,6 +20,7 @@ LAYERS = [
         "notify",
         "pace",
         "process",
+        "scheduling",
         "shared",
     }
     | {"query_string", "timestamps", "tls", "web"},

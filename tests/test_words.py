@@ -90,7 +90,7 @@ CLEAN_CODE = [
         *("wal/*.py", "commit/*.py", "ingest/*.py", "observe/*.py", "shared.py", "pace.py"),
         *("auth/*.py", "client/*.py", "config/*.py", "importer/*.py", "queries/*.py", "timestamps.py"),
         *("http/*.py", "process.py", "supervisor.py", "server.py", "demo.py", "errors.py"),
-        *("client_address.py", "directories.py", "query_string.py", "notify.py", "tls.py"),
+        *("client_address.py", "directories.py", "query_string.py", "notify.py", "scheduling.py", "tls.py"),
     )
     for path in sorted((ROOT / "nealytics").glob(pattern))
 ]

@@ -23,6 +23,7 @@ from nealytics.process import (
     name_process,
     without_authorities,
 )
+from nealytics.scheduling import prefer_latency
 
 log = logging.getLogger("nealytics.serve")
 
@@ -98,6 +99,7 @@ def worker(
     """One worker; `serve` starts it."""
     gc.disable()  # until all that lives as long as the process is there: `Worker.run`
     name_process(f"worker {index}")
+    prefer_latency()
     _load("worker")
     from nealytics.clickhouse.embedded import Access, contents_of, last_line_of
     from nealytics.server import Worker
