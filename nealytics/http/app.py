@@ -113,7 +113,7 @@ def build_app(
         permits.replace(config.ingest)
         cors.replace(config.server.cors_allowed_origins)
         if FAST_LANE in app:
-            app[FAST_LANE].heads.forget()
+            app[FAST_LANE].forget()
 
     app[RELOAD] = reload
     return app

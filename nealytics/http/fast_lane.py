@@ -140,7 +140,7 @@ class FastLane:
     ) -> None:
         """`allow_origin` adds the CORS headers for an origin. `refuse` makes the answer to a request of this
         peer whose events the log did not take. `begin_span`: as `spans.begin`; None without tracing."""
-        self.heads = Heads()  # to be forgotten when `allow_origin` changes
+        self.heads = Heads()
         self._at_once = at_once
         self._admission = admission
         self._refused = metrics.refused
@@ -152,27 +152,44 @@ class FastLane:
         self.is_stopping = False  # whether requests were given up
         self._tail = ""  # of the answers that are written now
 
+    def forget(self) -> None:
+        """Forgets what was found out about heads: who may send, or `allow_origin`, has changed."""
+        self.heads.forget()
+        self._at_once.forget()
+
+    def single(self, lane: "Lane", data: bytes) -> _Waiting | None:
+        """Appends the event of one request in the simplest case, or does nothing."""
+        step = self._step
+        received_ms = self._admission.now_ms() if step is None else step.received_ms
+        found = self._at_once.single(data, received_ms)
+        if found is None:
+            return None
+        head, row = found
+        waiting = _Waiting(lane, head, [row], b"")
+        self._gather(waiting, head.size, received_ms)
+        return waiting
+
     def submit(self, lane: "Lane", client: Client, request: SmallRequest) -> _Waiting | None:
         """Appends the request's events to the log; None if the request is for aiohttp."""
         step = self._step
         received_ms = self._admission.now_ms() if step is None else step.received_ms
-        row = self._at_once.single(request, received_ms) if self._begin_span is None else None
-        if row is not None:
-            waiting = _Waiting(lane, request.head, [row], b"")
-        else:
-            ready = self._take(client, request, received_ms)
-            if ready is None:
-                return None
-            waiting = _Waiting(lane, request.head, ready.rows, ready.answer)
+        ready = self._take(client, request, received_ms)
+        if ready is None:
+            return None
+        waiting = _Waiting(lane, request.head, ready.rows, ready.answer)
+        self._gather(waiting, len(request.body), received_ms)
+        return waiting
+
+    def _gather(self, waiting: _Waiting, body_bytes: int, received_ms: int) -> None:
+        step = self._step
         if step is None:
             step = self._step = _Step(self, received_ms)
             asyncio.get_running_loop().call_soon(self._append)
         step.waiting.append(waiting)
         step.rows += waiting.rows
-        step.body_bytes += len(request.body)
+        step.body_bytes += body_bytes
         if step.body_bytes > _GATHERED_BYTES_MAX:
             self._append()
-        return waiting
 
     def _take(self, client: Client, request: SmallRequest, received_ms: int) -> Ready | None:
         ready = self._at_once.prepare(request, client.address, received_ms)
@@ -182,7 +199,11 @@ class FastLane:
             client.span = self._begin_span(request.head.path, request.head.headers)
             if client.span is not None:
                 return None
-        return ready if self._at_once.take(ready) else None
+        if not self._at_once.take(ready):
+            return None
+        if self._begin_span is None:
+            self._at_once.learn(request.head)
+        return ready
 
     def _append(self) -> None:
         step, self._step = self._step, None
@@ -293,6 +314,10 @@ class Lane:
                 return False
             self._pass_on(data)
             return True
+        elif len(self._waiting) < WAITING_MAX and (single := self.shared.single(self, data)) is not None:
+            self._client.request_taken()
+            self._waiting.append(single)
+            return True
         self._take(data)
         return True
 
@@ -375,9 +400,12 @@ class Lane:
             return
         is_last = client.is_stopping and due == len(waiting) and not self._held
         render = self.shared.render
-        answers = [render(each, client, closes=is_last and each is waiting[-1]) for each in waiting[:due]]
-        del waiting[:due]
-        transport.write(answers[0] if due == 1 else b"".join(answers))
+        if len(waiting) == 1:
+            transport.write(render(waiting.pop(), client, closes=is_last))
+        else:
+            answers = [render(each, client, closes=is_last and each is waiting[-1]) for each in waiting[:due]]
+            del waiting[:due]
+            transport.write(b"".join(answers))
         if is_last:
             client.close_gently()
             return

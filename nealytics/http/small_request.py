@@ -123,7 +123,7 @@ def _read(head: bytes) -> Head | None:
     if len(length) > 5 or not length.isdecimal() or not 0 < (size := int(length)) <= BODY_BYTES_MAX:
         return None
     key, token, sent_at = asked.group("key", "token", "sent_at") if asked else ("", "", "")
-    return Head(path, key or "", token or "", sent_at or "", headers, size)
+    return Head(head, path, key or "", token or "", sent_at or "", headers, size)
 
 
 def _headers(lines: list[str]) -> dict[str, str] | None:

@@ -1,4 +1,12 @@
+from typing import TypeVar
+
+H = TypeVar("H")
+
 VERSION: int
+
+def single(
+    data: bytes, known: dict[bytes, tuple[Reader, H, int]], received_ms: int, /
+) -> tuple[H, bytes] | None: ...
 
 class Reader:
     def __init__(
@@ -16,4 +24,3 @@ class Reader:
     def rows(
         self, text: bytes, separator: bytes, received_ms: int, makes_ids: bool, /
     ) -> list[bytes] | None: ...
-    def row(self, text: bytes, received_ms: int, makes_ids: bool, /) -> bytes | None: ...

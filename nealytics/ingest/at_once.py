@@ -17,13 +17,13 @@ from nealytics.auth.token_rate import Permit
 from nealytics.auth.writers import Writers
 from nealytics.clickhouse.rowbinary import owner_of, split_owner
 from nealytics.config import IngestConfig
-from nealytics.event import InvalidEvent, Limits, is_utf8
+from nealytics.event import InvalidEvent, Limits
 from nealytics.ingest.admission import Admission
 from nealytics.ingest.decompression import gunzip_at_once
 from nealytics.ingest.handlers import BATCH, BEACON, LINES_TYPES, TRACK, BatchAnswer
 from nealytics.ingest.parser import SLICE_BYTES, Parsed, parse_batch, parse_beacon, parse_event
 from nealytics.ingest.permits import Permits
-from nealytics.ingest.plain import EventReader, event_reader
+from nealytics.ingest.plain import KnownHeads, compiled_reader, read_known
 from nealytics.ingest.ratelimit import PERMIT_EVENTS
 from nealytics.ingest.tracker_reports import TrackerReport
 from nealytics.ingest.tracker_reports import report as tracker_report
@@ -33,31 +33,34 @@ from nealytics.observe.metrics import Metrics
 _PLAIN_TYPE = re.compile(r"([\w.+/-]+)(?:; ?charset=[\w-]+)?", re.ASCII)
 
 
+# Heads that `AtOnce.single` knows, or that it cannot know.
+_SEEN_MAX = 1_024
+
+
 class Head:
     """The head of a small request. Clients repeat theirs, so what was found out about it stays with it."""
 
-    __slots__ = ("answer", "headers", "key", "path", "sender", "sent_at", "size", "token")
+    __slots__ = ("answer", "headers", "key", "key_index", "path", "sent_at", "size", "start", "token")
 
     def __init__(
-        self, path: str, key: str, token: str, sent_at: str, headers: Mapping[str, str], size: int
+        self,
+        start: bytes,
+        path: str,
+        key: str,
+        token: str,
+        sent_at: str,
+        headers: Mapping[str, str],
+        size: int,
     ) -> None:
+        self.start = start  # its bytes, without the empty line
         self.path = path
         self.key = key  # of the query string, as the next two
         self.token = token
         self.sent_at = sent_at
         self.headers = headers  # by name in lower case
         self.size = size  # of the body, as it is sent
-        self.sender: Sender | None = None
+        self.key_index = -1  # of its key, if `AtOnce.single` knows the head
         self.answer = ""  # the beginning of the answer, for the fast lane
-
-
-class Sender(NamedTuple):
-    """Of single events, as long as the keys and the limits are these."""
-
-    keys: object
-    limits: Limits
-    key_index: int = -1
-    read: EventReader | None = None  # None: `AtOnce.prepare` decides
 
 
 class SmallRequest(NamedTuple):
@@ -82,7 +85,11 @@ class Ready(NamedTuple):
 
 
 class AtOnce:
-    """`single`, or else `prepare` and then `take`; the caller appends the rows."""
+    """`prepare`, then `take`, then `learn`; the caller appends the rows.
+
+    What `learn` has seen, `single` takes with one call of the compiled reader: a `track` of a server's key
+    with a head about which nothing but the event is to be decided, as long as keys and limits are the same.
+    """
 
     def __init__(
         self,
@@ -102,34 +109,44 @@ class AtOnce:
         self._metrics = metrics
         self._keeps_rejected = keeps_rejected
         self._limits_with_quotas: Limits | None = None
+        self._known: KnownHeads[Head] = {}
+        self._seen: set[bytes] = set()  # heads that are known, or cannot be
+        self._known_with: tuple[object, object] = (None, None)  # keys and limits
         self._limits_without = admission.limits
 
-    def single(self, request: SmallRequest, received_ms: int) -> bytes | None:
-        """The row of the event of a `track`, with its permit taken, in the simplest case: a server's key, and
-        nothing that depends on the event. None: nothing has changed, and `prepare` decides."""
-        head, body, _ = request
+    def single(self, data: bytes, received_ms: int) -> tuple[Head, bytes] | None:
+        """Head and row of what is exactly one request, with its permit taken. None: nothing has changed."""
         admission = self._admission
         limits = admission.limits
-        sender = head.sender
-        if sender is None or sender.limits is not limits or sender.keys is not self._writers.keys.version:
-            sender = head.sender = self._sender(head)
-        read, quotas = sender.read, limits.quotas
-        if read is None or admission.erases or (quotas is not None and quotas.projects):
+        keys, known_limits = self._known_with
+        if limits is not known_limits or self._writers.keys.version is not keys:
+            self.forget()
+        quotas = limits.quotas
+        if not self._known or admission.erases or (quotas is not None and quotas.projects):
             return None
-        if len(body) > self._body_bytes_max or not (body.isascii() or is_utf8(body)):
-            return None
-        row = read(body, received_ms, True)
-        return row if row is not None and self._permits.take_of_key(sender.key_index) else None
+        found = read_known(data, self._known, received_ms)
+        return found if found is not None and self._permits.take_of_key(found[0].key_index) else None
 
-    def _sender(self, head: Head) -> Sender:
-        keys, limits = self._writers.keys, self._admission.limits
-        unknown = Sender(keys.version, limits)
-        if head.path != TRACK or "content-encoding" in head.headers:
-            return unknown
-        grant = keys.find(head.headers.get("x-project-key") or head.key)
-        if grant is None or grant.is_public:
-            return unknown
-        return Sender(keys.version, limits, grant.index, event_reader(limits, grant))
+    def learn(self, head: Head) -> None:
+        """Has `single` know this head, if it can be."""
+        if head.path != TRACK or head.start in self._seen:
+            return
+        if len(self._seen) >= _SEEN_MAX:
+            self.forget()
+        self._seen.add(head.start)
+        grant = self._writers.keys.find(head.headers.get("x-project-key") or head.key)
+        if grant is None or grant.is_public or "content-encoding" in head.headers:
+            return
+        reader = compiled_reader(self._admission.limits, grant)
+        if reader is not None and head.size <= self._body_bytes_max:
+            head.key_index = grant.index
+            self._known[head.start] = (reader, head, head.size)
+
+    def forget(self) -> None:
+        """Forgets all heads."""
+        self._known.clear()
+        self._seen.clear()
+        self._known_with = (self._writers.keys.version, self._admission.limits)
 
     def prepare(self, request: SmallRequest, peer: str, received_ms: int) -> Ready | None:
         """None: the request is for the handlers. `peer` is the address of the connection."""

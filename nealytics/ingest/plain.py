@@ -7,7 +7,7 @@ of the time. It reads only what these accept and leaves everything else to them,
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from nealytics.auth.grant import Grant
 from nealytics.clickhouse.rowbinary import id_of, with_id
@@ -19,8 +19,10 @@ try:
 except ImportError:
     _plain_rows = None
 # An environment may have a module that was compiled from older sources.
-if getattr(_plain_rows, "VERSION", 0) != 3:
+if getattr(_plain_rows, "VERSION", 0) != 4:
     _plain_rows = None
+
+H = TypeVar("H")
 
 _FAR_MS = 2**61  # more is as good as any
 
@@ -28,13 +30,14 @@ _FAR_MS = 2**61  # more is as good as any
 # The elements of an array without its brackets, or lines, and the separator (`,` or a line feed) → the row of
 # each element, or None if an element is not plain or there is none. The bytes must be UTF-8.
 PlainReader = Callable[[bytes, bytes], list[bytes] | None]
-# One event as UTF-8, when it was received, and True → its row, or None if it is not plain.
-EventReader = Callable[[bytes, int, bool], bytes | None]
+# The bytes of a request's head without the empty line → the reader of its body's event, what stands for the
+# head, and the size of the body.
+KnownHeads = dict[bytes, tuple[Any, H, int]]
 
 
 def plain_reader(received_ms: int, limits: Limits, grant: Grant) -> PlainReader | None:
     """None if the reader was not compiled, or cannot decide alone because of quotas or retention rules."""
-    reader = _reader(limits, grant)
+    reader = compiled_reader(limits, grant)
     if reader is None:
         return None
     rows: Callable[[bytes, bytes, int, bool], list[bytes] | None] = reader.rows
@@ -51,13 +54,15 @@ def plain_reader(received_ms: int, limits: Limits, grant: Grant) -> PlainReader 
     return read
 
 
-def event_reader(limits: Limits, grant: Grant) -> EventReader | None:
-    """As `plain_reader`, for single events of a sender; None also if the sender is public."""
-    reader = None if grant.digest else _reader(limits, grant)
-    return None if reader is None else reader.row
+def read_known(data: bytes, known: KnownHeads[H], received_ms: int) -> tuple[H, bytes] | None:
+    """The head of a request and the row of the one event that is its body, with an id if it has none. None if
+    `data` is not exactly one request with a known head, or its event is not plain ASCII."""
+    found: tuple[H, bytes] | None = _plain_rows.single(data, known, received_ms)
+    return found
 
 
-def _reader(limits: Limits, grant: Grant) -> Any:
+def compiled_reader(limits: Limits, grant: Grant) -> Any:
+    """The `Reader` of events of this sender; None as for `plain_reader`."""
     if _plain_rows is None or limits.rules is not None:
         return None
     if limits.quotas is not None and limits.quotas.projects:

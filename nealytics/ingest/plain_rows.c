@@ -2,12 +2,12 @@
 
    Reader(identifier_chars_max, item_id_chars_max, metadata_bytes_max, age_ms_max, future_ms_max, project, tenant, user)
      .rows(text, separator, received_ms, makes_ids) -> list[bytes] | None
-     .row(text, received_ms, makes_ids) -> bytes | None
+   single(data, known, received_ms) -> (head, row) | None
 
    The limits are those of `event.Limits`; project, tenant, and user are what the sender's key or token fixes, or empty.
-   `text` holds elements of a JSON array without its brackets (separator ",") or lines of NDJSON (separator "\n"); for
-   `row`, one event. It is UTF-8: the caller has checked that. The result has the row of every element, as
-   `event.freeze` and `rowbinary.encode_row` make it, or is None if any element is not plain or may not be accepted.
+   `text` holds elements of a JSON array without its brackets (separator ",") or lines of NDJSON (separator "\n"). It is
+   UTF-8: the caller has checked that. The result has the row of every element, as `event.freeze` and
+   `rowbinary.encode_row` make it, or is None if any element is not plain or may not be accepted.
    Then the Python code, which is the reference, reads the text and says what is wrong. So this file never refuses
    anything, and whatever is rare may be left out of it:
 
@@ -15,8 +15,12 @@
      numbers; eventIds that are not written with 36 characters; timestamps other than 2026-06-15T10:30:00.123Z, with any
      fraction or none, and whole milliseconds.
 
+   `single` is for an HTTP request whose body is one event in ASCII. `known` has the bytes of heads, without the empty line:
+   {start: (reader, head, bytes of the body)}. None also if `data` is not exactly such a request. Ids are made.
+
    tests/ingest/test_plain_rows.py holds the two together. JSON: RFC 8259. Row: the docstring of rowbinary.py. */
 
+#define _GNU_SOURCE /* memmem */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
@@ -26,11 +30,12 @@
 #include <sys/random.h>
 
 /* Of the arguments and the result. plain.py does not use a module of another version, compiled from older sources. */
-#define VERSION 3
+#define VERSION 4
 #define DEPTH_MAX 64
 #define NUMBER_BYTES_MAX 32
 #define IDS_AT_ONCE 25 /* getrandom returns up to 256 bytes whole */
 #define SHORT_BYTES 4096
+#define HEAD_BYTES_MAX 1024 /* of a known head; http/small_request.py remembers none that is longer */
 
 typedef unsigned char byte;
 
@@ -570,63 +575,22 @@ typedef struct {
     byte fixed[]; /* the texts that rules.project and others point to */
 } ReaderObject;
 
-/* The arguments that `rows` and `row` share: text, received_ms, makes_ids. */
-static int begin(const ReaderObject *self, PyObject *text, PyObject *received_ms, PyObject *makes_ids, Reader *r,
-                 Call *call) {
-    char *start;
-    Py_ssize_t length;
-    const Rules *rules = &self->rules;
-    if (PyBytes_AsStringAndSize(text, &start, &length) < 0)
-        return 0;
-    r->at = (const byte *)start;
-    r->end = r->at + length;
-    r->lines = 0;
-    call->received_ms = PyLong_AsLongLong(received_ms);
-    if (call->received_ms == -1 && PyErr_Occurred())
-        return 0;
-    call->makes_ids = PyObject_IsTrue(makes_ids);
-    call->newest_ms = call->received_ms + rules->future_ms_max;
+static PyTypeObject *reader_type; /* of the module, which is never unloaded */
+
+/* What holds for one call. */
+static Call call_of(const Rules *rules, int64_t received_ms, int makes_ids) {
+    Call call = {received_ms, 0, received_ms + rules->future_ms_max, makes_ids};
     /* As Limits.oldest_ms. */
-    call->oldest_ms = rules->age_ms_max ? call->received_ms - rules->age_ms_max : 0;
-    if (call->oldest_ms < 0)
-        call->oldest_ms = 0;
-    return 1;
-}
-
-static PyObject *reader_row(PyObject *self, PyObject *const *args, Py_ssize_t given) {
-    const ReaderObject *reader = (ReaderObject *)self;
-    byte here[SHORT_BYTES + 128], *row = here, sent_id[16], *row_end = NULL;
-    Value fields[FIELDS];
-    Reader r;
-    Call call;
-    PyObject *found;
-    Py_ssize_t room;
-
-    if (given != 3) {
-        PyErr_SetString(PyExc_TypeError, "row takes 3 arguments");
-        return NULL;
-    }
-    if (!begin(reader, args[0], args[1], args[2], &r, &call))
-        return NULL;
-    room = r.end - r.at + reader->rules.fixed_bytes;
-    if (room > SHORT_BYTES && !(row = PyMem_Malloc(room + 128)))
-        return PyErr_NoMemory();
-    skip_blanks(&r);
-    if (read_event(&r, fields, sent_id)) {
-        skip_blanks(&r);
-        if (r.at == r.end)
-            row_end = put_row(row, fields, sent_id, &reader->rules, &call);
-    }
-    found = row_end ? PyBytes_FromStringAndSize((const char *)row, row_end - row) : Py_NewRef(Py_None);
-    if (row != here)
-        PyMem_Free(row);
-    return found;
+    if (rules->age_ms_max && received_ms > rules->age_ms_max)
+        call.oldest_ms = received_ms - rules->age_ms_max;
+    return call;
 }
 
 static PyObject *reader_rows(PyObject *self, PyObject *const *args, Py_ssize_t given) {
     const ReaderObject *reader = (ReaderObject *)self;
-    char *separator;
-    Py_ssize_t separator_bytes;
+    char *text, *separator;
+    Py_ssize_t text_bytes, separator_bytes;
+    long long received_ms;
     Reader r;
     Call call;
     PyObject *found;
@@ -637,9 +601,15 @@ static PyObject *reader_rows(PyObject *self, PyObject *const *args, Py_ssize_t g
         PyErr_SetString(PyExc_TypeError, "rows takes 4 arguments");
         return NULL;
     }
-    if (PyBytes_AsStringAndSize(args[1], &separator, &separator_bytes) < 0 ||
-        !begin(reader, args[0], args[2], args[3], &r, &call))
+    if (PyBytes_AsStringAndSize(args[0], &text, &text_bytes) < 0 ||
+        PyBytes_AsStringAndSize(args[1], &separator, &separator_bytes) < 0)
         return NULL;
+    received_ms = PyLong_AsLongLong(args[2]);
+    if (received_ms == -1 && PyErr_Occurred())
+        return NULL;
+    call = call_of(&reader->rules, received_ms, PyObject_IsTrue(args[3]));
+    r.at = (const byte *)text;
+    r.end = r.at + text_bytes;
     r.lines = separator_bytes == 1 && *separator == '\n';
     row = PyMem_Malloc(r.end - r.at + reader->rules.fixed_bytes + 128);
     if (!row)
@@ -723,16 +693,105 @@ static void free_reader(PyObject *self) {
     Py_DECREF(type);
 }
 
-static PyMethodDef METHODS[] = {
+/* The (reader, head, bytes of the body) of the request in `data` that is known and complete, or NULL; borrowed. `*body` is
+   where its body begins. */
+static PyObject *find_known(const byte *data, Py_ssize_t length, PyObject *known, const byte **body) {
+    Py_ssize_t searched = length < HEAD_BYTES_MAX + 4 ? length : HEAD_BYTES_MAX + 4;
+    const byte *head_end = memmem(data, searched, "\r\n\r\n", 4);
+    PyObject *start, *found;
+    if (!head_end || !(start = PyBytes_FromStringAndSize((const char *)data, head_end - data)))
+        return NULL;
+    found = PyDict_GetItemWithError(known, start);
+    Py_DECREF(start);
+    if (!found)
+        return NULL;
+    *body = head_end + 4;
+    return PyLong_AsSsize_t(PyTuple_GetItem(found, 2)) == data + length - *body ? found : NULL;
+}
+
+static int is_ascii(const byte *at, const byte *end) {
+    uint64_t x, high = 0;
+    for (; end - at >= 8; at += 8) {
+        memcpy(&x, at, 8);
+        high |= x;
+    }
+    for (; at < end; at++)
+        high |= *at;
+    return !(high & 0x8080808080808080u);
+}
+
+static PyObject *single(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    byte here[SHORT_BYTES + 128], *row = here, sent_id[16], *row_end = NULL;
+    char *data;
+    Py_ssize_t length, room;
+    long long received_ms;
+    PyObject *known, *reader, *found;
+    const Rules *rules;
+    Value fields[FIELDS];
+    Reader r;
+
+    if (given != 3) {
+        PyErr_SetString(PyExc_TypeError, "single takes 3 arguments");
+        return NULL;
+    }
+    if (PyBytes_AsStringAndSize(args[0], &data, &length) < 0)
+        return NULL;
+    received_ms = PyLong_AsLongLong(args[2]);
+    if (received_ms == -1 && PyErr_Occurred())
+        return NULL;
+    known = find_known((const byte *)data, length, args[1], &r.at);
+    if (!known) {
+        if (PyErr_Occurred())
+            return NULL;
+        Py_RETURN_NONE;
+    }
+    reader = PyTuple_GetItem(known, 0);
+    if (!reader || Py_TYPE(reader) != reader_type) {
+        PyErr_SetString(PyExc_TypeError, "known must have tuples that begin with a Reader");
+        return NULL;
+    }
+    rules = &((ReaderObject *)reader)->rules;
+    r.end = (const byte *)data + length;
+    r.lines = 0;
+    if (!is_ascii(r.at, r.end))
+        Py_RETURN_NONE;
+    room = r.end - r.at + rules->fixed_bytes;
+    if (room > SHORT_BYTES && !(row = PyMem_Malloc(room + 128)))
+        return PyErr_NoMemory();
+    if (read_event(&r, fields, sent_id)) {
+        Call call = call_of(rules, received_ms, 1);
+        skip_blanks(&r);
+        if (r.at == r.end)
+            row_end = put_row(row, fields, sent_id, rules, &call);
+    }
+    found = NULL;
+    if (row_end) {
+        PyObject *made = PyBytes_FromStringAndSize((const char *)row, row_end - row);
+        if (made) {
+            found = PyTuple_Pack(2, PyTuple_GetItem(known, 1), made);
+            Py_DECREF(made);
+        }
+    } else
+        found = Py_NewRef(Py_None);
+    if (row != here)
+        PyMem_Free(row);
+    return found;
+}
+
+static PyMethodDef READER_METHODS[] = {
     {"rows", (PyCFunction)(void (*)(void))reader_rows, METH_FASTCALL, "The rows of plain events, or None."},
-    {"row", (PyCFunction)(void (*)(void))reader_row, METH_FASTCALL, "The row of one plain event, or None."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef METHODS[] = {
+    {"single", (PyCFunction)(void (*)(void))single, METH_FASTCALL, "The head and row of a known request, or None."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot READER_SLOTS[] = {
     {Py_tp_new, new_reader},
     {Py_tp_dealloc, free_reader},
-    {Py_tp_methods, METHODS},
+    {Py_tp_methods, READER_METHODS},
     {0, NULL},
 };
 
@@ -751,12 +810,12 @@ static int add_members(PyObject *module) {
     if (!type)
         return -1;
     added = PyModule_AddType(module, (PyTypeObject *)type);
-    Py_DECREF(type);
+    reader_type = (PyTypeObject *)type;
     return added < 0 ? -1 : PyModule_AddIntConstant(module, "VERSION", VERSION);
 }
 
 static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, add_members}, {0, NULL}};
 
-static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_nealytics_plain_rows", NULL, 0, NULL, SLOTS, NULL, NULL, NULL};
+static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_nealytics_plain_rows", NULL, 0, METHODS, SLOTS, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__nealytics_plain_rows(void) { return PyModuleDef_Init(&MODULE); }

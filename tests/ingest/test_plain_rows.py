@@ -14,7 +14,7 @@ from nealytics.auth.grant import Grant
 from nealytics.clickhouse.rowbinary import encode_row, id_of
 from nealytics.event import InvalidEvent, Limits, decode_event, is_utf8, split_array
 from nealytics.ingest.parser import accept
-from nealytics.ingest.plain import plain_reader
+from nealytics.ingest.plain import KnownHeads, compiled_reader, plain_reader, read_known
 
 NOW = 1_800_000_000_123
 LIMITS = Limits(
@@ -205,6 +205,7 @@ def test_whatever_it_reads_is_what_the_reference_reads(oddness: float, read_min:
 
 def test_ids_that_it_makes_are_different_also_in_copies_of_the_process():
     text = b",".join([EVENT] * 1000)
+    plain(EVENT)  # leaves random bytes for more ids
     parent, child = os.pipe()
     pid = os.fork()
     if not pid:
@@ -261,21 +262,52 @@ def test_nothing_else_than_events_is_read():
     assert len(plain(b"\n \n" + EVENT + b"\r\n\n\n" + EVENT + b"\n", lines=True) or []) == 2
 
 
-def test_a_forked_process_makes_ids_of_its_own():
-    def made() -> bytes:
-        (row,) = plain(EVENT) or [b""]
-        return row
+HEAD = b"POST /x HTTP/1.1\r\nContent-Length: %d"
 
-    made()  # random bytes for more ids are there now
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.write(writing, made())
-        os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as of_child:
-        others = of_child.read()
-    os.waitpid(child, 0)
-    own = [made() for _ in range(50)]
-    assert len(others) == len(own[0])
-    assert others not in own
+
+def known(text: bytes, *, limits: Limits = LIMITS, grant: Grant = SERVER) -> KnownHeads[str]:
+    return {HEAD % len(text): (compiled_reader(limits, grant), "it", len(text))}
+
+
+def test_a_request_with_a_known_head_is_read_as_its_event():
+    rng = random.Random(7)
+    read = 0
+    for _ in range(CASES // 4):
+        text = an_event(rng, rng.choice([0.02, 0.2])).encode()
+        grant = rng.choice([grant for grant in GRANTS if not grant.is_public])
+        found = read_known(HEAD % len(text) + b"\r\n\r\n" + text, known(text, grant=grant), NOW)
+        rows = plain(text, grant=grant) if text.isascii() else None
+        if rows is None or len(rows) != 1:
+            assert found is None
+            continue
+        read += 1
+        assert found is not None
+        assert found[0] == "it"
+        # What is made here differs.
+        assert found[1][16:] == rows[0][16:]
+        assert found[1][:16] == rows[0][:16] or b'"eventId":"' not in text
+    assert read > CASES // 100
+
+
+@pytest.mark.parametrize(
+    "data",
+    {
+        "no head": b"",
+        "no end of the head": HEAD % len(EVENT) + b"\r\n" + EVENT,
+        "another head": b"POST /y HTTP/1.1\r\nContent-Length: 70\r\n\r\n" + EVENT,
+        "a cut body": HEAD % len(EVENT) + b"\r\n\r\n" + EVENT[:-1],
+        "more than one request": (HEAD % len(EVENT) + b"\r\n\r\n" + EVENT) * 2,
+        "another event": HEAD % len(EVENT) + b"\r\n\r\n" + EVENT[:-1] + b"]",
+        "two events": HEAD % 0 + b"\r\n\r\n",
+        "a long head": HEAD % len(EVENT) + b"\r\nX: " + b"x" * 2000 + b"\r\n\r\n" + EVENT,
+    }.values(),
+)
+def test_other_requests_are_not_read(data: bytes):
+    assert read_known(data, known(EVENT), NOW) is None
+
+
+def test_a_long_event_of_a_known_head_is_read():
+    text = EVENT[:-1] + b',"metadata":{"a":"%s"}}' % (b"x" * 10_000)
+    found = read_known(HEAD % len(text) + b"\r\n\r\n" + text, known(text), NOW)
+    assert found is not None
+    assert b"x" * 10_000 in found[1]
