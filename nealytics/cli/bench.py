@@ -71,7 +71,7 @@ def _rounds(most: int, default: int) -> Callable[..., Any]:
 
 def _seconds(default: float, what: str = "Duration of a round.") -> Callable[..., Any]:
     return click.option(
-        "--seconds", type=click.FloatRange(0.5, 60), default=default, show_default=True, help=what
+        "--seconds", type=click.FloatRange(0.5, 600), default=default, show_default=True, help=what
     )
 
 
