@@ -33,6 +33,10 @@ PARAMETERS = (
     ),
 )
 
+# The hash by which `uniqExact` tells texts apart, too. Groups of hashes take 0.7 of the processor time and
+# less than half of the memory of groups of names: RESULTS.md, "The largest tenant".
+_SESSION_HASH = "reinterpretAsUInt128(sipHash128(session_key))"
+
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     zone: str | None = None
@@ -120,7 +124,7 @@ def _range_sql(is_current: int, selection: Selection, bind: Bind) -> str:
         "SELECT count() AS event_count,"
         " toUnixTimestamp64Milli(max(timestamp)) - toUnixTimestamp64Milli(min(timestamp)) AS duration_ms,"
         " groupUniqArray(user_key) AS user_keys"
-        f" FROM events WHERE {_within(selection).where(bind)} GROUP BY session_key"
+        f" FROM events WHERE {_within(selection).where(bind)} GROUP BY {_SESSION_HASH}"
     )
     return (
         f"SELECT {is_current}, sum(event_count), count(), uniqExactArray(user_keys), sum(duration_ms),"

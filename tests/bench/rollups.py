@@ -97,7 +97,7 @@ QUESTIONS = (
         "summary",
         f"{_SUMMARY} FROM (SELECT count() AS n, groupUniqArray(user_id) AS users,"
         " toUnixTimestamp64Milli(max(timestamp)) - toUnixTimestamp64Milli(min(timestamp)) AS ms"
-        " FROM {events} GROUP BY session_id)",
+        " FROM {events} GROUP BY reinterpretAsUInt128(sipHash128(session_id)))",
         f"{_SUMMARY} FROM (SELECT sum(count) AS n, groupUniqArrayArray(of_sessions.users) AS users,"
         " toUnixTimestamp64Milli(max(last)) - toUnixTimestamp64Milli(min(first)) AS ms FROM {of_sessions}"
         " GROUP BY session_id)",
