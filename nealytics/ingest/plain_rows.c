@@ -35,7 +35,7 @@
 #define NUMBER_BYTES_MAX 32
 #define IDS_AT_ONCE 25 /* getrandom returns up to 256 bytes whole */
 #define SHORT_BYTES 4096
-#define HEAD_BYTES_MAX 1024 /* of a known head; http/small_request.py remembers none that is longer */
+#define HEAD_BYTES_MAX 1024 /* of a known head; ingest/at_once.py remembers none that is longer */
 
 typedef unsigned char byte;
 
@@ -570,7 +570,7 @@ static byte *put_row(byte *to, Value *f, const byte *sent_id, const Rules *rules
 }
 
 typedef struct {
-    PyObject_HEAD
+    PyObject_VAR_HEAD /* the size is that of `fixed` */
     Rules rules;
     byte fixed[]; /* the texts that rules.project and others point to */
 } ReaderObject;

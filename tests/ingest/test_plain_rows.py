@@ -5,6 +5,7 @@ alike, and what the reference refuses it does not read. `NEALYTICS_FUZZ=1000000`
 
 import os
 import random
+import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -304,6 +305,12 @@ def test_a_request_with_a_known_head_is_read_as_its_event():
 )
 def test_other_requests_are_not_read(data: bytes):
     assert read_known(data, known(EVENT), NOW) is None
+
+
+def test_the_size_of_a_reader_is_that_of_its_texts():
+    sizes = [sys.getsizeof(compiled_reader(LIMITS, Grant(0, "p" * n, "", "server"))) for n in (10, 200)]
+    assert sizes[1] - sizes[0] == 190
+    assert sizes[1] < 1_000
 
 
 def test_a_long_event_of_a_known_head_is_read():
