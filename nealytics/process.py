@@ -111,9 +111,13 @@ def give_back_pages(program: str) -> None:
     A compiled program holds the bytecode of its modules, which is read once, when they are loaded. What is
     needed again comes from the page cache.
     """
+    try:
+        mappings = Path("/proc/self/smaps").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return  # some kernels and sandboxes have no such file
     libc = ctypes.CDLL(None)
     start = length = 0
-    for line in Path("/proc/self/smaps").read_text().splitlines():
+    for line in mappings:
         if mapping := _MAPPING.match(line):
             start = int(mapping[1], 16)
             length = int(mapping[2], 16) - start if mapping[4] == program and "w" not in mapping[3] else 0

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from nealytics import process
-from nealytics.process import ALIVE, beat, find_authorities, self_command, without_authorities
+from nealytics.process import (
+    ALIVE,
+    beat,
+    find_authorities,
+    give_back_pages,
+    self_command,
+    without_authorities,
+)
 from tests.e2e.node import Node
 from tests.waiting import until
 
@@ -219,3 +226,11 @@ def test_pages_of_the_program_are_given_back_and_come_again():
     before, after, *worked = json.loads(ran.stdout)
     assert after < before * 0.9
     assert worked == ["LATIN SMALL LETTER A", [1, 2]]
+
+
+def test_pages_are_kept_where_the_kernel_does_not_list_them(monkeypatch):
+    def missing(path, **_):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    give_back_pages(sys.executable)
