@@ -23,7 +23,7 @@ from typing import Protocol
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
-from nealytics.errors import LogError, Refused, stopping
+from nealytics.errors import LogBroken, LogError, Refused, stopping
 from nealytics.http.request_ends import RequestEnds
 from nealytics.http.responses import ANSWER_HEADERS, raw_answer
 from nealytics.http.small_request import Heads, Unread
@@ -43,7 +43,7 @@ HOLD_S = 0.02
 # fill the log's queue and have others refused.
 WAITING_MAX = 64
 _ID = f"{request_id.HEADER}: "
-# Bodies that one append of the log has at most, if it has several.
+# Rows that one append of the log has at most, if it has those of several requests.
 _GATHERED_BYTES_MAX = 512 * 1024
 
 # By route: the first lines of the answer, and those that tell the length of its body.
@@ -106,14 +106,14 @@ class _Step:
     """The requests of one step of the event loop. The log gets their rows together, and they have one time of
     receipt."""
 
-    __slots__ = ("body_bytes", "received_ms", "rows", "shared", "waiting")
+    __slots__ = ("received_ms", "row_bytes", "rows", "shared", "waiting")
 
     def __init__(self, shared: "FastLane", received_ms: int) -> None:
         self.shared = shared
         self.received_ms = received_ms
         self.rows: list[bytes] = []
         self.waiting: list[_Waiting] = []
-        self.body_bytes = 0
+        self.row_bytes = 0
 
     def finish(self, lsn: int, error: LogError | None) -> None:
         waiting = self.waiting
@@ -143,6 +143,7 @@ class FastLane:
         self.heads = Heads()
         self._at_once = at_once
         self._admission = admission
+        admission.append_gathered = self._append
         self._refused = metrics.refused
         self._allow_origin = allow_origin
         self._refuse = refuse
@@ -166,7 +167,7 @@ class FastLane:
             return None
         head, row = found
         waiting = _Waiting(lane, head, [row], b"")
-        self._gather(waiting, head.size, received_ms)
+        self._gather(waiting, len(row), received_ms)
         return waiting
 
     def submit(self, lane: "Lane", client: Client, request: SmallRequest) -> _Waiting | None:
@@ -177,18 +178,18 @@ class FastLane:
         if ready is None:
             return None
         waiting = _Waiting(lane, request.head, ready.rows, ready.answer)
-        self._gather(waiting, len(request.body), received_ms)
+        self._gather(waiting, sum(map(len, ready.rows)), received_ms)
         return waiting
 
-    def _gather(self, waiting: _Waiting, body_bytes: int, received_ms: int) -> None:
+    def _gather(self, waiting: _Waiting, row_bytes: int, received_ms: int) -> None:
         step = self._step
         if step is None:
             step = self._step = _Step(self, received_ms)
             asyncio.get_running_loop().call_soon(self._append)
         step.waiting.append(waiting)
         step.rows += waiting.rows
-        step.body_bytes += body_bytes
-        if step.body_bytes > _GATHERED_BYTES_MAX:
+        step.row_bytes += row_bytes
+        if step.row_bytes > _GATHERED_BYTES_MAX:
             self._append()
 
     def _take(self, client: Client, request: SmallRequest, received_ms: int) -> Ready | None:
@@ -207,8 +208,14 @@ class FastLane:
 
     def _append(self) -> None:
         step, self._step = self._step, None
-        if step is not None:
+        if step is None:
+            return
+        try:
             self._admission.append_with(step.rows, step.finish)
+        except Exception as error:
+            # The edge: these requests must not wait for ever. Whether their events are stored is unknown.
+            log.exception("http: events could not be appended")
+            step.finish(0, LogBroken(f"the append failed: {error!r}"))
 
     def finished(self, waiting: list[_Waiting]) -> None:
         """The events of these requests are on disk."""

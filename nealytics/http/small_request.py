@@ -16,15 +16,14 @@ import re
 from enum import Enum
 
 from nealytics.ingest import tracker_reports
-from nealytics.ingest.at_once import Head, SmallRequest
+from nealytics.ingest.at_once import REMEMBERED_BYTES_MAX, Head, SmallRequest
 from nealytics.ingest.handlers import BATCH, BEACON, TRACK
 
 HEAD_BYTES_MAX = 8 * 1024
 BODY_BYTES_MAX = 32 * 1024
 _HEADERS_MAX = 64
-# Heads that are remembered, at most so long: 4 MB at worst.
+# Heads that are remembered. They take 10 MB at worst: each has `REMEMBERED_BYTES_MAX` bytes and 64 headers.
 _REMEMBERED_MAX = 1_024
-_REMEMBERED_BYTES_MAX = 1_024
 
 # What every small request begins with.
 _START = b"POST /api/v1/telemetry/"
@@ -97,7 +96,7 @@ class Heads:
 
     def _read(self, start: bytes) -> Head | None:
         head = _read(start)
-        if head is not None and len(start) <= _REMEMBERED_BYTES_MAX:
+        if head is not None and len(start) <= REMEMBERED_BYTES_MAX:
             if len(self._known) >= _REMEMBERED_MAX:
                 del self._known[next(iter(self._known))]
             self._known[start] = head

@@ -71,6 +71,8 @@ class Admission:
         self._erased = metrics.events_erased
         self._tombstones = Tombstones(())
         self.erases = False  # whether there is anything that `is_erased`
+        # Appends the rows that are gathered for `append_with`. The fast lane sets it.
+        self.append_gathered: Callable[[], None] = lambda: None
         self._config = config
         self._days = retention_days
         self._quotas = quotas
@@ -93,6 +95,8 @@ class Admission:
 
     def erase(self, tombstones: Tombstones) -> None:
         """From now on, nothing that these cover is appended, although it is accepted."""
+        # `LogCleaning` looks for covered rows only among those that were appended before.
+        self.append_gathered()
         self._tombstones = tombstones
         self.erases = bool(tombstones)
 

@@ -35,6 +35,8 @@ _PLAIN_TYPE = re.compile(r"([\w.+/-]+)(?:; ?charset=[\w-]+)?", re.ASCII)
 
 # Heads that `AtOnce.single` knows, or that it cannot know.
 _SEEN_MAX = 1_024
+# Longer heads are not remembered, here and in `small_request`. plain_rows.c has the same limit.
+REMEMBERED_BYTES_MAX = 1_024
 
 
 class Head:
@@ -129,7 +131,7 @@ class AtOnce:
 
     def learn(self, head: Head) -> None:
         """Has `single` know this head, if it can be."""
-        if head.path != TRACK or head.start in self._seen:
+        if head.path != TRACK or len(head.start) > REMEMBERED_BYTES_MAX or head.start in self._seen:
             return
         if len(self._seen) >= _SEEN_MAX:
             self.forget()

@@ -20,6 +20,8 @@ from nealytics.erasure.tombstones import Tombstones
 from nealytics.errors import LogBroken, LogFull
 from nealytics.http import fast_lane
 from nealytics.http.app import RELOAD
+from nealytics.http.listener import FAST_LANE
+from nealytics.ingest.at_once import REMEMBERED_BYTES_MAX
 from nealytics.quotas import Quotas
 from tests.fakes.worker import ANY, BATCH, BEACON, BOUND, KEYS, TENANT, TRACK, event, ingest_token
 from tests.http.doors import NOW_MS, WHEN_QUIET, Door, Outcome, answers_of
@@ -604,6 +606,59 @@ async def test_events_that_an_erasure_covers_are_accepted_and_not_stored(doors):
     outcome = await same(doors, *pieces, between=WHEN_QUIET)
     assert [answer.status[9:12] for answer in outcome.answers] == ["202"] * 4
     assert [row["timestamp"] for row in outcome.rows] == [NOW_MS] * 3
+
+
+async def test_what_was_accepted_before_an_erasure_is_in_the_log_when_it_is_adopted(doors):
+    """The erasure looks in the log for what it covers, up to what was appended by then."""
+    fast, _ = doors
+    for _ in range(2):  # as an unknown head and as a known one
+        rows = len(fast.log.rows)
+        fast.admission.erase(Tombstones([]))
+        transport = fast.connect()
+        transport.receive(request(body=event(timestamp=NOW_MS - 2_000)))
+        assert len(fast.log.rows) == rows
+        fast.admission.erase(Tombstones([ERASURE]))
+        assert len(fast.log.rows) == rows + 1
+        await fast.quiet(transport)
+        assert transport.sent.startswith(b"HTTP/1.1 202 ")
+
+
+async def test_requests_whose_rows_cannot_be_appended_are_answered(doors, monkeypatch):
+    fast, _ = doors
+
+    def fail(*_: object) -> None:
+        raise ValueError("too long")
+
+    monkeypatch.setattr(fast.log, "append_with", fail)
+    transport = fast.connect()
+    transport.receive(request() * 2)
+    await fast.quiet(transport)
+    assert [answer.status[9:12] for answer in answers_of(transport.sent)] == ["503", "503"]
+
+
+async def test_the_rows_of_one_append_are_bounded_however_well_they_were_compressed(doors, monkeypatch):
+    fast, _ = doors
+    sizes: list[int] = []
+    append = fast.log.append_with
+
+    def measured(rows: list[bytes], *others: Any) -> None:
+        sizes.append(sum(map(len, rows)))
+        append(rows, *others)
+
+    monkeypatch.setattr(fast.log, "append_with", measured)
+    transport = fast.connect()
+    transport.receive(FAST["gzip up to the limit"] * 60)
+    await fast.quiet(transport)
+    assert len(fast.log.rows) == 60
+    assert max(sizes) <= fast_lane._GATHERED_BYTES_MAX + 32 * 1024
+
+
+async def test_heads_that_the_compiled_reader_cannot_find_are_not_remembered(doors):
+    fast, _ = doors
+    long = request(X_A="a" * REMEMBERED_BYTES_MAX)
+    await fast.exchange([long, long, request(), request()], between=WHEN_QUIET)
+    at_once: Any = fast.app[FAST_LANE]._at_once
+    assert len(at_once._seen) == 1
 
 
 def _reloaded(door: Door, **changes: Any) -> None:
