@@ -33,8 +33,8 @@ from nealytics.observe.metrics import Metrics
 _PLAIN_TYPE = re.compile(r"([\w.+/-]+)(?:; ?charset=[\w-]+)?", re.ASCII)
 
 
-# Heads that `AtOnce.single` knows, or that it cannot know.
-_SEEN_MAX = 1_024
+# Heads that `AtOnce.single` knows.
+_KNOWN_MAX = 1_024
 # Longer heads are not remembered, here and in `small_request`. plain_rows.c has the same limit.
 REMEMBERED_BYTES_MAX = 1_024
 
@@ -42,7 +42,10 @@ REMEMBERED_BYTES_MAX = 1_024
 class Head:
     """The head of a small request. Clients repeat theirs, so what was found out about it stays with it."""
 
-    __slots__ = ("answer", "headers", "key", "key_index", "path", "sent_at", "size", "start", "token")
+    __slots__ = (
+        "answer", "headers", "is_repeated", "key", "key_index", "learned_with", "path", "sent_at", "size",
+        "start", "token",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -62,6 +65,8 @@ class Head:
         self.headers = headers  # by name in lower case
         self.size = size  # of the body, as it is sent
         self.key_index = -1  # of its key, if `AtOnce.single` knows the head
+        self.is_repeated = False  # whether `AtOnce.learn` has seen it before
+        self.learned_with: object = None  # what `AtOnce.learn` decided with
         self.answer = ""  # the beginning of the answer, for the fast lane
 
 
@@ -89,8 +94,9 @@ class Ready(NamedTuple):
 class AtOnce:
     """`prepare`, then `take`, then `learn`; the caller appends the rows.
 
-    What `learn` has seen, `single` takes with one call of the compiled reader: a `track` of a server's key
-    with a head about which nothing but the event is to be decided, as long as keys and limits are the same.
+    What `learn` has seen twice, `single` takes with one call of the compiled reader: a `track` of a server's
+    key with a head about which nothing but the event is to be decided, as long as keys and limits are the
+    same.
     """
 
     def __init__(
@@ -112,7 +118,6 @@ class AtOnce:
         self._keeps_rejected = keeps_rejected
         self._limits_with_quotas: Limits | None = None
         self._known: KnownHeads[Head] = {}
-        self._seen: set[bytes] = set()  # heads that are known, or cannot be
         self._known_with: tuple[object, object] = (None, None)  # keys and limits
         self._limits_without = admission.limits
 
@@ -131,11 +136,15 @@ class AtOnce:
 
     def learn(self, head: Head) -> None:
         """Has `single` know this head, if it can be."""
-        if head.path != TRACK or len(head.start) > REMEMBERED_BYTES_MAX or head.start in self._seen:
+        if head.path != TRACK or head.learned_with is self._known_with:
             return
-        if len(self._seen) >= _SEEN_MAX:
+        if not head.is_repeated:
+            # Many clients send another head each time, with the id of a request or trace.
+            head.is_repeated = True
+            return
+        if len(self._known) >= _KNOWN_MAX:
             self.forget()
-        self._seen.add(head.start)
+        head.learned_with = self._known_with
         grant = self._writers.keys.find(head.headers.get("x-project-key") or head.key)
         if grant is None or grant.is_public or "content-encoding" in head.headers:
             return
@@ -147,7 +156,7 @@ class AtOnce:
     def forget(self) -> None:
         """Forgets all heads."""
         self._known.clear()
-        self._seen.clear()
+        # Another object each time, so all heads are learned again.
         self._known_with = (self._writers.keys.version, self._admission.limits)
 
     def prepare(self, request: SmallRequest, peer: str, received_ms: int) -> Ready | None:
