@@ -34,8 +34,8 @@ TOKEN_BYTES_MAX = 16 * 1024
 EPOCH_S_MAX = 253_402_300_799
 
 _FORM = (
-    "A token consists of three base64url parts, separated by dots. An API key is not a token: send it in"
-    " X-Project-Key."
+    "A token consists of three base64url parts, separated by dots. An API key is not a token: it can"
+    " only send events, in X-Project-Key."
 )
 _OTHER_SECRET = "Sign it with a key that the server is configured with, such as auth.jwt_key."
 _OTHER_KEY = "Its issuer may have a new key, or it may not be an issuer that the server is configured with."
@@ -265,7 +265,7 @@ def _token_of(header: str | None) -> str:
             401,
             "unauthorized",
             "the request has no token",
-            detail="Send the header Authorization: Bearer <token>.",
+            detail="Send the header Authorization: Bearer <token>. An API key can only send events.",
             headers={"WWW-Authenticate": "Bearer"},
         )
     return token
