@@ -100,7 +100,7 @@ class Mapping:
             known = {*mapped, *constants, *options.defaults, *(name for name in own_names if name in columns)}
             if missing := [field for field in REQUIRED_FIELDS if field not in known]:
                 raise MappingError(
-                    f"import: no column is {' and none is '.join(missing)};"
+                    f"import: no column for {', '.join(missing)};"
                     f" map it (--map {missing[0]}=COLUMN) or set it for all rows (--set {missing[0]}=VALUE);"
                     f" the columns are {', '.join(columns)}"
                 )

@@ -150,8 +150,8 @@ def test_the_made_id_is_fixed_for_ever():
             {"mapped": {**MAPPED, "userId": "uid"}},
             "--map userId=uid: no such column; the columns are session_id, event, plan",
         ),
-        ({"mapped": {"sessionId": "session_id"}}, "no column is eventType"),
-        ({"constants": {}}, "no column is projectId and none is tenantId"),
+        ({"mapped": {"sessionId": "session_id"}}, "no column for eventType"),
+        ({"constants": {}}, "no column for projectId, tenantId"),
         ({"mapped": {**MAPPED, "tenantId": "plan"}}, "tenantId is both set and mapped"),
     ],
 )
