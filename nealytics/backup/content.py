@@ -44,7 +44,7 @@ def collect(config: Config, target: Path, report: Report) -> dict[str, int]:
         logs = inspection.find_logs(root)
         for log in logs:
             waiting[log.name] = cut(OS_FILES, log, target / LOGS / log.name)
-            report(f"log {log.name}: {waiting[log.name]:,} events that wait")
+            report(f"log {log.name}: {waiting[log.name]:,} events waiting")
         for path in sorted(root.iterdir()):
             if path.is_dir() and path not in logs:
                 shutil.copytree(path, target / LOGS / path.name, copy_function=_copy)
