@@ -474,9 +474,10 @@ def _explained(error: Exception, body: bytes, offset: int = 0) -> InvalidEvent:
     if isinstance(error, RecursionError):
         return InvalidEvent("invalid_json", "the JSON is nested too deeply", detail="Flatten the metadata.")
     if not isinstance(error, msgspec.ValidationError):
+        problem = f"the JSON is malformed: {_reason(error, offset)}" if body.strip() else "the body is empty"
         return InvalidEvent(
             "invalid_json",
-            f"the JSON is malformed: {_reason(error, offset)}",
+            problem,
             detail="Send one JSON value in UTF-8, without BOM, comments, NaN or single surrogates.",
         )
     text = str(error)

@@ -19,6 +19,7 @@ for argument in "$@"; do
   case "$argument" in
     --demo) demo=true ;;
     --stop-after) stop_after=true ;;
+    -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;;
     *) fail "unknown argument $argument; write --demo or --stop-after" ;;
   esac
 done

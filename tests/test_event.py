@@ -371,6 +371,12 @@ def take_if_utf8(data: bytes) -> None:
         freeze(decode_event(data), NOW, LIMITS)
 
 
+@pytest.mark.parametrize("body", [b"", b" \n"])
+def test_an_empty_body_is_called_empty(body):
+    with pytest.raises(InvalidEvent, match="^the body is empty$"):
+        decode_event(body)
+
+
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 JSON_VALUES = (
     SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=2), SCALARS, max_size=2)
