@@ -474,7 +474,7 @@ def _explained(error: Exception, body: bytes, offset: int = 0) -> InvalidEvent:
     if isinstance(error, RecursionError):
         return InvalidEvent("invalid_json", "the JSON is nested too deeply", detail="Flatten the metadata.")
     if not isinstance(error, msgspec.ValidationError):
-        problem = f"the JSON is malformed: {_reason(error, offset)}" if body.strip() else "the body is empty"
+        problem = f"the JSON is malformed: {_reason(error, offset)}" if body.strip() or offset else "the body is empty"
         return InvalidEvent(
             "invalid_json",
             problem,

@@ -373,7 +373,7 @@ def take_if_utf8(data: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b"", b" \n"])
 def test_an_empty_body_is_called_empty(body):
-    with pytest.raises(InvalidEvent, match="^the body is empty$"):
+    with pytest.raises(InvalidEvent, match=r"^the body is empty$"):
         decode_event(body)
 
 
