@@ -474,7 +474,8 @@ def _explained(error: Exception, body: bytes, offset: int = 0) -> InvalidEvent:
     if isinstance(error, RecursionError):
         return InvalidEvent("invalid_json", "the JSON is nested too deeply", detail="Flatten the metadata.")
     if not isinstance(error, msgspec.ValidationError):
-        problem = f"the JSON is malformed: {_reason(error, offset)}" if body.strip() or offset else "the body is empty"
+        is_empty = not (offset or body.strip())
+        problem = "the body is empty" if is_empty else f"the JSON is malformed: {_reason(error, offset)}"
         return InvalidEvent(
             "invalid_json",
             problem,
