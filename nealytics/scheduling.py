@@ -5,7 +5,6 @@ the other: beside clients that use all cores, a backlog would then grow (docs/de
 the system refuses stays as it was; nothing but latency depends on it.
 """
 
-import contextlib
 import ctypes
 import os
 import platform
@@ -34,14 +33,6 @@ def prefer_latency() -> None:
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     attributes = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, 0, nice, 0, SLICE_NS, 0, 0)
     ctypes.CDLL(None).syscall(number, 0, attributes, 0)  # an older kernel ignores the slice
-
-
-def prefer_throughput() -> None:
-    """For a process that computes: its threads do not interrupt others when they wake up. Call it before it
-    starts threads, which inherit it."""
-    if _is_usual():
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _is_usual() -> bool:

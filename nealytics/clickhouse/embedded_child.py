@@ -50,7 +50,6 @@ from nealytics.directories import make_private
 from nealytics.errors import ConfigError, NealyticsError
 from nealytics.observe import log as observe_log
 from nealytics.process import ALIVE, EXIT_UNUSABLE, HEARTBEAT_S, READY, die_with_parent, is_compiled
-from nealytics.scheduling import prefer_throughput
 
 log = logging.getLogger("nealytics.engine")
 
@@ -106,7 +105,6 @@ def main(argv: list[str] | None = None) -> int:
     hidden = [*secrets_of(config), *access.secrets]
     observe_log.setup(config.observe.log_level, config.observe.log_format, secrets=hidden)
     parent = socket.socket(fileno=arguments.parent_fd)
-    prefer_throughput()
     die_with_parent(parent)
     try:
         EngineProcess(config, access, parent).run()
